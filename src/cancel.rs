@@ -1,0 +1,58 @@
+//! Being asked to stop: one token that everything long-running looks at.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::error::{Class, Fault};
+
+/// Says whether the run is to stop. Clones share one state.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel {
+    /// The signal that came in, 0 while there was none.
+    signal: Arc<AtomicUsize>,
+}
+
+impl Cancel {
+    /// A token that Ctrl-C and SIGTERM set. A second signal ends the process at once.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses the signal handlers.
+    pub fn on_signals() -> io::Result<Self> {
+        let cancel = Self::default();
+        for signal in [SIGINT, SIGTERM] {
+            let seen = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            // Order matters: the shutdown is armed by the first signal and fires on the second.
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
+            signal_hook::flag::register(signal, seen)?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&cancel.signal), signal as usize)?;
+        }
+        Ok(cancel)
+    }
+
+    /// Asks for a stop, as SIGTERM does.
+    pub fn cancel(&self) {
+        self.signal.store(SIGTERM as usize, Ordering::Relaxed);
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_cancelled(&self) -> bool {
+        self.signal.load(Ordering::Relaxed) != 0
+    }
+
+    /// Fails once a stop was asked for.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] of the class that belongs to the signal.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            signal if signal == SIGINT as usize => Err(Class::Interrupted.error("interrupted")),
+            _ => Err(Class::Terminated.error("terminated")),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The address of a server, and connecting to it.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::error::{Class, Fault};
+use crate::wire::DEFAULT_PORT;
+
+/// A host and a port: `db.example:8088`, `[::1]:8088`; the port is 8088 where none is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// Resolves the name and connects to the first of its addresses that answers.
+    pub(super) fn connect(&self, timeout: Duration) -> Result<TcpStream, Fault> {
+        let addresses: Vec<SocketAddr> = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| Class::Unreachable.error(format!("cannot find the host of {self}: {error}")).hint("check -host"))?
+            .collect();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, timeout) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(self.unreachable(&last, timeout))
+    }
+
+    fn unreachable(&self, error: &io::Error, timeout: Duration) -> Fault {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Class::Unreachable.error(format!("{self} refused the connection")).hint(
+                "is influxd running there? its snapshotter listens on bind-address of influxdb.conf (the top-level one), \
+                 which is 127.0.0.1:8088 unless it is changed: from another machine it must be set",
+            ),
+            io::ErrorKind::TimedOut => Class::Unreachable
+                .error(format!("{self} did not answer within {timeout:?}"))
+                .hint("check the address and the firewall, or raise -connect-timeout"),
+            _ => Class::Unreachable.error(format!("cannot connect to {self}: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains("://") {
+            return Err(format!(
+                "write host:port without a scheme; the snapshotter's port is {DEFAULT_PORT}, not the HTTP one"
+            ));
+        }
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, port) = rest.split_once(']').ok_or("a '[' without its ']'")?;
+            (host, port.strip_prefix(':'))
+        } else if text.matches(':').count() == 1 {
+            text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
+        } else {
+            (text, None)
+        };
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(port) => {
+                port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("'{port}' is not a port, 1 to 65535"))?
+            }
+        };
+        // Go's net package, and so influxd, takes ":8088" for the local host.
+        let host = if host.is_empty() { "127.0.0.1" } else { host };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_with_and_without_its_port() {
+        for (text, read) in [
+            ("db.example", "db.example:8088"),
+            ("db.example:9000", "db.example:9000"),
+            ("127.0.0.1", "127.0.0.1:8088"),
+            (":8089", "127.0.0.1:8089"),
+            ("[::1]:9000", "[::1]:9000"),
+            ("[::1]", "[::1]:8088"),
+            ("::1", "[::1]:8088"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), read);
+        }
+        for text in ["db:http", "db:0", "db:70000", "[::1", "http://db:8086"] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+}

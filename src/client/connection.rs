@@ -1,0 +1,103 @@
+//! The reply as a reader that never waits longer than it was told to and stops when asked to.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::Timeouts;
+use crate::cancel::Cancel;
+use crate::error::Fault;
+
+/// How often a waiting read looks at the clock and at the cancel token.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`Fault`] where it was not the socket that failed.
+#[derive(Debug)]
+pub struct Reply {
+    stream: TcpStream,
+    timeouts: Timeouts,
+    deadline: Instant,
+    last_byte: Instant,
+    received: u64,
+    cancel: Cancel,
+}
+
+impl Reply {
+    pub(super) fn new(stream: TcpStream, timeouts: Timeouts, deadline: Instant, cancel: Cancel) -> io::Result<Self> {
+        stream.set_read_timeout(Some(TICK.min(timeouts.idle).max(Duration::from_millis(1))))?;
+        Ok(Self { stream, timeouts, deadline, last_byte: Instant::now(), received: 0, cancel })
+    }
+}
+
+impl Read for Reply {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.cancel.check().map_err(io::Error::other)?;
+            let now = Instant::now();
+            if now >= self.deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Attempt(self.timeouts.attempt)));
+            }
+            match self.stream.read(buffer) {
+                Ok(count) => {
+                    self.last_byte = Instant::now();
+                    self.received += count as u64;
+                    return Ok(count);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if self.last_byte.elapsed() >= self.timeouts.idle {
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Idle(self.timeouts.idle)));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && self.received == 0 => {
+                    return Err(io::Error::new(io::ErrorKind::ConnectionReset, ResetBeforeReply));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A time-out of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stalled {
+    /// No byte came for this long.
+    Idle(Duration),
+    /// The reply was not complete after this long.
+    Attempt(Duration),
+}
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle(limit) => write!(f, "no byte came for {limit:?} (-idle-timeout)"),
+            Self::Attempt(limit) => write!(f, "the reply was not complete after {limit:?} (-attempt-timeout)"),
+        }
+    }
+}
+
+impl Error for Stalled {}
+
+/// The peer reset the connection before it sent a byte.
+#[derive(Debug)]
+struct ResetBeforeReply;
+
+impl fmt::Display for ResetBeforeReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the peer reset the connection without a reply")
+    }
+}
+
+impl Error for ResetBeforeReply {}
+
+/// Whether the error is a reset before the first byte of the reply.
+pub(super) fn is_reset_before_reply(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<ResetBeforeReply>)
+}
+
+/// The cancel token's fault, where that is why a read ended.
+pub fn cancellation(error: &io::Error) -> Option<&Fault> {
+    error.get_ref()?.downcast_ref::<Fault>()
+}

@@ -1,0 +1,140 @@
+//! The client side of the protocol: one request a connection, with time-outs, in the dialect the server turns out to speak.
+
+mod address;
+mod connection;
+mod peer;
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::cancel::Cancel;
+use crate::error::Class;
+use crate::wire::{BlobError, Dialect, InfoReply, MetaBlob, Request, read_info};
+
+pub use address::Address;
+pub use connection::{Reply, cancellation};
+
+/// How long to wait for a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection to be made.
+    pub connect: Duration,
+    /// For the next byte of a reply. A server flushes a shard's cache before the first byte of its tar.
+    pub idle: Duration,
+    /// For one request from connect to close.
+    pub attempt: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), idle: Duration::from_secs(120), attempt: Duration::from_secs(12 * 3600) }
+    }
+}
+
+/// A snapshotter server. Knows no retries: each call is one connection (two, while the dialect is unknown).
+#[derive(Debug)]
+pub struct Client {
+    address: Address,
+    timeouts: Timeouts,
+    cancel: Cancel,
+    dialect: OnceLock<Dialect>,
+}
+
+impl Client {
+    /// A client of the server at `address`. Nothing is sent yet; a `dialect` of `None` is found out by the first request.
+    pub fn new(address: Address, dialect: Option<Dialect>, timeouts: Timeouts, cancel: Cancel) -> Self {
+        Self { address, timeouts, cancel, dialect: dialect.map(OnceLock::from).unwrap_or_default() }
+    }
+
+    /// The server's address.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The dialect, once it was forced or found out.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.dialect.get().copied()
+    }
+
+    /// Fetches the meta store. Where the dialect is not known, asks in the newer one first and then in the older; neither
+    /// question has an effect on a server that does not understand it.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached, is no snapshotter ([`Class::Unreachable`]), or its reply breaks off.
+    pub fn meta_store(&self) -> Result<MetaBlob> {
+        if let Some(dialect) = self.dialect() {
+            return self.meta_store_in(dialect)?.map_err(|silence| peer::silent(&self.address, &[dialect], silence));
+        }
+        let mut silence = Silence::Closed;
+        for dialect in [Dialect::V1_5, Dialect::V1_0] {
+            match self.meta_store_in(dialect)? {
+                Ok(blob) => {
+                    let _ = self.dialect.set(dialect);
+                    return Ok(blob);
+                }
+                Err(how) => silence = how,
+            }
+        }
+        Err(peer::silent(&self.address, &[Dialect::V1_5, Dialect::V1_0], silence))
+    }
+
+    fn meta_store_in(&self, dialect: Dialect) -> Result<Result<MetaBlob, Silence>> {
+        let error = match MetaBlob::read_from(self.send(&Request::MetaStore, dialect)?) {
+            Ok(blob) => return Ok(Ok(blob)),
+            Err(BlobError::Nothing) => return Ok(Err(Silence::Closed)),
+            // A server that does not want what it was sent may answer with a reset: the same silence on another road.
+            Err(BlobError::Io(error)) if connection::is_reset_before_reply(&error) => return Ok(Err(Silence::Reset)),
+            Err(BlobError::NotMagic(first)) => return Err(peer::not_a_snapshotter(&self.address, &first).into()),
+            Err(error) => error,
+        };
+        Err(anyhow::Error::new(error)).with_context(|| format!("fetching the meta store from {}", self.address))
+    }
+
+    /// Asks for the shards of a database that the server has open.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached or its reply breaks off or is no shard list.
+    pub fn shards_of(&self, database: &str) -> Result<InfoReply> {
+        let request = Request::DatabaseInfo { database: database.to_owned() };
+        self.request(&request)
+            .and_then(|reply| Ok(read_info(reply)?))
+            .with_context(|| format!("asking {} for the shards of database '{database}'", self.address))
+    }
+
+    /// Sends a request and hands out the reply to read.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached, or the dialect does not have the request.
+    pub fn request(&self, request: &Request) -> Result<Reply> {
+        let dialect = self.dialect().context("the dialect is not known before the meta store was fetched")?;
+        self.send(request, dialect)
+    }
+
+    fn send(&self, request: &Request, dialect: Dialect) -> Result<Reply> {
+        self.cancel.check()?;
+        let deadline = Instant::now() + self.timeouts.attempt;
+        let mut stream = self.address.connect(self.timeouts.connect.min(self.timeouts.attempt))?;
+        let prepared = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(self.timeouts.idle)));
+        prepared.and_then(|()| request.write_to(&mut stream, dialect)).map_err(|error| {
+            let class = if error.kind() == io::ErrorKind::Unsupported { Class::Usage } else { Class::Failed };
+            anyhow::Error::new(error).context(class.error(format!("sending a request to {}", self.address)))
+        })?;
+        Reply::new(stream, self.timeouts, deadline, self.cancel.clone())
+            .with_context(|| format!("preparing to read from {}", self.address))
+    }
+}
+
+/// How a peer said nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// It closed.
+    Closed,
+    /// It reset the connection.
+    Reset,
+}

@@ -1,0 +1,107 @@
+//! What kind of failure an error is, so that the exit code can tell scripts apart what happened.
+//!
+//! Operations return `anyhow` errors. Where the kind matters (it decides the exit code) or the operator can do something
+//! about it (a hint), a [`Fault`] stands somewhere in the error's chain.
+
+use std::fmt;
+
+/// The kinds of outcome a script can tell apart; the discriminant is the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Class {
+    /// Something failed that no other class describes.
+    Failed = 1,
+    /// The command line asks for something that makes no sense.
+    Usage = 2,
+    /// Done, but named shards are missing.
+    Partial = 3,
+    /// Data that should be whole is damaged.
+    Damage = 4,
+    /// The server was not reached, or what answered is not a snapshotter.
+    Unreachable = 5,
+    /// Refused, because going on could destroy or mix up data.
+    Refused = 6,
+    /// There is no backup in the place named.
+    NoBackup = 10,
+    /// Somebody else holds the lock.
+    Locked = 11,
+    /// Ctrl-C.
+    Interrupted = 130,
+    /// SIGTERM.
+    Terminated = 143,
+}
+
+impl Class {
+    /// The process's exit code.
+    pub fn exit_code(self) -> u8 {
+        self as u8
+    }
+
+    /// An error of this class that says `message`.
+    pub fn error(self, message: impl fmt::Display) -> Fault {
+        Fault { class: self, message: message.to_string(), hint: None }
+    }
+}
+
+/// An error whose class is known, with advice where there is any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What kind of failure this is.
+    pub class: Class,
+    /// What was being done, and to what.
+    pub message: String,
+    /// What the operator can do about it.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    /// The same error with advice for the operator.
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The first [`Fault`] in an error's chain, outermost first.
+pub fn fault(error: &anyhow::Error) -> Option<&Fault> {
+    // `chain` hands out the links as plain errors, and a Fault added with `.context(…)` is only found by anyhow itself.
+    error.downcast_ref::<Fault>().or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Fault>()))
+}
+
+/// The class of an error: that of its first [`Fault`], [`Class::Failed`] if it has none.
+pub fn class(error: &anyhow::Error) -> Class {
+    fault(error).map_or(Class::Failed, |fault| fault.class)
+}
+
+/// The first hint in an error's chain.
+pub fn hint(error: &anyhow::Error) -> Option<&str> {
+    let outermost = error.downcast_ref::<Fault>().and_then(|fault| fault.hint.as_deref());
+    outermost.or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_deref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_class_and_hint_of_a_fault_are_found_below_and_above_other_context() {
+        let below = anyhow::Error::from(Class::Locked.error("held").hint("wait")).context("taking the lock");
+        assert_eq!((class(&below), hint(&below)), (Class::Locked, Some("wait")));
+
+        let above = Err::<(), _>(std::io::Error::other("torn")).context(Class::Damage.error("reading meta.00")).unwrap_err();
+        assert_eq!((class(&above), hint(&above)), (Class::Damage, None));
+        assert_eq!(format!("{above:#}"), "reading meta.00: torn");
+
+        assert_eq!(class(&anyhow::anyhow!("plain")), Class::Failed);
+    }
+}

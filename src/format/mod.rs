@@ -1,0 +1,8 @@
+//! The formats a backup is made of. Everything here works on bytes, readers and writers, and knows no directory and no peer.
+
+pub mod meta;
+pub mod meta_edit;
+pub mod names;
+pub mod proto;
+pub mod shard_tar;
+pub mod tsm;

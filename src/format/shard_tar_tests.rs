@@ -1,0 +1,201 @@
+//! Tests of the scanner: what a server sends passes whole in any split, and every kind of damage is seen.
+
+use proptest::prelude::*;
+use tar::Builder;
+
+use super::*;
+
+/// Remembers what it was given.
+#[derive(Debug, Default, PartialEq)]
+struct Recorder(Vec<(Member, Vec<u8>, bool)>);
+
+impl Sink for Recorder {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        self.0.push((member.clone(), Vec::new(), false));
+        Ok(())
+    }
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.0.last_mut().unwrap().1.extend_from_slice(chunk);
+        Ok(())
+    }
+    fn end(&mut self) -> io::Result<()> {
+        self.0.last_mut().unwrap().2 = true;
+        Ok(())
+    }
+}
+
+fn shard() -> ShardPath {
+    ShardPath { database: "db.dot".into(), retention_policy: "a'b \"c".into(), id: 10 }
+}
+
+fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (path, content) in members {
+        add(&mut builder, path, content, EntryType::Regular);
+    }
+    builder.into_inner().unwrap()
+}
+
+fn add(builder: &mut Builder<Vec<u8>>, path: &str, content: &[u8], kind: EntryType) {
+    let mut header = Header::new_ustar();
+    header.set_size(content.len() as u64);
+    header.set_mtime(1_600_000_000);
+    header.set_entry_type(kind);
+    // Written by hand: the library refuses the names a hostile peer would send.
+    header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+    header.set_cksum();
+    builder.append(&header, content).unwrap();
+}
+
+fn scan_steps(bytes: &[u8], step: usize) -> (Result<Ending, TarError>, Recorder) {
+    let mut recorder = Recorder::default();
+    let mut scanner = Scanner::new(&shard(), &mut recorder);
+    let fed = bytes.chunks(step).try_for_each(|chunk| scanner.feed(chunk));
+    let result = fed.and_then(|()| scanner.finish());
+    (result, recorder)
+}
+
+fn fault(bytes: &[u8]) -> String {
+    scan_steps(bytes, 333).0.unwrap_err().to_string()
+}
+
+const TSM: &str = "db.dot/a'b \"c/10/000000001-000000001.tsm";
+
+#[test]
+fn the_members_come_out_whole_however_the_bytes_are_split() {
+    let content = vec![7u8; 1300];
+    let bytes = archive(&[("db.dot/a'b \"c/10/000000001-000000001.tombstone", b""), (TSM, &content)]);
+    for step in [1, 2, 511, 512, 513, 1024, bytes.len()] {
+        let (result, recorder) = scan_steps(&bytes, step);
+        assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
+        assert_eq!(recorder.0[0].0.name, "000000001-000000001.tombstone");
+        assert!(recorder.0[0].0.is_tombstone() && recorder.0[1].0.is_tsm());
+        assert_eq!((&recorder.0[1].1, recorder.0[1].2), (&content, true));
+    }
+}
+
+#[test]
+fn no_bytes_an_empty_tar_and_a_cut_one_are_three_different_things() {
+    assert_eq!(scan_steps(b"", 1).0.unwrap(), Ending::Nothing);
+    assert_eq!(scan_steps(&[0; 1024], 100).0.unwrap(), Ending::Whole { members: 0 });
+    let bytes = archive(&[(TSM, &[7; 700]), (TSM, b"x")]);
+    for end in 1..bytes.len() {
+        let error = scan_steps(&bytes[..end], 97).0.unwrap_err();
+        assert!(matches!(error.kind, TarErrorKind::CutOff(_)), "cut at {end}: {error}");
+        assert_eq!(error.offset, end as u64);
+    }
+}
+
+#[test]
+fn bytes_after_the_trailer_are_refused() {
+    let bytes = [archive(&[(TSM, b"x")]), vec![0]].concat();
+    assert!(fault(&bytes).contains("behind the end"));
+}
+
+#[test]
+fn a_flipped_header_byte_is_seen() {
+    let bytes = archive(&[(TSM, b"content")]);
+    // Up to 500: the header's last bytes are padding that the checksum covers too.
+    for at in 0..BLOCK {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x01;
+        assert!(scan_steps(&damaged, 512).0.is_err(), "byte {at} flipped");
+    }
+}
+
+#[test]
+fn names_that_lead_elsewhere_and_odd_types_are_refused() {
+    for path in [
+        "/etc/passwd",
+        "../db.dot/a'b \"c/10/x.tsm",
+        "db.dot/a'b \"c/10/../../x.tsm",
+        "db.dot/a'b \"c/10/./x.tsm",
+        "db.dot/a'b \"c/10//x.tsm",
+        "db.dot/a'b \"c/100/x.tsm",
+        "db.dot/a'b \"c/1/x.tsm",
+        "db.dot/a'b \"c/10",
+        "db.dot/a'b \"c/10/",
+        "other/a'b \"c/10/x.tsm",
+        "db.dot/a'b \"c/10/a/b/c/d",
+        "db.dot/a'b \"c/10/a\\..\\b",
+    ] {
+        assert!(fault(&archive(&[(path, b"x")])).contains("is not inside"), "{path}");
+    }
+    for kind in [EntryType::Symlink, EntryType::Link, EntryType::Char, EntryType::Fifo, EntryType::GNULongName] {
+        let mut builder = Builder::new(Vec::new());
+        add(&mut builder, TSM, b"", kind);
+        assert!(fault(&builder.into_inner().unwrap()).contains("neither a regular file"), "{kind:?}");
+    }
+}
+
+#[test]
+fn the_nul_type_of_old_servers_and_directories_are_taken() {
+    let mut builder = Builder::new(Vec::new());
+    add(&mut builder, "db.dot/a'b \"c/10/index", b"", EntryType::Directory);
+    add(&mut builder, "db.dot/a'b \"c/10/index/MANIFEST", b"{}", EntryType::new(0));
+    let (result, recorder) = scan_steps(&builder.into_inner().unwrap(), 512);
+    assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
+    assert!(recorder.0[0].0.directory);
+    assert_eq!(recorder.0[1].0.name, "index/MANIFEST");
+}
+
+#[test]
+fn backslashes_of_windows_servers_are_separators() {
+    let shard = ShardPath { database: "db".into(), retention_policy: "rp".into(), id: 3 };
+    let mut recorder = Recorder::default();
+    let bytes = archive(&[("db\\rp\\3\\000000001-000000001.tsm", b"x")]);
+    scan(&bytes[..], &shard, &mut recorder).unwrap().unwrap();
+    assert_eq!(recorder.0[0].0.name, "000000001-000000001.tsm");
+}
+
+#[test]
+fn a_pax_path_replaces_the_name_and_a_huge_pax_header_is_refused() {
+    let shard = ShardPath { database: "名前 db".into(), retention_policy: "autogen".into(), id: 1 };
+    let record = "path=名前 db/autogen/1/000000001-000000001.tsm\n";
+    let mut length = record.len() + 3;
+    if length > 99 {
+        length += 1;
+    }
+    let pax = format!("{length} {record}");
+    let mut builder = Builder::new(Vec::new());
+    add(&mut builder, "PaxHeaders.0/x", pax.as_bytes(), EntryType::XHeader);
+    add(&mut builder, " db/autogen/1/000000001-000000001.tsm", b"abc", EntryType::Regular);
+    let bytes = builder.into_inner().unwrap();
+    let mut recorder = Recorder::default();
+    assert_eq!(scan(&bytes[..], &shard, &mut recorder).unwrap().unwrap(), Ending::Whole { members: 1 });
+    assert_eq!(recorder.0[0].0.name, "000000001-000000001.tsm");
+
+    let mut builder = Builder::new(Vec::new());
+    add(&mut builder, "PaxHeaders.0/x", &vec![b'1'; 65 << 10], EntryType::XHeader);
+    assert!(fault(&builder.into_inner().unwrap()).contains("PAX header of"));
+}
+
+#[test]
+fn a_size_that_reaches_past_the_end_of_counting_is_refused() {
+    let mut header = Header::new_gnu();
+    header.as_old_mut().name[..TSM.len()].copy_from_slice(TSM.as_bytes());
+    header.set_entry_type(EntryType::Regular);
+    header.set_size(u64::MAX - 1);
+    header.set_cksum();
+    assert!(fault(header.as_bytes()).contains("claims"), "{}", fault(header.as_bytes()));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_end_in_a_result_that_does_not_depend_on_their_split(
+        noise in prop::collection::vec(any::<u8>(), 0..1500),
+        at in 0usize..2048,
+        step in 1usize..700,
+    ) {
+        let mut bytes = archive(&[(TSM, &[7; 700])]);
+        let at = at.min(bytes.len());
+        let end = (at + noise.len()).min(bytes.len());
+        bytes[at..end].copy_from_slice(&noise[..end - at]);
+        let (whole, seen_whole) = scan_steps(&bytes, bytes.len());
+        let (split, seen_split) = scan_steps(&bytes, step);
+        prop_assert_eq!(format!("{whole:?}"), format!("{split:?}"));
+        if whole.is_ok() {
+            prop_assert_eq!(seen_whole, seen_split);
+        }
+    }
+}

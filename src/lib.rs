@@ -1,0 +1,18 @@
+//! Backup and restore for InfluxDB 1.x: the snapshotter protocol, the backup formats, and what is done with them.
+//!
+//! # Layout
+//!
+//! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. Each module knows only those above it here.
+
+/// Being asked to stop.
+pub mod cancel;
+/// One request a connection: sockets, time-outs, telling peers apart.
+pub mod client;
+/// What kind of failure an error is.
+pub mod error;
+/// TSM, tar, meta store and file names.
+pub mod format;
+/// Points in time as typed and as stored.
+pub mod time;
+/// The protocol's messages over `Read` and `Write`.
+pub mod wire;

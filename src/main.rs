@@ -1,0 +1,2 @@
+//! The `snap` command.
+fn main() {}

@@ -1,0 +1,147 @@
+//! Points in time: as operators type them, and as InfluxDB stores them (`i64` nanoseconds since 1970, UTC).
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use jiff::civil::Time;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::{Offset, TimeZone};
+
+/// The least timestamp a point can have in InfluxDB: 1677-09-21T00:12:43.145224194Z.
+pub const LEAST: i64 = i64::MIN + 2;
+/// The greatest timestamp a point can have in InfluxDB: 2262-04-11T23:47:16.854775806Z.
+pub const GREATEST: i64 = i64::MAX - 1;
+
+/// A closed interval of point timestamps, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first nanosecond inside.
+    pub start: i64,
+    /// The last nanosecond inside.
+    pub end: i64,
+}
+
+impl Bounds {
+    /// Everything InfluxDB can hold.
+    pub const ALL: Self = Self { start: LEAST, end: GREATEST };
+}
+
+/// The time as nanoseconds, moved to the nearest timestamp InfluxDB can hold.
+pub fn to_nanos(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond())
+        .map_or_else(|_| if time < Timestamp::UNIX_EPOCH { LEAST } else { GREATEST }, |nanos| nanos.clamp(LEAST, GREATEST))
+}
+
+/// The time of a count of nanoseconds since 1970.
+pub fn from_nanos(nanos: i64) -> Timestamp {
+    // Every i64 of nanoseconds (years 1677 to 2262) lies inside the range of Timestamp (years -9999 to 9999).
+    Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Reads a time as an operator writes it: RFC 3339, a date (midnight UTC), a time without a zone (UTC), or an age such as
+/// `90m`, `24h`, `7d`, `2w`, counted back from `now`.
+///
+/// # Errors
+///
+/// When it is none of these, or outside the years 1 to 9999.
+pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
+    let text = text.trim();
+    let time = if let Ok(pieces) = Pieces::parse(text) {
+        at(&pieces)
+    } else if let Ok(age) = parse_duration(text) {
+        now.checked_sub(age).context("that long ago is before the year 1")?
+    } else {
+        bail!(
+            "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m, 24h, 7d, 2w)"
+        );
+    };
+    let year = time.to_zoned(TimeZone::UTC).year();
+    if !(1..=9999).contains(&year) {
+        bail!("the year {year} is outside 0001 to 9999");
+    }
+    Ok(time)
+}
+
+/// The time of day is midnight and the zone UTC where they are not written.
+fn at(pieces: &Pieces<'_>) -> Timestamp {
+    let civil = pieces.date().to_datetime(pieces.time().unwrap_or_else(Time::midnight));
+    let zone = TimeZone::fixed(pieces.to_numeric_offset().unwrap_or(Offset::UTC));
+    // The library counts to 9999-12-30T22:00; people write 9999-12-31 for "no end".
+    let nearest = if civil.year() > 0 { Timestamp::MAX } else { Timestamp::MIN };
+    civil.to_zoned(zone).map_or(nearest, |zoned| zoned.timestamp())
+}
+
+/// Reads a length of time: numbers with the units `ms`, `s`, `m`, `h`, `d`, `w`, added up (`1h30m`).
+///
+/// # Errors
+///
+/// When it is not of that form or too long to count.
+pub fn parse_duration(text: &str) -> Result<Duration> {
+    let complaint = || format!("'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, 2w");
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, after) = rest.split_at(digits);
+        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let (unit, after) = after.split_at(letters);
+        let number: u64 = number.parse().with_context(complaint)?;
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            _ => bail!(complaint()),
+        };
+        let part = number.checked_mul(milliseconds).map(Duration::from_millis);
+        total = part.and_then(|part| total.checked_add(part)).with_context(complaint)?;
+        rest = after;
+    }
+    if text.is_empty() {
+        bail!(complaint());
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> String {
+        parse_time(text, "2026-11-22T12:00:00Z".parse().unwrap()).map_or_else(|e| format!("{e:#}"), |t| t.to_string())
+    }
+
+    #[test]
+    fn every_documented_way_to_write_a_time_is_read() {
+        assert_eq!(at("2026-11-20T08:12:23Z"), "2026-11-20T08:12:23Z");
+        assert_eq!(at("2026-11-20T08:12:23.123456789+02:00"), "2026-11-20T06:12:23.123456789Z");
+        assert_eq!(at("2015-12-24T08:12:23"), "2015-12-24T08:12:23Z");
+        assert_eq!(at("2015-12-24 08:12:23"), "2015-12-24T08:12:23Z");
+        assert_eq!(at("2026-11-20"), "2026-11-20T00:00:00Z");
+        assert_eq!(at("90m"), "2026-11-22T10:30:00Z");
+        assert_eq!(at("24h"), "2026-11-21T12:00:00Z");
+        assert_eq!(at("7d"), "2026-11-15T12:00:00Z");
+        assert_eq!(at("2w"), "2026-11-08T12:00:00Z");
+        assert_eq!(at("1h30m"), "2026-11-22T10:30:00Z");
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_the_forms_that_are() {
+        for text in ["", "yesterday", "7", "7y", "-3d", "2026-13-01", "2026-11-20T25:00:00Z", "99999999999999w"] {
+            assert!(parse_time(text, Timestamp::UNIX_EPOCH).is_err(), "{text:?} was read as a time");
+        }
+        assert!(at("soon").contains("RFC 3339"));
+    }
+
+    #[test]
+    fn times_outside_what_influxdb_holds_become_its_least_and_greatest() {
+        assert_eq!(to_nanos("0001-01-01T00:00:00Z".parse().unwrap()), LEAST);
+        assert_eq!(to_nanos(parse_time("9999-12-31T23:59:59Z", Timestamp::UNIX_EPOCH).unwrap()), GREATEST);
+        assert_eq!(to_nanos("1970-01-01T00:00:01Z".parse().unwrap()), 1_000_000_000);
+        assert_eq!(to_nanos(from_nanos(LEAST)), LEAST);
+        assert_eq!(to_nanos(from_nanos(GREATEST)), GREATEST);
+    }
+}

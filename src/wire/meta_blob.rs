@@ -1,0 +1,211 @@
+//! The meta store as it travels, and as a `meta.NN` file holds it.
+//!
+//! Eight bytes magic, eight bytes length M, M bytes of protobuf, eight bytes length N, N bytes of JSON about the node.
+//! Nothing follows. Servers of all 1.x versions send the five bytes `null\n` as the node.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use byteorder::{BigEndian, ByteOrder, WriteBytesExt};
+
+use super::META_MAGIC;
+
+/// The largest meta store accepted, in bytes. One with 100,000 shard groups takes some 4 MB.
+pub const MAX_META_BYTES: u64 = 256 << 20;
+
+/// A meta store in its frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetaBlob {
+    /// The protobuf message `meta.Data`.
+    pub meta: Vec<u8>,
+    /// JSON about the node.
+    pub node: Vec<u8>,
+}
+
+/// Why bytes are not a framed meta store.
+#[derive(Debug)]
+pub enum BlobError {
+    /// There is not a single byte.
+    Nothing,
+    /// The first bytes, up to eight of them, are not the magic.
+    NotMagic(Vec<u8>),
+    /// It breaks off.
+    CutOff {
+        /// How many bytes there are.
+        have: u64,
+        /// How many there should be at least.
+        need: u64,
+    },
+    /// A length is larger than [`MAX_META_BYTES`].
+    TooLong(u64),
+    /// There are bytes after the end.
+    Trailing,
+    /// The reader failed.
+    Io(io::Error),
+}
+
+impl MetaBlob {
+    /// Reads a framed meta store, to the reader's end.
+    ///
+    /// # Errors
+    ///
+    /// See [`BlobError`]. No more memory is taken than bytes arrive.
+    pub fn read_from(mut reader: impl Read) -> Result<Self, BlobError> {
+        let mut have = 0;
+        let magic = read_up_to(&mut reader, 8, &mut have)?;
+        if magic.is_empty() {
+            return Err(BlobError::Nothing);
+        }
+        if magic[..] != META_MAGIC.to_be_bytes()[..magic.len()] {
+            return Err(BlobError::NotMagic(magic));
+        }
+        if magic.len() < 8 {
+            return Err(BlobError::CutOff { have, need: 8 });
+        }
+        let meta = read_counted(&mut reader, &mut have)?;
+        let node = read_counted(&mut reader, &mut have)?;
+        if !read_up_to(&mut reader, 1, &mut have)?.is_empty() {
+            return Err(BlobError::Trailing);
+        }
+        Ok(Self { meta, node })
+    }
+
+    /// Writes the meta store in its frame: byte for byte what [`MetaBlob::read_from`] read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn write_to(&self, writer: &mut impl Write) -> io::Result<()> {
+        writer.write_u64::<BigEndian>(META_MAGIC)?;
+        for part in [&self.meta, &self.node] {
+            writer.write_u64::<BigEndian>(part.len() as u64)?;
+            writer.write_all(part)?;
+        }
+        Ok(())
+    }
+}
+
+fn read_counted(reader: &mut impl Read, have: &mut u64) -> Result<Vec<u8>, BlobError> {
+    let start = *have;
+    let length = read_up_to(reader, 8, have)?;
+    if length.len() < 8 {
+        return Err(BlobError::CutOff { have: *have, need: start + 8 });
+    }
+    let length = BigEndian::read_u64(&length);
+    if length > MAX_META_BYTES {
+        return Err(BlobError::TooLong(length));
+    }
+    let bytes = read_up_to(reader, length, have)?;
+    if (bytes.len() as u64) < length {
+        return Err(BlobError::CutOff { have: *have, need: start + 8 + length });
+    }
+    Ok(bytes)
+}
+
+/// Reads `limit` bytes, or fewer where the reader ends.
+fn read_up_to(reader: &mut impl Read, limit: u64, have: &mut u64) -> Result<Vec<u8>, BlobError> {
+    let mut bytes = Vec::new();
+    reader.take(limit).read_to_end(&mut bytes).map_err(BlobError::Io)?;
+    *have += bytes.len() as u64;
+    Ok(bytes)
+}
+
+impl fmt::Display for BlobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => write!(f, "it is empty"),
+            Self::NotMagic(bytes) => {
+                write!(f, "it does not begin with the magic {META_MAGIC:#010x} but with \"{}\"", bytes.escape_ascii())
+            }
+            Self::CutOff { have, need } => write!(f, "it breaks off after {have} of at least {need} bytes"),
+            Self::TooLong(length) => write!(f, "it claims {length} bytes, more than the {MAX_META_BYTES} that are accepted"),
+            Self::Trailing => write!(f, "there are bytes after its end"),
+            Self::Io(_) => write!(f, "it could not be read"),
+        }
+    }
+}
+
+impl std::error::Error for BlobError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LITERAL: &[u8] = b"\0\0\0\0\x59\x59\x01\x01\0\0\0\0\0\0\0\x02\x08\0\0\0\0\0\0\0\0\x05null\n";
+
+    /// Gives one byte at a time.
+    struct Drip<'a>(&'a [u8]);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.len().min(buffer.len()).min(1);
+            self.0.read(&mut buffer[..count])
+        }
+    }
+
+    #[test]
+    fn the_literal_frame_is_read_and_written_back_byte_for_byte() {
+        let blob = MetaBlob::read_from(LITERAL).unwrap();
+        assert_eq!(blob, MetaBlob { meta: vec![8, 0], node: b"null\n".to_vec() });
+        assert_eq!(MetaBlob::read_from(Drip(LITERAL)).unwrap(), blob);
+        let mut written = Vec::new();
+        blob.write_to(&mut written).unwrap();
+        assert_eq!(written, LITERAL);
+    }
+
+    #[test]
+    fn every_cut_and_every_extra_byte_is_seen() {
+        assert!(matches!(MetaBlob::read_from(&b""[..]), Err(BlobError::Nothing)));
+        for end in 1..LITERAL.len() {
+            let result = MetaBlob::read_from(&LITERAL[..end]);
+            assert!(matches!(result, Err(BlobError::CutOff { have, .. }) if have == end as u64), "cut at {end}: {result:?}");
+        }
+        assert!(matches!(MetaBlob::read_from(&[LITERAL, b"x"].concat()[..]), Err(BlobError::Trailing)));
+    }
+
+    #[test]
+    fn something_else_is_told_by_its_first_bytes() {
+        for other in [&b"HTTP/1.1 400 Bad Request"[..], b"\x15\x03\x01", b"\0\0\0\0\x59\x59\x01\x02"] {
+            assert!(matches!(MetaBlob::read_from(other), Err(BlobError::NotMagic(_))), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_huge_length_is_refused_before_memory_is_taken() {
+        let mut bytes = LITERAL[..8].to_vec();
+        bytes.extend(u64::MAX.to_be_bytes());
+        assert!(matches!(MetaBlob::read_from(&bytes[..]), Err(BlobError::TooLong(u64::MAX))));
+        bytes.truncate(8);
+        bytes.extend(MAX_META_BYTES.to_be_bytes());
+        assert!(matches!(MetaBlob::read_from(&bytes[..]), Err(BlobError::CutOff { have: 16, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_either_a_frame_that_writes_back_the_same_or_an_error(bytes in any::<Vec<u8>>()) {
+            let bytes = [&LITERAL[..8], &bytes].concat();
+            if let Ok(blob) = MetaBlob::read_from(&bytes[..]) {
+                let mut written = Vec::new();
+                blob.write_to(&mut written).unwrap();
+                prop_assert_eq!(written, bytes);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(meta in any::<Vec<u8>>(), node in any::<Vec<u8>>()) {
+            let blob = MetaBlob { meta, node };
+            let mut written = Vec::new();
+            blob.write_to(&mut written).unwrap();
+            prop_assert_eq!(MetaBlob::read_from(Drip(&written)).unwrap(), blob);
+        }
+    }
+}
