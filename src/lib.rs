@@ -16,3 +16,7 @@ pub mod format;
 pub mod time;
 /// The protocol's messages over `Read` and `Write`.
 pub mod wire;
+/// A backup directory: records, lock, commit.
+pub mod directory;
+/// What an operation says while it works.
+pub mod progress;

@@ -1,0 +1,68 @@
+//! A backup directory: influxd's files, and the hidden folder `.snap` beside them that holds what influxd has no place for.
+//!
+//! ```text
+//! meta.03                       influxd's names: the meta store and one tar a shard
+//! db.autogen.00012.03
+//! .snap/20261120T080000Z.json   the record of a set; written last, it is what makes a set count
+//! .snap/20261120T080000Z.files/ files of a run that goes on; removed by the run or by the next
+//! .snap/20261120T080000Z.commit what a run is about to give final names; undone by the next run if no record followed
+//! .snap/lock                    held by a run that writes
+//! ```
+
+mod contents;
+mod lock;
+mod record;
+mod staging;
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+pub use contents::{BackupFile, Contents};
+pub use lock::Lock;
+pub use record::{Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState};
+pub use staging::{Finished, Staging};
+
+/// The hidden folder's name.
+const HIDDEN: &str = ".snap";
+
+fn hidden(directory: &Path) -> PathBuf {
+    directory.join(HIDDEN)
+}
+
+/// Makes a directory, and those above it, for the owner alone.
+pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("creating {}", path.display()))
+}
+
+/// Makes what happened to the names in a directory last.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|directory| directory.sync_all()).with_context(|| format!("syncing {}", path.display()))
+}
+
+/// Writes a file so that its name either has the whole content or does not change.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".snap-").tempfile_in(parent)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("writing {}", path.display()))?;
+    sync_dir(parent)
+}
+
+/// Removes a file that may not be there.
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

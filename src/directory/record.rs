@@ -1,0 +1,196 @@
+//! The record of a set: what one run made, as a JSON document.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::wire::ShardPath;
+
+/// The number of the document's form; readers refuse a larger one.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// What one backup run made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRecord {
+    /// [`RECORD_FORMAT`].
+    pub format: u32,
+    /// Program and version.
+    pub written_by: String,
+    /// The stamp of the start: `20261120T080000Z`.
+    pub id: String,
+    /// Whether all shards that were asked for are there.
+    pub state: SetState,
+    /// Which of influxd's two layouts the files have.
+    pub layout: Layout,
+    /// The number NN at the end of the files' names.
+    pub number: u32,
+    /// When the run began, by the clock of the machine it ran on.
+    pub started: Timestamp,
+    /// When all files were complete.
+    pub finished: Timestamp,
+    /// The server's address.
+    pub host: String,
+    /// The protocol's dialect: `1.0` or `1.5`.
+    pub dialect: String,
+    /// What was asked for.
+    pub selection: Selection,
+    /// The file with the meta store.
+    pub meta: FileRecord,
+    /// Every shard that was asked for, with or without a file.
+    pub shards: Vec<ShardRecord>,
+}
+
+impl SetRecord {
+    /// All files of the set.
+    pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
+        self.shards.iter().filter_map(|shard| shard.file.as_ref()).chain([&self.meta])
+    }
+}
+
+/// Whether a set holds all that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetState {
+    /// All of it.
+    Complete,
+    /// Shards are missing; their records say why.
+    Partial,
+}
+
+/// The layouts of a set's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// `meta.NN` and `<db>.<rp>.<id>.NN`.
+    Legacy,
+}
+
+/// What a run was asked to take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// One database; all but `_internal` where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// One retention policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_policy: Option<String>,
+    /// One shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u64>,
+    /// `_internal` too.
+    #[serde(default)]
+    pub include_internal: bool,
+    /// No shard at all.
+    #[serde(default)]
+    pub meta_only: bool,
+    /// Only files modified after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Only points at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    /// Only points at this time or earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+}
+
+impl Selection {
+    /// Whether a database is part of it.
+    pub fn takes_database(&self, name: &str) -> bool {
+        match &self.database {
+            Some(database) => database == name,
+            None => name != "_internal" || self.include_internal,
+        }
+    }
+
+    /// Whether a shard is part of it.
+    pub fn takes(&self, shard: &ShardPath) -> bool {
+        self.takes_database(&shard.database)
+            && self.retention_policy.as_ref().is_none_or(|policy| *policy == shard.retention_policy)
+            && self.shard.is_none_or(|id| id == shard.id)
+    }
+}
+
+/// A file of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its name in the backup directory.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// A shard of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// The database's name.
+    pub database: String,
+    /// The retention policy's name.
+    pub retention_policy: String,
+    /// The shard's id on the server.
+    pub id: u64,
+    /// Start of its shard group.
+    pub start_time: Timestamp,
+    /// End of its shard group, exclusive.
+    pub end_time: Timestamp,
+    /// What became of it.
+    pub state: ShardState,
+    /// How much of the shard the file holds.
+    pub content: Content,
+    /// The file, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileRecord>,
+    /// The members of its tar.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberRecord>,
+    /// Why it failed, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl ShardRecord {
+    /// Where the shard lives.
+    pub fn path(&self) -> ShardPath {
+        ShardPath { database: self.database.clone(), retention_policy: self.retention_policy.clone(), id: self.id }
+    }
+}
+
+/// What became of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardState {
+    /// It is in its file.
+    Stored,
+    /// It had nothing to send: no file.
+    Empty,
+    /// It was deleted on the server while the run went on: no file.
+    Expired,
+    /// The server's meta store names it but the server does not have it open: no file.
+    NotHeld,
+    /// It could not be fetched: no file.
+    Failed,
+}
+
+/// How much of a shard was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// All of it.
+    Whole,
+    /// Files modified after the selection's `since`.
+    Since,
+    /// Blocks that touch the selection's time range, in files of the server's making.
+    Range,
+}
+
+/// A member of a shard's tar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRecord {
+    /// Its name below the shard's directory.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time in whole seconds, by the server's clock.
+    pub modified: Timestamp,
+}

@@ -1,0 +1,119 @@
+//! Tests of writing a set: what is committed is there whole, and what is not leaves nothing.
+
+use std::io::Write;
+
+use super::*;
+use crate::directory::{Content, Contents, Layout, RECORD_FORMAT, Selection, SetState, ShardRecord, ShardState};
+
+fn finished(staging: &Staging, content: &[u8]) -> Finished {
+    let mut file = staging.file().unwrap();
+    file.write_all(content).unwrap();
+    Finished::sync(file, content.len() as u64, Sha256::new_with_prefix(content)).unwrap()
+}
+
+fn begin(directory: &Path) -> Staging {
+    Staging::begin(directory, Duration::ZERO, &Cancel::default()).unwrap()
+}
+
+fn record(staging: &Staging) -> SetRecord {
+    let shard = ShardRecord {
+        database: "db".into(),
+        retention_policy: "autogen".into(),
+        id: 7,
+        start_time: Timestamp::UNIX_EPOCH,
+        end_time: Timestamp::UNIX_EPOCH,
+        state: ShardState::Stored,
+        content: Content::Whole,
+        file: None,
+        members: Vec::new(),
+        error: None,
+    };
+    SetRecord {
+        format: RECORD_FORMAT,
+        written_by: "test".into(),
+        id: staging.id().into(),
+        state: SetState::Complete,
+        layout: Layout::Legacy,
+        number: 0,
+        started: staging.started(),
+        finished: staging.started(),
+        host: String::new(),
+        dialect: "1.5".into(),
+        selection: Selection::default(),
+        meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
+        shards: vec![shard],
+    }
+}
+
+fn commit(directory: &Path) -> SetRecord {
+    let staging = begin(directory);
+    let (meta, shard) = (finished(&staging, b"meta"), finished(&staging, b"shard"));
+    let record = record(&staging);
+    staging.commit(record, &meta, &[(0, shard)]).unwrap()
+}
+
+fn visible(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name != ".snap").collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_committed_set_has_its_files_and_its_record_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = commit(directory.path());
+    assert_eq!(visible(directory.path()), ["db.autogen.00007.00", "meta.00"]);
+    assert_eq!(Contents::read(directory.path()).unwrap().records(), [record.clone()]);
+    let hidden: Vec<String> = visible(&hidden(directory.path()));
+    assert_eq!(hidden, [format!("{}.json", record.id), "lock".into()]);
+}
+
+#[test]
+fn numbers_go_on_past_99_and_over_names_that_others_took() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("other.autogen.00001.99"), "").unwrap();
+    assert_eq!(commit(directory.path()).number, 100);
+    fs::write(directory.path().join("meta.101.pending"), "").unwrap();
+    assert_eq!(commit(directory.path()).number, 102);
+}
+
+#[test]
+fn a_set_that_is_dropped_leaves_nothing_visible() {
+    let directory = tempfile::tempdir().unwrap();
+    let staging = begin(directory.path());
+    let file = finished(&staging, b"half");
+    drop(staging);
+    drop(file);
+    assert_eq!(visible(directory.path()), [""; 0]);
+    assert_eq!(visible(&hidden(directory.path())), ["lock"]);
+}
+
+#[test]
+fn a_commit_that_was_killed_is_not_read_and_is_undone_by_the_next_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = commit(directory.path());
+    // As if killed between the last rename and the record: the intent is there, the record is not.
+    let hidden = hidden(directory.path());
+    fs::rename(hidden.join(format!("{}.json", done.id)), hidden.join(format!("{}.commit", done.id))).unwrap();
+    assert!(Contents::read(directory.path()).unwrap().newest_meta().is_none());
+    // Another tool took one of the names meanwhile: its file has other content and stays.
+    fs::write(directory.path().join("meta.00"), "MINE").unwrap();
+    drop(begin(directory.path()));
+    assert_eq!(visible(directory.path()), ["meta.00"]);
+    assert_eq!(fs::read(directory.path().join("meta.00")).unwrap(), b"MINE");
+}
+
+#[test]
+fn names_are_given_to_all_files_or_to_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("one"), "1").unwrap();
+    fs::write(at("two"), "2").unwrap();
+    fs::write(at("taken"), "3").unwrap();
+    let (one, two) = (at("one"), at("two"));
+    let error = give_names(&[(&one, at("final")), (&two, at("taken"))]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(visible(directory.path()), ["one", "taken", "two"]);
+    assert_eq!(fs::read(at("taken")).unwrap(), b"3");
+}

@@ -1,0 +1,9 @@
+//! What the integration tests share: a real influxd, sample data, running `snap`, reading directory trees.
+// Each test file compiles this module for itself and uses only a part of it.
+#![allow(dead_code)]
+
+pub mod data;
+pub mod http;
+pub mod influxd;
+pub mod process;
+pub mod tree;

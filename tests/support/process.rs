@@ -1,0 +1,236 @@
+//! Running the `snap` binary and measuring it.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a run may take before it is killed.
+const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// How often a running process is looked at.
+const POLL: Duration = Duration::from_millis(2);
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit code, unless a signal ended the run.
+    pub code: Option<i32>,
+    /// The signal that ended the run, if one did.
+    pub signal: Option<i32>,
+    /// What was written to standard output.
+    pub stdout: String,
+    /// What was written to standard error.
+    pub stderr: String,
+    /// The largest resident set, in bytes.
+    pub peak_rss: u64,
+    /// The time from start to end.
+    pub wall: Duration,
+    /// The processor time, user and system together.
+    pub cpu: Duration,
+}
+
+impl Run {
+    /// The run itself if it ended with `code`; panics with both outputs otherwise.
+    pub fn expect(self, code: i32) -> Self {
+        let Self { code: got, signal, stdout, stderr, .. } = &self;
+        assert!(
+            *got == Some(code),
+            "exit code {got:?} (signal {signal:?}) instead of {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+        );
+        self
+    }
+}
+
+/// Runs `snap` with these arguments to its end.
+pub fn snap<I, S>(args: I) -> Run
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    Snap::new(args).run()
+}
+
+/// A run of `snap` being prepared: no `SNAP_*` variables, nothing on standard input.
+pub struct Snap {
+    command: Command,
+}
+
+impl Snap {
+    /// A run with these arguments.
+    pub fn new<I, S>(args: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snap"));
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SNAP_")) {
+            command.env_remove(name);
+        }
+        Self { command }
+    }
+
+    /// Runs in this working directory.
+    pub fn dir(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Takes standard input from here instead of `/dev/null`.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self
+    }
+
+    /// Runs to the end; kills the process and panics after two minutes.
+    pub fn run(self) -> Run {
+        self.spawn().wait()
+    }
+
+    /// Starts the process without waiting for it.
+    pub fn spawn(mut self) -> Running {
+        let started = Instant::now();
+        let mut child = self.command.spawn().expect("snap starts");
+        let inherited = own_peak_rss();
+        let stdout = Some(read_all(child.stdout.take().expect("piped standard output")));
+        let stderr = Some(read_all(child.stderr.take().expect("piped standard error")));
+        Running { child, started, inherited, stdout, stderr, reaped: false }
+    }
+}
+
+/// A process that was started; it is killed if nobody waits for it.
+pub struct Running {
+    child: Child,
+    started: Instant,
+    inherited: u64,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+    reaped: bool,
+}
+
+impl Running {
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, for example `libc::SIGINT`.
+    // Sending a signal is a call into libc; the process has not been reaped, so the id is still its own.
+    #[allow(unsafe_code)]
+    pub fn signal(&self, signal: i32) {
+        let sent = unsafe { libc::kill(pid_t(self.pid()), signal) };
+        assert_eq!(sent, 0, "signal {signal}: {}", io::Error::last_os_error());
+    }
+
+    /// Waits for the end; kills the process and panics after two minutes.
+    pub fn wait(mut self) -> Run {
+        let mut sampled = 0;
+        let (status, usage) = loop {
+            // The high-water mark is gone once the process has ended, so it is read before each look.
+            sampled = sampled.max(high_water_mark(self.pid()));
+            if let Some(end) = reap(self.pid(), libc::WNOHANG) {
+                break end;
+            }
+            if self.started.elapsed() > WATCHDOG {
+                let _ = self.child.kill();
+                reap(self.pid(), 0);
+                self.reaped = true;
+                let (stdout, stderr) = self.outputs();
+                panic!("snap still ran after {WATCHDOG:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+            }
+            thread::sleep(POLL);
+        };
+        let wall = self.started.elapsed();
+        self.reaped = true;
+        let (stdout, stderr) = self.outputs();
+        // A child's ru_maxrss begins at its parent's peak; where it did not grow beyond that it says nothing.
+        let reported = kibibytes(usage.ru_maxrss);
+        let peak_rss = if reported > self.inherited { reported } else { sampled };
+        Run {
+            code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+            signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
+            stdout,
+            stderr,
+            peak_rss,
+            wall,
+            cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+        }
+    }
+
+    /// What the process wrote, complete once it has ended.
+    fn outputs(&mut self) -> (String, String) {
+        let join = |reader: Option<JoinHandle<String>>| reader.map(|reader| reader.join().expect("a reader")).unwrap_or_default();
+        (join(self.stdout.take()), join(self.stderr.take()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Reads a pipe to its end in a thread of its own, so that the writer never blocks.
+fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("reading a pipe");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// The status and the usage of a child that has ended; `None` if it still runs.
+// The standard library waits without telling the usage of one child; both structures are plain data for the call to fill.
+#[allow(unsafe_code)]
+fn reap(pid: u32, options: i32) -> Option<(i32, libc::rusage)> {
+    let mut status = 0;
+    let mut usage = unsafe { std::mem::zeroed() };
+    let got = unsafe { libc::wait4(pid_t(pid), &raw mut status, options, &raw mut usage) };
+    assert!(got >= 0, "wait4: {}", io::Error::last_os_error());
+    (got > 0).then_some((status, usage))
+}
+
+/// The largest resident set this process has had, in bytes.
+// getrusage is a call into libc that fills a structure of plain data.
+#[allow(unsafe_code)]
+fn own_peak_rss() -> u64 {
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let got = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    assert_eq!(got, 0, "getrusage: {}", io::Error::last_os_error());
+    kibibytes(usage.ru_maxrss)
+}
+
+/// The largest resident set a process has had since it began its program, in bytes; 0 once it has ended.
+fn high_water_mark(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// A process id as libc takes it.
+fn pid_t(pid: u32) -> libc::pid_t {
+    libc::pid_t::try_from(pid).expect("a process id")
+}
+
+/// A count of KiB in bytes.
+fn kibibytes(count: libc::c_long) -> u64 {
+    u64::try_from(count).expect("a size") * 1024
+}
+
+/// A time of libc as a duration.
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).expect("a duration");
+    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).expect("a duration"))
+}
