@@ -13,6 +13,8 @@ use crate::error::{Class, Fault};
 pub struct Cancel {
     /// The signal that came in, 0 while there was none.
     signal: Arc<AtomicUsize>,
+    /// The token this one follows.
+    parent: Option<Arc<AtomicUsize>>,
 }
 
 impl Cancel {
@@ -33,6 +35,11 @@ impl Cancel {
         Ok(cancel)
     }
 
+    /// A token that is set with this one, and can be set without it.
+    pub fn child(&self) -> Self {
+        Self { signal: Arc::default(), parent: Some(Arc::clone(&self.signal)) }
+    }
+
     /// Asks for a stop, as SIGTERM does.
     pub fn cancel(&self) {
         self.signal.store(SIGTERM as usize, Ordering::Relaxed);
@@ -40,7 +47,14 @@ impl Cancel {
 
     /// Whether a stop was asked for.
     pub fn is_cancelled(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0
+        self.signal() != 0
+    }
+
+    fn signal(&self) -> usize {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => self.parent.as_ref().map_or(0, |parent| parent.load(Ordering::Relaxed)),
+            signal => signal,
+        }
     }
 
     /// Fails once a stop was asked for.
@@ -49,7 +63,7 @@ impl Cancel {
     ///
     /// A [`Fault`] of the class that belongs to the signal.
     pub fn check(&self) -> Result<(), Fault> {
-        match self.signal.load(Ordering::Relaxed) {
+        match self.signal() {
             0 => Ok(()),
             signal if signal == SIGINT as usize => Err(Class::Interrupted.error("interrupted")),
             _ => Err(Class::Terminated.error("terminated")),

@@ -6,17 +6,21 @@
 
 /// Being asked to stop.
 pub mod cancel;
+/// The command line.
+pub mod cli;
 /// One request a connection: sockets, time-outs, telling peers apart.
 pub mod client;
+/// A backup directory: records, lock, commit.
+pub mod directory;
 /// What kind of failure an error is.
 pub mod error;
 /// TSM, tar, meta store and file names.
 pub mod format;
+/// Backup and restore.
+pub mod ops;
+/// What an operation says while it works.
+pub mod progress;
 /// Points in time as typed and as stored.
 pub mod time;
 /// The protocol's messages over `Read` and `Write`.
 pub mod wire;
-/// A backup directory: records, lock, commit.
-pub mod directory;
-/// What an operation says while it works.
-pub mod progress;

@@ -1,2 +1,7 @@
 //! The `snap` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    influx_snap::cli::main(std::env::args_os())
+}

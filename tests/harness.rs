@@ -2,56 +2,102 @@
 
 mod support;
 
+use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::process::Output;
 
 use support::data::{DATABASES, delete_some, flush, load_sample, tombstones};
 use support::influxd::{Index, Influxd, influxd};
-use support::{process, tree};
+use support::process::Snap;
+use support::tree;
 
-/// Loads the sample, restarts the server in `root` and compares what it answers.
-fn restart(root: &Path, index: Index) {
-    let t = Instant::now();
-    let server = Influxd::start(root, index);
-    eprintln!("start {:?}", t.elapsed());
+/// Loads the sample, deletes some of it, and compares what the server answers before and after a restart.
+fn restart(index: Index) {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let server = Influxd::start(root.path(), index);
     load_sample(&server);
-    eprintln!("load {:?}", t.elapsed());
-    let whole = server.points();
-    eprintln!("points {:?}", t.elapsed());
-    flush(&server);
-    eprintln!("flush {:?}", t.elapsed());
+    let loaded = server.points();
     delete_some(&server);
-    eprintln!("delete {:?}", t.elapsed());
-    assert!(!tombstones(&server).is_empty());
-    eprintln!("{} tombstones", tombstones(&server).len());
+    assert!(!tombstones(&server).is_empty(), "no tombstones");
     let points = server.points();
-    assert!(points.len() > 5000 && points.len() < whole.len(), "{} points of {}", points.len(), whole.len());
-    eprintln!("{} {}", points.len(), whole.len());
-    for p in points.iter().filter(|p| !p.contains("cpu") && !p.contains("daily")) { if p.len() < 300 { eprintln!("{p}"); } }
+    assert!(points.len() > 5000 && points.len() < loaded.len(), "{} points of {}", points.len(), loaded.len());
     let shards = server.shards();
-    eprintln!("{:?} {}", &shards[..12], shards.len());
     for id in [10, 20, 100] {
         assert!(shards.iter().any(|shard| shard.2 == id), "no shard {id}");
     }
     let series = DATABASES.map(|db| server.series(db));
-    eprintln!("{series:?}");
     server.stop();
-    eprintln!("stop {:?}", t.elapsed());
-    let server = Influxd::start(root, index);
-    eprintln!("start {:?}", t.elapsed());
+
+    let server = Influxd::start(root.path(), index);
     assert!(server.points() == points, "the points differ");
     assert_eq!(server.shards(), shards);
     assert_eq!(DATABASES.map(|db| server.series(db)), series);
 }
 
+/// Panics with what a client said unless it succeeded.
+fn succeeded(output: &Output) {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+}
+
 #[test]
 fn an_inmem_server_restarted_on_its_directories_answers_the_same() {
-    let root = tempfile::tempdir().expect("a temporary directory");
-    restart(root.path(), Index::Inmem);
+    restart(Index::Inmem);
 }
 
 #[test]
 fn a_tsi1_server_restarted_on_its_directories_answers_the_same() {
+    restart(Index::Tsi1);
+}
+
+#[test]
+fn influxd_backs_up_and_restores_the_sample() {
     let root = tempfile::tempdir().expect("a temporary directory");
-    restart(root.path(), Index::Tsi1);
+    let backup = root.path().join("backup");
+    let client = |command: &str, server: &Influxd| {
+        let host = server.host();
+        let args: [&OsStr; 5] = [command.as_ref(), "-portable".as_ref(), "-host".as_ref(), host.as_ref(), backup.as_ref()];
+        succeeded(&influxd(&args));
+    };
+    let server = Influxd::start(&root.path().join("one"), Index::Inmem);
+    load_sample(&server);
+    flush(&server);
+    client("backup", &server);
+    assert!(tree::names(&backup).iter().any(|name| name.ends_with(".manifest")));
+    let points = server.points();
+    server.stop();
+
+    let server = Influxd::start(&root.path().join("two"), Index::Tsi1);
+    client("restore", &server);
+    assert!(server.comes_to(&points), "the points differ");
+}
+
+#[test]
+fn values_of_different_types_are_different_points() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let server = Influxd::start(root.path(), Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    server.write("d", "", "m,t=x f=1,i=1i,s=\"1\",b=true 5\nn f=9007199254740993i 6");
+    let expected = [
+        r#""m"{"t"="x"} 5 "b"=true"#,
+        r#""m"{"t"="x"} 5 "f"=1"#,
+        r#""m"{"t"="x"} 5 "i"=1i"#,
+        r#""m"{"t"="x"} 5 "s"="1""#,
+        r#""n"{} 6 "f"=9007199254740993i"#,
+    ];
+    assert_eq!(server.points_in("d", "autogen"), expected);
+    let prefixed = expected.map(|point| format!(r#""d"."autogen" {point}"#));
+    assert_eq!(server.points(), prefixed);
+}
+
+#[test]
+fn a_run_is_measured_and_its_files_are_listed() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    fs::create_dir(root.path().join(".hidden")).expect("a directory");
+    fs::write(root.path().join(".hidden/file"), "content").expect("a file");
+    let run = Snap::new(["--help"]).dir(root.path()).env("COLUMNS", "80").run().expect(0);
+    assert!(run.peak_rss > 0 && !run.wall.is_zero());
+    assert_eq!(tree::names(root.path()), [".hidden"]);
+    assert_eq!(tree::files(root.path()), [(Path::new(".hidden/file").display().to_string(), b"content".to_vec())].into());
 }

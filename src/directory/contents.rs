@@ -100,9 +100,10 @@ impl Contents {
 
     /// The meta store with the highest number, by number, not by name.
     pub fn newest_meta(&self) -> Option<BackupFile> {
-        let metas = self.files.iter().filter_map(|(name, size)| {
-            Some(BackupFile { name: name.clone(), number: names::meta_number(name)?, size: *size })
-        });
+        let metas = self
+            .files
+            .iter()
+            .filter_map(|(name, size)| Some(BackupFile { name: name.clone(), number: names::meta_number(name)?, size: *size }));
         metas.max_by_key(|file| file.number)
     }
 
@@ -124,9 +125,7 @@ impl Contents {
 
     /// The names of all files that look like a shard's.
     pub fn shard_files(&self) -> impl Iterator<Item = &str> {
-        let is_shard = |name: &&str| {
-            names::split_number(name).is_some_and(|(stem, _)| stem != "meta" && names::is_stem(stem))
-        };
+        let is_shard = |name: &&str| names::split_number(name).is_some_and(|(stem, _)| stem != "meta" && names::is_stem(stem));
         self.files.keys().map(String::as_str).filter(is_shard)
     }
 
@@ -175,9 +174,18 @@ mod tests {
     fn files_are_found_by_what_their_names_must_be_and_ordered_by_number() {
         let directory = tempfile::tempdir().unwrap();
         for name in [
-            "meta.00", "meta.99", "meta.100", "meta.101.pending", "meta.autogen.00039.00",
-            "a.autogen.00010.00", "a.autogen.00010.100", "a.autogen.00010.11", "a.autogen.00010.12.pending",
-            "a.autogen.000101.00", "a.b.autogen.00010.00", "a.autogen.00001.00",
+            "meta.00",
+            "meta.99",
+            "meta.100",
+            "meta.101.pending",
+            "meta.autogen.00039.00",
+            "a.autogen.00010.00",
+            "a.autogen.00010.100",
+            "a.autogen.00010.11",
+            "a.autogen.00010.12.pending",
+            "a.autogen.000101.00",
+            "a.b.autogen.00010.00",
+            "a.autogen.00001.00",
         ] {
             fs::write(directory.path().join(name), name).unwrap();
         }

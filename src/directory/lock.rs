@@ -58,12 +58,8 @@ impl Lock {
             }
         }
         let host = rustix::system::uname();
-        let holder = format!(
-            "process {} on {} since {:.0}\n",
-            std::process::id(),
-            host.nodename().to_string_lossy(),
-            Timestamp::now()
-        );
+        let holder =
+            format!("process {} on {} since {:.0}\n", std::process::id(), host.nodename().to_string_lossy(), Timestamp::now());
         file.set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(holder.as_bytes()))

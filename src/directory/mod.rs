@@ -23,7 +23,10 @@ use anyhow::{Context, Result};
 
 pub use contents::{BackupFile, Contents};
 pub use lock::Lock;
-pub use record::{Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState};
+pub use record::{
+    Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState,
+};
+pub(crate) use staging::hex;
 pub use staging::{Finished, Staging};
 
 /// The hidden folder's name.

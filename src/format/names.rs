@@ -23,9 +23,8 @@ pub fn shard_stem(shard: &ShardPath) -> String {
 
 /// Whether a name without its number can be that of a meta store or a shard.
 pub fn is_stem(stem: &str) -> bool {
-    let ends_in_id = |stem: &str| {
-        stem.rsplit_once('.').is_some_and(|(_, id)| id.len() >= 5 && id.bytes().all(|byte| byte.is_ascii_digit()))
-    };
+    let ends_in_id =
+        |stem: &str| stem.rsplit_once('.').is_some_and(|(_, id)| id.len() >= 5 && id.bytes().all(|byte| byte.is_ascii_digit()));
     stem == "meta" || ends_in_id(stem)
 }
 

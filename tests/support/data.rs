@@ -150,7 +150,8 @@ fn every_type() -> String {
     let long = "long ".repeat(4000);
     let integers = [i64::MIN, i64::MIN + 1, -1, 0, 1, (1 << 53) + 1, i64::MAX - 1, i64::MAX];
     let floats = ["0", "-0", "1", "0.1", "-2.5e-7", "1e21", "5e-324", "1.7976931348623157e308", "123456789.123456789"];
-    let strings = ["", " ", "plain", "ünïcödé 名前 🦀", r#"with \"quotes\""#, r"back\\slash", "a,b=c d", "two\nlines", long.as_str()];
+    let strings =
+        ["", " ", "plain", "ünïcödé 名前 🦀", r#"with \"quotes\""#, r"back\\slash", "a,b=c d", "two\nlines", long.as_str()];
     let mut lines = String::new();
     let mut add = |series: &str, field: String, i: usize| {
         let time = START + 8 * DAY + i64::try_from(i).expect("a small number") * SECOND;

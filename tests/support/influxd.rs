@@ -211,6 +211,22 @@ impl Influxd {
         points
     }
 
+    /// Whether [`points`](Self::points) comes to be `expected` within 15 seconds.
+    ///
+    /// To be used after a restore by `influxd`, which ends before the server has taken in the last shards.
+    pub fn comes_to(&self, expected: &[String]) -> bool {
+        let started = Instant::now();
+        loop {
+            if self.points() == expected {
+                return true;
+            }
+            if started.elapsed() > PATIENCE / 2 {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Every point of a database, sorted: one string for each field of each point.
     pub fn points_of(&self, db: &str) -> Vec<String> {
         let mut points = Vec::new();
@@ -258,10 +274,17 @@ impl Influxd {
         points
     }
 
-    /// The series of a database as the index lists them, sorted.
+    /// The series of a database as the indexes of all its retention policies list them, sorted, each once.
+    ///
+    /// An in-memory index belongs to the whole database and a tsi1 index to a shard, so each policy is asked.
     pub fn series(&self, db: &str) -> Vec<String> {
-        let mut series = first_column(&self.query(db, &format!("SHOW SERIES ON {}", quote(db))));
+        let mut series = Vec::new();
+        for rp in self.policies(db) {
+            let statement = format!("SHOW SERIES ON {} FROM {}.{}./.*/", quote(db), quote(db), quote(&rp));
+            series.extend(first_column(&self.query(db, &statement)));
+        }
         series.sort();
+        series.dedup();
         series
     }
 

@@ -24,7 +24,7 @@ pub struct Run {
     pub stdout: String,
     /// What was written to standard error.
     pub stderr: String,
-    /// The largest resident set, in bytes.
+    /// The largest resident set, in bytes; too large only for a run of a few milliseconds, where it may be the parent's.
     pub peak_rss: u64,
     /// The time from start to end.
     pub wall: Duration,
@@ -152,9 +152,9 @@ impl Running {
         let wall = self.started.elapsed();
         self.reaped = true;
         let (stdout, stderr) = self.outputs();
-        // A child's ru_maxrss begins at its parent's peak; where it did not grow beyond that it says nothing.
+        // A child's ru_maxrss begins at its parent's peak; where it did not grow beyond that it is only an upper bound.
         let reported = kibibytes(usage.ru_maxrss);
-        let peak_rss = if reported > self.inherited { reported } else { sampled };
+        let peak_rss = if reported > self.inherited || sampled == 0 { reported } else { sampled };
         Run {
             code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
             signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
@@ -168,7 +168,8 @@ impl Running {
 
     /// What the process wrote, complete once it has ended.
     fn outputs(&mut self) -> (String, String) {
-        let join = |reader: Option<JoinHandle<String>>| reader.map(|reader| reader.join().expect("a reader")).unwrap_or_default();
+        let join =
+            |reader: Option<JoinHandle<String>>| reader.map(|reader| reader.join().expect("a reader")).unwrap_or_default();
         (join(self.stdout.take()), join(self.stderr.take()))
     }
 }

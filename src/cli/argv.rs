@@ -1,0 +1,129 @@
+//! Flags as Go's `flag` package takes them, made into flags as clap takes them.
+//!
+//! Go: one dash or two; `-flag value` or `-flag=value`; a boolean is `-flag` or `-flag=false`, never `-flag false`; the word
+//! after a flag that takes a value is its value even with a leading dash; `--` ends the flags; the last of a repeated flag
+//! wins. Which flags take a value is asked of clap's own [`Command`], so values are never mistaken for flags.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use clap::{Arg, Command};
+
+/// Rewrites a command line, the program's name first.
+pub fn rewrite(command: &Command, args: &[OsString]) -> Vec<OsString> {
+    let mut command = command;
+    let mut words = args.iter();
+    let mut rewritten: Vec<OsString> = words.next().cloned().into_iter().collect();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            rewritten.push(word.clone());
+            rewritten.extend(words.cloned());
+            break;
+        }
+        let Some((name, value)) = flag(word) else {
+            // The first word without a dash names the command; what follows is its own.
+            if let Some(subcommand) = word.to_str().and_then(|word| command.find_subcommand(word)) {
+                command = subcommand;
+            }
+            rewritten.push(word.clone());
+            continue;
+        };
+        // Go prints help for -h as well; -V is what Rust's users try.
+        let name = match name.to_str() {
+            Some("h") => OsStr::new("help"),
+            Some("V") => OsStr::new("version"),
+            _ => name,
+        };
+        let known = name.to_str().and_then(|name| find(command, name));
+        let value = match (value, known) {
+            (Some(value), Some(known)) if !takes_value(known) => Some(go_bool(value).map_or(value, OsStr::new)),
+            // Without a further word it stays bare, and clap says that the value is missing.
+            (None, Some(known)) if takes_value(known) => words.next().map(OsString::as_os_str),
+            (value, _) => value,
+        };
+        let mut flag = b"--".to_vec();
+        flag.extend_from_slice(name.as_bytes());
+        if let Some(value) = value {
+            flag.push(b'=');
+            flag.extend_from_slice(value.as_bytes());
+        }
+        rewritten.push(OsString::from_vec(flag));
+    }
+    rewritten
+}
+
+/// Splits a flag into its name and the value written behind `=`.
+fn flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
+    let bytes = word.as_bytes().strip_prefix(b"-")?;
+    let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    if bytes.is_empty() || bytes[0] == b'-' || bytes[0] == b'=' {
+        return None;
+    }
+    Some(match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) => (OsStr::from_bytes(&bytes[..at]), Some(OsStr::from_bytes(&bytes[at + 1..]))),
+        None => (OsStr::from_bytes(bytes), None),
+    })
+}
+
+fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+    command
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name)))
+}
+
+/// Whether the flag is always followed by a value. Our booleans take one only behind `=`.
+fn takes_value(arg: &Arg) -> bool {
+    arg.get_action().takes_values() && !arg.is_require_equals_set()
+}
+
+/// What Go's `strconv.ParseBool` takes for true and false.
+fn go_bool(text: &OsStr) -> Option<&'static str> {
+    match text.to_str()? {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some("true"),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some("false"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(line: &[&str]) -> Vec<String> {
+        let args: Vec<OsString> = std::iter::once("snap").chain(line.iter().copied()).map(OsString::from).collect();
+        rewrite(&super::super::command(), &args).into_iter().skip(1).map(|word| word.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn one_dash_and_two_a_space_and_an_equals_sign_are_the_same() {
+        for line in [["-database", "db"], ["--database", "db"], ["-db", "db"]] {
+            let flags = rewritten(&["backup", line[0], line[1], "-since=7d", "dir"]);
+            assert_eq!(flags[1..], [format!("--{}=db", line[0].trim_start_matches('-')), "--since=7d".into(), "dir".into()]);
+        }
+    }
+
+    #[test]
+    fn a_value_is_never_taken_for_a_flag() {
+        assert_eq!(rewritten(&["backup", "-database", "-x", "-rp", "--"]), ["backup", "--database=-x", "--rp=--"]);
+        assert_eq!(rewritten(&["backup", "-database=a=b", "--", "-dir"]), ["backup", "--database=a=b", "--", "-dir"]);
+        assert_eq!(rewritten(&["backup", "-database", "restore"]), ["backup", "--database=restore"]);
+    }
+
+    #[test]
+    fn booleans_follow_go() {
+        assert_eq!(
+            rewritten(&["backup", "-skip-errors", "-quiet=F", "-json=1", "dir"]),
+            ["backup", "--skip-errors", "--quiet=false", "--json=true", "dir"]
+        );
+        assert_eq!(rewritten(&["backup", "-quiet", "false"]), ["backup", "--quiet", "false"]);
+    }
+
+    #[test]
+    fn unknown_flags_and_missing_values_are_left_for_clap_to_name() {
+        assert_eq!(rewritten(&["backup", "-databse", "db"]), ["backup", "--databse", "db"]);
+        assert_eq!(rewritten(&["backup", "-database"]), ["backup", "--database"]);
+        assert_eq!(rewritten(&["-version"]), ["--version"]);
+        assert_eq!(rewritten(&["backup", "-h"]), ["backup", "--help"]);
+        assert_eq!(rewritten(&["backup", "-"]), ["backup", "-"]);
+    }
+}

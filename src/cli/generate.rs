@@ -1,0 +1,86 @@
+//! `snap generate`: shell completions and the manual, made from the flags themselves.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use clap_complete::Shell;
+
+use super::{command, print, say};
+use crate::error::Class;
+
+/// Print shell completions or the manual page
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// What to print
+    #[arg(value_name = "KIND")]
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    Man,
+    Bash,
+    Zsh,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Elvish,
+}
+
+impl GenerateArgs {
+    /// Runs the command.
+    pub fn run(&self) -> ExitCode {
+        let written = text(self.kind).and_then(|text| print(&String::from_utf8_lossy(&text)));
+        match written {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&format!("snap: generating: {error}"));
+                ExitCode::from(Class::Failed.exit_code())
+            }
+        }
+    }
+}
+
+fn text(kind: Kind) -> io::Result<Vec<u8>> {
+    let mut command = command();
+    let shell = match kind {
+        Kind::Man => return manual(&command),
+        Kind::Bash => Shell::Bash,
+        Kind::Zsh => Shell::Zsh,
+        Kind::Fish => Shell::Fish,
+        Kind::PowerShell => Shell::PowerShell,
+        Kind::Elvish => Shell::Elvish,
+    };
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, "snap", &mut text);
+    Ok(text)
+}
+
+/// One page: the program, then each command with its flags.
+fn manual(command: &clap::Command) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let page = clap_mangen::Man::new(command.clone());
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    for subcommand in command.get_subcommands() {
+        let name = subcommand.get_name().to_owned();
+        writeln!(text, ".SH SNAP {}", name.to_uppercase())?;
+        let page = clap_mangen::Man::new(subcommand.clone().bin_name(format!("snap {name}")));
+        let mut section = Vec::new();
+        page.render_synopsis_section(&mut section)?;
+        page.render_description_section(&mut section)?;
+        page.render_options_section(&mut section)?;
+        // The page's sections become parts of the command's.
+        let section = String::from_utf8_lossy(&section).replace(".SH ", ".SS ");
+        text.extend_from_slice(section.as_bytes());
+        if let Some(examples) = subcommand.get_after_help() {
+            let examples = examples.to_string().replace('\\', "\\\\").replace('-', "\\-");
+            writeln!(text, ".SS EXAMPLES\n.nf\n{examples}\n.fi")?;
+        }
+    }
+    writeln!(text, ".SH EXIT STATUS\n.nf\n{}\n.fi", super::EXIT_CODES.trim_start_matches("Exit codes:\n"))?;
+    Ok(text)
+}

@@ -1,0 +1,91 @@
+//! Output as JSON lines on standard output, each an object with a `message_type`. Fields are only ever added.
+
+use serde_json::{Value, json};
+
+use super::output::Summary;
+use super::print;
+use crate::progress::{Event, Outcome, Progress};
+use crate::wire::ShardPath;
+
+/// Prints events as JSON lines.
+#[derive(Debug)]
+pub struct Json {
+    /// Details too.
+    pub verbose: bool,
+    /// Only what failed.
+    pub quiet: bool,
+}
+
+impl Progress for Json {
+    fn report(&self, event: &Event<'_>) {
+        match event {
+            Event::Status(text) if !self.quiet => status("info", text),
+            Event::Detail(text) if self.verbose && !self.quiet => status("detail", text),
+            Event::Warning(text) => status("warning", text),
+            Event::Retry { shard, attempt, wait, reason } if !self.quiet => {
+                let more =
+                    json!({ "state": "retry", "attempt": attempt, "wait_seconds": wait.as_secs_f64(), "reason": reason });
+                emit(&shard_message(shard, more));
+            }
+            Event::Finished { shard, outcome, elapsed } => {
+                let more = match outcome {
+                    Outcome::Failed(reason) => json!({ "state": "failed", "reason": reason }),
+                    _ if self.quiet => return,
+                    Outcome::Done { files, bytes } => json!({ "state": "done", "files": files, "bytes": bytes }),
+                    Outcome::Skipped(reason) => json!({ "state": "skipped", "reason": reason }),
+                };
+                let mut message = shard_message(shard, more);
+                message["seconds"] = json!(elapsed.as_secs_f64());
+                emit(&message);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn shard_message(shard: &ShardPath, more: Value) -> Value {
+    let mut message = json!({
+        "message_type": "shard",
+        "database": shard.database,
+        "retention_policy": shard.retention_policy,
+        "id": shard.id,
+    });
+    if let (Some(message), Value::Object(more)) = (message.as_object_mut(), more) {
+        message.extend(more);
+    }
+    message
+}
+
+/// Prints a status message; `level` is `info`, `detail` or `warning`.
+pub fn status(level: &str, text: &str) {
+    emit(&json!({ "message_type": "status", "level": level, "message": text }));
+}
+
+/// Prints the error that ends the process.
+pub fn exit_error(code: u8, message: &str, hint: Option<&str>) {
+    emit(&json!({ "message_type": "exit_error", "code": code, "message": message, "hint": hint }));
+}
+
+/// The summary as a line.
+pub fn summary(summary: &Summary<'_>) -> String {
+    let message = json!({
+        "message_type": "summary",
+        "command": summary.command,
+        "set": summary.set.map(|(id, _)| id),
+        "number": summary.set.map(|(_, number)| number),
+        "directory": summary.directory.to_string_lossy(),
+        "dry_run": summary.dry_run,
+        "shards": summary.shards,
+        "empty": summary.empty,
+        "files": summary.files,
+        "bytes": summary.bytes,
+        "missing": summary.missing,
+        "seconds": summary.elapsed.as_secs_f64(),
+    });
+    format!("{message}\n")
+}
+
+fn emit(message: &Value) {
+    // A listener has nobody to tell that standard output went away; the summary's print reports it.
+    let _ = print(&format!("{message}\n"));
+}

@@ -1,0 +1,168 @@
+//! The command line: from what was typed to options, and from results to text and exit codes.
+
+mod argv;
+mod backup;
+mod bars;
+mod generate;
+mod json;
+mod lines;
+mod output;
+mod restore;
+mod values;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::cancel::Cancel;
+use crate::error::{Class, class};
+use output::{Output, Verbosity};
+
+/// Backup and restore for InfluxDB 1.x.
+#[derive(Debug, Parser)]
+#[command(
+    name = "snap",
+    version,
+    about = "Backup and restore for InfluxDB 1.x",
+    long_about = "Backs up and restores InfluxDB 1.x by speaking the snapshotter protocol of influxd (TCP 8088), as `influxd \
+                  backup` and `influxd restore` do. Flags are written as there: -database db or --database=db.",
+    after_long_help = EXIT_CODES,
+    args_override_self = true,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0 done   1 failed   2 usage   3 done in part (named shards are missing)   4 damage found
+  5 server not reached, or not a snapshotter   6 refused for safety   10 no backup there
+  11 locked   130 interrupted   143 terminated";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+    Generate(generate::GenerateArgs),
+}
+
+/// How a command ended: `Ok(Some(…))` where it is done but not wholly well.
+type Ending = Result<Option<Class>>;
+
+/// Flags that say how much to print.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+struct OutputArgs {
+    /// Print errors alone
+    #[arg(long)]
+    quiet: bool,
+    /// Print requests, retries and times as well
+    #[arg(long)]
+    verbose: bool,
+    /// Print JSON lines on standard output, each with a message_type
+    #[arg(long)]
+    json: bool,
+}
+
+impl OutputArgs {
+    fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        }
+    }
+}
+
+/// The command line as clap knows it. Its switches are booleans as Go's `flag` package has them: `-quiet` or `-quiet=false`.
+fn command() -> clap::Command {
+    let boolean = |arg: Arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value("false")
+            .value_parser(clap::value_parser!(bool))
+            .value_name("BOOL")
+            .hide_default_value(true)
+            .hide_possible_values(true),
+        _ => arg,
+    };
+    Cli::command().mut_subcommands(|command| command.mut_args(boolean))
+}
+
+/// Runs the command line `args` (the program's name first) and says how the process is to end.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let rewritten = argv::rewrite(&command(), &args);
+    let cli = match command().try_get_matches_from(rewritten).and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let cancel = match Cancel::on_signals() {
+        Ok(cancel) => cancel,
+        Err(error) => {
+            say(&format!("snap: cannot watch for signals: {error}"));
+            return ExitCode::from(Class::Failed.exit_code());
+        }
+    };
+    let (output, result) = match &cli.command {
+        Command::Backup(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Restore(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Generate(args) => return args.run(),
+    };
+    match result {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(class)) => ExitCode::from(class.exit_code()),
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(class(&error).exit_code())
+        }
+    }
+}
+
+fn with_output(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> (Output, Ending) {
+    let output = Output::new(args);
+    let result = run(&output);
+    (output, result)
+}
+
+/// Prints clap's word on the command line: help and version are results, everything else a usage error.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(Class::Usage.exit_code()),
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to standard error; where nobody reads it, nobody misses it.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,184 @@
+//! What is printed: results on standard output, everything else on standard error.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::bars::Bars;
+use super::json::{self, Json};
+use super::lines::Lines;
+use super::{OutputArgs, print, say};
+use crate::error::{class, hint};
+use crate::progress::{Progress, Silent};
+
+/// How much is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors.
+    Quiet,
+    /// Progress and results too.
+    Normal,
+    /// Requests, retries and times too.
+    Verbose,
+}
+
+/// Where and how a command prints.
+#[derive(Debug)]
+pub struct Output {
+    verbosity: Verbosity,
+    json: bool,
+}
+
+/// What a command did, for its last line.
+pub struct Summary<'a> {
+    /// `backup` or `restore`.
+    pub command: &'a str,
+    /// Id and number of the set made.
+    pub set: Option<(&'a str, u32)>,
+    /// The backup directory.
+    pub directory: &'a Path,
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// Shards dealt with.
+    pub shards: usize,
+    /// Shards that had nothing to send.
+    pub empty: usize,
+    /// Files written, where that is counted.
+    pub files: Option<usize>,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// What is missing, a sentence each.
+    pub missing: &'a [String],
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Output {
+    /// The output that the flags ask for.
+    pub fn new(args: &OutputArgs) -> Self {
+        Self { verbosity: args.verbosity(), json: args.json }
+    }
+
+    /// Says what begins.
+    pub fn opening(&self, text: &str) {
+        if self.json {
+            json::status("info", text);
+        } else if self.verbosity != Verbosity::Quiet {
+            say(text);
+        }
+    }
+
+    /// Runs an operation with the listener that fits: JSON lines, bars on a terminal, plain lines elsewhere.
+    pub fn while_running<T>(&self, run: impl FnOnce(&dyn Progress) -> T) -> T {
+        let verbose = self.verbosity == Verbosity::Verbose;
+        if self.json {
+            return run(&Json { verbose, quiet: self.verbosity == Verbosity::Quiet });
+        }
+        if self.verbosity == Verbosity::Quiet {
+            return run(&Silent);
+        }
+        if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") {
+            let bars = Bars::new(verbose);
+            let result = run(&bars);
+            bars.clear();
+            return result;
+        }
+        run(&Lines { verbose })
+    }
+
+    /// Prints the summary line.
+    ///
+    /// # Errors
+    ///
+    /// When standard output cannot be written.
+    pub fn summary(&self, summary: &Summary<'_>) -> Result<()> {
+        let text = if self.json {
+            json::summary(summary)
+        } else if self.verbosity == Verbosity::Quiet {
+            // What is missing is an error, and those are printed always.
+            summary.missing.iter().for_each(|missing| say(&format!("snap: missing: {missing}")));
+            return Ok(());
+        } else {
+            summary.missing.iter().for_each(|missing| say(&format!("missing: {missing}")));
+            format!("{}\n", summary.line())
+        };
+        print(&text).context("writing to standard output")
+    }
+
+    /// Prints an error with its causes, and its hint on a line of its own.
+    pub fn error(&self, error: &anyhow::Error) {
+        if self.json {
+            json::exit_error(class(error).exit_code(), &format!("{error:#}"), hint(error));
+            return;
+        }
+        say(&format!("snap: {error:#}"));
+        if let Some(hint) = hint(error) {
+            say(&format!("hint: {hint}"));
+        }
+    }
+}
+
+impl Summary<'_> {
+    fn line(&self) -> String {
+        let directory = self.directory.display();
+        let mut parts = vec![plural(self.shards, "shard")];
+        if self.empty > 0 {
+            parts.push(format!("{} without anything to fetch", self.empty));
+        }
+        if let Some(files) = self.files {
+            parts.push(plural(files, "file"));
+        }
+        parts.push(bytes(self.bytes));
+        let counts = parts.join(", ");
+        let took = seconds(self.elapsed);
+        let missing = if self.missing.is_empty() { String::new() } else { format!("; {} missing", self.missing.len()) };
+        match (self.command, self.dry_run, self.set) {
+            ("backup", true, _) => format!("dry run: would fetch {counts} into {directory}"),
+            ("restore", true, _) => format!("dry run: would restore {counts} from {directory}{missing}"),
+            ("backup", false, Some((id, number))) => {
+                format!("1 set {id} (meta.{number:02}): {counts} in {took}, in {directory}{missing}")
+            }
+            _ => format!("restored {counts} in {took} from {directory}{missing}"),
+        }
+    }
+}
+
+/// `1 shard`, `2 shards`.
+pub fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// A number of bytes as people read it.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A length of time as people read it.
+pub fn seconds(elapsed: Duration) -> String {
+    format!("{:.1} s", elapsed.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_in_the_unit_that_fits() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+}

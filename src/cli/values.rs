@@ -1,0 +1,54 @@
+//! The values of flags, as clap reads them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::client::Address;
+use crate::time;
+use crate::wire::Dialect;
+
+/// A point in time; ages count back from now.
+pub fn time(text: &str) -> Result<Timestamp, String> {
+    time::parse_time(text, Timestamp::now()).map_err(|error| format!("{error:#}"))
+}
+
+/// A length of time that is not zero.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match time::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
+        result => result.map_err(|error| format!("{error:#}")),
+    }
+}
+
+/// A length of time, zero included.
+pub fn wait(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    time::parse_duration(text).map_err(|error| format!("{error:#}"))
+}
+
+/// A server's address.
+pub fn address(text: &str) -> Result<Address, String> {
+    text.parse()
+}
+
+/// A dialect, or `auto`.
+pub fn dialect(text: &str) -> Result<DialectArg, String> {
+    match text {
+        "auto" => Ok(DialectArg(None)),
+        _ => text.parse().map(|dialect| DialectArg(Some(dialect))),
+    }
+}
+
+/// A forced dialect; none is `auto`. (A type of its own: clap gives `Option` another meaning.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DialectArg(pub Option<Dialect>);
+
+/// The backup directory: as named, else `SNAP_DIR`, else `./backup`.
+pub fn directory(path: Option<&PathBuf>) -> PathBuf {
+    let from_environment = || std::env::var_os("SNAP_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
+    path.cloned().or_else(from_environment).unwrap_or_else(|| PathBuf::from("backup"))
+}

@@ -1,0 +1,429 @@
+//! `snap backup`: the meta store and shards of a server into a set.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::download::{Downloader, Fetched, Job, Step, Want};
+use super::queue::{self, Turn};
+use super::selection::{list, select};
+use crate::cancel::Cancel;
+use crate::client::Client;
+use crate::directory::{
+    Contents, FileRecord, Finished, Layout, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState, Staging,
+};
+use crate::error::{Class, class};
+use crate::format::meta::{Data, Shard};
+use crate::progress::{Event, Outcome, Progress};
+use crate::time::{self, Bounds};
+use crate::wire::{Dialect, InfoReply, MetaBlob, ShardPath};
+
+/// How often the meta store is fetched again because the server made a shard meanwhile.
+const CATCH_UPS: u32 = 5;
+
+/// What to back up and how.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// What to take.
+    pub selection: Selection,
+    /// How many shards at a time.
+    pub jobs: usize,
+    /// How many attempts follow a failed one.
+    pub retries: u32,
+    /// Make a set of what could be had, where shards failed.
+    pub skip_errors: bool,
+    /// How long to wait for the directory's lock.
+    pub retry_lock: Duration,
+    /// Say what would be fetched, and fetch nothing.
+    pub dry_run: bool,
+}
+
+/// What a backup did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupReport {
+    /// The set's id and number; `None` for a dry run.
+    pub set: Option<(String, u32)>,
+    /// Shards stored, or for a dry run, those that would be asked for.
+    pub stored: usize,
+    /// Shards that had nothing to send.
+    pub empty: usize,
+    /// Shards that are not in the set although they were asked for, each with the reason.
+    pub missing: Vec<String>,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A shard on the way into the set.
+struct Planned {
+    shard: Shard,
+    want: Want,
+    /// Bytes of its file in an earlier set.
+    known: Option<u64>,
+    held: bool,
+}
+
+/// Backs up a server.
+///
+/// # Errors
+///
+/// When the server is not reached, what was asked for does not exist, the directory is locked or cannot be written, or
+/// shards could not be fetched (unless `skip_errors`). Nothing that counts as a backup is left then.
+pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<BackupReport> {
+    let begun = Instant::now();
+    let backup = Backup { client, options, cancel, progress };
+    let (blob, planned) = backup.plan()?;
+    if options.dry_run {
+        return Ok(backup.describe(&planned, begun));
+    }
+    let staging = Staging::begin(&options.directory, options.retry_lock, cancel)?;
+    let meta = store_meta(&staging, &blob)?;
+    let results = backup.download(&staging, planned)?;
+    backup.commit(staging, meta, results, begun)
+}
+
+struct Backup<'a> {
+    client: &'a Client,
+    options: &'a BackupOptions,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+}
+
+impl Backup<'_> {
+    /// Fetches the meta store and decides what to ask for, largest first.
+    fn plan(&self) -> Result<(MetaBlob, Vec<Planned>)> {
+        let selection = &self.options.selection;
+        let mut blob = self.retry("the meta store", || self.client.meta_store())?;
+        let dialect = self.client.dialect().context("the server's dialect was not found out")?;
+        self.progress.report(&Event::Detail(&format!("{} speaks dialect {dialect}", self.client.address())));
+        refuse_what_the_dialect_lacks(selection, dialect)?;
+        let mut data = Data::read(&blob.meta)?;
+        let holder = self.client.address().to_string();
+        let mut shards = select(&data, selection, &holder)?;
+        if selection.meta_only {
+            return Ok((blob, Vec::new()));
+        }
+        let mut held = self.held(&data)?;
+        // A shard made since the meta store was fetched would be restored to nowhere.
+        for _ in 0..CATCH_UPS {
+            let named: HashSet<ShardPath> = data.shards().map(|shard| shard.path).collect();
+            if held.is_subset(&named) {
+                break;
+            }
+            self.progress.report(&Event::Detail("the server made or dropped a shard meanwhile: fetching the meta store again"));
+            blob = self.retry("the meta store", || self.client.meta_store())?;
+            data = Data::read(&blob.meta)?;
+            shards = select(&data, selection, &holder)?;
+            held = self.held(&data)?;
+        }
+        let earlier = self.earlier_sizes();
+        let mut planned: Vec<Planned> = Vec::new();
+        for shard in shards {
+            if let Some(deleted_at) = shard.deleted_at {
+                let when = time::from_nanos(deleted_at);
+                let why = format!("shard {} was deleted by its retention policy or by hand at {when}: skipped", shard.path);
+                self.progress.report(&Event::Detail(&why));
+                continue;
+            }
+            let Some(want) = want(selection, &shard) else { continue };
+            let known = earlier.get(&shard.path).copied();
+            let held = held.contains(&shard.path);
+            planned.push(Planned { known, want, held, shard });
+        }
+        planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
+        self.say_not_held(&planned);
+        Ok((blob, planned))
+    }
+
+    /// The shards that the server has open, of the databases that are asked for.
+    fn held(&self, data: &Data) -> Result<HashSet<ShardPath>> {
+        let selection = &self.options.selection;
+        let mut held = HashSet::new();
+        for database in data.databases.iter().filter(|database| selection.takes_database(&database.name)) {
+            let asked = format!("the shards of database '{}'", database.name);
+            let shards = self.retry(&asked, || match self.client.shards_of(&database.name)? {
+                InfoReply::Shards(shards) => Ok(Some(shards)),
+                // Dropped meanwhile, or a failure: the meta store tells.
+                InfoReply::Nothing if Data::read(&self.client.meta_store()?.meta)?.database(&database.name).is_none() => {
+                    Ok(None)
+                }
+                InfoReply::Nothing => anyhow::bail!("{} did not answer when asked for {asked}", self.client.address()),
+            })?;
+            held.extend(shards.into_iter().flatten().filter(|path| selection.takes(path)));
+        }
+        Ok(held)
+    }
+
+    /// Warns of shards that should hold points by now and are not open: influxd does so quietly when a file is damaged.
+    fn say_not_held(&self, planned: &[Planned]) {
+        let now = time::to_nanos(Timestamp::now());
+        let absent: Vec<String> =
+            planned.iter().filter(|p| !p.held && p.shard.start <= now).map(|p| p.shard.path.to_string()).collect();
+        if !absent.is_empty() {
+            self.progress.report(&Event::Warning(&format!(
+                "the meta store names {} shard(s) that the server does not have open (never written to, or failed to open at \
+                 its start; its log tells): {}",
+                absent.len(),
+                list(&absent)
+            )));
+        }
+    }
+
+    /// How large shards were in earlier sets. A directory that cannot be read is dealt with later.
+    fn earlier_sizes(&self) -> HashMap<ShardPath, u64> {
+        let Ok(contents) = Contents::read(&self.options.directory) else { return HashMap::new() };
+        let shards = contents.records().iter().flat_map(|set| &set.shards);
+        shards.filter_map(|shard| Some((shard.path(), shard.file.as_ref()?.size))).collect()
+    }
+
+    fn describe(&self, planned: &[Planned], begun: Instant) -> BackupReport {
+        let asked: Vec<&Planned> = planned.iter().filter(|planned| planned.held).collect();
+        for planned in &asked {
+            let how = match planned.want {
+                Want::Whole => "all of it".to_owned(),
+                Want::Since(since) => format!("files modified after {since}"),
+                Want::Range(bounds) => {
+                    format!("blocks from {} to {}", time::from_nanos(bounds.start), time::from_nanos(bounds.end))
+                }
+            };
+            let known = planned.known.map(|bytes| format!(", {bytes} bytes last time")).unwrap_or_default();
+            self.progress.report(&Event::Status(&format!("would fetch shard {}: {how}{known}", planned.shard.path)));
+        }
+        BackupReport {
+            set: None,
+            stored: asked.len(),
+            empty: 0,
+            missing: Vec::new(),
+            bytes: asked.iter().filter_map(|planned| planned.known).sum(),
+            elapsed: begun.elapsed(),
+        }
+    }
+
+    fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<(Planned, Fetched)>> {
+        let (asked, absent): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(|planned| planned.held);
+        let bytes = asked.iter().map(|planned| planned.known).sum();
+        self.progress.report(&Event::Shards { count: asked.len(), bytes });
+        let downloader = Downloader { client: self.client, staging, retries: self.options.retries, progress: self.progress };
+        // A fault of this side stops the other threads as well.
+        let stop = self.cancel.child();
+        let jobs = asked.into_iter().map(|planned| (Job::new(planned.shard.clone(), planned.want), planned, None)).collect();
+        let results = queue::work(jobs, self.options.jobs, &stop, |(mut job, mut planned, begun): (Job, Planned, _)| {
+            let begun = begun.unwrap_or_else(Instant::now);
+            match downloader.attempt(&mut job) {
+                Ok(Step::Again(wait)) => Turn::Later((job, planned, Some(begun)), wait),
+                Ok(Step::Done(fetched)) => {
+                    planned.want = job.want;
+                    let elapsed = begun.elapsed();
+                    self.progress.report(&Event::Finished { shard: &job.shard.path, outcome: outcome(&fetched), elapsed });
+                    Turn::Done(Ok((planned, fetched)))
+                }
+                Err(error) => {
+                    stop.cancel();
+                    Turn::Done(Err(error))
+                }
+            }
+        });
+        self.cancel.check()?;
+        let fetched: Vec<(Planned, Fetched)> = results.into_iter().collect::<Result<_>>()?;
+        Ok(fetched.into_iter().chain(absent.into_iter().map(|planned| (planned, Fetched::Empty))).collect())
+    }
+
+    fn commit(
+        &self,
+        staging: Staging,
+        meta: Finished,
+        mut results: Vec<(Planned, Fetched)>,
+        begun: Instant,
+    ) -> Result<BackupReport> {
+        results.sort_by_key(|(planned, _)| planned.shard.path.id);
+        let mut shards = Vec::new();
+        let mut files = Vec::new();
+        let mut missing = Vec::new();
+        for (planned, fetched) in results {
+            let (state, error) = match &fetched {
+                Fetched::Stored { .. } => (ShardState::Stored, None),
+                Fetched::Empty if planned.held => (ShardState::Empty, None),
+                Fetched::Empty => (ShardState::NotHeld, None),
+                Fetched::Expired => (ShardState::Expired, None),
+                Fetched::Failed(reason) => {
+                    missing.push(format!("shard {}: {reason}", planned.shard.path));
+                    (ShardState::Failed, Some(reason.clone()))
+                }
+            };
+            let mut members = Vec::new();
+            if let Fetched::Stored { file, members: listed } = fetched {
+                files.push((shards.len(), file));
+                members = listed;
+            }
+            shards.push(ShardRecord {
+                database: planned.shard.path.database,
+                retention_policy: planned.shard.path.retention_policy,
+                id: planned.shard.path.id,
+                start_time: time::from_nanos(planned.shard.start),
+                end_time: time::from_nanos(planned.shard.end),
+                state,
+                content: planned.want.content(),
+                file: None,
+                members,
+                error,
+            });
+        }
+        if !missing.is_empty() && !self.options.skip_errors {
+            let message = format!("{} of {} shards could not be fetched: {}", missing.len(), shards.len(), missing.join("; "));
+            let hint = "nothing was kept; with -skip-errors the other shards make a set that is marked as partial";
+            return Err(Class::Failed.error(message).hint(hint).into());
+        }
+        let bytes = meta.size + files.iter().map(|(_, file)| file.size).sum::<u64>();
+        let record = SetRecord {
+            format: RECORD_FORMAT,
+            written_by: concat!("snap ", env!("CARGO_PKG_VERSION")).to_owned(),
+            id: staging.id().to_owned(),
+            state: if missing.is_empty() { SetState::Complete } else { SetState::Partial },
+            layout: Layout::Legacy,
+            number: 0,
+            started: staging.started(),
+            finished: Timestamp::now(),
+            host: self.client.address().to_string(),
+            dialect: self.client.dialect().map(|dialect| dialect.to_string()).unwrap_or_default(),
+            selection: self.options.selection.clone(),
+            meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
+            shards,
+        };
+        let record = staging.commit(record, &meta, &files)?;
+        let empty = record.shards.iter().filter(|shard| shard.state == ShardState::Empty).count();
+        Ok(BackupReport {
+            set: Some((record.id, record.number)),
+            stored: files.len(),
+            empty,
+            missing,
+            bytes,
+            elapsed: begun.elapsed(),
+        })
+    }
+
+    /// Asks again after a failure, unless the failure is one that will stay.
+    fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
+        let mut wait = Duration::from_millis(500);
+        for attempt in 1.. {
+            match ask() {
+                Err(error) if attempt <= self.options.retries && class(&error) == Class::Failed => {
+                    self.progress.report(&Event::Detail(&format!("asking again for {what} in {wait:?}: {error:#}")));
+                    let until = Instant::now() + wait;
+                    while Instant::now() < until {
+                        self.cancel.check()?;
+                        std::thread::sleep(Duration::from_millis(50).min(wait));
+                    }
+                    wait = (wait * 2).min(Duration::from_secs(10));
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the loop has no end")
+    }
+}
+
+/// What to ask for of a shard; `None` where it lies outside the range asked for.
+fn want(selection: &Selection, shard: &Shard) -> Option<Want> {
+    if let Some(since) = selection.since {
+        return Some(Want::Since(since));
+    }
+    if selection.start.is_none() && selection.end.is_none() {
+        return Some(Want::Whole);
+    }
+    let bounds = Bounds {
+        start: selection.start.map_or(time::LEAST, time::to_nanos),
+        end: selection.end.map_or(time::GREATEST, time::to_nanos),
+    };
+    range(bounds, shard.start, shard.end)
+}
+
+/// What to ask for of a shard group from `start` to `end` (exclusive), so that no point within `bounds` can be missing.
+///
+/// influxd's export drops files without a word when a range has two inner ends and one file has no block between them, so
+/// only one end is ever put inside a group: the one that leaves out more. It also takes the maximum of a file with only
+/// negative timestamps for 0, so groups that begin before 1970 are taken whole.
+fn range(bounds: Bounds, start: i64, end: i64) -> Option<Want> {
+    let last = end.saturating_sub(1);
+    if bounds.end < start || bounds.start > last {
+        return None;
+    }
+    let cuts_start = bounds.start > start;
+    let cuts_end = bounds.end < last;
+    if start < 0 || !(cuts_start || cuts_end) {
+        return Some(Want::Whole);
+    }
+    let left_out_at_start = i128::from(bounds.start) - i128::from(start);
+    let left_out_at_end = i128::from(last) - i128::from(bounds.end);
+    Some(Want::Range(if left_out_at_start > left_out_at_end {
+        Bounds { start: bounds.start, ..Bounds::ALL }
+    } else {
+        Bounds { end: bounds.end, ..Bounds::ALL }
+    }))
+}
+
+fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Result<()> {
+    if dialect == Dialect::V1_5 {
+        return Ok(());
+    }
+    if selection.start.is_some() || selection.end.is_some() {
+        return Err(Class::Usage
+            .error("the server is of version 1.0 to 1.4, which cannot export a time range")
+            .hint("leave out -start and -end to take whole shards, or name one with -shard")
+            .into());
+    }
+    if selection.shard.is_some() && (selection.database.is_none() || selection.retention_policy.is_none()) {
+        return Err(Class::Usage
+            .error("the server is of version 1.0 to 1.4, where -shard needs -database and -retention")
+            .hint("write: snap backup -database DB -retention RP -shard ID")
+            .into());
+    }
+    Ok(())
+}
+
+fn store_meta(staging: &Staging, blob: &MetaBlob) -> Result<Finished> {
+    let mut bytes = Vec::with_capacity(blob.meta.len() + blob.node.len() + 24);
+    blob.write_to(&mut bytes)?;
+    let mut file = staging.file()?;
+    std::io::Write::write_all(&mut file, &bytes).with_context(|| format!("writing {}", file.path().display()))?;
+    Finished::sync(file, bytes.len() as u64, Sha256::new_with_prefix(&bytes))
+}
+
+fn outcome(fetched: &Fetched) -> Outcome<'_> {
+    match fetched {
+        Fetched::Stored { file, members } => Outcome::Done { files: members.len(), bytes: file.size },
+        Fetched::Empty => Outcome::Skipped("nothing to fetch"),
+        Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),
+        Fetched::Failed(reason) => Outcome::Failed(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_asks_for_whole_groups_inside_and_one_ended_exports_at_its_edges() {
+        let bounds = Bounds { start: 150, end: 450 };
+        assert_eq!(range(bounds, 0, 100), None);
+        assert_eq!(range(bounds, 100, 200), Some(Want::Range(Bounds { start: 150, ..Bounds::ALL })));
+        assert_eq!(range(bounds, 200, 300), Some(Want::Whole));
+        assert_eq!(range(bounds, 400, 500), Some(Want::Range(Bounds { end: 450, ..Bounds::ALL })));
+        assert_eq!(range(bounds, 451, 500), None);
+        assert_eq!(range(Bounds { start: 450, end: 450 }, 450, 500), Some(Want::Range(Bounds { end: 450, ..Bounds::ALL })));
+        assert_eq!(range(bounds, 0, 1000), Some(Want::Range(Bounds { end: 450, ..Bounds::ALL })));
+        assert_eq!(range(Bounds { start: 900, end: 950 }, 0, 1000), Some(Want::Range(Bounds { start: 900, ..Bounds::ALL })));
+        assert_eq!(range(bounds, -100, 200), Some(Want::Whole));
+        assert_eq!(range(Bounds::ALL, 0, i64::MAX), Some(Want::Whole));
+        assert_eq!(
+            range(Bounds { start: 5, ..Bounds::ALL }, 0, i64::MAX),
+            Some(Want::Range(Bounds { start: 5, ..Bounds::ALL }))
+        );
+    }
+}

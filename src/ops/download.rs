@@ -1,0 +1,355 @@
+//! Fetching one shard into a file, sure of what came.
+//!
+//! The protocol has no acknowledgement, so everything is told from the stream: a tar that is whole is a success, no byte at
+//! all can be a passing state of the server, and everything else is a failed attempt that starts over in a fresh file. What
+//! the states of a server look like is in docs/protocol.md, "When a server says nothing".
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::client::{Client, cancellation};
+use crate::directory::{Content, Finished, MemberRecord, Staging};
+use crate::error::{Class, class};
+use crate::format::meta::{Data, Shard};
+use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarErrorKind};
+use crate::format::tsm::Envelope;
+use crate::progress::{Event, Progress};
+use crate::time::{self, Bounds};
+use crate::wire::{Dialect, InfoReply, Request, ShardPath};
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
+/// How long after an empty answer the question is put again, before the answer is believed.
+const EMPTY_AGAIN: Duration = Duration::from_secs(1);
+/// The wait after the first failed attempt; it doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait between attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What to ask the server for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// All of the shard.
+    Whole,
+    /// The files modified after a time.
+    Since(Timestamp),
+    /// The blocks that touch an interval.
+    Range(Bounds),
+}
+
+impl Want {
+    fn request(self, id: u64) -> Request {
+        match self {
+            Self::Whole => Request::Shard { id, since: None },
+            Self::Since(since) => Request::Shard { id, since: Some(since) },
+            Self::Range(bounds) => Request::Export { id, bounds },
+        }
+    }
+
+    /// How a set's record calls it.
+    pub fn content(self) -> Content {
+        match self {
+            Self::Whole => Content::Whole,
+            Self::Since(_) => Content::Since,
+            Self::Range(_) => Content::Range,
+        }
+    }
+}
+
+/// A shard to fetch, and what earlier attempts taught about it.
+#[derive(Debug)]
+pub struct Job {
+    /// The shard.
+    pub shard: Shard,
+    /// What is asked for; an export that the server cannot do becomes the whole shard.
+    pub want: Want,
+    failures: u32,
+    /// The server answered with nothing. The tar after that can lack the newest points, so one answer goes unused.
+    silent: bool,
+    /// The server answered with an empty tar once.
+    empty: bool,
+}
+
+impl Job {
+    /// A job that was not tried yet.
+    pub fn new(shard: Shard, want: Want) -> Self {
+        Self { shard, want, failures: 0, silent: false, empty: false }
+    }
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub enum Fetched {
+    /// The shard is in a file.
+    Stored {
+        /// The file.
+        file: Finished,
+        /// The members of its tar.
+        members: Vec<MemberRecord>,
+    },
+    /// There is nothing to store.
+    Empty,
+    /// The server deleted the shard meanwhile.
+    Expired,
+    /// It could not be fetched; the text says why.
+    Failed(String),
+}
+
+/// What follows from one attempt.
+#[derive(Debug)]
+pub enum Step {
+    /// The job is over.
+    Done(Fetched),
+    /// Try again after this long.
+    Again(Duration),
+}
+
+/// Fetches shards from one server into one set.
+pub struct Downloader<'a> {
+    /// The server.
+    pub client: &'a Client,
+    /// Where files grow.
+    pub staging: &'a Staging,
+    /// How many attempts follow a failed one.
+    pub retries: u32,
+    /// Who listens.
+    pub progress: &'a dyn Progress,
+}
+
+/// A stream without a fault.
+enum Answer {
+    /// The server closed, or reset, without a byte.
+    Nothing,
+    /// An empty tar.
+    Empty,
+    /// A tar with members.
+    Shard { file: Finished, members: Vec<MemberRecord> },
+}
+
+/// Why an attempt failed.
+enum Attempt {
+    /// The stream broke off. `tombstone`: behind a tombstone file.
+    Broken { reason: String, tombstone: bool },
+    /// The fault is on this side, or a stop was asked for: no further attempt.
+    Fatal(anyhow::Error),
+}
+
+impl Downloader<'_> {
+    /// Makes one attempt at a job.
+    ///
+    /// # Errors
+    ///
+    /// What ends the run: the disk, or a stop that was asked for.
+    pub fn attempt(&self, job: &mut Job) -> Result<Step> {
+        let shard = &job.shard.path;
+        if job.silent {
+            match self.probe(shard) {
+                Ok(true) => {}
+                Ok(false) => return self.no_answer(job),
+                Err(error) => return self.failed(job, format!("{error:#}")),
+            }
+        }
+        match self.fetch(job) {
+            Ok(Answer::Nothing) => self.nothing(job),
+            Ok(Answer::Empty) => {
+                // Servers 1.8.0 to 1.8.4 send this for a full shard while a flush is running.
+                if job.empty {
+                    return Ok(Step::Done(Fetched::Empty));
+                }
+                job.empty = true;
+                Ok(Step::Again(EMPTY_AGAIN))
+            }
+            Ok(Answer::Shard { file, members }) => Ok(Step::Done(Fetched::Stored { file, members })),
+            Err(Attempt::Broken { reason, tombstone }) => {
+                if let Want::Range(_) = job.want
+                    && (tombstone || job.failures > 0)
+                {
+                    self.progress.report(&Event::Warning(&format!(
+                        "the server cannot export a part of shard {shard} ({reason}): taking the whole shard, which holds \
+                         more than the range asked for"
+                    )));
+                    job.want = Want::Whole;
+                    return Ok(Step::Again(Duration::ZERO));
+                }
+                self.failed(job, reason)
+            }
+            Err(Attempt::Fatal(error)) => Err(error),
+        }
+    }
+
+    /// A shard request was answered with nothing.
+    fn nothing(&self, job: &mut Job) -> Result<Step> {
+        // After a good probe, nothing means nothing: servers 1.0 and 1.1 say "nothing newer than Since" like this.
+        if job.silent && self.client.dialect() == Some(Dialect::V1_0) && matches!(job.want, Want::Since(_)) {
+            return Ok(Step::Done(Fetched::Empty));
+        }
+        self.no_answer(job)
+    }
+
+    fn no_answer(&self, job: &mut Job) -> Result<Step> {
+        match self.is_gone(&job.shard.path) {
+            Ok(true) => return Ok(Step::Done(Fetched::Expired)),
+            Ok(false) => {}
+            Err(error) => return self.failed(job, format!("{error:#}")),
+        }
+        job.silent = true;
+        self.failed(job, "the server closed without an answer: busy with the shard, or failing; its log says which".to_owned())
+    }
+
+    fn failed(&self, job: &mut Job, reason: String) -> Result<Step> {
+        job.failures += 1;
+        job.empty = false;
+        if job.failures > self.retries {
+            return Ok(Step::Done(Fetched::Failed(reason)));
+        }
+        let wait = FIRST_WAIT.saturating_mul(1 << (job.failures - 1).min(16)).min(LONGEST_WAIT);
+        self.progress.report(&Event::Retry { shard: &job.shard.path, attempt: job.failures, wait, reason: &reason });
+        Ok(Step::Again(wait))
+    }
+
+    /// Whether the server sends the shard at all. The answer is not used: after a failed flush it can lack the newest
+    /// points, which the answer after it has.
+    fn probe(&self, shard: &ShardPath) -> Result<bool> {
+        // Nothing is newer than the end of time, so a server of the newer dialect answers with an empty tar. An older one
+        // may say that with silence, so it is asked for all, and left after the first bytes.
+        let since = (self.client.dialect() == Some(Dialect::V1_5)).then(|| time::from_nanos(time::GREATEST));
+        let mut reply = self.client.request(&Request::Shard { id: shard.id, since })?;
+        let mut first = [0; 512];
+        match reply.read(&mut first) {
+            Ok(count) => Ok(count > 0),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the server no longer has the shard, or is about to delete it.
+    fn is_gone(&self, shard: &ShardPath) -> Result<bool> {
+        let data = Data::read(&self.client.meta_store()?.meta)?;
+        match data.shards().find(|known| known.path == *shard) {
+            None => return Ok(true),
+            Some(known) if known.deleted_at.is_some() => return Ok(true),
+            Some(_) => {}
+        }
+        match self.client.shards_of(&shard.database)? {
+            InfoReply::Shards(shards) => Ok(!shards.contains(shard)),
+            InfoReply::Nothing => Ok(false),
+        }
+    }
+
+    fn fetch(&self, job: &Job) -> Result<Answer, Attempt> {
+        let shard = &job.shard.path;
+        self.progress.report(&Event::Started { shard, bytes: None });
+        let request = job.want.request(shard.id);
+        self.progress.report(&Event::Detail(&format!("asking for shard {shard}: {request:?}")));
+        let mut file = self.staging.file().map_err(Attempt::Fatal)?;
+        let mut reply = self.client.request(&request).map_err(Attempt::of)?;
+        let mut sink = Listing::default();
+        let mut scanner = Scanner::new(shard, &mut sink);
+        let mut digest = Sha256::new();
+        let mut size = 0;
+        let mut buffer = vec![0; CHUNK];
+        let outcome = loop {
+            let count = match reply.read(&mut buffer) {
+                Ok(0) => break None,
+                Ok(count) => count,
+                Err(error) => match cancellation(&error) {
+                    Some(fault) => return Err(Attempt::Fatal(fault.clone().into())),
+                    None if size == 0 && error.kind() == io::ErrorKind::ConnectionReset => return Ok(Answer::Nothing),
+                    None => break Some(format!("the connection failed after {size} bytes: {error}")),
+                },
+            };
+            let chunk = &buffer[..count];
+            if let Err(error) = scanner.feed(chunk) {
+                break Some(describe(&error));
+            }
+            file.write_all(chunk).with_context(|| format!("writing {}", file.path().display())).map_err(Attempt::Fatal)?;
+            digest.update(chunk);
+            size += count as u64;
+            self.progress.report(&Event::Bytes { shard, count: count as u64 });
+        };
+        let broken = |reason, sink: &Listing| {
+            let tombstone = sink.members.iter().any(|member| member.name.ends_with(".tombstone"));
+            Err(Attempt::Broken { reason, tombstone })
+        };
+        let ending = match outcome {
+            Some(reason) => return broken(reason, &sink),
+            None => scanner.finish(),
+        };
+        match ending {
+            Ok(Ending::Nothing) => Ok(Answer::Nothing),
+            Ok(Ending::Whole { members: 0 }) => Ok(Answer::Empty),
+            Ok(Ending::Whole { .. }) => match sink.duplicate() {
+                Some(name) => broken(format!("the member {name} stands in the tar twice"), &sink),
+                None => {
+                    let file = Finished::sync(file, size, digest).map_err(Attempt::Fatal)?;
+                    Ok(Answer::Shard { file, members: sink.members })
+                }
+            },
+            Err(error) => broken(describe(&error), &sink),
+        }
+    }
+}
+
+impl Attempt {
+    /// Sorts an error of the client: a stop that was asked for, and a request the dialect does not have, end the run.
+    fn of(error: anyhow::Error) -> Self {
+        match class(&error) {
+            Class::Interrupted | Class::Terminated | Class::Usage => Self::Fatal(error),
+            _ => Self::Broken { reason: format!("{error:#}"), tombstone: false },
+        }
+    }
+}
+
+fn describe(error: &TarError) -> String {
+    match &error.kind {
+        TarErrorKind::Sink(cause) => format!("{error}: {cause}"),
+        _ => error.to_string(),
+    }
+}
+
+/// Lists the members of a tar and looks at the TSM files among them.
+#[derive(Default)]
+struct Listing {
+    members: Vec<MemberRecord>,
+    envelope: Option<Envelope>,
+}
+
+impl Listing {
+    fn duplicate(&self) -> Option<&str> {
+        let mut names: Vec<&str> = self.members.iter().map(|member| member.name.as_str()).collect();
+        names.sort_unstable();
+        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    }
+}
+
+impl Sink for Listing {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        self.envelope = member.is_tsm().then(Envelope::default);
+        let modified = i64::try_from(member.modified).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let modified = modified.ok_or_else(|| invalid(format!("{} was modified at {} s", member.name, member.modified)))?;
+        self.members.push(MemberRecord { name: member.name.clone(), size: member.size, modified });
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        if let Some(envelope) = &mut self.envelope {
+            envelope.feed(chunk);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let Some(envelope) = self.envelope.take() else { return Ok(()) };
+        let name = self.members.last().map_or("", |member| &member.name);
+        envelope.finish().map_err(|error| invalid(format!("{name} is {error}")))
+    }
+}
+
+fn invalid(message: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message.to_string())
+}

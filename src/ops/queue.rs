@@ -1,0 +1,99 @@
+//! Jobs that may have to be tried again later, done by several threads.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cancel::Cancel;
+
+/// How often an idle thread looks whether it is to stop.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What became of one try at a job.
+#[derive(Debug)]
+pub enum Turn<J, R> {
+    /// It is over.
+    Done(R),
+    /// It wants another try, not before this long from now.
+    Later(J, Duration),
+}
+
+struct Queue<J> {
+    /// With the time before which a job is not to be tried. First come, first served.
+    waiting: Vec<(Instant, J)>,
+    running: usize,
+}
+
+/// Works the jobs off with `threads` threads, in order, as far as waits allow. A job that waits holds up no other. Returns
+/// the results in the order they came; jobs not begun when `cancel` is set have none.
+pub fn work<J: Send, R: Send>(jobs: Vec<J>, threads: usize, cancel: &Cancel, turn: impl Fn(J) -> Turn<J, R> + Sync) -> Vec<R> {
+    let now = Instant::now();
+    let threads = threads.clamp(1, jobs.len().max(1));
+    let queue = Mutex::new(Queue { waiting: jobs.into_iter().map(|job| (now, job)).collect(), running: 0 });
+    let changed = Condvar::new();
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(job) = next(&queue, &changed, cancel) {
+                    let outcome = turn(job);
+                    let mut queue = lock(&queue);
+                    queue.running -= 1;
+                    match outcome {
+                        Turn::Done(result) => lock(&results).push(result),
+                        Turn::Later(job, wait) => queue.waiting.push((Instant::now() + wait, job)),
+                    }
+                    changed.notify_all();
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for a job that is due. `None` when there will be none any more.
+fn next<J>(queue: &Mutex<Queue<J>>, changed: &Condvar, cancel: &Cancel) -> Option<J> {
+    let mut queue = lock(queue);
+    loop {
+        if cancel.is_cancelled() || (queue.waiting.is_empty() && queue.running == 0) {
+            return None;
+        }
+        let now = Instant::now();
+        if let Some(due) = queue.waiting.iter().position(|(at, _)| *at <= now) {
+            queue.running += 1;
+            return Some(queue.waiting.remove(due).1);
+        }
+        let soonest = queue.waiting.iter().map(|(at, _)| at.saturating_duration_since(now)).min();
+        let wait = soonest.unwrap_or(TICK).min(TICK);
+        queue = changed.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked ends the run when the scope joins it; what it left is consistent.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_waits_does_not_hold_up_the_others() {
+        let results = work(vec![(1, 0), (2, 0), (3, 0)], 2, &Cancel::default(), |(id, tries)| {
+            if id == 1 && tries < 3 { Turn::Later((id, tries + 1), Duration::from_millis(20)) } else { Turn::Done((id, tries)) }
+        });
+        assert_eq!(results.len(), 3);
+        assert_eq!(results[2], (1, 3));
+    }
+
+    #[test]
+    fn nothing_is_begun_once_a_stop_was_asked_for() {
+        let cancel = Cancel::default();
+        let results = work(vec![1, 2, 3], 1, &cancel, |id| {
+            cancel.cancel();
+            Turn::<i32, i32>::Done(id)
+        });
+        assert_eq!(results, [1]);
+    }
+}

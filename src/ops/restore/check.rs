@@ -1,0 +1,194 @@
+//! Reading every file of a backup before anything is written: framing, names, TSM files, SHA-256; and deciding which file
+//! each of a shard's files comes from.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::RestoreOptions;
+use super::plan::{Plan, PlannedShard};
+use crate::cancel::Cancel;
+use crate::directory::{BackupFile, Contents, hex};
+use crate::error::Class;
+use crate::format::shard_tar::{Ending, Member, Sink, scan};
+use crate::format::tsm::Envelope;
+use crate::ops::queue::{self, Turn};
+use crate::progress::{Event, Outcome, Progress};
+use crate::wire::ShardPath;
+
+/// A shard whose files were read and found whole.
+pub struct CheckedShard {
+    /// What it is called in the backup.
+    pub source: ShardPath,
+    /// What it is called in the target.
+    pub target: ShardPath,
+    /// The tars it is put together from, oldest first.
+    pub sources: Vec<BackupFile>,
+    /// By name: what the shard's directory will hold.
+    pub files: BTreeMap<String, ShardFile>,
+}
+
+/// A file that a shard's directory will hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardFile {
+    /// Which of the sources it comes from.
+    pub source: usize,
+    /// Bytes.
+    pub size: u64,
+    /// CRC-32 of its content.
+    pub crc: u32,
+}
+
+impl CheckedShard {
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|file| file.size).sum()
+    }
+}
+
+/// Checks all files of the plan.
+///
+/// # Errors
+///
+/// [`Class::Damage`] with the file and the offset of the first fault found.
+pub fn check(
+    contents: &Contents,
+    plan: &Plan,
+    options: &RestoreOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Vec<CheckedShard>> {
+    let bytes: u64 = plan.shards.iter().flat_map(|shard| &shard.chain).map(|file| file.size).sum();
+    if !plan.shards.is_empty() {
+        progress.report(&Event::Status(&format!("checking {} shard(s)", plan.shards.len())));
+    }
+    progress.report(&Event::Detail(&format!("reading {bytes} bytes before anything is written")));
+    let stop = cancel.child();
+    let results = queue::work(plan.shards.iter().collect(), options.jobs, &stop, |shard: &PlannedShard| {
+        let begun = Instant::now();
+        let checked = check_shard(contents, shard, &stop);
+        if let Err(error) = &checked {
+            let reason = format!("{error:#}");
+            let (shard, elapsed) = (&shard.source, begun.elapsed());
+            progress.report(&Event::Finished { shard, outcome: Outcome::Failed(&reason), elapsed });
+            stop.cancel();
+        }
+        Turn::Done(checked)
+    });
+    cancel.check()?;
+    let mut checked = results.into_iter().collect::<Result<Vec<CheckedShard>>>()?;
+    checked.sort_by(|a, b| a.source.cmp(&b.source));
+    Ok(checked)
+}
+
+fn check_shard(contents: &Contents, shard: &PlannedShard, stop: &Cancel) -> Result<CheckedShard> {
+    let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
+    for (source, file) in shard.chain.iter().enumerate() {
+        let newer = check_file(contents, file, &shard.source, stop)?;
+        for (name, size, crc) in &newer {
+            let file = ShardFile { source, size: *size, crc: *crc };
+            let replaced = files.insert(name.clone(), file);
+            let changed = replaced.is_some_and(|old| (old.size, old.crc) != (*size, *crc));
+            // A tombstone belongs to the TSM file it was written for, not to a later one of the same name.
+            if changed && let Some(stem) = name.strip_suffix(".tsm") {
+                let tombstone = format!("{stem}.tombstone");
+                if files.get(&tombstone).is_some_and(|old| old.source != source) {
+                    files.remove(&tombstone);
+                }
+            }
+        }
+    }
+    Ok(CheckedShard { source: shard.source.clone(), target: shard.target.clone(), sources: shard.chain.clone(), files })
+}
+
+/// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar.
+fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &Cancel) -> Result<Vec<(String, u64, u32)>> {
+    let path = contents.path_of(&file.name);
+    let damaged = |why: String| {
+        Class::Damage
+            .error(format!("{} is damaged: {why}", path.display()))
+            .hint("nothing was written; take another backup or set")
+    };
+    let mut sink = Digesting::default();
+    let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let mut reader = Hashing { inner: opened, digest: Sha256::new(), stop };
+    let ending = match scan(&mut reader, shard, &mut sink) {
+        Ok(Ok(ending)) => ending,
+        Ok(Err(error)) => return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into()),
+        Err(error) => {
+            return Err(stop.check().err().map_or_else(|| error.into(), anyhow::Error::from))
+                .with_context(|| format!("reading {}", path.display()));
+        }
+    };
+    if ending == Ending::Nothing {
+        return Err(damaged("it is empty".to_owned()).into());
+    }
+    if let Some((set, record)) = contents.shard_record_of(&file.name)
+        && let Some(recorded) = &record.file
+        && hex(reader.digest) != recorded.sha256
+    {
+        return Err(damaged(format!("it is not what set {} recorded: SHA-256 differs", set.id)).into());
+    }
+    Ok(sink.files)
+}
+
+/// Passes bytes through a digest, and stops when asked to.
+struct Hashing<'a> {
+    inner: File,
+    digest: Sha256,
+    stop: &'a Cancel,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check().map_err(io::Error::other)?;
+        let count = self.inner.read(buffer)?;
+        self.digest.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Lists regular files with size and CRC-32, and looks at the TSM files among them.
+#[derive(Default)]
+struct Digesting {
+    files: Vec<(String, u64, u32)>,
+    crc: crc32fast::Hasher,
+    directory: bool,
+    envelope: Option<Envelope>,
+}
+
+impl Sink for Digesting {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        self.directory = member.directory;
+        if !member.directory {
+            self.files.push((member.name.clone(), member.size, 0));
+        }
+        self.crc = crc32fast::Hasher::new();
+        self.envelope = member.is_tsm().then(Envelope::default);
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.crc.update(chunk);
+        if let Some(envelope) = &mut self.envelope {
+            envelope.feed(chunk);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if self.directory {
+            return Ok(());
+        }
+        let Some((name, _, crc)) = self.files.last_mut() else { return Ok(()) };
+        *crc = std::mem::take(&mut self.crc).finalize();
+        match self.envelope.take().map(|envelope| envelope.finish()) {
+            Some(Err(error)) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is {error}"))),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `snap restore`, offline: a backup into the directories of a stopped influxd.
+//!
+//! Everything is read and checked first ([`plan`], [`check`], [`target`]); then shards are unpacked out of sight and moved
+//! into place, the meta store last ([`write`]).
+
+mod check;
+mod plan;
+mod target;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::cancel::Cancel;
+use crate::client::Address;
+use crate::directory::Contents;
+use crate::error::{Class, Fault};
+use crate::progress::{Event, Progress};
+
+/// What to restore, and where to.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// The target's meta directory; without one, the meta store is left alone.
+    pub metadir: Option<PathBuf>,
+    /// The target's data directory; without one, no shard is restored.
+    pub datadir: Option<PathBuf>,
+    /// The target's WAL directory; `wal` beside the data directory where it is not named.
+    pub waldir: Option<PathBuf>,
+    /// Only this database.
+    pub database: Option<String>,
+    /// Only this retention policy.
+    pub retention_policy: Option<String>,
+    /// Only this shard.
+    pub shard: Option<u64>,
+    /// The name the database gets.
+    pub new_database: Option<String>,
+    /// The name the retention policy gets.
+    pub new_retention_policy: Option<String>,
+    /// Replace what the target holds.
+    pub force: bool,
+    /// Add the databases to the target's meta store, under new ids.
+    pub merge: bool,
+    /// The index the restored shards get.
+    pub index: IndexKind,
+    /// Where to ask whether an influxd runs on the target.
+    pub host: Address,
+    /// How many shards at a time.
+    pub jobs: usize,
+    /// Say what would be done, and change nothing.
+    pub dry_run: bool,
+}
+
+/// The series index that a restored shard opens with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexKind {
+    /// That of the shards the target already holds; `inmem` where it holds none.
+    Auto,
+    /// Rebuilt in memory at each start.
+    Inmem,
+    /// Rebuilt on disk at the first start.
+    Tsi1,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Shards restored, or for a dry run, those that would be.
+    pub shards: usize,
+    /// Their files.
+    pub files: usize,
+    /// Bytes of those files.
+    pub bytes: u64,
+    /// What of the selection is not in the backup, a sentence each.
+    pub missing: Vec<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Restores a backup.
+///
+/// # Errors
+///
+/// Before anything is written: when the backup is damaged ([`Class::Damage`]) or does not hold what was asked for, or the
+/// target holds data or is in use ([`Class::Refused`]). Later: when the target cannot be written; it is put back then.
+pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
+    let begun = Instant::now();
+    refuse_contradictions(options)?;
+    let contents = Contents::read(&options.directory)?;
+    let plan = plan::plan(&contents, options, progress)?;
+    target::refuse_running(options)?;
+    target::refuse_data(&plan, options, progress)?;
+    let shards = check::check(&contents, &plan, options, cancel, progress)?;
+    target::refuse_too_small(&shards, options)?;
+    let report = RestoreReport {
+        shards: shards.len(),
+        files: shards.iter().map(|shard| shard.files.len()).sum(),
+        bytes: shards.iter().map(check::CheckedShard::bytes).sum(),
+        missing: plan.missing.clone(),
+        elapsed: Duration::ZERO,
+    };
+    if options.dry_run {
+        describe(&plan, &shards, options, progress);
+    } else {
+        write::write(&contents, &plan, &shards, options, cancel, progress)?;
+    }
+    Ok(RestoreReport { elapsed: begun.elapsed(), ..report })
+}
+
+fn describe(plan: &plan::Plan, shards: &[check::CheckedShard], options: &RestoreOptions, progress: &dyn Progress) {
+    let say = |text: String| progress.report(&Event::Status(&text));
+    for shard in shards {
+        let names: Vec<&str> = shard.sources.iter().map(|source| source.name.as_str()).collect();
+        let target = target::shard_dir(options.datadir.as_deref().unwrap_or(Path::new("")), &shard.target);
+        let (from, files, bytes) = (names.join(" + "), shard.files.len(), shard.bytes());
+        say(format!("would write {} from {from} ({files} files, {bytes} bytes)", target.display()));
+    }
+    if let (Some(metadir), Some(meta)) = (&options.metadir, &plan.meta) {
+        say(format!("would write {} ({} bytes)", metadir.join("meta.db").display(), meta.bytes.len()));
+    }
+}
+
+fn refuse_contradictions(options: &RestoreOptions) -> Result<(), Fault> {
+    let usage = |message: &str, hint: &str| Err(Class::Usage.error(message).hint(hint));
+    match options {
+        RestoreOptions { metadir: None, datadir: None, .. } => usage(
+            "restore needs to know where to",
+            "write: snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data PATH, influxd being stopped",
+        ),
+        RestoreOptions { metadir: None, database: None, .. } => usage(
+            "-datadir without -metadir needs -database",
+            "add -database DB for the shards of one database, or -metadir M to restore the meta store as well",
+        ),
+        RestoreOptions { new_database: Some(_), database: None, .. } => {
+            usage("-newdb needs -database", "write -database OLD -newdb NEW")
+        }
+        RestoreOptions { retention_policy: Some(_), database: None, .. } => {
+            usage("-retention needs -database", "write -database DB -retention RP")
+        }
+        RestoreOptions { new_retention_policy: Some(_), retention_policy: None, .. } => {
+            usage("-newrp needs -retention", "write -database DB -retention OLD -newrp NEW")
+        }
+        RestoreOptions { merge: true, force: true, .. } => usage(
+            "-merge and -force contradict each other",
+            "-merge adds to the target's meta store, -force replaces it: choose one",
+        ),
+        RestoreOptions { merge: true, metadir: None, .. } => {
+            usage("-merge needs -metadir", "name the meta directory that the databases are to be added to")
+        }
+        _ => Ok(()),
+    }
+}

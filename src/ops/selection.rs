@@ -1,0 +1,122 @@
+//! Finding in a meta store what was asked for by name, and saying well what is not there.
+
+use crate::directory::Selection;
+use crate::error::{Class, Fault};
+use crate::format::meta::{Data, Shard};
+
+/// The shards that `selection` takes, those of deleted groups included, in the order of the meta store.
+///
+/// # Errors
+///
+/// When a database, policy or shard that is named is not in the meta store of `holder`; with the names that are.
+pub fn select(data: &Data, selection: &Selection, holder: &str) -> Result<Vec<Shard>, Fault> {
+    if let Some(name) = &selection.database {
+        let names = || data.databases.iter().map(|database| database.name.as_str());
+        let Some(database) = data.database(name) else {
+            return Err(missing(&format!("{holder} has no database '{name}'"), name, names()));
+        };
+        if let Some(policy) = &selection.retention_policy
+            && database.retention_policy(policy).is_none()
+        {
+            let names = database.retention_policies.iter().map(|policy| policy.name.as_str());
+            return Err(missing(&format!("database '{name}' of {holder} has no retention policy '{policy}'"), policy, names));
+        }
+    }
+    let shards: Vec<Shard> = data.shards().filter(|shard| selection.takes(&shard.path)).collect();
+    if let (Some(id), []) = (selection.shard, shards.as_slice()) {
+        return Err(missing_shard(data, selection, id, holder));
+    }
+    Ok(shards)
+}
+
+fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> Fault {
+    if let Some(shard) = data.shards().find(|shard| shard.path.id == id) {
+        return Class::Failed
+            .error(format!("shard {id} of {holder} is not where it was asked for"))
+            .hint(format!("it is {}", shard.path));
+    }
+    let wider = Selection { shard: None, ..selection.clone() };
+    let ids: Vec<String> =
+        data.shards().filter(|shard| wider.takes(&shard.path)).map(|shard| shard.path.id.to_string()).collect();
+    Class::Failed.error(format!("{holder} has no shard {id}")).hint(format!("there are: {}", list(&ids)))
+}
+
+fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>) -> Fault {
+    let names: Vec<&str> = names.collect();
+    let close = names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &wanted.to_lowercase()), *name))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    let there = format!("there are: {}", list(&quoted));
+    Class::Failed.error(message).hint(match close {
+        Some((_, name)) => format!("did you mean '{name}'? {there}"),
+        None => there,
+    })
+}
+
+/// The first names of a list that may be long.
+pub fn list(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=SHOWN => names.join(", "),
+        count => format!("{}, and {} more", names[..SHOWN].join(", "), count - SHOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::meta::{DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
+
+    fn data() -> Data {
+        let group = |id| ShardGroupInfo { shards: vec![ShardInfo { id, ..Default::default() }], ..Default::default() };
+        let database = |name: &str, first: u64| DatabaseInfo {
+            name: name.into(),
+            retention_policies: vec![
+                RetentionPolicyInfo { name: "autogen".into(), shard_groups: vec![group(first)], ..Default::default() },
+                RetentionPolicyInfo { name: "week".into(), shard_groups: vec![group(first + 1)], ..Default::default() },
+            ],
+            ..Default::default()
+        };
+        Data { databases: vec![database("telegraf", 1), database("_internal", 10), database("db", 20)], ..Default::default() }
+    }
+
+    fn ids(selection: &Selection) -> Result<Vec<u64>, String> {
+        let shards = select(&data(), selection, "h:8088")
+            .map_err(|fault| format!("{fault}; {}", fault.hint.as_deref().unwrap_or_default()))?;
+        Ok(shards.iter().map(|shard| shard.path.id).collect())
+    }
+
+    #[test]
+    fn internal_is_taken_only_when_it_is_asked_for() {
+        assert_eq!(ids(&Selection::default()), Ok(vec![1, 2, 20, 21]));
+        assert_eq!(ids(&Selection { include_internal: true, ..Default::default() }), Ok(vec![1, 2, 10, 11, 20, 21]));
+        assert_eq!(ids(&Selection { database: Some("_internal".into()), ..Default::default() }), Ok(vec![10, 11]));
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_said_with_those_that_are() {
+        let of = |database: &str, policy: Option<&str>, shard| Selection {
+            database: Some(database.into()),
+            retention_policy: policy.map(Into::into),
+            shard,
+            ..Default::default()
+        };
+        assert_eq!(
+            ids(&of("Telegraph", None, None)).unwrap_err(),
+            "h:8088 has no database 'Telegraph'; did you mean 'telegraf'? there are: 'telegraf', '_internal', 'db'"
+        );
+        assert_eq!(
+            ids(&of("db", Some("month"), None)).unwrap_err(),
+            "database 'db' of h:8088 has no retention policy 'month'; there are: 'autogen', 'week'"
+        );
+        assert_eq!(ids(&of("db", Some("week"), Some(99))).unwrap_err(), "h:8088 has no shard 99; there are: 21");
+        assert_eq!(
+            ids(&of("db", None, Some(1))).unwrap_err(),
+            "shard 1 of h:8088 is not where it was asked for; it is telegraf/autogen/1"
+        );
+    }
+}
