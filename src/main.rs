@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    influx_snap::cli::main(std::env::args_os())
+    ExitCode::from(influx_snap::cli::run(std::env::args_os()))
 }

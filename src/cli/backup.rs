@@ -28,7 +28,7 @@ pub struct BackupArgs {
     path: Option<PathBuf>,
 
     /// The snapshotter: host:port, or a host alone for port 8088
-    #[arg(long, env = "SNAP_HOST", default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
+    #[arg(long, env = "SNAP_HOST", hide_env_values = true, default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
           help_heading = "Server")]
     host: Address,
     /// The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones
@@ -52,10 +52,10 @@ pub struct BackupArgs {
     jobs: u8,
 
     /// Take this database alone
-    #[arg(long, alias = "db", value_name = "NAME", help_heading = "What to take")]
+    #[arg(long, visible_alias = "db", value_name = "NAME", help_heading = "What to take")]
     database: Option<String>,
     /// Take this retention policy alone
-    #[arg(long, alias = "rp", value_name = "NAME", requires = "database", help_heading = "What to take")]
+    #[arg(long, visible_alias = "rp", value_name = "NAME", requires = "database", help_heading = "What to take")]
     retention: Option<String>,
     /// Take this shard alone
     #[arg(long, value_name = "ID", help_heading = "What to take")]
@@ -73,7 +73,7 @@ pub struct BackupArgs {
     #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to take")]
     start: Option<Timestamp>,
     /// Take points up to T, rounded up to the server's blocks
-    #[arg(long, alias = "stop", value_name = "T", value_parser = values::time, help_heading = "What to take")]
+    #[arg(long, visible_alias = "stop", value_name = "T", value_parser = values::time, help_heading = "What to take")]
     end: Option<Timestamp>,
 
     /// Where shards fail, make a set of the others, marked as partial, and exit with 3

@@ -1,7 +1,6 @@
 //! `snap generate`: shell completions and the manual, made from the flags themselves.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
@@ -30,13 +29,13 @@ enum Kind {
 
 impl GenerateArgs {
     /// Runs the command.
-    pub fn run(&self) -> ExitCode {
+    pub fn run(&self) -> u8 {
         let written = text(self.kind).and_then(|text| print(&String::from_utf8_lossy(&text)));
         match written {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => 0,
             Err(error) => {
                 say(&format!("snap: generating: {error}"));
-                ExitCode::from(Class::Failed.exit_code())
+                Class::Failed.exit_code()
             }
         }
     }

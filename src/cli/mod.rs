@@ -12,7 +12,6 @@ mod values;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::error::ErrorKind;
@@ -99,8 +98,8 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| command.mut_args(boolean))
 }
 
-/// Runs the command line `args` (the program's name first) and says how the process is to end.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs the command line `args` (the program's name first) and returns the process's exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     let rewritten = argv::rewrite(&command(), &args);
     let cli = match command().try_get_matches_from(rewritten).and_then(|matches| Cli::from_arg_matches(&matches)) {
@@ -111,7 +110,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cancel) => cancel,
         Err(error) => {
             say(&format!("snap: cannot watch for signals: {error}"));
-            return ExitCode::from(Class::Failed.exit_code());
+            return Class::Failed.exit_code();
         }
     };
     let (output, result) = match &cli.command {
@@ -120,11 +119,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Generate(args) => return args.run(),
     };
     match result {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(class)) => ExitCode::from(class.exit_code()),
+        Ok(class) => class.map_or(0, Class::exit_code),
         Err(error) => {
             output.error(&error);
-            ExitCode::from(class(&error).exit_code())
+            class(&error).exit_code()
         }
     }
 }
@@ -136,11 +134,11 @@ fn with_output(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> (Outpu
 }
 
 /// Prints clap's word on the command line: help and version are results, everything else a usage error.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error) -> u8 {
     let _ = error.print();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(Class::Usage.exit_code()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+        _ => Class::Usage.exit_code(),
     }
 }
 

@@ -34,15 +34,15 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "DIR", help_heading = "Where to")]
     waldir: Option<PathBuf>,
     /// Where an influxd that runs on the target would answer: its snapshotter is asked before anything is written
-    #[arg(long, env = "SNAP_HOST", default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
+    #[arg(long, env = "SNAP_HOST", hide_env_values = true, default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
           help_heading = "Where to")]
     host: Address,
 
     /// Restore this database alone
-    #[arg(long, alias = "db", value_name = "NAME", help_heading = "What to restore")]
+    #[arg(long, visible_alias = "db", value_name = "NAME", help_heading = "What to restore")]
     database: Option<String>,
     /// Restore this retention policy alone
-    #[arg(long, alias = "rp", value_name = "NAME", help_heading = "What to restore")]
+    #[arg(long, visible_alias = "rp", value_name = "NAME", help_heading = "What to restore")]
     retention: Option<String>,
     /// Restore this shard alone
     #[arg(long, value_name = "ID", help_heading = "What to restore")]

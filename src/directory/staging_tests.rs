@@ -64,7 +64,7 @@ fn a_committed_set_has_its_files_and_its_record_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let record = commit(directory.path());
     assert_eq!(visible(directory.path()), ["db.autogen.00007.00", "meta.00"]);
-    assert_eq!(Contents::read(directory.path()).unwrap().records(), [record.clone()]);
+    assert_eq!(Contents::read(directory.path()).unwrap().records(), std::slice::from_ref(&record));
     let hidden: Vec<String> = visible(&hidden(directory.path()));
     assert_eq!(hidden, [format!("{}.json", record.id), "lock".into()]);
 }

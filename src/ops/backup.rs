@@ -213,7 +213,10 @@ impl Backup<'_> {
         let downloader = Downloader { client: self.client, staging, retries: self.options.retries, progress: self.progress };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
-        let jobs = asked.into_iter().map(|planned| (Job::new(planned.shard.clone(), planned.want), planned, None)).collect();
+        let jobs = asked
+            .into_iter()
+            .map(|planned| (Job::new(planned.shard.clone(), planned.want, planned.known), planned, None))
+            .collect();
         let results = queue::work(jobs, self.options.jobs, &stop, |(mut job, mut planned, begun): (Job, Planned, _)| {
             let begun = begun.unwrap_or_else(Instant::now);
             match downloader.attempt(&mut job) {

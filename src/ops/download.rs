@@ -68,6 +68,8 @@ pub struct Job {
     pub shard: Shard,
     /// What is asked for; an export that the server cannot do becomes the whole shard.
     pub want: Want,
+    /// Bytes of its file in an earlier set.
+    pub known: Option<u64>,
     failures: u32,
     /// The server answered with nothing. The tar after that can lack the newest points, so one answer goes unused.
     silent: bool,
@@ -77,8 +79,8 @@ pub struct Job {
 
 impl Job {
     /// A job that was not tried yet.
-    pub fn new(shard: Shard, want: Want) -> Self {
-        Self { shard, want, failures: 0, silent: false, empty: false }
+    pub fn new(shard: Shard, want: Want, known: Option<u64>) -> Self {
+        Self { shard, want, known, failures: 0, silent: false, empty: false }
     }
 }
 
@@ -243,7 +245,7 @@ impl Downloader<'_> {
 
     fn fetch(&self, job: &Job) -> Result<Answer, Attempt> {
         let shard = &job.shard.path;
-        self.progress.report(&Event::Started { shard, bytes: None });
+        self.progress.report(&Event::Started { shard, bytes: job.known });
         let request = job.want.request(shard.id);
         self.progress.report(&Event::Detail(&format!("asking for shard {shard}: {request:?}")));
         let mut file = self.staging.file().map_err(Attempt::Fatal)?;
