@@ -1,1 +1,305 @@
-fn main() {}
+//! `snap backup` beside `influxd backup`: one server, the same shards, wall time, processor time and peak memory.
+//!
+//! ```text
+//! cargo bench --bench versus_influxd
+//! cargo bench --bench versus_influxd -- --megabytes 300 --rounds 5
+//! ```
+//!
+//! It starts the influxd found in `PATH` on a temporary directory and writes one week of floats, integers and strings,
+//! some 25 MB of TSM. With the server stopped, the files are copied into further weekly shards until there are about as
+//! many megabytes as asked for. Then, round after round, each client backs the database up into a fresh directory on the
+//! same file system, after one round that is not counted. What a round leaves is deleted, and the disk brought to rest,
+//! before the next client starts.
+//!
+//! Only the client is measured, as `wait4` tells: the server's part of the work is in the wall time and in nothing else.
+//! The clients do not do the same: `snap` checks and hashes all it reads and returns when everything is on the disk, while
+//! `influxd backup` does neither and leaves its files in the page cache. Read the ratios and not the seconds, which belong
+//! to one machine and its disk. No time makes the benchmark fail; a backup that differs in size does.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::data::{START, flush};
+use support::influxd::{Index, Influxd, influxd_binary};
+use support::tree;
+
+/// The database that is backed up.
+const DATABASE: &str = "bench";
+
+/// The argument that makes this program run another one and measure it.
+const MEASURE: &str = "--measure";
+
+/// A second, and the length of a shard, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+const WEEK: i64 = 7 * 24 * 3600 * SECOND;
+
+/// The series of the week that is written, and the points in each.
+const HOSTS: u64 = 50;
+const POINTS: u64 = 20_160;
+
+/// One million bytes.
+const MEGA: f64 = 1e6;
+
+/// What is asked for on the command line.
+struct Options {
+    megabytes: u64,
+    rounds: usize,
+}
+
+/// A client and its runs.
+struct Contender {
+    name: &'static str,
+    /// The command line without the directory, which comes last.
+    command: Vec<OsString>,
+    runs: Vec<Usage>,
+}
+
+/// What one run of a client took.
+struct Usage {
+    wall: Duration,
+    cpu: Duration,
+    peak_rss: u64,
+}
+
+/// What is compared: its name, how to get it from a run, and its unit.
+type Quantity = (&'static str, fn(&Usage) -> f64, &'static str);
+
+const QUANTITIES: [Quantity; 3] = [
+    ("wall", |usage| usage.wall.as_secs_f64() * 1e3, "ms"),
+    ("CPU", |usage| usage.cpu.as_secs_f64() * 1e3, "ms"),
+    ("peak memory", |usage| usage.peak_rss as f64 / MEGA, "MB"),
+];
+
+fn main() {
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    if args.first().is_some_and(|first| first == MEASURE) {
+        return measure(&args[1..]);
+    }
+    let options = Options::parse(args);
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let server = serve(&root.path().join("server"), options.megabytes);
+    println!(
+        "server: influxd {}, {:.0} MB of TSM in {} shards, {} cores",
+        version(),
+        tsm_bytes(&server) as f64 / MEGA,
+        server.shards().len(),
+        thread::available_parallelism().map_or(0, usize::from),
+    );
+    let mut contenders = contenders(&server.host());
+    let mut bytes = 0;
+    for round in 0..=options.rounds {
+        for contender in &mut contenders {
+            let (usage, size) = contender.run(&root.path().join("backup"));
+            // The first of all is influxd's own, which the others must match.
+            if bytes == 0 {
+                bytes = size;
+            }
+            assert_eq!(size, bytes, "{} left shard files of another size than influxd", contender.name);
+            if round > 0 {
+                contender.runs.push(usage);
+            }
+        }
+    }
+    println!("each backup: {:.0} MB; {} rounds after one to warm up\n\n{}", bytes as f64 / MEGA, options.rounds, table(&contenders));
+}
+
+impl Options {
+    fn parse(args: Vec<OsString>) -> Self {
+        let mut options = Self { megabytes: 300, rounds: 5 };
+        let mut args = args.into_iter().map(|arg| arg.into_string().expect("arguments in UTF-8"));
+        while let Some(arg) = args.next() {
+            let mut number = || args.next().and_then(|value| value.parse().ok()).filter(|number| *number > 0);
+            let known = match arg.as_str() {
+                "--megabytes" => number().map(|number| options.megabytes = number),
+                "--rounds" => number().map(|number| options.rounds = number as usize),
+                // Cargo says so to every benchmark.
+                "--bench" => Some(()),
+                _ => None,
+            };
+            known.unwrap_or_else(|| panic!("{arg}: the arguments are --megabytes N and --rounds N"));
+        }
+        options
+    }
+}
+
+/// The clients in the order of their turns.
+fn contenders(host: &str) -> [Contender; 3] {
+    let influxd = influxd_binary().into_os_string();
+    let contender = |name, program: OsString, more: &[&str]| {
+        let args = ["backup", "-database", DATABASE, "-host", host];
+        let args = args.iter().chain(more).map(OsString::from);
+        Contender { name, command: std::iter::once(program).chain(args).collect(), runs: Vec::new() }
+    };
+    [
+        contender("influxd backup", influxd, &[]),
+        contender("snap backup", env!("CARGO_BIN_EXE_snap").into(), &[]),
+        contender("snap backup -jobs 1", env!("CARGO_BIN_EXE_snap").into(), &["-jobs", "1"]),
+    ]
+}
+
+impl Contender {
+    /// Makes one backup, gives what it took and the bytes of its shard files, and deletes it.
+    fn run(&self, directory: &Path) -> (Usage, u64) {
+        // Pages that the run before left to be written would be paid for by whoever syncs next.
+        rustix::fs::sync();
+        let this = env::current_exe().expect("the path of this program");
+        let mut command = Command::new(this);
+        command.arg(MEASURE).args(&self.command).arg(directory).stdin(Stdio::null());
+        for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SNAP_")) {
+            command.env_remove(name);
+        }
+        let output = command.output().expect("this program runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}: {said}{}", self.name, String::from_utf8_lossy(&output.stderr));
+        let numbers: Vec<u64> = said.split_whitespace().map(|number| number.parse().expect("a number")).collect();
+        let [wall, cpu, peak_rss] = numbers[..] else { panic!("three numbers instead of {said}") };
+        let shards = tree::names(directory).into_iter().filter(|name| name.starts_with(DATABASE));
+        let size = shards.map(|name| fs::metadata(directory.join(name)).expect("a shard file").len()).sum();
+        fs::remove_dir_all(directory).expect("removing a backup");
+        (Usage { wall: Duration::from_micros(wall), cpu: Duration::from_micros(cpu), peak_rss }, size)
+    }
+}
+
+/// Runs a program and prints its wall time and processor time in microseconds and its peak memory in bytes.
+///
+/// This is a process of its own because a child's peak memory begins at that of the process that starts it.
+fn measure(command: &[OsString]) {
+    let begun = Instant::now();
+    let child = Command::new(&command[0]).args(&command[1..]).stdout(Stdio::null()).spawn().expect("the client starts");
+    let (status, usage) = wait(child.id());
+    let wall = begun.elapsed();
+    assert_eq!(status, 0, "the client failed");
+    let number = |value: i64| u64::try_from(value).expect("a positive number");
+    let micros = |time: libc::timeval| number(time.tv_sec) * 1_000_000 + number(time.tv_usec);
+    println!("{} {} {}", wall.as_micros(), micros(usage.ru_utime) + micros(usage.ru_stime), number(usage.ru_maxrss) * 1024);
+}
+
+/// Waits for a child; gives its status and its usage.
+// The standard library waits without telling the usage of one child; both structures are plain data for the call to fill.
+#[allow(unsafe_code)]
+fn wait(pid: u32) -> (i32, libc::rusage) {
+    let mut status = 0;
+    let mut usage = unsafe { std::mem::zeroed() };
+    let pid = libc::pid_t::try_from(pid).expect("a process id");
+    let got = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+    assert_eq!(got, pid, "wait4: {}", io::Error::last_os_error());
+    (status, usage)
+}
+
+/// Starts a server that holds about so many megabytes of TSM files in weekly shards of equal size.
+fn serve(root: &Path, megabytes: u64) -> Influxd {
+    let server = Influxd::start(root, Index::Inmem);
+    server.execute(&format!("CREATE DATABASE {DATABASE}"));
+    // In one piece, so that the server makes one file of it and has nothing to compact later.
+    server.write(DATABASE, "", &week());
+    flush(&server);
+    let shards = (megabytes * 1_000_000).div_ceil(tsm_bytes(&server));
+    let mut points = String::new();
+    for week in 1..shards.cast_signed() {
+        writeln!(points, "seed v=1 {}", START + week * WEEK).expect("writing to a string");
+    }
+    server.write(DATABASE, "", &points);
+    flush(&server);
+    let ids: Vec<u64> = server.shards().iter().map(|shard| shard.2).collect();
+    let data = server.data_dir().join(DATABASE).join("autogen");
+    server.stop();
+    // The server does not look whether the points of a file are of the shard's week.
+    let source = data.join(ids[0].to_string());
+    for name in tree::names(&source).iter().filter(|name| name.ends_with(".tsm")) {
+        let (generation, rest) = name.split_once('-').expect("the name of a TSM file");
+        let generation: u64 = generation.parse().expect("a generation");
+        for id in &ids[1..] {
+            let copy = data.join(id.to_string()).join(format!("{:09}-{rest}", generation + 1));
+            fs::copy(source.join(name), copy).expect("copying a TSM file");
+        }
+    }
+    Influxd::start(root, Index::Inmem)
+}
+
+/// A week of points: noisy floats, counters, and lines of a log.
+fn week() -> String {
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut draw = move |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let step = WEEK / POINTS.cast_signed();
+    let mut lines = String::new();
+    for host in 0..HOSTS {
+        let (mut load, mut sent) = (0.5, 0);
+        for point in 0..POINTS {
+            let time = START + point.cast_signed() * step + draw(SECOND as u64).cast_signed();
+            load = (load + draw(2001) as f64 / 1e5 - 0.01).clamp(0.0, 1.0);
+            sent += draw(100_000);
+            let celsius = 20.0 + draw(500) as f64 / 100.0;
+            write!(lines, "host,name=host{host:03} load={load:.4},celsius={celsius},sent={sent}i").expect("writing to a string");
+            if point % 4 == 0 {
+                let (path, took) = (draw(5000), draw(900));
+                write!(lines, ",log=\"GET /item/{path:04x} 200 in {took} ms\"").expect("writing to a string");
+            }
+            writeln!(lines, " {time}").expect("writing to a string");
+        }
+    }
+    lines
+}
+
+/// The bytes of the TSM files.
+fn tsm_bytes(server: &Influxd) -> u64 {
+    let data = server.data_dir();
+    let size = |directory: &Path| -> u64 {
+        let files = tree::names(directory).into_iter().filter(|name| name.ends_with(".tsm"));
+        files.map(|name| fs::metadata(directory.join(name)).expect("a TSM file").len()).sum()
+    };
+    server.shards().iter().map(|(db, rp, id, ..)| size(&data.join(db).join(rp).join(id.to_string()))).sum()
+}
+
+/// The version that influxd calls itself.
+fn version() -> String {
+    let output = support::influxd::influxd(&["version"]);
+    String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).unwrap_or("of unknown version").to_owned()
+}
+
+/// Medians with the least and the greatest, and for all but the first contender their ratios to those of the first.
+fn table(contenders: &[Contender]) -> String {
+    let mut text = format!("{:<20}", "");
+    for (name, _, unit) in QUANTITIES {
+        write!(text, "{:>28}", format!("{name} / {unit}")).expect("writing to a string");
+    }
+    for contender in contenders {
+        write!(text, "\n{:<20}", contender.name).expect("writing to a string");
+        for (_, get, _) in QUANTITIES {
+            write!(text, "{:>28}", spread(contender.runs.iter().map(get).collect())).expect("writing to a string");
+        }
+    }
+    for contender in &contenders[1..] {
+        write!(text, "\n\n{} / {}, median (least to greatest) of the ratios of the rounds:", contender.name, contenders[0].name)
+            .expect("writing to a string");
+        for (name, get, _) in QUANTITIES {
+            let pairs = contender.runs.iter().zip(&contenders[0].runs);
+            let ratios = pairs.map(|(of, to)| get(of) / get(to)).collect();
+            write!(text, "\n  {name:<14}{}", spread(ratios)).expect("writing to a string");
+        }
+    }
+    text
+}
+
+/// The median, and in parentheses the least and the greatest.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let median = if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+    let digits = if median < 10.0 { 2 } else { 0 };
+    format!("{median:.digits$} ({:.digits$} to {:.digits$})", values[0], values[values.len() - 1])
+}
