@@ -63,10 +63,10 @@ impl Output {
 
     /// Says what begins.
     pub fn opening(&self, text: &str) {
-        if self.json {
-            json::status("info", text);
-        } else if self.verbosity != Verbosity::Quiet {
-            say(text);
+        match (self.verbosity, self.json) {
+            (Verbosity::Quiet, _) => {}
+            (_, true) => json::status("info", text),
+            (_, false) => say(text),
         }
     }
 

@@ -49,7 +49,7 @@ impl Lock {
                     let holder = holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("another process");
                     return Err(Class::Locked
                         .error(format!("{} is locked by {holder}", path.display()))
-                        .hint("wait for it to end, or let this run wait with -retry-lock 5m")
+                        .hint("wait for it to end; a backup waits by itself with -retry-lock 5m")
                         .into());
                 }
                 Err(TryLockError::Error(error)) => {

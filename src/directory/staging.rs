@@ -49,6 +49,8 @@ pub struct Staging {
     started: Timestamp,
     /// The folder of unfinished files.
     files: PathBuf,
+    /// The directories that this run made, the outermost first, until something in them is to stay.
+    made: Vec<PathBuf>,
     _lock: Lock,
 }
 
@@ -60,6 +62,8 @@ impl Staging {
     /// When another run holds the lock, or the directory cannot be written.
     pub fn begin(directory: &Path, wait: Duration, cancel: &Cancel) -> Result<Self> {
         let hidden = hidden(directory);
+        let mut made: Vec<PathBuf> = hidden.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+        made.reverse();
         create_private_dir(&hidden)?;
         let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
         sweep(directory)?;
@@ -75,7 +79,7 @@ impl Staging {
         };
         let files = hidden.join(format!("{id}.files"));
         create_private_dir(&files)?;
-        Ok(Self { directory: directory.to_owned(), id, started, files, _lock: lock })
+        Ok(Self { directory: directory.to_owned(), id, started, files, made, _lock: lock })
     }
 
     /// The set's id.
@@ -105,9 +109,10 @@ impl Staging {
     /// # Errors
     ///
     /// When a name cannot be given or the record not be written; then no file keeps its final name.
-    pub fn commit(self, mut record: SetRecord, meta: &Finished, shards: &[(usize, Finished)]) -> Result<SetRecord> {
+    pub fn commit(mut self, mut record: SetRecord, meta: &Finished, shards: &[(usize, Finished)]) -> Result<SetRecord> {
         let hidden = hidden(&self.directory);
         let intent = hidden.join(format!("{}.commit", self.id));
+        self.made.clear();
         sync_dir(&self.files)?;
         let mut number = next_number(&self.directory)?;
         loop {
@@ -150,6 +155,12 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // Where this fails, the sweep of the next run takes what is left.
         let _ = fs::remove_dir_all(&self.files);
+        if !self.made.is_empty() {
+            let _ = fs::remove_file(hidden(&self.directory).join("lock"));
+        }
+        for directory in self.made.iter().rev() {
+            let _ = fs::remove_dir(directory);
+        }
     }
 }
 

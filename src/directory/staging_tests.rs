@@ -86,7 +86,14 @@ fn a_set_that_is_dropped_leaves_nothing_visible() {
     drop(staging);
     drop(file);
     assert_eq!(visible(directory.path()), [""; 0]);
-    assert_eq!(visible(&hidden(directory.path())), ["lock"]);
+    assert!(!hidden(directory.path()).exists());
+
+    // What was there before stays.
+    commit(directory.path());
+    let before = visible(directory.path());
+    drop(begin(directory.path()));
+    assert_eq!(visible(directory.path()), before);
+    assert!(hidden(directory.path()).join("lock").exists());
 }
 
 #[test]

@@ -79,11 +79,13 @@ struct Planned {
 pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<BackupReport> {
     let begun = Instant::now();
     let backup = Backup { client, options, cancel, progress };
-    let (blob, planned) = backup.plan()?;
     if options.dry_run {
+        let (_, planned) = backup.plan()?;
         return Ok(backup.describe(&planned, begun));
     }
+    // First of all: what an increment builds on is all that was there when its predecessor began, and that is now.
     let staging = Staging::begin(&options.directory, options.retry_lock, cancel)?;
+    let (blob, planned) = backup.plan()?;
     let meta = store_meta(&staging, &blob)?;
     let results = backup.download(&staging, planned)?;
     backup.commit(staging, meta, results, begun)
@@ -234,7 +236,7 @@ impl Backup<'_> {
             }
         });
         self.cancel.check()?;
-        let fetched: Vec<(Planned, Fetched)> = results.into_iter().collect::<Result<_>>()?;
+        let fetched = queue::all(results)?;
         Ok(fetched.into_iter().chain(absent.into_iter().map(|planned| (planned, Fetched::Empty))).collect())
     }
 

@@ -4,7 +4,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+
 use crate::cancel::Cancel;
+use crate::error::{Class, class};
 
 /// How often an idle thread looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(200);
@@ -51,6 +54,24 @@ pub fn work<J: Send, R: Send>(jobs: Vec<J>, threads: usize, cancel: &Cancel, tur
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// All results, or the first error that is not merely the stop which followed another's error.
+///
+/// # Errors
+///
+/// That error.
+pub fn all<R>(results: Vec<Result<R>>) -> Result<Vec<R>> {
+    let mut done = Vec::with_capacity(results.len());
+    let mut errors = Vec::new();
+    for result in results {
+        match result {
+            Ok(result) => done.push(result),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors.sort_by_key(|error| matches!(class(error), Class::Interrupted | Class::Terminated));
+    errors.into_iter().next().map_or(Ok(done), Err)
+}
+
 /// Waits for a job that is due. `None` when there will be none any more.
 fn next<J>(queue: &Mutex<Queue<J>>, changed: &Condvar, cancel: &Cancel) -> Option<J> {
     let mut queue = lock(queue);
@@ -85,6 +106,13 @@ mod tests {
         });
         assert_eq!(results.len(), 3);
         assert_eq!(results[2], (1, 3));
+    }
+
+    #[test]
+    fn the_error_that_stopped_the_others_is_the_one_that_is_told() {
+        let stopped = || Err::<(), _>(anyhow::Error::from(Class::Terminated.error("terminated")));
+        let results = vec![Ok(()), stopped(), Err(anyhow::anyhow!("disk full")), stopped()];
+        assert_eq!(all(results).unwrap_err().to_string(), "disk full");
     }
 
     #[test]

@@ -4,20 +4,19 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::RestoreOptions;
 use super::plan::{Plan, PlannedShard};
+use super::{IndexKind, RestoreOptions};
 use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents, hex};
 use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member, Sink, scan};
 use crate::format::tsm::Envelope;
 use crate::ops::queue::{self, Turn};
-use crate::progress::{Event, Outcome, Progress};
+use crate::progress::{Event, Progress};
 use crate::wire::ShardPath;
 
 /// A shard whose files were read and found whole.
@@ -67,29 +66,26 @@ pub fn check(
         progress.report(&Event::Status(&format!("checking {} shard(s)", plan.shards.len())));
     }
     progress.report(&Event::Detail(&format!("reading {bytes} bytes before anything is written")));
+    let leave_index = options.index == IndexKind::Inmem;
     let stop = cancel.child();
     let results = queue::work(plan.shards.iter().collect(), options.jobs, &stop, |shard: &PlannedShard| {
-        let begun = Instant::now();
-        let checked = check_shard(contents, shard, &stop);
-        if let Err(error) = &checked {
-            let reason = format!("{error:#}");
-            let (shard, elapsed) = (&shard.source, begun.elapsed());
-            progress.report(&Event::Finished { shard, outcome: Outcome::Failed(&reason), elapsed });
-            stop.cancel();
-        }
-        Turn::Done(checked)
+        Turn::Done(check_shard(contents, shard, leave_index, &stop).inspect_err(|_| stop.cancel()))
     });
     cancel.check()?;
-    let mut checked = results.into_iter().collect::<Result<Vec<CheckedShard>>>()?;
+    let mut checked = queue::all(results)?;
     checked.sort_by(|a, b| a.source.cmp(&b.source));
     Ok(checked)
 }
 
-fn check_shard(contents: &Contents, shard: &PlannedShard, stop: &Cancel) -> Result<CheckedShard> {
+fn check_shard(contents: &Contents, shard: &PlannedShard, leave_index: bool, stop: &Cancel) -> Result<CheckedShard> {
     let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
     for (source, file) in shard.chain.iter().enumerate() {
         let newer = check_file(contents, file, &shard.source, stop)?;
         for (name, size, crc) in &newer {
+            // Servers 1.3 and 1.4 send their tsi1 index too.
+            if leave_index && name.starts_with("index/") {
+                continue;
+            }
             let file = ShardFile { source, size: *size, crc: *crc };
             let replaced = files.insert(name.clone(), file);
             let changed = replaced.is_some_and(|old| (old.size, old.crc) != (*size, *crc));

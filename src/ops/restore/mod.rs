@@ -3,6 +3,7 @@
 //! Everything is read and checked first ([`plan`], [`check`], [`target`]); then shards are unpacked out of sight and moved
 //! into place, the meta store last ([`write`]).
 
+mod chain;
 mod check;
 mod plan;
 mod target;
@@ -11,7 +12,7 @@ mod write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::cancel::Cancel;
 use crate::client::Address;
@@ -89,6 +90,9 @@ pub struct RestoreReport {
 pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
     let begun = Instant::now();
     refuse_contradictions(options)?;
+    // What is moved is written down, and must mean the same wherever the next run is started.
+    let options = &options.with_absolute_targets()?;
+    write::recover(options, cancel, progress)?;
     let contents = Contents::read(&options.directory)?;
     let plan = plan::plan(&contents, options, progress)?;
     target::refuse_running(options)?;
@@ -108,6 +112,25 @@ pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
         write::write(&contents, &plan, &shards, options, cancel, progress)?;
     }
     Ok(RestoreReport { elapsed: begun.elapsed(), ..report })
+}
+
+impl RestoreOptions {
+    fn with_absolute_targets(&self) -> Result<Self> {
+        let absolute = |path: &Option<PathBuf>| -> Result<Option<PathBuf>> {
+            let absolute = path.as_ref().map(|path| {
+                std::path::absolute(path).with_context(|| format!("finding the absolute path of {}", path.display()))
+            });
+            absolute.transpose()
+        };
+        let (metadir, datadir, waldir) = (absolute(&self.metadir)?, absolute(&self.datadir)?, absolute(&self.waldir)?);
+        Ok(Self { metadir, datadir, waldir, ..self.clone() })
+    }
+
+    /// Where a restore prepares what it moves into place: the data directory, or the meta directory where that is restored
+    /// alone.
+    fn home(&self) -> Option<&Path> {
+        self.datadir.as_deref().or(self.metadir.as_deref())
+    }
 }
 
 fn describe(plan: &plan::Plan, shards: &[check::CheckedShard], options: &RestoreOptions, progress: &dyn Progress) {

@@ -5,17 +5,16 @@ use std::fs;
 use std::io;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::RestoreOptions;
-use crate::directory::{BackupFile, Content, Contents, Selection, ShardState, hex};
+use super::chain::Chains;
+use crate::directory::{BackupFile, Contents, Selection, hex};
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
 use crate::format::meta_edit::{Pick, Rename, merge, rename};
 use crate::ops::selection::{list, select};
 use crate::progress::{Event, Progress};
-use crate::time;
 use crate::wire::{MetaBlob, ShardPath};
 
 /// What a restore is made of.
@@ -36,8 +35,6 @@ pub struct NewMeta {
     pub bytes: Vec<u8>,
     /// JSON about the node.
     pub node: Vec<u8>,
-    /// Whether it takes the place of another.
-    pub replaces: bool,
 }
 
 /// A shard to restore.
@@ -149,133 +146,6 @@ fn read_meta(contents: &Contents) -> Result<(BackupFile, MetaBlob)> {
     Ok((file, blob))
 }
 
-/// For each shard the files that make it up.
-#[derive(Default)]
-struct Chains {
-    found: Vec<(ShardPath, Vec<BackupFile>)>,
-    missing: Vec<String>,
-}
-
-impl Chains {
-    fn find(contents: &Contents, meta_file: &BackupFile, live: &[Shard], progress: &dyn Progress) -> Result<Self> {
-        let mut chains = Self::default();
-        let mut used = BTreeSet::new();
-        for shard in live {
-            let files = contents.files_of(&shard.path);
-            used.extend(files.iter().map(|file| file.name.clone()));
-            let absent = absence(contents, meta_file, shard, !files.is_empty());
-            chains.missing.extend(absent);
-            if !files.is_empty() {
-                let (chain, complaint) = chain(contents, &shard.path, files)?;
-                chains.missing.extend(complaint);
-                chains.found.push((shard.path.clone(), chain));
-            }
-        }
-        let other: Vec<&str> = contents.shard_files().filter(|name| !used.contains(*name)).collect();
-        if !other.is_empty() {
-            progress.report(&Event::Detail(&format!(
-                "{} file(s) are of shards that were not asked for, or that {} does not name",
-                other.len(),
-                meta_file.name
-            )));
-        }
-        Ok(chains)
-    }
-}
-
-/// A sentence where a shard, or its newest state, should be in the backup and is not. `older`: the backup has some file of it.
-fn absence(contents: &Contents, meta_file: &BackupFile, shard: &Shard, older: bool) -> Option<String> {
-    let path = &shard.path;
-    let Some(set) = contents.set_of(&meta_file.name) else {
-        // influxd's directories do not say what was asked for. It writes a file for each shard it has open, so only a
-        // group that had not begun when the meta store was fetched may lack one; and `_internal` is seldom wanted.
-        let fetched = fs::metadata(contents.path_of(&meta_file.name)).and_then(|metadata| metadata.modified());
-        let fetched = fetched.ok().and_then(|time| Timestamp::try_from(time).ok()).map_or(i64::MAX, time::to_nanos);
-        let expected = !older && shard.start <= fetched && path.database != "_internal";
-        return expected.then(|| format!("shard {path} is in the backup's meta store but has no file in the backup"));
-    };
-    let record = set.shards.iter().find(|record| record.id == path.id)?;
-    match record.state {
-        ShardState::Failed if older => {
-            Some(format!("shard {path} could not be fetched for set {}: it is restored from an older one", set.id))
-        }
-        ShardState::Failed => Some(format!("shard {path} could not be fetched for set {} and is in no other", set.id)),
-        ShardState::Stored => {
-            let file = record.file.as_ref().filter(|file| !contents.path_of(&file.name).exists())?;
-            Some(format!("shard {path}: the file {} of set {} is gone", file.name, set.id))
-        }
-        ShardState::Empty if record.content == Content::Since && !older => {
-            Some(format!("shard {path}: set {} holds only what changed since a time, and there is no set before it", set.id))
-        }
-        ShardState::Empty | ShardState::Expired | ShardState::NotHeld => None,
-    }
-}
-
-/// The files to put together, oldest first, and a complaint where they cannot make up the whole shard. `files` are all there
-/// are, oldest first.
-fn chain(contents: &Contents, shard: &ShardPath, files: Vec<BackupFile>) -> Result<(Vec<BackupFile>, Option<String>)> {
-    let content = |file: &BackupFile| contents.shard_record_of(&file.name).map(|(_, record)| record.content);
-    let newest = files.last().and_then(content);
-    if newest == Some(Content::Range) {
-        let ranges = files.iter().filter(|file| content(file) == Some(Content::Range)).count();
-        if ranges < files.len() {
-            return Err(Class::Refused
-                .error(format!(
-                    "shard {shard}: the newest file {} holds a range of time, and older ones hold more: which is wanted?",
-                    files.last().map_or("", |file| &file.name)
-                ))
-                .hint("move the sets made with -start or -end into a directory of their own")
-                .into());
-        }
-        return Ok((files.into_iter().next_back().into_iter().collect(), None));
-    }
-    let mut chain: Vec<BackupFile> = Vec::new();
-    let mut whole = false;
-    for file in files.into_iter().rev() {
-        match content(&file) {
-            Some(Content::Range) => {}
-            Some(Content::Whole) => {
-                chain.push(file);
-                whole = true;
-                break;
-            }
-            // Nobody knows what influxd was asked for, so all its files are taken.
-            None => {
-                chain.push(file);
-                whole = true;
-            }
-            Some(Content::Since) => {
-                chain.push(file);
-                whole = false;
-            }
-        }
-    }
-    chain.reverse();
-    let complaint = if whole { gap(contents, shard, &chain) } else { Some(only_increments(shard, &chain)) };
-    Ok((chain, complaint))
-}
-
-fn only_increments(shard: &ShardPath, chain: &[BackupFile]) -> String {
-    let first = chain.first().map_or("", |file| &file.name);
-    format!("shard {shard}: {first} holds only what changed since a time, and there is no set before it")
-}
-
-/// A complaint where an increment begins later than the set before it was taken.
-fn gap(contents: &Contents, shard: &ShardPath, chain: &[BackupFile]) -> Option<String> {
-    chain.windows(2).find_map(|pair| {
-        let (before, _) = contents.shard_record_of(&pair[0].name)?;
-        let (after, record) = contents.shard_record_of(&pair[1].name)?;
-        let since = after.selection.since.filter(|_| record.content == Content::Since)?;
-        (since > before.started).then(|| {
-            format!(
-                "shard {shard}: set {} holds what changed after {since}, but the set before it was begun at {}: what changed \
-                 in between is in neither",
-                after.id, before.started
-            )
-        })
-    })
-}
-
 /// The backup's meta store under the new names; `None` where there are none.
 fn renamed(meta: &[u8], data: &Data, options: &RestoreOptions, progress: &dyn Progress) -> Result<Option<Vec<u8>>> {
     let Some(database) = &options.database else { return Ok(None) };
@@ -315,14 +185,14 @@ fn new_meta(
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| format!("reading {}", target_path.display())),
     };
-    let new = |bytes, replaces| NewMeta { bytes, node: blob.node.clone(), replaces };
+    let new = |bytes| NewMeta { bytes, node: blob.node.clone() };
     match existing {
-        None => Ok((Some(new(source.clone(), false)), None)),
+        None => Ok((Some(new(source.clone())), None)),
         Some(existing) if existing == *source => {
             progress.report(&Event::Status(&format!("{} already is what is restored: left as it is", target_path.display())));
             Ok((None, None))
         }
-        Some(_) if options.force => Ok((Some(new(source.clone(), true)), None)),
+        Some(_) if options.force => Ok((Some(new(source.clone())), None)),
         Some(existing) if options.merge => {
             let picks = picks(source, options)?;
             let merged = merge(&existing, source, &picks).with_context(|| {
@@ -334,7 +204,7 @@ fn new_meta(
                 let count = data.users.len();
                 progress.report(&Event::Warning(&format!("the backup's {count} user(s) and their grants are not added")));
             }
-            Ok((Some(new(merged.meta, true)), Some(merged.shard_ids)))
+            Ok((Some(new(merged.meta)), Some(merged.shard_ids)))
         }
         Some(_) => Err(Class::Refused
             .error(format!("{} exists and is another meta store", target_path.display()))

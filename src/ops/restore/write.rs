@@ -15,7 +15,6 @@ use super::target::{self, Ownership};
 use super::{IndexKind, RestoreOptions};
 use crate::cancel::Cancel;
 use crate::directory::{Contents, Lock, remove_if_there, sync_dir, write_whole};
-use crate::error::Class;
 use crate::format::shard_tar::{Member, Sink, scan};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome, Progress};
@@ -23,12 +22,25 @@ use crate::progress::{Event, Outcome, Progress};
 /// The hidden folder's name, in the data and the WAL directory, or in the meta directory where it is restored alone.
 pub const STAGING: &str = ".snap-restore";
 
-/// What a run moves; written before the first move, removed after the last.
+/// The journal's name in that folder.
+const JOURNAL: &str = "journal.json";
+/// What is written into a meta directory, the meta store last. influxd's restore leaves the first too, and its server reads it.
+const META_FILES: [&str; 2] = ["node.json", "meta.db"];
+
+/// What a run moves; written before the first move, removed after the last. All paths are absolute.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Journal {
     moves: Vec<Move>,
-    /// The meta store: its place, and where the one before it is kept.
-    meta: Option<(PathBuf, Option<PathBuf>)>,
+    files: Vec<Replaced>,
+}
+
+/// A file that is written anew.
+#[derive(Debug, Serialize, Deserialize)]
+struct Replaced {
+    /// Its place.
+    place: PathBuf,
+    /// Where a copy of what was there is kept; `None` where nothing was there.
+    old: Option<PathBuf>,
 }
 
 /// A directory that takes the place of another.
@@ -55,17 +67,14 @@ pub fn write(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let Some(home) = options.datadir.as_deref().or(options.metadir.as_deref()) else { return Ok(()) };
+    let Some(home) = options.home() else { return Ok(()) };
     let ownership = Ownership::below(home)?;
     create_dirs(home, &ownership)?;
     let staging = home.join(STAGING);
     crate::directory::create_private_dir(&staging)?;
-    let _lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)
-        .with_context(|| Class::Locked.error(format!("another restore writes to {}", home.display())))?;
-    let journal_path = staging.join("journal.json");
-    recover(&journal_path, progress)?;
+    let _lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
+    let journal_path = staging.join(JOURNAL);
     let wal_staging = target::wal_dir(options).map(|wal| wal.join(STAGING));
-    clear(&staging, wal_staging.as_deref())?;
 
     let writer = Writer { contents, options, ownership, staging: &staging, cancel, progress };
     let result = writer.unpack(shards).and_then(|()| {
@@ -88,16 +97,33 @@ pub fn write(
     result
 }
 
-/// Puts back what a killed run moved.
-fn recover(journal_path: &Path, progress: &dyn Progress) -> Result<()> {
-    let text = match fs::read(journal_path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        text => text.with_context(|| format!("reading {}", journal_path.display()))?,
+/// Puts back what a killed run had moved, and clears away what it had prepared.
+///
+/// # Errors
+///
+/// [`Class::Locked`] when that run still goes on.
+pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<()> {
+    let Some(staging) = options.home().map(|home| home.join(STAGING)).filter(|staging| staging.is_dir()) else {
+        return Ok(());
     };
-    let journal: Journal = serde_json::from_slice(&text).with_context(|| format!("reading {}", journal_path.display()))?;
-    progress.report(&Event::Status("putting back what an interrupted restore had moved"));
-    roll_back(&journal)?;
-    remove_if_there(journal_path)
+    let _lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
+    if options.dry_run {
+        progress.report(&Event::Warning("an interrupted restore left its files here; a run without -dry-run puts them back"));
+        return Ok(());
+    }
+    let journal_path = staging.join(JOURNAL);
+    match fs::read(&journal_path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        text => {
+            let reading = || format!("reading {}", journal_path.display());
+            let journal: Journal = serde_json::from_slice(&text.with_context(reading)?).with_context(reading)?;
+            progress.report(&Event::Status("putting back what an interrupted restore had moved"));
+            roll_back(&journal)?;
+            remove_if_there(&journal_path)?;
+        }
+    }
+    clear(&staging, target::wal_dir(options).map(|wal| wal.join(STAGING)).as_deref())?;
+    fs::remove_dir_all(&staging).with_context(|| format!("removing {}", staging.display()))
 }
 
 /// Empties the hidden folders, but for the lock.
@@ -114,9 +140,12 @@ fn clear(staging: &Path, wal_staging: Option<&Path>) -> Result<()> {
 }
 
 fn roll_back(journal: &Journal) -> Result<()> {
-    if let Some((place, old)) = &journal.meta {
+    for Replaced { place, old } in &journal.files {
         match old {
-            Some(old) => write_whole(place, &fs::read(old).with_context(|| format!("reading {}", old.display()))?)?,
+            Some(old) => {
+                let content = fs::read(old).with_context(|| format!("reading {}", old.display()))?;
+                write_owned(place, &content)?;
+            }
             None => remove_if_there(place)?,
         }
     }
@@ -150,7 +179,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Where shard number `index` is prepared.
     fn prepared(&self, index: usize) -> PathBuf {
-        self.staging.join("new").join(index.to_string())
+        self.staging.join("new").join(folder(index))
     }
 
     fn unpack(&self, shards: &[CheckedShard]) -> Result<()> {
@@ -170,19 +199,17 @@ impl Writer<'_> {
             let (path, bytes) = (&shard.target, shard.bytes());
             self.progress.report(&Event::Started { shard: path, bytes: Some(bytes) });
             let result = self.unpack_shard(shard, &self.prepared(index), tsi1, &stop);
-            let reason = result.as_ref().map_or_else(|error| format!("{error:#}"), |()| String::new());
-            let outcome = match &result {
-                Ok(()) => Outcome::Done { files: shard.files.len(), bytes },
-                Err(_) => Outcome::Failed(&reason),
-            };
-            self.progress.report(&Event::Finished { shard: path, outcome, elapsed: begun.elapsed() });
-            if result.is_err() {
-                stop.cancel();
+            match &result {
+                Ok(()) => {
+                    let outcome = Outcome::Done { files: shard.files.len(), bytes };
+                    self.progress.report(&Event::Finished { shard: path, outcome, elapsed: begun.elapsed() });
+                }
+                Err(_) => stop.cancel(),
             }
             Turn::Done(result)
         });
         self.cancel.check()?;
-        results.into_iter().collect()
+        queue::all(results).map(drop)
     }
 
     fn unpack_shard(&self, shard: &CheckedShard, directory: &Path, tsi1: bool, stop: &Cancel) -> Result<()> {
@@ -205,7 +232,7 @@ impl Writer<'_> {
     fn journal(&self, plan: &Plan, shards: &[CheckedShard], wal_staging: Option<&Path>) -> Result<Journal> {
         let mut journal = Journal::default();
         for (index, shard) in shards.iter().enumerate() {
-            let number = index.to_string();
+            let number = folder(index);
             if let Some(datadir) = &self.options.datadir {
                 let place = target::shard_dir(datadir, &shard.target);
                 let old = self.staging.join("old").join(&number);
@@ -218,14 +245,16 @@ impl Writer<'_> {
                 }
             }
         }
-        if let (Some(meta), Some(metadir)) = (&plan.meta, &self.options.metadir) {
-            let place = metadir.join("meta.db");
-            let old = self.staging.join("old").join("meta.db");
-            if meta.replaces {
-                create_dirs(&self.staging.join("old"), &self.ownership)?;
-                fs::copy(&place, &old).with_context(|| format!("copying {} to {}", place.display(), old.display()))?;
+        if let (Some(_), Some(metadir)) = (&plan.meta, &self.options.metadir) {
+            for name in META_FILES {
+                let place = metadir.join(name);
+                let old = place.exists().then(|| self.staging.join("old").join(name));
+                if let Some(old) = &old {
+                    create_dirs(&self.staging.join("old"), &self.ownership)?;
+                    fs::copy(&place, old).with_context(|| format!("copying {} to {}", place.display(), old.display()))?;
+                }
+                journal.files.push(Replaced { place, old });
             }
-            journal.meta = Some((place, meta.replaces.then_some(old)));
         }
         Ok(journal)
     }
@@ -247,16 +276,26 @@ impl Writer<'_> {
             sync_dir(parent)?;
         }
         let (Some(meta), Some(metadir)) = (meta, &self.options.metadir) else { return Ok(()) };
-        let ownership = Ownership::below(metadir)?;
-        create_dirs(metadir, &ownership)?;
-        // influxd's restore leaves this file too, and its server reads it.
-        for (name, content) in [("node.json", &meta.node), ("meta.db", &meta.bytes)] {
-            let path = metadir.join(name);
-            write_whole(&path, content)?;
-            ownership.apply(&path, false).with_context(|| format!("setting owner and mode of {}", path.display()))?;
+        create_dirs(metadir, &Ownership::below(metadir)?)?;
+        for (name, content) in META_FILES.iter().zip([&meta.node, &meta.bytes]) {
+            write_owned(&metadir.join(name), content)?;
         }
         Ok(())
     }
+}
+
+/// The name of the folder of shard number `index`. It is no number: influxd, started on what a killed restore left, would
+/// take it for a shard.
+fn folder(index: usize) -> String {
+    format!("s{index}")
+}
+
+/// Writes a file whole, with the owner and mode that its directory asks for.
+fn write_owned(path: &Path, content: &[u8]) -> Result<()> {
+    write_whole(path, content)?;
+    Ownership::below(path.parent().unwrap_or(Path::new(".")))?
+        .apply(path, false)
+        .with_context(|| format!("setting owner and mode of {}", path.display()))
 }
 
 /// Unpacks from one tar the files that are to come from it.
