@@ -186,8 +186,14 @@ impl Downloader<'_> {
 
     /// A shard request was answered with nothing.
     fn nothing(&self, job: &mut Job) -> Result<Step> {
-        // After a good probe, nothing means nothing: servers 1.0 and 1.1 say "nothing newer than Since" like this.
-        if job.silent && self.client.dialect() == Some(Dialect::V1_0) && matches!(job.want, Want::Since(_)) {
+        let may_mean_empty = self.client.dialect() == Some(Dialect::V1_0) && matches!(job.want, Want::Since(_));
+        if may_mean_empty && !job.silent && !self.is_gone(&job.shard.path).unwrap_or(true) {
+            // Not counted as a failure before it is known to be one.
+            job.silent = true;
+            return Ok(Step::Again(Duration::ZERO));
+        }
+        // The server answers again, as the probe before this attempt showed: is its silence an answer?
+        if may_mean_empty && job.silent && self.says_empty_with_silence(&job.shard.path) {
             return Ok(Step::Done(Fetched::Empty));
         }
         self.no_answer(job)
@@ -201,6 +207,14 @@ impl Downloader<'_> {
         }
         job.silent = true;
         self.failed(job, "the server closed without an answer: busy with the shard, or failing; its log says which".to_owned())
+    }
+
+    /// Whether the server says "nothing newer" by closing, as 1.0 and 1.1 do, and not with an empty tar, as 1.2 to 1.4: asks
+    /// for what is newer than the end of time, and then whether it answers at all.
+    fn says_empty_with_silence(&self, shard: &ShardPath) -> bool {
+        let end_of_time = Some(time::from_nanos(time::GREATEST));
+        let silent = self.first_bytes(&Request::Shard { id: shard.id, since: end_of_time }).is_ok_and(|count| count == 0);
+        silent && self.probe(shard).unwrap_or(false)
     }
 
     fn failed(&self, job: &mut Job, reason: String) -> Result<Step> {
@@ -220,11 +234,14 @@ impl Downloader<'_> {
         // Nothing is newer than the end of time, so a server of the newer dialect answers with an empty tar. An older one
         // may say that with silence, so it is asked for all, and left after the first bytes.
         let since = (self.client.dialect() == Some(Dialect::V1_5)).then(|| time::from_nanos(time::GREATEST));
-        let mut reply = self.client.request(&Request::Shard { id: shard.id, since })?;
-        let mut first = [0; 512];
-        match reply.read(&mut first) {
-            Ok(count) => Ok(count > 0),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+        Ok(self.first_bytes(&Request::Shard { id: shard.id, since })? > 0)
+    }
+
+    /// How many bytes the first read of a reply brings; a reset before any is none.
+    fn first_bytes(&self, request: &Request) -> Result<usize> {
+        match self.client.request(request)?.read(&mut [0; 512]) {
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
