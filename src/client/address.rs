@@ -4,8 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use super::connection::TICK;
+use crate::cancel::Cancel;
 use crate::error::{Class, Fault};
 use crate::wire::DEFAULT_PORT;
 
@@ -17,15 +21,34 @@ pub struct Address {
 }
 
 impl Address {
-    /// Resolves the name and connects to the first of its addresses that answers.
-    pub(super) fn connect(&self, timeout: Duration) -> Result<TcpStream, Fault> {
+    /// Resolves the name and connects to the first of its addresses that answers, in no longer than `timeout` altogether.
+    pub(super) fn connect(&self, timeout: Duration, cancel: &Cancel) -> Result<TcpStream, Fault> {
+        let (sender, receiver) = mpsc::channel();
+        let address = self.clone();
+        // Neither resolving nor connecting can be interrupted, so they are left to a thread that is not waited for.
+        thread::spawn(move || sender.send(address.connect_first(timeout)));
+        let begun = Instant::now();
+        loop {
+            match receiver.recv_timeout(TICK) {
+                Ok(result) => return result,
+                Err(_) => cancel.check()?,
+            }
+            if begun.elapsed() > timeout + TICK {
+                return Err(self.unreachable(&io::ErrorKind::TimedOut.into(), timeout));
+            }
+        }
+    }
+
+    fn connect_first(&self, timeout: Duration) -> Result<TcpStream, Fault> {
+        let begun = Instant::now();
         let addresses: Vec<SocketAddr> = (self.host.as_str(), self.port)
             .to_socket_addrs()
             .map_err(|error| Class::Unreachable.error(format!("cannot find the host of {self}: {error}")).hint("check -host"))?
             .collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
         for address in addresses {
-            match TcpStream::connect_timeout(&address, timeout) {
+            let left = timeout.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+            match TcpStream::connect_timeout(&address, left) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -42,7 +65,9 @@ impl Address {
             io::ErrorKind::TimedOut => Class::Unreachable
                 .error(format!("{self} did not answer within {timeout:?}"))
                 .hint("check the address and the firewall, or raise -connect-timeout"),
-            _ => Class::Unreachable.error(format!("cannot connect to {self}: {error}")),
+            _ => Class::Unreachable
+                .error(format!("cannot connect to {self}: {error}"))
+                .hint("check the address, the firewall and whatever stands between"),
         }
     }
 }

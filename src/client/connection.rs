@@ -11,7 +11,7 @@ use crate::cancel::Cancel;
 use crate::error::Fault;
 
 /// How often a waiting read looks at the clock and at the cancel token.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`Fault`] where it was not the socket that failed.
 #[derive(Debug)]

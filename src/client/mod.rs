@@ -119,12 +119,18 @@ impl Client {
     fn send(&self, request: &Request, dialect: Dialect) -> Result<Reply> {
         self.cancel.check()?;
         let deadline = Instant::now() + self.timeouts.attempt;
-        let mut stream = self.address.connect(self.timeouts.connect.min(self.timeouts.attempt))?;
+        let mut stream = self.address.connect(self.timeouts.connect.min(self.timeouts.attempt), &self.cancel)?;
         let prepared = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(self.timeouts.idle)));
-        prepared.and_then(|()| request.write_to(&mut stream, dialect)).map_err(|error| {
-            let class = if error.kind() == io::ErrorKind::Unsupported { Class::Usage } else { Class::Failed };
-            anyhow::Error::new(error).context(class.error(format!("sending a request to {}", self.address)))
-        })?;
+        match prepared.and_then(|()| request.write_to(&mut stream, dialect)) {
+            // A peer that closed already: what it has to say, if anything, is read like any other answer.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {}
+            Err(error) => {
+                let class = if error.kind() == io::ErrorKind::Unsupported { Class::Usage } else { Class::Failed };
+                let message = format!("sending a request to {}", self.address);
+                return Err(anyhow::Error::new(error).context(class.error(message)));
+            }
+            Ok(()) => {}
+        }
         Reply::new(stream, self.timeouts, deadline, self.cancel.clone())
             .with_context(|| format!("preparing to read from {}", self.address))
     }

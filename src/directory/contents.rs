@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -153,17 +154,17 @@ impl Contents {
 }
 
 fn read_record(path: &Path) -> Result<SetRecord> {
-    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let open = || File::open(path).map(BufReader::new).with_context(|| format!("reading {}", path.display()));
     let damaged = || Class::Damage.error(format!("the record {} is damaged", path.display()));
     #[derive(serde::Deserialize)]
     struct Form {
         format: u32,
     }
-    let form: Form = serde_json::from_slice(&text).with_context(damaged)?;
+    let form: Form = serde_json::from_reader(open()?).with_context(damaged)?;
     if form.format > RECORD_FORMAT {
         bail!("the record {} was written by a newer snap (format {})", path.display(), form.format);
     }
-    serde_json::from_slice(&text).with_context(damaged)
+    serde_json::from_reader(open()?).with_context(damaged)
 }
 
 #[cfg(test)]

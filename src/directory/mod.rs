@@ -15,7 +15,7 @@ mod record;
 mod staging;
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -48,10 +48,18 @@ pub(crate) fn sync_dir(path: &Path) -> Result<()> {
 
 /// Writes a file so that its name either has the whole content or does not change.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    write_whole_by(path, |file| file.write_all(content))
+}
+
+/// As [`write_whole`], with a content that is written piece by piece.
+pub(crate) fn write_whole_by(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".snap-").tempfile_in(parent)?;
-        file.write_all(content)?;
+        let mut buffered = BufWriter::new(&mut file);
+        content(&mut buffered)?;
+        buffered.flush()?;
+        drop(buffered);
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 
-use super::{FileRecord, Lock, SetRecord, create_private_dir, hidden, remove_if_there, sync_dir, write_whole};
+use super::{FileRecord, Lock, SetRecord, create_private_dir, hidden, remove_if_there, sync_dir, write_whole_by};
 use crate::cancel::Cancel;
 use crate::format::names;
 
@@ -122,8 +122,10 @@ impl Staging {
                 let shard = &mut record.shards[*index];
                 shard.file = Some(file.record(names::shard_file(&shard.path(), number)));
             }
-            let document = serde_json::to_vec_pretty(&record).context("encoding the record")?;
-            write_whole(&intent, &document)?;
+            // Written piece by piece: it can be large where there are many shards.
+            let write =
+                |path: &Path| write_whole_by(path, |out| serde_json::to_writer_pretty(out, &record).map_err(io::Error::from));
+            write(&intent)?;
             // The meta store comes last: influxd takes no shard for restorable without one.
             let mut moves: Vec<(&Path, PathBuf)> = Vec::new();
             for (index, file) in shards {
@@ -144,7 +146,7 @@ impl Staging {
                 }
             }
             sync_dir(&self.directory)?;
-            write_whole(&hidden.join(format!("{}.json", self.id)), &document)?;
+            write(&hidden.join(format!("{}.json", self.id)))?;
             remove_if_there(&intent)?;
             return Ok(record);
         }

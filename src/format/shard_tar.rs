@@ -18,7 +18,7 @@ pub const EMPTY_TAR_BYTES: u64 = 2 * BLOCK as u64;
 /// The largest PAX header accepted, in bytes; it holds one path.
 const MAX_PAX_BYTES: u64 = 64 << 10;
 /// The most members accepted; a busy shard has hundreds.
-const MAX_MEMBERS: u64 = 100_000;
+const MAX_MEMBERS: u64 = 20_000;
 /// Bytes read at a time by [`scan`].
 const CHUNK: usize = 256 << 10;
 

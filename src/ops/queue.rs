@@ -1,5 +1,6 @@
 //! Jobs that may have to be tried again later, done by several threads.
 
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ pub enum Turn<J, R> {
 
 struct Queue<J> {
     /// With the time before which a job is not to be tried. First come, first served.
-    waiting: Vec<(Instant, J)>,
+    waiting: VecDeque<(Instant, J)>,
     running: usize,
 }
 
@@ -44,7 +45,7 @@ pub fn work<J: Send, R: Send>(jobs: Vec<J>, threads: usize, cancel: &Cancel, tur
                     queue.running -= 1;
                     match outcome {
                         Turn::Done(result) => lock(&results).push(result),
-                        Turn::Later(job, wait) => queue.waiting.push((Instant::now() + wait, job)),
+                        Turn::Later(job, wait) => queue.waiting.push_back((Instant::now() + wait, job)),
                     }
                     changed.notify_all();
                 }
@@ -80,9 +81,10 @@ fn next<J>(queue: &Mutex<Queue<J>>, changed: &Condvar, cancel: &Cancel) -> Optio
             return None;
         }
         let now = Instant::now();
-        if let Some(due) = queue.waiting.iter().position(|(at, _)| *at <= now) {
+        let due = queue.waiting.iter().position(|(at, _)| *at <= now);
+        if let Some((_, job)) = due.and_then(|due| queue.waiting.remove(due)) {
             queue.running += 1;
-            return Some(queue.waiting.remove(due).1);
+            return Some(job);
         }
         let soonest = queue.waiting.iter().map(|(at, _)| at.saturating_duration_since(now)).min();
         let wait = soonest.unwrap_or(TICK).min(TICK);

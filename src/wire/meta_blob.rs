@@ -52,16 +52,7 @@ impl MetaBlob {
     /// See [`BlobError`]. No more memory is taken than bytes arrive.
     pub fn read_from(mut reader: impl Read) -> Result<Self, BlobError> {
         let mut have = 0;
-        let magic = read_up_to(&mut reader, 8, &mut have)?;
-        if magic.is_empty() {
-            return Err(BlobError::Nothing);
-        }
-        if magic[..] != META_MAGIC.to_be_bytes()[..magic.len()] {
-            return Err(BlobError::NotMagic(magic));
-        }
-        if magic.len() < 8 {
-            return Err(BlobError::CutOff { have, need: 8 });
-        }
+        read_magic(&mut reader, &mut have)?;
         let meta = read_counted(&mut reader, &mut have)?;
         let node = read_counted(&mut reader, &mut have)?;
         if !read_up_to(&mut reader, 1, &mut have)?.is_empty() {
@@ -83,6 +74,28 @@ impl MetaBlob {
         }
         Ok(())
     }
+}
+
+/// Reads the magic, and no further than to the first read that shows that it is something else: a peer of another kind may
+/// wait for more after a few bytes.
+fn read_magic(reader: &mut impl Read, have: &mut u64) -> Result<(), BlobError> {
+    let wanted = META_MAGIC.to_be_bytes();
+    let mut magic = [0; 8];
+    let mut count = 0;
+    while count < magic.len() {
+        match reader.read(&mut magic[count..]) {
+            Ok(0) if count == 0 => return Err(BlobError::Nothing),
+            Ok(0) => return Err(BlobError::CutOff { have: count as u64, need: 8 }),
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(BlobError::Io(error)),
+        }
+        if magic[..count] != wanted[..count] {
+            return Err(BlobError::NotMagic(magic[..count].to_vec()));
+        }
+    }
+    *have = 8;
+    Ok(())
 }
 
 fn read_counted(reader: &mut impl Read, have: &mut u64) -> Result<Vec<u8>, BlobError> {

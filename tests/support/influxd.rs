@@ -331,6 +331,12 @@ pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
+/// The time of a point as [`Influxd::points`] and its like give it.
+pub fn time_of(point: &str) -> i64 {
+    let time = point.split_once("} ").and_then(|(_, rest)| rest.split(' ').next()).and_then(|time| time.parse().ok());
+    time.unwrap_or_else(|| panic!("no time in {point}"))
+}
+
 /// The log below a root directory.
 fn log_in(root: &Path) -> String {
     String::from_utf8_lossy(&fs::read(root.join("influxd.log")).unwrap_or_default()).into_owned()

@@ -5,5 +5,6 @@
 pub mod data;
 pub mod http;
 pub mod influxd;
+pub mod peer;
 pub mod process;
 pub mod tree;
