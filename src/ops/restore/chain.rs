@@ -129,6 +129,11 @@ fn gap(contents: &Contents, shard: &ShardPath, chain: &[BackupFile]) -> Option<S
                 after.id, set.started
             ));
         }
+        if let Some(file) = record.and_then(|record| record.file.as_ref())
+            && !contents.path_of(&file.name).exists()
+        {
+            return Some(format!("shard {shard}: the file {} of set {} is gone", file.name, set.id));
+        }
         match record {
             Some(record) if record.state != ShardState::NotHeld && record.content == Content::Since => {
                 increment = Some((set, set.selection.since?));

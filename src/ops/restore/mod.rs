@@ -92,10 +92,10 @@ pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     refuse_contradictions(options)?;
     // What is moved is written down, and must mean the same wherever the next run is started.
     let options = &options.with_absolute_targets()?;
+    target::refuse_running(options)?;
     write::recover(options, cancel, progress)?;
     let contents = Contents::read(&options.directory)?;
     let plan = plan::plan(&contents, options, progress)?;
-    target::refuse_running(options)?;
     target::refuse_data(&plan, options, progress)?;
     let shards = check::check(&contents, &plan, options, cancel, progress)?;
     target::refuse_too_small(&shards, options)?;

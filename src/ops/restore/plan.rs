@@ -73,6 +73,11 @@ pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progre
         None if options.metadir.is_some() => Some(data.clone()),
         None => None,
     };
+    // With or without a shard in this backup: influxd makes directories of all names in its meta store.
+    for database in meta.iter().flat_map(|_| &named).flat_map(|named| &named.databases) {
+        let policies = database.retention_policies.iter().map(|policy| &policy.name);
+        [&database.name].into_iter().chain(policies).try_for_each(|name| refuse_leading_outside(name))?;
+    }
     let mut shards = Vec::new();
     for (source, chain) in chains.found {
         let target = ShardPath {
@@ -83,7 +88,7 @@ pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progre
                 .map_or(Some(source.id), |ids| ids.get(&source.id).copied())
                 .with_context(|| format!("shard {source} has no place in the merged meta store"))?,
         };
-        refuse_leading_outside(&target)?;
+        [&target.database, &target.retention_policy].into_iter().try_for_each(|name| refuse_leading_outside(name))?;
         shards.push(PlannedShard { source, target, chain });
     }
     if shards.iter().any(|shard| shard.chain.len() > 1) {
@@ -132,6 +137,9 @@ fn read_meta(contents: &Contents) -> Result<(BackupFile, MetaBlob)> {
         }
         .into());
     };
+    if let Some(newer) = contents.records().iter().find(|set| set.number > file.number) {
+        return Err(Class::Damage.error(format!("the meta store {} of set {} is gone", newer.meta.name, newer.id)).into());
+    }
     let path = contents.path_of(&file.name);
     let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
     let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -226,15 +234,13 @@ fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
     })
 }
 
-/// Refuses names that are no single directory name: servers 1.0 and 1.1, and the import of all, check none.
-fn refuse_leading_outside(shard: &ShardPath) -> Result<()> {
-    for name in [&shard.database, &shard.retention_policy] {
-        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\\', '\0']) {
-            return Err(Class::Refused
-                .error(format!("'{name}' cannot be the name of a directory"))
-                .hint("give it another name with -newdb or -newrp")
-                .into());
-        }
+/// Refuses a name that is no single directory name: servers 1.0 and 1.1, and the import of all, check none.
+fn refuse_leading_outside(name: &str) -> Result<()> {
+    if matches!(name, "" | "." | "..") || name.contains(['/', '\\', '\0']) {
+        return Err(Class::Refused
+            .error(format!("'{name}' cannot be the name of a directory"))
+            .hint("give it another name with -newdb or -newrp")
+            .into());
     }
     Ok(())
 }

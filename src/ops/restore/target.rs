@@ -76,7 +76,9 @@ fn user_of(directories: &[PathBuf]) -> Option<(String, PathBuf)> {
         // Processes of other users, and those that just ended, cannot be looked into.
         let Ok(open) = fs::read_dir(process.path().join("fd")) else { continue };
         for file in open.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok()) {
-            if directories.iter().any(|directory| file.starts_with(directory)) {
+            // Another restore's own files are told by its lock.
+            let ours = file.components().any(|part| part.as_os_str() == super::write::STAGING);
+            if !ours && directories.iter().any(|directory| file.starts_with(directory)) {
                 let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
                 return Some((format!("{pid} ({})", name.trim()), file));
             }
@@ -134,7 +136,7 @@ fn holds_something(directory: &Path) -> Result<bool> {
     }
 }
 
-/// The shards below a data directory, by their directories: `<db>/<rp>/<number>`.
+/// The shards below a data directory, by their directories: `<db>/<rp>/<number>`. (`_series` is a database's series file.)
 fn shards_below(datadir: &Path) -> Vec<ShardPath> {
     let names = |directory: &Path| -> Vec<String> {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -143,7 +145,7 @@ fn shards_below(datadir: &Path) -> Vec<ShardPath> {
     };
     let mut shards = Vec::new();
     for database in names(datadir).into_iter().filter(|name| name != super::write::STAGING) {
-        for retention_policy in names(&datadir.join(&database)) {
+        for retention_policy in names(&datadir.join(&database)).into_iter().filter(|name| name != "_series") {
             for id in names(&datadir.join(&database).join(&retention_policy)) {
                 if let Ok(id) = id.parse() {
                     let (database, retention_policy) = (database.clone(), retention_policy.clone());

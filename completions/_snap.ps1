@@ -1,0 +1,98 @@
+
+using namespace System.Management.Automation
+using namespace System.Management.Automation.Language
+
+Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    $commandElements = $commandAst.CommandElements
+    $command = @(
+        'snap'
+        for ($i = 1; $i -lt $commandElements.Count; $i++) {
+            $element = $commandElements[$i]
+            if ($element -isnot [StringConstantExpressionAst] -or
+                $element.StringConstantType -ne [StringConstantType]::BareWord -or
+                $element.Value.StartsWith('-') -or
+                $element.Value -eq $wordToComplete) {
+                break
+        }
+        $element.Value
+    }) -join ';'
+
+    $completions = @(switch ($command) {
+        'snap' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('backup', 'backup', [CompletionResultType]::ParameterValue, 'Download the meta store and the shards of a running influxd into a backup directory')
+            [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Put a backup back into the directories of a stopped influxd')
+            [CompletionResult]::new('generate', 'generate', [CompletionResultType]::ParameterValue, 'Print shell completions or the manual page')
+            break
+        }
+        'snap;backup' {
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'The snapshotter: host:port, or a host alone for port 8088')
+            [CompletionResult]::new('--dialect', '--dialect', [CompletionResultType]::ParameterName, 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones')
+            [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'How long to wait for a connection')
+            [CompletionResult]::new('--idle-timeout', '--idle-timeout', [CompletionResultType]::ParameterName, 'How long to wait for the next byte; influxd flushes a shard''s cache before its first')
+            [CompletionResult]::new('--attempt-timeout', '--attempt-timeout', [CompletionResultType]::ParameterName, 'How long one attempt at one shard may take')
+            [CompletionResult]::new('--retries', '--retries', [CompletionResultType]::ParameterName, 'How often to try again after a failure, shard by shard, each time in a fresh file')
+            [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'How many shards to download at a time')
+            [CompletionResult]::new('--database', '--database', [CompletionResultType]::ParameterName, 'Take this database alone')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Take this database alone')
+            [CompletionResult]::new('--retention', '--retention', [CompletionResultType]::ParameterName, 'Take this retention policy alone')
+            [CompletionResult]::new('--rp', '--rp', [CompletionResultType]::ParameterName, 'Take this retention policy alone')
+            [CompletionResult]::new('--shard', '--shard', [CompletionResultType]::ParameterName, 'Take this shard alone')
+            [CompletionResult]::new('--include-internal', '--include-internal', [CompletionResultType]::ParameterName, 'Take _internal too, where all databases are taken')
+            [CompletionResult]::new('--meta-only', '--meta-only', [CompletionResultType]::ParameterName, 'Take the meta store and no shard')
+            [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Take the files that the server changed after T: an increment to an earlier set')
+            [CompletionResult]::new('--start', '--start', [CompletionResultType]::ParameterName, 'Take points from T on, rounded down to the server''s blocks')
+            [CompletionResult]::new('--end', '--end', [CompletionResultType]::ParameterName, 'Take points up to T, rounded up to the server''s blocks')
+            [CompletionResult]::new('--stop', '--stop', [CompletionResultType]::ParameterName, 'Take points up to T, rounded up to the server''s blocks')
+            [CompletionResult]::new('--skip-errors', '--skip-errors', [CompletionResultType]::ParameterName, 'Where shards fail, make a set of the others, marked as partial, and exit with 3')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be downloaded, and download nothing')
+            [CompletionResult]::new('--retry-lock', '--retry-lock', [CompletionResultType]::ParameterName, 'How long to wait for another run in the same directory to end')
+            [CompletionResult]::new('--portable', '--portable', [CompletionResultType]::ParameterName, 'The portable layout: not in this version')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'snap;restore' {
+            [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Restore the meta store into this directory')
+            [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Restore shards into this directory')
+            [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]')
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Where an influxd that runs on the target would answer: its snapshotter is asked before anything is written')
+            [CompletionResult]::new('--database', '--database', [CompletionResultType]::ParameterName, 'Restore this database alone')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Restore this database alone')
+            [CompletionResult]::new('--retention', '--retention', [CompletionResultType]::ParameterName, 'Restore this retention policy alone')
+            [CompletionResult]::new('--rp', '--rp', [CompletionResultType]::ParameterName, 'Restore this retention policy alone')
+            [CompletionResult]::new('--shard', '--shard', [CompletionResultType]::ParameterName, 'Restore this shard alone')
+            [CompletionResult]::new('--newdb', '--newdb', [CompletionResultType]::ParameterName, 'Give the database this name')
+            [CompletionResult]::new('--newrp', '--newrp', [CompletionResultType]::ParameterName, 'Give the retention policy this name')
+            [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the meta store and the shards that the target holds')
+            [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add the databases to the target''s meta store, with new shard and group ids')
+            [CompletionResult]::new('--index', '--index', [CompletionResultType]::ParameterName, 'The index of the restored shards: that of the target''s other shards (auto), inmem, or tsi1, which influxd builds at its next start')
+            [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'How many shards to restore at a time')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be written, and write nothing')
+            [CompletionResult]::new('--portable', '--portable', [CompletionResultType]::ParameterName, 'Live restore: not in this version')
+            [CompletionResult]::new('--online', '--online', [CompletionResultType]::ParameterName, 'Live restore: not in this version')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'snap;generate' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+    })
+
+    $completions.Where{ $_.CompletionText -like "$wordToComplete*" } |
+        Sort-Object -Property ListItemText
+}

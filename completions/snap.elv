@@ -1,0 +1,89 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[snap] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'snap'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'snap'= {
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand backup 'Download the meta store and the shards of a running influxd into a backup directory'
+            cand restore 'Put a backup back into the directories of a stopped influxd'
+            cand generate 'Print shell completions or the manual page'
+        }
+        &'snap;backup'= {
+            cand --host 'The snapshotter: host:port, or a host alone for port 8088'
+            cand --dialect 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones'
+            cand --connect-timeout 'How long to wait for a connection'
+            cand --idle-timeout 'How long to wait for the next byte; influxd flushes a shard''s cache before its first'
+            cand --attempt-timeout 'How long one attempt at one shard may take'
+            cand --retries 'How often to try again after a failure, shard by shard, each time in a fresh file'
+            cand --jobs 'How many shards to download at a time'
+            cand --database 'Take this database alone'
+            cand --db 'Take this database alone'
+            cand --retention 'Take this retention policy alone'
+            cand --rp 'Take this retention policy alone'
+            cand --shard 'Take this shard alone'
+            cand --include-internal 'Take _internal too, where all databases are taken'
+            cand --meta-only 'Take the meta store and no shard'
+            cand --since 'Take the files that the server changed after T: an increment to an earlier set'
+            cand --start 'Take points from T on, rounded down to the server''s blocks'
+            cand --end 'Take points up to T, rounded up to the server''s blocks'
+            cand --stop 'Take points up to T, rounded up to the server''s blocks'
+            cand --skip-errors 'Where shards fail, make a set of the others, marked as partial, and exit with 3'
+            cand --dry-run 'Say what would be downloaded, and download nothing'
+            cand --retry-lock 'How long to wait for another run in the same directory to end'
+            cand --portable 'The portable layout: not in this version'
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'snap;restore'= {
+            cand --metadir 'Restore the meta store into this directory'
+            cand --datadir 'Restore shards into this directory'
+            cand --waldir 'The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]'
+            cand --host 'Where an influxd that runs on the target would answer: its snapshotter is asked before anything is written'
+            cand --database 'Restore this database alone'
+            cand --db 'Restore this database alone'
+            cand --retention 'Restore this retention policy alone'
+            cand --rp 'Restore this retention policy alone'
+            cand --shard 'Restore this shard alone'
+            cand --newdb 'Give the database this name'
+            cand --newrp 'Give the retention policy this name'
+            cand --force 'Replace the meta store and the shards that the target holds'
+            cand --merge 'Add the databases to the target''s meta store, with new shard and group ids'
+            cand --index 'The index of the restored shards: that of the target''s other shards (auto), inmem, or tsi1, which influxd builds at its next start'
+            cand --jobs 'How many shards to restore at a time'
+            cand --dry-run 'Say what would be written, and write nothing'
+            cand --portable 'Live restore: not in this version'
+            cand --online 'Live restore: not in this version'
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'snap;generate'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+    ]
+    $completions[$command]
+}

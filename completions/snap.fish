@@ -1,0 +1,93 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_snap_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_snap_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_snap_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_snap_using_subcommand
+    set -l cmd (__fish_snap_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c snap -n "__fish_snap_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_needs_command" -s V -l version -d 'Print version'
+complete -c snap -n "__fish_snap_needs_command" -f -a "backup" -d 'Download the meta store and the shards of a running influxd into a backup directory'
+complete -c snap -n "__fish_snap_needs_command" -f -a "restore" -d 'Put a backup back into the directories of a stopped influxd'
+complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print shell completions or the manual page'
+complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'The snapshotter: host:port, or a host alone for port 8088' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l connect-timeout -d 'How long to wait for a connection' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l idle-timeout -d 'How long to wait for the next byte; influxd flushes a shard\'s cache before its first' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l retries -d 'How often to try again after a failure, shard by shard, each time in a fresh file' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l jobs -d 'How many shards to download at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l database -l db -d 'Take this database alone' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l retention -l rp -d 'Take this retention policy alone' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l shard -d 'Take this shard alone' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l include-internal -d 'Take _internal too, where all databases are taken' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l meta-only -d 'Take the meta store and no shard' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l since -d 'Take the files that the server changed after T: an increment to an earlier set' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l start -d 'Take points from T on, rounded down to the server\'s blocks' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l end -l stop -d 'Take points up to T, rounded up to the server\'s blocks' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l skip-errors -d 'Where shards fail, make a set of the others, marked as partial, and exit with 3' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l dry-run -d 'Say what would be downloaded, and download nothing' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'The portable layout: not in this version' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand restore" -l metadir -d 'Restore the meta store into this directory' -r -F
+complete -c snap -n "__fish_snap_using_subcommand restore" -l datadir -d 'Restore shards into this directory' -r -F
+complete -c snap -n "__fish_snap_using_subcommand restore" -l waldir -d 'The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]' -r -F
+complete -c snap -n "__fish_snap_using_subcommand restore" -l host -d 'Where an influxd that runs on the target would answer: its snapshotter is asked before anything is written' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l database -l db -d 'Restore this database alone' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l retention -l rp -d 'Restore this retention policy alone' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l shard -d 'Restore this shard alone' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l newdb -d 'Give the database this name' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l newrp -d 'Give the retention policy this name' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l force -d 'Replace the meta store and the shards that the target holds' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l merge -d 'Add the databases to the target\'s meta store, with new shard and group ids' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l index -d 'The index of the restored shards: that of the target\'s other shards (auto), inmem, or tsi1, which influxd builds at its next start' -r -f -a "auto\t''
+inmem\t''
+tsi1\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l jobs -d 'How many shards to restore at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l dry-run -d 'Say what would be written, and write nothing' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l portable -d 'Live restore: not in this version' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l online -d 'Live restore: not in this version' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand generate" -s h -l help -d 'Print help'
