@@ -16,6 +16,7 @@ mod staging;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,17 @@ fn hidden(directory: &Path) -> PathBuf {
 /// Makes a directory, and those above it, for the owner alone.
 pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("creating {}", path.display()))
+}
+
+/// Has the system begin to write a part of a file to the disk, so that a sync later finds little left to wait for, and keeps
+/// the part out of the memory that others' files could use. Only advice: where it cannot be given, nothing is lost.
+pub(crate) fn begin_write_back(file: &File, part: Range<u64>) {
+    #[cfg(target_os = "linux")]
+    if let Some(length) = std::num::NonZeroU64::new(part.end - part.start) {
+        let _ = rustix::fs::fadvise(file, part.start, Some(length), rustix::fs::Advice::DontNeed);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, part);
 }
 
 /// Makes what happened to the names in a directory last.

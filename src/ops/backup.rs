@@ -212,7 +212,8 @@ impl Backup<'_> {
         let (asked, absent): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(|planned| planned.held);
         let bytes = asked.iter().map(|planned| planned.known).sum();
         self.progress.report(&Event::Shards { count: asked.len(), bytes });
-        let downloader = Downloader { client: self.client, staging, retries: self.options.retries, progress: self.progress };
+        let (retries, jobs) = (self.options.retries, self.options.jobs);
+        let downloader = Downloader { client: self.client, staging, retries, jobs, progress: self.progress };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
         let jobs = asked

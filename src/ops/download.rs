@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::client::{Client, cancellation};
-use crate::directory::{Content, Finished, MemberRecord, Staging};
+use crate::directory::{Content, Finished, MemberRecord, Staging, begin_write_back};
 use crate::error::{Class, class};
 use crate::format::meta::{Data, Shard};
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarErrorKind};
@@ -22,8 +22,11 @@ use crate::progress::{Event, Progress};
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply, Request, ShardPath};
 
-/// Bytes read at a time.
-const CHUNK: usize = 256 << 10;
+/// The most bytes read at a time by one job, and by all together.
+const CHUNK: usize = 512 << 10;
+const ALL_CHUNKS: usize = 8 << 20;
+/// After how many bytes of a file the system is told to begin writing them to the disk.
+const WRITE_BACK: u64 = 4 << 20;
 /// How long after an empty answer the question is put again, before the answer is believed.
 const EMPTY_AGAIN: Duration = Duration::from_secs(1);
 /// The wait after the first failed attempt; it doubles with each further one.
@@ -119,6 +122,8 @@ pub struct Downloader<'a> {
     pub staging: &'a Staging,
     /// How many attempts follow a failed one.
     pub retries: u32,
+    /// How many shards are fetched at a time.
+    pub jobs: usize,
     /// Who listens.
     pub progress: &'a dyn Progress,
 }
@@ -270,8 +275,8 @@ impl Downloader<'_> {
         let mut sink = Listing::default();
         let mut scanner = Scanner::new(shard, &mut sink);
         let mut digest = Sha256::new();
-        let mut size = 0;
-        let mut buffer = vec![0; CHUNK];
+        let (mut size, mut written_back) = (0, 0);
+        let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
         let outcome = loop {
             let count = match reply.read(&mut buffer) {
                 Ok(0) => break None,
@@ -289,6 +294,10 @@ impl Downloader<'_> {
             file.write_all(chunk).with_context(|| format!("writing {}", file.path().display())).map_err(Attempt::Fatal)?;
             digest.update(chunk);
             size += count as u64;
+            if size - written_back >= WRITE_BACK {
+                begin_write_back(file.as_file(), written_back..size);
+                written_back = size;
+            }
             self.progress.report(&Event::Bytes { shard, count: count as u64 });
         };
         let broken = |reason, sink: &Listing| {
