@@ -63,6 +63,17 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
     Ok(time)
 }
 
+/// Go's zero time, 0001-01-01T00:00:00Z.
+pub fn go_zero() -> Timestamp {
+    Timestamp::from_second(-62_135_596_800).unwrap_or(Timestamp::MIN)
+}
+
+/// Reads an RFC 3339 time, zone included.
+pub fn parse_zoned(text: &str) -> Option<Timestamp> {
+    let pieces = Pieces::parse(text).ok()?;
+    (pieces.time().is_some() && pieces.to_numeric_offset().is_some()).then(|| at(&pieces))
+}
+
 /// The time of day is midnight and the zone UTC where they are not written.
 fn at(pieces: &Pieces<'_>) -> Timestamp {
     let civil = pieces.date().to_datetime(pieces.time().unwrap_or_else(Time::midnight));

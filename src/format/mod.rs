@@ -5,4 +5,7 @@ pub mod meta_edit;
 pub mod names;
 pub mod proto;
 pub mod shard_tar;
+pub mod tar_writer;
 pub mod tsm;
+pub mod tsm_index;
+pub mod tsm_trim;

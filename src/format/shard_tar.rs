@@ -178,22 +178,43 @@ impl<'a, S: Sink> Scanner<'a, S> {
     /// # Errors
     ///
     /// When they cannot be part of this shard's tar, or the sink fails. The scanner is of no use afterwards.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), TarError> {
-        while !bytes.is_empty() {
-            if matches!(self.state, State::Header | State::Trailer | State::End) && self.pending.is_empty() {
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), TarError> {
+        match self.feed_to_end(bytes)? {
+            taken if taken < bytes.len() => {
+                self.block_start = self.offset;
+                Err(self.malformed("there are bytes behind the end of the tar"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the next bytes up to the end of the tar, and says how many those were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scanner::feed`].
+    pub fn feed_to_end(&mut self, bytes: &[u8]) -> Result<usize, TarError> {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.is_complete() {
+            if matches!(self.state, State::Header | State::Trailer) && self.pending.is_empty() {
                 self.block_start = self.offset;
             }
             let taken = match self.state {
-                State::Header | State::Trailer => self.collect_block(bytes)?,
-                State::Pax { size, left } => self.collect_pax(bytes, size, left)?,
-                State::Content { left, padding } => self.pass_content(bytes, left, padding)?,
-                State::End => return Err(self.malformed("there are bytes behind the end of the tar")),
+                State::Header | State::Trailer => self.collect_block(rest)?,
+                State::Pax { size, left } => self.collect_pax(rest, size, left)?,
+                State::Content { left, padding } => self.pass_content(rest, left, padding)?,
+                State::End => 0,
             };
             self.offset += taken as u64;
-            bytes = &bytes[taken..];
+            rest = &rest[taken..];
             self.settle()?;
         }
-        Ok(())
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// Whether the end of the tar has come.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.state, State::End)
     }
 
     /// Says how the stream ended, once it did.

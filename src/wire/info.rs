@@ -1,9 +1,9 @@
 //! The info reply: one line of JSON with the paths of the shards a server holds, `{"Paths":["db/rp/1"]}`.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest info reply read, in bytes; a path takes some tens.
 const MAX_INFO_BYTES: u64 = 64 << 20;
@@ -84,6 +84,32 @@ pub fn read_info(reader: impl Read) -> io::Result<InfoReply> {
     Ok(InfoReply::Shards(shards.collect::<io::Result<_>>()?))
 }
 
+/// Writes an info reply as servers do: without shards, `null` stands for the list.
+///
+/// # Errors
+///
+/// Those of the writer.
+pub fn write_info(writer: &mut impl Write, shards: &[ShardPath]) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Reply {
+        #[serde(rename = "Paths")]
+        paths: Option<Vec<String>>,
+    }
+    let paths = (!shards.is_empty()).then(|| shards.iter().map(ShardPath::to_string).collect());
+    let text = serde_json::to_string(&Reply { paths }).map_err(io::Error::other)?;
+    writer.write_all(go_escaped(&text).as_bytes())?;
+    writer.write_all(b"\n")
+}
+
+/// Escapes what Go's encoder escapes beyond what JSON demands.
+fn go_escaped(json: &str) -> String {
+    let escape = |c: char| match c {
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    json.chars().map(escape).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +125,19 @@ mod tests {
         assert_eq!(read_info(&b"{\"Paths\":null}\n"[..]).unwrap(), InfoReply::Shards(Vec::new()));
         assert_eq!(read_info(&b""[..]).unwrap(), InfoReply::Nothing);
         assert_eq!(read_info(&br#"{"Paths":["db\\rp\\3"]}"#[..]).unwrap(), InfoReply::Shards(vec![shard("db", "rp", 3)]));
+    }
+
+    #[test]
+    fn a_written_reply_is_that_of_influxd_and_is_read_back() {
+        let shards = vec![shard("a&<b>", "autogen", 10), shard("名前 db", "x", 1)];
+        let mut text = Vec::new();
+        write_info(&mut text, &shards).unwrap();
+        let literal = "{\"Paths\":[\"a\\u0026\\u003cb\\u003e/autogen/10\",\"名前 db/x/1\"]}\n";
+        assert_eq!(String::from_utf8(text.clone()).unwrap(), literal);
+        assert_eq!(read_info(&text[..]).unwrap(), InfoReply::Shards(shards));
+        text.clear();
+        write_info(&mut text, &[]).unwrap();
+        assert_eq!(text, b"{\"Paths\":null}\n");
     }
 
     #[test]

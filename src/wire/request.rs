@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Dialect, MUX_HEADER};
 use crate::time;
@@ -13,10 +13,19 @@ use crate::time;
 pub enum Request {
     /// The whole meta store.
     MetaStore,
+    /// A series file; no server ever sent one, and all answer with nothing. Dialect 1.5 alone.
+    SeriesFile,
     /// The paths of a database's shards.
     DatabaseInfo {
+        /// The database. Empty for all, in dialect 1.5 alone.
+        database: String,
+    },
+    /// The paths of a retention policy's shards.
+    PolicyInfo {
         /// The database.
         database: String,
+        /// The policy.
+        retention_policy: String,
     },
     /// A tar of the shard's TSM and tombstone files modified after `since`; the server flushes its cache first.
     Shard {
@@ -32,10 +41,32 @@ pub enum Request {
         /// The interval of point timestamps asked for.
         bounds: time::Bounds,
     },
+    /// Databases to be made, with new shard ids. Dialect 1.5 alone.
+    Import(Import),
+    /// A shard's files, as a tar that follows the request. Dialect 1.5 alone.
+    Upload {
+        /// The id the shard has on the server.
+        id: u64,
+    },
+}
+
+/// What is to be imported, and under which names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Import {
+    /// The database in `meta`; empty for all but `_internal`, each under its own name.
+    pub database: String,
+    /// The name it gets; empty to keep it.
+    pub new_database: String,
+    /// The policy that is taken; empty for all.
+    pub retention_policy: String,
+    /// The name it gets; empty to keep it.
+    pub new_retention_policy: String,
+    /// The protobuf message `meta.Data`.
+    pub meta: Vec<u8>,
 }
 
 /// The JSON document of dialect 1.0. Fields in the order influxd's client writes them.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Document10<'a> {
     r#type: u8,
@@ -43,11 +74,11 @@ struct Document10<'a> {
     retention_policy: &'a str,
     #[serde(rename = "ShardID")]
     shard_id: u64,
-    since: String,
+    since: GoTime,
 }
 
 /// The JSON document of dialect 1.5.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Document15<'a> {
     r#type: u8,
@@ -57,10 +88,10 @@ struct Document15<'a> {
     restore_retention_policy: &'a str,
     #[serde(rename = "ShardID")]
     shard_id: u64,
-    since: String,
-    export_start: String,
-    export_end: String,
-    upload_size: i64,
+    since: GoTime,
+    export_start: GoTime,
+    export_end: GoTime,
+    upload_size: u64,
 }
 
 impl Request {
@@ -76,66 +107,86 @@ impl Request {
 
     fn encode(&self, dialect: Dialect) -> io::Result<Vec<u8>> {
         let type_number = self.type_number(dialect)?;
-        let (database, shard_id, since, bounds) = match self {
-            Self::MetaStore => ("", 0, None, None),
-            Self::DatabaseInfo { database } => (database.as_str(), 0, None, None),
-            Self::Shard { id, since } => ("", *id, *since, None),
-            Self::Export { id, bounds } => ("", *id, None, Some(*bounds)),
-        };
         let mut bytes = vec![MUX_HEADER];
-        match dialect {
-            Dialect::V1_0 => {
-                let document =
-                    Document10 { r#type: type_number, database, retention_policy: "", shard_id, since: since_text(since) };
-                serde_json::to_writer(&mut bytes, &document)?;
+        let mut old = Document10 { r#type: type_number, ..Document10::default() };
+        let mut new = Document15 { r#type: type_number, ..Document15::default() };
+        let mut payload: &[u8] = &[];
+        match self {
+            Self::Upload { id } => {
+                bytes.push(type_number);
+                bytes.extend(id.to_be_bytes());
+                return Ok(bytes);
             }
+            Self::MetaStore | Self::SeriesFile => {}
+            Self::DatabaseInfo { database } => (old.database, new.backup_database) = (database, database),
+            Self::PolicyInfo { database, retention_policy } => {
+                (old.database, new.backup_database) = (database, database);
+                (old.retention_policy, new.backup_retention_policy) = (retention_policy, retention_policy);
+            }
+            Self::Shard { id, since } => {
+                (old.shard_id, new.shard_id) = (*id, *id);
+                (old.since, new.since) = (GoTime::of(*since), GoTime::of(*since));
+            }
+            Self::Export { id, bounds } => {
+                new.shard_id = *id;
+                (new.export_start, new.export_end) = (GoTime(Some(bounds.start)), GoTime(Some(bounds.end)));
+            }
+            Self::Import(import) => {
+                (new.backup_database, new.restore_database) = (&import.database, &import.new_database);
+                new.backup_retention_policy = &import.retention_policy;
+                new.restore_retention_policy = &import.new_retention_policy;
+                new.upload_size = import.meta.len() as u64;
+                payload = &import.meta;
+            }
+        }
+        match dialect {
+            Dialect::V1_0 => serde_json::to_writer(&mut bytes, &old)?,
             Dialect::V1_5 => {
                 bytes.push(type_number);
-                let bound = |nanos: Option<i64>| nanos.map_or_else(|| ZERO_TIME.to_owned(), nanos_text);
-                let document = Document15 {
-                    r#type: type_number,
-                    backup_database: database,
-                    restore_database: "",
-                    backup_retention_policy: "",
-                    restore_retention_policy: "",
-                    shard_id,
-                    since: since_text(since),
-                    export_start: bound(bounds.map(|bounds| bounds.start)),
-                    export_end: bound(bounds.map(|bounds| bounds.end)),
-                    upload_size: 0,
-                };
-                serde_json::to_writer(&mut bytes, &document)?;
+                serde_json::to_writer(&mut bytes, &new)?;
             }
         }
         bytes.push(b'\n');
+        bytes.extend_from_slice(payload);
         Ok(bytes)
     }
 
     fn type_number(&self, dialect: Dialect) -> io::Result<u8> {
-        Ok(match (self, dialect) {
-            (Self::Shard { .. }, _) => 0,
-            (Self::MetaStore, _) => 1,
-            (Self::DatabaseInfo { .. }, Dialect::V1_0) => 2,
-            (Self::DatabaseInfo { .. }, Dialect::V1_5) => 3,
-            (Self::Export { .. }, Dialect::V1_5) => 5,
-            (Self::Export { .. }, Dialect::V1_0) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "servers before 1.5 cannot export a time range"));
-            }
-        })
+        let (new, old) = match self {
+            Self::Shard { .. } => (0, Some(0)),
+            Self::MetaStore => (1, Some(1)),
+            Self::SeriesFile => (2, None),
+            Self::DatabaseInfo { .. } => (3, Some(2)),
+            Self::PolicyInfo { .. } => (4, Some(3)),
+            Self::Export { .. } => (5, None),
+            Self::Import(_) => (6, None),
+            Self::Upload { .. } => (7, None),
+        };
+        match dialect {
+            Dialect::V1_5 => Ok(new),
+            Dialect::V1_0 => old.ok_or_else(|| {
+                io::Error::new(io::ErrorKind::Unsupported, "servers before 1.5 know neither export nor import of data")
+            }),
+        }
     }
 }
 
-/// Go's zero time, which servers take for "no bound".
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+/// A time in a document: nanoseconds since 1970, or nothing for Go's zero time, which servers take for "no bound".
+#[derive(Clone, Copy, Default)]
+struct GoTime(Option<i64>);
 
-/// Servers before 1.3 compute with wrapping 64-bit nanoseconds, so a time past 2262 would mean "everything": it is moved
-/// to the greatest time they can count.
-fn since_text(since: Option<Timestamp>) -> String {
-    since.map_or_else(|| ZERO_TIME.to_owned(), |since| nanos_text(time::to_nanos(since)))
+impl GoTime {
+    /// Servers before 1.3 compute with wrapping 64-bit nanoseconds, so a time past 2262 would mean "everything": it is
+    /// moved to the greatest time they can count.
+    fn of(time: Option<Timestamp>) -> Self {
+        Self(time.map(time::to_nanos))
+    }
 }
 
-fn nanos_text(nanos: i64) -> String {
-    time::from_nanos(nanos).to_string()
+impl Serialize for GoTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.map_or_else(time::go_zero, time::from_nanos))
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,81 @@
+//! The reply to an import: the magic, the number of pairs, and pairs of the old and the new id of each shard.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Write};
+
+use byteorder::{BigEndian, ReadBytesExt, WriteBytesExt};
+
+use super::META_MAGIC;
+
+/// The new id of each shard, by its old one.
+pub type ShardIds = BTreeMap<u64, u64>;
+
+/// The most pairs read.
+const MAX_PAIRS: u64 = 10_000_000;
+
+/// Reads the reply to its end. Without pairs, or without a byte, the server refused, or what it imported has no shards.
+///
+/// # Errors
+///
+/// Those of the reader; [`io::ErrorKind::UnexpectedEof`] for a reply that breaks off; [`io::ErrorKind::InvalidData`] for
+/// another reply.
+pub fn read_shard_ids(reader: &mut impl BufRead) -> io::Result<ShardIds> {
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the reply to an import {why}"));
+    if reader.fill_buf()?.is_empty() {
+        return Ok(ShardIds::new());
+    }
+    if reader.read_u64::<BigEndian>()? != META_MAGIC {
+        return Err(invalid("does not begin with the magic"));
+    }
+    let count = reader.read_u64::<BigEndian>()?;
+    if count > MAX_PAIRS {
+        return Err(invalid("claims more pairs than there can be"));
+    }
+    let mut ids = ShardIds::new();
+    for _ in 0..count {
+        let (old, new) = (reader.read_u64::<BigEndian>()?, reader.read_u64::<BigEndian>()?);
+        ids.insert(old, new);
+    }
+    match reader.read(&mut [0])? {
+        0 => Ok(ids),
+        _ => Err(invalid("is longer than it says")),
+    }
+}
+
+/// Writes the reply.
+///
+/// # Errors
+///
+/// Those of the writer.
+pub fn write_shard_ids(writer: &mut impl Write, ids: &ShardIds) -> io::Result<()> {
+    writer.write_u64::<BigEndian>(META_MAGIC)?;
+    writer.write_u64::<BigEndian>(ids.len() as u64)?;
+    for (old, new) in ids {
+        writer.write_u64::<BigEndian>(*old)?;
+        writer.write_u64::<BigEndian>(*new)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_literal_reply_is_written_and_read_and_every_cut_is_seen() {
+        let literal = b"\0\0\0\0\x59\x59\x01\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\0";
+        let mut written = Vec::new();
+        write_shard_ids(&mut written, &ShardIds::from([(7, 256)])).unwrap();
+        assert_eq!(written, literal);
+        assert_eq!(read_shard_ids(&mut &literal[..]).unwrap(), ShardIds::from([(7, 256)]));
+        assert_eq!(read_shard_ids(&mut &b""[..]).unwrap(), ShardIds::new());
+        for end in 1..literal.len() {
+            assert_eq!(read_shard_ids(&mut &literal[..end]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+        let longer = [&literal[..], b"x"].concat();
+        assert_eq!(read_shard_ids(&mut &longer[..]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let mut claims = literal[..8].to_vec();
+        claims.extend(u64::MAX.to_be_bytes());
+        assert_eq!(read_shard_ids(&mut &claims[..]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}
