@@ -27,15 +27,21 @@ end
 complete -c snap -n "__fish_snap_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_needs_command" -s V -l version -d 'Print version'
 complete -c snap -n "__fish_snap_needs_command" -f -a "backup" -d 'Download the meta store and the shards of a running influxd into a backup directory'
-complete -c snap -n "__fish_snap_needs_command" -f -a "restore" -d 'Put a backup back into the directories of a stopped influxd'
+complete -c snap -n "__fish_snap_needs_command" -f -a "restore" -d 'Put a backup back: into the directories of a stopped influxd, or with -online into a running one'
+complete -c snap -n "__fish_snap_needs_command" -f -a "serve" -d 'Be the snapshotter service over the directories of a stopped influxd'
 complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print shell completions or the manual page'
 complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'The snapshotter: host:port, or a host alone for port 8088' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l connect-timeout -d 'How long to wait for a connection' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l idle-timeout -d 'How long to wait for the next byte; influxd flushes a shard\'s cache before its first' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l retries -d 'How often to try again after a failure, shard by shard, each time in a fresh file' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l jobs -d 'How many shards to download at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l metadir -d 'Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked' -r -F
+complete -c snap -n "__fish_snap_using_subcommand backup" -l datadir -d 'Back up a stopped influxd with this data directory' -r -F
+complete -c snap -n "__fish_snap_using_subcommand backup" -l waldir -d 'The WAL directory: where it holds entries, the backup is refused [default: wal beside -datadir]' -r -F
+complete -c snap -n "__fish_snap_using_subcommand backup" -l ignore-wal -d 'Leave out what is in the WAL only' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l database -l db -d 'Take this database alone' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l retention -l rp -d 'Take this retention policy alone' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l shard -d 'Take this shard alone' -r
@@ -63,7 +69,9 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -s h -l help -d 'Print
 complete -c snap -n "__fish_snap_using_subcommand restore" -l metadir -d 'Restore the meta store into this directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l datadir -d 'Restore shards into this directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l waldir -d 'The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]' -r -F
-complete -c snap -n "__fish_snap_using_subcommand restore" -l host -d 'Where an influxd that runs on the target would answer: its snapshotter is asked before anything is written' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l online -d 'Restore into the running server at -host' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l host -d 'With -online, the server\'s snapshotter; else where an influxd that runs on the target would answer: it is asked first' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l database -l db -d 'Restore this database alone' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l retention -l rp -d 'Restore this retention policy alone' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l shard -d 'Restore this shard alone' -r
@@ -76,13 +84,18 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l index -d 'The index of the restored shards: that of the target\'s other shards (auto), inmem, or tsi1, which influxd builds at its next start' -r -f -a "auto\t''
 inmem\t''
 tsi1\t''"
-complete -c snap -n "__fish_snap_using_subcommand restore" -l jobs -d 'How many shards to restore at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l no-verify -d 'With -online, do not read shards back to compare them' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l dry-run -d 'Say what would be written, and write nothing' -r -f -a "true\t''
 false\t''"
-complete -c snap -n "__fish_snap_using_subcommand restore" -l portable -d 'Live restore: not in this version' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand restore" -l portable -d 'The portable layout: not in this version' -r -f -a "true\t''
 false\t''"
-complete -c snap -n "__fish_snap_using_subcommand restore" -l online -d 'Live restore: not in this version' -r -f -a "true\t''
-false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l connect-timeout -d 'How long to wait for a connection' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l idle-timeout -d 'How long to wait for the next byte; influxd flushes a shard\'s cache before its first' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l jobs -d 'How many shards to work on at a time' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
@@ -90,4 +103,22 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand serve" -l metadir -d 'The meta directory' -r -F
+complete -c snap -n "__fish_snap_using_subcommand serve" -l datadir -d 'The data directory' -r -F
+complete -c snap -n "__fish_snap_using_subcommand serve" -l waldir -d 'The WAL directory: a shard whose WAL holds entries is refused [default: wal beside -datadir]' -r -F
+complete -c snap -n "__fish_snap_using_subcommand serve" -l ignore-wal -d 'Serve shards without what is in their WAL' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand serve" -l bind -d 'The address to listen on' -r
+complete -c snap -n "__fish_snap_using_subcommand serve" -l dialect -d 'The dialects to answer in' -r
+complete -c snap -n "__fish_snap_using_subcommand serve" -l writable -d 'Answer imports and uploads too, which change the directories' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand serve" -l connections -d 'How many connections to serve at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand serve" -l grace -d 'How long to wait at the end for requests under way' -r
+complete -c snap -n "__fish_snap_using_subcommand serve" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand serve" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand serve" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand generate" -s h -l help -d 'Print help'

@@ -16,10 +16,14 @@ pub mod directory;
 pub mod error;
 /// TSM, tar, meta store and file names.
 pub mod format;
+/// The directories of an influxd that does not run.
+pub mod local;
 /// Backup and restore.
 pub mod ops;
 /// What an operation says while it works.
 pub mod progress;
+/// The snapshotter as a service, over stores behind traits.
+pub mod service;
 /// Points in time as typed and as stored.
 pub mod time;
 /// The protocol's messages over `Read` and `Write`.

@@ -7,13 +7,15 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::output::{Output, Summary};
-use super::values::{self, DialectArg};
+use super::serve::RequestLog;
+use super::server::ServerArgs;
+use super::values;
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
-use crate::client::{Address, Client, Timeouts};
+use crate::client::Address;
 use crate::directory::Selection;
 use crate::error::{Class, Fault};
-use crate::ops::{BackupOptions, backup};
+use crate::ops::{BackupOptions, Directories, backup, serve_embedded};
 
 /// Download the meta store and the shards of a running influxd into a backup directory
 ///
@@ -31,25 +33,21 @@ pub struct BackupArgs {
     #[arg(long, env = "SNAP_HOST", hide_env_values = true, default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
           help_heading = "Server")]
     host: Address,
-    /// The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones
-    #[arg(long, default_value = "auto", value_name = "auto|1.0|1.5", value_parser = values::dialect, help_heading = "Server")]
-    dialect: DialectArg,
-    /// How long to wait for a connection
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = values::duration, help_heading = "Server")]
-    connect_timeout: Duration,
-    /// How long to wait for the next byte; influxd flushes a shard's cache before its first
-    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = values::duration, help_heading = "Server")]
-    idle_timeout: Duration,
-    /// How long one attempt at one shard may take
-    #[arg(long, default_value = "12h", value_name = "DURATION", value_parser = values::duration, help_heading = "Server")]
-    attempt_timeout: Duration,
-    /// How often to try again after a failure, shard by shard, each time in a fresh file
-    #[arg(long, default_value_t = 5, value_name = "N", help_heading = "Server")]
-    retries: u32,
-    /// How many shards to download at a time
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64),
-          help_heading = "Server")]
-    jobs: u8,
+    #[command(flatten)]
+    server: ServerArgs,
+
+    /// Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked
+    #[arg(long, value_name = "DIR", requires = "datadir", help_heading = "Stopped server")]
+    metadir: Option<PathBuf>,
+    /// Back up a stopped influxd with this data directory
+    #[arg(long, value_name = "DIR", requires = "metadir", help_heading = "Stopped server")]
+    datadir: Option<PathBuf>,
+    /// The WAL directory: where it holds entries, the backup is refused [default: wal beside -datadir]
+    #[arg(long, value_name = "DIR", requires = "datadir", help_heading = "Stopped server")]
+    waldir: Option<PathBuf>,
+    /// Leave out what is in the WAL only
+    #[arg(long, requires = "datadir", help_heading = "Stopped server")]
+    ignore_wal: bool,
 
     /// Take this database alone
     #[arg(long, visible_alias = "db", value_name = "NAME", help_heading = "What to take")]
@@ -100,30 +98,39 @@ Examples:
   snap backup                                         all databases of 127.0.0.1:8088 into ./backup
   snap backup -database db -since 24h                 what changed in the files of db since yesterday
   snap backup -host db.example:8088 /var/backups/db   another server, another directory
-  snap backup -database db -start 2026-11-01 -end 2026-11-08";
+  snap backup -database db -start 2026-11-01 -end 2026-11-08
+  snap backup -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data    a stopped influxd";
 
 impl BackupArgs {
     /// Runs the command.
     pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         self.refuse_contradictions()?;
         let directory = values::directory(self.path.as_ref());
-        let timeouts = Timeouts { connect: self.connect_timeout, idle: self.idle_timeout, attempt: self.attempt_timeout };
-        let client = Client::new(self.host.clone(), self.dialect.0, timeouts, cancel.clone());
-        output.opening(&format!("backing up {} into {}", self.host, directory.display()));
+        let selection = Selection {
+            database: self.database.clone(),
+            retention_policy: self.retention.clone(),
+            shard: self.shard,
+            include_internal: self.include_internal,
+            meta_only: self.meta_only,
+            since: self.since,
+            start: self.start,
+            end: self.end,
+        };
+        // One code path: the directories of a stopped server are served to this process.
+        let service = match self.directories() {
+            Some(directories) => Some(serve_embedded(&directories, &selection, Box::new(RequestLog::failures(&self.output)))?),
+            None => None,
+        };
+        let address = service.as_ref().map_or_else(|| self.host.clone(), |service| service.address().into());
+        let source = self.datadir.as_ref().map_or_else(|| self.host.to_string(), |datadir| datadir.display().to_string());
+        let client = self.server.client(address, cancel);
+        output.opening(&format!("backing up {source} into {}", directory.display()));
         let options = BackupOptions {
+            source,
             directory: directory.clone(),
-            selection: Selection {
-                database: self.database.clone(),
-                retention_policy: self.retention.clone(),
-                shard: self.shard,
-                include_internal: self.include_internal,
-                meta_only: self.meta_only,
-                since: self.since,
-                start: self.start,
-                end: self.end,
-            },
-            jobs: self.jobs.into(),
-            retries: self.retries,
+            selection,
+            jobs: self.server.jobs.into(),
+            retries: self.server.retries,
             skip_errors: self.skip_errors,
             retry_lock: self.retry_lock,
             dry_run: self.dry_run,
@@ -142,6 +149,15 @@ impl BackupArgs {
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))
+    }
+
+    fn directories(&self) -> Option<Directories> {
+        Some(Directories {
+            metadir: self.metadir.clone()?,
+            datadir: self.datadir.clone()?,
+            waldir: self.waldir.clone(),
+            ignore_wal: self.ignore_wal,
+        })
     }
 
     fn refuse_contradictions(&self) -> Result<(), Fault> {

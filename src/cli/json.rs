@@ -1,5 +1,7 @@
 //! Output as JSON lines on standard output, each an object with a `message_type`. Fields are only ever added.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::output::Summary;
@@ -59,6 +61,19 @@ fn shard_message(shard: &ShardPath, more: Value) -> Value {
 /// Prints a status message; `level` is `info`, `detail` or `warning`.
 pub fn status(level: &str, text: &str) {
     emit(&json!({ "message_type": "status", "level": level, "message": text }));
+}
+
+/// Prints what a service did for one connection.
+pub fn request(peer: &str, request: &str, bytes: Option<u64>, outcome: &str, elapsed: Duration) {
+    emit(&json!({
+        "message_type": "request",
+        "peer": peer,
+        "request": request,
+        "answered": bytes.is_some(),
+        "bytes": bytes,
+        "message": outcome,
+        "seconds": elapsed.as_secs_f64(),
+    }));
 }
 
 /// Prints the error that ends the process.

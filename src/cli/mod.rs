@@ -8,6 +8,8 @@ mod json;
 mod lines;
 mod output;
 mod restore;
+mod serve;
+mod server;
 mod values;
 
 use std::ffi::OsString;
@@ -49,6 +51,7 @@ const EXIT_CODES: &str = "Exit codes:
 enum Command {
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
+    Serve(serve::ServeArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -116,6 +119,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let (output, result) = match &cli.command {
         Command::Backup(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Restore(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Serve(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Generate(args) => return args.run(),
     };
     match result {

@@ -70,6 +70,29 @@ impl Output {
         }
     }
 
+    /// Says something the operator should know.
+    pub fn warning(&self, text: &str) {
+        if self.json {
+            json::status("warning", text);
+        } else if self.verbosity != Verbosity::Quiet {
+            say(&format!("warning: {text}"));
+        }
+    }
+
+    /// Prints the result of a command that has but one line of it.
+    ///
+    /// # Errors
+    ///
+    /// When standard output cannot be written.
+    pub fn closing(&self, text: &str) -> Result<()> {
+        match (self.verbosity, self.json) {
+            (Verbosity::Quiet, _) => {}
+            (_, true) => json::status("info", text),
+            (_, false) => print(&format!("{text}\n")).context("writing to standard output")?,
+        }
+        Ok(())
+    }
+
     /// Runs an operation with the listener that fits: JSON lines, bars on a terminal, plain lines elsewhere.
     pub fn while_running<T>(&self, run: impl FnOnce(&dyn Progress) -> T) -> T {
         let verbose = self.verbosity == Verbosity::Verbose;

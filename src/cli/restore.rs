@@ -1,22 +1,26 @@
 //! `snap restore` as it is typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
 
 use clap::{Args, ValueEnum};
 
 use super::output::{Output, Summary};
+use super::server::ServerArgs;
 use super::values;
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::Class;
-use crate::ops::{IndexKind, RestoreOptions, restore};
+use crate::ops::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
 
-/// Put a backup back into the directories of a stopped influxd
+/// Put a backup back: into the directories of a stopped influxd, or with -online into a running one
 ///
 /// Everything that is needed is read and checked before anything is written. Files of one shard in several sets (a backup
 /// and later -since increments) are merged, oldest first. Nothing is overwritten unless -force says so. -metadir alone
 /// restores the meta store; -datadir with -database alone restores shards that the target's meta store already names.
+/// -online makes databases on the server at -host, which must not have them yet.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct RestoreArgs {
@@ -33,7 +37,10 @@ pub struct RestoreArgs {
     /// The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]
     #[arg(long, value_name = "DIR", help_heading = "Where to")]
     waldir: Option<PathBuf>,
-    /// Where an influxd that runs on the target would answer: its snapshotter is asked before anything is written
+    /// Restore into the running server at -host
+    #[arg(long, conflicts_with_all = ["metadir", "datadir", "waldir", "force", "merge"], help_heading = "Where to")]
+    online: bool,
+    /// With -online, the server's snapshotter; else where an influxd that runs on the target would answer: it is asked first
     #[arg(long, env = "SNAP_HOST", hide_env_values = true, default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
           help_heading = "Where to")]
     host: Address,
@@ -64,18 +71,18 @@ pub struct RestoreArgs {
     /// its next start
     #[arg(long, default_value = "auto", value_name = "KIND", help_heading = "How")]
     index: IndexArg,
-    /// How many shards to restore at a time
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64), help_heading = "How")]
-    jobs: u8,
+    /// With -online, do not read shards back to compare them
+    #[arg(long, requires = "online", help_heading = "How")]
+    no_verify: bool,
     /// Say what would be written, and write nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
-    /// Live restore: not in this version
+    /// The portable layout: not in this version
     #[arg(long, hide = true)]
     portable: bool,
-    /// Live restore: not in this version
-    #[arg(long, hide = true)]
-    online: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
 
     #[command(flatten)]
     pub(super) output: OutputArgs,
@@ -85,7 +92,9 @@ const EXAMPLES: &str = "\
 Examples, influxd being stopped:
   snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data /var/backups/db
   snap restore -metadir M -datadir D -database db -newdb db_copy -merge    beside what is there
-  snap restore -metadir M -datadir D -dry-run                              the plan alone";
+  snap restore -metadir M -datadir D -dry-run                              the plan alone
+Into a running influxd:
+  snap restore -online -host db.example:8088 -database db -newdb db_copy /var/backups/db";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum IndexArg {
@@ -97,36 +106,15 @@ enum IndexArg {
 impl RestoreArgs {
     /// Runs the command.
     pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        if self.portable || self.online {
+        if self.portable {
             return Err(Class::Usage
-                .error("this version restores legacy backups into the directories of a stopped influxd only")
-                .hint("write -metadir and -datadir in place of -portable or -online")
+                .error("this version reads the legacy layout only")
+                .hint("leave -portable out; -online restores a legacy backup into a running server")
                 .into());
         }
         let directory = values::directory(self.path.as_ref());
-        output.opening(&format!("restoring from {}", directory.display()));
-        let options = RestoreOptions {
-            directory: directory.clone(),
-            metadir: self.metadir.clone(),
-            datadir: self.datadir.clone(),
-            waldir: self.waldir.clone(),
-            database: self.database.clone(),
-            retention_policy: self.retention.clone(),
-            shard: self.shard,
-            new_database: self.newdb.clone(),
-            new_retention_policy: self.newrp.clone(),
-            force: self.force,
-            merge: self.merge,
-            index: match self.index {
-                IndexArg::Auto => IndexKind::Auto,
-                IndexArg::Inmem => IndexKind::Inmem,
-                IndexArg::Tsi1 => IndexKind::Tsi1,
-            },
-            host: self.host.clone(),
-            jobs: self.jobs.into(),
-            dry_run: self.dry_run,
-        };
-        let report = output.while_running(|progress| restore(&options, cancel, progress))?;
+        let report =
+            if self.online { self.live(&directory, cancel, output) } else { self.offline(&directory, cancel, output) }?;
         output.summary(&Summary {
             command: "restore",
             set: None,
@@ -140,5 +128,51 @@ impl RestoreArgs {
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))
+    }
+
+    fn what(&self) -> Wanted {
+        Wanted {
+            database: self.database.clone(),
+            retention_policy: self.retention.clone(),
+            shard: self.shard,
+            new_database: self.newdb.clone(),
+            new_retention_policy: self.newrp.clone(),
+        }
+    }
+
+    fn live(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
+        output.opening(&format!("restoring from {} into {}", directory.display(), self.host));
+        let client = self.server.client(self.host.clone(), cancel);
+        let options = LiveOptions {
+            directory: directory.to_owned(),
+            what: self.what(),
+            jobs: self.server.jobs.into(),
+            retries: self.server.retries,
+            verify: !self.no_verify,
+            dry_run: self.dry_run,
+        };
+        output.while_running(|progress| restore_live(&client, &options, cancel, progress))
+    }
+
+    fn offline(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
+        output.opening(&format!("restoring from {}", directory.display()));
+        let options = RestoreOptions {
+            directory: directory.to_owned(),
+            metadir: self.metadir.clone(),
+            datadir: self.datadir.clone(),
+            waldir: self.waldir.clone(),
+            what: self.what(),
+            force: self.force,
+            merge: self.merge,
+            index: match self.index {
+                IndexArg::Auto => IndexKind::Auto,
+                IndexArg::Inmem => IndexKind::Inmem,
+                IndexArg::Tsi1 => IndexKind::Tsi1,
+            },
+            host: self.host.clone(),
+            jobs: self.server.jobs.into(),
+            dry_run: self.dry_run,
+        };
+        output.while_running(|progress| restore(&options, cancel, progress))
     }
 }

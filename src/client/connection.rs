@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Read};
-use std::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::Timeouts;
@@ -57,6 +57,52 @@ impl Read for Reply {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// A tar on its way to the server.
+#[derive(Debug)]
+pub struct Upload {
+    connection: Reply,
+}
+
+impl Upload {
+    pub(super) fn new(connection: Reply) -> Self {
+        Self { connection }
+    }
+
+    /// Says that the tar is complete and waits until the server closes, which it does when it is done with the shard,
+    /// whether that went well or not.
+    ///
+    /// # Errors
+    ///
+    /// When the server resets the connection, which means that it did not take the whole, or does not close in time.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.connection.stream.shutdown(Shutdown::Write)?;
+        match self.connection.read(&mut [0; 64])? {
+            0 => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the server answered an upload, which none does")),
+        }
+    }
+}
+
+impl Write for Upload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let connection = &mut self.connection;
+        connection.cancel.check().map_err(io::Error::other)?;
+        if Instant::now() >= connection.deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Attempt(connection.timeouts.attempt)));
+        }
+        let count = connection.stream.write(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, Stalled::Idle(connection.timeouts.idle)),
+            _ => error,
+        })?;
+        connection.last_byte = Instant::now();
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.connection.stream.flush()
     }
 }
 

@@ -4,7 +4,7 @@ mod address;
 mod connection;
 mod peer;
 
-use std::io;
+use std::io::{self, BufReader};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 
 use crate::cancel::Cancel;
 use crate::error::Class;
-use crate::wire::{BlobError, Dialect, InfoReply, MetaBlob, Request, read_info};
+use crate::wire::{BlobError, Dialect, Import, InfoReply, MetaBlob, Request, ShardIds, read_info, read_shard_ids};
 
 pub use address::Address;
-pub use connection::{Reply, cancellation};
+pub use connection::{Reply, Upload, cancellation};
 
 /// How long to wait for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,29 @@ impl Client {
         self.request(&request)
             .and_then(|reply| Ok(read_info(reply)?))
             .with_context(|| format!("asking {} for the shards of database '{database}'", self.address))
+    }
+
+    /// Has databases made on the server; the new id of each shard by its old one. Without any, the server refused, or what was
+    /// imported has no shards: the protocol does not tell which.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached or its reply is none.
+    pub fn import(&self, import: Import) -> Result<ShardIds> {
+        let reply = self.request(&Request::Import(import))?;
+        match read_shard_ids(&mut BufReader::new(reply)) {
+            Err(error) if connection::is_reset_before_reply(&error) => Ok(ShardIds::new()),
+            ids => ids.with_context(|| format!("importing into {}", self.address)),
+        }
+    }
+
+    /// Begins to send the files of a shard, as a tar.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached.
+    pub fn upload(&self, id: u64) -> Result<Upload> {
+        Ok(Upload::new(self.request(&Request::Upload { id })?))
     }
 
     /// Sends a request and hands out the reply to read.

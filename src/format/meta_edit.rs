@@ -2,12 +2,11 @@
 //!
 //! Works on the bytes, so that fields of newer servers that [`super::meta`] does not know survive.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, ensure};
 
 use super::meta::Data;
 use super::proto::{Field, Value, fields, put_bytes, put_varint, rewrite};
+use crate::wire::ShardIds;
 
 /// New names for a database and, where `policy` is given, for one of its retention policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +72,26 @@ fn rename_grants(user: &[u8], names: &Rename<'_>) -> Result<Vec<u8>> {
     })
 }
 
+/// The meta store with only the databases that `keep` takes, and without users.
+///
+/// # Errors
+///
+/// When the message is malformed.
+pub fn retain_databases(meta: &[u8], keep: impl Fn(&str) -> bool) -> Result<Vec<u8>> {
+    Data::read(meta)?;
+    rewrite(meta, |field, out| {
+        let wanted = match (field.number, message(field)) {
+            (5, Some(database)) => keep(text(database, 1)?),
+            (6, _) => false,
+            _ => true,
+        };
+        if wanted {
+            out.extend_from_slice(field.raw);
+        }
+        Ok(())
+    })
+}
+
 /// What of a meta store is added to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pick {
@@ -82,6 +101,10 @@ pub struct Pick {
     pub policy: Option<String>,
     /// Only the group of this shard.
     pub shard: Option<u64>,
+    /// Groups that are marked as deleted too.
+    pub deleted_groups: bool,
+    /// Continuous queries too.
+    pub continuous_queries: bool,
 }
 
 /// A meta store that databases were added to.
@@ -90,11 +113,11 @@ pub struct Merged {
     /// The protobuf message.
     pub meta: Vec<u8>,
     /// From the id of each added shard to its new id.
-    pub shard_ids: BTreeMap<u64, u64>,
+    pub shard_ids: ShardIds,
 }
 
 /// Adds databases of `source` to `target`. Shard groups and shards get new ids behind the highest that `target` ever used;
-/// deleted groups stay out; users and their grants stay those of `target`.
+/// users and their grants stay those of `target`.
 ///
 /// # Errors
 ///
@@ -102,7 +125,7 @@ pub struct Merged {
 pub fn merge(target: &[u8], source: &[u8], picks: &[Pick]) -> Result<Merged> {
     let data = Data::read(target)?;
     Data::read(source)?;
-    let mut ids = Ids { group: data.max_shard_group_id, shard: data.max_shard_id, shards: BTreeMap::new() };
+    let mut ids = Ids { group: data.max_shard_group_id, shard: data.max_shard_id, shards: ShardIds::new() };
     let mut added = Vec::new();
     for field in fields(source) {
         let field = field?;
@@ -132,7 +155,7 @@ pub fn merge(target: &[u8], source: &[u8], picks: &[Pick]) -> Result<Merged> {
 struct Ids {
     group: u64,
     shard: u64,
-    shards: BTreeMap<u64, u64>,
+    shards: ShardIds,
 }
 
 fn renumber_database(database: &[u8], pick: &Pick, ids: &mut Ids) -> Result<Vec<u8>> {
@@ -142,25 +165,26 @@ fn renumber_database(database: &[u8], pick: &Pick, ids: &mut Ids) -> Result<Vec<
             (3, Some(bytes), policy) => {
                 let name = text(bytes, 1)?;
                 if policy.as_ref().is_none_or(|policy| policy == name) {
-                    put_bytes(out, 3, &renumber_policy(bytes, pick.shard, ids)?);
+                    put_bytes(out, 3, &renumber_policy(bytes, pick, ids)?);
                 }
             }
+            (4, ..) if !pick.continuous_queries => {}
             _ => out.extend_from_slice(field.raw),
         }
         Ok(())
     })
 }
 
-fn renumber_policy(policy: &[u8], only_shard: Option<u64>, ids: &mut Ids) -> Result<Vec<u8>> {
+fn renumber_policy(policy: &[u8], pick: &Pick, ids: &mut Ids) -> Result<Vec<u8>> {
     rewrite(policy, |field, out| {
         match (field.number, message(field)) {
             (5, Some(group)) => {
-                let deleted = number(group, 4)? != 0;
+                let unwanted = number(group, 4)? != 0 && !pick.deleted_groups;
                 let holds = |id| -> Result<bool> {
                     let shards: Result<Vec<u64>> = messages(group, 5).map(|shard| number(shard?, 1)).collect();
                     Ok(shards?.contains(&id))
                 };
-                if deleted || !only_shard.map_or(Ok(true), holds)? {
+                if unwanted || !pick.shard.map_or(Ok(true), holds)? {
                     return Ok(());
                 }
                 put_bytes(out, 5, &renumber_group(group, ids)?);
@@ -324,10 +348,12 @@ mod tests {
             database: database.into(),
             policy: policy.map(Into::into),
             shard,
+            deleted_groups: false,
+            continuous_queries: true,
         };
         let picks = [pick("x", None, None), pick("z", Some("short"), Some(23))];
         let merged = merge(&target.encode_to_vec(), &source.encode_to_vec(), &picks).unwrap();
-        assert_eq!(merged.shard_ids, BTreeMap::from([(1, 41), (3, 42), (23, 43)]));
+        assert_eq!(merged.shard_ids, ShardIds::from([(1, 41), (3, 42), (23, 43)]));
         let data = Data::read(&merged.meta).unwrap();
         assert_eq!(data.databases[0], target.databases[0]);
         assert_eq!(data.users, target.users);
@@ -341,7 +367,7 @@ mod tests {
     #[test]
     fn a_merge_never_touches_a_database_that_is_there() {
         let meta = store(vec![database("a", 1)]).encode_to_vec();
-        let picks = [Pick { database: "a".into(), policy: None, shard: None }];
+        let picks = [Pick { database: "a".into(), policy: None, shard: None, deleted_groups: true, continuous_queries: false }];
         assert!(format!("{:#}", merge(&meta, &meta, &picks).unwrap_err()).contains("already has a database 'a'"));
     }
 }

@@ -28,6 +28,8 @@ const CATCH_UPS: u32 = 5;
 /// What to back up and how.
 #[derive(Debug, Clone)]
 pub struct BackupOptions {
+    /// What is backed up, for messages and the record: the server's address, or a data directory.
+    pub source: String,
     /// The backup directory.
     pub directory: PathBuf,
     /// What to take.
@@ -107,8 +109,8 @@ impl Backup<'_> {
         self.progress.report(&Event::Detail(&format!("{} speaks dialect {dialect}", self.client.address())));
         refuse_what_the_dialect_lacks(selection, dialect)?;
         let mut data = Data::read(&blob.meta)?;
-        let holder = self.client.address().to_string();
-        let mut shards = select(&data, selection, &holder)?;
+        let holder = &self.options.source;
+        let mut shards = select(&data, selection, holder)?;
         if selection.meta_only {
             return Ok((blob, Vec::new()));
         }
@@ -122,7 +124,7 @@ impl Backup<'_> {
             self.progress.report(&Event::Detail("the server made or dropped a shard meanwhile: fetching the meta store again"));
             blob = self.retry("the meta store", || self.client.meta_store())?;
             data = Data::read(&blob.meta)?;
-            shards = select(&data, selection, &holder)?;
+            shards = select(&data, selection, holder)?;
             held = self.held(&data)?;
         }
         let earlier = self.earlier_sizes();
@@ -216,19 +218,15 @@ impl Backup<'_> {
         let downloader = Downloader { client: self.client, staging, retries, jobs, progress: self.progress };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
-        let jobs = asked
-            .into_iter()
-            .map(|planned| (Job::new(planned.shard.clone(), planned.want, planned.known), planned, None))
-            .collect();
-        let results = queue::work(jobs, self.options.jobs, &stop, |(mut job, mut planned, begun): (Job, Planned, _)| {
+        let jobs = asked.into_iter().map(|planned| (Job::new(planned.shard, planned.want, planned.known), None)).collect();
+        let results = queue::work(jobs, self.options.jobs, &stop, |(mut job, begun): (Job, Option<Instant>)| {
             let begun = begun.unwrap_or_else(Instant::now);
             match downloader.attempt(&mut job) {
-                Ok(Step::Again(wait)) => Turn::Later((job, planned, Some(begun)), wait),
+                Ok(Step::Again(wait)) => Turn::Later((job, Some(begun)), wait),
                 Ok(Step::Done(fetched)) => {
-                    planned.want = job.want;
                     let elapsed = begun.elapsed();
                     self.progress.report(&Event::Finished { shard: &job.shard.path, outcome: outcome(&fetched), elapsed });
-                    Turn::Done(Ok((planned, fetched)))
+                    Turn::Done(Ok((Planned { shard: job.shard, want: job.want, known: None, held: true }, fetched)))
                 }
                 Err(error) => {
                     stop.cancel();
@@ -296,7 +294,7 @@ impl Backup<'_> {
             number: 0,
             started: staging.started(),
             finished: Timestamp::now(),
-            host: self.client.address().to_string(),
+            host: self.options.source.clone(),
             dialect: self.client.dialect().map(|dialect| dialect.to_string()).unwrap_or_default(),
             selection: self.options.selection.clone(),
             meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },

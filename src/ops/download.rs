@@ -342,8 +342,9 @@ fn describe(error: &TarError) -> String {
 
 /// Lists the members of a tar and looks at the TSM files among them.
 #[derive(Default)]
-struct Listing {
-    members: Vec<MemberRecord>,
+pub struct Listing {
+    /// All members, in the order of the tar.
+    pub members: Vec<MemberRecord>,
     envelope: Option<Envelope>,
 }
 

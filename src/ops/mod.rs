@@ -5,6 +5,8 @@ mod download;
 mod queue;
 mod restore;
 mod selection;
+mod serve;
 
 pub use backup::{BackupOptions, BackupReport, backup};
-pub use restore::{IndexKind, RestoreOptions, RestoreReport, restore};
+pub use restore::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
+pub use serve::{Directories, serve, serve_embedded};

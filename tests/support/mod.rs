@@ -1,4 +1,4 @@
-//! What the integration tests share: a real influxd, sample data, running `snap`, reading directory trees.
+//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees.
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
@@ -7,4 +7,5 @@ pub mod http;
 pub mod influxd;
 pub mod peer;
 pub mod process;
+pub mod service;
 pub mod tree;

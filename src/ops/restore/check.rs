@@ -8,8 +8,7 @@ use std::io::{self, Read};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::plan::{Plan, PlannedShard};
-use super::{IndexKind, RestoreOptions};
+use super::source::PlannedShard;
 use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents, hex};
 use crate::error::Class;
@@ -27,8 +26,33 @@ pub struct CheckedShard {
     pub target: ShardPath,
     /// The tars it is put together from, oldest first.
     pub sources: Vec<BackupFile>,
-    /// By name: what the shard's directory will hold.
-    pub files: BTreeMap<String, ShardFile>,
+    /// What the shard's directory will hold.
+    pub files: ShardFiles,
+}
+
+/// Files by name. There may be many shards with a few files each, so this is small where a tree is not.
+pub struct ShardFiles(Box<[(Box<str>, ShardFile)]>);
+
+impl ShardFiles {
+    fn of(files: BTreeMap<String, ShardFile>) -> Self {
+        Self(files.into_iter().map(|(name, file)| (name.into_boxed_str(), file)).collect())
+    }
+
+    /// The file of that name.
+    pub fn get(&self, name: &str) -> Option<&ShardFile> {
+        let at = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(name)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// All files with their names, in order of these.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ShardFile)> {
+        self.0.iter().map(|(name, file)| (name.as_ref(), file))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// A file that a shard's directory will hold.
@@ -45,30 +69,30 @@ pub struct ShardFile {
 impl CheckedShard {
     /// Bytes of all its files.
     pub fn bytes(&self) -> u64 {
-        self.files.values().map(|file| file.size).sum()
+        self.files.iter().map(|(_, file)| file.size).sum()
     }
 }
 
-/// Checks all files of the plan.
+/// Checks all files of the shards, leaving out those of an index where that is said.
 ///
 /// # Errors
 ///
 /// [`Class::Damage`] with the file and the offset of the first fault found.
 pub fn check(
     contents: &Contents,
-    plan: &Plan,
-    options: &RestoreOptions,
+    planned: Vec<PlannedShard>,
+    leave_index: bool,
+    jobs: usize,
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<CheckedShard>> {
-    let bytes: u64 = plan.shards.iter().flat_map(|shard| &shard.chain).map(|file| file.size).sum();
-    if !plan.shards.is_empty() {
-        progress.report(&Event::Status(&format!("checking {} shard(s)", plan.shards.len())));
+    let bytes: u64 = planned.iter().flat_map(|shard| &shard.chain).map(|file| file.size).sum();
+    if !planned.is_empty() {
+        progress.report(&Event::Status(&format!("checking {} shard(s)", planned.len())));
     }
     progress.report(&Event::Detail(&format!("reading {bytes} bytes before anything is written")));
-    let leave_index = options.index == IndexKind::Inmem;
     let stop = cancel.child();
-    let results = queue::work(plan.shards.iter().collect(), options.jobs, &stop, |shard: &PlannedShard| {
+    let results = queue::work(planned, jobs, &stop, |shard: PlannedShard| {
         Turn::Done(check_shard(contents, shard, leave_index, &stop).inspect_err(|_| stop.cancel()))
     });
     cancel.check()?;
@@ -77,7 +101,7 @@ pub fn check(
     Ok(checked)
 }
 
-fn check_shard(contents: &Contents, shard: &PlannedShard, leave_index: bool, stop: &Cancel) -> Result<CheckedShard> {
+fn check_shard(contents: &Contents, shard: PlannedShard, leave_index: bool, stop: &Cancel) -> Result<CheckedShard> {
     let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
     for (source, file) in shard.chain.iter().enumerate() {
         let newer = check_file(contents, file, &shard.source, stop)?;
@@ -98,7 +122,8 @@ fn check_shard(contents: &Contents, shard: &PlannedShard, leave_index: bool, sto
             }
         }
     }
-    Ok(CheckedShard { source: shard.source.clone(), target: shard.target.clone(), sources: shard.chain.clone(), files })
+    let PlannedShard { source, target, chain: sources } = shard;
+    Ok(CheckedShard { source, target, sources, files: ShardFiles::of(files) })
 }
 
 /// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar.

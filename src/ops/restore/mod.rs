@@ -1,11 +1,13 @@
-//! `snap restore`, offline: a backup into the directories of a stopped influxd.
+//! `snap restore`: a backup into the directories of a stopped influxd, or into a running one ([`live`]).
 //!
-//! Everything is read and checked first ([`plan`], [`check`], [`target`]); then shards are unpacked out of sight and moved
-//! into place, the meta store last ([`write`]).
+//! Everything is read and checked first ([`source`], [`check`]). Into directories ([`plan`], [`target`]), shards are unpacked
+//! out of sight and then moved into place, the meta store last ([`write`]).
 
 mod chain;
 mod check;
+mod live;
 mod plan;
+mod source;
 mod target;
 mod write;
 
@@ -16,9 +18,13 @@ use anyhow::{Context, Result};
 
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::directory::Contents;
+use crate::directory::{Contents, Selection};
 use crate::error::{Class, Fault};
+use crate::local::shard_dir;
 use crate::progress::{Event, Progress};
+use crate::wire::ShardPath;
+
+pub use live::{LiveOptions, restore_live};
 
 /// What to restore, and where to.
 #[derive(Debug, Clone)]
@@ -31,16 +37,8 @@ pub struct RestoreOptions {
     pub datadir: Option<PathBuf>,
     /// The target's WAL directory; `wal` beside the data directory where it is not named.
     pub waldir: Option<PathBuf>,
-    /// Only this database.
-    pub database: Option<String>,
-    /// Only this retention policy.
-    pub retention_policy: Option<String>,
-    /// Only this shard.
-    pub shard: Option<u64>,
-    /// The name the database gets.
-    pub new_database: Option<String>,
-    /// The name the retention policy gets.
-    pub new_retention_policy: Option<String>,
+    /// What of the backup, and under which names.
+    pub what: Wanted,
     /// Replace what the target holds.
     pub force: bool,
     /// Add the databases to the target's meta store, under new ids.
@@ -53,6 +51,60 @@ pub struct RestoreOptions {
     pub jobs: usize,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
+}
+
+/// What of a backup to restore, and under which names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only this database.
+    pub database: Option<String>,
+    /// Only this retention policy.
+    pub retention_policy: Option<String>,
+    /// Only this shard.
+    pub shard: Option<u64>,
+    /// The name the database gets.
+    pub new_database: Option<String>,
+    /// The name the retention policy gets.
+    pub new_retention_policy: Option<String>,
+}
+
+impl Wanted {
+    /// The shards that are meant, by their names in the backup.
+    fn selection(&self, include_internal: bool) -> Selection {
+        Selection {
+            database: self.database.clone(),
+            retention_policy: self.retention_policy.clone(),
+            shard: self.shard,
+            include_internal,
+            ..Selection::default()
+        }
+    }
+
+    /// What a shard is called where it goes, under the id it has there.
+    fn target(&self, source: &ShardPath, id: u64) -> ShardPath {
+        ShardPath {
+            database: self.new_database.clone().unwrap_or_else(|| source.database.clone()),
+            retention_policy: self.new_retention_policy.clone().unwrap_or_else(|| source.retention_policy.clone()),
+            id,
+        }
+    }
+
+    /// Refuses new names for what is not named.
+    fn refuse_contradictions(&self) -> Result<(), Fault> {
+        let usage = |message: &str, hint: &str| Err(Class::Usage.error(message).hint(hint));
+        match self {
+            Self { new_database: Some(_), database: None, .. } => {
+                usage("-newdb needs -database", "write -database OLD -newdb NEW")
+            }
+            Self { retention_policy: Some(_), database: None, .. } => {
+                usage("-retention needs -database", "write -database DB -retention RP")
+            }
+            Self { new_retention_policy: Some(_), retention_policy: None, .. } => {
+                usage("-newrp needs -retention", "write -database DB -retention OLD -newrp NEW")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The series index that a restored shard opens with.
@@ -90,14 +142,18 @@ pub struct RestoreReport {
 pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
     let begun = Instant::now();
     refuse_contradictions(options)?;
+    options.what.refuse_contradictions()?;
     // What is moved is written down, and must mean the same wherever the next run is started.
     let options = &options.with_absolute_targets()?;
     target::refuse_running(options)?;
     write::recover(options, cancel, progress)?;
     let contents = Contents::read(&options.directory)?;
-    let plan = plan::plan(&contents, options, progress)?;
+    let mut plan = plan::plan(&contents, options, progress)?;
     target::refuse_data(&plan, options, progress)?;
-    let shards = check::check(&contents, &plan, options, cancel, progress)?;
+    // Not needed any more, and as large as there are shards.
+    plan.named = None;
+    let leave_index = options.index == IndexKind::Inmem;
+    let shards = check::check(&contents, std::mem::take(&mut plan.shards), leave_index, options.jobs, cancel, progress)?;
     target::refuse_too_small(&shards, options)?;
     let report = RestoreReport {
         shards: shards.len(),
@@ -137,7 +193,7 @@ fn describe(plan: &plan::Plan, shards: &[check::CheckedShard], options: &Restore
     let say = |text: String| progress.report(&Event::Status(&text));
     for shard in shards {
         let names: Vec<&str> = shard.sources.iter().map(|source| source.name.as_str()).collect();
-        let target = target::shard_dir(options.datadir.as_deref().unwrap_or(Path::new("")), &shard.target);
+        let target = shard_dir(options.datadir.as_deref().unwrap_or(Path::new("")), &shard.target);
         let (from, files, bytes) = (names.join(" + "), shard.files.len(), shard.bytes());
         say(format!("would write {} from {from} ({files} files, {bytes} bytes)", target.display()));
     }
@@ -153,19 +209,10 @@ fn refuse_contradictions(options: &RestoreOptions) -> Result<(), Fault> {
             "restore needs to know where to",
             "write: snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data PATH, influxd being stopped",
         ),
-        RestoreOptions { metadir: None, database: None, .. } => usage(
+        RestoreOptions { metadir: None, what: Wanted { database: None, .. }, .. } => usage(
             "-datadir without -metadir needs -database",
             "add -database DB for the shards of one database, or -metadir M to restore the meta store as well",
         ),
-        RestoreOptions { new_database: Some(_), database: None, .. } => {
-            usage("-newdb needs -database", "write -database OLD -newdb NEW")
-        }
-        RestoreOptions { retention_policy: Some(_), database: None, .. } => {
-            usage("-retention needs -database", "write -database DB -retention RP")
-        }
-        RestoreOptions { new_retention_policy: Some(_), retention_policy: None, .. } => {
-            usage("-newrp needs -retention", "write -database DB -retention OLD -newrp NEW")
-        }
         RestoreOptions { merge: true, force: true, .. } => usage(
             "-merge and -force contradict each other",
             "-merge adds to the target's meta store, -force replaces it: choose one",

@@ -1,21 +1,19 @@
-//! Deciding what a restore is made of: which shards, from which files, to which names and ids, with which meta store.
+//! Deciding what a restore into directories is made of: which shards, under which names and ids, with which meta store.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use super::RestoreOptions;
-use super::chain::Chains;
-use crate::directory::{BackupFile, Contents, Selection, hex};
+use super::source::{PlannedShard, Source};
+use crate::directory::Contents;
 use crate::error::Class;
-use crate::format::meta::{Data, Shard};
+use crate::format::meta::Data;
 use crate::format::meta_edit::{Pick, Rename, merge, rename};
-use crate::ops::selection::{list, select};
+use crate::local::refuse_leading_outside;
 use crate::progress::{Event, Progress};
-use crate::wire::{MetaBlob, ShardPath};
+use crate::wire::ShardIds;
 
 /// What a restore is made of.
 pub struct Plan {
@@ -37,133 +35,44 @@ pub struct NewMeta {
     pub node: Vec<u8>,
 }
 
-/// A shard to restore.
-pub struct PlannedShard {
-    /// What it is called in the backup.
-    pub source: ShardPath,
-    /// What it is called in the target.
-    pub target: ShardPath,
-    /// The files it is put together from, oldest first; never empty.
-    pub chain: Vec<BackupFile>,
-}
-
 /// Makes the plan, and tells `progress` what the operator should know of it.
 pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progress) -> Result<Plan> {
-    let (meta_file, blob) = read_meta(contents)?;
-    let data = Data::read(&blob.meta)
-        .with_context(|| Class::Damage.error(format!("reading {}", contents.path_of(&meta_file.name).display())))?;
-    progress.report(&Event::Detail(&format!("using the meta store {}", contents.path_of(&meta_file.name).display())));
-    let selection = Selection {
-        database: options.database.clone(),
-        retention_policy: options.retention_policy.clone(),
-        shard: options.shard,
-        // A merge brings in what somebody would miss; a server has an `_internal` of its own.
-        include_internal: !options.merge,
-        ..Selection::default()
-    };
-    let selected = select(&data, &selection, &format!("the backup {}", contents.path().display()))?;
-    let live: Vec<Shard> = selected.into_iter().filter(|shard| shard.deleted_at.is_none()).collect();
-    let chains =
-        if options.datadir.is_some() { Chains::find(contents, &meta_file, &live, progress)? } else { Chains::default() };
-
-    let renamed = renamed(&blob.meta, &data, options, progress)?;
-    let (meta, shard_ids) = new_meta(renamed, &blob, &data, options, progress)?;
+    // A merge brings in what somebody would miss; a server has an `_internal` of its own.
+    let selection = options.what.selection(!options.merge);
+    let source = Source::read(contents, &selection, options.datadir.is_some(), progress)?;
+    let renamed = renamed(&source, options, progress)?;
+    let (meta, shard_ids) = new_meta(renamed, &source, options, progress)?;
     let named = match &meta {
         Some(meta) => Some(Data::read(&meta.bytes)?),
-        None if options.metadir.is_some() => Some(data.clone()),
+        None if options.metadir.is_some() => Some(source.data.clone()),
         None => None,
     };
     // With or without a shard in this backup: influxd makes directories of all names in its meta store.
     for database in meta.iter().flat_map(|_| &named).flat_map(|named| &named.databases) {
-        let policies = database.retention_policies.iter().map(|policy| &policy.name);
-        [&database.name].into_iter().chain(policies).try_for_each(|name| refuse_leading_outside(name))?;
+        refuse_leading_outside(&database.name)?;
+        database.retention_policies.iter().try_for_each(|policy| refuse_leading_outside(&policy.name))?;
     }
-    let mut shards = Vec::new();
-    for (source, chain) in chains.found {
-        let target = ShardPath {
-            database: options.new_database.clone().unwrap_or_else(|| source.database.clone()),
-            retention_policy: options.new_retention_policy.clone().unwrap_or_else(|| source.retention_policy.clone()),
-            id: shard_ids
-                .as_ref()
-                .map_or(Some(source.id), |ids| ids.get(&source.id).copied())
-                .with_context(|| format!("shard {source} has no place in the merged meta store"))?,
-        };
-        [&target.database, &target.retention_policy].into_iter().try_for_each(|name| refuse_leading_outside(name))?;
-        shards.push(PlannedShard { source, target, chain });
-    }
-    if shards.iter().any(|shard| shard.chain.len() > 1) {
-        let count = shards.iter().filter(|shard| shard.chain.len() > 1).count();
-        progress.report(&Event::Warning(&format!(
-            "{count} shard(s) are put together from a backup and later increments: points that were deleted on the server \
-             between those can come back"
-        )));
-    }
+    let shards = source.planned(&options.what, |old| match &shard_ids {
+        Some(ids) => ids.get(&old).copied(),
+        None => Some(old),
+    })?;
     if options.datadir.is_some() {
-        say_left_empty(&live, &shards, &chains.missing, progress);
+        source.say_what_is_missing(contents, progress)?;
     }
-    if shards.is_empty() && options.datadir.is_some() && !chains.missing.is_empty() {
-        return Err(Class::NoBackup
-            .error(format!("{} holds none of the shards asked for: {}", contents.path().display(), list(&chains.missing)))
-            .into());
-    }
-    chains.missing.iter().for_each(|missing| progress.report(&Event::Warning(missing)));
-    Ok(Plan { meta, named, shards, missing: chains.missing })
-}
-
-/// Says which databases come back without a point because the backup was made of others.
-fn say_left_empty(live: &[Shard], shards: &[PlannedShard], missing: &[String], progress: &dyn Progress) {
-    if !missing.is_empty() {
-        return;
-    }
-    let restored: BTreeSet<&str> = shards.iter().map(|shard| shard.source.database.as_str()).collect();
-    let named: BTreeSet<&str> = live.iter().map(|shard| shard.path.database.as_str()).collect();
-    let empty: Vec<String> =
-        named.difference(&restored).filter(|name| **name != "_internal").map(|name| format!("'{name}'")).collect();
-    if !empty.is_empty() {
-        progress.report(&Event::Warning(&format!(
-            "the meta store also names {}, of which this backup holds no shard",
-            list(&empty)
-        )));
-    }
-}
-
-/// Reads the newest meta store of the directory: magic, lengths and, where the set has a record, its SHA-256.
-fn read_meta(contents: &Contents) -> Result<(BackupFile, MetaBlob)> {
-    let Some(file) = contents.newest_meta() else {
-        let fault = Class::NoBackup.error(format!("{} holds no backup: there is no meta.NN", contents.path().display()));
-        return Err(match contents.has_portable() {
-            true => fault.hint("it holds a portable backup (*.manifest), which this version of snap cannot restore"),
-            false => fault.hint("PATH is the directory that `snap backup` or `influxd backup` wrote into"),
-        }
-        .into());
-    };
-    if let Some(newer) = contents.records().iter().find(|set| set.number > file.number) {
-        return Err(Class::Damage.error(format!("the meta store {} of set {} is gone", newer.meta.name, newer.id)).into());
-    }
-    let path = contents.path_of(&file.name);
-    let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
-    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let blob = MetaBlob::read_from(&bytes[..]).with_context(damaged)?;
-    if let Some(set) = contents.set_of(&file.name)
-        && hex(Sha256::new_with_prefix(&bytes)) != set.meta.sha256
-    {
-        return Err(Class::Damage
-            .error(format!("{} is not what set {} recorded: SHA-256 differs", path.display(), set.id))
-            .into());
-    }
-    Ok((file, blob))
+    Ok(Plan { meta, named, shards, missing: source.chains.missing })
 }
 
 /// The backup's meta store under the new names; `None` where there are none.
-fn renamed(meta: &[u8], data: &Data, options: &RestoreOptions, progress: &dyn Progress) -> Result<Option<Vec<u8>>> {
-    let Some(database) = &options.database else { return Ok(None) };
-    if options.new_database.is_none() && options.new_retention_policy.is_none() {
+fn renamed(source: &Source, options: &RestoreOptions, progress: &dyn Progress) -> Result<Option<Vec<u8>>> {
+    let what = &options.what;
+    let Some(database) = &what.database else { return Ok(None) };
+    if what.new_database.is_none() && what.new_retention_policy.is_none() {
         return Ok(None);
     }
-    let policy = options.retention_policy.as_deref().zip(options.new_retention_policy.as_deref());
-    let new_database = options.new_database.as_deref().unwrap_or(database);
+    let policy = what.retention_policy.as_deref().zip(what.new_retention_policy.as_deref());
+    let new_database = what.new_database.as_deref().unwrap_or(database);
     if options.metadir.is_some() {
-        let queries = data.database(database).map_or(&[][..], |database| &database.continuous_queries);
+        let queries = source.data.database(database).map_or(&[][..], |database| &database.continuous_queries);
         for query in queries {
             progress.report(&Event::Warning(&format!(
                 "the continuous query '{}' names what is renamed and is left out; it was: {}",
@@ -172,28 +81,25 @@ fn renamed(meta: &[u8], data: &Data, options: &RestoreOptions, progress: &dyn Pr
         }
     }
     let names = Rename { database, new_database, policy };
-    rename(meta, &names).map(Some).with_context(|| Class::Refused.error("renaming in the meta store"))
+    rename(&source.blob.meta, &names).map(Some).with_context(|| Class::Refused.error("renaming in the meta store"))
 }
-
-type ShardIds = std::collections::BTreeMap<u64, u64>;
 
 /// The meta store to write, `None` where the target's stays as it is, and the shards' new ids where they change.
 fn new_meta(
     renamed: Option<Vec<u8>>,
-    blob: &MetaBlob,
-    data: &Data,
+    backup: &Source,
     options: &RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<(Option<NewMeta>, Option<ShardIds>)> {
     let Some(metadir) = &options.metadir else { return Ok((None, None)) };
-    let source = renamed.as_ref().unwrap_or(&blob.meta);
+    let source = renamed.as_ref().unwrap_or(&backup.blob.meta);
     let target_path = metadir.join("meta.db");
     let existing = match fs::read(&target_path) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| format!("reading {}", target_path.display())),
     };
-    let new = |bytes| NewMeta { bytes, node: blob.node.clone() };
+    let new = |bytes| NewMeta { bytes, node: backup.blob.node.clone() };
     match existing {
         None => Ok((Some(new(source.clone())), None)),
         Some(existing) if existing == *source => {
@@ -208,8 +114,8 @@ fn new_meta(
                     .error(format!("adding to {}", target_path.display()))
                     .hint("-newdb gives the database another name")
             })?;
-            if !data.users.is_empty() {
-                let count = data.users.len();
+            if !backup.data.users.is_empty() {
+                let count = backup.data.users.len();
                 progress.report(&Event::Warning(&format!("the backup's {count} user(s) and their grants are not added")));
             }
             Ok((Some(new(merged.meta)), Some(merged.shard_ids)))
@@ -223,24 +129,20 @@ fn new_meta(
 
 /// What of the backup's meta store a merge adds: what was asked for, or all databases but `_internal`.
 fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
-    let policy = options.new_retention_policy.clone().or_else(|| options.retention_policy.clone());
-    let pick = |database: String| Pick { database, policy: policy.clone(), shard: options.shard };
-    Ok(match options.new_database.as_ref().or(options.database.as_ref()) {
+    let what = &options.what;
+    let policy = what.new_retention_policy.clone().or_else(|| what.retention_policy.clone());
+    let pick = |database: String| Pick {
+        database,
+        policy: policy.clone(),
+        shard: what.shard,
+        deleted_groups: false,
+        continuous_queries: true,
+    };
+    Ok(match what.new_database.as_ref().or(what.database.as_ref()) {
         Some(database) => vec![pick(database.clone())],
         None => {
             let names = Data::read(source)?.databases.into_iter().map(|database| database.name);
             names.filter(|name| name != "_internal").map(pick).collect()
         }
     })
-}
-
-/// Refuses a name that is no single directory name: servers 1.0 and 1.1, and the import of all, check none.
-fn refuse_leading_outside(name: &str) -> Result<()> {
-    if matches!(name, "" | "." | "..") || name.contains(['/', '\\', '\0']) {
-        return Err(Class::Refused
-            .error(format!("'{name}' cannot be the name of a directory"))
-            .hint("give it another name with -newdb or -newrp")
-            .into());
-    }
-    Ok(())
 }

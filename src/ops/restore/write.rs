@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::check::CheckedShard;
 use super::plan::{NewMeta, Plan};
-use super::target::{self, Ownership};
+use super::target;
 use super::{IndexKind, RestoreOptions};
 use crate::cancel::Cancel;
-use crate::directory::{Contents, Lock, remove_if_there, sync_dir, write_whole};
+use crate::directory::{Contents, Lock, remove_if_there, sync_dir, write_whole, write_whole_by};
 use crate::format::shard_tar::{Member, Sink, scan};
+use crate::local::{Ownership, shard_dir};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome, Progress};
 
@@ -69,7 +70,7 @@ pub fn write(
 ) -> Result<()> {
     let Some(home) = options.home() else { return Ok(()) };
     let ownership = Ownership::below(home)?;
-    create_dirs(home, &ownership)?;
+    ownership.create_dirs(home)?;
     let staging = home.join(STAGING);
     crate::directory::create_private_dir(&staging)?;
     let _lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
@@ -79,7 +80,7 @@ pub fn write(
     let writer = Writer { contents, options, ownership, staging: &staging, cancel, progress };
     let result = writer.unpack(shards).and_then(|()| {
         let journal = writer.journal(plan, shards, wal_staging.as_deref())?;
-        write_whole(&journal_path, &serde_json::to_vec(&journal).context("encoding the journal")?)?;
+        write_whole_by(&journal_path, |out| serde_json::to_writer(out, &journal).map_err(io::Error::from))?;
         writer.install(&journal, plan.meta.as_ref()).inspect_err(|_| {
             // What cannot be put back now, the next run puts back: the journal stays.
             if roll_back(&journal).is_ok() {
@@ -213,7 +214,7 @@ impl Writer<'_> {
     }
 
     fn unpack_shard(&self, shard: &CheckedShard, directory: &Path, tsi1: bool, stop: &Cancel) -> Result<()> {
-        create_dirs(directory, &self.ownership)?;
+        self.ownership.create_dirs(directory)?;
         for (source, file) in shard.sources.iter().enumerate() {
             let path = self.contents.path_of(&file.name);
             let mut sink = Unpacking { shard, source, directory, writer: self, stop, file: None };
@@ -224,7 +225,7 @@ impl Writer<'_> {
                 .with_context(|| format!("unpacking {} into {}", path.display(), directory.display()))?;
         }
         if tsi1 {
-            create_dirs(&directory.join("index"), &self.ownership)?;
+            self.ownership.create_dirs(&directory.join("index"))?;
         }
         sync_dir(directory)
     }
@@ -234,12 +235,12 @@ impl Writer<'_> {
         for (index, shard) in shards.iter().enumerate() {
             let number = folder(index);
             if let Some(datadir) = &self.options.datadir {
-                let place = target::shard_dir(datadir, &shard.target);
+                let place = shard_dir(datadir, &shard.target);
                 let old = self.staging.join("old").join(&number);
                 journal.moves.push(Move { new: Some(self.prepared(index)), place, old });
             }
             if let (Some(wal), Some(staging)) = (target::wal_dir(self.options), wal_staging) {
-                let place = target::shard_dir(&wal, &shard.target);
+                let place = shard_dir(&wal, &shard.target);
                 if place.exists() {
                     journal.moves.push(Move { new: None, place, old: staging.join(number) });
                 }
@@ -250,7 +251,7 @@ impl Writer<'_> {
                 let place = metadir.join(name);
                 let old = place.exists().then(|| self.staging.join("old").join(name));
                 if let Some(old) = &old {
-                    create_dirs(&self.staging.join("old"), &self.ownership)?;
+                    self.ownership.create_dirs(&self.staging.join("old"))?;
                     fs::copy(&place, old).with_context(|| format!("copying {} to {}", place.display(), old.display()))?;
                 }
                 journal.files.push(Replaced { place, old });
@@ -263,9 +264,9 @@ impl Writer<'_> {
         for moved in &journal.moves {
             self.cancel.check()?;
             let parent = moved.place.parent().unwrap_or(Path::new("."));
-            create_dirs(parent, &self.ownership)?;
+            self.ownership.create_dirs(parent)?;
             if moved.place.exists() {
-                create_dirs(moved.old.parent().unwrap_or(Path::new(".")), &self.ownership)?;
+                self.ownership.create_dirs(moved.old.parent().unwrap_or(Path::new(".")))?;
                 fs::rename(&moved.place, &moved.old)
                     .with_context(|| format!("moving {} to {}", moved.place.display(), moved.old.display()))?;
             }
@@ -276,7 +277,7 @@ impl Writer<'_> {
             sync_dir(parent)?;
         }
         let (Some(meta), Some(metadir)) = (meta, &self.options.metadir) else { return Ok(()) };
-        create_dirs(metadir, &Ownership::below(metadir)?)?;
+        Ownership::below(metadir)?.create_dirs(metadir)?;
         for (name, content) in META_FILES.iter().zip([&meta.node, &meta.bytes]) {
             write_owned(&metadir.join(name), content)?;
         }
@@ -316,7 +317,7 @@ impl Sink for Unpacking<'_> {
         }
         let path = self.directory.join(&member.name);
         if let Some(parent) = path.parent() {
-            create_dirs(parent, &self.writer.ownership).map_err(io::Error::other)?;
+            self.writer.ownership.create_dirs(parent).map_err(io::Error::other)?;
         }
         self.file = Some((File::create(&path)?, path));
         Ok(())
@@ -336,20 +337,4 @@ impl Sink for Unpacking<'_> {
         file.sync_all()?;
         self.writer.ownership.apply(&path, false)
     }
-}
-
-/// Makes a directory and those above it; those it made get owner and mode.
-fn create_dirs(path: &Path, ownership: &Ownership) -> Result<()> {
-    let absent: Vec<&Path> =
-        path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists()).collect();
-    for directory in absent.into_iter().rev() {
-        match fs::create_dir(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("creating {}", directory.display()));
-            }
-            _ => {}
-        }
-        ownership.apply(directory, true).with_context(|| format!("setting owner and mode of {}", directory.display()))?;
-    }
-    Ok(())
 }

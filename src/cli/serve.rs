@@ -1,0 +1,147 @@
+//! `snap serve` as it is typed.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use jiff::Timestamp;
+
+use super::output::{Output, Verbosity, seconds};
+use super::{Ending, OutputArgs, json, say, values};
+use crate::cancel::Cancel;
+use crate::error::Class;
+use crate::ops::{Directories, serve};
+use crate::service::{Log, LogLine, ServiceOptions};
+use crate::wire::{Accept, Dialect};
+
+/// Be the snapshotter service over the directories of a stopped influxd
+///
+/// Any client of the protocol can take backups from it: snap, `influxd backup`, in both dialects at once. With -writable,
+/// `influxd restore` and `snap restore -online` can put backups into it. Runs until SIGTERM or Ctrl-C, then answers what is
+/// under way and ends. The protocol knows no passwords and no encryption: mind who can reach the port.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// The meta directory
+    #[arg(long, value_name = "DIR")]
+    metadir: PathBuf,
+    /// The data directory
+    #[arg(long, value_name = "DIR")]
+    datadir: PathBuf,
+    /// The WAL directory: a shard whose WAL holds entries is refused [default: wal beside -datadir]
+    #[arg(long, value_name = "DIR")]
+    waldir: Option<PathBuf>,
+    /// Serve shards without what is in their WAL
+    #[arg(long)]
+    ignore_wal: bool,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1:8088", value_name = "HOST:PORT")]
+    bind: String,
+    /// The dialects to answer in
+    #[arg(long, default_value = "both", value_name = "both|1.0|1.5", value_parser = accept)]
+    dialect: AcceptArg,
+    /// Answer imports and uploads too, which change the directories
+    #[arg(long)]
+    writable: bool,
+    /// How many connections to serve at a time
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+    /// How long to wait at the end for requests under way
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = values::wait)]
+    grace: Duration,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  snap serve -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data
+  snap serve -metadir M -datadir D -bind 127.0.0.1:0 -writable      a free port, which is printed";
+
+/// A set of dialects. (A type of its own, for clap.)
+#[derive(Debug, Clone, Copy)]
+struct AcceptArg(Accept);
+
+fn accept(text: &str) -> Result<AcceptArg, String> {
+    match text {
+        "both" => Ok(AcceptArg(Accept::Both)),
+        _ => text.parse::<Dialect>().map(|dialect| AcceptArg(Accept::Only(dialect))),
+    }
+}
+
+impl ServeArgs {
+    /// Runs the command.
+    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+        let listener = self.listen()?;
+        let options = ServiceOptions {
+            accept: self.dialect.0,
+            writable: self.writable,
+            connections: self.connections.into(),
+            ..ServiceOptions::default()
+        };
+        let directories = Directories {
+            metadir: self.metadir.clone(),
+            datadir: self.datadir.clone(),
+            waldir: self.waldir.clone(),
+            ignore_wal: self.ignore_wal,
+        };
+        let service = serve(&directories, listener, Box::new(RequestLog::new(&self.output)), options)?;
+        let address = service.address();
+        if !address.ip().is_loopback() {
+            output.warning(&format!("{address} can be reached from other machines, and the protocol has no authentication"));
+        }
+        let how = if self.writable { "writable" } else { "read only" };
+        output.opening(&format!("serving {} and {} on {address}, {how}", self.metadir.display(), self.datadir.display()));
+        while !cancel.is_cancelled() {
+            thread::sleep(Duration::from_millis(100));
+        }
+        let (counts, cut_off) = service.close(self.grace);
+        output.closing(&if cut_off == 0 { counts.to_string() } else { format!("{counts}; {cut_off} cut off at the end") })?;
+        Ok(None)
+    }
+
+    fn listen(&self) -> Result<TcpListener> {
+        let refused = || Class::Failed.error(format!("cannot listen on {}", self.bind));
+        let addresses: Vec<SocketAddr> = self.bind.to_socket_addrs().with_context(refused)?.collect();
+        TcpListener::bind(&addresses[..]).with_context(refused)
+    }
+}
+
+/// Prints a line a request.
+pub struct RequestLog {
+    verbosity: Verbosity,
+    json: bool,
+}
+
+impl RequestLog {
+    /// A log that prints as the flags ask for.
+    pub fn new(args: &OutputArgs) -> Self {
+        Self { verbosity: args.verbosity(), json: args.json }
+    }
+
+    /// A log that prints failures alone.
+    pub fn failures(args: &OutputArgs) -> Self {
+        Self { verbosity: Verbosity::Quiet, json: args.json }
+    }
+}
+
+impl Log for RequestLog {
+    fn request(&self, line: &LogLine<'_>) {
+        let LogLine { peer, request, .. } = line;
+        let request = if request.is_empty() { "request" } else { request };
+        let outcome = match line.outcome {
+            Ok(_) if self.verbosity == Verbosity::Quiet => return,
+            Ok(bytes) => format!("{bytes} bytes in {}", seconds(line.elapsed)),
+            Err(error) => format!("not answered: {error:#}"),
+        };
+        if self.json {
+            json::request(&peer.to_string(), request, line.outcome.ok(), &outcome, line.elapsed);
+        } else {
+            say(&format!("{:.3} {peer} {request}: {outcome}", Timestamp::now()));
+        }
+    }
+}

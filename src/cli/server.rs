@@ -1,0 +1,41 @@
+//! The flags that say how to deal with a server, common to the commands that ask one.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::{self, DialectArg};
+use crate::cancel::Cancel;
+use crate::client::{Address, Client, Timeouts};
+
+/// How to deal with a server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerArgs {
+    /// The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones
+    #[arg(long, default_value = "auto", value_name = "auto|1.0|1.5", value_parser = values::dialect)]
+    dialect: DialectArg,
+    /// How long to wait for a connection
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = values::duration)]
+    connect_timeout: Duration,
+    /// How long to wait for the next byte; influxd flushes a shard's cache before its first
+    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = values::duration)]
+    idle_timeout: Duration,
+    /// How long one attempt at one shard may take
+    #[arg(long, default_value = "12h", value_name = "DURATION", value_parser = values::duration)]
+    attempt_timeout: Duration,
+    /// How often to try again after a failure, shard by shard, each time from its beginning
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub retries: u32,
+    /// How many shards to work on at a time
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: u8,
+}
+
+impl ServerArgs {
+    /// A client of the server at `address`.
+    pub fn client(&self, address: Address, cancel: &Cancel) -> Client {
+        let timeouts = Timeouts { connect: self.connect_timeout, idle: self.idle_timeout, attempt: self.attempt_timeout };
+        Client::new(address, self.dialect.0, timeouts, cancel.clone())
+    }
+}

@@ -1,0 +1,325 @@
+//! The shards of an influxd that does not run: snapshots of their files, and files put into them.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use super::{Ownership, refuse_leading_outside, shard_dir, uses_tsi1};
+use crate::directory::{remove_if_there, sync_dir};
+use crate::error::Fault;
+use crate::format::shard_tar::{Ending, Member, Scanner, Sink};
+use crate::format::tsm::{Envelope, is_file_name};
+use crate::service::{ShardStore, Snapshot, SnapshotFile};
+use crate::wire::ShardPath;
+
+/// The hidden folder in the data directory where snapshots and uploads live while a request goes on.
+pub const SNAPSHOTS: &str = ".snap-serve";
+/// Bytes of an upload read at a time.
+const CHUNK: usize = 128 << 10;
+
+/// `data/<db>/<rp>/<id>` below a data directory.
+#[derive(Debug)]
+pub struct LocalShards {
+    datadir: PathBuf,
+    /// Where WAL entries are looked for; `None` where none are.
+    waldir: Option<PathBuf>,
+    /// Held while files are put into a shard.
+    change: Mutex<()>,
+}
+
+impl LocalShards {
+    /// The shards below `datadir`. With a `waldir`, a shard whose WAL holds entries is not handed out. Removes what a killed
+    /// process left of its snapshots.
+    ///
+    /// # Errors
+    ///
+    /// When the data directory is not there, or what was left cannot be removed.
+    pub fn open(datadir: &Path, waldir: Option<&Path>) -> Result<Self> {
+        ensure!(datadir.is_dir(), "there is no data directory {}", datadir.display());
+        match sweep(&datadir.join(SNAPSHOTS)) {
+            Err(error) if is_read_only(&error) => {}
+            swept => swept?,
+        }
+        Ok(Self { datadir: datadir.to_owned(), waldir: waldir.map(Path::to_owned), change: Mutex::default() })
+    }
+
+    /// A fresh folder for one request.
+    fn folder(&self) -> Result<Folder> {
+        let parent = self.datadir.join(SNAPSHOTS);
+        Folder::make(&parent).with_context(|| format!("making a folder in {}", parent.display()))
+    }
+}
+
+/// A folder that goes away with its value, and its parent with the last. It is locked while it lives, so that other processes
+/// can tell it from one that was left behind.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    fn make(parent: &Path) -> io::Result<Self> {
+        let _parent = lock_parent(parent)?;
+        let path = tempfile::Builder::new().prefix("request-").tempdir_in(parent)?.keep();
+        let lock = File::open(&path)?;
+        lock.lock()?;
+        Ok(Self { path, _lock: lock })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Where this fails, a later start sweeps it.
+        let _ = fs::remove_dir_all(&self.path);
+        if let Some(parent) = self.path.parent() {
+            remove_if_empty(parent);
+        }
+    }
+}
+
+/// Makes the folder of folders and locks it: under this lock, folders in it are made and swept, and it is removed.
+fn lock_parent(parent: &Path) -> io::Result<File> {
+    loop {
+        match DirBuilder::new().mode(0o700).create(parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let Ok(lock) = File::open(parent) else { continue };
+        lock.lock()?;
+        // Whoever had the lock before may have removed what was opened.
+        if fs::metadata(parent).is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino())) {
+            return Ok(lock);
+        }
+    }
+}
+
+fn remove_if_empty(parent: &Path) {
+    if let Ok(lock) = File::open(parent)
+        && lock.lock().is_ok()
+    {
+        // It is not empty while another request goes on.
+        let _ = fs::remove_dir(parent);
+    }
+}
+
+/// Removes the folders that nobody holds any more.
+fn sweep(parent: &Path) -> Result<()> {
+    if !parent.is_dir() {
+        return Ok(());
+    }
+    let _lock = lock_parent(parent).with_context(|| format!("locking {}", parent.display()))?;
+    for folder in fs::read_dir(parent).with_context(|| format!("reading {}", parent.display()))?.flatten() {
+        if File::open(folder.path()).is_ok_and(|held| held.try_lock().is_ok()) {
+            fs::remove_dir_all(folder.path()).with_context(|| format!("removing {}", folder.path().display()))?;
+        }
+    }
+    let _ = fs::remove_dir(parent);
+    Ok(())
+}
+
+/// Bytes of the entries in a shard's WAL.
+///
+/// # Errors
+///
+/// When the directory cannot be read.
+pub fn wal_bytes(waldir: &Path, shard: &ShardPath) -> Result<u64> {
+    let directory = shard_dir(waldir, shard);
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries.with_context(|| format!("reading {}", directory.display()))?,
+    };
+    let mut bytes = 0;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
+        if entry.path().extension().is_some_and(|extension| extension == "wal") {
+            bytes += entry.metadata().with_context(|| format!("reading {}", entry.path().display()))?.len();
+        }
+    }
+    Ok(bytes)
+}
+
+impl ShardStore for LocalShards {
+    fn holds(&self, shard: &ShardPath) -> bool {
+        refuse_outside(shard).is_ok() && shard_dir(&self.datadir, shard).is_dir()
+    }
+
+    fn snapshot(&self, shard: &ShardPath) -> Result<Snapshot> {
+        if let Some(waldir) = &self.waldir {
+            let bytes = wal_bytes(waldir, shard)?;
+            ensure!(bytes == 0, "the WAL of shard {shard} holds {bytes} bytes of entries that are not in its TSM files");
+        }
+        let directory = shard_dir(&self.datadir, shard);
+        // On a file system that cannot be written, nothing changes, and the files themselves do.
+        let folder = match self.folder() {
+            Err(error) if is_read_only(&error) => None,
+            folder => Some(folder?),
+        };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
+            let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !name.ends_with(".tsm") && !name.ends_with(".tombstone") {
+                continue;
+            }
+            let mut path = entry.path();
+            if let Some(folder) = &folder {
+                path = folder.path.join(&name);
+                link_or_copy(&entry.path(), &path)
+                    .with_context(|| format!("taking a snapshot of {}", entry.path().display()))?;
+            }
+            let metadata = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+            files.push(SnapshotFile {
+                name,
+                path,
+                size: metadata.len(),
+                modified: metadata.modified().with_context(|| format!("reading {}", entry.path().display()))?,
+                mode: metadata.mode() & 0o777,
+                owner: (metadata.uid(), metadata.gid()),
+                owner_names: (name_of("/etc/passwd", metadata.uid()), name_of("/etc/group", metadata.gid())),
+            });
+        }
+        // As servers of 1.5 and later send them: a tombstone before its TSM file.
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Snapshot { files, _guard: Box::new(folder) })
+    }
+
+    fn create(&self, shard: &ShardPath) -> Result<()> {
+        refuse_outside(shard)?;
+        let directory = shard_dir(&self.datadir, shard);
+        let tsi1 = uses_tsi1(&self.datadir);
+        let ownership = Ownership::below(&self.datadir)?;
+        ownership.create_dirs(&directory)?;
+        if tsi1 {
+            ownership.create_dirs(&directory.join("index"))?;
+        }
+        sync_dir(&directory)
+    }
+
+    fn replace(&self, shard: &ShardPath, tar: &mut dyn Read) -> Result<usize> {
+        let folder = self.folder()?;
+        let mut sink = Receiving { folder: &folder.path, names: Vec::new(), file: None };
+        receive(tar, shard, &mut sink)?;
+        let names = sink.names;
+        let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = shard_dir(&self.datadir, shard);
+        let ownership = Ownership::below(&self.datadir)?;
+        for name in &names {
+            let (from, to) = (folder.path.join(name), directory.join(name));
+            ownership.apply(&from, false).with_context(|| format!("setting owner and mode of {name}"))?;
+            // A tombstone was written for the file that goes away, not for the one that comes.
+            remove_if_there(&to.with_extension("tombstone"))?;
+            fs::rename(&from, &to).with_context(|| format!("moving {name} to {}", to.display()))?;
+        }
+        if !names.is_empty() {
+            reset_index(&directory, &ownership)?;
+        }
+        sync_dir(&directory)?;
+        Ok(names.len())
+    }
+}
+
+fn refuse_outside(shard: &ShardPath) -> Result<(), Fault> {
+    refuse_leading_outside(&shard.database).and_then(|()| refuse_leading_outside(&shard.retention_policy))
+}
+
+/// Reads a tar to its end, and no further: a client may wait for an answer before it closes, or pad its tar.
+fn receive(tar: &mut dyn Read, shard: &ShardPath, sink: &mut Receiving<'_>) -> Result<()> {
+    let mut scanner = Scanner::new(shard, sink);
+    let mut buffer = vec![0; CHUNK];
+    while !scanner.is_complete() {
+        match tar.read(&mut buffer).context("receiving the tar")? {
+            0 => break,
+            count => scanner.feed_to_end(&buffer[..count])?,
+        };
+    }
+    match scanner.finish()? {
+        Ending::Whole { .. } => Ok(()),
+        Ending::Nothing => Err(anyhow!("no tar came")),
+    }
+}
+
+/// Makes influxd build a shard's index and field list anew at its next start: it trusts those it finds.
+fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
+    for name in ["fields.idx", "fields.idxl"] {
+        remove_if_there(&directory.join(name))?;
+    }
+    let index = directory.join("index");
+    if index.is_dir() {
+        fs::remove_dir_all(&index).with_context(|| format!("removing {}", index.display()))?;
+        ownership.create_dirs(&index)?;
+    }
+    Ok(())
+}
+
+fn is_read_only(error: &anyhow::Error) -> bool {
+    let kind = error.chain().find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    matches!(kind, Some(io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied))
+}
+
+/// The name of a user or group; empty where the file does not have it.
+fn name_of(file: &str, id: u32) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let entries = text.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    });
+    entries.map(str::to_owned).next().unwrap_or_default()
+}
+
+/// A hard link, or a copy with the same modification time where the file system has none.
+fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        // Both may be one file by now, and a copy would begin with emptying it.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+        done => return done,
+    }
+    let mut source = File::open(from)?;
+    let mut copy = File::options().write(true).create_new(true).open(to)?;
+    io::copy(&mut source, &mut copy)?;
+    copy.set_modified(source.metadata()?.modified()?)
+}
+
+/// Writes the TSM files of an upload into a folder. Other members are passed over, as influxd does.
+struct Receiving<'a> {
+    folder: &'a Path,
+    names: Vec<String>,
+    file: Option<(File, Envelope)>,
+}
+
+impl Sink for Receiving<'_> {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        if !member.is_tsm() {
+            return Ok(());
+        }
+        // Another name would close the shard for good when influxd opens it.
+        if !is_file_name(&member.name) {
+            return Err(invalid(format!("{} is not named <generation>-<sequence>.tsm", member.name)));
+        }
+        let file = File::options().write(true).create_new(true).open(self.folder.join(&member.name))?;
+        self.file = Some((file, Envelope::default()));
+        self.names.push(member.name.clone());
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        let Some((file, envelope)) = &mut self.file else { return Ok(()) };
+        envelope.feed(chunk);
+        file.write_all(chunk)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let Some((file, envelope)) = self.file.take() else { return Ok(()) };
+        envelope.finish().map_err(|error| invalid(error.to_string()))?;
+        file.sync_all()
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}

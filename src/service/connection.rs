@@ -1,0 +1,235 @@
+//! One connection: a request is read, answered, and the connection closed. A failure is an early close, and a line in the log.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
+
+use super::export::{Choice, choose};
+use super::{LogLine, Shared, SnapshotFile};
+use crate::format::meta::Data;
+use crate::format::tar_writer::{MemberHeader, TarWriter};
+use crate::time::Bounds;
+use crate::wire::{Dialect, Import, MetaBlob, Request, ShardIds, ShardPath, write_info, write_shard_ids};
+
+/// Bytes read from a file at a time.
+const CHUNK: usize = 128 << 10;
+
+/// Serves one connection to its end.
+pub(super) fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
+    let begun = Instant::now();
+    let mut words = String::new();
+    let mut sent = 0;
+    let result = answer(shared, &stream, &mut words, &mut sent);
+    let counter = if result.is_ok() { &shared.counters.answered } else { &shared.counters.failed };
+    counter.fetch_add(1, Ordering::Relaxed);
+    shared.counters.bytes.fetch_add(sent, Ordering::Relaxed);
+    let outcome = result.as_ref().map(|()| sent);
+    shared.log.request(&LogLine { peer, request: &words, outcome, elapsed: begun.elapsed() });
+    // A close with bytes unread becomes a reset, which may overtake the reply: the end is sent first.
+    let _ = stream.shutdown(Shutdown::Write);
+}
+
+fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u64) -> Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(shared.options.idle_timeout))?;
+    let deadline = Deadline { stream, until: Some(Instant::now() + shared.options.request_timeout) };
+    let mut reader = BufReader::new(deadline);
+    let (dialect, request) = Request::read_from(&mut reader, shared.options.accept)?;
+    *words = describe(&request, dialect);
+    let mut out = BufWriter::with_capacity(CHUNK, Counting { stream, sent });
+    match &request {
+        Request::MetaStore => {
+            let blob = MetaBlob { meta: shared.meta.data()?, node: b"null\n".to_vec() };
+            blob.write_to(&mut out)?;
+        }
+        Request::SeriesFile => bail!("series files are never sent"),
+        Request::DatabaseInfo { database } => {
+            let all = database.is_empty() && dialect == Dialect::V1_5;
+            write_info(&mut out, &info(shared, (!all).then_some(database), None)?)?;
+        }
+        Request::PolicyInfo { database, retention_policy } => {
+            write_info(&mut out, &info(shared, Some(database), Some(retention_policy))?)?;
+        }
+        Request::Shard { id, since } => send_shard(shared, *id, &mut out, |file| {
+            Ok(if since.is_none_or(|since| changed_after(file, since)) { Choice::Whole } else { Choice::Leave })
+        })?,
+        Request::Export { id, bounds } => send_export(shared, *id, *bounds, &mut out)?,
+        Request::Import(import) => {
+            ensure!(shared.options.writable, "imports are answered only with -writable");
+            import_into(shared, import, &mut out)?;
+        }
+        Request::Upload { id } => {
+            ensure!(shared.options.writable, "uploads are answered only with -writable");
+            let shard = find(shared, *id)?;
+            reader.get_mut().until = None;
+            stream.set_read_timeout(Some(shared.options.idle_timeout))?;
+            shared.shards.replace(&shard, &mut reader)?;
+        }
+    }
+    out.flush().context("sending the reply")
+}
+
+fn describe(request: &Request, dialect: Dialect) -> String {
+    match request {
+        Request::MetaStore => "meta store".to_owned(),
+        Request::SeriesFile => "series file".to_owned(),
+        Request::DatabaseInfo { database } if database.is_empty() && dialect == Dialect::V1_5 => {
+            "info on all databases".to_owned()
+        }
+        Request::DatabaseInfo { database } => format!("info on database '{database}'"),
+        Request::PolicyInfo { database, retention_policy } => format!("info on policy '{database}'.'{retention_policy}'"),
+        Request::Shard { id, since: None } => format!("shard {id}"),
+        Request::Shard { id, since: Some(since) } => format!("shard {id} since {since}"),
+        Request::Export { id, bounds } => format!("export of shard {id} from {} to {}", at(bounds.start), at(bounds.end)),
+        Request::Import(import) if import.database.is_empty() => "import of all databases".to_owned(),
+        Request::Import(import) => format!("import of database '{}'", import.database),
+        Request::Upload { id } => format!("upload of shard {id}"),
+    }
+}
+
+fn at(nanos: i64) -> Timestamp {
+    crate::time::from_nanos(nanos)
+}
+
+/// The shards that the meta store names and the shard store holds, those of deleted groups included, as influxd answers.
+fn info(shared: &Shared, database: Option<&String>, policy: Option<&String>) -> Result<Vec<ShardPath>> {
+    let data = Data::read(&shared.meta.data()?)?;
+    if let Some(name) = database {
+        let found = data.database(name).with_context(|| format!("there is no database '{name}'"))?;
+        if let Some(policy) = policy {
+            found.retention_policy(policy).with_context(|| format!("there is no policy '{name}'.'{policy}'"))?;
+        }
+    }
+    let asked = data.shards().map(|shard| shard.path).filter(|path| {
+        database.is_none_or(|name| *name == path.database) && policy.is_none_or(|name| *name == path.retention_policy)
+    });
+    Ok(asked.filter(|path| shared.shards.holds(path)).collect())
+}
+
+/// The shard of that id; its place is in the meta store.
+fn find(shared: &Shared, id: u64) -> Result<ShardPath> {
+    let data = Data::read(&shared.meta.data()?)?;
+    let shard = data.shards().map(|shard| shard.path).find(|path| path.id == id);
+    shard.filter(|path| shared.shards.holds(path)).with_context(|| format!("there is no shard {id}"))
+}
+
+fn changed_after(file: &SnapshotFile, since: Timestamp) -> bool {
+    // A time that the library cannot hold counts as changed: too much is sent rather than too little.
+    Timestamp::try_from(file.modified).map_or(true, |modified| modified > since)
+}
+
+fn send_export(shared: &Shared, id: u64, bounds: Bounds, out: &mut impl Write) -> Result<()> {
+    send_shard(shared, id, out, |file| choose(file, bounds))
+}
+
+/// Sends the files of a shard, each as `choose` says. Nothing is sent before all are chosen.
+fn send_shard(shared: &Shared, id: u64, out: &mut impl Write, choose: impl Fn(&SnapshotFile) -> Result<Choice>) -> Result<()> {
+    let shard = find(shared, id)?;
+    let snapshot = shared.shards.snapshot(&shard)?;
+    let choices: Vec<Choice> = snapshot.files.iter().map(choose).collect::<Result<_>>()?;
+    let mut tar = TarWriter::new(out);
+    for (file, choice) in snapshot.files.iter().zip(choices) {
+        let size = match &choice {
+            Choice::Leave => continue,
+            Choice::Whole => file.size,
+            Choice::Part(trimmed) => trimmed.size(),
+        };
+        let path = format!("{shard}/{}", file.name);
+        let header = MemberHeader {
+            path: &path,
+            size,
+            modified: seconds(file.modified),
+            mode: file.mode,
+            owner: file.owner,
+            owner_names: (&file.owner_names.0, &file.owner_names.1),
+        };
+        let mut send = || {
+            tar.begin(&header)?;
+            let opened = File::open(&file.path)?;
+            match &choice {
+                Choice::Part(trimmed) => trimmed.write_to(&opened, &mut tar).map_err(io::Error::other)?,
+                _ => copy(opened, &mut tar)?,
+            }
+            tar.end()
+        };
+        send().with_context(|| format!("sending {path}"))?;
+    }
+    tar.finish().context("sending the end of the tar")?;
+    Ok(())
+}
+
+fn copy(mut from: File, out: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => out.write_all(&buffer[..count])?,
+        }
+    }
+}
+
+/// Seconds since 1970, rounded to the nearest as servers built with Go 1.10 and later do.
+fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (since + Duration::from_millis(500)).as_secs()
+}
+
+/// Imports, and sends the pairs of old and new shard ids. A refusal is a reply without pairs, as influxd's.
+fn import_into(shared: &Shared, import: &Import, out: &mut impl Write) -> Result<()> {
+    let imported = shared.meta.import(import, &|data, merged| {
+        let added = merged.shard_ids.values();
+        let mut made = data.shards().map(|shard| shard.path).filter(|path| added.clone().any(|id| *id == path.id));
+        made.try_for_each(|path| shared.shards.create(&path))
+    });
+    let none = ShardIds::new();
+    write_shard_ids(out, imported.as_ref().unwrap_or(&none))?;
+    out.flush().context("sending the reply")?;
+    imported.map(drop)
+}
+
+/// Reads until a moment and no longer, however slowly bytes come.
+struct Deadline<'a> {
+    stream: &'a TcpStream,
+    until: Option<Instant>,
+}
+
+impl Read for Deadline<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(until) = self.until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the request did not come in time"));
+            }
+            self.stream.set_read_timeout(Some(left))?;
+        }
+        let mut stream = self.stream;
+        stream.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "the peer sent nothing in time"),
+            _ => error,
+        })
+    }
+}
+
+/// Counts what is sent.
+struct Counting<'a> {
+    stream: &'a TcpStream,
+    sent: &'a mut u64,
+}
+
+impl Write for Counting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stream = self.stream;
+        let count = stream.write(bytes)?;
+        *self.sent += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

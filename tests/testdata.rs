@@ -1,0 +1,38 @@
+//! The data sets in `testdata`, each made by a real influxd and never edited: each is backed up and restored, and an influxd
+//! on the result answers what the one that made it answered.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+mod support;
+
+use support::influxd::{Index, Influxd};
+use support::process::snap;
+
+/// All data sets, so that none is forgotten.
+fn data_sets() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let entries = fs::read_dir(folder).expect("the folder testdata").map(|entry| entry.expect("an entry").path());
+    entries.filter(|path| path.is_dir()).collect()
+}
+
+#[test]
+fn an_influxd_on_what_was_backed_up_and_restored_answers_as_the_one_that_made_it() {
+    let sets = data_sets();
+    assert!(!sets.is_empty());
+    for set in sets {
+        for index in [Index::Inmem, Index::Tsi1] {
+            let place = tempfile::tempdir().expect("a temporary directory");
+            let at = |name: &str| place.path().join(name).into_os_string();
+            let copy = place.path().join("copy");
+            support::service::copy(&set, &copy);
+            let (meta, data) = (copy.join("meta").into_os_string(), copy.join("data").into_os_string());
+            snap(["backup".into(), "-metadir".into(), meta, "-datadir".into(), data, at("backup")]).expect(0);
+            let args = ["restore".into(), "-index".into(), index.name().into(), "-metadir".into(), at("new/meta")];
+            snap(args.into_iter().chain(["-datadir".into(), at("new/data"), at("backup")])).expect(0);
+            let server = Influxd::start(&place.path().join("new"), index);
+            let recorded = fs::read_to_string(set.join("points.txt")).expect("points.txt");
+            assert!(server.points() == recorded.lines().collect::<Vec<_>>(), "{} {index:?}: the points differ", set.display());
+        }
+    }
+}
