@@ -315,9 +315,10 @@ impl Backup<'_> {
     /// Asks again after a failure, unless the failure is one that will stay.
     fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
         let mut wait = Duration::from_millis(500);
-        for attempt in 1.. {
+        let mut left = self.options.retries;
+        loop {
             match ask() {
-                Err(error) if attempt <= self.options.retries && class(&error) == Class::Failed => {
+                Err(error) if left > 0 && class(&error) == Class::Failed => {
                     self.progress.report(&Event::Detail(&format!("asking again for {what} in {wait:?}: {error:#}")));
                     let until = Instant::now() + wait;
                     while Instant::now() < until {
@@ -325,11 +326,11 @@ impl Backup<'_> {
                         std::thread::sleep(Duration::from_millis(50).min(wait));
                     }
                     wait = (wait * 2).min(Duration::from_secs(10));
+                    left -= 1;
                 }
                 result => return result,
             }
         }
-        unreachable!("the loop has no end")
     }
 }
 

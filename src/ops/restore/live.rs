@@ -28,6 +28,7 @@ use crate::format::tar_writer::{MemberHeader, TarWriter};
 use crate::format::tsm::is_file_name;
 use crate::ops::download::Listing;
 use crate::ops::queue::{self, Turn};
+use crate::ops::selection::list;
 use crate::progress::{Event, Outcome, Progress};
 use crate::wire::{Dialect, Import, Request, ShardIds};
 
@@ -89,7 +90,13 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
             let id = ids.get(&shard.source.id).with_context(|| format!("the server gave shard {} no id", shard.source))?;
             shard.target.id = *id;
         }
-        let failed = live.upload(&contents, &shards)?;
+        let uploaded = live.upload(&contents, &shards);
+        if !uploaded.as_ref().is_ok_and(Vec::is_empty) {
+            let names = list(&live.new_names(&source));
+            let message = format!("{} now has {names} in part: drop what is not to stay before the next try", client.address());
+            progress.report(&Event::Warning(&message));
+        }
+        let failed = uploaded?;
         report.shards -= failed.len();
         report.missing.extend(failed);
     }
