@@ -89,19 +89,26 @@ fn lock_parent(parent: &Path) -> io::Result<File> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let Ok(lock) = File::open(parent) else { continue };
-        lock.lock()?;
-        // Whoever had the lock before may have removed what was opened.
-        if fs::metadata(parent).is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino())) {
+        if let Some(lock) = lock_if_there(parent)? {
             return Ok(lock);
         }
     }
 }
 
+/// Locks a folder, unless it is gone by the time the lock is had.
+fn lock_if_there(folder: &Path) -> io::Result<Option<File>> {
+    let lock = match File::open(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    lock.lock()?;
+    // What is locked may have been removed meanwhile, and another made in its place.
+    let same = fs::metadata(folder).is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino()));
+    Ok(same.then_some(lock))
+}
+
 fn remove_if_empty(parent: &Path) {
-    if let Ok(lock) = File::open(parent)
-        && lock.lock().is_ok()
-    {
+    if let Ok(Some(_lock)) = lock_if_there(parent) {
         // It is not empty while another request goes on.
         let _ = fs::remove_dir(parent);
     }
