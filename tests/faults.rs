@@ -448,7 +448,7 @@ fn a_lasting_silence_is_a_failure_while_the_server_still_names_the_shard() {
 
 #[test]
 fn a_shard_that_expired_since_it_was_listed_is_skipped_and_said() {
-    for gone in [Gone::Unnamed, Gone::Deleted, Gone::NotOpen] {
+    for gone in [Gone::Unnamed, Gone::Deleted] {
         let bench = Bench::with_shards([1, 2]);
         let meta = bench.peer.model().meta();
         bench.peer.script(Asked::Shard(1), [Reply::Vanish(gone), Reply::Nothing]);
@@ -458,6 +458,27 @@ fn a_shard_that_expired_since_it_was_listed_is_skipped_and_said() {
         assert_eq!(found, [("db.autogen.00002.00".into(), shard(2).bytes()), ("meta.00".into(), meta)].into(), "{gone:?}");
         assert_eq!(states(&bench.record())[&1].0, "expired", "{gone:?}");
     }
+}
+
+#[test]
+fn a_shard_that_is_no_longer_open_but_still_named_is_a_failure() {
+    let bench = Bench::with_shards([1, 2]);
+    bench.peer.script(Asked::Shard(1), [Reply::Vanish(Gone::NotOpen), Reply::Nothing]);
+    let run = bench.backup(&["-retries", "0"]).expect(1);
+    assert!(run.stderr.contains("db/autogen/1") && run.stderr.contains("without an answer"), "{}", run.stderr);
+    bench.expect_nothing();
+}
+
+#[test]
+fn a_shard_that_the_last_backup_had_and_the_server_no_longer_has_open_is_missing() {
+    let bench = Bench::with_shards([1, 2]);
+    // After this run the server no longer has it open.
+    bench.peer.script(Asked::Shard(1), [Reply::Whole, Reply::Vanish(Gone::NotOpen)]);
+    bench.backup(&[]).expect(0);
+    bench.backup(&["-retries", "0"]).expect(1);
+    let run = bench.backup(&["-quiet"]).expect(1);
+    assert!(run.stderr.contains("db/autogen/1"), "{}", run.stderr);
+    bench.backup(&["-skip-errors"]).expect(3);
 }
 
 #[test]

@@ -616,8 +616,11 @@ fn a_forced_restore_that_is_killed_leaves_the_old_or_the_new_and_never_a_mixture
     // Another meta store as well.
     let extra: Vec<Shard<'_>> = (1..=200).map(|id| ("d", "autogen", id)).chain([("e", "autogen", 201)]).collect();
     fs::write(new.join("meta.00"), meta(&extra)).expect("a meta store");
-    fs::write(new.join(shard_file(("e", "autogen", 201), 0)), shard_tar(("e", "autogen", 201), &[("a-1.tsm", TSM)]))
-        .expect("a shard");
+    fs::write(
+        new.join(shard_file(("e", "autogen", 201), 0)),
+        shard_tar(("e", "autogen", 201), &[("000000009-000000001.tsm", TSM)]),
+    )
+    .expect("a shard");
     let (before, after) = (folder.outcome(&old), folder.outcome(&new));
     // A run that is refused need not clear away what was only prepared.
     let files = |tree: &Tree| -> Tree {

@@ -141,7 +141,9 @@ impl Log for RequestLog {
         if self.json {
             json::request(&peer.to_string(), request, line.outcome.ok(), &outcome, line.elapsed);
         } else {
-            say(&format!("{:.3} {peer} {request}: {outcome}", Timestamp::now()));
+            // Names come from the peer, and must not write lines of their own.
+            let line: String = format!("{request}: {outcome}").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            say(&format!("{:.3} {peer} {line}", Timestamp::now()));
         }
     }
 }

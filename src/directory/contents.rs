@@ -76,7 +76,8 @@ impl Contents {
                 files.remove(&file.name);
             }
         }
-        records.sort_by(|a, b| a.id.cmp(&b.id));
+        // By number first: a clock can go backwards.
+        records.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
         let mut described = BTreeMap::new();
         for (set, record) in records.iter().enumerate() {
             described.insert(record.meta.name.clone(), (set, None));
@@ -153,7 +154,7 @@ impl Contents {
     }
 }
 
-fn read_record(path: &Path) -> Result<SetRecord> {
+pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     let open = || File::open(path).map(BufReader::new).with_context(|| format!("reading {}", path.display()));
     let damaged = || Class::Damage.error(format!("the record {} is damaged", path.display()));
     #[derive(serde::Deserialize)]
@@ -164,7 +165,11 @@ fn read_record(path: &Path) -> Result<SetRecord> {
     if form.format > RECORD_FORMAT {
         bail!("the record {} was written by a newer snap (format {})", path.display(), form.format);
     }
-    serde_json::from_reader(open()?).with_context(damaged)
+    let record: SetRecord = serde_json::from_reader(open()?).with_context(damaged)?;
+    if !record.has_sound_names() {
+        return Err(damaged().into());
+    }
+    Ok(record)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,17 +28,15 @@ impl Lock {
     ///
     /// [`Class::Locked`] when another process holds it, with what that one said of itself.
     pub fn take(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Self> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .with_context(|| format!("opening the lock {}", path.display()))?;
         let begun = Instant::now();
+        let mut file = open(path)?;
         loop {
             match file.try_lock() {
+                // Whoever held it may have removed the file with the folder it had made: then it locks nobody out.
+                Ok(()) if !is_at(&file, path) => {
+                    cancel.check()?;
+                    file = open(path)?;
+                }
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if begun.elapsed() < wait => {
                     cancel.check()?;
@@ -66,6 +64,21 @@ impl Lock {
             .with_context(|| format!("writing the lock {}", path.display()))?;
         Ok(Self { _file: file })
     }
+}
+
+/// Opens the file, and makes it and its folder where they are absent.
+fn open(path: &Path) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        super::create_private_dir(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).with_context(|| format!("opening the lock {}", path.display()))
+}
+
+/// Whether the open file is the one that has the name.
+fn is_at(file: &File, path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino())))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::format::names;
 use crate::wire::ShardPath;
 
 /// The number of the document's form; readers refuse a larger one.
@@ -29,6 +30,9 @@ pub struct SetRecord {
     pub finished: Timestamp,
     /// The server's address.
     pub host: String,
+    /// The random number of the server's meta store; sets of different ones are never put together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<u64>,
     /// The protocol's dialect: `1.0` or `1.5`.
     pub dialect: String,
     /// What was asked for.
@@ -40,6 +44,12 @@ pub struct SetRecord {
 }
 
 impl SetRecord {
+    /// Whether all files have names that this layout gives, and so none leads out of the directory.
+    pub fn has_sound_names(&self) -> bool {
+        let sound = |name: &str| !name.contains('/') && names::split_number(name).is_some_and(|(stem, _)| names::is_stem(stem));
+        self.files().all(|file| sound(&file.name))
+    }
+
     /// All files of the set.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
         self.shards.iter().filter_map(|shard| shard.file.as_ref()).chain([&self.meta])

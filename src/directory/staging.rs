@@ -145,8 +145,14 @@ impl Staging {
                     return Err(error).with_context(|| format!("giving the files in {} their names", self.directory.display()));
                 }
             }
-            sync_dir(&self.directory)?;
-            write(&hidden.join(format!("{}.json", self.id)))?;
+            let recorded = sync_dir(&self.directory).and_then(|()| write(&hidden.join(format!("{}.json", self.id))));
+            if let Err(error) = recorded {
+                // Without a record these files are no set, and must not be taken for one.
+                for (from, to) in &moves {
+                    let _ = fs::rename(to, from);
+                }
+                return Err(error);
+            }
             remove_if_there(&intent)?;
             return Ok(record);
         }
@@ -234,8 +240,7 @@ fn sweep(directory: &Path) -> Result<()> {
 /// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
 /// by size and SHA-256, belongs to somebody else and stays.
 fn undo(directory: &Path, intent: &Path) -> Result<()> {
-    let text = fs::read(intent).with_context(|| format!("reading {}", intent.display()))?;
-    let Ok(record) = serde_json::from_slice::<SetRecord>(&text) else { return Ok(()) };
+    let record = super::contents::read_record(intent)?;
     for file in record.files() {
         let path = directory.join(&file.name);
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size) && sha256_of(&path)? == file.sha256 {

@@ -38,6 +38,7 @@ fn record(staging: &Staging) -> SetRecord {
         started: staging.started(),
         finished: staging.started(),
         host: String::new(),
+        cluster_id: None,
         dialect: "1.5".into(),
         selection: Selection::default(),
         meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },

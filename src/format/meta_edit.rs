@@ -140,7 +140,7 @@ pub fn merge(target: &[u8], source: &[u8], picks: &[Pick]) -> Result<Merged> {
             out.append(&mut added);
         }
         match field.number {
-            2 => put_varint(out, 2, data.index + 1),
+            2 => put_varint(out, 2, next(data.index)?),
             8 => put_varint(out, 8, ids.group),
             9 => put_varint(out, 9, ids.shard),
             _ => out.extend_from_slice(field.raw),
@@ -196,13 +196,13 @@ fn renumber_policy(policy: &[u8], pick: &Pick, ids: &mut Ids) -> Result<Vec<u8>>
 }
 
 fn renumber_group(group: &[u8], ids: &mut Ids) -> Result<Vec<u8>> {
-    ids.group += 1;
+    ids.group = next(ids.group)?;
     let group_id = ids.group;
     rewrite(group, |field, out| {
         match (field.number, message(field)) {
             (1, _) => put_varint(out, 1, group_id),
             (5, Some(shard)) => {
-                ids.shard += 1;
+                ids.shard = next(ids.shard)?;
                 let (old, new) = (number(shard, 1)?, ids.shard);
                 ensure!(ids.shards.insert(old, new).is_none(), "the shard id {old} stands twice in the backup's meta store");
                 let shard = rewrite(shard, |field, out| {
@@ -219,6 +219,10 @@ fn renumber_group(group: &[u8], ids: &mut Ids) -> Result<Vec<u8>> {
         }
         Ok(())
     })
+}
+
+fn next(number: u64) -> Result<u64> {
+    number.checked_add(1).context("the meta store has used up its numbers")
 }
 
 fn message<'a>(field: &Field<'a>) -> Option<&'a [u8]> {

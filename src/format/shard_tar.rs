@@ -13,8 +13,6 @@ use crate::wire::ShardPath;
 
 /// Bytes in a tar block.
 pub const BLOCK: usize = 512;
-/// The tar of a shard that has nothing to send: two zero blocks.
-pub const EMPTY_TAR_BYTES: u64 = 2 * BLOCK as u64;
 /// The largest PAX header accepted, in bytes; it holds one path.
 const MAX_PAX_BYTES: u64 = 64 << 10;
 /// The most members accepted; a busy shard has hundreds.
@@ -39,11 +37,6 @@ impl Member {
     /// Whether it is named as a TSM file.
     pub fn is_tsm(&self) -> bool {
         !self.directory && self.name.ends_with(".tsm")
-    }
-
-    /// Whether it is named as a tombstone file.
-    pub fn is_tombstone(&self) -> bool {
-        !self.directory && self.name.ends_with(".tombstone")
     }
 }
 

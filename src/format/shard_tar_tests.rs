@@ -69,7 +69,7 @@ fn the_members_come_out_whole_however_the_bytes_are_split() {
         let (result, recorder) = scan_steps(&bytes, step);
         assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
         assert_eq!(recorder.0[0].0.name, "000000001-000000001.tombstone");
-        assert!(recorder.0[0].0.is_tombstone() && recorder.0[1].0.is_tsm());
+        assert!(!recorder.0[0].0.is_tsm() && recorder.0[1].0.is_tsm());
         assert_eq!((&recorder.0[1].1, recorder.0[1].2), (&content, true));
     }
 }

@@ -1,12 +1,14 @@
 //! The meta store of an influxd that does not run: the file `meta.db`.
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use super::Ownership;
+use super::refuse_leading_outside;
 use crate::directory::write_whole;
 use crate::error::Class;
 use crate::format::meta::Data;
@@ -55,10 +57,11 @@ impl MetaStore for LocalMeta {
         let merged = merge_import(&self.data()?, request)?;
         prepare(&Data::read(&merged.meta)?, &merged)?;
         let path = self.path();
+        let before = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
         write_whole(&path, &merged.meta)?;
-        Ownership::below(&self.directory)?
-            .apply(&path, false)
-            .with_context(|| format!("setting owner and mode of {}", path.display()))?;
+        // The databases are there now, whoever may read the file; another owner is no reason to say that they are not.
+        let _ = fs::set_permissions(&path, before.permissions());
+        let _ = std::os::unix::fs::chown(&path, Some(before.uid()), Some(before.gid()));
         Ok(merged.shard_ids)
     }
 }
@@ -68,6 +71,15 @@ impl MetaStore for LocalMeta {
 fn merge_import(target: &[u8], request: &Import) -> Result<Merged> {
     let given = |name: &String| (!name.is_empty()).then(|| name.clone());
     let source = Data::read(&request.meta)?;
+    let mut names = HashSet::new();
+    for database in &source.databases {
+        ensure!(names.insert(&database.name), "the database '{}' stands twice in what is imported", database.name);
+        refuse_leading_outside(&database.name)?;
+        database.retention_policies.iter().try_for_each(|policy| refuse_leading_outside(&policy.name))?;
+    }
+    for name in [&request.new_database, &request.new_retention_policy].into_iter().filter(|name| !name.is_empty()) {
+        refuse_leading_outside(name)?;
+    }
     let pick = |database: String, policy: Option<String>| Pick {
         database,
         policy,

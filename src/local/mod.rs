@@ -28,7 +28,9 @@ pub fn shard_dir(below: &Path, shard: &ShardPath) -> PathBuf {
 /// The WAL directory as named, else `wal` beside the data directory, where influxd's own layout has it, if there is one.
 pub fn wal_dir(named: Option<&Path>, datadir: &Path) -> Option<PathBuf> {
     named.map(Path::to_owned).or_else(|| {
-        let sibling = datadir.parent()?.join("wal");
+        // Of `.` the path itself does not tell what is above it.
+        let real = fs::canonicalize(datadir).or_else(|_| std::path::absolute(datadir)).ok()?;
+        let sibling = real.parent()?.join("wal");
         sibling.is_dir().then_some(sibling)
     })
 }
@@ -61,15 +63,16 @@ pub fn uses_tsi1(datadir: &Path) -> bool {
     shards_below(datadir).iter().any(|shard| shard_dir(datadir, shard).join("index").is_dir())
 }
 
-/// Refuses a name that is no single directory name: servers 1.0 and 1.1, and the import of all, check none.
+/// Refuses a name that is no single directory name, or one of our own folders': servers 1.0 and 1.1, and the import of all,
+/// check none.
 ///
 /// # Errors
 ///
 /// [`Class::Refused`] with the name.
 pub fn refuse_leading_outside(name: &str) -> Result<(), Fault> {
-    if matches!(name, "" | "." | "..") || name.contains(['/', '\\', '\0']) {
+    if matches!(name, "" | "." | "..") || name.contains(['/', '\\', '\0']) || name.starts_with(".snap-") {
         return Err(Class::Refused
-            .error(format!("'{name}' cannot be the name of a directory"))
+            .error(format!("'{name}' cannot be the name of a directory here"))
             .hint("give it another name with -newdb or -newrp"));
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
@@ -18,6 +18,8 @@ use crate::wire::ShardPath;
 
 /// The hidden folder in the data directory where snapshots and uploads live while a request goes on.
 pub const SNAPSHOTS: &str = ".snap-serve";
+/// How the names of the folders in it begin, one a request.
+const REQUEST: &str = "request-";
 /// Bytes of an upload read at a time.
 const CHUNK: usize = 128 << 10;
 
@@ -27,8 +29,8 @@ pub struct LocalShards {
     datadir: PathBuf,
     /// Where WAL entries are looked for; `None` where none are.
     waldir: Option<PathBuf>,
-    /// Held while files are put into a shard.
-    change: Mutex<()>,
+    /// Held to write while files are put into a shard, and to read while a snapshot is taken.
+    change: RwLock<()>,
 }
 
 impl LocalShards {
@@ -44,7 +46,7 @@ impl LocalShards {
             Err(error) if is_read_only(&error) => {}
             swept => swept?,
         }
-        Ok(Self { datadir: datadir.to_owned(), waldir: waldir.map(Path::to_owned), change: Mutex::default() })
+        Ok(Self { datadir: datadir.to_owned(), waldir: waldir.map(Path::to_owned), change: RwLock::default() })
     }
 
     /// A fresh folder for one request.
@@ -65,10 +67,10 @@ struct Folder {
 impl Folder {
     fn make(parent: &Path) -> io::Result<Self> {
         let _parent = lock_parent(parent)?;
-        let path = tempfile::Builder::new().prefix("request-").tempdir_in(parent)?.keep();
-        let lock = File::open(&path)?;
+        let folder = tempfile::Builder::new().prefix(REQUEST).tempdir_in(parent)?;
+        let lock = File::open(folder.path())?;
         lock.lock()?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path: folder.keep(), _lock: lock })
     }
 }
 
@@ -84,7 +86,8 @@ impl Drop for Folder {
 
 /// Makes the folder of folders and locks it: under this lock, folders in it are made and swept, and it is removed.
 fn lock_parent(parent: &Path) -> io::Result<File> {
-    loop {
+    // Each round but the last, somebody removed it in between.
+    for _ in 0..1000 {
         match DirBuilder::new().mode(0o700).create(parent) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -93,6 +96,7 @@ fn lock_parent(parent: &Path) -> io::Result<File> {
             return Ok(lock);
         }
     }
+    Err(io::Error::other("it is removed as soon as it is made"))
 }
 
 /// Locks a folder, unless it is gone by the time the lock is had.
@@ -120,7 +124,8 @@ fn sweep(parent: &Path) -> Result<()> {
         return Ok(());
     }
     let _lock = lock_parent(parent).with_context(|| format!("locking {}", parent.display()))?;
-    for folder in fs::read_dir(parent).with_context(|| format!("reading {}", parent.display()))?.flatten() {
+    let folders = fs::read_dir(parent).with_context(|| format!("reading {}", parent.display()))?.flatten();
+    for folder in folders.filter(|folder| folder.file_name().as_encoded_bytes().starts_with(REQUEST.as_bytes())) {
         if File::open(folder.path()).is_ok_and(|held| held.try_lock().is_ok()) {
             fs::remove_dir_all(folder.path()).with_context(|| format!("removing {}", folder.path().display()))?;
         }
@@ -151,8 +156,14 @@ pub fn wal_bytes(waldir: &Path, shard: &ShardPath) -> Result<u64> {
 }
 
 impl ShardStore for LocalShards {
-    fn holds(&self, shard: &ShardPath) -> bool {
-        refuse_outside(shard).is_ok() && shard_dir(&self.datadir, shard).is_dir()
+    fn holds(&self, shard: &ShardPath) -> Result<bool> {
+        let directory = shard_dir(&self.datadir, shard);
+        match fs::metadata(&directory) {
+            _ if refuse_outside(shard).is_err() => Ok(false),
+            Ok(metadata) => Ok(metadata.is_dir()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("looking for {}", directory.display())),
+        }
     }
 
     fn snapshot(&self, shard: &ShardPath) -> Result<Snapshot> {
@@ -161,6 +172,7 @@ impl ShardStore for LocalShards {
             ensure!(bytes == 0, "the WAL of shard {shard} holds {bytes} bytes of entries that are not in its TSM files");
         }
         let directory = shard_dir(&self.datadir, shard);
+        let _unchanged = self.change.read().unwrap_or_else(PoisonError::into_inner);
         // On a file system that cannot be written, nothing changes, and the files themselves do.
         let folder = match self.folder() {
             Err(error) if is_read_only(&error) => None,
@@ -195,16 +207,21 @@ impl ShardStore for LocalShards {
         Ok(Snapshot { files, _guard: Box::new(folder) })
     }
 
-    fn create(&self, shard: &ShardPath) -> Result<()> {
-        refuse_outside(shard)?;
-        let directory = shard_dir(&self.datadir, shard);
+    fn create(&self, shards: &[ShardPath]) -> Result<()> {
         let tsi1 = uses_tsi1(&self.datadir);
         let ownership = Ownership::below(&self.datadir)?;
-        ownership.create_dirs(&directory)?;
-        if tsi1 {
-            ownership.create_dirs(&directory.join("index"))?;
+        for shard in shards {
+            refuse_outside(shard)?;
+            let directory = shard_dir(&self.datadir, shard);
+            let filled = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
+            ensure!(!filled, "{} is there already and holds something", directory.display());
+            ownership.create_dirs(&directory)?;
+            if tsi1 {
+                ownership.create_dirs(&directory.join("index"))?;
+            }
+            sync_dir(&directory)?;
         }
-        sync_dir(&directory)
+        Ok(())
     }
 
     fn replace(&self, shard: &ShardPath, tar: &mut dyn Read) -> Result<usize> {
@@ -212,18 +229,19 @@ impl ShardStore for LocalShards {
         let mut sink = Receiving { folder: &folder.path, names: Vec::new(), file: None };
         receive(tar, shard, &mut sink)?;
         let names = sink.names;
-        let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _change = self.change.write().unwrap_or_else(PoisonError::into_inner);
         let directory = shard_dir(&self.datadir, shard);
         let ownership = Ownership::below(&self.datadir)?;
+        if !names.is_empty() {
+            // First: an index that is built anew is right whether or not the files come.
+            reset_index(&directory, &ownership)?;
+        }
         for name in &names {
             let (from, to) = (folder.path.join(name), directory.join(name));
             ownership.apply(&from, false).with_context(|| format!("setting owner and mode of {name}"))?;
-            // A tombstone was written for the file that goes away, not for the one that comes.
-            remove_if_there(&to.with_extension("tombstone"))?;
             fs::rename(&from, &to).with_context(|| format!("moving {name} to {}", to.display()))?;
-        }
-        if !names.is_empty() {
-            reset_index(&directory, &ownership)?;
+            // A tombstone was written for the file that went away, not for the one that came.
+            remove_if_there(&to.with_extension("tombstone"))?;
         }
         sync_dir(&directory)?;
         Ok(names.len())

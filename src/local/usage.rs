@@ -27,8 +27,9 @@ pub fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
         let Ok(open) = fs::read_dir(process.path().join("fd")) else { continue };
         for file in open.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok()) {
             // What other runs of this program are at, their locks tell.
-            let ours = file.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b".snap-"));
-            if !ours && directories.iter().any(|directory| file.starts_with(directory)) {
+            let ours = |below: &Path| below.as_os_str().as_encoded_bytes().starts_with(b".snap-");
+            let mut below = directories.iter().filter_map(|directory| file.strip_prefix(directory).ok());
+            if below.any(|below| !ours(below)) {
                 let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
                 return Some((format!("{pid} ({})", name.trim()), file));
             }

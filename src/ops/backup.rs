@@ -88,9 +88,10 @@ pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progres
     // First of all: what an increment builds on is all that was there when its predecessor began, and that is now.
     let staging = Staging::begin(&options.directory, options.retry_lock, cancel)?;
     let (blob, planned) = backup.plan()?;
+    let cluster_id = Data::read(&blob.meta)?.cluster_id;
     let meta = store_meta(&staging, &blob)?;
     let results = backup.download(&staging, planned)?;
-    backup.commit(staging, meta, results, begun)
+    backup.commit(staging, meta, cluster_id, results, begun)
 }
 
 struct Backup<'a> {
@@ -132,8 +133,11 @@ impl Backup<'_> {
         for shard in shards {
             if let Some(deleted_at) = shard.deleted_at {
                 let when = time::from_nanos(deleted_at);
-                let why = format!("shard {} was deleted by its retention policy or by hand at {when}: skipped", shard.path);
-                self.progress.report(&Event::Detail(&why));
+                let why = format!("shard {} was deleted by its retention policy or by hand at {when}", shard.path);
+                if selection.shard.is_some() {
+                    return Err(Class::Failed.error(why).into());
+                }
+                self.progress.report(&Event::Status(&why));
                 continue;
             }
             let Some(want) = want(selection, &shard) else { continue };
@@ -243,6 +247,7 @@ impl Backup<'_> {
         &self,
         staging: Staging,
         meta: Finished,
+        cluster_id: u64,
         mut results: Vec<(Planned, Fetched)>,
         begun: Instant,
     ) -> Result<BackupReport> {
@@ -254,6 +259,11 @@ impl Backup<'_> {
             let (state, error) = match &fetched {
                 Fetched::Stored { .. } => (ShardState::Stored, None),
                 Fetched::Empty if planned.held => (ShardState::Empty, None),
+                Fetched::Empty if planned.known.is_some() => {
+                    let reason = "the server had it at the last backup, and no longer has it open; its log may say why";
+                    missing.push(format!("shard {}: {reason}", planned.shard.path));
+                    (ShardState::Failed, Some(reason.to_owned()))
+                }
                 Fetched::Empty => (ShardState::NotHeld, None),
                 Fetched::Expired => (ShardState::Expired, None),
                 Fetched::Failed(reason) => {
@@ -295,6 +305,7 @@ impl Backup<'_> {
             started: staging.started(),
             finished: Timestamp::now(),
             host: self.options.source.clone(),
+            cluster_id: Some(cluster_id),
             dialect: self.client.dialect().map(|dialect| dialect.to_string()).unwrap_or_default(),
             selection: self.options.selection.clone(),
             meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },

@@ -20,7 +20,7 @@ use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarError
 use crate::format::tsm::Envelope;
 use crate::progress::{Event, Progress};
 use crate::time::{self, Bounds};
-use crate::wire::{Dialect, InfoReply, Request, ShardPath};
+use crate::wire::{Dialect, Request, ShardPath};
 
 /// The most bytes read at a time by one job, and by all together.
 const CHUNK: usize = 512 << 10;
@@ -76,14 +76,14 @@ pub struct Job {
     failures: u32,
     /// The server answered with nothing. The tar after that can lack the newest points, so one answer goes unused.
     silent: bool,
-    /// The server answered with an empty tar once.
-    empty: bool,
+    /// How often in a row the server answered with an empty tar.
+    empties: u32,
 }
 
 impl Job {
     /// A job that was not tried yet.
     pub fn new(shard: Shard, want: Want, known: Option<u64>) -> Self {
-        Self { shard, want, known, failures: 0, silent: false, empty: false }
+        Self { shard, want, known, failures: 0, silent: false, empties: 0 }
     }
 }
 
@@ -165,11 +165,13 @@ impl Downloader<'_> {
             Ok(Answer::Nothing) => self.nothing(job),
             Ok(Answer::Empty) => {
                 // Servers 1.8.0 to 1.8.4 send this for a full shard while a flush is running.
-                if job.empty {
+                // So it is asked again, and more often where there was something the last time.
+                let enough = if job.want == Want::Whole && job.known.is_some() { 4 } else { 2 };
+                job.empties += 1;
+                if job.empties >= enough {
                     return Ok(Step::Done(Fetched::Empty));
                 }
-                job.empty = true;
-                Ok(Step::Again(EMPTY_AGAIN))
+                Ok(Step::Again(EMPTY_AGAIN * job.empties))
             }
             Ok(Answer::Shard { file, members }) => Ok(Step::Done(Fetched::Stored { file, members })),
             Err(Attempt::Broken { reason, tombstone }) => {
@@ -224,7 +226,7 @@ impl Downloader<'_> {
 
     fn failed(&self, job: &mut Job, reason: String) -> Result<Step> {
         job.failures += 1;
-        job.empty = false;
+        job.empties = 0;
         if job.failures > self.retries {
             return Ok(Step::Done(Fetched::Failed(reason)));
         }
@@ -251,17 +253,13 @@ impl Downloader<'_> {
         }
     }
 
-    /// Whether the server no longer has the shard, or is about to delete it.
+    /// Whether the server's meta store no longer has the shard, or marks it as deleted. A shard that it has and the server has
+    /// not open is not gone: it may have failed to open.
     fn is_gone(&self, shard: &ShardPath) -> Result<bool> {
         let data = Data::read(&self.client.meta_store()?.meta)?;
         match data.shards().find(|known| known.path == *shard) {
-            None => return Ok(true),
-            Some(known) if known.deleted_at.is_some() => return Ok(true),
-            Some(_) => {}
-        }
-        match self.client.shards_of(&shard.database)? {
-            InfoReply::Shards(shards) => Ok(!shards.contains(shard)),
-            InfoReply::Nothing => Ok(false),
+            None => Ok(true),
+            Some(known) => Ok(known.deleted_at.is_some()),
         }
     }
 

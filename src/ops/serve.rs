@@ -30,12 +30,28 @@ impl Directories {
         local::wal_dir(self.waldir.as_deref(), &self.datadir).filter(|_| !self.ignore_wal)
     }
 
+    /// Refuses a data directory that has none of the shards that the meta store names: it is another's.
+    fn refuse_foreign(&self, selection: &Selection) -> Result<()> {
+        let data = Data::read(&LocalMeta::open(&self.metadir)?.data()?)?;
+        let shards = select(&data, selection, &self.metadir.display().to_string())?;
+        let mut live = shards.iter().filter(|shard| shard.deleted_at.is_none()).peekable();
+        if live.peek().is_some() && !live.any(|shard| local::shard_dir(&self.datadir, &shard.path).exists()) {
+            let (metadir, datadir) = (self.metadir.display(), self.datadir.display());
+            return Err(Class::Refused
+                .error(format!("{datadir} has none of the shards that {metadir}/meta.db names"))
+                .hint("is it the data directory, and may this user read it? -meta-only takes the meta store alone")
+                .into());
+        }
+        Ok(())
+    }
+
     /// The shards of a selection whose WAL holds entries, a line each.
     fn with_wal(&self, selection: &Selection) -> Result<Vec<String>> {
         let Some(waldir) = self.watched_wal() else { return Ok(Vec::new()) };
         let data = Data::read(&LocalMeta::open(&self.metadir)?.data()?)?;
         let mut found = Vec::new();
-        for shard in select(&data, selection, &self.metadir.display().to_string())? {
+        let shards = select(&data, selection, &self.metadir.display().to_string())?;
+        for shard in shards.into_iter().filter(|shard| shard.deleted_at.is_none()) {
             let bytes = wal_bytes(&waldir, &shard.path)?;
             if bytes > 0 {
                 found.push(format!("{} ({bytes} bytes)", shard.path));
@@ -52,6 +68,10 @@ impl Directories {
 /// When the directories are not those of an influxd, or an influxd runs on them ([`Class::Refused`]).
 pub fn serve(directories: &Directories, listener: TcpListener, log: Box<dyn Log>, options: ServiceOptions) -> Result<Service> {
     refuse_running(&directories.metadir, &directories.datadir)?;
+    if let Some(waldir) = directories.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
+        let fault = Class::Usage.error(format!("there is no WAL directory {}", waldir.display()));
+        return Err(fault.hint("leave -waldir out where there is none").into());
+    }
     let meta = LocalMeta::open(&directories.metadir)?;
     let shards = LocalShards::open(&directories.datadir, directories.watched_wal().as_deref())?;
     Service::open(listener, Box::new(meta), Box::new(shards), log, options).context("starting the service")
@@ -64,6 +84,7 @@ pub fn serve(directories: &Directories, listener: TcpListener, log: Box<dyn Log>
 /// Those of [`serve`], and [`Class::Refused`] when points of the selection are in the WAL only.
 pub fn serve_embedded(directories: &Directories, selection: &Selection, log: Box<dyn Log>) -> Result<Service> {
     if !selection.meta_only {
+        directories.refuse_foreign(selection)?;
         let found = directories.with_wal(selection)?;
         if !found.is_empty() {
             return Err(Class::Refused

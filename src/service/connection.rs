@@ -1,5 +1,6 @@
 //! One connection: a request is read, answered, and the connection closed. A failure is an early close, and a line in the log.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -30,7 +31,7 @@ pub(super) fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
     shared.counters.bytes.fetch_add(sent, Ordering::Relaxed);
     let outcome = result.as_ref().map(|()| sent);
     shared.log.request(&LogLine { peer, request: &words, outcome, elapsed: begun.elapsed() });
-    // A close with bytes unread becomes a reset, which may overtake the reply: the end is sent first.
+    // The end is sent before the close, which becomes a reset where bytes of the peer were left unread.
     let _ = stream.shutdown(Shutdown::Write);
 }
 
@@ -39,9 +40,9 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
     stream.set_write_timeout(Some(shared.options.idle_timeout))?;
     let deadline = Deadline { stream, until: Some(Instant::now() + shared.options.request_timeout) };
     let mut reader = BufReader::new(deadline);
-    let (dialect, request) = Request::read_from(&mut reader, shared.options.accept)?;
+    let (dialect, request) = Request::read_from(&mut reader, shared.options.accept, shared.options.writable)?;
     *words = describe(&request, dialect);
-    let mut out = BufWriter::with_capacity(CHUNK, Counting { stream, sent });
+    let mut out = BufWriter::with_capacity(CHUNK, Counting { stream, sent, failed: false });
     match &request {
         Request::MetaStore => {
             let blob = MetaBlob { meta: shared.meta.data()?, node: b"null\n".to_vec() };
@@ -59,12 +60,8 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
             Ok(if since.is_none_or(|since| changed_after(file, since)) { Choice::Whole } else { Choice::Leave })
         })?,
         Request::Export { id, bounds } => send_export(shared, *id, *bounds, &mut out)?,
-        Request::Import(import) => {
-            ensure!(shared.options.writable, "imports are answered only with -writable");
-            import_into(shared, import, &mut out)?;
-        }
+        Request::Import(import) => import_into(shared, import, &mut out)?,
         Request::Upload { id } => {
-            ensure!(shared.options.writable, "uploads are answered only with -writable");
             let shard = find(shared, *id)?;
             reader.get_mut().until = None;
             stream.set_read_timeout(Some(shared.options.idle_timeout))?;
@@ -108,14 +105,22 @@ fn info(shared: &Shared, database: Option<&String>, policy: Option<&String>) -> 
     let asked = data.shards().map(|shard| shard.path).filter(|path| {
         database.is_none_or(|name| *name == path.database) && policy.is_none_or(|name| *name == path.retention_policy)
     });
-    Ok(asked.filter(|path| shared.shards.holds(path)).collect())
+    let mut held = Vec::new();
+    for path in asked {
+        if shared.shards.holds(&path)? {
+            held.push(path);
+        }
+    }
+    Ok(held)
 }
 
 /// The shard of that id; its place is in the meta store.
 fn find(shared: &Shared, id: u64) -> Result<ShardPath> {
     let data = Data::read(&shared.meta.data()?)?;
     let shard = data.shards().map(|shard| shard.path).find(|path| path.id == id);
-    shard.filter(|path| shared.shards.holds(path)).with_context(|| format!("there is no shard {id}"))
+    let shard = shard.with_context(|| format!("there is no shard {id}"))?;
+    ensure!(shared.shards.holds(&shard)?, "there is no shard {id}");
+    Ok(shard)
 }
 
 fn changed_after(file: &SnapshotFile, since: Timestamp) -> bool {
@@ -182,9 +187,9 @@ fn seconds(time: SystemTime) -> u64 {
 /// Imports, and sends the pairs of old and new shard ids. A refusal is a reply without pairs, as influxd's.
 fn import_into(shared: &Shared, import: &Import, out: &mut impl Write) -> Result<()> {
     let imported = shared.meta.import(import, &|data, merged| {
-        let added = merged.shard_ids.values();
-        let mut made = data.shards().map(|shard| shard.path).filter(|path| added.clone().any(|id| *id == path.id));
-        made.try_for_each(|path| shared.shards.create(&path))
+        let added: HashSet<u64> = merged.shard_ids.values().copied().collect();
+        let made: Vec<ShardPath> = data.shards().map(|shard| shard.path).filter(|path| added.contains(&path.id)).collect();
+        shared.shards.create(&made)
     });
     let none = ShardIds::new();
     write_shard_ids(out, imported.as_ref().unwrap_or(&none))?;
@@ -219,12 +224,23 @@ impl Read for Deadline<'_> {
 struct Counting<'a> {
     stream: &'a TcpStream,
     sent: &'a mut u64,
+    failed: bool,
 }
 
 impl Write for Counting<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let mut stream = self.stream;
-        let count = stream.write(bytes)?;
+        let count = stream.write(bytes).map_err(|error| {
+            // What is buffered is not tried again when the buffer goes away.
+            self.failed = true;
+            match error.kind() {
+                io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "the peer took nothing in time"),
+                _ => error,
+            }
+        })?;
         *self.sent += count as u64;
         Ok(count)
     }

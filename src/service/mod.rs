@@ -46,7 +46,11 @@ pub trait MetaStore: Send + Sync {
 /// Where the service finds shards.
 pub trait ShardStore: Send + Sync {
     /// Whether the shard is there.
-    fn holds(&self, shard: &ShardPath) -> bool;
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told.
+    fn holds(&self, shard: &ShardPath) -> Result<bool>;
 
     /// The files of a shard as they are now; they stay so until the snapshot is dropped.
     ///
@@ -55,14 +59,14 @@ pub trait ShardStore: Send + Sync {
     /// When the shard cannot be handed out whole.
     fn snapshot(&self, shard: &ShardPath) -> Result<Snapshot>;
 
-    /// Makes an empty shard.
+    /// Makes empty shards.
     ///
     /// # Errors
     ///
-    /// When it cannot be made.
-    fn create(&self, shard: &ShardPath) -> Result<()>;
+    /// When one cannot be made, or is there already and not empty.
+    fn create(&self, shards: &[ShardPath]) -> Result<()>;
 
-    /// Puts the TSM files of a tar into a shard, all or none, and says how many there were.
+    /// Puts the TSM files of a tar into a shard, once all have come whole, and says how many there were.
     ///
     /// # Errors
     ///
@@ -272,16 +276,22 @@ impl Service {
 
     fn shut_down(&mut self, grace: Duration) -> usize {
         let Some(acceptor) = self.acceptor.take() else { return 0 };
-        self.shared.closing.store(true, Ordering::SeqCst);
-        self.shared.changed.notify_all();
-        // The acceptor waits for a connection: here is one.
-        let wake = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let _ = TcpStream::connect_timeout(&(wake, self.address.port()).into(), LAST_WAIT);
-        let _ = acceptor.join();
+        {
+            // Under the lock, so that nobody is between looking and waiting.
+            let _active = self.shared.active();
+            self.shared.closing.store(true, Ordering::SeqCst);
+            self.shared.changed.notify_all();
+        }
+        // The acceptor waits for a connection: here is one. Should it not come through, the acceptor is left waiting.
+        let mut wake = self.address;
+        match wake.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => wake.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => wake.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        if TcpStream::connect_timeout(&wake, LAST_WAIT).is_ok() {
+            let _ = acceptor.join();
+        }
         if self.shared.wait(Some(Instant::now() + grace), |active| active.streams.is_empty()) {
             return 0;
         }

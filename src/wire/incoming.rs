@@ -67,12 +67,13 @@ impl From<io::Error> for RequestError {
 }
 
 impl Request {
-    /// Reads a request, mux byte included, and its payload where it has one; the tar of an upload is left in the reader.
+    /// Reads a request, mux byte included, and its payload where it has one; the tar of an upload is left in the reader. Where
+    /// the server is not `writable`, imports and uploads are refused before their payload is read.
     ///
     /// # Errors
     ///
     /// See [`RequestError`]. No more memory is taken than bytes arrive.
-    pub fn read_from(reader: &mut impl BufRead, accept: Accept) -> Result<(Dialect, Self), RequestError> {
+    pub fn read_from(reader: &mut impl BufRead, accept: Accept, writable: bool) -> Result<(Dialect, Self), RequestError> {
         let mux = reader.read_u8()?;
         if mux != MUX_HEADER {
             return Err(RequestError::NotMux(mux));
@@ -84,6 +85,9 @@ impl Request {
             (Accept::Both | Accept::Only(Dialect::V1_0), true) => Ok((Dialect::V1_0, old(&Document::read(reader)?)?)),
             (Accept::Both | Accept::Only(Dialect::V1_5), false) => {
                 reader.consume(1);
+                if !writable && matches!(next, 6 | 7) {
+                    return Err(malformed("imports and uploads are answered only with -writable".to_owned()));
+                }
                 Ok((Dialect::V1_5, new(next, reader)?))
             }
             (Accept::Only(dialect), _) => Err(malformed(format!("{next:#04x} begins no request of dialect {dialect}"))),
@@ -215,7 +219,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<(Dialect, Request), RequestError> {
-        Request::read_from(&mut &bytes[..], Accept::Both)
+        Request::read_from(&mut &bytes[..], Accept::Both, true)
     }
 
     fn is_refused(bytes: &[u8]) -> bool {
@@ -227,7 +231,7 @@ mod tests {
         assert_eq!(read(b"\x03\x01{}\n").unwrap(), (Dialect::V1_5, Request::MetaStore));
         assert_eq!(read(b"\x03{\"Type\":1}\n").unwrap(), (Dialect::V1_0, Request::MetaStore));
         assert_eq!(read(b"\x03 {}").unwrap(), (Dialect::V1_0, Request::Shard { id: 0, since: None }));
-        let only = |dialect, bytes: &[u8]| Request::read_from(&mut &bytes[..], Accept::Only(dialect));
+        let only = |dialect, bytes: &[u8]| Request::read_from(&mut &bytes[..], Accept::Only(dialect), true);
         assert!(matches!(only(Dialect::V1_0, b"\x03\x01{}\n"), Err(RequestError::Malformed(_))));
         assert!(matches!(only(Dialect::V1_5, b"\x03{\"Type\":1}\n"), Err(RequestError::Malformed(_))));
     }
@@ -271,9 +275,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_not_writable_reads_no_payload() {
+        let mut reader = &b"\x03\x06{\"UploadSize\":2}\nab"[..];
+        assert!(matches!(Request::read_from(&mut reader, Accept::Both, false), Err(RequestError::Malformed(_))));
+        assert!(reader.starts_with(b"{"));
+    }
+
+    #[test]
     fn an_upload_leaves_its_tar_in_the_reader() {
         let mut reader = &b"\x03\x07\0\0\0\0\0\0\x01\x02tar"[..];
-        assert_eq!(Request::read_from(&mut reader, Accept::Both).unwrap().1, Request::Upload { id: 258 });
+        assert_eq!(Request::read_from(&mut reader, Accept::Both, true).unwrap().1, Request::Upload { id: 258 });
         assert_eq!(reader, b"tar");
     }
 

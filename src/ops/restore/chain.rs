@@ -20,20 +20,34 @@ pub struct Chains {
     pub found: Vec<(ShardPath, Vec<BackupFile>)>,
     /// What is not in the backup, a sentence each.
     pub missing: Vec<String>,
+    /// Shards that no set was asked for, as far as the records tell.
+    pub unasked: Vec<ShardPath>,
 }
 
 impl Chains {
     /// Finds the chains of the live shards that `meta_file` names.
-    pub fn find(contents: &Contents, meta_file: &BackupFile, live: &[Shard], progress: &dyn Progress) -> Result<Self> {
+    pub fn find(
+        contents: &Contents,
+        meta_file: &BackupFile,
+        cluster_id: u64,
+        live: &[Shard],
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let of_server = |set: &SetRecord| set.cluster_id.is_none_or(|id| id == cluster_id);
         let mut chains = Self::default();
         let mut used = BTreeSet::new();
         for shard in live {
-            let files = contents.files_of(&shard.path);
+            let mut files = contents.files_of(&shard.path);
             used.extend(files.iter().map(|file| file.name.clone()));
+            // Ids begin anew on another server: its shard of the same name is another shard.
+            files.retain(|file| contents.set_of(&file.name).is_none_or(of_server));
             let absent = absence(contents, meta_file, shard, !files.is_empty());
             let chain = chain(contents, &shard.path, files)?;
             if absent.is_none() {
-                chains.missing.extend(gap(contents, &shard.path, &chain));
+                chains.missing.extend(gap(contents, &of_server, &shard.path, &chain));
+                if chain.is_empty() && contents.set_of(&meta_file.name).is_some() && !is_explained(contents, &shard.path) {
+                    chains.unasked.push(shard.path.clone());
+                }
             }
             chains.missing.extend(absent);
             if !chain.is_empty() {
@@ -50,6 +64,12 @@ impl Chains {
         }
         Ok(chains)
     }
+}
+
+/// Whether a set was asked for the shard and says why it has no file.
+fn is_explained(contents: &Contents, shard: &ShardPath) -> bool {
+    let said = |set: &SetRecord| set.shards.iter().any(|record| record.path() == *shard && record.file.is_none());
+    contents.records().iter().any(said)
 }
 
 /// A sentence where a shard, or its newest state, should be in the backup and is not. `older`: the backup has some file of it.
@@ -108,16 +128,29 @@ fn chain(contents: &Contents, shard: &ShardPath, files: Vec<BackupFile>) -> Resu
 
 /// A complaint where the sets cannot make up the whole shard: walks back from the newest, each increment asking for a set that
 /// was begun after the time it starts from, to a set that has the whole shard or was made before there was one.
-fn gap(contents: &Contents, shard: &ShardPath, chain: &[BackupFile]) -> Option<String> {
+fn gap(
+    contents: &Contents,
+    of_server: &impl Fn(&SetRecord) -> bool,
+    shard: &ShardPath,
+    chain: &[BackupFile],
+) -> Option<String> {
     let takes = |set: &&SetRecord| {
         let selection = &set.selection;
         let range = selection.start.is_some() || selection.end.is_some();
-        !selection.meta_only && !range && selection.takes(shard)
+        !selection.meta_only && !range && selection.takes(shard) && of_server(set)
     };
+    let stored = |set: &SetRecord| set.shards.iter().any(|record| record.path() == *shard && record.file.is_some());
     let mut increment: Option<(&SetRecord, Timestamp)> = None;
-    for set in contents.records().iter().rev().filter(takes) {
+    let sets: Vec<&SetRecord> = contents.records().iter().filter(takes).collect();
+    for (at, set) in sets.iter().copied().enumerate().rev() {
         let record = set.shards.iter().find(|record| record.path() == *shard);
-        if record.is_some_and(|record| matches!(record.state, ShardState::Failed | ShardState::Expired)) {
+        let passed_over = record.is_some_and(|record| match record.state {
+            ShardState::Failed | ShardState::Expired => true,
+            // Not open then, although it was there before: it holds nothing for whoever builds on it.
+            ShardState::NotHeld => sets[..at].iter().any(|older| stored(older)),
+            ShardState::Stored | ShardState::Empty => false,
+        });
+        if passed_over {
             continue;
         }
         if let Some((after, since)) = increment

@@ -40,6 +40,7 @@ fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Op
         started: at(minute),
         finished: at(minute),
         host: String::new(),
+        cluster_id: None,
         dialect: "1.5".into(),
         selection: Selection { since: since.map(at), ..Selection::default() },
         meta: file(format!("meta.{number:02}")),
@@ -58,7 +59,7 @@ fn shard() -> ShardPath {
 fn found(directory: &Path) -> (Vec<u32>, Option<String>) {
     let contents = Contents::read(directory).unwrap();
     let chain = chain(&contents, &shard(), contents.files_of(&shard())).unwrap();
-    (chain.iter().map(|file| file.number).collect(), gap(&contents, &shard(), &chain))
+    (chain.iter().map(|file| file.number).collect(), gap(&contents, &|_: &SetRecord| true, &shard(), &chain))
 }
 
 #[test]
@@ -100,6 +101,16 @@ fn a_set_that_failed_to_fetch_the_shard_is_no_base() {
     let at = directory.path();
     set(at, 0, 0, None, Some(ShardState::Stored));
     set(at, 1, 10, Some(0), Some(ShardState::Failed));
+    set(at, 2, 20, Some(10), Some(ShardState::Stored));
+    assert!(found(at).1.unwrap().contains("is in neither"));
+}
+
+#[test]
+fn a_set_in_which_the_shard_was_not_open_is_no_base_once_it_was_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    set(at, 0, 0, None, Some(ShardState::Stored));
+    set(at, 1, 10, Some(0), Some(ShardState::NotHeld));
     set(at, 2, 20, Some(10), Some(ShardState::Stored));
     assert!(found(at).1.unwrap().contains("is in neither"));
 }

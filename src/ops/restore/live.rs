@@ -16,7 +16,7 @@ use prost::Message;
 
 use super::check::{CheckedShard, check};
 use super::source::Source;
-use super::{RestoreReport, Wanted};
+use super::{RestoreReport, Wanted, refuse_harmful_names};
 use crate::cancel::Cancel;
 use crate::client::{Client, Upload};
 use crate::directory::Contents;
@@ -25,7 +25,6 @@ use crate::format::meta::Data;
 use crate::format::meta_edit::{Pick, merge};
 use crate::format::shard_tar::{Ending, Member, Sink, scan};
 use crate::format::tar_writer::{MemberHeader, TarWriter};
-use crate::format::tsm::is_file_name;
 use crate::ops::download::Listing;
 use crate::ops::queue::{self, Turn};
 use crate::ops::selection::list;
@@ -92,9 +91,7 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
         }
         let uploaded = live.upload(&contents, &shards);
         if !uploaded.as_ref().is_ok_and(Vec::is_empty) {
-            let names = list(&live.new_names(&source));
-            let message = format!("{} now has {names} in part: drop what is not to stay before the next try", client.address());
-            progress.report(&Event::Warning(&message));
+            live.say_in_part(&source);
         }
         let failed = uploaded?;
         report.shards -= failed.len();
@@ -108,18 +105,6 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
 fn tsm_files(shard: &CheckedShard) -> impl Iterator<Item = (&str, u64)> {
     let files = shard.files.iter().map(|(name, file)| (name, file.size));
     files.filter(|(name, _)| name.ends_with(".tsm"))
-}
-
-/// Refuses names that would close the shard on the server for good.
-fn refuse_harmful_names(shards: &[CheckedShard]) -> Result<()> {
-    for shard in shards {
-        if let Some((name, _)) = tsm_files(shard).find(|(name, _)| !is_file_name(name)) {
-            let fault =
-                Class::Damage.error(format!("{name} in shard {} is not named <generation>-<sequence>.tsm", shard.source));
-            return Err(fault.hint("a server that was sent it could not open the shard again").into());
-        }
-    }
-    Ok(())
 }
 
 struct Live<'a> {
@@ -164,6 +149,18 @@ impl Live<'_> {
                 .into()),
             None => Ok(()),
         }
+    }
+
+    fn say_in_part(&self, source: &Source) {
+        let (address, names) = (self.client.address(), list(&self.new_names(source)));
+        let message = format!("{address} may now have {names} in part: drop what is not to stay before the next try");
+        self.progress.report(&Event::Warning(&message));
+    }
+
+    /// Whether the server has the databases: without shards, its reply does not tell.
+    fn all_there(&self, source: &Source) -> Result<bool> {
+        let there = Data::read(&self.client.meta_store()?.meta)?;
+        Ok(self.new_names(source).iter().all(|name| there.database(name).is_some()))
     }
 
     fn say_what_stays_behind(&self, source: &Source, shards: &[CheckedShard]) {
@@ -213,8 +210,11 @@ impl Live<'_> {
         };
         for attempt in 0.. {
             self.cancel.check()?;
-            let imported = self.client.import(import.clone())?;
-            if !imported.is_empty() || small.shard_ids.is_empty() {
+            let imported = self.client.import(import.clone()).inspect_err(|_| self.say_in_part(source))?;
+            if imported.is_empty() && small.shard_ids.is_empty() && self.all_there(source)? {
+                return Ok(ShardIds::new());
+            }
+            if !imported.is_empty() {
                 let new = |between: &u64| imported.get(between).copied();
                 return Ok(small.shard_ids.iter().filter_map(|(old, between)| Some((*old, new(between)?))).collect());
             }
@@ -324,8 +324,11 @@ impl Live<'_> {
         let sent: BTreeSet<&str> = tsm_files(shard).map(|(name, _)| name).collect();
         let compacted = there.iter().any(|(name, _)| name.ends_with(".tsm") && !sent.contains(name));
         if compacted {
-            let message = format!("shard {} was compacted by the server at once: its files cannot be compared", shard.target);
-            self.progress.report(&Event::Detail(&message));
+            let message = format!(
+                "shard {} holds files already that were not sent, from a compaction or a write: it was not compared",
+                shard.target
+            );
+            self.progress.report(&Event::Warning(&message));
             return Ok(());
         }
         Err(anyhow!("the server does not hold {name} ({size} bytes) although it was sent"))

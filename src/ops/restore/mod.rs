@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use check::CheckedShard;
+
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::directory::{Contents, Selection};
 use crate::error::{Class, Fault};
+use crate::format::tsm::is_file_name;
 use crate::local::shard_dir;
 use crate::progress::{Event, Progress};
 use crate::wire::ShardPath;
@@ -149,16 +152,19 @@ pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     write::recover(options, cancel, progress)?;
     let contents = Contents::read(&options.directory)?;
     let mut plan = plan::plan(&contents, options, progress)?;
-    target::refuse_data(&plan, options, progress)?;
+    target::refuse_data(plan.shards.iter().map(|shard| &shard.target), options)?;
+    target::refuse_strays(&plan, options, progress)?;
     // Not needed any more, and as large as there are shards.
     plan.named = None;
     let leave_index = options.index == IndexKind::Inmem;
     let shards = check::check(&contents, std::mem::take(&mut plan.shards), leave_index, options.jobs, cancel, progress)?;
+    refuse_harmful_names(&shards)?;
     target::refuse_too_small(&shards, options)?;
+    target::say_index(&shards, options, progress);
     let report = RestoreReport {
         shards: shards.len(),
         files: shards.iter().map(|shard| shard.files.len()).sum(),
-        bytes: shards.iter().map(check::CheckedShard::bytes).sum(),
+        bytes: shards.iter().map(CheckedShard::bytes).sum(),
         missing: plan.missing.clone(),
         elapsed: Duration::ZERO,
     };
@@ -189,7 +195,20 @@ impl RestoreOptions {
     }
 }
 
-fn describe(plan: &plan::Plan, shards: &[check::CheckedShard], options: &RestoreOptions, progress: &dyn Progress) {
+/// Refuses names with which influxd could not open the shard.
+fn refuse_harmful_names(shards: &[CheckedShard]) -> Result<()> {
+    for shard in shards {
+        let mut names = shard.files.iter().map(|(name, _)| name).filter(|name| name.ends_with(".tsm"));
+        if let Some(name) = names.find(|name| !is_file_name(name)) {
+            let fault =
+                Class::Damage.error(format!("{name} in shard {} is not named <generation>-<sequence>.tsm", shard.source));
+            return Err(fault.hint("influxd could not open the shard with it").into());
+        }
+    }
+    Ok(())
+}
+
+fn describe(plan: &plan::Plan, shards: &[CheckedShard], options: &RestoreOptions, progress: &dyn Progress) {
     let say = |text: String| progress.report(&Event::Status(&text));
     for shard in shards {
         let names: Vec<&str> = shard.sources.iter().map(|source| source.name.as_str()).collect();

@@ -19,7 +19,7 @@ use crate::wire::ShardIds;
 pub struct Plan {
     /// The meta store to write, where one is to be written.
     pub meta: Option<NewMeta>,
-    /// What the target's meta store names once the restore is done, where that is known.
+    /// What the new meta store names.
     pub named: Option<Data>,
     /// The shards to restore.
     pub shards: Vec<PlannedShard>,
@@ -33,6 +33,8 @@ pub struct NewMeta {
     pub bytes: Vec<u8>,
     /// JSON about the node.
     pub node: Vec<u8>,
+    /// The file that it takes the place of.
+    pub replaces: Option<Vec<u8>>,
 }
 
 /// Makes the plan, and tells `progress` what the operator should know of it.
@@ -42,11 +44,7 @@ pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progre
     let source = Source::read(contents, &selection, options.datadir.is_some(), progress)?;
     let renamed = renamed(&source, options, progress)?;
     let (meta, shard_ids) = new_meta(renamed, &source, options, progress)?;
-    let named = match &meta {
-        Some(meta) => Some(Data::read(&meta.bytes)?),
-        None if options.metadir.is_some() => Some(source.data.clone()),
-        None => None,
-    };
+    let named = meta.as_ref().map(|meta| Data::read(&meta.bytes)).transpose()?;
     // With or without a shard in this backup: influxd makes directories of all names in its meta store.
     for database in meta.iter().flat_map(|_| &named).flat_map(|named| &named.databases) {
         refuse_leading_outside(&database.name)?;
@@ -99,14 +97,14 @@ fn new_meta(
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| format!("reading {}", target_path.display())),
     };
-    let new = |bytes| NewMeta { bytes, node: backup.blob.node.clone() };
+    let new = |bytes, replaces| NewMeta { bytes, node: backup.blob.node.clone(), replaces };
     match existing {
-        None => Ok((Some(new(source.clone())), None)),
+        None => Ok((Some(new(source.clone(), None)), None)),
         Some(existing) if existing == *source => {
             progress.report(&Event::Status(&format!("{} already is what is restored: left as it is", target_path.display())));
             Ok((None, None))
         }
-        Some(_) if options.force => Ok((Some(new(source.clone())), None)),
+        Some(existing) if options.force => Ok((Some(new(source.clone(), Some(existing))), None)),
         Some(existing) if options.merge => {
             let picks = picks(source, options)?;
             let merged = merge(&existing, source, &picks).with_context(|| {
@@ -118,7 +116,7 @@ fn new_meta(
                 let count = backup.data.users.len();
                 progress.report(&Event::Warning(&format!("the backup's {count} user(s) and their grants are not added")));
             }
-            Ok((Some(new(merged.meta)), Some(merged.shard_ids)))
+            Ok((Some(new(merged.meta, Some(existing))), Some(merged.shard_ids)))
         }
         Some(_) => Err(Class::Refused
             .error(format!("{} exists and is another meta store", target_path.display()))

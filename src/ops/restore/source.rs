@@ -1,6 +1,6 @@
 //! What of a backup directory a restore reads: the newest meta store, the shards that are meant, and the files they are made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -49,10 +49,30 @@ impl Source {
         let path = contents.path_of(&meta_file.name);
         let data = Data::read(&blob.meta).with_context(|| Class::Damage.error(format!("reading {}", path.display())))?;
         progress.report(&Event::Detail(&format!("using the meta store {}", path.display())));
+        refuse_false_ids(contents, &data)?;
         let selected = select(&data, selection, &format!("the backup {}", contents.path().display()))?;
         let live: Vec<Shard> = selected.into_iter().filter(|shard| shard.deleted_at.is_none()).collect();
-        let chains = if with_shards { Chains::find(contents, &meta_file, &live, progress)? } else { Chains::default() };
-        Ok(Self { blob, data, live, chains })
+        let chains =
+            if with_shards { Chains::find(contents, &meta_file, data.cluster_id, &live, progress)? } else { Chains::default() };
+        let mut source = Self { blob, data, live, chains };
+        source.miss_unasked(selection);
+        Ok(source)
+    }
+
+    /// Counts shards that no set was asked for as missing, where they belong to what is restored: to a database that was named,
+    /// or of which other shards come back. Databases that no set was asked for are left empty, with a warning.
+    fn miss_unasked(&mut self, selection: &Selection) {
+        let named = selection.database.is_some() || selection.shard.is_some();
+        let Chains { found, missing, unasked } = &mut self.chains;
+        let restored: BTreeSet<&str> = found.iter().map(|(shard, _)| shard.database.as_str()).collect();
+        let mut absent: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for shard in unasked.iter().filter(|shard| named || restored.contains(shard.database.as_str())) {
+            absent.entry(shard.database.clone()).or_default().push(shard.to_string());
+        }
+        for (database, shards) in absent {
+            missing
+                .push(format!("no set of the backup was asked for these shards of database '{database}': {}", list(&shards)));
+        }
     }
 
     /// The shards that have files, each with what it will be called; `new_id` finds the id it gets.
@@ -73,7 +93,7 @@ impl Source {
     ///
     /// [`Class::NoBackup`] when no shard that is meant is there.
     pub fn say_what_is_missing(&self, contents: &Contents, progress: &dyn Progress) -> Result<()> {
-        let Chains { found, missing } = &self.chains;
+        let Chains { found, missing, .. } = &self.chains;
         let merged = found.iter().filter(|(_, chain)| chain.len() > 1).count();
         if merged > 0 {
             progress.report(&Event::Warning(&format!(
@@ -81,23 +101,21 @@ impl Source {
                  server between those can come back"
             )));
         }
-        if found.is_empty() && !missing.is_empty() {
+        if found.is_empty() && !(missing.is_empty() && self.chains.unasked.is_empty()) {
             let directory = contents.path().display();
-            return Err(Class::NoBackup
-                .error(format!("{directory} holds none of the shards asked for: {}", list(missing)))
-                .into());
+            let absent: Vec<String> = self.chains.unasked.iter().map(ShardPath::to_string).chain(missing.clone()).collect();
+            let message = format!("{directory} holds none of the shards asked for: {}", list(&absent));
+            return Err(Class::NoBackup.error(message).into());
         }
         missing.iter().for_each(|missing| progress.report(&Event::Warning(missing)));
-        if missing.is_empty() {
-            self.say_left_empty(progress);
-        }
+        self.say_left_empty(progress);
         Ok(())
     }
 
     /// Says which databases come back without a point because the backup was made of others.
     fn say_left_empty(&self, progress: &dyn Progress) {
         let restored: BTreeSet<&str> = self.chains.found.iter().map(|(shard, _)| shard.database.as_str()).collect();
-        let named: BTreeSet<&str> = self.live.iter().map(|shard| shard.path.database.as_str()).collect();
+        let named: BTreeSet<&str> = self.chains.unasked.iter().map(|shard| shard.database.as_str()).collect();
         let empty: Vec<String> =
             named.difference(&restored).filter(|name| **name != "_internal").map(|name| format!("'{name}'")).collect();
         if !empty.is_empty() {
@@ -106,6 +124,21 @@ impl Source {
             progress.report(&Event::Warning(&message));
         }
     }
+}
+
+/// Refuses records that say they are of another server when their own meta store does not: what they describe would be left out.
+fn refuse_false_ids(contents: &Contents, data: &Data) -> Result<()> {
+    for set in contents.records().iter().filter(|set| set.cluster_id.is_some_and(|id| id != data.cluster_id)) {
+        let read = || -> Result<u64> {
+            let bytes = fs::read(contents.path_of(&set.meta.name))?;
+            Ok(Data::read(&MetaBlob::read_from(&bytes[..])?.meta)?.cluster_id)
+        };
+        if read().ok() != set.cluster_id {
+            let message = format!("the record of set {} and its meta store {} are of different servers", set.id, set.meta.name);
+            return Err(Class::Damage.error(message).into());
+        }
+    }
+    Ok(())
 }
 
 /// Reads the newest meta store of the directory: magic, lengths and, where the set has a record, its SHA-256.
@@ -119,7 +152,9 @@ fn read_meta(contents: &Contents) -> Result<(BackupFile, MetaBlob)> {
         .into());
     };
     if let Some(newer) = contents.records().iter().find(|set| set.number > file.number) {
-        return Err(Class::Damage.error(format!("the meta store {} of set {} is gone", newer.meta.name, newer.id)).into());
+        let fault = Class::Damage.error(format!("the meta store {} of set {} is gone", newer.meta.name, newer.id));
+        let record = format!(".snap/{}.json", newer.id);
+        return Err(fault.hint(format!("if the set was removed on purpose, remove {record} too")).into());
     }
     let path = contents.path_of(&file.name);
     let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));

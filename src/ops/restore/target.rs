@@ -46,13 +46,13 @@ pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
 }
 
 /// Refuses a target that holds data where shards are to go, unless `-force`.
-pub fn refuse_data(plan: &Plan, options: &RestoreOptions, progress: &dyn Progress) -> Result<()> {
+pub fn refuse_data<'a>(shards: impl Iterator<Item = &'a ShardPath>, options: &RestoreOptions) -> Result<()> {
     let Some(datadir) = &options.datadir else { return Ok(()) };
     let wal = wal_dir(options);
     let mut taken = Vec::new();
-    for shard in &plan.shards {
+    for shard in shards {
         for below in [Some(datadir), wal.as_ref()].into_iter().flatten() {
-            let directory = shard_dir(below, &shard.target);
+            let directory = shard_dir(below, shard);
             if holds_something(&directory)? {
                 taken.push(directory.display().to_string());
             }
@@ -64,7 +64,13 @@ pub fn refuse_data(plan: &Plan, options: &RestoreOptions, progress: &dyn Progres
             .hint("-force replaces it; -newdb, or -merge with -metadir, put the backup beside it")
             .into());
     }
-    // Directories that the new meta store does not name: a later shard of the same id would pick them up.
+    Ok(())
+}
+
+/// Refuses a target with directories of shards that the new meta store does not name, unless `-force`: a later shard of the same
+/// id would pick them up. A merge leaves them what they were.
+pub fn refuse_strays(plan: &Plan, options: &RestoreOptions, progress: &dyn Progress) -> Result<()> {
+    let Some(datadir) = &options.datadir else { return Ok(()) };
     if let (Some(named), Some(_)) = (&plan.named, &plan.meta) {
         let named: Vec<ShardPath> = named.shards().map(|shard| shard.path).collect();
         let strays: Vec<String> = shards_below(datadir)
@@ -74,7 +80,7 @@ pub fn refuse_data(plan: &Plan, options: &RestoreOptions, progress: &dyn Progres
             .collect();
         if !strays.is_empty() {
             let message = format!("shards that the restored meta store does not name: {}", list(&strays));
-            if !options.force {
+            if !options.force && !options.merge {
                 return Err(Class::Refused
                     .error(format!("the target holds {message}"))
                     .hint("move them away, or restore elsewhere; -force leaves them, but influxd may give their ids out again")
@@ -116,5 +122,15 @@ pub fn wants_tsi1(options: &RestoreOptions) -> bool {
         IndexKind::Tsi1 => true,
         IndexKind::Inmem => false,
         IndexKind::Auto => options.datadir.as_deref().is_some_and(local::uses_tsi1),
+    }
+}
+
+/// Says how the shards will open where the target does not show it.
+pub fn say_index(shards: &[CheckedShard], options: &RestoreOptions, progress: &dyn Progress) {
+    let unknown = options.datadir.as_deref().is_some_and(|datadir| shards_below(datadir).is_empty());
+    if options.index == IndexKind::Auto && unknown && !shards.is_empty() {
+        progress.report(&Event::Status(
+            "the shards get no tsi1 index and open as inmem; for a server with index-version = \"tsi1\" give -index tsi1",
+        ));
     }
 }

@@ -6,15 +6,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::check::CheckedShard;
+use super::RestoreOptions;
+use super::check::{CheckedShard, ShardFile};
 use super::plan::{NewMeta, Plan};
 use super::target;
-use super::{IndexKind, RestoreOptions};
 use crate::cancel::Cancel;
 use crate::directory::{Contents, Lock, remove_if_there, sync_dir, write_whole, write_whole_by};
+use crate::error::Class;
 use crate::format::shard_tar::{Member, Sink, scan};
 use crate::local::{Ownership, shard_dir};
 use crate::ops::queue::{self, Turn};
@@ -42,6 +43,17 @@ struct Replaced {
     place: PathBuf,
     /// Where a copy of what was there is kept; `None` where nothing was there.
     old: Option<PathBuf>,
+    /// CRC-32 of what is written.
+    crc: u32,
+}
+
+impl Replaced {
+    /// Whether the file is neither what was there nor what was written: somebody went on with it.
+    fn is_used(&self) -> bool {
+        let Ok(now) = fs::read(&self.place) else { return false };
+        let old = self.old.as_ref().and_then(|old| fs::read(old).ok());
+        crc32fast::hash(&now) != self.crc && Some(now) != old
+    }
 }
 
 /// A directory that takes the place of another.
@@ -79,6 +91,10 @@ pub fn write(
 
     let writer = Writer { contents, options, ownership, staging: &staging, cancel, progress };
     let result = writer.unpack(shards).and_then(|()| {
+        // Under the lock, once more: what was looked at may have changed while the backup was read.
+        target::refuse_running(options)?;
+        target::refuse_data(shards.iter().map(|shard| &shard.target), options)?;
+        writer.refuse_changed_meta(plan)?;
         let journal = writer.journal(plan, shards, wal_staging.as_deref())?;
         write_whole_by(&journal_path, |out| serde_json::to_writer(out, &journal).map_err(io::Error::from))?;
         writer.install(&journal, plan.meta.as_ref()).inspect_err(|_| {
@@ -90,8 +106,7 @@ pub fn write(
         remove_if_there(&journal_path)?;
         sync_dir(&staging)
     });
-    let put_back = journal_path.exists();
-    if !put_back {
+    if !journal_path.exists() {
         let _ = fs::remove_dir_all(&staging);
         let _ = wal_staging.map(fs::remove_dir_all);
     }
@@ -118,6 +133,13 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
         text => {
             let reading = || format!("reading {}", journal_path.display());
             let journal: Journal = serde_json::from_slice(&text.with_context(reading)?).with_context(reading)?;
+            if let Some(used) = journal.files.iter().find(|file| file.is_used()) {
+                let place = used.place.display();
+                return Err(Class::Refused
+                    .error(format!("an interrupted restore left its journal, and {place} was changed since"))
+                    .hint(format!("to keep what is there now, remove {}", staging.display()))
+                    .into());
+            }
             progress.report(&Event::Status("putting back what an interrupted restore had moved"));
             roll_back(&journal)?;
             remove_if_there(&journal_path)?;
@@ -141,7 +163,7 @@ fn clear(staging: &Path, wal_staging: Option<&Path>) -> Result<()> {
 }
 
 fn roll_back(journal: &Journal) -> Result<()> {
-    for Replaced { place, old } in &journal.files {
+    for Replaced { place, old, .. } in &journal.files {
         match old {
             Some(old) => {
                 let content = fs::read(old).with_context(|| format!("reading {}", old.display()))?;
@@ -185,12 +207,6 @@ impl Writer<'_> {
 
     fn unpack(&self, shards: &[CheckedShard]) -> Result<()> {
         let tsi1 = target::wants_tsi1(self.options);
-        if !shards.is_empty() && !tsi1 && self.options.index == IndexKind::Auto {
-            self.progress.report(&Event::Detail(
-                "the target has no tsi1 index, so the shards get none and open as inmem; for a server with index-version = \
-                 \"tsi1\" give -index tsi1",
-            ));
-        }
         let bytes = shards.iter().map(CheckedShard::bytes).sum();
         self.progress.report(&Event::Shards { count: shards.len(), bytes: Some(bytes) });
         let stop = self.cancel.child();
@@ -217,17 +233,30 @@ impl Writer<'_> {
         self.ownership.create_dirs(directory)?;
         for (source, file) in shard.sources.iter().enumerate() {
             let path = self.contents.path_of(&file.name);
-            let mut sink = Unpacking { shard, source, directory, writer: self, stop, file: None };
+            let mut sink =
+                Unpacking { shard, source, directory, writer: self, stop, file: None, crc: crc32fast::Hasher::new(), count: 0 };
             let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
             scan(opened, &shard.source, &mut sink)
                 .map_err(anyhow::Error::from)
                 .and_then(|result| Ok(result?))
                 .with_context(|| format!("unpacking {} into {}", path.display(), directory.display()))?;
+            let expected = shard.files.iter().filter(|(_, file)| file.source == source).count();
+            ensure!(sink.count >= expected, "{} lacks files that it had a moment ago", path.display());
         }
         if tsi1 {
             self.ownership.create_dirs(&directory.join("index"))?;
         }
         sync_dir(directory)
+    }
+
+    /// Refuses a meta store that is no longer the one that was planned with.
+    fn refuse_changed_meta(&self, plan: &Plan) -> Result<()> {
+        let (Some(meta), Some(metadir)) = (&plan.meta, &self.options.metadir) else { return Ok(()) };
+        let path = metadir.join("meta.db");
+        if fs::read(&path).ok() == meta.replaces {
+            return Ok(());
+        }
+        Err(Class::Refused.error(format!("{} was changed while the backup was read", path.display())).hint("try again").into())
     }
 
     fn journal(&self, plan: &Plan, shards: &[CheckedShard], wal_staging: Option<&Path>) -> Result<Journal> {
@@ -246,15 +275,16 @@ impl Writer<'_> {
                 }
             }
         }
-        if let (Some(_), Some(metadir)) = (&plan.meta, &self.options.metadir) {
-            for name in META_FILES {
+        if let (Some(meta), Some(metadir)) = (&plan.meta, &self.options.metadir) {
+            for (name, content) in META_FILES.iter().zip([&meta.node, &meta.bytes]) {
                 let place = metadir.join(name);
                 let old = place.exists().then(|| self.staging.join("old").join(name));
                 if let Some(old) = &old {
                     self.ownership.create_dirs(&self.staging.join("old"))?;
-                    fs::copy(&place, old).with_context(|| format!("copying {} to {}", place.display(), old.display()))?;
+                    let content = fs::read(&place).with_context(|| format!("reading {}", place.display()))?;
+                    write_whole(old, &content)?;
                 }
-                journal.files.push(Replaced { place, old });
+                journal.files.push(Replaced { place, old, crc: crc32fast::hash(content) });
             }
         }
         Ok(journal)
@@ -306,34 +336,42 @@ struct Unpacking<'a> {
     directory: &'a Path,
     writer: &'a Writer<'a>,
     stop: &'a Cancel,
-    file: Option<(File, PathBuf)>,
+    file: Option<(File, PathBuf, ShardFile)>,
+    /// CRC-32 of the file so far.
+    crc: crc32fast::Hasher,
+    /// How many files were unpacked.
+    count: usize,
 }
 
 impl Sink for Unpacking<'_> {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
-        let wanted = self.shard.files.get(&member.name).is_some_and(|file| file.source == self.source);
-        if member.directory || !wanted {
-            return Ok(());
-        }
+        let wanted = self.shard.files.get(&member.name).filter(|file| file.source == self.source);
+        let Some(wanted) = wanted.filter(|_| !member.directory) else { return Ok(()) };
         let path = self.directory.join(&member.name);
         if let Some(parent) = path.parent() {
             self.writer.ownership.create_dirs(parent).map_err(io::Error::other)?;
         }
-        self.file = Some((File::create(&path)?, path));
+        self.file = Some((File::create(&path)?, path, *wanted));
+        self.crc = crc32fast::Hasher::new();
         Ok(())
     }
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.stop.check().map_err(io::Error::other)?;
-        if let Some((file, _)) = &mut self.file {
+        if let Some((file, ..)) = &mut self.file {
             file.write_all(chunk)?;
+            self.crc.update(chunk);
             self.writer.progress.report(&Event::Bytes { shard: &self.shard.target, count: chunk.len() as u64 });
         }
         Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some((file, path)) = self.file.take() else { return Ok(()) };
+        let Some((file, path, checked)) = self.file.take() else { return Ok(()) };
+        if std::mem::take(&mut self.crc).finalize() != checked.crc {
+            return Err(io::Error::other(format!("{} is not what was checked a moment ago", path.display())));
+        }
+        self.count += 1;
         file.sync_all()?;
         self.writer.ownership.apply(&path, false)
     }
