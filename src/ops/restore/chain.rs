@@ -66,10 +66,16 @@ impl Chains {
     }
 }
 
-/// Whether a set was asked for the shard and says why it has no file.
+/// Whether a set says why it has no file of the shard, or was asked for a range of time that the shard lies outside of.
 fn is_explained(contents: &Contents, shard: &ShardPath) -> bool {
-    let said = |set: &SetRecord| set.shards.iter().any(|record| record.path() == *shard && record.file.is_none());
-    contents.records().iter().any(said)
+    let explained = |set: &SetRecord| {
+        let range = set.selection.start.is_some() || set.selection.end.is_some();
+        match set.shards.iter().find(|record| record.path() == *shard) {
+            Some(record) => record.file.is_none(),
+            None => range && set.selection.takes(shard),
+        }
+    };
+    contents.records().iter().any(explained)
 }
 
 /// A sentence where a shard, or its newest state, should be in the backup and is not. `older`: the backup has some file of it.

@@ -1,6 +1,6 @@
 //! What of a backup directory a restore reads: the newest meta store, the shards that are meant, and the files they are made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -59,19 +59,14 @@ impl Source {
         Ok(source)
     }
 
-    /// Counts shards that no set was asked for as missing, where they belong to what is restored: to a database that was named,
-    /// or of which other shards come back. Databases that no set was asked for are left empty, with a warning.
+    /// Counts shards that no set was asked for as missing, where the restore was asked for them by name. Else it is asked for
+    /// what the backup holds, and they are left empty, with a warning.
     fn miss_unasked(&mut self, selection: &Selection) {
-        let named = selection.database.is_some() || selection.shard.is_some();
-        let Chains { found, missing, unasked } = &mut self.chains;
-        let restored: BTreeSet<&str> = found.iter().map(|(shard, _)| shard.database.as_str()).collect();
-        let mut absent: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for shard in unasked.iter().filter(|shard| named || restored.contains(shard.database.as_str())) {
-            absent.entry(shard.database.clone()).or_default().push(shard.to_string());
-        }
-        for (database, shards) in absent {
-            missing
-                .push(format!("no set of the backup was asked for these shards of database '{database}': {}", list(&shards)));
+        if selection.database.is_some() || selection.shard.is_some() {
+            let absent: Vec<String> = self.chains.unasked.iter().map(ShardPath::to_string).collect();
+            if !absent.is_empty() {
+                self.chains.missing.push(format!("no set of the backup was asked for: {}", list(&absent)));
+            }
         }
     }
 
@@ -112,16 +107,20 @@ impl Source {
         Ok(())
     }
 
-    /// Says which databases come back without a point because the backup was made of others.
+    /// Says which databases come back in part, or without a point, because the backup was made of others.
     fn say_left_empty(&self, progress: &dyn Progress) {
         let restored: BTreeSet<&str> = self.chains.found.iter().map(|(shard, _)| shard.database.as_str()).collect();
-        let named: BTreeSet<&str> = self.chains.unasked.iter().map(|shard| shard.database.as_str()).collect();
-        let empty: Vec<String> =
-            named.difference(&restored).filter(|name| **name != "_internal").map(|name| format!("'{name}'")).collect();
-        if !empty.is_empty() {
-            let names = list(&empty);
-            let message = format!("the meta store also names {names}, of which this backup holds no shard");
-            progress.report(&Event::Warning(&message));
+        let unasked = self.chains.unasked.iter().filter(|shard| shard.database != "_internal");
+        let (part, empty): (Vec<&ShardPath>, Vec<&ShardPath>) =
+            unasked.partition(|shard| restored.contains(shard.database.as_str()));
+        let part: Vec<String> = part.iter().map(ToString::to_string).collect();
+        let empty: BTreeSet<String> = empty.iter().map(|shard| format!("'{}'", shard.database)).collect();
+        let empty: Vec<String> = empty.into_iter().collect();
+        for (what, names) in [("shards", part), ("databases", empty)] {
+            if !names.is_empty() {
+                let message = format!("the meta store also names {what} of which this backup holds nothing: {}", list(&names));
+                progress.report(&Event::Warning(&message));
+            }
         }
     }
 }
