@@ -267,7 +267,7 @@ impl Downloader<'_> {
         let shard = &job.shard.path;
         self.progress.report(&Event::Started { shard, bytes: job.known });
         let request = job.want.request(shard.id);
-        self.progress.report(&Event::Detail(&format!("asking for shard {shard}: {request:?}")));
+        self.progress.report(&Event::Detail(&format!("asking for {request} ({shard})")));
         let mut file = self.staging.file().map_err(Attempt::Fatal)?;
         let mut reply = self.client.request(&request).map_err(Attempt::of)?;
         let mut sink = Listing::default();

@@ -41,7 +41,7 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
     let deadline = Deadline { stream, until: Some(Instant::now() + shared.options.request_timeout) };
     let mut reader = BufReader::new(deadline);
     let (dialect, request) = Request::read_from(&mut reader, shared.options.accept, shared.options.writable)?;
-    *words = describe(&request, dialect);
+    *words = request.to_string();
     let mut out = BufWriter::with_capacity(CHUNK, Counting { stream, sent, failed: false });
     match &request {
         Request::MetaStore => {
@@ -69,28 +69,6 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
         }
     }
     out.flush().context("sending the reply")
-}
-
-fn describe(request: &Request, dialect: Dialect) -> String {
-    match request {
-        Request::MetaStore => "meta store".to_owned(),
-        Request::SeriesFile => "series file".to_owned(),
-        Request::DatabaseInfo { database } if database.is_empty() && dialect == Dialect::V1_5 => {
-            "info on all databases".to_owned()
-        }
-        Request::DatabaseInfo { database } => format!("info on database '{database}'"),
-        Request::PolicyInfo { database, retention_policy } => format!("info on policy '{database}'.'{retention_policy}'"),
-        Request::Shard { id, since: None } => format!("shard {id}"),
-        Request::Shard { id, since: Some(since) } => format!("shard {id} since {since}"),
-        Request::Export { id, bounds } => format!("export of shard {id} from {} to {}", at(bounds.start), at(bounds.end)),
-        Request::Import(import) if import.database.is_empty() => "import of all databases".to_owned(),
-        Request::Import(import) => format!("import of database '{}'", import.database),
-        Request::Upload { id } => format!("upload of shard {id}"),
-    }
-}
-
-fn at(nanos: i64) -> Timestamp {
-    crate::time::from_nanos(nanos)
 }
 
 /// The shards that the meta store names and the shard store holds, those of deleted groups included, as influxd answers.

@@ -1,5 +1,6 @@
 //! Requests: one message a connection.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
@@ -167,6 +168,27 @@ impl Request {
             Dialect::V1_0 => old.ok_or_else(|| {
                 io::Error::new(io::ErrorKind::Unsupported, "servers before 1.5 know neither export nor import of data")
             }),
+        }
+    }
+}
+
+/// In words, for people.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MetaStore => write!(f, "meta store"),
+            Self::SeriesFile => write!(f, "series file"),
+            Self::DatabaseInfo { database } => write!(f, "info on database '{database}'"),
+            Self::PolicyInfo { database, retention_policy } => write!(f, "info on policy '{database}'.'{retention_policy}'"),
+            Self::Shard { id, since: None } => write!(f, "shard {id}"),
+            Self::Shard { id, since: Some(since) } => write!(f, "shard {id} since {since}"),
+            Self::Export { id, bounds } => {
+                let (start, end) = (time::from_nanos(bounds.start), time::from_nanos(bounds.end));
+                write!(f, "export of shard {id} from {start} to {end}")
+            }
+            Self::Import(import) if import.database.is_empty() => write!(f, "import of all databases"),
+            Self::Import(import) => write!(f, "import of database '{}'", import.database),
+            Self::Upload { id } => write!(f, "upload of shard {id}"),
         }
     }
 }
