@@ -2,7 +2,9 @@
 //!
 //! # Layout
 //!
-//! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. Each module knows only those above it here.
+//! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
+//! those before it: `error`, `cancel`, `time`, `wire`, `progress`, `client`, `format`, `directory`, `service`, `local`, `ops`,
+//! `cli`.
 
 /// Being asked to stop.
 pub mod cancel;
@@ -18,7 +20,7 @@ pub mod error;
 pub mod format;
 /// The directories of an influxd that does not run.
 pub mod local;
-/// Backup and restore.
+/// What the commands do: backup, restore, serve.
 pub mod ops;
 /// What an operation says while it works.
 pub mod progress;
