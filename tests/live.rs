@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -37,12 +37,7 @@ static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
 
 impl Sample {
     fn shared() -> Arc<Self> {
-        let mut shared = SAMPLE.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let made = Arc::new(Self::make());
-            *shared = Arc::downgrade(&made);
-            made
-        })
+        support::shared(&SAMPLE, Self::make)
     }
 
     /// A full set in `full`; the same with two increments in `chain`; one with tombstones in `deleted`.

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Barrier, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Barrier, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -56,12 +56,7 @@ static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
 
 impl Sample {
     fn shared() -> Arc<Self> {
-        let mut shared = SAMPLE.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let made = Arc::new(Self::make());
-            *shared = Arc::downgrade(&made);
-            made
-        })
+        support::shared(&SAMPLE, Self::make)
     }
 
     fn make() -> Self {

@@ -105,7 +105,7 @@ impl Progress for Bars {
 }
 
 impl Bars {
-    /// Takes a shard's bar off the screen; what it had counted no longer counts unless it ended well.
+    /// Takes a shard's bar off the screen. The total keeps what it had counted, of failed attempts too.
     fn remove(&self, shard: &ShardPath) {
         if let Some(bar) = self.drawn().shards.remove(shard) {
             bar.finish_and_clear();

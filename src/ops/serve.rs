@@ -11,6 +11,7 @@ use crate::error::Class;
 use crate::format::meta::Data;
 use crate::local::{self, LocalMeta, LocalShards, wal_bytes};
 use crate::service::{Log, MetaStore, Service, ServiceOptions};
+use crate::wire::ShardPath;
 
 /// The directories of an influxd, and what to make of its WAL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,34 +31,42 @@ impl Directories {
         local::wal_dir(self.waldir.as_deref(), &self.datadir).filter(|_| !self.ignore_wal)
     }
 
-    /// Refuses a data directory that has none of the shards that the meta store names: it is another's.
-    fn refuse_foreign(&self, selection: &Selection) -> Result<()> {
+    /// The shards of a selection that the meta store names and does not mark as deleted.
+    fn live_shards(&self, selection: &Selection) -> Result<Vec<ShardPath>> {
         let data = Data::read(&LocalMeta::open(&self.metadir)?.data()?)?;
         let shards = select(&data, selection, &self.metadir.display().to_string())?;
-        let mut live = shards.iter().filter(|shard| shard.deleted_at.is_none()).peekable();
-        if live.peek().is_some() && !live.any(|shard| local::shard_dir(&self.datadir, &shard.path).exists()) {
-            let (metadir, datadir) = (self.metadir.display(), self.datadir.display());
-            return Err(Class::Refused
-                .error(format!("{datadir} has none of the shards that {metadir}/meta.db names"))
-                .hint("is it the data directory, and may this user read it? -meta-only takes the meta store alone")
-                .into());
-        }
-        Ok(())
+        Ok(shards.into_iter().filter(|shard| shard.deleted_at.is_none()).map(|shard| shard.path).collect())
     }
 
-    /// The shards of a selection whose WAL holds entries, a line each.
-    fn with_wal(&self, selection: &Selection) -> Result<Vec<String>> {
-        let Some(waldir) = self.watched_wal() else { return Ok(Vec::new()) };
-        let data = Data::read(&LocalMeta::open(&self.metadir)?.data()?)?;
+    /// Refuses a data directory that has none of the shards that the meta store names: it is another's.
+    fn refuse_foreign(&self, shards: &[ShardPath]) -> Result<()> {
+        if shards.is_empty() || shards.iter().any(|shard| local::shard_dir(&self.datadir, shard).exists()) {
+            return Ok(());
+        }
+        let (metadir, datadir) = (self.metadir.display(), self.datadir.display());
+        Err(Class::Refused
+            .error(format!("{datadir} has none of the shards that {metadir}/meta.db names"))
+            .hint("is it the data directory, and may this user read it? -meta-only takes the meta store alone")
+            .into())
+    }
+
+    /// Refuses shards whose WAL holds entries.
+    fn refuse_wal(&self, shards: &[ShardPath]) -> Result<()> {
+        let Some(waldir) = self.watched_wal() else { return Ok(()) };
         let mut found = Vec::new();
-        let shards = select(&data, selection, &self.metadir.display().to_string())?;
-        for shard in shards.into_iter().filter(|shard| shard.deleted_at.is_none()) {
-            let bytes = wal_bytes(&waldir, &shard.path)?;
+        for shard in shards {
+            let bytes = wal_bytes(&waldir, shard)?;
             if bytes > 0 {
-                found.push(format!("{} ({bytes} bytes)", shard.path));
+                found.push(format!("{shard} ({bytes} bytes)"));
             }
         }
-        Ok(found)
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(Class::Refused
+            .error(format!("points are in the WAL only, which cannot be read yet: {}", list(&found)))
+            .hint("start influxd and back it up with -host, which flushes the WAL; -ignore-wal leaves these points out")
+            .into())
     }
 }
 
@@ -84,14 +93,9 @@ pub fn serve(directories: &Directories, listener: TcpListener, log: Box<dyn Log>
 /// Those of [`serve`], and [`Class::Refused`] when points of the selection are in the WAL only.
 pub fn serve_embedded(directories: &Directories, selection: &Selection, log: Box<dyn Log>) -> Result<Service> {
     if !selection.meta_only {
-        directories.refuse_foreign(selection)?;
-        let found = directories.with_wal(selection)?;
-        if !found.is_empty() {
-            return Err(Class::Refused
-                .error(format!("points are in the WAL only, which cannot be read yet: {}", list(&found)))
-                .hint("start influxd and back it up with -host, which flushes the WAL; -ignore-wal leaves these points out")
-                .into());
-        }
+        let shards = directories.live_shards(selection)?;
+        directories.refuse_foreign(&shards)?;
+        directories.refuse_wal(&shards)?;
     }
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("opening a port on the loopback interface")?;
     serve(directories, listener, log, ServiceOptions::default())

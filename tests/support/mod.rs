@@ -9,3 +9,15 @@ pub mod peer;
 pub mod process;
 pub mod service;
 pub mod tree;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// A value for tests that run at the same time: made by the first that asks, gone with the last that holds it.
+pub fn shared<T>(slot: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    slot.upgrade().unwrap_or_else(|| {
+        let made = Arc::new(make());
+        *slot = Arc::downgrade(&made);
+        made
+    })
+}
