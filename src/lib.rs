@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
-//! those before it: `error`, `cancel`, `time`, `wire`, `progress`, `client`, `format`, `directory`, `service`, `local`, `ops`,
-//! `cli`.
+//! those before it: `error`, `cancel`, `time`, `wire`, `progress`, `client`, `format`, `tsm`, `directory`, `service`, `local`,
+//! `ops`, `cli`.
 
 /// Being asked to stop.
 pub mod cancel;
@@ -16,7 +16,7 @@ pub mod client;
 pub mod directory;
 /// What kind of failure an error is.
 pub mod error;
-/// TSM, tar, meta store and file names.
+/// The formats of a backup: tar, meta store, file names.
 pub mod format;
 /// The directories of an influxd that does not run.
 pub mod local;
@@ -28,5 +28,7 @@ pub mod progress;
 pub mod service;
 /// Points in time as typed and as stored.
 pub mod time;
+/// TSM files: envelope, index, trimming.
+pub mod tsm;
 /// The protocol's messages over `Read` and `Write`.
 pub mod wire;

@@ -12,10 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use influx_snap::format::meta::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
-use influx_snap::format::tsm_trim::{Touch, touch};
 use influx_snap::local::{LocalMeta, LocalShards};
 use influx_snap::service::{Log, LogLine, Service, ServiceOptions};
 use influx_snap::time::{Bounds, GREATEST, LEAST};
+use influx_snap::tsm::trim::{Touch, touch};
 use influx_snap::wire::read_shard_ids;
 use jiff::Timestamp;
 use prost::Message;

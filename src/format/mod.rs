@@ -6,6 +6,3 @@ pub mod names;
 pub mod proto;
 pub mod shard_tar;
 pub mod tar_writer;
-pub mod tsm;
-pub mod tsm_index;
-pub mod tsm_trim;

@@ -12,8 +12,9 @@ use super::{Ownership, refuse_leading_outside, shard_dir, uses_tsi1};
 use crate::directory::{remove_if_there, sync_dir};
 use crate::error::Fault;
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink};
-use crate::format::tsm::{Envelope, is_file_name};
 use crate::service::{ShardStore, Snapshot, SnapshotFile};
+use crate::tsm::envelope::Envelope;
+use crate::tsm::is_file_name;
 use crate::wire::ShardPath;
 
 /// The hidden folder in the data directory where snapshots and uploads live while a request goes on.

@@ -17,9 +17,9 @@ use crate::directory::{Content, Finished, MemberRecord, Staging, begin_write_bac
 use crate::error::{Class, class};
 use crate::format::meta::{Data, Shard};
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarErrorKind};
-use crate::format::tsm::Envelope;
 use crate::progress::{Event, Progress};
 use crate::time::{self, Bounds};
+use crate::tsm::envelope::Envelope;
 use crate::wire::{Dialect, Request, ShardPath};
 
 /// The most bytes read at a time by one job, and by all together.

@@ -5,8 +5,8 @@ use std::fs::File;
 use anyhow::{Context, Result};
 
 use super::SnapshotFile;
-use crate::format::tsm_trim::{Touch, Trimmed, touch};
 use crate::time::Bounds;
+use crate::tsm::trim::{Touch, Trimmed, touch};
 
 /// How a file of a snapshot is sent.
 pub(super) enum Choice {

@@ -172,7 +172,7 @@ impl Tar {
         };
         out.write_all(Member::new(format!("{path}/000000001-000000001.tsm"), Vec::new()).header(size).as_bytes())?;
         let pattern = noise(path.id, 1 << 16);
-        let begin = influx_snap::format::tsm::HEADER;
+        let begin = influx_snap::tsm::HEADER;
         out.write_all(&begin)?;
         let end = (size - 40).to_be_bytes();
         let mut left = size - begin.len() as u64 - end.len() as u64;
@@ -256,7 +256,7 @@ pub fn tar(members: &[Member]) -> Vec<u8> {
 
 /// A file with the outside of a TSM file, `size` bytes long.
 pub fn tsm(seed: u64, size: usize) -> Vec<u8> {
-    let mut bytes = influx_snap::format::tsm::HEADER.to_vec();
+    let mut bytes = influx_snap::tsm::HEADER.to_vec();
     bytes.extend(noise(seed, size - bytes.len() - 8));
     bytes.extend((bytes.len() as u64 - 20).to_be_bytes());
     bytes
@@ -595,7 +595,7 @@ fn send(mut stream: TcpStream, stopping: &AtomicBool, reply: &Reply, path: &Shar
         Reply::EndlessContent => {
             let member = Member::new(format!("{path}/000000001-000000001.tsm"), Vec::new());
             stream.write_all(member.header(1 << 32).as_bytes())?;
-            stream.write_all(&influx_snap::format::tsm::HEADER)?;
+            stream.write_all(&influx_snap::tsm::HEADER)?;
             let zeros = vec![0; 1 << 16];
             while !stopping.load(Ordering::Relaxed) {
                 stream.write_all(&zeros)?;

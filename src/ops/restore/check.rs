@@ -13,9 +13,9 @@ use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents, hex};
 use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member, Sink, scan};
-use crate::format::tsm::Envelope;
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Progress};
+use crate::tsm::envelope::Envelope;
 use crate::wire::ShardPath;
 
 /// A shard whose files were read and found whole.

@@ -22,9 +22,9 @@ use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::directory::{Contents, Selection};
 use crate::error::{Class, Fault};
-use crate::format::tsm::is_file_name;
 use crate::local::shard_dir;
 use crate::progress::{Event, Progress};
+use crate::tsm::is_file_name;
 use crate::wire::ShardPath;
 
 pub use live::{LiveOptions, restore_live};

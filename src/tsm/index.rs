@@ -13,7 +13,8 @@ use std::os::unix::fs::FileExt;
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::tsm::{EnvelopeError, HEADER};
+use super::HEADER;
+use super::envelope::EnvelopeError;
 
 /// Bytes in the footer.
 pub(super) const FOOTER_BYTES: u64 = 8;
@@ -393,7 +394,7 @@ impl From<EnvelopeError> for IndexError {
 pub(crate) mod tests {
     use proptest::prelude::*;
 
-    use super::super::tsm::tests::REAL;
+    use super::super::envelope::tests::REAL;
     use super::*;
 
     /// A key with its type and blocks, to build files from.

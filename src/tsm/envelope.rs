@@ -7,17 +7,10 @@ use std::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
 
-/// Magic and version, the first five bytes.
-pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
+use super::HEADER;
+
 /// Bytes in the footer.
 const FOOTER_BYTES: u64 = 8;
-
-/// Whether a name is `<generation>-<sequence>.tsm`, two 32-bit numbers. influxd cannot open a shard with any other.
-pub fn is_file_name(name: &str) -> bool {
-    let numbers = name.strip_suffix(".tsm").and_then(|stem| stem.split_once('-'));
-    let is_number = |text: &str| !text.starts_with('+') && text.parse::<u32>().is_ok();
-    numbers.is_some_and(|(generation, sequence)| is_number(generation) && is_number(sequence))
-}
 
 /// Watches the bytes of a TSM file pass and checks header and footer. Takes any split of the bytes.
 #[derive(Debug, Default)]
@@ -110,15 +103,6 @@ pub(crate) mod tests {
         let mut envelope = Envelope::default();
         bytes.chunks(step).for_each(|chunk| envelope.feed(chunk));
         envelope.finish()
-    }
-
-    #[test]
-    fn only_generation_and_sequence_make_the_name_of_a_tsm_file() {
-        assert!(is_file_name("000000001-000000002.tsm") && is_file_name("5-1.tsm"));
-        for odd in ["foo.tsm", "a-1.tsm", "1-1-1.tsm", "4294967296-1.tsm", "1.tsm", "+1-1.tsm", "1-1.tsm.tmp", "index/1-1.tsm"]
-        {
-            assert!(!is_file_name(odd), "{odd}");
-        }
     }
 
     #[test]

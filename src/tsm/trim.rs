@@ -7,8 +7,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::tsm::HEADER;
-use super::tsm_index::{BlockEntry, ENTRY_BYTES, FOOTER_BYTES, IndexError, IndexWalk, KEY_EXTRA_BYTES, ReadAt};
+use super::HEADER;
+use super::index::{BlockEntry, ENTRY_BYTES, FOOTER_BYTES, IndexError, IndexWalk, KEY_EXTRA_BYTES, ReadAt};
 use crate::time::Bounds;
 
 /// Bytes written at a time.
@@ -266,8 +266,8 @@ impl From<IndexError> for TrimError {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tsm::tests::REAL;
-    use super::super::tsm_index::tests::{Series, block, build, files, lookalikes, walk};
+    use super::super::envelope::tests::REAL;
+    use super::super::index::tests::{Series, block, build, files, lookalikes, walk};
     use super::*;
 
     const REAL_TIME: i64 = 1_600_000_000_000_000_000;

@@ -1,0 +1,32 @@
+//! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
+//!
+//! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
+//! walks the index, [`trim`] reduces a file to the blocks of an interval.
+
+pub mod envelope;
+pub mod index;
+pub mod trim;
+
+/// Magic and version, the first five bytes of a file.
+pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
+
+/// Whether a name is `<generation>-<sequence>.tsm`, two 32-bit numbers. influxd cannot open a shard with any other.
+pub fn is_file_name(name: &str) -> bool {
+    let numbers = name.strip_suffix(".tsm").and_then(|stem| stem.split_once('-'));
+    let is_number = |text: &str| !text.starts_with('+') && text.parse::<u32>().is_ok();
+    numbers.is_some_and(|(generation, sequence)| is_number(generation) && is_number(sequence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_generation_and_sequence_make_the_name_of_a_tsm_file() {
+        assert!(is_file_name("000000001-000000002.tsm") && is_file_name("5-1.tsm"));
+        for odd in ["foo.tsm", "a-1.tsm", "1-1-1.tsm", "4294967296-1.tsm", "1.tsm", "+1-1.tsm", "1-1.tsm.tmp", "index/1-1.tsm"]
+        {
+            assert!(!is_file_name(odd), "{odd}");
+        }
+    }
+}
