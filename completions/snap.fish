@@ -52,13 +52,13 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l since -d 'Take the files that the server changed after T: an increment to an earlier set' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l start -d 'Take points from T on, rounded down to the server\'s blocks' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l end -l stop -d 'Take points up to T, rounded up to the server\'s blocks' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'Write influxd\'s portable layout: compressed tars and a manifest, for `influxd restore -portable`' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l skip-errors -d 'Where shards fail, make a set of the others, marked as partial, and exit with 3' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dry-run -d 'Say what would be downloaded, and download nothing' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'The portable layout: not in this version' -r -f -a "true\t''
-false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
@@ -69,7 +69,9 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -s h -l help -d 'Print
 complete -c snap -n "__fish_snap_using_subcommand restore" -l metadir -d 'Restore the meta store into this directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l datadir -d 'Restore shards into this directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l waldir -d 'The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]' -r -F
-complete -c snap -n "__fish_snap_using_subcommand restore" -l online -d 'Restore into the running server at -host' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand restore" -l online -d 'Restore into the running server at -host, whatever the layout of the backup' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l portable -d 'The same as -online, for scripts of influxd\'s: the layout is found out. With -metadir and -datadir it says nothing' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l host -d 'With -online, the server\'s snapshotter; else where an influxd that runs on the target would answer: it is asked first' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l database -l db -d 'Restore this database alone' -r
@@ -86,9 +88,9 @@ inmem\t''
 tsi1\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l no-verify -d 'With -online, do not read shards back to compare them' -r -f -a "true\t''
 false\t''"
-complete -c snap -n "__fish_snap_using_subcommand restore" -l dry-run -d 'Say what would be written, and write nothing' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand restore" -l resume -d 'With -online, go on with the interrupted restore from PATH into -host' -r -f -a "true\t''
 false\t''"
-complete -c snap -n "__fish_snap_using_subcommand restore" -l portable -d 'The portable layout: not in this version' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand restore" -l dry-run -d 'Say what would be written, and write nothing' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l connect-timeout -d 'How long to wait for a connection' -r

@@ -40,6 +40,17 @@ pub fn from_nanos(nanos: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// The time as the names of sets have it: `20261120T080000Z`, whole seconds, UTC.
+pub fn stamp(time: Timestamp) -> String {
+    time.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// The time that a set's name says.
+pub fn parse_stamp(text: &str) -> Option<Timestamp> {
+    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+    time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
+}
+
 /// Reads a time as an operator writes it: RFC 3339, a date (midnight UTC), a time without a zone (UTC), or an age such as
 /// `90m`, `24h`, `7d`, `2w`, counted back from `now`.
 ///
@@ -134,6 +145,16 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stamp_says_the_whole_second() {
+        let time = "2026-11-20T08:09:10.5Z".parse().unwrap();
+        assert_eq!(stamp(time), "20261120T080910Z");
+        assert_eq!(parse_stamp("20261120T080910Z"), Some("2026-11-20T08:09:10Z".parse().unwrap()));
+        for other in ["", "meta.00", "20261320T080910Z", "20261120T080910", "x20261120T080910Z"] {
+            assert_eq!(parse_stamp(other), None, "{other}");
+        }
+    }
 
     fn at(text: &str) -> String {
         parse_time(text, "2026-11-22T12:00:00Z".parse().unwrap()).map_or_else(|e| format!("{e:#}"), |t| t.to_string())

@@ -37,7 +37,7 @@ fn every_spelling_of_influxd_asks_for_the_same() {
     let asked = |number: usize, flags: &[&str]| -> Selection {
         let backup = folder.path().join(format!("backup {number}"));
         snap([&["backup"], flags, &["-host", &host, utf8(&backup)]].concat()).expect(0);
-        Contents::read(&backup).expect("a backup").records()[0].selection.clone()
+        Contents::read(&backup).expect("a backup").records().next().expect("a set").selection.clone()
     };
     let (start, end) = ("2020-09-06T23:00:00Z", "2020-09-08T00:00:00.000000001Z");
     let time = |text: &str| Some(text.parse::<Timestamp>().expect("a time"));
@@ -225,7 +225,7 @@ fn json_is_lines_with_a_type_that_end_in_a_summary_or_an_error() {
         let known = ["status", "shard", "summary"];
         assert!(messages.iter().all(|(kind, _)| known.contains(&kind.as_str())), "{messages:?}");
     }
-    let set = Contents::read(&backup).expect("a backup").records()[0].id.clone();
+    let set = Contents::read(&backup).expect("a backup").records().next().expect("a set").id.clone();
     let again = messages(&snap(["backup", "-json", "-verbose", "-host", &host, utf8(&backup)]).expect(0));
     let (_, summary) = again.last().expect("a message");
     assert!(summary["set"].as_str().is_some_and(|id| id > set.as_str()) && summary["number"] == 1, "{summary}");

@@ -290,7 +290,7 @@ fn two_sets(folder: &Folder) -> PathBuf {
     }
     snap(["backup", "-host", &host, utf8(&backup)]).expect(0);
     server.write("d", "", &format!("m,h=a v=-1 {MONDAY}\nm,h=a v=-2 {}", MONDAY + 3 * week));
-    let since = Contents::read(&backup).expect("a backup").records()[0].started.to_string();
+    let since = Contents::read(&backup).expect("a backup").records().next().expect("a set").started.to_string();
     data::flush(&server);
     snap(["backup", "-host", &host, "-since", &since, utf8(&backup)]).expect(0);
     server.stop();

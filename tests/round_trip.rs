@@ -103,7 +103,7 @@ fn index_flags(index: Index) -> &'static [&'static str] {
 
 /// The sets in a backup directory, oldest first.
 fn sets(backup: &Path) -> Vec<SetRecord> {
-    Contents::read(backup).expect("a backup directory").records().to_vec()
+    Contents::read(backup).expect("a backup directory").records().cloned().collect()
 }
 
 /// The shard directories below a data directory, `db/rp/id`.

@@ -13,14 +13,14 @@ use super::values;
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::directory::Selection;
+use crate::directory::{Layout, Selection};
 use crate::error::{Class, Fault};
 use crate::ops::{BackupOptions, Directories, backup, serve_embedded};
 
 /// Download the meta store and the shards of a running influxd into a backup directory
 ///
-/// A run makes one set: meta.NN and one tar a shard, in the layout of `influxd backup`, and a record of it in the hidden
-/// folder .snap. Every byte is checked as it comes and synced to disk; a set either is there whole or not at all. Without
+/// A run makes one set: the meta store and one tar a shard, in the layout of `influxd backup` or, with -portable, in that of
+/// `influxd backup -portable`, and a record of it in the hidden folder .snap. Every byte is checked as it comes and synced to disk; a set either is there whole or not at all. Without
 /// -database, all databases are taken but _internal.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
@@ -74,6 +74,9 @@ pub struct BackupArgs {
     #[arg(long, visible_alias = "stop", value_name = "T", value_parser = values::time, help_heading = "What to take")]
     end: Option<Timestamp>,
 
+    /// Write influxd's portable layout: compressed tars and a manifest, for `influxd restore -portable`
+    #[arg(long, help_heading = "How")]
+    portable: bool,
     /// Where shards fail, make a set of the others, marked as partial, and exit with 3
     #[arg(long, help_heading = "How")]
     skip_errors: bool,
@@ -83,9 +86,6 @@ pub struct BackupArgs {
     /// How long to wait for another run in the same directory to end
     #[arg(long, default_value = "0", value_name = "DURATION", value_parser = values::wait, help_heading = "How")]
     retry_lock: Duration,
-    /// The portable layout: not in this version
-    #[arg(long, hide = true)]
-    portable: bool,
 
     #[command(flatten)]
     pub(super) output: OutputArgs,
@@ -129,6 +129,7 @@ impl BackupArgs {
             source,
             directory: directory.clone(),
             selection,
+            layout: if self.portable { Layout::Portable } else { Layout::Legacy },
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
             skip_errors: self.skip_errors,
@@ -138,7 +139,7 @@ impl BackupArgs {
         let report = output.while_running(|progress| backup(&client, &options, cancel, progress))?;
         output.summary(&Summary {
             command: "backup",
-            set: report.set.as_ref().map(|(id, number)| (id.as_str(), *number)),
+            set: report.set.as_ref(),
             directory: &directory,
             dry_run: self.dry_run,
             shards: report.stored,
@@ -162,12 +163,6 @@ impl BackupArgs {
 
     fn refuse_contradictions(&self) -> Result<(), Fault> {
         let usage = |message: &str, hint: &str| Err(Class::Usage.error(message).hint(hint));
-        if self.portable {
-            return usage(
-                "this version writes the legacy layout only",
-                "leave -portable out; `influxd restore` reads the result",
-            );
-        }
         if self.since.is_some() && (self.start.is_some() || self.end.is_some()) {
             return usage(
                 "-since cannot go with -start or -end",

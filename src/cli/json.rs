@@ -86,8 +86,8 @@ pub fn summary(summary: &Summary<'_>) -> String {
     let message = json!({
         "message_type": "summary",
         "command": summary.command,
-        "set": summary.set.map(|(id, _)| id),
-        "number": summary.set.map(|(_, number)| number),
+        "set": summary.set.map(|set| &set.id),
+        "number": summary.set.map(|set| set.number),
         "directory": summary.directory.to_string_lossy(),
         "dry_run": summary.dry_run,
         "shards": summary.shards,

@@ -11,6 +11,7 @@ use super::json::{self, Json};
 use super::lines::Lines;
 use super::{OutputArgs, print, say};
 use crate::error::{class, hint};
+use crate::ops::MadeSet;
 use crate::progress::{Progress, Silent};
 
 /// How much is printed.
@@ -35,8 +36,8 @@ pub struct Output {
 pub struct Summary<'a> {
     /// `backup` or `restore`.
     pub command: &'a str,
-    /// Id and number of the set made.
-    pub set: Option<(&'a str, u32)>,
+    /// The set that was made.
+    pub set: Option<&'a MadeSet>,
     /// The backup directory.
     pub directory: &'a Path,
     /// Whether nothing was changed.
@@ -160,8 +161,8 @@ impl Summary<'_> {
         match (self.command, self.dry_run, self.set) {
             ("backup", true, _) => format!("dry run: would fetch {counts} into {directory}"),
             ("restore", true, _) => format!("dry run: would restore {counts} from {directory}{missing}"),
-            ("backup", false, Some((id, number))) => {
-                format!("1 set {id} (meta.{number:02}): {counts} in {took}, in {directory}{missing}")
+            ("backup", false, Some(MadeSet { id, meta, .. })) => {
+                format!("1 set {id} ({meta}): {counts} in {took}, in {directory}{missing}")
             }
             _ => format!("restored {counts} in {took} from {directory}{missing}"),
         }

@@ -20,13 +20,18 @@ use crate::ops::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, 
 /// Everything that is needed is read and checked before anything is written. Files of one shard in several sets (a backup
 /// and later -since increments) are merged, oldest first. Nothing is overwritten unless -force says so. -metadir alone
 /// restores the meta store; -datadir with -database alone restores shards that the target's meta store already names.
-/// -online makes databases on the server at -host, which must not have them yet.
+/// -online, or -portable, makes databases on the server at -host, which must not have them yet. Backups of snap and of influxd,
+/// legacy and portable, are read alike.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct RestoreArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
+
+    /// The set: its id, the beginning of it, or latest [default: the newest, and what the directory holds beside it]
+    #[arg(value_name = "SET")]
+    set: Option<String>,
 
     /// Restore the meta store into this directory
     #[arg(long, value_name = "DIR", help_heading = "Where to")]
@@ -37,9 +42,12 @@ pub struct RestoreArgs {
     /// The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]
     #[arg(long, value_name = "DIR", help_heading = "Where to")]
     waldir: Option<PathBuf>,
-    /// Restore into the running server at -host
+    /// Restore into the running server at -host, whatever the layout of the backup
     #[arg(long, conflicts_with_all = ["metadir", "datadir", "waldir", "force", "merge"], help_heading = "Where to")]
     online: bool,
+    /// The same as -online, for scripts of influxd's: the layout is found out. With -metadir and -datadir it says nothing
+    #[arg(long, help_heading = "Where to")]
+    portable: bool,
     /// With -online, the server's snapshotter; else where an influxd that runs on the target would answer: it is asked first
     #[arg(long, env = "SNAP_HOST", hide_env_values = true, default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
           help_heading = "Where to")]
@@ -72,14 +80,14 @@ pub struct RestoreArgs {
     #[arg(long, default_value = "auto", value_name = "KIND", help_heading = "How")]
     index: IndexArg,
     /// With -online, do not read shards back to compare them
-    #[arg(long, requires = "online", help_heading = "How")]
+    #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How")]
     no_verify: bool,
+    /// With -online, go on with the interrupted restore from PATH into -host
+    #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How")]
+    resume: bool,
     /// Say what would be written, and write nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
-    /// The portable layout: not in this version
-    #[arg(long, hide = true)]
-    portable: bool,
 
     #[command(flatten)]
     server: ServerArgs,
@@ -94,7 +102,9 @@ Examples, influxd being stopped:
   snap restore -metadir M -datadir D -database db -newdb db_copy -merge    beside what is there
   snap restore -metadir M -datadir D -dry-run                              the plan alone
 Into a running influxd:
-  snap restore -online -host db.example:8088 -database db -newdb db_copy /var/backups/db";
+  snap restore -online -host db.example:8088 -database db -newdb db_copy /var/backups/db
+  snap restore -portable -host db.example:8088 /var/backups/db 20261120T080000Z       one set of several
+  snap restore -resume -host db.example:8088 /var/backups/db                          after an interruption";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum IndexArg {
@@ -106,15 +116,10 @@ enum IndexArg {
 impl RestoreArgs {
     /// Runs the command.
     pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        if self.portable {
-            return Err(Class::Usage
-                .error("this version reads the legacy layout only")
-                .hint("leave -portable out; -online restores a legacy backup into a running server")
-                .into());
-        }
         let directory = values::directory(self.path.as_ref());
-        let report =
-            if self.online { self.live(&directory, cancel, output) } else { self.offline(&directory, cancel, output) }?;
+        let offline = self.metadir.is_some() || self.datadir.is_some();
+        let live = self.online || (!offline && (self.portable || self.resume));
+        let report = if live { self.live(&directory, cancel, output) } else { self.offline(&directory, cancel, output) }?;
         output.summary(&Summary {
             command: "restore",
             set: None,
@@ -145,10 +150,12 @@ impl RestoreArgs {
         let client = self.server.client(self.host.clone(), cancel);
         let options = LiveOptions {
             directory: directory.to_owned(),
+            set: self.set.clone(),
             what: self.what(),
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
             verify: !self.no_verify,
+            resume: self.resume,
             dry_run: self.dry_run,
         };
         output.while_running(|progress| restore_live(&client, &options, cancel, progress))
@@ -158,6 +165,7 @@ impl RestoreArgs {
         output.opening(&format!("restoring from {}", directory.display()));
         let options = RestoreOptions {
             directory: directory.to_owned(),
+            set: self.set.clone(),
             metadir: self.metadir.clone(),
             datadir: self.datadir.clone(),
             waldir: self.waldir.clone(),

@@ -1,28 +1,54 @@
 //! Reading a backup directory, whoever wrote it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
-use super::{RECORD_FORMAT, SetRecord, ShardRecord, hidden};
-use crate::error::Class;
-use crate::format::names;
-use crate::wire::ShardPath;
+use super::{Layout, RECORD_FORMAT, SetRecord, hex, hidden};
+use crate::error::{Class, Fault};
+use crate::format::portable::{self, Manifest};
+use crate::format::{meta::Data, names};
+use crate::time;
+use crate::wire::{MetaBlob, ShardPath};
 
-/// The files and records of a backup directory.
+/// The files and sets of a backup directory.
 #[derive(Debug)]
 pub struct Contents {
     path: PathBuf,
     /// Sizes in bytes by name. Files that an interrupted run gave their names are not among them.
     files: BTreeMap<String, u64>,
     /// Oldest first.
-    records: Vec<SetRecord>,
-    /// Where in `records` a file is described: the set, and the shard unless it is the meta store.
-    described: BTreeMap<String, (usize, Option<usize>)>,
+    sets: Vec<Set>,
+    /// The sets whose files end in a number: those with a record, and those without.
+    numbered: HashMap<u32, [Option<usize>; 2]>,
+}
+
+/// What one run made, as far as it can be told.
+///
+/// A run of snap left a record. Of a portable run of influxd's there is the manifest. Of legacy runs of influxd's nothing tells
+/// which files belong together; those with the same number are taken for a set.
+#[derive(Debug)]
+pub struct Set {
+    /// The stamp of its start. Legacy sets of influxd's have none, and are called as their meta store: `meta.03`.
+    pub id: String,
+    /// How its files are laid out.
+    pub layout: Layout,
+    /// When the run began; in legacy sets of influxd's, when the meta store was written.
+    pub started: Timestamp,
+    /// What snap wrote down.
+    pub record: Option<SetRecord>,
+    /// What influxd wrote down.
+    pub manifest: Option<Manifest>,
+    /// The file with the meta store, where it is there.
+    pub meta: Option<BackupFile>,
+    number: u32,
 }
 
 /// A file of a backup.
@@ -30,18 +56,20 @@ pub struct Contents {
 pub struct BackupFile {
     /// Its name in the directory.
     pub name: String,
-    /// The number at the name's end.
-    pub number: u32,
     /// Bytes.
     pub size: u64,
+    /// Whether it is compressed with gzip.
+    pub packed: bool,
+    /// Which of the sets it belongs to.
+    pub set: usize,
 }
 
 impl Contents {
-    /// Lists the directory and reads its records.
+    /// Lists the directory and reads its records and manifests.
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] where there is no such directory; [`Class::Damage`] for a record that cannot be read.
+    /// [`Class::NoBackup`] where there is no such directory; [`Class::Damage`] for a record or manifest that cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             return Err(Class::NoBackup
@@ -76,18 +104,26 @@ impl Contents {
                 files.remove(&file.name);
             }
         }
+        let mut sets = numbered_sets(path, &files, &recorded)?;
+        let manifests = manifest_sets(path, &files, &recorded)?;
+        drop(recorded);
+        sets.extend(records.into_iter().map(|record| Set::recorded(record, &files)));
         // By number first: a clock can go backwards.
-        records.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
-        let mut described = BTreeMap::new();
-        for (set, record) in records.iter().enumerate() {
-            described.insert(record.meta.name.clone(), (set, None));
-            for (index, shard) in record.shards.iter().enumerate() {
-                if let Some(file) = &shard.file {
-                    described.insert(file.name.clone(), (set, Some(index)));
-                }
+        sets.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
+        for set in manifests {
+            let at = sets.iter().position(|other| other.started > set.started).unwrap_or(sets.len());
+            sets.insert(at, set);
+        }
+        let mut numbered: HashMap<u32, [Option<usize>; 2]> = HashMap::new();
+        for (index, set) in sets.iter_mut().enumerate() {
+            if let Some(meta) = &mut set.meta {
+                meta.set = index;
+            }
+            if set.layout == Layout::Legacy {
+                numbered.entry(set.number).or_default()[usize::from(set.record.is_none())] = Some(index);
             }
         }
-        Ok(Self { path: path.to_owned(), files, records, described })
+        Ok(Self { path: path.to_owned(), files, sets, numbered })
     }
 
     /// The directory.
@@ -100,58 +136,253 @@ impl Contents {
         self.path.join(name)
     }
 
-    /// The meta store with the highest number, by number, not by name.
-    pub fn newest_meta(&self) -> Option<BackupFile> {
-        let metas = self
-            .files
-            .iter()
-            .filter_map(|(name, size)| Some(BackupFile { name: name.clone(), number: names::meta_number(name)?, size: *size }));
-        metas.max_by_key(|file| file.number)
+    /// Whether the directory has a file of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name)
     }
 
-    /// The files of a shard, lowest number first.
+    /// All sets, oldest first.
+    pub fn sets(&self) -> &[Set] {
+        &self.sets
+    }
+
+    /// The sets with a record, oldest first.
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = &SetRecord> {
+        self.sets.iter().filter_map(|set| set.record.as_ref())
+    }
+
+    /// Finds a set by its id, the beginning of it, or as `latest`.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::NoBackup`] where there is none of that name; [`Class::Usage`] where there are several.
+    pub fn find(&self, name: &str) -> Result<usize, Fault> {
+        let directory = self.path.display();
+        if name == "latest" {
+            return self.latest();
+        }
+        let known: Vec<usize> = (0..self.sets.len()).filter(|at| self.sets[*at].meta.is_some()).collect();
+        if let Some(exact) = known.iter().find(|at| self.sets[**at].id == name) {
+            return Ok(*exact);
+        }
+        let ids = |sets: &[usize]| {
+            let shown: Vec<&str> = sets.iter().rev().take(5).map(|at| self.sets[*at].id.as_str()).collect();
+            let more = if sets.len() > shown.len() { format!(" and {} more", sets.len() - shown.len()) } else { String::new() };
+            format!("{}{more}", shown.join(", "))
+        };
+        let close: Vec<usize> =
+            known.iter().copied().filter(|at| !name.is_empty() && self.sets[*at].id.starts_with(name)).collect();
+        match close[..] {
+            [one] => Ok(one),
+            [] if known.is_empty() => Err(self.nothing()),
+            [] => Err(Class::NoBackup
+                .error(format!("{directory} has no set '{name}'"))
+                .hint(format!("there are: {}", ids(&known)))),
+            _ => Err(Class::Usage
+                .error(format!("'{name}' is the beginning of more than one set"))
+                .hint(format!("there are: {}", ids(&close)))),
+        }
+    }
+
+    /// The newest set.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::NoBackup`] where there is none, [`Class::Damage`] where its meta store is gone.
+    pub fn latest(&self) -> Result<usize, Fault> {
+        let latest = self.sets.iter().rposition(|set| set.meta.is_some() || set.record.is_some());
+        let latest = latest.ok_or_else(|| self.nothing())?;
+        match &self.sets[latest] {
+            Set { meta: None, record: Some(record), .. } => {
+                let forget = format!("if the set was removed on purpose, remove .snap/{}.json too", record.id);
+                let message = format!("the meta store {} of set {} is gone", record.meta.name, record.id);
+                Err(Class::Damage.error(message).hint(forget))
+            }
+            _ => Ok(latest),
+        }
+    }
+
+    fn nothing(&self) -> Fault {
+        Class::NoBackup
+            .error(format!("{} holds no backup: there is no meta.NN and no manifest", self.path.display()))
+            .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
+    }
+
+    /// The files of a shard, oldest first.
     pub fn files_of(&self, shard: &ShardPath) -> Vec<BackupFile> {
         let prefix = format!("{}.", names::shard_stem(shard));
-        let mut files: Vec<BackupFile> = self
-            .files
-            .range(prefix.clone()..)
-            .take_while(|(name, _)| name.starts_with(&prefix))
+        let named = self.files.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
+        let mut found: Vec<BackupFile> = named
             .filter_map(|(name, size)| {
                 let (stem, number) = names::split_number(name)?;
-                (stem.len() + 1 == prefix.len()).then(|| BackupFile { name: name.clone(), number, size: *size })
+                let [recorded, other] = self.numbered.get(&number).copied().unwrap_or_default();
+                let is_recorded = |set: &usize| self.recorded_file(*set, shard).is_some_and(|file| file == name);
+                let set = recorded.filter(is_recorded).or(other)?;
+                (stem.len() + 1 == prefix.len()).then(|| BackupFile { name: name.clone(), size: *size, packed: false, set })
             })
             .collect();
-        files.sort_by_key(|file| file.number);
-        files
+        let portable = self.sets.iter().enumerate().filter(|(_, set)| set.layout == Layout::Portable);
+        found.extend(portable.filter_map(|(at, set)| {
+            let listed = || Some(set.manifest.as_ref()?.entries().iter().find(|entry| entry.is_of(shard))?.file_name.as_str());
+            let name = self.recorded_file(at, shard).or_else(listed)?;
+            Some(BackupFile { name: name.to_owned(), size: *self.files.get(name)?, packed: true, set: at })
+        }));
+        found.sort_by_key(|file| file.set);
+        found
+    }
+
+    fn recorded_file(&self, set: usize, shard: &ShardPath) -> Option<&str> {
+        Some(self.sets[set].record.as_ref()?.shard(shard)?.file.as_ref()?.name.as_str())
     }
 
     /// The names of all files that look like a shard's.
     pub fn shard_files(&self) -> impl Iterator<Item = &str> {
-        let is_shard = |name: &&str| names::split_number(name).is_some_and(|(stem, _)| stem != "meta" && names::is_stem(stem));
-        self.files.keys().map(String::as_str).filter(is_shard)
+        let legacy = |name: &str| names::split_number(name).is_some_and(|(stem, _)| stem != "meta" && names::is_stem(stem));
+        self.files.keys().map(String::as_str).filter(move |name| legacy(name) || name.ends_with(".tar.gz"))
     }
 
-    /// Whether there are files of influxd's portable layout.
-    pub fn has_portable(&self) -> bool {
-        self.files.keys().any(|name| name.ends_with(".manifest"))
+    /// Reads the meta store of a set: magic or message, lengths and, where they were written down, size and SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Damage`] with the file's name.
+    pub fn read_meta(&self, set: &Set) -> Result<(MetaBlob, Data)> {
+        let file = set.meta.as_ref().with_context(|| format!("set {} has no meta store", set.id))?;
+        let path = self.path_of(&file.name);
+        let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let blob = match set.layout {
+            Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
+            Layout::Portable => MetaBlob { meta: portable::read_meta(&bytes).with_context(damaged)?, node: b"null\n".to_vec() },
+        };
+        if let Some(record) = &set.record
+            && hex(Sha256::new_with_prefix(&bytes)) != record.meta.sha256
+        {
+            let message = format!("{} is not what set {} recorded: SHA-256 differs", path.display(), set.id);
+            return Err(Class::Damage.error(message).into());
+        }
+        if let Some(manifest) = &set.manifest
+            && manifest.meta.size != blob.meta.len() as u64
+        {
+            let (is, listed) = (blob.meta.len(), manifest.meta.size);
+            let message = format!("{} holds {is} bytes, and {listed} by the manifest of set {}", path.display(), set.id);
+            return Err(Class::Damage.error(message).into());
+        }
+        let data = Data::read(&blob.meta).with_context(|| Class::Damage.error(format!("reading {}", path.display())))?;
+        Ok((blob, data))
     }
 
-    /// The set that describes a file, where one does.
-    pub fn set_of(&self, name: &str) -> Option<&SetRecord> {
-        self.described.get(name).map(|(set, _)| &self.records[*set])
+    /// Opens a shard's file: what is read is its tar. `through` gets the file as it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn open<R: Read>(&self, file: &BackupFile, through: impl FnOnce(File) -> R) -> Result<Tar<R>> {
+        let path = self.path_of(&file.name);
+        let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let reader = through(opened);
+        Ok(if file.packed { Tar::Packed(Box::new(portable::decompress(reader))) } else { Tar::Plain(reader) })
+    }
+}
+
+/// The tar in a shard's file.
+#[derive(Debug)]
+pub enum Tar<R> {
+    /// As it stands in the file.
+    Plain(R),
+    /// Compressed with gzip.
+    Packed(Box<MultiGzDecoder<BufReader<R>>>),
+}
+
+impl<R> Tar<R> {
+    /// The reader of the file.
+    pub fn inner(&self) -> &R {
+        match self {
+            Self::Plain(reader) => reader,
+            Self::Packed(decoder) => decoder.get_ref().get_ref(),
+        }
     }
 
-    /// The set and shard that describe a shard's file, where there are.
-    pub fn shard_record_of(&self, name: &str) -> Option<(&SetRecord, &ShardRecord)> {
-        let (set, shard) = self.described.get(name)?;
-        let record = &self.records[*set];
-        Some((record, record.shards.get((*shard)?)?))
+    /// The reader of the file, which has been read to its end.
+    pub fn into_inner(self) -> R {
+        match self {
+            Self::Plain(reader) => reader,
+            Self::Packed(decoder) => decoder.into_inner().into_inner(),
+        }
     }
+}
 
-    /// The sets with a record, oldest first.
-    pub fn records(&self) -> &[SetRecord] {
-        &self.records
+impl<R: Read> Read for Tar<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Packed(decoder) => decoder.read(buffer),
+        }
     }
+}
+
+impl Set {
+    fn recorded(record: SetRecord, files: &BTreeMap<String, u64>) -> Self {
+        Self {
+            id: record.id.clone(),
+            layout: record.layout,
+            started: record.started,
+            meta: meta_in(files, &record.meta.name),
+            number: record.number,
+            manifest: None,
+            record: Some(record),
+        }
+    }
+}
+
+fn meta_in(files: &BTreeMap<String, u64>, name: &str) -> Option<BackupFile> {
+    files.get(name).map(|size| BackupFile { name: name.to_owned(), size: *size, packed: false, set: 0 })
+}
+
+/// The legacy sets of influxd's: files without a record, by their number.
+fn numbered_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<&str>) -> Result<Vec<Set>> {
+    let numbers: BTreeSet<u32> = files
+        .keys()
+        .filter(|name| !recorded.contains(name.as_str()))
+        .filter_map(|name| names::split_number(name).filter(|(stem, _)| names::is_stem(stem)))
+        .map(|(_, number)| number)
+        .collect();
+    let set = |number| {
+        let id = names::meta_file(number);
+        let meta = meta_in(files, &id).filter(|_| !recorded.contains(id.as_str()));
+        let modified = match &meta {
+            Some(meta) => fs::metadata(path.join(&meta.name)).and_then(|metadata| metadata.modified()),
+            None => Ok(std::time::SystemTime::UNIX_EPOCH),
+        };
+        let modified = modified.with_context(|| format!("reading {}", path.join(&id).display()))?;
+        let started = Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(Set { id, layout: Layout::Legacy, started, record: None, manifest: None, meta, number })
+    };
+    numbers.into_iter().map(set).collect()
+}
+
+/// The portable sets of influxd's, oldest first: manifests without a record.
+fn manifest_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<&str>) -> Result<Vec<Set>> {
+    let mut sets = Vec::new();
+    for name in files.keys().filter(|name| !recorded.contains(name.as_str())) {
+        let Some(stamp) = portable::stamp_of_manifest(name) else { continue };
+        let file = path.join(name);
+        let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        let manifest = Manifest::read(&bytes).with_context(|| {
+            let fault = Class::Damage.error(format!("the manifest {} is damaged", file.display()));
+            fault.hint("without it, the other sets of the directory can be read: move it away")
+        })?;
+        sets.push(Set {
+            id: stamp.to_owned(),
+            layout: Layout::Portable,
+            started: time::parse_stamp(stamp).unwrap_or(Timestamp::UNIX_EPOCH),
+            record: None,
+            meta: meta_in(files, &manifest.meta.file_name),
+            manifest: Some(manifest),
+            number: 0,
+        });
+    }
+    Ok(sets)
 }
 
 pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
@@ -165,43 +396,12 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     if form.format > RECORD_FORMAT {
         bail!("the record {} was written by a newer snap (format {})", path.display(), form.format);
     }
-    let record: SetRecord = serde_json::from_reader(open()?).with_context(damaged)?;
-    if !record.has_sound_names() {
-        return Err(damaged().into());
-    }
+    let mut record: SetRecord = serde_json::from_reader(open()?).with_context(damaged)?;
+    ensure!(record.has_sound_names(), damaged());
+    record.shards.sort_by_key(|shard| shard.id);
     Ok(record)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_found_by_what_their_names_must_be_and_ordered_by_number() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in [
-            "meta.00",
-            "meta.99",
-            "meta.100",
-            "meta.101.pending",
-            "meta.autogen.00039.00",
-            "a.autogen.00010.00",
-            "a.autogen.00010.100",
-            "a.autogen.00010.11",
-            "a.autogen.00010.12.pending",
-            "a.autogen.000101.00",
-            "a.b.autogen.00010.00",
-            "a.autogen.00001.00",
-        ] {
-            fs::write(directory.path().join(name), name).unwrap();
-        }
-        let contents = Contents::read(directory.path()).unwrap();
-        assert_eq!(contents.newest_meta().unwrap().name, "meta.100");
-        let shard = |database: &str, id| ShardPath { database: database.into(), retention_policy: "autogen".into(), id };
-        let names = |shard| contents.files_of(&shard).into_iter().map(|file| file.name).collect::<Vec<_>>();
-        assert_eq!(names(shard("a", 10)), ["a.autogen.00010.00", "a.autogen.00010.11", "a.autogen.00010.100"]);
-        assert_eq!(names(shard("a.b", 10)), ["a.b.autogen.00010.00"]);
-        assert_eq!(names(shard("meta", 39)), ["meta.autogen.00039.00"]);
-        assert_eq!(names(shard("a", 100)), [""; 0]);
-    }
-}
+#[path = "contents_tests.rs"]
+mod tests;

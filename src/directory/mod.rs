@@ -1,8 +1,11 @@
 //! A backup directory: influxd's files, and the hidden folder `.snap` beside them that holds what influxd has no place for.
 //!
 //! ```text
-//! meta.03                       influxd's names: the meta store and one tar a shard
+//! meta.03                       influxd's names, legacy: the meta store and one tar a shard
 //! db.autogen.00012.03
+//! 20261120T090000Z.manifest     influxd's names, portable: a list, the meta store and one packed tar a shard
+//! 20261120T090000Z.meta
+//! 20261120T090000Z.s12.tar.gz
 //! .snap/20261120T080000Z.json   the record of a set; written last, it is what makes a set count
 //! .snap/20261120T080000Z.files/ files of a run that goes on; removed by the run or by the next
 //! .snap/20261120T080000Z.commit what a run is about to give final names; undone by the next run if no record followed
@@ -10,25 +13,26 @@
 //! ```
 
 mod contents;
+mod growing;
 mod lock;
 mod record;
 mod staging;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
-use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-pub use contents::{BackupFile, Contents};
+pub use contents::{BackupFile, Contents, Set, Tar};
+pub use growing::{Finished, Growing, GrowingTar};
 pub use lock::Lock;
 pub use record::{
     Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState,
 };
 pub(crate) use staging::hex;
-pub use staging::{Finished, Staging};
+pub use staging::{SetFiles, Staging};
 
 /// The hidden folder's name.
 const HIDDEN: &str = ".snap";
@@ -40,17 +44,6 @@ fn hidden(directory: &Path) -> PathBuf {
 /// Makes a directory, and those above it, for the owner alone.
 pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("creating {}", path.display()))
-}
-
-/// Has the system begin to write a part of a file to the disk, so that a sync later finds little left to wait for, and keeps
-/// the part out of the memory that others' files could use. Only advice: where it cannot be given, nothing is lost.
-pub(crate) fn begin_write_back(file: &File, part: Range<u64>) {
-    #[cfg(target_os = "linux")]
-    if let Some(length) = std::num::NonZeroU64::new(part.end - part.start) {
-        let _ = rustix::fs::fadvise(file, part.start, Some(length), rustix::fs::Advice::DontNeed);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, part);
 }
 
 /// Makes what happened to the names in a directory last.

@@ -1,9 +1,12 @@
 //! The record of a set: what one run made, as a JSON document.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::format::names;
+use crate::format::portable::{self, Manifest, MetaEntry, ShardEntry};
 use crate::wire::ShardPath;
 
 /// The number of the document's form; readers refuse a larger one.
@@ -22,7 +25,7 @@ pub struct SetRecord {
     pub state: SetState,
     /// Which of influxd's two layouts the files have.
     pub layout: Layout,
-    /// The number NN at the end of the files' names.
+    /// Grows from set to set; the NN at the end of the files' names in the legacy layout.
     pub number: u32,
     /// When the run began, by the clock of the machine it ran on.
     pub started: Timestamp,
@@ -39,20 +42,57 @@ pub struct SetRecord {
     pub selection: Selection,
     /// The file with the meta store.
     pub meta: FileRecord,
+    /// Bytes of the meta store itself, where its file holds it in another frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta_size: Option<u64>,
+    /// The manifest, in the portable layout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<FileRecord>,
     /// Every shard that was asked for, with or without a file.
     pub shards: Vec<ShardRecord>,
 }
 
 impl SetRecord {
-    /// Whether all files have names that this layout gives, and so none leads out of the directory.
+    /// Whether all files have names that the layout gives, and so none leads out of the directory.
     pub fn has_sound_names(&self) -> bool {
-        let sound = |name: &str| !name.contains('/') && names::split_number(name).is_some_and(|(stem, _)| names::is_stem(stem));
-        self.files().all(|file| sound(&file.name))
+        self.files().all(|file| !file.name.contains('/') && self.layout.is_file_name(&file.name))
     }
 
-    /// All files of the set.
+    /// All files of the set, in the order in which they get their names.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
-        self.shards.iter().filter_map(|shard| shard.file.as_ref()).chain([&self.meta])
+        self.shards.iter().filter_map(|shard| shard.file.as_ref()).chain([&self.meta]).chain(&self.manifest)
+    }
+
+    /// Whether the set was made by asking for an interval of time.
+    pub fn is_range(&self) -> bool {
+        self.selection.start.is_some() || self.selection.end.is_some()
+    }
+
+    /// The manifest that influxd reads. One of a set that lacks something says so.
+    pub fn to_manifest(&self) -> Manifest {
+        let entry = |shard: &ShardRecord| {
+            let file = shard.file.as_ref()?;
+            Some(ShardEntry {
+                database: shard.database.clone(),
+                policy: shard.retention_policy.clone(),
+                shard_id: shard.id,
+                file_name: file.name.clone(),
+                size: shard.tar_bytes()?,
+                last_modified: 0,
+            })
+        };
+        let files: Vec<ShardEntry> = self.shards.iter().filter_map(entry).collect();
+        Manifest {
+            meta: MetaEntry { file_name: self.meta.name.clone(), size: self.meta_size.unwrap_or(self.meta.size) },
+            limited: self.state == SetState::Partial,
+            files: (!files.is_empty()).then_some(files),
+        }
+    }
+
+    /// What became of a shard.
+    pub fn shard(&self, path: &ShardPath) -> Option<&ShardRecord> {
+        let first = self.shards.partition_point(|shard| shard.id < path.id);
+        self.shards[first..].iter().take_while(|shard| shard.id == path.id).find(|shard| shard.is(path))
     }
 }
 
@@ -70,8 +110,33 @@ pub enum SetState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
-    /// `meta.NN` and `<db>.<rp>.<id>.NN`.
+    /// `meta.NN` and `<db>.<rp>.<id>.NN`, a tar each.
     Legacy,
+    /// `<stamp>.manifest`, `<stamp>.meta` and `<stamp>.s<id>.tar.gz`.
+    Portable,
+}
+
+impl Layout {
+    /// Whether files of shards are compressed with gzip.
+    pub fn packs(self) -> bool {
+        self == Self::Portable
+    }
+
+    fn is_file_name(self, name: &str) -> bool {
+        match self {
+            Self::Legacy => names::split_number(name).is_some_and(|(stem, _)| names::is_stem(stem)),
+            Self::Portable => portable::is_file_name(name),
+        }
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Legacy => "legacy",
+            Self::Portable => "portable",
+        })
+    }
 }
 
 /// What a run was asked to take.
@@ -151,6 +216,9 @@ pub struct ShardRecord {
     /// The file, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileRecord>,
+    /// Bytes of its tar, where the file holds it compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tar_size: Option<u64>,
     /// The members of its tar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberRecord>,
@@ -160,6 +228,16 @@ pub struct ShardRecord {
 }
 
 impl ShardRecord {
+    /// Whether it is that shard.
+    pub fn is(&self, path: &ShardPath) -> bool {
+        self.id == path.id && self.database == path.database && self.retention_policy == path.retention_policy
+    }
+
+    /// Bytes of its tar.
+    pub fn tar_bytes(&self) -> Option<u64> {
+        self.tar_size.or_else(|| Some(self.file.as_ref()?.size))
+    }
+
     /// Where the shard lives.
     pub fn path(&self) -> ShardPath {
         ShardPath { database: self.database.clone(), retention_policy: self.retention_policy.clone(), id: self.id }

@@ -2,43 +2,30 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
-use super::{FileRecord, Lock, SetRecord, create_private_dir, hidden, remove_if_there, sync_dir, write_whole_by};
+use super::{
+    Finished, Growing, GrowingTar, Layout, Lock, SetRecord, create_private_dir, hidden, remove_if_there, sync_dir,
+    write_whole_by,
+};
 use crate::cancel::Cancel;
-use crate::format::names;
+use crate::format::{names, portable};
+use crate::time;
 
-/// A file that is complete and synced, under a temporary name that goes away with it.
+/// The finished files of a set.
 #[derive(Debug)]
-pub struct Finished {
-    path: TempPath,
-    /// Bytes.
-    pub size: u64,
-    /// Lower-case hexadecimal.
-    pub sha256: String,
-}
-
-impl Finished {
-    /// Syncs a file whose content is complete.
-    ///
-    /// # Errors
-    ///
-    /// When the system cannot make the content last.
-    pub fn sync(file: NamedTempFile, size: u64, digest: Sha256) -> Result<Self> {
-        file.as_file().sync_all().with_context(|| format!("syncing {}", file.path().display()))?;
-        Ok(Self { path: file.into_temp_path(), size, sha256: hex(digest) })
-    }
-
-    fn record(&self, name: String) -> FileRecord {
-        FileRecord { name, size: self.size, sha256: self.sha256.clone() }
-    }
+pub struct SetFiles {
+    /// The meta store.
+    pub meta: Finished,
+    /// Those of shards, by index into the record's `shards`.
+    pub shards: Vec<(usize, Finished)>,
 }
 
 /// A set being written. What it holds goes away when it is dropped before [`Staging::commit`].
@@ -67,16 +54,7 @@ impl Staging {
         create_private_dir(&hidden)?;
         let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
         sweep(directory)?;
-        let (id, started) = loop {
-            let now = Timestamp::now();
-            let id = now.strftime("%Y%m%dT%H%M%SZ").to_string();
-            // One stamp a second: a second run within it waits for the next.
-            if !hidden.join(format!("{id}.json")).exists() {
-                break (id, now);
-            }
-            cancel.check()?;
-            std::thread::sleep(Duration::from_millis(50));
-        };
+        let (id, started) = free_stamp(directory, cancel)?;
         let files = hidden.join(format!("{id}.files"));
         create_private_dir(&files)?;
         Ok(Self { directory: directory.to_owned(), id, started, files, made, _lock: lock })
@@ -97,47 +75,72 @@ impl Staging {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub fn file(&self) -> Result<NamedTempFile> {
-        NamedTempFile::new_in(&self.files).with_context(|| format!("creating a file in {}", self.files.display()))
+    pub fn file(&self) -> Result<Growing> {
+        let file =
+            NamedTempFile::new_in(&self.files).with_context(|| format!("creating a file in {}", self.files.display()))?;
+        Ok(Growing::new(file))
     }
 
-    /// Gives all files of the set their final names and writes its record. Takes the next number that no file in the
-    /// directory has; fills in the record's `number`, `meta` and the shards' `file`.
+    /// A fresh file for the tar of a shard.
     ///
-    /// `shards` are the finished files by index into `record.shards`.
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn tar(&self, layout: Layout, shard: u64) -> Result<GrowingTar> {
+        let file = self.file()?;
+        Ok(match layout {
+            Layout::Legacy => GrowingTar::Plain(file),
+            Layout::Portable => GrowingTar::Packed(Box::new(portable::compress(&self.id, shard, file))),
+        })
+    }
+
+    /// A finished file with that content.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write(&self, content: &[u8]) -> Result<Finished> {
+        let mut file = self.file()?;
+        file.write_all(content).context("writing")?;
+        file.finish()
+    }
+
+    /// Gives all files of the set their final names and writes its record. Takes the next number that no file or set in the
+    /// directory has; fills in the record's `id`, `number`, `meta`, `manifest` and the shards' `file`.
     ///
     /// # Errors
     ///
     /// When a name cannot be given or the record not be written; then no file keeps its final name.
-    pub fn commit(mut self, mut record: SetRecord, meta: &Finished, shards: &[(usize, Finished)]) -> Result<SetRecord> {
+    pub fn commit(mut self, mut record: SetRecord, files: &SetFiles, cancel: &Cancel) -> Result<SetRecord> {
         let hidden = hidden(&self.directory);
-        let intent = hidden.join(format!("{}.commit", self.id));
         self.made.clear();
         sync_dir(&self.files)?;
-        let mut number = next_number(&self.directory)?;
+        record.number = next_number(&self.directory)?;
         loop {
-            record.number = number;
-            record.meta = meta.record(names::meta_file(number));
-            for (index, file) in shards {
-                let shard = &mut record.shards[*index];
-                shard.file = Some(file.record(names::shard_file(&shard.path(), number)));
-            }
+            record.id.clone_from(&self.id);
+            let manifest = self.name_files(&mut record, files)?;
+            let intent = hidden.join(format!("{}.commit", self.id));
             // Written piece by piece: it can be large where there are many shards.
             let write =
                 |path: &Path| write_whole_by(path, |out| serde_json::to_writer_pretty(out, &record).map_err(io::Error::from));
             write(&intent)?;
-            // The meta store comes last: influxd takes no shard for restorable without one.
-            let mut moves: Vec<(&Path, PathBuf)> = Vec::new();
-            for (index, file) in shards {
-                let name = record.shards[*index].file.as_ref().map_or("", |file| &file.name);
-                moves.push((&file.path, self.directory.join(name)));
-            }
-            moves.push((&meta.path, self.directory.join(&record.meta.name)));
+            // What influxd takes for the sign of a backup comes last: it takes no shard for restorable without.
+            let shards = files.shards.iter().map(|(index, file)| (file, record.shards[*index].file.as_ref()));
+            let rest = [(Some(&files.meta), Some(&record.meta)), (manifest.as_ref(), record.manifest.as_ref())];
+            let rest = rest.into_iter().filter_map(|(file, record)| Some((file?, record)));
+            let moves: Vec<(&Path, PathBuf)> = shards
+                .chain(rest)
+                .filter_map(|(file, record)| Some((&*file.path, self.directory.join(&record?.name))))
+                .collect();
             match give_names(&moves) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     // Somebody without our lock, influxd say, took a name meanwhile.
-                    number += 1;
+                    remove_if_there(&intent)?;
+                    match record.layout {
+                        Layout::Legacy => record.number += 1,
+                        Layout::Portable => self.id = free_stamp(&self.directory, cancel)?.0,
+                    }
                     continue;
                 }
                 // The next run undoes what the intent names, should going back have failed as well.
@@ -156,6 +159,44 @@ impl Staging {
             remove_if_there(&intent)?;
             return Ok(record);
         }
+    }
+
+    /// Writes into the record what the files will be called; in the portable layout, makes the manifest.
+    fn name_files(&self, record: &mut SetRecord, files: &SetFiles) -> Result<Option<Finished>> {
+        let portable = record.layout == Layout::Portable;
+        let meta = if portable { portable::meta_file(&self.id) } else { names::meta_file(record.number) };
+        record.meta = files.meta.record(meta);
+        for (index, file) in &files.shards {
+            let shard = &mut record.shards[*index];
+            let name = match record.layout {
+                Layout::Legacy => names::shard_file(&shard.path(), record.number),
+                Layout::Portable => portable::shard_file(&self.id, shard.id),
+            };
+            shard.file = Some(file.record(name));
+        }
+        if !portable {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        record.to_manifest().write_to(&mut bytes)?;
+        let manifest = self.write(&bytes)?;
+        record.manifest = Some(manifest.record(portable::manifest_file(&self.id)));
+        Ok(Some(manifest))
+    }
+}
+
+/// A stamp that no set has, and its time. There is one a second: a second run within it waits for the next.
+fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> {
+    loop {
+        let now = Timestamp::now();
+        let id = time::stamp(now);
+        let taken = hidden(directory).join(format!("{id}.json")).exists()
+            || [portable::manifest_file(&id), portable::meta_file(&id)].iter().any(|name| directory.join(name).exists());
+        if !taken {
+            return Ok((id, now));
+        }
+        cancel.check()?;
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -199,7 +240,7 @@ fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// One more than the highest number that a meta store or shard in the directory has.
+/// One more than the highest number that a set, a meta store or a shard in the directory has.
 fn next_number(directory: &Path) -> Result<u32> {
     let mut next = 0;
     for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
@@ -208,6 +249,21 @@ fn next_number(directory: &Path) -> Result<u32> {
         let name = name.to_str().map(|name| name.strip_suffix(".pending").unwrap_or(name));
         if let Some((stem, number)) = name.and_then(names::split_number)
             && names::is_stem(stem)
+        {
+            next = next.max(number.saturating_add(1));
+        }
+    }
+    // Sets of the portable layout have their numbers nowhere else. A record that is damaged must not stop a backup.
+    #[derive(serde::Deserialize)]
+    struct Numbered {
+        number: u32,
+    }
+    let hidden = hidden(directory);
+    for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
+        let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "json")
+            && let Ok(file) = File::open(&path)
+            && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
         {
             next = next.max(number.saturating_add(1));
         }

@@ -1,21 +1,17 @@
 //! Tests of writing a set: what is committed is there whole, and what is not leaves nothing.
 
-use std::io::Write;
-
 use super::*;
-use crate::directory::{Content, Contents, Layout, RECORD_FORMAT, Selection, SetState, ShardRecord, ShardState};
+use crate::directory::{Content, Contents, FileRecord, RECORD_FORMAT, Selection, SetState, ShardRecord, ShardState};
 
 fn finished(staging: &Staging, content: &[u8]) -> Finished {
-    let mut file = staging.file().unwrap();
-    file.write_all(content).unwrap();
-    Finished::sync(file, content.len() as u64, Sha256::new_with_prefix(content)).unwrap()
+    staging.write(content).unwrap()
 }
 
 fn begin(directory: &Path) -> Staging {
     Staging::begin(directory, Duration::ZERO, &Cancel::default()).unwrap()
 }
 
-fn record(staging: &Staging) -> SetRecord {
+fn record(staging: &Staging, layout: Layout) -> SetRecord {
     let shard = ShardRecord {
         database: "db".into(),
         retention_policy: "autogen".into(),
@@ -25,6 +21,7 @@ fn record(staging: &Staging) -> SetRecord {
         state: ShardState::Stored,
         content: Content::Whole,
         file: None,
+        tar_size: None,
         members: Vec::new(),
         error: None,
     };
@@ -33,7 +30,7 @@ fn record(staging: &Staging) -> SetRecord {
         written_by: "test".into(),
         id: staging.id().into(),
         state: SetState::Complete,
-        layout: Layout::Legacy,
+        layout,
         number: 0,
         started: staging.started(),
         finished: staging.started(),
@@ -42,15 +39,21 @@ fn record(staging: &Staging) -> SetRecord {
         dialect: "1.5".into(),
         selection: Selection::default(),
         meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
+        meta_size: None,
+        manifest: None,
         shards: vec![shard],
     }
 }
 
 fn commit(directory: &Path) -> SetRecord {
+    commit_in(directory, Layout::Legacy)
+}
+
+fn commit_in(directory: &Path, layout: Layout) -> SetRecord {
     let staging = begin(directory);
-    let (meta, shard) = (finished(&staging, b"meta"), finished(&staging, b"shard"));
-    let record = record(&staging);
-    staging.commit(record, &meta, &[(0, shard)]).unwrap()
+    let files = SetFiles { meta: finished(&staging, b"meta"), shards: vec![(0, finished(&staging, b"shard"))] };
+    let record = record(&staging, layout);
+    staging.commit(record, &files, &Cancel::default()).unwrap()
 }
 
 fn visible(directory: &Path) -> Vec<String> {
@@ -65,9 +68,54 @@ fn a_committed_set_has_its_files_and_its_record_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let record = commit(directory.path());
     assert_eq!(visible(directory.path()), ["db.autogen.00007.00", "meta.00"]);
-    assert_eq!(Contents::read(directory.path()).unwrap().records(), std::slice::from_ref(&record));
+    assert_eq!(Contents::read(directory.path()).unwrap().records().collect::<Vec<_>>(), [&record]);
     let hidden: Vec<String> = visible(&hidden(directory.path()));
     assert_eq!(hidden, [format!("{}.json", record.id), "lock".into()]);
+}
+
+#[test]
+fn a_portable_set_has_influxds_names_and_a_manifest_of_what_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = commit_in(directory.path(), Layout::Portable);
+    let second = commit_in(directory.path(), Layout::Portable);
+    assert!(second.id > first.id && second.number > first.number, "{} {}", first.id, second.id);
+    let names = |id: &str| ["manifest", "meta", "s7.tar.gz"].map(|end| format!("{id}.{end}"));
+    assert_eq!(visible(directory.path()), [names(&first.id), names(&second.id)].concat());
+    let text = fs::read_to_string(directory.path().join(&names(&first.id)[0])).unwrap();
+    let expected = r#"{
+  "meta": {
+    "fileName": "STAMP.meta",
+    "size": 4
+  },
+  "limited": false,
+  "files": [
+    {
+      "database": "db",
+      "policy": "autogen",
+      "shardID": 7,
+      "fileName": "STAMP.s7.tar.gz",
+      "size": 5,
+      "lastModified": 0
+    }
+  ]
+}"#;
+    assert_eq!(text, expected.replace("STAMP", &first.id));
+    assert_eq!(Contents::read(directory.path()).unwrap().records().collect::<Vec<_>>(), [&first, &second]);
+}
+
+#[test]
+fn a_portable_set_gives_way_to_a_run_of_influxd_in_the_same_second() {
+    let directory = tempfile::tempdir().unwrap();
+    let staging = begin(directory.path());
+    let id = staging.id().to_owned();
+    let files = SetFiles { meta: finished(&staging, b"meta"), shards: vec![(0, finished(&staging, b"shard"))] };
+    let record = record(&staging, Layout::Portable);
+    let theirs = directory.path().join(portable::shard_file(&id, 7));
+    fs::write(&theirs, "THEIRS").unwrap();
+    let record = staging.commit(record, &files, &Cancel::default()).unwrap();
+    assert_ne!(record.id, id);
+    assert_eq!(fs::read(&theirs).unwrap(), b"THEIRS");
+    assert_eq!(visible(directory.path()).len(), 4);
 }
 
 #[test]
@@ -104,7 +152,7 @@ fn a_commit_that_was_killed_is_not_read_and_is_undone_by_the_next_run() {
     // As if killed between the last rename and the record: the intent is there, the record is not.
     let hidden = hidden(directory.path());
     fs::rename(hidden.join(format!("{}.json", done.id)), hidden.join(format!("{}.commit", done.id))).unwrap();
-    assert!(Contents::read(directory.path()).unwrap().newest_meta().is_none());
+    assert!(Contents::read(directory.path()).unwrap().latest().is_err());
     // Another tool took one of the names meanwhile: its file has other content and stays.
     fs::write(directory.path().join("meta.00"), "MINE").unwrap();
     drop(begin(directory.path()));

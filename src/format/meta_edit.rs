@@ -2,6 +2,8 @@
 //!
 //! Works on the bytes, so that fields of newer servers that [`super::meta`] does not know survive.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 
 use super::meta::Data;
@@ -99,12 +101,14 @@ pub struct Pick {
     pub database: String,
     /// Only this policy, which becomes the default.
     pub policy: Option<String>,
-    /// Only the group of this shard.
-    pub shard: Option<u64>,
+    /// Only the groups of these shards.
+    pub shards: Option<BTreeSet<u64>>,
     /// Groups that are marked as deleted too.
     pub deleted_groups: bool,
     /// Continuous queries too.
     pub continuous_queries: bool,
+    /// Subscriptions too.
+    pub subscriptions: bool,
 }
 
 /// A meta store that databases were added to.
@@ -180,15 +184,16 @@ fn renumber_policy(policy: &[u8], pick: &Pick, ids: &mut Ids) -> Result<Vec<u8>>
         match (field.number, message(field)) {
             (5, Some(group)) => {
                 let unwanted = number(group, 4)? != 0 && !pick.deleted_groups;
-                let holds = |id| -> Result<bool> {
+                let holds = |wanted: &BTreeSet<u64>| -> Result<bool> {
                     let shards: Result<Vec<u64>> = messages(group, 5).map(|shard| number(shard?, 1)).collect();
-                    Ok(shards?.contains(&id))
+                    Ok(shards?.iter().any(|id| wanted.contains(id)))
                 };
-                if unwanted || !pick.shard.map_or(Ok(true), holds)? {
+                if unwanted || !pick.shards.as_ref().map_or(Ok(true), holds)? {
                     return Ok(());
                 }
                 put_bytes(out, 5, &renumber_group(group, ids)?);
             }
+            (6, _) if !pick.subscriptions => {}
             _ => out.extend_from_slice(field.raw),
         }
         Ok(())
@@ -348,14 +353,15 @@ mod tests {
     fn a_merge_gives_new_ids_behind_the_highest_and_leaves_the_rest_alone() {
         let target = store(vec![database("own", 1)]);
         let source = store(vec![database("x", 1), database("y", 11), database("z", 21)]);
-        let pick = |database: &str, policy: Option<&str>, shard| Pick {
+        let pick = |database: &str, policy: Option<&str>, shards| Pick {
             database: database.into(),
             policy: policy.map(Into::into),
-            shard,
+            shards,
             deleted_groups: false,
             continuous_queries: true,
+            subscriptions: true,
         };
-        let picks = [pick("x", None, None), pick("z", Some("short"), Some(23))];
+        let picks = [pick("x", None, None), pick("z", Some("short"), Some(BTreeSet::from([23])))];
         let merged = merge(&target.encode_to_vec(), &source.encode_to_vec(), &picks).unwrap();
         assert_eq!(merged.shard_ids, ShardIds::from([(1, 41), (3, 42), (23, 43)]));
         let data = Data::read(&merged.meta).unwrap();
@@ -371,7 +377,14 @@ mod tests {
     #[test]
     fn a_merge_never_touches_a_database_that_is_there() {
         let meta = store(vec![database("a", 1)]).encode_to_vec();
-        let picks = [Pick { database: "a".into(), policy: None, shard: None, deleted_groups: true, continuous_queries: false }];
+        let picks = [Pick {
+            database: "a".into(),
+            policy: None,
+            shards: None,
+            deleted_groups: true,
+            continuous_queries: false,
+            subscriptions: false,
+        }];
         assert!(format!("{:#}", merge(&meta, &meta, &picks).unwrap_err()).contains("already has a database 'a'"));
     }
 }

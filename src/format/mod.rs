@@ -3,6 +3,7 @@
 pub mod meta;
 pub mod meta_edit;
 pub mod names;
+pub mod portable;
 pub mod proto;
 pub mod shard_tar;
 pub mod tar_writer;

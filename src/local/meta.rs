@@ -83,9 +83,10 @@ fn merge_import(target: &[u8], request: &Import) -> Result<Merged> {
     let pick = |database: String, policy: Option<String>| Pick {
         database,
         policy,
-        shard: None,
+        shards: None,
         deleted_groups: true,
         continuous_queries: false,
+        subscriptions: true,
     };
     let Some(database) = given(&request.database) else {
         let names = source.databases.into_iter().map(|database| database.name).filter(|name| name != "_internal");

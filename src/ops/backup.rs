@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::download::{Downloader, Fetched, Job, Step, Want};
 use super::queue::{self, Turn};
@@ -14,10 +13,12 @@ use super::selection::{list, select};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::directory::{
-    Contents, FileRecord, Finished, Layout, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState, Staging,
+    Contents, FileRecord, Finished, Layout, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord, ShardState,
+    Staging,
 };
 use crate::error::{Class, class};
 use crate::format::meta::{Data, Shard};
+use crate::format::portable;
 use crate::progress::{Event, Outcome, Progress};
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply, MetaBlob, ShardPath};
@@ -34,6 +35,8 @@ pub struct BackupOptions {
     pub directory: PathBuf,
     /// What to take.
     pub selection: Selection,
+    /// How the files are laid out.
+    pub layout: Layout,
     /// How many shards at a time.
     pub jobs: usize,
     /// How many attempts follow a failed one.
@@ -49,8 +52,8 @@ pub struct BackupOptions {
 /// What a backup did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupReport {
-    /// The set's id and number; `None` for a dry run.
-    pub set: Option<(String, u32)>,
+    /// The set's id, number and meta store; `None` for a dry run.
+    pub set: Option<MadeSet>,
     /// Shards stored, or for a dry run, those that would be asked for.
     pub stored: usize,
     /// Shards that had nothing to send.
@@ -61,6 +64,17 @@ pub struct BackupReport {
     pub bytes: u64,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// The set that a backup made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeSet {
+    /// Its id.
+    pub id: String,
+    /// Its number.
+    pub number: u32,
+    /// The name of its meta store.
+    pub meta: String,
 }
 
 /// A shard on the way into the set.
@@ -88,10 +102,17 @@ pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progres
     // First of all: what an increment builds on is all that was there when its predecessor began, and that is now.
     let staging = Staging::begin(&options.directory, options.retry_lock, cancel)?;
     let (blob, planned) = backup.plan()?;
-    let cluster_id = Data::read(&blob.meta)?.cluster_id;
-    let meta = store_meta(&staging, &blob)?;
+    let meta = backup.store_meta(&staging, blob)?;
     let results = backup.download(&staging, planned)?;
-    backup.commit(staging, meta, cluster_id, results, begun)
+    backup.commit(staging, meta, results, begun)
+}
+
+/// A meta store in its file.
+struct StoredMeta {
+    file: Finished,
+    cluster_id: u64,
+    /// Bytes of the meta store itself.
+    size: u64,
 }
 
 struct Backup<'a> {
@@ -184,11 +205,11 @@ impl Backup<'_> {
         }
     }
 
-    /// How large shards were in earlier sets. A directory that cannot be read is dealt with later.
+    /// How large shards were in earlier sets, in bytes of their tars. A directory that cannot be read is dealt with later.
     fn earlier_sizes(&self) -> HashMap<ShardPath, u64> {
         let Ok(contents) = Contents::read(&self.options.directory) else { return HashMap::new() };
-        let shards = contents.records().iter().flat_map(|set| &set.shards);
-        shards.filter_map(|shard| Some((shard.path(), shard.file.as_ref()?.size))).collect()
+        let shards = contents.records().flat_map(|set| &set.shards);
+        shards.filter_map(|shard| Some((shard.path(), shard.tar_bytes()?))).collect()
     }
 
     fn describe(&self, planned: &[Planned], begun: Instant) -> BackupReport {
@@ -214,12 +235,27 @@ impl Backup<'_> {
         }
     }
 
+    fn store_meta(&self, staging: &Staging, blob: MetaBlob) -> Result<StoredMeta> {
+        let cluster_id = Data::read(&blob.meta)?.cluster_id;
+        let size = blob.meta.len() as u64;
+        let bytes = match self.options.layout {
+            Layout::Portable => portable::write_meta(&blob.meta),
+            Layout::Legacy => {
+                let mut bytes = Vec::with_capacity(blob.meta.len() + blob.node.len() + 24);
+                blob.write_to(&mut bytes)?;
+                bytes
+            }
+        };
+        Ok(StoredMeta { file: staging.write(&bytes)?, cluster_id, size })
+    }
+
     fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<(Planned, Fetched)>> {
         let (asked, absent): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(|planned| planned.held);
         let bytes = asked.iter().map(|planned| planned.known).sum();
         self.progress.report(&Event::Shards { count: asked.len(), bytes });
         let (retries, jobs) = (self.options.retries, self.options.jobs);
-        let downloader = Downloader { client: self.client, staging, retries, jobs, progress: self.progress };
+        let layout = self.options.layout;
+        let downloader = Downloader { client: self.client, staging, layout, retries, jobs, progress: self.progress };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
         let jobs = asked.into_iter().map(|planned| (Job::new(planned.shard, planned.want, planned.known), None)).collect();
@@ -246,8 +282,7 @@ impl Backup<'_> {
     fn commit(
         &self,
         staging: Staging,
-        meta: Finished,
-        cluster_id: u64,
+        meta: StoredMeta,
         mut results: Vec<(Planned, Fetched)>,
         begun: Instant,
     ) -> Result<BackupReport> {
@@ -271,10 +306,11 @@ impl Backup<'_> {
                     (ShardState::Failed, Some(reason.clone()))
                 }
             };
-            let mut members = Vec::new();
-            if let Fetched::Stored { file, members: listed } = fetched {
+            let (mut members, mut tar_size) = (Vec::new(), None);
+            if let Fetched::Stored { file, tar_size: bytes, members: listed } = fetched {
                 files.push((shards.len(), file));
                 members = listed;
+                tar_size = self.options.layout.packs().then_some(bytes);
             }
             shards.push(ShardRecord {
                 database: planned.shard.path.database,
@@ -285,6 +321,7 @@ impl Backup<'_> {
                 state,
                 content: planned.want.content(),
                 file: None,
+                tar_size,
                 members,
                 error,
             });
@@ -294,28 +331,31 @@ impl Backup<'_> {
             let hint = "nothing was kept; with -skip-errors the other shards make a set that is marked as partial";
             return Err(Class::Failed.error(message).hint(hint).into());
         }
-        let bytes = meta.size + files.iter().map(|(_, file)| file.size).sum::<u64>();
+        let bytes = meta.file.size + files.iter().map(|(_, file)| file.size).sum::<u64>();
         let record = SetRecord {
             format: RECORD_FORMAT,
             written_by: concat!("snap ", env!("CARGO_PKG_VERSION")).to_owned(),
             id: staging.id().to_owned(),
             state: if missing.is_empty() { SetState::Complete } else { SetState::Partial },
-            layout: Layout::Legacy,
+            layout: self.options.layout,
             number: 0,
             started: staging.started(),
             finished: Timestamp::now(),
             host: self.options.source.clone(),
-            cluster_id: Some(cluster_id),
+            cluster_id: Some(meta.cluster_id),
             dialect: self.client.dialect().map(|dialect| dialect.to_string()).unwrap_or_default(),
             selection: self.options.selection.clone(),
             meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
+            meta_size: self.options.layout.packs().then_some(meta.size),
+            manifest: None,
             shards,
         };
-        let record = staging.commit(record, &meta, &files)?;
+        let stored = files.len();
+        let record = staging.commit(record, &SetFiles { meta: meta.file, shards: files }, self.cancel)?;
         let empty = record.shards.iter().filter(|shard| shard.state == ShardState::Empty).count();
         Ok(BackupReport {
-            set: Some((record.id, record.number)),
-            stored: files.len(),
+            set: Some(MadeSet { id: record.id, number: record.number, meta: record.meta.name }),
+            stored,
             empty,
             missing,
             bytes,
@@ -403,17 +443,9 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
     Ok(())
 }
 
-fn store_meta(staging: &Staging, blob: &MetaBlob) -> Result<Finished> {
-    let mut bytes = Vec::with_capacity(blob.meta.len() + blob.node.len() + 24);
-    blob.write_to(&mut bytes)?;
-    let mut file = staging.file()?;
-    std::io::Write::write_all(&mut file, &bytes).with_context(|| format!("writing {}", file.path().display()))?;
-    Finished::sync(file, bytes.len() as u64, Sha256::new_with_prefix(&bytes))
-}
-
 fn outcome(fetched: &Fetched) -> Outcome<'_> {
     match fetched {
-        Fetched::Stored { file, members } => Outcome::Done { files: members.len(), bytes: file.size },
+        Fetched::Stored { file, members, .. } => Outcome::Done { files: members.len(), bytes: file.size },
         Fetched::Empty => Outcome::Skipped("nothing to fetch"),
         Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),
         Fetched::Failed(reason) => Outcome::Failed(reason),

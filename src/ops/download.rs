@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use crate::client::{Client, cancellation};
-use crate::directory::{Content, Finished, MemberRecord, Staging, begin_write_back};
+use crate::directory::{Content, Finished, Layout, MemberRecord, Staging};
 use crate::error::{Class, class};
 use crate::format::meta::{Data, Shard};
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarErrorKind};
@@ -25,8 +24,6 @@ use crate::wire::{Dialect, Request, ShardPath};
 /// The most bytes read at a time by one job, and by all together.
 const CHUNK: usize = 512 << 10;
 const ALL_CHUNKS: usize = 8 << 20;
-/// After how many bytes of a file the system is told to begin writing them to the disk.
-const WRITE_BACK: u64 = 4 << 20;
 /// How long after an empty answer the question is put again, before the answer is believed.
 const EMPTY_AGAIN: Duration = Duration::from_secs(1);
 /// The wait after the first failed attempt; it doubles with each further one.
@@ -94,6 +91,8 @@ pub enum Fetched {
     Stored {
         /// The file.
         file: Finished,
+        /// Bytes of its tar.
+        tar_size: u64,
         /// The members of its tar.
         members: Vec<MemberRecord>,
     },
@@ -120,6 +119,8 @@ pub struct Downloader<'a> {
     pub client: &'a Client,
     /// Where files grow.
     pub staging: &'a Staging,
+    /// The layout they have.
+    pub layout: Layout,
     /// How many attempts follow a failed one.
     pub retries: u32,
     /// How many shards are fetched at a time.
@@ -135,7 +136,7 @@ enum Answer {
     /// An empty tar.
     Empty,
     /// A tar with members.
-    Shard { file: Finished, members: Vec<MemberRecord> },
+    Shard { file: Finished, tar_size: u64, members: Vec<MemberRecord> },
 }
 
 /// Why an attempt failed.
@@ -173,7 +174,7 @@ impl Downloader<'_> {
                 }
                 Ok(Step::Again(EMPTY_AGAIN * job.empties))
             }
-            Ok(Answer::Shard { file, members }) => Ok(Step::Done(Fetched::Stored { file, members })),
+            Ok(Answer::Shard { file, tar_size, members }) => Ok(Step::Done(Fetched::Stored { file, tar_size, members })),
             Err(Attempt::Broken { reason, tombstone }) => {
                 if let Want::Range(_) = job.want
                     && (tombstone || job.failures > 0)
@@ -268,12 +269,11 @@ impl Downloader<'_> {
         self.progress.report(&Event::Started { shard, bytes: job.known });
         let request = job.want.request(shard.id);
         self.progress.report(&Event::Detail(&format!("asking for {request} ({shard})")));
-        let mut file = self.staging.file().map_err(Attempt::Fatal)?;
+        let mut file = self.staging.tar(self.layout, shard.id).map_err(Attempt::Fatal)?;
         let mut reply = self.client.request(&request).map_err(Attempt::of)?;
         let mut sink = Listing::default();
         let mut scanner = Scanner::new(shard, &mut sink);
-        let mut digest = Sha256::new();
-        let (mut size, mut written_back) = (0, 0);
+        let mut size = 0;
         let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
         let outcome = loop {
             let count = match reply.read(&mut buffer) {
@@ -289,13 +289,8 @@ impl Downloader<'_> {
             if let Err(error) = scanner.feed(chunk) {
                 break Some(describe(&error));
             }
-            file.write_all(chunk).with_context(|| format!("writing {}", file.path().display())).map_err(Attempt::Fatal)?;
-            digest.update(chunk);
+            file.write_all(chunk).context("writing what came").map_err(Attempt::Fatal)?;
             size += count as u64;
-            if size - written_back >= WRITE_BACK {
-                begin_write_back(file.as_file(), written_back..size);
-                written_back = size;
-            }
             self.progress.report(&Event::Bytes { shard, count: count as u64 });
         };
         let broken = |reason, sink: &Listing| {
@@ -312,8 +307,8 @@ impl Downloader<'_> {
             Ok(Ending::Whole { .. }) => match sink.duplicate() {
                 Some(name) => broken(format!("the member {name} stands in the tar twice"), &sink),
                 None => {
-                    let file = Finished::sync(file, size, digest).map_err(Attempt::Fatal)?;
-                    Ok(Answer::Shard { file, members: sink.members })
+                    let file = file.finish().map_err(Attempt::Fatal)?;
+                    Ok(Answer::Shard { file, tar_size: size, members: sink.members })
                 }
             },
             Err(error) => broken(describe(&error), &sink),

@@ -7,6 +7,6 @@ mod restore;
 mod selection;
 mod serve;
 
-pub use backup::{BackupOptions, BackupReport, backup};
+pub use backup::{BackupOptions, BackupReport, MadeSet, backup};
 pub use restore::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
 pub use serve::{Directories, serve, serve_embedded};

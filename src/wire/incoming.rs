@@ -15,8 +15,8 @@ use super::request::{Import, Request};
 use super::{Dialect, MAX_META_BYTES, MUX_HEADER};
 use crate::time::{self, Bounds};
 
-/// The longest JSON document read, in bytes; influxd's client writes some 300.
-const MAX_DOCUMENT_BYTES: u64 = 64 << 10;
+/// The longest JSON document read, in bytes; influxd's client writes some 300, and snap's up to 1 MiB of blanks.
+const MAX_DOCUMENT_BYTES: u64 = (1 << 20) + (64 << 10);
 
 /// Which dialects a server answers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +134,7 @@ fn new(kind: u8, reader: &mut impl BufRead) -> Result<Request, RequestError> {
             retention_policy: document.text("BackupRetentionPolicy")?,
             new_retention_policy: document.text("RestoreRetentionPolicy")?,
             meta: payload(reader, size)?,
+            padding: 0,
         }),
         other => return Err(malformed(format!("type {other} of dialect 1.5"))),
     })

@@ -64,6 +64,9 @@ pub struct Import {
     pub new_retention_policy: String,
     /// The protobuf message `meta.Data`.
     pub meta: Vec<u8>,
+    /// Blanks to put into the JSON document. Servers before 1.8.8 take in what has arrived when they have decoded that, and no
+    /// more: reading over blanks gives the rest the time to arrive.
+    pub padding: usize,
 }
 
 /// The JSON document of dialect 1.0. Fields in the order influxd's client writes them.
@@ -145,6 +148,11 @@ impl Request {
             Dialect::V1_5 => {
                 bytes.push(type_number);
                 serde_json::to_writer(&mut bytes, &new)?;
+                if let Self::Import(Import { padding, .. }) = self {
+                    bytes.pop();
+                    bytes.resize(bytes.len() + padding, b' ');
+                    bytes.push(b'}');
+                }
             }
         }
         bytes.push(b'\n');
@@ -249,6 +257,14 @@ mod tests {
                 .starts_with("\x03\x03{\"Type\":3,\"BackupDatabase\":\"名前 db\",")
         );
         assert!(text(&Request::Shard { id: 7, since: None }, Dialect::V1_5).starts_with("\x03\x00{\"Type\":0,"));
+    }
+
+    #[test]
+    fn blanks_before_a_payload_stand_inside_the_json() {
+        let import = |padding| Request::Import(Import { meta: b"meta".to_vec(), padding, ..Import::default() });
+        let (plain, padded) = (text(&import(0), Dialect::V1_5), text(&import(3), Dialect::V1_5));
+        assert!(plain.ends_with("\"UploadSize\":4}\nmeta") && padded.ends_with("\"UploadSize\":4   }\nmeta"), "{padded}");
+        assert_eq!(plain.len() + 3, padded.len());
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Finding the files that make up a shard: a whole one and the increments after it, oldest first, and saying where they cannot.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
-use crate::directory::{BackupFile, Content, Contents, SetRecord, ShardState};
+use crate::directory::{BackupFile, Content, Contents, Set, SetRecord, ShardRecord, ShardState};
 use crate::error::Class;
 use crate::format::meta::Shard;
 use crate::progress::{Event, Progress};
@@ -24,28 +23,64 @@ pub struct Chains {
     pub unasked: Vec<ShardPath>,
 }
 
+/// The set that is restored, among those it may build on.
+pub struct Choice<'a> {
+    /// The directory.
+    pub contents: &'a Contents,
+    /// Which of its sets it is. Later ones are left alone.
+    pub at: usize,
+    /// Whether it was named: then no shard counts that it was not asked for, though older sets may hold it.
+    pub named: bool,
+    /// Sets of other servers, as far as can be told. Ids begin anew there: a shard of the same name is another shard.
+    pub foreign: Vec<bool>,
+}
+
+impl<'a> Choice<'a> {
+    /// The set itself.
+    pub fn set(&self) -> &'a Set {
+        &self.contents.sets()[self.at]
+    }
+
+    /// The records that count, oldest first, each with its place among the sets.
+    fn records(&self) -> impl DoubleEndedIterator<Item = (usize, &'a SetRecord)> {
+        let sets = self.contents.sets()[..=self.at].iter().enumerate();
+        sets.filter(|(at, _)| !self.foreign[*at]).filter_map(|(at, set)| Some((at, set.record.as_ref()?)))
+    }
+
+    /// What the set of a file recorded of the shard.
+    fn recorded(&self, file: &BackupFile, shard: &ShardPath) -> Option<&'a ShardRecord> {
+        self.contents.sets()[file.set].record.as_ref()?.shard(shard)
+    }
+
+    /// Whether the set was asked for the shard; where nothing tells, it was.
+    fn takes(&self, shard: &ShardPath) -> bool {
+        match self.set() {
+            Set { record: Some(record), .. } => !record.selection.meta_only && record.selection.takes(shard),
+            Set { manifest: Some(manifest), .. } => manifest.entries().iter().any(|entry| entry.is_of(shard)),
+            _ => true,
+        }
+    }
+}
+
 impl Chains {
-    /// Finds the chains of the live shards that `meta_file` names.
-    pub fn find(
-        contents: &Contents,
-        meta_file: &BackupFile,
-        cluster_id: u64,
-        live: &[Shard],
-        progress: &dyn Progress,
-    ) -> Result<Self> {
-        let of_server = |set: &SetRecord| set.cluster_id.is_none_or(|id| id == cluster_id);
+    /// Finds the chains of the live shards that the set's meta store names.
+    pub fn find(choice: &Choice<'_>, live: &[Shard], progress: &dyn Progress) -> Result<Self> {
+        let contents = choice.contents;
         let mut chains = Self::default();
         let mut used = BTreeSet::new();
         for shard in live {
+            if choice.named && !choice.takes(&shard.path) {
+                chains.unasked.push(shard.path.clone());
+                continue;
+            }
             let mut files = contents.files_of(&shard.path);
             used.extend(files.iter().map(|file| file.name.clone()));
-            // Ids begin anew on another server: its shard of the same name is another shard.
-            files.retain(|file| contents.set_of(&file.name).is_none_or(of_server));
-            let absent = absence(contents, meta_file, shard, !files.is_empty());
-            let chain = chain(contents, &shard.path, files)?;
+            files.retain(|file| file.set <= choice.at && !choice.foreign[file.set]);
+            let absent = absence(choice, shard, !files.is_empty());
+            let chain = chain(choice, &shard.path, files)?;
             if absent.is_none() {
-                chains.missing.extend(gap(contents, &of_server, &shard.path, &chain));
-                if chain.is_empty() && contents.set_of(&meta_file.name).is_some() && !is_explained(contents, &shard.path) {
+                chains.missing.extend(gap(choice, &shard.path, &chain));
+                if chain.is_empty() && choice.set().record.is_some() && !is_explained(choice, &shard.path) {
                     chains.unasked.push(shard.path.clone());
                 }
             }
@@ -54,49 +89,47 @@ impl Chains {
                 chains.found.push((shard.path.clone(), chain));
             }
         }
-        let other: Vec<&str> = contents.shard_files().filter(|name| !used.contains(*name)).collect();
-        if !other.is_empty() {
-            progress.report(&Event::Detail(&format!(
-                "{} file(s) are of shards that were not asked for, or that {} does not name",
-                other.len(),
-                meta_file.name
-            )));
+        let other = contents.shard_files().filter(|name| !used.contains(*name)).count();
+        if other > 0 {
+            let id = &choice.set().id;
+            let message = format!("{other} file(s) are of shards that were not asked for, or that set {id} does not name");
+            progress.report(&Event::Detail(&message));
         }
         Ok(chains)
     }
 }
 
 /// Whether a set says why it has no file of the shard, or was asked for a range of time that the shard lies outside of.
-fn is_explained(contents: &Contents, shard: &ShardPath) -> bool {
-    let explained = |set: &SetRecord| {
-        let range = set.selection.start.is_some() || set.selection.end.is_some();
-        match set.shards.iter().find(|record| record.path() == *shard) {
-            Some(record) => record.file.is_none(),
-            None => range && set.selection.takes(shard),
-        }
-    };
-    contents.records().iter().any(explained)
+fn is_explained(choice: &Choice<'_>, shard: &ShardPath) -> bool {
+    choice.records().any(|(_, set)| match set.shard(shard) {
+        Some(record) => record.file.is_none(),
+        None => set.is_range() && set.selection.takes(shard),
+    })
 }
 
 /// A sentence where a shard, or its newest state, should be in the backup and is not. `older`: the backup has some file of it.
-fn absence(contents: &Contents, meta_file: &BackupFile, shard: &Shard, older: bool) -> Option<String> {
+fn absence(choice: &Choice<'_>, shard: &Shard, older: bool) -> Option<String> {
     let path = &shard.path;
-    let Some(set) = contents.set_of(&meta_file.name) else {
-        // influxd's directories do not say what was asked for. It writes a file for each shard it has open, so only a
+    let set = choice.set();
+    if let Some(manifest) = &set.manifest {
+        let entry = manifest.entries().iter().find(|entry| entry.is_of(path))?;
+        let gone = !choice.contents.has(&entry.file_name);
+        return gone.then(|| format!("shard {path}: the file {} of set {} is gone", entry.file_name, set.id));
+    }
+    let Some(set) = &set.record else {
+        // influxd's legacy directories do not say what was asked for. It writes a file for each shard it has open, so only a
         // group that had not begun when the meta store was fetched may lack one; and `_internal` is seldom wanted.
-        let fetched = fs::metadata(contents.path_of(&meta_file.name)).and_then(|metadata| metadata.modified());
-        let fetched = fetched.ok().and_then(|time| Timestamp::try_from(time).ok()).map_or(i64::MAX, time::to_nanos);
-        let expected = !older && shard.start <= fetched && path.database != "_internal";
+        let expected = !older && shard.start <= time::to_nanos(set.started) && path.database != "_internal";
         return expected.then(|| format!("shard {path} is in the backup's meta store but has no file in the backup"));
     };
-    let record = set.shards.iter().find(|record| record.id == path.id)?;
+    let record = set.shard(path)?;
     match record.state {
         ShardState::Failed if older => {
             Some(format!("shard {path} could not be fetched for set {}: it is restored from an older one", set.id))
         }
         ShardState::Failed => Some(format!("shard {path} could not be fetched for set {} and is in no other", set.id)),
         ShardState::Stored => {
-            let file = record.file.as_ref().filter(|file| !contents.path_of(&file.name).exists())?;
+            let file = record.file.as_ref().filter(|file| !choice.contents.has(&file.name))?;
             Some(format!("shard {path}: the file {} of set {} is gone", file.name, set.id))
         }
         ShardState::Empty | ShardState::Expired | ShardState::NotHeld => None,
@@ -104,8 +137,8 @@ fn absence(contents: &Contents, meta_file: &BackupFile, shard: &Shard, older: bo
 }
 
 /// The files to put together, oldest first. `files` are all there are, oldest first.
-fn chain(contents: &Contents, shard: &ShardPath, files: Vec<BackupFile>) -> Result<Vec<BackupFile>> {
-    let content = |file: &BackupFile| contents.shard_record_of(&file.name).map(|(_, record)| record.content);
+fn chain(choice: &Choice<'_>, shard: &ShardPath, files: Vec<BackupFile>) -> Result<Vec<BackupFile>> {
+    let content = |file: &BackupFile| choice.recorded(file, shard).map(|record| record.content);
     if let Some(newest) = files.last().filter(|newest| content(newest) == Some(Content::Range)) {
         if files.iter().any(|file| content(file) != Some(Content::Range)) {
             let name = &newest.name;
@@ -134,22 +167,13 @@ fn chain(contents: &Contents, shard: &ShardPath, files: Vec<BackupFile>) -> Resu
 
 /// A complaint where the sets cannot make up the whole shard: walks back from the newest, each increment asking for a set that
 /// was begun after the time it starts from, to a set that has the whole shard or was made before there was one.
-fn gap(
-    contents: &Contents,
-    of_server: &impl Fn(&SetRecord) -> bool,
-    shard: &ShardPath,
-    chain: &[BackupFile],
-) -> Option<String> {
-    let takes = |set: &&SetRecord| {
-        let selection = &set.selection;
-        let range = selection.start.is_some() || selection.end.is_some();
-        !selection.meta_only && !range && selection.takes(shard) && of_server(set)
-    };
-    let stored = |set: &SetRecord| set.shards.iter().any(|record| record.path() == *shard && record.file.is_some());
+fn gap(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<String> {
+    let takes = |set: &SetRecord| !set.selection.meta_only && !set.is_range() && set.selection.takes(shard);
+    let stored = |set: &SetRecord| set.shard(shard).is_some_and(|record| record.file.is_some());
     let mut increment: Option<(&SetRecord, Timestamp)> = None;
-    let sets: Vec<&SetRecord> = contents.records().iter().filter(takes).collect();
+    let sets: Vec<&SetRecord> = choice.records().map(|(_, set)| set).filter(|set| takes(set)).collect();
     for (at, set) in sets.iter().copied().enumerate().rev() {
-        let record = set.shards.iter().find(|record| record.path() == *shard);
+        let record = set.shard(shard);
         let passed_over = record.is_some_and(|record| match record.state {
             ShardState::Failed | ShardState::Expired => true,
             // Not open then, although it was there before: it holds nothing for whoever builds on it.
@@ -169,7 +193,7 @@ fn gap(
             ));
         }
         if let Some(file) = record.and_then(|record| record.file.as_ref())
-            && !contents.path_of(&file.name).exists()
+            && !choice.contents.has(&file.name)
         {
             return Some(format!("shard {shard}: the file {} of set {} is gone", file.name, set.id));
         }
@@ -182,7 +206,7 @@ fn gap(
         }
     }
     // Files without a record, influxd's, may be what the first increment builds on.
-    let unknown = chain.iter().any(|file| contents.set_of(&file.name).is_none());
+    let unknown = chain.iter().any(|file| choice.contents.sets()[file.set].record.is_none());
     let (set, since) = increment.filter(|_| !unknown)?;
     Some(format!("shard {shard}: set {} holds only what changed after {since}, and there is no set before it", set.id))
 }

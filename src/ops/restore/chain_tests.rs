@@ -1,5 +1,6 @@
 //! Tests of chains: which files make up a shard, and when they cannot.
 
+use std::fs;
 use std::path::Path;
 
 use super::*;
@@ -26,6 +27,7 @@ fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Op
             state,
             content: if since.is_some() { Content::Since } else { Content::Whole },
             file: (state == ShardState::Stored).then(|| file(name)),
+            tar_size: None,
             members: Vec::new(),
             error: None,
         }
@@ -44,6 +46,8 @@ fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Op
         dialect: "1.5".into(),
         selection: Selection { since: since.map(at), ..Selection::default() },
         meta: file(format!("meta.{number:02}")),
+        meta_size: None,
+        manifest: None,
         shards: shards.into_iter().collect(),
     };
     let hidden = directory.join(".snap");
@@ -58,8 +62,11 @@ fn shard() -> ShardPath {
 /// The numbers of the chain's files, and the complaint.
 fn found(directory: &Path) -> (Vec<u32>, Option<String>) {
     let contents = Contents::read(directory).unwrap();
-    let chain = chain(&contents, &shard(), contents.files_of(&shard())).unwrap();
-    (chain.iter().map(|file| file.number).collect(), gap(&contents, &|_: &SetRecord| true, &shard(), &chain))
+    let count = contents.sets().len();
+    let choice = Choice { contents: &contents, at: count - 1, named: false, foreign: vec![false; count] };
+    let chain = chain(&choice, &shard(), contents.files_of(&shard())).unwrap();
+    let number = |file: &BackupFile| crate::format::names::split_number(&file.name).unwrap().1;
+    (chain.iter().map(number).collect(), gap(&choice, &shard(), &chain))
 }
 
 #[test]

@@ -135,23 +135,32 @@ fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &
             .hint("nothing was written; take another backup or set")
     };
     let mut sink = Digesting::default();
-    let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let mut reader = Hashing { inner: opened, digest: Sha256::new(), stop };
-    let ending = match scan(&mut reader, shard, &mut sink) {
+    let tar = contents.open(file, |inner| Hashing { inner, digest: Sha256::new(), count: 0, stop })?;
+    let mut counted = Counted { inner: tar, count: 0 };
+    let outcome = scan(&mut counted, shard, &mut sink);
+    let Counted { inner: tar, count } = counted;
+    let ending = match outcome {
         Ok(Ok(ending)) => ending,
         Ok(Err(error)) => return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into()),
         Err(error) => {
-            return Err(stop.check().err().map_or_else(|| error.into(), anyhow::Error::from))
-                .with_context(|| format!("reading {}", path.display()));
+            stop.check()?;
+            // What gzip has to complain of, and not what the disk has.
+            if file.packed && error.raw_os_error().is_none() {
+                return Err(damaged(format!("about offset {} of the compressed file: {error}", tar.inner().count)).into());
+            }
+            return Err(error).with_context(|| format!("reading {}", path.display()));
         }
     };
     if ending == Ending::Nothing {
         return Err(damaged("it is empty".to_owned()).into());
     }
-    if let Some((set, record)) = contents.shard_record_of(&file.name)
-        && let Some(recorded) = &record.file
-        && hex(reader.digest) != recorded.sha256
-    {
+    let set = &contents.sets()[file.set];
+    let listed = set.manifest.as_ref().and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
+    if let Some(listed) = listed.filter(|listed| listed.size != count) {
+        return Err(damaged(format!("it holds a tar of {count} bytes, of {} by the manifest", listed.size)).into());
+    }
+    let recorded = set.record.as_ref().and_then(|record| record.shard(shard)?.file.as_ref());
+    if recorded.is_some_and(|recorded| tar.into_inner().sha256() != recorded.sha256) {
         return Err(damaged(format!("it is not what set {} recorded: SHA-256 differs", set.id)).into());
     }
     Ok(sink.files)
@@ -161,7 +170,29 @@ fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &
 struct Hashing<'a> {
     inner: File,
     digest: Sha256,
+    /// Bytes so far.
+    count: u64,
     stop: &'a Cancel,
+}
+
+/// Counts the bytes that pass.
+struct Counted<R> {
+    inner: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+impl Hashing<'_> {
+    fn sha256(self) -> String {
+        hex(self.digest)
+    }
 }
 
 impl Read for Hashing<'_> {
@@ -169,14 +200,16 @@ impl Read for Hashing<'_> {
         self.stop.check().map_err(io::Error::other)?;
         let count = self.inner.read(buffer)?;
         self.digest.update(&buffer[..count]);
+        self.count += count as u64;
         Ok(count)
     }
 }
 
 /// Lists regular files with size and CRC-32, and looks at the TSM files among them.
 #[derive(Default)]
-struct Digesting {
-    files: Vec<(String, u64, u32)>,
+pub struct Digesting {
+    /// Name, bytes and CRC-32 of each, in the order of the tar.
+    pub files: Vec<(String, u64, u32)>,
     crc: crc32fast::Hasher,
     directory: bool,
     envelope: Option<Envelope>,

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use check::CheckedShard;
 
@@ -34,6 +35,8 @@ pub use live::{LiveOptions, restore_live};
 pub struct RestoreOptions {
     /// The backup directory.
     pub directory: PathBuf,
+    /// The set; where none is named, the newest and all that the directory holds beside it.
+    pub set: Option<String>,
     /// The target's meta directory; without one, the meta store is left alone.
     pub metadir: Option<PathBuf>,
     /// The target's data directory; without one, no shard is restored.
@@ -57,7 +60,7 @@ pub struct RestoreOptions {
 }
 
 /// What of a backup to restore, and under which names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// Only this database.
     pub database: Option<String>,

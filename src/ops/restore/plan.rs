@@ -1,5 +1,6 @@
 //! Deciding what a restore into directories is made of: which shards, under which names and ids, with which meta store.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -41,7 +42,7 @@ pub struct NewMeta {
 pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progress) -> Result<Plan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
-    let source = Source::read(contents, &selection, options.datadir.is_some(), progress)?;
+    let source = Source::read(contents, options.set.as_deref(), &selection, options.datadir.is_some(), progress)?;
     let renamed = renamed(&source, options, progress)?;
     let (meta, shard_ids) = new_meta(renamed, &source, options, progress)?;
     let named = meta.as_ref().map(|meta| Data::read(&meta.bytes)).transpose()?;
@@ -132,9 +133,10 @@ fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
     let pick = |database: String| Pick {
         database,
         policy: policy.clone(),
-        shard: what.shard,
+        shards: what.shard.map(|id| BTreeSet::from([id])),
         deleted_groups: false,
         continuous_queries: true,
+        subscriptions: true,
     };
     Ok(match what.new_database.as_ref().or(what.database.as_ref()) {
         Some(database) => vec![pick(database.clone())],

@@ -1,14 +1,13 @@
-//! What of a backup directory a restore reads: the newest meta store, the shards that are meant, and the files they are made of.
+//! What of a backup directory a restore reads: the meta store of a set, the shards that are meant, and the files they are made
+//! of.
 
 use std::collections::BTreeSet;
-use std::fs;
 
-use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use anyhow::{Context, Result, ensure};
 
 use super::Wanted;
-use super::chain::Chains;
-use crate::directory::{BackupFile, Contents, Selection, hex};
+use super::chain::{Chains, Choice};
+use crate::directory::{BackupFile, Contents, Selection, Set, SetRecord};
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
 use crate::local::refuse_leading_outside;
@@ -18,10 +17,14 @@ use crate::wire::{MetaBlob, ShardPath};
 
 /// A backup as a restore sees it.
 pub struct Source {
+    /// The id of the set that is restored.
+    pub set: String,
     /// The meta store in its frame.
     pub blob: MetaBlob,
     /// The meta store.
     pub data: Data,
+    /// The databases that come back: those that are meant, but for those of which the backup holds nothing.
+    pub databases: Vec<String>,
     /// The shards that are meant, without those of deleted groups.
     pub live: Vec<Shard>,
     /// Their files.
@@ -39,22 +42,36 @@ pub struct PlannedShard {
 }
 
 impl Source {
-    /// Reads what `selection` takes; `with_shards` says whether files of shards are looked for.
+    /// Reads what `selection` takes of a set, the newest where none is named; `with_shards` says whether files of shards are
+    /// looked for.
     ///
     /// # Errors
     ///
     /// [`Class::NoBackup`] or [`Class::Damage`] for the meta store; when what is meant is not in it.
-    pub fn read(contents: &Contents, selection: &Selection, with_shards: bool, progress: &dyn Progress) -> Result<Self> {
-        let (meta_file, blob) = read_meta(contents)?;
-        let path = contents.path_of(&meta_file.name);
-        let data = Data::read(&blob.meta).with_context(|| Class::Damage.error(format!("reading {}", path.display())))?;
-        progress.report(&Event::Detail(&format!("using the meta store {}", path.display())));
-        refuse_false_ids(contents, &data)?;
+    pub fn read(
+        contents: &Contents,
+        set: Option<&str>,
+        selection: &Selection,
+        with_shards: bool,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let at = set.map_or_else(|| contents.latest(), |name| contents.find(name))?;
+        let chosen = &contents.sets()[at];
+        let (blob, data) = contents.read_meta(chosen)?;
+        progress.report(&Event::Detail(&format!("using the meta store of set {}", chosen.id)));
         let selected = select(&data, selection, &format!("the backup {}", contents.path().display()))?;
         let live: Vec<Shard> = selected.into_iter().filter(|shard| shard.deleted_at.is_none()).collect();
-        let chains =
-            if with_shards { Chains::find(contents, &meta_file, data.cluster_id, &live, progress)? } else { Chains::default() };
-        let mut source = Self { blob, data, live, chains };
+        let foreign = foreign(contents, at, &data)?;
+        let choice = Choice { contents, at, named: set.is_some(), foreign };
+        let chains = if with_shards { Chains::find(&choice, &live, progress)? } else { Chains::default() };
+        // An empty database is as good as any other, if it was asked for.
+        let unasked: BTreeSet<&str> = chains.unasked.iter().map(|shard| shard.database.as_str()).collect();
+        let found: BTreeSet<&str> = chains.found.iter().map(|(shard, _)| shard.database.as_str()).collect();
+        let asked = |name: &str| chosen.record.as_ref().is_none_or(|record| record.selection.takes_database(name));
+        let comes_back = |name: &&str| found.contains(name) || (!unasked.contains(name) && asked(name));
+        let names = data.databases.iter().map(|database| database.name.as_str());
+        let databases = names.filter(|name| selection.takes_database(name)).filter(comes_back).map(str::to_owned).collect();
+        let mut source = Self { set: chosen.id.clone(), blob, data, databases, live, chains };
         source.miss_unasked(selection);
         Ok(source)
     }
@@ -125,46 +142,23 @@ impl Source {
     }
 }
 
-/// Refuses records that say they are of another server when their own meta store does not: what they describe would be left out.
-fn refuse_false_ids(contents: &Contents, data: &Data) -> Result<()> {
-    for set in contents.records().iter().filter(|set| set.cluster_id.is_some_and(|id| id != data.cluster_id)) {
-        let read = || -> Result<u64> {
-            let bytes = fs::read(contents.path_of(&set.meta.name))?;
-            Ok(Data::read(&MetaBlob::read_from(&bytes[..])?.meta)?.cluster_id)
-        };
-        if read().ok() != set.cluster_id {
-            let message = format!("the record of set {} and its meta store {} are of different servers", set.id, set.meta.name);
-            return Err(Class::Damage.error(message).into());
+/// Which of the sets up to `at` are of another server than the one with the meta store `data`. Where a record says so and its
+/// own meta store does not, it is refused: what it describes would be left out.
+fn foreign(contents: &Contents, at: usize, data: &Data) -> Result<Vec<bool>> {
+    let is_foreign = |set: &Set| -> Result<bool> {
+        match set {
+            Set { record: Some(SetRecord { cluster_id: Some(id), .. }), .. } if *id != data.cluster_id => {
+                let own = contents.read_meta(set).map(|(_, own)| own.cluster_id);
+                ensure!(
+                    own.ok() == Some(*id),
+                    Class::Damage.error(format!("the record of set {} and its meta store are of different servers", set.id))
+                );
+                Ok(true)
+            }
+            // A manifest does not say it, so its meta store has to.
+            Set { manifest: Some(_), meta: Some(_), .. } => Ok(contents.read_meta(set)?.1.cluster_id != data.cluster_id),
+            _ => Ok(false),
         }
-    }
-    Ok(())
-}
-
-/// Reads the newest meta store of the directory: magic, lengths and, where the set has a record, its SHA-256.
-fn read_meta(contents: &Contents) -> Result<(BackupFile, MetaBlob)> {
-    let Some(file) = contents.newest_meta() else {
-        let fault = Class::NoBackup.error(format!("{} holds no backup: there is no meta.NN", contents.path().display()));
-        return Err(match contents.has_portable() {
-            true => fault.hint("it holds a portable backup (*.manifest), which this version of snap cannot restore"),
-            false => fault.hint("PATH is the directory that `snap backup` or `influxd backup` wrote into"),
-        }
-        .into());
     };
-    if let Some(newer) = contents.records().iter().find(|set| set.number > file.number) {
-        let fault = Class::Damage.error(format!("the meta store {} of set {} is gone", newer.meta.name, newer.id));
-        let record = format!(".snap/{}.json", newer.id);
-        return Err(fault.hint(format!("if the set was removed on purpose, remove {record} too")).into());
-    }
-    let path = contents.path_of(&file.name);
-    let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
-    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let blob = MetaBlob::read_from(&bytes[..]).with_context(damaged)?;
-    if let Some(set) = contents.set_of(&file.name)
-        && hex(Sha256::new_with_prefix(&bytes)) != set.meta.sha256
-    {
-        return Err(Class::Damage
-            .error(format!("{} is not what set {} recorded: SHA-256 differs", path.display(), set.id))
-            .into());
-    }
-    Ok((file, blob))
+    contents.sets()[..=at].iter().map(is_foreign).collect()
 }

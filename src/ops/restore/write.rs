@@ -235,8 +235,8 @@ impl Writer<'_> {
             let path = self.contents.path_of(&file.name);
             let mut sink =
                 Unpacking { shard, source, directory, writer: self, stop, file: None, crc: crc32fast::Hasher::new(), count: 0 };
-            let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-            scan(opened, &shard.source, &mut sink)
+            let tar = self.contents.open(file, |file| file)?;
+            scan(tar, &shard.source, &mut sink)
                 .map_err(anyhow::Error::from)
                 .and_then(|result| Ok(result?))
                 .with_context(|| format!("unpacking {} into {}", path.display(), directory.display()))?;

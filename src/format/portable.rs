@@ -1,0 +1,166 @@
+//! The files of influxd's portable layout: `<stamp>.manifest`, `<stamp>.meta` and one `<stamp>.s<id>.tar.gz` a shard.
+//!
+//! The stamp is the UTC time at which the run began, `20060102T150405Z`. The manifest is JSON and lists the rest; the `.meta`
+//! file is a protobuf message around the meta store; a shard's file is one gzip member with the tar as servers send it.
+//! (From directories influxd 1.6.7 wrote; 1.5 to 1.12 read and write the same.)
+
+use std::io::{self, BufReader, Read, Write};
+
+use anyhow::{Context, Result, bail, ensure};
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::proto::{self, Value, put_bytes, put_varint};
+use crate::wire::ShardPath;
+
+/// How hard gzip works, 0 to 9. TSM files are compressed already: more than this takes far longer and saves next to nothing.
+const LEVEL: u32 = 2;
+/// Bytes of a compressed file read at a time.
+const CHUNK: usize = 64 << 10;
+
+/// What a manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The meta store.
+    pub meta: MetaEntry,
+    /// Whether something that was asked for is missing. influxd never sets it.
+    #[serde(default)]
+    pub limited: bool,
+    /// The shards; influxd writes `null` where there are none.
+    pub files: Option<Vec<ShardEntry>>,
+}
+
+/// The meta store in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaEntry {
+    /// Its file.
+    #[serde(rename = "fileName")]
+    pub file_name: String,
+    /// Bytes of the meta store inside that file.
+    pub size: u64,
+}
+
+/// A shard in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardEntry {
+    /// The database; influxd leaves it empty where it was asked for a shard by its id alone.
+    #[serde(default)]
+    pub database: String,
+    /// The retention policy; empty as the database.
+    #[serde(default)]
+    pub policy: String,
+    /// The id on the server.
+    #[serde(rename = "shardID")]
+    pub shard_id: u64,
+    /// Its file.
+    #[serde(rename = "fileName")]
+    pub file_name: String,
+    /// Bytes of the tar inside that file.
+    #[serde(default)]
+    pub size: u64,
+    /// Always 0.
+    #[serde(rename = "lastModified", default)]
+    pub last_modified: i64,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    ///
+    /// When it is no such JSON, or names files that lead out of the directory.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        let manifest: Self = serde_json::from_slice(bytes).context("no manifest")?;
+        let names = manifest.entries().iter().map(|entry| &entry.file_name).chain([&manifest.meta.file_name]);
+        for name in names {
+            ensure!(!name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "..", "it names a file '{name}'");
+        }
+        Ok(manifest)
+    }
+
+    /// The manifest as influxd writes it: indented by two blanks, without a line feed at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn write_to(&self, writer: impl Write) -> io::Result<()> {
+        Ok(serde_json::to_writer_pretty(writer, self)?)
+    }
+
+    /// The shards that are listed.
+    pub fn entries(&self) -> &[ShardEntry] {
+        self.files.as_deref().unwrap_or_default()
+    }
+}
+
+impl ShardEntry {
+    /// Whether the entry is that shard's.
+    pub fn is_of(&self, shard: &ShardPath) -> bool {
+        let same = |name: &str, of: &str| name.is_empty() || name == of;
+        self.shard_id == shard.id && same(&self.database, &shard.database) && same(&self.policy, &shard.retention_policy)
+    }
+}
+
+/// The name of a set's manifest.
+pub fn manifest_file(stamp: &str) -> String {
+    format!("{stamp}.manifest")
+}
+
+/// The name of a set's meta store.
+pub fn meta_file(stamp: &str) -> String {
+    format!("{stamp}.meta")
+}
+
+/// The name of a shard's file in a set.
+pub fn shard_file(stamp: &str, id: u64) -> String {
+    format!("{stamp}.s{id}.tar.gz")
+}
+
+/// The stamp in the name of a manifest.
+pub fn stamp_of_manifest(name: &str) -> Option<&str> {
+    name.strip_suffix(".manifest").filter(|stamp| !stamp.is_empty())
+}
+
+/// Whether a name can be that of a file of this layout.
+pub fn is_file_name(name: &str) -> bool {
+    [".manifest", ".meta", ".tar.gz"].iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty()))
+}
+
+/// The meta store in a `.meta` file.
+///
+/// # Errors
+///
+/// When the bytes are no such message.
+pub fn read_meta(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut meta = None;
+    for field in proto::fields(bytes) {
+        let field = field?;
+        match (field.number, field.value) {
+            (1, Value::Bytes(inner)) => meta = Some(inner.to_vec()),
+            (1, _) => bail!("its meta store is not of bytes"),
+            _ => {}
+        }
+    }
+    meta.context("it holds no meta store")
+}
+
+/// A `.meta` file with that meta store.
+pub fn write_meta(meta: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(meta.len() + 16);
+    put_bytes(&mut bytes, 1, meta);
+    // The highest node id, which the message must have; a server without a cluster has none.
+    put_varint(&mut bytes, 2, 0);
+    bytes
+}
+
+/// A writer that compresses a shard's tar into `out`, with the header that influxd gives it.
+pub fn compress<W: Write>(stamp: &str, id: u64, out: W) -> GzEncoder<W> {
+    GzBuilder::new().filename(format!("{stamp}.s{id}.tar")).write(out, Compression::new(LEVEL))
+}
+
+/// A reader of the tar in a shard's file. It reads `packed` to its very end, the sums of gzip included.
+pub fn decompress<R: Read>(packed: R) -> MultiGzDecoder<BufReader<R>> {
+    MultiGzDecoder::new(BufReader::with_capacity(CHUNK, packed))
+}

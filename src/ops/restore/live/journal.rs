@@ -1,0 +1,204 @@
+//! The journal of a restore into a server: what was begun, the ids it was given, and the shards that are done.
+//!
+//! `.snap/restore-<host>.journal` in the backup directory, a JSON document a line: first the [`Header`], then the ids, then a
+//! line for each shard. Lines are only ever added, and each is on the disk before the next step; a line that was cut off in a
+//! crash counts as never written. It goes away when all is done.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::super::Wanted;
+use super::LiveOptions;
+use crate::directory::{create_private_dir, remove_if_there, sync_dir};
+use crate::error::Class;
+use crate::progress::{Event, Progress};
+use crate::wire::ShardIds;
+
+/// The number of the journal's form; readers refuse a larger one.
+pub const FORMAT: u32 = 1;
+
+/// What was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The server's address.
+    pub host: String,
+    /// The random number of the server's meta store.
+    pub cluster_id: u64,
+    /// The highest shard id that the server had given out before.
+    pub max_shard_id: u64,
+    /// The set that is restored.
+    pub set: String,
+    /// Whether it was named, and is restored alone.
+    pub named: bool,
+    /// What of it, and under which names.
+    pub what: Wanted,
+    /// What the databases are called on the server.
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// The new id of each shard by its old one.
+    Ids(ShardIds),
+    /// A shard, by its old id, that is whole on the server.
+    Done(u64),
+}
+
+/// A restore that was begun, and how far it came.
+#[derive(Debug)]
+pub struct Begun {
+    /// What was begun.
+    pub header: Header,
+    /// The shards' new ids, once the import's reply was there.
+    pub ids: Option<ShardIds>,
+    /// The shards that are done, by their old ids.
+    pub done: Vec<u64>,
+}
+
+impl Begun {
+    /// Reads the journal of a restore from `directory` into `host`, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or was written by a newer version.
+    pub fn read(directory: &Path, host: &str) -> Result<Option<Self>> {
+        let path = path(directory, host);
+        let reading = || format!("reading the journal {}", path.display());
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(reading)?,
+        };
+        // What follows the last line feed was being written.
+        let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        let Some(first) = lines.next() else { return Ok(None) };
+        let header: Header = serde_json::from_str(first).with_context(reading)?;
+        if header.format > FORMAT {
+            bail!("the journal {} was written by a newer snap (format {})", path.display(), header.format);
+        }
+        let mut begun = Self { header, ids: None, done: Vec::new() };
+        for line in lines {
+            match serde_json::from_str(line).with_context(reading)? {
+                Line::Ids(ids) => begun.ids = Some(ids),
+                Line::Done(id) => begun.done.push(id),
+            }
+        }
+        Ok(Some(begun))
+    }
+}
+
+/// A journal being written. Where none can be, because the directory is read-only say, the restore goes on without.
+pub struct Journal {
+    path: PathBuf,
+    file: Option<Mutex<File>>,
+}
+
+impl Journal {
+    /// Begins a journal in place of an older one, or goes on with the one that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Locked`] when a run that goes on writes to it.
+    pub fn begin(options: &LiveOptions, header: &Header, go_on: bool, progress: &dyn Progress) -> Result<Self> {
+        let path = path(&options.directory, &header.host);
+        let file = match open(&path) {
+            Ok(file) => file,
+            Err(error) => {
+                let message = format!("no journal can be kept, so that an interruption could not be resumed: {error:#}");
+                progress.report(&Event::Warning(&message));
+                return Ok(Self { path, file: None });
+            }
+        };
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another run restores from {} into {}", options.directory.display(), header.host);
+                return Err(Class::Locked.error(message).into());
+            }
+            result => result.with_context(|| format!("locking {}", path.display()))?,
+        }
+        let journal = Self { path, file: Some(Mutex::new(file)) };
+        if go_on {
+            journal.write("\n")?;
+        } else {
+            journal.truncate()?;
+            journal.line(header)?;
+        }
+        Ok(journal)
+    }
+
+    /// Whether there is one.
+    pub fn is_kept(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Writes down the ids.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take it.
+    pub fn imported(&self, ids: &ShardIds) -> Result<()> {
+        self.line(&Line::Ids(ids.clone()))
+    }
+
+    /// Writes down that a shard is whole on the server.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take it.
+    pub fn done(&self, old_id: u64) -> Result<()> {
+        self.line(&Line::Done(old_id))
+    }
+
+    /// Removes the journal: nothing is left to go on with.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn end(self) -> Result<()> {
+        if self.file.is_some() {
+            remove_if_there(&self.path)?;
+        }
+        Ok(())
+    }
+
+    fn line(&self, line: &impl Serialize) -> Result<()> {
+        self.write(&format!("{}\n", serde_json::to_string(line)?))
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_data())
+            .with_context(|| format!("writing the journal {}", self.path.display()))
+    }
+
+    fn truncate(&self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.set_len(0).with_context(|| format!("writing the journal {}", self.path.display()))
+    }
+}
+
+fn path(directory: &Path, host: &str) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+    directory.join(".snap").join(format!("restore-{}.journal", host.chars().map(plain).collect::<String>()))
+}
+
+fn open(path: &Path) -> Result<File> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    create_private_dir(folder)?;
+    let mut options = OpenOptions::new();
+    let file =
+        options.append(true).create(true).mode(0o600).open(path).with_context(|| format!("opening {}", path.display()))?;
+    sync_dir(folder)?;
+    Ok(file)
+}

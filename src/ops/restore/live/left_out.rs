@@ -1,0 +1,94 @@
+//! Telling what of a backup a server cannot be given back while it runs.
+
+use super::super::check::CheckedShard;
+use super::super::source::Source;
+use super::Live;
+use crate::format::meta::{DatabaseInfo, UserInfo};
+use crate::progress::Event;
+
+impl Live<'_> {
+    /// Says in a line each, with counts, what does not come back; what it was, where somebody wants details.
+    pub(super) fn say_what_is_left_out(&self, source: &Source, shards: &[CheckedShard]) {
+        let say = |text: String| self.progress.report(&Event::Warning(&text));
+        let detail = |text: &str| self.progress.report(&Event::Detail(&format!("not restored: {text}")));
+        let tombstones = |shard: &&CheckedShard| shard.files.iter().any(|(name, _)| name.ends_with(".tombstone"));
+        let deleted = shards.iter().filter(tombstones).count();
+        if deleted > 0 {
+            say(format!(
+                "{deleted} shard(s) have deletes that are not yet compacted; servers throw those away on upload, so the points \
+                 come back (a restore with -metadir and -datadir keeps them deleted)"
+            ));
+        }
+        let only = self.only_database(source);
+        let taken = |database: &&DatabaseInfo| match &only {
+            Some(name) => database.name == *name,
+            None => source.databases.contains(&database.name),
+        };
+        let databases: Vec<&DatabaseInfo> = source.data.databases.iter().filter(taken).collect();
+        let queries: Vec<&str> =
+            databases.iter().flat_map(|database| &database.continuous_queries).map(|query| query.query.as_str()).collect();
+        if !queries.is_empty() {
+            say(format!("{} continuous queries do not come back: servers leave them out of an import", queries.len()));
+            queries.into_iter().for_each(detail);
+        }
+        let subscriptions: Vec<String> = databases.iter().flat_map(|database| subscriptions(database)).collect();
+        if !subscriptions.is_empty() {
+            let count = subscriptions.len();
+            say(format!("{count} subscriptions are left out: they would send to their old destinations at once"));
+            subscriptions.iter().for_each(|statement| detail(statement));
+        }
+        let users = &source.data.users;
+        if !users.is_empty() {
+            let grants: usize = users.iter().map(|user| user.privileges.len()).sum();
+            say(format!("{} users and their {grants} grants do not come back: they are no part of an import", users.len()));
+            users.iter().flat_map(grants_of).for_each(|statement| detail(&statement));
+        }
+        let internal = source
+            .data
+            .database("_internal")
+            .map_or(0, |database| database.retention_policies.iter().map(|policy| policy.shard_groups.len()).sum::<usize>());
+        if internal > 0 && only.is_none() {
+            say(format!("_internal ({internal} shard groups) is not restored: a server has its own"));
+        }
+    }
+}
+
+/// A name as an InfluxQL identifier.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The statements that make the database's subscriptions.
+fn subscriptions(database: &DatabaseInfo) -> impl Iterator<Item = String> {
+    database.retention_policies.iter().flat_map(|policy| {
+        policy.subscriptions.iter().map(|subscription| {
+            let destinations: Vec<String> =
+                subscription.destinations.iter().map(|url| format!("'{}'", url.replace('\'', "\\'"))).collect();
+            format!(
+                "CREATE SUBSCRIPTION {} ON {}.{} DESTINATIONS {} {}",
+                quoted(&subscription.name),
+                quoted(&database.name),
+                quoted(&policy.name),
+                subscription.mode,
+                destinations.join(", ")
+            )
+        })
+    })
+}
+
+/// The statements that make a user, but for the password, and its grants.
+fn grants_of(user: &UserInfo) -> Vec<String> {
+    let name = quoted(&user.name);
+    let admin = if user.admin { " WITH ALL PRIVILEGES" } else { "" };
+    let mut statements = vec![format!("CREATE USER {name} WITH PASSWORD '…'{admin}")];
+    statements.extend(user.privileges.iter().filter_map(|grant| {
+        let privilege = match grant.privilege {
+            1 => "READ",
+            2 => "WRITE",
+            3 => "ALL",
+            _ => return None,
+        };
+        Some(format!("GRANT {privilege} ON {} TO {name}", quoted(&grant.database)))
+    }));
+    statements
+}

@@ -1,0 +1,264 @@
+//! Restoring into a running server: the meta store is imported, which gives each shard a new id, and each shard's TSM files are
+//! uploaded in one tar.
+//!
+//! The protocol acknowledges neither: an import without pairs and an upload that ends are all a server says. So the server is
+//! asked before ([`Live::refuse_what_is_there`]), read back after ([`upload`]), and what was begun is written down ([`journal`]).
+
+mod import;
+mod journal;
+mod left_out;
+mod upload;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::check::{CheckedShard, check};
+use super::source::Source;
+use super::{RestoreReport, Wanted, refuse_harmful_names};
+use crate::cancel::Cancel;
+use crate::client::Client;
+use crate::directory::Contents;
+use crate::error::Class;
+use crate::format::meta::Data;
+use crate::ops::selection::list;
+use crate::progress::{Event, Progress};
+use crate::wire::{Dialect, ShardIds};
+use journal::{Begun, Journal};
+
+/// How long after a failure the next attempt is made.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// What to restore into a server, and how.
+#[derive(Debug, Clone)]
+pub struct LiveOptions {
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// The set; where none is named, the newest and all that the directory holds beside it.
+    pub set: Option<String>,
+    /// What of it, and under which names.
+    pub what: Wanted,
+    /// How many shards at a time.
+    pub jobs: usize,
+    /// How many attempts follow a failed one.
+    pub retries: u32,
+    /// Read each shard back and compare its files.
+    pub verify: bool,
+    /// Go on with the restore into this server that was interrupted; what and which set are those of its journal.
+    pub resume: bool,
+    /// Say what would be done, and change nothing.
+    pub dry_run: bool,
+}
+
+/// Restores a backup into a running server.
+///
+/// # Errors
+///
+/// Before anything is sent: when the backup is damaged, the server too old, or a database is there already
+/// ([`Class::Refused`]). Later: when the server refuses the import. Shards that could not be uploaded are in the report.
+pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
+    let begun = Instant::now();
+    options.what.refuse_contradictions()?;
+    let contents = Contents::read(&options.directory)?;
+    let host = client.address().to_string();
+    let begun_before = Begun::read(&options.directory, &host)?;
+    let interrupted = if options.resume { Some(resumed(options, begun_before.as_ref(), &host)?) } else { None };
+    let (set, what) = match interrupted {
+        Some(begun) => (Some(begun.header.set.as_str()).filter(|_| begun.header.named), &begun.header.what),
+        None => (options.set.as_deref(), &options.what),
+    };
+    let source = Source::read(&contents, set, &what.selection(false), true, progress)?;
+    source.say_what_is_missing(&contents, progress)?;
+    let live = Live { client, options, what, cancel, progress };
+    let there = live.look()?;
+    let known = match interrupted {
+        Some(begun) => live.ids_on_server(begun, &source, &there)?,
+        None => {
+            live.refuse_what_is_there(&source, &there, begun_before.as_ref())?;
+            None
+        }
+    };
+    let planned = source.planned(what, Some)?;
+    let mut shards = check(&contents, planned, true, options.jobs, cancel, progress)?;
+    refuse_harmful_names(&shards)?;
+    live.say_what_is_left_out(&source, &shards);
+    let mut report = RestoreReport {
+        shards: shards.len(),
+        files: shards.iter().map(|shard| tsm_files(shard).count()).sum(),
+        bytes: shards.iter().flat_map(tsm_files).map(|(_, size)| size).sum(),
+        missing: source.chains.missing.clone(),
+        elapsed: Duration::ZERO,
+    };
+    if options.dry_run {
+        for shard in &shards {
+            let (path, files) = (&shard.source, tsm_files(shard).count());
+            progress.report(&Event::Status(&format!("would upload shard {path} ({files} files) into {}", client.address())));
+        }
+    } else {
+        let failed = live.write(&contents, &source, &mut shards, &there, known)?;
+        report.shards -= failed.len();
+        report.missing.extend(failed);
+    }
+    report.elapsed = begun.elapsed();
+    Ok(report)
+}
+
+/// The restore that is to be gone on with.
+fn resumed<'a>(options: &LiveOptions, begun: Option<&'a Begun>, host: &str) -> Result<&'a Begun> {
+    let Some(begun) = begun else {
+        let fault =
+            Class::Refused.error(format!("no interrupted restore into {host} is known in {}", options.directory.display()));
+        return Err(fault.hint("leave -resume out to begin one; -host and PATH must be those of the interrupted run").into());
+    };
+    let header = &begun.header;
+    let other_set = options.set.as_ref().is_some_and(|set| *set != header.set);
+    if other_set || (options.what != Wanted::default() && options.what != header.what) {
+        let fault = Class::Usage.error(format!("the interrupted restore was of set {} and of other names", header.set));
+        return Err(fault.hint("with -resume, leave out the set, -database, -retention, -shard and the new names").into());
+    }
+    Ok(begun)
+}
+
+/// The TSM files of a shard with their sizes: all that a server takes.
+fn tsm_files(shard: &CheckedShard) -> impl Iterator<Item = (&str, u64)> {
+    let files = shard.files.iter().map(|(name, file)| (name, file.size));
+    files.filter(|(name, _)| name.ends_with(".tsm"))
+}
+
+/// A restore into a running server.
+struct Live<'a> {
+    client: &'a Client,
+    options: &'a LiveOptions,
+    what: &'a Wanted,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+}
+
+impl Live<'_> {
+    /// What the server holds.
+    fn look(&self) -> Result<Data> {
+        let there = Data::read(&self.client.meta_store()?.meta)?;
+        if self.client.dialect() == Some(Dialect::V1_0) {
+            return Err(Class::Refused
+                .error(format!(
+                    "{} is of version 1.0 to 1.4, which cannot be restored into while it runs",
+                    self.client.address()
+                ))
+                .hint("stop it and restore into its directories with -metadir and -datadir")
+                .into());
+        }
+        Ok(there)
+    }
+
+    /// The one database that is meant, where there is but one: it was named, or the shard that was named is in it.
+    fn only_database(&self, source: &Source) -> Option<String> {
+        let of_shard = || Some(source.live.first()?.path.database.clone());
+        self.what.database.clone().or_else(|| self.what.shard.and_then(|_| of_shard()))
+    }
+
+    /// The names that the backup's databases get on the server.
+    fn new_names(&self, source: &Source) -> Vec<String> {
+        match self.what.new_database.clone().or_else(|| self.only_database(source)) {
+            Some(name) => vec![name],
+            None => source.databases.clone(),
+        }
+    }
+
+    fn refuse_what_is_there(&self, source: &Source, there: &Data, begun: Option<&Begun>) -> Result<()> {
+        let names = self.new_names(source);
+        let Some(name) = names.iter().find(|name| there.database(name).is_some()) else { return Ok(()) };
+        let fault = Class::Refused.error(format!("{} already has a database '{name}'", self.client.address()));
+        let interrupted = begun.is_some_and(|begun| begun.header.names.contains(name));
+        Err(match interrupted {
+            true => {
+                fault.hint("a restore of it was interrupted: -resume goes on with that; or drop the database to begin anew")
+            }
+            false => fault.hint("-database DB -newdb NEW restores it beside; influxd cannot merge into a database"),
+        }
+        .into())
+    }
+
+    /// The ids that an interrupted restore was given, where its import took place.
+    fn ids_on_server(&self, begun: &Begun, source: &Source, there: &Data) -> Result<Option<(ShardIds, Vec<u64>)>> {
+        let (header, address) = (&begun.header, self.client.address());
+        let refuse = |message: String, hint: &str| Err(Class::Refused.error(message).hint(hint).into());
+        if header.cluster_id != there.cluster_id {
+            return refuse(
+                format!("{address} is not the server that the restore was begun on"),
+                "leave -resume out to begin anew",
+            );
+        }
+        let Some(name) = header.names.iter().find(|name| there.database(name).is_some()) else {
+            if begun.ids.is_some() {
+                let message = format!("the databases of the interrupted restore are gone from {address}");
+                return refuse(message, "leave -resume out to begin anew");
+            }
+            // It did not come so far as to make one.
+            return Ok(None);
+        };
+        let of_import = begun.ids.clone().unwrap_or_else(|| import::ids_by_time(source, self.what, there, header.max_shard_id));
+        for (shard, _) in &source.chains.found {
+            let target = of_import.get(&shard.id).map(|id| self.what.target(shard, *id));
+            if !target.is_some_and(|target| there.shards().any(|known| known.path == target && known.deleted_at.is_none())) {
+                let message = format!(
+                    "the database '{name}' on {address} is not as the interrupted restore left it: shard {shard} \
+                                       has no place in it"
+                );
+                return refuse(message, "drop the databases of the restore and leave -resume out to begin anew");
+            }
+        }
+        Ok(Some((of_import, begun.done.clone())))
+    }
+
+    /// Imports, where that was not done yet, and uploads; those that failed, a sentence each.
+    fn write(
+        &self,
+        contents: &Contents,
+        source: &Source,
+        shards: &mut [CheckedShard],
+        there: &Data,
+        known: Option<(ShardIds, Vec<u64>)>,
+    ) -> Result<Vec<String>> {
+        let resumed = known.is_some();
+        let journal = Journal::begin(self.options, &self.header(source, there), resumed, self.progress)?;
+        let (ids, done) = match known {
+            Some(known) => known,
+            None => (self.import(source, there.max_shard_id)?, Vec::new()),
+        };
+        journal.imported(&ids)?;
+        for shard in &mut *shards {
+            let id = ids.get(&shard.source.id).with_context(|| format!("the server gave shard {} no id", shard.source))?;
+            shard.target.id = *id;
+        }
+        let uploaded = self.upload(contents, shards, &journal, resumed.then_some(&done[..]));
+        if uploaded.as_ref().is_ok_and(Vec::is_empty) {
+            journal.end()?;
+        } else {
+            self.say_in_part(source, &journal);
+        }
+        uploaded
+    }
+
+    fn header(&self, source: &Source, there: &Data) -> journal::Header {
+        journal::Header {
+            format: journal::FORMAT,
+            host: self.client.address().to_string(),
+            cluster_id: there.cluster_id,
+            max_shard_id: there.max_shard_id,
+            set: source.set.clone(),
+            named: self.options.set.is_some(),
+            what: self.what.clone(),
+            names: self.new_names(source),
+        }
+    }
+
+    fn say_in_part(&self, source: &Source, journal: &Journal) {
+        let (address, names) = (self.client.address(), list(&self.new_names(source)));
+        let next = match journal.is_kept() {
+            true => "snap restore -resume goes on where this stopped; or drop them to begin anew",
+            false => "drop them before the next try",
+        };
+        self.progress.report(&Event::Warning(&format!("{address} now may have {names} in part: {next}")));
+    }
+}

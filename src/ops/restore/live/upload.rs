@@ -1,0 +1,329 @@
+//! Uploading shards: one tar each, read ahead of the connection, and read back when the server is done with it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::super::check::{CheckedShard, Digesting};
+use super::journal::Journal;
+use super::{Live, WAIT, tsm_files};
+use crate::cancel::Cancel;
+use crate::directory::Contents;
+use crate::error::{Class, class};
+use crate::format::shard_tar::{Ending, Member, Sink, scan};
+use crate::format::tar_writer::{MemberHeader, TarWriter};
+use crate::ops::queue::{self, Turn};
+use crate::progress::{Event, Outcome};
+use crate::wire::Request;
+
+/// Bytes sent at a time.
+const CHUNK: usize = 256 << 10;
+/// How many chunks a shard is read ahead.
+const AHEAD: usize = 8;
+/// How long an upload waits for the backup to be read. While it lasts, the server holds up all who write to the shard.
+const STALL: Duration = Duration::from_secs(10);
+
+/// What a server holds of the files it was sent.
+enum Held {
+    /// All.
+    All,
+    /// None, and nothing else either.
+    Nothing,
+    /// Some of them; the text says which is not there.
+    Part(String),
+    /// Files that were not sent, and not all that were: there was a compaction, or somebody wrote.
+    Other,
+}
+
+/// A shard on its way.
+struct Job<'a> {
+    shard: &'a CheckedShard,
+    failures: u32,
+    /// An earlier attempt, or run, may have left something.
+    again: bool,
+    begun: Instant,
+}
+
+impl Live<'_> {
+    /// Uploads all shards; those that failed, a sentence each. `earlier` are, where a restore is gone on with, those that were
+    /// done, by their old ids.
+    pub(super) fn upload(
+        &self,
+        contents: &Contents,
+        shards: &[CheckedShard],
+        journal: &Journal,
+        earlier: Option<&[u64]>,
+    ) -> Result<Vec<String>> {
+        let bytes = shards.iter().flat_map(tsm_files).map(|(_, size)| size).sum();
+        self.progress.report(&Event::Shards { count: shards.len(), bytes: Some(bytes) });
+        let begun = Instant::now();
+        let job = |shard| Job { shard, failures: 0, again: earlier.is_some(), begun };
+        let results = queue::work(shards.iter().map(job).collect(), self.options.jobs, self.cancel, |mut job: Job<'_>| {
+            let (shard, path) = (job.shard, &job.shard.target);
+            let bytes = tsm_files(shard).map(|(_, size)| size).sum();
+            if job.failures == 0 {
+                job.begun = Instant::now();
+            }
+            self.progress.report(&Event::Started { shard: path, bytes: Some(bytes) });
+            // Without being asked to look, what was done stays done.
+            let settled = !self.options.verify && earlier.is_some_and(|done| done.contains(&shard.source.id));
+            let attempt = if settled { Ok(()) } else { self.attempt(contents, &job) };
+            let elapsed = job.begun.elapsed();
+            match attempt.and_then(|()| journal.done(shard.source.id)) {
+                Ok(()) => {
+                    let outcome = Outcome::Done { files: tsm_files(shard).count(), bytes };
+                    self.progress.report(&Event::Finished { shard: path, outcome, elapsed });
+                    Turn::Done(Ok(None))
+                }
+                Err(error) if self.cancel.is_cancelled() => Turn::Done(Err(error)),
+                Err(error) if job.failures < self.options.retries && class(&error) != Class::Refused => {
+                    job.failures += 1;
+                    job.again = true;
+                    let wait = WAIT.saturating_mul(1 << (job.failures - 1).min(6));
+                    let reason = format!("{error:#}");
+                    self.progress.report(&Event::Retry { shard: path, attempt: job.failures, wait, reason: &reason });
+                    Turn::Later(job, wait)
+                }
+                Err(error) => {
+                    let reason = format!("{error:#}");
+                    self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Failed(&reason), elapsed });
+                    Turn::Done(Ok(Some(format!("shard {} (now {path}): {reason}", shard.source))))
+                }
+            }
+        });
+        self.cancel.check()?;
+        Ok(queue::all(results)?.into_iter().flatten().collect())
+    }
+
+    /// Makes one attempt at a shard.
+    fn attempt(&self, contents: &Contents, job: &Job<'_>) -> Result<()> {
+        let shard = job.shard;
+        if tsm_files(shard).next().is_none() {
+            return Ok(());
+        }
+        if job.again {
+            // Nobody knows how far the attempt before came.
+            self.clear(shard)?;
+            match self.look_back(shard)? {
+                Held::All => return Ok(()),
+                Held::Nothing => {}
+                // A second upload beside a first hides fields that only the second has, on servers with a tsi1 index.
+                Held::Part(absent) => return Err(spoiled(&format!("the server took in a part of it, but not {absent}"))),
+                Held::Other => return Err(spoiled("it holds files that were not sent, and not all that were")),
+            }
+        }
+        self.send(contents, shard)?;
+        if !self.options.verify {
+            return Ok(());
+        }
+        match self.look_back(shard)? {
+            Held::All => Ok(()),
+            Held::Nothing => bail!("the server holds none of it although it was sent"),
+            Held::Part(absent) => bail!("the server does not hold {absent} although it was sent"),
+            Held::Other => {
+                let path = &shard.target;
+                self.progress.report(&Event::Warning(&format!(
+                    "shard {path} already holds files that were not sent, from a compaction or a write: it was not compared"
+                )));
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends all that the shard is to hold in one upload, and waits until the server is done with it.
+    fn send(&self, contents: &Contents, shard: &CheckedShard) -> Result<()> {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let stop = self.cancel.child();
+        thread::scope(|scope| {
+            let packing = scope.spawn(|| self.pack(contents, shard, sender, &stop));
+            let sent = self.forward(shard, receiver);
+            stop.cancel();
+            let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match packed {
+                // Where the connection failed, packing found nobody to take what it read.
+                Err(error) if !is_broken_pipe(&error) => Err(error),
+                _ => sent,
+            }
+        })
+    }
+
+    /// Passes the pieces on to the server as they come.
+    fn forward(&self, shard: &CheckedShard, pieces: Receiver<Piece>) -> Result<()> {
+        // Nothing is held up before the first piece is there.
+        let mut piece = loop {
+            match pieces.recv_timeout(WAIT) {
+                Ok(piece) => break piece,
+                Err(RecvTimeoutError::Timeout) => self.cancel.check()?,
+                Err(RecvTimeoutError::Disconnected) => bail!("the backup was not read to its end"),
+            }
+        };
+        let mut upload = self.client.upload(shard.target.id)?;
+        while let Piece::Bytes(bytes) = piece {
+            upload.write_all(&bytes).context("sending to the server")?;
+            piece = match pieces.recv_timeout(STALL) {
+                Ok(piece) => piece,
+                Err(RecvTimeoutError::Disconnected) => bail!("the backup was not read to its end"),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!(
+                        "reading the backup stood still for {STALL:?}: given up, so as not to hold up who writes to the shard"
+                    )
+                }
+            };
+        }
+        upload.finish().context("waiting for the server to take the shard in")
+    }
+
+    /// Makes the tar, piece by piece.
+    fn pack(&self, contents: &Contents, shard: &CheckedShard, sender: SyncSender<Piece>, stop: &Cancel) -> Result<()> {
+        let pieces = Pieces { sender, pending: Vec::with_capacity(CHUNK) };
+        let crc = crc32fast::Hasher::new();
+        let mut packing = Packing { live: self, shard, source: 0, tar: TarWriter::new(pieces), crc, member: None, stop };
+        for (source, file) in shard.sources.iter().enumerate() {
+            packing.source = source;
+            let reading = || format!("reading {}", contents.path_of(&file.name).display());
+            let tar = contents.open(file, |file| file)?;
+            scan(tar, &shard.source, &mut packing).with_context(reading)?.with_context(reading)?;
+        }
+        let mut pieces = packing.tar.finish()?;
+        Ok(pieces.hand_on(Piece::End)?)
+    }
+
+    /// Has the server clear away what a failed upload left: an empty tar reopens the shard.
+    fn clear(&self, shard: &CheckedShard) -> Result<()> {
+        let mut upload = self.client.upload(shard.target.id)?;
+        upload.write_all(&[0; 1024]).and_then(|()| upload.finish()).context("clearing away what a failed attempt left")
+    }
+
+    /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what it is to hold.
+    fn look_back(&self, shard: &CheckedShard) -> Result<Held> {
+        let mut answer = None;
+        for _ in 0..=self.options.retries {
+            let mut there = Digesting::default();
+            let reply = self.client.request(&Request::Shard { id: shard.target.id, since: None })?;
+            if scan(reply, &shard.target, &mut there).context("reading the shard back")?? != Ending::Nothing {
+                answer = Some(there.files);
+                break;
+            }
+            // A shard that was just put in place may be closed for a moment.
+            self.cancel.check()?;
+            thread::sleep(WAIT);
+        }
+        let answer = answer.context("the server does not send the shard back")?;
+        let mut there: BTreeMap<&str, (u64, u32)> = answer
+            .iter()
+            .filter(|(name, ..)| name.ends_with(".tsm"))
+            .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
+            .collect();
+        let (mut absent, mut same) = (None, 0);
+        for (name, size) in tsm_files(shard) {
+            let sent = shard.files.get(name).map(|file| (file.size, file.crc));
+            if there.remove(name) == sent {
+                same += 1;
+            } else {
+                absent.get_or_insert_with(|| format!("{name} ({size} bytes)"));
+            }
+        }
+        Ok(match absent {
+            None => Held::All,
+            Some(_) if !there.is_empty() => Held::Other,
+            Some(_) if same == 0 && answer.is_empty() => Held::Nothing,
+            Some(absent) => Held::Part(absent),
+        })
+    }
+}
+
+/// A shard that only a new beginning can mend.
+fn spoiled(why: &str) -> anyhow::Error {
+    Class::Refused.error(format!("{why}: drop the database on the server and restore it anew")).into()
+}
+
+/// A piece of a tar.
+enum Piece {
+    Bytes(Vec<u8>),
+    /// All pieces were sent. Without it, the tar is not whole.
+    End,
+}
+
+/// Hands on what is written to it in pieces of one size.
+struct Pieces {
+    sender: SyncSender<Piece>,
+    pending: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(CHUNK - self.pending.len());
+        self.pending.extend_from_slice(&bytes[..count]);
+        if self.pending.len() == CHUNK {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK));
+        self.hand_on(Piece::Bytes(piece))
+    }
+}
+
+impl Pieces {
+    fn hand_on(&mut self, piece: Piece) -> io::Result<()> {
+        self.sender.send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+}
+
+/// Passes the files that are to come from one tar on into the upload, under their new names.
+struct Packing<'a> {
+    live: &'a Live<'a>,
+    shard: &'a CheckedShard,
+    source: usize,
+    tar: TarWriter<Pieces>,
+    crc: crc32fast::Hasher,
+    /// The member that passes, where it is sent: its name and its CRC-32 when it was checked.
+    member: Option<(String, u32)>,
+    stop: &'a Cancel,
+}
+
+impl Sink for Packing<'_> {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        let wanted = self.shard.files.get(&member.name).filter(|file| file.source == self.source && member.is_tsm());
+        self.member = wanted.map(|file| (member.name.clone(), file.crc));
+        if self.member.is_none() {
+            return Ok(());
+        }
+        self.crc = crc32fast::Hasher::new();
+        let path = format!("{}/{}", self.shard.target, member.name);
+        let (size, modified) = (member.size, member.modified);
+        self.tar.begin(&MemberHeader { path: &path, size, modified, mode: 0o644, owner: (0, 0), owner_names: ("", "") })
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        if self.member.is_some() {
+            self.stop.check().map_err(io::Error::other)?;
+            self.tar.write_all(chunk)?;
+            self.crc.update(chunk);
+            self.live.progress.report(&Event::Bytes { shard: &self.shard.target, count: chunk.len() as u64 });
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let Some((name, crc)) = self.member.take() else { return Ok(()) };
+        if std::mem::take(&mut self.crc).finalize() != crc {
+            return Err(io::Error::other(format!("{name} is not what was checked a moment ago")));
+        }
+        self.tar.end()
+    }
+}
