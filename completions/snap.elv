@@ -25,6 +25,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand backup 'Download the meta store and the shards of a running influxd into a backup directory'
             cand restore 'Put a backup back: into the directories of a stopped influxd, or with -online into a running one'
             cand serve 'Be the snapshotter service over the directories of a stopped influxd'
+            cand list 'Show the sets in a backup directory, oldest first'
+            cand info 'Show what one set holds, shard by shard; with -host, what a server holds'
             cand generate 'Print shell completions or the manual page'
         }
         &'snap;backup'= {
@@ -107,6 +109,27 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --json 'Print JSON lines on standard output, each with a message_type'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
+        }
+        &'snap;list'= {
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'snap;info'= {
+            cand --host 'Ask the snapshotter at this address instead'
+            cand --dialect 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones'
+            cand --connect-timeout 'How long to wait for a connection'
+            cand --idle-timeout 'How long to wait for the next byte; influxd flushes a shard''s cache before its first'
+            cand --attempt-timeout 'How long one attempt at one shard may take'
+            cand --retries 'How often to try again after a failure, shard by shard, each time from its beginning'
+            cand --jobs 'How many shards to work on at a time'
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand -h 'Print help'
+            cand --help 'Print help'
         }
         &'snap;generate'= {
             cand -h 'Print help'

@@ -29,6 +29,8 @@ complete -c snap -n "__fish_snap_needs_command" -s V -l version -d 'Print versio
 complete -c snap -n "__fish_snap_needs_command" -f -a "backup" -d 'Download the meta store and the shards of a running influxd into a backup directory'
 complete -c snap -n "__fish_snap_needs_command" -f -a "restore" -d 'Put a backup back: into the directories of a stopped influxd, or with -online into a running one'
 complete -c snap -n "__fish_snap_needs_command" -f -a "serve" -d 'Be the snapshotter service over the directories of a stopped influxd'
+complete -c snap -n "__fish_snap_needs_command" -f -a "list" -d 'Show the sets in a backup directory, oldest first'
+complete -c snap -n "__fish_snap_needs_command" -f -a "info" -d 'Show what one set holds, shard by shard; with -host, what a server holds'
 complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print shell completions or the manual page'
 complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'The snapshotter: host:port, or a host alone for port 8088' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
@@ -123,4 +125,25 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand serve" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand list" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand list" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand list" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand info" -l host -d 'Ask the snapshotter at this address instead' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l connect-timeout -d 'How long to wait for a connection' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l idle-timeout -d 'How long to wait for the next byte; influxd flushes a shard\'s cache before its first' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand info" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand info" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand info" -s h -l help -d 'Print help'
 complete -c snap -n "__fish_snap_using_subcommand generate" -s h -l help -d 'Print help'

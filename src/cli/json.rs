@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::output::Summary;
@@ -79,6 +80,19 @@ pub fn request(peer: &str, request: &str, bytes: Option<u64>, outcome: &str, ela
 /// Prints the error that ends the process.
 pub fn exit_error(code: u8, message: &str, hint: Option<&str>) {
     emit(&json!({ "message_type": "exit_error", "code": code, "message": message, "hint": hint }));
+}
+
+/// Prints something with fields of its own.
+///
+/// # Errors
+///
+/// When it cannot be printed.
+pub fn document(message_type: &str, fields: &impl Serialize) -> anyhow::Result<()> {
+    let mut message = json!({ "message_type": message_type });
+    if let (Some(message), Value::Object(fields)) = (message.as_object_mut(), serde_json::to_value(fields)?) {
+        message.extend(fields);
+    }
+    Ok(print(&format!("{message}\n"))?)
 }
 
 /// The summary as a line.

@@ -4,12 +4,15 @@ mod argv;
 mod backup;
 mod bars;
 mod generate;
+mod info;
 mod json;
 mod lines;
+mod list;
 mod output;
 mod restore;
 mod serve;
 mod server;
+mod table;
 mod values;
 
 use std::ffi::OsString;
@@ -52,6 +55,8 @@ enum Command {
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
     Serve(serve::ServeArgs),
+    List(list::ListArgs),
+    Info(info::InfoArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -120,6 +125,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Backup(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Restore(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Serve(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::List(args) => with_output(&args.output, |output| args.run(output)),
+        Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Generate(args) => return args.run(),
     };
     match result {

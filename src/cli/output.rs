@@ -62,6 +62,11 @@ impl Output {
         Self { verbosity: args.verbosity(), json: args.json }
     }
 
+    /// Whether only errors are printed.
+    pub fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
     /// Says what begins.
     pub fn opening(&self, text: &str) {
         match (self.verbosity, self.json) {

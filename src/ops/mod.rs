@@ -1,6 +1,7 @@
 //! What `snap` does: each operation takes its inputs, options and a listener, and returns what it did.
 
 mod backup;
+mod catalog;
 mod download;
 mod queue;
 mod restore;
@@ -8,5 +9,6 @@ mod selection;
 mod serve;
 
 pub use backup::{BackupOptions, BackupReport, MadeSet, backup};
+pub use catalog::{Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info};
 pub use restore::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
 pub use serve::{Directories, serve, serve_embedded};

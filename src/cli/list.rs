@@ -1,0 +1,87 @@
+//! `snap list` as it is typed.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::output::{Output, bytes};
+use super::table::{interval, table, time};
+use super::{Ending, OutputArgs, json, print, values};
+use crate::directory::Contents;
+use crate::error::Class;
+use crate::ops::{Kind, SetSummary, State, list};
+
+/// Show the sets in a backup directory, oldest first
+///
+/// Sets of snap and of influxd, legacy and portable. influxd does not record what a run was asked for: of its sets, state and
+/// kind are unknown, and legacy files with the same number are taken for a set.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The backup directory [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+impl ListArgs {
+    /// Runs the command.
+    pub fn run(&self, output: &Output) -> Ending {
+        let directory = values::directory(self.path.as_ref());
+        let contents = Contents::read(&directory)?;
+        let sets = list(&contents);
+        if sets.is_empty() {
+            return Err(Class::NoBackup.error(format!("{} holds no backup", directory.display())).into());
+        }
+        if self.output.json {
+            sets.iter().try_for_each(|set| json::document("set", set))?;
+        } else if !output.is_quiet() {
+            let heading =
+                ["SET", "STARTED (UTC)", "FORMAT", "KIND", "STATE", "SHARDS", "SIZE", "SHARD GROUPS (UTC)", "DATABASES"];
+            let rows: Vec<Vec<String>> = sets.iter().map(row).collect();
+            print(&table(&heading, &rows)).context("writing to standard output")?;
+            for (id, complaint) in sets.iter().filter_map(|set| Some((&set.id, set.complaint.as_ref()?))) {
+                output.warning(&format!("set {id}: {complaint}"));
+            }
+            output.opening(&format!("{} in {}", super::output::plural(sets.len(), "set"), directory.display()));
+        }
+        Ok(None)
+    }
+}
+
+fn row(set: &SetSummary) -> Vec<String> {
+    vec![
+        set.id.clone(),
+        time(set.started),
+        set.layout.to_string(),
+        kind(set.kind).to_owned(),
+        state(set.state).to_owned(),
+        set.shards.to_string(),
+        bytes(set.size),
+        set.start_time.zip(set.end_time).map_or("-".to_owned(), |(start, end)| interval(start, end)),
+        set.databases.join(", "),
+    ]
+}
+
+/// The kind in a word.
+pub fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Full => "full",
+        Kind::Increment => "increment",
+        Kind::Range => "range",
+        Kind::Meta => "meta only",
+        Kind::Unknown => "unknown",
+    }
+}
+
+/// The state in a word.
+pub fn state(state: State) -> &'static str {
+    match state {
+        State::Complete => "complete",
+        State::Partial => "partial",
+        State::Unrecorded => "unrecorded",
+        State::Damaged => "damaged",
+    }
+}
