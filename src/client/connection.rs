@@ -67,8 +67,11 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(connection: Reply) -> Self {
-        Self { connection }
+    pub(super) fn new(connection: Reply) -> io::Result<Self> {
+        // However this ends before its time, by an error or with the process: a reset tells the server that the tar is not whole.
+        // An orderly close would not, between two members.
+        rustix::net::sockopt::set_socket_linger(&connection.stream, Some(Duration::ZERO))?;
+        Ok(Self { connection })
     }
 
     /// Says that the tar is complete and waits until the server closes, which it does when it is done with the shard,

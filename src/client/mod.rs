@@ -126,7 +126,8 @@ impl Client {
     ///
     /// When the server is not reached.
     pub fn upload(&self, id: u64) -> Result<Upload> {
-        Ok(Upload::new(self.request(&Request::Upload { id })?))
+        let connection = self.request(&Request::Upload { id })?;
+        Upload::new(connection).with_context(|| format!("preparing to send to {}", self.address))
     }
 
     /// Sends a request and hands out the reply to read.
