@@ -1,42 +1,51 @@
-//! `snap backup` beside `influxd backup`: one server, the same shards, wall time, processor time and peak memory.
+//! `snap` beside `influxd`: one server, the same shards, wall time, processor time and peak memory of backups and restores.
 //!
 //! ```text
 //! cargo bench --bench versus_influxd
-//! cargo bench --bench versus_influxd -- --megabytes 300 --rounds 5
+//! cargo bench --bench versus_influxd -- --megabytes 300 --rounds 5 --only portable
 //! ```
 //!
 //! It starts the influxd found in `PATH` on a temporary directory and writes one week of floats, integers and strings,
 //! some 25 MB of TSM. With the server stopped, the files are copied into further weekly shards until there are about as
-//! many megabytes as asked for. Then, round after round, each client backs the database up into a fresh directory on the
-//! same file system, after one round that is not counted. What a round leaves is deleted, and the disk brought to rest,
-//! before the next client starts.
+//! many megabytes as asked for. Then, round after round and after one round that is not counted, each client
+//!
+//! - backs the database up into a fresh directory on the same file system, in the legacy and in the portable layout,
+//! - restores it into the running server from a portable backup of influxd's, under another name,
+//! - restores it into fresh directories from a legacy backup of influxd's.
+//!
+//! What a round leaves is deleted, and the disk brought to rest, before the next client starts.
 //!
 //! Only the client is measured, as `wait4` tells: the server's part of the work is in the wall time and in nothing else.
-//! The clients do not do the same: `snap` checks and hashes (SHA-256) all it reads and returns when everything is on the
-//! disk, while `influxd backup` does neither and leaves its files in the page cache. What lasting files alone cost it is
-//! seen where `sync` follows it. Server and client share the machine and all is read from memory, so with few cores the
-//! wall time is mostly processor time, the server's too. Read the ratios and not the seconds, which belong to one machine
-//! and its disk. No time makes the benchmark fail; a backup that differs in size does.
+//! The clients do not do the same: `snap` checks and hashes (SHA-256) all it reads, returns when everything is on the disk,
+//! reads a whole backup before it restores anything, and reads back what the server made of it, while influxd does none of
+//! these. What lasting files alone cost it is seen where `sync` follows it. Server and client share the machine and all is
+//! read from memory, so with few cores the wall time is mostly processor time, the server's too. Read the ratios and not the
+//! seconds, which belong to one machine and its disk. No time makes the benchmark fail; a result that is not whole does.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::cell::Cell;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use support::data::{START, flush};
-use support::influxd::{Index, Influxd, influxd_binary};
+use support::influxd::{Index, Influxd, influxd, influxd_binary};
 use support::tree;
 
 /// The database that is backed up.
 const DATABASE: &str = "bench";
+
+/// What a restore calls it.
+const COPY: &str = "copy";
 
 /// The argument that makes this program run another one and measure it.
 const MEASURE: &str = "--measure";
@@ -56,12 +65,25 @@ const MEGA: f64 = 1e6;
 struct Options {
     megabytes: u64,
     rounds: usize,
+    /// The comparisons whose names hold this.
+    only: String,
+}
+
+/// Looks at what a run left in its directory, and takes it away; gets the name of the client too.
+type Settle = Box<dyn Fn(&Path, &str)>;
+
+/// Clients that do the same.
+struct Comparison {
+    name: &'static str,
+    contenders: Vec<Contender>,
+    /// What a run left: looks whether it is whole, and takes it away. Gets the directory the run was given.
+    settle: Settle,
 }
 
 /// A client and its runs.
 struct Contender {
     name: &'static str,
-    /// The command line without the directory, which comes last.
+    /// The command line; the word `DIR` stands for a directory of the run's own.
     command: Vec<OsString>,
     runs: Vec<Usage>,
 }
@@ -89,84 +111,178 @@ fn main() {
     }
     let options = Options::parse(args);
     let root = tempfile::tempdir().expect("a temporary directory");
-    let server = serve(&root.path().join("server"), options.megabytes);
+    let server = Rc::new(serve(&root.path().join("server"), options.megabytes));
     println!(
-        "server: influxd {}, {:.0} MB of TSM in {} shards, {} cores",
+        "server: influxd {}, {:.0} MB of TSM in {} shards, {} cores; {} rounds after one to warm up",
         version(),
         tsm_bytes(&server) as f64 / MEGA,
         server.shards().len(),
         thread::available_parallelism().map_or(0, usize::from),
+        options.rounds,
     );
-    let mut contenders = contenders(&server.host());
-    let mut bytes = 0;
-    for round in 0..=options.rounds {
-        for contender in &mut contenders {
-            let (usage, size) = contender.run(&root.path().join("backup"));
-            // The first of all is influxd's own, which the others must match.
-            if bytes == 0 {
-                bytes = size;
-            }
-            assert_eq!(size, bytes, "{} left shard files of another size than influxd", contender.name);
-            if round > 0 {
-                contender.runs.push(usage);
+    let sources = root.path().join("sources");
+    let comparisons =
+        [backups(&server, &[]), backups(&server, &["-portable"]), live(&server, &sources), offline(&server, &sources)];
+    for mut comparison in comparisons.into_iter().filter(|comparison| comparison.name.contains(&options.only)) {
+        for round in 0..=options.rounds {
+            for contender in &mut comparison.contenders {
+                let directory = root.path().join("run");
+                let usage = contender.run(&directory);
+                (comparison.settle)(&directory, contender.name);
+                if round > 0 {
+                    contender.runs.push(usage);
+                }
             }
         }
+        println!("\n== {} ==\n{}", comparison.name, table(&comparison.contenders));
     }
-    println!(
-        "each backup: {:.0} MB; {} rounds after one to warm up\n\n{}",
-        bytes as f64 / MEGA,
-        options.rounds,
-        table(&contenders)
-    );
 }
 
 impl Options {
     fn parse(args: Vec<OsString>) -> Self {
-        let mut options = Self { megabytes: 300, rounds: 5 };
+        let mut options = Self { megabytes: 300, rounds: 5, only: String::new() };
         let mut args = args.into_iter().map(|arg| arg.into_string().expect("arguments in UTF-8"));
         while let Some(arg) = args.next() {
-            let mut number = || args.next().and_then(|value| value.parse().ok()).filter(|number| *number > 0);
+            let mut value = || args.next();
+            let mut number = || value().and_then(|value| value.parse().ok()).filter(|number| *number > 0);
             let known = match arg.as_str() {
                 "--megabytes" => number().map(|number| options.megabytes = number),
                 "--rounds" => number().map(|number| options.rounds = number as usize),
+                "--only" => value().map(|name| options.only = name),
                 // Cargo says so to every benchmark.
                 "--bench" => Some(()),
                 _ => None,
             };
-            known.unwrap_or_else(|| panic!("{arg}: the arguments are --megabytes N and --rounds N"));
+            known.unwrap_or_else(|| panic!("{arg}: the arguments are --megabytes N, --rounds N and --only NAME"));
         }
         options
     }
 }
 
-/// The clients in the order of their turns.
-fn contenders(host: &str) -> [Contender; 4] {
-    let influxd = influxd_binary().into_os_string();
-    // The shell gets a command line and a directory, runs that, and makes the directory's files last.
+/// A client with its command line; `sync` makes last what it leaves.
+fn contender(name: &'static str, program: &OsStr, args: &[&str], sync: bool) -> Contender {
+    let plain = std::iter::once(program.to_owned()).chain(args.iter().map(OsString::from));
+    // The shell gets a command line whose last word is a directory, runs that, and makes the directory's files last.
     let synced = ["sh", "-c", "\"$@\" && for dir; do :; done && sync \"$dir\"/*", "sh"].map(OsString::from);
-    let contender = |name, program: OsString, more: &[&str]| {
-        let args = ["backup", "-database", DATABASE, "-host", host];
-        let args = args.iter().chain(more).map(OsString::from);
-        Contender { name, command: std::iter::once(program).chain(args).collect(), runs: Vec::new() }
+    let command = if sync { synced.into_iter().chain(plain).collect() } else { plain.collect() };
+    Contender { name, command, runs: Vec::new() }
+}
+
+/// Backups, with more flags.
+fn backups(server: &Influxd, flags: &[&str]) -> Comparison {
+    let (influxd, snap, host) = (influxd_binary().into_os_string(), OsString::from(env!("CARGO_BIN_EXE_snap")), server.host());
+    let args = |more: &[&str]| -> Vec<String> {
+        let common = ["backup", "-database", DATABASE, "-host", &host];
+        common.iter().chain(flags).chain(more).chain(&["DIR"]).map(|&word| word.to_owned()).collect()
     };
-    let plain = contender("influxd backup", influxd, &[]);
-    let command = synced.iter().chain(&plain.command).cloned().collect();
-    [
-        plain,
-        Contender { name: "influxd backup, sync", command, runs: Vec::new() },
-        contender("snap backup", env!("CARGO_BIN_EXE_snap").into(), &[]),
-        contender("snap backup -jobs 1", env!("CARGO_BIN_EXE_snap").into(), &["-jobs", "1"]),
-    ]
+    let contender = |name, program: &OsStr, more: &[&str], sync| {
+        let args = args(more);
+        contender(name, program, &args.iter().map(String::as_str).collect::<Vec<_>>(), sync)
+    };
+    let portable = !flags.is_empty();
+    let least = Cell::new(0);
+    let settle = move |directory: &Path, name: &str| {
+        let shards = tree::names(directory).into_iter().filter(|name| name.starts_with(DATABASE) || name.ends_with(".gz"));
+        let size: u64 = shards.map(|name| fs::metadata(directory.join(name)).expect("a shard file").len()).sum();
+        // The first of all is influxd's own, which the others must match.
+        if least.get() == 0 {
+            least.set(size);
+            println!("\n{name}: {:.1} MB", size as f64 / MEGA);
+        } else if portable {
+            println!("{name}: {:.3} of that size", size as f64 / least.get() as f64);
+        } else {
+            assert_eq!(size, least.get(), "{name} left shard files of another size than influxd");
+        }
+        fs::remove_dir_all(directory).expect("removing a backup");
+    };
+    Comparison {
+        name: if portable { "backup -portable" } else { "backup" },
+        contenders: vec![
+            contender("influxd backup", &influxd, &[], false),
+            contender("influxd backup, sync", &influxd, &[], true),
+            contender("snap backup", &snap, &[], false),
+            contender("snap backup -jobs 1", &snap, &["-jobs", "1"], false),
+        ],
+        settle: Box::new(settle),
+    }
+}
+
+/// A backup of influxd's to restore from.
+fn source(server: &Influxd, path: &Path, flags: &[&str]) -> String {
+    let path = path.to_str().expect("a path in UTF-8").to_owned();
+    let host = server.host();
+    let args = [&["backup", "-database", DATABASE, "-host", &host], flags, &[&path]].concat();
+    let output = influxd(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    path
+}
+
+/// Restores into the running server.
+fn live(server: &Rc<Influxd>, sources: &Path) -> Comparison {
+    let source = source(server, &sources.join("portable"), &["-portable"]);
+    let host = server.host();
+    let args = ["restore", "-portable", "-host", &host, "-db", DATABASE, "-newdb", COPY];
+    let no_verify = [&args[..], &["-no-verify", &source]].concat();
+    let args = [&args[..], &[&source]].concat();
+    let server = Rc::clone(server);
+    let settle = move |_: &Path, name: &str| {
+        // influxd returns before the server is done.
+        let begun = Instant::now();
+        let count = |database| server.query(database, "SELECT count(sent) FROM host").to_string();
+        let expected = count(DATABASE);
+        while count(COPY) != expected {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{name} did not restore all");
+            thread::sleep(Duration::from_millis(100));
+        }
+        server.execute(&format!("DROP DATABASE {COPY}"));
+    };
+    let snap = env!("CARGO_BIN_EXE_snap").as_ref();
+    Comparison {
+        name: "restore -portable",
+        contenders: vec![
+            contender("influxd restore", influxd_binary().as_os_str(), &args, false),
+            contender("snap restore", snap, &args, false),
+            contender("snap restore -no-verify", snap, &no_verify, false),
+        ],
+        settle: Box::new(settle),
+    }
+}
+
+/// Restores into fresh directories.
+fn offline(server: &Influxd, sources: &Path) -> Comparison {
+    let source = source(server, &sources.join("legacy"), &[]);
+    let bytes = tsm_bytes(server);
+    let args = ["restore", "-metadir", "DIR/meta", "-datadir", "DIR/data", "-db", DATABASE];
+    let (theirs, ours) = ([&args[..], &[&source]].concat(), [&args[..], &["-host", "127.0.0.1:1", &source]].concat());
+    let settle = move |directory: &Path, name: &str| {
+        let files = tree::files(&directory.join("data"));
+        let size: u64 = files.iter().filter(|(name, _)| name.ends_with(".tsm")).map(|(_, file)| file.len() as u64).sum();
+        assert_eq!(size, bytes, "{name} restored another number of bytes");
+        fs::remove_dir_all(directory).expect("removing what was restored");
+    };
+    Comparison {
+        name: "restore -metadir -datadir",
+        contenders: vec![
+            contender("influxd restore", influxd_binary().as_os_str(), &theirs, false),
+            contender("snap restore", env!("CARGO_BIN_EXE_snap").as_ref(), &ours, false),
+        ],
+        settle: Box::new(settle),
+    }
 }
 
 impl Contender {
-    /// Makes one backup, gives what it took and the bytes of its shard files, and deletes it.
-    fn run(&self, directory: &Path) -> (Usage, u64) {
+    /// Runs the client once; `DIR` in its command line is `directory`.
+    fn run(&self, directory: &Path) -> Usage {
         // Pages that the run before left to be written would be paid for by whoever syncs next.
         rustix::fs::sync();
         let this = env::current_exe().expect("the path of this program");
+        let path = directory.to_str().expect("a path in UTF-8");
+        let words = self.command.iter().map(|word| match word.to_str().and_then(|word| word.strip_prefix("DIR")) {
+            Some(rest) => OsString::from(format!("{path}{rest}")),
+            None => word.clone(),
+        });
         let mut command = Command::new(this);
-        command.arg(MEASURE).args(&self.command).arg(directory).stdin(Stdio::null());
+        command.arg(MEASURE).args(words).stdin(Stdio::null());
         for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SNAP_")) {
             command.env_remove(name);
         }
@@ -175,10 +291,7 @@ impl Contender {
         assert!(output.status.success(), "{}: {said}{}", self.name, String::from_utf8_lossy(&output.stderr));
         let numbers: Vec<u64> = said.split_whitespace().map(|number| number.parse().expect("a number")).collect();
         let [wall, cpu, peak_rss] = numbers[..] else { panic!("three numbers instead of {said}") };
-        let shards = tree::names(directory).into_iter().filter(|name| name.starts_with(DATABASE));
-        let size = shards.map(|name| fs::metadata(directory.join(name)).expect("a shard file").len()).sum();
-        fs::remove_dir_all(directory).expect("removing a backup");
-        (Usage { wall: Duration::from_micros(wall), cpu: Duration::from_micros(cpu), peak_rss }, size)
+        Usage { wall: Duration::from_micros(wall), cpu: Duration::from_micros(cpu), peak_rss }
     }
 }
 
@@ -280,7 +393,7 @@ fn tsm_bytes(server: &Influxd) -> u64 {
 
 /// The version that influxd calls itself.
 fn version() -> String {
-    let output = support::influxd::influxd(&["version"]);
+    let output = influxd(&["version"]);
     String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).unwrap_or("of unknown version").to_owned()
 }
 

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 
 use super::{FileRecord, hex};
+use crate::format::gzip::GzipWriter;
 
 /// After how many bytes of a file the system is told to begin writing them to the disk.
 const WRITE_BACK: u64 = 4 << 20;
@@ -64,7 +64,7 @@ pub enum GrowingTar {
     /// As they are.
     Plain(Growing),
     /// Compressed with gzip.
-    Packed(Box<GzEncoder<Growing>>),
+    Packed(Box<GzipWriter<Growing>>),
 }
 
 impl GrowingTar {

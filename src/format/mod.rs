@@ -1,5 +1,6 @@
 //! The formats a backup is made of. Everything here works on bytes, readers and writers, and knows no directory and no peer.
 
+pub mod gzip;
 pub mod meta;
 pub mod meta_edit;
 pub mod names;

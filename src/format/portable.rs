@@ -8,15 +8,12 @@ use std::io::{self, BufReader, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
 
+use super::gzip::GzipWriter;
 use super::proto::{self, Value, put_bytes, put_varint};
 use crate::wire::ShardPath;
 
-/// How hard gzip works, 0 to 9. TSM files are compressed already: more than this takes far longer and saves next to nothing.
-const LEVEL: u32 = 2;
 /// Bytes of a compressed file read at a time.
 const CHUNK: usize = 64 << 10;
 
@@ -156,8 +153,8 @@ pub fn write_meta(meta: &[u8]) -> Vec<u8> {
 }
 
 /// A writer that compresses a shard's tar into `out`, with the header that influxd gives it.
-pub fn compress<W: Write>(stamp: &str, id: u64, out: W) -> GzEncoder<W> {
-    GzBuilder::new().filename(format!("{stamp}.s{id}.tar")).write(out, Compression::new(LEVEL))
+pub fn compress<W: Write>(stamp: &str, id: u64, out: W) -> GzipWriter<W> {
+    GzipWriter::new(&format!("{stamp}.s{id}.tar"), out)
 }
 
 /// A reader of the tar in a shard's file. It reads `packed` to its very end, the sums of gzip included.
