@@ -1,11 +1,12 @@
 //! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
 //!
 //! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
-//! walks the index, [`trim`] reduces a file to the blocks of an interval.
+//! walks the index, [`trim`] reduces a file to the blocks of an interval. [`values`] is what the blocks hold.
 
 pub mod envelope;
 pub mod index;
 pub mod trim;
+pub mod values;
 
 /// Magic and version, the first five bytes of a file.
 pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
