@@ -1,8 +1,11 @@
 //! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
 //!
 //! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
-//! walks the index, [`trim`] reduces a file to the blocks of an interval. [`values`] is what the blocks hold.
+//! walks the index, [`trim`] reduces a file to the blocks of an interval. [`block`] and [`encoding`] pack points and unpack
+//! them, [`values`] holds them.
 
+pub mod block;
+pub mod encoding;
 pub mod envelope;
 pub mod index;
 pub mod trim;
