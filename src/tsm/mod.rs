@@ -2,14 +2,16 @@
 //!
 //! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
 //! walks the index, [`trim`] reduces a file to the blocks of an interval. [`block`] and [`encoding`] pack points and unpack
-//! them, [`values`] holds them.
+//! them, [`values`] holds them; [`file`] reads files of them and [`writer`] writes such.
 
 pub mod block;
 pub mod encoding;
 pub mod envelope;
+pub mod file;
 pub mod index;
 pub mod trim;
 pub mod values;
+pub mod writer;
 
 /// Magic and version, the first five bytes of a file.
 pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
