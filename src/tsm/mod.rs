@@ -1,13 +1,16 @@
 //! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
 //!
-//! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
-//! walks the index, [`trim`] reduces a file to the blocks of an interval. [`block`] and [`encoding`] pack points and unpack
-//! them, [`values`] holds them; [`file`] reads files of them and [`writer`] writes such.
+//! A file is a header, blocks back to back, an index and a footer. [`envelope`] sees that the outside is whole, [`index`] walks
+//! the index, [`trim`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
+//! with what is in [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every fault of a file,
+//! [`filter`] rewrites one without some of its points.
 
 pub mod block;
+pub mod check;
 pub mod encoding;
 pub mod envelope;
 pub mod file;
+pub mod filter;
 pub mod index;
 pub mod trim;
 pub mod values;
