@@ -10,7 +10,7 @@ use influx_snap::tsm::check::check;
 use influx_snap::tsm::file::Reader;
 use influx_snap::tsm::filter;
 use influx_snap::tsm::values::{Points, Strings, ValueType, Values};
-use influx_snap::tsm::writer::Writer;
+use influx_snap::tsm::writer::{WriteError, Writer};
 
 mod support;
 
@@ -306,26 +306,14 @@ fn influxd_answers_from_files_that_were_written_or_rewritten_here() {
     // One shard has all but the times a lifetime away.
     let mut keys = variety(0xfeed);
     keys.retain(|key, _| !key.windows(6).any(|part| part == b"=far,v") && !key.windows(8).any(|part| part == b"=before,"));
-    let times: Vec<i64> = (0..65_535).map(|at| START + at * 1_000_000_000).collect();
     let file = {
         let mut writer = Writer::new(Vec::new());
-        let mut many = Points::new(ValueType::Integer);
         let longest: String = std::iter::repeat_n('k', 60_000).collect();
-        let others =
-            [("integer,key=1#!~#v".to_owned(), single_block(&times)), (format!("string,key={longest}#!~#v"), strings())];
-        keys.extend(others.map(|(key, points)| (key.into_bytes(), points)));
+        let one = Points { times: vec![START], values: Values::String(Strings::from_iter(["one"])) };
+        keys.insert(format!("string,key={longest}#!~#v").into_bytes(), one);
         for (key, points) in &keys {
             writer.begin_key(key, points.values.value_type()).unwrap();
-            if key.starts_with(b"integer,key=1#") {
-                // As many blocks as a key can have.
-                for at in 0..points.len() {
-                    many.reset(ValueType::Integer);
-                    assert!(many.push_from(points, at));
-                    writer.points(&many).unwrap();
-                }
-            } else {
-                writer.points(points).unwrap();
-            }
+            writer.points(points).unwrap();
         }
         writer.finish().unwrap().0
     };
@@ -371,12 +359,26 @@ fn influxd_answers_from_files_that_were_written_or_rewritten_here() {
     }
 }
 
-fn single_block(times: &[i64]) -> Points {
-    Points { times: times.to_vec(), values: Values::Integer((0..).take(times.len()).collect()) }
-}
-
-fn strings() -> Points {
-    Points { times: vec![START], values: Values::String(Strings::from_iter(["one"])) }
+#[test]
+fn influxd_answers_from_a_key_of_as_many_blocks_as_there_can_be() {
+    let place = tempfile::tempdir().unwrap();
+    let point = |at: i64| Points { times: vec![START + at], values: Values::Integer(vec![at]) };
+    let server = load(place.path(), &Keys::from([(b"integer#!~#v".to_vec(), point(0))]));
+    let (path, _) = tsm_files(&server.data_dir()).remove(0);
+    server.stop();
+    let mut writer = Writer::new(Vec::new());
+    writer.begin_key(b"integer#!~#v", ValueType::Integer).unwrap();
+    (0..65_535).for_each(|at| writer.points(&point(at)).unwrap());
+    assert!(matches!(writer.points(&point(65_535)), Err(WriteError::Full)));
+    let server = exchange(place.path(), &path, &writer.finish().unwrap().0, Index::Inmem);
+    // To ask for all of them would take influxd half a minute.
+    for (at, span) in [(0, 3), (65_530, 10)] {
+        let (from, to) = (START + at, START + at + span);
+        let answer = server.query("tsm", &format!("SELECT v FROM long.integer WHERE time >= {from} AND time < {to}"));
+        let rows = answer["results"][0]["series"][0]["values"].as_array().unwrap();
+        let values: Vec<i64> = rows.iter().map(|row| row[1].as_i64().unwrap()).collect();
+        assert_eq!(values, (at..(at + span).min(65_535)).collect::<Vec<_>>());
+    }
 }
 
 #[test]
