@@ -1,11 +1,20 @@
 //! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
 //!
-//! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
-//! walks the index, [`trim`] reduces a file to the blocks of an interval.
+//! A file is a header, blocks back to back, an index and a footer. [`envelope`] sees that the outside is whole, [`index`] walks
+//! the index, [`trim`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
+//! with what is in [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every fault of a file,
+//! [`filter`] rewrites one without some of its points.
 
+pub mod block;
+pub mod check;
+pub mod encoding;
 pub mod envelope;
+pub mod file;
+pub mod filter;
 pub mod index;
 pub mod trim;
+pub mod values;
+pub mod writer;
 
 /// Magic and version, the first five bytes of a file.
 pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
