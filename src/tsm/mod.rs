@@ -1,12 +1,14 @@
 //! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
 //!
 //! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
-//! walks the index, [`trim`] reduces a file to the blocks of an interval. [`values`] is what the blocks hold.
+//! walks the index, [`trim`] reduces a file to the blocks of an interval. [`values`] is what the blocks hold. Beside
+//! the files lie segments of the WAL, with what was written since the last flush: [`wal`] reads them.
 
 pub mod envelope;
 pub mod index;
 pub mod trim;
 pub mod values;
+pub mod wal;
 
 /// Magic and version, the first five bytes of a file.
 pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
