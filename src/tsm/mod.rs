@@ -3,11 +3,13 @@
 //! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
 //! walks the index, [`trim`] reduces a file to the blocks of an interval. [`values`] is what the blocks hold. Beside
 //! the files lie tombstones, with what was deleted of them ([`tombstone`], [`deletes`]), and elsewhere the WAL, with what was
-//! written since the last flush ([`wal`]).
+//! written since the last flush ([`wal`]); [`cache`] makes points of it.
 
+pub mod cache;
 pub mod deletes;
 pub mod envelope;
 pub mod index;
+mod spill;
 pub mod tombstone;
 pub mod trim;
 pub mod values;

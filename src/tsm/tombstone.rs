@@ -74,13 +74,13 @@ pub fn read(source: impl Read, each: impl FnMut(Record<'_>)) -> io::Result<Endin
 fn records(mut source: impl Read, mut each: impl FnMut(Record<'_>)) -> io::Result<Ending> {
     let mut record = Vec::new();
     loop {
-        record.resize(LENGTH_BYTES, 0);
-        match fill(&mut source, &mut record)? {
+        let mut length = [0; LENGTH_BYTES];
+        match fill(&mut source, &mut length)? {
             Filled::Whole => {}
             Filled::End => return Ok(Ending::Clean),
             Filled::Torn => return Ok(Ending::Torn),
         }
-        let length = BigEndian::read_u32(&record) as usize;
+        let length = BigEndian::read_u32(&length) as usize;
         if length == 0 || length > MAX_KEY_BYTES {
             return Err(invalid(format!("a tombstone for a key of {length} bytes")));
         }
