@@ -170,14 +170,15 @@ impl Sorter {
         if !self.slots.is_empty() {
             self.spill()?;
         }
-        let Self { file, ends, budget, .. } = self;
+        let Self { file, ends, budget, slots, strings, keys, .. } = self;
+        // What was for sorting is not needed for merging.
+        drop((slots, strings, keys));
         let Some(file) = file else { return Ok(()) };
         let read = (budget / ends.len()).clamp(MIN_READ, MAX_READ);
         let mut heap = BinaryHeap::with_capacity(ends.len());
         let mut start = 0;
         for end in ends {
-            let mut run =
-                Run { bytes: Bytes { file: &file, at: start, end, read, buffer: Vec::new(), used: 0 }, ..Run::new(&file) };
+            let mut run = Run::new(Bytes { file: &file, at: start, end, read, buffer: Vec::new(), used: 0 });
             start = end;
             if run.advance()? {
                 heap.push(run);
@@ -205,9 +206,9 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(file: &'a File) -> Self {
+    fn new(bytes: Bytes<'a>) -> Self {
         Self {
-            bytes: Bytes { file, at: 0, end: 0, read: MIN_READ, buffer: Vec::new(), used: 0 },
+            bytes,
             key: Rc::default(),
             left: 0,
             head: Slot { time: 0, turn: 0, bits: 0, key: 0, kind: DELETE },
