@@ -1,12 +1,16 @@
 //! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
 //!
 //! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
-//! walks the index, [`trim`] reduces a file to the blocks of an interval. [`values`] is what the blocks hold. Beside
-//! the files lie tombstones, with what was deleted of them ([`tombstone`], [`deletes`]), and elsewhere the WAL, with what was
-//! written since the last flush ([`wal`]); [`cache`] makes points of it.
+//! walks the index, [`trim`] reduces a file to the blocks of an interval. [`block`] and [`encoding`] pack points and unpack
+//! them, [`values`] holds them.
+//!
+//! Beside the files lie tombstones, with what was deleted of them ([`tombstone`], [`deletes`]), and elsewhere the WAL, with what
+//! was written since the last flush ([`wal`]); [`cache`] makes points of it.
 
+pub mod block;
 pub mod cache;
 pub mod deletes;
+pub mod encoding;
 pub mod envelope;
 pub mod index;
 mod spill;
