@@ -149,6 +149,11 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         })
     }
 
+    /// Where the index begins and the blocks end.
+    pub fn index_offset(&self) -> u64 {
+        self.index_offset
+    }
+
     /// The next key, or none when the index ended where it should. Passes, and checks, what blocks the key before still has.
     /// The first call gives a key or an error: no index is empty.
     ///

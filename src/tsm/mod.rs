@@ -2,7 +2,7 @@
 //!
 //! A file is a header, blocks back to back, an index and a footer: [`envelope`] sees that the outside is whole, [`index`]
 //! walks the index, [`trim`] reduces a file to the blocks of an interval. [`block`] and [`encoding`] pack points and unpack
-//! them, [`values`] holds them.
+//! them, [`values`] holds them; [`file`] reads files of them and [`writer`] writes such.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`], [`deletes`]), and elsewhere the WAL, with what
 //! was written since the last flush ([`wal`]); [`cache`] makes points of it.
@@ -12,12 +12,14 @@ pub mod cache;
 pub mod deletes;
 pub mod encoding;
 pub mod envelope;
+pub mod file;
 pub mod index;
 mod spill;
 pub mod tombstone;
 pub mod trim;
 pub mod values;
 pub mod wal;
+pub mod writer;
 
 /// Magic and version, the first five bytes of a file.
 pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
