@@ -117,7 +117,7 @@ pub struct Reader<'a, R: ?Sized> {
     index: IndexWalk<'a, R>,
     blocks: BlockReader<'a, R>,
     decoder: Decoder,
-    block_type: u8,
+    value_type: ValueType,
 }
 
 impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
@@ -129,7 +129,7 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
     pub fn open(file: &'a R) -> Result<Self, IndexError> {
         let index = IndexWalk::open(file)?;
         let blocks = BlockReader::new(file, index.index_offset());
-        Ok(Self { index, blocks, decoder: Decoder::default(), block_type: 0 })
+        Ok(Self { index, blocks, decoder: Decoder::default(), value_type: ValueType::Float })
     }
 
     /// The next key, or none after the last. Blocks of the key before that were not asked for are passed.
@@ -139,7 +139,9 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
     /// When the index is damaged or reading fails. Nothing more can be read then.
     pub fn next_key(&mut self) -> Result<Option<Key<'_>>, FileError> {
         let key = self.index.next_key()?;
-        self.block_type = key.map_or(0, |key| key.block_type);
+        if let Some(key) = key {
+            self.value_type = key.value_type;
+        }
         Ok(key)
     }
 
@@ -156,7 +158,7 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         let record = self.blocks.read(&entry)?;
         let fault = |fault| FileError::Block { offset: entry.offset, fault };
         record.verify().map_err(fault)?;
-        decode(&mut self.decoder, record.block, self.block_type, &entry, points).map_err(fault)?;
+        decode(&mut self.decoder, record.block, self.value_type, &entry, points).map_err(fault)?;
         Ok(true)
     }
 }
@@ -165,14 +167,14 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
 pub(super) fn decode(
     decoder: &mut Decoder,
     block: &[u8],
-    block_type: u8,
+    value_type: ValueType,
     entry: &BlockEntry,
     points: &mut Points,
 ) -> Result<(), BlockFault> {
     decoder.decode_into(block, points).map_err(BlockFault::Decode)?;
     let found = points.values.value_type();
-    if found.byte() != block_type {
-        return Err(BlockFault::Type { index: block_type, found });
+    if found != value_type {
+        return Err(BlockFault::Type { index: value_type, found });
     }
     if !points.times.is_sorted_by(|one, next| one < next) {
         return Err(BlockFault::Decode(DecodeError::TimeOrder));
@@ -203,7 +205,7 @@ pub enum BlockFault {
     /// It is not of the type that the index gives its key.
     Type {
         /// The type in the index.
-        index: u8,
+        index: ValueType,
         /// The type in the block.
         found: ValueType,
     },
@@ -228,7 +230,7 @@ impl fmt::Display for BlockFault {
                 write!(f, "the bytes of a block changed: their CRC-32 is {found:08x}, and was {stored:08x}")
             }
             Self::Decode(error) => write!(f, "a block cannot be unpacked: {error}"),
-            Self::Type { index, found } => write!(f, "a block of type {found}, where the index says type {index}"),
+            Self::Type { index, found } => write!(f, "a block of type {found}, where the index says {index}"),
             Self::Times { min_time, max_time, first, last } => {
                 write!(f, "a block from {first} to {last}, where the index says {min_time} to {max_time}")
             }
@@ -284,8 +286,11 @@ pub(crate) mod tests {
     use super::super::values::Values;
     use super::*;
 
-    /// Every key with its blocks, unpacked.
-    pub(crate) fn read_all(file: &(impl ReadAt + ?Sized)) -> Result<Vec<(Vec<u8>, Vec<Points>)>, FileError> {
+    /// Keys with their blocks, unpacked.
+    pub(crate) type Keys = Vec<(Vec<u8>, Vec<Points>)>;
+
+    /// Every key of a file.
+    pub(crate) fn read_all(file: &(impl ReadAt + ?Sized)) -> Result<Keys, FileError> {
         let mut reader = Reader::open(file)?;
         let mut all = Vec::new();
         while let Some(key) = reader.next_key()? {
@@ -322,7 +327,7 @@ pub(crate) mod tests {
 
     #[test]
     fn records_are_the_same_whatever_the_order_and_each_byte_is_read_once_in_that_of_the_file() {
-        let content = |n: usize| -> Vec<u8> { (0..n).map(|at| (at * at >> 3) as u8).collect() };
+        let content = |n: usize| -> Vec<u8> { (0..n).map(|at| ((at * at) >> 3) as u8).collect() };
         let sizes = [1, 100_000, WINDOW - 5, 300_000, 7, 1_000_000, 200_000, 200_000, 3];
         let blocks = (0..).zip(sizes).map(|(at, size)| block(at, at, &content(size))).collect();
         let series: Vec<Series> = vec![(b"k".to_vec(), 0, blocks)];
@@ -369,7 +374,7 @@ pub(crate) mod tests {
         };
         assert!(matches!(told(5, 1), BlockFault::Crc { stored: 0x21dc_b3e6, found: 0x20dc_b3e6 }));
         assert!(matches!(told(20, 1), BlockFault::Crc { stored: 0x20dc_b3e6, .. }));
-        assert_eq!(told(51, 1), BlockFault::Type { index: 1, found: ValueType::Float });
+        assert_eq!(told(51, 1), BlockFault::Type { index: ValueType::Integer, found: ValueType::Float });
         assert!(matches!(told(69, 1), BlockFault::Times { .. }));
         let file = build(&[(b"k".to_vec(), 0, vec![block(0, 0, b"\x00\x01\x40")])]);
         let error = read_all(&file[..]).unwrap_err().to_string();

@@ -15,6 +15,7 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::HEADER;
 use super::envelope::EnvelopeError;
+use super::values::ValueType;
 
 /// Bytes in the footer.
 pub(super) const FOOTER_BYTES: u64 = 8;
@@ -24,8 +25,6 @@ pub(super) const ENTRY_BYTES: usize = 28;
 pub(super) const KEY_EXTRA_BYTES: usize = 5;
 /// The least record: a CRC and the byte that names the block's type.
 const MIN_RECORD_BYTES: u32 = 5;
-/// The highest type of a block: float, integer, boolean, string, unsigned.
-const MAX_BLOCK_TYPE: u8 = 4;
 /// Bytes of the index read at a time.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -74,8 +73,8 @@ impl ReadAt for [u8] {
 pub struct Key<'a> {
     /// Series key, `#!~#`, field name; 1 to 65535 bytes. What is in them is not checked.
     pub bytes: &'a [u8],
-    /// The type of its blocks, 0 to 4: float, integer, boolean, string, unsigned.
-    pub block_type: u8,
+    /// The type of its blocks.
+    pub value_type: ValueType,
     /// How many blocks it has, at least one.
     pub count: u16,
 }
@@ -162,31 +161,36 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     /// See [`IndexError`]. The walk cannot be taken further after an error.
     pub fn next_key(&mut self) -> Result<Option<Key<'_>>, IndexError> {
         while self.next_entry()?.is_some() {}
+        let Some(raw) = self.raw_key()? else { return Ok(None) };
+        if let Some((offset, fault)) = raw.faults().into_iter().flatten().next() {
+            return Err(fault.at(offset));
+        }
+        let value_type = ValueType::from_byte(raw.block_type).ok_or(Fault::BlockType(raw.block_type).at(raw.type_at))?;
+        Ok(Some(Key { bytes: &self.key, value_type, count: raw.count }))
+    }
+
+    /// As [`next_key`](Self::next_key), for who goes on after a fault: nothing is checked but that the index does not break off.
+    /// All blocks of the key before have been passed.
+    pub(super) fn raw_key(&mut self) -> Result<Option<RawKey>, IndexError> {
         let at = self.index.at;
         if at == self.index.end {
             return Ok(None);
         }
         let length = BigEndian::read_u16(&self.index.take::<2>()?);
-        if length == 0 {
-            return Err(Fault::EmptyKey.at(at));
-        }
         self.index.take_into(&mut self.next, length)?;
         // Also says that the first key is not empty, as no key is.
-        if self.next <= self.key {
-            return Err(Fault::KeyOrder.at(at));
-        }
+        let rises = self.next > self.key;
         std::mem::swap(&mut self.key, &mut self.next);
-        let at = self.index.at;
+        let type_at = self.index.at;
         let [block_type, count @ ..] = self.index.take::<3>()?;
-        if block_type > MAX_BLOCK_TYPE {
-            return Err(Fault::BlockType(block_type).at(at));
-        }
         self.left = BigEndian::read_u16(&count);
-        if self.left == 0 {
-            return Err(Fault::NoBlocks.at(at));
-        }
         self.last_time = None;
-        Ok(Some(Key { bytes: &self.key, block_type, count: self.left }))
+        Ok(Some(RawKey { at, rises, empty: length == 0, type_at, block_type, count: self.left }))
+    }
+
+    /// The bytes of the key whose blocks are being passed.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
     }
 
     /// The next block of the key that [`next_key`](Self::next_key) gave last, or none after its last.
@@ -195,32 +199,44 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     ///
     /// See [`IndexError`]. The walk cannot be taken further after an error.
     pub fn next_entry(&mut self) -> Result<Option<BlockEntry>, IndexError> {
+        let Some((at, entry)) = self.raw_entry()? else { return Ok(None) };
+        self.pass_times(&entry).and_then(|()| self.pass_place(&entry)).map_err(|fault| fault.at(at))?;
+        Ok(Some(entry))
+    }
+
+    /// As [`next_entry`](Self::next_entry), unchecked, with the entry's own offset in the file.
+    pub(super) fn raw_entry(&mut self) -> Result<Option<(u64, BlockEntry)>, IndexError> {
         if self.left == 0 {
             return Ok(None);
         }
         let at = self.index.at;
         let bytes = self.index.take::<ENTRY_BYTES>()?;
+        self.left -= 1;
         let entry = BlockEntry {
             min_time: BigEndian::read_i64(&bytes[..8]),
             max_time: BigEndian::read_i64(&bytes[8..16]),
             offset: BigEndian::read_u64(&bytes[16..24]),
             size: BigEndian::read_u32(&bytes[24..]),
         };
-        self.check(&entry).map_err(|fault| fault.at(at))?;
-        self.left -= 1;
-        self.last_time = Some(entry.max_time);
-        self.room -= u64::from(entry.size);
-        Ok(Some(entry))
+        Ok(Some((at, entry)))
     }
 
-    fn check(&self, entry: &BlockEntry) -> Result<(), Fault> {
-        let &BlockEntry { min_time, max_time, offset, size } = entry;
+    /// Checks the times of an entry against those of the one before.
+    pub(super) fn pass_times(&mut self, entry: &BlockEntry) -> Result<(), Fault> {
+        let &BlockEntry { min_time, max_time, .. } = entry;
         if max_time < min_time {
             return Err(Fault::Times { min_time, max_time });
         }
         if self.last_time.is_some_and(|last| min_time <= last) {
             return Err(Fault::TimeOrder(min_time));
         }
+        self.last_time = Some(max_time);
+        Ok(())
+    }
+
+    /// Checks that a record can be where an entry has it, beside those that were passed.
+    pub(super) fn pass_place(&mut self, entry: &BlockEntry) -> Result<(), Fault> {
+        let &BlockEntry { offset, size, .. } = entry;
         let space = self.index_offset.checked_sub(offset);
         let inside = offset >= HEADER.len() as u64 && space.is_some_and(|space| u64::from(size) <= space);
         if !inside || size < MIN_RECORD_BYTES {
@@ -228,10 +244,33 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         }
         // Blocks share no bytes. To see most of what does, without the memory to see all, is enough to say that no choice of
         // blocks is larger than the file.
-        if u64::from(size) > self.room {
-            return Err(Fault::Overlap);
-        }
+        self.room = self.room.checked_sub(u64::from(size)).ok_or(Fault::Overlap)?;
         Ok(())
+    }
+}
+
+/// A key as it stands in the index, and where.
+#[derive(Debug)]
+pub(super) struct RawKey {
+    at: u64,
+    rises: bool,
+    empty: bool,
+    type_at: u64,
+    pub(super) block_type: u8,
+    pub(super) count: u16,
+}
+
+impl RawKey {
+    /// What is wrong with it, each with the offset where that shows.
+    pub(super) fn faults(&self) -> [Option<(u64, Fault)>; 3] {
+        let key = match (self.empty, self.rises) {
+            (true, _) => Some(Fault::EmptyKey),
+            (_, false) => Some(Fault::KeyOrder),
+            _ => None,
+        };
+        let unknown = ValueType::from_byte(self.block_type).is_none().then_some(Fault::BlockType(self.block_type));
+        let none = (self.count == 0).then_some(Fault::NoBlocks);
+        [key.map(|fault| (self.at, fault)), unknown.map(|fault| (self.type_at, fault)), none.map(|fault| (self.type_at, fault))]
     }
 }
 
@@ -445,7 +484,7 @@ pub(crate) mod tests {
         let mut walk = IndexWalk::open(file)?;
         let mut series = Vec::new();
         while let Some(key) = walk.next_key()? {
-            let (bytes, block_type, count) = (key.bytes.to_vec(), key.block_type, key.count);
+            let (bytes, block_type, count) = (key.bytes.to_vec(), key.value_type.byte(), key.count);
             let mut blocks = Vec::new();
             while let Some(entry) = walk.next_entry()? {
                 let (crc, content) = file[entry.offset as usize..][..entry.size as usize].split_at(4);
@@ -521,7 +560,7 @@ pub(crate) mod tests {
     fn the_index_of_a_real_file_is_walked_to_its_end() {
         let mut walk = IndexWalk::open(REAL).unwrap();
         assert_eq!(walk.next_entry().unwrap(), None, "there is no block before the first key");
-        assert_eq!(walk.next_key().unwrap(), Some(Key { bytes: b"m,h=a#!~#v", block_type: 0, count: 1 }));
+        assert_eq!(walk.next_key().unwrap(), Some(Key { bytes: b"m,h=a#!~#v", value_type: ValueType::Float, count: 1 }));
         let time = 1_600_000_000_000_000_000;
         assert_eq!(walk.next_entry().unwrap(), Some(BlockEntry { min_time: time, max_time: time, offset: 5, size: 34 }));
         assert_eq!(walk.next_entry().unwrap(), None);

@@ -156,7 +156,7 @@ impl Trimmed {
             let length = u16::try_from(key.bytes.len()).map_err(|_| TrimError::Changed)?;
             output.put(&length.to_be_bytes())?;
             output.put(key.bytes)?;
-            output.put(&[key.block_type])?;
+            output.put(&[key.value_type.byte()])?;
             output.put(&kept.count.to_be_bytes())?;
             while let Some(entry) = walk.next_entry()? {
                 if touches(&entry, self.bounds) {

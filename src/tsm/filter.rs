@@ -1,0 +1,540 @@
+//! Rewriting a TSM file so that only some of its points stay: deletes carried out, and an interval kept exactly.
+//!
+//! Blocks that keep all their points are copied as they are, CRC included, after their CRC was checked. Blocks that lose some
+//! are unpacked and packed again. Keys that lose all are left out. Memory is that of a window and of the deletes of one key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+
+use super::block::Decoder;
+use super::encoding::DecodeError;
+use super::file::{BlockFault, BlockReader, FileError, decode};
+use super::index::{BlockEntry, IndexError, IndexWalk, Key, ReadAt};
+use super::values::{Points, ValueType};
+use super::writer::{MAX_FILE_BYTES, WriteError, Writer, Written};
+use crate::time::Bounds;
+
+/// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to `i64::MAX`.
+pub type Range = (i64, i64);
+
+/// What is deleted from a file.
+pub trait Deletes {
+    /// Adds to `ranges` what is deleted from a key, in any order. Is asked once for each key of a file, in ascending order of
+    /// their bytes, so that a sorted list need only be read along.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be read.
+    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()>;
+}
+
+/// No deletes.
+impl Deletes for () {
+    fn of_key(&mut self, _: &[u8], _: &mut Vec<Range>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Deletes in memory.
+impl Deletes for &BTreeMap<Vec<u8>, Vec<Range>> {
+    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()> {
+        ranges.extend(self.get(key).into_iter().flatten());
+        Ok(())
+    }
+}
+
+/// Deletes that come in ascending order of their keys' bytes, several of a key one after another.
+#[derive(Debug)]
+pub struct SortedDeletes<I> {
+    deletes: I,
+    /// The first that is beyond the keys asked for.
+    next: Option<(Vec<u8>, Range)>,
+}
+
+impl<I: Iterator<Item = io::Result<(Vec<u8>, Range)>>> SortedDeletes<I> {
+    /// Reads `deletes` along with the keys of a file.
+    pub fn new(deletes: I) -> Self {
+        Self { deletes, next: None }
+    }
+}
+
+impl<I: Iterator<Item = io::Result<(Vec<u8>, Range)>>> Deletes for SortedDeletes<I> {
+    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()> {
+        loop {
+            if self.next.is_none() {
+                self.next = self.deletes.next().transpose()?;
+            }
+            match &self.next {
+                Some((found, range)) if &found[..] == key => ranges.push(*range),
+                // One of a key that the file does not have.
+                Some((found, _)) if &found[..] < key => {}
+                _ => return Ok(()),
+            }
+            self.next = None;
+        }
+    }
+}
+
+/// Which points of a key stay.
+#[derive(Debug)]
+struct Sieve {
+    bounds: Bounds,
+    /// What is deleted: ascending, and with times between one and the next that stay.
+    deleted: Vec<Range>,
+}
+
+/// What becomes of a block, as far as its first and last time tell.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Dropped,
+    /// It depends on its points.
+    Sifted,
+}
+
+impl Sieve {
+    fn new(bounds: Bounds) -> Self {
+        Self { bounds, deleted: Vec::new() }
+    }
+
+    /// Becomes that of a key.
+    fn load(&mut self, key: &[u8], deletes: &mut impl Deletes) -> io::Result<()> {
+        self.deleted.clear();
+        deletes.of_key(key, &mut self.deleted)?;
+        self.deleted.retain(|(min, max)| min <= max);
+        self.deleted.sort_unstable();
+        self.deleted.dedup_by(|next, range| {
+            let joins = next.0 <= range.1.saturating_add(1);
+            if joins {
+                range.1 = range.1.max(next.1);
+            }
+            joins
+        });
+        Ok(())
+    }
+
+    fn fate(&self, entry: &BlockEntry) -> Fate {
+        let &BlockEntry { min_time, max_time, .. } = entry;
+        if max_time < self.bounds.start || min_time > self.bounds.end {
+            return Fate::Dropped;
+        }
+        // Of the part that is inside.
+        let (start, end) = (min_time.max(self.bounds.start), max_time.min(self.bounds.end));
+        match self.deleted.get(self.deleted.partition_point(|range| range.1 < start)) {
+            Some(range) if range.0 <= start && end <= range.1 => Fate::Dropped,
+            Some(range) if range.0 <= end => Fate::Sifted,
+            _ if (start, end) == (min_time, max_time) => Fate::Kept,
+            _ => Fate::Sifted,
+        }
+    }
+
+    /// Puts those of `points` that stay in the place of those in `kept`.
+    fn sift(&self, points: &Points, kept: &mut Points) {
+        kept.reset(points.values.value_type());
+        let mut deleted = self.deleted.iter().peekable();
+        for (at, &time) in points.times.iter().enumerate() {
+            while deleted.next_if(|range| range.1 < time).is_some() {}
+            let gone = deleted.peek().is_some_and(|range| range.0 <= time);
+            if !gone && self.bounds.start <= time && time <= self.bounds.end {
+                kept.push_from(points, at);
+            }
+        }
+    }
+}
+
+/// What was kept of a file and what was not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Keys of which points were kept.
+    pub keys_kept: u64,
+    /// Keys of which none were.
+    pub keys_dropped: u64,
+    /// Blocks that were kept as they are.
+    pub blocks_kept: u64,
+    /// Blocks of which some points were kept.
+    pub blocks_packed: u64,
+    /// Blocks of which none were.
+    pub blocks_dropped: u64,
+    /// Points that were kept of the blocks that were looked into.
+    pub points_kept: u64,
+    /// Points that were dropped of the blocks that were looked into. Blocks that are dropped whole seldom are.
+    pub points_dropped: u64,
+}
+
+impl Tally {
+    /// Whether all points were kept, and so the file is as it was.
+    pub fn is_all(&self) -> bool {
+        self.blocks_dropped == 0 && self.blocks_packed == 0
+    }
+}
+
+/// What is done with a block.
+enum Verdict<'a> {
+    Kept { crc: u32, block: &'a [u8] },
+    Packed(&'a Points),
+    Dropped,
+}
+
+/// Goes through the blocks of a file.
+struct Pass<'a, R: ?Sized> {
+    blocks: BlockReader<'a, R>,
+    sieve: Sieve,
+    decoder: Decoder,
+    points: Points,
+    kept: Points,
+    tally: Tally,
+    value_type: ValueType,
+}
+
+impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
+    fn new(file: &'a R, index_offset: u64, bounds: Bounds) -> Self {
+        Self {
+            blocks: BlockReader::new(file, index_offset),
+            sieve: Sieve::new(bounds),
+            decoder: Decoder::default(),
+            points: Points::new(ValueType::Float),
+            kept: Points::new(ValueType::Float),
+            tally: Tally::default(),
+            value_type: ValueType::Float,
+        }
+    }
+
+    /// Turns to the blocks of a key.
+    fn begin(&mut self, key: &Key<'_>, deletes: &mut impl Deletes) -> Result<(), FilterError> {
+        self.sieve.load(key.bytes, deletes).map_err(FilterError::Deletes)?;
+        self.value_type = key.value_type;
+        Ok(())
+    }
+
+    fn judge(&mut self, entry: &BlockEntry) -> Result<Verdict<'_>, FileError> {
+        let fate = self.sieve.fate(entry);
+        if fate == Fate::Dropped {
+            self.tally.blocks_dropped += 1;
+            return Ok(Verdict::Dropped);
+        }
+        let record = self.blocks.read(entry)?;
+        let fault = |fault| FileError::Block { offset: entry.offset, fault };
+        record.verify().map_err(fault)?;
+        match record.block.first().map(|&byte| ValueType::from_byte(byte).ok_or(byte)) {
+            Some(Ok(found)) if found == self.value_type => {}
+            Some(Ok(found)) => return Err(fault(BlockFault::Type { index: self.value_type, found })),
+            Some(Err(byte)) => return Err(fault(BlockFault::Decode(DecodeError::BlockType(byte)))),
+            None => return Err(fault(BlockFault::Decode(DecodeError::Cut))),
+        }
+        if fate == Fate::Sifted {
+            decode(&mut self.decoder, record.block, self.value_type, entry, &mut self.points).map_err(fault)?;
+            self.sieve.sift(&self.points, &mut self.kept);
+            self.tally.points_kept += self.kept.len() as u64;
+            self.tally.points_dropped += (self.points.len() - self.kept.len()) as u64;
+            if self.kept.is_empty() {
+                self.tally.blocks_dropped += 1;
+                return Ok(Verdict::Dropped);
+            }
+            if self.kept.len() < self.points.len() {
+                self.tally.blocks_packed += 1;
+                return Ok(Verdict::Packed(&self.kept));
+            }
+        }
+        self.tally.blocks_kept += 1;
+        Ok(Verdict::Kept { crc: record.crc, block: record.block })
+    }
+}
+
+/// Writes what stays of `file` to `out`: points inside `bounds` that are not deleted. Gives what was kept and the file written,
+/// none where nothing stays. `deletes` is asked for the keys of the file in their order.
+///
+/// A file that keeps all its points is written as it is; [`would_change`] tells before. The result has as many points in a block
+/// as the file had, up to 1000 where some of them go.
+///
+/// # Errors
+///
+/// When the file is damaged in what has to be read of it, the deletes cannot be read, or writing fails. Part may be written then.
+pub fn rewrite<R: ReadAt + ?Sized>(
+    file: &R,
+    deletes: &mut impl Deletes,
+    bounds: Bounds,
+    out: impl Write,
+) -> Result<(Tally, Option<Written>), FilterError> {
+    let mut walk = IndexWalk::open(file)?;
+    let mut pass = Pass::new(file, walk.index_offset(), bounds);
+    // What is written is as large as the file at most, give or take blocks that are packed anew, and a server has opened that.
+    let size = file.size().map_err(|source| IndexError::Read { offset: 0, source })?;
+    let mut writer = Writer::new(out).with_limit(MAX_FILE_BYTES.max(size.saturating_mul(2)));
+    while let Some(key) = walk.next_key()? {
+        pass.begin(&key, deletes)?;
+        writer.begin_key(key.bytes, key.value_type)?;
+        let mut any = false;
+        while let Some(entry) = walk.next_entry()? {
+            match pass.judge(&entry)? {
+                Verdict::Kept { crc, block } => writer.block(entry.min_time, entry.max_time, crc, block)?,
+                Verdict::Packed(points) => writer.points(points)?,
+                Verdict::Dropped => continue,
+            }
+            any = true;
+        }
+        *(if any { &mut pass.tally.keys_kept } else { &mut pass.tally.keys_dropped }) += 1;
+    }
+    let (_, written) = writer.finish()?;
+    Ok((pass.tally, written))
+}
+
+/// Whether [`rewrite`] would drop any point. Reads the index, and of the blocks only those whose points decide, up to the first
+/// that loses one.
+///
+/// # Errors
+///
+/// As [`rewrite`].
+pub fn would_change<R: ReadAt + ?Sized>(file: &R, deletes: &mut impl Deletes, bounds: Bounds) -> Result<bool, FilterError> {
+    let mut walk = IndexWalk::open(file)?;
+    let mut pass = Pass::new(file, walk.index_offset(), bounds);
+    while let Some(key) = walk.next_key()? {
+        pass.begin(&key, deletes)?;
+        while let Some(entry) = walk.next_entry()? {
+            if pass.sieve.fate(&entry) != Fate::Kept && !matches!(pass.judge(&entry)?, Verdict::Kept { .. }) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Why a file cannot be rewritten.
+#[derive(Debug)]
+pub enum FilterError {
+    /// The file is damaged or cannot be read.
+    File(FileError),
+    /// The deletes cannot be read.
+    Deletes(io::Error),
+    /// The result cannot be written.
+    Write(WriteError),
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Deletes(_) => f.write_str("cannot read the deletes of the TSM file"),
+            Self::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FilterError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(error) => error.source(),
+            Self::Deletes(error) => Some(error),
+            Self::Write(error) => error.source(),
+        }
+    }
+}
+
+impl From<FileError> for FilterError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<IndexError> for FilterError {
+    fn from(error: IndexError) -> Self {
+        Self::File(error.into())
+    }
+}
+
+impl From<WriteError> for FilterError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::block::tests::some_points;
+    use super::super::envelope::tests::REAL;
+    use super::super::file::tests::{Keys, read_all};
+    use super::super::index::tests::{block, build, walk};
+    use super::super::values::Values;
+    use super::super::writer::tests::write_all;
+    use super::*;
+
+    type Map = BTreeMap<Vec<u8>, Vec<Range>>;
+
+    fn bounds(start: i64, end: i64) -> Bounds {
+        Bounds { start, end }
+    }
+
+    fn integers(times: std::ops::Range<i64>) -> Points {
+        Points { values: Values::Integer(times.clone().collect()), times: times.collect() }
+    }
+
+    fn key(name: &str, blocks: Vec<Points>) -> (Vec<u8>, Vec<Points>) {
+        (name.as_bytes().to_vec(), blocks)
+    }
+
+    fn sample() -> Keys {
+        vec![
+            key("a", vec![integers(0..10), integers(10..20), integers(30..40)]),
+            key("b", vec![integers(5..6)]),
+            key("c", vec![integers(-20..-10), integers(100..200)]),
+        ]
+    }
+
+    fn run(file: &[u8], deletes: &Map, bounds: Bounds) -> Result<(Tally, Vec<u8>), FilterError> {
+        let mut out = Vec::new();
+        let (tally, written) = rewrite(file, &mut &*deletes, bounds, &mut out)?;
+        assert_eq!(written.map_or(0, |written| written.size), out.len() as u64);
+        assert_eq!(would_change(file, &mut &*deletes, bounds)?, !tally.is_all());
+        // A list in order says the same as a map.
+        let listed = deletes.iter().flat_map(|(key, ranges)| ranges.iter().map(|range| Ok((key.clone(), *range))));
+        let mut again = Vec::new();
+        assert_eq!(rewrite(file, &mut SortedDeletes::new(listed), bounds, &mut again)?, (tally, written));
+        assert!(out == again);
+        Ok((tally, out))
+    }
+
+    fn map(deletes: &[(&str, Range)]) -> Map {
+        let mut map = Map::new();
+        deletes.iter().for_each(|(key, range)| map.entry(key.as_bytes().to_vec()).or_default().push(*range));
+        map
+    }
+
+    #[test]
+    fn a_file_that_keeps_all_is_written_as_it_is() {
+        for (deletes, bounds) in [
+            (map(&[]), Bounds::ALL),
+            (map(&[("x", (i64::MIN, i64::MAX)), ("a", (20, 29)), ("b", (6, 5)), ("", (0, 9))]), Bounds::ALL),
+            (map(&[]), bounds(-20, 199)),
+        ] {
+            let file = write_all(&sample());
+            let (tally, out) = run(&file, &deletes, bounds).unwrap();
+            assert!(out == file && tally.is_all());
+            assert_eq!((tally.keys_kept, tally.blocks_kept, tally.points_dropped), (3, 6, 0));
+        }
+    }
+
+    #[test]
+    fn keys_blocks_and_points_that_are_deleted_go_and_no_others() {
+        let deletes = map(&[
+            ("a", (35, 36)),
+            ("a", (10, 14)),
+            ("a", (-100, 5)),
+            ("a", (15, 19)),
+            ("b", (i64::MIN, i64::MAX)),
+            ("c", (150, i64::MAX)),
+        ]);
+        let (tally, out) = run(&write_all(&sample()), &deletes, Bounds::ALL).unwrap();
+        let mut third = integers(30..35);
+        integers(37..40).times.iter().enumerate().for_each(|(at, _)| assert!(third.push_from(&integers(37..40), at)));
+        let expected = vec![key("a", vec![integers(6..10), third]), key("c", vec![integers(-20..-10), integers(100..150)])];
+        assert_eq!(read_all(&out[..]).unwrap(), expected);
+        assert!(out == write_all(&expected), "packed as influxd would have");
+        let expected = Tally {
+            keys_kept: 2,
+            keys_dropped: 1,
+            blocks_kept: 1,
+            blocks_packed: 3,
+            blocks_dropped: 2,
+            points_kept: 62,
+            points_dropped: 58,
+        };
+        assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn an_interval_is_kept_exactly_with_both_its_ends() {
+        let (_, out) = run(&write_all(&sample()), &map(&[]), bounds(5, 30)).unwrap();
+        let expected =
+            vec![key("a", vec![integers(5..10), integers(10..20), integers(30..31)]), key("b", vec![integers(5..6)])];
+        assert_eq!(read_all(&out[..]).unwrap(), expected);
+    }
+
+    #[test]
+    fn where_nothing_stays_there_is_no_file() {
+        let file = write_all(&sample());
+        for (deletes, bounds) in [
+            (map(&[]), bounds(20, 29)),
+            (map(&[("a", (0, 39)), ("b", (5, 5)), ("c", (-20, 199))]), Bounds::ALL),
+            (map(&[("a", (0, 14)), ("a", (15, 39)), ("b", (5, 5))]), bounds(-5, 50)),
+        ] {
+            let (tally, out) = run(&file, &deletes, bounds).unwrap();
+            assert!(out.is_empty());
+            assert_eq!((tally.keys_kept, tally.keys_dropped), (0, 3));
+        }
+    }
+
+    #[test]
+    fn a_block_is_kept_as_it_is_unless_a_point_goes() {
+        let sparse = Points { times: vec![0, 50, 100], values: Values::Float(vec![1.0, 2.0, 3.0]) };
+        let file = write_all(&[key("k", vec![sparse])]);
+        let (tally, out) = run(&file, &map(&[("k", (1, 49)), ("k", (51, 99))]), Bounds::ALL).unwrap();
+        assert!(out == file && tally.is_all());
+        let (_, out) = run(&file, &map(&[("k", (1, 50))]), bounds(1, 99)).unwrap();
+        assert!(out.is_empty(), "no point is in what the interval and the deletes leave");
+    }
+
+    #[test]
+    fn damage_in_what_is_kept_is_an_error_and_in_what_is_dropped_is_not() {
+        let mut file = write_all(&sample());
+        file[12] ^= 1;
+        assert!(matches!(
+            run(&file, &map(&[]), Bounds::ALL),
+            Err(FilterError::File(FileError::Block { offset: 5, fault: BlockFault::Crc { .. } }))
+        ));
+        assert!(run(&file, &map(&[("a", (0, 9))]), Bounds::ALL).is_ok());
+        // A block whose type is not the one in the index.
+        let file = build(&[(b"k".to_vec(), 1, vec![block(0, 0, &REAL[9..39])])]);
+        assert!(matches!(
+            run(&file, &map(&[]), Bounds::ALL),
+            Err(FilterError::File(FileError::Block { offset: 5, fault: BlockFault::Type { index: ValueType::Integer, .. } }))
+        ));
+    }
+
+    #[test]
+    fn deletes_that_cannot_be_read_end_the_rewriting() {
+        let mut broken = SortedDeletes::new(std::iter::once(Err(io::Error::other("broken"))));
+        assert!(matches!(rewrite(REAL, &mut broken, Bounds::ALL, io::sink()), Err(FilterError::Deletes(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_points_asked_for_stay(
+            keys in prop::collection::btree_map(prop::collection::vec(b'a'..b'd', 1..3), some_points(), 1..5),
+            deletes in prop::collection::vec((prop::collection::vec(b'a'..b'd', 1..3), (-600..600_i64, 0..300_i64)), 0..12),
+            a in -600..600_i64,
+            b in -600..600_i64,
+            all in any::<bool>(),
+        ) {
+            let bounds = if all { Bounds::ALL } else { bounds(a.min(b), a.max(b)) };
+            let mut map = Map::new();
+            deletes.into_iter().for_each(|(key, (min, span))| map.entry(key).or_default().push((min, min + span)));
+            let keys: Keys = keys.into_iter().map(|(key, points)| (key, vec![points])).collect();
+            let gone = |key: &[u8], time: i64| {
+                let deleted = map.get(key).is_some_and(|ranges| ranges.iter().any(|(min, max)| (min..=max).contains(&&time)));
+                deleted || time < bounds.start || time > bounds.end
+            };
+            let mut expected = Keys::new();
+            for (key, blocks) in &keys {
+                let mut kept = Points::new(blocks[0].values.value_type());
+                for (at, time) in blocks[0].times.iter().enumerate() {
+                    if !gone(key, *time) {
+                        kept.push_from(&blocks[0], at);
+                    }
+                }
+                if !kept.is_empty() {
+                    expected.push((key.clone(), vec![kept]));
+                }
+            }
+            let file = write_all(&keys);
+            let (tally, out) = run(&file, &map, bounds).unwrap();
+            prop_assert_eq!(tally.is_all(), expected == keys);
+            prop_assert_eq!(out.is_empty(), expected.is_empty());
+            if !out.is_empty() {
+                prop_assert_eq!(read_all(&out[..]).unwrap(), expected);
+                prop_assert!(walk(&out).is_ok());
+            }
+        }
+    }
+}
