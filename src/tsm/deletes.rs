@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::filter::{Deletes, Range};
 use super::tombstone::{self, Ending, Record};
 
 /// From how many records on they are merged while they are collected.
@@ -10,7 +11,7 @@ const FIRST_MERGE: usize = 4096;
 /// The deleted ranges of a TSM file, by key. Takes the memory of the keys and ranges that differ, and up to as much again while
 /// they are collected.
 #[derive(Debug, Clone, Default)]
-pub struct Deletes {
+pub struct DeletedRanges {
     /// The bytes of all keys.
     keys: Vec<u8>,
     /// In the order of key and time once collected. Ranges of one key share its bytes.
@@ -25,16 +26,14 @@ struct Entry {
     range: Range,
 }
 
-/// An interval of time, in nanoseconds since 1970, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Range {
-    /// Its first time.
-    pub min: i64,
-    /// Its last time.
-    pub max: i64,
+impl Deletes for &DeletedRanges {
+    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()> {
+        ranges.extend(self.of(key));
+        Ok(())
+    }
 }
 
-impl Deletes {
+impl DeletedRanges {
     /// Reads a tombstone file, and says how it ended.
     ///
     /// # Errors
@@ -90,7 +89,7 @@ impl Deletes {
                 self.keys.len() - key.len()
             }
         };
-        self.entries.push(Entry { at, length, range: Range { min, max } });
+        self.entries.push(Entry { at, length, range: (min, max) });
     }
 
     /// Sorts, joins ranges that touch or overlap, and keeps the bytes of each key once.
@@ -102,11 +101,11 @@ impl Deletes {
             let (key, range) = (self.key(&entry), entry.range);
             if let Some(last) = merged.entries.last_mut()
                 && merged.keys[last.at..] == *key
-                && range.min <= last.range.max.saturating_add(1)
+                && range.0 <= last.range.1.saturating_add(1)
             {
-                last.range.max = last.range.max.max(range.max);
+                last.range.1 = last.range.1.max(range.1);
             } else {
-                merged.add(Record { key, min: range.min, max: range.max });
+                merged.add(Record { key, min: range.0, max: range.1 });
             }
         }
         *self = merged;
@@ -120,16 +119,16 @@ mod tests {
     use super::super::tombstone::TombstoneWriter;
     use super::*;
 
-    fn read(records: &[(&[u8], i64, i64)]) -> Deletes {
+    fn read(records: &[(&[u8], i64, i64)]) -> DeletedRanges {
         let mut writer = TombstoneWriter::new(Vec::new()).unwrap();
         for (key, min, max) in records {
             writer.record(Record { key, min: *min, max: *max }).unwrap();
         }
-        Deletes::read(&writer.finish().unwrap()[..]).unwrap().0
+        DeletedRanges::read(&writer.finish().unwrap()[..]).unwrap().0
     }
 
-    fn list(deletes: &Deletes) -> Vec<(&[u8], i64, i64)> {
-        deletes.iter().map(|(key, range)| (key, range.min, range.max)).collect()
+    fn list(deletes: &DeletedRanges) -> Vec<(&[u8], i64, i64)> {
+        deletes.iter().map(|(key, range)| (key, range.0, range.1)).collect()
     }
 
     #[test]
@@ -146,7 +145,7 @@ mod tests {
         let expected: [(&[u8], _, _); 5] =
             [(b"a", 1, 2), (b"a", 4, 4), (b"ab", 7, 8), (b"b", i64::MIN, 9), (b"b", i64::MAX, i64::MAX)];
         assert_eq!(list(&deletes), expected);
-        assert_eq!(deletes.of(b"a").collect::<Vec<_>>(), [Range { min: 1, max: 2 }, Range { min: 4, max: 4 }]);
+        assert_eq!(deletes.of(b"a").collect::<Vec<_>>(), [(1, 2), (4, 4)]);
         assert_eq!((deletes.of(b"aa").len(), deletes.of(b"").len(), deletes.of(b"c").len()), (0, 0, 0));
         assert!(!deletes.is_empty() && read(&[]).is_empty());
     }
@@ -170,7 +169,7 @@ mod tests {
             for key in ["a", "b", "ab"] {
                 for time in -21..21_i64 {
                     let expected = records.iter().any(|(of, min, max)| *of == key && (*min..=*max).contains(&time));
-                    let found = deletes.of(key.as_bytes()).filter(|range| (range.min..=range.max).contains(&time)).count();
+                    let found = deletes.of(key.as_bytes()).filter(|(min, max)| (*min..=*max).contains(&time)).count();
                     prop_assert_eq!(found, usize::from(expected));
                 }
             }
