@@ -266,3 +266,49 @@ fn with_ignore_wal_it_is_left_out_and_that_is_said() {
     let without = Influxd::start(&root, Index::Inmem).points();
     assert!(restored == without, "{}", difference(&restored, &without));
 }
+
+/// An entry that writes strings of 400 bytes to a key, a millisecond apart. They come out of bytes that do not pack.
+fn strings(key: &str, times: std::ops::Range<i64>, noise: &[u8]) -> Vec<u8> {
+    let mut plain = vec![4];
+    plain.extend(u16::try_from(key.len()).expect("a short key").to_be_bytes());
+    plain.extend(key.as_bytes());
+    plain.extend(u32::try_from(times.end - times.start).expect("few points").to_be_bytes());
+    for (time, string) in times.zip(noise.chunks_exact(400).cycle()) {
+        plain.extend((START + time * 1_000_000).to_be_bytes());
+        plain.extend(400_u32.to_be_bytes());
+        plain.extend(string);
+    }
+    let packed = snappy::raw::Encoder::new().compress_vec(&plain).expect("packing");
+    [&[1][..], &u32::try_from(packed.len()).expect("a small entry").to_be_bytes(), &packed].concat()
+}
+
+#[test]
+fn a_wal_of_160_mib_is_taken_in_96() {
+    let own = folder();
+    let root = own.path().join("influxd");
+    let server = Influxd::start(&root, Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    server.write("d", "autogen", &format!("m,t=x s=\"first\" {START}"));
+    server.kill();
+    let mut seed = 1_u64;
+    let noise: Vec<u8> = (0..1 << 20)
+        .map(|_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed.to_be_bytes()[0]
+        })
+        .collect();
+    let mut bytes = 0;
+    for number in 2..19 {
+        // Each later segment comes before the earlier ones in time, so that nothing is in order.
+        let first = (40 - number) * 25_000;
+        let entries = (0..10).map(|part| strings("m,t=x#!~#s", first + part * 2500..first + (part + 1) * 2500, &noise));
+        let segment: Vec<u8> = entries.flatten().collect();
+        bytes += segment.len();
+        fs::write(root.join(format!("wal/d/autogen/1/_{number:05}.wal")), segment).expect("writing a segment");
+    }
+    assert!(bytes > 160 << 20, "{bytes} bytes");
+    let run = backup(&root, &own.path().join("backup"), &[]).expect(0);
+    assert!(run.peak_rss < 96 << 20, "{} MiB in {:?}", run.peak_rss >> 20, run.wall);
+    let stored = fs::metadata(own.path().join("backup/d.autogen.00001.00")).expect("a shard").len();
+    assert!(stored > 160 << 20, "{stored} bytes in {:?}", run.wall);
+}
