@@ -56,6 +56,7 @@ fn load(server: &Influxd) {
     write(&lines("m,h=a", 0..2500, 0));
     write(&lines("m,h=b", 0..50, 0));
     write(&lines("n", 0..50, 0));
+    write(&format!("changes v=1.5 {}", at(0)));
     server.query("d", &format!("DELETE FROM m WHERE h = 'a' AND {}", between(10, 20)));
     flush(server);
     // Written over: some of it only, in no order, and more than once.
@@ -73,7 +74,7 @@ fn load(server: &Influxd) {
     // A series and a measurement that come back, the latter with other types.
     server.query("d", "DROP SERIES FROM m WHERE h = 'b'");
     write(&lines("m,h=b", 7..9, 1));
-    write("changes v=1.5 1");
+    write(&format!("changes v=2.5 {}", at(5)));
     server.query("d", "DROP MEASUREMENT changes");
     write(&format!("changes v=\"text\" {}", at(1)));
     // Shards that were never flushed; the second has nothing left.

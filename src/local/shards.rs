@@ -134,7 +134,7 @@ impl ShardStore for LocalShards {
                 let _alone = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
                 let names = files.iter().map(|file| file.name.as_str());
                 let flushed = wal.flush_into(into, names).with_context(|| format!("reading the WAL of shard {shard}"))?;
-                notes.extend(flushed.torn.into_iter().map(|torn| format!("the WAL of shard {shard}: {torn}")));
+                notes.extend(flushed.notes.into_iter().map(|note| format!("the WAL of shard {shard}: {note}")));
                 for (name, path) in flushed.files {
                     let made = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
                     files.push(snapshot_file(name, path, &made, wal.metadata())?);

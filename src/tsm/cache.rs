@@ -8,7 +8,7 @@
 //! - A segment counts up to its first entry that is not sound, and the segments after it count all the same.
 //!
 //! A key whose values change their type without a delete between them makes influxd refuse to open the shard. Here every point
-//! keeps its type, and each goes to a file of its type.
+//! keeps its type.
 //!
 //! A WAL may hold as much as influxd's cache, 1 GiB unless configured otherwise. Memory stays bounded all the same: points and
 //! deletes are sorted by key and time in runs, which lie in a temporary file and are merged as they are read.

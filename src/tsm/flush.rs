@@ -15,15 +15,24 @@ const MAX_STRING_BYTES: usize = 1 << 20;
 /// How much of an index waits in memory.
 const SPOOL_BYTES: usize = 1 << 20;
 
+/// How many types the points of a key have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Types {
+    /// One, as it must be.
+    One,
+    /// More, at least for one key. influxd 1.6.7 opens a shard neither with such a WAL nor with such files.
+    Mixed,
+}
+
 /// Writes the points of `cache` to as few files as can hold them, one as a rule. More are made for types: the points of a key
 /// are of one type in each file; and when a file is full. No two files have a point of the same key and time. `next` is called
 /// with the number of files begun so far, and gives the next one; it is not called where there are no points. What is to wait
-/// on disk until files are whole waits in `directory`.
+/// on disk until files are whole waits in `directory`. Says whether points of one key have several types.
 ///
 /// # Errors
 ///
 /// Those of `next`, and when the cache cannot be read or the files cannot be written.
-pub fn flush<W, E>(cache: Cache, directory: &Path, next: impl FnMut(usize) -> Result<W, E>) -> Result<(), E>
+pub fn flush<W, E>(cache: Cache, directory: &Path, next: impl FnMut(usize) -> Result<W, E>) -> Result<Types, E>
 where
     W: Write,
     E: From<io::Error> + From<WriteError>,
@@ -31,12 +40,12 @@ where
     flush_with(cache, directory, MAX_FILE_BYTES, next)
 }
 
-fn flush_with<W, E>(cache: Cache, directory: &Path, limit: u64, next: impl FnMut(usize) -> Result<W, E>) -> Result<(), E>
+fn flush_with<W, E>(cache: Cache, directory: &Path, limit: u64, next: impl FnMut(usize) -> Result<W, E>) -> Result<Types, E>
 where
     W: Write,
     E: From<io::Error> + From<WriteError>,
 {
-    let mut files = Files { next, directory, limit, begun: 0, key: Vec::new(), open: Vec::new(), used: 0 };
+    let mut files = Files { next, directory, limit, begun: 0, key: Vec::new(), open: Vec::new(), used: 0, mixed: false };
     cache.finish(|key, time, value| files.point(key, time, value))?;
     files.finish()
 }
@@ -53,6 +62,8 @@ struct Files<'a, N, W: Write> {
     open: Vec<Open<W>>,
     /// How many of them have points of this key.
     used: usize,
+    /// Whether that was more than one for any key.
+    mixed: bool,
 }
 
 /// A file being written, and the points of its next block.
@@ -98,6 +109,7 @@ where
         open.points.reset(value_type);
         open.writer.begin_key(&self.key, value_type)?;
         self.used += 1;
+        self.mixed |= self.used > 1;
         Ok(at)
     }
 
@@ -132,12 +144,12 @@ where
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), E> {
+    fn finish(mut self) -> Result<Types, E> {
         self.end_key()?;
         for open in self.open {
             open.writer.finish()?;
         }
-        Ok(())
+        Ok(if self.mixed { Types::Mixed } else { Types::One })
     }
 }
 
@@ -179,7 +191,7 @@ mod tests {
     type Point = (Vec<u8>, i64, Datum);
 
     /// The files made of a WAL, and the points that it leaves.
-    fn made(entries: &[Logged], limit: u64) -> (Vec<Vec<u8>>, Vec<Point>) {
+    fn made(entries: &[Logged], limit: u64) -> (Vec<Vec<u8>>, Vec<Point>, Types) {
         let directory = tempfile::tempdir().unwrap();
         let segment: Vec<u8> = entries.iter().flat_map(Logged::bytes).collect();
         let cache = || {
@@ -195,13 +207,12 @@ mod tests {
         kept.unwrap();
         let path = |number: usize| directory.path().join(number.to_string());
         let mut count = 0;
-        let written: Result<(), WriteError> = flush_with(cache(), directory.path(), limit, |number| {
+        let types: Result<Types, WriteError> = flush_with(cache(), directory.path(), limit, |number| {
             assert_eq!(number, count);
             count += 1;
             Ok(std::fs::File::create(path(number))?)
         });
-        written.unwrap();
-        ((0..count).map(|number| std::fs::read(path(number)).unwrap()).collect(), left)
+        ((0..count).map(|number| std::fs::read(path(number)).unwrap()).collect(), left, types.unwrap())
     }
 
     fn data(values: &Values) -> Vec<Datum> {
@@ -234,8 +245,8 @@ mod tests {
     fn blocks_have_a_thousand_points_or_a_mebibyte_of_strings() {
         let long = |_| Datum::String(vec![b'x'; 300 << 10]);
         let entries = [Logged::Write(vec![key("i", 0..2500, Datum::Integer), key("s", 0..10, long)])];
-        let (files, left) = made(&entries, MAX_FILE_BYTES);
-        assert_eq!(files.len(), 1);
+        let (files, left, types) = made(&entries, MAX_FILE_BYTES);
+        assert_eq!((files.len(), types), (1, Types::One));
         assert_eq!(read(&files), left);
         let keys = read_all(&files[0][..]).unwrap();
         let counts = |at: usize| keys[at].1.iter().map(Points::len).collect::<Vec<_>>();
@@ -246,7 +257,7 @@ mod tests {
     fn a_full_file_is_followed_by_another_that_goes_on_with_the_key() {
         let value = |time: i64| Datum::Integer((time * time).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed()));
         let entries = [Logged::Write(vec![key("a", 0..9000, value), key("b", 0..9000, value)])];
-        let (files, left) = made(&entries, 20 << 10);
+        let (files, left, _) = made(&entries, 20 << 10);
         assert!(files.len() > 3, "{} files", files.len());
         assert_eq!(read(&files), left);
     }
@@ -257,15 +268,15 @@ mod tests {
             Logged::Write(vec![key("a", 0..5, Datum::Integer), key("b", 0..5, Datum::Integer)]),
             Logged::Write(vec![key("a", 3..9, |_| Datum::Boolean(true)), key("c", 0..1, |_| Datum::Float(0.5))]),
         ];
-        let (files, left) = made(&entries, MAX_FILE_BYTES);
-        assert_eq!((files.len(), left.len()), (2, 15));
+        let (files, left, types) = made(&entries, MAX_FILE_BYTES);
+        assert_eq!((files.len(), left.len(), types), (2, 15, Types::Mixed));
         assert_eq!(read(&files), left);
     }
 
     #[test]
     fn where_everything_is_deleted_there_is_no_file() {
         let entries = [Logged::Write(vec![key("a", 0..5, Datum::Integer)]), Logged::Delete(vec![b"a".to_vec()])];
-        assert_eq!(made(&entries, MAX_FILE_BYTES), (vec![], vec![]));
+        assert_eq!(made(&entries, MAX_FILE_BYTES), (vec![], vec![], Types::One));
     }
 
     #[test]
@@ -274,14 +285,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut cache = Cache::new(directory.path(), 4096);
         cache.replay(&Logged::Write(vec![key("a", 0..1, nan)]).bytes()[..]).unwrap();
-        let written: Result<(), WriteError> = flush(cache, directory.path(), |_| Ok(io::sink()));
+        let written: Result<Types, WriteError> = flush(cache, directory.path(), |_| Ok(io::sink()));
         assert!(matches!(written, Err(WriteError::Encode(_))));
     }
 
     proptest! {
         #[test]
         fn files_hold_what_the_wal_leaves(entries in prop::collection::vec(logged(), 0..12), limit in 60..400_u64) {
-            let (files, left) = made(&entries, limit);
+            let (files, left, _) = made(&entries, limit);
             prop_assert_eq!(read(&files), left);
         }
     }
