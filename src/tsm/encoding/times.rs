@@ -102,36 +102,19 @@ pub struct Span {
 /// When they are not, or as [`decode_into`] would give.
 pub fn check(section: &[u8]) -> Result<Span, DecodeError> {
     let Section { first, count, scale, rest } = open(section)?;
-    // No sum overflows: there are not that many times. Where each difference is above 0 and the last time is one, so is each.
-    let (mut sum, mut rising) = (0_u128, true);
-    match rest {
+    // Where each difference is above 0 and the last time is one, each is. No sum overflows: there are not that many times.
+    let sum = match rest {
         Differences::Raw(numbers) => {
-            for number in numbers.as_chunks().0 {
-                let number = u64::from_be_bytes(*number);
-                sum += u128::from(number);
-                rising &= number != 0;
-            }
+            let numbers = || numbers.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
+            numbers().all(|number| number != 0).then(|| numbers().map(u128::from).sum::<u128>())
         }
-        Differences::Packed(words) => {
-            for word in words.as_chunks::<8>().0 {
-                // The numbers of a word are together no more than the greatest number of 60 bits.
-                let mut sum_of_word = 0;
-                simple8b::for_each(word, |number| {
-                    sum_of_word += number;
-                    rising &= number != 0;
-                });
-                sum += u128::from(sum_of_word);
-            }
-        }
-        Differences::Run(difference) => {
-            sum = u128::from(difference) * (count as u128 - 1);
-            rising = difference != 0 || count == 1;
-        }
-    }
+        Differences::Packed(words) => simple8b::sum_unless_zero(words),
+        Differences::Run(difference) => (difference != 0 || count == 1).then_some(u128::from(difference) * (count as u128 - 1)),
+    };
     let first = first as i64;
-    let last = sum.checked_mul(u128::from(scale)).and_then(|span| i128::try_from(span).ok());
+    let last = sum.and_then(|sum| i128::try_from(sum.checked_mul(u128::from(scale))?).ok());
     let last = last.and_then(|span| i64::try_from(span.checked_add(first.into())?).ok());
-    last.filter(|_| rising).map(|last| Span { count, first, last }).ok_or(DecodeError::TimeOrder)
+    last.map(|last| Span { count, first, last }).ok_or(DecodeError::TimeOrder)
 }
 
 /// Adds the section of some times, at least one.
@@ -285,7 +268,8 @@ mod tests {
             words in prop::collection::vec(any::<[u8; 8]>(), 0..5),
         ) {
             for section in [[&[form], &bytes[..]].concat(), [&[form], words.as_flattened()].concat(), bytes] {
-                if let Ok(times) = unpack(&section) {
+                // A few bytes can be a million times.
+                if let Ok(times) = unpack(&section).map(|times| times[..times.len().min(5000)].to_vec()) {
                     prop_assert_eq!(unpack(&pack(&times)), Ok(times));
                 }
             }
