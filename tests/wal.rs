@@ -176,6 +176,30 @@ fn the_entries_of_a_live_wal_are_what_was_written_and_deleted() {
 }
 
 #[test]
+fn what_is_made_of_a_wal_is_byte_for_byte_what_influxd_makes_of_it() {
+    let own = folder();
+    let root = own.path().join("influxd");
+    let server = Influxd::start(&root, Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    for (series, nth) in [("m,h=a", 0), ("m,h=b", 1), ("n", 2)] {
+        server.write("d", "autogen", &lines(series, 0..2700, nth));
+        server.write("d", "autogen", &lines(series, 900..950, nth + 1));
+    }
+    server.query("d", &format!("DELETE FROM n WHERE time > {} AND time < {}", START + 500 * SECOND, START + 2000 * SECOND));
+    server.kill();
+    backup(&root, &own.path().join("backup"), &[]).expect(0);
+    let tar = fs::read(own.path().join("backup/d.autogen.00001.00")).expect("a shard");
+    let made = support::service::members(&tar, "d/autogen/1");
+    let server = Influxd::start(&root, Index::Inmem);
+    flush(&server);
+    server.kill();
+    let mut flushed = tree::files(&root.join("data/d/autogen/1"));
+    flushed.retain(|name, _| name.ends_with(".tsm"));
+    assert_eq!(flushed.keys().collect::<Vec<_>>(), made.keys().collect::<Vec<_>>());
+    assert!(flushed == made, "the files differ");
+}
+
+#[test]
 fn a_torn_wal_is_read_as_far_as_influxd_reads_it() {
     let own = folder();
     let root = own.path().join("influxd");
