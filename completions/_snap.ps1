@@ -43,7 +43,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'How many shards to work on at a time')
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Back up a stopped influxd with this data directory')
-            [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'The WAL directory: where it holds entries, the backup is refused [default: wal beside -datadir]')
+            [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]')
             [CompletionResult]::new('--ignore-wal', '--ignore-wal', [CompletionResultType]::ParameterName, 'Leave out what is in the WAL only')
             [CompletionResult]::new('--database', '--database', [CompletionResultType]::ParameterName, 'Take this database alone')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Take this database alone')
@@ -103,7 +103,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
         'snap;serve' {
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'The meta directory')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'The data directory')
-            [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'The WAL directory: a shard whose WAL holds entries is refused [default: wal beside -datadir]')
+            [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'The WAL directory: what is in it is served as TSM files [default: wal beside -datadir]')
             [CompletionResult]::new('--ignore-wal', '--ignore-wal', [CompletionResultType]::ParameterName, 'Serve shards without what is in their WAL')
             [CompletionResult]::new('--bind', '--bind', [CompletionResultType]::ParameterName, 'The address to listen on')
             [CompletionResult]::new('--dialect', '--dialect', [CompletionResultType]::ParameterName, 'The dialects to answer in')

@@ -39,7 +39,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --jobs 'How many shards to work on at a time'
             cand --metadir 'Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked'
             cand --datadir 'Back up a stopped influxd with this data directory'
-            cand --waldir 'The WAL directory: where it holds entries, the backup is refused [default: wal beside -datadir]'
+            cand --waldir 'The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]'
             cand --ignore-wal 'Leave out what is in the WAL only'
             cand --database 'Take this database alone'
             cand --db 'Take this database alone'
@@ -97,7 +97,7 @@ set edit:completion:arg-completer[snap] = {|@words|
         &'snap;serve'= {
             cand --metadir 'The meta directory'
             cand --datadir 'The data directory'
-            cand --waldir 'The WAL directory: a shard whose WAL holds entries is refused [default: wal beside -datadir]'
+            cand --waldir 'The WAL directory: what is in it is served as TSM files [default: wal beside -datadir]'
             cand --ignore-wal 'Serve shards without what is in their WAL'
             cand --bind 'The address to listen on'
             cand --dialect 'The dialects to answer in'

@@ -41,7 +41,7 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l retries -d 'How oft
 complete -c snap -n "__fish_snap_using_subcommand backup" -l jobs -d 'How many shards to work on at a time' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l metadir -d 'Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -l datadir -d 'Back up a stopped influxd with this data directory' -r -F
-complete -c snap -n "__fish_snap_using_subcommand backup" -l waldir -d 'The WAL directory: where it holds entries, the backup is refused [default: wal beside -datadir]' -r -F
+complete -c snap -n "__fish_snap_using_subcommand backup" -l waldir -d 'The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -l ignore-wal -d 'Leave out what is in the WAL only' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l database -l db -d 'Take this database alone' -r
@@ -109,7 +109,7 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand serve" -l metadir -d 'The meta directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand serve" -l datadir -d 'The data directory' -r -F
-complete -c snap -n "__fish_snap_using_subcommand serve" -l waldir -d 'The WAL directory: a shard whose WAL holds entries is refused [default: wal beside -datadir]' -r -F
+complete -c snap -n "__fish_snap_using_subcommand serve" -l waldir -d 'The WAL directory: what is in it is served as TSM files [default: wal beside -datadir]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand serve" -l ignore-wal -d 'Serve shards without what is in their WAL' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand serve" -l bind -d 'The address to listen on' -r

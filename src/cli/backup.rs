@@ -42,7 +42,7 @@ pub struct BackupArgs {
     /// Back up a stopped influxd with this data directory
     #[arg(long, value_name = "DIR", requires = "metadir", help_heading = "Stopped server")]
     datadir: Option<PathBuf>,
-    /// The WAL directory: where it holds entries, the backup is refused [default: wal beside -datadir]
+    /// The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]
     #[arg(long, value_name = "DIR", requires = "datadir", help_heading = "Stopped server")]
     waldir: Option<PathBuf>,
     /// Leave out what is in the WAL only

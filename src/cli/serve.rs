@@ -31,7 +31,7 @@ pub struct ServeArgs {
     /// The data directory
     #[arg(long, value_name = "DIR")]
     datadir: PathBuf,
-    /// The WAL directory: a shard whose WAL holds entries is refused [default: wal beside -datadir]
+    /// The WAL directory: what is in it is served as TSM files [default: wal beside -datadir]
     #[arg(long, value_name = "DIR")]
     waldir: Option<PathBuf>,
     /// Serve shards without what is in their WAL
@@ -113,23 +113,29 @@ impl ServeArgs {
 
 /// Prints a line a request.
 pub struct RequestLog {
+    /// Of requests; warnings go by the flags.
     verbosity: Verbosity,
+    output: Output,
     json: bool,
 }
 
 impl RequestLog {
     /// A log that prints as the flags ask for.
     pub fn new(args: &OutputArgs) -> Self {
-        Self { verbosity: args.verbosity(), json: args.json }
+        Self { verbosity: args.verbosity(), output: Output::new(args), json: args.json }
     }
 
-    /// A log that prints failures alone.
+    /// A log that prints failures and warnings alone.
     pub fn failures(args: &OutputArgs) -> Self {
-        Self { verbosity: Verbosity::Quiet, json: args.json }
+        Self { verbosity: Verbosity::Quiet, output: Output::new(args), json: args.json }
     }
 }
 
 impl Log for RequestLog {
+    fn warning(&self, text: &str) {
+        self.output.warning(&one_line(text));
+    }
+
     fn request(&self, line: &LogLine<'_>) {
         let LogLine { peer, request, .. } = line;
         let request = if request.is_empty() { "request" } else { request };
@@ -142,8 +148,11 @@ impl Log for RequestLog {
             json::request(&peer.to_string(), request, line.outcome.ok(), &outcome, line.elapsed);
         } else {
             // Names come from the peer, and must not write lines of their own.
-            let line: String = format!("{request}: {outcome}").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            say(&format!("{:.3} {peer} {line}", Timestamp::now()));
+            say(&format!("{:.3} {peer} {}", Timestamp::now(), one_line(&format!("{request}: {outcome}"))));
         }
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

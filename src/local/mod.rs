@@ -2,9 +2,11 @@
 //!
 //! What is said of their layout was observed on influxd 1.6.7 and read in the sources of 1.0 to 1.12.
 
+mod folder;
 mod meta;
 mod shards;
 mod usage;
+mod wal;
 
 use std::fs;
 use std::io;
@@ -17,8 +19,9 @@ use crate::error::{Class, Fault};
 use crate::wire::ShardPath;
 
 pub use meta::LocalMeta;
-pub use shards::{LocalShards, SNAPSHOTS, wal_bytes};
+pub use shards::{LocalShards, SNAPSHOTS};
 pub use usage::{USAGE_ADVICE, open_file_below, running_on};
+pub use wal::Wal;
 
 /// The directory of a shard below a data or WAL directory.
 pub fn shard_dir(below: &Path, shard: &ShardPath) -> PathBuf {

@@ -1,13 +1,15 @@
 //! The shards of an influxd that does not run: snapshots of their files, and files put into them.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use super::folder::{Folder, sweep};
+use super::wal::Wal;
 use super::{Ownership, refuse_leading_outside, shard_dir, uses_tsi1};
 use crate::directory::{remove_if_there, sync_dir};
 use crate::error::Fault;
@@ -19,8 +21,6 @@ use crate::wire::ShardPath;
 
 /// The hidden folder in the data directory where snapshots and uploads live while a request goes on.
 pub const SNAPSHOTS: &str = ".snap-serve";
-/// How the names of the folders in it begin, one a request.
-const REQUEST: &str = "request-";
 /// Bytes of an upload read at a time.
 const CHUNK: usize = 128 << 10;
 
@@ -30,24 +30,34 @@ pub struct LocalShards {
     datadir: PathBuf,
     /// Where WAL entries are looked for; `None` where none are.
     waldir: Option<PathBuf>,
+    /// Whether shards are handed out without what is in their WAL.
+    ignore_wal: bool,
     /// Held to write while files are put into a shard, and to read while a snapshot is taken.
     change: RwLock<()>,
+    /// Held while a WAL is replayed: one at a time, whatever the number of requests, so that memory is bounded.
+    replay: Mutex<()>,
 }
 
 impl LocalShards {
-    /// The shards below `datadir`. With a `waldir`, a shard whose WAL holds entries is not handed out. Removes what a killed
-    /// process left of its snapshots.
+    /// The shards below `datadir`. With a `waldir`, what is in the WAL of a shard is handed out with it as TSM files, or, with
+    /// `ignore_wal`, left out, and the snapshot says so. Removes what a killed process left of its snapshots.
     ///
     /// # Errors
     ///
     /// When the data directory is not there, or what was left cannot be removed.
-    pub fn open(datadir: &Path, waldir: Option<&Path>) -> Result<Self> {
+    pub fn open(datadir: &Path, waldir: Option<&Path>, ignore_wal: bool) -> Result<Self> {
         ensure!(datadir.is_dir(), "there is no data directory {}", datadir.display());
         match sweep(&datadir.join(SNAPSHOTS)) {
             Err(error) if is_read_only(&error) => {}
             swept => swept?,
         }
-        Ok(Self { datadir: datadir.to_owned(), waldir: waldir.map(Path::to_owned), change: RwLock::default() })
+        Ok(Self {
+            datadir: datadir.to_owned(),
+            waldir: waldir.map(Path::to_owned),
+            ignore_wal,
+            change: RwLock::default(),
+            replay: Mutex::default(),
+        })
     }
 
     /// A fresh folder for one request.
@@ -55,105 +65,38 @@ impl LocalShards {
         let parent = self.datadir.join(SNAPSHOTS);
         Folder::make(&parent).with_context(|| format!("making a folder in {}", parent.display()))
     }
-}
 
-/// A folder that goes away with its value, and its parent with the last. It is locked while it lives, so that other processes
-/// can tell it from one that was left behind.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Folder {
-    fn make(parent: &Path) -> io::Result<Self> {
-        let _parent = lock_parent(parent)?;
-        let folder = tempfile::Builder::new().prefix(REQUEST).tempdir_in(parent)?;
-        let lock = File::open(folder.path())?;
-        lock.lock()?;
-        Ok(Self { path: folder.keep(), _lock: lock })
+    /// What the WAL of a shard holds.
+    fn wal(&self, shard: &ShardPath) -> Result<Option<Wal>> {
+        self.waldir.as_ref().map_or(Ok(None), |waldir| Wal::find(waldir, shard))
     }
-}
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Where this fails, a later start sweeps it.
-        let _ = fs::remove_dir_all(&self.path);
-        if let Some(parent) = self.path.parent() {
-            remove_if_empty(parent);
+    /// The TSM and tombstone files in a shard's directory, linked into `folder` if there is one.
+    fn files(&self, shard: &ShardPath, folder: Option<&Path>) -> Result<Vec<SnapshotFile>> {
+        let directory = shard_dir(&self.datadir, shard);
+        let mut files = Vec::new();
+        let entries = match fs::read_dir(&directory) {
+            // All that the shard has is in the WAL.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            entries => entries.with_context(|| format!("reading {}", directory.display()))?,
+        };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !name.ends_with(".tsm") && !name.ends_with(".tombstone") {
+                continue;
+            }
+            let mut path = entry.path();
+            if let Some(folder) = folder {
+                path = folder.join(&name);
+                link_or_copy(&entry.path(), &path)
+                    .with_context(|| format!("taking a snapshot of {}", entry.path().display()))?;
+            }
+            let metadata = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+            files.push(snapshot_file(name, path, &metadata, &metadata)?);
         }
+        Ok(files)
     }
-}
-
-/// Makes the folder of folders and locks it: under this lock, folders in it are made and swept, and it is removed.
-fn lock_parent(parent: &Path) -> io::Result<File> {
-    // Each round but the last, somebody removed it in between.
-    for _ in 0..1000 {
-        match DirBuilder::new().mode(0o700).create(parent) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        if let Some(lock) = lock_if_there(parent)? {
-            return Ok(lock);
-        }
-    }
-    Err(io::Error::other("it is removed as soon as it is made"))
-}
-
-/// Locks a folder, unless it is gone by the time the lock is had.
-fn lock_if_there(folder: &Path) -> io::Result<Option<File>> {
-    let lock = match File::open(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    lock.lock()?;
-    // What is locked may have been removed meanwhile, and another made in its place.
-    let same = fs::metadata(folder).is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino()));
-    Ok(same.then_some(lock))
-}
-
-fn remove_if_empty(parent: &Path) {
-    if let Ok(Some(_lock)) = lock_if_there(parent) {
-        // It is not empty while another request goes on.
-        let _ = fs::remove_dir(parent);
-    }
-}
-
-/// Removes the folders that nobody holds any more.
-fn sweep(parent: &Path) -> Result<()> {
-    if !parent.is_dir() {
-        return Ok(());
-    }
-    let _lock = lock_parent(parent).with_context(|| format!("locking {}", parent.display()))?;
-    let folders = fs::read_dir(parent).with_context(|| format!("reading {}", parent.display()))?.flatten();
-    for folder in folders.filter(|folder| folder.file_name().as_encoded_bytes().starts_with(REQUEST.as_bytes())) {
-        if File::open(folder.path()).is_ok_and(|held| held.try_lock().is_ok()) {
-            fs::remove_dir_all(folder.path()).with_context(|| format!("removing {}", folder.path().display()))?;
-        }
-    }
-    let _ = fs::remove_dir(parent);
-    Ok(())
-}
-
-/// Bytes of the entries in a shard's WAL.
-///
-/// # Errors
-///
-/// When the directory cannot be read.
-pub fn wal_bytes(waldir: &Path, shard: &ShardPath) -> Result<u64> {
-    let directory = shard_dir(waldir, shard);
-    let entries = match fs::read_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries.with_context(|| format!("reading {}", directory.display()))?,
-    };
-    let mut bytes = 0;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
-        if entry.path().extension().is_some_and(|extension| extension == "wal") {
-            bytes += entry.metadata().with_context(|| format!("reading {}", entry.path().display()))?.len();
-        }
-    }
-    Ok(bytes)
 }
 
 impl ShardStore for LocalShards {
@@ -162,50 +105,45 @@ impl ShardStore for LocalShards {
         match fs::metadata(&directory) {
             _ if refuse_outside(shard).is_err() => Ok(false),
             Ok(metadata) => Ok(metadata.is_dir()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(!self.ignore_wal && self.wal(shard)?.is_some()),
             Err(error) => Err(error).with_context(|| format!("looking for {}", directory.display())),
         }
     }
 
     fn snapshot(&self, shard: &ShardPath) -> Result<Snapshot> {
-        if let Some(waldir) = &self.waldir {
-            let bytes = wal_bytes(waldir, shard)?;
-            ensure!(bytes == 0, "the WAL of shard {shard} holds {bytes} bytes of entries that are not in its TSM files");
-        }
-        let directory = shard_dir(&self.datadir, shard);
+        let wal = self.wal(shard)?;
         let _unchanged = self.change.read().unwrap_or_else(PoisonError::into_inner);
         // On a file system that cannot be written, nothing changes, and the files themselves do.
         let folder = match self.folder() {
             Err(error) if is_read_only(&error) => None,
             folder => Some(folder?),
         };
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
-            let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.ends_with(".tsm") && !name.ends_with(".tombstone") {
-                continue;
+        let mut files = self.files(shard, folder.as_ref().map(Folder::path))?;
+        let mut notes = Vec::new();
+        let mut elsewhere = None;
+        match wal {
+            None => {}
+            Some(wal) if self.ignore_wal => {
+                notes.push(format!("the {} bytes in the WAL of shard {shard} are left out", wal.bytes()));
             }
-            let mut path = entry.path();
-            if let Some(folder) = &folder {
-                path = folder.path.join(&name);
-                link_or_copy(&entry.path(), &path)
-                    .with_context(|| format!("taking a snapshot of {}", entry.path().display()))?;
+            Some(wal) => {
+                let into = match &folder {
+                    Some(folder) => folder.path(),
+                    None => elsewhere.insert(tempfile::tempdir().context("making a temporary folder")?).path(),
+                };
+                let _alone = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+                let names = files.iter().map(|file| file.name.as_str());
+                let flushed = wal.flush_into(into, names).with_context(|| format!("reading the WAL of shard {shard}"))?;
+                notes.extend(flushed.notes.into_iter().map(|note| format!("the WAL of shard {shard}: {note}")));
+                for (name, path) in flushed.files {
+                    let made = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+                    files.push(snapshot_file(name, path, &made, wal.metadata())?);
+                }
             }
-            let metadata = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
-            files.push(SnapshotFile {
-                name,
-                path,
-                size: metadata.len(),
-                modified: metadata.modified().with_context(|| format!("reading {}", entry.path().display()))?,
-                mode: metadata.mode() & 0o777,
-                owner: (metadata.uid(), metadata.gid()),
-                owner_names: (name_of("/etc/passwd", metadata.uid()), name_of("/etc/group", metadata.gid())),
-            });
         }
         // As servers of 1.5 and later send them: a tombstone before its TSM file.
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Snapshot { files, _guard: Box::new(folder) })
+        Ok(Snapshot { files, notes, _guard: Box::new((folder, elsewhere)) })
     }
 
     fn create(&self, shards: &[ShardPath]) -> Result<()> {
@@ -227,7 +165,7 @@ impl ShardStore for LocalShards {
 
     fn replace(&self, shard: &ShardPath, tar: &mut dyn Read) -> Result<usize> {
         let folder = self.folder()?;
-        let mut sink = Receiving { folder: &folder.path, names: Vec::new(), file: None };
+        let mut sink = Receiving { folder: folder.path(), names: Vec::new(), file: None };
         receive(tar, shard, &mut sink)?;
         let names = sink.names;
         let _change = self.change.write().unwrap_or_else(PoisonError::into_inner);
@@ -238,7 +176,7 @@ impl ShardStore for LocalShards {
             reset_index(&directory, &ownership)?;
         }
         for name in &names {
-            let (from, to) = (folder.path.join(name), directory.join(name));
+            let (from, to) = (folder.path().join(name), directory.join(name));
             ownership.apply(&from, false).with_context(|| format!("setting owner and mode of {name}"))?;
             fs::rename(&from, &to).with_context(|| format!("moving {name} to {}", to.display()))?;
             // A tombstone was written for the file that went away, not for the one that came.
@@ -296,6 +234,19 @@ fn name_of(file: &str, id: u32) -> String {
         (fields.nth(1)?.parse() == Ok(id)).then_some(name)
     });
     entries.map(str::to_owned).next().unwrap_or_default()
+}
+
+/// A file with the owner and mode of another one.
+fn snapshot_file(name: String, path: PathBuf, metadata: &Metadata, owned_as: &Metadata) -> Result<SnapshotFile> {
+    Ok(SnapshotFile {
+        size: metadata.len(),
+        modified: metadata.modified().with_context(|| format!("reading {}", path.display()))?,
+        name,
+        path,
+        mode: owned_as.mode() & 0o777,
+        owner: (owned_as.uid(), owned_as.gid()),
+        owner_names: (name_of("/etc/passwd", owned_as.uid()), name_of("/etc/group", owned_as.gid())),
+    })
 }
 
 /// A hard link, or a copy with the same modification time where the file system has none.

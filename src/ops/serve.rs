@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::selection::{list, select};
+use super::selection::select;
 use crate::directory::Selection;
 use crate::error::Class;
 use crate::format::meta::Data;
-use crate::local::{self, LocalMeta, LocalShards, wal_bytes};
+use crate::local::{self, LocalMeta, LocalShards};
 use crate::service::{Log, MetaStore, Service, ServiceOptions};
 use crate::wire::ShardPath;
 
@@ -27,8 +27,8 @@ pub struct Directories {
 }
 
 impl Directories {
-    fn watched_wal(&self) -> Option<PathBuf> {
-        local::wal_dir(self.waldir.as_deref(), &self.datadir).filter(|_| !self.ignore_wal)
+    fn wal(&self) -> Option<PathBuf> {
+        local::wal_dir(self.waldir.as_deref(), &self.datadir)
     }
 
     /// The shards of a selection that the meta store names and does not mark as deleted.
@@ -49,25 +49,6 @@ impl Directories {
             .hint("is it the data directory, and may this user read it? -meta-only takes the meta store alone")
             .into())
     }
-
-    /// Refuses shards whose WAL holds entries.
-    fn refuse_wal(&self, shards: &[ShardPath]) -> Result<()> {
-        let Some(waldir) = self.watched_wal() else { return Ok(()) };
-        let mut found = Vec::new();
-        for shard in shards {
-            let bytes = wal_bytes(&waldir, shard)?;
-            if bytes > 0 {
-                found.push(format!("{shard} ({bytes} bytes)"));
-            }
-        }
-        if found.is_empty() {
-            return Ok(());
-        }
-        Err(Class::Refused
-            .error(format!("points are in the WAL only, which cannot be read yet: {}", list(&found)))
-            .hint("start influxd and back it up with -host, which flushes the WAL; -ignore-wal leaves these points out")
-            .into())
-    }
 }
 
 /// Serves directories on a bound listener.
@@ -76,13 +57,14 @@ impl Directories {
 ///
 /// When the directories are not those of an influxd, or an influxd runs on them ([`Class::Refused`]).
 pub fn serve(directories: &Directories, listener: TcpListener, log: Box<dyn Log>, options: ServiceOptions) -> Result<Service> {
-    refuse_running(&directories.metadir, &directories.datadir)?;
+    let waldir = directories.wal();
+    refuse_running(&[Some(&directories.metadir), Some(&directories.datadir), waldir.as_ref()])?;
     if let Some(waldir) = directories.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
         let fault = Class::Usage.error(format!("there is no WAL directory {}", waldir.display()));
         return Err(fault.hint("leave -waldir out where there is none").into());
     }
     let meta = LocalMeta::open(&directories.metadir)?;
-    let shards = LocalShards::open(&directories.datadir, directories.watched_wal().as_deref())?;
+    let shards = LocalShards::open(&directories.datadir, waldir.as_deref(), directories.ignore_wal)?;
     Service::open(listener, Box::new(meta), Box::new(shards), log, options).context("starting the service")
 }
 
@@ -90,19 +72,19 @@ pub fn serve(directories: &Directories, listener: TcpListener, log: Box<dyn Log>
 ///
 /// # Errors
 ///
-/// Those of [`serve`], and [`Class::Refused`] when points of the selection are in the WAL only.
+/// Those of [`serve`], and [`Class::Refused`] when the data directory is another's.
 pub fn serve_embedded(directories: &Directories, selection: &Selection, log: Box<dyn Log>) -> Result<Service> {
     if !selection.meta_only {
         let shards = directories.live_shards(selection)?;
         directories.refuse_foreign(&shards)?;
-        directories.refuse_wal(&shards)?;
     }
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("opening a port on the loopback interface")?;
     serve(directories, listener, log, ServiceOptions::default())
 }
 
-fn refuse_running(metadir: &Path, datadir: &Path) -> Result<()> {
-    match local::open_file_below(&[metadir, datadir]) {
+fn refuse_running(directories: &[Option<&PathBuf>]) -> Result<()> {
+    let directories: Vec<&Path> = directories.iter().flatten().map(|directory| directory.as_path()).collect();
+    match local::open_file_below(&directories) {
         Some((process, file)) => Err(Class::Refused
             .error(format!("process {process} has {} open", file.display()))
             .hint("an influxd that runs serves its own snapshots: use its port, or stop it first")

@@ -114,6 +114,7 @@ fn send_export(shared: &Shared, id: u64, bounds: Bounds, out: &mut impl Write) -
 fn send_shard(shared: &Shared, id: u64, out: &mut impl Write, choose: impl Fn(&SnapshotFile) -> Result<Choice>) -> Result<()> {
     let shard = find(shared, id)?;
     let snapshot = shared.shards.snapshot(&shard)?;
+    snapshot.notes.iter().for_each(|note| shared.log.warning(note));
     let choices: Vec<Choice> = snapshot.files.iter().map(choose).collect::<Result<_>>()?;
     let mut tar = TarWriter::new(out);
     for (file, choice) in snapshot.files.iter().zip(choices) {

@@ -78,6 +78,8 @@ pub trait ShardStore: Send + Sync {
 pub struct Snapshot {
     /// In the order they are sent in.
     pub files: Vec<SnapshotFile>,
+    /// What the operator should know of them, a sentence each.
+    pub notes: Vec<String>,
     /// What keeps them, and removes them when it is dropped.
     pub _guard: Box<dyn Send>,
 }
@@ -105,6 +107,9 @@ pub struct SnapshotFile {
 pub trait Log: Send + Sync {
     /// A request was answered, or not.
     fn request(&self, line: &LogLine<'_>);
+
+    /// Something about a shard that is sent all the same.
+    fn warning(&self, text: &str);
 }
 
 /// What the service did for one connection.

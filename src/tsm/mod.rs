@@ -4,16 +4,25 @@
 //! the index, [`trim`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
 //! with what is in [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every fault of a file,
 //! [`filter`] rewrites one without some of its points.
+//!
+//! Beside the files lie tombstones, with what was deleted of them ([`tombstone`], [`deletes`]), and elsewhere the WAL, with what
+//! was written since the last flush ([`wal`]); [`cache`] makes points of it, and [`flush`] files of those.
 
 pub mod block;
+pub mod cache;
 pub mod check;
+pub mod deletes;
 pub mod encoding;
 pub mod envelope;
 pub mod file;
 pub mod filter;
+pub mod flush;
 pub mod index;
+mod spill;
+pub mod tombstone;
 pub mod trim;
 pub mod values;
+pub mod wal;
 pub mod writer;
 
 /// Magic and version, the first five bytes of a file.
@@ -24,6 +33,18 @@ pub fn is_file_name(name: &str) -> bool {
     let numbers = name.strip_suffix(".tsm").and_then(|stem| stem.split_once('-'));
     let is_number = |text: &str| !text.starts_with('+') && text.parse::<u32>().is_ok();
     numbers.is_some_and(|(generation, sequence)| is_number(generation) && is_number(sequence))
+}
+
+/// The name of a TSM file, padded so that names sort as their numbers do.
+pub fn file_name(generation: u32, sequence: u32) -> String {
+    format!("{generation:09}-{sequence:09}.tsm")
+}
+
+/// The generation in the name of a TSM file, or of a tombstone file.
+pub fn generation(name: &str) -> Option<u32> {
+    let stem = name.strip_suffix(".tsm").or_else(|| name.strip_suffix(".tombstone"))?;
+    let (generation, _) = stem.split_once('-')?;
+    generation.parse().ok()
 }
 
 #[cfg(test)]
@@ -37,5 +58,14 @@ mod tests {
         {
             assert!(!is_file_name(odd), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_name_made_is_one_that_is_understood_and_gives_its_generation() {
+        assert_eq!(file_name(7, 1), "000000007-000000001.tsm");
+        assert!(is_file_name(&file_name(u32::MAX, u32::MAX)));
+        assert_eq!(generation(&file_name(u32::MAX, 2)), Some(u32::MAX));
+        assert_eq!(generation("5-1.tombstone"), Some(5));
+        assert_eq!((generation("5-1.tsm.tmp"), generation("x-1.tsm"), generation("5.tsm")), (None, None, None));
     }
 }
