@@ -26,6 +26,21 @@ pub struct Bounds {
 impl Bounds {
     /// Everything InfluxDB can hold.
     pub const ALL: Self = Self { start: LEAST, end: GREATEST };
+
+    /// From one time to another, both included; open where one is not given.
+    pub fn between(start: Option<Timestamp>, end: Option<Timestamp>) -> Self {
+        Self { start: start.map_or(LEAST, to_nanos), end: end.map_or(GREATEST, to_nanos) }
+    }
+
+    /// Whether no point of a shard group from `start` to `end` (exclusive) is inside.
+    pub fn misses(self, start: i64, end: i64) -> bool {
+        self.end < start || self.start > end.saturating_sub(1)
+    }
+
+    /// Whether some of the points that a shard group from `start` to `end` (exclusive) can have are outside.
+    pub fn cuts(self, start: i64, end: i64) -> bool {
+        self.start > start || self.end < end.saturating_sub(1)
+    }
 }
 
 /// The time as nanoseconds, moved to the nearest timestamp InfluxDB can hold.

@@ -14,6 +14,7 @@ mod serve;
 mod server;
 mod table;
 mod values;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -57,6 +58,7 @@ enum Command {
     Serve(serve::ServeArgs),
     List(list::ListArgs),
     Info(info::InfoArgs),
+    Verify(verify::VerifyArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -127,6 +129,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Serve(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::List(args) => with_output(&args.output, |output| args.run(output)),
         Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Verify(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Generate(args) => return args.run(),
     };
     match result {

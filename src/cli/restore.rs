@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 
 use super::output::{Output, Summary};
 use super::server::ServerArgs;
@@ -68,6 +69,13 @@ pub struct RestoreArgs {
     /// Give the retention policy this name
     #[arg(long, value_name = "NAME", help_heading = "What to restore")]
     newrp: Option<String>,
+
+    /// Restore points from T on
+    #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to restore")]
+    start: Option<Timestamp>,
+    /// Restore points up to T
+    #[arg(long, visible_alias = "stop", value_name = "T", value_parser = values::time, help_heading = "What to restore")]
+    end: Option<Timestamp>,
 
     /// Replace the meta store and the shards that the target holds
     #[arg(long, help_heading = "How")]
@@ -142,6 +150,8 @@ impl RestoreArgs {
             shard: self.shard,
             new_database: self.newdb.clone(),
             new_retention_policy: self.newrp.clone(),
+            start: self.start,
+            end: self.end,
         }
     }
 

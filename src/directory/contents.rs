@@ -141,6 +141,11 @@ impl Contents {
         self.files.contains_key(name)
     }
 
+    /// Bytes of the file of that name.
+    pub fn file(&self, name: &str) -> Option<u64> {
+        self.files.get(name).copied()
+    }
+
     /// All sets, oldest first.
     pub fn sets(&self) -> &[Set] {
         &self.sets

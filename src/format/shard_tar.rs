@@ -31,12 +31,19 @@ pub struct Member {
     pub size: u64,
     /// Modification time in seconds since 1970, by the server's clock, rounded by the server.
     pub modified: u64,
+    /// Where in the tar the content begins.
+    pub offset: u64,
 }
 
 impl Member {
     /// Whether it is named as a TSM file.
     pub fn is_tsm(&self) -> bool {
         !self.directory && self.name.ends_with(".tsm")
+    }
+
+    /// Whether it is named as a tombstone file.
+    pub fn is_tombstone(&self) -> bool {
+        !self.directory && self.name.ends_with(".tombstone")
     }
 }
 
@@ -290,7 +297,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
             return Err(self.malformed(format!("more than {MAX_MEMBERS} members")));
         }
         let modified = header.mtime().map_err(|error| self.malformed(format!("a time that is no number: {error}")))?;
-        let member = Member { name, directory, size, modified };
+        let member = Member { name, directory, size, modified, offset: self.block_start + BLOCK as u64 };
         self.sink.begin(&member).map_err(|error| self.sink_failed(error))?;
         self.current = path;
         self.state = State::Content { left: size, padding: padded(size) - size };

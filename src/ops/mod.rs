@@ -3,12 +3,16 @@
 mod backup;
 mod catalog;
 mod download;
+mod members;
 mod queue;
 mod restore;
 mod selection;
 mod serve;
+mod sift;
+mod verify;
 
 pub use backup::{BackupOptions, BackupReport, MadeSet, backup};
 pub use catalog::{Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info};
 pub use restore::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
 pub use serve::{Directories, serve, serve_embedded};
+pub use verify::{Fault, SetFault, VerifyOptions, VerifyReport, verify};

@@ -15,6 +15,7 @@ use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member, Sink, scan};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Progress};
+use crate::time::Bounds;
 use crate::tsm::envelope::Envelope;
 use crate::wire::ShardPath;
 
@@ -28,6 +29,8 @@ pub struct CheckedShard {
     pub sources: Vec<BackupFile>,
     /// What the shard's directory will hold.
     pub files: ShardFiles,
+    /// The times of the points that are restored, where the shard can have others.
+    pub cut: Option<Bounds>,
 }
 
 /// Files by name. There may be many shards with a few files each, so this is small where a tree is not.
@@ -122,8 +125,8 @@ fn check_shard(contents: &Contents, shard: PlannedShard, leave_index: bool, stop
             }
         }
     }
-    let PlannedShard { source, target, chain: sources } = shard;
-    Ok(CheckedShard { source, target, sources, files: ShardFiles::of(files) })
+    let PlannedShard { source, target, chain: sources, cut } = shard;
+    Ok(CheckedShard { source, target, sources, files: ShardFiles::of(files), cut })
 }
 
 /// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use check::CheckedShard;
@@ -25,6 +26,7 @@ use crate::directory::{Contents, Selection};
 use crate::error::{Class, Fault};
 use crate::local::shard_dir;
 use crate::progress::{Event, Progress};
+use crate::time::Bounds;
 use crate::tsm::is_file_name;
 use crate::wire::ShardPath;
 
@@ -72,6 +74,10 @@ pub struct Wanted {
     pub new_database: Option<String>,
     /// The name the retention policy gets.
     pub new_retention_policy: Option<String>,
+    /// Only points at this time or later.
+    pub start: Option<Timestamp>,
+    /// Only points at this time or earlier.
+    pub end: Option<Timestamp>,
 }
 
 impl Wanted {
@@ -84,6 +90,11 @@ impl Wanted {
             include_internal,
             ..Selection::default()
         }
+    }
+
+    /// The times of the points that are meant, where not all are.
+    fn bounds(&self) -> Option<Bounds> {
+        (self.start.is_some() || self.end.is_some()).then(|| Bounds::between(self.start, self.end))
     }
 
     /// What a shard is called where it goes, under the id it has there.
@@ -107,6 +118,9 @@ impl Wanted {
             }
             Self { new_retention_policy: Some(_), retention_policy: None, .. } => {
                 usage("-newrp needs -retention", "write -database DB -retention OLD -newrp NEW")
+            }
+            Self { start: Some(start), end: Some(end), .. } if end < start => {
+                usage(&format!("-end {end} is before -start {start}"), "exchange the two")
             }
             _ => Ok(()),
         }

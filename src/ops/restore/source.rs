@@ -1,7 +1,7 @@
 //! What of a backup directory a restore reads: the meta store of a set, the shards that are meant, and the files they are made
 //! of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context, Result, ensure};
 
@@ -13,6 +13,7 @@ use crate::format::meta::{Data, Shard};
 use crate::local::refuse_leading_outside;
 use crate::ops::selection::{list, select};
 use crate::progress::{Event, Progress};
+use crate::time::Bounds;
 use crate::wire::{MetaBlob, ShardPath};
 
 /// A backup as a restore sees it.
@@ -39,11 +40,13 @@ pub struct PlannedShard {
     pub target: ShardPath,
     /// The files it is put together from, oldest first; never empty.
     pub chain: Vec<BackupFile>,
+    /// The times of the points that are restored, where the shard can have others.
+    pub cut: Option<Bounds>,
 }
 
 impl Source {
-    /// Reads what `selection` takes of a set, the newest where none is named; `with_shards` says whether files of shards are
-    /// looked for.
+    /// Reads what `selection` takes of a set, the newest where none is named, as far as it has points in `bounds`; `with_shards`
+    /// says whether files of shards are looked for.
     ///
     /// # Errors
     ///
@@ -52,6 +55,7 @@ impl Source {
         contents: &Contents,
         set: Option<&str>,
         selection: &Selection,
+        bounds: Option<Bounds>,
         with_shards: bool,
         progress: &dyn Progress,
     ) -> Result<Self> {
@@ -60,7 +64,8 @@ impl Source {
         let (blob, data) = contents.read_meta(chosen)?;
         progress.report(&Event::Detail(&format!("using the meta store of set {}", chosen.id)));
         let selected = select(&data, selection, &format!("the backup {}", contents.path().display()))?;
-        let live: Vec<Shard> = selected.into_iter().filter(|shard| shard.deleted_at.is_none()).collect();
+        let inside = |shard: &Shard| bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
+        let live: Vec<Shard> = selected.into_iter().filter(|shard| shard.deleted_at.is_none() && inside(shard)).collect();
         let foreign = foreign(contents, at, &data)?;
         let choice = Choice { contents, at, named: set.is_some(), foreign };
         let chains = if with_shards { Chains::find(&choice, &live, progress)? } else { Chains::default() };
@@ -89,12 +94,16 @@ impl Source {
 
     /// The shards that have files, each with what it will be called; `new_id` finds the id it gets.
     pub fn planned(&self, what: &Wanted, new_id: impl Fn(u64) -> Option<u64>) -> Result<Vec<PlannedShard>> {
+        let cut: HashMap<&ShardPath, Bounds> = what.bounds().map_or_else(HashMap::new, |bounds| {
+            let cut = self.live.iter().filter(|shard| bounds.cuts(shard.start, shard.end));
+            cut.map(|shard| (&shard.path, bounds)).collect()
+        });
         let planned = self.chains.found.iter().map(|(source, chain)| {
             let id = new_id(source.id).with_context(|| format!("shard {source} has no place in the new meta store"))?;
             let target = what.target(source, id);
             refuse_leading_outside(&target.database)?;
             refuse_leading_outside(&target.retention_policy)?;
-            Ok(PlannedShard { source: source.clone(), target, chain: chain.clone() })
+            Ok(PlannedShard { source: source.clone(), target, chain: chain.clone(), cut: cut.get(source).copied() })
         });
         planned.collect()
     }

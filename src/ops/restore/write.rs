@@ -19,7 +19,10 @@ use crate::error::Class;
 use crate::format::shard_tar::{Member, Sink, scan};
 use crate::local::{Ownership, shard_dir};
 use crate::ops::queue::{self, Turn};
+use crate::ops::sift::{Kept, sift};
 use crate::progress::{Event, Outcome, Progress};
+use crate::time::Bounds;
+use crate::tsm::deletes::DeletedRanges;
 
 /// The hidden folder's name, in the data and the WAL directory, or in the meta directory where it is restored alone.
 pub const STAGING: &str = ".snap-restore";
@@ -243,10 +246,34 @@ impl Writer<'_> {
             let expected = shard.files.iter().filter(|(_, file)| file.source == source).count();
             ensure!(sink.count >= expected, "{} lacks files that it had a moment ago", path.display());
         }
+        if let Some(bounds) = shard.cut {
+            self.cut(shard, directory, bounds)?;
+        }
         if tsi1 {
             self.ownership.create_dirs(&directory.join("index"))?;
         }
         sync_dir(directory)
+    }
+
+    /// Leaves out of the unpacked TSM files the points that are not in `bounds`.
+    fn cut(&self, shard: &CheckedShard, directory: &Path, bounds: Bounds) -> Result<()> {
+        for (name, _) in shard.files.iter().filter(|(name, _)| name.ends_with(".tsm")) {
+            let path = directory.join(name);
+            let cutting = || format!("leaving out of {name} of shard {} what is not restored", shard.source);
+            let file = File::open(&path).with_context(cutting)?;
+            match sift(&file, &DeletedRanges::default(), bounds).with_context(cutting)? {
+                Kept::All => {}
+                Kept::Part(kept) => {
+                    write_whole_by(&path, |out| kept.copy_to(out))?;
+                    self.ownership.apply(&path, false).with_context(cutting)?;
+                }
+                Kept::Nothing => {
+                    remove_if_there(&path)?;
+                    remove_if_there(&path.with_extension("tombstone"))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a meta store that is no longer the one that was planned with.

@@ -14,10 +14,8 @@ impl Live<'_> {
         let tombstones = |shard: &&CheckedShard| shard.files.iter().any(|(name, _)| name.ends_with(".tombstone"));
         let deleted = shards.iter().filter(tombstones).count();
         if deleted > 0 {
-            say(format!(
-                "{deleted} shard(s) have deletes that are not yet compacted; servers throw those away on upload, so the points \
-                 come back (a restore with -metadir and -datadir keeps them deleted)"
-            ));
+            let message = format!("{deleted} shard(s) have deletes that are not yet compacted: the points are left out");
+            self.progress.report(&Event::Status(&message));
         }
         let only = self.only_database(source);
         let taken = |database: &&DatabaseInfo| match &only {

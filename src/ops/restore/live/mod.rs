@@ -7,6 +7,7 @@
 mod import;
 mod journal;
 mod left_out;
+mod sifted;
 mod upload;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use crate::ops::selection::list;
 use crate::progress::{Event, Progress};
 use crate::wire::{Dialect, ShardIds};
 use journal::{Begun, Journal};
+use upload::Uploaded;
 
 /// How long after a failure the next attempt is made.
 const WAIT: Duration = Duration::from_millis(500);
@@ -68,7 +70,7 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
         Some(begun) => (Some(begun.header.set.as_str()).filter(|_| begun.header.named), &begun.header.what),
         None => (options.set.as_deref(), &options.what),
     };
-    let source = Source::read(&contents, set, &what.selection(false), true, progress)?;
+    let source = Source::read(&contents, set, &what.selection(false), what.bounds(), true, progress)?;
     source.say_what_is_missing(&contents, progress)?;
     let live = Live { client, options, what, cancel, progress };
     let there = live.look()?;
@@ -96,9 +98,9 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
             progress.report(&Event::Status(&format!("would upload shard {path} ({files} files) into {}", client.address())));
         }
     } else {
-        let failed = live.write(&contents, &source, &mut shards, &there, known)?;
-        report.shards -= failed.len();
-        report.missing.extend(failed);
+        let uploaded = live.write(&contents, &source, &mut shards, &there, known)?;
+        (report.shards, report.files, report.bytes) = (uploaded.shards, uploaded.files, uploaded.bytes);
+        report.missing.extend(uploaded.failed);
     }
     report.elapsed = begun.elapsed();
     Ok(report)
@@ -211,7 +213,7 @@ impl Live<'_> {
         Ok(Some((of_import, begun.done.clone())))
     }
 
-    /// Imports, where that was not done yet, and uploads; those that failed, a sentence each.
+    /// Imports, where that was not done yet, and uploads.
     fn write(
         &self,
         contents: &Contents,
@@ -219,7 +221,7 @@ impl Live<'_> {
         shards: &mut [CheckedShard],
         there: &Data,
         known: Option<(ShardIds, Vec<u64>)>,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Uploaded> {
         let resumed = known.is_some();
         let journal = Journal::begin(self.options, &self.header(source, there), resumed, self.progress)?;
         let (ids, done) = match known {
@@ -232,7 +234,7 @@ impl Live<'_> {
             shard.target.id = *id;
         }
         let uploaded = self.upload(contents, shards, &journal, resumed.then_some(&done[..]));
-        if uploaded.as_ref().is_ok_and(Vec::is_empty) {
+        if uploaded.as_ref().is_ok_and(|uploaded| uploaded.failed.is_empty()) {
             journal.end()?;
         } else {
             self.say_in_part(source, &journal);

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::super::check::{CheckedShard, Digesting};
 use super::journal::Journal;
+use super::sifted::{Sent, Sifted};
 use super::{Live, WAIT, tsm_files};
 use crate::cancel::Cancel;
 use crate::directory::Contents;
@@ -27,6 +28,19 @@ const AHEAD: usize = 8;
 /// How long an upload waits for the backup to be read. While it lasts, the server holds up all who write to the shard.
 const STALL: Duration = Duration::from_secs(10);
 
+/// What became of the shards.
+#[derive(Debug, Default)]
+pub struct Uploaded {
+    /// Shards that are on the server.
+    pub shards: usize,
+    /// Their files.
+    pub files: usize,
+    /// Bytes of those files.
+    pub bytes: u64,
+    /// The shards that failed, a sentence each.
+    pub failed: Vec<String>,
+}
+
 /// What a server holds of the files it was sent.
 enum Held {
     /// All.
@@ -42,6 +56,8 @@ enum Held {
 /// A shard on its way.
 struct Job<'a> {
     shard: &'a CheckedShard,
+    /// What of it is sent in another form, once that is made.
+    sifted: Option<Sifted>,
     failures: u32,
     /// An earlier attempt, or run, may have left something.
     again: bool,
@@ -49,35 +65,35 @@ struct Job<'a> {
 }
 
 impl Live<'_> {
-    /// Uploads all shards; those that failed, a sentence each. `earlier` are, where a restore is gone on with, those that were
-    /// done, by their old ids.
+    /// Uploads all shards. `earlier` are, where a restore is gone on with, those that were done, by their old ids.
     pub(super) fn upload(
         &self,
         contents: &Contents,
         shards: &[CheckedShard],
         journal: &Journal,
         earlier: Option<&[u64]>,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Uploaded> {
         let bytes = shards.iter().flat_map(tsm_files).map(|(_, size)| size).sum();
         self.progress.report(&Event::Shards { count: shards.len(), bytes: Some(bytes) });
         let begun = Instant::now();
-        let job = |shard| Job { shard, failures: 0, again: earlier.is_some(), begun };
+        let job = |shard| Job { shard, sifted: None, failures: 0, again: earlier.is_some(), begun };
         let results = queue::work(shards.iter().map(job).collect(), self.options.jobs, self.cancel, |mut job: Job<'_>| {
             let (shard, path) = (job.shard, &job.shard.target);
-            let bytes = tsm_files(shard).map(|(_, size)| size).sum();
             if job.failures == 0 {
                 job.begun = Instant::now();
             }
+            let bytes = tsm_files(shard).map(|(_, size)| size).sum();
             self.progress.report(&Event::Started { shard: path, bytes: Some(bytes) });
             // Without being asked to look, what was done stays done.
             let settled = !self.options.verify && earlier.is_some_and(|done| done.contains(&shard.source.id));
-            let attempt = if settled { Ok(()) } else { self.attempt(contents, &job) };
+            let attempt = if settled { Ok(()) } else { self.attempt(contents, &mut job) };
             let elapsed = job.begun.elapsed();
             match attempt.and_then(|()| journal.done(shard.source.id)) {
                 Ok(()) => {
-                    let outcome = Outcome::Done { files: tsm_files(shard).count(), bytes };
-                    self.progress.report(&Event::Finished { shard: path, outcome, elapsed });
-                    Turn::Done(Ok(None))
+                    let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(shard));
+                    let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| (files + 1, bytes + sent.size));
+                    self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Done { files, bytes }, elapsed });
+                    Turn::Done(Ok(Uploaded { shards: 1, files, bytes, failed: Vec::new() }))
                 }
                 Err(error) if self.cancel.is_cancelled() => Turn::Done(Err(error)),
                 Err(error) if job.failures < self.options.retries && class(&error) != Class::Refused => {
@@ -91,24 +107,33 @@ impl Live<'_> {
                 Err(error) => {
                     let reason = format!("{error:#}");
                     self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Failed(&reason), elapsed });
-                    Turn::Done(Ok(Some(format!("shard {} (now {path}): {reason}", shard.source))))
+                    let failed = vec![format!("shard {} (now {path}): {reason}", shard.source)];
+                    Turn::Done(Ok(Uploaded { failed, ..Uploaded::default() }))
                 }
             }
         });
         self.cancel.check()?;
-        Ok(queue::all(results)?.into_iter().flatten().collect())
+        let all = queue::all(results)?.into_iter();
+        Ok(all.fold(Uploaded::default(), |mut all, one| {
+            all.failed.extend(one.failed);
+            Uploaded { shards: all.shards + one.shards, files: all.files + one.files, bytes: all.bytes + one.bytes, ..all }
+        }))
     }
 
     /// Makes one attempt at a shard.
-    fn attempt(&self, contents: &Contents, job: &Job<'_>) -> Result<()> {
+    fn attempt(&self, contents: &Contents, job: &mut Job<'_>) -> Result<()> {
         let shard = job.shard;
-        if tsm_files(shard).next().is_none() {
+        let sifted = match &mut job.sifted {
+            Some(sifted) => sifted,
+            none => none.insert(self.sift(contents, shard, self.cancel)?),
+        };
+        if sifted.sent(shard).next().is_none() {
             return Ok(());
         }
         if job.again {
             // Nobody knows how far the attempt before came.
             self.clear(shard)?;
-            match self.look_back(shard)? {
+            match self.look_back(shard, sifted)? {
                 Held::All => return Ok(()),
                 Held::Nothing => {}
                 // A second upload beside a first hides fields that only the second has, on servers with a tsi1 index.
@@ -116,11 +141,11 @@ impl Live<'_> {
                 Held::Other => return Err(spoiled("it holds files that were not sent, and not all that were")),
             }
         }
-        self.send(contents, shard)?;
+        self.send(contents, shard, sifted)?;
         if !self.options.verify {
             return Ok(());
         }
-        match self.look_back(shard)? {
+        match self.look_back(shard, sifted)? {
             Held::All => Ok(()),
             Held::Nothing => bail!("the server holds none of it although it was sent"),
             Held::Part(absent) => bail!("the server does not hold {absent} although it was sent"),
@@ -135,11 +160,11 @@ impl Live<'_> {
     }
 
     /// Sends all that the shard is to hold in one upload, and waits until the server is done with it.
-    fn send(&self, contents: &Contents, shard: &CheckedShard) -> Result<()> {
+    fn send(&self, contents: &Contents, shard: &CheckedShard, sifted: &Sifted) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
         let stop = self.cancel.child();
         thread::scope(|scope| {
-            let packing = scope.spawn(|| self.pack(contents, shard, sender, &stop));
+            let packing = scope.spawn(|| self.pack(contents, shard, sifted, sender, &stop));
             let sent = self.forward(shard, receiver);
             stop.cancel();
             let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -178,10 +203,18 @@ impl Live<'_> {
     }
 
     /// Makes the tar, piece by piece.
-    fn pack(&self, contents: &Contents, shard: &CheckedShard, sender: SyncSender<Piece>, stop: &Cancel) -> Result<()> {
+    fn pack(
+        &self,
+        contents: &Contents,
+        shard: &CheckedShard,
+        sifted: &Sifted,
+        sender: SyncSender<Piece>,
+        stop: &Cancel,
+    ) -> Result<()> {
         let pieces = Pieces { sender, pending: Vec::with_capacity(CHUNK) };
         let crc = crc32fast::Hasher::new();
-        let mut packing = Packing { live: self, shard, source: 0, tar: TarWriter::new(pieces), crc, member: None, stop };
+        let mut packing =
+            Packing { live: self, shard, sifted, source: 0, tar: TarWriter::new(pieces), crc, member: None, stop };
         for (source, file) in shard.sources.iter().enumerate() {
             packing.source = source;
             let reading = || format!("reading {}", contents.path_of(&file.name).display());
@@ -199,7 +232,7 @@ impl Live<'_> {
     }
 
     /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what it is to hold.
-    fn look_back(&self, shard: &CheckedShard) -> Result<Held> {
+    fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
         let mut answer = None;
         for _ in 0..=self.options.retries {
             let mut there = Digesting::default();
@@ -219,9 +252,8 @@ impl Live<'_> {
             .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
             .collect();
         let (mut absent, mut same) = (None, 0);
-        for (name, size) in tsm_files(shard) {
-            let sent = shard.files.get(name).map(|file| (file.size, file.crc));
-            if there.remove(name) == sent {
+        for Sent { name, size, crc } in sifted.sent(shard) {
+            if there.remove(name) == Some((size, crc)) {
                 same += 1;
             } else {
                 absent.get_or_insert_with(|| format!("{name} ({size} bytes)"));
@@ -288,6 +320,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 struct Packing<'a> {
     live: &'a Live<'a>,
     shard: &'a CheckedShard,
+    sifted: &'a Sifted,
     source: usize,
     tar: TarWriter<Pieces>,
     crc: crc32fast::Hasher,
@@ -304,15 +337,23 @@ impl Sink for Packing<'_> {
             return Ok(());
         }
         self.crc = crc32fast::Hasher::new();
-        let path = format!("{}/{}", self.shard.target, member.name);
-        let (size, modified) = (member.size, member.modified);
-        self.tar.begin(&MemberHeader { path: &path, size, modified, mode: 0o644, owner: (0, 0), owner_names: ("", "") })
+        match self.sifted.get(&member.name) {
+            None => self.begin_file(member, member.size),
+            Some(None) => Ok(()),
+            Some(Some(file)) => {
+                self.begin_file(member, file.size)?;
+                file.copy_to(&mut self.tar)?;
+                self.tar.end()
+            }
+        }
     }
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        if self.member.is_some() {
+        if let Some((name, _)) = &self.member {
             self.stop.check().map_err(io::Error::other)?;
-            self.tar.write_all(chunk)?;
+            if self.sifted.get(name).is_none() {
+                self.tar.write_all(chunk)?;
+            }
             self.crc.update(chunk);
             self.live.progress.report(&Event::Bytes { shard: &self.shard.target, count: chunk.len() as u64 });
         }
@@ -324,6 +365,14 @@ impl Sink for Packing<'_> {
         if std::mem::take(&mut self.crc).finalize() != crc {
             return Err(io::Error::other(format!("{name} is not what was checked a moment ago")));
         }
-        self.tar.end()
+        if self.sifted.get(&name).is_none() { self.tar.end() } else { Ok(()) }
+    }
+}
+
+impl Packing<'_> {
+    fn begin_file(&mut self, member: &Member, size: u64) -> io::Result<()> {
+        let path = format!("{}/{}", self.shard.target, member.name);
+        let modified = member.modified;
+        self.tar.begin(&MemberHeader { path: &path, size, modified, mode: 0o644, owner: (0, 0), owner_names: ("", "") })
     }
 }

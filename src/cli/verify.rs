@@ -1,0 +1,107 @@
+//! `snap verify` as it is typed.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+
+use super::output::{Output, bytes, plural, seconds};
+use super::{Ending, OutputArgs, json, print, values};
+use crate::cancel::Cancel;
+use crate::error::Class;
+use crate::ops::{SetFault, VerifyOptions, VerifyReport, verify};
+
+/// Read sets end to end and report damage
+///
+/// Every file is read: framing, gzip, SHA-256 against the record, and of each TSM file the envelope and the index. With -deep,
+/// every block is unpacked too: CRC-32, times in order, what the index says of it, and whether its points belong to the shard's
+/// time. Sets of influxd, which have no record, are verified by what is in their files. Exit code 4 where a fault is found.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct VerifyArgs {
+    /// The backup directory [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+    /// The set: its id, the beginning of it, or latest [default: all sets]
+    #[arg(value_name = "SET")]
+    set: Option<String>,
+
+    /// Look at every block of every TSM file
+    #[arg(long)]
+    deep: bool,
+    /// How many files to read at a time
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  snap verify /var/backups/influxdb               all sets, as fast as the disk
+  snap verify -deep /var/backups/influxdb latest  every point of the newest";
+
+impl VerifyArgs {
+    /// Runs the command.
+    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+        let directory = values::directory(self.path.as_ref());
+        let how = if self.deep { "every block of " } else { "" };
+        output.opening(&format!("verifying {how}{}", directory.display()));
+        let options =
+            VerifyOptions { directory: directory.clone(), set: self.set.clone(), deep: self.deep, jobs: self.jobs.into() };
+        let mut told = Ok(());
+        let report = output.while_running(|progress| {
+            verify(&options, cancel, progress, &mut |fault| {
+                let telling = if self.output.json { json::document("fault", fault) } else { say(fault) };
+                told = std::mem::replace(&mut told, Ok(())).and(telling);
+            })
+        })?;
+        told.context("writing to standard output")?;
+        if self.output.json {
+            json::document("summary", &summary(&report, &directory.display().to_string()))?;
+        } else if !output.is_quiet() {
+            print(&format!("{}\n", line(&report))).context("writing to standard output")?;
+        }
+        Ok((report.faults > 0).then_some(Class::Damage))
+    }
+}
+
+/// Prints a fault: what is quiet says errors still, and this is one.
+fn say(found: &SetFault) -> anyhow::Result<()> {
+    let SetFault { set, file, shard, fault } = found;
+    let member = fault.member.as_ref().map(|member| format!(": {member}")).unwrap_or_default();
+    let offset = fault.offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default();
+    let shard = shard.as_ref().map(|shard| format!(" (shard {shard})")).unwrap_or_default();
+    let line = format!("set {set}: {file}{shard}{member}{offset}: {}; {}", fault.message, fault.means);
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Ok(print(&format!("{line}\n"))?)
+}
+
+fn line(report: &VerifyReport) -> String {
+    let faults = if report.faults == 0 { "no fault".to_owned() } else { plural(report.faults as usize, "fault") };
+    let points = report.points.map(|points| format!(", {points} points")).unwrap_or_default();
+    format!(
+        "{faults} in {}: {}, {}{points}, {} in {}",
+        plural(report.sets, "set"),
+        plural(report.shards, "shard file"),
+        plural(report.tsm_files as usize, "TSM file"),
+        bytes(report.bytes),
+        seconds(report.elapsed)
+    )
+}
+
+fn summary(report: &VerifyReport, directory: &str) -> serde_json::Value {
+    json!({
+        "command": "verify",
+        "directory": directory,
+        "sets": report.sets,
+        "shards": report.shards,
+        "tsm_files": report.tsm_files,
+        "bytes": report.bytes,
+        "points": report.points,
+        "faults": report.faults,
+        "seconds": report.elapsed.as_secs_f64(),
+    })
+}

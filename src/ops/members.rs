@@ -1,0 +1,129 @@
+//! The members of a shard's tar as something that can be read at any offset, one after the other.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result};
+
+use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan};
+use crate::tsm::index::{ReadAt, Section};
+use crate::wire::ShardPath;
+
+/// Where the content of members is found once they have passed.
+enum Place<'a> {
+    /// In the tar itself.
+    Tar(&'a File),
+    /// In a file without a name, that takes one member after the other.
+    Spool(Spool),
+}
+
+/// A file without a name, for one member at a time.
+#[derive(Debug)]
+pub struct Spool {
+    file: File,
+    size: u64,
+}
+
+impl Spool {
+    /// An empty one, among the temporary files.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile()?, size: 0 })
+    }
+
+    /// Makes it empty again.
+    pub fn clear(&mut self) {
+        self.size = 0;
+    }
+
+    /// What it holds.
+    pub fn content(&self) -> Section<'_, File> {
+        Section::new(&self.file, 0, self.size)
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write_at(bytes, self.size)?;
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a tar to its end, and hands each member that `wants` takes to `each` when it has passed. `tar` is the file itself where
+/// it is not compressed; else members are spooled. Gives how the tar ended and its bytes. The outer error is the reader's, the
+/// inner one the tar's or that of `each`.
+///
+/// # Errors
+///
+/// Those of the reader, and when no spool can be made.
+pub fn visit(
+    reader: impl Read,
+    tar: Option<&File>,
+    shard: &ShardPath,
+    wants: impl FnMut(&Member) -> bool,
+    each: impl FnMut(&Member, &dyn ReadAt) -> io::Result<()>,
+) -> Result<Result<(Ending, u64), TarError>> {
+    let place = match tar {
+        Some(file) => Place::Tar(file),
+        None => Place::Spool(Spool::new().context("making a temporary file")?),
+    };
+    let mut visiting = Visiting { place, wants, each, member: None };
+    let mut counted = Counted { inner: reader, count: 0 };
+    let scanned = scan(&mut counted, shard, &mut visiting)?;
+    Ok(scanned.map(|ending| (ending, counted.count)))
+}
+
+/// Counts the bytes that pass.
+struct Counted<R> {
+    inner: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+struct Visiting<'a, W, E> {
+    place: Place<'a>,
+    wants: W,
+    each: E,
+    member: Option<Member>,
+}
+
+impl<W: FnMut(&Member) -> bool, E: FnMut(&Member, &dyn ReadAt) -> io::Result<()>> Sink for Visiting<'_, W, E> {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        self.member = (self.wants)(member).then(|| member.clone());
+        if let Place::Spool(spool) = &mut self.place {
+            spool.clear();
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        match (&mut self.place, &self.member) {
+            (Place::Spool(spool), Some(_)) => spool.write_all(chunk),
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let Some(member) = self.member.take() else { return Ok(()) };
+        match &self.place {
+            Place::Tar(file) => (self.each)(&member, &Section::new(*file, member.offset, member.size)),
+            Place::Spool(spool) => (self.each)(&member, &spool.content()),
+        }
+    }
+}

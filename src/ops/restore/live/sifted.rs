@@ -1,0 +1,145 @@
+//! What a server must not be sent as it is: TSM files of which points were deleted, for servers throw tombstones away, and those
+//! with points outside the times that are restored.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+
+use anyhow::{Context, Result};
+
+use super::super::check::CheckedShard;
+use super::Live;
+use crate::cancel::Cancel;
+use crate::directory::{BackupFile, Contents};
+use crate::format::shard_tar::Member;
+use crate::ops::members::visit;
+use crate::ops::sift::{Kept, SiftedFile, sift};
+use crate::progress::Event;
+use crate::time::Bounds;
+use crate::tsm::deletes::DeletedRanges;
+use crate::tsm::index::{FromStart, ReadAt};
+use crate::tsm::tombstone::Ending;
+
+/// The TSM files of a shard that are sent in another form, or not at all.
+#[derive(Debug, Default)]
+pub struct Sifted(BTreeMap<String, Option<SiftedFile>>);
+
+/// A TSM file that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Bytes.
+    pub size: u64,
+    /// CRC-32 of its content.
+    pub crc: u32,
+}
+
+impl Sifted {
+    /// What takes the place of a file: `None` where it is sent as it is, `Some(None)` where not a point of it stays.
+    pub fn get(&self, name: &str) -> Option<Option<&SiftedFile>> {
+        self.0.get(name).map(Option::as_ref)
+    }
+
+    /// The TSM files that a server is sent of the shard.
+    pub fn sent<'a>(&'a self, shard: &'a CheckedShard) -> impl Iterator<Item = Sent<'a>> {
+        shard.files.iter().filter(|(name, _)| name.ends_with(".tsm")).filter_map(|(name, file)| match self.get(name) {
+            None => Some(Sent { name, size: file.size, crc: file.crc }),
+            Some(Some(sifted)) => Some(Sent { name, size: sifted.size, crc: sifted.crc }),
+            Some(None) => None,
+        })
+    }
+}
+
+impl Live<'_> {
+    /// Makes what is sent in another form than it has in the backup. All of it, before the server is asked to take anything: it
+    /// holds up who writes to the shard until all is there.
+    pub(super) fn sift(&self, contents: &Contents, shard: &CheckedShard, stop: &Cancel) -> Result<Sifted> {
+        let deletes = self.deletes(contents, shard, stop)?;
+        if deletes.is_empty() && shard.cut.is_none() {
+            return Ok(Sifted::default());
+        }
+        let none = DeletedRanges::default();
+        let bounds = shard.cut.unwrap_or(Bounds { start: i64::MIN, end: i64::MAX });
+        let mut sifted = BTreeMap::new();
+        let wants = |name: &str| name.ends_with(".tsm") && (shard.cut.is_some() || deletes.contains_key(stem(name)));
+        self.each_member(contents, shard, wants, |member, content| {
+            stop.check().map_err(io::Error::other)?;
+            let deletes = deletes.get(stem(&member.name)).unwrap_or(&none);
+            let kept = sift(content, deletes, bounds)
+                .map_err(|error| io::Error::other(format!("{}: {:#}", member.name, anyhow::Error::new(error))))?;
+            match kept {
+                Kept::All => {}
+                Kept::Part(file) => drop(sifted.insert(member.name.clone(), Some(file))),
+                Kept::Nothing => drop(sifted.insert(member.name.clone(), None)),
+            }
+            Ok(())
+        })?;
+        Ok(Sifted(sifted))
+    }
+
+    /// What was deleted of each TSM file that has a tombstone, by the name they have in common.
+    fn deletes(&self, contents: &Contents, shard: &CheckedShard, stop: &Cancel) -> Result<BTreeMap<String, DeletedRanges>> {
+        let mut all = BTreeMap::new();
+        self.each_member(
+            contents,
+            shard,
+            |name| name.ends_with(".tombstone"),
+            |member, content| {
+                stop.check().map_err(io::Error::other)?;
+                let (deletes, ending) = DeletedRanges::read(FromStart::new(content))
+                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", member.name)))?;
+                if ending == Ending::Torn {
+                    self.progress.report(&Event::Warning(&format!(
+                        "{} of shard {} breaks off: what it says before that is carried out",
+                        member.name, shard.source
+                    )));
+                }
+                if !deletes.is_empty() {
+                    all.insert(stem(&member.name).to_owned(), deletes);
+                }
+                Ok(())
+            },
+        )?;
+        Ok(all)
+    }
+
+    /// Hands the members that are wanted of those the shard is put together from to `each`.
+    fn each_member(
+        &self,
+        contents: &Contents,
+        shard: &CheckedShard,
+        wants: impl Fn(&str) -> bool,
+        mut each: impl FnMut(&Member, &dyn ReadAt) -> io::Result<()>,
+    ) -> Result<()> {
+        for (source, file) in shard.sources.iter().enumerate() {
+            let wanted = |name: &str| wants(name) && shard.files.get(name).is_some_and(|file| file.source == source);
+            if shard.files.iter().any(|(name, _)| wanted(name)) {
+                let wanted = |member: &Member| !member.directory && wanted(&member.name);
+                self.each_member_of(contents, shard, file, wanted, &mut each)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn each_member_of(
+        &self,
+        contents: &Contents,
+        shard: &CheckedShard,
+        file: &BackupFile,
+        wants: impl Fn(&Member) -> bool,
+        each: &mut impl FnMut(&Member, &dyn ReadAt) -> io::Result<()>,
+    ) -> Result<()> {
+        let path = contents.path_of(&file.name);
+        let reading = || format!("reading {}", path.display());
+        let opened = if file.packed { None } else { Some(File::open(&path).with_context(reading)?) };
+        let tar = contents.open(file, |file| file)?;
+        visit(tar, opened.as_ref(), &shard.source, wants, each).with_context(reading)?.with_context(reading)?;
+        Ok(())
+    }
+}
+
+/// What a TSM file and its tombstone have in common.
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}

@@ -1,0 +1,259 @@
+//! `snap verify`: reading sets end to end, and telling every fault with what it means.
+
+mod shard;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::queue::{self, Turn};
+use crate::cancel::Cancel;
+use crate::directory::{BackupFile, Contents, FileRecord, Set, ShardRecord, hex};
+use crate::error::Class;
+use crate::format::meta::Data;
+use crate::progress::{Event, Outcome, Progress};
+use crate::wire::ShardPath;
+
+/// What to verify, and how.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// The set; all where none is named.
+    pub set: Option<String>,
+    /// Look at every block too.
+    pub deep: bool,
+    /// How many files at a time.
+    pub jobs: usize,
+}
+
+/// A fault in a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SetFault {
+    /// The set.
+    pub set: String,
+    /// The file in the backup directory.
+    pub file: String,
+    /// The shard, where it is one's.
+    pub shard: Option<String>,
+    /// What is wrong.
+    #[serde(flatten)]
+    pub fault: Fault,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The file in the shard's tar, where it is one of these.
+    pub member: Option<String>,
+    /// Bytes before the fault: in the member where there is one, else in the file.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub message: String,
+    /// What that means for a restore.
+    pub means: &'static str,
+}
+
+impl Fault {
+    fn of_file(message: impl Into<String>, means: &'static str) -> Self {
+        Self { member: None, offset: None, message: message.into(), means }
+    }
+}
+
+/// What was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Sets.
+    pub sets: usize,
+    /// Files of shards.
+    pub shards: usize,
+    /// TSM files in them.
+    pub tsm_files: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Points, where blocks were looked at.
+    pub points: Option<u64>,
+    /// Faults found.
+    pub faults: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+const SET_LOST: &str = "nothing of this set can be restored";
+const SHARD_LOST: &str = "this shard cannot be restored from this set";
+const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its record";
+
+/// Verifies sets. `tell` gets each fault.
+///
+/// # Errors
+///
+/// When the directory cannot be read, or has no such set. Faults are no errors.
+pub fn verify(
+    options: &VerifyOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+    tell: &mut dyn FnMut(&SetFault),
+) -> Result<VerifyReport> {
+    let begun = Instant::now();
+    let contents = Contents::read(&options.directory)?;
+    let chosen: Vec<usize> = match &options.set {
+        Some(name) => vec![contents.find(name)?],
+        None => (0..contents.sets().len()).collect(),
+    };
+    if chosen.is_empty() {
+        contents.latest()?;
+    }
+    let mut report = VerifyReport { sets: chosen.len(), ..VerifyReport::default() };
+    let mut jobs = Vec::new();
+    for at in chosen {
+        let mut of_set = OfSet { contents: &contents, at, set: &contents.sets()[at], report: &mut report, tell };
+        let groups = of_set.groups();
+        jobs.extend(of_set.shards(&groups));
+    }
+    progress.report(&Event::Shards { count: jobs.len(), bytes: Some(jobs.iter().map(|job| job.file.size).sum()) });
+    let results = queue::work(jobs, options.jobs, cancel, |job: Job<'_>| {
+        let begun = Instant::now();
+        progress.report(&Event::Started { shard: &job.path, bytes: Some(job.file.size) });
+        let result = shard::check(&contents, &job, options.deep, cancel, progress);
+        if let Ok(checked) = &result {
+            let (members, bytes, elapsed) = (checked.members.len(), job.file.size, begun.elapsed());
+            let said = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
+            let whole = Outcome::Done { files: members, bytes };
+            let outcome = if checked.faults.is_empty() { whole } else { Outcome::Failed(&said) };
+            progress.report(&Event::Finished { shard: &job.path, outcome, elapsed });
+        }
+        Turn::Done(result.map(|checked| (job, checked)))
+    });
+    cancel.check()?;
+    let mut points = 0;
+    for (job, checked) in queue::all(results)? {
+        report.shards += 1;
+        report.tsm_files += checked.tsm_files;
+        report.bytes += job.file.size;
+        report.faults += checked.faults.len() as u64;
+        points += checked.points;
+        for fault in checked.faults {
+            let set = contents.sets()[job.file.set].id.clone();
+            tell(&SetFault { set, file: job.file.name.clone(), shard: Some(job.path.to_string()), fault });
+        }
+    }
+    report.points = options.deep.then_some(points);
+    report.elapsed = begun.elapsed();
+    Ok(report)
+}
+
+/// A shard's file to read.
+struct Job<'a> {
+    path: ShardPath,
+    file: BackupFile,
+    record: Option<&'a ShardRecord>,
+    /// Bytes of its tar by the manifest.
+    listed: Option<u64>,
+    /// The times of its group, where the meta store has it.
+    times: Option<Range<i64>>,
+}
+
+/// The times of the groups that a meta store names, by shard.
+type Groups = BTreeMap<ShardPath, Range<i64>>;
+
+/// Looks at one set.
+struct OfSet<'a, 'b> {
+    contents: &'a Contents,
+    at: usize,
+    set: &'a Set,
+    report: &'b mut VerifyReport,
+    tell: &'b mut dyn FnMut(&SetFault),
+}
+
+impl<'a> OfSet<'a, '_> {
+    fn tell(&mut self, file: &str, shard: Option<&ShardPath>, fault: Fault) {
+        self.report.faults += 1;
+        let shard = shard.map(ToString::to_string);
+        (self.tell)(&SetFault { set: self.set.id.clone(), file: file.to_owned(), shard, fault });
+    }
+
+    /// Looks at the meta store and the manifest; gives what is in the first.
+    fn groups(&mut self) -> Groups {
+        let set = self.set;
+        let name = match (&set.record, &set.manifest, &set.meta) {
+            (Some(record), ..) => &record.meta.name,
+            (_, Some(manifest), _) => &manifest.meta.file_name,
+            (.., Some(meta)) => &meta.name,
+            // Files of shards that influxd wrote under a number whose meta store is another set's, or is gone.
+            _ => return Groups::new(),
+        };
+        let data = match &set.meta {
+            None => Err(Fault::of_file("the meta store is gone", SET_LOST)),
+            Some(meta) => {
+                self.report.bytes += meta.size;
+                let read = self.contents.read_meta(set);
+                read.map_err(|error| Fault::of_file(format!("{error:#}"), SET_LOST))
+            }
+        };
+        if let Some(manifest) = set.record.as_ref().and_then(|record| record.manifest.as_ref()) {
+            self.report.bytes += manifest.size;
+            if let Err(error) = hash_matches(self.contents, manifest) {
+                self.tell(&manifest.name, None, Fault::of_file(format!("{error:#}"), NOT_INFLUXD));
+            }
+        }
+        let of_data = |data: &Data| data.shards().map(|shard| (shard.path, shard.start..shard.end)).collect();
+        match data {
+            Ok((_, data)) => of_data(&data),
+            Err(fault) => {
+                self.tell(name, None, fault);
+                Groups::new()
+            }
+        }
+    }
+
+    /// The files of the set's shards. Tells those that are gone.
+    fn shards(&mut self, groups: &Groups) -> Vec<Job<'a>> {
+        let (contents, at, set) = (self.contents, self.at, self.set);
+        let mut jobs = Vec::new();
+        if let Some(record) = &set.record {
+            for shard in &record.shards {
+                let (Some(file), path) = (&shard.file, shard.path()) else { continue };
+                let times = groups.get(&path).cloned();
+                match contents.file(&file.name) {
+                    None => self.tell(&file.name, Some(&path), Fault::of_file("the file is gone", SHARD_LOST)),
+                    Some(size) => {
+                        let file = BackupFile { name: file.name.clone(), size, packed: set.layout.packs(), set: at };
+                        jobs.push(Job { path, file, record: Some(shard), listed: None, times });
+                    }
+                }
+            }
+            return jobs;
+        }
+        for (path, times) in groups {
+            let file = contents.files_of(path).into_iter().find(|file| file.set == at);
+            let entry = set.manifest.iter().flat_map(|manifest| manifest.entries()).find(|entry| entry.is_of(path));
+            match (file, entry) {
+                (Some(file), entry) => {
+                    let (path, times, listed) = (path.clone(), Some(times.clone()), entry.map(|entry| entry.size));
+                    jobs.push(Job { path, file, record: None, listed, times });
+                }
+                (None, Some(entry)) => {
+                    self.tell(&entry.file_name, Some(path), Fault::of_file("the file is gone", SHARD_LOST));
+                }
+                (None, None) => {}
+            }
+        }
+        jobs
+    }
+}
+
+/// Whether a small file is what was recorded.
+fn hash_matches(contents: &Contents, recorded: &FileRecord) -> Result<()> {
+    let bytes = fs::read(contents.path_of(&recorded.name)).context("reading it")?;
+    ensure!(
+        hex(Sha256::new_with_prefix(&bytes)) == recorded.sha256,
+        Class::Damage.error("it is not what was recorded: SHA-256 differs")
+    );
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Reading one shard's file to its end.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::{Fault, Job, SHARD_LOST};
+use crate::cancel::Cancel;
+use crate::directory::{Contents, hex};
+use crate::format::shard_tar::{Ending, Member};
+use crate::ops::members::visit;
+use crate::progress::{Event, Progress};
+use crate::tsm::check::{self as deep, Finding};
+use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
+use crate::tsm::{is_file_name, tombstone};
+
+const POINTS_LOST: &str = "influxd would take the file, and miss these points without a word";
+const DELETES_LOST: &str = "points that were deleted would come back";
+const UNREACHABLE: &str = "no query for the times of the shard finds these points";
+/// The most faults told of one member: a file of garbage has no end of them.
+const MOST_OF_MEMBER: usize = 100;
+
+/// What was found in a shard's file.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What is wrong with it.
+    pub faults: Vec<Fault>,
+    /// The members of its tar, with their sizes.
+    pub members: Vec<(String, u64)>,
+    /// TSM files among them.
+    pub tsm_files: u64,
+    /// Points in their blocks, where these were looked at.
+    pub points: u64,
+}
+
+/// Reads a shard's file.
+///
+/// # Errors
+///
+/// When the disk fails, or a stop was asked for.
+pub fn check(contents: &Contents, job: &Job<'_>, deep: bool, cancel: &Cancel, progress: &dyn Progress) -> Result<Checked> {
+    let path = contents.path_of(&job.file.name);
+    let reading = || format!("reading {}", path.display());
+    let opened = File::open(&path).with_context(reading)?;
+    let mut tar =
+        contents.open(&job.file, |inner| Passing { inner, digest: Sha256::new(), count: 0, job, cancel, progress })?;
+    let mut checked = Checked::default();
+    let mut members = Vec::new();
+    let wants = |member: &Member| {
+        if !member.directory {
+            members.push((member.name.clone(), member.size));
+        }
+        member.is_tsm() || member.is_tombstone()
+    };
+    let each = |member: &Member, content: &dyn ReadAt| checked.member(member, content, job, deep);
+    let visited = visit(&mut tar, (!job.file.packed).then_some(&opened), &job.path, wants, each);
+    checked.members = members;
+    cancel.check()?;
+    match visited {
+        Ok(Ok((Ending::Nothing, _))) => checked.faults.push(Fault::of_file("it is empty", SHARD_LOST)),
+        Ok(Ok((_, tar_bytes))) => checked.compare(&tar.into_inner(), job, tar_bytes),
+        Ok(Err(error)) => {
+            let offset = Some(error.offset).filter(|_| !job.file.packed);
+            let message = format!("{:#}", anyhow::Error::new(error));
+            checked.faults.push(Fault { offset, ..Fault::of_file(message, SHARD_LOST) });
+        }
+        // What the disk has to complain of, and not gzip.
+        Err(error) if error.chain().any(is_of_system) || !job.file.packed => return Err(error).with_context(reading),
+        Err(error) => {
+            let offset = Some(tar.inner().count);
+            checked.faults.push(Fault { offset, ..Fault::of_file(format!("gzip: {error:#}"), SHARD_LOST) });
+        }
+    }
+    Ok(checked)
+}
+
+fn is_of_system(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some())
+}
+
+impl Checked {
+    fn member(&mut self, member: &Member, content: &dyn ReadAt, job: &Job<'_>, deep: bool) -> io::Result<()> {
+        let mut found = Vec::new();
+        let mut more = 0_usize;
+        let mut tell = |offset: Option<u64>, message: String, means| {
+            if found.len() < MOST_OF_MEMBER {
+                found.push(Fault { member: Some(member.name.clone()), offset, message, means });
+            } else {
+                more += 1;
+            }
+        };
+        if member.is_tombstone() {
+            check_tombstone(content, &mut tell)?;
+        } else {
+            self.tsm_files += 1;
+            if !is_file_name(&member.name) {
+                tell(None, "its name is not <generation>-<sequence>.tsm".to_owned(), SHARD_LOST);
+            }
+            let result = if deep { self.blocks(content, job, &mut tell) } else { check_index(content) };
+            match result {
+                Ok(()) => {}
+                Err(IndexError::Read { source, .. }) => return Err(source),
+                Err(error) => tell(None, error.to_string(), SHARD_LOST),
+            }
+        }
+        if more > 0 {
+            found.push(Fault {
+                member: Some(member.name.clone()),
+                ..Fault::of_file(format!("and {more} faults more"), SHARD_LOST)
+            });
+        }
+        self.faults.append(&mut found);
+        Ok(())
+    }
+
+    /// Looks at every block.
+    fn blocks(
+        &mut self,
+        content: &dyn ReadAt,
+        job: &Job<'_>,
+        tell: &mut impl FnMut(Option<u64>, String, &'static str),
+    ) -> Result<(), IndexError> {
+        let report = deep::check(content, job.times.clone(), &mut |finding: Finding<'_>| {
+            let means = match finding.fault {
+                deep::Fault::Block(_) => POINTS_LOST,
+                deep::Fault::Outside { .. } => UNREACHABLE,
+                _ => SHARD_LOST,
+            };
+            let key = if finding.key.is_empty() { String::new() } else { format!(" (key {})", finding.key.escape_ascii()) };
+            tell(Some(finding.offset), format!("{}{key}", finding.fault), means);
+        })?;
+        self.points += report.points;
+        Ok(())
+    }
+
+    /// Compares what was read with what was written down of it.
+    fn compare(&mut self, read: &Passing<'_>, job: &Job<'_>, tar_bytes: u64) {
+        let mut tell = |message: String| self.faults.push(Fault::of_file(message, SHARD_LOST));
+        if let Some(listed) = job.listed.filter(|listed| *listed != tar_bytes) {
+            tell(format!("it holds a tar of {tar_bytes} bytes, of {listed} by the manifest"));
+        }
+        let Some(record) = job.record else { return };
+        if let Some(file) = &record.file {
+            if read.count != file.size {
+                tell(format!("it has {} bytes, and {} were recorded", read.count, file.size));
+            } else if hex(read.digest.clone()) != file.sha256 {
+                tell("it is not what was recorded: SHA-256 differs".to_owned());
+            }
+        }
+        let recorded = record.members.iter().map(|member| (member.name.as_str(), member.size));
+        if !recorded.eq(self.members.iter().map(|(name, size)| (name.as_str(), *size))) {
+            tell("its tar has other members than were recorded".to_owned());
+        }
+    }
+}
+
+/// Walks the index to its end.
+fn check_index(content: &dyn ReadAt) -> Result<(), IndexError> {
+    let mut walk = IndexWalk::open(content)?;
+    while walk.next_key()?.is_some() {
+        while walk.next_entry()?.is_some() {}
+    }
+    Ok(())
+}
+
+fn check_tombstone(content: &dyn ReadAt, tell: &mut impl FnMut(Option<u64>, String, &'static str)) -> io::Result<()> {
+    match tombstone::read(FromStart::new(content), |_| {}) {
+        Ok(tombstone::Ending::Clean) => {}
+        Ok(tombstone::Ending::Torn) => tell(None, "the tombstone file breaks off".to_owned(), DELETES_LOST),
+        Err(error) if error.raw_os_error().is_some() => return Err(error),
+        Err(error) => tell(None, format!("no tombstone file: {error}"), DELETES_LOST),
+    }
+    Ok(())
+}
+
+/// Passes the bytes of a file through a digest, and stops when asked to.
+struct Passing<'a> {
+    inner: File,
+    digest: Sha256,
+    /// Bytes so far.
+    count: u64,
+    job: &'a Job<'a>,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+}
+
+impl Read for Passing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(io::Error::other)?;
+        let count = self.inner.read(buffer)?;
+        self.digest.update(&buffer[..count]);
+        self.count += count as u64;
+        self.progress.report(&Event::Bytes { shard: &self.job.path, count: count as u64 });
+        Ok(count)
+    }
+}
