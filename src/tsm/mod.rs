@@ -3,10 +3,11 @@
 //! A file is a header, blocks back to back, an index and a footer. [`envelope`] sees that the outside is whole, [`index`] walks
 //! the index, [`trim`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
 //! with what is in [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every fault of a file,
-//! [`filter`] rewrites one without some of its points.
+//! [`filter`] rewrites one without some of its points, as [`deletes`] says.
 
 pub mod block;
 pub mod check;
+pub mod deletes;
 pub mod encoding;
 pub mod envelope;
 pub mod file;
