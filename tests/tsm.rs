@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use influx_snap::time::Bounds;
 use influx_snap::tsm::check::check;
@@ -379,6 +381,45 @@ fn influxd_answers_from_a_key_of_as_many_blocks_as_there_can_be() {
         let values: Vec<i64> = rows.iter().map(|row| row[1].as_i64().unwrap()).collect();
         assert_eq!(values, (at..(at + span).min(65_535)).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn what_influxd_compacted_is_read_as_it_answers() {
+    let place = tempfile::tempdir().unwrap();
+    let server = load(place.path(), &Keys::new());
+    let keys = variety(0xaced);
+    // Every eighth point at a time, so that the parts lie across one another.
+    for part in 0..8 {
+        let mut some = Keys::new();
+        for (key, points) in &keys {
+            let mut every = Points::new(points.values.value_type());
+            (part..points.len()).step_by(8).for_each(|at| assert!(every.push_from(points, at)));
+            some.insert(key.clone(), every);
+        }
+        server.write("tsm", "long", &line_protocol(&some));
+        flush(&server);
+    }
+    // The server begins by itself within seconds of the eighth file.
+    let compacted = |files: &[(PathBuf, Vec<u8>)]| {
+        files.iter().any(|(path, _)| path.to_str().is_some_and(|path| path.ends_with("-000000002.tsm")))
+    };
+    let started = Instant::now();
+    let mut files = tsm_files(&server.data_dir());
+    while !compacted(&files) {
+        assert!(started.elapsed() < Duration::from_secs(30), "no compaction of {} files:\n{}", files.len(), server.log());
+        thread::sleep(Duration::from_millis(100));
+        files = tsm_files(&server.data_dir());
+    }
+    server.stop();
+    let mut points = Vec::new();
+    for (path, bytes) in tsm_files(&place.path().join("data")) {
+        check(&bytes[..], None, &mut |finding| panic!("{}: {finding}", path.display())).unwrap();
+        let keys = read(&bytes);
+        assert!(write(&keys) == bytes, "{}: the file differs", path.display());
+        points.extend(described(&keys));
+    }
+    points.sort();
+    assert!(points == described(&keys));
 }
 
 #[test]

@@ -1,9 +1,38 @@
-//! What was deleted of one TSM file, by key, to be met with the keys of its index.
+//! What was deleted of a TSM file, by key, to be met with the keys of its index.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use super::filter::{Deletes, Range};
 use super::tombstone::{self, Ending, Record};
+
+/// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to `i64::MAX`.
+pub type Range = (i64, i64);
+
+/// What is deleted from a file.
+pub trait Deletes {
+    /// Adds to `ranges` what is deleted from a key, in any order. Is asked once for each key of a file, in ascending order of
+    /// their bytes, so that a sorted list need only be read along.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be read.
+    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()>;
+}
+
+/// No deletes.
+impl Deletes for () {
+    fn of_key(&mut self, _: &[u8], _: &mut Vec<Range>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A few deletes, in any order.
+impl Deletes for &BTreeMap<Vec<u8>, Vec<Range>> {
+    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()> {
+        ranges.extend(self.get(key).into_iter().flatten());
+        Ok(())
+    }
+}
 
 /// From how many records on they are merged while they are collected.
 const FIRST_MERGE: usize = 4096;

@@ -3,145 +3,18 @@
 //! Blocks that keep all their points are copied as they are, CRC included, after their CRC was checked. Blocks that lose some
 //! are unpacked and packed again. Keys that lose all are left out. Memory is that of a window and of the deletes of one key.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
 use super::block::Decoder;
+use super::deletes::Deletes;
 use super::encoding::DecodeError;
 use super::file::{BlockFault, BlockReader, FileError, decode};
 use super::index::{BlockEntry, IndexError, IndexWalk, Key, ReadAt};
+use super::sieve::{Fate, Sieve};
 use super::values::{Points, ValueType};
 use super::writer::{MAX_FILE_BYTES, WriteError, Writer, Written};
 use crate::time::Bounds;
-
-/// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to `i64::MAX`.
-pub type Range = (i64, i64);
-
-/// What is deleted from a file.
-pub trait Deletes {
-    /// Adds to `ranges` what is deleted from a key, in any order. Is asked once for each key of a file, in ascending order of
-    /// their bytes, so that a sorted list need only be read along.
-    ///
-    /// # Errors
-    ///
-    /// When that cannot be read.
-    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()>;
-}
-
-/// No deletes.
-impl Deletes for () {
-    fn of_key(&mut self, _: &[u8], _: &mut Vec<Range>) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Deletes in memory.
-impl Deletes for &BTreeMap<Vec<u8>, Vec<Range>> {
-    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()> {
-        ranges.extend(self.get(key).into_iter().flatten());
-        Ok(())
-    }
-}
-
-/// Deletes that come in ascending order of their keys' bytes, several of a key one after another.
-#[derive(Debug)]
-pub struct SortedDeletes<I> {
-    deletes: I,
-    /// The first that is beyond the keys asked for.
-    next: Option<(Vec<u8>, Range)>,
-}
-
-impl<I: Iterator<Item = io::Result<(Vec<u8>, Range)>>> SortedDeletes<I> {
-    /// Reads `deletes` along with the keys of a file.
-    pub fn new(deletes: I) -> Self {
-        Self { deletes, next: None }
-    }
-}
-
-impl<I: Iterator<Item = io::Result<(Vec<u8>, Range)>>> Deletes for SortedDeletes<I> {
-    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()> {
-        loop {
-            if self.next.is_none() {
-                self.next = self.deletes.next().transpose()?;
-            }
-            match &self.next {
-                Some((found, range)) if &found[..] == key => ranges.push(*range),
-                // One of a key that the file does not have.
-                Some((found, _)) if &found[..] < key => {}
-                _ => return Ok(()),
-            }
-            self.next = None;
-        }
-    }
-}
-
-/// Which points of a key stay.
-#[derive(Debug)]
-struct Sieve {
-    bounds: Bounds,
-    /// What is deleted: ascending, and with times between one and the next that stay.
-    deleted: Vec<Range>,
-}
-
-/// What becomes of a block, as far as its first and last time tell.
-#[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    Kept,
-    Dropped,
-    /// It depends on its points.
-    Sifted,
-}
-
-impl Sieve {
-    fn new(bounds: Bounds) -> Self {
-        Self { bounds, deleted: Vec::new() }
-    }
-
-    /// Becomes that of a key.
-    fn load(&mut self, key: &[u8], deletes: &mut impl Deletes) -> io::Result<()> {
-        self.deleted.clear();
-        deletes.of_key(key, &mut self.deleted)?;
-        self.deleted.retain(|(min, max)| min <= max);
-        self.deleted.sort_unstable();
-        self.deleted.dedup_by(|next, range| {
-            let joins = next.0 <= range.1.saturating_add(1);
-            if joins {
-                range.1 = range.1.max(next.1);
-            }
-            joins
-        });
-        Ok(())
-    }
-
-    fn fate(&self, entry: &BlockEntry) -> Fate {
-        let &BlockEntry { min_time, max_time, .. } = entry;
-        if max_time < self.bounds.start || min_time > self.bounds.end {
-            return Fate::Dropped;
-        }
-        // Of the part that is inside.
-        let (start, end) = (min_time.max(self.bounds.start), max_time.min(self.bounds.end));
-        match self.deleted.get(self.deleted.partition_point(|range| range.1 < start)) {
-            Some(range) if range.0 <= start && end <= range.1 => Fate::Dropped,
-            Some(range) if range.0 <= end => Fate::Sifted,
-            _ if (start, end) == (min_time, max_time) => Fate::Kept,
-            _ => Fate::Sifted,
-        }
-    }
-
-    /// Puts those of `points` that stay in the place of those in `kept`.
-    fn sift(&self, points: &Points, kept: &mut Points) {
-        kept.reset(points.values.value_type());
-        let mut deleted = self.deleted.iter().peekable();
-        for (at, &time) in points.times.iter().enumerate() {
-            while deleted.next_if(|range| range.1 < time).is_some() {}
-            let gone = deleted.peek().is_some_and(|range| range.0 <= time);
-            if !gone && self.bounds.start <= time && time <= self.bounds.end {
-                kept.push_from(points, at);
-            }
-        }
-    }
-}
 
 /// What was kept of a file and what was not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -350,9 +223,12 @@ impl From<WriteError> for FilterError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::super::block::tests::some_points;
+    use super::super::deletes::Range;
     use super::super::envelope::tests::REAL;
     use super::super::file::tests::{Keys, read_all};
     use super::super::index::tests::{block, build, walk};
@@ -361,6 +237,15 @@ mod tests {
     use super::*;
 
     type Map = BTreeMap<Vec<u8>, Vec<Range>>;
+
+    /// Deletes that cannot be read.
+    struct Broken;
+
+    impl Deletes for Broken {
+        fn of_key(&mut self, _: &[u8], _: &mut Vec<Range>) -> io::Result<()> {
+            Err(io::Error::other("broken"))
+        }
+    }
 
     fn bounds(start: i64, end: i64) -> Bounds {
         Bounds { start, end }
@@ -387,11 +272,6 @@ mod tests {
         let (tally, written) = rewrite(file, &mut &*deletes, bounds, &mut out)?;
         assert_eq!(written.map_or(0, |written| written.size), out.len() as u64);
         assert_eq!(would_change(file, &mut &*deletes, bounds)?, !tally.is_all());
-        // A list in order says the same as a map.
-        let listed = deletes.iter().flat_map(|(key, ranges)| ranges.iter().map(|range| Ok((key.clone(), *range))));
-        let mut again = Vec::new();
-        assert_eq!(rewrite(file, &mut SortedDeletes::new(listed), bounds, &mut again)?, (tally, written));
-        assert!(out == again);
         Ok((tally, out))
     }
 
@@ -494,8 +374,7 @@ mod tests {
 
     #[test]
     fn deletes_that_cannot_be_read_end_the_rewriting() {
-        let mut broken = SortedDeletes::new(std::iter::once(Err(io::Error::other("broken"))));
-        assert!(matches!(rewrite(REAL, &mut broken, Bounds::ALL, io::sink()), Err(FilterError::Deletes(_))));
+        assert!(matches!(rewrite(REAL, &mut Broken, Bounds::ALL, io::sink()), Err(FilterError::Deletes(_))));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 //! A file is a header, blocks back to back, an index and a footer. [`envelope`] sees that the outside is whole, [`index`] walks
 //! the index, [`trim`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
 //! with what is in [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every fault of a file,
-//! [`filter`] rewrites one without some of its points.
+//! [`filter`] rewrites one without some of its points, as `sieve` says.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`], [`deletes`]), and elsewhere the WAL, with what
 //! was written since the last flush ([`wal`]); [`cache`] makes points of it, and [`flush`] files of those.
@@ -18,6 +18,7 @@ pub mod file;
 pub mod filter;
 pub mod flush;
 pub mod index;
+mod sieve;
 mod spill;
 pub mod tombstone;
 pub mod trim;

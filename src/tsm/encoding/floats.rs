@@ -26,10 +26,12 @@ fn look(view: &[u8; VIEW], at: usize) -> u64 {
     u64::from_be_bytes(*first) << (at % 8)
 }
 
-/// All 64 bits of the stream that follow `skip` bits after bit `at`.
+/// All 64 bits of the stream that follow `skip` bits after bit `at`; 1 to 56 of them.
 #[inline(always)]
 fn look_wide(view: &[u8; VIEW], at: usize, skip: usize) -> u64 {
-    (u128::from_be_bytes(*view) << (at % 8 + skip) >> 64) as u64
+    let (_, second) = view.split_last_chunk().unwrap_or((&[], &[0; 8]));
+    let shift = at % 8 + skip;
+    (look(view, at) << skip) | (u64::from_be_bytes(*second) >> (64 - shift))
 }
 
 /// A place between the values of a stream.

@@ -72,13 +72,25 @@ pub fn decode_unsigned_into(section: &[u8], count: usize, values: &mut Vec<u64>)
     decode(section, count, |value| value, values)
 }
 
-fn decode<T>(section: &[u8], count: usize, value_of: impl Fn(u64) -> T, values: &mut Vec<T>) -> Result<(), DecodeError> {
+fn decode<T: Default + Clone>(
+    section: &[u8],
+    count: usize,
+    value_of: impl Fn(u64) -> T,
+    values: &mut Vec<T>,
+) -> Result<(), DecodeError> {
     let section = open(section, count)?;
-    values.reserve(count);
+    if let Section::Run(first, difference) = section {
+        let (first, step) = (unzigzag(first), unzigzag(difference));
+        values.extend((0..count).map(|at| value_of(first.wrapping_add(step.wrapping_mul(at as u64)))));
+        return Ok(());
+    }
+    // To fill places is faster than to push, which looks each time whether there is room.
+    values.resize(count, T::default());
+    let mut places = values.iter_mut();
     let mut value = 0_u64;
     let mut add = |number| {
         value = value.wrapping_add(unzigzag(number));
-        values.push(value_of(value));
+        places.next().into_iter().for_each(|place| *place = value_of(value));
     };
     match section {
         Section::Raw(numbers) => numbers.as_chunks().0.iter().for_each(|number| add(u64::from_be_bytes(*number))),
@@ -86,10 +98,7 @@ fn decode<T>(section: &[u8], count: usize, value_of: impl Fn(u64) -> T, values: 
             add(first);
             simple8b::for_each(words, add);
         }
-        Section::Run(first, difference) => {
-            add(first);
-            (1..count).for_each(|_| add(difference));
-        }
+        Section::Run(..) => {}
     }
     Ok(())
 }

@@ -67,19 +67,25 @@ fn open(mut section: &[u8]) -> Result<Section<'_>, DecodeError> {
 pub fn decode_into(section: &[u8], times: &mut Vec<i64>) -> Result<(), DecodeError> {
     times.clear();
     let Section { first, count, scale, rest } = open(section)?;
-    times.reserve(count);
-    times.push(first as i64);
+    if let Differences::Run(difference) = rest {
+        let step = difference.wrapping_mul(scale);
+        times.extend((0..count).map(|at| first.wrapping_add(step.wrapping_mul(at as u64)) as i64));
+        return Ok(());
+    }
+    // To fill places is faster than to push, which looks each time whether there is room.
+    times.resize(count, first as i64);
+    let mut places = times[1..].iter_mut();
     let mut time = first;
     let mut add = |difference| {
         time = time.wrapping_add(difference);
-        times.push(time as i64);
+        places.next().into_iter().for_each(|place| *place = time as i64);
     };
     match rest {
         Differences::Raw(numbers) => numbers.as_chunks().0.iter().for_each(|number| add(u64::from_be_bytes(*number))),
         // Most data of whole nanoseconds has no scale, and a multiplication takes its time.
         Differences::Packed(words) if scale == 1 => simple8b::for_each(words, add),
         Differences::Packed(words) => simple8b::for_each(words, |number| add(number.wrapping_mul(scale))),
-        Differences::Run(difference) => (1..count).for_each(|_| add(difference.wrapping_mul(scale))),
+        Differences::Run(_) => {}
     }
     Ok(())
 }
