@@ -30,6 +30,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('serve', 'serve', [CompletionResultType]::ParameterValue, 'Be the snapshotter service over the directories of a stopped influxd')
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Show the sets in a backup directory, oldest first')
             [CompletionResult]::new('info', 'info', [CompletionResultType]::ParameterValue, 'Show what one set holds, shard by shard; with -host, what a server holds')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Read sets end to end and report damage')
             [CompletionResult]::new('generate', 'generate', [CompletionResultType]::ParameterValue, 'Print shell completions or the manual page')
             break
         }
@@ -53,9 +54,10 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--include-internal', '--include-internal', [CompletionResultType]::ParameterName, 'Take _internal too, where all databases are taken')
             [CompletionResult]::new('--meta-only', '--meta-only', [CompletionResultType]::ParameterName, 'Take the meta store and no shard')
             [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Take the files that the server changed after T: an increment to an earlier set')
-            [CompletionResult]::new('--start', '--start', [CompletionResultType]::ParameterName, 'Take points from T on, rounded down to the server''s blocks')
-            [CompletionResult]::new('--end', '--end', [CompletionResultType]::ParameterName, 'Take points up to T, rounded up to the server''s blocks')
-            [CompletionResult]::new('--stop', '--stop', [CompletionResultType]::ParameterName, 'Take points up to T, rounded up to the server''s blocks')
+            [CompletionResult]::new('--start', '--start', [CompletionResultType]::ParameterName, 'Take points from T on')
+            [CompletionResult]::new('--end', '--end', [CompletionResultType]::ParameterName, 'Take points up to T')
+            [CompletionResult]::new('--stop', '--stop', [CompletionResultType]::ParameterName, 'Take points up to T')
+            [CompletionResult]::new('--coarse', '--coarse', [CompletionResultType]::ParameterName, 'With -start and -end, leave blocks whole as the server sends them, with points before and after')
             [CompletionResult]::new('--portable', '--portable', [CompletionResultType]::ParameterName, 'Write influxd''s portable layout: compressed tars and a manifest, for `influxd restore -portable`')
             [CompletionResult]::new('--skip-errors', '--skip-errors', [CompletionResultType]::ParameterName, 'Where shards fail, make a set of the others, marked as partial, and exit with 3')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be downloaded, and download nothing')
@@ -81,6 +83,9 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--shard', '--shard', [CompletionResultType]::ParameterName, 'Restore this shard alone')
             [CompletionResult]::new('--newdb', '--newdb', [CompletionResultType]::ParameterName, 'Give the database this name')
             [CompletionResult]::new('--newrp', '--newrp', [CompletionResultType]::ParameterName, 'Give the retention policy this name')
+            [CompletionResult]::new('--start', '--start', [CompletionResultType]::ParameterName, 'Restore points from T on')
+            [CompletionResult]::new('--end', '--end', [CompletionResultType]::ParameterName, 'Restore points up to T')
+            [CompletionResult]::new('--stop', '--stop', [CompletionResultType]::ParameterName, 'Restore points up to T')
             [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the meta store and the shards that the target holds')
             [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add the databases to the target''s meta store, with new shard and group ids')
             [CompletionResult]::new('--index', '--index', [CompletionResultType]::ParameterName, 'The index of the restored shards: that of the target''s other shards (auto), inmem, or tsi1, which influxd builds at its next start')
@@ -138,6 +143,16 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'snap;verify' {
+            [CompletionResult]::new('--deep', '--deep', [CompletionResultType]::ParameterName, 'Look at every block of every TSM file')
+            [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'How many files to read at a time')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
         'snap;generate' {

@@ -27,6 +27,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand serve 'Be the snapshotter service over the directories of a stopped influxd'
             cand list 'Show the sets in a backup directory, oldest first'
             cand info 'Show what one set holds, shard by shard; with -host, what a server holds'
+            cand verify 'Read sets end to end and report damage'
             cand generate 'Print shell completions or the manual page'
         }
         &'snap;backup'= {
@@ -49,9 +50,10 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --include-internal 'Take _internal too, where all databases are taken'
             cand --meta-only 'Take the meta store and no shard'
             cand --since 'Take the files that the server changed after T: an increment to an earlier set'
-            cand --start 'Take points from T on, rounded down to the server''s blocks'
-            cand --end 'Take points up to T, rounded up to the server''s blocks'
-            cand --stop 'Take points up to T, rounded up to the server''s blocks'
+            cand --start 'Take points from T on'
+            cand --end 'Take points up to T'
+            cand --stop 'Take points up to T'
+            cand --coarse 'With -start and -end, leave blocks whole as the server sends them, with points before and after'
             cand --portable 'Write influxd''s portable layout: compressed tars and a manifest, for `influxd restore -portable`'
             cand --skip-errors 'Where shards fail, make a set of the others, marked as partial, and exit with 3'
             cand --dry-run 'Say what would be downloaded, and download nothing'
@@ -76,6 +78,9 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --shard 'Restore this shard alone'
             cand --newdb 'Give the database this name'
             cand --newrp 'Give the retention policy this name'
+            cand --start 'Restore points from T on'
+            cand --end 'Restore points up to T'
+            cand --stop 'Restore points up to T'
             cand --force 'Replace the meta store and the shards that the target holds'
             cand --merge 'Add the databases to the target''s meta store, with new shard and group ids'
             cand --index 'The index of the restored shards: that of the target''s other shards (auto), inmem, or tsi1, which influxd builds at its next start'
@@ -130,6 +135,15 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --json 'Print JSON lines on standard output, each with a message_type'
             cand -h 'Print help'
             cand --help 'Print help'
+        }
+        &'snap;verify'= {
+            cand --deep 'Look at every block of every TSM file'
+            cand --jobs 'How many files to read at a time'
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
         }
         &'snap;generate'= {
             cand -h 'Print help'

@@ -31,6 +31,7 @@ complete -c snap -n "__fish_snap_needs_command" -f -a "restore" -d 'Put a backup
 complete -c snap -n "__fish_snap_needs_command" -f -a "serve" -d 'Be the snapshotter service over the directories of a stopped influxd'
 complete -c snap -n "__fish_snap_needs_command" -f -a "list" -d 'Show the sets in a backup directory, oldest first'
 complete -c snap -n "__fish_snap_needs_command" -f -a "info" -d 'Show what one set holds, shard by shard; with -host, what a server holds'
+complete -c snap -n "__fish_snap_needs_command" -f -a "verify" -d 'Read sets end to end and report damage'
 complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print shell completions or the manual page'
 complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'The snapshotter: host:port, or a host alone for port 8088' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
@@ -52,8 +53,10 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l meta-only -d 'Take the meta store and no shard' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l since -d 'Take the files that the server changed after T: an increment to an earlier set' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l start -d 'Take points from T on, rounded down to the server\'s blocks' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l end -l stop -d 'Take points up to T, rounded up to the server\'s blocks' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l start -d 'Take points from T on' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l end -l stop -d 'Take points up to T' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l coarse -d 'With -start and -end, leave blocks whole as the server sends them, with points before and after' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'Write influxd\'s portable layout: compressed tars and a manifest, for `influxd restore -portable`' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l skip-errors -d 'Where shards fail, make a set of the others, marked as partial, and exit with 3' -r -f -a "true\t''
@@ -81,6 +84,8 @@ complete -c snap -n "__fish_snap_using_subcommand restore" -l retention -l rp -d
 complete -c snap -n "__fish_snap_using_subcommand restore" -l shard -d 'Restore this shard alone' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l newdb -d 'Give the database this name' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l newrp -d 'Give the retention policy this name' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l start -d 'Restore points from T on' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l end -l stop -d 'Restore points up to T' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l force -d 'Replace the meta store and the shards that the target holds' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l merge -d 'Add the databases to the target\'s meta store, with new shard and group ids' -r -f -a "true\t''
@@ -146,4 +151,14 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand info" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand info" -s h -l help -d 'Print help'
+complete -c snap -n "__fish_snap_using_subcommand verify" -l deep -d 'Look at every block of every TSM file' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand verify" -l jobs -d 'How many files to read at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand verify" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand verify" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand verify" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand generate" -s h -l help -d 'Print help'

@@ -67,13 +67,16 @@ pub struct BackupArgs {
     /// Take the files that the server changed after T: an increment to an earlier set
     #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to take")]
     since: Option<Timestamp>,
-    /// Take points from T on, rounded down to the server's blocks
+    /// Take points from T on
     #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to take")]
     start: Option<Timestamp>,
-    /// Take points up to T, rounded up to the server's blocks
+    /// Take points up to T
     #[arg(long, visible_alias = "stop", value_name = "T", value_parser = values::time, help_heading = "What to take")]
     end: Option<Timestamp>,
 
+    /// With -start and -end, leave blocks whole as the server sends them, with points before and after
+    #[arg(long, help_heading = "How")]
+    coarse: bool,
     /// Write influxd's portable layout: compressed tars and a manifest, for `influxd restore -portable`
     #[arg(long, help_heading = "How")]
     portable: bool,
@@ -115,6 +118,7 @@ impl BackupArgs {
             since: self.since,
             start: self.start,
             end: self.end,
+            coarse: self.coarse,
         };
         // One code path: the directories of a stopped server are served to this process.
         let service = match self.directories() {

@@ -60,33 +60,52 @@ impl Write for Growing {
 
 /// A shard's file that takes the bytes of its tar.
 #[derive(Debug)]
-pub enum GrowingTar {
+pub struct GrowingTar {
+    packing: Packing,
+    size: u64,
+}
+
+#[derive(Debug)]
+enum Packing {
     /// As they are.
     Plain(Growing),
     /// Compressed with gzip.
-    Packed(Box<GzipWriter<Growing>>),
+    Gzip(Box<GzipWriter<Growing>>),
 }
 
 impl GrowingTar {
-    /// Makes the content last.
+    /// Keeps the bytes as they are.
+    pub(super) fn plain(file: Growing) -> Self {
+        Self { packing: Packing::Plain(file), size: 0 }
+    }
+
+    /// Compresses them.
+    pub(super) fn packed(encoder: GzipWriter<Growing>) -> Self {
+        Self { packing: Packing::Gzip(Box::new(encoder)), size: 0 }
+    }
+
+    /// Makes the content last. Gives the file and the bytes of the tar in it.
     ///
     /// # Errors
     ///
     /// When the system cannot.
-    pub fn finish(self) -> Result<Finished> {
-        match self {
-            Self::Plain(file) => file.finish(),
-            Self::Packed(encoder) => encoder.finish().context("writing the end of a compressed tar")?.finish(),
-        }
+    pub fn finish(self) -> Result<(Finished, u64)> {
+        let file = match self.packing {
+            Packing::Plain(file) => file,
+            Packing::Gzip(encoder) => encoder.finish().context("writing the end of a compressed tar")?,
+        };
+        Ok((file.finish()?, self.size))
     }
 }
 
 impl Write for GrowingTar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(file) => file.write(bytes),
-            Self::Packed(encoder) => encoder.write(bytes),
-        }
+        let count = match &mut self.packing {
+            Packing::Plain(file) => file.write(bytes)?,
+            Packing::Gzip(encoder) => encoder.write(bytes)?,
+        };
+        self.size += count as u64;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

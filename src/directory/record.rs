@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::names;
 use crate::format::portable::{self, Manifest, MetaEntry, ShardEntry};
+use crate::time::Bounds;
 use crate::wire::ShardPath;
 
 /// The number of the document's form; readers refuse a larger one.
@@ -65,7 +66,7 @@ impl SetRecord {
 
     /// Whether the set was made by asking for an interval of time.
     pub fn is_range(&self) -> bool {
-        self.selection.start.is_some() || self.selection.end.is_some()
+        self.selection.bounds().is_some()
     }
 
     /// The manifest that influxd reads. One of a set that lacks something says so.
@@ -166,9 +167,17 @@ pub struct Selection {
     /// Only points at this time or earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
+    /// Blocks that hold such points stay whole, so that others come along.
+    #[serde(default)]
+    pub coarse: bool,
 }
 
 impl Selection {
+    /// The interval of time that is taken, where not all is.
+    pub fn bounds(&self) -> Option<Bounds> {
+        (self.start.is_some() || self.end.is_some()).then(|| Bounds::between(self.start, self.end))
+    }
+
     /// Whether a database is part of it.
     pub fn takes_database(&self, name: &str) -> bool {
         match &self.database {
@@ -268,7 +277,7 @@ pub enum Content {
     Whole,
     /// Files modified after the selection's `since`.
     Since,
-    /// Blocks that touch the selection's time range, in files of the server's making.
+    /// What is in the selection's time range, in files made for it.
     Range,
 }
 

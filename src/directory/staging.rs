@@ -70,6 +70,11 @@ impl Staging {
         self.started
     }
 
+    /// A folder for files that are wanted for a while.
+    pub fn scratch(&self) -> &Path {
+        &self.files
+    }
+
     /// A fresh file to write to, for the owner alone.
     ///
     /// # Errors
@@ -89,8 +94,8 @@ impl Staging {
     pub fn tar(&self, layout: Layout, shard: u64) -> Result<GrowingTar> {
         let file = self.file()?;
         Ok(match layout {
-            Layout::Legacy => GrowingTar::Plain(file),
-            Layout::Portable => GrowingTar::Packed(Box::new(portable::compress(&self.id, shard, file))),
+            Layout::Legacy => GrowingTar::plain(file),
+            Layout::Portable => GrowingTar::packed(portable::compress(&self.id, shard, file)),
         })
     }
 

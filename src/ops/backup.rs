@@ -13,8 +13,8 @@ use super::selection::{list, select};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::directory::{
-    Contents, FileRecord, Finished, Layout, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord, ShardState,
-    Staging,
+    Content, Contents, FileRecord, Finished, Layout, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord,
+    ShardState, Staging,
 };
 use crate::error::{Class, class};
 use crate::format::meta::{Data, Shard};
@@ -81,6 +81,8 @@ pub struct MadeSet {
 struct Planned {
     shard: Shard,
     want: Want,
+    /// The times of the points that are kept, where what comes can hold others.
+    cut: Option<Bounds>,
     /// Bytes of its file in an earlier set.
     known: Option<u64>,
     held: bool,
@@ -161,10 +163,12 @@ impl Backup<'_> {
                 self.progress.report(&Event::Status(&why));
                 continue;
             }
-            let Some(want) = want(selection, &shard) else { continue };
+            let Some(want) = want(selection, &shard, dialect) else { continue };
+            let is_cut = |bounds: &Bounds| !selection.coarse && bounds.cuts(shard.start, shard.end);
+            let cut = selection.bounds().filter(is_cut);
             let known = earlier.get(&shard.path).copied();
             let held = held.contains(&shard.path);
-            planned.push(Planned { known, want, held, shard });
+            planned.push(Planned { known, want, cut, held, shard });
         }
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
         self.say_not_held(&planned);
@@ -222,6 +226,10 @@ impl Backup<'_> {
                     format!("blocks from {} to {}", time::from_nanos(bounds.start), time::from_nanos(bounds.end))
                 }
             };
+            let how = match planned.cut {
+                Some(_) => format!("{how}, cut to the points asked for"),
+                None => how,
+            };
             let known = planned.known.map(|bytes| format!(", {bytes} bytes last time")).unwrap_or_default();
             self.progress.report(&Event::Status(&format!("would fetch shard {}: {how}{known}", planned.shard.path)));
         }
@@ -258,7 +266,10 @@ impl Backup<'_> {
         let downloader = Downloader { client: self.client, staging, layout, retries, jobs, progress: self.progress };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
-        let jobs = asked.into_iter().map(|planned| (Job::new(planned.shard, planned.want, planned.known), None)).collect();
+        let jobs = asked
+            .into_iter()
+            .map(|planned| (Job::new(planned.shard, planned.want, planned.cut, planned.known), None))
+            .collect();
         let results = queue::work(jobs, self.options.jobs, &stop, |(mut job, begun): (Job, Option<Instant>)| {
             let begun = begun.unwrap_or_else(Instant::now);
             match downloader.attempt(&mut job) {
@@ -266,7 +277,8 @@ impl Backup<'_> {
                 Ok(Step::Done(fetched)) => {
                     let elapsed = begun.elapsed();
                     self.progress.report(&Event::Finished { shard: &job.shard.path, outcome: outcome(&fetched), elapsed });
-                    Turn::Done(Ok((Planned { shard: job.shard, want: job.want, known: None, held: true }, fetched)))
+                    let Job { shard, want, cut, .. } = job;
+                    Turn::Done(Ok((Planned { shard, want, cut, known: None, held: true }, fetched)))
                 }
                 Err(error) => {
                     stop.cancel();
@@ -319,7 +331,7 @@ impl Backup<'_> {
                 start_time: time::from_nanos(planned.shard.start),
                 end_time: time::from_nanos(planned.shard.end),
                 state,
-                content: planned.want.content(),
+                content: if planned.cut.is_some() { Content::Range } else { planned.want.content() },
                 file: None,
                 tar_size,
                 members,
@@ -386,18 +398,14 @@ impl Backup<'_> {
 }
 
 /// What to ask for of a shard; `None` where it lies outside the range asked for.
-fn want(selection: &Selection, shard: &Shard) -> Option<Want> {
+fn want(selection: &Selection, shard: &Shard, dialect: Dialect) -> Option<Want> {
     if let Some(since) = selection.since {
         return Some(Want::Since(since));
     }
-    if selection.start.is_none() && selection.end.is_none() {
-        return Some(Want::Whole);
-    }
-    let bounds = Bounds {
-        start: selection.start.map_or(time::LEAST, time::to_nanos),
-        end: selection.end.map_or(time::GREATEST, time::to_nanos),
-    };
-    range(bounds, shard.start, shard.end)
+    let Some(bounds) = selection.bounds() else { return Some(Want::Whole) };
+    let asked = range(bounds, shard.start, shard.end)?;
+    // Servers before 1.5 have no export.
+    Some(if dialect == Dialect::V1_0 { Want::Whole } else { asked })
 }
 
 /// What to ask for of a shard group from `start` to `end` (exclusive), so that no point within `bounds` can be missing.
@@ -406,15 +414,13 @@ fn want(selection: &Selection, shard: &Shard) -> Option<Want> {
 /// only one end is ever put inside a group: the one that leaves out more. It also takes the maximum of a file with only
 /// negative timestamps for 0, so groups that begin before 1970 are taken whole.
 fn range(bounds: Bounds, start: i64, end: i64) -> Option<Want> {
-    let last = end.saturating_sub(1);
-    if bounds.end < start || bounds.start > last {
+    if bounds.misses(start, end) {
         return None;
     }
-    let cuts_start = bounds.start > start;
-    let cuts_end = bounds.end < last;
-    if start < 0 || !(cuts_start || cuts_end) {
+    if start < 0 || !bounds.cuts(start, end) {
         return Some(Want::Whole);
     }
+    let last = end.saturating_sub(1);
     let left_out_at_start = i128::from(bounds.start) - i128::from(start);
     let left_out_at_end = i128::from(last) - i128::from(bounds.end);
     Some(Want::Range(if left_out_at_start > left_out_at_end {
@@ -428,10 +434,10 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
     if dialect == Dialect::V1_5 {
         return Ok(());
     }
-    if selection.start.is_some() || selection.end.is_some() {
+    if selection.coarse && selection.bounds().is_some() {
         return Err(Class::Usage
             .error("the server is of version 1.0 to 1.4, which cannot export a time range")
-            .hint("leave out -start and -end to take whole shards, or name one with -shard")
+            .hint("leave out -coarse: then shards are taken whole and cut here")
             .into());
     }
     if selection.shard.is_some() && (selection.database.is_none() || selection.retention_policy.is_none()) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
+use super::cut::Cutter;
 use crate::client::{Client, cancellation};
 use crate::directory::{Content, Finished, Layout, MemberRecord, Staging};
 use crate::error::{Class, class};
@@ -68,6 +69,8 @@ pub struct Job {
     pub shard: Shard,
     /// What is asked for; an export that the server cannot do becomes the whole shard.
     pub want: Want,
+    /// The times of the points that are kept of what comes, where it can hold others.
+    pub cut: Option<Bounds>,
     /// Bytes of its file in an earlier set.
     pub known: Option<u64>,
     failures: u32,
@@ -79,8 +82,8 @@ pub struct Job {
 
 impl Job {
     /// A job that was not tried yet.
-    pub fn new(shard: Shard, want: Want, known: Option<u64>) -> Self {
-        Self { shard, want, known, failures: 0, silent: false, empties: 0 }
+    pub fn new(shard: Shard, want: Want, cut: Option<Bounds>, known: Option<u64>) -> Self {
+        Self { shard, want, cut, known, failures: 0, silent: false, empties: 0 }
     }
 }
 
@@ -135,6 +138,8 @@ enum Answer {
     Nothing,
     /// An empty tar.
     Empty,
+    /// A tar with members of which not a point is asked for.
+    NothingKept,
     /// A tar with members.
     Shard { file: Finished, tar_size: u64, members: Vec<MemberRecord> },
 }
@@ -174,15 +179,21 @@ impl Downloader<'_> {
                 }
                 Ok(Step::Again(EMPTY_AGAIN * job.empties))
             }
+            Ok(Answer::NothingKept) => Ok(Step::Done(Fetched::Empty)),
             Ok(Answer::Shard { file, tar_size, members }) => Ok(Step::Done(Fetched::Stored { file, tar_size, members })),
             Err(Attempt::Broken { reason, tombstone }) => {
                 if let Want::Range(_) = job.want
                     && (tombstone || job.failures > 0)
                 {
-                    self.progress.report(&Event::Warning(&format!(
-                        "the server cannot export a part of shard {shard} ({reason}): taking the whole shard, which holds \
-                         more than the range asked for"
-                    )));
+                    let message =
+                        format!("the server cannot export a part of shard {shard} ({reason}): taking the whole shard");
+                    match job.cut {
+                        Some(_) => self.progress.report(&Event::Status(&format!("{message} and cutting it here"))),
+                        None => {
+                            let message = format!("{message}, which holds more than the range asked for");
+                            self.progress.report(&Event::Warning(&message));
+                        }
+                    }
                     job.want = Want::Whole;
                     return Ok(Step::Again(Duration::ZERO));
                 }
@@ -269,10 +280,18 @@ impl Downloader<'_> {
         self.progress.report(&Event::Started { shard, bytes: job.known });
         let request = job.want.request(shard.id);
         self.progress.report(&Event::Detail(&format!("asking for {request} ({shard})")));
-        let mut file = self.staging.tar(self.layout, shard.id).map_err(Attempt::Fatal)?;
+        let file = self.staging.tar(self.layout, shard.id).map_err(Attempt::Fatal)?;
         let mut reply = self.client.request(&request).map_err(Attempt::of)?;
-        let mut sink = Listing::default();
-        let mut scanner = Scanner::new(shard, &mut sink);
+        let mut intake = Intake { listing: Listing::default(), kept: None };
+        let mut raw = None;
+        match job.cut {
+            Some(bounds) => {
+                let cutter = Cutter::new(shard, bounds, file, self.staging.scratch()).map_err(Attempt::Fatal)?;
+                intake.kept = Some(cutter);
+            }
+            None => raw = Some(file),
+        }
+        let mut scanner = Scanner::new(shard, &mut intake);
         let mut size = 0;
         let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
         let outcome = loop {
@@ -286,34 +305,86 @@ impl Downloader<'_> {
                 },
             };
             let chunk = &buffer[..count];
-            if let Err(error) = scanner.feed(chunk) {
-                break Some(describe(&error));
+            match scanner.feed(chunk) {
+                Err(error) if is_of_system(&error) => return Err(Attempt::Fatal(error.into())),
+                Err(error) => break Some(describe(&error)),
+                Ok(()) => {}
             }
-            file.write_all(chunk).context("writing what came").map_err(Attempt::Fatal)?;
+            if let Some(file) = &mut raw {
+                file.write_all(chunk).context("writing what came").map_err(Attempt::Fatal)?;
+            }
             size += count as u64;
             self.progress.report(&Event::Bytes { shard, count: count as u64 });
         };
-        let broken = |reason, sink: &Listing| {
-            let tombstone = sink.members.iter().any(|member| member.name.ends_with(".tombstone"));
+        let broken = |reason, listing: &Listing| {
+            let tombstone = listing.members.iter().any(|member| member.name.ends_with(".tombstone"));
             Err(Attempt::Broken { reason, tombstone })
         };
         let ending = match outcome {
-            Some(reason) => return broken(reason, &sink),
+            Some(reason) => return broken(reason, &intake.listing),
             None => scanner.finish(),
         };
         match ending {
-            Ok(Ending::Nothing) => Ok(Answer::Nothing),
-            Ok(Ending::Whole { members: 0 }) => Ok(Answer::Empty),
-            Ok(Ending::Whole { .. }) => match sink.duplicate() {
-                Some(name) => broken(format!("the member {name} stands in the tar twice"), &sink),
-                None => {
-                    let file = file.finish().map_err(Attempt::Fatal)?;
-                    Ok(Answer::Shard { file, tar_size: size, members: sink.members })
-                }
-            },
-            Err(error) => broken(describe(&error), &sink),
+            Ok(Ending::Nothing) => return Ok(Answer::Nothing),
+            Ok(Ending::Whole { members: 0 }) => return Ok(Answer::Empty),
+            Ok(Ending::Whole { .. }) => {}
+            Err(error) => return broken(describe(&error), &intake.listing),
         }
+        if let Some(name) = intake.listing.duplicate() {
+            return broken(format!("the member {name} stands in the tar twice"), &intake.listing);
+        }
+        let (file, members) = match (raw, intake.kept) {
+            (Some(file), _) => (file, intake.listing.members),
+            (None, Some(cutter)) => {
+                let kept = cutter.finish().context("writing what is kept of what came");
+                kept.map_err(Attempt::Fatal)?
+            }
+            (None, None) => return Ok(Answer::Empty),
+        };
+        if members.is_empty() {
+            return Ok(Answer::NothingKept);
+        }
+        let (file, tar_size) = file.finish().map_err(Attempt::Fatal)?;
+        Ok(Answer::Shard { file, tar_size, members })
     }
+}
+
+/// Lists what comes, and cuts it where that is asked for.
+struct Intake {
+    listing: Listing,
+    kept: Option<Cutter>,
+}
+
+impl Sink for Intake {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        self.listing.begin(member)?;
+        if let Some(cutter) = &mut self.kept {
+            cutter.begin(member);
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.listing.data(chunk)?;
+        self.kept.as_mut().map_or(Ok(()), |cutter| cutter.data(chunk))
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.listing.end()?;
+        self.kept.as_mut().map_or(Ok(()), Cutter::end)
+    }
+}
+
+/// Whether the system, the disk say, is at fault, and not what came.
+fn is_of_system(error: &TarError) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl Attempt {

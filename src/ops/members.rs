@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -26,13 +27,13 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An empty one, among the temporary files.
+    /// An empty one, in a directory.
     ///
     /// # Errors
     ///
     /// When it cannot be made.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile()?, size: 0 })
+    pub fn new_in(directory: &Path) -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile_in(directory)?, size: 0 })
     }
 
     /// Makes it empty again.
@@ -74,7 +75,7 @@ pub fn visit(
 ) -> Result<Result<(Ending, u64), TarError>> {
     let place = match tar {
         Some(file) => Place::Tar(file),
-        None => Place::Spool(Spool::new().context("making a temporary file")?),
+        None => Place::Spool(Spool::new_in(&std::env::temp_dir()).context("creating a temporary file")?),
     };
     let mut visiting = Visiting { place, wants, each, member: None };
     let mut counted = Counted { inner: reader, count: 0 };

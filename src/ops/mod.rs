@@ -2,6 +2,7 @@
 
 mod backup;
 mod catalog;
+mod cut;
 mod download;
 mod members;
 mod queue;

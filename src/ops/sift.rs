@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::Path;
 
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
@@ -55,17 +56,17 @@ impl SiftedFile {
     }
 }
 
-/// What stays of `file` without what is deleted and what is not in `bounds`.
+/// What stays of `file` without what is deleted and what is not in `bounds`, made in the directory `scratch`.
 ///
 /// # Errors
 ///
 /// When the file is damaged in what has to be read of it, or the result cannot be written.
-pub fn sift(file: &dyn ReadAt, mut deletes: &DeletedRanges, bounds: Bounds) -> Result<Kept, FilterError> {
+pub fn sift(file: &dyn ReadAt, mut deletes: &DeletedRanges, bounds: Bounds, scratch: &Path) -> Result<Kept, FilterError> {
     if !would_change(file, &mut deletes, bounds)? {
         return Ok(Kept::All);
     }
     let written = |error: io::Error| FilterError::Write(error.into());
-    let sum = Summing { file: tempfile::tempfile().map_err(written)?, crc: crc32fast::Hasher::new(), size: 0 };
+    let sum = Summing { file: tempfile::tempfile_in(scratch).map_err(written)?, crc: crc32fast::Hasher::new(), size: 0 };
     let mut out = BufWriter::with_capacity(CHUNK, sum);
     let (_, kept) = rewrite(file, &mut deletes, bounds, &mut out)?;
     let Summing { file, crc, size } = out.into_inner().map_err(|error| written(error.into_error()))?;

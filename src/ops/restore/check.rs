@@ -12,12 +12,18 @@ use super::source::PlannedShard;
 use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents, hex};
 use crate::error::Class;
-use crate::format::shard_tar::{Ending, Member, Sink, scan};
+use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan};
+use crate::ops::members::visit;
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Progress};
 use crate::time::Bounds;
+use crate::tsm::check as deep;
 use crate::tsm::envelope::Envelope;
+use crate::tsm::index::{FromStart, IndexError, ReadAt};
 use crate::wire::ShardPath;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
 
 /// A shard whose files were read and found whole.
 pub struct CheckedShard {
@@ -137,19 +143,31 @@ fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &
             .error(format!("{} is damaged: {why}", path.display()))
             .hint("nothing was written; take another backup or set")
     };
-    let mut sink = Digesting::default();
-    let tar = contents.open(file, |inner| Hashing { inner, digest: Sha256::new(), count: 0, stop })?;
-    let mut counted = Counted { inner: tar, count: 0 };
-    let outcome = scan(&mut counted, shard, &mut sink);
-    let Counted { inner: tar, count } = counted;
-    let ending = match outcome {
-        Ok(Ok(ending)) => ending,
+    let opening = || format!("opening {}", path.display());
+    let set = &contents.sets()[file.set];
+    let mut tar = contents.open(file, |inner| Hashing { inner, digest: Sha256::new(), count: 0, stop })?;
+    let (files, outcome) = match &set.record {
+        // What was recorded was checked when it came, and has a sum over all of it.
+        Some(_) => {
+            let mut sink = Digesting::default();
+            let outcome = scan(&mut tar, shard, &mut sink).map(|scanned| scanned.map(|ending| (ending, None)));
+            (sink.files, outcome.map_err(anyhow::Error::from))
+        }
+        None => {
+            let opened = if file.packed { None } else { Some(File::open(&path).with_context(opening)?) };
+            let (files, outcome) = look_into(&mut tar, opened.as_ref(), shard);
+            (files, outcome.map(|visited| visited.map(|(ending, count)| (ending, Some(count)))))
+        }
+    };
+    let (ending, count) = match outcome {
+        Ok(Ok(whole)) => whole,
         Ok(Err(error)) => return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into()),
         Err(error) => {
             stop.check()?;
             // What gzip has to complain of, and not what the disk has.
-            if file.packed && error.raw_os_error().is_none() {
-                return Err(damaged(format!("about offset {} of the compressed file: {error}", tar.inner().count)).into());
+            let of_system = |error: &io::Error| error.raw_os_error().is_some();
+            if file.packed && !error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(of_system)) {
+                return Err(damaged(format!("about offset {} of the compressed file: {error:#}", tar.inner().count)).into());
             }
             return Err(error).with_context(|| format!("reading {}", path.display()));
         }
@@ -157,16 +175,66 @@ fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &
     if ending == Ending::Nothing {
         return Err(damaged("it is empty".to_owned()).into());
     }
-    let set = &contents.sets()[file.set];
     let listed = set.manifest.as_ref().and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
-    if let Some(listed) = listed.filter(|listed| listed.size != count) {
+    if let (Some(listed), Some(count)) = (listed, count)
+        && listed.size != count
+    {
         return Err(damaged(format!("it holds a tar of {count} bytes, of {} by the manifest", listed.size)).into());
     }
     let recorded = set.record.as_ref().and_then(|record| record.shard(shard)?.file.as_ref());
     if recorded.is_some_and(|recorded| tar.into_inner().sha256() != recorded.sha256) {
         return Err(damaged(format!("it is not what set {} recorded: SHA-256 differs", set.id)).into());
     }
-    Ok(sink.files)
+    Ok(files)
+}
+
+/// A tar's regular files with size and CRC-32, and how it ended, with how many bytes.
+type LookedInto = (Vec<(String, u64, u32)>, Result<Result<(Ending, u64), TarError>>);
+
+/// Reads a tar that nothing was recorded of: every block of its TSM files is looked at.
+fn look_into(tar: &mut impl Read, opened: Option<&File>, shard: &ShardPath) -> LookedInto {
+    let mut files = Vec::new();
+    let wants = |member: &Member| !member.directory;
+    let each = |member: &Member, content: &dyn ReadAt| -> io::Result<()> {
+        if member.is_tsm() {
+            refuse_damaged(member, content)?;
+        }
+        files.push((member.name.clone(), member.size, crc(content)?));
+        Ok(())
+    };
+    let outcome = visit(tar, opened, shard, wants, each);
+    (files, outcome)
+}
+
+/// Refuses a TSM file in which not all is as it should be. influxd would take it, and not say what is missing.
+fn refuse_damaged(member: &Member, content: &dyn ReadAt) -> io::Result<()> {
+    let mut first = None;
+    let report = deep::check(content, None, &mut |finding| {
+        first.get_or_insert_with(|| finding.to_string());
+    });
+    match (report, first) {
+        (Ok(_), None) => Ok(()),
+        (Ok(_), Some(first)) => Err(invalid(format!("{}, {first}", member.name))),
+        (Err(IndexError::Read { source, .. }), _) => Err(source),
+        (Err(error), _) => Err(invalid(format!("{} is {error}", member.name))),
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// The CRC-32 of all of it.
+fn crc(content: &dyn ReadAt) -> io::Result<u32> {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut reader = FromStart::new(content);
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 /// Passes bytes through a digest, and stops when asked to.
@@ -176,20 +244,6 @@ struct Hashing<'a> {
     /// Bytes so far.
     count: u64,
     stop: &'a Cancel,
-}
-
-/// Counts the bytes that pass.
-struct Counted<R> {
-    inner: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.count += count as u64;
-        Ok(count)
-    }
 }
 
 impl Hashing<'_> {
@@ -244,7 +298,7 @@ impl Sink for Digesting {
         let Some((name, _, crc)) = self.files.last_mut() else { return Ok(()) };
         *crc = std::mem::take(&mut self.crc).finalize();
         match self.envelope.take().map(|envelope| envelope.finish()) {
-            Some(Err(error)) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is {error}"))),
+            Some(Err(error)) => Err(invalid(format!("{name} is {error}"))),
             _ => Ok(()),
         }
     }

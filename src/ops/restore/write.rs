@@ -261,7 +261,7 @@ impl Writer<'_> {
             let path = directory.join(name);
             let cutting = || format!("leaving out of {name} of shard {} what is not restored", shard.source);
             let file = File::open(&path).with_context(cutting)?;
-            match sift(&file, &DeletedRanges::default(), bounds).with_context(cutting)? {
+            match sift(&file, &DeletedRanges::default(), bounds, directory).with_context(cutting)? {
                 Kept::All => {}
                 Kept::Part(kept) => {
                     write_whole_by(&path, |out| kept.copy_to(out))?;

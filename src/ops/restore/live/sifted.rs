@@ -2,6 +2,7 @@
 //! with points outside the times that are restored.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs::File;
 use std::io;
 
@@ -12,6 +13,7 @@ use super::Live;
 use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents};
 use crate::format::shard_tar::Member;
+use crate::ops::cut::stem;
 use crate::ops::members::visit;
 use crate::ops::sift::{Kept, SiftedFile, sift};
 use crate::progress::Event;
@@ -66,7 +68,7 @@ impl Live<'_> {
         self.each_member(contents, shard, wants, |member, content| {
             stop.check().map_err(io::Error::other)?;
             let deletes = deletes.get(stem(&member.name)).unwrap_or(&none);
-            let kept = sift(content, deletes, bounds)
+            let kept = sift(content, deletes, bounds, &env::temp_dir())
                 .map_err(|error| io::Error::other(format!("{}: {:#}", member.name, anyhow::Error::new(error))))?;
             match kept {
                 Kept::All => {}
@@ -137,9 +139,4 @@ impl Live<'_> {
         visit(tar, opened.as_ref(), &shard.source, wants, each).with_context(reading)?.with_context(reading)?;
         Ok(())
     }
-}
-
-/// What a TSM file and its tombstone have in common.
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }

@@ -1,0 +1,155 @@
+//! Cutting a shard's tar down to an interval of time while it is received: TSM files keep exactly the points in it.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use tempfile::SpooledTempFile;
+
+use super::members::Spool;
+use super::sift::{Kept, sift};
+use crate::directory::{GrowingTar, MemberRecord};
+use crate::format::shard_tar::Member;
+use crate::format::tar_writer::{MemberHeader, TarWriter};
+use crate::time::Bounds;
+use crate::tsm::deletes::DeletedRanges;
+use crate::wire::ShardPath;
+
+/// How much of a tombstone waits in memory.
+const TOMBSTONE_BYTES: usize = 64 << 10;
+
+/// A tar being cut.
+pub struct Cutter {
+    shard: ShardPath,
+    bounds: Bounds,
+    /// Where files go that take a member for a while.
+    scratch: PathBuf,
+    tar: TarWriter<GrowingTar>,
+    /// The member that passes.
+    member: Option<Passing>,
+    spool: Spool,
+    /// They are written last, and only for TSM files that stay.
+    tombstones: Vec<(Member, SpooledTempFile)>,
+    /// The TSM files that stay, by what they have in common with their tombstones.
+    stay: BTreeSet<String>,
+    members: Vec<MemberRecord>,
+}
+
+enum Passing {
+    Tsm(Member),
+    Tombstone(Member, SpooledTempFile),
+}
+
+impl Cutter {
+    /// Cuts the tar of `shard` to `bounds`, into `out`.
+    ///
+    /// # Errors
+    ///
+    /// When a file in `scratch` cannot be made.
+    pub fn new(shard: &ShardPath, bounds: Bounds, out: GrowingTar, scratch: &Path) -> Result<Self> {
+        Ok(Self {
+            shard: shard.clone(),
+            bounds,
+            scratch: scratch.to_owned(),
+            tar: TarWriter::new(out),
+            member: None,
+            spool: Spool::new_in(scratch).with_context(|| format!("creating a file in {}", scratch.display()))?,
+            tombstones: Vec::new(),
+            stay: BTreeSet::new(),
+            members: Vec::new(),
+        })
+    }
+
+    /// A member begins. Those that are neither TSM nor tombstone files, an old server's index say, would not fit what is left.
+    pub fn begin(&mut self, member: &Member) {
+        self.spool.clear();
+        self.member = if member.is_tsm() {
+            Some(Passing::Tsm(member.clone()))
+        } else if member.is_tombstone() {
+            Some(Passing::Tombstone(member.clone(), SpooledTempFile::new(TOMBSTONE_BYTES)))
+        } else {
+            None
+        };
+    }
+
+    /// The next bytes of the member.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be kept.
+    pub fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        match &mut self.member {
+            Some(Passing::Tsm(_)) => self.spool.write_all(chunk),
+            Some(Passing::Tombstone(_, content)) => content.write_all(chunk),
+            None => Ok(()),
+        }
+    }
+
+    /// The member was whole.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged, or what stays of it cannot be written.
+    pub fn end(&mut self) -> io::Result<()> {
+        let member = match self.member.take() {
+            Some(Passing::Tsm(member)) => member,
+            Some(Passing::Tombstone(member, content)) => {
+                self.tombstones.push((member, content));
+                return Ok(());
+            }
+            None => return Ok(()),
+        };
+        let content = self.spool.content();
+        let kept = sift(&content, &DeletedRanges::default(), self.bounds, &self.scratch).map_err(io::Error::other)?;
+        let size = match &kept {
+            Kept::All => member.size,
+            Kept::Part(file) => file.size,
+            Kept::Nothing => return Ok(()),
+        };
+        self.stay.insert(stem(&member.name).to_owned());
+        begin(&mut self.tar, &self.shard, &mut self.members, &member, size)?;
+        match kept {
+            Kept::Part(file) => file.copy_to(&mut self.tar)?,
+            _ => drop(io::copy(&mut crate::tsm::index::FromStart::new(&content), &mut self.tar)?),
+        }
+        self.tar.end()
+    }
+
+    /// All members have passed: the tar, its end written, and its members.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn finish(mut self) -> io::Result<(GrowingTar, Vec<MemberRecord>)> {
+        for (member, mut content) in std::mem::take(&mut self.tombstones) {
+            if self.stay.contains(stem(&member.name)) {
+                begin(&mut self.tar, &self.shard, &mut self.members, &member, member.size)?;
+                content.rewind()?;
+                io::copy(&mut content.take(member.size), &mut self.tar)?;
+                self.tar.end()?;
+            }
+        }
+        Ok((self.tar.finish()?, self.members))
+    }
+}
+
+fn begin(
+    tar: &mut TarWriter<GrowingTar>,
+    shard: &ShardPath,
+    members: &mut Vec<MemberRecord>,
+    member: &Member,
+    size: u64,
+) -> io::Result<()> {
+    let path = format!("{shard}/{}", member.name);
+    let modified = i64::try_from(member.modified).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    members.push(MemberRecord { name: member.name.clone(), size, modified: modified.unwrap_or_default() });
+    let modified = member.modified;
+    tar.begin(&MemberHeader { path: &path, size, modified, mode: 0o644, owner: (0, 0), owner_names: ("", "") })
+}
+
+/// What a TSM file and its tombstone have in common.
+pub fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
