@@ -162,7 +162,7 @@ fn uploads_that_break_off_are_cleared_away_and_made_anew() {
     // In the header, in the content, and as if the server had taken all and then threw it away.
     for spoil in [Spoil::Break(100), Spoil::Break(700), Spoil::Leave(700), Spoil::Swallow(Vec::new())] {
         let bench = Bench::new(first(spoil.clone()));
-        let run = bench.restore(&["-retries", "1"]).expect(0);
+        let run = bench.restore(&["-retries", "1", "-jobs", "8"]).expect(0);
         assert_eq!(run.stderr.matches("attempt 1 failed").count() as i64, SHARDS, "{spoil:?}: {}", run.stderr);
         for id in 1..=SHARDS as u64 {
             let uploads = bench.uploads(id);
