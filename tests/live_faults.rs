@@ -275,17 +275,19 @@ fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
 }
 
 #[test]
-fn ctrl_c_ends_a_restore_that_can_be_gone_on_with() {
-    let bench = Bench::with_running(|running| {
-        move |ask, nth| {
-            let now = ask == Ask::Upload(4) && nth == 0;
-            now.then(|| signal(&running, Signal::INT));
-            now.then_some(Spoil::Keep)
-        }
-    });
-    let run = bench.restore(&[]).expect(130);
-    assert!(run.stderr.contains("-resume") && run.wall < Duration::from_secs(20), "{:?} {}", run.wall, run.stderr);
-    bench.resume();
+fn a_signal_ends_a_restore_that_can_be_gone_on_with() {
+    for (sent, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let bench = Bench::with_running(|running| {
+            move |ask, nth| {
+                let now = ask == Ask::Upload(4) && nth == 0;
+                now.then(|| signal(&running, sent));
+                now.then_some(Spoil::Keep)
+            }
+        });
+        let run = bench.restore(&[]).expect(code);
+        assert!(run.stderr.contains("-resume") && run.wall < Duration::from_secs(20), "{:?} {}", run.wall, run.stderr);
+        bench.resume();
+    }
 }
 
 #[test]
@@ -299,7 +301,7 @@ fn a_server_that_is_killed_and_started_again_is_given_the_rest() {
         None
     });
     server.store(bench.server.pid(), Ordering::SeqCst);
-    let run = bench.restore(&["-retries", "1"]);
+    let run = bench.restore(&["-retries", "0"]);
     assert!(matches!(run.code, Some(3 | 5)), "{:?} {}", run.code, run.stderr);
     assert!(run.stderr.contains("d/autogen/5") && run.stderr.contains("-resume"), "{}", run.stderr);
     bench.server = Influxd::start(&bench.folder.path().join("target"), Index::Tsi1);

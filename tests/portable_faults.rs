@@ -314,3 +314,29 @@ fn a_portable_backup_that_is_killed_leaves_nothing_that_counts_and_the_next_run_
     assert!(matches!(&hidden[..], [record, lock] if record.ends_with(".json") && lock == "lock"), "{hidden:?}");
     assert_eq!(visible(&dir).len(), 4);
 }
+
+#[test]
+fn files_that_were_given_their_names_by_a_run_that_died_then_are_no_set_and_are_cleared_away() {
+    let bench = Bench::new();
+    let intent = |dir: &Path| {
+        let record = dir.join(format!(".snap/{}.json", bench.stamp));
+        fs::rename(&record, record.with_extension("commit")).expect("a record");
+    };
+    let manifest = format!("{}.manifest", bench.stamp);
+    for (name, last) in [("all", None), ("but the manifest", Some(&manifest))] {
+        let dir = bench.copy(name, true);
+        intent(&dir);
+        if let Some(last) = last {
+            fs::remove_file(dir.join(last)).expect("removing the manifest");
+        }
+        let run = bench.restore(&dir, &[]).expect(10);
+        assert!(bench.target.databases().is_empty(), "{}", run.stderr);
+        snap(["backup", "-portable", "-host", &bench.source.host(), utf8(&dir)]).expect(0);
+        // Those of the new set, which may have the stamp of the old one.
+        let (names, hidden) = (visible(&dir), tree::names(&dir.join(".snap")));
+        assert!(names.len() == 5 && !hidden.iter().any(|name| name.ends_with(".commit")), "{name}: {names:?} {hidden:?}");
+        bench.restore(&dir, &["-db", "d", "-newdb", name]).expect(0);
+        assert_eq!(bench.target.points_of(name).len(), bench.points.len());
+        bench.target.execute(&format!("DROP DATABASE \"{name}\""));
+    }
+}
