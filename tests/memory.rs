@@ -66,7 +66,7 @@ fn two_large_shards_at_a_time_are_backed_up_and_restored_in_24_mib() {
 }
 
 #[test]
-fn four_shards_at_a_time_are_backed_up_compressed_and_restored_into_a_server_in_24_mib() {
+fn four_shards_at_a_time_are_backed_up_compressed_and_restored_here_and_there_in_24_mib() {
     let path = |id| ShardPath { database: "db".into(), retention_policy: "autogen".into(), id };
     let mut model = Model::new(Version::V1_6, &[]);
     model.shards.extend((1..=4).map(|id| Shard::with_tar(path(id), Tar::Large(PACKED))));
@@ -74,6 +74,7 @@ fn four_shards_at_a_time_are_backed_up_compressed_and_restored_into_a_server_in_
     let root = tempfile::tempdir().expect("a temporary directory");
     let dir = root.path().join("backup");
     backup(&peer, &["-portable", "-jobs", "4"], &dir, 0);
+    restore(&dir);
     // A service as influxd is one; that checks no more of a TSM file than its outside.
     let target = root.path().join("target");
     Influxd::start(&target, Index::Inmem).stop();
