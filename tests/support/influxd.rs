@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -215,9 +216,15 @@ impl Influxd {
     ///
     /// To be used after a restore by `influxd`, which ends before the server has taken in the last shards.
     pub fn comes_to(&self, expected: &[String]) -> bool {
+        self.comes_to_be(|| self.points() == expected)
+    }
+
+    /// Whether what `look` sees of the server comes to be so within 15 seconds. A query that fails counts as not yet: while a
+    /// shard is put in place, it is disabled.
+    pub fn comes_to_be(&self, look: impl Fn() -> bool) -> bool {
         let started = Instant::now();
         loop {
-            if self.points() == expected {
+            if panic::catch_unwind(AssertUnwindSafe(&look)).unwrap_or(false) {
                 return true;
             }
             if started.elapsed() > PATIENCE / 2 {

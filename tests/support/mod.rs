@@ -2,6 +2,7 @@
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
+pub mod between;
 pub mod data;
 pub mod http;
 pub mod influxd;

@@ -606,7 +606,7 @@ fn send(mut stream: TcpStream, stopping: &AtomicBool, reply: &Reply, path: &Shar
 }
 
 /// Reads the mux byte, a type byte if there is one, and JSON up to its newline; `None` when the client went away before.
-fn read_request(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_request(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut raw = Vec::new();
     let mut byte = [0];
@@ -621,7 +621,7 @@ fn read_request(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Ends a connection.
-fn finish(stream: TcpStream, end: End) -> io::Result<()> {
+pub(super) fn finish(stream: TcpStream, end: End) -> io::Result<()> {
     if end == End::Rst {
         thread::sleep(BEFORE_RESET);
         set_socket_linger(&stream, Some(Duration::ZERO))?;
@@ -643,18 +643,18 @@ fn wait_for_client(mut stream: TcpStream, stopping: &AtomicBool) -> io::Result<(
     Ok(())
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A loopback listener with a thread for each connection, until it is dropped.
-struct Service {
-    address: SocketAddr,
+pub(super) struct Service {
+    pub(super) address: SocketAddr,
     stopping: Arc<AtomicBool>,
 }
 
 impl Service {
-    fn start(serve: impl Fn(TcpStream, &AtomicBool) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub(super) fn start(serve: impl Fn(TcpStream, &AtomicBool) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let stopping = Arc::new(AtomicBool::new(false));

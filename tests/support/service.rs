@@ -13,6 +13,7 @@ use influx_snap::format::shard_tar::{Ending, Member, Sink, scan};
 use influx_snap::wire::ShardPath;
 
 use super::influxd::influxd_binary;
+use super::peer;
 
 /// How long anything here may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -197,6 +198,19 @@ pub fn members(tar: &[u8], shard: &str) -> BTreeMap<String, Vec<u8>> {
         Err(error) => panic!("the tar of {shard}: {error}"),
     }
     collector.found
+}
+
+/// The members of a shard's tar with their whole names, whatever shard it is.
+pub fn all_members(tar: &[u8]) -> Vec<peer::Member> {
+    let mut archive = tar::Archive::new(tar);
+    let entries = archive.entries().expect("a tar").map(|entry| {
+        let mut entry = entry.expect("a member");
+        let name = entry.path().expect("a name").to_str().expect("a name in UTF-8").to_owned();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).expect("reading memory");
+        peer::Member::new(name, content)
+    });
+    entries.collect()
 }
 
 /// `db/rp/1` in its parts.
