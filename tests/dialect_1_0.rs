@@ -225,9 +225,9 @@ fn a_server_that_says_nothing_newer_with_an_empty_tar_never_says_it_with_silence
 #[test]
 fn what_the_dialect_lacks_is_a_usage_error_before_anything_is_made() {
     let cases: [(&[&str], &str); 5] = [
-        (&["-start", "2020-01-01"], "-start"),
-        (&["-end", "2030-01-01"], "-end"),
-        (&["-db", "db", "-start", "2020-01-01", "-end", "2030-01-01"], "time range"),
+        (&["-coarse", "-start", "2020-01-01"], "-coarse"),
+        (&["-coarse", "-end", "2030-01-01"], "-coarse"),
+        (&["-db", "db", "-coarse", "-start", "2020-01-01", "-end", "2030-01-01"], "time range"),
         (&["-shard", "20"], "-database DB -retention RP -shard"),
         (&["-database", "db", "-shard", "20"], "-database DB -retention RP -shard"),
     ];
