@@ -210,7 +210,7 @@ impl Write for Expected {
 }
 
 /// A member of a tar, as wrong as a test wants it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The whole name, at most 100 bytes.
     pub name: String,
