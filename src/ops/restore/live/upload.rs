@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::super::check::{CheckedShard, Digesting};
+use super::super::check::CheckedShard;
 use super::journal::Journal;
 use super::sifted::{Sent, Sifted};
 use super::{Live, WAIT, tsm_files};
@@ -251,7 +251,7 @@ impl Live<'_> {
     fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
         let mut answer = None;
         for _ in 0..=self.options.retries {
-            let mut there = Digesting::default();
+            let mut there = Sums::default();
             let reply = self.client.request(&Request::Shard { id: shard.target.id, since: None })?;
             if scan(reply, &shard.target, &mut there).context("reading the shard back")?? != Ending::Nothing {
                 answer = Some(there.files);
@@ -334,6 +334,33 @@ impl Pieces {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+}
+
+/// Lists regular files with size and CRC-32.
+#[derive(Default)]
+struct Sums {
+    files: Vec<(String, u64, u32)>,
+    crc: crc32fast::Hasher,
+}
+
+impl Sink for Sums {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        self.crc = crc32fast::Hasher::new();
+        self.files.push((member.name.clone(), member.size, 0));
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.crc.update(chunk);
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if let Some((.., crc)) = self.files.last_mut() {
+            *crc = std::mem::take(&mut self.crc).finalize();
+        }
+        Ok(())
+    }
 }
 
 /// Passes the files that are to come from one tar on into the upload, under their new names.
