@@ -129,8 +129,10 @@ impl Checked {
                 deep::Fault::Outside { .. } => UNREACHABLE,
                 _ => SHARD_LOST,
             };
-            let key = if finding.key.is_empty() { String::new() } else { format!(" (key {})", finding.key.escape_ascii()) };
-            tell(Some(finding.offset), format!("{}{key}", finding.fault), means);
+            // The offset is told by itself.
+            let said = finding.to_string();
+            let said = said.split_once(": ").map_or(&said[..], |(_, said)| said);
+            tell(Some(finding.offset), said.to_owned(), means);
         })?;
         self.points += report.points;
         Ok(())

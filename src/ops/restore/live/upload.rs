@@ -40,6 +40,8 @@ pub struct Uploaded {
     pub bytes: u64,
     /// The shards that failed, a sentence each.
     pub failed: Vec<String>,
+    /// Whether one of them can only be mended by beginning anew.
+    pub spoiled: bool,
 }
 
 /// What a server holds of the files it was sent.
@@ -97,7 +99,7 @@ impl Live<'_> {
                     let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(shard));
                     let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| (files + 1, bytes + sent.size));
                     self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Done { files, bytes }, elapsed });
-                    Turn::Done(Ok(Uploaded { shards: 1, files, bytes, failed: Vec::new() }))
+                    Turn::Done(Ok(Uploaded { shards: 1, files, bytes, ..Uploaded::default() }))
                 }
                 Err(error) if stop.is_cancelled() => Turn::Done(Err(error)),
                 Err(error) if job.failures < self.options.retries && class(&error) != Class::Refused => {
@@ -117,7 +119,8 @@ impl Live<'_> {
                     let reason = format!("{error:#}");
                     self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Failed(&reason), elapsed });
                     let failed = vec![format!("shard {} (now {path}): {reason}", shard.source)];
-                    Turn::Done(Ok(Uploaded { failed, ..Uploaded::default() }))
+                    let spoiled = class(&error) == Class::Refused;
+                    Turn::Done(Ok(Uploaded { failed, spoiled, ..Uploaded::default() }))
                 }
             }
         });
@@ -125,7 +128,8 @@ impl Live<'_> {
         let all = queue::all(results)?.into_iter();
         Ok(all.fold(Uploaded::default(), |mut all, one| {
             all.failed.extend(one.failed);
-            Uploaded { shards: all.shards + one.shards, files: all.files + one.files, bytes: all.bytes + one.bytes, ..all }
+            let (files, bytes) = (all.files + one.files, all.bytes + one.bytes);
+            Uploaded { shards: all.shards + one.shards, files, bytes, spoiled: all.spoiled || one.spoiled, ..all }
         }))
     }
 
