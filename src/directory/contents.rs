@@ -166,7 +166,7 @@ impl Contents {
         if name == "latest" {
             return self.latest();
         }
-        let known: Vec<usize> = (0..self.sets.len()).filter(|at| self.sets[*at].meta.is_some()).collect();
+        let known: Vec<usize> = (0..self.sets.len()).filter(|at| self.sets[*at].is_known()).collect();
         if let Some(exact) = known.iter().find(|at| self.sets[**at].id == name) {
             return Ok(*exact);
         }
@@ -193,18 +193,9 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] where there is none, [`Class::Damage`] where its meta store is gone.
+    /// [`Class::NoBackup`] where there is none.
     pub fn latest(&self) -> Result<usize, Fault> {
-        let latest = self.sets.iter().rposition(|set| set.meta.is_some() || set.record.is_some());
-        let latest = latest.ok_or_else(|| self.nothing())?;
-        match &self.sets[latest] {
-            Set { meta: None, record: Some(record), .. } => {
-                let forget = format!("if the set was removed on purpose, remove .snap/{}.json too", record.id);
-                let message = format!("the meta store {} of set {} is gone", record.meta.name, record.id);
-                Err(Class::Damage.error(message).hint(forget))
-            }
-            _ => Ok(latest),
-        }
+        self.sets.iter().rposition(Set::is_known).ok_or_else(|| self.nothing())
     }
 
     fn nothing(&self) -> Fault {
@@ -252,7 +243,13 @@ impl Contents {
     ///
     /// [`Class::Damage`] with the file's name.
     pub fn read_meta(&self, set: &Set) -> Result<(MetaBlob, Data)> {
-        let file = set.meta.as_ref().with_context(|| format!("set {} has no meta store", set.id))?;
+        let Some(file) = &set.meta else {
+            let named = set.record.as_ref().map(|record| (&record.meta.name, format!(".snap/{}.json", set.id)));
+            let listed = set.manifest.as_ref().map(|list| (&list.meta.file_name, portable::manifest_file(&set.id)));
+            let (name, by) = named.or(listed).context("its meta store is gone")?;
+            let fault = Class::Damage.error(format!("the meta store {name} of set {} is gone", set.id));
+            return Err(fault.hint(format!("if the set was removed on purpose, remove {by} too")).into());
+        };
         let path = self.path_of(&file.name);
         let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
         let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -327,6 +324,11 @@ impl<R: Read> Read for Tar<R> {
 }
 
 impl Set {
+    /// Whether it is more than stray files under a number: its meta store is there, or something tells that it should be.
+    fn is_known(&self) -> bool {
+        self.meta.is_some() || self.record.is_some() || self.manifest.is_some()
+    }
+
     fn recorded(record: SetRecord, files: &BTreeMap<String, u64>) -> Self {
         Self {
             id: record.id.clone(),
@@ -355,10 +357,10 @@ fn numbered_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<
     let set = |number| {
         let id = names::meta_file(number);
         let meta = meta_in(files, &id).filter(|_| !recorded.contains(id.as_str()));
-        let modified = match &meta {
-            Some(meta) => fs::metadata(path.join(&meta.name)).and_then(|metadata| metadata.modified()),
-            None => Ok(std::time::SystemTime::UNIX_EPOCH),
-        };
+        // Where the meta store is gone, a file beside it tells about when.
+        let of_number = |name: &&String| names::split_number(name).is_some_and(|(_, other)| other == number);
+        let dated = meta.as_ref().map(|meta| &meta.name).or_else(|| files.keys().find(of_number)).unwrap_or(&id);
+        let modified = fs::metadata(path.join(dated)).and_then(|metadata| metadata.modified());
         let modified = modified.with_context(|| format!("reading {}", path.join(&id).display()))?;
         let started = Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(Set { id, layout: Layout::Legacy, started, record: None, manifest: None, meta, number })

@@ -135,8 +135,8 @@ pub fn read_meta(bytes: &[u8]) -> Result<Vec<u8>> {
     for field in proto::fields(bytes) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Bytes(inner)) => meta = Some(inner.to_vec()),
-            (1, _) => bail!("its meta store is not of bytes"),
+            (1, Value::Bytes(inner)) if meta.is_none() => meta = Some(inner.to_vec()),
+            (1, _) => bail!("it does not hold one meta store"),
             _ => {}
         }
     }

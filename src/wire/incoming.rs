@@ -15,8 +15,11 @@ use super::request::{Import, Request};
 use super::{Dialect, MAX_META_BYTES, MUX_HEADER};
 use crate::time::{self, Bounds};
 
-/// The longest JSON document read, in bytes; influxd's client writes some 300, and snap's up to 1 MiB of blanks.
-const MAX_DOCUMENT_BYTES: u64 = (1 << 20) + (64 << 10);
+/// The longest JSON document read, in bytes, blanks not counted; influxd's client writes some 300.
+const MAX_DOCUMENT_BYTES: u64 = 64 << 10;
+/// How many blanks in a row count, and how many are read at all: snap's client writes megabytes of them.
+const MAX_BLANKS: usize = 1 << 10;
+const MAX_PADDED_BYTES: u64 = 40 << 20;
 
 /// Which dialects a server answers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,12 +157,34 @@ fn malformed(why: String) -> RequestError {
     RequestError::Malformed(why)
 }
 
+/// Leaves out blanks where there are very many in a row. Gives a byte at a time, so as to take none from what follows.
+struct FewBlanks<R> {
+    inner: R,
+    blanks: usize,
+}
+
+impl<R: BufRead> Read for FewBlanks<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(place) = buffer.first_mut() else { return Ok(0) };
+        loop {
+            let Some(&byte) = self.inner.fill_buf()?.first() else { return Ok(0) };
+            self.inner.consume(1);
+            self.blanks = if byte == b' ' { self.blanks + 1 } else { 0 };
+            if self.blanks <= MAX_BLANKS {
+                *place = byte;
+                return Ok(1);
+            }
+        }
+    }
+}
+
 /// The JSON document of a request.
 struct Document(Map<String, Value>);
 
 impl Document {
     fn read(reader: &mut impl BufRead) -> Result<Self, RequestError> {
-        let mut document = serde_json::Deserializer::from_reader(reader.take(MAX_DOCUMENT_BYTES));
+        let few_blanks = FewBlanks { inner: reader.take(MAX_PADDED_BYTES), blanks: 0 };
+        let mut document = serde_json::Deserializer::from_reader(few_blanks.take(MAX_DOCUMENT_BYTES));
         match Value::deserialize(&mut document) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(Value::Null) => Ok(Self(Map::new())),

@@ -27,8 +27,10 @@ pub struct Chains {
 pub struct Choice<'a> {
     /// The directory.
     pub contents: &'a Contents,
-    /// Which of its sets it is. Later ones are left alone.
+    /// Which of its sets it is.
     pub at: usize,
+    /// The last of the sets that count: it, or stray files of influxd's under a later number.
+    pub last: usize,
     /// Whether it was named: then no shard counts that it was not asked for, though older sets may hold it.
     pub named: bool,
     /// Sets of other servers, as far as can be told. Ids begin anew there: a shard of the same name is another shard.
@@ -43,7 +45,7 @@ impl<'a> Choice<'a> {
 
     /// The records that count, oldest first, each with its place among the sets.
     fn records(&self) -> impl DoubleEndedIterator<Item = (usize, &'a SetRecord)> {
-        let sets = self.contents.sets()[..=self.at].iter().enumerate();
+        let sets = self.contents.sets()[..=self.last].iter().enumerate();
         sets.filter(|(at, _)| !self.foreign[*at]).filter_map(|(at, set)| Some((at, set.record.as_ref()?)))
     }
 
@@ -75,12 +77,14 @@ impl Chains {
             }
             let mut files = contents.files_of(&shard.path);
             used.extend(files.iter().map(|file| file.name.clone()));
-            files.retain(|file| file.set <= choice.at && !choice.foreign[file.set]);
+            files.retain(|file| file.set <= choice.last && !choice.foreign[file.set]);
             let absent = absence(choice, shard, !files.is_empty());
             let chain = chain(choice, &shard.path, files)?;
             if absent.is_none() {
-                chains.missing.extend(gap(choice, &shard.path, &chain));
-                if chain.is_empty() && choice.set().record.is_some() && !is_explained(choice, &shard.path) {
+                let missing = gone(choice, &shard.path, &chain).or_else(|| gap(choice, &shard.path, &chain));
+                let complete = missing.is_none();
+                chains.missing.extend(missing);
+                if complete && chain.is_empty() && choice.set().record.is_some() && !is_explained(choice, &shard.path) {
                     chains.unasked.push(shard.path.clone());
                 }
             }
@@ -111,10 +115,9 @@ fn is_explained(choice: &Choice<'_>, shard: &ShardPath) -> bool {
 fn absence(choice: &Choice<'_>, shard: &Shard, older: bool) -> Option<String> {
     let path = &shard.path;
     let set = choice.set();
-    if let Some(manifest) = &set.manifest {
-        let entry = manifest.entries().iter().find(|entry| entry.is_of(path))?;
-        let gone = !choice.contents.has(&entry.file_name);
-        return gone.then(|| format!("shard {path}: the file {} of set {} is gone", entry.file_name, set.id));
+    if set.manifest.is_some() {
+        // A manifest says what there should be, and the chain is held against it.
+        return None;
     }
     let Some(set) = &set.record else {
         // influxd's legacy directories do not say what was asked for. It writes a file for each shard it has open, so only a
@@ -163,6 +166,19 @@ fn chain(choice: &Choice<'_>, shard: &ShardPath, files: Vec<BackupFile>) -> Resu
     }
     chain.reverse();
     Ok(chain)
+}
+
+/// A complaint where a file is gone that a manifest of influxd's lists and the chain may stand on.
+fn gone(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<String> {
+    // From a whole shard on, what is older does not matter.
+    let whole = |file: &&BackupFile| choice.recorded(file, shard).is_some_and(|record| record.content == Content::Whole);
+    let first = chain.first().filter(whole).map_or(0, |file| file.set);
+    let sets = choice.contents.sets()[first..=choice.last].iter().zip(&choice.foreign[first..]);
+    sets.filter(|(_, foreign)| !**foreign).find_map(|(set, _)| {
+        let entry = set.manifest.as_ref()?.entries().iter().find(|entry| entry.is_of(shard))?;
+        let gone = !choice.contents.has(&entry.file_name);
+        gone.then(|| format!("shard {shard}: the file {} of set {} is gone", entry.file_name, set.id))
+    })
 }
 
 /// A complaint where the sets cannot make up the whole shard: walks back from the newest, each increment asking for a set that

@@ -63,7 +63,7 @@ fn shard() -> ShardPath {
 fn found(directory: &Path) -> (Vec<u32>, Option<String>) {
     let contents = Contents::read(directory).unwrap();
     let count = contents.sets().len();
-    let choice = Choice { contents: &contents, at: count - 1, named: false, foreign: vec![false; count] };
+    let choice = Choice { contents: &contents, at: count - 1, last: count - 1, named: false, foreign: vec![false; count] };
     let chain = chain(&choice, &shard(), contents.files_of(&shard())).unwrap();
     let number = |file: &BackupFile| crate::format::names::split_number(&file.name).unwrap().1;
     (chain.iter().map(number).collect(), gap(&choice, &shard(), &chain))

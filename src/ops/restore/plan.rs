@@ -7,7 +7,7 @@ use std::io;
 use anyhow::{Context, Result};
 
 use super::RestoreOptions;
-use super::source::{PlannedShard, Source};
+use super::source::{PlannedShard, Source, Which};
 use crate::directory::Contents;
 use crate::error::Class;
 use crate::format::meta::Data;
@@ -42,8 +42,14 @@ pub struct NewMeta {
 pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progress) -> Result<Plan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
-    let source =
-        Source::read(contents, options.set.as_deref(), &selection, options.what.bounds(), options.datadir.is_some(), progress)?;
+    let source = Source::read(
+        contents,
+        Which::named(options.set.as_deref()),
+        &selection,
+        options.what.bounds(),
+        options.datadir.is_some(),
+        progress,
+    )?;
     let renamed = renamed(&source, options, progress)?;
     let (meta, shard_ids) = new_meta(renamed, &source, options, progress)?;
     let named = meta.as_ref().map(|meta| Data::read(&meta.bytes)).transpose()?;

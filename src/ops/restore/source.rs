@@ -2,12 +2,14 @@
 //! of.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
 
 use super::Wanted;
 use super::chain::{Chains, Choice};
-use crate::directory::{BackupFile, Contents, Selection, Set, SetRecord};
+use crate::directory::{BackupFile, Contents, Selection, Set, SetRecord, hex};
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
 use crate::local::refuse_leading_outside;
@@ -32,6 +34,24 @@ pub struct Source {
     pub chains: Chains,
 }
 
+/// Which of the sets of a directory is restored.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    /// The newest, and what the directory holds beside it.
+    Newest,
+    /// This one, and what it stands on.
+    Alone(&'a str),
+    /// This one, and what the directory held beside it when it was the newest.
+    UpTo(&'a str),
+}
+
+impl<'a> Which<'a> {
+    /// The one that was named, else the newest.
+    pub fn named(set: Option<&'a str>) -> Self {
+        set.map_or(Self::Newest, Self::Alone)
+    }
+}
+
 /// A shard to restore.
 pub struct PlannedShard {
     /// What it is called in the backup.
@@ -45,29 +65,36 @@ pub struct PlannedShard {
 }
 
 impl Source {
-    /// Reads what `selection` takes of a set, the newest where none is named, as far as it has points in `bounds`; `with_shards`
-    /// says whether files of shards are looked for.
+    /// Reads what `selection` takes of a set, as far as it has points in `bounds`; `with_shards` says whether files of shards are
+    /// looked for.
     ///
     /// # Errors
     ///
     /// [`Class::NoBackup`] or [`Class::Damage`] for the meta store; when what is meant is not in it.
     pub fn read(
         contents: &Contents,
-        set: Option<&str>,
+        which: Which<'_>,
         selection: &Selection,
         bounds: Option<Bounds>,
         with_shards: bool,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let at = set.map_or_else(|| contents.latest(), |name| contents.find(name))?;
+        let (at, last) = match which {
+            Which::Newest => (contents.latest()?, contents.sets().len() - 1),
+            Which::Alone(name) | Which::UpTo(name) => {
+                let at = contents.find(name)?;
+                (at, at)
+            }
+        };
         let chosen = &contents.sets()[at];
         let (blob, data) = contents.read_meta(chosen)?;
+        say_lost_manifest(contents, chosen, progress);
         progress.report(&Event::Detail(&format!("using the meta store of set {}", chosen.id)));
         let selected = select(&data, selection, &format!("the backup {}", contents.path().display()))?;
         let inside = |shard: &Shard| bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
         let live: Vec<Shard> = selected.into_iter().filter(|shard| shard.deleted_at.is_none() && inside(shard)).collect();
-        let foreign = foreign(contents, at, &data)?;
-        let choice = Choice { contents, at, named: set.is_some(), foreign };
+        let foreign = foreign(contents, last, &data)?;
+        let choice = Choice { contents, at, last, named: matches!(which, Which::Alone(_)), foreign };
         let chains = if with_shards { Chains::find(&choice, &live, progress)? } else { Chains::default() };
         // An empty database is as good as any other, if it was asked for.
         let unasked: BTreeSet<&str> = chains.unasked.iter().map(|shard| shard.database.as_str()).collect();
@@ -151,9 +178,9 @@ impl Source {
     }
 }
 
-/// Which of the sets up to `at` are of another server than the one with the meta store `data`. Where a record says so and its
+/// Which of the sets up to `last` are of another server than the one with the meta store `data`. Where a record says so and its
 /// own meta store does not, it is refused: what it describes would be left out.
-fn foreign(contents: &Contents, at: usize, data: &Data) -> Result<Vec<bool>> {
+fn foreign(contents: &Contents, last: usize, data: &Data) -> Result<Vec<bool>> {
     let is_foreign = |set: &Set| -> Result<bool> {
         match set {
             Set { record: Some(SetRecord { cluster_id: Some(id), .. }), .. } if *id != data.cluster_id => {
@@ -169,5 +196,16 @@ fn foreign(contents: &Contents, at: usize, data: &Data) -> Result<Vec<bool>> {
             _ => Ok(false),
         }
     };
-    contents.sets()[..=at].iter().map(is_foreign).collect()
+    contents.sets()[..=last].iter().map(is_foreign).collect()
+}
+
+/// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do without.
+fn say_lost_manifest(contents: &Contents, set: &Set, progress: &dyn Progress) {
+    let Some(manifest) = set.record.as_ref().and_then(|record| record.manifest.as_ref()) else { return };
+    let sound =
+        fs::read(contents.path_of(&manifest.name)).is_ok_and(|bytes| hex(Sha256::new_with_prefix(&bytes)) == manifest.sha256);
+    if !sound {
+        let message = format!("the manifest {} is gone or damaged: influxd cannot restore set {}", manifest.name, set.id);
+        progress.report(&Event::Warning(&message));
+    }
 }

@@ -1,7 +1,6 @@
 //! The import: databases are made on the server, and each shard gets a new id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::thread;
 
 use anyhow::Result;
@@ -17,8 +16,11 @@ use crate::wire::{Import, ShardIds};
 
 /// Up to how many bytes of meta store no blanks are put before it.
 const SMALL: usize = 1 << 10;
-/// How many blanks are put before a larger one, at first and at the next attempts.
-const PADDING: [usize; 2] = [512 << 10, 1 << 20];
+/// The least and the most blanks put before a larger one.
+const LEAST_PADDING: usize = 512 << 10;
+const MOST_PADDING: usize = 32 << 20;
+/// From how many bytes on a meta store is more than such servers may take in.
+const LARGE: usize = 1 << 20;
 
 impl Live<'_> {
     /// Imports what is restored, and no more: no users, no deleted groups, no shard without a file. `before` is the highest id
@@ -40,7 +42,7 @@ impl Live<'_> {
         let text = |name: &Option<String>| name.clone().unwrap_or_default();
         // Servers before 1.8.8 take in as much of the meta store as has arrived when they have decoded the JSON before it. The
         // more there is to read before it, the more will have.
-        let padding = if small.meta.len() > SMALL { PADDING } else { [0, PADDING[0]] };
+        let padding = if small.meta.len() > SMALL { LEAST_PADDING.max(4 * small.meta.len()) } else { 0 };
         let mut import = Import {
             database: text(&only),
             new_database: text(&self.what.new_database),
@@ -51,36 +53,43 @@ impl Live<'_> {
         };
         for attempt in 0.. {
             self.cancel.check()?;
-            import.padding = padding[usize::from(attempt > 0)];
-            let imported = match self.client.import(import.clone()) {
-                Err(error) if is_reset(&error) => {
-                    // The reply is lost, and with it whether it took place.
-                    let between = ids_by_time(source, self.what, &self.look()?, before);
-                    if between.len() == source.chains.found.len() && !between.is_empty() {
-                        return Ok(between);
-                    }
-                    ShardIds::new()
+            import.padding = (padding << attempt.min(3)).min(MOST_PADDING);
+            let failure = match self.client.import(import.clone()) {
+                Ok(imported) if !imported.is_empty() => {
+                    let new = |between: &u64| imported.get(between).copied();
+                    return Ok(small.shard_ids.iter().filter_map(|(old, between)| Some((*old, new(between)?))).collect());
                 }
-                imported => imported?,
+                Ok(_) => None,
+                Err(error) => Some(error),
             };
-            if !imported.is_empty() {
-                let new = |between: &u64| imported.get(between).copied();
-                return Ok(small.shard_ids.iter().filter_map(|(old, between)| Some((*old, new(between)?))).collect());
-            }
+            self.cancel.check()?;
+            // A reply without pairs is that to an import without shards too; one that broke off says nothing at all. So the
+            // server is asked what it has now: it did not have the databases before.
             let there = self.look()?;
-            if small.shard_ids.is_empty() && self.new_names(source).iter().all(|name| there.database(name).is_some()) {
-                // Without shards, the reply to an import that took place has no pairs either.
-                return Ok(ShardIds::new());
+            let names = self.new_names(source);
+            if names.iter().all(|name| there.database(name).is_some()) {
+                let ids = ids_by_time(source, self.what, &there, before);
+                if ids.len() == small.shard_ids.len() {
+                    return Ok(ids);
+                }
             }
             // Nothing was changed, so it may be asked again.
-            self.refuse_what_is_there(source, &there, None)?;
+            self.refuse_what_is_there(source, &there, &[])?;
+            if let Some(error) = failure.filter(|_| attempt >= self.options.retries) {
+                return Err(error);
+            }
             if attempt >= self.options.retries {
                 break;
             }
             thread::sleep(WAIT);
         }
         let fault = Class::Failed.error(format!("{} refused the import", self.client.address()));
-        Err(fault.hint("its log says why (service=snapshot); is it writable?").into())
+        Err(fault.hint(if import.meta.len() > LARGE {
+            "the meta store of what is restored is large, and servers before 1.8.8 may not take it in: restore a policy at a time"
+        } else {
+            "its log says why (service=snapshot); is it writable?"
+        })
+        .into())
     }
 }
 
@@ -98,9 +107,4 @@ pub(super) fn ids_by_time(source: &Source, what: &Wanted, there: &Data, before: 
         Some((shard.path.id, *id))
     });
     ids.collect()
-}
-
-fn is_reset(error: &anyhow::Error) -> bool {
-    let reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(reset))
 }

@@ -1,6 +1,6 @@
 //! The journal of a restore into a server: what was begun, the ids it was given, and the shards that are done.
 //!
-//! `.snap/restore-<host>.journal` in the backup directory, a JSON document a line: first the [`Header`], then the ids, then a
+//! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory, a JSON document a line: first the [`Header`], then the ids, then a
 //! line for each shard. Lines are only ever added, and each is on the disk before the next step; a line that was cut off in a
 //! crash counts as never written. It goes away when all is done.
 
@@ -14,11 +14,13 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::super::Wanted;
-use super::LiveOptions;
 use crate::directory::{create_private_dir, remove_if_there, sync_dir};
 use crate::error::Class;
 use crate::progress::{Event, Progress};
 use crate::wire::ShardIds;
+
+/// The folder in the backup directory.
+const FOLDER: &str = ".snap";
 
 /// The number of the journal's form; readers refuse a larger one.
 pub const FORMAT: u32 = 1;
@@ -65,30 +67,44 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Reads the journal of a restore from `directory` into `host`, where there is one.
+    /// Reads the journals of restores from `directory` into `host`.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or was written by a newer version.
-    pub fn read(directory: &Path, host: &str) -> Result<Option<Self>> {
-        let path = path(directory, host);
-        let reading = || format!("reading the journal {}", path.display());
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text.with_context(reading)?,
+    /// When one cannot be read, or was written by a newer version.
+    pub fn all(directory: &Path, host: &str) -> Result<Vec<Self>> {
+        let folder = directory.join(FOLDER);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| format!("reading {}", folder.display()))?,
         };
-        // What follows the last line feed was being written.
+        let mut all = Vec::new();
+        for entry in entries {
+            let path = entry.with_context(|| format!("reading {}", folder.display()))?.path();
+            if path.extension().is_some_and(|extension| extension == "journal") {
+                all.extend(Self::read(&path)?.filter(|begun| begun.header.host == host));
+            }
+        }
+        all.sort_by(|a: &Self, b| a.header.names.cmp(&b.header.names));
+        Ok(all)
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>> {
+        let reading = || format!("reading the journal {}", path.display());
+        let text = fs::read_to_string(path).with_context(reading)?;
+        // What follows the last line feed was being written, and a line that makes no sense was cut off: neither was ever
+        // written, and what it would have said shows on the server.
         let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        let Some(first) = lines.next() else { return Ok(None) };
-        let header: Header = serde_json::from_str(first).with_context(reading)?;
+        let Some(header) = lines.next().and_then(|line| serde_json::from_str::<Header>(line).ok()) else { return Ok(None) };
         if header.format > FORMAT {
             bail!("the journal {} was written by a newer snap (format {})", path.display(), header.format);
         }
         let mut begun = Self { header, ids: None, done: Vec::new() };
         for line in lines {
-            match serde_json::from_str(line).with_context(reading)? {
-                Line::Ids(ids) => begun.ids = Some(ids),
-                Line::Done(id) => begun.done.push(id),
+            match serde_json::from_str(line) {
+                Ok(Line::Ids(ids)) => begun.ids = Some(ids),
+                Ok(Line::Done(id)) => begun.done.push(id),
+                Err(_) => {}
             }
         }
         Ok(Some(begun))
@@ -107,8 +123,8 @@ impl Journal {
     /// # Errors
     ///
     /// [`Class::Locked`] when a run that goes on writes to it.
-    pub fn begin(options: &LiveOptions, header: &Header, go_on: bool, progress: &dyn Progress) -> Result<Self> {
-        let path = path(&options.directory, &header.host);
+    pub fn begin(directory: &Path, header: &Header, go_on: bool, progress: &dyn Progress) -> Result<Self> {
+        let path = path(directory, header);
         let file = match open(&path) {
             Ok(file) => file,
             Err(error) => {
@@ -119,7 +135,7 @@ impl Journal {
         };
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                let message = format!("another run restores from {} into {}", options.directory.display(), header.host);
+                let message = format!("another run restores from {} into {}", directory.display(), header.host);
                 return Err(Class::Locked.error(message).into());
             }
             result => result.with_context(|| format!("locking {}", path.display()))?,
@@ -188,9 +204,11 @@ impl Journal {
     }
 }
 
-fn path(directory: &Path, host: &str) -> PathBuf {
+fn path(directory: &Path, header: &Header) -> PathBuf {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
-    directory.join(".snap").join(format!("restore-{}.journal", host.chars().map(plain).collect::<String>()))
+    let host: String = header.host.chars().map(plain).collect();
+    let names = crc32fast::hash(header.names.join("\n").as_bytes());
+    directory.join(FOLDER).join(format!("restore-{host}-{names:08x}.journal"))
 }
 
 fn open(path: &Path) -> Result<File> {

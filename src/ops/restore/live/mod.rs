@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::check::{CheckedShard, check};
-use super::source::Source;
+use super::source::{Source, Which};
 use super::{RestoreReport, Wanted, refuse_harmful_names};
 use crate::cancel::Cancel;
 use crate::client::Client;
@@ -26,7 +26,7 @@ use crate::format::meta::Data;
 use crate::ops::selection::list;
 use crate::progress::{Event, Progress};
 use crate::wire::{Dialect, ShardIds};
-use journal::{Begun, Journal};
+use journal::{Begun, Header, Journal};
 use upload::Uploaded;
 
 /// How long after a failure the next attempt is made.
@@ -64,20 +64,21 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
     options.what.refuse_contradictions()?;
     let contents = Contents::read(&options.directory)?;
     let host = client.address().to_string();
-    let begun_before = Begun::read(&options.directory, &host)?;
-    let interrupted = if options.resume { Some(resumed(options, begun_before.as_ref(), &host)?) } else { None };
-    let (set, what) = match interrupted {
-        Some(begun) => (Some(begun.header.set.as_str()).filter(|_| begun.header.named), &begun.header.what),
-        None => (options.set.as_deref(), &options.what),
+    let begun_before = Begun::all(&options.directory, &host)?;
+    let interrupted = if options.resume { Some(resumed(options, &begun_before, &host)?) } else { None };
+    let (which, what) = match interrupted {
+        Some(Begun { header, .. }) if header.named => (Which::Alone(&header.set), &header.what),
+        Some(Begun { header, .. }) => (Which::UpTo(&header.set), &header.what),
+        None => (Which::named(options.set.as_deref()), &options.what),
     };
-    let source = Source::read(&contents, set, &what.selection(false), what.bounds(), true, progress)?;
+    let source = Source::read(&contents, which, &what.selection(false), what.bounds(), true, progress)?;
     source.say_what_is_missing(&contents, progress)?;
     let live = Live { client, options, what, cancel, progress };
     let there = live.look()?;
     let known = match interrupted {
         Some(begun) => live.ids_on_server(begun, &source, &there)?,
         None => {
-            live.refuse_what_is_there(&source, &there, begun_before.as_ref())?;
+            live.refuse_what_is_there(&source, &there, &begun_before)?;
             None
         }
     };
@@ -95,10 +96,14 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
     if options.dry_run {
         for shard in &shards {
             let (path, files) = (&shard.source, tsm_files(shard).count());
-            progress.report(&Event::Status(&format!("would upload shard {path} ({files} files) into {}", client.address())));
+            let (database, policy) = (&shard.target.database, &shard.target.retention_policy);
+            let message =
+                format!("would upload shard {path} to {}, into {database}/{policy} ({files} TSM files)", client.address());
+            progress.report(&Event::Status(&message));
         }
     } else {
-        let uploaded = live.write(&contents, &source, &mut shards, &there, known)?;
+        let header = interrupted.map_or_else(|| live.header(&source, &there), |begun| begun.header.clone());
+        let uploaded = live.write(&contents, &source, &mut shards, &header, known)?;
         (report.shards, report.files, report.bytes) = (uploaded.shards, uploaded.files, uploaded.bytes);
         report.missing.extend(uploaded.failed);
     }
@@ -106,20 +111,33 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
     Ok(report)
 }
 
-/// The restore that is to be gone on with.
-fn resumed<'a>(options: &LiveOptions, begun: Option<&'a Begun>, host: &str) -> Result<&'a Begun> {
-    let Some(begun) = begun else {
-        let fault =
-            Class::Refused.error(format!("no interrupted restore into {host} is known in {}", options.directory.display()));
-        return Err(fault.hint("leave -resume out to begin one; -host and PATH must be those of the interrupted run").into());
+/// The restore that is to be gone on with: the one that there is, or that was of what is named.
+fn resumed<'a>(options: &LiveOptions, begun: &'a [Begun], host: &str) -> Result<&'a Begun> {
+    let named = |begun: &&Begun| {
+        let same_set = options.set.as_ref().is_none_or(|set| *set == begun.header.set);
+        same_set && (options.what == Wanted::default() || options.what == begun.header.what)
     };
-    let header = &begun.header;
-    let other_set = options.set.as_ref().is_some_and(|set| *set != header.set);
-    if other_set || (options.what != Wanted::default() && options.what != header.what) {
-        let fault = Class::Usage.error(format!("the interrupted restore was of set {} and of other names", header.set));
-        return Err(fault.hint("with -resume, leave out the set, -database, -retention, -shard and the new names").into());
+    let found: Vec<&Begun> = begun.iter().filter(named).collect();
+    let directory = options.directory.display();
+    let of = |begun: &&Begun| format!("{} of set {}", begun.header.names.join(", "), begun.header.set);
+    match (&found[..], begun) {
+        ([one], _) => Ok(one),
+        ([], []) => {
+            let fault = Class::Refused.error(format!("no interrupted restore into {host} is known in {directory}"));
+            Err(fault.hint("leave -resume out to begin one; -host and PATH must be those of the interrupted run").into())
+        }
+        ([], others) => {
+            let others: Vec<String> = others.iter().map(|begun| of(&begun)).collect();
+            let fault = Class::Usage.error(format!("no interrupted restore into {host} was of what is named here"));
+            Err(fault.hint(format!("there are: {}", others.join("; "))).into())
+        }
+        (several, _) => {
+            let several: Vec<String> = several.iter().map(of).collect();
+            let fault = Class::Usage.error(format!("{} restores into {host} were interrupted", several.len()));
+            let hint = format!("name one by its set, -database and the like, as it was begun: {}", several.join("; "));
+            Err(fault.hint(hint).into())
+        }
     }
-    Ok(begun)
 }
 
 /// The TSM files of a shard with their sizes: all that a server takes.
@@ -167,11 +185,11 @@ impl Live<'_> {
         }
     }
 
-    fn refuse_what_is_there(&self, source: &Source, there: &Data, begun: Option<&Begun>) -> Result<()> {
+    fn refuse_what_is_there(&self, source: &Source, there: &Data, begun: &[Begun]) -> Result<()> {
         let names = self.new_names(source);
         let Some(name) = names.iter().find(|name| there.database(name).is_some()) else { return Ok(()) };
         let fault = Class::Refused.error(format!("{} already has a database '{name}'", self.client.address()));
-        let interrupted = begun.is_some_and(|begun| begun.header.names.contains(name));
+        let interrupted = begun.iter().any(|begun| begun.header.names.contains(name));
         Err(match interrupted {
             true => {
                 fault.hint("a restore of it was interrupted: -resume goes on with that; or drop the database to begin anew")
@@ -219,14 +237,17 @@ impl Live<'_> {
         contents: &Contents,
         source: &Source,
         shards: &mut [CheckedShard],
-        there: &Data,
+        header: &Header,
         known: Option<(ShardIds, Vec<u64>)>,
     ) -> Result<Uploaded> {
         let resumed = known.is_some();
-        let journal = Journal::begin(self.options, &self.header(source, there), resumed, self.progress)?;
+        let journal = Journal::begin(&self.options.directory, header, resumed, self.progress)?;
         let (ids, done) = match known {
             Some(known) => known,
-            None => (self.import(source, there.max_shard_id)?, Vec::new()),
+            None => (
+                self.import(source, header.max_shard_id).inspect_err(|_| self.say_in_part(source, journal.is_kept()))?,
+                Vec::new(),
+            ),
         };
         journal.imported(&ids)?;
         for shard in &mut *shards {
@@ -237,13 +258,14 @@ impl Live<'_> {
         if uploaded.as_ref().is_ok_and(|uploaded| uploaded.failed.is_empty()) {
             journal.end()?;
         } else {
-            self.say_in_part(source, &journal);
+            let spoiled = uploaded.as_ref().is_ok_and(|uploaded| uploaded.spoiled);
+            self.say_in_part(source, journal.is_kept() && !spoiled);
         }
         uploaded
     }
 
-    fn header(&self, source: &Source, there: &Data) -> journal::Header {
-        journal::Header {
+    fn header(&self, source: &Source, there: &Data) -> Header {
+        Header {
             format: journal::FORMAT,
             host: self.client.address().to_string(),
             cluster_id: there.cluster_id,
@@ -255,9 +277,9 @@ impl Live<'_> {
         }
     }
 
-    fn say_in_part(&self, source: &Source, journal: &Journal) {
+    fn say_in_part(&self, source: &Source, resumable: bool) {
         let (address, names) = (self.client.address(), list(&self.new_names(source)));
-        let next = match journal.is_kept() {
+        let next = match resumable {
             true => "snap restore -resume goes on where this stopped; or drop them to begin anew",
             false => "drop them before the next try",
         };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::super::check::{CheckedShard, Digesting};
+use super::super::check::CheckedShard;
 use super::journal::Journal;
 use super::sifted::{Sent, Sifted};
 use super::{Live, WAIT, tsm_files};
@@ -19,6 +19,7 @@ use crate::format::shard_tar::{Ending, Member, Sink, scan};
 use crate::format::tar_writer::{MemberHeader, TarWriter};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome};
+use crate::tsm::generation;
 use crate::wire::Request;
 
 /// Bytes sent at a time.
@@ -39,6 +40,8 @@ pub struct Uploaded {
     pub bytes: u64,
     /// The shards that failed, a sentence each.
     pub failed: Vec<String>,
+    /// Whether one of them can only be mended by beginning anew.
+    pub spoiled: bool,
 }
 
 /// What a server holds of the files it was sent.
@@ -49,7 +52,9 @@ enum Held {
     Nothing,
     /// Some of them; the text says which is not there.
     Part(String),
-    /// Files that were not sent, and not all that were: there was a compaction, or somebody wrote.
+    /// In place of some or all of them one that a compaction made.
+    Compacted,
+    /// Files that were not sent, and not all that were.
     Other,
 }
 
@@ -77,7 +82,8 @@ impl Live<'_> {
         self.progress.report(&Event::Shards { count: shards.len(), bytes: Some(bytes) });
         let begun = Instant::now();
         let job = |shard| Job { shard, sifted: None, failures: 0, again: earlier.is_some(), begun };
-        let results = queue::work(shards.iter().map(job).collect(), self.options.jobs, self.cancel, |mut job: Job<'_>| {
+        let stop = self.cancel.child();
+        let results = queue::work(shards.iter().map(job).collect(), self.options.jobs, &stop, |mut job: Job<'_>| {
             let (shard, path) = (job.shard, &job.shard.target);
             if job.failures == 0 {
                 job.begun = Instant::now();
@@ -93,9 +99,9 @@ impl Live<'_> {
                     let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(shard));
                     let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| (files + 1, bytes + sent.size));
                     self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Done { files, bytes }, elapsed });
-                    Turn::Done(Ok(Uploaded { shards: 1, files, bytes, failed: Vec::new() }))
+                    Turn::Done(Ok(Uploaded { shards: 1, files, bytes, ..Uploaded::default() }))
                 }
-                Err(error) if self.cancel.is_cancelled() => Turn::Done(Err(error)),
+                Err(error) if stop.is_cancelled() => Turn::Done(Err(error)),
                 Err(error) if job.failures < self.options.retries && class(&error) != Class::Refused => {
                     job.failures += 1;
                     job.again = true;
@@ -104,11 +110,17 @@ impl Live<'_> {
                     self.progress.report(&Event::Retry { shard: path, attempt: job.failures, wait, reason: &reason });
                     Turn::Later(job, wait)
                 }
+                // The others would find nobody there either.
+                Err(error) if class(&error) == Class::Unreachable => {
+                    stop.cancel();
+                    Turn::Done(Err(error))
+                }
                 Err(error) => {
                     let reason = format!("{error:#}");
                     self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Failed(&reason), elapsed });
                     let failed = vec![format!("shard {} (now {path}): {reason}", shard.source)];
-                    Turn::Done(Ok(Uploaded { failed, ..Uploaded::default() }))
+                    let spoiled = class(&error) == Class::Refused;
+                    Turn::Done(Ok(Uploaded { failed, spoiled, ..Uploaded::default() }))
                 }
             }
         });
@@ -116,7 +128,8 @@ impl Live<'_> {
         let all = queue::all(results)?.into_iter();
         Ok(all.fold(Uploaded::default(), |mut all, one| {
             all.failed.extend(one.failed);
-            Uploaded { shards: all.shards + one.shards, files: all.files + one.files, bytes: all.bytes + one.bytes, ..all }
+            let (files, bytes) = (all.files + one.files, all.bytes + one.bytes);
+            Uploaded { shards: all.shards + one.shards, files, bytes, spoiled: all.spoiled || one.spoiled, ..all }
         }))
     }
 
@@ -138,6 +151,10 @@ impl Live<'_> {
                 Held::Nothing => {}
                 // A second upload beside a first hides fields that only the second has, on servers with a tsi1 index.
                 Held::Part(absent) => return Err(spoiled(&format!("the server took in a part of it, but not {absent}"))),
+                Held::Compacted => {
+                    self.say_not_compared(shard);
+                    return Ok(());
+                }
                 Held::Other => return Err(spoiled("it holds files that were not sent, and not all that were")),
             }
         }
@@ -149,14 +166,17 @@ impl Live<'_> {
             Held::All => Ok(()),
             Held::Nothing => bail!("the server holds none of it although it was sent"),
             Held::Part(absent) => bail!("the server does not hold {absent} although it was sent"),
-            Held::Other => {
-                let path = &shard.target;
-                self.progress.report(&Event::Warning(&format!(
-                    "shard {path} already holds files that were not sent, from a compaction or a write: it was not compared"
-                )));
+            Held::Other => bail!("the server holds files that were not sent, and not all that were"),
+            Held::Compacted => {
+                self.say_not_compared(shard);
                 Ok(())
             }
         }
+    }
+
+    fn say_not_compared(&self, shard: &CheckedShard) {
+        let message = format!("the server has compacted shard {} already: it was not compared", shard.target);
+        self.progress.report(&Event::Warning(&message));
     }
 
     /// Sends all that the shard is to hold in one upload, and waits until the server is done with it.
@@ -235,7 +255,7 @@ impl Live<'_> {
     fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
         let mut answer = None;
         for _ in 0..=self.options.retries {
-            let mut there = Digesting::default();
+            let mut there = Sums::default();
             let reply = self.client.request(&Request::Shard { id: shard.target.id, since: None })?;
             if scan(reply, &shard.target, &mut there).context("reading the shard back")?? != Ending::Nothing {
                 answer = Some(there.files);
@@ -251,16 +271,20 @@ impl Live<'_> {
             .filter(|(name, ..)| name.ends_with(".tsm"))
             .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
             .collect();
-        let (mut absent, mut same) = (None, 0);
+        let (mut absent, mut same, mut newest) = (None, 0, None);
         for Sent { name, size, crc } in sifted.sent(shard) {
             if there.remove(name) == Some((size, crc)) {
                 same += 1;
             } else {
+                newest = newest.max(generation(name));
                 absent.get_or_insert_with(|| format!("{name} ({size} bytes)"));
             }
         }
+        // A compaction leaves a file of the highest of its generations, with a sequence past the first.
+        let compacted = |name: &&str| generation(name) >= newest && !name.ends_with("-000000001.tsm");
         Ok(match absent {
             None => Held::All,
+            Some(_) if there.keys().any(compacted) => Held::Compacted,
             Some(_) if !there.is_empty() => Held::Other,
             Some(_) if same == 0 && answer.is_empty() => Held::Nothing,
             Some(absent) => Held::Part(absent),
@@ -314,6 +338,33 @@ impl Pieces {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+}
+
+/// Lists regular files with size and CRC-32.
+#[derive(Default)]
+struct Sums {
+    files: Vec<(String, u64, u32)>,
+    crc: crc32fast::Hasher,
+}
+
+impl Sink for Sums {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        self.crc = crc32fast::Hasher::new();
+        self.files.push((member.name.clone(), member.size, 0));
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.crc.update(chunk);
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if let Some((.., crc)) = self.files.last_mut() {
+            *crc = std::mem::take(&mut self.crc).finalize();
+        }
+        Ok(())
+    }
 }
 
 /// Passes the files that are to come from one tar on into the upload, under their new names.
