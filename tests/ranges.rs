@@ -5,12 +5,14 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use support::between::{Ask, Between, Spoil};
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
 use support::influxd::{Index, Influxd, time_of};
 use support::process::{Run, snap};
@@ -376,4 +378,65 @@ fn what_was_deleted_stays_deleted_in_an_interval_of_a_shard_that_influxd_cannot_
     old.stop();
     targets.restore(&targets.path("coarse"), "coarse", &strs(&flags), ranges[0].of(&points));
     targets.look();
+}
+
+#[test]
+fn what_stands_in_the_wal_alone_is_in_an_interval_too_and_what_it_says_was_deleted_is_not() {
+    let mut targets = Targets::new();
+    let source = targets.path("source");
+    let server = Influxd::start(&source, Index::Inmem);
+    server.execute("CREATE DATABASE d WITH SHARD DURATION 1d");
+    server.write("d", "", &long_series("m,k=file"));
+    flush(&server);
+    let nth = |n: i64| START + n * STEP;
+    let range = Range(Some(nth(1200)), Some(nth(1300)));
+    server.write("d", "", &long_series("m,k=wal"));
+    // In place of points of the file: the first of the interval, one inside it and one before.
+    server.write("d", "", &[1199, 1200, 1250].map(|n| format!("m,k=file i=-{n}i {}\n", nth(n))).concat());
+    for (k, start, end) in [("file", 1210, 1220), ("wal", 1230, 1240)] {
+        server.query("d", &format!("DELETE FROM m WHERE k = '{k}' AND time >= {} AND time <= {}", nth(start), nth(end)));
+    }
+    let expected = range.of(&server.points_in("d", "autogen"));
+    assert_eq!(expected.len(), 4 * (2 * 101 - 2 * 11));
+    server.kill();
+    let flags = range.flags();
+    let flags = strs(&flags);
+    let (meta, data) = (source.join("meta"), source.join("data"));
+    for (name, more) in [("here", &flags[..]), ("here whole", &[])] {
+        let dir = targets.path(name);
+        let args = ["backup", "-metadir", utf8(&meta), "-datadir", utf8(&data)];
+        snap([&args[..], more, &[utf8(&dir)]].concat()).expect(0);
+        targets.restore(&dir, name, if more.is_empty() { &flags } else { &[] }, expected.clone());
+    }
+    let serving = Serving::start(&source, &[]);
+    back_up("snap", &serving.host(), &targets.path("served"), &flags);
+    serving.stop();
+    targets.restore(&targets.path("served"), "served", &[], expected);
+    targets.look();
+}
+
+#[test]
+fn a_restore_of_an_interval_that_was_interrupted_goes_on_with_that_interval() {
+    let sample = Sample::shared();
+    let targets = Targets::new();
+    let (name, range) = ranges().into_iter().find(|(name, _)| *name == "parts of three shards").expect("an interval");
+    let dir = targets.path("backup");
+    copy(&sample.path("portable"), &dir);
+    // The second upload never comes to the server.
+    let uploads = AtomicUsize::new(0);
+    let between = Between::start(&targets.live.host(), move |ask, _| match ask {
+        Ask::Upload(_) if uploads.fetch_add(1, Ordering::Relaxed) == 1 => Some(Spoil::Swallow(Vec::new())),
+        _ => None,
+    });
+    let flags = range.flags();
+    let first = ["-retries", "0", "-jobs", "1"];
+    restore_live(&between.host(), &dir, name, &[&first, &strs(&flags)[..]].concat()).expect(3);
+    let expected = range.of(&sample.points);
+    assert!(targets.live.points_in(name, "autogen").len() < expected.len());
+    let resume = |more: &[&str]| snap([&["restore", "-resume", "-host", &between.host()], more, &[utf8(&dir)]].concat());
+    // With another interval it would not be the same restore.
+    resume(&["-database", "d", "-newdb", name, "-start", "1970-01-01"]).expect(2);
+    resume(&[]).expect(0);
+    has(&targets.live, name, &expected);
+    no_errors(&targets.live);
 }
