@@ -247,6 +247,7 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                 let unseen = match (kind, how) {
                     // What is left is a set as influxd leaves one; nothing tells that more was there.
                     (Kind::Record, "deleted") => true,
+                    // influxd's legacy directories do not list what belongs to them.
                     (Kind::Meta | Kind::Shard(_), "deleted") => layout == "legacy" && !recorded,
                     // No sum covers influxd's meta store.
                     (Kind::Meta, "flipped") => !recorded,
