@@ -98,6 +98,10 @@ pub struct BackupArgs {
     /// Where shards fail, make a set of the others, marked as partial, and exit with 3
     #[arg(long, help_heading = "How")]
     skip_errors: bool,
+    /// Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed; and
+    /// keep those that this one finishes, should it fail
+    #[arg(long, help_heading = "How")]
+    resume: bool,
     /// Say what would be downloaded, and download nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
@@ -157,6 +161,7 @@ impl BackupArgs {
             retries: self.server.retries,
             skip_errors: self.skip_errors,
             retry_lock: self.retry_lock,
+            resume: self.resume,
             dry_run: self.dry_run,
         };
         let report = output.while_running(|progress| backup(&client, &options, cancel, progress))?;

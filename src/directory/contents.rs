@@ -71,6 +71,16 @@ impl Contents {
     ///
     /// [`Class::NoBackup`] where there is no such directory; [`Class::Damage`] for a record or manifest that cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_past(path, &mut |_, error| Err(error))
+    }
+
+    /// As [`Contents::read`], but hands records and manifests that cannot be read to `damaged`, with their names below the
+    /// directory, and goes on without them where that allows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::NoBackup`] where there is no such directory, and what `damaged` gives back.
+    pub fn read_past(path: &Path, damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>) -> Result<Self> {
         if !path.is_dir() {
             return Err(Class::NoBackup
                 .error(format!("there is no backup directory {}", path.display()))
@@ -92,7 +102,10 @@ impl Contents {
             for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
                 let file = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
                 match file.extension().and_then(OsStr::to_str) {
-                    Some("json") => records.push(read_record(&file)?),
+                    Some("json") => match read_record(&file) {
+                        Ok(record) => records.push(record),
+                        Err(error) => damaged(below(path, &file), error)?,
+                    },
                     Some("commit") if !file.with_extension("json").exists() => unfinished.extend(read_record(&file).ok()),
                     _ => {}
                 }
@@ -105,7 +118,7 @@ impl Contents {
             }
         }
         let mut sets = numbered_sets(path, &files, &recorded)?;
-        let manifests = manifest_sets(path, &files, &recorded)?;
+        let manifests = manifest_sets(path, &files, &recorded, damaged)?;
         drop(recorded);
         sets.extend(records.into_iter().map(|record| Set::recorded(record, &files)));
         // By number first: a clock can go backwards.
@@ -369,7 +382,12 @@ fn numbered_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<
 }
 
 /// The portable sets of influxd's, oldest first: manifests without a record.
-fn manifest_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<&str>) -> Result<Vec<Set>> {
+fn manifest_sets(
+    path: &Path,
+    files: &BTreeMap<String, u64>,
+    recorded: &HashSet<&str>,
+    damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
+) -> Result<Vec<Set>> {
     let mut sets = Vec::new();
     for name in files.keys().filter(|name| !recorded.contains(name.as_str())) {
         let Some(stamp) = portable::stamp_of_manifest(name) else { continue };
@@ -378,7 +396,14 @@ fn manifest_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<
         let manifest = Manifest::read(&bytes).with_context(|| {
             let fault = Class::Damage.error(format!("the manifest {} is damaged", file.display()));
             fault.hint("without it, the other sets of the directory can be read: move it away")
-        })?;
+        });
+        let manifest = match manifest {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                damaged(name.clone(), error)?;
+                continue;
+            }
+        };
         sets.push(Set {
             id: stamp.to_owned(),
             layout: Layout::Portable,
@@ -390,6 +415,10 @@ fn manifest_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<
         });
     }
     Ok(sets)
+}
+
+fn below(directory: &Path, file: &Path) -> String {
+    file.strip_prefix(directory).unwrap_or(file).display().to_string()
 }
 
 pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
@@ -404,7 +433,7 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
         bail!("the record {} was written by a newer snap (format {})", path.display(), form.format);
     }
     let mut record: SetRecord = serde_json::from_reader(open()?).with_context(damaged)?;
-    ensure!(record.has_sound_names(), damaged());
+    ensure!(record.has_sound_names() && record.is_consistent(), damaged());
     record.shards.sort_by_key(|shard| shard.id);
     Ok(record)
 }

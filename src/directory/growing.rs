@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
 use super::{FileRecord, hex};
 use crate::format::gzip::GzipWriter;
@@ -42,7 +42,8 @@ impl Growing {
     /// When the system cannot.
     pub fn finish(self) -> Result<Finished> {
         self.file.as_file().sync_all().with_context(|| format!("syncing {}", self.file.path().display()))?;
-        Ok(Finished { path: self.file.into_temp_path(), size: self.size, sha256: hex(self.digest) })
+        let (_, path) = self.file.keep().context("keeping a file that is complete")?;
+        Ok(Finished { path, size: self.size, sha256: hex(self.digest) })
     }
 }
 
@@ -119,10 +120,10 @@ impl Write for GrowingTar {
     }
 }
 
-/// A file that is complete and synced, under a temporary name that goes away with it.
+/// A file that is complete and synced, under a temporary name in the folder of the run's files, and goes away with that.
 #[derive(Debug)]
 pub struct Finished {
-    pub(super) path: TempPath,
+    pub(super) path: PathBuf,
     /// Bytes.
     pub size: u64,
     /// Lower-case hexadecimal.
@@ -131,8 +132,8 @@ pub struct Finished {
 
 impl Finished {
     /// A file that is there already.
-    pub(super) fn at(path: PathBuf, recorded: &FileRecord) -> io::Result<Self> {
-        Ok(Self { path: TempPath::try_from_path(path)?, size: recorded.size, sha256: recorded.sha256.clone() })
+    pub(super) fn at(path: PathBuf, recorded: &FileRecord) -> Self {
+        Self { path, size: recorded.size, sha256: recorded.sha256.clone() }
     }
 
     pub(super) fn record(&self, name: String) -> FileRecord {

@@ -14,6 +14,7 @@
 
 mod contents;
 mod growing;
+mod leftover;
 mod lock;
 mod record;
 mod staging;
@@ -27,6 +28,7 @@ use anyhow::{Context, Result};
 
 pub use contents::{BackupFile, Contents, Set, Tar};
 pub use growing::{Finished, Growing, GrowingTar};
+pub use leftover::{Leftover, Run};
 pub use lock::Lock;
 pub use record::{
     Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState,

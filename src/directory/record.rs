@@ -59,6 +59,11 @@ impl SetRecord {
         self.files().all(|file| !file.name.contains('/') && self.layout.is_file_name(&file.name))
     }
 
+    /// Whether it contradicts itself: a stored shard has a file, and no other.
+    pub fn is_consistent(&self) -> bool {
+        self.shards.iter().all(|shard| (shard.state == ShardState::Stored) == shard.file.is_some())
+    }
+
     /// All files of the set, in the order in which they get their names.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
         self.shards.iter().filter_map(|shard| shard.file.as_ref()).chain([&self.meta]).chain(&self.manifest)

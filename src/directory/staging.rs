@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use super::leftover::{Leftover, Notes, Run};
 use super::{
-    FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, create_private_dir, hidden, remove_if_there, sync_dir,
-    write_whole_by,
+    FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, create_private_dir, hidden,
+    remove_if_there, sync_dir, write_whole_by,
 };
 use crate::cancel::Cancel;
 use crate::format::{names, portable};
@@ -38,26 +39,41 @@ pub struct Staging {
     files: PathBuf,
     /// The directories that this run made, the outermost first, until something in them is to stay.
     made: Vec<PathBuf>,
+    /// What an earlier run had finished, where it is to be taken over.
+    leftover: Option<Leftover>,
+    /// Whether what is finished stays for another run.
+    keep: bool,
     _lock: Lock,
 }
 
 impl Staging {
-    /// Makes the directory where it is absent, locks it, clears away what killed runs left, and begins a set.
+    /// Makes the directory where it is absent, locks it, clears away what killed runs left, and begins a set. With `resume`,
+    /// what the newest of those had finished can be taken over, and what this one finishes stays should it fail.
     ///
     /// # Errors
     ///
     /// When another run holds the lock, or the directory cannot be written.
-    pub fn begin(directory: &Path, wait: Duration, cancel: &Cancel) -> Result<Self> {
+    pub fn begin(directory: &Path, wait: Duration, resume: bool, cancel: &Cancel) -> Result<Self> {
         let hidden = hidden(directory);
         let mut made: Vec<PathBuf> = hidden.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
         made.reverse();
         create_private_dir(&hidden)?;
         let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
-        sweep(directory)?;
+        let earlier = if resume { newest_leftover(&hidden)? } else { None };
+        sweep(directory, earlier.as_deref())?;
         let (id, started) = free_stamp(directory, cancel)?;
         let files = hidden.join(format!("{id}.files"));
         create_private_dir(&files)?;
-        Ok(Self { directory: directory.to_owned(), id, started, files, made, _lock: lock })
+        let leftover = match earlier {
+            Some(folder) => {
+                // In the folder of this run, so that it goes away with that.
+                let mine = files.join("earlier");
+                fs::rename(&folder, &mine).with_context(|| format!("moving {} to {}", folder.display(), mine.display()))?;
+                Leftover::read(&mine)
+            }
+            None => None,
+        };
+        Ok(Self { directory: directory.to_owned(), id, started, files, made, leftover, keep: resume, _lock: lock })
     }
 
     /// The set's id.
@@ -68,6 +84,31 @@ impl Staging {
     /// When the set was begun.
     pub fn started(&self) -> Timestamp {
         self.started
+    }
+
+    /// What an earlier run had finished, if it was one like `run`. Writes down what this one is.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn take_over(&self, run: &Run) -> Result<Option<&Leftover>> {
+        let like = |leftover: &&Leftover| Run { started: run.started, ..leftover.run.clone() } == *run;
+        let leftover = self.leftover.as_ref().filter(like);
+        let started = leftover.map_or(run.started, |leftover| leftover.run.started.min(run.started));
+        Notes::new(&self.files).add(&Run { started, ..run.clone() })?;
+        Ok(leftover)
+    }
+
+    /// Writes down that a shard is finished, for a run that may have to take it over.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn note(&self, record: &ShardRecord, file: &Finished) -> Result<()> {
+        // A file of an earlier run is in a folder below.
+        let Ok(name) = file.path.strip_prefix(&self.files) else { return Ok(()) };
+        let file = file.record(name.to_string_lossy().into_owned());
+        Notes::new(&self.files).add(&ShardRecord { file: Some(file), ..record.clone() })
     }
 
     /// A folder for files that are wanted for a while.
@@ -109,7 +150,7 @@ impl Staging {
         // The name is free: the folder is this run's own.
         let name = self.file()?.into_name();
         match fs::hard_link(path, &name) {
-            Ok(()) => Finished::at(name, recorded).with_context(sharing),
+            Ok(()) => Ok(Finished::at(name, recorded)),
             Err(_) => {
                 let mut copy = self.file()?;
                 io::copy(&mut File::open(path).with_context(sharing)?, &mut copy).with_context(sharing)?;
@@ -140,6 +181,7 @@ impl Staging {
     pub fn commit(mut self, mut record: SetRecord, files: &SetFiles, cancel: &Cancel) -> Result<SetRecord> {
         let hidden = hidden(&self.directory);
         self.made.clear();
+        self.keep = false;
         sync_dir(&self.files)?;
         record.number = next_number(&self.directory)?;
         loop {
@@ -228,6 +270,9 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        if self.keep && Leftover::read(&self.files).is_some() {
+            return;
+        }
         // Where this fails, the sweep of the next run takes what is left.
         let _ = fs::remove_dir_all(&self.files);
         if !self.made.is_empty() {
@@ -297,8 +342,21 @@ fn next_number(directory: &Path) -> Result<u32> {
     Ok(next)
 }
 
-/// Clears away what killed runs left. The lock must be held.
-fn sweep(directory: &Path) -> Result<()> {
+/// The newest folder of files of which some were finished.
+fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
+    let mut newest: Option<PathBuf> = None;
+    for entry in fs::read_dir(hidden).with_context(|| format!("reading {}", hidden.display()))? {
+        let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
+        let is_leftover = path.extension().is_some_and(|extension| extension == "files") && Leftover::read(&path).is_some();
+        if is_leftover && newest.as_ref().is_none_or(|newest| path > *newest) {
+            newest = Some(path);
+        }
+    }
+    Ok(newest)
+}
+
+/// Clears away what killed runs left, but for the folder `spared`. The lock must be held.
+fn sweep(directory: &Path, spared: Option<&Path>) -> Result<()> {
     let hidden = hidden(directory);
     for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
         let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
@@ -309,6 +367,7 @@ fn sweep(directory: &Path) -> Result<()> {
                 }
                 remove_if_there(&path)?;
             }
+            Some("files") if spared == Some(&path) => {}
             Some("files") => fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?,
             _ if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(".snap-")) => {
                 remove_if_there(&path)?;
@@ -333,7 +392,7 @@ fn undo(directory: &Path, intent: &Path) -> Result<()> {
 }
 
 /// The SHA-256 of a file, in lower-case hexadecimal.
-fn sha256_of(path: &Path) -> Result<String> {
+pub(super) fn sha256_of(path: &Path) -> Result<String> {
     let read = || -> io::Result<String> {
         let mut file = File::open(path)?;
         let mut digest = Sha256::new();

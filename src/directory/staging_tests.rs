@@ -8,7 +8,7 @@ fn finished(staging: &Staging, content: &[u8]) -> Finished {
 }
 
 fn begin(directory: &Path) -> Staging {
-    Staging::begin(directory, Duration::ZERO, &Cancel::default()).unwrap()
+    Staging::begin(directory, Duration::ZERO, false, &Cancel::default()).unwrap()
 }
 
 fn record(staging: &Staging, layout: Layout) -> SetRecord {

@@ -14,8 +14,8 @@ use super::selection::{list, select};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::directory::{
-    Content, Contents, FileRecord, Finished, Layout, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord,
-    ShardState, Staging,
+    Content, Contents, FileRecord, Finished, Layout, Leftover, RECORD_FORMAT, Run, Selection, SetFiles, SetRecord, SetState,
+    ShardRecord, ShardState, Staging,
 };
 use crate::error::{Class, class};
 use crate::format::meta::{Data, Shard};
@@ -48,6 +48,8 @@ pub struct BackupOptions {
     pub skip_errors: bool,
     /// How long to wait for the directory's lock.
     pub retry_lock: Duration,
+    /// Take over what an earlier run had finished, and leave for a later one what this finishes should it fail.
+    pub resume: bool,
     /// Say what would be fetched, and fetch nothing.
     pub dry_run: bool,
 }
@@ -95,6 +97,31 @@ struct Planned {
     held: bool,
 }
 
+impl Planned {
+    /// How much of the shard is taken.
+    fn content(&self) -> Content {
+        if self.cut.is_some() { Content::Range } else { self.want.content() }
+    }
+
+    /// What a set's record says of it, without a file.
+    fn record(&self, state: ShardState) -> ShardRecord {
+        ShardRecord {
+            database: self.shard.path.database.clone(),
+            retention_policy: self.shard.path.retention_policy.clone(),
+            id: self.shard.path.id,
+            start_time: time::from_nanos(self.shard.start),
+            end_time: time::from_nanos(self.shard.end),
+            state,
+            content: self.content(),
+            file: None,
+            tar_size: None,
+            shared_with: None,
+            members: Vec::new(),
+            error: None,
+        }
+    }
+}
+
 /// Backs up a server.
 ///
 /// # Errors
@@ -109,11 +136,23 @@ pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progres
         return Ok(backup.describe(&planned, begun));
     }
     // First of all: what an increment builds on is all that was there when its predecessor began, and that is now.
-    let staging = Staging::begin(&options.directory, options.retry_lock, cancel)?;
+    let staging = Staging::begin(&options.directory, options.retry_lock, options.resume, cancel)?;
     let (blob, planned) = backup.plan()?;
     let meta = backup.store_meta(&staging, blob)?;
-    let results = backup.download(&staging, planned)?;
-    backup.commit(staging, meta, results, begun)
+    let run = Run {
+        started: staging.started(),
+        cluster_id: meta.cluster_id,
+        layout: options.layout,
+        selection: backup.selection.clone(),
+    };
+    let leftover = staging.take_over(&run)?;
+    let (planned, taken_over) = backup.take_over(planned, leftover)?;
+    // What is taken over is as old as the run that downloaded it.
+    let earlier = leftover.filter(|_| !taken_over.is_empty()).map(|leftover| leftover.run.started);
+    let mut results = backup.download(&staging, planned)?;
+    results.extend(taken_over);
+    let started = earlier.map_or(staging.started(), |earlier| earlier.min(staging.started()));
+    backup.commit(staging, meta, results, started, begun)
 }
 
 /// A meta store in its file.
@@ -123,6 +162,9 @@ struct StoredMeta {
     /// Bytes of the meta store itself.
     size: u64,
 }
+
+/// Shards that are dealt with, each with how that ended.
+type Results = Vec<(Planned, Fetched)>;
 
 struct Backup<'a> {
     client: &'a Client,
@@ -301,7 +343,27 @@ impl Backup<'_> {
         Ok(StoredMeta { file: staging.write(&bytes)?, cluster_id, size })
     }
 
-    fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<(Planned, Fetched)>> {
+    /// Takes over the shards that an earlier run had finished; gives those that are left and those taken over.
+    fn take_over(&self, planned: Vec<Planned>, leftover: Option<&Leftover>) -> Result<(Vec<Planned>, Results)> {
+        let Some(leftover) = leftover else { return Ok((planned, Vec::new())) };
+        let (mut left, mut taken_over) = (Vec::new(), Vec::new());
+        for planned in planned {
+            self.cancel.check()?;
+            match leftover.take(&planned.shard.path)? {
+                Some((file, record)) if record.content == planned.content() => {
+                    let tar_size = record.tar_bytes().unwrap_or(file.size);
+                    let fetched = Fetched::Stored { file, tar_size, members: record.members.clone() };
+                    taken_over.push((planned, fetched));
+                }
+                _ => left.push(planned),
+            }
+        }
+        let message = format!("{} shard(s) are taken over from an earlier run", taken_over.len());
+        self.progress.report(&Event::Status(&message));
+        Ok((left, taken_over))
+    }
+
+    fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Results> {
         let (asked, absent): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(|planned| planned.held);
         let bytes = asked.iter().map(|planned| planned.known).sum();
         self.progress.report(&Event::Shards { count: asked.len(), bytes });
@@ -324,7 +386,8 @@ impl Backup<'_> {
                     let elapsed = begun.elapsed();
                     self.progress.report(&Event::Finished { shard: &job.shard.path, outcome: outcome(&fetched), elapsed });
                     let Job { shard, want, cut, .. } = job;
-                    Turn::Done(Ok((Planned { shard, want, cut, base: None, known: None, held: true }, fetched)))
+                    let planned = Planned { shard, want, cut, base: None, known: None, held: true };
+                    Turn::Done(self.note(staging, &planned, &fetched).map(|()| (planned, fetched)))
                 }
                 Err(error) => {
                     stop.cancel();
@@ -337,11 +400,19 @@ impl Backup<'_> {
         Ok(fetched.into_iter().chain(absent.into_iter().map(|planned| (planned, Fetched::Empty))).collect())
     }
 
+    /// Writes down a shard that is finished.
+    fn note(&self, staging: &Staging, planned: &Planned, fetched: &Fetched) -> Result<()> {
+        let Fetched::Stored { file, tar_size, members } = fetched else { return Ok(()) };
+        let tar_size = self.options.layout.packs().then_some(*tar_size);
+        staging.note(&ShardRecord { tar_size, members: members.clone(), ..planned.record(ShardState::Stored) }, file)
+    }
+
     fn commit(
         &self,
         staging: Staging,
         meta: StoredMeta,
-        mut results: Vec<(Planned, Fetched)>,
+        mut results: Results,
+        started: Timestamp,
         begun: Instant,
     ) -> Result<BackupReport> {
         results.sort_by_key(|(planned, _)| planned.shard.path.id);
@@ -380,24 +451,17 @@ impl Backup<'_> {
                 }
                 _ => {}
             }
-            shards.push(ShardRecord {
-                database: planned.shard.path.database,
-                retention_policy: planned.shard.path.retention_policy,
-                id: planned.shard.path.id,
-                start_time: time::from_nanos(planned.shard.start),
-                end_time: time::from_nanos(planned.shard.end),
-                state,
-                content: if planned.cut.is_some() { Content::Range } else { planned.want.content() },
-                file: None,
-                tar_size,
-                shared_with,
-                members,
-                error,
-            });
+            shards.push(ShardRecord { tar_size, shared_with, members, error, ..planned.record(state) });
         }
         if !missing.is_empty() && !self.options.skip_errors {
             let message = format!("{} of {} shards could not be fetched: {}", missing.len(), shards.len(), missing.join("; "));
-            let hint = "nothing was kept; with -skip-errors the other shards make a set that is marked as partial";
+            let hint = match self.selection.bounds() {
+                Some(_) if !self.selection.coarse => {
+                    "nothing was kept; with -coarse blocks are taken as the server has them, and not looked into; with -skip-errors \
+                     the other shards make a set that is marked as partial"
+                }
+                _ => "nothing was kept; with -skip-errors the other shards make a set that is marked as partial",
+            };
             return Err(Class::Failed.error(message).hint(hint).into());
         }
         let record = SetRecord {
@@ -407,7 +471,7 @@ impl Backup<'_> {
             state: if missing.is_empty() { SetState::Complete } else { SetState::Partial },
             layout: self.options.layout,
             number: 0,
-            started: staging.started(),
+            started,
             finished: Timestamp::now(),
             host: self.options.source.clone(),
             cluster_id: Some(meta.cluster_id),

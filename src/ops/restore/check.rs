@@ -18,7 +18,8 @@ use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Progress};
 use crate::time::Bounds;
 use crate::tsm::check as deep;
-use crate::tsm::index::{IndexError, IndexWalk, ReadAt};
+use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
+use crate::tsm::tombstone;
 use crate::wire::ShardPath;
 
 /// A shard whose files were read and found whole.
@@ -78,7 +79,16 @@ impl CheckedShard {
     }
 }
 
-/// Checks all files of the shards, leaving out those of an index where that is said.
+/// What is done with the files of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// Files of a tsi1 index, which servers 1.3 and 1.4 send too, are left out.
+    pub leave_index: bool,
+    /// Deletes are carried out on the TSM files, whose blocks are looked into for that.
+    pub carry_out_deletes: bool,
+}
+
+/// Checks all files of the shards, as far as their use asks for it.
 ///
 /// # Errors
 ///
@@ -86,7 +96,7 @@ impl CheckedShard {
 pub fn check(
     contents: &Contents,
     planned: Vec<PlannedShard>,
-    leave_index: bool,
+    used: Use,
     jobs: usize,
     cancel: &Cancel,
     progress: &dyn Progress,
@@ -98,7 +108,7 @@ pub fn check(
     progress.report(&Event::Detail(&format!("reading {bytes} bytes before anything is written")));
     let stop = cancel.child();
     let results = queue::work(planned, jobs, &stop, |shard: PlannedShard| {
-        Turn::Done(check_shard(contents, shard, leave_index, &stop).inspect_err(|_| stop.cancel()))
+        Turn::Done(check_shard(contents, shard, used, &stop).inspect_err(|_| stop.cancel()))
     });
     cancel.check()?;
     let mut checked = queue::all(results)?;
@@ -106,13 +116,12 @@ pub fn check(
     Ok(checked)
 }
 
-fn check_shard(contents: &Contents, shard: PlannedShard, leave_index: bool, stop: &Cancel) -> Result<CheckedShard> {
+fn check_shard(contents: &Contents, shard: PlannedShard, used: Use, stop: &Cancel) -> Result<CheckedShard> {
     let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
     for (source, file) in shard.chain.iter().enumerate() {
-        let newer = check_file(contents, file, &shard.source, stop)?;
+        let newer = check_file(contents, file, &shard.source, shard.cut.is_some(), stop)?;
         for (name, size, crc) in &newer {
-            // Servers 1.3 and 1.4 send their tsi1 index too.
-            if leave_index && name.starts_with("index/") {
+            if used.leave_index && name.starts_with("index/") {
                 continue;
             }
             let file = ShardFile { source, size: *size, crc: *crc };
@@ -127,12 +136,26 @@ fn check_shard(contents: &Contents, shard: PlannedShard, leave_index: bool, stop
             }
         }
     }
+    let has_deletes = files.keys().any(|name| name.ends_with(".tombstone"));
+    if used.carry_out_deletes && has_deletes && shard.cut.is_none() {
+        // Their blocks were not looked into where a sum over the whole file was recorded.
+        for file in shard.chain.iter().filter(|file| contents.sets()[file.set].record.is_some()) {
+            check_file(contents, file, &shard.source, true, stop)?;
+        }
+    }
     let PlannedShard { source, target, chain: sources, cut } = shard;
     Ok(CheckedShard { source, target, sources, files: ShardFiles::of(files), cut })
 }
 
-/// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar.
-fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &Cancel) -> Result<Vec<(String, u64, u32)>> {
+/// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar. `look_into`: every block of its
+/// TSM files too, which is done anyway where nothing was recorded of it.
+fn check_file(
+    contents: &Contents,
+    file: &BackupFile,
+    shard: &ShardPath,
+    look_into: bool,
+    stop: &Cancel,
+) -> Result<Vec<(String, u64, u32)>> {
     let path = contents.path_of(&file.name);
     let damaged = |why: String| {
         Class::Damage
@@ -146,8 +169,13 @@ fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &
     let each = |passed: &Passed<'_>| -> io::Result<()> {
         if passed.member.is_tsm() {
             // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
-            let refuse = if set.record.is_some() { refuse_damaged_index } else { refuse_damaged };
+            let refuse = if set.record.is_some() && !look_into { refuse_damaged_index } else { refuse_damaged };
             refuse(passed.member, passed.content)?;
+        } else if passed.member.is_tombstone() {
+            let read = tombstone::read(FromStart::new(passed.content), |_| {});
+            read.map_err(|error| {
+                io::Error::new(error.kind(), format!("{} is no tombstone file: {error}", passed.member.name))
+            })?;
         }
         files.push((passed.member.name.clone(), passed.member.size, passed.crc));
         Ok(())

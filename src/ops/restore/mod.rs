@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use check::CheckedShard;
+use check::{CheckedShard, Use};
 
 use crate::cancel::Cancel;
 use crate::client::Address;
@@ -173,8 +173,8 @@ pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     target::refuse_strays(&plan, options, progress)?;
     // Not needed any more, and as large as there are shards.
     plan.named = None;
-    let leave_index = options.index == IndexKind::Inmem;
-    let shards = check::check(&contents, std::mem::take(&mut plan.shards), leave_index, options.jobs, cancel, progress)?;
+    let used = Use { leave_index: options.index == IndexKind::Inmem, carry_out_deletes: false };
+    let shards = check::check(&contents, std::mem::take(&mut plan.shards), used, options.jobs, cancel, progress)?;
     refuse_harmful_names(&shards)?;
     target::refuse_too_small(&shards, options)?;
     target::say_index(&shards, options, progress);

@@ -14,10 +14,11 @@ use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents, FileRecord, Set, ShardRecord, hex};
+use crate::directory::{BackupFile, Contents, FileRecord, Layout, Set, ShardRecord, hex};
 use crate::error::Class;
 use crate::format::meta::Data;
 use crate::progress::{Event, Outcome, Progress};
+use crate::time;
 use crate::wire::ShardPath;
 
 /// What to verify, and how.
@@ -101,15 +102,21 @@ pub fn verify(
     tell: &mut dyn FnMut(&SetFault),
 ) -> Result<VerifyReport> {
     let begun = Instant::now();
-    let contents = Contents::read(&options.directory)?;
+    let mut report = VerifyReport::default();
+    let contents = Contents::read_past(&options.directory, &mut |file, error| {
+        report.faults += 1;
+        let set = file.trim_start_matches(".snap/").split('.').next().unwrap_or_default().to_owned();
+        tell(&SetFault { set, file, shard: None, fault: Fault::of_file(format!("{error:#}"), SET_LOST) });
+        Ok(())
+    })?;
     let chosen: Vec<usize> = match &options.set {
         Some(name) => vec![contents.find(name)?],
         None => (0..contents.sets().len()).collect(),
     };
-    if chosen.is_empty() {
+    if chosen.is_empty() && report.faults == 0 {
         contents.latest()?;
     }
-    let mut report = VerifyReport { sets: chosen.len(), ..VerifyReport::default() };
+    report.sets = chosen.len();
     let mut jobs = Vec::new();
     for at in chosen {
         let mut of_set = OfSet { contents: &contents, at, set: &contents.sets()[at], report: &mut report, tell };
@@ -186,7 +193,12 @@ impl<'a> OfSet<'a, '_> {
             (_, Some(manifest), _) => &manifest.meta.file_name,
             (.., Some(meta)) => &meta.name,
             // Files of shards that influxd wrote under a number whose meta store is another set's, or is gone.
-            _ => return Groups::new(),
+            _ => {
+                if self.contents.latest().is_ok_and(|latest| latest > self.at) || self.contents.has(&set.id) {
+                    return Groups::new();
+                }
+                &set.id
+            }
         };
         let data = match &set.meta {
             None => Err(Fault::of_file("the meta store is gone", SET_LOST)),
@@ -202,7 +214,10 @@ impl<'a> OfSet<'a, '_> {
                 self.tell(&manifest.name, None, Fault::of_file(format!("{error:#}"), NOT_INFLUXD));
             }
         }
-        let of_data = |data: &Data| data.shards().map(|shard| (shard.path, shard.start..shard.end)).collect();
+        let of_data = |data: &Data| {
+            let live = data.shards().filter(|shard| shard.deleted_at.is_none());
+            live.map(|shard| (shard.path, shard.start..shard.end)).collect()
+        };
         match data {
             Ok((_, data)) => of_data(&data),
             Err(fault) => {
@@ -240,6 +255,14 @@ impl<'a> OfSet<'a, '_> {
                 }
                 (None, Some(entry)) => {
                     self.tell(&entry.file_name, Some(path), Fault::of_file("the file is gone", SHARD_LOST));
+                }
+                // influxd writes a file for each shard it has open, so only a group that had not begun may lack one.
+                (None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
+                    let expected = times.start <= time::to_nanos(set.started) && path.database != "_internal";
+                    if expected && contents.files_of(path).is_empty() {
+                        let fault = Fault::of_file("a shard of the meta store has no file in any set", SHARD_LOST);
+                        self.tell(&set.id, Some(path), fault);
+                    }
                 }
                 (None, None) => {}
             }

@@ -103,7 +103,10 @@ impl Checked {
             match result {
                 Ok(()) => {}
                 Err(IndexError::Read { source, .. }) => return Err(source),
-                Err(error) => tell(None, error.to_string(), SHARD_LOST),
+                Err(error) => {
+                    let offset = if let IndexError::Damaged { offset, .. } = &error { Some(*offset) } else { None };
+                    tell(offset, error.to_string(), SHARD_LOST);
+                }
             }
         }
         if more > 0 {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::check::{CheckedShard, check};
+use super::check::{CheckedShard, Use, check};
 use super::source::{Source, Which};
 use super::{RestoreReport, Wanted, refuse_harmful_names};
 use crate::cancel::Cancel;
@@ -83,8 +83,10 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
         }
     };
     let planned = source.planned(what, Some)?;
-    let mut shards = check(&contents, planned, true, options.jobs, cancel, progress)?;
+    let used = Use { leave_index: true, carry_out_deletes: true };
+    let mut shards = check(&contents, planned, used, options.jobs, cancel, progress)?;
     refuse_harmful_names(&shards)?;
+    sifted::refuse_without_room(&shards)?;
     live.say_what_is_left_out(&source, &shards);
     let mut report = RestoreReport {
         shards: shards.len(),

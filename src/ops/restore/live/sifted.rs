@@ -12,6 +12,7 @@ use super::super::check::CheckedShard;
 use super::Live;
 use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents};
+use crate::error::Class;
 use crate::format::shard_tar::Member;
 use crate::ops::cut::stem;
 use crate::ops::members::{Passed, visit};
@@ -51,6 +52,19 @@ impl Sifted {
             Some(None) => None,
         })
     }
+}
+
+/// Refuses to begin where what is sent in another form could not be made.
+pub fn refuse_without_room(shards: &[CheckedShard]) -> Result<()> {
+    let has_deletes = |shard: &CheckedShard| shard.files.iter().any(|(name, _)| name.ends_with(".tombstone"));
+    if shards.iter().any(|shard| shard.cut.is_some() || has_deletes(shard)) {
+        let directory = env::temp_dir();
+        tempfile::tempfile_in(&directory).with_context(|| {
+            let fault = Class::Failed.error(format!("creating a temporary file in {}", directory.display()));
+            fault.hint("TMPDIR names a directory with room for the TSM files that deletes or -start and -end change")
+        })?;
+    }
+    Ok(())
 }
 
 impl Live<'_> {

@@ -1,0 +1,89 @@
+//! What a run that ended before its time had finished: shards that the next one can take over.
+//!
+//! `finished` in the folder of a run's files, a JSON document a line: first the [`Run`], then a [`ShardRecord`] for each shard
+//! that is complete, with the name its file has in that folder. A file counts only if it still is what its line says.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::staging::sha256_of;
+use super::{Finished, Layout, Selection, ShardRecord};
+use crate::wire::ShardPath;
+
+/// The file's name.
+const NAME: &str = "finished";
+
+/// A run, as far as another has to be like it to take over what it had finished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// When the first of the runs that led to this one was begun.
+    pub started: Timestamp,
+    /// The random number of the server's meta store.
+    pub cluster_id: u64,
+    /// How the files are laid out.
+    pub layout: Layout,
+    /// What is taken.
+    pub selection: Selection,
+}
+
+/// What another run had finished.
+#[derive(Debug)]
+pub struct Leftover {
+    folder: PathBuf,
+    /// The run.
+    pub run: Run,
+    shards: Vec<ShardRecord>,
+}
+
+impl Leftover {
+    /// Reads what there is in the folder of a run's files; nothing where nothing was finished.
+    pub(super) fn read(folder: &Path) -> Option<Self> {
+        let mut lines = BufReader::new(File::open(folder.join(NAME)).ok()?).lines();
+        let run = serde_json::from_str(&lines.next()?.ok()?).ok()?;
+        // The last line may be cut off.
+        let shards: Vec<ShardRecord> =
+            lines.map_while(io::Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect();
+        (!shards.is_empty()).then(|| Self { folder: folder.to_owned(), run, shards })
+    }
+
+    /// Takes over a shard's file, if it still is what it was.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn take(&self, shard: &ShardPath) -> Result<Option<(Finished, &ShardRecord)>> {
+        let Some(record) = self.shards.iter().rev().find(|record| record.is(shard)) else { return Ok(None) };
+        let Some(file) = record.file.as_ref().filter(|file| !file.name.contains('/')) else { return Ok(None) };
+        let path = self.folder.join(&file.name);
+        if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != file.size || sha256_of(&path)? != file.sha256 {
+            return Ok(None);
+        }
+        Ok(Some((Finished::at(path, file), record)))
+    }
+}
+
+/// Writes down what is finished.
+#[derive(Debug)]
+pub(super) struct Notes {
+    folder: PathBuf,
+}
+
+impl Notes {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Adds a line. It need not last: where it is lost, so is what it tells of.
+    pub(super) fn add(&self, line: &impl Serialize) -> Result<()> {
+        let path = self.folder.join(NAME);
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("writing {}", path.display()))
+    }
+}
