@@ -17,6 +17,7 @@ use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents, FileRecord, Layout, Set, ShardRecord, hex};
 use crate::error::Class;
 use crate::format::meta::Data;
+use crate::format::names;
 use crate::progress::{Event, Outcome, Progress};
 use crate::time;
 use crate::wire::ShardPath;
@@ -260,8 +261,8 @@ impl<'a> OfSet<'a, '_> {
                 (None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
                     let expected = times.start <= time::to_nanos(set.started) && path.database != "_internal";
                     if expected && contents.files_of(path).is_empty() {
-                        let fault = Fault::of_file("a shard of the meta store has no file in any set", SHARD_LOST);
-                        self.tell(&set.id, Some(path), fault);
+                        let name = names::shard_file(path, names::meta_number(&set.id).unwrap_or(0));
+                        self.tell(&name, Some(path), Fault::of_file("the file is gone, or never was there", SHARD_LOST));
                     }
                 }
                 (None, None) => {}
