@@ -28,6 +28,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand list 'Show the sets in a backup directory, oldest first'
             cand info 'Show what one set holds, shard by shard; with -host, what a server holds'
             cand verify 'Read sets end to end and report damage'
+            cand check 'Say whether the newest complete set is new enough and its files are there: for monitoring'
             cand generate 'Print shell completions or the manual page'
         }
         &'snap;backup'= {
@@ -139,6 +140,16 @@ set edit:completion:arg-completer[snap] = {|@words|
         &'snap;verify'= {
             cand --deep 'Look at every block of every TSM file'
             cand --jobs 'How many files to read at a time'
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'snap;check'= {
+            cand --max-age 'How long ago the set may have been begun'
+            cand --database 'Look for a set that took this database'
+            cand --db 'Look for a set that took this database'
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'

@@ -3,6 +3,7 @@
 mod argv;
 mod backup;
 mod bars;
+mod check;
 mod generate;
 mod info;
 mod json;
@@ -59,6 +60,7 @@ enum Command {
     List(list::ListArgs),
     Info(info::InfoArgs),
     Verify(verify::VerifyArgs),
+    Check(check::CheckArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -130,6 +132,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::List(args) => with_output(&args.output, |output| args.run(output)),
         Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Verify(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Check(args) => with_output(&args.output, |output| args.run(output)),
         Command::Generate(args) => return args.run(),
     };
     match result {
