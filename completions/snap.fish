@@ -65,6 +65,9 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dry-run -d 'Say what would be downloaded, and download nothing' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
+complete -c snap -n "__fish_snap_using_subcommand backup" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l on-failure -d 'Run this with sh when something failed or is missing' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
@@ -106,6 +109,9 @@ complete -c snap -n "__fish_snap_using_subcommand restore" -l idle-timeout -d 'H
 complete -c snap -n "__fish_snap_using_subcommand restore" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
+complete -c snap -n "__fish_snap_using_subcommand restore" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l on-failure -d 'Run this with sh when something failed or is missing' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
@@ -155,6 +161,7 @@ complete -c snap -n "__fish_snap_using_subcommand info" -s h -l help -d 'Print h
 complete -c snap -n "__fish_snap_using_subcommand verify" -l deep -d 'Look at every block of every TSM file' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l jobs -d 'How many files to read at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand verify" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
 complete -c snap -n "__fish_snap_using_subcommand verify" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''

@@ -1,5 +1,6 @@
 //! The command line: from what was typed to options, and from results to text and exit codes.
 
+mod after;
 mod argv;
 mod backup;
 mod bars;
@@ -9,6 +10,7 @@ mod info;
 mod json;
 mod lines;
 mod list;
+mod metrics;
 mod output;
 mod restore;
 mod serve;
@@ -126,12 +128,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let (output, result) = match &cli.command {
-        Command::Backup(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::Restore(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Backup(args) => {
+            with_output(&args.output, |output| args.after().run(output, &cancel, || args.run(&cancel, output)))
+        }
+        Command::Restore(args) => {
+            with_output(&args.output, |output| args.after().run(output, &cancel, || args.run(&cancel, output)))
+        }
         Command::Serve(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::List(args) => with_output(&args.output, |output| args.run(output)),
         Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::Verify(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Verify(args) => {
+            with_output(&args.output, |output| args.after().run(output, &cancel, || args.run(&cancel, output)))
+        }
         Command::Check(args) => with_output(&args.output, |output| args.run(output)),
         Command::Generate(args) => return args.run(),
     };
