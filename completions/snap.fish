@@ -41,6 +41,7 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l idle-timeout -d 'Ho
 complete -c snap -n "__fish_snap_using_subcommand backup" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l limit-rate -d 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l metadir -d 'Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -l datadir -d 'Back up a stopped influxd with this data directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -l waldir -d 'The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]' -r -F
@@ -109,6 +110,7 @@ complete -c snap -n "__fish_snap_using_subcommand restore" -l idle-timeout -d 'H
 complete -c snap -n "__fish_snap_using_subcommand restore" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l limit-rate -d 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l on-failure -d 'Run this with sh when something failed or is missing' -r
@@ -151,6 +153,7 @@ complete -c snap -n "__fish_snap_using_subcommand info" -l idle-timeout -d 'How 
 complete -c snap -n "__fish_snap_using_subcommand info" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l limit-rate -d 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand info" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
