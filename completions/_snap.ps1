@@ -21,6 +21,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
 
     $completions = @(switch ($command) {
         'snap' {
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
@@ -70,6 +72,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -110,6 +114,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -127,6 +133,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -135,6 +143,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -151,6 +161,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
@@ -162,6 +174,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -173,11 +187,15 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
         'snap;generate' {
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break

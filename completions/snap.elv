@@ -18,6 +18,8 @@ set edit:completion:arg-completer[snap] = {|@words|
     }
     var completions = [
         &'snap'= {
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
@@ -66,6 +68,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -105,6 +109,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -121,6 +127,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -128,6 +136,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -143,6 +153,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help'
             cand --help 'Print help'
         }
@@ -153,6 +165,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -163,10 +177,14 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'snap;generate'= {
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help'
             cand --help 'Print help'
         }

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_snap_global_optspecs
-    string join \n h/help V/version
+    string join \n profile= config= h/help V/version
 end
 
 function __fish_snap_needs_command
@@ -24,6 +24,8 @@ function __fish_snap_using_subcommand
     contains -- $cmd[1] $argv
 end
 
+complete -c snap -n "__fish_snap_needs_command" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_needs_command" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_needs_command" -s V -l version -d 'Print version'
 complete -c snap -n "__fish_snap_needs_command" -f -a "backup" -d 'Download the meta store and the shards of a running influxd into a backup directory'
@@ -75,6 +77,8 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l verbose -d 'Print r
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand restore" -l metadir -d 'Restore the meta store into this directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l datadir -d 'Restore shards into this directory' -r -F
@@ -120,6 +124,8 @@ complete -c snap -n "__fish_snap_using_subcommand restore" -l verbose -d 'Print 
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand serve" -l metadir -d 'The meta directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand serve" -l datadir -d 'The data directory' -r -F
@@ -138,6 +144,8 @@ complete -c snap -n "__fish_snap_using_subcommand serve" -l verbose -d 'Print re
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand serve" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand serve" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand serve" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand list" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
@@ -145,6 +153,8 @@ complete -c snap -n "__fish_snap_using_subcommand list" -l verbose -d 'Print req
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand list" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand list" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand list" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand info" -l host -d 'Ask the snapshotter at this address instead' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
@@ -160,6 +170,8 @@ complete -c snap -n "__fish_snap_using_subcommand info" -l verbose -d 'Print req
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand info" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand info" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand info" -s h -l help -d 'Print help'
 complete -c snap -n "__fish_snap_using_subcommand verify" -l deep -d 'Look at every block of every TSM file' -r -f -a "true\t''
 false\t''"
@@ -171,6 +183,8 @@ complete -c snap -n "__fish_snap_using_subcommand verify" -l verbose -d 'Print r
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand verify" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand verify" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand check" -l max-age -d 'How long ago the set may have been begun' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l database -l db -d 'Look for a set that took this database' -r
@@ -180,5 +194,9 @@ complete -c snap -n "__fish_snap_using_subcommand check" -l verbose -d 'Print re
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand check" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand check" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand generate" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand generate" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand generate" -s h -l help -d 'Print help'

@@ -17,6 +17,9 @@ use crate::error::{Class, class};
 /// How often a hook is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
+/// The variable that a hook always has.
+const INSIDE: &str = "SNAP_COMMAND";
+
 /// The flag for metrics, which every command can have.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Afterwards")]
@@ -57,7 +60,7 @@ pub struct After<'a> {
 
 impl After<'_> {
     /// Runs the command and what follows it.
-    pub fn run(&self, output: &Output, cancel: &Cancel, run: impl FnOnce() -> Ending) -> Ending {
+    pub fn run(&self, output: &Output, cancel: &Cancel, profile: Option<&str>, run: impl FnOnce() -> Ending) -> Ending {
         let begun = Instant::now();
         let ending = run();
         if self.dry_run {
@@ -71,7 +74,7 @@ impl After<'_> {
             None => ending,
         };
         if let Some(file) = &self.metrics.metrics_file {
-            let run = Run { command: self.command, went_well, exit_code: exit_code(&ending), elapsed, tally: &tally };
+            let run = Run { command: self.command, profile, went_well, exit_code: exit_code(&ending), elapsed, tally: &tally };
             if let Err(error) = metrics::write(file, &run) {
                 output.warning(&format!("the metrics of this run are not written: {error:#}"));
             }
@@ -86,6 +89,10 @@ impl After<'_> {
             false => ("-on-failure", &hooks.on_failure),
         };
         let Some(command) = command else { return ending };
+        // A hook that runs snap would run itself again and again, where it stands in the environment or the configuration.
+        if std::env::var_os(INSIDE).is_some() {
+            return ending;
+        }
         let error = ending.as_ref().map_or_else(|error| format!("{error:#}"), |_| tally.missing.join("; "));
         let mut shell = Command::new("sh");
         shell
@@ -93,7 +100,7 @@ impl After<'_> {
             .stdin(Stdio::null())
             // Standard output is for results, and may be read by a program.
             .stdout(std::io::stderr())
-            .env("SNAP_COMMAND", self.command)
+            .env(INSIDE, self.command)
             .env("SNAP_DIRECTORY", &self.directory)
             .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
             .env("SNAP_EXIT_CODE", exit_code(&ending).to_string())
@@ -103,10 +110,6 @@ impl After<'_> {
             Some(host) => shell.env("SNAP_HOST", host),
             None => shell.env_remove("SNAP_HOST"),
         };
-        // What a hook runs must not run the hook again.
-        for name in ["SNAP_ON_SUCCESS", "SNAP_ON_FAILURE"] {
-            shell.env_remove(name);
-        }
         let failure = match shell.spawn().and_then(|child| wait(child, cancel)) {
             Ok(status) if status.success() => return ending,
             Ok(status) => status.to_string(),

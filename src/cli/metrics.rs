@@ -19,6 +19,8 @@ use super::output::Tally;
 pub struct Run<'a> {
     /// `backup`, `restore`, …
     pub command: &'a str,
+    /// The profile, where one was named.
+    pub profile: Option<&'a str>,
     /// Whether it did all that it was asked for.
     pub went_well: bool,
     /// The exit code of the process.
@@ -66,7 +68,8 @@ pub fn write(path: &Path, run: &Run<'_>) -> Result<()> {
 }
 
 fn text(earlier: &str, run: &Run<'_>, now: Timestamp) -> String {
-    let labels = format!("command=\"{}\"", escaped(run.command));
+    let profile = run.profile.map(|profile| format!(",profile=\"{}\"", escaped(profile))).unwrap_or_default();
+    let labels = format!("command=\"{}\"{profile}", escaped(run.command));
     let tally = run.tally;
     let now = now.as_second().to_string();
     let is_own = |rest: &str| {
@@ -122,7 +125,7 @@ mod tests {
         let shards = vec![("stored", 2), ("empty", 1), ("missing", 0)];
         let tally = Tally { bytes: Some(4096), shards, ..Tally::default() };
         let elapsed = Duration::from_millis(1500);
-        let run = Run { command: "backup", went_well: true, exit_code: 0, elapsed, tally: &tally };
+        let run = Run { command: "backup", profile: None, went_well: true, exit_code: 0, elapsed, tally: &tally };
         let first = text("not ours 1\n", &run, at(100));
         assert_eq!(first.matches("# HELP").count(), 6);
         assert_eq!(
@@ -155,5 +158,18 @@ mod tests {
                 "snap_last_duration_seconds{command=\"verify\"} 1.500",
             ]
         );
+    }
+
+    #[test]
+    fn profiles_have_lines_of_their_own() {
+        let tally = Tally { shards: vec![("stored", 1)], ..Tally::default() };
+        let elapsed = Duration::ZERO;
+        let run = |profile, exit_code| Run { command: "backup", profile, went_well: false, exit_code, elapsed, tally: &tally };
+        let both = text(&text("", &run(Some("a\"b"), 1), at(1)), &run(None, 2), at(2));
+        let again = text(&both, &run(None, 3), at(3));
+        let codes: Vec<&str> = lines(&again).into_iter().filter(|line| line.contains("exit_code")).collect();
+        let other = "snap_last_exit_code{command=\"backup\",profile=\"a\\\"b\"} 1";
+        assert_eq!(codes, [other, "snap_last_exit_code{command=\"backup\"} 3"]);
+        assert_eq!(again.matches("\nsnap_shards{").count(), 2);
     }
 }
