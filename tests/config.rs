@@ -50,6 +50,9 @@ impl Bench {
     }
 }
 
+/// Arguments, environment, and the folder, database and layout of the set that they make.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, &'a str, Layout);
+
 fn utf8(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
@@ -64,7 +67,7 @@ fn what_is_typed_counts_most_and_then_the_environment_the_profile_and_the_defaul
     );
     let prod = ["-profile", "prod", "backup"];
     let variable = [("SNAP_DATABASE", "d"), ("SNAP_PORTABLE", "0"), ("SNAP_DIR", "from environment")];
-    let cases: [(&[&str], &[(&str, &str)], &str, &str, Layout); 7] = [
+    let cases: [Case; 7] = [
         (&["backup"], &[], "from default", "a", Layout::Legacy),
         (&prod, &[], "from profile", "c", Layout::Portable),
         (&["backup", "-profile=prod"], &[], "from profile", "c", Layout::Portable),
