@@ -62,6 +62,8 @@ pub struct Summary<'a> {
     pub dry_run: bool,
     /// Shards dealt with.
     pub shards: usize,
+    /// Shards among these that share the file of an earlier set.
+    pub shared: usize,
     /// Shards that had nothing to send.
     pub empty: usize,
     /// Files written, where that is counted.
@@ -185,7 +187,10 @@ impl Summary<'_> {
             set: self.set.map(|set| set.id.clone()),
             bytes: Some(self.bytes),
             shards: match self.command {
-                "backup" => vec![("stored", self.shards), ("empty", self.empty), missing],
+                "backup" => {
+                    let stored = self.shards.saturating_sub(self.shared);
+                    vec![("stored", stored), ("shared", self.shared), ("empty", self.empty), missing]
+                }
                 _ => vec![("restored", self.shards), missing],
             },
             missing: self.missing.to_vec(),
@@ -196,6 +201,9 @@ impl Summary<'_> {
     fn line(&self) -> String {
         let directory = self.directory.display();
         let mut parts = vec![plural(self.shards, "shard")];
+        if self.shared > 0 {
+            parts.push(format!("{} of them unchanged and shared", self.shared));
+        }
         if self.empty > 0 {
             parts.push(format!("{} without anything to fetch", self.empty));
         }

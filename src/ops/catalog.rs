@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::directory::{Content, Contents, Layout, Selection, Set, SetRecord, SetState, ShardState};
+use crate::directory::{Content, Contents, FileRecord, Layout, Selection, Set, SetRecord, SetState, ShardState};
 use crate::format::meta::{Data, Shard};
 use crate::time;
 use crate::wire::{Dialect, InfoReply, ShardPath};
@@ -176,7 +176,7 @@ pub fn server_info(client: &Client) -> Result<ServerInfo> {
         let state = match shard.deleted_at {
             Some(_) => "deleted",
             None if held.contains(&shard.path) => "open",
-            None => "not open",
+            None => "not_open",
         };
         ShardInfo::new(&shard.path, time::from_nanos(shard.start), time::from_nanos(shard.end), state)
     };
@@ -189,13 +189,13 @@ fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
         .shards
         .iter()
         .map(|shard| {
-            let gone = shard.file.as_ref().is_some_and(|file| !contents.has(&file.name));
+            let gone = shard.file.as_ref().is_some_and(|file| contents.file(&file.name) != Some(file.size));
             let state = match shard.state {
                 _ if gone => "gone",
                 ShardState::Stored => "stored",
                 ShardState::Empty => "empty",
                 ShardState::Expired => "expired",
-                ShardState::NotHeld => "not held",
+                ShardState::NotHeld => "not_held",
                 ShardState::Failed => "failed",
             };
             ShardInfo {
@@ -207,7 +207,8 @@ fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
             }
         })
         .collect();
-    let gone: Vec<&str> = record.files().map(|file| file.name.as_str()).filter(|name| !contents.has(name)).collect();
+    let sizes = |file: &&FileRecord| contents.file(&file.name) != Some(file.size);
+    let gone: Vec<&str> = record.files().filter(sizes).map(|file| file.name.as_str()).collect();
     let selection = &record.selection;
     let kind = match record.shards.first().map(|shard| shard.content) {
         _ if selection.meta_only => Kind::Meta,
@@ -224,8 +225,8 @@ fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
         finished: Some(record.finished),
         host: Some(record.host.clone()),
         written_by: record.written_by.clone(),
-        size: record.files().map(|file| file.size).sum(),
-        complaint: gone.first().map(|first| format!("{} file(s) are gone, {first} among them", gone.len())),
+        size: record.files().filter_map(|file| contents.file(&file.name)).sum(),
+        complaint: gone.first().map(|first| format!("{} file(s) are gone or of another size, {first} among them", gone.len())),
         ..SetSummary::of(set, state, kind, &shards)
     };
     SetInfo {
