@@ -18,6 +18,8 @@ set edit:completion:arg-completer[snap] = {|@words|
     }
     var completions = [
         &'snap'= {
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
@@ -28,6 +30,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand list 'Show the sets in a backup directory, oldest first'
             cand info 'Show what one set holds, shard by shard; with -host, what a server holds'
             cand verify 'Read sets end to end and report damage'
+            cand check 'Say whether the newest complete set is new enough and its files are there: for monitoring'
             cand generate 'Print shell completions or the manual page'
         }
         &'snap;backup'= {
@@ -38,6 +41,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --attempt-timeout 'How long one attempt at one shard may take'
             cand --retries 'How often to try again after a failure, shard by shard, each time from its beginning'
             cand --jobs 'How many shards to work on at a time'
+            cand --limit-rate 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none'
             cand --metadir 'Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked'
             cand --datadir 'Back up a stopped influxd with this data directory'
             cand --waldir 'The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]'
@@ -62,9 +66,14 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --skip-errors 'Where shards fail, make a set of the others, marked as partial, and exit with 3'
             cand --dry-run 'Say what would be downloaded, and download nothing'
             cand --retry-lock 'How long to wait for another run in the same directory to end'
+            cand --metrics-file 'Write how the run went into this file, for Prometheus''s textfile collector'
+            cand --on-success 'Run this with sh when all went well; exit code 1 where it fails'
+            cand --on-failure 'Run this with sh when something failed or is missing'
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -97,9 +106,15 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --attempt-timeout 'How long one attempt at one shard may take'
             cand --retries 'How often to try again after a failure, shard by shard, each time from its beginning'
             cand --jobs 'How many shards to work on at a time'
+            cand --limit-rate 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none'
+            cand --metrics-file 'Write how the run went into this file, for Prometheus''s textfile collector'
+            cand --on-success 'Run this with sh when all went well; exit code 1 where it fails'
+            cand --on-failure 'Run this with sh when something failed or is missing'
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -116,6 +131,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -123,6 +140,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -134,22 +153,42 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --attempt-timeout 'How long one attempt at one shard may take'
             cand --retries 'How often to try again after a failure, shard by shard, each time from its beginning'
             cand --jobs 'How many shards to work on at a time'
+            cand --limit-rate 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none'
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help'
             cand --help 'Print help'
         }
         &'snap;verify'= {
             cand --deep 'Look at every block of every TSM file'
             cand --jobs 'How many files to read at a time'
+            cand --metrics-file 'Write how the run went into this file, for Prometheus''s textfile collector'
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'snap;check'= {
+            cand --max-age 'How long ago the set may have been begun'
+            cand --database 'Look for a set that took this database'
+            cand --db 'Look for a set that took this database'
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'snap;generate'= {
+            cand --profile 'Take flags from this profile of the configuration, beside those of its [default]'
+            cand --config 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]'
             cand -h 'Print help'
             cand --help 'Print help'
         }

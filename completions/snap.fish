@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_snap_global_optspecs
-    string join \n h/help V/version
+    string join \n profile= config= h/help V/version
 end
 
 function __fish_snap_needs_command
@@ -24,6 +24,8 @@ function __fish_snap_using_subcommand
     contains -- $cmd[1] $argv
 end
 
+complete -c snap -n "__fish_snap_needs_command" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_needs_command" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_needs_command" -s V -l version -d 'Print version'
 complete -c snap -n "__fish_snap_needs_command" -f -a "backup" -d 'Download the meta store and the shards of a running influxd into a backup directory'
@@ -32,6 +34,7 @@ complete -c snap -n "__fish_snap_needs_command" -f -a "serve" -d 'Be the snapsho
 complete -c snap -n "__fish_snap_needs_command" -f -a "list" -d 'Show the sets in a backup directory, oldest first'
 complete -c snap -n "__fish_snap_needs_command" -f -a "info" -d 'Show what one set holds, shard by shard; with -host, what a server holds'
 complete -c snap -n "__fish_snap_needs_command" -f -a "verify" -d 'Read sets end to end and report damage'
+complete -c snap -n "__fish_snap_needs_command" -f -a "check" -d 'Say whether the newest complete set is new enough and its files are there: for monitoring'
 complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print shell completions or the manual page'
 complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'The snapshotter: host:port, or a host alone for port 8088' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
@@ -40,6 +43,7 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l idle-timeout -d 'Ho
 complete -c snap -n "__fish_snap_using_subcommand backup" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l limit-rate -d 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l metadir -d 'Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -l datadir -d 'Back up a stopped influxd with this data directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -l waldir -d 'The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]' -r -F
@@ -70,12 +74,17 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dry-run -d 'Say what would be downloaded, and download nothing' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
+complete -c snap -n "__fish_snap_using_subcommand backup" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l on-failure -d 'Run this with sh when something failed or is missing' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand restore" -l metadir -d 'Restore the meta store into this directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l datadir -d 'Restore shards into this directory' -r -F
@@ -111,12 +120,18 @@ complete -c snap -n "__fish_snap_using_subcommand restore" -l idle-timeout -d 'H
 complete -c snap -n "__fish_snap_using_subcommand restore" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l limit-rate -d 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
+complete -c snap -n "__fish_snap_using_subcommand restore" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l on-failure -d 'Run this with sh when something failed or is missing' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand serve" -l metadir -d 'The meta directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand serve" -l datadir -d 'The data directory' -r -F
@@ -135,6 +150,8 @@ complete -c snap -n "__fish_snap_using_subcommand serve" -l verbose -d 'Print re
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand serve" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand serve" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand serve" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand list" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
@@ -142,6 +159,8 @@ complete -c snap -n "__fish_snap_using_subcommand list" -l verbose -d 'Print req
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand list" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand list" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand list" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand info" -l host -d 'Ask the snapshotter at this address instead' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
@@ -150,21 +169,40 @@ complete -c snap -n "__fish_snap_using_subcommand info" -l idle-timeout -d 'How 
 complete -c snap -n "__fish_snap_using_subcommand info" -l attempt-timeout -d 'How long one attempt at one shard may take' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l retries -d 'How often to try again after a failure, shard by shard, each time from its beginning' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l jobs -d 'How many shards to work on at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l limit-rate -d 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand info" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand info" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand info" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand info" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand info" -s h -l help -d 'Print help'
 complete -c snap -n "__fish_snap_using_subcommand verify" -l deep -d 'Look at every block of every TSM file' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l jobs -d 'How many files to read at a time' -r
+complete -c snap -n "__fish_snap_using_subcommand verify" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
 complete -c snap -n "__fish_snap_using_subcommand verify" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand verify" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand verify" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand check" -l max-age -d 'How long ago the set may have been begun' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l database -l db -d 'Look for a set that took this database' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand check" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand check" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand check" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
+complete -c snap -n "__fish_snap_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand generate" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand generate" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand generate" -s h -l help -d 'Print help'

@@ -10,8 +10,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use clap::{Arg, Command};
 
 /// Rewrites a command line, the program's name first.
-pub fn rewrite(command: &Command, args: &[OsString]) -> Vec<OsString> {
-    let mut command = command;
+pub fn rewrite(root: &Command, args: &[OsString]) -> Vec<OsString> {
+    let mut command = root;
     let mut words = args.iter();
     let mut rewritten: Vec<OsString> = words.next().cloned().into_iter().collect();
     while let Some(word) = words.next() {
@@ -34,7 +34,8 @@ pub fn rewrite(command: &Command, args: &[OsString]) -> Vec<OsString> {
             Some("V") => OsStr::new("version"),
             _ => name,
         };
-        let known = name.to_str().and_then(|name| find(command, name));
+        let known =
+            name.to_str().and_then(|name| find(command, name).or_else(|| find(root, name).filter(|arg| arg.is_global_set())));
         let value = match (value, known) {
             (Some(value), Some(known)) if !takes_value(known) => Some(go_bool(value).map_or(value, OsStr::new)),
             // Without a further word it stays bare, and clap says that the value is missing.
@@ -65,19 +66,20 @@ fn flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
     })
 }
 
-fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+/// The flag of that name.
+pub fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     command
         .get_arguments()
         .find(|arg| arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name)))
 }
 
 /// Whether the flag is always followed by a value. Our booleans take one only behind `=`.
-fn takes_value(arg: &Arg) -> bool {
+pub fn takes_value(arg: &Arg) -> bool {
     arg.get_action().takes_values() && !arg.is_require_equals_set()
 }
 
 /// What Go's `strconv.ParseBool` takes for true and false.
-fn go_bool(text: &OsStr) -> Option<&'static str> {
+pub fn go_bool(text: &OsStr) -> Option<&'static str> {
     match text.to_str()? {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some("true"),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some("false"),
@@ -125,5 +127,11 @@ mod tests {
         assert_eq!(rewritten(&["-version"]), ["--version"]);
         assert_eq!(rewritten(&["backup", "-h"]), ["backup", "--help"]);
         assert_eq!(rewritten(&["backup", "-"]), ["backup", "-"]);
+    }
+
+    #[test]
+    fn flags_of_all_commands_stand_before_or_behind_the_command() {
+        assert_eq!(rewritten(&["-profile", "backup", "backup", "x"]), ["--profile=backup", "backup", "x"]);
+        assert_eq!(rewritten(&["backup", "-profile", "prod", "x"]), ["backup", "--profile=prod", "x"]);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::after::{After, HookArgs, MetricsArgs};
 use super::output::{Output, Summary};
 use super::serve::RequestLog;
 use super::server::ServerArgs;
@@ -110,6 +111,11 @@ pub struct BackupArgs {
     retry_lock: Duration,
 
     #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    hooks: HookArgs,
+
+    #[command(flatten)]
     pub(super) output: OutputArgs,
 }
 
@@ -179,6 +185,18 @@ impl BackupArgs {
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))
+    }
+
+    /// What follows the run.
+    pub fn after(&self) -> After<'_> {
+        After {
+            command: "backup",
+            metrics: &self.metrics,
+            hooks: Some(&self.hooks),
+            directory: values::directory(self.path.as_ref()),
+            host: self.datadir.is_none().then(|| self.host.to_string()),
+            dry_run: self.dry_run,
+        }
     }
 
     fn building(&self) -> Building {

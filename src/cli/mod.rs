@@ -1,13 +1,18 @@
 //! The command line: from what was typed to options, and from results to text and exit codes.
 
+mod after;
 mod argv;
 mod backup;
 mod bars;
+mod check;
+mod config;
+mod defaults;
 mod generate;
 mod info;
 mod json;
 mod lines;
 mod list;
+mod metrics;
 mod output;
 mod restore;
 mod serve;
@@ -24,7 +29,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cancel::Cancel;
-use crate::error::{Class, class};
+use crate::error::{Class, class, hint};
 use output::{Output, Verbosity};
 
 /// Backup and restore for InfluxDB 1.x.
@@ -42,6 +47,14 @@ use output::{Output, Verbosity};
     arg_required_else_help = true
 )]
 struct Cli {
+    /// Take flags from this profile of the configuration, beside those of its [default]
+    #[arg(long, global = true, env = "SNAP_PROFILE", hide_env_values = true, value_name = "NAME", help_heading = "Defaults")]
+    profile: Option<String>,
+    /// The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]
+    #[arg(long, global = true, env = "SNAP_CONFIG", hide_env_values = true, value_name = "FILE", help_heading = "Defaults",
+          value_hint = clap::ValueHint::FilePath)]
+    config: Option<OsString>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -59,6 +72,7 @@ enum Command {
     List(list::ListArgs),
     Info(info::InfoArgs),
     Verify(verify::VerifyArgs),
+    Check(check::CheckArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -111,10 +125,18 @@ fn command() -> clap::Command {
 /// Runs the command line `args` (the program's name first) and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let rewritten = argv::rewrite(&command(), &args);
-    let cli = match command().try_get_matches_from(rewritten).and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let complete = match defaults::complete(&command(), argv::rewrite(&command(), &args)) {
+        Ok(complete) => complete,
+        Err(error) => {
+            // As for a command line that cannot be read, -json is not known yet.
+            say(&format!("snap: {error:#}"));
+            hint(&error).iter().for_each(|hint| say(&format!("hint: {hint}")));
+            return class(&error).exit_code();
+        }
+    };
+    let cli = match command().try_get_matches_from(complete.words).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &complete.origins),
     };
     let cancel = match Cancel::on_signals() {
         Ok(cancel) => cancel,
@@ -123,13 +145,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             return Class::Failed.exit_code();
         }
     };
+    let profile = cli.profile.as_deref().filter(|name| !name.is_empty());
     let (output, result) = match &cli.command {
-        Command::Backup(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::Restore(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Backup(args) => {
+            with_output(&args.output, |output| args.after().run(output, &cancel, profile, || args.run(&cancel, output)))
+        }
+        Command::Restore(args) => {
+            with_output(&args.output, |output| args.after().run(output, &cancel, profile, || args.run(&cancel, output)))
+        }
         Command::Serve(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::List(args) => with_output(&args.output, |output| args.run(output)),
         Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::Verify(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Verify(args) => {
+            with_output(&args.output, |output| args.after().run(output, &cancel, profile, || args.run(&cancel, output)))
+        }
+        Command::Check(args) => with_output(&args.output, |output| args.run(output)),
         Command::Generate(args) => return args.run(),
     };
     match result {
@@ -148,12 +178,18 @@ fn with_output(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> (Outpu
 }
 
 /// Prints clap's word on the command line: help and version are results, everything else a usage error.
-fn usage(error: &clap::Error) -> u8 {
+/// What was not typed is said to be from where it is.
+fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
     let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
-        _ => Class::Usage.exit_code(),
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return 0;
     }
+    let text = error.to_string();
+    let names = |flag: &str| text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|word| word == flag);
+    for (flag, place) in origins.iter().filter(|(flag, _)| names(&format!("--{flag}"))) {
+        say(&format!("note: --{flag} is from {place}"));
+    }
+    Class::Usage.exit_code()
 }
 
 /// Writes to standard output; a reader that went away is no error.

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,6 +31,23 @@ pub enum Verbosity {
 pub struct Output {
     verbosity: Verbosity,
     json: bool,
+    /// A lock, because what a service logs comes from several threads.
+    tally: Mutex<Tally>,
+}
+
+/// What a command did, in numbers: nothing where it failed.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// The id of the set that was made.
+    pub set: Option<String>,
+    /// Bytes stored, restored or read.
+    pub bytes: Option<u64>,
+    /// Shards by what became of them.
+    pub shards: Vec<(&'static str, usize)>,
+    /// What is missing, a sentence each.
+    pub missing: Vec<String>,
+    /// Faults found, where they were looked for.
+    pub faults: Option<u64>,
 }
 
 /// What a command did, for its last line.
@@ -61,7 +79,17 @@ pub struct Summary<'a> {
 impl Output {
     /// The output that the flags ask for.
     pub fn new(args: &OutputArgs) -> Self {
-        Self { verbosity: args.verbosity(), json: args.json }
+        Self { verbosity: args.verbosity(), json: args.json, tally: Mutex::default() }
+    }
+
+    /// Keeps what was done.
+    pub fn keep(&self, tally: Tally) {
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = tally;
+    }
+
+    /// What was done, as far as it was kept.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether only errors are printed.
@@ -125,6 +153,7 @@ impl Output {
     ///
     /// When standard output cannot be written.
     pub fn summary(&self, summary: &Summary<'_>) -> Result<()> {
+        self.keep(summary.tally());
         let text = if self.json {
             json::summary(summary)
         } else if self.verbosity == Verbosity::Quiet {
@@ -152,6 +181,23 @@ impl Output {
 }
 
 impl Summary<'_> {
+    fn tally(&self) -> Tally {
+        let missing = ("missing", self.missing.len());
+        Tally {
+            set: self.set.map(|set| set.id.clone()),
+            bytes: Some(self.bytes),
+            shards: match self.command {
+                "backup" => {
+                    let stored = self.shards.saturating_sub(self.shared);
+                    vec![("stored", stored), ("shared", self.shared), ("empty", self.empty), missing]
+                }
+                _ => vec![("restored", self.shards), missing],
+            },
+            missing: self.missing.to_vec(),
+            faults: None,
+        }
+    }
+
     fn line(&self) -> String {
         let directory = self.directory.display();
         let mut parts = vec![plural(self.shards, "shard")];

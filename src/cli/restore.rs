@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
+use super::after::{After, HookArgs, MetricsArgs};
 use super::output::{Output, Summary};
 use super::server::ServerArgs;
 use super::values;
@@ -101,6 +102,11 @@ pub struct RestoreArgs {
     server: ServerArgs,
 
     #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    hooks: HookArgs,
+
+    #[command(flatten)]
     pub(super) output: OutputArgs,
 }
 
@@ -125,9 +131,8 @@ impl RestoreArgs {
     /// Runs the command.
     pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let offline = self.metadir.is_some() || self.datadir.is_some();
-        let live = self.online || (!offline && (self.portable || self.resume));
-        let report = if live { self.live(&directory, cancel, output) } else { self.offline(&directory, cancel, output) }?;
+        let report =
+            if self.is_live() { self.live(&directory, cancel, output) } else { self.offline(&directory, cancel, output) }?;
         output.summary(&Summary {
             command: "restore",
             set: None,
@@ -142,6 +147,23 @@ impl RestoreArgs {
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))
+    }
+
+    /// What follows the run.
+    pub fn after(&self) -> After<'_> {
+        After {
+            command: "restore",
+            metrics: &self.metrics,
+            hooks: Some(&self.hooks),
+            directory: values::directory(self.path.as_ref()),
+            host: self.is_live().then(|| self.host.to_string()),
+            dry_run: self.dry_run,
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        let offline = self.metadir.is_some() || self.datadir.is_some();
+        self.online || (!offline && (self.portable || self.resume))
     }
 
     fn what(&self) -> Wanted {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{self, DialectArg};
+use super::values::{self, DialectArg, RateArg};
 use crate::cancel::Cancel;
 use crate::client::{Address, Client, Timeouts};
 
@@ -30,12 +30,15 @@ pub struct ServerArgs {
     /// How many shards to work on at a time
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,
+    /// How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none
+    #[arg(long, default_value = "none", value_name = "RATE", value_parser = values::rate)]
+    limit_rate: RateArg,
 }
 
 impl ServerArgs {
     /// A client of the server at `address`.
     pub fn client(&self, address: Address, cancel: &Cancel) -> Client {
         let timeouts = Timeouts { connect: self.connect_timeout, idle: self.idle_timeout, attempt: self.attempt_timeout };
-        Client::new(address, self.dialect.0, timeouts, cancel.clone())
+        Client::new(address, self.dialect.0, timeouts, cancel.clone()).limited(self.limit_rate.0)
     }
 }

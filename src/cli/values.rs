@@ -1,5 +1,6 @@
 //! The values of flags, as clap reads them.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,8 +62,56 @@ pub fn dialect(text: &str) -> Result<DialectArg, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialectArg(pub Option<Dialect>);
 
+/// Bytes per second, or `none`.
+pub fn rate(text: &str) -> Result<RateArg, String> {
+    if text == "none" {
+        return Ok(RateArg(None));
+    }
+    let complaint =
+        || format!("'{text}' is not a rate; write bytes per second: 20MiB, 500KiB, 20M (a million bytes each), or none");
+    let lower = text.to_ascii_lowercase();
+    let number_and_unit = lower.strip_suffix("/s").unwrap_or(&lower);
+    let digits = number_and_unit.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = number_and_unit.split_at(digits);
+    let unit: u64 = match unit.trim_start() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(complaint()),
+    };
+    let number: u64 = number.parse().map_err(|_| complaint())?;
+    let rate = number.checked_mul(unit).and_then(NonZeroU64::new).ok_or_else(complaint)?;
+    Ok(RateArg(Some(rate)))
+}
+
+/// A limit; none is `none`. (A type of its own: clap gives `Option` another meaning.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateArg(pub Option<NonZeroU64>);
+
 /// The backup directory: as named, else `SNAP_DIR`, else `./backup`.
 pub fn directory(path: Option<&PathBuf>) -> PathBuf {
     let from_environment = || std::env::var_os("SNAP_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
     path.cloned().or_else(from_environment).unwrap_or_else(|| PathBuf::from("backup"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_has_a_decimal_or_a_binary_unit() {
+        let bytes = |text: &str| rate(text).ok().and_then(|rate| rate.0).map(NonZeroU64::get);
+        assert_eq!(
+            ["20MiB", "20M", "20mb", "512", "3 GiB", "1K/s"].map(bytes),
+            [20 << 20, 20_000_000, 20_000_000, 512, 3 << 30, 1000].map(Some)
+        );
+        assert_eq!(rate("none"), Ok(RateArg(None)));
+        for text in ["", "0", "MiB", "-1", "1.5M", "20T", "99999999999G", "20M/h"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
 }

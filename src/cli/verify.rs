@@ -6,7 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::output::{Output, bytes, plural, seconds};
+use super::after::{After, MetricsArgs};
+use super::output::{Output, Tally, bytes, plural, seconds};
 use super::{Ending, OutputArgs, json, print, values};
 use crate::cancel::Cancel;
 use crate::error::Class;
@@ -35,6 +36,9 @@ pub struct VerifyArgs {
     jobs: u8,
 
     #[command(flatten)]
+    metrics: MetricsArgs,
+
+    #[command(flatten)]
     pub(super) output: OutputArgs,
 }
 
@@ -58,6 +62,12 @@ impl VerifyArgs {
                 told = std::mem::replace(&mut told, Ok(())).and(telling);
             })
         })?;
+        output.keep(Tally {
+            bytes: Some(report.bytes),
+            shards: vec![("read", report.shards)],
+            faults: Some(report.faults),
+            ..Tally::default()
+        });
         told.context("writing to standard output")?;
         if self.output.json {
             json::document("summary", &summary(&report, &directory.display().to_string()))?;
@@ -65,6 +75,12 @@ impl VerifyArgs {
             print(&format!("{}\n", line(&report))).context("writing to standard output")?;
         }
         Ok((report.faults > 0).then_some(Class::Damage))
+    }
+
+    /// What follows the run.
+    pub fn after(&self) -> After<'_> {
+        let directory = values::directory(self.path.as_ref());
+        After { command: "verify", metrics: &self.metrics, hooks: None, directory, host: None, dry_run: false }
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::Timeouts;
+use super::rate::Limit;
 use crate::cancel::Cancel;
 use crate::error::Fault;
 
@@ -22,17 +23,40 @@ pub struct Reply {
     last_byte: Instant,
     received: u64,
     cancel: Cancel,
+    limit: Option<Limit>,
 }
 
 impl Reply {
-    pub(super) fn new(stream: TcpStream, timeouts: Timeouts, deadline: Instant, cancel: Cancel) -> io::Result<Self> {
+    pub(super) fn new(
+        stream: TcpStream,
+        timeouts: Timeouts,
+        deadline: Instant,
+        cancel: Cancel,
+        limit: Option<Limit>,
+    ) -> io::Result<Self> {
         stream.set_read_timeout(Some(TICK.min(timeouts.idle).max(Duration::from_millis(1))))?;
-        Ok(Self { stream, timeouts, deadline, last_byte: Instant::now(), received: 0, cancel })
+        Ok(Self { stream, timeouts, deadline, last_byte: Instant::now(), received: 0, cancel, limit })
+    }
+
+    /// Waits for its share of the rate, where that is limited; how many of `length` bytes to move then.
+    fn portion(&mut self, length: usize) -> io::Result<usize> {
+        let Some(limit) = &self.limit else { return Ok(length) };
+        // That no byte came meanwhile is not the peer's doing.
+        self.last_byte += limit.wait(&self.cancel).map_err(io::Error::other)?;
+        Ok(length.min(limit.portion))
+    }
+
+    fn spend(&self, count: usize) {
+        if let Some(limit) = &self.limit {
+            limit.spend(count);
+        }
     }
 }
 
 impl Read for Reply {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let portion = self.portion(buffer.len())?;
+        let buffer = &mut buffer[..portion];
         loop {
             self.cancel.check().map_err(io::Error::other)?;
             let now = Instant::now();
@@ -43,6 +67,7 @@ impl Read for Reply {
                 Ok(count) => {
                     self.last_byte = Instant::now();
                     self.received += count as u64;
+                    self.spend(count);
                     return Ok(count);
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -92,15 +117,17 @@ impl Upload {
 impl Write for Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let connection = &mut self.connection;
+        let portion = connection.portion(bytes.len())?;
         connection.cancel.check().map_err(io::Error::other)?;
         if Instant::now() >= connection.deadline {
             return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Attempt(connection.timeouts.attempt)));
         }
-        let count = connection.stream.write(bytes).map_err(|error| match error.kind() {
+        let count = connection.stream.write(&bytes[..portion]).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, Stalled::Idle(connection.timeouts.idle)),
             _ => error,
         })?;
         connection.last_byte = Instant::now();
+        connection.spend(count);
         Ok(count)
     }
 

@@ -3,8 +3,10 @@
 mod address;
 mod connection;
 mod peer;
+mod rate;
 
 use std::io::{self, BufReader};
+use std::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use crate::wire::{BlobError, Dialect, Import, InfoReply, MetaBlob, Request, Shar
 
 pub use address::Address;
 pub use connection::{Reply, Upload, cancellation};
+use rate::Limit;
 
 /// How long to wait for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +44,18 @@ pub struct Client {
     timeouts: Timeouts,
     cancel: Cancel,
     dialect: OnceLock<Dialect>,
+    limit: Option<Limit>,
 }
 
 impl Client {
     /// A client of the server at `address`. Nothing is sent yet; a `dialect` of `None` is found out by the first request.
     pub fn new(address: Address, dialect: Option<Dialect>, timeouts: Timeouts, cancel: Cancel) -> Self {
-        Self { address, timeouts, cancel, dialect: dialect.map(OnceLock::from).unwrap_or_default() }
+        Self { address, timeouts, cancel, dialect: dialect.map(OnceLock::from).unwrap_or_default(), limit: None }
+    }
+
+    /// The client with a limit on what all its connections together move, in bytes per second.
+    pub fn limited(self, bytes_per_second: Option<NonZeroU64>) -> Self {
+        Self { limit: bytes_per_second.map(Limit::new), ..self }
     }
 
     /// The server's address.
@@ -155,7 +164,7 @@ impl Client {
             }
             Ok(()) => {}
         }
-        Reply::new(stream, self.timeouts, deadline, self.cancel.clone())
+        Reply::new(stream, self.timeouts, deadline, self.cancel.clone(), self.limit.clone())
             .with_context(|| format!("preparing to read from {}", self.address))
     }
 }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod catalog;
+mod check;
 mod cut;
 mod download;
 mod incremental;
@@ -15,6 +16,7 @@ mod verify;
 
 pub use backup::{BackupOptions, BackupReport, MadeSet, backup};
 pub use catalog::{Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info};
+pub use check::{CheckOptions, CheckReport, check, length};
 pub use incremental::Building;
 pub use restore::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
 pub use serve::{Directories, serve, serve_embedded};

@@ -70,6 +70,8 @@ impl Snap {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SNAP_")) {
             command.env_remove(name);
         }
+        // None of the machine's own configuration.
+        command.env("SNAP_CONFIG", "");
         Self { command }
     }
 

@@ -1,0 +1,149 @@
+//! What follows a run, however it ended: the commands that were asked for, and the metrics.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Ending;
+use super::metrics::{self, Run};
+use super::output::{Output, Tally};
+use crate::cancel::Cancel;
+use crate::error::{Class, class};
+
+/// How often a hook is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// The variable that a hook always has.
+const INSIDE: &str = "SNAP_COMMAND";
+
+/// The flag for metrics, which every command can have.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Afterwards")]
+pub struct MetricsArgs {
+    /// Write how the run went into this file, for Prometheus's textfile collector
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+}
+
+/// The flags for commands that are run after this one.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Afterwards")]
+pub struct HookArgs {
+    /// Run this with sh when all went well; exit code 1 where it fails
+    #[arg(long, value_name = "COMMAND")]
+    on_success: Option<String>,
+    /// Run this with sh when something failed or is missing
+    #[arg(long, value_name = "COMMAND")]
+    on_failure: Option<String>,
+}
+
+/// What is known of a run before it begins.
+#[derive(Debug)]
+pub struct After<'a> {
+    /// `backup`, `restore`, …
+    pub command: &'static str,
+    /// Where metrics go.
+    pub metrics: &'a MetricsArgs,
+    /// What is run.
+    pub hooks: Option<&'a HookArgs>,
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// The server, where one is asked.
+    pub host: Option<String>,
+    /// Whether nothing is changed: then nothing follows.
+    pub dry_run: bool,
+}
+
+impl After<'_> {
+    /// Runs the command and what follows it.
+    pub fn run(&self, output: &Output, cancel: &Cancel, profile: Option<&str>, run: impl FnOnce() -> Ending) -> Ending {
+        let begun = Instant::now();
+        let ending = run();
+        if self.dry_run {
+            return ending;
+        }
+        let went_well = matches!(ending, Ok(None));
+        let elapsed = begun.elapsed();
+        let tally = output.tally();
+        let ending = match self.hooks {
+            Some(hooks) => self.hook(hooks, &tally, ending, output, cancel),
+            None => ending,
+        };
+        if let Some(file) = &self.metrics.metrics_file {
+            let run = Run { command: self.command, profile, went_well, exit_code: exit_code(&ending), elapsed, tally: &tally };
+            if let Err(error) = metrics::write(file, &run) {
+                output.warning(&format!("the metrics of this run are not written: {error:#}"));
+            }
+        }
+        ending
+    }
+
+    fn hook(&self, hooks: &HookArgs, tally: &Tally, ending: Ending, output: &Output, cancel: &Cancel) -> Ending {
+        let well = matches!(ending, Ok(None));
+        let (flag, command) = match well {
+            true => ("-on-success", &hooks.on_success),
+            false => ("-on-failure", &hooks.on_failure),
+        };
+        let Some(command) = command else { return ending };
+        // A hook that runs snap would run itself again and again, where it stands in the environment or the configuration.
+        if std::env::var_os(INSIDE).is_some() {
+            return ending;
+        }
+        let error = ending.as_ref().map_or_else(|error| format!("{error:#}"), |_| tally.missing.join("; "));
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", command])
+            .stdin(Stdio::null())
+            // Standard output is for results, and may be read by a program.
+            .stdout(std::io::stderr())
+            .env(INSIDE, self.command)
+            .env("SNAP_DIRECTORY", &self.directory)
+            .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
+            .env("SNAP_EXIT_CODE", exit_code(&ending).to_string())
+            // The environment has no room for more than 128 KiB in one variable, nor for a NUL.
+            .env("SNAP_ERROR", error.chars().filter(|c| *c != '\0').take(8192).collect::<String>());
+        match &self.host {
+            Some(host) => shell.env("SNAP_HOST", host),
+            None => shell.env_remove("SNAP_HOST"),
+        };
+        let failure = match shell.spawn().and_then(|child| wait(child, cancel)) {
+            Ok(status) if status.success() => return ending,
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if !well {
+            output.warning(&format!("the command of {flag} failed too: {failure}"));
+            return ending;
+        }
+        let class = cancel.check().map_or_else(|fault| fault.class, |()| Class::Failed);
+        let message = format!("the {} is done and whole, but the command of {flag} failed: {failure}", self.command);
+        Err(class.error(message).into())
+    }
+}
+
+fn exit_code(ending: &Ending) -> u8 {
+    match ending {
+        Ok(class) => class.map_or(0, Class::exit_code),
+        Err(error) => class(error).exit_code(),
+    }
+}
+
+/// Waits for a hook, and passes on a stop that is asked for meanwhile.
+fn wait(mut child: Child, cancel: &Cancel) -> std::io::Result<ExitStatus> {
+    let mut told = cancel.is_cancelled();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if !told && cancel.is_cancelled() {
+            told = true;
+            // A hook that is gone already is no failure.
+            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+        }
+        thread::sleep(POLL);
+    }
+}

@@ -1,0 +1,82 @@
+//! `snap check` as it is typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::output::{Output, bytes, plural};
+use super::{Ending, OutputArgs, json, list, print, values};
+use crate::error::Class;
+use crate::ops::{CheckOptions, CheckReport, check, length};
+
+/// Say whether the newest complete set is new enough and its files are there: for monitoring
+///
+/// Prints one line. Exit code 0 where the newest complete set was begun no longer ago than -max-age and its files have the
+/// recorded sizes, those of the sets that an increment stands on too; 1 where not. Nothing but the directory is looked at, and no
+/// shard is read: for that there is snap verify.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct CheckArgs {
+    /// The backup directory [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+
+    /// How long ago the set may have been begun
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    max_age: Duration,
+    /// Look for a set that took this database
+    #[arg(long, visible_alias = "db", value_name = "NAME")]
+    database: Option<String>,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  snap check -max-age 26h /var/backups/influxdb              after a nightly backup
+  snap check -max-age 26h -database db /var/backups/influxdb";
+
+impl CheckArgs {
+    /// Runs the command.
+    pub fn run(&self, output: &Output) -> Ending {
+        let directory = values::directory(self.path.as_ref());
+        let options = CheckOptions {
+            directory: directory.clone(),
+            database: self.database.clone(),
+            max_age: self.max_age,
+            now: Timestamp::now(),
+        };
+        let report = check(&options)?;
+        let failed = !report.faults.is_empty();
+        if self.output.json {
+            let mut document = serde_json::to_value(&report)?;
+            document["ok"] = json!(!failed);
+            document["directory"] = json!(directory.to_string_lossy());
+            document["database"] = json!(self.database);
+            document["max_age_seconds"] = json!(self.max_age.as_secs());
+            json::document("check", &document)?;
+        } else if failed || !output.is_quiet() {
+            // One line either way: it is what monitoring shows. Names come from elsewhere and must not add to it.
+            let line: String = line(&report).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            print(&format!("{line}, in {}\n", directory.display())).context("writing to standard output")?;
+        }
+        Ok(failed.then_some(Class::Failed))
+    }
+}
+
+fn line(report: &CheckReport) -> String {
+    let notes: String = report.notes.iter().map(|note| format!("; {note}")).collect();
+    match &report.set {
+        Some(set) if report.faults.is_empty() => {
+            let age = length(Duration::from_secs(report.age_seconds.unwrap_or(0)));
+            let (state, shards, size) = (list::state(set.state), plural(set.shards, "shard"), bytes(set.size));
+            format!("ok: set {} ({state}), {age} old, {shards}, {size}{notes}", set.id)
+        }
+        _ => format!("failed: {}{notes}", report.faults.join("; ")),
+    }
+}

@@ -1,0 +1,175 @@
+//! How a run went, in a file for Prometheus's textfile collector.
+//!
+//! A file can hold the runs of several commands: of what was there, the lines of other commands stay. Numbers that this run
+//! cannot know are left out, but for the time of the last success, which is kept.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::output::Tally;
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// `backup`, `restore`, …
+    pub command: &'a str,
+    /// The profile, where one was named.
+    pub profile: Option<&'a str>,
+    /// Whether it did all that it was asked for.
+    pub went_well: bool,
+    /// The exit code of the process.
+    pub exit_code: u8,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What it did.
+    pub tally: &'a Tally,
+}
+
+const LAST_SUCCESS: &str = "snap_last_success_timestamp_seconds";
+
+/// All metrics in their order, with what they mean.
+const METRICS: [(&str, &str); 7] = [
+    ("snap_last_run_timestamp_seconds", "When the last run ended, in seconds since 1970."),
+    (LAST_SUCCESS, "When the last run ended that did all it was asked for, in seconds since 1970."),
+    ("snap_last_exit_code", "The exit code of the last run."),
+    ("snap_last_duration_seconds", "How long the last run took, in seconds."),
+    ("snap_last_bytes", "Bytes that the last run stored, restored or read; absent where it failed."),
+    ("snap_last_faults", "Faults that the last run of verify found; absent where it failed."),
+    ("snap_shards", "Shards of the last run by what became of them; absent where it failed."),
+];
+
+/// Writes the metrics of a run, whole or not at all.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write(path: &Path, run: &Run<'_>) -> Result<()> {
+    // Of a file that is not there or no text, nothing is kept.
+    let earlier = fs::read_to_string(path).unwrap_or_default();
+    let text = text(&earlier, run, Timestamp::now());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        // Collectors read *.prom, which this name is not.
+        let mut file = tempfile::Builder::new().prefix(".snap-").tempfile_in(parent)?;
+        file.write_all(text.as_bytes())?;
+        let opened: &File = file.as_file();
+        // The collector is another user.
+        opened.set_permissions(Permissions::from_mode(0o644))?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+fn text(earlier: &str, run: &Run<'_>, now: Timestamp) -> String {
+    let profile = run.profile.map(|profile| format!(",profile=\"{}\"", escaped(profile))).unwrap_or_default();
+    let labels = format!("command=\"{}\"{profile}", escaped(run.command));
+    let tally = run.tally;
+    let now = now.as_second().to_string();
+    let is_own = |rest: &str| {
+        let rest = rest.strip_prefix(labels.as_str());
+        rest.is_some_and(|rest| rest.starts_with('}') || rest.starts_with(",state="))
+    };
+    let mut text = String::new();
+    for (name, help) in METRICS {
+        let lines = earlier.lines().filter_map(|line| Some((line, line.strip_prefix(name)?.strip_prefix('{')?)));
+        let (own, others): (Vec<_>, Vec<_>) = lines.partition(|(_, rest)| is_own(rest));
+        let mut lines: Vec<String> = others.into_iter().map(|(line, _)| line.to_owned()).collect();
+        let value = match name {
+            "snap_last_run_timestamp_seconds" => Some(now.clone()),
+            LAST_SUCCESS if run.went_well => Some(now.clone()),
+            LAST_SUCCESS => own.last().and_then(|(line, _)| line.rsplit_once(' ')).map(|(_, value)| value.to_owned()),
+            "snap_last_exit_code" => Some(run.exit_code.to_string()),
+            "snap_last_duration_seconds" => Some(format!("{:.3}", run.elapsed.as_secs_f64())),
+            "snap_last_bytes" => tally.bytes.map(|bytes| bytes.to_string()),
+            "snap_last_faults" => tally.faults.map(|faults| faults.to_string()),
+            _ => None,
+        };
+        lines.extend(value.map(|value| format!("{name}{{{labels}}} {value}")));
+        if name == "snap_shards" {
+            lines.extend(tally.shards.iter().map(|(state, count)| format!("{name}{{{labels},state=\"{state}\"}} {count}")));
+        }
+        if !lines.is_empty() {
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+            lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+        }
+    }
+    text
+}
+
+/// A label's value as the format has it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn lines(text: &str) -> Vec<&str> {
+        text.lines().filter(|line| !line.starts_with('#')).collect()
+    }
+
+    #[test]
+    fn a_failed_run_keeps_the_time_of_the_last_success_and_the_lines_of_other_commands() {
+        let shards = vec![("stored", 2), ("empty", 1), ("missing", 0)];
+        let tally = Tally { bytes: Some(4096), shards, ..Tally::default() };
+        let elapsed = Duration::from_millis(1500);
+        let run = Run { command: "backup", profile: None, went_well: true, exit_code: 0, elapsed, tally: &tally };
+        let first = text("not ours 1\n", &run, at(100));
+        assert_eq!(first.matches("# HELP").count(), 6);
+        assert_eq!(
+            lines(&first),
+            [
+                "snap_last_run_timestamp_seconds{command=\"backup\"} 100",
+                "snap_last_success_timestamp_seconds{command=\"backup\"} 100",
+                "snap_last_exit_code{command=\"backup\"} 0",
+                "snap_last_duration_seconds{command=\"backup\"} 1.500",
+                "snap_last_bytes{command=\"backup\"} 4096",
+                "snap_shards{command=\"backup\",state=\"stored\"} 2",
+                "snap_shards{command=\"backup\",state=\"empty\"} 1",
+                "snap_shards{command=\"backup\",state=\"missing\"} 0",
+            ]
+        );
+        let nothing = Tally::default();
+        let failed = Run { went_well: false, exit_code: 5, tally: &nothing, ..run };
+        let verified = Run { command: "verify", went_well: true, exit_code: 0, tally: &nothing, ..failed };
+        let second = text(&text(&first, &failed, at(200)), &verified, at(300));
+        assert_eq!(
+            lines(&second),
+            [
+                "snap_last_run_timestamp_seconds{command=\"backup\"} 200",
+                "snap_last_run_timestamp_seconds{command=\"verify\"} 300",
+                "snap_last_success_timestamp_seconds{command=\"backup\"} 100",
+                "snap_last_success_timestamp_seconds{command=\"verify\"} 300",
+                "snap_last_exit_code{command=\"backup\"} 5",
+                "snap_last_exit_code{command=\"verify\"} 0",
+                "snap_last_duration_seconds{command=\"backup\"} 1.500",
+                "snap_last_duration_seconds{command=\"verify\"} 1.500",
+            ]
+        );
+    }
+
+    #[test]
+    fn profiles_have_lines_of_their_own() {
+        let tally = Tally { shards: vec![("stored", 1)], ..Tally::default() };
+        let elapsed = Duration::ZERO;
+        let run = |profile, exit_code| Run { command: "backup", profile, went_well: false, exit_code, elapsed, tally: &tally };
+        let both = text(&text("", &run(Some("a\"b"), 1), at(1)), &run(None, 2), at(2));
+        let again = text(&both, &run(None, 3), at(3));
+        let codes: Vec<&str> = lines(&again).into_iter().filter(|line| line.contains("exit_code")).collect();
+        let other = "snap_last_exit_code{command=\"backup\",profile=\"a\\\"b\"} 1";
+        assert_eq!(codes, [other, "snap_last_exit_code{command=\"backup\"} 3"]);
+        assert_eq!(again.matches("\nsnap_shards{").count(), 2);
+    }
+}

@@ -1,0 +1,213 @@
+//! `snap check`: whether a backup directory holds a backup that is new enough, told without reading its shards.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::catalog::{Kind, SetSummary, State, info};
+use crate::directory::{Contents, Set, SetRecord, SetState, ShardState};
+
+/// How far ahead of this clock a set's start may be before one of the clocks is called wrong.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5 * 60);
+
+/// How many sets that do not count are named.
+const NOTES: usize = 3;
+
+/// What to look for.
+#[derive(Debug, Clone)]
+pub struct CheckOptions {
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// The database that the set must have taken.
+    pub database: Option<String>,
+    /// How long ago the set may have been begun.
+    pub max_age: Duration,
+    /// What time it is.
+    pub now: Timestamp,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckReport {
+    /// The newest set that counts, where there is one.
+    pub set: Option<SetSummary>,
+    /// How long ago it was begun.
+    pub age_seconds: Option<u64>,
+    /// What is wrong, a sentence each; all is well where there is nothing.
+    pub faults: Vec<String>,
+    /// What should be known beside it: newer sets that do not count.
+    pub notes: Vec<String>,
+}
+
+/// Looks at the newest set that counts as a backup.
+///
+/// # Errors
+///
+/// When the directory cannot be read, or a record or manifest in it is damaged.
+pub fn check(options: &CheckOptions) -> Result<CheckReport> {
+    let contents = Contents::read(&options.directory)?;
+    let mut order: Vec<usize> = (0..contents.sets().len()).collect();
+    // Sets are in the order of their numbers, and what is asked for here is time.
+    order.sort_by_key(|at| std::cmp::Reverse((contents.sets()[*at].started, *at)));
+    let mut report = CheckReport { set: None, age_seconds: None, faults: Vec::new(), notes: Vec::new() };
+    let mut passed_over = 0;
+    for at in order {
+        let set = &contents.sets()[at];
+        let summary = info(&contents, at).summary;
+        match why_not(set, &summary, options.database.as_deref()) {
+            // What was made for another purpose is nothing to be told of.
+            Some(Not::OfInterest) => {}
+            Some(Not::Enough(_)) if report.notes.len() == NOTES => passed_over += 1,
+            Some(Not::Enough(why)) => report.notes.push(format!("set {} does not count: {why}", set.id)),
+            None => {
+                report.judge(&contents, set, summary, options);
+                break;
+            }
+        }
+    }
+    if passed_over > 0 {
+        report.notes.push(format!("nor do {passed_over} more"));
+    }
+    if report.set.is_none() {
+        let of = options.database.as_ref().map(|database| format!(" of database '{database}'")).unwrap_or_default();
+        report.faults.push(format!("no complete set{of}"));
+    }
+    Ok(report)
+}
+
+/// Why a set does not count.
+enum Not {
+    /// It lacks something.
+    Enough(String),
+    /// It holds nothing of the database asked for.
+    OfInterest,
+}
+
+/// Why a set does not count; `None` where it does, whole or damaged since.
+fn why_not(set: &Set, summary: &SetSummary, database: Option<&str>) -> Option<Not> {
+    let not = |why: &str| Some(Not::Enough(why.to_owned()));
+    let Some(record) = &set.record else {
+        return match database {
+            _ if set.manifest.as_ref().is_some_and(|manifest| manifest.limited) => not("it is partial by its manifest"),
+            _ if summary.state == State::Damaged => None,
+            Some(database) if !summary.databases.iter().any(|other| other == database) => Some(Not::OfInterest),
+            _ if summary.shards == 0 => not("it has no shards"),
+            _ => None,
+        };
+    };
+    let failed = record.shards.iter().filter(|shard| shard.state == ShardState::Failed).count();
+    let selection = &record.selection;
+    match database {
+        Some(database) if !selection.takes_database(database) => Some(Not::OfInterest),
+        _ if record.state == SetState::Partial => not(&format!("it is partial, {failed} of its shards missing")),
+        _ if selection.meta_only => not("it holds the meta store alone"),
+        _ if record.is_range() => not("it holds a range of time alone"),
+        _ if selection.shard.is_some() => not("it holds one shard alone"),
+        Some(database) if !record.shards.iter().any(|shard| shard.database == database) => Some(Not::OfInterest),
+        _ => None,
+    }
+}
+
+impl CheckReport {
+    fn judge(&mut self, contents: &Contents, set: &Set, summary: SetSummary, options: &CheckOptions) {
+        let id = &set.id;
+        let age = options.now.duration_since(set.started);
+        match Duration::try_from(age) {
+            Ok(age) if age > options.max_age => {
+                self.faults.push(format!("set {id} is {} old, more than {}", length(age), length(options.max_age)));
+            }
+            Err(_) if age.unsigned_abs() > CLOCKS_DIFFER => {
+                self.faults.push(format!("set {id} was begun {} from now: a clock is wrong", length(age.unsigned_abs())));
+            }
+            _ => {}
+        }
+        self.age_seconds = Some(u64::try_from(age.as_secs()).unwrap_or(0));
+        match &set.record {
+            Some(record) => self.look_for_files(contents, record, summary.kind),
+            None => self.faults.extend(summary.complaint.iter().map(|complaint| format!("set {id}: {complaint}"))),
+        }
+        // A manifest that lists nothing but what is there says what a record would.
+        let listed = set.manifest.iter().flat_map(|manifest| manifest.entries());
+        self.faults.extend(
+            listed
+                .filter(|entry| !contents.has(&entry.file_name) && summary.complaint.is_none())
+                .take(1)
+                .map(|entry| format!("set {id}: the file {} is gone", entry.file_name)),
+        );
+        let is_listed = set.manifest.is_some() && summary.state == State::Unrecorded;
+        self.set = Some(SetSummary { state: if is_listed { State::Complete } else { summary.state }, ..summary });
+    }
+
+    /// Looks for the files of a set and of the sets it stands on.
+    fn look_for_files(&mut self, contents: &Contents, record: &SetRecord, kind: Kind) {
+        self.faults.extend(missing_files(contents, record));
+        if kind != Kind::Increment {
+            return;
+        }
+        let selection = &record.selection;
+        let beneath = |other: &&SetRecord| {
+            let taken = &other.selection;
+            other.started < record.started
+                && other.cluster_id == record.cluster_id
+                && !taken.meta_only
+                && !other.is_range()
+                && (taken.database.is_none() || taken.database == selection.database)
+        };
+        let mut older: Vec<&SetRecord> = contents.records().filter(beneath).collect();
+        older.sort_by_key(|other| std::cmp::Reverse(other.started));
+        let full = older.iter().position(|other| other.selection.since.is_none() && other.state == SetState::Complete);
+        match full {
+            Some(full) => self.faults.extend(older[..=full].iter().filter_map(|other| missing_files(contents, other))),
+            None => self.faults.push(format!("set {} is an increment, and no full set that it stands on is there", record.id)),
+        }
+    }
+}
+
+/// Says which files of a set are gone or have another size.
+fn missing_files(contents: &Contents, record: &SetRecord) -> Option<String> {
+    let mut wrong = record.files().filter(|file| contents.file(&file.name) != Some(file.size));
+    let first = wrong.next()?;
+    let more = wrong.count();
+    let what = match contents.file(&first.name) {
+        Some(size) => format!("{} has {size} bytes and not {}", first.name, first.size),
+        None => format!("{} is gone", first.name),
+    };
+    let more = if more == 0 { String::new() } else { format!(", and {more} more of its files are gone or of another size") };
+    Some(format!("set {}: {what}{more}", record.id))
+}
+
+/// A length of time in its two largest units: `2d4h`, `26h`, `5m`.
+pub fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600, seconds / 60);
+    let two = |number: u64, unit: &str, rest: u64, lesser: &str| match rest {
+        0 => format!("{number}{unit}"),
+        rest => format!("{number}{unit}{rest}{lesser}"),
+    };
+    // Up to two days in hours, as backups are spoken of.
+    if days >= 2 {
+        two(days, "d", hours % 24, "h")
+    } else if hours >= 1 {
+        two(hours, "h", minutes % 60, "m")
+    } else if minutes >= 1 {
+        two(minutes, "m", seconds % 60, "s")
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_told_in_its_two_largest_units() {
+        let told = |seconds| length(Duration::from_secs(seconds));
+        assert_eq!([told(0), told(59), told(60), told(61)], ["0s", "59s", "1m", "1m1s"]);
+        assert_eq!([told(3600), told(26 * 3600), told(47 * 3600 + 61)], ["1h", "26h", "47h1m"]);
+        assert_eq!([told(2 * 86_400), told(9 * 86_400 + 3 * 3600 + 5)], ["2d", "9d3h"]);
+    }
+}
