@@ -3,9 +3,11 @@
 mod argv;
 mod backup;
 mod bars;
+mod forget;
 mod generate;
 mod info;
 mod json;
+mod keep;
 mod lines;
 mod list;
 mod output;
@@ -59,6 +61,8 @@ enum Command {
     List(list::ListArgs),
     Info(info::InfoArgs),
     Verify(verify::VerifyArgs),
+    Forget(forget::ForgetArgs),
+    Keep(keep::KeepArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -130,6 +134,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::List(args) => with_output(&args.output, |output| args.run(output)),
         Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Verify(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Forget(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Keep(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Generate(args) => return args.run(),
     };
     match result {

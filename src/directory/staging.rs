@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{
-    Finished, Growing, GrowingTar, Layout, Lock, SetRecord, create_private_dir, hidden, remove_if_there, sync_dir,
+    Finished, Growing, GrowingTar, Layout, Lock, SetRecord, create_private_dir, hidden, removal, remove_if_there, sync_dir,
     write_whole_by,
 };
 use crate::cancel::Cancel;
@@ -54,6 +54,7 @@ impl Staging {
         create_private_dir(&hidden)?;
         let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
         sweep(directory)?;
+        removal::finish(directory, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(directory, cancel)?;
         let files = hidden.join(format!("{id}.files"));
         create_private_dir(&files)?;
@@ -277,7 +278,7 @@ fn next_number(directory: &Path) -> Result<u32> {
 }
 
 /// Clears away what killed runs left. The lock must be held.
-fn sweep(directory: &Path) -> Result<()> {
+pub(super) fn sweep(directory: &Path) -> Result<()> {
     let hidden = hidden(directory);
     for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
         let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();

@@ -4,6 +4,7 @@ mod backup;
 mod catalog;
 mod cut;
 mod download;
+mod forget;
 mod members;
 mod queue;
 mod restore;
@@ -14,6 +15,7 @@ mod verify;
 
 pub use backup::{BackupOptions, BackupReport, MadeSet, backup};
 pub use catalog::{Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info};
+pub use forget::{ForgetOptions, ForgetReport, Group, Limit, Marked, Policy, Reason, Verdict, Within, forget, keep};
 pub use restore::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
 pub use serve::{Directories, serve, serve_embedded};
 pub use verify::{Fault, SetFault, VerifyOptions, VerifyReport, verify};
