@@ -99,7 +99,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         report.removed.add(ended);
         Some(upkeep)
     };
-    let (groups, unkept) = judge(&contents, &options.policy)?;
+    let (groups, unkept) = judge(&contents, &options.policy);
     report.groups = groups;
     report.unrecorded = contents.sets().iter().filter(|set| set.record.is_none()).count();
     report.removed.add(match upkeep {
@@ -111,7 +111,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
 }
 
 /// Applies a policy, group by group, and lets what is kept keep what it stands on. Gives the places of the others, too.
-fn judge(contents: &Contents, policy: &Policy) -> Result<(Vec<Group>, HashSet<usize>)> {
+fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
     let mut groups: Vec<(Selection, String, Vec<usize>)> = Vec::new();
     for (at, set) in contents.sets().iter().enumerate() {
         let Some(record) = &set.record else { continue };
@@ -129,7 +129,7 @@ fn judge(contents: &Contents, policy: &Policy) -> Result<(Vec<Group>, HashSet<us
             Candidate { started: set.started, complete: summaries[*at].state == State::Complete, marked: set.kept.is_some() }
         };
         let candidates: Vec<Candidate> = members.iter().map(candidate).collect();
-        for (at, why) in members.iter().zip(apply(policy, &candidates)?) {
+        for (at, why) in members.iter().zip(apply(policy, &candidates)) {
             reasons[*at] = Some(why);
         }
     }
@@ -152,7 +152,7 @@ fn judge(contents: &Contents, policy: &Policy) -> Result<(Vec<Group>, HashSet<us
         server,
         sets: members.into_iter().map(verdict).collect(),
     };
-    Ok((groups.into_iter().map(group).collect(), unkept))
+    (groups.into_iter().map(group).collect(), unkept)
 }
 
 fn server(record: &SetRecord) -> String {
@@ -200,3 +200,7 @@ pub fn keep(directory: &Path, set: &str, release: bool, retry_lock: Duration, ca
     }
     Ok(Marked { id, kept, changed: kept != was, unrecorded: false })
 }
+
+#[cfg(test)]
+#[path = "forget_tests.rs"]
+mod tests;

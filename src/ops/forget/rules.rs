@@ -201,11 +201,7 @@ impl fmt::Display for Reason {
 ///
 /// Only complete sets are kept by the rules and use up what a rule keeps. The newest complete set and those after it are
 /// always kept. Sets are newer or older by their place, not by their time: a clock can go backwards.
-///
-/// # Errors
-///
-/// When what is within the length of time begins before all calendars.
-pub fn apply(policy: &Policy, group: &[Candidate]) -> Result<Vec<Vec<Reason>>> {
+pub fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
     let times: Vec<Zoned> = group.iter().map(|set| set.started.to_zoned(policy.zone.clone())).collect();
     let mut kept = vec![Vec::new(); group.len()];
     for (reasons, _) in kept.iter_mut().zip(group).filter(|(_, set)| set.marked) {
@@ -227,8 +223,9 @@ pub fn apply(policy: &Policy, group: &[Candidate]) -> Result<Vec<Vec<Reason>>> {
     }
     let newest = complete().next();
     if let (Some(within), Some(newest)) = (&policy.within, newest) {
-        let since = times[newest].checked_sub(within.span).with_context(|| format!("going back {within}"))?;
-        for at in complete().filter(|at| times[*at] >= since) {
+        // Before the beginning of the calendar there is no set.
+        let since = times[newest].checked_sub(within.span).ok();
+        for at in complete().filter(|at| since.as_ref().is_none_or(|since| times[*at] >= *since)) {
             kept[at].push(Reason::Within(within.text.clone()));
         }
     }
@@ -236,7 +233,7 @@ pub fn apply(policy: &Policy, group: &[Candidate]) -> Result<Vec<Vec<Reason>>> {
     for reasons in kept[newest.unwrap_or(0)..].iter_mut().filter(|reasons| reasons.is_empty()) {
         reasons.push(Reason::Newest);
     }
-    Ok(kept)
+    kept
 }
 
 #[cfg(test)]
