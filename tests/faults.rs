@@ -409,7 +409,7 @@ fn after_a_silence_the_shard_is_stored_from_the_second_answer_not_the_first() {
     for shard in &mut model.shards {
         (shard.start, shard.end) = (start, start + week);
     }
-    let wants: [&[&str]; 3] = [&[], &["-since", "2023-01-01"], &["-start", "2020-09-10"]];
+    let wants: [&[&str]; 3] = [&[], &["-since", "2023-01-01"], &["-coarse", "-start", "2020-09-10"]];
     each(wants, |want| {
         let bench = Bench::new(model.clone());
         for (id, script) in (1..).zip(&scripts) {
@@ -631,8 +631,8 @@ fn an_export_that_breaks_off_at_a_tombstone_becomes_the_whole_shard() {
     let whole = request(0, "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z");
     // The shard's group is the hour from three o'clock.
     let cases = [
-        (["-start", "2020-09-07T03:30:00Z"], request(5, "2020-09-07T03:30:00Z", greatest)),
-        (["-end", "2020-09-07T03:30:00.5Z"], request(5, least, "2020-09-07T03:30:00.5Z")),
+        (["-coarse", "-start", "2020-09-07T03:30:00Z"], request(5, "2020-09-07T03:30:00Z", greatest)),
+        (["-coarse", "-end", "2020-09-07T03:30:00.5Z"], request(5, least, "2020-09-07T03:30:00.5Z")),
     ];
     for (flags, export) in cases {
         // The tombstone's header and content, and the header of its TSM file.
@@ -645,7 +645,7 @@ fn an_export_that_breaks_off_at_a_tombstone_becomes_the_whole_shard() {
         assert_eq!(bench.peer.shard_requests(), [export, whole.clone()]);
     }
     let bench = Bench::new(model);
-    bench.backup(&["-start", "2020-09-07T03:30:00Z"]).expect(0);
+    bench.backup(&["-coarse", "-start", "2020-09-07T03:30:00Z"]).expect(0);
     assert_eq!(bench.expect_all()["shards"][0]["content"], "range");
     let bench = Bench::new(bench.peer.model());
     bench.backup(&["-start", "2020-09-07T04:00:00Z"]).expect(0);

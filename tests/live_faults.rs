@@ -221,7 +221,7 @@ fn a_server_that_shows_something_else_than_was_sent_is_not_believed() {
         let named = run.stderr.lines().find(|line| line.starts_with("missing: ")).expect("a shard that is missing");
         assert!(named.contains("d/autogen/4"), "{named}");
         assert_eq!(run.stderr.matches("missing: ").count(), 1, "{}", run.stderr);
-        assert!(run.stderr.contains("-resume"), "{}", run.stderr);
+        assert!(run.stderr.contains("drop"), "{}", run.stderr);
         let journal = bench.journal().expect("a journal");
         assert_eq!(journal.iter().filter(|line| line.get("done").is_some()).count() as i64, SHARDS - 1);
     }

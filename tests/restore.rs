@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use influx_snap::directory::Contents;
 use influx_snap::format::meta::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
+use influx_snap::tsm::values::{Points, Strings, Values};
+use influx_snap::tsm::writer::Writer;
 use influx_snap::wire::MetaBlob;
 use prost::Message;
 use tar::{EntryType, Header};
 use tempfile::TempDir;
 
 use support::influxd::{Index, Influxd};
+use support::peer::noise;
 use support::process::{Run, Running, Snap, snap};
 use support::{data, tree};
 
@@ -28,11 +31,25 @@ const TSM: &[u8] = b"\x16\xd1\x16\xd1\x01\x20\xdc\xb3\xe6\x00\x09\x1c\x16\x34\x5
     \x16\x34\x57\x85\xd8\xa0\x00\x00\x16\x34\x57\x85\xd8\xa0\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x22\
     \x00\x00\x00\x00\x00\x00\x00\x27";
 
-/// The TSM file with another value.
+/// A TSM file with that value.
 fn tsm(value: u8) -> Vec<u8> {
-    let mut file = TSM.to_vec();
-    file[23] = value;
-    file
+    written(Points { times: vec![1_600_000_000_000_000_000], values: Values::Float(vec![f64::from(value)]) })
+}
+
+/// A TSM file of several MiB that says `value` in its own way.
+fn large_tsm(value: u8) -> Vec<u8> {
+    let mut strings = Strings::default();
+    noise(value.into(), 6 << 20).chunks(1 << 10).for_each(|text| strings.push(text));
+    let times = (0..).map(|second| 1_600_000_000_000_000_000 + second).take(strings.len()).collect();
+    written(Points { times, values: Values::String(strings) })
+}
+
+/// A TSM file of one key.
+fn written(points: Points) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.begin_key(b"m,h=a#!~#v", points.values.value_type()).expect("a key");
+    writer.points(&points).expect("a block");
+    writer.finish().expect("a file").0
 }
 
 /// The start of a week, in nanoseconds.
@@ -377,17 +394,17 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
 }
 
 #[test]
-fn a_damaged_backup_of_influxd_is_told_by_its_framing() {
+fn a_damaged_backup_of_influxd_is_told_by_its_framing_and_its_blocks() {
     let folder = Folder::new();
     let backup = folder.backup("backup", &[WEEK, NAMED], 1);
     let target = folder.path("target");
     for file in ["meta.00".to_owned(), shard_file(WEEK, 0), shard_file(NAMED, 0)] {
         let path = backup.join(&file);
         let content = fs::read(&path).expect("a file of the backup");
-        // Without a record, nothing tells a flipped byte inside a TSM block.
+        // Without a record, nothing tells a flipped byte of a key, nor of the padding behind the file.
         let told = |damage: &Damage| match damage {
             Damage::Flip(at) if file == "meta.00" => *at < 16,
-            Damage::Flip(at) => *at < 500 || (512..517).contains(at) || *at >= content.len() - 1024,
+            Damage::Flip(at) => *at < 500 || (512..551).contains(at) || *at >= content.len() - 1024,
             _ => true,
         };
         for damage in Damage::matrix(content.len(), 37).into_iter().filter(told) {
@@ -540,10 +557,7 @@ fn wait_until(run: &Running, condition: impl Fn() -> bool) -> bool {
 fn large_backup(folder: &Folder, name: &str, value: u8) -> PathBuf {
     let shards: Vec<Shard<'_>> = (1..=6).map(|id| ("d", "autogen", id)).collect();
     let backup = folder.backup(name, &shards, value);
-    let mut content = vec![value; 6 << 20];
-    content[..5].copy_from_slice(&TSM[..5]);
-    let footer = content.len() - 8;
-    content[footer..].copy_from_slice(&5_u64.to_be_bytes());
+    let content = large_tsm(value);
     for shard in shards {
         let mut file = fs::File::create(backup.join(shard_file(shard, 0))).expect("a shard");
         file.write_all(&shard_tar(shard, &[("000000001-000000001.tsm", &content)])).expect("writing a shard");
@@ -729,8 +743,8 @@ fn what_a_killed_restore_moved_is_not_put_back_under_a_running_influxd() {
     server.stop();
     restore(&new, &target, &["-force"]).expect(0);
     let points = Influxd::start(&target, Index::Inmem).points();
-    // 0x3ff8020000000000: the value in every one of the new shards.
-    assert!(points.len() == 200 && points.iter().all(|point| point.ends_with("=1.50048828125")), "{points:?}");
+    // The value in every one of the new shards.
+    assert!(points.len() == 200 && points.iter().all(|point| point.ends_with("=2")), "{:?}", points.first());
     assert!(!hidden(&target).exists());
 }
 

@@ -260,7 +260,7 @@ impl Contents {
         let Some(file) = &set.meta else {
             let named = set.record.as_ref().map(|record| (&record.meta.name, format!(".snap/{}.json", set.id)));
             let listed = set.manifest.as_ref().map(|list| (&list.meta.file_name, portable::manifest_file(&set.id)));
-            let (name, by) = named.or(listed).with_context(|| format!("set {} has no meta store", set.id))?;
+            let (name, by) = named.or(listed).context("its meta store is gone")?;
             let fault = Class::Damage.error(format!("the meta store {name} of set {} is gone", set.id));
             return Err(fault.hint(format!("if the set was removed on purpose, remove {by} too")).into());
         };
@@ -372,10 +372,10 @@ fn numbered_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<
     let set = |number| {
         let id = names::meta_file(number);
         let meta = meta_in(files, &id).filter(|_| !recorded.contains(id.as_str()));
-        let modified = match &meta {
-            Some(meta) => fs::metadata(path.join(&meta.name)).and_then(|metadata| metadata.modified()),
-            None => Ok(std::time::SystemTime::UNIX_EPOCH),
-        };
+        // Where the meta store is gone, a file beside it tells about when.
+        let of_number = |name: &&String| names::split_number(name).is_some_and(|(_, other)| other == number);
+        let dated = meta.as_ref().map(|meta| &meta.name).or_else(|| files.keys().find(of_number)).unwrap_or(&id);
+        let modified = fs::metadata(path.join(dated)).and_then(|metadata| metadata.modified());
         let modified = modified.with_context(|| format!("reading {}", path.join(&id).display()))?;
         let started = Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(Set { id, layout: Layout::Legacy, started, record: None, manifest: None, meta, kept: None, number })

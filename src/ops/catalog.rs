@@ -187,7 +187,7 @@ pub fn server_info(client: &Client) -> Result<ServerInfo> {
         let state = match shard.deleted_at {
             Some(_) => "deleted",
             None if held.contains(&shard.path) => "open",
-            None => "not open",
+            None => "not_open",
         };
         ShardInfo::new(&shard.path, time::from_nanos(shard.start), time::from_nanos(shard.end), state)
     };
@@ -212,13 +212,13 @@ fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
         .shards
         .iter()
         .map(|shard| {
-            let gone = shard.file.as_ref().is_some_and(|file| !contents.has(&file.name));
+            let gone = shard.file.as_ref().is_some_and(|file| contents.file(&file.name) != Some(file.size));
             let state = match shard.state {
                 _ if gone => "gone",
                 ShardState::Stored => "stored",
                 ShardState::Empty => "empty",
                 ShardState::Expired => "expired",
-                ShardState::NotHeld => "not held",
+                ShardState::NotHeld => "not_held",
                 ShardState::Failed => "failed",
             };
             ShardInfo {
@@ -233,8 +233,8 @@ fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
 }
 
 fn summary_of(contents: &Contents, set: &Set, record: &SetRecord, shards: &[ShardInfo]) -> SetSummary {
-    let gone: Vec<&str> = record.files().map(|file| file.name.as_str()).filter(|name| !contents.has(name)).collect();
-    let resized = record.files().find(|file| contents.file(&file.name).is_some_and(|size| size != file.size));
+    let sizes = |file: &&FileRecord| contents.file(&file.name) != Some(file.size);
+    let gone: Vec<&str> = record.files().filter(sizes).map(|file| file.name.as_str()).collect();
     let selection = &record.selection;
     let kind = match record.shards.first().map(|shard| shard.content) {
         _ if selection.meta_only => Kind::Meta,
@@ -243,7 +243,7 @@ fn summary_of(contents: &Contents, set: &Set, record: &SetRecord, shards: &[Shar
         Some(Content::Whole | Content::Since | Content::Range) | None => Kind::Full,
     };
     let state = match record.state {
-        _ if !gone.is_empty() || resized.is_some() => State::Damaged,
+        _ if !gone.is_empty() => State::Damaged,
         SetState::Complete => State::Complete,
         SetState::Partial => State::Partial,
     };
@@ -251,17 +251,10 @@ fn summary_of(contents: &Contents, set: &Set, record: &SetRecord, shards: &[Shar
         finished: Some(record.finished),
         host: Some(record.host.clone()),
         written_by: record.written_by.clone(),
-        size: record.files().map(|file| file.size).sum(),
-        complaint: gone
-            .first()
-            .map(|first| format!("{} file(s) are gone, {first} among them", gone.len()))
-            .or(resized.map(other_size)),
+        size: record.files().filter_map(|file| contents.file(&file.name)).sum(),
+        complaint: gone.first().map(|first| format!("{} file(s) are gone or of another size, {first} among them", gone.len())),
         ..SetSummary::of(set, state, kind, shards)
     }
-}
-
-fn other_size(file: &FileRecord) -> String {
-    format!("the file {} is not of the {} bytes that were recorded", file.name, file.size)
 }
 
 fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {

@@ -59,6 +59,16 @@ impl Write for Spool {
     }
 }
 
+/// A member that has passed.
+pub struct Passed<'a> {
+    /// What its header says.
+    pub member: &'a Member,
+    /// Its content.
+    pub content: &'a dyn ReadAt,
+    /// CRC-32 of its content.
+    pub crc: u32,
+}
+
 /// Reads a tar to its end, and hands each member that `wants` takes to `each` when it has passed. `tar` is the file itself where
 /// it is not compressed; else members are spooled. Gives how the tar ended and its bytes. The outer error is the reader's, the
 /// inner one the tar's or that of `each`.
@@ -71,13 +81,13 @@ pub fn visit(
     tar: Option<&File>,
     shard: &ShardPath,
     wants: impl FnMut(&Member) -> bool,
-    each: impl FnMut(&Member, &dyn ReadAt) -> io::Result<()>,
+    each: impl FnMut(&Passed<'_>) -> io::Result<()>,
 ) -> Result<Result<(Ending, u64), TarError>> {
     let place = match tar {
         Some(file) => Place::Tar(file),
         None => Place::Spool(Spool::new_in(&std::env::temp_dir()).context("creating a temporary file")?),
     };
-    let mut visiting = Visiting { place, wants, each, member: None };
+    let mut visiting = Visiting { place, wants, each, member: None, crc: crc32fast::Hasher::new() };
     let mut counted = Counted { inner: reader, count: 0 };
     let scanned = scan(&mut counted, shard, &mut visiting)?;
     Ok(scanned.map(|ending| (ending, counted.count)))
@@ -102,11 +112,13 @@ struct Visiting<'a, W, E> {
     wants: W,
     each: E,
     member: Option<Member>,
+    crc: crc32fast::Hasher,
 }
 
-impl<W: FnMut(&Member) -> bool, E: FnMut(&Member, &dyn ReadAt) -> io::Result<()>> Sink for Visiting<'_, W, E> {
+impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink for Visiting<'_, W, E> {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.member = (self.wants)(member).then(|| member.clone());
+        self.crc = crc32fast::Hasher::new();
         if let Place::Spool(spool) = &mut self.place {
             spool.clear();
         }
@@ -114,17 +126,25 @@ impl<W: FnMut(&Member) -> bool, E: FnMut(&Member, &dyn ReadAt) -> io::Result<()>
     }
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        match (&mut self.place, &self.member) {
-            (Place::Spool(spool), Some(_)) => spool.write_all(chunk),
-            _ => Ok(()),
+        if self.member.is_none() {
+            return Ok(());
+        }
+        self.crc.update(chunk);
+        match &mut self.place {
+            Place::Spool(spool) => spool.write_all(chunk),
+            Place::Tar(_) => Ok(()),
         }
     }
 
     fn end(&mut self) -> io::Result<()> {
         let Some(member) = self.member.take() else { return Ok(()) };
+        let crc = std::mem::take(&mut self.crc).finalize();
         match &self.place {
-            Place::Tar(file) => (self.each)(&member, &Section::new(*file, member.offset, member.size)),
-            Place::Spool(spool) => (self.each)(&member, &spool.content()),
+            Place::Tar(file) => {
+                let content = Section::new(*file, member.offset, member.size);
+                (self.each)(&Passed { member: &member, content: &content, crc })
+            }
+            Place::Spool(spool) => (self.each)(&Passed { member: &member, content: &spool.content(), crc }),
         }
     }
 }

@@ -15,6 +15,9 @@ use super::file::{BlockFault, BlockReader, FileError};
 use super::index::{self, BlockEntry, IndexError, IndexWalk, ReadAt};
 use super::values::ValueType;
 
+/// Bytes of a key that are shown.
+const SHOWN_OF_KEY: usize = 120;
+
 /// A fault that the check came upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finding<'a> {
@@ -67,7 +70,11 @@ impl fmt::Display for Fault {
 impl fmt::Display for Finding<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at offset {}: {}", self.offset, self.fault)?;
-        if self.key.is_empty() { Ok(()) } else { write!(f, " (key {})", self.key.escape_ascii()) }
+        match self.key {
+            [] => Ok(()),
+            key if key.len() <= SHOWN_OF_KEY => write!(f, " (key {})", key.escape_ascii()),
+            key => write!(f, " (key {}…, {} bytes)", key[..SHOWN_OF_KEY].escape_ascii(), key.len()),
+        }
     }
 }
 

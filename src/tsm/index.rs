@@ -204,6 +204,18 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         self.index_offset
     }
 
+    /// Goes to the end.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of the index.
+    pub fn to_end(mut self) -> Result<(), IndexError> {
+        while self.next_key()?.is_some() {
+            while self.next_entry()?.is_some() {}
+        }
+        Ok(())
+    }
+
     /// The next key, or none when the index ended where it should. Passes, and checks, what blocks the key before still has.
     /// The first call gives a key or an error: no index is empty.
     ///

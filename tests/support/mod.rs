@@ -1,4 +1,4 @@
-//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees.
+//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees, TSM files.
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
@@ -10,6 +10,7 @@ pub mod peer;
 pub mod process;
 pub mod service;
 pub mod tree;
+pub mod tsm;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

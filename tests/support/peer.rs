@@ -174,7 +174,7 @@ impl Tar {
         let pattern = noise(path.id, 1 << 16);
         let begin = influx_snap::tsm::HEADER;
         out.write_all(&begin)?;
-        let end = (size - 40).to_be_bytes();
+        let end = tsm_end(size);
         let mut left = size - begin.len() as u64 - end.len() as u64;
         while left > 0 {
             let piece = usize::try_from(left).map_or(pattern.len(), |left| left.min(pattern.len()));
@@ -210,7 +210,7 @@ impl Write for Expected {
 }
 
 /// A member of a tar, as wrong as a test wants it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The whole name, at most 100 bytes.
     pub name: String,
@@ -254,11 +254,23 @@ pub fn tar(members: &[Member]) -> Vec<u8> {
     builder.into_inner().expect("writing to memory")
 }
 
-/// A file with the outside of a TSM file, `size` bytes long.
+/// What ends a TSM file of `size` bytes with one block of one key: its index and its footer.
+fn tsm_end(size: u64) -> Vec<u8> {
+    let index = size - 42;
+    let mut end = b"\x00\x01k\x00\x00\x01".to_vec();
+    let times = [1_600_000_000_000_000_000_u64, 1_600_000_000_000_000_001, 5];
+    times.iter().for_each(|number| end.extend(number.to_be_bytes()));
+    end.extend(u32::try_from(index - 5).expect("the size of a block").to_be_bytes());
+    end.extend(index.to_be_bytes());
+    end
+}
+
+/// A file with the outside and the index of a TSM file, `size` bytes long. Its block is noise.
 pub fn tsm(seed: u64, size: usize) -> Vec<u8> {
+    let end = tsm_end(size as u64);
     let mut bytes = influx_snap::tsm::HEADER.to_vec();
-    bytes.extend(noise(seed, size - bytes.len() - 8));
-    bytes.extend((bytes.len() as u64 - 20).to_be_bytes());
+    bytes.extend(noise(seed, size - bytes.len() - end.len()));
+    bytes.extend(end);
     bytes
 }
 

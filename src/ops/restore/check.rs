@@ -12,18 +12,14 @@ use super::source::PlannedShard;
 use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents, hex};
 use crate::error::Class;
-use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan};
-use crate::ops::members::visit;
+use crate::format::shard_tar::{Ending, Member};
+use crate::ops::members::{Passed, visit};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Progress};
 use crate::time::Bounds;
 use crate::tsm::check as deep;
-use crate::tsm::envelope::Envelope;
-use crate::tsm::index::{FromStart, IndexError, ReadAt};
+use crate::tsm::index::{IndexError, IndexWalk, ReadAt};
 use crate::wire::ShardPath;
-
-/// Bytes read at a time.
-const CHUNK: usize = 256 << 10;
 
 /// A shard whose files were read and found whole.
 pub struct CheckedShard {
@@ -143,22 +139,20 @@ fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &
             .error(format!("{} is damaged: {why}", path.display()))
             .hint("nothing was written; take another backup or set")
     };
-    let opening = || format!("opening {}", path.display());
     let set = &contents.sets()[file.set];
+    let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
     let mut tar = contents.open(file, |inner| Hashing { inner, digest: Sha256::new(), count: 0, stop })?;
-    let (files, outcome) = match &set.record {
-        // What was recorded was checked when it came, and has a sum over all of it.
-        Some(_) => {
-            let mut sink = Digesting::default();
-            let outcome = scan(&mut tar, shard, &mut sink).map(|scanned| scanned.map(|ending| (ending, None)));
-            (sink.files, outcome.map_err(anyhow::Error::from))
+    let mut files = Vec::new();
+    let each = |passed: &Passed<'_>| -> io::Result<()> {
+        if passed.member.is_tsm() {
+            // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
+            let refuse = if set.record.is_some() { refuse_damaged_index } else { refuse_damaged };
+            refuse(passed.member, passed.content)?;
         }
-        None => {
-            let opened = if file.packed { None } else { Some(File::open(&path).with_context(opening)?) };
-            let (files, outcome) = look_into(&mut tar, opened.as_ref(), shard);
-            (files, outcome.map(|visited| visited.map(|(ending, count)| (ending, Some(count)))))
-        }
+        files.push((passed.member.name.clone(), passed.member.size, passed.crc));
+        Ok(())
     };
+    let outcome = visit(&mut tar, (!file.packed).then_some(&opened), shard, |member| !member.directory, each);
     let (ending, count) = match outcome {
         Ok(Ok(whole)) => whole,
         Ok(Err(error)) => return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into()),
@@ -176,9 +170,7 @@ fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &
         return Err(damaged("it is empty".to_owned()).into());
     }
     let listed = set.manifest.as_ref().and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
-    if let (Some(listed), Some(count)) = (listed, count)
-        && listed.size != count
-    {
+    if let Some(listed) = listed.filter(|listed| listed.size != count) {
         return Err(damaged(format!("it holds a tar of {count} bytes, of {} by the manifest", listed.size)).into());
     }
     let recorded = set.record.as_ref().and_then(|record| record.shard(shard)?.file.as_ref());
@@ -186,24 +178,6 @@ fn check_file(contents: &Contents, file: &BackupFile, shard: &ShardPath, stop: &
         return Err(damaged(format!("it is not what set {} recorded: SHA-256 differs", set.id)).into());
     }
     Ok(files)
-}
-
-/// A tar's regular files with size and CRC-32, and how it ended, with how many bytes.
-type LookedInto = (Vec<(String, u64, u32)>, Result<Result<(Ending, u64), TarError>>);
-
-/// Reads a tar that nothing was recorded of: every block of its TSM files is looked at.
-fn look_into(tar: &mut impl Read, opened: Option<&File>, shard: &ShardPath) -> LookedInto {
-    let mut files = Vec::new();
-    let wants = |member: &Member| !member.directory;
-    let each = |member: &Member, content: &dyn ReadAt| -> io::Result<()> {
-        if member.is_tsm() {
-            refuse_damaged(member, content)?;
-        }
-        files.push((member.name.clone(), member.size, crc(content)?));
-        Ok(())
-    };
-    let outcome = visit(tar, opened, shard, wants, each);
-    (files, outcome)
 }
 
 /// Refuses a TSM file in which not all is as it should be. influxd would take it, and not say what is missing.
@@ -220,21 +194,17 @@ fn refuse_damaged(member: &Member, content: &dyn ReadAt) -> io::Result<()> {
     }
 }
 
-fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
+/// Refuses a TSM file whose index cannot be walked.
+fn refuse_damaged_index(member: &Member, content: &dyn ReadAt) -> io::Result<()> {
+    match IndexWalk::open(content).and_then(IndexWalk::to_end) {
+        Err(IndexError::Read { source, .. }) => Err(source),
+        Err(error) => Err(invalid(format!("{} is {error}", member.name))),
+        Ok(()) => Ok(()),
+    }
 }
 
-/// The CRC-32 of all of it.
-fn crc(content: &dyn ReadAt) -> io::Result<u32> {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut reader = FromStart::new(content);
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize()),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// Passes bytes through a digest, and stops when asked to.
@@ -259,47 +229,5 @@ impl Read for Hashing<'_> {
         self.digest.update(&buffer[..count]);
         self.count += count as u64;
         Ok(count)
-    }
-}
-
-/// Lists regular files with size and CRC-32, and looks at the TSM files among them.
-#[derive(Default)]
-pub struct Digesting {
-    /// Name, bytes and CRC-32 of each, in the order of the tar.
-    pub files: Vec<(String, u64, u32)>,
-    crc: crc32fast::Hasher,
-    directory: bool,
-    envelope: Option<Envelope>,
-}
-
-impl Sink for Digesting {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        self.directory = member.directory;
-        if !member.directory {
-            self.files.push((member.name.clone(), member.size, 0));
-        }
-        self.crc = crc32fast::Hasher::new();
-        self.envelope = member.is_tsm().then(Envelope::default);
-        Ok(())
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.crc.update(chunk);
-        if let Some(envelope) = &mut self.envelope {
-            envelope.feed(chunk);
-        }
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        if self.directory {
-            return Ok(());
-        }
-        let Some((name, _, crc)) = self.files.last_mut() else { return Ok(()) };
-        *crc = std::mem::take(&mut self.crc).finalize();
-        match self.envelope.take().map(|envelope| envelope.finish()) {
-            Some(Err(error)) => Err(invalid(format!("{name} is {error}"))),
-            _ => Ok(()),
-        }
     }
 }

@@ -10,7 +10,7 @@ use super::{Fault, Job, SHARD_LOST};
 use crate::cancel::Cancel;
 use crate::directory::{Contents, hex};
 use crate::format::shard_tar::{Ending, Member};
-use crate::ops::members::visit;
+use crate::ops::members::{Passed, visit};
 use crate::progress::{Event, Progress};
 use crate::tsm::check::{self as deep, Finding};
 use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
@@ -54,7 +54,7 @@ pub fn check(contents: &Contents, job: &Job<'_>, deep: bool, cancel: &Cancel, pr
         }
         member.is_tsm() || member.is_tombstone()
     };
-    let each = |member: &Member, content: &dyn ReadAt| checked.member(member, content, job, deep);
+    let each = |passed: &Passed<'_>| checked.member(passed.member, passed.content, job, deep);
     let visited = visit(&mut tar, (!job.file.packed).then_some(&opened), &job.path, wants, each);
     checked.members = members;
     cancel.check()?;
@@ -98,7 +98,8 @@ impl Checked {
             if !is_file_name(&member.name) {
                 tell(None, "its name is not <generation>-<sequence>.tsm".to_owned(), SHARD_LOST);
             }
-            let result = if deep { self.blocks(content, job, &mut tell) } else { check_index(content) };
+            let result =
+                if deep { self.blocks(content, job, &mut tell) } else { IndexWalk::open(content).and_then(IndexWalk::to_end) };
             match result {
                 Ok(()) => {}
                 Err(IndexError::Read { source, .. }) => return Err(source),
@@ -128,8 +129,10 @@ impl Checked {
                 deep::Fault::Outside { .. } => UNREACHABLE,
                 _ => SHARD_LOST,
             };
-            let key = if finding.key.is_empty() { String::new() } else { format!(" (key {})", finding.key.escape_ascii()) };
-            tell(Some(finding.offset), format!("{}{key}", finding.fault), means);
+            // The offset is told by itself.
+            let said = finding.to_string();
+            let said = said.split_once(": ").map_or(&said[..], |(_, said)| said);
+            tell(Some(finding.offset), said.to_owned(), means);
         })?;
         self.points += report.points;
         Ok(())
@@ -154,15 +157,6 @@ impl Checked {
             tell("its tar has other members than were recorded".to_owned());
         }
     }
-}
-
-/// Walks the index to its end.
-fn check_index(content: &dyn ReadAt) -> Result<(), IndexError> {
-    let mut walk = IndexWalk::open(content)?;
-    while walk.next_key()?.is_some() {
-        while walk.next_entry()?.is_some() {}
-    }
-    Ok(())
 }
 
 fn check_tombstone(content: &dyn ReadAt, tell: &mut impl FnMut(Option<u64>, String, &'static str)) -> io::Result<()> {

@@ -26,19 +26,23 @@ impl Live<'_> {
         let queries: Vec<&str> =
             databases.iter().flat_map(|database| &database.continuous_queries).map(|query| query.query.as_str()).collect();
         if !queries.is_empty() {
-            say(format!("{} continuous queries do not come back: servers leave them out of an import", queries.len()));
+            let count = counted(queries.len(), "continuous query", "continuous queries");
+            say(format!("{count} left out: servers take none in with an import"));
             queries.into_iter().for_each(detail);
         }
-        let subscriptions: Vec<String> = databases.iter().flat_map(|database| subscriptions(database)).collect();
+        let policy = self.what.retention_policy.as_deref();
+        let subscriptions: Vec<String> = databases.iter().flat_map(|database| subscriptions(database, policy)).collect();
         if !subscriptions.is_empty() {
-            let count = subscriptions.len();
-            say(format!("{count} subscriptions are left out: they would send to their old destinations at once"));
+            let count = counted(subscriptions.len(), "subscription", "subscriptions");
+            say(format!("{count} left out: what is written would go to the old destinations at once"));
             subscriptions.iter().for_each(|statement| detail(statement));
         }
         let users = &source.data.users;
         if !users.is_empty() {
             let grants: usize = users.iter().map(|user| user.privileges.len()).sum();
-            say(format!("{} users and their {grants} grants do not come back: they are no part of an import", users.len()));
+            let count = counted(users.len(), "user", "users");
+            let grants = if grants == 1 { "1 grant".to_owned() } else { format!("{grants} grants") };
+            say(format!("{count} left out, with {grants}: they are no part of an import"));
             users.iter().flat_map(grants_of).for_each(|statement| detail(&statement));
         }
         let internal = source
@@ -46,9 +50,14 @@ impl Live<'_> {
             .database("_internal")
             .map_or(0, |database| database.retention_policies.iter().map(|policy| policy.shard_groups.len()).sum::<usize>());
         if internal > 0 && only.is_none() {
-            say(format!("_internal ({internal} shard groups) is not restored: a server has its own"));
+            let groups = counted(internal, "shard group", "shard groups");
+            say(format!("_internal left out, {groups}: a server has its own"));
         }
     }
+}
+
+fn counted(count: usize, one: &str, several: &str) -> String {
+    if count == 1 { format!("1 {one} is") } else { format!("{count} {several} are") }
 }
 
 /// A name as an InfluxQL identifier.
@@ -56,9 +65,10 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The statements that make the database's subscriptions.
-fn subscriptions(database: &DatabaseInfo) -> impl Iterator<Item = String> {
-    database.retention_policies.iter().flat_map(|policy| {
+/// The statements that make the subscriptions of the database, or of one of its policies.
+fn subscriptions(database: &DatabaseInfo, only: Option<&str>) -> impl Iterator<Item = String> {
+    let policies = database.retention_policies.iter().filter(move |policy| only.is_none_or(|only| policy.name == only));
+    policies.flat_map(|policy| {
         policy.subscriptions.iter().map(|subscription| {
             let destinations: Vec<String> =
                 subscription.destinations.iter().map(|url| format!("'{}'", url.replace('\'', "\\'"))).collect();

@@ -96,7 +96,10 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
     if options.dry_run {
         for shard in &shards {
             let (path, files) = (&shard.source, tsm_files(shard).count());
-            progress.report(&Event::Status(&format!("would upload shard {path} ({files} files) into {}", client.address())));
+            let (database, policy) = (&shard.target.database, &shard.target.retention_policy);
+            let message =
+                format!("would upload shard {path} to {}, into {database}/{policy} ({files} TSM files)", client.address());
+            progress.report(&Event::Status(&message));
         }
     } else {
         let header = interrupted.map_or_else(|| live.header(&source, &there), |begun| begun.header.clone());
@@ -241,7 +244,10 @@ impl Live<'_> {
         let journal = Journal::begin(&self.options.directory, header, resumed, self.progress)?;
         let (ids, done) = match known {
             Some(known) => known,
-            None => (self.import(source, header.max_shard_id).inspect_err(|_| self.say_in_part(source, &journal))?, Vec::new()),
+            None => (
+                self.import(source, header.max_shard_id).inspect_err(|_| self.say_in_part(source, journal.is_kept()))?,
+                Vec::new(),
+            ),
         };
         journal.imported(&ids)?;
         for shard in &mut *shards {
@@ -252,7 +258,8 @@ impl Live<'_> {
         if uploaded.as_ref().is_ok_and(|uploaded| uploaded.failed.is_empty()) {
             journal.end()?;
         } else {
-            self.say_in_part(source, &journal);
+            let spoiled = uploaded.as_ref().is_ok_and(|uploaded| uploaded.spoiled);
+            self.say_in_part(source, journal.is_kept() && !spoiled);
         }
         uploaded
     }
@@ -270,9 +277,9 @@ impl Live<'_> {
         }
     }
 
-    fn say_in_part(&self, source: &Source, journal: &Journal) {
+    fn say_in_part(&self, source: &Source, resumable: bool) {
         let (address, names) = (self.client.address(), list(&self.new_names(source)));
-        let next = match journal.is_kept() {
+        let next = match resumable {
             true => "snap restore -resume goes on where this stopped; or drop them to begin anew",
             false => "drop them before the next try",
         };

@@ -14,12 +14,12 @@ use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents};
 use crate::format::shard_tar::Member;
 use crate::ops::cut::stem;
-use crate::ops::members::visit;
+use crate::ops::members::{Passed, visit};
 use crate::ops::sift::{Kept, SiftedFile, sift};
 use crate::progress::Event;
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
-use crate::tsm::index::{FromStart, ReadAt};
+use crate::tsm::index::FromStart;
 use crate::tsm::tombstone::Ending;
 
 /// The TSM files of a shard that are sent in another form, or not at all.
@@ -65,7 +65,7 @@ impl Live<'_> {
         let bounds = shard.cut.unwrap_or(Bounds { start: i64::MIN, end: i64::MAX });
         let mut sifted = BTreeMap::new();
         let wants = |name: &str| name.ends_with(".tsm") && (shard.cut.is_some() || deletes.contains_key(stem(name)));
-        self.each_member(contents, shard, wants, |member, content| {
+        self.each_member(contents, shard, wants, |&Passed { member, content, .. }| {
             stop.check().map_err(io::Error::other)?;
             let deletes = deletes.get(stem(&member.name)).unwrap_or(&none);
             let kept = sift(content, deletes, bounds, &env::temp_dir())
@@ -87,7 +87,7 @@ impl Live<'_> {
             contents,
             shard,
             |name| name.ends_with(".tombstone"),
-            |member, content| {
+            |&Passed { member, content, .. }| {
                 stop.check().map_err(io::Error::other)?;
                 let (deletes, ending) = DeletedRanges::read(FromStart::new(content))
                     .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", member.name)))?;
@@ -112,7 +112,7 @@ impl Live<'_> {
         contents: &Contents,
         shard: &CheckedShard,
         wants: impl Fn(&str) -> bool,
-        mut each: impl FnMut(&Member, &dyn ReadAt) -> io::Result<()>,
+        mut each: impl FnMut(&Passed<'_>) -> io::Result<()>,
     ) -> Result<()> {
         for (source, file) in shard.sources.iter().enumerate() {
             let wanted = |name: &str| wants(name) && shard.files.get(name).is_some_and(|file| file.source == source);
@@ -130,7 +130,7 @@ impl Live<'_> {
         shard: &CheckedShard,
         file: &BackupFile,
         wants: impl Fn(&Member) -> bool,
-        each: &mut impl FnMut(&Member, &dyn ReadAt) -> io::Result<()>,
+        each: &mut impl FnMut(&Passed<'_>) -> io::Result<()>,
     ) -> Result<()> {
         let path = contents.path_of(&file.name);
         let reading = || format!("reading {}", path.display());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::super::check::{CheckedShard, Digesting};
+use super::super::check::CheckedShard;
 use super::journal::Journal;
 use super::sifted::{Sent, Sifted};
 use super::{Live, WAIT, tsm_files};
@@ -40,6 +40,8 @@ pub struct Uploaded {
     pub bytes: u64,
     /// The shards that failed, a sentence each.
     pub failed: Vec<String>,
+    /// Whether one of them can only be mended by beginning anew.
+    pub spoiled: bool,
 }
 
 /// What a server holds of the files it was sent.
@@ -97,7 +99,7 @@ impl Live<'_> {
                     let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(shard));
                     let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| (files + 1, bytes + sent.size));
                     self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Done { files, bytes }, elapsed });
-                    Turn::Done(Ok(Uploaded { shards: 1, files, bytes, failed: Vec::new() }))
+                    Turn::Done(Ok(Uploaded { shards: 1, files, bytes, ..Uploaded::default() }))
                 }
                 Err(error) if stop.is_cancelled() => Turn::Done(Err(error)),
                 Err(error) if job.failures < self.options.retries && class(&error) != Class::Refused => {
@@ -117,7 +119,8 @@ impl Live<'_> {
                     let reason = format!("{error:#}");
                     self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Failed(&reason), elapsed });
                     let failed = vec![format!("shard {} (now {path}): {reason}", shard.source)];
-                    Turn::Done(Ok(Uploaded { failed, ..Uploaded::default() }))
+                    let spoiled = class(&error) == Class::Refused;
+                    Turn::Done(Ok(Uploaded { failed, spoiled, ..Uploaded::default() }))
                 }
             }
         });
@@ -125,7 +128,8 @@ impl Live<'_> {
         let all = queue::all(results)?.into_iter();
         Ok(all.fold(Uploaded::default(), |mut all, one| {
             all.failed.extend(one.failed);
-            Uploaded { shards: all.shards + one.shards, files: all.files + one.files, bytes: all.bytes + one.bytes, ..all }
+            let (files, bytes) = (all.files + one.files, all.bytes + one.bytes);
+            Uploaded { shards: all.shards + one.shards, files, bytes, spoiled: all.spoiled || one.spoiled, ..all }
         }))
     }
 
@@ -251,7 +255,7 @@ impl Live<'_> {
     fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
         let mut answer = None;
         for _ in 0..=self.options.retries {
-            let mut there = Digesting::default();
+            let mut there = Sums::default();
             let reply = self.client.request(&Request::Shard { id: shard.target.id, since: None })?;
             if scan(reply, &shard.target, &mut there).context("reading the shard back")?? != Ending::Nothing {
                 answer = Some(there.files);
@@ -334,6 +338,33 @@ impl Pieces {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+}
+
+/// Lists regular files with size and CRC-32.
+#[derive(Default)]
+struct Sums {
+    files: Vec<(String, u64, u32)>,
+    crc: crc32fast::Hasher,
+}
+
+impl Sink for Sums {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        self.crc = crc32fast::Hasher::new();
+        self.files.push((member.name.clone(), member.size, 0));
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.crc.update(chunk);
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if let Some((.., crc)) = self.files.last_mut() {
+            *crc = std::mem::take(&mut self.crc).finalize();
+        }
+        Ok(())
+    }
 }
 
 /// Passes the files that are to come from one tar on into the upload, under their new names.
