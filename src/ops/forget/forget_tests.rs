@@ -138,6 +138,33 @@ fn an_increment_keeps_what_it_stands_on_back_to_a_whole_set() {
 }
 
 #[test]
+fn the_example_of_the_documents_is_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    // Each night from October 1 (the 274th day of 2026) to November 20, whole on Sundays, the first of them October 4.
+    let night = |day: u32| 24 * (day - 1) + 2;
+    for day in 274..=324 {
+        let selection = if day % 7 == 277 % 7 { Selection::default() } else { since(night(day - 1)) };
+        make(directory, night(day), 1, selection, &stored("a", &[1]));
+    }
+    let (daily, weekly, monthly) = (Limit::Newest(3), Limit::Newest(2), Limit::Newest(2));
+    let (groups, unkept) = judge(&Contents::read(directory).unwrap(), &Policy { daily, weekly, monthly, ..policy(0) });
+    let kept = groups[0].sets.iter().filter(|verdict| verdict.is_kept());
+    let line = |verdict: &Verdict| {
+        let words: Vec<String> = verdict.reasons.iter().map(|reason| reason.to_string().chars().take(6).collect()).collect();
+        format!("{} {}", verdict.set.started.strftime("%a %m-%d"), words.join(" "))
+    };
+    let needed = |day: &str| format!("{day} needed");
+    let chain = ["Sun 10-25", "Mon 10-26", "Tue 10-27", "Wed 10-28", "Thu 10-29", "Fri 10-30"].map(needed);
+    let rest = ["Sat 10-31 monthl", "Sun 11-15 weekly", "Mon 11-16 needed", "Tue 11-17 needed", "Wed 11-18 daily"];
+    let expected: Vec<String> = chain.into_iter().chain(rest.map(str::to_owned)).collect();
+    let found: Vec<String> = kept.map(line).collect();
+    assert_eq!(found[..11], expected);
+    assert_eq!(found[11..], ["Thu 11-19 daily", "Fri 11-20 daily weekly monthl"]);
+    assert_eq!(unkept.len(), 51 - 13);
+}
+
+#[test]
 fn the_last_copy_of_a_shard_that_the_server_cannot_open_any_more_stays() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
