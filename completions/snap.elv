@@ -28,6 +28,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand list 'Show the sets in a backup directory, oldest first'
             cand info 'Show what one set holds, shard by shard; with -host, what a server holds'
             cand verify 'Read sets end to end and report damage'
+            cand forget 'Remove the sets that a retention policy does not keep'
+            cand keep 'Mark a set as one that snap forget never removes'
             cand generate 'Print shell completions or the manual page'
         }
         &'snap;backup'= {
@@ -139,6 +141,32 @@ set edit:completion:arg-completer[snap] = {|@words|
         &'snap;verify'= {
             cand --deep 'Look at every block of every TSM file'
             cand --jobs 'How many files to read at a time'
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'snap;forget'= {
+            cand --keep-last 'Keep the N newest sets'
+            cand --keep-hourly 'Keep the newest set of each of the last N hours that have sets'
+            cand --keep-daily 'Keep the newest set of each of the last N days that have sets'
+            cand --keep-weekly 'Keep the newest set of each of the last N weeks (Monday to Sunday) that have sets'
+            cand --keep-monthly 'Keep the newest set of each of the last N months that have sets'
+            cand --keep-yearly 'Keep the newest set of each of the last N years that have sets'
+            cand --keep-within 'Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)'
+            cand --timezone 'Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]'
+            cand --dry-run 'Say what would be removed, and remove nothing'
+            cand --retry-lock 'How long to wait for another run in the same directory to end'
+            cand --quiet 'Print errors alone'
+            cand --verbose 'Print requests, retries and times as well'
+            cand --json 'Print JSON lines on standard output, each with a message_type'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'snap;keep'= {
+            cand --release 'Take the mark off'
+            cand --retry-lock 'How long to wait for another run in the same directory to end'
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'
             cand --json 'Print JSON lines on standard output, each with a message_type'

@@ -32,6 +32,8 @@ complete -c snap -n "__fish_snap_needs_command" -f -a "serve" -d 'Be the snapsho
 complete -c snap -n "__fish_snap_needs_command" -f -a "list" -d 'Show the sets in a backup directory, oldest first'
 complete -c snap -n "__fish_snap_needs_command" -f -a "info" -d 'Show what one set holds, shard by shard; with -host, what a server holds'
 complete -c snap -n "__fish_snap_needs_command" -f -a "verify" -d 'Read sets end to end and report damage'
+complete -c snap -n "__fish_snap_needs_command" -f -a "forget" -d 'Remove the sets that a retention policy does not keep'
+complete -c snap -n "__fish_snap_needs_command" -f -a "keep" -d 'Mark a set as one that snap forget never removes'
 complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print shell completions or the manual page'
 complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'The snapshotter: host:port, or a host alone for port 8088' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
@@ -161,4 +163,32 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-last -d 'Keep the N newest sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-hourly -d 'Keep the newest set of each of the last N hours that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-daily -d 'Keep the newest set of each of the last N days that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-weekly -d 'Keep the newest set of each of the last N weeks (Monday to Sunday) that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-monthly -d 'Keep the newest set of each of the last N months that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-yearly -d 'Keep the newest set of each of the last N years that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-within -d 'Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l timezone -d 'Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l dry-run -d 'Say what would be removed, and remove nothing' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand keep" -l release -d 'Take the mark off' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
+complete -c snap -n "__fish_snap_using_subcommand keep" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand generate" -s h -l help -d 'Print help'
