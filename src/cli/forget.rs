@@ -175,7 +175,7 @@ fn line(report: &ForgetReport, dry_run: bool) -> String {
     let removed = &report.removed;
     let (files, freed) = (plural(removed.files, "file"), bytes(removed.bytes));
     if dry_run {
-        return format!("dry run: would keep {}, and remove {unkept}{ended}: {files}, {freed} free", plural(kept, "set"));
+        return format!("dry run: would keep {}, and remove {unkept}{ended}: {files}, {freed}", plural(kept, "set"));
     }
     let took = seconds(report.elapsed);
     format!("kept {}, removed {unkept}{ended}: {files}, {freed} freed in {took}", plural(kept, "set"))

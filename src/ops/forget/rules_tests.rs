@@ -146,6 +146,9 @@ fn a_policy_that_keeps_nothing_is_known() {
     assert!(!Policy { within: Some("1h".parse().unwrap()), ..nothing() }.is_empty());
 }
 
+/// What tells the buckets of a rule apart, by the set's place.
+type Label<'a> = Box<dyn Fn(usize) -> String + 'a>;
+
 /// Whether a rule keeps a set: nothing complete and newer is in its bucket, and fewer than `limit` other buckets have some.
 fn keeps(group: &[Candidate], at: usize, limit: Limit, label: &dyn Fn(usize) -> String) -> bool {
     let newer: Vec<String> = (at + 1..group.len()).filter(|other| group[*other].complete).map(label).collect();
@@ -201,7 +204,7 @@ proptest! {
             if set.marked {
                 expected.push(Reason::Marked);
             }
-            let rules: [(Limit, Reason, Box<dyn Fn(usize) -> String>); 6] = [
+            let rules: [(Limit, Reason, Label); 6] = [
                 (policy.last, Reason::Last, Box::new(|at| at.to_string())),
                 (policy.hourly, Reason::Hourly, Box::new(label("%Y-%m-%d %H %z"))),
                 (policy.daily, Reason::Daily, Box::new(label("%Y-%m-%d"))),
