@@ -64,7 +64,7 @@ _snap() {
             return 0
             ;;
         snap__subcmd__backup)
-            opts="-h --host --dialect --connect-timeout --idle-timeout --attempt-timeout --retries --jobs --metadir --datadir --waldir --ignore-wal --db --database --rp --retention --shard --include-internal --meta-only --since --start --stop --end --coarse --portable --skip-errors --dry-run --retry-lock --quiet --verbose --json --help"
+            opts="-h --host --dialect --connect-timeout --idle-timeout --attempt-timeout --retries --jobs --metadir --datadir --waldir --ignore-wal --db --database --rp --retention --shard --include-internal --meta-only --since --start --stop --end --coarse --incremental --full --full-every --cold-after --portable --skip-errors --dry-run --retry-lock --quiet --verbose --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -160,6 +160,22 @@ _snap() {
                     ;;
                 --coarse)
                     COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --incremental)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --full)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --full-every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cold-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --portable)

@@ -54,11 +54,17 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l include-internal -d
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l meta-only -d 'Take the meta store and no shard' -r -f -a "true\t''
 false\t''"
-complete -c snap -n "__fish_snap_using_subcommand backup" -l since -d 'Take the files that the server changed after T: an increment to an earlier set' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l since -d 'Take the files that the server changed after T, or after the newest complete set was begun: an increment to it' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l start -d 'Take points from T on' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l end -l stop -d 'Take points up to T' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l coarse -d 'With -start and -end, leave blocks whole as the server sends them, with points before and after' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l incremental -d 'Download only shards that have changed since the newest complete set, and share the files of the others with it: each set is whole, and restored alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l full -d 'With -incremental, download all shards this once' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l full-every -d 'With -incremental, download all shards in every Nth set' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l cold-after -d 'With -incremental, download shards that changed less than D before the earlier set was begun; more than the clocks of server and client may differ' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'Write influxd\'s portable layout: compressed tars and a manifest, for `influxd restore -portable`' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l skip-errors -d 'Where shards fail, make a set of the others, marked as partial, and exit with 3' -r -f -a "true\t''

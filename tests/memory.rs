@@ -2,14 +2,22 @@
 
 mod support;
 
+use std::fs::{self, File};
+use std::io::{BufWriter, Seek};
 use std::path::Path;
 
-use influx_snap::wire::ShardPath;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use influx_snap::format::portable::{self, Manifest, MetaEntry, ShardEntry};
+use influx_snap::tsm::values::{Points, ValueType, Values};
+use influx_snap::tsm::writer::Writer;
+use influx_snap::wire::{MetaBlob, ShardPath};
 use support::influxd::{Index, Influxd};
-use support::peer::{Asked, Model, Peer, Reply, Shard, Tar, Version, nobody};
+use support::peer::{Asked, Model, Peer, Reply, Shard, Tar, Version, nobody, noise};
 use support::process::{Run, snap};
 use support::service::Serving;
 use support::tree;
+use support::tsm::Block;
 
 /// The most a run may use, in bytes.
 const LIMIT: u64 = 24 << 20;
@@ -19,6 +27,9 @@ const LARGE: u64 = 96 << 20;
 
 /// Bytes in each of the shards that are compressed, which takes its time; all of them are more than the limit lets in.
 const PACKED: u64 = 6 << 20;
+
+/// Bytes in each of the shards whose every point is looked at, half of them in an index.
+const DEEP: u64 = 12 << 20;
 
 /// How many small shards there are.
 const MANY: u64 = 3000;
@@ -104,6 +115,66 @@ fn three_thousand_shards_are_backed_up_and_restored_in_24_mib() {
     restore(&dir);
     let restored = tree::files(&root.path().join("data"));
     assert_eq!(restored.keys().filter(|name| name.ends_with(".tsm")).count() as u64, 2 * MANY);
+}
+
+/// Writes a TSM file of about [`DEEP`] bytes: large blocks of strings, or very many keys with few points.
+fn write_tsm(out: &mut File, start: i64, many_keys: bool) {
+    let times: Vec<i64> = (0..if many_keys { 3 } else { 1000 }).map(|second| start + second).collect();
+    let text = |time: &i64| noise(time.unsigned_abs(), 64);
+    let (values, keys) = match many_keys {
+        true => (Values::Integer(times.clone()), DEEP / 118),
+        false => (Values::String(times.iter().map(text).collect()), DEEP / 64_000),
+    };
+    let block = Block::of(&Points { times, values });
+    let mut writer = Writer::new(BufWriter::new(out));
+    let value_type = ValueType::from_byte(block.bytes[0]).expect("a type");
+    for nth in 0..keys {
+        let key = format!("measurement,host=server{nth:08},region=somewhere#!~#value");
+        writer.begin_key(key.as_bytes(), value_type).expect("keys in their order");
+        writer.block(block.min, block.max, block.crc, &block.bytes).expect("a block");
+    }
+    writer.finish().expect("a file is written");
+}
+
+#[test]
+fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let dir = root.path();
+    let path = |id| ShardPath { database: "db".into(), retention_policy: "autogen".into(), id };
+    let mut model = Model::new(Version::V1_6, &[]);
+    let mut files = Vec::new();
+    let first = Shard::with_tar(path(1), Tar::Large(0));
+    let tsms = [false, true].map(|many_keys| {
+        let mut tsm = tempfile::tempfile().expect("a file");
+        write_tsm(&mut tsm, first.start, many_keys);
+        tsm
+    });
+    for id in 1..=4 {
+        model.shards.push(Shard { path: path(id), ..first.clone() });
+        let mut tsm = &tsms[id as usize % 2];
+        let size = tsm.metadata().expect("a file").len();
+        assert!((DEEP * 9 / 10..DEEP * 11 / 10).contains(&size), "{size} bytes");
+        tsm.rewind().expect("a file");
+        let file_name = portable::shard_file("20260101T000000Z", id);
+        let packed = File::create(dir.join(&file_name)).expect("a file");
+        let mut tar = tar::Builder::new(GzEncoder::new(packed, Compression::none()));
+        let mut header = tar::Header::new_ustar();
+        header.set_size(size);
+        tar.append_data(&mut header, format!("{}/000000001-000000001.tsm", path(id)), tsm).expect("a tar");
+        tar.into_inner().and_then(GzEncoder::finish).expect("a file");
+        let size = size.next_multiple_of(512) + 3 * 512;
+        let (database, policy) = ("db".into(), "autogen".into());
+        files.push(ShardEntry { database, policy, shard_id: id, file_name, size, last_modified: 0 });
+    }
+    let meta = MetaBlob::read_from(&model.meta()[..]).expect("a meta store").meta;
+    let file_name = portable::meta_file("20260101T000000Z");
+    fs::write(dir.join(&file_name), portable::write_meta(&meta)).expect("a file");
+    let meta = MetaEntry { file_name, size: meta.len() as u64 };
+    let manifest = File::create(dir.join(portable::manifest_file("20260101T000000Z"))).expect("a file");
+    Manifest { meta, limited: false, files: Some(files) }.write_to(manifest).expect("a file");
+    let dir = dir.to_str().expect("a path in UTF-8");
+    let run = within_limit(snap(["verify", "-deep", "-jobs", "4", dir]).expect(0));
+    assert!(run.stdout.starts_with("no fault in 1 set: 4 shard files, 4 TSM files"), "{}", run.stdout);
 }
 
 #[test]

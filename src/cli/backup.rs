@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use super::output::{Output, Summary};
 use super::serve::RequestLog;
 use super::server::ServerArgs;
-use super::values;
+use super::values::{self, Since};
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::directory::{Layout, Selection};
 use crate::error::{Class, Fault};
-use crate::ops::{BackupOptions, Directories, backup, serve_embedded};
+use crate::ops::{BackupOptions, Building, Directories, backup, serve_embedded};
 
 /// Download the meta store and the shards of a running influxd into a backup directory
 ///
@@ -64,9 +64,9 @@ pub struct BackupArgs {
     /// Take the meta store and no shard
     #[arg(long, help_heading = "What to take")]
     meta_only: bool,
-    /// Take the files that the server changed after T: an increment to an earlier set
-    #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to take")]
-    since: Option<Timestamp>,
+    /// Take the files that the server changed after T, or after the newest complete set was begun: an increment to it
+    #[arg(long, value_name = "T|last", value_parser = values::since, help_heading = "What to take")]
+    since: Option<Since>,
     /// Take points from T on
     #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to take")]
     start: Option<Timestamp>,
@@ -77,6 +77,21 @@ pub struct BackupArgs {
     /// With -start and -end, leave blocks whole as the server sends them, with points before and after
     #[arg(long, help_heading = "How")]
     coarse: bool,
+    /// Download only shards that have changed since the newest complete set, and share the files of the others with it: each
+    /// set is whole, and restored alone
+    #[arg(long, conflicts_with_all = ["since", "start", "end", "meta_only"], help_heading = "How")]
+    incremental: bool,
+    /// With -incremental, download all shards this once
+    #[arg(long, requires = "incremental", help_heading = "How")]
+    full: bool,
+    /// With -incremental, download all shards in every Nth set
+    #[arg(long, requires = "incremental", value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How")]
+    full_every: Option<u32>,
+    /// With -incremental, download shards that changed less than D before the earlier set was begun; more than the clocks of
+    /// server and client may differ
+    #[arg(long, requires = "incremental", default_value = "10m", value_name = "D", value_parser = values::duration,
+          help_heading = "How")]
+    cold_after: Duration,
     /// Write influxd's portable layout: compressed tars and a manifest, for `influxd restore -portable`
     #[arg(long, help_heading = "How")]
     portable: bool,
@@ -115,7 +130,10 @@ impl BackupArgs {
             shard: self.shard,
             include_internal: self.include_internal,
             meta_only: self.meta_only,
-            since: self.since,
+            since: match self.since {
+                Some(Since::At(since)) => Some(since),
+                Some(Since::Last) | None => None,
+            },
             start: self.start,
             end: self.end,
             coarse: self.coarse,
@@ -133,6 +151,7 @@ impl BackupArgs {
             source,
             directory: directory.clone(),
             selection,
+            building: self.building(),
             layout: if self.portable { Layout::Portable } else { Layout::Legacy },
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
@@ -147,6 +166,7 @@ impl BackupArgs {
             directory: &directory,
             dry_run: self.dry_run,
             shards: report.stored,
+            shared: report.shared,
             empty: report.empty,
             files: None,
             bytes: report.bytes,
@@ -154,6 +174,16 @@ impl BackupArgs {
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))
+    }
+
+    fn building(&self) -> Building {
+        match self.since {
+            Some(Since::Last) => Building::SinceLast,
+            None if self.incremental => {
+                Building::Incremental { full_every: if self.full { Some(1) } else { self.full_every }, margin: self.cold_after }
+            }
+            _ => Building::Not,
+        }
     }
 
     fn directories(&self) -> Option<Directories> {

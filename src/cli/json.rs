@@ -105,6 +105,7 @@ pub fn summary(summary: &Summary<'_>) -> String {
         "directory": summary.directory.to_string_lossy(),
         "dry_run": summary.dry_run,
         "shards": summary.shards,
+        "shared": summary.shared,
         "empty": summary.empty,
         "files": summary.files,
         "bytes": summary.bytes,

@@ -44,6 +44,8 @@ pub struct Summary<'a> {
     pub dry_run: bool,
     /// Shards dealt with.
     pub shards: usize,
+    /// Shards among these that share the file of an earlier set.
+    pub shared: usize,
     /// Shards that had nothing to send.
     pub empty: usize,
     /// Files written, where that is counted.
@@ -153,6 +155,9 @@ impl Summary<'_> {
     fn line(&self) -> String {
         let directory = self.directory.display();
         let mut parts = vec![plural(self.shards, "shard")];
+        if self.shared > 0 {
+            parts.push(format!("{} of them unchanged and shared", self.shared));
+        }
         if self.empty > 0 {
             parts.push(format!("{} without anything to fetch", self.empty));
         }

@@ -134,6 +134,7 @@ impl RestoreArgs {
             directory: &directory,
             dry_run: self.dry_run,
             shards: report.shards,
+            shared: 0,
             empty: 0,
             files: Some(report.files),
             bytes: report.bytes,

@@ -16,6 +16,20 @@ pub fn time(text: &str) -> Result<Timestamp, String> {
     time::parse_time(text, Timestamp::now()).map_err(|error| format!("{error:#}"))
 }
 
+/// A point in time, or `last`.
+pub fn since(text: &str) -> Result<Since, String> {
+    if text == "last" { Ok(Since::Last) } else { time(text).map(Since::At) }
+}
+
+/// Where an increment begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// At a time.
+    At(Timestamp),
+    /// When the newest complete set was begun.
+    Last,
+}
+
 /// A length of time that is not zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match time::parse_duration(text) {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -27,6 +28,11 @@ impl Growing {
     /// Takes over a fresh file.
     pub(super) fn new(file: NamedTempFile) -> Self {
         Self { file, size: 0, written_back: 0, digest: Sha256::new() }
+    }
+
+    /// Gives up the file, and its name for something else.
+    pub(super) fn into_name(self) -> PathBuf {
+        self.file.path().to_owned()
     }
 
     /// Makes the content last.
@@ -124,6 +130,11 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// A file that is there already.
+    pub(super) fn at(path: PathBuf, recorded: &FileRecord) -> io::Result<Self> {
+        Ok(Self { path: TempPath::try_from_path(path)?, size: recorded.size, sha256: recorded.sha256.clone() })
+    }
+
     pub(super) fn record(&self, name: String) -> FileRecord {
         FileRecord { name, size: self.size, sha256: self.sha256.clone() }
     }

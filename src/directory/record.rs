@@ -228,6 +228,9 @@ pub struct ShardRecord {
     /// Bytes of its tar, where the file holds it compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tar_size: Option<u64>,
+    /// The set that downloaded the file, where this one shares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_with: Option<String>,
     /// The members of its tar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberRecord>,

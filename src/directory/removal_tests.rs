@@ -28,6 +28,7 @@ fn commit(directory: &Path, layout: Layout) -> SetRecord {
         tar_size: None,
         members: Vec::new(),
         error: None,
+        shared_with: None,
     };
     let finished = |content: &str| -> Finished { staging.write(content.as_bytes()).unwrap() };
     let files = SetFiles { meta: finished("meta"), shards: vec![(0, finished("first")), (1, finished("second"))] };

@@ -6,14 +6,14 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{
-    Finished, Growing, GrowingTar, Layout, Lock, SetRecord, create_private_dir, hidden, removal, remove_if_there, sync_dir,
-    write_whole_by,
+    FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, create_private_dir, hidden, removal, remove_if_there,
+    sync_dir, write_whole_by,
 };
 use crate::cancel::Cancel;
 use crate::format::{names, portable};
@@ -98,6 +98,27 @@ impl Staging {
             Layout::Legacy => GrowingTar::plain(file),
             Layout::Portable => GrowingTar::packed(portable::compress(&self.id, shard, file)),
         })
+    }
+
+    /// A finished file that is another's very own: a hard link to it, or a copy where there can be none.
+    ///
+    /// # Errors
+    ///
+    /// When it can be neither linked nor copied, or a copy is not what was recorded.
+    pub fn share(&self, path: &Path, recorded: &FileRecord) -> Result<Finished> {
+        let sharing = || format!("sharing {}", path.display());
+        // The name is free: the folder is this run's own.
+        let name = self.file()?.into_name();
+        match fs::hard_link(path, &name) {
+            Ok(()) => Finished::at(name, recorded).with_context(sharing),
+            Err(_) => {
+                let mut copy = self.file()?;
+                io::copy(&mut File::open(path).with_context(sharing)?, &mut copy).with_context(sharing)?;
+                let copy = copy.finish()?;
+                ensure!(copy.sha256 == recorded.sha256, "{} is not what was recorded: SHA-256 differs", path.display());
+                Ok(copy)
+            }
+        }
     }
 
     /// A finished file with that content.

@@ -22,6 +22,7 @@ fn record(staging: &Staging, layout: Layout) -> SetRecord {
         content: Content::Whole,
         file: None,
         tar_size: None,
+        shared_with: None,
         members: Vec::new(),
         error: None,
     };

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::download::{Downloader, Fetched, Job, Step, Want};
+use super::incremental::{Base, Building, Earlier};
 use super::queue::{self, Turn};
 use super::selection::{list, select};
 use crate::cancel::Cancel;
@@ -35,6 +36,8 @@ pub struct BackupOptions {
     pub directory: PathBuf,
     /// What to take.
     pub selection: Selection,
+    /// How it builds on earlier sets.
+    pub building: Building,
     /// How the files are laid out.
     pub layout: Layout,
     /// How many shards at a time.
@@ -56,11 +59,13 @@ pub struct BackupReport {
     pub set: Option<MadeSet>,
     /// Shards stored, or for a dry run, those that would be asked for.
     pub stored: usize,
+    /// Shards among these that share the file of an earlier set.
+    pub shared: usize,
     /// Shards that had nothing to send.
     pub empty: usize,
     /// Shards that are not in the set although they were asked for, each with the reason.
     pub missing: Vec<String>,
-    /// Bytes of all files.
+    /// Bytes of all files but those that are shared.
     pub bytes: u64,
     /// How long it took.
     pub elapsed: Duration,
@@ -85,6 +90,8 @@ struct Planned {
     cut: Option<Bounds>,
     /// Bytes of its file in an earlier set.
     known: Option<u64>,
+    /// What it is shared with, if the server has nothing newer.
+    base: Option<Base>,
     held: bool,
 }
 
@@ -96,7 +103,7 @@ struct Planned {
 /// shards could not be fetched (unless `skip_errors`). Nothing that counts as a backup is left then.
 pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<BackupReport> {
     let begun = Instant::now();
-    let backup = Backup { client, options, cancel, progress };
+    let mut backup = Backup { client, options, selection: options.selection.clone(), cancel, progress };
     if options.dry_run {
         let (_, planned) = backup.plan()?;
         return Ok(backup.describe(&planned, begun));
@@ -120,15 +127,25 @@ struct StoredMeta {
 struct Backup<'a> {
     client: &'a Client,
     options: &'a BackupOptions,
+    /// What is taken, with the time that `-since last` stands for.
+    selection: Selection,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
 }
 
 impl Backup<'_> {
     /// Fetches the meta store and decides what to ask for, largest first.
-    fn plan(&self) -> Result<(MetaBlob, Vec<Planned>)> {
-        let selection = &self.options.selection;
+    fn plan(&mut self) -> Result<(MetaBlob, Vec<Planned>)> {
         let mut blob = self.retry("the meta store", || self.client.meta_store())?;
+        // A directory that cannot be read is dealt with later.
+        let contents = Contents::read(&self.options.directory).ok();
+        let earlier = match &contents {
+            Some(contents) => Some(Earlier::of(contents, Data::read(&blob.meta)?.cluster_id)),
+            None => None,
+        };
+        self.resolve_last(earlier.as_ref());
+        let margin = self.margin(earlier.as_ref());
+        let selection = &self.selection;
         let dialect = self.client.dialect().context("the server's dialect was not found out")?;
         self.progress.report(&Event::Detail(&format!("{} speaks dialect {dialect}", self.client.address())));
         refuse_what_the_dialect_lacks(selection, dialect)?;
@@ -151,7 +168,16 @@ impl Backup<'_> {
             shards = select(&data, selection, holder)?;
             held = self.held(&data)?;
         }
-        let earlier = self.earlier_sizes();
+        let sizes = contents.as_ref().map(earlier_sizes).unwrap_or_default();
+        if let (Some(earlier), Some(_)) = (&earlier, margin) {
+            let named: HashSet<ShardPath> =
+                data.shards().filter(|shard| shard.deleted_at.is_none()).map(|shard| shard.path).collect();
+            let vanished = earlier.vanished(selection, |path| named.contains(path));
+            if !vanished.is_empty() {
+                let message = format!("gone from {holder} since the last set, expired or dropped: {}", list(&vanished));
+                self.progress.report(&Event::Status(&message));
+            }
+        }
         let mut planned: Vec<Planned> = Vec::new();
         for shard in shards {
             if let Some(deleted_at) = shard.deleted_at {
@@ -166,9 +192,10 @@ impl Backup<'_> {
             let Some(want) = want(selection, &shard, dialect) else { continue };
             let is_cut = |bounds: &Bounds| !selection.coarse && bounds.cuts(shard.start, shard.end);
             let cut = selection.bounds().filter(is_cut);
-            let known = earlier.get(&shard.path).copied();
+            let known = sizes.get(&shard.path).copied();
             let held = held.contains(&shard.path);
-            planned.push(Planned { known, want, cut, held, shard });
+            let base = margin.and_then(|margin| earlier.as_ref()?.base(&shard.path, self.options.layout, margin));
+            planned.push(Planned { known, want, cut, base, held, shard });
         }
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
         self.say_not_held(&planned);
@@ -177,7 +204,7 @@ impl Backup<'_> {
 
     /// The shards that the server has open, of the databases that are asked for.
     fn held(&self, data: &Data) -> Result<HashSet<ShardPath>> {
-        let selection = &self.options.selection;
+        let selection = &self.selection;
         let mut held = HashSet::new();
         for database in data.databases.iter().filter(|database| selection.takes_database(&database.name)) {
             let asked = format!("the shards of database '{}'", database.name);
@@ -209,17 +236,33 @@ impl Backup<'_> {
         }
     }
 
-    /// How large shards were in earlier sets, in bytes of their tars. A directory that cannot be read is dealt with later.
-    fn earlier_sizes(&self) -> HashMap<ShardPath, u64> {
-        let Ok(contents) = Contents::read(&self.options.directory) else { return HashMap::new() };
-        let shards = contents.records().flat_map(|set| &set.shards);
-        shards.filter_map(|shard| Some((shard.path(), shard.tar_bytes()?))).collect()
+    /// Fills in the time that `-since last` stands for.
+    fn resolve_last(&mut self, earlier: Option<&Earlier<'_>>) {
+        if self.options.building == Building::SinceLast {
+            self.selection.since = earlier.and_then(|earlier| earlier.last(&self.selection));
+            let message = match self.selection.since {
+                Some(since) => format!("taking what changed after the newest complete set was begun, at {since}"),
+                None => "there is no complete set of the same selection to build on: taking all".to_owned(),
+            };
+            self.progress.report(&Event::Status(&message));
+        }
+    }
+
+    /// How old a shard's newest file must be for the shard to be shared; `None` where none is.
+    fn margin(&self, earlier: Option<&Earlier<'_>>) -> Option<Duration> {
+        let Building::Incremental { full_every, margin } = self.options.building else { return None };
+        if full_every.is_some_and(|every| earlier.is_none_or(|earlier| earlier.is_full_due(&self.selection, every))) {
+            self.progress.report(&Event::Status("a full set is due: all shards are downloaded"));
+            return None;
+        }
+        Some(margin)
     }
 
     fn describe(&self, planned: &[Planned], begun: Instant) -> BackupReport {
         let asked: Vec<&Planned> = planned.iter().filter(|planned| planned.held).collect();
         for planned in &asked {
             let how = match planned.want {
+                Want::Whole if planned.base.is_some() => "all of it, unless it has not changed".to_owned(),
                 Want::Whole => "all of it".to_owned(),
                 Want::Since(since) => format!("files modified after {since}"),
                 Want::Range(bounds) => {
@@ -236,6 +279,7 @@ impl Backup<'_> {
         BackupReport {
             set: None,
             stored: asked.len(),
+            shared: 0,
             empty: 0,
             missing: Vec::new(),
             bytes: asked.iter().filter_map(|planned| planned.known).sum(),
@@ -266,10 +310,12 @@ impl Backup<'_> {
         let downloader = Downloader { client: self.client, staging, layout, retries, jobs, progress: self.progress };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
-        let jobs = asked
-            .into_iter()
-            .map(|planned| (Job::new(planned.shard, planned.want, planned.cut, planned.known), None))
-            .collect();
+        let job = |planned: Planned| {
+            let mut job = Job::new(planned.shard, planned.want, planned.cut, planned.known);
+            job.base = planned.base.map(Box::new);
+            (job, None)
+        };
+        let jobs = asked.into_iter().map(job).collect();
         let results = queue::work(jobs, self.options.jobs, &stop, |(mut job, begun): (Job, Option<Instant>)| {
             let begun = begun.unwrap_or_else(Instant::now);
             match downloader.attempt(&mut job) {
@@ -278,7 +324,7 @@ impl Backup<'_> {
                     let elapsed = begun.elapsed();
                     self.progress.report(&Event::Finished { shard: &job.shard.path, outcome: outcome(&fetched), elapsed });
                     let Job { shard, want, cut, .. } = job;
-                    Turn::Done(Ok((Planned { shard, want, cut, known: None, held: true }, fetched)))
+                    Turn::Done(Ok((Planned { shard, want, cut, base: None, known: None, held: true }, fetched)))
                 }
                 Err(error) => {
                     stop.cancel();
@@ -302,9 +348,10 @@ impl Backup<'_> {
         let mut shards = Vec::new();
         let mut files = Vec::new();
         let mut missing = Vec::new();
+        let (mut bytes, mut shared) = (meta.file.size, 0);
         for (planned, fetched) in results {
             let (state, error) = match &fetched {
-                Fetched::Stored { .. } => (ShardState::Stored, None),
+                Fetched::Stored { .. } | Fetched::Shared { .. } => (ShardState::Stored, None),
                 Fetched::Empty if planned.held => (ShardState::Empty, None),
                 Fetched::Empty if planned.known.is_some() => {
                     let reason = "the server had it at the last backup, and no longer has it open; its log may say why";
@@ -318,11 +365,20 @@ impl Backup<'_> {
                     (ShardState::Failed, Some(reason.clone()))
                 }
             };
-            let (mut members, mut tar_size) = (Vec::new(), None);
-            if let Fetched::Stored { file, tar_size: bytes, members: listed } = fetched {
-                files.push((shards.len(), file));
-                members = listed;
-                tar_size = self.options.layout.packs().then_some(bytes);
+            let (mut members, mut tar_size, mut shared_with) = (Vec::new(), None, None);
+            match fetched {
+                Fetched::Stored { file, tar_size: size, members: listed } => {
+                    bytes += file.size;
+                    files.push((shards.len(), file));
+                    members = listed;
+                    tar_size = self.options.layout.packs().then_some(size);
+                }
+                Fetched::Shared { file, base } => {
+                    shared += 1;
+                    files.push((shards.len(), file));
+                    (members, tar_size, shared_with) = (base.members, base.tar_size, Some(base.set));
+                }
+                _ => {}
             }
             shards.push(ShardRecord {
                 database: planned.shard.path.database,
@@ -334,6 +390,7 @@ impl Backup<'_> {
                 content: if planned.cut.is_some() { Content::Range } else { planned.want.content() },
                 file: None,
                 tar_size,
+                shared_with,
                 members,
                 error,
             });
@@ -343,7 +400,6 @@ impl Backup<'_> {
             let hint = "nothing was kept; with -skip-errors the other shards make a set that is marked as partial";
             return Err(Class::Failed.error(message).hint(hint).into());
         }
-        let bytes = meta.file.size + files.iter().map(|(_, file)| file.size).sum::<u64>();
         let record = SetRecord {
             format: RECORD_FORMAT,
             written_by: concat!("snap ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -356,7 +412,7 @@ impl Backup<'_> {
             host: self.options.source.clone(),
             cluster_id: Some(meta.cluster_id),
             dialect: self.client.dialect().map(|dialect| dialect.to_string()).unwrap_or_default(),
-            selection: self.options.selection.clone(),
+            selection: self.selection.clone(),
             meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
             meta_size: self.options.layout.packs().then_some(meta.size),
             manifest: None,
@@ -368,6 +424,7 @@ impl Backup<'_> {
         Ok(BackupReport {
             set: Some(MadeSet { id: record.id, number: record.number, meta: record.meta.name }),
             stored,
+            shared,
             empty,
             missing,
             bytes,
@@ -449,9 +506,16 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
     Ok(())
 }
 
+/// How large shards were in earlier sets, in bytes of their tars.
+fn earlier_sizes(contents: &Contents) -> HashMap<ShardPath, u64> {
+    let shards = contents.records().flat_map(|set| &set.shards);
+    shards.filter_map(|shard| Some((shard.path(), shard.tar_bytes()?))).collect()
+}
+
 fn outcome(fetched: &Fetched) -> Outcome<'_> {
     match fetched {
         Fetched::Stored { file, members, .. } => Outcome::Done { files: members.len(), bytes: file.size },
+        Fetched::Shared { .. } => Outcome::Skipped("unchanged: shared with an earlier set"),
         Fetched::Empty => Outcome::Skipped("nothing to fetch"),
         Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),
         Fetched::Failed(reason) => Outcome::Failed(reason),

@@ -12,11 +12,12 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::cut::Cutter;
+use super::incremental::Base;
 use crate::client::{Client, cancellation};
 use crate::directory::{Content, Finished, Layout, MemberRecord, Staging};
 use crate::error::{Class, class};
 use crate::format::meta::{Data, Shard};
-use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarErrorKind};
+use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarErrorKind, scan};
 use crate::progress::{Event, Progress};
 use crate::time::{self, Bounds};
 use crate::tsm::envelope::Envelope;
@@ -73,6 +74,8 @@ pub struct Job {
     pub cut: Option<Bounds>,
     /// Bytes of its file in an earlier set.
     pub known: Option<u64>,
+    /// What it is shared with, if the server has nothing newer.
+    pub base: Option<Box<Base>>,
     failures: u32,
     /// The server answered with nothing. The tar after that can lack the newest points, so one answer goes unused.
     silent: bool,
@@ -83,7 +86,7 @@ pub struct Job {
 impl Job {
     /// A job that was not tried yet.
     pub fn new(shard: Shard, want: Want, cut: Option<Bounds>, known: Option<u64>) -> Self {
-        Self { shard, want, cut, known, failures: 0, silent: false, empties: 0 }
+        Self { shard, want, cut, known, base: None, failures: 0, silent: false, empties: 0 }
     }
 }
 
@@ -98,6 +101,13 @@ pub enum Fetched {
         tar_size: u64,
         /// The members of its tar.
         members: Vec<MemberRecord>,
+    },
+    /// It has not changed since an earlier set, and shares the file of that.
+    Shared {
+        /// The file.
+        file: Finished,
+        /// What it is shared with.
+        base: Box<Base>,
     },
     /// There is nothing to store.
     Empty,
@@ -159,6 +169,19 @@ impl Downloader<'_> {
     ///
     /// What ends the run: the disk, or a stop that was asked for.
     pub fn attempt(&self, job: &mut Job) -> Result<Step> {
+        if let Some(base) = job.base.take() {
+            match self.is_unchanged(&job.shard.path, &base) {
+                Ok(true) => {
+                    let file = self.staging.share(&base.path, &base.file)?;
+                    return Ok(Step::Done(Fetched::Shared { file, base }));
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    job.base = Some(base);
+                    return self.failed(job, format!("{error:#}"));
+                }
+            }
+        }
         let shard = &job.shard.path;
         if job.silent {
             match self.probe(shard) {
@@ -201,6 +224,37 @@ impl Downloader<'_> {
             }
             Err(Attempt::Fatal(error)) => Err(error),
         }
+    }
+
+    /// Whether the server has of the shard what an earlier set has, and no more, as far as it tells.
+    fn is_unchanged(&self, shard: &ShardPath, base: &Base) -> Result<bool> {
+        // Asked twice: servers 1.8.0 to 1.8.4 send an empty tar while they flush the shard's cache.
+        Ok(self.has_nothing_since(shard, base)? && self.still_has(shard, base)? && self.has_nothing_since(shard, base)?)
+    }
+
+    fn has_nothing_since(&self, shard: &ShardPath, base: &Base) -> Result<bool> {
+        let reply = self.client.request(&Request::Shard { id: shard.id, since: Some(base.since) })?;
+        let scanned = scan(reply, shard, &mut Listing::default())?;
+        Ok(matches!(scanned, Ok(Ending::Whole { members: 0 })))
+    }
+
+    /// Whether the newest file of the base is still there: where all of it was deleted and compacted away, nothing is newer.
+    fn still_has(&self, shard: &ShardPath, base: &Base) -> Result<bool> {
+        let mut reply = self.client.request(&Request::Shard { id: shard.id, since: Some(base.before_newest) })?;
+        let mut listing = Listing::default();
+        let mut scanner = Scanner::new(shard, &mut listing);
+        let mut header = [0; 2048];
+        let mut filled = 0;
+        while filled < header.len() {
+            match reply.read(&mut header[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let _ = scanner.feed(&header[..filled]);
+        Ok(listing.members.first().is_some_and(|member| base.holds(member)))
     }
 
     /// A shard request was answered with nothing.

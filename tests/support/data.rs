@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::influxd::{Influxd, quote};
-use super::tree;
+use tempfile::TempDir;
+
+use super::influxd::{Index, Influxd, quote};
+use super::{service, tree};
 
 /// The databases of the sample.
 pub const DATABASES: [&str; 5] = ["plain", "db.dot", "名前 db", "a'b \"c", "-x"];
@@ -33,6 +35,9 @@ const DAYS: i64 = 100;
 
 /// How long a shard may go on answering nothing.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often something is tried that has to be done within a second or two.
+const ATTEMPTS: usize = 5;
 
 /// How many shards are flushed at a time.
 const FLUSHERS: usize = 4;
@@ -91,6 +96,21 @@ pub fn tombstones(server: &Influxd) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Does `work` with a server on a copy of `source`, the directories of one that was killed while it had tombstones. The server
+/// carries the deletes out within seconds; where `work` says that it came too late, it is done again with a fresh one.
+pub fn before_deletes_are_carried_out(source: &Path, mut work: impl FnMut(&Influxd) -> bool) -> (TempDir, Influxd) {
+    for _ in 0..ATTEMPTS {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let root = folder.path().join("copy");
+        service::copy(source, &root);
+        let server = Influxd::start(&root, Index::Inmem);
+        if work(&server) && !tombstones(&server).is_empty() {
+            return (folder, server);
+        }
+    }
+    panic!("the deletes were carried out too soon {ATTEMPTS} times");
 }
 
 /// Moves what is in the caches to TSM files, by asking the snapshotter for every shard.

@@ -44,6 +44,7 @@ fn make(directory: &Path, number: u32, server: u64, selection: Selection, shards
         tar_size: None,
         members: Vec::new(),
         error: None,
+        shared_with: None,
     };
     let shards: Vec<ShardRecord> = shards.iter().map(shard).collect();
     let partial = shards.iter().any(|shard| shard.state == ShardState::Failed);
@@ -179,6 +180,17 @@ fn the_last_copy_of_a_shard_that_the_server_cannot_open_any_more_stays() {
 }
 
 #[test]
+fn a_set_that_says_that_nothing_was_left_of_a_shard_stays_before_one_that_could_not_get_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    make(directory, 0, 1, of("a"), &stored("a", &[1]));
+    make(directory, 1, 1, of("a"), &[(path("a", 1), ShardState::Empty)]);
+    make(directory, 2, 1, Selection::default(), &[(path("a", 1), ShardState::NotHeld)]);
+    make(directory, 3, 1, of("a"), &stored("a", &[1]));
+    assert_eq!(kept(directory, &policy(1)), ["0: needed by 2", "1: needed by 2", "3: last", "2: last"]);
+}
+
+#[test]
 fn sets_of_influxds_stay_and_keep_what_they_may_stand_on() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
@@ -262,7 +274,7 @@ fn runs() -> impl Strategy<Value = Vec<Run>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn what_is_kept_is_restored_as_before(runs in runs(), last in 1..4_u32) {

@@ -47,7 +47,10 @@ impl<'a> Sets<'a> {
         for shard in &record.shards {
             match (shard.state, shard.content) {
                 (ShardState::NotHeld | ShardState::Failed, Content::Whole | Content::Since) => {
-                    below.extend(self.newest_stored(at, record, shard));
+                    if let Some(stored) = self.newest_stored(at, record, shard) {
+                        // Between them may stand one that says that there was nothing left.
+                        below.extend(self.before(at, record, shard).into_iter().chain([stored]));
+                    }
                 }
                 (ShardState::Stored | ShardState::Empty, Content::Since) => below.extend(self.before(at, record, shard)),
                 _ => {}

@@ -28,6 +28,7 @@ fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Op
             content: if since.is_some() { Content::Since } else { Content::Whole },
             file: (state == ShardState::Stored).then(|| file(name)),
             tar_size: None,
+            shared_with: None,
             members: Vec::new(),
             error: None,
         }

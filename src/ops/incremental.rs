@@ -1,0 +1,125 @@
+//! What a backup can share with an earlier set instead of downloading it again.
+//!
+//! A shard is shared only when the server has nothing of it that is newer than what the set holds. What is newer the server
+//! tells by modification times, which a tar has in whole seconds, and only for files that there are. So a shard is asked about
+//! only when its newest file was old already when the set was made, and when no deletes were under way in it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::directory::{Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState, ShardRecord};
+use crate::wire::ShardPath;
+
+/// How times are rounded in a tar: to the nearest second, or down.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
+
+/// How a backup builds on earlier sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Building {
+    /// Not at all.
+    Not,
+    /// It takes what was modified after the newest complete set was begun.
+    SinceLast,
+    /// It shares the shards that have not changed.
+    Incremental {
+        /// All are downloaded after so many sets that shared some.
+        full_every: Option<u32>,
+        /// How old the newest file of a shard has to be: more than the clocks of server and client may differ.
+        margin: Duration,
+    },
+}
+
+/// A shard's file in an earlier set.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The set that downloaded it.
+    pub set: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size and sum.
+    pub file: FileRecord,
+    /// Bytes of its tar, where it holds that compressed.
+    pub tar_size: Option<u64>,
+    /// The members of its tar.
+    pub members: Vec<MemberRecord>,
+    /// What is modified after this time is not in it, and all that is in it was modified before.
+    pub since: Timestamp,
+    /// A time before the newest file was modified, and after all others that were not modified with it.
+    pub before_newest: Timestamp,
+}
+
+impl Base {
+    /// Whether a member of that name, size and time is in it.
+    pub fn holds(&self, member: &MemberRecord) -> bool {
+        self.members.contains(member)
+    }
+}
+
+/// The sets that a backup may build on: complete ones of the same server and layout, newest first.
+pub struct Earlier<'a> {
+    contents: &'a Contents,
+    sets: Vec<&'a SetRecord>,
+}
+
+impl<'a> Earlier<'a> {
+    /// Those in a directory.
+    pub fn of(contents: &'a Contents, cluster_id: u64) -> Self {
+        let usable = |set: &&SetRecord| set.state == SetState::Complete && set.cluster_id == Some(cluster_id);
+        Self { contents, sets: contents.records().rev().filter(usable).collect() }
+    }
+
+    /// When the newest set of the same selection was begun: what was modified after that is not in it.
+    pub fn last(&self, selection: &Selection) -> Option<Timestamp> {
+        let same = |set: &&&SetRecord| Selection { since: None, ..set.selection.clone() } == *selection;
+        self.sets.iter().find(same).map(|set| set.started)
+    }
+
+    /// Whether it is time to download all shards again.
+    pub fn is_full_due(&self, selection: &Selection, every: u32) -> bool {
+        let same = self.sets.iter().filter(|set| set.selection == *selection);
+        let shares = |set: &&&SetRecord| set.shards.iter().any(|shard| shard.shared_with.is_some());
+        same.take_while(shares).count() as u32 + 1 >= every
+    }
+
+    /// The file that a shard can be shared with, where the server has nothing newer.
+    pub fn base(&self, path: &ShardPath, layout: Layout, margin: Duration) -> Option<Base> {
+        let whole = |set: &&&SetRecord| {
+            let selection = &set.selection;
+            !selection.meta_only && !set.is_range() && selection.since.is_none() && selection.takes(path)
+        };
+        let set = self.sets.iter().find(whole)?;
+        let shard = set.shard(path).filter(|shard| shard.content == Content::Whole)?;
+        let file = shard.file.clone().filter(|_| set.layout == layout)?;
+        let deletes = |member: &MemberRecord| member.name.ends_with(".tombstone");
+        if self.contents.file(&file.name) != Some(file.size) || shard.members.iter().any(deletes) {
+            return None;
+        }
+        let newest = shard.members.iter().map(|member| member.modified).max()?;
+        let was_cold = newest.checked_add(ROUNDING).ok()?.checked_add(margin).ok()? < set.started;
+        if !was_cold {
+            return None;
+        }
+        Some(Base {
+            set: shard.shared_with.clone().unwrap_or_else(|| set.id.clone()),
+            path: self.contents.path_of(&file.name),
+            file,
+            tar_size: shard.tar_size,
+            members: shard.members.clone(),
+            since: newest.checked_add(ROUNDING).ok()?,
+            before_newest: newest.checked_sub(ROUNDING + ROUNDING).ok()?,
+        })
+    }
+
+    /// The shards of the newest set of the same selection that the server no longer names.
+    pub fn vanished(&self, selection: &Selection, is_named: impl Fn(&ShardPath) -> bool) -> Vec<String> {
+        let Some(set) = self.sets.iter().find(|set| set.selection == *selection) else { return Vec::new() };
+        let stored = set.shards.iter().filter(|shard| shard.file.is_some());
+        stored.map(ShardRecord::path).filter(|path| !is_named(path)).map(|path| path.to_string()).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "incremental_tests.rs"]
+mod tests;

@@ -1,0 +1,279 @@
+//! That points which were deleted stay deleted in a running server that is restored into.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
+use support::influxd::{Index, Influxd};
+use support::process::snap;
+use support::service::{all_members, copy, influxd_client, wait_for};
+use support::tree;
+
+/// A second in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
+/// A day in nanoseconds, and the length of the shards.
+const DAY: i64 = 86_400 * SECOND;
+
+/// What a server answers of the database `d`, or of one that was made from it.
+#[derive(Debug, PartialEq, Eq)]
+struct Answers {
+    points: Vec<String>,
+    series: Vec<String>,
+    /// Measurements, fields, and counts.
+    others: String,
+}
+
+impl Answers {
+    fn of(server: &Influxd, db: &str) -> Self {
+        let others = server.query(db, "SHOW MEASUREMENTS; SHOW FIELD KEYS; SELECT count(*) FROM /.*/").to_string();
+        Self { points: server.points_in(db, "autogen"), series: server.series(db), others }
+    }
+}
+
+/// Backups of a server that deleted some of its points.
+struct Sample {
+    folder: TempDir,
+    /// What was there before.
+    before: Answers,
+    /// What is left.
+    left: Answers,
+}
+
+/// Made once for the tests that run at the same time, and removed with the last of them.
+static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+
+/// Tool and layout.
+const SETS: [(&str, &str); 4] = [("snap", "legacy"), ("snap", "portable"), ("influxd", "legacy"), ("influxd", "portable")];
+
+impl Sample {
+    fn shared() -> Arc<Self> {
+        support::shared(&SAMPLE, Self::make)
+    }
+
+    /// Of each tool and layout a full set with tombstones, and a chain of one from before the deletes and an increment.
+    fn make() -> Self {
+        let folder = folder();
+        let path = |name: &str| folder.path().join(name);
+        let server = Influxd::start(&path("source"), Index::Inmem);
+        load(&server);
+        let before = Answers::of(&server, "d");
+        let since = moment();
+        for (tool, layout) in SETS {
+            back_up(tool, layout, &server, &path(&format!("{tool} {layout} before")), &[]);
+        }
+        delete(&server);
+        assert!(!tombstones(&server).is_empty(), "no tombstones");
+        let left = Answers::of(&server, "d");
+        server.kill();
+        let mut last = None;
+        for (tool, layout) in SETS {
+            let name = |what: &str| path(&format!("{tool} {layout} {what}"));
+            last = Some(before_deletes_are_carried_out(&path("source"), |server| {
+                for what in ["full", "chain"] {
+                    let _ = fs::remove_dir_all(name(what));
+                }
+                back_up(tool, layout, server, &name("full"), &[]);
+                copy(&name("before"), &name("chain"));
+                back_up(tool, layout, server, &name("chain"), &["-since", &since]);
+                layout == "portable" || lone_tombstones(&name("chain")) > 0
+            }));
+        }
+        let (_folder, server) = last.expect("a server");
+        wait_for(|| tombstones(&server).is_empty().then_some(())).expect("deletes are carried out");
+        assert_eq!(Answers::of(&server, "d"), left);
+        back_up("influxd", "portable", &server, &path("carried out"), &[]);
+        copy(&path("snap legacy chain"), &path("snap legacy long chain"));
+        back_up("snap", "legacy", &server, &path("snap legacy long chain"), &["-since", &since]);
+        copy(&path("snap legacy before"), &path("late"));
+        back_up("snap", "legacy", &server, &path("late"), &["-since", &since]);
+        Self { folder, before, left }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// Shards of a day each, with what is deleted later and what is not.
+fn load(server: &Influxd) {
+    server.execute("CREATE DATABASE d WITH SHARD DURATION 1d");
+    let mut lines = String::new();
+    let mut add = |series: &str, day: i64, seconds: std::ops::Range<i64>| {
+        for nth in seconds {
+            let time = START + day * DAY + nth * 7 * SECOND;
+            // All types where a block is cut.
+            let others =
+                if series.contains("inside") { format!(",f={nth}.5,b={},s=\"{nth}\"", nth % 3 == 0) } else { String::new() };
+            writeln!(lines, "{series} i={nth}i{others} {time}").expect("writing to a string");
+        }
+    };
+    add("m,k=kept", 0, 0..1100);
+    add("m,k=gone", 0, 0..1100);
+    add("m,k=inside", 0, 0..2300);
+    add("m,k=before", 0, 0..1100);
+    add("m,k=after", 0, 0..1100);
+    add("m,k=all\\ points", 0, 0..10);
+    add("dropped,k=x", 0, 0..10);
+    // A shard in which one file goes, and one that goes whole.
+    add("m,k=kept", 1, 0..10);
+    add("m,k=gone", 2, 0..10);
+    add("dropped,k=y", 2, 0..10);
+    add("m,k=kept", 3, 0..10);
+    server.write("d", "", &lines);
+    flush(server);
+    // Files beside the first ones: of what goes alone, and with points in place of others.
+    let more = |series: &str, day: i64, nth: i64| format!("{series} i=-{nth}i {}\n", START + day * DAY + nth * 7 * SECOND);
+    let lines = (1..9).map(|nth| more("dropped,k=z", 1, nth) + &more("m,k=inside", 0, 100 * nth));
+    server.write("d", "", &lines.collect::<String>());
+    flush(server);
+}
+
+/// Deletes series, points and measurements, and writes anew some of what was deleted.
+fn delete(server: &Influxd) {
+    let at = |nth: i64| START + nth * 7 * SECOND;
+    server.query("d", "DROP SERIES FROM m WHERE k = 'gone'");
+    server.query("d", &format!("DELETE FROM m WHERE k = 'inside' AND time >= {} AND time <= {}", at(90), at(1310)));
+    server.query("d", &format!("DELETE FROM m WHERE k = 'inside' AND time = {}", at(1700)));
+    server.query("d", &format!("DELETE FROM m WHERE k = 'before' AND time < {}", at(1050)));
+    server.query("d", &format!("DELETE FROM m WHERE k = 'after' AND time > {}", at(5)));
+    server.query("d", "DELETE FROM m WHERE k = 'all points'");
+    server.query("d", "DROP MEASUREMENT dropped");
+    let again = [100, 150, 1700].map(|nth| format!("m,k=inside i=1000{nth}i {}\n", at(nth)));
+    server.write("d", "", &again.concat());
+}
+
+/// A folder whose path has no dot: influxd cannot restore from one that has.
+fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// Backs up by either tool in either layout.
+fn back_up(tool: &str, layout: &str, server: &Influxd, dir: &Path, flags: &[&str]) {
+    let layout = if layout == "portable" { &["-portable"][..] } else { &["-database", "d"] };
+    let host = server.host();
+    let args = [&["backup", "-host", &host], layout, flags, &[utf8(dir)]].concat();
+    match tool {
+        "snap" => drop(snap(args).expect(0)),
+        _ => drop(influxd_client(&args)),
+    }
+}
+
+/// The time now, after which files get later times: those come from a clock that ticks some hundred times a second.
+fn moment() -> String {
+    thread::sleep(Duration::from_millis(20));
+    let now = Timestamp::now().to_string();
+    thread::sleep(Duration::from_millis(20));
+    now
+}
+
+fn no_errors(server: &Influxd) {
+    let log = server.log();
+    assert!(!log.contains("lvl=error") && !log.contains("lvl=warn"), "{log}");
+}
+
+/// How many tombstone files there are in the increment of a chain, of a shard whose TSM files they are for are not in it.
+fn lone_tombstones(dir: &Path) -> usize {
+    let increment = fs::read(dir.join("d.autogen.00001.01")).unwrap_or_default();
+    let names: Vec<String> = all_members(&increment).into_iter().map(|member| member.name).collect();
+    let stems = names.iter().filter_map(|name| name.strip_suffix(".tombstone"));
+    stems.filter(|stem| !names.contains(&format!("{stem}.tsm"))).count()
+}
+
+/// Restores the database `d` as one of another name; what was written to standard error.
+fn restore(server: &Influxd, dir: &Path, name: &str) -> String {
+    let args = ["restore", "-online", "-host", &server.host(), "-database", "d", "-newdb", name, utf8(dir)];
+    snap(args).expect(0).stderr
+}
+
+/// Restores every set beside the others.
+fn every_set(index: Index) {
+    let sample = Sample::shared();
+    assert!(sample.left.points.len() < sample.before.points.len() / 2 && sample.left.series.len() == 4);
+    let folder = folder();
+    let server = Influxd::start(folder.path(), index);
+    // Each set into one kind of server, and each kind of set into both.
+    let names = match index {
+        Index::Inmem => [
+            "snap legacy full",
+            "snap portable chain",
+            "influxd legacy chain",
+            "influxd portable full",
+            "snap legacy long chain",
+        ],
+        Index::Tsi1 => {
+            ["snap legacy chain", "snap portable full", "influxd legacy full", "influxd portable chain", "carried out"]
+        }
+    };
+    for name in names {
+        let stderr = restore(&server, &sample.path(name), name);
+        let is_chain = name.ends_with("chain");
+        assert_eq!(stderr.contains("put together from a backup and later increments"), is_chain, "{name}: {stderr}");
+        assert_eq!(stderr.matches("warning").count(), usize::from(is_chain), "{name}: {stderr}");
+        assert!(Answers::of(&server, name) == sample.left, "{name}: the answers differ");
+        // Of the third day not a point is left, so there is nothing to be sent.
+        let shards: Vec<u64> = server.shards().into_iter().filter(|shard| shard.0 == name).map(|shard| shard.2).collect();
+        let tsm_files = |id: &u64| {
+            let dir = server.data_dir().join(name).join("autogen").join(id.to_string());
+            tree::names(&dir).iter().filter(|name| name.ends_with(".tsm")).count()
+        };
+        assert_eq!(shards.iter().map(|id| tsm_files(id) > 0).collect::<Vec<_>>(), EMPTY_THIRD[..shards.len()], "{name}");
+        snap(["verify", "-deep", "-quiet", utf8(&sample.path(name))]).expect(0);
+    }
+    assert!(tombstones(&server).is_empty());
+    no_errors(&server);
+    server.stop();
+    let server = Influxd::start(folder.path(), index);
+    for name in names {
+        assert!(Answers::of(&server, name) == sample.left, "{name}: the answers differ after a restart");
+    }
+}
+
+/// Which shards of a database have files.
+const EMPTY_THIRD: [bool; 4] = [true, true, false, true];
+
+#[test]
+fn points_that_were_deleted_stay_deleted_in_an_inmem_server() {
+    every_set(Index::Inmem);
+}
+
+#[test]
+fn points_that_were_deleted_stay_deleted_in_a_tsi1_server() {
+    every_set(Index::Tsi1);
+}
+
+#[test]
+fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back() {
+    let sample = Sample::shared();
+    let folder = folder();
+    let server = Influxd::start(folder.path(), Index::Inmem);
+    let deleted: BTreeSet<&String> = sample.before.points.iter().filter(|point| !sample.left.points.contains(point)).collect();
+    // influxd throws tombstones away: that is what snap does otherwise.
+    let args = ["restore", "-portable", "-host", &server.host(), "-db", "d", "-newdb", "influxd"];
+    influxd_client(&[&args[..], &[utf8(&sample.path("snap portable full"))]].concat());
+    let come_back = |name: &str| {
+        let points: BTreeSet<String> = server.points_in(name, "autogen").into_iter().collect();
+        assert!(sample.left.points.iter().all(|point| points.contains(point)), "{name}: points are missing");
+        deleted.iter().filter(|point| points.contains(**point)).count()
+    };
+    assert!(server.comes_to_be(|| come_back("influxd") > deleted.len() * 9 / 10));
+    // The increment has the compacted files alone, and the files of the full set stay beside them.
+    let stderr = restore(&server, &sample.path("late"), "late");
+    assert!(stderr.contains("points that were deleted on the server between those can come back"), "{stderr}");
+    assert!(come_back("late") > 0);
+    no_errors(&server);
+}
