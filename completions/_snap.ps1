@@ -34,6 +34,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('info', 'info', [CompletionResultType]::ParameterValue, 'Show what one set holds, shard by shard; with -host, what a server holds')
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Read sets end to end and report damage')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Say whether the newest complete set is new enough and its files are there: for monitoring')
+            [CompletionResult]::new('forget', 'forget', [CompletionResultType]::ParameterValue, 'Remove the sets that a retention policy does not keep')
+            [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Mark a set as one that snap forget never removes')
             [CompletionResult]::new('generate', 'generate', [CompletionResultType]::ParameterValue, 'Print shell completions or the manual page')
             break
         }
@@ -68,6 +70,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--cold-after', '--cold-after', [CompletionResultType]::ParameterName, 'With -incremental, download shards that changed less than D before the earlier set was begun; more than the clocks of server and client may differ')
             [CompletionResult]::new('--portable', '--portable', [CompletionResultType]::ParameterName, 'Write influxd''s portable layout: compressed tars and a manifest, for `influxd restore -portable`')
             [CompletionResult]::new('--skip-errors', '--skip-errors', [CompletionResultType]::ParameterName, 'Where shards fail, make a set of the others, marked as partial, and exit with 3')
+            [CompletionResult]::new('--resume', '--resume', [CompletionResultType]::ParameterName, 'Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed; and keep those that this one finishes, should it fail')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be downloaded, and download nothing')
             [CompletionResult]::new('--retry-lock', '--retry-lock', [CompletionResultType]::ParameterName, 'How long to wait for another run in the same directory to end')
             [CompletionResult]::new('--metrics-file', '--metrics-file', [CompletionResultType]::ParameterName, 'Write how the run went into this file, for Prometheus''s textfile collector')
@@ -188,6 +191,38 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--max-age', '--max-age', [CompletionResultType]::ParameterName, 'How long ago the set may have been begun')
             [CompletionResult]::new('--database', '--database', [CompletionResultType]::ParameterName, 'Look for a set that took this database')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Look for a set that took this database')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'snap;forget' {
+            [CompletionResult]::new('--keep-last', '--keep-last', [CompletionResultType]::ParameterName, 'Keep the N newest sets')
+            [CompletionResult]::new('--keep-hourly', '--keep-hourly', [CompletionResultType]::ParameterName, 'Keep the newest set of each of the last N hours that have sets')
+            [CompletionResult]::new('--keep-daily', '--keep-daily', [CompletionResultType]::ParameterName, 'Keep the newest set of each of the last N days that have sets')
+            [CompletionResult]::new('--keep-weekly', '--keep-weekly', [CompletionResultType]::ParameterName, 'Keep the newest set of each of the last N weeks (Monday to Sunday) that have sets')
+            [CompletionResult]::new('--keep-monthly', '--keep-monthly', [CompletionResultType]::ParameterName, 'Keep the newest set of each of the last N months that have sets')
+            [CompletionResult]::new('--keep-yearly', '--keep-yearly', [CompletionResultType]::ParameterName, 'Keep the newest set of each of the last N years that have sets')
+            [CompletionResult]::new('--keep-within', '--keep-within', [CompletionResultType]::ParameterName, 'Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)')
+            [CompletionResult]::new('--timezone', '--timezone', [CompletionResultType]::ParameterName, 'Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be removed, and remove nothing')
+            [CompletionResult]::new('--retry-lock', '--retry-lock', [CompletionResultType]::ParameterName, 'How long to wait for another run in the same directory to end')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Take flags from this profile of the configuration, beside those of its [default]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'snap;keep' {
+            [CompletionResult]::new('--release', '--release', [CompletionResultType]::ParameterName, 'Take the mark off')
+            [CompletionResult]::new('--retry-lock', '--retry-lock', [CompletionResultType]::ParameterName, 'How long to wait for another run in the same directory to end')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON lines on standard output, each with a message_type')

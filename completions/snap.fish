@@ -35,6 +35,8 @@ complete -c snap -n "__fish_snap_needs_command" -f -a "list" -d 'Show the sets i
 complete -c snap -n "__fish_snap_needs_command" -f -a "info" -d 'Show what one set holds, shard by shard; with -host, what a server holds'
 complete -c snap -n "__fish_snap_needs_command" -f -a "verify" -d 'Read sets end to end and report damage'
 complete -c snap -n "__fish_snap_needs_command" -f -a "check" -d 'Say whether the newest complete set is new enough and its files are there: for monitoring'
+complete -c snap -n "__fish_snap_needs_command" -f -a "forget" -d 'Remove the sets that a retention policy does not keep'
+complete -c snap -n "__fish_snap_needs_command" -f -a "keep" -d 'Mark a set as one that snap forget never removes'
 complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print shell completions or the manual page'
 complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'The snapshotter: host:port, or a host alone for port 8088' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
@@ -70,6 +72,8 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l cold-after -d 'With
 complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'Write influxd\'s portable layout: compressed tars and a manifest, for `influxd restore -portable`' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l skip-errors -d 'Where shards fail, make a set of the others, marked as partial, and exit with 3' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l resume -d 'Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed; and keep those that this one finishes, should it fail' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dry-run -d 'Say what would be downloaded, and download nothing' -r -f -a "true\t''
 false\t''"
@@ -203,6 +207,38 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand check" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-last -d 'Keep the N newest sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-hourly -d 'Keep the newest set of each of the last N hours that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-daily -d 'Keep the newest set of each of the last N days that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-weekly -d 'Keep the newest set of each of the last N weeks (Monday to Sunday) that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-monthly -d 'Keep the newest set of each of the last N months that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-yearly -d 'Keep the newest set of each of the last N years that have sets' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-within -d 'Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l timezone -d 'Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l dry-run -d 'Say what would be removed, and remove nothing' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
+complete -c snap -n "__fish_snap_using_subcommand forget" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snap -n "__fish_snap_using_subcommand keep" -l release -d 'Take the mark off' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
+complete -c snap -n "__fish_snap_using_subcommand keep" -l quiet -d 'Print errors alone' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -l json -d 'Print JSON lines on standard output, each with a message_type' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
+complete -c snap -n "__fish_snap_using_subcommand keep" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
+complete -c snap -n "__fish_snap_using_subcommand keep" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand generate" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
 complete -c snap -n "__fish_snap_using_subcommand generate" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand generate" -s h -l help -d 'Print help'

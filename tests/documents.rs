@@ -54,10 +54,15 @@ fn headings(text: &str) -> Vec<String> {
 #[test]
 fn every_command_and_exit_code_has_its_place_in_the_documents() {
     let readme = read(&root().join("README.md"));
-    for command in ["backup", "restore", "serve"] {
+    for (command, codes) in [
+        ("backup", &["0", "1", "2", "6"][..]),
+        ("restore", &["0", "1", "2", "6"]),
+        ("serve", &["0", "1", "2", "6"]),
+        ("forget", &["0", "1", "2", "4", "10", "11"]),
+    ] {
         let page = read(&root().join(format!("docs/{command}.md")));
         assert!(readme.contains(&format!("docs/{command}.md")), "{command} is not linked");
-        for code in ["0", "1", "2", "6"] {
+        for code in codes {
             assert!(
                 page.contains(&format!("| {code} |")) || page.contains(&format!("`{code}`")),
                 "{command}: exit code {code}"

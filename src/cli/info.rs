@@ -108,6 +108,9 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     if let Some(finished) = summary.finished {
         described.push(("finished", format!("{} UTC", time(finished))));
     }
+    if let Some(since) = summary.kept {
+        described.push(("kept", format!("marked {} UTC", time(since))));
+    }
     if let Some(host) = &summary.host {
         let dialect = info.dialect.as_ref().map(|dialect| format!(", dialect {dialect}")).unwrap_or_default();
         described.push(("server", format!("{host}{dialect}")));
@@ -131,7 +134,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     described
 }
 
-fn asked_for(selection: &Selection) -> String {
+pub(super) fn asked_for(selection: &Selection) -> String {
     let mut parts = Vec::new();
     match &selection.database {
         Some(database) => parts.push(format!("database '{database}'")),

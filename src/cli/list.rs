@@ -35,12 +35,22 @@ impl ListArgs {
         if sets.is_empty() {
             return Err(Class::NoBackup.error(format!("{} holds no backup", directory.display())).into());
         }
+        for id in contents.half_removed() {
+            output.warning(&format!("set {id} is half removed, and counts no more: the next snap forget or backup ends that"));
+        }
         if self.output.json {
             sets.iter().try_for_each(|set| json::document("set", set))?;
         } else if !output.is_quiet() {
-            let heading =
-                ["SET", "STARTED (UTC)", "FORMAT", "KIND", "STATE", "SHARDS", "SIZE", "SHARD GROUPS (UTC)", "DATABASES"];
-            let rows: Vec<Vec<String>> = sets.iter().map(row).collect();
+            let mut heading =
+                vec!["SET", "STARTED (UTC)", "FORMAT", "KIND", "STATE", "SHARDS", "SIZE", "SHARD GROUPS (UTC)", "DATABASES"];
+            let mut rows: Vec<Vec<String>> = sets.iter().map(row).collect();
+            // Most directories have no marks.
+            if sets.iter().any(|set| set.kept.is_some()) {
+                heading.insert(MARKED, "KEPT");
+                for (row, set) in rows.iter_mut().zip(&sets) {
+                    row.insert(MARKED, if set.kept.is_some() { "yes" } else { "-" }.to_owned());
+                }
+            }
             print(&table(&heading, &rows)).context("writing to standard output")?;
             for (id, complaint) in sets.iter().filter_map(|set| Some((&set.id, set.complaint.as_ref()?))) {
                 output.warning(&format!("set {id}: {complaint}"));
@@ -50,6 +60,9 @@ impl ListArgs {
         Ok(None)
     }
 }
+
+/// Before which column marks are shown.
+const MARKED: usize = 5;
 
 fn row(set: &SetSummary) -> Vec<String> {
     vec![

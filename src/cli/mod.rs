@@ -7,9 +7,11 @@ mod bars;
 mod check;
 mod config;
 mod defaults;
+mod forget;
 mod generate;
 mod info;
 mod json;
+mod keep;
 mod lines;
 mod list;
 mod metrics;
@@ -73,6 +75,8 @@ enum Command {
     Info(info::InfoArgs),
     Verify(verify::VerifyArgs),
     Check(check::CheckArgs),
+    Forget(forget::ForgetArgs),
+    Keep(keep::KeepArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -160,6 +164,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             with_output(&args.output, |output| args.after().run(output, &cancel, profile, || args.run(&cancel, output)))
         }
         Command::Check(args) => with_output(&args.output, |output| args.run(output)),
+        Command::Forget(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Keep(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Generate(args) => return args.run(),
     };
     match result {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::client::Address;
+use crate::ops::Within;
 use crate::time;
 use crate::wire::Dialect;
 
@@ -43,6 +45,20 @@ pub fn wait(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     time::parse_duration(text).map_err(|error| format!("{error:#}"))
+}
+
+/// A length of time in the calendar's units.
+pub fn within(text: &str) -> Result<Within, String> {
+    text.parse().map_err(|error: anyhow::Error| error.to_string())
+}
+
+/// A time zone by its name in the system's database.
+pub fn zone(text: &str) -> Result<TimeZone, String> {
+    if text.eq_ignore_ascii_case("UTC") {
+        return Ok(TimeZone::UTC);
+    }
+    let missing = "this system knows no time zone of that name; write one of /usr/share/zoneinfo, such as Europe/Berlin";
+    TimeZone::get(text).map_err(|_| missing.to_owned())
 }
 
 /// A server's address.

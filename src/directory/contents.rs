@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Layout, RECORD_FORMAT, SetRecord, hex, hidden};
+use super::{Layout, RECORD_FORMAT, SetRecord, hex, hidden, upkeep};
 use crate::error::{Class, Fault};
 use crate::format::portable::{self, Manifest};
 use crate::format::{meta::Data, names};
@@ -28,6 +28,8 @@ pub struct Contents {
     sets: Vec<Set>,
     /// The sets whose files end in a number: those with a record, and those without.
     numbered: HashMap<u32, [Option<usize>; 2]>,
+    /// The ids of sets whose removal was begun and not ended. Their files are not among the files.
+    half_removed: Vec<String>,
 }
 
 /// What one run made, as far as it can be told.
@@ -48,6 +50,8 @@ pub struct Set {
     pub manifest: Option<Manifest>,
     /// The file with the meta store, where it is there.
     pub meta: Option<BackupFile>,
+    /// Since when it is marked as one that is not to be removed.
+    pub kept: Option<Timestamp>,
     number: u32,
 }
 
@@ -96,7 +100,8 @@ impl Contents {
             }
         }
         let mut records = Vec::new();
-        let mut unfinished = Vec::new();
+        let (mut unfinished, mut removals) = (Vec::new(), Vec::new());
+        let mut marks = HashMap::new();
         let hidden = hidden(path);
         if hidden.is_dir() {
             for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
@@ -107,12 +112,14 @@ impl Contents {
                         Err(error) => damaged(below(path, &file), error)?,
                     },
                     Some("commit") if !file.with_extension("json").exists() => unfinished.extend(read_record(&file).ok()),
+                    Some("forget") if !file.with_extension("json").exists() => removals.extend(read_record(&file).ok()),
+                    Some("keep") => marks.extend(upkeep::read_mark(&file)),
                     _ => {}
                 }
             }
         }
         let recorded: HashSet<&str> = records.iter().flat_map(SetRecord::files).map(|file| file.name.as_str()).collect();
-        for file in unfinished.iter().flat_map(SetRecord::files) {
+        for file in unfinished.iter().chain(&removals).flat_map(SetRecord::files) {
             if files.get(&file.name) == Some(&file.size) && !recorded.contains(file.name.as_str()) {
                 files.remove(&file.name);
             }
@@ -132,11 +139,13 @@ impl Contents {
             if let Some(meta) = &mut set.meta {
                 meta.set = index;
             }
+            set.kept = marks.get(&set.id).copied();
             if set.layout == Layout::Legacy {
                 numbered.entry(set.number).or_default()[usize::from(set.record.is_none())] = Some(index);
             }
         }
-        Ok(Self { path: path.to_owned(), files, sets, numbered })
+        let half_removed = removals.into_iter().map(|record| record.id).collect();
+        Ok(Self { path: path.to_owned(), files, sets, numbered, half_removed })
     }
 
     /// The directory.
@@ -157,6 +166,11 @@ impl Contents {
     /// Bytes of the file of that name.
     pub fn file(&self, name: &str) -> Option<u64> {
         self.files.get(name).copied()
+    }
+
+    /// The ids of sets whose removal was begun and not ended. They count no more; the next run that writes ends it.
+    pub fn half_removed(&self) -> &[String] {
+        &self.half_removed
     }
 
     /// All sets, oldest first.
@@ -350,6 +364,7 @@ impl Set {
             meta: meta_in(files, &record.meta.name),
             number: record.number,
             manifest: None,
+            kept: None,
             record: Some(record),
         }
     }
@@ -376,7 +391,7 @@ fn numbered_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<
         let modified = fs::metadata(path.join(dated)).and_then(|metadata| metadata.modified());
         let modified = modified.with_context(|| format!("reading {}", path.join(&id).display()))?;
         let started = Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(Set { id, layout: Layout::Legacy, started, record: None, manifest: None, meta, number })
+        Ok(Set { id, layout: Layout::Legacy, started, record: None, manifest: None, meta, kept: None, number })
     };
     numbers.into_iter().map(set).collect()
 }
@@ -411,6 +426,7 @@ fn manifest_sets(
             record: None,
             meta: meta_in(files, &manifest.meta.file_name),
             manifest: Some(manifest),
+            kept: None,
             number: 0,
         });
     }
@@ -422,17 +438,18 @@ fn below(directory: &Path, file: &Path) -> String {
 }
 
 pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
-    let open = || File::open(path).map(BufReader::new).with_context(|| format!("reading {}", path.display()));
+    // Whole in memory, where the record is to be anyway: thousands of them are read for a list.
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let damaged = || Class::Damage.error(format!("the record {} is damaged", path.display()));
     #[derive(serde::Deserialize)]
     struct Form {
         format: u32,
     }
-    let form: Form = serde_json::from_reader(open()?).with_context(damaged)?;
+    let form: Form = serde_json::from_slice(&bytes).with_context(damaged)?;
     if form.format > RECORD_FORMAT {
         bail!("the record {} was written by a newer snap (format {})", path.display(), form.format);
     }
-    let mut record: SetRecord = serde_json::from_reader(open()?).with_context(damaged)?;
+    let mut record: SetRecord = serde_json::from_slice(&bytes).with_context(damaged)?;
     ensure!(record.has_sound_names() && record.is_consistent(), damaged());
     record.shards.sort_by_key(|shard| shard.id);
     Ok(record)

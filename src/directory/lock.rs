@@ -47,7 +47,7 @@ impl Lock {
                     let holder = holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("another process");
                     return Err(Class::Locked
                         .error(format!("{} is locked by {holder}", path.display()))
-                        .hint("wait for it to end; a backup waits by itself with -retry-lock 5m")
+                        .hint("wait for it to end; with -retry-lock 5m, snap waits by itself")
                         .into());
                 }
                 Err(TryLockError::Error(error)) => {

@@ -9,6 +9,8 @@
 //! .snap/20261120T080000Z.json   the record of a set; written last, it is what makes a set count
 //! .snap/20261120T080000Z.files/ files of a run that goes on; removed by the run or by the next
 //! .snap/20261120T080000Z.commit what a run is about to give final names; undone by the next run if no record followed
+//! .snap/20261120T080000Z.forget the record of a set that is being removed; the next run goes on with it
+//! .snap/20261120T080000Z.keep   a mark: the set is not to be removed
 //! .snap/lock                    held by a run that writes
 //! ```
 
@@ -17,7 +19,9 @@ mod growing;
 mod leftover;
 mod lock;
 mod record;
+mod removal;
 mod staging;
+mod upkeep;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
@@ -33,8 +37,10 @@ pub use lock::Lock;
 pub use record::{
     Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState,
 };
+pub use removal::Removed;
 pub(crate) use staging::hex;
 pub use staging::{SetFiles, Staging};
+pub use upkeep::Upkeep;
 
 /// The hidden folder's name.
 const HIDDEN: &str = ".snap";

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use super::leftover::{Leftover, Notes, Run};
 use super::{
-    FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, create_private_dir, hidden,
+    FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, create_private_dir, hidden, removal,
     remove_if_there, sync_dir, write_whole_by,
 };
 use crate::cancel::Cancel;
@@ -61,6 +61,7 @@ impl Staging {
         let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
         let earlier = if resume { newest_leftover(&hidden)? } else { None };
         sweep(directory, earlier.as_deref())?;
+        removal::finish(directory, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(directory, cancel)?;
         let files = hidden.join(format!("{id}.files"));
         create_private_dir(&files)?;
@@ -356,7 +357,7 @@ fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Clears away what killed runs left, but for the folder `spared`. The lock must be held.
-fn sweep(directory: &Path, spared: Option<&Path>) -> Result<()> {
+pub(super) fn sweep(directory: &Path, spared: Option<&Path>) -> Result<()> {
     let hidden = hidden(directory);
     for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
         let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();

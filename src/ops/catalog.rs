@@ -43,6 +43,8 @@ pub struct SetSummary {
     pub end_time: Option<Timestamp>,
     /// Bytes of all files.
     pub size: u64,
+    /// Since when it is marked as one that is not to be removed.
+    pub kept: Option<Timestamp>,
     /// What is wrong with it, as far as can be told without reading its shards.
     pub complaint: Option<String>,
 }
@@ -57,7 +59,7 @@ pub enum State {
     Partial,
     /// influxd does not record what it was asked for.
     Unrecorded,
-    /// Files that it had are gone, or its meta store cannot be read.
+    /// Files that it had are gone or of another size, or its meta store cannot be read.
     Damaged,
 }
 
@@ -147,7 +149,16 @@ pub struct ServerInfo {
 
 /// All sets of a directory, oldest first.
 pub fn list(contents: &Contents) -> Vec<SetSummary> {
-    (0..contents.sets().len()).map(|at| info(contents, at).summary).collect()
+    (0..contents.sets().len()).map(|at| summary(contents, at)).collect()
+}
+
+/// One set at a glance. Of what was recorded no file is read.
+pub fn summary(contents: &Contents, at: usize) -> SetSummary {
+    let set = &contents.sets()[at];
+    match &set.record {
+        Some(record) => summary_of(contents, set, record, &recorded_shards(contents, record)),
+        None => unrecorded(contents, at, set).summary,
+    }
 }
 
 /// One set.
@@ -185,7 +196,19 @@ pub fn server_info(client: &Client) -> Result<ServerInfo> {
 }
 
 fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
-    let shards: Vec<ShardInfo> = record
+    let shards = recorded_shards(contents, record);
+    SetInfo {
+        summary: summary_of(contents, set, record, &shards),
+        selection: Some(record.selection.clone()),
+        dialect: Some(record.dialect.clone()),
+        cluster_id: record.cluster_id,
+        meta: contents.read_meta(set).ok().map(|(_, data)| MetaCounts::of(&data)),
+        shards,
+    }
+}
+
+fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
+    record
         .shards
         .iter()
         .map(|shard| {
@@ -206,7 +229,10 @@ fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
                 ..ShardInfo::new(&shard.path(), shard.start_time, shard.end_time, state)
             }
         })
-        .collect();
+        .collect()
+}
+
+fn summary_of(contents: &Contents, set: &Set, record: &SetRecord, shards: &[ShardInfo]) -> SetSummary {
     let sizes = |file: &&FileRecord| contents.file(&file.name) != Some(file.size);
     let gone: Vec<&str> = record.files().filter(sizes).map(|file| file.name.as_str()).collect();
     let selection = &record.selection;
@@ -221,21 +247,13 @@ fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
         SetState::Complete => State::Complete,
         SetState::Partial => State::Partial,
     };
-    let summary = SetSummary {
+    SetSummary {
         finished: Some(record.finished),
         host: Some(record.host.clone()),
         written_by: record.written_by.clone(),
         size: record.files().filter_map(|file| contents.file(&file.name)).sum(),
         complaint: gone.first().map(|first| format!("{} file(s) are gone or of another size, {first} among them", gone.len())),
-        ..SetSummary::of(set, state, kind, &shards)
-    };
-    SetInfo {
-        summary,
-        selection: Some(selection.clone()),
-        dialect: Some(record.dialect.clone()),
-        cluster_id: record.cluster_id,
-        meta: contents.read_meta(set).ok().map(|(_, data)| MetaCounts::of(&data)),
-        shards,
+        ..SetSummary::of(set, state, kind, shards)
     }
 }
 
@@ -297,6 +315,7 @@ impl SetSummary {
             start_time: stored.iter().map(|shard| shard.start_time).min(),
             end_time: stored.iter().map(|shard| shard.end_time).max(),
             size: 0,
+            kept: set.kept,
             complaint: None,
         }
     }

@@ -1,0 +1,165 @@
+//! Removing sets, so that whenever it is cut short, what is left is taken for a backup by nobody and the next run goes on.
+//!
+//! 1. The record is renamed to `.snap/<id>.forget`: from then on the set does not count.
+//! 2. What influxd takes for the sign of a backup goes: the manifest and the meta store.
+//! 3. The files of the shards go.
+//! 4. The `.forget` goes.
+//!
+//! Each step is on disk, for all sets that are removed, before the next begins. Files of different sets may be hard links of
+//! each other: names are removed, and what other names stand for stays.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::contents::read_record;
+use super::{FileRecord, SetRecord, hidden, remove_if_there, sync_dir};
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The ids of the sets.
+    pub sets: Vec<String>,
+    /// Files.
+    pub files: usize,
+    /// Bytes that became free: of a file with other names none do.
+    pub bytes: u64,
+    /// What was left alone although a set recorded a file of that name, a sentence each.
+    pub left: Vec<String>,
+}
+
+impl Removed {
+    /// Adds what another removal did.
+    pub fn add(&mut self, other: Self) {
+        self.sets.extend(other.sets);
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.left.extend(other.left);
+    }
+}
+
+/// Called before each step; where it fails, nothing more is done.
+pub(super) type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
+
+/// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must be held.
+pub(super) fn remove(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>, check: Check<'_>) -> Result<Removed> {
+    if sets.is_empty() {
+        return Ok(Removed::default());
+    }
+    let hidden = hidden(directory);
+    // The newest first: no increment stays behind without what it stands on.
+    for set in sets.iter().rev() {
+        check()?;
+        let from = hidden.join(format!("{}.json", set.id));
+        fs::rename(&from, intent(directory, &set.id)).with_context(|| format!("renaming {}", from.display()))?;
+    }
+    check()?;
+    sync_dir(&hidden)?;
+    remove_files(directory, sets, others, check)
+}
+
+/// What [`remove`] would do.
+pub(super) fn measure(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>) -> Result<Removed> {
+    let mut removed = Removed { sets: sets.iter().map(|set| set.id.clone()).collect(), ..Removed::default() };
+    let mut names: HashMap<(u64, u64), u64> = HashMap::new();
+    for file in sets.iter().flat_map(|set| set.files()) {
+        if let Some((_, metadata)) = ours(directory, file, others, &mut removed.left)? {
+            removed.files += 1;
+            let seen = names.entry((metadata.dev(), metadata.ino())).or_default();
+            *seen += 1;
+            if *seen == metadata.nlink() {
+                removed.bytes += metadata.len();
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Goes on with removals that were cut short. The lock must be held.
+pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
+    let hidden = hidden(directory);
+    let (mut begun, mut paths) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
+        let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
+        match path.extension().and_then(OsStr::to_str) {
+            Some("json") => paths.push(path),
+            // A copy of the directory that was made meanwhile can have both names: then the set counts.
+            Some("forget") if path.with_extension("json").exists() => remove_if_there(&path)?,
+            // One that cannot be read must not stop a backup; what it names is unknown, and stays.
+            Some("forget") => begun.extend(read_record(&path).ok()),
+            _ => {}
+        }
+    }
+    if begun.is_empty() {
+        return Ok(Removed::default());
+    }
+    let staying: Vec<SetRecord> = paths.iter().filter_map(|path| read_record(path).ok()).collect();
+    let others = staying.iter().flat_map(SetRecord::files).map(|file| file.name.as_str()).collect();
+    remove_files(directory, &begun.iter().collect::<Vec<_>>(), &others, check)
+}
+
+/// Steps 2 to 4.
+fn remove_files(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>, check: Check<'_>) -> Result<Removed> {
+    let mut removed = Removed { sets: sets.iter().map(|set| set.id.clone()).collect(), ..Removed::default() };
+    let signs = sets.iter().flat_map(|set| set.manifest.iter().chain([&set.meta])).collect();
+    let shards = sets.iter().flat_map(|set| set.shards.iter().filter_map(|shard| shard.file.as_ref())).collect();
+    let steps: [Vec<&FileRecord>; 2] = [signs, shards];
+    for files in steps {
+        for file in files {
+            check()?;
+            let Some((path, metadata)) = ours(directory, file, others, &mut removed.left)? else { continue };
+            remove_if_there(&path)?;
+            removed.files += 1;
+            if metadata.nlink() == 1 {
+                removed.bytes += metadata.len();
+            }
+        }
+        check()?;
+        sync_dir(directory)?;
+    }
+    for set in sets {
+        check()?;
+        remove_if_there(&intent(directory, &set.id))?;
+    }
+    check()?;
+    sync_dir(&hidden(directory))?;
+    Ok(removed)
+}
+
+/// The file, where it is there and is the one that was recorded; else says why it is left alone.
+fn ours(
+    directory: &Path,
+    file: &FileRecord,
+    others: &HashSet<&str>,
+    left: &mut Vec<String>,
+) -> Result<Option<(PathBuf, Metadata)>> {
+    let path = directory.join(&file.name);
+    let metadata = match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.with_context(|| format!("reading {}", path.display()))?,
+    };
+    let why = if others.contains(file.name.as_str()) {
+        "another set recorded it too".to_owned()
+    } else if !metadata.is_file() {
+        "it is not a regular file".to_owned()
+    } else if metadata.len() != file.size {
+        format!("it has {} bytes, and {} were recorded", metadata.len(), file.size)
+    } else {
+        return Ok(Some((path, metadata)));
+    };
+    left.push(format!("{} is left alone: {why}", path.display()));
+    Ok(None)
+}
+
+fn intent(directory: &Path, id: &str) -> PathBuf {
+    hidden(directory).join(format!("{id}.forget"))
+}
+
+#[cfg(test)]
+#[path = "removal_tests.rs"]
+mod tests;

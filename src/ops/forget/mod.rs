@@ -1,0 +1,206 @@
+//! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and marking those that no policy may remove.
+
+mod rules;
+mod standing;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::catalog::{SetSummary, State, summary};
+use crate::cancel::Cancel;
+use crate::directory::{Contents, Removed, Selection, SetRecord, Upkeep};
+use crate::error::Class;
+use rules::{Candidate, apply};
+pub use rules::{Limit, Policy, Reason, Within};
+
+/// What to remove sets from, and which to keep.
+#[derive(Debug, Clone)]
+pub struct ForgetOptions {
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// What to keep.
+    pub policy: Policy,
+    /// How long to wait for another run in the same directory to end.
+    pub retry_lock: Duration,
+    /// Remove nothing.
+    pub dry_run: bool,
+}
+
+/// What became of the sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForgetReport {
+    /// The sets with a record, by what was asked for and the server, in the order of the oldest of each.
+    pub groups: Vec<Group>,
+    /// Sets without a record, which are never removed.
+    pub unrecorded: usize,
+    /// What was removed, or would be.
+    pub removed: Removed,
+    /// The removals among these that an earlier run had begun.
+    pub ended: Vec<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Sets that a policy is applied to together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// What was asked for.
+    pub selection: Selection,
+    /// The random number of the server's meta store; the address where that was not recorded.
+    pub server: String,
+    /// The sets, oldest first.
+    pub sets: Vec<Verdict>,
+}
+
+/// What is to become of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The set.
+    pub set: SetSummary,
+    /// Why it is kept. It is removed where there is no reason.
+    pub reasons: Vec<Reason>,
+}
+
+impl Verdict {
+    /// Whether the set is kept.
+    pub fn is_kept(&self) -> bool {
+        !self.reasons.is_empty()
+    }
+}
+
+/// Removes the sets that the policy does not keep.
+///
+/// # Errors
+///
+/// [`Class::Usage`] for a policy that keeps nothing; [`Class::NoBackup`] where there is no set; [`Class::Locked`] while another
+/// run works in the directory; when a record cannot be read or a file not be removed.
+pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> {
+    let begun = Instant::now();
+    if options.policy.is_empty() {
+        let fault = Class::Usage.error("the policy keeps no set at all");
+        return Err(fault.hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0").into());
+    }
+    let mut contents = Contents::read(&options.directory)?;
+    if contents.half_removed().is_empty() {
+        contents.latest()?;
+    }
+    let mut report = ForgetReport::default();
+    let upkeep = if options.dry_run || !Upkeep::is_needed(&options.directory) {
+        report.ended = contents.half_removed().to_vec();
+        None
+    } else {
+        let (upkeep, ended) = Upkeep::begin(&options.directory, options.retry_lock, cancel)?;
+        contents = Contents::read(&options.directory)?;
+        report.ended.clone_from(&ended.sets);
+        report.removed.add(ended);
+        Some(upkeep)
+    };
+    let (groups, unkept) = judge(&contents, &options.policy);
+    report.groups = groups;
+    report.unrecorded = contents.sets().iter().filter(|set| set.record.is_none()).count();
+    report.removed.add(match upkeep {
+        Some(upkeep) => upkeep.remove(&contents, &unkept, cancel)?,
+        None => Upkeep::measure(&contents, &unkept)?,
+    });
+    report.elapsed = begun.elapsed();
+    Ok(report)
+}
+
+/// Applies a policy, group by group, and lets what is kept keep what it stands on. Gives the places of the others, too.
+fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
+    let mut groups: Vec<(Selection, String, Vec<usize>)> = Vec::new();
+    for (at, set) in contents.sets().iter().enumerate() {
+        let Some(record) = &set.record else { continue };
+        let (selection, server) = (Selection { since: None, ..record.selection.clone() }, server(record));
+        match groups.iter_mut().find(|group| (&group.0, &group.1) == (&selection, &server)) {
+            Some((.., members)) => members.push(at),
+            None => groups.push((selection, server, vec![at])),
+        }
+    }
+    let summaries: Vec<SetSummary> = (0..contents.sets().len()).map(|at| summary(contents, at)).collect();
+    let mut reasons: Vec<Option<Vec<Reason>>> = vec![None; contents.sets().len()];
+    for (.., members) in &groups {
+        let candidate = |at: &usize| {
+            let set = &contents.sets()[*at];
+            Candidate { started: set.started, complete: summaries[*at].state == State::Complete, marked: set.kept.is_some() }
+        };
+        let candidates: Vec<Candidate> = members.iter().map(candidate).collect();
+        for (at, why) in members.iter().zip(apply(policy, &candidates)) {
+            reasons[*at] = Some(why);
+        }
+    }
+    // What a set stands on is older: from the newest on, each is judged before it is asked whether it keeps others.
+    for (at, below) in standing::standing(contents).iter().enumerate().rev() {
+        // No reasons at all: a set of influxd's, which stays.
+        if reasons[at].as_ref().is_none_or(|why| !why.is_empty()) {
+            for below in below {
+                if let Some(why) = reasons[*below].as_mut().filter(|why| why.is_empty()) {
+                    why.push(Reason::Needed { by: contents.sets()[at].id.clone() });
+                }
+            }
+        }
+    }
+    let is_unkept = |at: &usize| reasons[*at].as_ref().is_some_and(Vec::is_empty);
+    let unkept = (0..reasons.len()).filter(is_unkept).collect();
+    let verdict = |at: usize| Verdict { set: summaries[at].clone(), reasons: reasons[at].clone().unwrap_or_default() };
+    let group = |(selection, server, members): (Selection, String, Vec<usize>)| Group {
+        selection,
+        server,
+        sets: members.into_iter().map(verdict).collect(),
+    };
+    (groups.into_iter().map(group).collect(), unkept)
+}
+
+fn server(record: &SetRecord) -> String {
+    record.cluster_id.map_or_else(|| record.host.clone(), |id| id.to_string())
+}
+
+/// What became of a mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marked {
+    /// The set's id.
+    pub id: String,
+    /// Since when it is marked; `None`: it is not.
+    pub kept: Option<Timestamp>,
+    /// Whether that is new.
+    pub changed: bool,
+    /// Whether it is one of those that are never removed, marked or not.
+    pub unrecorded: bool,
+}
+
+/// Marks a set as one that is not to be removed or, with `release`, takes the mark off.
+///
+/// # Errors
+///
+/// [`Class::NoBackup`] where there is no such set; [`Class::Locked`] while another run works in the directory.
+pub fn keep(directory: &Path, set: &str, release: bool, retry_lock: Duration, cancel: &Cancel) -> Result<Marked> {
+    let contents = Contents::read(directory)?;
+    let found = &contents.sets()[contents.find(set)?];
+    if found.record.is_none() {
+        return Ok(Marked { id: found.id.clone(), kept: None, changed: false, unrecorded: true });
+    }
+    let (upkeep, _) = Upkeep::begin(directory, retry_lock, cancel)?;
+    // Another run may have removed it before the lock was ours.
+    let contents = Contents::read(directory)?;
+    let found = &contents.sets()[contents.find(&found.id)?];
+    let (id, was) = (found.id.clone(), found.kept);
+    let kept = match (release, was) {
+        (true, _) => None,
+        (false, Some(since)) => Some(since),
+        (false, None) => Some(Timestamp::now()),
+    };
+    match kept {
+        None => upkeep.release(&id)?,
+        Some(now) if was.is_none() => upkeep.mark(&id, now)?,
+        Some(_) => {}
+    }
+    Ok(Marked { id, kept, changed: kept != was, unrecorded: false })
+}
+
+#[cfg(test)]
+#[path = "forget_tests.rs"]
+mod tests;
