@@ -88,9 +88,9 @@ pub struct BackupArgs {
     /// With -incremental, download all shards in every Nth set
     #[arg(long, requires = "incremental", value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How")]
     full_every: Option<u32>,
-    /// With -incremental, download shards that changed less than D before the earlier set was begun; more than the clocks of
-    /// server and client may differ
-    #[arg(long, requires = "incremental", default_value = "10m", value_name = "D", value_parser = values::duration,
+    /// With -incremental, download shards that changed less than D before the earlier set was begun; with -since last, begin so
+    /// much earlier: more than the clocks of server and client may differ
+    #[arg(long, default_value = "10m", value_name = "D", value_parser = values::duration,
           help_heading = "How")]
     cold_after: Duration,
     /// Write influxd's portable layout: compressed tars and a manifest, for `influxd restore -portable`
@@ -201,7 +201,7 @@ impl BackupArgs {
 
     fn building(&self) -> Building {
         match self.since {
-            Some(Since::Last) => Building::SinceLast,
+            Some(Since::Last) => Building::SinceLast { margin: self.cold_after },
             None if self.incremental => {
                 Building::Incremental { full_every: if self.full { Some(1) } else { self.full_every }, margin: self.cold_after }
             }

@@ -96,6 +96,8 @@ impl Upload {
         // However this ends before its time, by an error or with the process: a reset tells the server that the tar is not whole.
         // An orderly close would not, between two members.
         rustix::net::sockopt::set_socket_linger(&connection.stream, Some(Duration::ZERO))?;
+        // A write that waits is to look at the clock and at the cancel token, as a read does.
+        connection.stream.set_write_timeout(Some(TICK))?;
         Ok(Self { connection })
     }
 
@@ -118,14 +120,22 @@ impl Write for Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let connection = &mut self.connection;
         let portion = connection.portion(bytes.len())?;
-        connection.cancel.check().map_err(io::Error::other)?;
-        if Instant::now() >= connection.deadline {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Attempt(connection.timeouts.attempt)));
-        }
-        let count = connection.stream.write(&bytes[..portion]).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, Stalled::Idle(connection.timeouts.idle)),
-            _ => error,
-        })?;
+        let begun = Instant::now();
+        let count = loop {
+            connection.cancel.check().map_err(io::Error::other)?;
+            if Instant::now() >= connection.deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Attempt(connection.timeouts.attempt)));
+            }
+            match connection.stream.write(&bytes[..portion]) {
+                Ok(count) => break count,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if begun.elapsed() >= connection.timeouts.idle {
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Idle(connection.timeouts.idle)));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        };
         connection.last_byte = Instant::now();
         connection.spend(count);
         Ok(count)

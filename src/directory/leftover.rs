@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::staging::sha256_of;
 use super::{Finished, Layout, Selection, ShardRecord};
+use crate::cancel::Cancel;
 use crate::wire::ShardPath;
 
 /// The file's name.
@@ -56,11 +57,11 @@ impl Leftover {
     /// # Errors
     ///
     /// When it cannot be read.
-    pub fn take(&self, shard: &ShardPath) -> Result<Option<(Finished, &ShardRecord)>> {
+    pub fn take(&self, shard: &ShardPath, cancel: &Cancel) -> Result<Option<(Finished, &ShardRecord)>> {
         let Some(record) = self.shards.iter().rev().find(|record| record.is(shard)) else { return Ok(None) };
         let Some(file) = record.file.as_ref().filter(|file| !file.name.contains('/')) else { return Ok(None) };
         let path = self.folder.join(&file.name);
-        if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != file.size || sha256_of(&path)? != file.sha256 {
+        if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != file.size || sha256_of(&path, cancel)? != file.sha256 {
             return Ok(None);
         }
         Ok(Some((Finished::at(path, file), record)))

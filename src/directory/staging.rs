@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -60,7 +60,7 @@ impl Staging {
         create_private_dir(&hidden)?;
         let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
         let earlier = if resume { newest_leftover(&hidden)? } else { None };
-        sweep(directory, earlier.as_deref())?;
+        sweep(directory, earlier.as_deref(), cancel)?;
         removal::finish(directory, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(directory, cancel)?;
         let files = hidden.join(format!("{id}.files"));
@@ -141,25 +141,26 @@ impl Staging {
         })
     }
 
-    /// A finished file that is another's very own: a hard link to it, or a copy where there can be none.
+    /// A finished file that is another's very own: a hard link to it, or a copy where there can be none. None where the file is
+    /// not what was recorded.
     ///
     /// # Errors
     ///
-    /// When it can be neither linked nor copied, or a copy is not what was recorded.
-    pub fn share(&self, path: &Path, recorded: &FileRecord) -> Result<Finished> {
+    /// When it can be neither linked nor copied, or a stop was asked for.
+    pub fn share(&self, path: &Path, recorded: &FileRecord, cancel: &Cancel) -> Result<Option<Finished>> {
         let sharing = || format!("sharing {}", path.display());
+        if sha256_of(path, cancel)? != recorded.sha256 {
+            return Ok(None);
+        }
         // The name is free: the folder is this run's own.
         let name = self.file()?.into_name();
-        match fs::hard_link(path, &name) {
-            Ok(()) => Ok(Finished::at(name, recorded)),
-            Err(_) => {
-                let mut copy = self.file()?;
-                io::copy(&mut File::open(path).with_context(sharing)?, &mut copy).with_context(sharing)?;
-                let copy = copy.finish()?;
-                ensure!(copy.sha256 == recorded.sha256, "{} is not what was recorded: SHA-256 differs", path.display());
-                Ok(copy)
-            }
+        if fs::hard_link(path, &name).is_ok() {
+            return Ok(Some(Finished::at(name, recorded)));
         }
+        let mut copy = self.file()?;
+        io::copy(&mut File::open(path).with_context(sharing)?, &mut copy).with_context(sharing)?;
+        let copy = copy.finish()?;
+        Ok((copy.sha256 == recorded.sha256).then_some(copy))
     }
 
     /// A finished file with that content.
@@ -182,7 +183,6 @@ impl Staging {
     pub fn commit(mut self, mut record: SetRecord, files: &SetFiles, cancel: &Cancel) -> Result<SetRecord> {
         let hidden = hidden(&self.directory);
         self.made.clear();
-        self.keep = false;
         sync_dir(&self.files)?;
         record.number = next_number(&self.directory)?;
         loop {
@@ -226,6 +226,7 @@ impl Staging {
                 return Err(error);
             }
             remove_if_there(&intent)?;
+            self.keep = false;
             return Ok(record);
         }
     }
@@ -357,14 +358,14 @@ fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Clears away what killed runs left, but for the folder `spared`. The lock must be held.
-pub(super) fn sweep(directory: &Path, spared: Option<&Path>) -> Result<()> {
+pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) -> Result<()> {
     let hidden = hidden(directory);
     for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
         let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
         match path.extension().and_then(OsStr::to_str) {
             Some("commit") => {
                 if !path.with_extension("json").exists() {
-                    undo(directory, &path)?;
+                    undo(directory, &path, cancel)?;
                 }
                 remove_if_there(&path)?;
             }
@@ -381,11 +382,15 @@ pub(super) fn sweep(directory: &Path, spared: Option<&Path>) -> Result<()> {
 
 /// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
 /// by size and SHA-256, belongs to somebody else and stays.
-fn undo(directory: &Path, intent: &Path) -> Result<()> {
-    let record = super::contents::read_record(intent)?;
+fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
+    let Ok(record) = super::contents::read_record(intent) else {
+        // Nobody can tell what it named. It must not stop every backup from now on, so it is set aside.
+        let aside = intent.with_extension("commit-damaged");
+        return fs::rename(intent, &aside).with_context(|| format!("setting {} aside", intent.display()));
+    };
     for file in record.files() {
         let path = directory.join(&file.name);
-        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size) && sha256_of(&path)? == file.sha256 {
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size) && sha256_of(&path, cancel)? == file.sha256 {
             remove_if_there(&path)?;
         }
     }
@@ -393,19 +398,22 @@ fn undo(directory: &Path, intent: &Path) -> Result<()> {
 }
 
 /// The SHA-256 of a file, in lower-case hexadecimal.
-pub(super) fn sha256_of(path: &Path) -> Result<String> {
+pub(super) fn sha256_of(path: &Path, cancel: &Cancel) -> Result<String> {
     let read = || -> io::Result<String> {
         let mut file = File::open(path)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 256 << 10];
         loop {
+            cancel.check().map_err(io::Error::other)?;
             match file.read(&mut buffer)? {
                 0 => return Ok(hex(digest)),
                 count => digest.update(&buffer[..count]),
             }
         }
     };
-    read().with_context(|| format!("reading {}", path.display()))
+    let result = read();
+    cancel.check()?;
+    result.with_context(|| format!("reading {}", path.display()))
 }
 
 /// A digest in lower-case hexadecimal.

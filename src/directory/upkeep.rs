@@ -39,7 +39,7 @@ impl Upkeep {
     /// When another run holds the lock, or the directory cannot be written.
     pub fn begin(directory: &Path, wait: Duration, cancel: &Cancel) -> Result<(Self, Removed)> {
         let lock = Lock::take(&hidden(directory).join("lock"), wait, cancel)?;
-        sweep(directory, None)?;
+        sweep(directory, None, cancel)?;
         let removed = removal::finish(directory, &mut || Ok(cancel.check()?))?;
         Ok((Self { directory: directory.to_owned(), _lock: lock }, removed))
     }

@@ -130,7 +130,8 @@ impl Planned {
 /// shards could not be fetched (unless `skip_errors`). Nothing that counts as a backup is left then.
 pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<BackupReport> {
     let begun = Instant::now();
-    let mut backup = Backup { client, options, selection: options.selection.clone(), cancel, progress };
+    let selection = options.selection.clone();
+    let mut backup = Backup { client, options, selection, built_on: HashSet::new(), cancel, progress };
     if options.dry_run {
         let (_, planned) = backup.plan()?;
         return Ok(backup.describe(&planned, begun));
@@ -171,6 +172,8 @@ struct Backup<'a> {
     options: &'a BackupOptions,
     /// What is taken, with the time that `-since last` stands for.
     selection: Selection,
+    /// The shards that the set has which `-since last` builds on.
+    built_on: HashSet<ShardPath>,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
 }
@@ -179,8 +182,12 @@ impl Backup<'_> {
     /// Fetches the meta store and decides what to ask for, largest first.
     fn plan(&mut self) -> Result<(MetaBlob, Vec<Planned>)> {
         let mut blob = self.retry("the meta store", || self.client.meta_store())?;
-        // A directory that cannot be read is dealt with later.
-        let contents = Contents::read(&self.options.directory).ok();
+        // What is damaged there must not stop a backup; but it is not built on, and that is said.
+        let contents = Contents::read_past(&self.options.directory, &mut |file, error| {
+            self.progress.report(&Event::Warning(&format!("{file} is not built on: {error:#}")));
+            Ok(())
+        });
+        let contents = contents.ok();
         let earlier = match &contents {
             Some(contents) => Some(Earlier::of(contents, Data::read(&blob.meta)?.cluster_id)),
             None => None,
@@ -232,6 +239,8 @@ impl Backup<'_> {
                 continue;
             }
             let Some(want) = want(selection, &shard, dialect) else { continue };
+            let is_new = matches!(self.options.building, Building::SinceLast { .. }) && !self.built_on.contains(&shard.path);
+            let want = if is_new { Want::Whole } else { want };
             let is_cut = |bounds: &Bounds| !selection.coarse && bounds.cuts(shard.start, shard.end);
             let cut = selection.bounds().filter(is_cut);
             let known = sizes.get(&shard.path).copied();
@@ -280,14 +289,17 @@ impl Backup<'_> {
 
     /// Fills in the time that `-since last` stands for.
     fn resolve_last(&mut self, earlier: Option<&Earlier<'_>>) {
-        if self.options.building == Building::SinceLast {
-            self.selection.since = earlier.and_then(|earlier| earlier.last(&self.selection));
-            let message = match self.selection.since {
-                Some(since) => format!("taking what changed after the newest complete set was begun, at {since}"),
-                None => "there is no complete set of the same selection to build on: taking all".to_owned(),
-            };
-            self.progress.report(&Event::Status(&message));
-        }
+        let Building::SinceLast { margin } = self.options.building else { return };
+        let last = earlier.and_then(|earlier| earlier.last(&self.selection));
+        self.selection.since = last.and_then(|set| set.started.checked_sub(margin).ok());
+        // What the server did not have open then is in no set, however old it is.
+        let known = |shard: &&ShardRecord| matches!(shard.state, ShardState::Stored | ShardState::Empty);
+        self.built_on = last.iter().flat_map(|set| &set.shards).filter(known).map(ShardRecord::path).collect();
+        let message = match last {
+            Some(set) => format!("taking what changed since {margin:?} before set {} was begun", set.id),
+            None => "there is no complete set of the same selection to build on: taking all".to_owned(),
+        };
+        self.progress.report(&Event::Status(&message));
     }
 
     /// How old a shard's newest file must be for the shard to be shared; `None` where none is.
@@ -345,11 +357,16 @@ impl Backup<'_> {
 
     /// Takes over the shards that an earlier run had finished; gives those that are left and those taken over.
     fn take_over(&self, planned: Vec<Planned>, leftover: Option<&Leftover>) -> Result<(Vec<Planned>, Results)> {
-        let Some(leftover) = leftover else { return Ok((planned, Vec::new())) };
+        let Some(leftover) = leftover else {
+            if self.options.resume {
+                self.progress.report(&Event::Status("no earlier run of the same kind left anything to take over"));
+            }
+            return Ok((planned, Vec::new()));
+        };
         let (mut left, mut taken_over) = (Vec::new(), Vec::new());
         for planned in planned {
             self.cancel.check()?;
-            match leftover.take(&planned.shard.path)? {
+            match leftover.take(&planned.shard.path, self.cancel)? {
                 Some((file, record)) if record.content == planned.content() => {
                     let tar_size = record.tar_bytes().unwrap_or(file.size);
                     let fetched = Fetched::Stored { file, tar_size, members: record.members.clone() };
@@ -369,7 +386,8 @@ impl Backup<'_> {
         self.progress.report(&Event::Shards { count: asked.len(), bytes });
         let (retries, jobs) = (self.options.retries, self.options.jobs);
         let layout = self.options.layout;
-        let downloader = Downloader { client: self.client, staging, layout, retries, jobs, progress: self.progress };
+        let (client, cancel, progress) = (self.client, self.cancel, self.progress);
+        let downloader = Downloader { client, staging, layout, retries, jobs, cancel, progress };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
         let job = |planned: Planned| {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::directory::{Content, Contents, FileRecord, Layout, Selection, Set, SetRecord, SetState, ShardState};
+use crate::directory::{Contents, FileRecord, Layout, Selection, Set, SetRecord, SetState, ShardState};
 use crate::format::meta::{Data, Shard};
 use crate::time;
 use crate::wire::{Dialect, InfoReply, ShardPath};
@@ -236,11 +236,14 @@ fn summary_of(contents: &Contents, set: &Set, record: &SetRecord, shards: &[Shar
     let sizes = |file: &&FileRecord| contents.file(&file.name) != Some(file.size);
     let gone: Vec<&str> = record.files().filter(sizes).map(|file| file.name.as_str()).collect();
     let selection = &record.selection;
-    let kind = match record.shards.first().map(|shard| shard.content) {
-        _ if selection.meta_only => Kind::Meta,
-        _ if record.is_range() => Kind::Range,
-        _ if selection.since.is_some() => Kind::Increment,
-        Some(Content::Whole | Content::Since | Content::Range) | None => Kind::Full,
+    let kind = if selection.meta_only {
+        Kind::Meta
+    } else if record.is_range() {
+        Kind::Range
+    } else if selection.since.is_some() {
+        Kind::Increment
+    } else {
+        Kind::Full
     };
     let state = match record.state {
         _ if !gone.is_empty() => State::Damaged,

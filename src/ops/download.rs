@@ -13,6 +13,8 @@ use jiff::Timestamp;
 
 use super::cut::Cutter;
 use super::incremental::Base;
+use super::members::is_of_system;
+use crate::cancel::Cancel;
 use crate::client::{Client, cancellation};
 use crate::directory::{Content, Finished, Layout, MemberRecord, Staging};
 use crate::error::{Class, class};
@@ -138,6 +140,8 @@ pub struct Downloader<'a> {
     pub retries: u32,
     /// How many shards are fetched at a time.
     pub jobs: usize,
+    /// Who may ask for a stop.
+    pub cancel: &'a Cancel,
     /// Who listens.
     pub progress: &'a dyn Progress,
 }
@@ -171,10 +175,13 @@ impl Downloader<'_> {
     pub fn attempt(&self, job: &mut Job) -> Result<Step> {
         if let Some(base) = job.base.take() {
             match self.is_unchanged(&job.shard.path, &base) {
-                Ok(true) => {
-                    let file = self.staging.share(&base.path, &base.file)?;
-                    return Ok(Step::Done(Fetched::Shared { file, base }));
-                }
+                Ok(true) => match self.staging.share(&base.path, &base.file, self.cancel)? {
+                    Some(file) => return Ok(Step::Done(Fetched::Shared { file, base })),
+                    None => {
+                        let message = format!("{} is damaged: the shard is downloaded again", base.path.display());
+                        self.progress.report(&Event::Warning(&message));
+                    }
+                },
                 Ok(false) => {}
                 Err(error) => {
                     job.base = Some(base);
@@ -427,18 +434,6 @@ impl Sink for Intake {
         self.listing.end()?;
         self.kept.as_mut().map_or(Ok(()), Cutter::end)
     }
-}
-
-/// Whether the system, the disk say, is at fault, and not what came.
-fn is_of_system(error: &TarError) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some()) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 impl Attempt {

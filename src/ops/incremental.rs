@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::{Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState, ShardRecord};
+use crate::tsm::generation;
 use crate::wire::ShardPath;
 
 /// How times are rounded in a tar: to the nearest second, or down.
@@ -21,7 +22,10 @@ pub enum Building {
     /// Not at all.
     Not,
     /// It takes what was modified after the newest complete set was begun.
-    SinceLast,
+    SinceLast {
+        /// How much earlier it begins: more than the clocks of server and client may differ.
+        margin: Duration,
+    },
     /// It shares the shards that have not changed.
     Incremental {
         /// All are downloaded after so many sets that shared some.
@@ -57,7 +61,7 @@ impl Base {
     }
 }
 
-/// The sets that a backup may build on: complete ones of the same server and layout, newest first.
+/// The sets that a backup may build on: complete ones of the same server, newest first.
 pub struct Earlier<'a> {
     contents: &'a Contents,
     sets: Vec<&'a SetRecord>,
@@ -70,10 +74,11 @@ impl<'a> Earlier<'a> {
         Self { contents, sets: contents.records().rev().filter(usable).collect() }
     }
 
-    /// When the newest set of the same selection was begun: what was modified after that is not in it.
-    pub fn last(&self, selection: &Selection) -> Option<Timestamp> {
+    /// The newest set of the same selection, all of whose files are there: what was modified after it was begun is not in it.
+    pub fn last(&self, selection: &Selection) -> Option<&'a SetRecord> {
         let same = |set: &&&SetRecord| Selection { since: None, ..set.selection.clone() } == *selection;
-        self.sets.iter().find(same).map(|set| set.started)
+        let is_there = |set: &&&SetRecord| set.files().all(|file| self.contents.file(&file.name) == Some(file.size));
+        self.sets.iter().filter(same).find(is_there).copied()
     }
 
     /// Whether it is time to download all shards again.
@@ -94,6 +99,11 @@ impl<'a> Earlier<'a> {
         let file = shard.file.clone().filter(|_| set.layout == layout)?;
         let deletes = |member: &MemberRecord| member.name.ends_with(".tombstone");
         if self.contents.file(&file.name) != Some(file.size) || shard.members.iter().any(deletes) {
+            return None;
+        }
+        // Of several generations, one could have lost all its points to deletes and a compaction, and nothing would be newer.
+        let first = generation(&shard.members.first()?.name)?;
+        if shard.members.iter().any(|member| generation(&member.name) != Some(first)) {
             return None;
         }
         let newest = shard.members.iter().map(|member| member.modified).max()?;

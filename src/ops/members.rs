@@ -1,5 +1,6 @@
 //! The members of a shard's tar as something that can be read at any offset, one after the other.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -147,4 +148,16 @@ impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink fo
             Place::Spool(spool) => (self.each)(&Passed { member: &member, content: &spool.content(), crc }),
         }
     }
+}
+
+/// Whether the system, the disk say, is at fault, and not what was read.
+pub fn is_of_system(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -217,6 +217,11 @@ fn gap(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<S
             Some(record) if record.state != ShardState::NotHeld && record.content == Content::Since => {
                 increment = Some((set, set.selection.since?));
             }
+            // What it held then is in no set, and what is built on it lacks that.
+            Some(record) if record.state == ShardState::NotHeld && record.start_time <= set.started && increment.is_some() => {
+                let why = "did not have the shard open, and later sets hold only what changed after it";
+                return Some(format!("shard {shard}: the server of set {} {why}", set.id));
+            }
             // The whole shard, or there was none yet.
             _ => return None,
         }

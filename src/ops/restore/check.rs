@@ -13,7 +13,7 @@ use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents, hex};
 use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member};
-use crate::ops::members::{Passed, visit};
+use crate::ops::members::{Passed, is_of_system, visit};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Progress};
 use crate::time::Bounds;
@@ -183,12 +183,12 @@ fn check_file(
     let outcome = visit(&mut tar, (!file.packed).then_some(&opened), shard, |member| !member.directory, each);
     let (ending, count) = match outcome {
         Ok(Ok(whole)) => whole,
+        Ok(Err(error)) if is_of_system(&error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         Ok(Err(error)) => return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into()),
         Err(error) => {
             stop.check()?;
             // What gzip has to complain of, and not what the disk has.
-            let of_system = |error: &io::Error| error.raw_os_error().is_some();
-            if file.packed && !error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(of_system)) {
+            if file.packed && !error.chain().any(is_of_system) {
                 return Err(damaged(format!("about offset {} of the compressed file: {error:#}", tar.inner().count)).into());
             }
             return Err(error).with_context(|| format!("reading {}", path.display()));

@@ -191,8 +191,11 @@ fn foreign(contents: &Contents, last: usize, data: &Data) -> Result<Vec<bool>> {
                 );
                 Ok(true)
             }
-            // A manifest does not say it, so its meta store has to.
+            // influxd does not write it down, so the meta store has to tell.
             Set { manifest: Some(_), meta: Some(_), .. } => Ok(contents.read_meta(set)?.1.cluster_id != data.cluster_id),
+            Set { record: None, meta: Some(_), .. } => {
+                Ok(contents.read_meta(set).is_ok_and(|(_, own)| own.cluster_id != data.cluster_id))
+            }
             _ => Ok(false),
         }
     };

@@ -193,13 +193,11 @@ impl<'a> OfSet<'a, '_> {
             (Some(record), ..) => &record.meta.name,
             (_, Some(manifest), _) => &manifest.meta.file_name,
             (.., Some(meta)) => &meta.name,
-            // Files of shards that influxd wrote under a number whose meta store is another set's, or is gone.
-            _ => {
-                if self.contents.latest().is_ok_and(|latest| latest > self.at) || self.contents.has(&set.id) {
-                    return Groups::new();
-                }
-                &set.id
+            // Files of shards that influxd wrote under a number whose meta store is gone.
+            _ if self.contents.latest().is_ok_and(|latest| latest > self.at) || self.contents.has(&set.id) => {
+                return self.later_groups();
             }
+            _ => &set.id,
         };
         let data = match &set.meta {
             None => Err(Fault::of_file("the meta store is gone", SET_LOST)),
@@ -220,12 +218,27 @@ impl<'a> OfSet<'a, '_> {
             live.map(|shard| (shard.path, shard.start..shard.end)).collect()
         };
         match data {
-            Ok((_, data)) => of_data(&data),
+            Ok((_, data)) => {
+                let mut groups: Groups = of_data(&data);
+                if set.record.is_none() && set.layout == Layout::Legacy {
+                    // A shard made later gets the lowest free number, whatever that of the meta store is.
+                    groups.extend(self.later_groups());
+                }
+                groups
+            }
             Err(fault) => {
                 self.tell(name, None, fault);
                 Groups::new()
             }
         }
+    }
+
+    /// What the meta stores of later sets name.
+    fn later_groups(&self) -> Groups {
+        let later = self.contents.sets()[self.at..].iter().skip(1).filter(|set| set.meta.is_some());
+        let read = later.rev().find_map(|set| self.contents.read_meta(set).ok());
+        let shards = read.iter().flat_map(|(_, data)| data.shards()).filter(|shard| shard.deleted_at.is_none());
+        shards.map(|shard| (shard.path, shard.start..shard.end)).collect()
     }
 
     /// The files of the set's shards. Tells those that are gone.
@@ -259,8 +272,10 @@ impl<'a> OfSet<'a, '_> {
                 }
                 // influxd writes a file for each shard it has open, so only a group that had not begun may lack one.
                 (None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
+                    // influxd's meta stores name all databases, also where it was asked for one.
+                    let taken = |other: &ShardPath| other.database == path.database && !contents.files_of(other).is_empty();
                     let expected = times.start <= time::to_nanos(set.started) && path.database != "_internal";
-                    if expected && contents.files_of(path).is_empty() {
+                    if expected && contents.files_of(path).is_empty() && groups.keys().any(taken) {
                         let name = names::shard_file(path, names::meta_number(&set.id).unwrap_or(0));
                         self.tell(&name, Some(path), Fault::of_file("the file is gone, or never was there", SHARD_LOST));
                     }

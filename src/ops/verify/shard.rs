@@ -10,7 +10,7 @@ use super::{Fault, Job, SHARD_LOST};
 use crate::cancel::Cancel;
 use crate::directory::{Contents, hex};
 use crate::format::shard_tar::{Ending, Member};
-use crate::ops::members::{Passed, visit};
+use crate::ops::members::{Passed, is_of_system, visit};
 use crate::progress::{Event, Progress};
 use crate::tsm::check::{self as deep, Finding};
 use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
@@ -61,6 +61,7 @@ pub fn check(contents: &Contents, job: &Job<'_>, deep: bool, cancel: &Cancel, pr
     match visited {
         Ok(Ok((Ending::Nothing, _))) => checked.faults.push(Fault::of_file("it is empty", SHARD_LOST)),
         Ok(Ok((_, tar_bytes))) => checked.compare(&tar.into_inner(), job, tar_bytes),
+        Ok(Err(error)) if is_of_system(&error) => return Err(error).with_context(reading),
         Ok(Err(error)) => {
             let offset = Some(error.offset).filter(|_| !job.file.packed);
             let message = format!("{:#}", anyhow::Error::new(error));
@@ -74,10 +75,6 @@ pub fn check(contents: &Contents, job: &Job<'_>, deep: bool, cancel: &Cancel, pr
         }
     }
     Ok(checked)
-}
-
-fn is_of_system(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some())
 }
 
 impl Checked {

@@ -66,6 +66,8 @@ struct Job<'a> {
     failures: u32,
     /// An earlier attempt, or run, may have left something.
     again: bool,
+    /// All of it was sent before, and the server took its time with it and closed.
+    sent: bool,
     begun: Instant,
 }
 
@@ -81,7 +83,8 @@ impl Live<'_> {
         let bytes = shards.iter().flat_map(tsm_files).map(|(_, size)| size).sum();
         self.progress.report(&Event::Shards { count: shards.len(), bytes: Some(bytes) });
         let begun = Instant::now();
-        let job = |shard| Job { shard, sifted: None, failures: 0, again: earlier.is_some(), begun };
+        let was_done = |shard: &CheckedShard| earlier.is_some_and(|done| done.contains(&shard.source.id));
+        let job = |shard| Job { shard, sifted: None, failures: 0, again: earlier.is_some(), sent: was_done(shard), begun };
         let stop = self.cancel.child();
         let results = queue::work(shards.iter().map(job).collect(), self.options.jobs, &stop, |mut job: Job<'_>| {
             let (shard, path) = (job.shard, &job.shard.target);
@@ -91,7 +94,7 @@ impl Live<'_> {
             let bytes = tsm_files(shard).map(|(_, size)| size).sum();
             self.progress.report(&Event::Started { shard: path, bytes: Some(bytes) });
             // Without being asked to look, what was done stays done.
-            let settled = !self.options.verify && earlier.is_some_and(|done| done.contains(&shard.source.id));
+            let settled = !self.options.verify && was_done(shard);
             let attempt = if settled { Ok(()) } else { self.attempt(contents, &mut job) };
             let elapsed = job.begun.elapsed();
             match attempt.and_then(|()| journal.done(shard.source.id)) {
@@ -146,19 +149,25 @@ impl Live<'_> {
         if job.again {
             // Nobody knows how far the attempt before came.
             self.clear(shard)?;
-            match self.look_back(shard, sifted)? {
-                Held::All => return Ok(()),
-                Held::Nothing => {}
-                // A second upload beside a first hides fields that only the second has, on servers with a tsi1 index.
-                Held::Part(absent) => return Err(spoiled(&format!("the server took in a part of it, but not {absent}"))),
-                Held::Compacted => {
-                    self.say_not_compared(shard);
-                    return Ok(());
-                }
-                Held::Other => return Err(spoiled("it holds files that were not sent, and not all that were")),
+        }
+        // A second upload beside a first hides fields that only the second has, on servers with a tsi1 index; so does one beside
+        // what somebody wrote, and it takes the place of files of the same name.
+        match self.look_back(shard, sifted)? {
+            Held::All => return Ok(()),
+            Held::Nothing => {}
+            Held::Compacted if job.sent => {
+                self.say_not_compared(shard);
+                return Ok(());
+            }
+            Held::Part(absent) => return Err(spoiled(&format!("the server took in a part of it, but not {absent}"))),
+            Held::Compacted | Held::Other => {
+                return Err(spoiled(
+                    "somebody has written to it since the database was made (stop that, so that it is not lost)",
+                ));
             }
         }
         self.send(contents, shard, sifted)?;
+        job.sent = true;
         if !self.options.verify {
             return Ok(());
         }
