@@ -437,8 +437,13 @@ struct Script {
 impl Script {
     /// A server with these shards, each a TSM file that has not changed for years, which are in a first set.
     fn new(ids: impl IntoIterator<Item = u64>) -> Self {
+        Self::of(Version::V1_6, ids)
+    }
+
+    /// The same of a version.
+    fn of(version: Version, ids: impl IntoIterator<Item = u64>) -> Self {
         let ids: Vec<(&str, &str, u64)> = ids.into_iter().map(|id| ("db", "autogen", id)).collect();
-        let mut model = Model::new(Version::V1_6, &ids);
+        let mut model = Model::new(version, &ids);
         for (_, _, id) in ids {
             model.shard(id).tar = Tar::Bytes(old_tar(id));
         }
@@ -555,6 +560,16 @@ fn a_shard_of_which_the_server_sends_anything_but_the_right_answers_is_downloade
 }
 
 #[test]
+fn an_older_server_is_believed_only_where_it_says_that_nothing_is_newer() {
+    // Servers 1.0 and 1.1 say it by closing, as they do when they fail.
+    for (version, shared) in [(Version::V1_1, 0), (Version::V1_3, 1)] {
+        let script = Script::of(version, [1]);
+        assert_eq!(script.incremental(&[]), shared);
+        assert!(script.newest() == old_tar(1));
+    }
+}
+
+#[test]
 fn a_large_file_is_not_read_to_see_that_it_is_there() {
     let script = Script { folder: folder(), peer: Peer::start(Model::new(Version::V1_6, &[("db", "autogen", 1)])) };
     let mut model = script.peer.model();
@@ -580,9 +595,15 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
     };
     let since_last = || script.prepare(&["-since", "last"]).run().expect(0).stdout;
     let takes_all = "there is no complete set of the same selection to build on: taking all";
+    let would_share = || {
+        let said = script.prepare(&["-incremental", "-dry-run"]).run().expect(0).stdout;
+        assert!(said.contains("would fetch shard db/autogen/2: all of it"), "{said}");
+        said.contains("all of it, unless it has not changed")
+    };
+    assert!(would_share());
     let [only] = &records()[..] else { panic!("{:?}", records()) };
     edit(only, "cluster_id", 43.into());
-    assert_eq!(script.incremental(&["-dry-run"]), 0);
+    assert!(!would_share());
     assert_eq!(script.incremental(&[]), 0);
     for record in records() {
         edit(&record, "cluster_id", 43.into());
@@ -595,7 +616,7 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
     script.peer.script(Asked::Shard(2), [Reply::Nothing]);
     script.prepare(&["-skip-errors", "-retries", "0"]).run().expect(3);
     script.peer.script(Asked::Shard(2), [Reply::Whole]);
-    assert_eq!(script.incremental(&["-dry-run"]), 0);
+    assert!(!would_share());
     assert!(since_last().contains(takes_all));
     assert!(!since_last().contains(takes_all));
 }
