@@ -125,7 +125,7 @@ pub fn flush(server: &Influxd) {
 }
 
 /// Asks for one shard until the answer is not empty.
-fn flush_shard(host: &str, id: u64) {
+pub fn flush_shard(host: &str, id: u64) {
     let started = Instant::now();
     loop {
         let failure = match read_shard(host, id) {
