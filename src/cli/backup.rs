@@ -147,6 +147,7 @@ impl BackupArgs {
             start: self.start,
             end: self.end,
             coarse: self.coarse,
+            ignore_wal: self.ignore_wal,
         };
         // One code path: the directories of a stopped server are served to this process.
         let service = match self.directories() {

@@ -175,6 +175,9 @@ pub struct Selection {
     /// Blocks that hold such points stay whole, so that others come along.
     #[serde(default)]
     pub coarse: bool,
+    /// What stands only in the WAL of a stopped server is left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_wal: bool,
 }
 
 impl Selection {

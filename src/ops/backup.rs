@@ -245,7 +245,7 @@ impl Backup<'_> {
             let cut = selection.bounds().filter(is_cut);
             let known = sizes.get(&shard.path).copied();
             let held = held.contains(&shard.path);
-            let base = margin.and_then(|margin| earlier.as_ref()?.base(&shard.path, self.options.layout, margin));
+            let base = margin.and_then(|margin| earlier.as_ref()?.base(&shard.path, selection, self.options.layout, margin));
             planned.push(Planned { known, want, cut, base, held, shard });
         }
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
@@ -296,7 +296,9 @@ impl Backup<'_> {
         let known = |shard: &&ShardRecord| matches!(shard.state, ShardState::Stored | ShardState::Empty);
         self.built_on = last.iter().flat_map(|set| &set.shards).filter(known).map(ShardRecord::path).collect();
         let message = match last {
-            Some(set) => format!("taking what changed since {margin:?} before set {} was begun", set.id),
+            Some(set) => {
+                format!("taking what changed after the newest complete set was begun, {}, and somewhat before", set.id)
+            }
             None => "there is no complete set of the same selection to build on: taking all".to_owned(),
         };
         self.progress.report(&Event::Status(&message));
@@ -590,8 +592,16 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
 
 /// How large shards were in earlier sets, in bytes of their tars.
 fn earlier_sizes(contents: &Contents) -> HashMap<ShardPath, u64> {
-    let shards = contents.records().flat_map(|set| &set.shards);
-    shards.filter_map(|shard| Some((shard.path(), shard.tar_bytes()?))).collect()
+    let mut sizes = HashMap::new();
+    for shard in contents.records().flat_map(|set| &set.shards) {
+        match (shard.tar_bytes(), shard.content) {
+            (Some(bytes), _) => drop(sizes.insert(shard.path(), bytes)),
+            // It was found empty since.
+            (None, Content::Whole) if shard.state == ShardState::Empty => drop(sizes.remove(&shard.path())),
+            (None, _) => {}
+        }
+    }
+    sizes
 }
 
 fn outcome(fetched: &Fetched) -> Outcome<'_> {

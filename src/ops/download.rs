@@ -245,11 +245,22 @@ impl Downloader<'_> {
         Ok(matches!(scanned, Ok(Ending::Whole { members: 0 })))
     }
 
-    /// Whether the newest file of the base is still there: where all of it was deleted and compacted away, nothing is newer.
+    /// Whether all files of the base are still there: where all of one was deleted and compacted away, nothing is newer.
     fn still_has(&self, shard: &ShardPath, base: &Base) -> Result<bool> {
-        let mut reply = self.client.request(&Request::Shard { id: shard.id, since: Some(base.before_newest) })?;
+        for probe in &base.probes {
+            if self.first_since(shard, probe.since)?.as_ref() != Some(&probe.first) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The first of the files modified after a time.
+    fn first_since(&self, shard: &ShardPath, since: Timestamp) -> Result<Option<MemberRecord>> {
+        let mut reply = self.client.request(&Request::Shard { id: shard.id, since: Some(since) })?;
         let mut listing = Listing::default();
         let mut scanner = Scanner::new(shard, &mut listing);
+        // The header, and before it another where the name is long or not ASCII.
         let mut header = [0; 2048];
         let mut filled = 0;
         while filled < header.len() {
@@ -260,8 +271,9 @@ impl Downloader<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
+        // It breaks off, so that only its beginning is of interest.
         let _ = scanner.feed(&header[..filled]);
-        Ok(listing.members.first().is_some_and(|member| base.holds(member)))
+        Ok(listing.members.into_iter().next())
     }
 
     /// A shard request was answered with nothing.

@@ -10,11 +10,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::{Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState, ShardRecord};
-use crate::tsm::generation;
 use crate::wire::ShardPath;
 
 /// How times are rounded in a tar: to the nearest second, or down.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
+
+/// The most files of a shard that are asked for one by one; a shard that has not changed for long has few.
+const MOST_PROBES: usize = 16;
 
 /// How a backup builds on earlier sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +52,33 @@ pub struct Base {
     pub members: Vec<MemberRecord>,
     /// What is modified after this time is not in it, and all that is in it was modified before.
     pub since: Timestamp,
-    /// A time before the newest file was modified, and after all others that were not modified with it.
-    pub before_newest: Timestamp,
+    /// What shows that each member is still there.
+    pub probes: Vec<Probe>,
 }
 
-impl Base {
-    /// Whether a member of that name, size and time is in it.
-    pub fn holds(&self, member: &MemberRecord) -> bool {
-        self.members.contains(member)
+/// A question to a server and the beginning of its answer: files modified after a time come in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The time.
+    pub since: Timestamp,
+    /// The first file of the answer.
+    pub first: MemberRecord,
+}
+
+/// The questions that show of each member that it is still there; none where one cannot be shown without sending others. Where all
+/// of a file was deleted and compacted away, nothing is newer than before.
+fn probes(members: &[MemberRecord]) -> Option<Vec<Probe>> {
+    if members.len() > MOST_PROBES {
+        return None;
     }
+    let probe = |member: &MemberRecord| {
+        let since = member.modified.checked_sub(ROUNDING + ROUNDING).ok()?;
+        // What may come too, times being rounded.
+        let may_come = |other: &&MemberRecord| other.modified.checked_add(ROUNDING).is_ok_and(|modified| modified > since);
+        let first = members.iter().filter(may_come).map(|other| &other.name).min()?;
+        (*first == member.name).then(|| Probe { since, first: member.clone() })
+    };
+    members.iter().map(probe).collect()
 }
 
 /// The sets that a backup may build on: complete ones of the same server, newest first.
@@ -89,10 +109,11 @@ impl<'a> Earlier<'a> {
     }
 
     /// The file that a shard can be shared with, where the server has nothing newer.
-    pub fn base(&self, path: &ShardPath, layout: Layout, margin: Duration) -> Option<Base> {
+    pub fn base(&self, path: &ShardPath, for_selection: &Selection, layout: Layout, margin: Duration) -> Option<Base> {
         let whole = |set: &&&SetRecord| {
             let selection = &set.selection;
-            !selection.meta_only && !set.is_range() && selection.since.is_none() && selection.takes(path)
+            let alike = selection.ignore_wal == for_selection.ignore_wal;
+            alike && !selection.meta_only && !set.is_range() && selection.since.is_none() && selection.takes(path)
         };
         let set = self.sets.iter().find(whole)?;
         let shard = set.shard(path).filter(|shard| shard.content == Content::Whole)?;
@@ -101,11 +122,7 @@ impl<'a> Earlier<'a> {
         if self.contents.file(&file.name) != Some(file.size) || shard.members.iter().any(deletes) {
             return None;
         }
-        // Of several generations, one could have lost all its points to deletes and a compaction, and nothing would be newer.
-        let first = generation(&shard.members.first()?.name)?;
-        if shard.members.iter().any(|member| generation(&member.name) != Some(first)) {
-            return None;
-        }
+        let probes = probes(&shard.members)?;
         let newest = shard.members.iter().map(|member| member.modified).max()?;
         let was_cold = newest.checked_add(ROUNDING).ok()?.checked_add(margin).ok()? < set.started;
         if !was_cold {
@@ -118,7 +135,7 @@ impl<'a> Earlier<'a> {
             tar_size: shard.tar_size,
             members: shard.members.clone(),
             since: newest.checked_add(ROUNDING).ok()?,
-            before_newest: newest.checked_sub(ROUNDING + ROUNDING).ok()?,
+            probes,
         })
     }
 

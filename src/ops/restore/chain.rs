@@ -54,6 +54,14 @@ impl<'a> Choice<'a> {
         self.contents.sets()[file.set].record.as_ref()?.shard(shard)
     }
 
+    /// The newest set that was asked for all of the shard and found it empty: what is older was deleted on the server.
+    fn emptied(&self, shard: &ShardPath) -> Option<usize> {
+        let is_empty = |set: &SetRecord| {
+            set.shard(shard).is_some_and(|record| record.state == ShardState::Empty && record.content == Content::Whole)
+        };
+        self.records().rev().find(|(_, set)| is_empty(set)).map(|(at, _)| at)
+    }
+
     /// Whether the set was asked for the shard; where nothing tells, it was.
     fn takes(&self, shard: &ShardPath) -> bool {
         match self.set() {
@@ -77,7 +85,10 @@ impl Chains {
             }
             let mut files = contents.files_of(&shard.path);
             used.extend(files.iter().map(|file| file.name.clone()));
-            files.retain(|file| file.set <= choice.last && !choice.foreign[file.set]);
+            let emptied = choice.emptied(&shard.path);
+            files.retain(|file| {
+                file.set <= choice.last && !choice.foreign[file.set] && emptied.is_none_or(|emptied| file.set > emptied)
+            });
             let absent = absence(choice, shard, !files.is_empty());
             let chain = chain(choice, &shard.path, files)?;
             if absent.is_none() {

@@ -131,3 +131,21 @@ fn all_files_of_influxd_are_taken_for_what_they_may_be() {
     }
     assert_eq!(found(directory.path()), (vec![0, 99, 100], None));
 }
+
+#[test]
+fn what_a_whole_set_found_empty_does_not_come_back_from_older_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let newest = |directory: &Path| {
+        let contents = Contents::read(directory).unwrap();
+        let count = contents.sets().len();
+        let choice = Choice { contents: &contents, at: count - 1, last: count - 1, named: false, foreign: vec![false; count] };
+        choice.emptied(&shard())
+    };
+    set(at, 0, 0, None, Some(ShardState::Stored));
+    set(at, 1, 10, Some(0), Some(ShardState::Empty));
+    assert_eq!(newest(at), None, "an increment that is empty says nothing of what was there before");
+    set(at, 2, 20, None, Some(ShardState::Empty));
+    set(at, 3, 30, Some(20), Some(ShardState::Stored));
+    assert_eq!(newest(at), Some(2));
+}
