@@ -63,7 +63,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --incremental 'Download only shards that have changed since the newest complete set, and share the files of the others with it: each set is whole, and restored alone'
             cand --full 'With -incremental, download all shards this once'
             cand --full-every 'With -incremental, download all shards in every Nth set'
-            cand --cold-after 'With -incremental, download shards that changed less than D before the earlier set was begun; more than the clocks of server and client may differ'
+            cand --cold-after 'With -incremental, download shards that changed less than D before the earlier set was begun; with -since last, begin so much earlier: more than the clocks of server and client may differ'
             cand --portable 'Write influxd''s portable layout: compressed tars and a manifest, for `influxd restore -portable`'
             cand --skip-errors 'Where shards fail, make a set of the others, marked as partial, and exit with 3'
             cand --resume 'Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed; and keep those that this one finishes, should it fail'

@@ -68,7 +68,7 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l full -d 'With -incremental, download all shards this once' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l full-every -d 'With -incremental, download all shards in every Nth set' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l cold-after -d 'With -incremental, download shards that changed less than D before the earlier set was begun; more than the clocks of server and client may differ' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l cold-after -d 'With -incremental, download shards that changed less than D before the earlier set was begun; with -since last, begin so much earlier: more than the clocks of server and client may differ' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'Write influxd\'s portable layout: compressed tars and a manifest, for `influxd restore -portable`' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l skip-errors -d 'Where shards fail, make a set of the others, marked as partial, and exit with 3' -r -f -a "true\t''

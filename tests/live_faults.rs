@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use support::between::{Ask, Between, Spoil};
 use support::data::START;
+use support::http;
 use support::influxd::{Index, Influxd, time_of};
 use support::peer::End;
 use support::process::{Run, Snap, snap};
@@ -206,6 +207,31 @@ fn a_reply_to_an_import_that_is_cut_off_loses_nothing() {
         bench.restore(&[]).expect(0);
         bench.expect_all();
     }
+}
+
+#[test]
+fn what_somebody_writes_before_a_shard_is_sent_is_not_written_over() {
+    let server = Arc::new(OnceLock::<String>::new());
+    let writer = Arc::clone(&server);
+    let bench = Bench::new(move |ask, _| {
+        // The first that is asked of the shard: whether it is empty.
+        if ask == Ask::Shard(4) {
+            let to = writer.get().expect("an address").parse().expect("an address");
+            let line = format!("live v=7 {}", START + 3 * HOUR + 7);
+            let answer = http::request(to, "POST", "/write?db=d", "text/plain", line.as_bytes()).expect("an answer");
+            assert_eq!(answer.status, 204, "{}", answer.text());
+        }
+        None
+    });
+    server.set(bench.server.http_address()).expect("the first");
+    let run = bench.restore(&[]).expect(3);
+    let named = run.stderr.lines().find(|line| line.starts_with("missing: ")).expect("a shard that is missing");
+    assert!(named.contains("d/autogen/4") && named.contains("somebody has written to it"), "{named}");
+    assert_eq!(bench.uploads(4), [0; 0]);
+    let mut expected = bench.points_without(3);
+    expected.push(format!("\"d\".\"autogen\" \"live\"{{}} {} \"v\"=7", START + 3 * HOUR + 7));
+    expected.sort();
+    assert_eq!(bench.server.points(), expected);
 }
 
 #[test]

@@ -280,11 +280,13 @@ impl Live<'_> {
             .filter(|(name, ..)| name.ends_with(".tsm"))
             .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
             .collect();
-        let (mut absent, mut same, mut newest) = (None, 0, None);
+        let (mut absent, mut same, mut newest, mut is_other) = (None, 0, None, false);
         for Sent { name, size, crc } in sifted.sent(shard) {
-            if there.remove(name) == Some((size, crc)) {
+            let found = there.remove(name);
+            if found == Some((size, crc)) {
                 same += 1;
             } else {
+                is_other |= found.is_some();
                 newest = newest.max(generation(name));
                 absent.get_or_insert_with(|| format!("{name} ({size} bytes)"));
             }
@@ -294,7 +296,7 @@ impl Live<'_> {
         Ok(match absent {
             None => Held::All,
             Some(_) if there.keys().any(compacted) => Held::Compacted,
-            Some(_) if !there.is_empty() => Held::Other,
+            Some(_) if is_other || !there.is_empty() => Held::Other,
             Some(_) if same == 0 && answer.is_empty() => Held::Nothing,
             Some(absent) => Held::Part(absent),
         })
