@@ -20,7 +20,7 @@ pub mod error;
 pub mod format;
 /// The directories of an influxd that does not run.
 pub mod local;
-/// What the commands do: backup, restore, serve.
+/// What the commands do: backup, restore, verify, forget, serve and the rest.
 pub mod ops;
 /// What an operation says while it works.
 pub mod progress;
@@ -28,7 +28,7 @@ pub mod progress;
 pub mod service;
 /// Points in time as typed and as stored.
 pub mod time;
-/// TSM files: envelope, index, trimming.
+/// TSM files, tombstones and the WAL, to points and back.
 pub mod tsm;
 /// The protocol's messages over `Read` and `Write`.
 pub mod wire;

@@ -445,6 +445,7 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     struct Form {
         format: u32,
     }
+    ensure!(SetRecord::is_as_written(&bytes), damaged());
     let form: Form = serde_json::from_slice(&bytes).with_context(damaged)?;
     if form.format > RECORD_FORMAT {
         bail!("the record {} was written by a newer snap (format {})", path.display(), form.format);

@@ -1,10 +1,13 @@
 //! The record of a set: what one run made, as a JSON document.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use super::hex;
 use crate::format::names;
 use crate::format::portable::{self, Manifest, MetaEntry, ShardEntry};
 use crate::time::Bounds;
@@ -12,6 +15,11 @@ use crate::wire::ShardPath;
 
 /// The number of the document's form; readers refuse a larger one.
 pub const RECORD_FORMAT: u32 = 1;
+
+/// What stands before the sum at a document's end.
+const SUM: &[u8] = b",\n  \"sum\": \"";
+/// What ends a document, sum or not.
+const END: &[u8] = b"\n}";
 
 /// What one backup run made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +65,29 @@ impl SetRecord {
     /// Whether all files have names that the layout gives, and so none leads out of the directory.
     pub fn has_sound_names(&self) -> bool {
         self.files().all(|file| !file.name.contains('/') && self.layout.is_file_name(&file.name))
+    }
+
+    /// Writes the document, piece by piece, for it can be large where there are many shards. Its last field, `sum`, is the SHA-256
+    /// of all that stands before it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut summing = Summing { out, digest: Sha256::new(), held: Vec::new() };
+        serde_json::to_writer_pretty(&mut summing, self)?;
+        let Summing { out, digest, .. } = summing;
+        out.write_all(SUM)?;
+        out.write_all(hex(digest).as_bytes())?;
+        out.write_all(b"\"")?;
+        out.write_all(END)
+    }
+
+    /// Whether a document is as it was written, as far as its sum tells. One without a sum may be anything.
+    pub fn is_as_written(document: &[u8]) -> bool {
+        let Some(at) = document.windows(SUM.len()).rposition(|window| window == SUM) else { return true };
+        let stated = document[at + SUM.len()..].split(|byte| *byte == b'"').next().unwrap_or_default();
+        hex(Sha256::new_with_prefix(&document[..at])).as_bytes() == stated
     }
 
     /// Whether it contradicts itself: a stored shard has a file, and no other.
@@ -301,4 +332,26 @@ pub struct MemberRecord {
     pub size: u64,
     /// Modification time in whole seconds, by the server's clock.
     pub modified: Timestamp,
+}
+
+/// Passes a document on, but for its end, and sums it up.
+struct Summing<'a> {
+    out: &'a mut dyn Write,
+    digest: Sha256,
+    held: Vec<u8>,
+}
+
+impl Write for Summing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        let passed = self.held.len().saturating_sub(END.len());
+        self.out.write_all(&self.held[..passed])?;
+        self.digest.update(&self.held[..passed]);
+        self.held.drain(..passed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }

@@ -189,9 +189,7 @@ impl Staging {
             record.id.clone_from(&self.id);
             let manifest = self.name_files(&mut record, files)?;
             let intent = hidden.join(format!("{}.commit", self.id));
-            // Written piece by piece: it can be large where there are many shards.
-            let write =
-                |path: &Path| write_whole_by(path, |out| serde_json::to_writer_pretty(out, &record).map_err(io::Error::from));
+            let write = |path: &Path| write_whole_by(path, |out| record.write_to(out));
             write(&intent)?;
             // What influxd takes for the sign of a backup comes last: it takes no shard for restorable without.
             let shards = files.shards.iter().map(|(index, file)| (file, record.shards[*index].file.as_ref()));

@@ -75,6 +75,24 @@ fn a_committed_set_has_its_files_and_its_record_and_nothing_else() {
 }
 
 #[test]
+fn a_record_in_which_any_byte_was_changed_is_damaged_or_says_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = commit(directory.path());
+    let path = hidden(directory.path()).join(format!("{}.json", record.id));
+    let document = fs::read(&path).unwrap();
+    assert!(SetRecord::is_as_written(&document) && document.ends_with(b"\"\n}"));
+    for at in 0..document.len() {
+        let mut changed = document.clone();
+        changed[at] ^= 1;
+        fs::write(&path, changed).unwrap();
+        match Contents::read(directory.path()) {
+            Ok(contents) => assert_eq!(contents.records().collect::<Vec<_>>(), [&record], "at {at}"),
+            Err(error) => assert_eq!(crate::error::class(&error), crate::error::Class::Damage, "at {at}: {error:#}"),
+        }
+    }
+}
+
+#[test]
 fn a_portable_set_has_influxds_names_and_a_manifest_of_what_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let first = commit_in(directory.path(), Layout::Portable);
