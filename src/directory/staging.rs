@@ -106,8 +106,7 @@ impl Staging {
     ///
     /// When that cannot be written.
     pub fn note(&self, record: &ShardRecord, file: &Finished) -> Result<()> {
-        // A file of an earlier run is in a folder below.
-        let Ok(name) = file.path.strip_prefix(&self.files) else { return Ok(()) };
+        let name = file.path.file_name().unwrap_or_default();
         let file = file.record(name.to_string_lossy().into_owned());
         Notes::new(&self.files).add(&ShardRecord { file: Some(file), ..record.clone() })
     }
@@ -258,7 +257,7 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
     loop {
         let now = Timestamp::now();
         let id = time::stamp(now);
-        let taken = hidden(directory).join(format!("{id}.json")).exists()
+        let taken = ["json", "files"].iter().any(|kind| hidden(directory).join(format!("{id}.{kind}")).exists())
             || [portable::manifest_file(&id), portable::meta_file(&id)].iter().any(|name| directory.join(name).exists());
         if !taken {
             return Ok((id, now));

@@ -192,3 +192,46 @@ fn names_are_given_to_all_files_or_to_none() {
     assert_eq!(visible(directory.path()), ["one", "taken", "two"]);
     assert_eq!(fs::read(at("taken")).unwrap(), b"3");
 }
+
+/// A run that finishes a shard and fails: what the next run, of that selection, can take over.
+fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>> {
+    let cancel = Cancel::default();
+    let resume = || Staging::begin(directory, Duration::ZERO, true, &cancel).unwrap();
+    let staging = resume();
+    let mut run = Run { started: staging.started(), cluster_id: 1, layout: Layout::Legacy, selection: Selection::default() };
+    assert!(staging.take_over(&run).unwrap().is_none());
+    let shard = record(&staging, Layout::Legacy).shards.remove(0);
+    staging.note(&shard, &finished(&staging, b"shard")).unwrap();
+    drop(staging);
+    assert_eq!(visible(directory), [""; 0]);
+
+    let staging = resume();
+    next(&mut run);
+    let taken = staging.take_over(&run).unwrap()?.take(&shard.path(), &cancel).unwrap();
+    taken.map(|(file, _)| fs::read(file.path).unwrap())
+}
+
+#[test]
+fn what_a_failed_run_had_finished_is_taken_over_by_one_of_the_same_kind_alone() {
+    let directory = || tempfile::tempdir().unwrap();
+    assert_eq!(leftover_of(directory().path(), |run| run.started = Timestamp::UNIX_EPOCH), Some(b"shard".to_vec()));
+    assert_eq!(leftover_of(directory().path(), |run| run.cluster_id = 2), None);
+    assert_eq!(leftover_of(directory().path(), |run| run.layout = Layout::Portable), None);
+    assert_eq!(leftover_of(directory().path(), |run| run.selection.shard = Some(7)), None);
+    let changed = directory();
+    let change = |_: &mut Run| {
+        let folder = fs::read_dir(hidden(changed.path())).unwrap().map(|entry| entry.unwrap().path());
+        let folder = folder.filter(|path| path.is_dir()).max().unwrap().join("earlier");
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if fs::read(&entry).unwrap() == b"shard" {
+                fs::write(&entry, b"shArd").unwrap();
+            }
+        }
+    };
+    assert_eq!(leftover_of(changed.path(), change), None);
+    // A run that does not ask for it clears it away.
+    let cleared = directory();
+    leftover_of(cleared.path(), |_| {});
+    drop(begin(cleared.path()));
+    assert_eq!(visible(&hidden(cleared.path())), ["lock"]);
+}
