@@ -45,7 +45,8 @@ pub use upkeep::Upkeep;
 /// The hidden folder's name.
 const HIDDEN: &str = ".snap";
 
-fn hidden(directory: &Path) -> PathBuf {
+/// The hidden folder, for what a run must remember and no set holds.
+pub(crate) fn hidden(directory: &Path) -> PathBuf {
     directory.join(HIDDEN)
 }
 

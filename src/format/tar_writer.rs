@@ -33,6 +33,13 @@ pub struct MemberHeader<'a> {
     pub owner_names: (&'a str, &'a str),
 }
 
+impl<'a> MemberHeader<'a> {
+    /// That of a file made anew: it is nobody's in particular.
+    pub fn of_file(path: &'a str, size: u64, modified: u64) -> Self {
+        Self { path, size, modified, mode: 0o644, owner: (0, 0), owner_names: ("", "") }
+    }
+}
+
 impl<W: Write> TarWriter<W> {
     /// A tar without members, so far.
     pub fn new(out: W) -> Self {

@@ -15,6 +15,7 @@ use crate::format::shard_tar::Member;
 use crate::format::tar_writer::{MemberHeader, TarWriter};
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
+use crate::tsm::stem;
 use crate::wire::ShardPath;
 
 /// How much of a tombstone waits in memory.
@@ -145,11 +146,5 @@ fn begin(
     let path = format!("{shard}/{}", member.name);
     let modified = i64::try_from(member.modified).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     members.push(MemberRecord { name: member.name.clone(), size, modified: modified.unwrap_or_default() });
-    let modified = member.modified;
-    tar.begin(&MemberHeader { path: &path, size, modified, mode: 0o644, owner: (0, 0), owner_names: ("", "") })
-}
-
-/// What a TSM file and its tombstone have in common.
-pub fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+    tar.begin(&MemberHeader::of_file(&path, size, member.modified))
 }

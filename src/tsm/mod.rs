@@ -41,6 +41,11 @@ pub fn file_name(generation: u32, sequence: u32) -> String {
     format!("{generation:09}-{sequence:09}.tsm")
 }
 
+/// What the name of a TSM file and that of its tombstone file have in common.
+pub fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
 /// The generation in the name of a TSM file, or of a tombstone file.
 pub fn generation(name: &str) -> Option<u32> {
     let stem = name.strip_suffix(".tsm").or_else(|| name.strip_suffix(".tombstone"))?;

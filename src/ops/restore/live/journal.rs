@@ -14,13 +14,10 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::super::Wanted;
-use crate::directory::{create_private_dir, remove_if_there, sync_dir};
+use crate::directory::{create_private_dir, hidden, remove_if_there, sync_dir};
 use crate::error::Class;
 use crate::progress::{Event, Progress};
 use crate::wire::ShardIds;
-
-/// The folder in the backup directory.
-const FOLDER: &str = ".snap";
 
 /// The number of the journal's form; readers refuse a larger one.
 pub const FORMAT: u32 = 1;
@@ -73,7 +70,7 @@ impl Begun {
     ///
     /// When one cannot be read, or was written by a newer version.
     pub fn all(directory: &Path, host: &str) -> Result<Vec<Self>> {
-        let folder = directory.join(FOLDER);
+        let folder = hidden(directory);
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.with_context(|| format!("reading {}", folder.display()))?,
@@ -208,7 +205,7 @@ fn path(directory: &Path, header: &Header) -> PathBuf {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
     let host: String = header.host.chars().map(plain).collect();
     let names = crc32fast::hash(header.names.join("\n").as_bytes());
-    directory.join(FOLDER).join(format!("restore-{host}-{names:08x}.journal"))
+    hidden(directory).join(format!("restore-{host}-{names:08x}.journal"))
 }
 
 fn open(path: &Path) -> Result<File> {

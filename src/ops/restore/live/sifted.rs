@@ -14,13 +14,13 @@ use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents};
 use crate::error::Class;
 use crate::format::shard_tar::Member;
-use crate::ops::cut::stem;
 use crate::ops::members::{Passed, visit};
 use crate::ops::sift::{Kept, SiftedFile, sift};
 use crate::progress::Event;
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
 use crate::tsm::index::FromStart;
+use crate::tsm::stem;
 use crate::tsm::tombstone::Ending;
 
 /// The TSM files of a shard that are sent in another form, or not at all.

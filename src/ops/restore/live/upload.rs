@@ -434,7 +434,6 @@ impl Sink for Packing<'_> {
 impl Packing<'_> {
     fn begin_file(&mut self, member: &Member, size: u64) -> io::Result<()> {
         let path = format!("{}/{}", self.shard.target, member.name);
-        let modified = member.modified;
-        self.tar.begin(&MemberHeader { path: &path, size, modified, mode: 0o644, owner: (0, 0), owner_names: ("", "") })
+        self.tar.begin(&MemberHeader::of_file(&path, size, member.modified))
     }
 }
