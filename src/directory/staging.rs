@@ -100,12 +100,14 @@ impl Staging {
         Ok(leftover)
     }
 
-    /// Writes down that a shard is finished, for a run that may have to take it over.
+    /// Writes down that a shard is finished, for a run that may have to take it over. What has no file of its own is not: to share
+    /// or to ask again costs nothing.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn note(&self, record: &ShardRecord, file: &Finished) -> Result<()> {
+    pub fn note(&self, record: &ShardRecord, file: Option<&Finished>) -> Result<()> {
+        let Some(file) = file.filter(|_| record.shared_with.is_none()) else { return Ok(()) };
         let name = file.path.file_name().unwrap_or_default();
         let file = file.record(name.to_string_lossy().into_owned());
         Notes::new(&self.files).add(&ShardRecord { file: Some(file), ..record.clone() })
