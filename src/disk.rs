@@ -9,6 +9,7 @@
 //! | `kill:N` | the process ends before the Nth step, as `kill -9` ends it |
 //! | `fail:N` | the Nth step fails, as on a full disk; those after it do not |
 //! | `fail-from:N` | the Nth step and all after it fail |
+//! | `fail-each:WHAT` | each step of a kind fails: `link`, `sync`, … |
 //!
 //! `SNAP_FAILPOINT_LOG` names a file that gets a line a step: what is done, and to which path. The command `snap` is never
 //! released with this feature.
@@ -142,12 +143,27 @@ mod failpoint {
     use rustix::process::{Signal, getpid, kill_process};
 
     static PASSED: AtomicU64 = AtomicU64::new(0);
-    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static WANTED: OnceLock<Option<Failpoint>> = OnceLock::new();
 
-    fn wanted() -> Option<(String, u64)> {
+    enum Failpoint {
+        Kill { at: u64 },
+        Fail { at: u64 },
+        FailFrom { at: u64 },
+        FailEach { what: String },
+    }
+
+    /// What the environment asks for. A value that makes no sense is a fault of the test.
+    fn wanted() -> Option<Failpoint> {
         let value = std::env::var("SNAP_FAILPOINT").ok()?;
-        let (what, number) = value.split_once(':').expect("SNAP_FAILPOINT is kill:N, fail:N or fail-from:N");
-        Some((what.to_owned(), number.parse().expect("SNAP_FAILPOINT ends in a number")))
+        let (how, which) = value.split_once(':').expect("SNAP_FAILPOINT has a colon");
+        let at = || which.parse().expect("SNAP_FAILPOINT ends in a number");
+        Some(match how {
+            "kill" => Failpoint::Kill { at: at() },
+            "fail" => Failpoint::Fail { at: at() },
+            "fail-from" => Failpoint::FailFrom { at: at() },
+            "fail-each" => Failpoint::FailEach { what: which.to_owned() },
+            _ => panic!("SNAP_FAILPOINT={value}"),
+        })
     }
 
     pub(super) fn pass(what: &str, path: &Path) -> io::Result<()> {
@@ -156,17 +172,19 @@ mod failpoint {
             let mut log = OpenOptions::new().create(true).append(true).open(log)?;
             log.write_all(format!("{what} {}\n", path.display()).as_bytes())?;
         }
-        match WANTED.get_or_init(wanted) {
-            Some((how, at)) if how == "kill" && number == *at => {
+        let fails = match WANTED.get_or_init(wanted) {
+            None => false,
+            Some(Failpoint::Kill { at }) if number == *at => {
                 kill_process(getpid(), Signal::KILL)?;
                 loop {
                     std::thread::park();
                 }
             }
-            Some((how, at)) if (how == "fail" && number == *at) || (how == "fail-from" && number >= *at) => {
-                Err(rustix::io::Errno::NOSPC.into())
-            }
-            _ => Ok(()),
-        }
+            Some(Failpoint::Kill { .. }) => false,
+            Some(Failpoint::Fail { at }) => number == *at,
+            Some(Failpoint::FailFrom { at }) => number >= *at,
+            Some(Failpoint::FailEach { what: each }) => what == each,
+        };
+        if fails { Err(rustix::io::Errno::NOSPC.into()) } else { Ok(()) }
     }
 }

@@ -214,15 +214,22 @@ impl Staging {
                     return Err(error).with_context(|| format!("giving the files in {} their names", self.directory.display()));
                 }
             }
-            let recorded = disk::sync_dir(&self.directory).and_then(|()| write(&hidden.join(format!("{}.json", self.id))));
+            let document = hidden.join(format!("{}.json", self.id));
+            let recorded = disk::sync_dir(&self.directory).and_then(|()| write(&document));
             if let Err(error) = recorded {
+                // Where the record has its name already, and it cannot be taken back, the files stay with it.
+                if disk::remove_if_there(&document).is_err() && document.exists() {
+                    return Err(error.context(format!("set {} is whole, but may not outlast a power failure", self.id)));
+                }
                 // Without a record these files are no set, and must not be taken for one.
+                let _ = disk::sync_dir(&hidden);
                 for (from, to) in &moves {
                     let _ = disk::rename(to, from);
                 }
                 return Err(error);
             }
-            disk::remove_if_there(&intent)?;
+            // Beside a record it means nothing, and the next run removes it.
+            let _ = disk::remove_if_there(&intent);
             self.keep = false;
             return Ok(record);
         }
