@@ -1,5 +1,6 @@
 //! What follows a run, however it ended: the commands that were asked for, and the metrics.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Ending;
 use super::metrics::{self, Run};
@@ -17,6 +18,12 @@ use crate::error::{Class, class};
 
 /// How often a hook is looked at.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How long a hook may take that follows a run which was stopped: somebody waits for the end.
+const AFTER_STOP: Duration = Duration::from_secs(60);
+
+/// How long a hook may take to end once it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The variable that a hook always has.
 const INSIDE: &str = "SNAP_COMMAND";
@@ -101,6 +108,8 @@ impl After<'_> {
             .stdin(Stdio::null())
             // Standard output is for results, and may be read by a program.
             .stdout(std::io::stderr())
+            // What the shell runs is to end with it.
+            .process_group(0)
             .env(INSIDE, self.command)
             .env("SNAP_DIRECTORY", &self.directory)
             .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
@@ -140,17 +149,23 @@ fn exit_code(ending: &Ending) -> u8 {
     }
 }
 
-/// Waits for a hook, and passes on a stop that is asked for meanwhile.
+/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it does not.
 fn wait(mut child: Child, cancel: &Cancel) -> std::io::Result<ExitStatus> {
-    let mut told = cancel.is_cancelled();
+    let group = Pid::from_child(&child);
+    let mut due = cancel.is_cancelled().then(|| Instant::now() + AFTER_STOP);
+    let mut signal = Signal::TERM;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if !told && cancel.is_cancelled() {
-            told = true;
+        if due.is_none() && cancel.is_cancelled() {
+            due = Some(Instant::now());
+        }
+        if due.is_some_and(|due| Instant::now() >= due) {
             // A hook that is gone already is no failure.
-            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+            let _ = kill_process_group(group, signal);
+            due = Some(Instant::now() + GRACE);
+            signal = Signal::KILL;
         }
         thread::sleep(POLL);
     }
