@@ -3,11 +3,12 @@
 //! A file can hold the runs of several commands and profiles: of what was there, the lines of others stay. Numbers that this
 //! run cannot know are left out, but for the time of the last success, which is kept.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -32,6 +33,13 @@ pub struct Run<'a> {
     /// What it did.
     pub tally: &'a Tally,
 }
+
+/// How long another run is waited for that writes its metrics. That is a matter of milliseconds, and whoever holds the lock for
+/// longer must not keep runs from ending.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a waiting run tries again.
+const POLL: Duration = Duration::from_millis(10);
 
 const LAST_SUCCESS: &str = "snap_last_success_timestamp_seconds";
 
@@ -58,6 +66,7 @@ const METRICS: [(&str, &str); 12] = [
 /// When the file cannot be read or written.
 pub fn write(path: &Path, run: &Run<'_>) -> Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _lock = lock(parent);
     // A device must not become a file.
     ensure!(fs::metadata(path).map_or(true, |there| there.is_file()), "{} is no regular file", path.display());
     let earlier = match fs::read(path) {
@@ -80,6 +89,21 @@ pub fn write(path: &Path, run: &Run<'_>) -> Result<()> {
         Ok(())
     };
     write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Keeps other runs from reading the file until this one has written it, or their lines would be lost. The file itself is
+/// replaced, so it is the folder that is locked. Where that cannot be, the file is written all the same: without the lock, two
+/// runs must end at the same moment for a line to be lost.
+fn lock(folder: &Path) -> Option<File> {
+    let folder = File::open(folder).ok()?;
+    let begun = Instant::now();
+    loop {
+        match folder.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => thread::sleep(POLL),
+            Ok(()) => return Some(folder),
+            Err(_) => return None,
+        }
+    }
 }
 
 fn text(earlier: &str, run: &Run<'_>) -> String {
@@ -196,5 +220,26 @@ mod tests {
         let other = "snap_last_exit_code{command=\"backup\",profile=\"a\\\"b\"} 1";
         assert_eq!(codes, [other, "snap_last_exit_code{command=\"backup\"} 3"]);
         assert_eq!(again.matches("\nsnap_shards{").count(), 2);
+    }
+
+    #[test]
+    fn runs_that_end_at_the_same_time_do_not_lose_each_others_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("snap.prom");
+        let profiles: Vec<String> = (0..32).map(|number| number.to_string()).collect();
+        thread::scope(|scope| {
+            for profile in &profiles {
+                let file = &file;
+                scope.spawn(move || {
+                    let (tally, profile) = (Tally::default(), Some(profile.as_str()));
+                    let (ended, elapsed) = (at(1), Duration::ZERO);
+                    let run = Run { command: "backup", profile, went_well: true, exit_code: 0, ended, elapsed, tally: &tally };
+                    write(file, &run).unwrap();
+                });
+            }
+        });
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(lines(&text).iter().filter(|line| line.starts_with(LAST_SUCCESS)).count(), profiles.len(), "{text}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
