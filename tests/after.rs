@@ -13,7 +13,7 @@ use influx_snap::cancel::Cancel;
 use influx_snap::directory::Lock;
 use serde_json::Value;
 use support::peer::{Asked, Model, Peer, Reply, Version, nobody};
-use support::process::{Run, Running, Snap, snap};
+use support::process::{Run, Snap, snap};
 use support::tree;
 use tempfile::TempDir;
 
@@ -64,14 +64,13 @@ impl Bench {
     fn metrics(&self) -> String {
         fs::read_to_string(self.path("snap.prom")).expect("metrics")
     }
+}
 
-    /// Waits for a file that a hook makes.
-    fn wait_for(&self, name: &str) {
-        let patience = Instant::now() + Duration::from_secs(30);
-        while !self.path(name).exists() {
-            assert!(Instant::now() < patience, "the command was not run");
-            thread::sleep(Duration::from_millis(10));
-        }
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < patience, "not yet so: {what}");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -196,6 +195,12 @@ fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_
     assert_eq!(metric(&metrics, "snap_last_exit_code{command=\"backup\"}"), Some(1.0));
     assert!(metrics.contains("snap_last_success_timestamp_seconds{"), "{metrics}");
 
+    let dir = utf8(&bench.path("backup")).to_owned();
+    let run = bench.run(&["check", "-max-age", "1h", "-metrics-file", "snap.prom", "-on-success", "exit 7", &dir]).expect(1);
+    assert!(run.stdout.starts_with("ok: ") && run.stderr.contains("snap check went well, but the command"), "{}", run.stderr);
+    assert_eq!(metric(&bench.metrics(), "snap_last_exit_code{command=\"check\"}"), Some(1.0));
+    assert_eq!(metric(&bench.metrics(), "snap_check_ok{command=\"check\"}"), Some(1.0));
+
     let run = bench.prepare(&nobody(), &["-quiet", "-on-failure", "exit 7"]).run().expect(5);
     assert!(run.stderr.contains("warning: the command of -on-failure failed too"), "{}", run.stderr);
 }
@@ -292,11 +297,7 @@ fn an_interrupted_run_is_followed_too() {
         bench.peer.script(Asked::Shard(1), [Reply::Stall(100)]);
         let before = bench.peer.shard_requests().len();
         let running = bench.prepare(&bench.peer.host(), &FOLLOWED).spawn();
-        let patience = Instant::now() + Duration::from_secs(30);
-        while bench.peer.shard_requests().len() == before {
-            assert!(Instant::now() < patience, "the shard was not asked for");
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_until("a shard is asked for", || bench.peer.shard_requests().len() > before);
         running.signal(signal);
         running.wait().expect(code);
         assert!(bench.told().starts_with(&format!("backup|{code}||unset|")));
@@ -321,9 +322,8 @@ fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those
     for ignores in ["", "trap '' TERM; "] {
         let bench = Bench::new();
         let command = format!("{ignores}touch begun; sleep 60; sleep 60");
-        let running: Running =
-            bench.prepare(&bench.peer.host(), &["-on-success", &command, "-metrics-file", "snap.prom"]).spawn();
-        bench.wait_for("begun");
+        let running = bench.prepare(&bench.peer.host(), &["-on-success", &command, "-metrics-file", "snap.prom"]).spawn();
+        wait_until("the command runs", || bench.path("begun").exists());
         let early = bench.metrics();
         assert_eq!(metric(&early, "snap_last_exit_code{command=\"backup\"}"), Some(0.0), "metrics do not wait for the command");
         let asked = Instant::now();
