@@ -21,6 +21,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// How names begin that files have until they are whole.
+const UNFINISHED: &str = ".snap-";
+
 /// Makes a directory, and those above it, for the owner alone.
 pub fn create_private_dir(path: &Path) -> Result<()> {
     let create = || {
@@ -114,7 +117,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
 pub fn write_whole_by(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let write = || -> Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".snap-").tempfile_in(parent)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
         let mut buffered = BufWriter::new(&mut file);
         content(&mut buffered)?;
         buffered.flush()?;
@@ -126,6 +129,19 @@ pub fn write_whole_by(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::R
     };
     write().with_context(|| format!("writing {}", path.display()))?;
     sync_dir(parent)
+}
+
+/// Removes from a directory the files that a killed process was writing with [`write_whole`].
+pub fn remove_unfinished(directory: &Path) -> Result<()> {
+    let reading = || format!("reading {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(reading)? {
+        let entry = entry.with_context(reading)?;
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Called before each step.

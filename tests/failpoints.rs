@@ -275,3 +275,75 @@ fn what_a_record_names_is_on_the_disk_before_the_record_is() {
         assert_eq!(contents.count(), files, "{steps:?}");
     }
 }
+
+/// What lies in the directories of a server, but for what restores hide there.
+fn restored(target: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = if target.exists() { tree::files(target) } else { BTreeMap::new() };
+    files.retain(|name, _| !name.contains("/.snap-restore/"));
+    files
+}
+
+/// A restore into a target that was made by `before`, which ends early in every way, and is then run once more.
+fn restore_at_every_step(before: Option<&Bench>, flags: &[&str]) {
+    let bench = Bench::new(&[&[]], &[]);
+    let root = bench.folder.path();
+    let prepare = |from: &Bench, target: &Path, flags: &[&str]| {
+        let (meta, data) = (target.join("meta"), target.join("data"));
+        let place = ["-metadir".as_ref(), meta.as_os_str(), "-datadir".as_ref(), data.as_os_str()];
+        Snap::new(["restore", "-quiet", "-jobs", "1"]).args(place).args(flags).args([from.model()])
+    };
+    let target = |name: &str| {
+        let target = root.join(name);
+        if let Some(before) = before {
+            prepare(before, &target, &[]).run().expect(0);
+        }
+        target
+    };
+    let (whole, log) = (target("whole"), root.join("log"));
+    let old = restored(&whole);
+    prepare(&bench, &whole, flags).env("SNAP_FAILPOINT_LOG", &log).run().expect(0);
+    let new = restored(&whole);
+    assert!(new != old && tree::names(&whole.join("data")) == ["db"]);
+    let steps = fs::read_to_string(log).expect("a log of steps").lines().count();
+    assert!(steps > 20, "{steps} steps");
+    let how = ["kill", "fail", "fail-from"];
+    each((1..=steps).flat_map(|step| how.map(|how| (how, step))), |(how, step)| {
+        let target = target(&format!("{how}{step}"));
+        let run = prepare(&bench, &target, flags).env("SNAP_FAILPOINT", format!("{how}:{step}")).run();
+        assert_eq!(run.signal.is_some(), *how == "kill", "{run:?}");
+        match run.code {
+            Some(0) => assert!(restored(&target) == new, "a run that ended well left something else"),
+            // What could not be put back, the next run puts back.
+            Some(1) if run.stderr.contains("all is in its place, but may not outlast a power failure") => {
+                assert!(restored(&target) == new, "{run:?}");
+            }
+            Some(1) if *how == "fail" => assert!(restored(&target) == old, "a run that failed changed the target: {run:?}"),
+            Some(1) | None => {}
+            Some(_) => panic!("{run:?}"),
+        }
+        let was_done = restored(&target) == new;
+        let again = prepare(&bench, &target, flags).run();
+        // A target that holds all is refused as any that holds data.
+        assert!(again.code == Some(0) || (again.code == Some(6) && was_done && flags.is_empty()), "{run:?}, then {again:?}");
+        let (found, expected): (Vec<_>, Vec<_>) = (restored(&target).into_keys().collect(), new.keys().collect());
+        assert!(restored(&target) == new, "{run:?}, then {again:?}: {found:?} instead of {expected:?}");
+        assert_eq!(tree::names(&target.join("data")), ["db"], "{run:?}, then {again:?}");
+    });
+}
+
+#[test]
+fn a_restore_leaves_all_or_what_the_next_one_puts_right() {
+    restore_at_every_step(None, &[]);
+}
+
+#[test]
+fn a_restore_over_old_data_leaves_the_old_or_the_new() {
+    let old = Bench::new(&[], &[]);
+    let mut model = old.peer.model();
+    for id in SHARDS {
+        model.shard(id).tar = shard_tar(id, 7);
+    }
+    let old = Bench { peer: Peer::start(model), ..old };
+    old.prepare(&["backup"], &old.model()).run().expect(0);
+    restore_at_every_step(Some(&old), &["-force"]);
+}

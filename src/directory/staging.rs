@@ -362,12 +362,10 @@ pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) ->
             }
             Some("files") if spared == Some(&path) => {}
             Some("files") => disk::remove_tree_if_there(&path)?,
-            _ if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(".snap-")) => {
-                disk::remove_if_there(&path)?;
-            }
             _ => {}
         }
     }
+    disk::remove_unfinished(&hidden)?;
     disk::sync_dir(directory)
 }
 

@@ -75,6 +75,16 @@ impl Snap {
         Self { command }
     }
 
+    /// Adds arguments.
+    pub fn args<I, S>(mut self, args: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        self.command.args(args);
+        self
+    }
+
     /// Runs in this working directory.
     pub fn dir(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);

@@ -101,14 +101,14 @@ pub fn write(
         writer.refuse_changed_meta(plan)?;
         let journal = writer.journal(plan, shards, wal_staging.as_deref())?;
         disk::write_whole_by(&journal_path, |out| serde_json::to_writer(out, &journal).map_err(io::Error::from))?;
-        writer.install(&journal, plan.meta.as_ref()).inspect_err(|_| {
+        let installed = writer.install(&journal, plan.meta.as_ref()).and_then(|()| disk::remove_if_there(&journal_path));
+        installed.inspect_err(|_| {
             // What cannot be put back now, the next run puts back: the journal stays.
             if roll_back(&journal).is_ok() {
                 let _ = disk::remove_if_there(&journal_path);
             }
         })?;
-        disk::remove_if_there(&journal_path)?;
-        disk::sync_dir(&staging)
+        disk::sync_dir(&staging).context("all is in its place, but may not outlast a power failure")
     });
     if !journal_path.exists() {
         let _ = disk::remove_tree_if_there(&staging);
@@ -148,6 +148,9 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
             roll_back(&journal)?;
             disk::remove_if_there(&journal_path)?;
         }
+    }
+    if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
+        disk::remove_unfinished(metadir)?;
     }
     clear(&staging, target::wal_dir(options).map(|wal| wal.join(STAGING)).as_deref())?;
     disk::remove_tree_if_there(&staging)
