@@ -625,6 +625,41 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
 }
 
 #[test]
+fn a_set_begun_before_the_clock_was_set_back_is_not_built_on_and_newer_ones_are() {
+    let script = Script::new([1, 2]);
+    // The set of a clock that was a year ahead.
+    let hidden = script.dir().join(".snap");
+    let path = hidden.join(tree::names(&hidden).into_iter().find(|name| name.ends_with(".json")).expect("a record"));
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("a record in JSON");
+    let ahead = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 365);
+    let stamp = ahead.strftime("%Y%m%dT%H%M%SZ").to_string();
+    (record["id"], record["started"]) = (stamp.clone().into(), ahead.to_string().into());
+    record.as_object_mut().expect("an object").remove("sum");
+    fs::write(hidden.join(format!("{stamp}.json")), record.to_string()).expect("writing a record");
+    fs::remove_file(path).expect("removing a record");
+
+    let run = script.prepare(&["-incremental"]).run().expect(0);
+    assert_eq!(messages(&run, "summary")[0]["shared"], 0);
+    let warning = format!("the clock of this machine was set back, and they are not built on: {stamp}");
+    assert!(run.stdout.contains(&warning), "{}", run.stdout);
+    let since_last = script.prepare(&["-since", "last"]).run().expect(0).stdout;
+    assert!(since_last.contains(&warning) && since_last.contains("taking what changed after the newest complete set"));
+    assert!(!since_last.contains(&format!("was begun, {stamp}")), "{since_last}");
+    assert_eq!(script.incremental(&[]), 2);
+
+    // The newest is what was made last, whatever its id says.
+    let dir = script.dir();
+    let target = script.folder.path().join("target");
+    let place = ["-metadir", utf8(&target.join("meta")), "-datadir", utf8(&target.join("data"))].map(str::to_owned);
+    let said = Snap::new(["restore", "-dry-run"]).args(&place).args([&dir]).run().expect(0).stderr;
+    assert!(said.contains("db.autogen.00001.03") && !said.contains("db.autogen.00001.00"), "{said}");
+    let forgotten = snap(["forget", "-keep-last", "1", utf8(&dir)]).expect(0);
+    assert!(!hidden.join(format!("{stamp}.json")).exists(), "{}", forgotten.stdout);
+    assert!(dir.join("meta.03").exists());
+    snap(["verify", utf8(&dir)]).expect(0);
+}
+
+#[test]
 fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
     let script = Script::new(1..=40);
     let dir = script.dir();

@@ -85,13 +85,22 @@ fn probes(members: &[MemberRecord]) -> Option<Vec<Probe>> {
 pub struct Earlier<'a> {
     contents: &'a Contents,
     sets: Vec<&'a SetRecord>,
+    /// Those that would be, had they not been begun later than now.
+    ahead: Vec<&'a SetRecord>,
 }
 
 impl<'a> Earlier<'a> {
-    /// Those in a directory.
-    pub fn of(contents: &'a Contents, cluster_id: u64) -> Self {
+    /// Those in a directory. The clock was set back since a set that was begun after `now`, so nobody knows what changed since.
+    pub fn of(contents: &'a Contents, cluster_id: u64, now: Timestamp) -> Self {
         let usable = |set: &&SetRecord| set.state == SetState::Complete && set.cluster_id == Some(cluster_id);
-        Self { contents, sets: contents.records().rev().filter(usable).collect() }
+        let usable = contents.records().rev().filter(usable);
+        let (sets, ahead) = usable.partition(|set| set.started <= now);
+        Self { contents, sets, ahead }
+    }
+
+    /// The ids of the sets that are not built on because they were begun later than now, newest first.
+    pub fn ahead(&self) -> impl Iterator<Item = &'a str> {
+        self.ahead.iter().map(|set| set.id.as_str())
     }
 
     /// The newest set of the same selection, all of whose files are there: what was modified after it was begun is not in it.

@@ -88,7 +88,9 @@ impl Backup<'_> {
             Ok(())
         });
         let contents = contents.ok();
-        let earlier = contents.as_ref().map(|contents| Earlier::of(contents, meta.data.cluster_id));
+        let now = Timestamp::now();
+        let earlier = contents.as_ref().map(|contents| Earlier::of(contents, meta.data.cluster_id, now));
+        self.say_ahead(earlier.as_ref(), now);
         let last = self.newest_set(earlier.as_ref());
         let selection = Selection { since: last.since.or(self.options.selection.since), ..self.options.selection.clone() };
         let margin = self.margin(earlier.as_ref());
@@ -178,6 +180,17 @@ impl Backup<'_> {
                  its start; its log tells): {}",
                 absent.len(),
                 list(&absent)
+            )));
+        }
+    }
+
+    /// Says which sets are not built on because the clock is behind them.
+    fn say_ahead(&self, earlier: Option<&Earlier<'_>>, now: Timestamp) {
+        let ahead: Vec<String> = earlier.iter().flat_map(|earlier| earlier.ahead()).map(str::to_owned).collect();
+        if !ahead.is_empty() && self.options.building != Building::Not {
+            self.progress.report(&Event::Warning(&format!(
+                "it is {now:.0}, and sets were begun later: the clock of this machine was set back, and they are not built on: {}",
+                list(&ahead)
             )));
         }
     }
