@@ -1,4 +1,4 @@
-//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees, TSM files.
+//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees, TSM files, JSON schemas.
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
@@ -8,6 +8,7 @@ pub mod http;
 pub mod influxd;
 pub mod peer;
 pub mod process;
+pub mod schema;
 pub mod service;
 pub mod tree;
 pub mod tsm;
