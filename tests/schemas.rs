@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use influx_snap::cancel::Cancel;
 use influx_snap::directory::Lock;
@@ -110,6 +111,7 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Holds the records of a backup directory against their schema, where there are any.
     fn hold_records(&self, dir: &Path) {
         if !dir.exists() {
             return;
@@ -120,6 +122,7 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Holds the journals of live restores against their schema; how many there are.
     fn hold_journals(&self, dir: &Path) -> usize {
         let files = tree::files(&dir.join(".snap"));
         let journals = files.iter().filter(|(name, _)| name.ends_with(".journal"));
@@ -159,9 +162,8 @@ fn every_schema_is_linked_from_its_page_and_every_json_line_there_is_as_it_says(
         assert!(page(of).contains(&format!("](schema/{schema}.json)")), "docs/{of}.md has no link to {schema}.json");
         assert!(overview.contains(&format!("]({schema}.json)")), "the overview has no link to {schema}.json");
     }
-    let paged: Vec<&str> = schemas.names().filter(|name| PAGES.iter().any(|(schema, _)| schema == name)).collect();
-    let others: Vec<&str> = schemas.names().filter(|name| !paged.contains(name)).collect();
-    assert_eq!((paged.len(), &others[..]), (PAGES.len(), &["common"][..]));
+    let without_page = schemas.names().filter(|name| PAGES.iter().all(|(schema, _)| schema != name));
+    assert_eq!(without_page.collect::<Vec<_>>(), ["common"]);
 
     let mut shown: Vec<&str> = Vec::new();
     for name in tree::names(&root().join("docs")).iter().filter_map(|name| name.strip_suffix(".md")) {
@@ -209,11 +211,10 @@ fn the_checker_finds_what_a_schema_does_not_allow() {
     let mut absent = sound.clone();
     absent.as_object_mut().expect("an object").remove("set");
     assert_eq!(schemas.faults("keep", &absent), [" has no \"set\""]);
-    let error = |code: i64| json!({ "message_type": "exit_error", "code": code, "message": "", "hint": null });
-    assert!(
-        [0, 256].iter().all(|code| !schemas.faults("keep", &error(*code)).is_empty())
-            && schemas.faults("keep", &error(1)).is_empty()
-    );
+    let exits = |code: u64| {
+        schemas.faults("keep", &json!({ "message_type": "exit_error", "code": code, "message": "", "hint": null })).is_empty()
+    };
+    assert!(exits(1) && exits(255) && !exits(0) && !exits(256));
     let ids = |key: &str, id: Value| schemas.faults("restore-journal", &json!({ "ids": { key: id } }));
     assert!(ids("12", json!(7)).is_empty() && !ids("12a", json!(7)).is_empty() && !ids("12", json!("7")).is_empty());
     for (sum, fits) in [("0f".repeat(32), true), ("0f".repeat(31), false), ("0F".repeat(32), false), ("0f".repeat(33), false)] {
@@ -258,7 +259,7 @@ fn sets(bench: &Bench) {
     bench.run(&["list", dir], 0);
     let record: Value = serde_json::from_slice(&fs::read(hidden(&newer[0], "json")).expect("a record")).expect("JSON");
     fs::write(Path::new(dir).join(record["meta"]["name"].as_str().expect("a name")), "mine").expect("writing");
-    let lock = Lock::take(&Path::new(dir).join(".snap/lock"), std::time::Duration::ZERO, &Cancel::default()).expect("a lock");
+    let lock = Lock::take(&Path::new(dir).join(".snap/lock"), Duration::ZERO, &Cancel::default()).expect("a lock");
     bench.run(&["forget", "-keep-last", "1", dir], 11);
     drop(lock);
     let run = bench.run(&["forget", "-keep-last", "1", dir], 0);
