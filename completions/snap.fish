@@ -80,7 +80,7 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l on-failure -d 'Run this with sh when something failed or is missing' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l on-failure -d 'Run this with sh when something failed, is missing or is wrong' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
@@ -127,7 +127,7 @@ complete -c snap -n "__fish_snap_using_subcommand restore" -l jobs -d 'How many 
 complete -c snap -n "__fish_snap_using_subcommand restore" -l limit-rate -d 'How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
-complete -c snap -n "__fish_snap_using_subcommand restore" -l on-failure -d 'Run this with sh when something failed or is missing' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l on-failure -d 'Run this with sh when something failed, is missing or is wrong' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
@@ -187,6 +187,8 @@ complete -c snap -n "__fish_snap_using_subcommand verify" -l deep -d 'Look at ev
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l jobs -d 'How many files to read at a time' -r
 complete -c snap -n "__fish_snap_using_subcommand verify" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
+complete -c snap -n "__fish_snap_using_subcommand verify" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
+complete -c snap -n "__fish_snap_using_subcommand verify" -l on-failure -d 'Run this with sh when something failed, is missing or is wrong' -r
 complete -c snap -n "__fish_snap_using_subcommand verify" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
@@ -198,6 +200,9 @@ complete -c snap -n "__fish_snap_using_subcommand verify" -l config -d 'The conf
 complete -c snap -n "__fish_snap_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand check" -l max-age -d 'How long ago the set may have been begun' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l database -l db -d 'Look for a set that took this database' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
+complete -c snap -n "__fish_snap_using_subcommand check" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l on-failure -d 'Run this with sh when something failed, is missing or is wrong' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand check" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''
@@ -218,6 +223,9 @@ complete -c snap -n "__fish_snap_using_subcommand forget" -l timezone -d 'Where 
 complete -c snap -n "__fish_snap_using_subcommand forget" -l dry-run -d 'Say what would be removed, and remove nothing' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
+complete -c snap -n "__fish_snap_using_subcommand forget" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l on-failure -d 'Run this with sh when something failed, is missing or is wrong' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l quiet -d 'Print errors alone' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l verbose -d 'Print requests, retries and times as well' -r -f -a "true\t''

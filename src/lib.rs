@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
-//! those before it: `error`, `cancel`, `time`, `wire`, `progress`, `client`, `format`, `tsm`, `directory`, `service`, `local`,
+//! those before it: `error`, `cancel`, `disk`, `time`, `wire`, `progress`, `client`, `format`, `tsm`, `directory`, `service`, `local`,
 //! `ops`, `cli`.
 
 /// Being asked to stop.
@@ -14,6 +14,8 @@ pub mod cli;
 pub mod client;
 /// A backup directory: records, lock, commit.
 pub mod directory;
+/// Steps by which names and files change, each of which can be made to fail in a test.
+mod disk;
 /// What kind of failure an error is.
 pub mod error;
 /// The formats of a backup: tar, meta store, file names.

@@ -1,4 +1,5 @@
-//! What follows a run: metrics for Prometheus, and the commands that were asked for.
+//! What follows a run, whichever command it was and however it ended: metrics for Prometheus, and the commands that were asked
+//! for.
 
 mod support;
 
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use influx_snap::cancel::Cancel;
+use influx_snap::directory::Lock;
+use serde_json::Value;
 use support::peer::{Asked, Model, Peer, Reply, Version, nobody};
 use support::process::{Run, Snap, snap};
 use support::tree;
@@ -37,7 +41,45 @@ impl Bench {
     fn backup(&self, flags: &[&str]) -> Run {
         self.prepare(&self.peer.host(), flags).run()
     }
+
+    /// Backs up; the id of the set.
+    fn made(&self, flags: &[&str]) -> String {
+        self.backup(flags).expect(0).stdout.split(' ').nth(2).expect("a set").to_owned()
+    }
+
+    /// Runs in the folder.
+    fn run(&self, args: &[&str]) -> Run {
+        Snap::new(args).dir(self.root.path()).run()
+    }
+
+    /// What a hook told, once.
+    fn told(&self) -> String {
+        let told = self.path("told");
+        let text = fs::read_to_string(&told).expect("a hook that was run");
+        fs::remove_file(&told).expect("removing a file");
+        text
+    }
+
+    /// The metrics, which are in `snap.prom`.
+    fn metrics(&self) -> String {
+        fs::read_to_string(self.path("snap.prom")).expect("metrics")
+    }
 }
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < patience, "not yet so: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Tells what a hook knows, in the file `told`.
+const TELL: &str =
+    "printf '%s|' \"$SNAP_COMMAND\" \"$SNAP_EXIT_CODE\" \"$SNAP_SET\" \"${SNAP_REMOVED-unset}\" \"$SNAP_ERROR\" > told";
+
+/// A run that is followed by metrics and by [`TELL`].
+const FOLLOWED: [&str; 6] = ["-metrics-file", "snap.prom", "-on-success", TELL, "-on-failure", TELL];
 
 fn utf8(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
@@ -96,8 +138,11 @@ fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_succes
 #[test]
 fn metrics_that_cannot_be_written_are_a_warning() {
     let bench = Bench::new();
-    let run = bench.backup(&["-metrics-file", utf8(&bench.path("nowhere/snap.prom"))]).expect(0);
+    // What nobody would learn of is printed with -quiet too.
+    let run = bench.backup(&["-quiet", "-metrics-file", utf8(&bench.path("nowhere/snap.prom"))]).expect(0);
     assert!(run.stderr.contains("warning: the metrics of this run are not written"), "{}", run.stderr);
+    let run = bench.backup(&["-metrics-file", utf8(bench.root.path())]).expect(0);
+    assert!(run.stderr.contains("is no regular file"), "{}", run.stderr);
 }
 
 #[test]
@@ -150,21 +195,145 @@ fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_
     assert_eq!(metric(&metrics, "snap_last_exit_code{command=\"backup\"}"), Some(1.0));
     assert!(metrics.contains("snap_last_success_timestamp_seconds{"), "{metrics}");
 
-    let run = bench.prepare(&nobody(), &["-on-failure", "exit 7"]).run().expect(5);
+    let dir = utf8(&bench.path("backup")).to_owned();
+    let run = bench.run(&["check", "-max-age", "1h", "-metrics-file", "snap.prom", "-on-success", "exit 7", &dir]).expect(1);
+    assert!(run.stdout.starts_with("ok: ") && run.stderr.contains("snap check went well, but the command"), "{}", run.stderr);
+    assert_eq!(metric(&bench.metrics(), "snap_last_exit_code{command=\"check\"}"), Some(1.0));
+    assert_eq!(metric(&bench.metrics(), "snap_check_ok{command=\"check\"}"), Some(1.0));
+
+    let run = bench.prepare(&nobody(), &["-quiet", "-on-failure", "exit 7"]).run().expect(5);
     assert!(run.stderr.contains("warning: the command of -on-failure failed too"), "{}", run.stderr);
 }
 
 #[test]
-fn a_stop_reaches_the_command_that_is_waited_for() {
+fn verify_check_and_forget_tell_what_they_looked_at_and_what_is_wrong() {
     let bench = Bench::new();
-    let begun = bench.path("begun");
-    let running = bench.prepare(&bench.peer.host(), &["-on-success", "touch begun; exec sleep 60"]).spawn();
-    let patience = Instant::now() + Duration::from_secs(30);
-    while !begun.exists() {
-        assert!(Instant::now() < patience, "the command was not run");
-        thread::sleep(Duration::from_millis(10));
+    let dir = utf8(&bench.path("backup")).to_owned();
+    let run = |args: &[&str], code| bench.run(&[&args[..1], &FOLLOWED, &args[1..]].concat()).expect(code);
+    let value = |name: &str| metric(&bench.metrics(), name);
+    let first = bench.made(&[]);
+    // The scripted server's files look like TSM files from outside only.
+    let verified = run(&["verify", &dir], 4);
+    let fault = verified.stdout.lines().next().expect("a fault");
+    let told = bench.told();
+    assert!(told.starts_with(&format!("verify|4|{first}|unset|{fault}")), "{told}\n{}", verified.stdout);
+    let messages = bench.run(&["verify", "-json", "-jobs", "1", "-on-failure", TELL, &dir]).expect(4).stdout;
+    messages.lines().for_each(|line| drop(serde_json::from_str::<Value>(line).expect("JSON")));
+    assert_eq!(bench.told().len(), told.len());
+
+    let second = bench.made(&["-meta-only"]);
+    run(&["verify", &dir, "latest"], 0);
+    assert_eq!(bench.told(), format!("verify|0|{second}|unset||"));
+    run(&["verify", &dir], 4);
+    assert!(bench.told().starts_with("verify|4||unset|"), "no set was the only one that was looked at");
+
+    run(&["check", "-max-age", "1h", &dir], 0);
+    assert_eq!(bench.told(), format!("check|0|{first}|unset||"));
+    assert_eq!(value("snap_check_ok{command=\"check\"}"), Some(1.0));
+    let age = value("snap_newest_set_age_seconds{command=\"check\"}");
+    assert!(age.is_some_and(|age| (1.0..600.0).contains(&age)), "{}", bench.metrics());
+    let begun = value("snap_newest_set_timestamp_seconds{command=\"check\"}").expect("a time");
+    let success = value("snap_last_success_timestamp_seconds{command=\"check\"}");
+    assert!(success.is_some_and(|success| (begun..begun + 600.0).contains(&success)), "{}", bench.metrics());
+    run(&["check", "-max-age", "1ms", &dir], 1);
+    let told = bench.told();
+    assert!(told.starts_with(&format!("check|1|{first}|unset|set {first} is ")) && told.contains(" old, more than "), "{told}");
+    assert_eq!(value("snap_check_ok{command=\"check\"}"), Some(0.0));
+    assert_eq!(value("snap_last_faults{command=\"check\"}"), Some(1.0));
+    assert_eq!(value("snap_last_success_timestamp_seconds{command=\"check\"}"), success);
+
+    let third = bench.made(&[]);
+    let last = bench.made(&[]);
+    let before = bench.metrics();
+    run(&["forget", "-keep-last", "1", "-dry-run", &dir], 0);
+    assert!(!bench.path("told").exists() && bench.metrics() == before, "a dry run has nothing to follow it");
+    run(&["forget", "-keep-last", "1", &dir], 0);
+    assert_eq!(bench.told(), format!("forget|0||{first} {third}||"));
+    // The set of the meta store alone is a group of its own.
+    assert_eq!(value("snap_sets{command=\"forget\",state=\"kept\"}"), Some(2.0));
+    assert_eq!(value("snap_sets{command=\"forget\",state=\"removed\"}"), Some(2.0));
+    assert_eq!(value("snap_last_files{command=\"forget\"}"), Some(6.0));
+    assert!(value("snap_last_bytes{command=\"forget\"}").is_some_and(|bytes| bytes > 512.0), "{}", bench.metrics());
+    run(&["forget", "-keep-last", "1", &dir], 0);
+    assert_eq!(bench.told(), "forget|0||||");
+    run(&["check", "-max-age", "1h", &dir], 0);
+    assert_eq!(bench.told(), format!("check|0|{last}|unset||"));
+}
+
+#[test]
+fn runs_that_fail_before_they_begin_are_followed_too() {
+    let bench = Bench::new();
+    bench.made(&[]);
+    let dir = utf8(&bench.path("backup")).to_owned();
+    let lock = bench.path("backup/.snap/lock");
+    let held = Lock::take(&lock, Duration::ZERO, &Cancel::default()).expect("the lock");
+    let host = bench.peer.host();
+    let cases: [(&[&str], u8, &str); 9] = [
+        (&["backup", "-host", &host, "-since", "1h", "-start", "2020-01-01", &dir], 2, "-since cannot go with -start"),
+        (&["restore", &dir], 2, "restore needs to know where to"),
+        (&["forget", &dir], 2, "the policy keeps no set at all"),
+        (&["backup", "-host", &host, &dir], 11, "is locked by "),
+        (&["forget", "-keep-last", "1", &dir], 11, "is locked by "),
+        (&["restore", "-metadir", "m", "nowhere"], 10, "there is no backup directory nowhere"),
+        (&["verify", "nowhere"], 10, "there is no backup directory nowhere"),
+        (&["check", "-max-age", "1h", "nowhere"], 10, "there is no backup directory nowhere"),
+        (&["forget", "-keep-last", "1", "nowhere"], 10, "there is no backup directory nowhere"),
+    ];
+    for (args, code, why) in cases {
+        bench.run(&[&args[..1], &FOLLOWED, &args[1..]].concat()).expect(code.into());
+        let told = bench.told();
+        assert!(told.starts_with(&format!("{}|{code}||unset|", args[0])) && told.contains(why), "{args:?}: {told}");
+        let labels = format!("{{command=\"{}\"}}", args[0]);
+        assert_eq!(metric(&bench.metrics(), &format!("snap_last_exit_code{labels}")), Some(code.into()), "{args:?}");
     }
-    running.signal(libc::SIGTERM);
-    let run = running.wait().expect(143);
-    assert!(run.wall < Duration::from_secs(40), "{:?}", run.wall);
+    assert_eq!(metric(&bench.metrics(), "snap_check_ok{command=\"check\"}"), Some(0.0));
+    drop(held);
+}
+
+#[test]
+fn an_interrupted_run_is_followed_too() {
+    let bench = Bench::new();
+    for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
+        bench.peer.script(Asked::Shard(1), [Reply::Stall(100)]);
+        let before = bench.peer.shard_requests().len();
+        let running = bench.prepare(&bench.peer.host(), &FOLLOWED).spawn();
+        wait_until("a shard is asked for", || bench.peer.shard_requests().len() > before);
+        running.signal(signal);
+        running.wait().expect(code);
+        assert!(bench.told().starts_with(&format!("backup|{code}||unset|")));
+        assert_eq!(metric(&bench.metrics(), "snap_last_exit_code{command=\"backup\"}"), Some(code.into()));
+    }
+}
+
+#[test]
+fn what_a_command_prints_goes_to_standard_error_whatever_it_is() {
+    let bench = Bench::new();
+    let print = "printf '\\377\\376'; head -c 1000000 /dev/zero | tr '\\0' x";
+    for (flags, code) in [(&["-json"][..], 0), (&["-quiet"], 0), (&["-json", "-database", "none"], 1)] {
+        let run = bench.backup(&[flags, &["-on-success", print, "-on-failure", print]].concat()).expect(code);
+        assert!(run.stderr.starts_with("\u{fffd}\u{fffd}xxx") && run.stderr.len() > 1_000_000, "{flags:?}");
+        run.stdout.lines().for_each(|line| drop(serde_json::from_str::<Value>(line).expect("JSON")));
+        assert_eq!(run.stdout.is_empty(), flags == ["-quiet"], "{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those_that_do_not_heed_it() {
+    for ignores in ["", "trap '' TERM; "] {
+        let bench = Bench::new();
+        let command = format!("{ignores}touch begun; sleep 60; sleep 60");
+        let running = bench.prepare(&bench.peer.host(), &["-on-success", &command, "-metrics-file", "snap.prom"]).spawn();
+        wait_until("the command runs", || bench.path("begun").exists());
+        let early = bench.metrics();
+        assert_eq!(metric(&early, "snap_last_exit_code{command=\"backup\"}"), Some(0.0), "metrics do not wait for the command");
+        let asked = Instant::now();
+        running.signal(libc::SIGTERM);
+        // That includes the end of standard error, which all that the command runs holds open.
+        running.wait().expect(143);
+        assert!(asked.elapsed() < Duration::from_secs(40), "{ignores}: {:?}", asked.elapsed());
+        let late = bench.metrics();
+        assert_eq!(metric(&late, "snap_last_exit_code{command=\"backup\"}"), Some(143.0));
+        let name = "snap_last_success_timestamp_seconds{command=\"backup\"}";
+        assert_eq!(metric(&late, name), metric(&early, name));
+    }
 }

@@ -4,7 +4,6 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use support::peer::{
     offsets, tar, tsm,
 };
 use support::process::{Run, Running, Snap, snap};
-use support::tree;
+use support::{each, tree};
 use tempfile::TempDir;
 
 /// Far longer than the time-outs that the runs are given take, and far shorter than the default ones.
@@ -149,23 +148,6 @@ fn states(record: &Value) -> BTreeMap<u64, (String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let shards = record["shards"].as_array().expect("shards");
     shards.iter().map(|shard| (shard["id"].as_u64().expect("an id"), (text(&shard["state"]), text(&shard["error"])))).collect()
-}
-
-/// Does the cases some at a time: most of their time is spent waiting.
-fn each<T: Send + std::fmt::Debug>(cases: impl IntoIterator<Item = T>, test: impl Fn(&T) + Sync) {
-    let cases = Mutex::new(cases.into_iter().collect::<Vec<_>>());
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                while let Some(case) = { cases.lock().expect("no case panics here").pop() } {
-                    let name = format!("{case:?}");
-                    let name = name.get(..200).unwrap_or(&name);
-                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&case)));
-                    result.unwrap_or_else(|_| panic!("the case {name} failed"));
-                }
-            });
-        }
-    });
 }
 
 /// Cuts at each of the offsets, in both ways.

@@ -7,7 +7,6 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use prost::Message;
 use tar::{EntryType, Header};
 use tempfile::TempDir;
 
+use support::disk::on_small_disk;
 use support::influxd::{Index, Influxd};
 use support::peer::noise;
 use support::process::{Run, Running, Snap, snap};
@@ -788,32 +788,20 @@ fn new_files_get_owner_and_mode_of_the_target_directory() {
     check(&target.join("bare"), true);
 }
 
-/// A small file system in memory, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this user may not mount.
-    fn mount(at: PathBuf) -> Option<Self> {
-        fs::create_dir(&at).expect("a mount point");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=20m", "tmpfs"]).arg(&at).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).output();
-    }
-}
-
 #[test]
 fn a_disk_without_room_is_refused() {
     let folder = Folder::new();
     let backup = large_backup(&folder, "large", 1);
-    let Some(disk) = SmallDisk::mount(folder.path("disk")) else { return };
-    let run = restore(&backup, &disk.0.join("target"), &[]).expect(6);
-    assert!(run.stderr.contains("bytes free") && run.stderr.contains("hint:"), "{}", run.stderr);
-    assert_eq!(tree::names(&disk.0), [""; 0]);
+    let disk = folder.path("disk");
+    fs::create_dir(&disk).expect("a mount point");
+    let script = format!(
+        r#""$snap" restore -metadir "$disk/target/meta" -datadir "$disk/target/data" {}; echo "exit $?"; ls -A "$disk""#,
+        utf8(&backup)
+    );
+    let output = on_small_disk("20m", &disk, &script);
+    let (said, printed) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(said.contains("bytes free") && said.contains("hint:"), "{said}");
+    assert_eq!(printed, "exit 6\n");
 }
 
 #[test]

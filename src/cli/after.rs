@@ -1,42 +1,47 @@
 //! What follows a run, however it ended: the commands that were asked for, and the metrics.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rustix::process::{Pid, Signal, kill_process};
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Ending;
 use super::metrics::{self, Run};
-use super::output::{Output, Tally};
+use super::output::{Output, Tally, one_line};
 use crate::cancel::Cancel;
 use crate::error::{Class, class};
 
 /// How often a hook is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
+/// How long a hook may take that follows a run which was stopped: somebody waits for the end.
+const AFTER_STOP: Duration = Duration::from_secs(60);
+
+/// How long a hook may take to end once it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// The variable that a hook always has.
 const INSIDE: &str = "SNAP_COMMAND";
 
-/// The flag for metrics, which every command can have.
+/// How many sets a hook is told of: the environment has no room for any number.
+const NAMED: usize = 4096;
+
+/// The flags for what follows a run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Afterwards")]
-pub struct MetricsArgs {
+pub struct AfterArgs {
     /// Write how the run went into this file, for Prometheus's textfile collector
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
-}
-
-/// The flags for commands that are run after this one.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Afterwards")]
-pub struct HookArgs {
     /// Run this with sh when all went well; exit code 1 where it fails
     #[arg(long, value_name = "COMMAND")]
     on_success: Option<String>,
-    /// Run this with sh when something failed or is missing
+    /// Run this with sh when something failed, is missing or is wrong
     #[arg(long, value_name = "COMMAND")]
     on_failure: Option<String>,
 }
@@ -46,10 +51,8 @@ pub struct HookArgs {
 pub struct After<'a> {
     /// `backup`, `restore`, …
     pub command: &'static str,
-    /// Where metrics go.
-    pub metrics: &'a MetricsArgs,
-    /// What is run.
-    pub hooks: Option<&'a HookArgs>,
+    /// What was asked for.
+    pub args: &'a AfterArgs,
     /// The backup directory.
     pub directory: PathBuf,
     /// The server, where one is asked.
@@ -60,55 +63,66 @@ pub struct After<'a> {
 
 impl After<'_> {
     /// Runs the command and what follows it.
-    pub fn run(&self, output: &Output, cancel: &Cancel, profile: Option<&str>, run: impl FnOnce() -> Ending) -> Ending {
+    pub fn run(&self, output: &Output, cancel: &Cancel, profile: Option<&str>, command: impl FnOnce() -> Ending) -> Ending {
         let begun = Instant::now();
-        let ending = run();
+        let ending = command();
         if self.dry_run {
             return ending;
         }
-        let went_well = matches!(ending, Ok(None));
-        let elapsed = begun.elapsed();
+        let (elapsed, ended) = (begun.elapsed(), Timestamp::now());
         let tally = output.tally();
-        let ending = match self.hooks {
-            Some(hooks) => self.hook(hooks, &tally, ending, output, cancel),
-            None => ending,
-        };
-        if let Some(file) = &self.metrics.metrics_file {
-            let run = Run { command: self.command, profile, went_well, exit_code: exit_code(&ending), elapsed, tally: &tally };
-            if let Err(error) = metrics::write(file, &run) {
-                output.warning(&format!("the metrics of this run are not written: {error:#}"));
-            }
+        let (well, code) = (matches!(ending, Ok(None)), exit_code(&ending));
+        let mut run = Run { command: self.command, profile, went_well: well, exit_code: code, ended, elapsed, tally: &tally };
+        // Before the hook: that may hang, be stopped, or send the file on.
+        self.write(&run, output);
+        let ending = self.hook(&tally, ending, output, cancel);
+        run.exit_code = exit_code(&ending);
+        if run.exit_code != code {
+            self.write(&run, output);
         }
         ending
     }
 
-    fn hook(&self, hooks: &HookArgs, tally: &Tally, ending: Ending, output: &Output, cancel: &Cancel) -> Ending {
+    fn write(&self, run: &Run<'_>, output: &Output) {
+        let Some(file) = &self.args.metrics_file else { return };
+        if let Err(error) = metrics::write(file, run) {
+            output.failure(&format!("the metrics of this run are not written: {error:#}"));
+        }
+    }
+
+    fn hook(&self, tally: &Tally, ending: Ending, output: &Output, cancel: &Cancel) -> Ending {
         let well = matches!(ending, Ok(None));
         let (flag, command) = match well {
-            true => ("-on-success", &hooks.on_success),
-            false => ("-on-failure", &hooks.on_failure),
+            true => ("-on-success", &self.args.on_success),
+            false => ("-on-failure", &self.args.on_failure),
         };
         let Some(command) = command else { return ending };
         // A hook that runs snap would run itself again and again, where it stands in the environment or the configuration.
         if std::env::var_os(INSIDE).is_some() {
             return ending;
         }
-        let error = ending.as_ref().map_or_else(|error| format!("{error:#}"), |_| tally.missing.join("; "));
+        let error = ending.as_ref().map_or_else(|error| format!("{error:#}"), |_| tally.wrong.join("; "));
         let mut shell = Command::new("sh");
         shell
             .args(["-c", command])
             .stdin(Stdio::null())
             // Standard output is for results, and may be read by a program.
             .stdout(std::io::stderr())
+            // What the shell runs is to end with it.
+            .process_group(0)
             .env(INSIDE, self.command)
             .env("SNAP_DIRECTORY", &self.directory)
             .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
             .env("SNAP_EXIT_CODE", exit_code(&ending).to_string())
             // The environment has no room for more than 128 KiB in one variable, nor for a NUL.
-            .env("SNAP_ERROR", error.chars().filter(|c| *c != '\0').take(8192).collect::<String>());
+            .env("SNAP_ERROR", one_line(&error).chars().take(8192).collect::<String>());
         match &self.host {
             Some(host) => shell.env("SNAP_HOST", host),
             None => shell.env_remove("SNAP_HOST"),
+        };
+        match &tally.removed {
+            Some(removed) => shell.env("SNAP_REMOVED", removed[..removed.len().min(NAMED)].join(" ")),
+            None => shell.env_remove("SNAP_REMOVED"),
         };
         let failure = match shell.spawn().and_then(|child| wait(child, cancel)) {
             Ok(status) if status.success() => return ending,
@@ -116,12 +130,15 @@ impl After<'_> {
             Err(error) => error.to_string(),
         };
         if !well {
-            output.warning(&format!("the command of {flag} failed too: {failure}"));
+            output.failure(&format!("the command of {flag} failed too: {failure}"));
             return ending;
         }
         let class = cancel.check().map_or_else(|fault| fault.class, |()| Class::Failed);
-        let message = format!("the {} is done and whole, but the command of {flag} failed: {failure}", self.command);
-        Err(class.error(message).into())
+        let done = match self.command {
+            "backup" | "restore" => format!("the {} is done and whole", self.command),
+            command => format!("snap {command} went well"),
+        };
+        Err(class.error(format!("{done}, but the command of {flag} failed: {failure}")).into())
     }
 }
 
@@ -132,17 +149,23 @@ fn exit_code(ending: &Ending) -> u8 {
     }
 }
 
-/// Waits for a hook, and passes on a stop that is asked for meanwhile.
+/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it does not.
 fn wait(mut child: Child, cancel: &Cancel) -> std::io::Result<ExitStatus> {
-    let mut told = cancel.is_cancelled();
+    let group = Pid::from_child(&child);
+    let mut due = cancel.is_cancelled().then(|| Instant::now() + AFTER_STOP);
+    let mut signal = Signal::TERM;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if !told && cancel.is_cancelled() {
-            told = true;
+        if due.is_none() && cancel.is_cancelled() {
+            due = Some(Instant::now());
+        }
+        if due.is_some_and(|due| Instant::now() >= due) {
             // A hook that is gone already is no failure.
-            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+            let _ = kill_process_group(group, signal);
+            due = Some(Instant::now() + GRACE);
+            signal = Signal::KILL;
         }
         thread::sleep(POLL);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::after::{After, HookArgs, MetricsArgs};
+use super::after::{After, AfterArgs};
 use super::output::{Output, Summary};
 use super::serve::RequestLog;
 use super::server::ServerArgs;
@@ -111,9 +111,7 @@ pub struct BackupArgs {
     retry_lock: Duration,
 
     #[command(flatten)]
-    metrics: MetricsArgs,
-    #[command(flatten)]
-    hooks: HookArgs,
+    after: AfterArgs,
 
     #[command(flatten)]
     pub(super) output: OutputArgs,
@@ -192,8 +190,7 @@ impl BackupArgs {
     pub fn after(&self) -> After<'_> {
         After {
             command: "backup",
-            metrics: &self.metrics,
-            hooks: Some(&self.hooks),
+            args: &self.after,
             directory: values::directory(self.path.as_ref()),
             host: self.datadir.is_none().then(|| self.host.to_string()),
             dry_run: self.dry_run,

@@ -8,7 +8,8 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::output::{Output, bytes, plural};
+use super::after::{After, AfterArgs};
+use super::output::{Output, Tally, bytes, one_line, plural};
 use super::{Ending, OutputArgs, json, list, print, values};
 use crate::error::Class;
 use crate::ops::{CheckOptions, CheckReport, check, length};
@@ -33,6 +34,9 @@ pub struct CheckArgs {
     database: Option<String>,
 
     #[command(flatten)]
+    after: AfterArgs,
+
+    #[command(flatten)]
     pub(super) output: OutputArgs,
 }
 
@@ -53,6 +57,13 @@ impl CheckArgs {
         };
         let report = check(&options)?;
         let failed = !report.faults.is_empty();
+        output.keep(Tally {
+            set: report.set.as_ref().map(|set| set.id.clone()),
+            wrong: report.faults.clone(),
+            faults: Some(report.faults.len() as u64),
+            newest: report.set.as_ref().map(|set| set.started),
+            ..Tally::default()
+        });
         if self.output.json {
             let mut document = serde_json::to_value(&report)?;
             document["ok"] = json!(!failed);
@@ -61,11 +72,17 @@ impl CheckArgs {
             document["max_age_seconds"] = json!(self.max_age.as_secs());
             json::document("check", &document)?;
         } else if failed || !output.is_quiet() {
-            // One line either way: it is what monitoring shows. Names come from elsewhere and must not add to it.
-            let line: String = line(&report).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            print(&format!("{line}, in {}\n", directory.display())).context("writing to standard output")?;
+            // One line either way: it is what monitoring shows.
+            print(&format!("{}, in {}\n", one_line(&line(&report)), directory.display()))
+                .context("writing to standard output")?;
         }
         Ok(failed.then_some(Class::Failed))
+    }
+
+    /// What follows the run.
+    pub fn after(&self) -> After<'_> {
+        let directory = values::directory(self.path.as_ref());
+        After { command: "check", args: &self.after, directory, host: None, dry_run: false }
     }
 }
 

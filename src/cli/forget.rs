@@ -8,9 +8,10 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::after::{After, AfterArgs};
 use super::info::asked_for;
 use super::list::{kind, state};
-use super::output::{Output, bytes, plural, seconds};
+use super::output::{Output, Tally, bytes, plural, seconds};
 use super::table::table;
 use super::{Ending, OutputArgs, json, print, values};
 use crate::cancel::Cancel;
@@ -62,6 +63,9 @@ pub struct ForgetArgs {
     retry_lock: Duration,
 
     #[command(flatten)]
+    after: AfterArgs,
+
+    #[command(flatten)]
     pub(super) output: OutputArgs,
 }
 
@@ -92,6 +96,7 @@ impl ForgetArgs {
         let options = ForgetOptions { directory: directory.clone(), policy, retry_lock, dry_run };
         output.opening(&format!("applying the policy to {}", directory.display()));
         let report = forget(&options, cancel)?;
+        output.keep(tally(&report));
         for id in &report.ended {
             let ended = if dry_run { "begun earlier, would be ended" } else { "begun earlier, is ended" };
             output.opening(&format!("the removal of set {id}, {ended}"));
@@ -118,6 +123,12 @@ impl ForgetArgs {
             print(&format!("{}\n", line(&report, dry_run))).context("writing to standard output")?;
         }
         Ok(None)
+    }
+
+    /// What follows the run.
+    pub fn after(&self) -> After<'_> {
+        let directory = values::directory(self.path.as_ref());
+        After { command: "forget", args: &self.after, directory, host: None, dry_run: self.dry_run }
     }
 }
 
@@ -167,6 +178,18 @@ fn counts(report: &ForgetReport) -> (usize, usize) {
     let sets = || report.groups.iter().flat_map(|group| &group.sets);
     let kept = sets().filter(|verdict| verdict.is_kept()).count();
     (kept + report.unrecorded, sets().count() - kept)
+}
+
+fn tally(report: &ForgetReport) -> Tally {
+    let unkept = report.groups.iter().flat_map(|group| &group.sets).filter(|verdict| !verdict.is_kept());
+    let removed: Vec<String> = report.ended.iter().cloned().chain(unkept.map(|verdict| verdict.set.id.clone())).collect();
+    Tally {
+        bytes: Some(report.removed.bytes),
+        files: Some(report.removed.files),
+        sets: vec![("kept", counts(report).0), ("removed", removed.len())],
+        removed: Some(removed),
+        ..Tally::default()
+    }
 }
 
 fn line(report: &ForgetReport, dry_run: bool) -> String {

@@ -32,6 +32,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 
 use crate::cancel::Cancel;
 use crate::error::{Class, class, hint};
+use after::After;
 use output::{Output, Verbosity};
 
 /// Backup and restore for InfluxDB 1.x.
@@ -150,21 +151,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let profile = cli.profile.as_deref().filter(|name| !name.is_empty());
+    let followed = |args: &OutputArgs, after: &After<'_>, run: &dyn Fn(&Output) -> Ending| {
+        with_output(args, |output| after.run(output, &cancel, profile, || run(output)))
+    };
     let (output, result) = match &cli.command {
-        Command::Backup(args) => {
-            with_output(&args.output, |output| args.after().run(output, &cancel, profile, || args.run(&cancel, output)))
-        }
-        Command::Restore(args) => {
-            with_output(&args.output, |output| args.after().run(output, &cancel, profile, || args.run(&cancel, output)))
-        }
+        Command::Backup(args) => followed(&args.output, &args.after(), &|output| args.run(&cancel, output)),
+        Command::Restore(args) => followed(&args.output, &args.after(), &|output| args.run(&cancel, output)),
         Command::Serve(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::List(args) => with_output(&args.output, |output| args.run(output)),
         Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::Verify(args) => {
-            with_output(&args.output, |output| args.after().run(output, &cancel, profile, || args.run(&cancel, output)))
-        }
-        Command::Check(args) => with_output(&args.output, |output| args.run(output)),
-        Command::Forget(args) => with_output(&args.output, |output| args.run(&cancel, output)),
+        Command::Verify(args) => followed(&args.output, &args.after(), &|output| args.run(&cancel, output)),
+        Command::Check(args) => followed(&args.output, &args.after(), &|output| args.run(output)),
+        Command::Forget(args) => followed(&args.output, &args.after(), &|output| args.run(&cancel, output)),
         Command::Keep(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Generate(args) => return args.run(),
     };

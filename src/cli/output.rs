@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 
 use super::bars::Bars;
 use super::json::{self, Json};
@@ -38,16 +39,24 @@ pub struct Output {
 /// What a command did, in numbers: nothing where it failed.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// The id of the set that was made.
+    /// The id of the set that was made, or looked at.
     pub set: Option<String>,
-    /// Bytes stored, restored or read.
+    /// Bytes stored, restored, read or freed.
     pub bytes: Option<u64>,
+    /// Files removed.
+    pub files: Option<usize>,
     /// Shards by what became of them.
     pub shards: Vec<(&'static str, usize)>,
-    /// What is missing, a sentence each.
-    pub missing: Vec<String>,
+    /// Sets by what became of them.
+    pub sets: Vec<(&'static str, usize)>,
+    /// The ids of the sets that were removed, where sets are.
+    pub removed: Option<Vec<String>>,
+    /// What is missing or wrong, a sentence each.
+    pub wrong: Vec<String>,
     /// Faults found, where they were looked for.
     pub faults: Option<u64>,
+    /// When the newest complete set was begun, where that was looked for.
+    pub newest: Option<Timestamp>,
 }
 
 /// What a command did, for its last line.
@@ -108,9 +117,17 @@ impl Output {
 
     /// Says something the operator should know.
     pub fn warning(&self, text: &str) {
+        // A program that reads JSON can tell them from errors.
+        if self.json || self.verbosity != Verbosity::Quiet {
+            self.failure(text);
+        }
+    }
+
+    /// Says what failed beside the run itself: an error, and those are printed always.
+    pub fn failure(&self, text: &str) {
         if self.json {
             json::status("warning", text);
-        } else if self.verbosity != Verbosity::Quiet {
+        } else {
             say(&format!("warning: {text}"));
         }
     }
@@ -193,8 +210,8 @@ impl Summary<'_> {
                 }
                 _ => vec![("restored", self.shards), missing],
             },
-            missing: self.missing.to_vec(),
-            faults: None,
+            wrong: self.missing.to_vec(),
+            ..Tally::default()
         }
     }
 
@@ -228,6 +245,11 @@ impl Summary<'_> {
 /// `1 shard`, `2 shards`.
 pub fn plural(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// A text that stays in its line: names come from elsewhere and must not add to it.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A number of bytes as people read it.

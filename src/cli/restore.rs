@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::after::{After, HookArgs, MetricsArgs};
+use super::after::{After, AfterArgs};
 use super::output::{Output, Summary};
 use super::server::ServerArgs;
 use super::values;
@@ -102,9 +102,7 @@ pub struct RestoreArgs {
     server: ServerArgs,
 
     #[command(flatten)]
-    metrics: MetricsArgs,
-    #[command(flatten)]
-    hooks: HookArgs,
+    after: AfterArgs,
 
     #[command(flatten)]
     pub(super) output: OutputArgs,
@@ -153,8 +151,7 @@ impl RestoreArgs {
     pub fn after(&self) -> After<'_> {
         After {
             command: "restore",
-            metrics: &self.metrics,
-            hooks: Some(&self.hooks),
+            args: &self.after,
             directory: values::directory(self.path.as_ref()),
             host: self.is_live().then(|| self.host.to_string()),
             dry_run: self.dry_run,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{Output, Verbosity, seconds};
+use super::output::{Output, Verbosity, one_line, seconds};
 use super::{Ending, OutputArgs, json, say, values};
 use crate::cancel::Cancel;
 use crate::error::Class;
@@ -151,8 +151,4 @@ impl Log for RequestLog {
             say(&format!("{:.3} {peer} {}", Timestamp::now(), one_line(&format!("{request}: {outcome}"))));
         }
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::after::{After, MetricsArgs};
-use super::output::{Output, Tally, bytes, plural, seconds};
+use super::after::{After, AfterArgs};
+use super::output::{Output, Tally, bytes, one_line, plural, seconds};
 use super::{Ending, OutputArgs, json, print, values};
 use crate::cancel::Cancel;
 use crate::error::Class;
@@ -36,11 +36,14 @@ pub struct VerifyArgs {
     jobs: u8,
 
     #[command(flatten)]
-    metrics: MetricsArgs,
+    after: AfterArgs,
 
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
+
+/// How many faults a hook is told of.
+const NAMED: usize = 10;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,15 +59,28 @@ impl VerifyArgs {
         let options =
             VerifyOptions { directory: directory.clone(), set: self.set.clone(), deep: self.deep, jobs: self.jobs.into() };
         let mut told = Ok(());
+        let mut wrong = Vec::new();
         let report = output.while_running(|progress| {
             verify(&options, cancel, progress, &mut |fault| {
-                let telling = if self.output.json { json::document("fault", fault) } else { say(fault) };
+                let line = described(fault);
+                // Faults are printed always: what is quiet says errors still.
+                let telling = match self.output.json {
+                    true => json::document("fault", fault),
+                    false => print(&format!("{line}\n")).map_err(Into::into),
+                };
+                if wrong.len() < NAMED {
+                    wrong.push(line);
+                }
                 told = std::mem::replace(&mut told, Ok(())).and(telling);
             })
         })?;
+        let more = report.faults.saturating_sub(wrong.len() as u64);
+        wrong.extend((more > 0).then(|| format!("and {more} more")));
         output.keep(Tally {
+            set: report.set.clone(),
             bytes: Some(report.bytes),
             shards: vec![("read", report.shards)],
+            wrong,
             faults: Some(report.faults),
             ..Tally::default()
         });
@@ -80,19 +96,17 @@ impl VerifyArgs {
     /// What follows the run.
     pub fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
-        After { command: "verify", metrics: &self.metrics, hooks: None, directory, host: None, dry_run: false }
+        After { command: "verify", args: &self.after, directory, host: None, dry_run: false }
     }
 }
 
-/// Prints a fault: what is quiet says errors still, and this is one.
-fn say(found: &SetFault) -> anyhow::Result<()> {
+/// A fault in one line.
+fn described(found: &SetFault) -> String {
     let SetFault { set, file, shard, fault } = found;
     let member = fault.member.as_ref().map(|member| format!(": {member}")).unwrap_or_default();
     let offset = fault.offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default();
     let shard = shard.as_ref().map(|shard| format!(" (shard {shard})")).unwrap_or_default();
-    let line = format!("set {set}: {file}{shard}{member}{offset}: {}; {}", fault.message, fault.means);
-    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    Ok(print(&format!("{line}\n"))?)
+    one_line(&format!("set {set}: {file}{shard}{member}{offset}: {}; {}", fault.message, fault.means))
 }
 
 fn line(report: &VerifyReport) -> String {

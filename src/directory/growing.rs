@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{FileRecord, hex};
+use crate::disk;
 use crate::format::gzip::GzipWriter;
 
 /// After how many bytes of a file the system is told to begin writing them to the disk.
@@ -41,7 +42,7 @@ impl Growing {
     ///
     /// When the system cannot.
     pub fn finish(self) -> Result<Finished> {
-        self.file.as_file().sync_all().with_context(|| format!("syncing {}", self.file.path().display()))?;
+        disk::sync(self.file.as_file(), self.file.path())?;
         let (_, path) = self.file.keep().context("keeping a file that is complete")?;
         Ok(Finished { path, size: self.size, sha256: hex(self.digest) })
     }

@@ -69,7 +69,7 @@ impl Lock {
 /// Opens the file, and makes it and its folder where they are absent.
 fn open(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent() {
-        super::create_private_dir(folder)?;
+        crate::disk::create_private_dir(folder)?;
     }
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);

@@ -23,12 +23,7 @@ mod removal;
 mod staging;
 mod upkeep;
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result};
 
 pub use contents::{BackupFile, Contents, Set, Tar};
 pub use growing::{Finished, Growing, GrowingTar};
@@ -48,46 +43,4 @@ const HIDDEN: &str = ".snap";
 /// The hidden folder, for what a run must remember and no set holds.
 pub(crate) fn hidden(directory: &Path) -> PathBuf {
     directory.join(HIDDEN)
-}
-
-/// Makes a directory, and those above it, for the owner alone.
-pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("creating {}", path.display()))
-}
-
-/// Makes what happened to the names in a directory last.
-pub(crate) fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path).and_then(|directory| directory.sync_all()).with_context(|| format!("syncing {}", path.display()))
-}
-
-/// Writes a file so that its name either has the whole content or does not change.
-pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    write_whole_by(path, |file| file.write_all(content))
-}
-
-/// As [`write_whole`], with a content that is written piece by piece.
-pub(crate) fn write_whole_by(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".snap-").tempfile_in(parent)?;
-        let mut buffered = BufWriter::new(&mut file);
-        content(&mut buffered)?;
-        buffered.flush()?;
-        drop(buffered);
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("writing {}", path.display()))?;
-    sync_dir(parent)
-}
-
-/// Removes a file that may not be there.
-pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::contents::read_record;
-use super::{FileRecord, SetRecord, hidden, remove_if_there, sync_dir};
+use super::{FileRecord, SetRecord, hidden};
+use crate::disk;
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,10 +57,10 @@ pub(super) fn remove(directory: &Path, sets: &[&SetRecord], others: &HashSet<&st
     for set in sets.iter().rev() {
         check()?;
         let from = hidden.join(format!("{}.json", set.id));
-        fs::rename(&from, intent(directory, &set.id)).with_context(|| format!("renaming {}", from.display()))?;
+        disk::rename(&from, &intent(directory, &set.id))?;
     }
     check()?;
-    sync_dir(&hidden)?;
+    disk::sync_dir(&hidden)?;
     remove_files(directory, sets, others, check)
 }
 
@@ -89,7 +90,7 @@ pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
         match path.extension().and_then(OsStr::to_str) {
             Some("json") => paths.push(path),
             // A copy of the directory that was made meanwhile can have both names: then the set counts.
-            Some("forget") if path.with_extension("json").exists() => remove_if_there(&path)?,
+            Some("forget") if path.with_extension("json").exists() => disk::remove_if_there(&path)?,
             // One that cannot be read must not stop a backup; what it names is unknown, and stays.
             Some("forget") => begun.extend(read_record(&path).ok()),
             _ => {}
@@ -113,21 +114,21 @@ fn remove_files(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>, c
         for file in files {
             check()?;
             let Some((path, metadata)) = ours(directory, file, others, &mut removed.left)? else { continue };
-            remove_if_there(&path)?;
+            disk::remove_if_there(&path)?;
             removed.files += 1;
             if metadata.nlink() == 1 {
                 removed.bytes += metadata.len();
             }
         }
         check()?;
-        sync_dir(directory)?;
+        disk::sync_dir(directory)?;
     }
     for set in sets {
         check()?;
-        remove_if_there(&intent(directory, &set.id))?;
+        disk::remove_if_there(&intent(directory, &set.id))?;
     }
     check()?;
-    sync_dir(&hidden(directory))?;
+    disk::sync_dir(&hidden(directory))?;
     Ok(removed)
 }
 

@@ -12,11 +12,9 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::leftover::{Leftover, Notes, Run};
-use super::{
-    FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, create_private_dir, hidden, removal,
-    remove_if_there, sync_dir, write_whole_by,
-};
+use super::{FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, hidden, removal};
 use crate::cancel::Cancel;
+use crate::disk;
 use crate::format::{names, portable};
 use crate::time;
 
@@ -57,19 +55,19 @@ impl Staging {
         let hidden = hidden(directory);
         let mut made: Vec<PathBuf> = hidden.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
         made.reverse();
-        create_private_dir(&hidden)?;
+        disk::create_private_dir(&hidden)?;
         let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
         let earlier = if resume { newest_leftover(&hidden)? } else { None };
         sweep(directory, earlier.as_deref(), cancel)?;
         removal::finish(directory, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(directory, cancel)?;
         let files = hidden.join(format!("{id}.files"));
-        create_private_dir(&files)?;
+        disk::create_private_dir(&files)?;
         let leftover = match earlier {
             Some(folder) => {
                 // In the folder of this run, so that it goes away with that.
                 let mine = files.join("earlier");
-                fs::rename(&folder, &mine).with_context(|| format!("moving {} to {}", folder.display(), mine.display()))?;
+                disk::rename(&folder, &mine)?;
                 Leftover::read(&mine)
             }
             None => None,
@@ -100,12 +98,14 @@ impl Staging {
         Ok(leftover)
     }
 
-    /// Writes down that a shard is finished, for a run that may have to take it over.
+    /// Writes down that a shard is finished, for a run that may have to take it over. What has no file of its own is not: to share
+    /// or to ask again costs nothing.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn note(&self, record: &ShardRecord, file: &Finished) -> Result<()> {
+    pub fn note(&self, record: &ShardRecord, file: Option<&Finished>) -> Result<()> {
+        let Some(file) = file.filter(|_| record.shared_with.is_none()) else { return Ok(()) };
         let name = file.path.file_name().unwrap_or_default();
         let file = file.record(name.to_string_lossy().into_owned());
         Notes::new(&self.files).add(&ShardRecord { file: Some(file), ..record.clone() })
@@ -153,7 +153,7 @@ impl Staging {
         }
         // The name is free: the folder is this run's own.
         let name = self.file()?.into_name();
-        if fs::hard_link(path, &name).is_ok() {
+        if disk::link(path, &name).is_ok() {
             return Ok(Some(Finished::at(name, recorded)));
         }
         let mut copy = self.file()?;
@@ -182,13 +182,13 @@ impl Staging {
     pub fn commit(mut self, mut record: SetRecord, files: &SetFiles, cancel: &Cancel) -> Result<SetRecord> {
         let hidden = hidden(&self.directory);
         self.made.clear();
-        sync_dir(&self.files)?;
+        disk::sync_dir(&self.files)?;
         record.number = next_number(&self.directory)?;
         loop {
             record.id.clone_from(&self.id);
             let manifest = self.name_files(&mut record, files)?;
             let intent = hidden.join(format!("{}.commit", self.id));
-            let write = |path: &Path| write_whole_by(path, |out| record.write_to(out));
+            let write = |path: &Path| disk::write_whole_by(path, |out| record.write_to(out));
             write(&intent)?;
             // What influxd takes for the sign of a backup comes last: it takes no shard for restorable without.
             let shards = files.shards.iter().map(|(index, file)| (file, record.shards[*index].file.as_ref()));
@@ -202,7 +202,7 @@ impl Staging {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     // Somebody without our lock, influxd say, took a name meanwhile.
-                    remove_if_there(&intent)?;
+                    disk::remove_if_there(&intent)?;
                     match record.layout {
                         Layout::Legacy => record.number += 1,
                         Layout::Portable => self.id = free_stamp(&self.directory, cancel)?.0,
@@ -214,15 +214,22 @@ impl Staging {
                     return Err(error).with_context(|| format!("giving the files in {} their names", self.directory.display()));
                 }
             }
-            let recorded = sync_dir(&self.directory).and_then(|()| write(&hidden.join(format!("{}.json", self.id))));
+            let document = hidden.join(format!("{}.json", self.id));
+            let recorded = disk::sync_dir(&self.directory).and_then(|()| write(&document));
             if let Err(error) = recorded {
+                // Where the record has its name already, and it cannot be taken back, the files stay with it.
+                if disk::remove_if_there(&document).is_err() && document.exists() {
+                    return Err(error.context(format!("set {} is whole, but may not outlast a power failure", self.id)));
+                }
                 // Without a record these files are no set, and must not be taken for one.
+                let _ = disk::sync_dir(&hidden);
                 for (from, to) in &moves {
-                    let _ = fs::rename(to, from);
+                    let _ = disk::rename(to, from);
                 }
                 return Err(error);
             }
-            remove_if_there(&intent)?;
+            // Beside a record it means nothing, and the next run removes it.
+            let _ = disk::remove_if_there(&intent);
             self.keep = false;
             return Ok(record);
         }
@@ -273,12 +280,12 @@ impl Drop for Staging {
             return;
         }
         // Where this fails, the sweep of the next run takes what is left.
-        let _ = fs::remove_dir_all(&self.files);
+        let _ = disk::remove_tree_if_there(&self.files);
         if !self.made.is_empty() {
-            let _ = fs::remove_file(hidden(&self.directory).join("lock"));
+            let _ = disk::remove_if_there(&hidden(&self.directory).join("lock"));
         }
         for directory in self.made.iter().rev() {
-            let _ = fs::remove_dir(directory);
+            let _ = disk::remove_empty_dir(directory);
         }
     }
 }
@@ -286,7 +293,7 @@ impl Drop for Staging {
 /// Renames all files to their final names, none of which may exist, or none of them.
 fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
     for (done, (from, to)) in moves.iter().enumerate() {
-        if let Err(error) = rename_to_free_name(from, to) {
+        if let Err(error) = disk::rename_to_free_name(from, to) {
             for (from, to) in &moves[..done] {
                 // Back to the temporary name, so that nothing is lost and the next number can be tried.
                 fs::rename(to, from)?;
@@ -295,19 +302,6 @@ fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Renames, and fails with [`io::ErrorKind::AlreadyExists`] where the name is taken.
-fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
-    let here = rustix::fs::CWD;
-    match rustix::fs::renameat_with(here, from, here, to, rustix::fs::RenameFlags::NOREPLACE) {
-        // File systems without that rename: a hard link does not replace either.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        result => Ok(result?),
-    }
 }
 
 /// One more than the highest number that a set, a meta store or a shard in the directory has.
@@ -364,17 +358,17 @@ pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) ->
                 if !path.with_extension("json").exists() {
                     undo(directory, &path, cancel)?;
                 }
-                remove_if_there(&path)?;
+                disk::remove_if_there(&path)?;
             }
             Some("files") if spared == Some(&path) => {}
-            Some("files") => fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?,
+            Some("files") => disk::remove_tree_if_there(&path)?,
             _ if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(".snap-")) => {
-                remove_if_there(&path)?;
+                disk::remove_if_there(&path)?;
             }
             _ => {}
         }
     }
-    sync_dir(directory)
+    disk::sync_dir(directory)
 }
 
 /// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
@@ -383,12 +377,12 @@ fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
     let Ok(record) = super::contents::read_record(intent) else {
         // Nobody can tell what it named. It must not stop every backup from now on, so it is set aside.
         let aside = intent.with_extension("commit-damaged");
-        return fs::rename(intent, &aside).with_context(|| format!("setting {} aside", intent.display()));
+        return disk::rename(intent, &aside);
     };
     for file in record.files() {
         let path = directory.join(&file.name);
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size) && sha256_of(&path, cancel)? == file.sha256 {
-            remove_if_there(&path)?;
+            disk::remove_if_there(&path)?;
         }
     }
     Ok(())

@@ -201,7 +201,7 @@ fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>>
     let mut run = Run { started: staging.started(), cluster_id: 1, layout: Layout::Legacy, selection: Selection::default() };
     assert!(staging.take_over(&run).unwrap().is_none());
     let shard = record(&staging, Layout::Legacy).shards.remove(0);
-    staging.note(&shard, &finished(&staging, b"shard")).unwrap();
+    staging.note(&shard, Some(&finished(&staging, b"shard"))).unwrap();
     drop(staging);
     assert_eq!(visible(directory), [""; 0]);
 

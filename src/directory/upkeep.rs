@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::staging::sweep;
-use super::{Contents, Lock, Removed, SetRecord, hidden, removal, remove_if_there, sync_dir, write_whole};
+use super::{Contents, Lock, Removed, SetRecord, hidden, removal};
 use crate::cancel::Cancel;
+use crate::disk;
 
 /// A directory whose lock is held.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl Upkeep {
     pub fn mark(&self, id: &str, now: Timestamp) -> Result<()> {
         let mut text = serde_json::to_vec(&Mark { kept: now }).context("writing a mark")?;
         text.push(b'\n');
-        write_whole(&self.mark_of(id), &text)
+        disk::write_whole(&self.mark_of(id), &text)
     }
 
     /// Takes the mark off a set.
@@ -82,8 +83,8 @@ impl Upkeep {
     ///
     /// When it cannot be removed.
     pub fn release(&self, id: &str) -> Result<()> {
-        remove_if_there(&self.mark_of(id))?;
-        sync_dir(&hidden(&self.directory))
+        disk::remove_if_there(&self.mark_of(id))?;
+        disk::sync_dir(&hidden(&self.directory))
     }
 
     fn mark_of(&self, id: &str) -> PathBuf {

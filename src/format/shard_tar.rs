@@ -212,6 +212,11 @@ impl<'a, S: Sink> Scanner<'a, S> {
         Ok(bytes.len() - rest.len())
     }
 
+    /// Where members go.
+    pub fn sink(&mut self) -> &mut S {
+        self.sink
+    }
+
     /// Whether the end of the tar has come.
     pub fn is_complete(&self) -> bool {
         matches!(self.state, State::End)

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, ensure};
 
 use super::refuse_leading_outside;
-use crate::directory::write_whole;
+use crate::disk;
 use crate::error::Class;
 use crate::format::meta::Data;
 use crate::format::meta_edit::{Merged, Pick, Rename, merge, rename, retain_databases};
@@ -58,7 +58,7 @@ impl MetaStore for LocalMeta {
         prepare(&Data::read(&merged.meta)?, &merged)?;
         let path = self.path();
         let before = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
-        write_whole(&path, &merged.meta)?;
+        disk::write_whole(&path, &merged.meta)?;
         // The databases are there now, whoever may read the file; another owner is no reason to say that they are not.
         let _ = fs::set_permissions(&path, before.permissions());
         let _ = std::os::unix::fs::chown(&path, Some(before.uid()), Some(before.gid()));

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::folder::{Folder, sweep};
 use super::wal::Wal;
 use super::{Ownership, refuse_leading_outside, shard_dir, uses_tsi1};
-use crate::directory::{remove_if_there, sync_dir};
+use crate::disk;
 use crate::error::Fault;
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink};
 use crate::service::{ShardStore, Snapshot, SnapshotFile};
@@ -158,7 +158,7 @@ impl ShardStore for LocalShards {
             if tsi1 {
                 ownership.create_dirs(&directory.join("index"))?;
             }
-            sync_dir(&directory)?;
+            disk::sync_dir(&directory)?;
         }
         Ok(())
     }
@@ -178,11 +178,11 @@ impl ShardStore for LocalShards {
         for name in &names {
             let (from, to) = (folder.path().join(name), directory.join(name));
             ownership.apply(&from, false).with_context(|| format!("setting owner and mode of {name}"))?;
-            fs::rename(&from, &to).with_context(|| format!("moving {name} to {}", to.display()))?;
+            disk::rename(&from, &to)?;
             // A tombstone was written for the file that went away, not for the one that came.
-            remove_if_there(&to.with_extension("tombstone"))?;
+            disk::remove_if_there(&to.with_extension("tombstone"))?;
         }
-        sync_dir(&directory)?;
+        disk::sync_dir(&directory)?;
         Ok(names.len())
     }
 }
@@ -210,7 +210,7 @@ fn receive(tar: &mut dyn Read, shard: &ShardPath, sink: &mut Receiving<'_>) -> R
 /// Makes influxd build a shard's index and field list anew at its next start: it trusts those it finds.
 fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
     for name in ["fields.idx", "fields.idxl"] {
-        remove_if_there(&directory.join(name))?;
+        disk::remove_if_there(&directory.join(name))?;
     }
     let index = directory.join("index");
     if index.is_dir() {

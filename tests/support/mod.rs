@@ -1,9 +1,11 @@
-//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees, TSM files, JSON schemas.
+//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees, small disks,
+//! TSM files, JSON schemas.
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
 pub mod between;
 pub mod data;
+pub mod disk;
 pub mod http;
 pub mod influxd;
 pub mod peer;
@@ -14,6 +16,7 @@ pub mod tree;
 pub mod tsm;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
 
 /// A value for tests that run at the same time: made by the first that asks, gone with the last that holds it.
 pub fn shared<T>(slot: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
@@ -23,4 +26,21 @@ pub fn shared<T>(slot: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
         *slot = Arc::downgrade(&made);
         made
     })
+}
+
+/// Does the cases some at a time: most of their time is spent waiting.
+pub fn each<T: Send + std::fmt::Debug>(cases: impl IntoIterator<Item = T>, test: impl Fn(&T) + Sync) {
+    let cases = Mutex::new(cases.into_iter().collect::<Vec<_>>());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some(case) = { cases.lock().expect("no case panics here").pop() } {
+                    let name = format!("{case:?}");
+                    let name = name.get(..200).unwrap_or(&name);
+                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&case)));
+                    result.unwrap_or_else(|_| panic!("the case {name} failed"));
+                }
+            });
+        }
+    });
 }

@@ -14,7 +14,8 @@ use super::check::{CheckedShard, ShardFile};
 use super::plan::{NewMeta, Plan};
 use super::target;
 use crate::cancel::Cancel;
-use crate::directory::{Contents, Lock, remove_if_there, sync_dir, write_whole, write_whole_by};
+use crate::directory::{Contents, Lock};
+use crate::disk;
 use crate::error::Class;
 use crate::format::shard_tar::{Member, Sink, scan};
 use crate::local::{Ownership, shard_dir};
@@ -87,7 +88,7 @@ pub fn write(
     let ownership = Ownership::below(home)?;
     ownership.create_dirs(home)?;
     let staging = home.join(STAGING);
-    crate::directory::create_private_dir(&staging)?;
+    disk::create_private_dir(&staging)?;
     let _lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
     let journal_path = staging.join(JOURNAL);
     let wal_staging = target::wal_dir(options).map(|wal| wal.join(STAGING));
@@ -99,19 +100,19 @@ pub fn write(
         target::refuse_data(shards.iter().map(|shard| &shard.target), options)?;
         writer.refuse_changed_meta(plan)?;
         let journal = writer.journal(plan, shards, wal_staging.as_deref())?;
-        write_whole_by(&journal_path, |out| serde_json::to_writer(out, &journal).map_err(io::Error::from))?;
+        disk::write_whole_by(&journal_path, |out| serde_json::to_writer(out, &journal).map_err(io::Error::from))?;
         writer.install(&journal, plan.meta.as_ref()).inspect_err(|_| {
             // What cannot be put back now, the next run puts back: the journal stays.
             if roll_back(&journal).is_ok() {
-                let _ = remove_if_there(&journal_path);
+                let _ = disk::remove_if_there(&journal_path);
             }
         })?;
-        remove_if_there(&journal_path)?;
-        sync_dir(&staging)
+        disk::remove_if_there(&journal_path)?;
+        disk::sync_dir(&staging)
     });
     if !journal_path.exists() {
-        let _ = fs::remove_dir_all(&staging);
-        let _ = wal_staging.map(fs::remove_dir_all);
+        let _ = disk::remove_tree_if_there(&staging);
+        let _ = wal_staging.map(|wal| disk::remove_tree_if_there(&wal));
     }
     result
 }
@@ -145,22 +146,17 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
             }
             progress.report(&Event::Status("putting back what an interrupted restore had moved"));
             roll_back(&journal)?;
-            remove_if_there(&journal_path)?;
+            disk::remove_if_there(&journal_path)?;
         }
     }
     clear(&staging, target::wal_dir(options).map(|wal| wal.join(STAGING)).as_deref())?;
-    fs::remove_dir_all(&staging).with_context(|| format!("removing {}", staging.display()))
+    disk::remove_tree_if_there(&staging)
 }
 
 /// Empties the hidden folders, but for the lock.
 fn clear(staging: &Path, wal_staging: Option<&Path>) -> Result<()> {
     for folder in [staging.join("new"), staging.join("old")].iter().map(PathBuf::as_path).chain(wal_staging) {
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("removing {}", folder.display()));
-            }
-            _ => {}
-        }
+        disk::remove_tree_if_there(folder)?;
     }
     Ok(())
 }
@@ -172,13 +168,11 @@ fn roll_back(journal: &Journal) -> Result<()> {
                 let content = fs::read(old).with_context(|| format!("reading {}", old.display()))?;
                 write_owned(place, &content)?;
             }
-            None => remove_if_there(place)?,
+            None => disk::remove_if_there(place)?,
         }
     }
     for moved in journal.moves.iter().rev() {
-        let back = |from: &Path, to: &Path| {
-            fs::rename(from, to).with_context(|| format!("moving {} back to {}", from.display(), to.display()))
-        };
+        let back = |from: &Path, to: &Path| disk::rename(from, to).context("moving back");
         // The new directory is in its place if it is no longer where it was prepared.
         if let Some(new) = &moved.new
             && !new.exists()
@@ -252,7 +246,7 @@ impl Writer<'_> {
         if tsi1 {
             self.ownership.create_dirs(&directory.join("index"))?;
         }
-        sync_dir(directory)
+        disk::sync_dir(directory)
     }
 
     /// Leaves out of the unpacked TSM files the points that are not in `bounds`.
@@ -264,12 +258,12 @@ impl Writer<'_> {
             match sift(&file, &DeletedRanges::default(), bounds, directory).with_context(cutting)? {
                 Kept::All => {}
                 Kept::Part(kept) => {
-                    write_whole_by(&path, |out| kept.copy_to(out))?;
+                    disk::write_whole_by(&path, |out| kept.copy_to(out))?;
                     self.ownership.apply(&path, false).with_context(cutting)?;
                 }
                 Kept::Nothing => {
-                    remove_if_there(&path)?;
-                    remove_if_there(&path.with_extension("tombstone"))?;
+                    disk::remove_if_there(&path)?;
+                    disk::remove_if_there(&path.with_extension("tombstone"))?;
                 }
             }
         }
@@ -309,7 +303,7 @@ impl Writer<'_> {
                 if let Some(old) = &old {
                     self.ownership.create_dirs(&self.staging.join("old"))?;
                     let content = fs::read(&place).with_context(|| format!("reading {}", place.display()))?;
-                    write_whole(old, &content)?;
+                    disk::write_whole(old, &content)?;
                 }
                 journal.files.push(Replaced { place, old, crc: crc32fast::hash(content) });
             }
@@ -324,14 +318,12 @@ impl Writer<'_> {
             self.ownership.create_dirs(parent)?;
             if moved.place.exists() {
                 self.ownership.create_dirs(moved.old.parent().unwrap_or(Path::new(".")))?;
-                fs::rename(&moved.place, &moved.old)
-                    .with_context(|| format!("moving {} to {}", moved.place.display(), moved.old.display()))?;
+                disk::rename(&moved.place, &moved.old)?;
             }
             if let Some(new) = &moved.new {
-                fs::rename(new, &moved.place)
-                    .with_context(|| format!("moving {} to {}", new.display(), moved.place.display()))?;
+                disk::rename(new, &moved.place)?;
             }
-            sync_dir(parent)?;
+            disk::sync_dir(parent)?;
         }
         let (Some(meta), Some(metadir)) = (meta, &self.options.metadir) else { return Ok(()) };
         Ownership::below(metadir)?.create_dirs(metadir)?;
@@ -350,7 +342,7 @@ fn folder(index: usize) -> String {
 
 /// Writes a file whole, with the owner and mode that its directory asks for.
 fn write_owned(path: &Path, content: &[u8]) -> Result<()> {
-    write_whole(path, content)?;
+    disk::write_whole(path, content)?;
     Ownership::below(path.parent().unwrap_or(Path::new(".")))?
         .apply(path, false)
         .with_context(|| format!("setting owner and mode of {}", path.display()))
@@ -399,7 +391,7 @@ impl Sink for Unpacking<'_> {
             return Err(io::Error::other(format!("{} is not what was checked a moment ago", path.display())));
         }
         self.count += 1;
-        file.sync_all()?;
+        disk::sync(&file, &path).map_err(io::Error::other)?;
         self.writer.ownership.apply(&path, false)
     }
 }

@@ -71,6 +71,8 @@ impl Fault {
 /// What was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {
+    /// The set that was read, where it is one.
+    pub set: Option<String>,
     /// Sets.
     pub sets: usize,
     /// Files of shards.
@@ -118,6 +120,9 @@ pub fn verify(
         contents.latest()?;
     }
     report.sets = chosen.len();
+    if let [one] = chosen[..] {
+        report.set = Some(contents.sets()[one].id.clone());
+    }
     let mut jobs = Vec::new();
     for at in chosen {
         let mut of_set = OfSet { contents: &contents, at, set: &contents.sets()[at], report: &mut report, tell };

@@ -14,7 +14,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::super::Wanted;
-use crate::directory::{create_private_dir, hidden, remove_if_there, sync_dir};
+use crate::directory::hidden;
+use crate::disk;
 use crate::error::Class;
 use crate::progress::{Event, Progress};
 use crate::wire::ShardIds;
@@ -177,7 +178,7 @@ impl Journal {
     /// When it cannot be removed.
     pub fn end(self) -> Result<()> {
         if self.file.is_some() {
-            remove_if_there(&self.path)?;
+            disk::remove_if_there(&self.path)?;
         }
         Ok(())
     }
@@ -210,10 +211,10 @@ fn path(directory: &Path, header: &Header) -> PathBuf {
 
 fn open(path: &Path) -> Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    create_private_dir(folder)?;
+    disk::create_private_dir(folder)?;
     let mut options = OpenOptions::new();
     let file =
         options.append(true).create(true).mode(0o600).open(path).with_context(|| format!("opening {}", path.display()))?;
-    sync_dir(folder)?;
+    disk::sync_dir(folder)?;
     Ok(file)
 }

@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
-use super::members::Spool;
-use super::sift::{Kept, sift};
 use crate::directory::{GrowingTar, MemberRecord};
 use crate::format::shard_tar::Member;
 use crate::format::tar_writer::{MemberHeader, TarWriter};
+use crate::ops::members::Spool;
+use crate::ops::sift::{Kept, sift};
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
 use crate::tsm::stem;

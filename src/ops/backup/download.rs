@@ -13,13 +13,14 @@ use jiff::Timestamp;
 
 use super::cut::Cutter;
 use super::incremental::Base;
-use super::members::is_of_system;
+use super::plan::Planned;
 use crate::cancel::Cancel;
 use crate::client::{Client, cancellation};
-use crate::directory::{Content, Finished, Layout, MemberRecord, Staging};
+use crate::directory::{Content, Finished, GrowingTar, Layout, MemberRecord, Staging};
 use crate::error::{Class, class};
-use crate::format::meta::{Data, Shard};
+use crate::format::meta::Data;
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarErrorKind, scan};
+use crate::ops::members::is_of_system;
 use crate::progress::{Event, Progress};
 use crate::time::{self, Bounds};
 use crate::tsm::envelope::Envelope;
@@ -66,18 +67,9 @@ impl Want {
 }
 
 /// A shard to fetch, and what earlier attempts taught about it.
-#[derive(Debug)]
 pub struct Job {
-    /// The shard.
-    pub shard: Shard,
     /// What is asked for; an export that the server cannot do becomes the whole shard.
-    pub want: Want,
-    /// The times of the points that are kept of what comes, where it can hold others.
-    pub cut: Option<Bounds>,
-    /// Bytes of its file in an earlier set.
-    pub known: Option<u64>,
-    /// What it is shared with, if the server has nothing newer.
-    pub base: Option<Box<Base>>,
+    pub planned: Planned,
     failures: u32,
     /// The server answered with nothing. The tar after that can lack the newest points, so one answer goes unused.
     silent: bool,
@@ -87,8 +79,8 @@ pub struct Job {
 
 impl Job {
     /// A job that was not tried yet.
-    pub fn new(shard: Shard, want: Want, cut: Option<Bounds>, known: Option<u64>) -> Self {
-        Self { shard, want, cut, known, base: None, failures: 0, silent: false, empties: 0 }
+    pub fn new(planned: Planned) -> Self {
+        Self { planned, failures: 0, silent: false, empties: 0 }
     }
 }
 
@@ -173,8 +165,8 @@ impl Downloader<'_> {
     ///
     /// What ends the run: the disk, or a stop that was asked for.
     pub fn attempt(&self, job: &mut Job) -> Result<Step> {
-        if let Some(base) = job.base.take() {
-            match self.is_unchanged(&job.shard.path, &base) {
+        if let Some(base) = job.planned.base.take() {
+            match self.is_unchanged(&job.planned.shard.path, &base) {
                 Ok(true) => match self.staging.share(&base.path, &base.file, self.cancel)? {
                     Some(file) => return Ok(Step::Done(Fetched::Shared { file, base })),
                     None => {
@@ -184,12 +176,12 @@ impl Downloader<'_> {
                 },
                 Ok(false) => {}
                 Err(error) => {
-                    job.base = Some(base);
+                    job.planned.base = Some(base);
                     return self.failed(job, format!("{error:#}"));
                 }
             }
         }
-        let shard = &job.shard.path;
+        let shard = &job.planned.shard.path;
         if job.silent {
             match self.probe(shard) {
                 Ok(true) => {}
@@ -197,12 +189,12 @@ impl Downloader<'_> {
                 Err(error) => return self.failed(job, format!("{error:#}")),
             }
         }
-        match self.fetch(job) {
+        match self.fetch(&job.planned) {
             Ok(Answer::Nothing) => self.nothing(job),
             Ok(Answer::Empty) => {
                 // Servers 1.8.0 to 1.8.4 send this for a full shard while a flush is running.
                 // So it is asked again, and more often where there was something the last time.
-                let enough = if job.want == Want::Whole && job.known.is_some() { 4 } else { 2 };
+                let enough = if job.planned.want == Want::Whole && job.planned.known.is_some() { 4 } else { 2 };
                 job.empties += 1;
                 if job.empties >= enough {
                     return Ok(Step::Done(Fetched::Empty));
@@ -212,19 +204,19 @@ impl Downloader<'_> {
             Ok(Answer::NothingKept) => Ok(Step::Done(Fetched::Empty)),
             Ok(Answer::Shard { file, tar_size, members }) => Ok(Step::Done(Fetched::Stored { file, tar_size, members })),
             Err(Attempt::Broken { reason, tombstone }) => {
-                if let Want::Range(_) = job.want
+                if let Want::Range(_) = job.planned.want
                     && (tombstone || job.failures > 0)
                 {
                     let message =
                         format!("the server cannot export a part of shard {shard} ({reason}): taking the whole shard");
-                    match job.cut {
+                    match job.planned.cut {
                         Some(_) => self.progress.report(&Event::Status(&format!("{message} and cutting it here"))),
                         None => {
                             let message = format!("{message}, which holds more than the range asked for");
                             self.progress.report(&Event::Warning(&message));
                         }
                     }
-                    job.want = Want::Whole;
+                    job.planned.want = Want::Whole;
                     return Ok(Step::Again(Duration::ZERO));
                 }
                 self.failed(job, reason)
@@ -257,42 +249,48 @@ impl Downloader<'_> {
 
     /// The first of the files modified after a time.
     fn first_since(&self, shard: &ShardPath, since: Timestamp) -> Result<Option<MemberRecord>> {
-        let mut reply = self.client.request(&Request::Shard { id: shard.id, since: Some(since) })?;
-        let mut listing = Listing::default();
-        let mut scanner = Scanner::new(shard, &mut listing);
         // The header, and before it another where the name is long or not ASCII.
-        let mut header = [0; 2048];
+        let beginning = self.beginning(&Request::Shard { id: shard.id, since: Some(since) }, 2048)?;
+        let mut listing = Listing::default();
+        // It breaks off, so that only what is listed is of interest.
+        let _ = Scanner::new(shard, &mut listing).feed(&beginning);
+        Ok(listing.members.into_iter().next())
+    }
+
+    /// The first bytes of a reply: all of them where there are fewer than `most`. A reset ends it too.
+    fn beginning(&self, request: &Request, most: usize) -> Result<Vec<u8>> {
+        let mut reply = self.client.request(request)?;
+        let mut bytes = vec![0; most];
         let mut filled = 0;
-        while filled < header.len() {
-            match reply.read(&mut header[filled..]) {
+        while filled < most {
+            match reply.read(&mut bytes[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        // It breaks off, so that only its beginning is of interest.
-        let _ = scanner.feed(&header[..filled]);
-        Ok(listing.members.into_iter().next())
+        bytes.truncate(filled);
+        Ok(bytes)
     }
 
     /// A shard request was answered with nothing.
     fn nothing(&self, job: &mut Job) -> Result<Step> {
-        let may_mean_empty = self.client.dialect() == Some(Dialect::V1_0) && matches!(job.want, Want::Since(_));
-        if may_mean_empty && !job.silent && !self.is_gone(&job.shard.path).unwrap_or(true) {
+        let may_mean_empty = self.client.dialect() == Some(Dialect::V1_0) && matches!(job.planned.want, Want::Since(_));
+        if may_mean_empty && !job.silent && !self.is_gone(&job.planned.shard.path).unwrap_or(true) {
             // Not counted as a failure before it is known to be one.
             job.silent = true;
             return Ok(Step::Again(Duration::ZERO));
         }
         // The server answers again, as the probe before this attempt showed: is its silence an answer?
-        if may_mean_empty && job.silent && self.says_empty_with_silence(&job.shard.path) {
+        if may_mean_empty && job.silent && self.says_empty_with_silence(&job.planned.shard.path) {
             return Ok(Step::Done(Fetched::Empty));
         }
         self.no_answer(job)
     }
 
     fn no_answer(&self, job: &mut Job) -> Result<Step> {
-        match self.is_gone(&job.shard.path) {
+        match self.is_gone(&job.planned.shard.path) {
             Ok(true) => return Ok(Step::Done(Fetched::Expired)),
             Ok(false) => {}
             Err(error) => return self.failed(job, format!("{error:#}")),
@@ -305,7 +303,8 @@ impl Downloader<'_> {
     /// for what is newer than the end of time, and then whether it answers at all.
     fn says_empty_with_silence(&self, shard: &ShardPath) -> bool {
         let end_of_time = Some(time::from_nanos(time::GREATEST));
-        let silent = self.first_bytes(&Request::Shard { id: shard.id, since: end_of_time }).is_ok_and(|count| count == 0);
+        let silent =
+            self.beginning(&Request::Shard { id: shard.id, since: end_of_time }, 1).is_ok_and(|bytes| bytes.is_empty());
         silent && self.probe(shard).unwrap_or(false)
     }
 
@@ -316,7 +315,7 @@ impl Downloader<'_> {
             return Ok(Step::Done(Fetched::Failed(reason)));
         }
         let wait = FIRST_WAIT.saturating_mul(1 << (job.failures - 1).min(16)).min(LONGEST_WAIT);
-        self.progress.report(&Event::Retry { shard: &job.shard.path, attempt: job.failures, wait, reason: &reason });
+        self.progress.report(&Event::Retry { shard: &job.planned.shard.path, attempt: job.failures, wait, reason: &reason });
         Ok(Step::Again(wait))
     }
 
@@ -326,16 +325,7 @@ impl Downloader<'_> {
         // Nothing is newer than the end of time, so a server of the newer dialect answers with an empty tar. An older one
         // may say that with silence, so it is asked for all, and left after the first bytes.
         let since = (self.client.dialect() == Some(Dialect::V1_5)).then(|| time::from_nanos(time::GREATEST));
-        Ok(self.first_bytes(&Request::Shard { id: shard.id, since })? > 0)
-    }
-
-    /// How many bytes the first read of a reply brings; a reset before any is none.
-    fn first_bytes(&self, request: &Request) -> Result<usize> {
-        match self.client.request(request)?.read(&mut [0; 512]) {
-            Ok(count) => Ok(count),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
-            Err(error) => Err(error.into()),
-        }
+        Ok(!self.beginning(&Request::Shard { id: shard.id, since }, 1)?.is_empty())
     }
 
     /// Whether the server's meta store no longer has the shard, or marks it as deleted. A shard that it has and the server has
@@ -348,22 +338,14 @@ impl Downloader<'_> {
         }
     }
 
-    fn fetch(&self, job: &Job) -> Result<Answer, Attempt> {
-        let shard = &job.shard.path;
-        self.progress.report(&Event::Started { shard, bytes: job.known });
-        let request = job.want.request(shard.id);
+    fn fetch(&self, planned: &Planned) -> Result<Answer, Attempt> {
+        let shard = &planned.shard.path;
+        self.progress.report(&Event::Started { shard, bytes: planned.known });
+        let request = planned.want.request(shard.id);
         self.progress.report(&Event::Detail(&format!("asking for {request} ({shard})")));
         let file = self.staging.tar(self.layout, shard.id).map_err(Attempt::Fatal)?;
         let mut reply = self.client.request(&request).map_err(Attempt::of)?;
-        let mut intake = Intake { listing: Listing::default(), kept: None };
-        let mut raw = None;
-        match job.cut {
-            Some(bounds) => {
-                let cutter = Cutter::new(shard, bounds, file, self.staging.scratch()).map_err(Attempt::Fatal)?;
-                intake.kept = Some(cutter);
-            }
-            None => raw = Some(file),
-        }
+        let mut intake = Intake { listing: Listing::default(), out: self.out(planned, file).map_err(Attempt::Fatal)? };
         let mut scanner = Scanner::new(shard, &mut intake);
         let mut size = 0;
         let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
@@ -383,36 +365,33 @@ impl Downloader<'_> {
                 Err(error) => break Some(describe(&error)),
                 Ok(()) => {}
             }
-            if let Some(file) = &mut raw {
+            if let Out::Raw(file) = &mut scanner.sink().out {
                 file.write_all(chunk).context("writing what came").map_err(Attempt::Fatal)?;
             }
             size += count as u64;
             self.progress.report(&Event::Bytes { shard, count: count as u64 });
         };
+        let ending = match outcome {
+            Some(reason) => Err(reason),
+            None => scanner.finish().map_err(|error| describe(&error)),
+        };
         let broken = |reason, listing: &Listing| {
             let tombstone = listing.members.iter().any(|member| member.name.ends_with(".tombstone"));
             Err(Attempt::Broken { reason, tombstone })
         };
-        let ending = match outcome {
-            Some(reason) => return broken(reason, &intake.listing),
-            None => scanner.finish(),
-        };
+        let Intake { listing, out } = intake;
         match ending {
             Ok(Ending::Nothing) => return Ok(Answer::Nothing),
             Ok(Ending::Whole { members: 0 }) => return Ok(Answer::Empty),
             Ok(Ending::Whole { .. }) => {}
-            Err(error) => return broken(describe(&error), &intake.listing),
+            Err(reason) => return broken(reason, &listing),
         }
-        if let Some(name) = intake.listing.duplicate() {
-            return broken(format!("the member {name} stands in the tar twice"), &intake.listing);
+        if let Some(name) = listing.duplicate() {
+            return broken(format!("the member {name} stands in the tar twice"), &listing);
         }
-        let (file, members) = match (raw, intake.kept) {
-            (Some(file), _) => (file, intake.listing.members),
-            (None, Some(cutter)) => {
-                let kept = cutter.finish().context("writing what is kept of what came");
-                kept.map_err(Attempt::Fatal)?
-            }
-            (None, None) => return Ok(Answer::Empty),
+        let (file, members) = match out {
+            Out::Raw(file) => (file, listing.members),
+            Out::Cut(cutter) => cutter.finish().context("writing what is kept of what came").map_err(Attempt::Fatal)?,
         };
         if members.is_empty() {
             return Ok(Answer::NothingKept);
@@ -420,18 +399,36 @@ impl Downloader<'_> {
         let (file, tar_size) = file.finish().map_err(Attempt::Fatal)?;
         Ok(Answer::Shard { file, tar_size, members })
     }
+
+    fn out(&self, planned: &Planned, file: GrowingTar) -> Result<Out> {
+        Ok(match planned.cut {
+            Some(bounds) => {
+                let cutter = Cutter::new(&planned.shard.path, bounds, file, self.staging.scratch())?;
+                Out::Cut(Box::new(cutter))
+            }
+            None => Out::Raw(file),
+        })
+    }
 }
 
-/// Lists what comes, and cuts it where that is asked for.
+/// Lists what comes, and puts it where it goes.
 struct Intake {
     listing: Listing,
-    kept: Option<Cutter>,
+    out: Out,
+}
+
+/// Where a tar goes.
+enum Out {
+    /// Into a file as it comes, headers and all.
+    Raw(GrowingTar),
+    /// Through the knife, member by member.
+    Cut(Box<Cutter>),
 }
 
 impl Sink for Intake {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.listing.begin(member)?;
-        if let Some(cutter) = &mut self.kept {
+        if let Out::Cut(cutter) = &mut self.out {
             cutter.begin(member);
         }
         Ok(())
@@ -439,12 +436,18 @@ impl Sink for Intake {
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.listing.data(chunk)?;
-        self.kept.as_mut().map_or(Ok(()), |cutter| cutter.data(chunk))
+        match &mut self.out {
+            Out::Raw(_) => Ok(()),
+            Out::Cut(cutter) => cutter.data(chunk),
+        }
     }
 
     fn end(&mut self) -> io::Result<()> {
         self.listing.end()?;
-        self.kept.as_mut().map_or(Ok(()), Cutter::end)
+        match &mut self.out {
+            Out::Raw(_) => Ok(()),
+            Out::Cut(cutter) => cutter.end(),
+        }
     }
 }
 

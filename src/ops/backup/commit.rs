@@ -1,0 +1,107 @@
+//! What was downloaded becomes a set: its record, and the names of its files.
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::download::Fetched;
+use super::plan::Planned;
+use super::{Backup, BackupReport, MadeSet, StoredMeta};
+use crate::directory::{
+    FileRecord, Finished, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord, ShardState, Staging,
+};
+use crate::error::Class;
+
+/// A shard that is dealt with.
+#[derive(Debug)]
+pub struct Settled {
+    /// What became of it; the name of the file is not known yet.
+    pub record: ShardRecord,
+    /// The file, where there is one.
+    pub file: Option<Finished>,
+}
+
+impl Backup<'_> {
+    /// What the set has to say of a shard.
+    pub fn settle(&self, planned: &Planned, fetched: Fetched) -> Settled {
+        let without_file = |state| Settled { record: planned.record(state), file: None };
+        let failed = |reason: String| {
+            let record = ShardRecord { error: Some(reason), ..planned.record(ShardState::Failed) };
+            Settled { record, file: None }
+        };
+        let stored = planned.record(ShardState::Stored);
+        match fetched {
+            Fetched::Stored { file, tar_size, members } => {
+                let tar_size = self.options.layout.packs().then_some(tar_size);
+                Settled { record: ShardRecord { tar_size, members, ..stored }, file: Some(file) }
+            }
+            Fetched::Shared { file, base } => {
+                let (tar_size, members, shared_with) = (base.tar_size, base.members, Some(base.set));
+                Settled { record: ShardRecord { tar_size, members, shared_with, ..stored }, file: Some(file) }
+            }
+            Fetched::Empty if planned.held => without_file(ShardState::Empty),
+            Fetched::Empty if planned.known.is_some() => {
+                failed("the server had it at the last backup, and no longer has it open; its log may say why".to_owned())
+            }
+            Fetched::Empty => without_file(ShardState::NotHeld),
+            Fetched::Expired => without_file(ShardState::Expired),
+            Fetched::Failed(reason) => failed(reason),
+        }
+    }
+
+    /// Makes a set of the shards. What changed after `started` may not be in it.
+    pub fn commit(
+        &self,
+        staging: Staging,
+        meta: StoredMeta,
+        selection: Selection,
+        mut settled: Vec<Settled>,
+        started: Timestamp,
+    ) -> Result<BackupReport> {
+        settled.sort_by_key(|shard| shard.record.id);
+        let (mut shards, mut files) = (Vec::new(), Vec::new());
+        for Settled { record, file } in settled {
+            files.extend(file.map(|file| (shards.len(), file)));
+            shards.push(record);
+        }
+        let why = |shard: &ShardRecord| Some(format!("shard {}: {}", shard.path(), shard.error.as_ref()?));
+        let missing: Vec<String> = shards.iter().filter_map(why).collect();
+        if !missing.is_empty() && !self.options.skip_errors {
+            let message = format!("{} of {} shards could not be fetched: {}", missing.len(), shards.len(), missing.join("; "));
+            let hint = match selection.bounds() {
+                Some(_) if !selection.coarse => {
+                    "nothing was kept; with -coarse blocks are taken as the server has them, and not looked into; with -skip-errors \
+                     the other shards make a set that is marked as partial"
+                }
+                _ => "nothing was kept; with -skip-errors the other shards make a set that is marked as partial",
+            };
+            return Err(Class::Failed.error(message).hint(hint).into());
+        }
+        let count = |is: &dyn Fn(&ShardRecord) -> bool| shards.iter().filter(|shard| is(shard)).count();
+        let empty = count(&|shard| shard.state == ShardState::Empty);
+        let shared = count(&|shard| shard.shared_with.is_some());
+        let is_own = |(index, _): &&(usize, Finished)| shards[*index].shared_with.is_none();
+        let bytes = meta.file.size + files.iter().filter(is_own).map(|(_, file)| file.size).sum::<u64>();
+        let stored = files.len();
+        let record = SetRecord {
+            format: RECORD_FORMAT,
+            written_by: concat!("snap ", env!("CARGO_PKG_VERSION")).to_owned(),
+            id: staging.id().to_owned(),
+            state: if missing.is_empty() { SetState::Complete } else { SetState::Partial },
+            layout: self.options.layout,
+            number: 0,
+            started,
+            finished: Timestamp::now(),
+            host: self.options.source.clone(),
+            cluster_id: Some(meta.cluster_id),
+            dialect: self.client.dialect().map(|dialect| dialect.to_string()).unwrap_or_default(),
+            selection,
+            meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
+            meta_size: self.options.layout.packs().then_some(meta.size),
+            manifest: None,
+            shards,
+        };
+        let record = staging.commit(record, &SetFiles { meta: meta.file, shards: files }, self.cancel)?;
+        let set = Some(MadeSet { id: record.id, number: record.number, meta: record.meta.name });
+        Ok(BackupReport { set, stored, shared, empty, missing, bytes, elapsed: self.begun.elapsed() })
+    }
+}

@@ -1,0 +1,270 @@
+//! `snap backup`: the meta store and shards of a server into a set.
+//!
+//! What is asked for is decided first (`plan`); then each shard is downloaded, cut or shared (`download`, `cut`, `incremental`),
+//! and all together become a set (`commit`).
+
+mod commit;
+mod cut;
+mod download;
+mod incremental;
+mod plan;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::queue::{self, Turn};
+use crate::cancel::Cancel;
+use crate::client::Client;
+use crate::directory::{Finished, Layout, Leftover, Run, Selection, ShardState, Staging};
+use crate::error::{Class, class};
+use crate::format::meta::Data;
+use crate::format::portable;
+use crate::progress::{Event, Outcome, Progress};
+use crate::time;
+use crate::wire::MetaBlob;
+use commit::Settled;
+use download::{Downloader, Fetched, Job, Step, Want};
+pub use incremental::Building;
+use plan::{Plan, Planned};
+
+/// What to back up and how.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// What is backed up, for messages and the record: the server's address, or a data directory.
+    pub source: String,
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// What to take.
+    pub selection: Selection,
+    /// How it builds on earlier sets.
+    pub building: Building,
+    /// How the files are laid out.
+    pub layout: Layout,
+    /// How many shards at a time.
+    pub jobs: usize,
+    /// How many attempts follow a failed one.
+    pub retries: u32,
+    /// Make a set of what could be had, where shards failed.
+    pub skip_errors: bool,
+    /// How long to wait for the directory's lock.
+    pub retry_lock: Duration,
+    /// Take over what an earlier run had finished, and leave for a later one what this finishes should it fail.
+    pub resume: bool,
+    /// Say what would be fetched, and fetch nothing.
+    pub dry_run: bool,
+}
+
+/// What a backup did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupReport {
+    /// The set's id, number and meta store; `None` for a dry run.
+    pub set: Option<MadeSet>,
+    /// Shards stored, or for a dry run, those that would be asked for.
+    pub stored: usize,
+    /// Shards among these that share the file of an earlier set.
+    pub shared: usize,
+    /// Shards that had nothing to send.
+    pub empty: usize,
+    /// Shards that are not in the set although they were asked for, each with the reason.
+    pub missing: Vec<String>,
+    /// Bytes of all files but those that are shared.
+    pub bytes: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// The set that a backup made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeSet {
+    /// Its id.
+    pub id: String,
+    /// Its number.
+    pub number: u32,
+    /// The name of its meta store.
+    pub meta: String,
+}
+
+/// Backs up a server.
+///
+/// # Errors
+///
+/// When the server is not reached, what was asked for does not exist, the directory is locked or cannot be written, or
+/// shards could not be fetched (unless `skip_errors`). Nothing that counts as a backup is left then.
+pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<BackupReport> {
+    let backup = Backup { client, options, cancel, progress, begun: Instant::now() };
+    if options.dry_run {
+        return Ok(backup.describe(&backup.plan()?.shards));
+    }
+    // First of all: what an increment builds on is all that was there when its predecessor began, and that is now.
+    let staging = Staging::begin(&options.directory, options.retry_lock, options.resume, cancel)?;
+    let Plan { meta, selection, shards } = backup.plan()?;
+    let meta = backup.store_meta(&staging, meta)?;
+    let run =
+        Run { started: staging.started(), cluster_id: meta.cluster_id, layout: options.layout, selection: selection.clone() };
+    let leftover = staging.take_over(&run)?;
+    let (left, taken_over) = backup.take_over(shards, leftover)?;
+    // What is taken over is as old as the run that downloaded it.
+    let started = match leftover {
+        Some(leftover) if !taken_over.is_empty() => leftover.run.started.min(staging.started()),
+        _ => staging.started(),
+    };
+    let mut settled = backup.download(&staging, left)?;
+    settled.extend(taken_over);
+    backup.commit(staging, meta, selection, settled, started)
+}
+
+/// A server's meta store, as it came and as it is read.
+struct MetaStore {
+    blob: MetaBlob,
+    data: Data,
+}
+
+/// A meta store in its file.
+struct StoredMeta {
+    file: Finished,
+    cluster_id: u64,
+    /// Bytes of the meta store itself.
+    size: u64,
+}
+
+struct Backup<'a> {
+    client: &'a Client,
+    options: &'a BackupOptions,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+    begun: Instant,
+}
+
+impl Backup<'_> {
+    /// Says what would be done.
+    fn describe(&self, planned: &[Planned]) -> BackupReport {
+        let asked: Vec<&Planned> = planned.iter().filter(|planned| planned.held).collect();
+        for planned in &asked {
+            let how = match planned.want {
+                Want::Whole if planned.base.is_some() => "all of it, unless it has not changed".to_owned(),
+                Want::Whole => "all of it".to_owned(),
+                Want::Since(since) => format!("files modified after {since}"),
+                Want::Range(bounds) => {
+                    format!("blocks from {} to {}", time::from_nanos(bounds.start), time::from_nanos(bounds.end))
+                }
+            };
+            let how = match planned.cut {
+                Some(_) => format!("{how}, cut to the points asked for"),
+                None => how,
+            };
+            let known = planned.known.map(|bytes| format!(", {bytes} bytes last time")).unwrap_or_default();
+            self.progress.report(&Event::Status(&format!("would fetch shard {}: {how}{known}", planned.shard.path)));
+        }
+        BackupReport {
+            set: None,
+            stored: asked.len(),
+            shared: 0,
+            empty: 0,
+            missing: Vec::new(),
+            bytes: asked.iter().filter_map(|planned| planned.known).sum(),
+            elapsed: self.begun.elapsed(),
+        }
+    }
+
+    fn store_meta(&self, staging: &Staging, MetaStore { blob, data }: MetaStore) -> Result<StoredMeta> {
+        let size = blob.meta.len() as u64;
+        let bytes = match self.options.layout {
+            Layout::Portable => portable::write_meta(&blob.meta),
+            Layout::Legacy => {
+                let mut bytes = Vec::with_capacity(blob.meta.len() + blob.node.len() + 24);
+                blob.write_to(&mut bytes)?;
+                bytes
+            }
+        };
+        Ok(StoredMeta { file: staging.write(&bytes)?, cluster_id: data.cluster_id, size })
+    }
+
+    /// Takes over the shards that an earlier run had finished; gives those that are left and those taken over.
+    fn take_over(&self, planned: Vec<Planned>, leftover: Option<&Leftover>) -> Result<(Vec<Planned>, Vec<Settled>)> {
+        let Some(leftover) = leftover else {
+            if self.options.resume {
+                self.progress.report(&Event::Status("no earlier run of the same kind left anything to take over"));
+            }
+            return Ok((planned, Vec::new()));
+        };
+        let (mut left, mut taken_over) = (Vec::new(), Vec::new());
+        for planned in planned {
+            self.cancel.check()?;
+            match leftover.take(&planned.shard.path, self.cancel)? {
+                Some((file, record)) if record.content == planned.content() && record.state == ShardState::Stored => {
+                    taken_over.push(Settled { record: record.clone(), file: Some(file) });
+                }
+                _ => left.push(planned),
+            }
+        }
+        let message = format!("{} shard(s) are taken over from an earlier run", taken_over.len());
+        self.progress.report(&Event::Status(&message));
+        Ok((left, taken_over))
+    }
+
+    fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<Settled>> {
+        let (asked, absent): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(|planned| planned.held);
+        let bytes = asked.iter().map(|planned| planned.known).sum();
+        self.progress.report(&Event::Shards { count: asked.len(), bytes });
+        let (retries, jobs) = (self.options.retries, self.options.jobs);
+        let layout = self.options.layout;
+        let (client, cancel, progress) = (self.client, self.cancel, self.progress);
+        let downloader = Downloader { client, staging, layout, retries, jobs, cancel, progress };
+        // A fault of this side stops the other threads as well.
+        let stop = self.cancel.child();
+        let jobs = asked.into_iter().map(|planned| (Job::new(planned), None)).collect();
+        let results = queue::work(jobs, self.options.jobs, &stop, |(mut job, begun): (Job, Option<Instant>)| {
+            let begun = begun.unwrap_or_else(Instant::now);
+            match downloader.attempt(&mut job) {
+                Ok(Step::Again(wait)) => Turn::Later((job, Some(begun)), wait),
+                Ok(Step::Done(fetched)) => {
+                    let (shard, elapsed) = (&job.planned.shard.path, begun.elapsed());
+                    self.progress.report(&Event::Finished { shard, outcome: outcome(&fetched), elapsed });
+                    let settled = self.settle(&job.planned, fetched);
+                    Turn::Done(staging.note(&settled.record, settled.file.as_ref()).map(|()| settled))
+                }
+                Err(error) => {
+                    stop.cancel();
+                    Turn::Done(Err(error))
+                }
+            }
+        });
+        self.cancel.check()?;
+        let mut settled = queue::all(results)?;
+        settled.extend(absent.iter().map(|planned| self.settle(planned, Fetched::Empty)));
+        Ok(settled)
+    }
+
+    /// Asks again after a failure, unless the failure is one that will stay.
+    fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
+        let mut wait = Duration::from_millis(500);
+        let mut left = self.options.retries;
+        loop {
+            match ask() {
+                Err(error) if left > 0 && class(&error) == Class::Failed => {
+                    self.progress.report(&Event::Detail(&format!("asking again for {what} in {wait:?}: {error:#}")));
+                    let until = Instant::now() + wait;
+                    while Instant::now() < until {
+                        self.cancel.check()?;
+                        std::thread::sleep(Duration::from_millis(50).min(wait));
+                    }
+                    wait = (wait * 2).min(Duration::from_secs(10));
+                    left -= 1;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+fn outcome(fetched: &Fetched) -> Outcome<'_> {
+    match fetched {
+        Fetched::Stored { file, members, .. } => Outcome::Done { files: members.len(), bytes: file.size },
+        Fetched::Shared { .. } => Outcome::Skipped("unchanged: shared with an earlier set"),
+        Fetched::Empty => Outcome::Skipped("nothing to fetch"),
+        Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),
+        Fetched::Failed(reason) => Outcome::Failed(reason),
+    }
+}
