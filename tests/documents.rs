@@ -13,7 +13,8 @@ fn read(path: &Path) -> String {
 
 fn documents() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).expect("a folder docs").map(|entry| entry.expect("an entry").path());
-    docs.chain(["README.md", "CHANGELOG.md"].map(|name| root().join(name))).collect()
+    let pages = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.chain(["README.md", "CHANGELOG.md", "docs/schema/README.md"].map(|name| root().join(name))).collect()
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees, small disks,
-//! TSM files.
+//! TSM files, JSON schemas.
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
@@ -10,6 +10,7 @@ pub mod http;
 pub mod influxd;
 pub mod peer;
 pub mod process;
+pub mod schema;
 pub mod service;
 pub mod tree;
 pub mod tsm;

@@ -127,9 +127,9 @@ impl Drop for Serving {
     }
 }
 
-/// The address in `serving M and D on ADDRESS, read only`.
+/// The address in `serving M and D on ADDRESS, read only`, which with -json is the message of a line.
 fn opened_on(log: &str) -> Option<SocketAddr> {
-    let line = log.lines().find(|line| line.starts_with("serving "))?;
+    let line = log.lines().find(|line| line.starts_with("serving ") || line.contains("\"serving "))?;
     let (line, _) = line.rsplit_once(", ")?;
     line.rsplit_once(" on ")?.1.parse().ok()
 }
