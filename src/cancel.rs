@@ -1,6 +1,6 @@
 //! Being asked to stop: one token that everything long-running looks at.
 
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -68,5 +68,21 @@ impl Cancel {
             signal if signal == SIGINT as usize => Err(Class::Interrupted.error("interrupted")),
             _ => Err(Class::Terminated.error("terminated")),
         }
+    }
+}
+
+/// A reader that fails once a stop was asked for.
+#[derive(Debug)]
+pub struct Stoppable<'a, R> {
+    /// What is read.
+    pub inner: R,
+    /// Who may ask for a stop.
+    pub cancel: &'a Cancel,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(io::Error::other)?;
+        self.inner.read(buffer)
     }
 }

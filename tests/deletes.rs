@@ -13,11 +13,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use influx_snap::directory::Contents;
+use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
+use influx_snap::tsm::values::ValueType;
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
 use support::influxd::{Index, Influxd};
-use support::process::snap;
+use support::peer::{Member, Model, Peer, Tar, Version, tar};
+use support::process::{Snap, snap};
 use support::service::{all_members, copy, influxd_client, wait_for};
-use support::tree;
+use support::{tree, tsm};
 
 /// A second in nanoseconds.
 const SECOND: i64 = 1_000_000_000;
@@ -61,7 +65,8 @@ impl Sample {
         support::shared(&SAMPLE, Self::make)
     }
 
-    /// Of each tool and layout a full set with tombstones, and a chain of one from before the deletes and an increment.
+    /// Of each tool and layout a full set with tombstones, and a chain of one from before the deletes and an increment. And a set
+    /// out of which snap left what was deleted.
     fn make() -> Self {
         let folder = folder();
         let path = |name: &str| folder.path().join(name);
@@ -80,13 +85,18 @@ impl Sample {
         for (tool, layout) in SETS {
             let name = |what: &str| path(&format!("{tool} {layout} {what}"));
             last = Some(before_deletes_are_carried_out(&path("source"), |server| {
-                for what in ["full", "chain"] {
+                for what in ["full", "chain", "applied"] {
                     let _ = fs::remove_dir_all(name(what));
                 }
-                back_up(tool, layout, server, &name("full"), &[]);
+                let as_it_is: &[&str] = if tool == "snap" { &["-apply-deletes=false"] } else { &[] };
+                back_up(tool, layout, server, &name("full"), as_it_is);
+                if tool == "snap" {
+                    back_up(tool, layout, server, &name("applied"), &["-apply-deletes"]);
+                }
                 copy(&name("before"), &name("chain"));
                 back_up(tool, layout, server, &name("chain"), &["-since", &since]);
-                layout == "portable" || lone_tombstones(&name("chain")) > 0
+                let applied = tool != "snap" || shards_without_deletes(&name("applied")) > 1;
+                applied && (layout == "portable" || lone_tombstones(&name("chain")) > 0)
             }));
         }
         let (_folder, server) = last.expect("a server");
@@ -194,6 +204,15 @@ fn lone_tombstones(dir: &Path) -> usize {
     stems.filter(|stem| !names.contains(&format!("{stem}.tsm"))).count()
 }
 
+/// How many shards there are in the only set out of which deleted points were left.
+fn shards_without_deletes(dir: &Path) -> usize {
+    let contents = Contents::read(dir).expect("a backup");
+    let record = contents.records().next().expect("a record");
+    let tombstones = record.shards.iter().flat_map(|shard| &shard.members).filter(|member| member.name.ends_with(".tombstone"));
+    assert_eq!(tombstones.count(), 0, "{}", dir.display());
+    record.shards.iter().filter(|shard| shard.deletes_applied).count()
+}
+
 /// Restores the database `d` as one of another name; what was written to standard error.
 fn restore(server: &Influxd, dir: &Path, name: &str) -> String {
     let args = ["restore", "-online", "-host", &server.host(), "-database", "d", "-newdb", name, utf8(dir)];
@@ -214,10 +233,16 @@ fn every_set(index: Index) {
             "influxd legacy chain",
             "influxd portable full",
             "snap legacy long chain",
+            "snap legacy applied",
         ],
-        Index::Tsi1 => {
-            ["snap legacy chain", "snap portable full", "influxd legacy full", "influxd portable chain", "carried out"]
-        }
+        Index::Tsi1 => [
+            "snap legacy chain",
+            "snap portable full",
+            "influxd legacy full",
+            "influxd portable chain",
+            "carried out",
+            "snap portable applied",
+        ],
     };
     for name in names {
         let stderr = restore(&server, &sample.path(name), name);
@@ -231,7 +256,9 @@ fn every_set(index: Index) {
             let dir = server.data_dir().join(name).join("autogen").join(id.to_string());
             tree::names(&dir).iter().filter(|name| name.ends_with(".tsm")).count()
         };
-        assert_eq!(shards.iter().map(|id| tsm_files(id) > 0).collect::<Vec<_>>(), EMPTY_THIRD[..shards.len()], "{name}");
+        // Where it was left out, its shard is not in the set at all.
+        let expected = if name.ends_with("applied") { &[true; 3][..] } else { &EMPTY_THIRD[..shards.len()] };
+        assert_eq!(shards.iter().map(|id| tsm_files(id) > 0).collect::<Vec<_>>(), expected, "{name}");
         snap(["verify", "-deep", "-quiet", utf8(&sample.path(name))]).expect(0);
     }
     assert!(tombstones(&server).is_empty());
@@ -254,6 +281,57 @@ fn points_that_were_deleted_stay_deleted_in_an_inmem_server() {
 #[test]
 fn points_that_were_deleted_stay_deleted_in_a_tsi1_server() {
     every_set(Index::Tsi1);
+}
+
+#[test]
+fn points_that_were_left_out_of_a_backup_stay_deleted_when_influxd_restores_it() {
+    let sample = Sample::shared();
+    for index in [Index::Inmem, Index::Tsi1] {
+        let folder = folder();
+        let server = Influxd::start(folder.path(), index);
+        let args = ["restore", "-portable", "-host", &server.host(), "-db", "d", "-newdb", "influxd"];
+        influxd_client(&[&args[..], &[utf8(&sample.path("snap portable applied"))]].concat());
+        assert!(server.comes_to_be(|| Answers::of(&server, "influxd") == sample.left), "the answers differ");
+    }
+    // And into directories.
+    for layout in ["legacy", "portable"] {
+        let folder = folder();
+        let place = |name: &str| folder.path().join(name);
+        let args = ["restore", "-quiet", "-metadir", utf8(&place("meta")), "-datadir", utf8(&place("data"))].map(str::to_owned);
+        Snap::new(&args).args([sample.path(&format!("snap {layout} applied"))]).run().expect(0);
+        let server = Influxd::start(folder.path(), Index::Inmem);
+        assert!(Answers::of(&server, "d") == sample.left, "{layout}: the answers differ");
+    }
+}
+
+#[test]
+fn a_shard_of_which_the_deletes_cannot_be_applied_is_stored_as_it_came_and_that_is_said() {
+    let name = |end: &str| format!("db/autogen/1/000000001-000000001.{end}");
+    let key = "m,k=v#!~#v";
+    let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
+    tombstone.record(Record { key: key.as_bytes(), min: 5, max: 6 }).expect("a tombstone");
+    let tombstone = tombstone.finish().expect("a tombstone");
+    let sound = tsm::file(&[tsm::key(key, ValueType::Integer, &[&[1, 5, 9]])]);
+    // Within the block's values, where only its checksum tells.
+    let mut damaged = sound.clone();
+    damaged[20] ^= 1;
+    for (file, tombstone, why) in [
+        (&damaged, &tombstone, "000000001-000000001.tsm"),
+        (&sound, &tombstone[..tombstone.len() - 3].to_vec(), "000000001-000000001.tombstone"),
+    ] {
+        let sent = tar(&[Member::new(name("tombstone"), tombstone.clone()), Member::new(name("tsm"), file.clone())]);
+        let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
+        model.shard(1).tar = Tar::Bytes(sent.clone());
+        let (peer, folder) = (Peer::start(model), folder());
+        let run = snap(["backup", "-apply-deletes", "-host", &peer.host(), utf8(folder.path())]).expect(0);
+        let warning = run.stderr.lines().find(|line| line.starts_with("warning: ")).unwrap_or_default();
+        assert!(
+            warning.contains("shard db/autogen/1 is stored with what was deleted") && warning.contains(why),
+            "{}",
+            run.stderr
+        );
+        assert!(fs::read(folder.path().join("db.autogen.00001.00")).expect("a shard") == sent, "not as it was sent");
+    }
 }
 
 #[test]

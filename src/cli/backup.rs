@@ -96,6 +96,11 @@ pub struct BackupArgs {
     /// Write influxd's portable layout: compressed tars and a manifest, for `influxd restore -portable`
     #[arg(long, help_heading = "How")]
     portable: bool,
+    /// Leave points out that the server has deleted and not compacted away yet, and the tombstones that say so: a live restore by
+    /// influxd does not observe them. Of shards that are taken whole [default: true with -portable, else false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          hide_possible_values = true, help_heading = "How")]
+    apply_deletes: Option<bool>,
     /// Where shards fail, make a set of the others, marked as partial, and exit with 3
     #[arg(long, help_heading = "How")]
     skip_errors: bool,
@@ -162,6 +167,7 @@ impl BackupArgs {
             selection,
             building: self.building(),
             layout: if self.portable { Layout::Portable } else { Layout::Legacy },
+            apply_deletes: self.apply_deletes.unwrap_or(self.portable),
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
             skip_errors: self.skip_errors,

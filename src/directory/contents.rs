@@ -309,8 +309,7 @@ impl Contents {
     pub fn open<R: Read>(&self, file: &BackupFile, through: impl FnOnce(File) -> R) -> Result<Tar<R>> {
         let path = self.path_of(&file.name);
         let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        let reader = through(opened);
-        Ok(if file.packed { Tar::Packed(Box::new(portable::decompress(reader))) } else { Tar::Plain(reader) })
+        Ok(Tar::new(through(opened), file.packed))
     }
 }
 
@@ -321,6 +320,13 @@ pub enum Tar<R> {
     Plain(R),
     /// Compressed with gzip.
     Packed(Box<MultiGzDecoder<BufReader<R>>>),
+}
+
+impl<R: Read> Tar<R> {
+    /// The tar in a file that is packed or not.
+    pub(super) fn new(reader: R, packed: bool) -> Self {
+        if packed { Self::Packed(Box::new(portable::decompress(reader))) } else { Self::Plain(reader) }
+    }
 }
 
 impl<R> Tar<R> {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{FileRecord, hex};
+use super::{FileRecord, Layout, Tar, hex};
 use crate::disk;
 use crate::format::gzip::GzipWriter;
 
@@ -135,6 +135,25 @@ impl Finished {
     /// A file that is there already.
     pub(super) fn at(path: PathBuf, recorded: &FileRecord) -> Self {
         Self { path, size: recorded.size, sha256: recorded.sha256.clone() }
+    }
+
+    /// Opens a shard's file: what is read is its tar.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn open(&self, layout: Layout) -> Result<Tar<File>> {
+        let file = File::open(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
+        Ok(Tar::new(file, layout.packs()))
+    }
+
+    /// Removes it, so that the room is free for others.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        disk::remove_if_there(&self.path)
     }
 
     pub(super) fn record(&self, name: String) -> FileRecord {

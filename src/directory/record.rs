@@ -273,6 +273,9 @@ pub struct ShardRecord {
     /// The members of its tar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberRecord>,
+    /// Whether the points that the server had deleted, and not compacted away, were left out, and their tombstones with them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletes_applied: bool,
     /// Why it failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

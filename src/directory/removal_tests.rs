@@ -27,6 +27,7 @@ fn commit(directory: &Path, layout: Layout) -> SetRecord {
         file: None,
         tar_size: None,
         members: Vec::new(),
+        deletes_applied: false,
         error: None,
         shared_with: None,
     };

@@ -24,6 +24,7 @@ fn record(staging: &Staging, layout: Layout) -> SetRecord {
         tar_size: None,
         shared_with: None,
         members: Vec::new(),
+        deletes_applied: false,
         error: None,
     };
     SetRecord {

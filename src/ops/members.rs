@@ -71,7 +71,7 @@ pub struct Passed<'a> {
 }
 
 /// Reads a tar to its end, and hands each member that `wants` takes to `each` when it has passed. `tar` is the file itself where
-/// it is not compressed; else members are spooled. Gives how the tar ended and its bytes. The outer error is the reader's, the
+/// it is not compressed; else members are spooled, in the directory `scratch`. Gives how the tar ended and its bytes. The outer error is the reader's, the
 /// inner one the tar's or that of `each`.
 ///
 /// # Errors
@@ -80,13 +80,14 @@ pub struct Passed<'a> {
 pub fn visit(
     reader: impl Read,
     tar: Option<&File>,
+    scratch: &Path,
     shard: &ShardPath,
     wants: impl FnMut(&Member) -> bool,
     each: impl FnMut(&Passed<'_>) -> io::Result<()>,
 ) -> Result<Result<(Ending, u64), TarError>> {
     let place = match tar {
         Some(file) => Place::Tar(file),
-        None => Place::Spool(Spool::new_in(&std::env::temp_dir()).context("creating a temporary file")?),
+        None => Place::Spool(Spool::new_in(scratch).with_context(|| format!("creating a file in {}", scratch.display()))?),
     };
     let mut visiting = Visiting { place, wants, each, member: None, crc: crc32fast::Hasher::new() };
     let mut counted = Counted { inner: reader, count: 0 };

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
+use crate::format::shard_tar::Member;
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
 use crate::tsm::filter::{FilterError, rewrite, would_change};
-use crate::tsm::index::ReadAt;
+use crate::tsm::index::{FromStart, ReadAt};
+use crate::tsm::tombstone::Ending;
 
 /// Bytes written at a time.
 const CHUNK: usize = 256 << 10;
@@ -54,6 +56,16 @@ impl SiftedFile {
         }
         Ok(())
     }
+}
+
+/// What a tombstone says was deleted of the TSM file of the same name, and how it ended.
+///
+/// # Errors
+///
+/// When it is damaged or cannot be read; with its name.
+pub fn read_deletes(member: &Member, content: &dyn ReadAt) -> io::Result<(DeletedRanges, Ending)> {
+    DeletedRanges::read(FromStart::new(content))
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", member.name)))
 }
 
 /// What stays of `file` without what is deleted and what is not in `bounds`, made in the directory `scratch`.

@@ -30,9 +30,9 @@ impl Backup<'_> {
         };
         let stored = planned.record(ShardState::Stored);
         match fetched {
-            Fetched::Stored { file, tar_size, members } => {
+            Fetched::Stored { file, tar_size, members, deletes_applied } => {
                 let tar_size = self.options.layout.packs().then_some(tar_size);
-                Settled { record: ShardRecord { tar_size, members, ..stored }, file: Some(file) }
+                Settled { record: ShardRecord { tar_size, members, deletes_applied, ..stored }, file: Some(file) }
             }
             Fetched::Shared { file, base } => {
                 let (tar_size, members, shared_with) = (base.tar_size, base.members, Some(base.set));

@@ -1,6 +1,6 @@
-//! Cutting a shard's tar down to an interval of time while it is received: TSM files keep exactly the points in it.
+//! Leaving points out of a shard's tar as it passes: those outside an interval of time, or those that were deleted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
 use crate::directory::{GrowingTar, MemberRecord};
-use crate::format::shard_tar::Member;
+use crate::format::shard_tar::{Member, Sink};
 use crate::format::tar_writer::{MemberHeader, TarWriter};
 use crate::ops::members::Spool;
 use crate::ops::sift::{Kept, sift};
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
+use crate::tsm::index::FromStart;
 use crate::tsm::stem;
 use crate::wire::ShardPath;
 
@@ -25,13 +26,15 @@ const TOMBSTONE_BYTES: usize = 64 << 10;
 pub struct Cutter {
     shard: ShardPath,
     bounds: Bounds,
+    /// What is left out of TSM files because it was deleted, by what they have in common with their tombstones.
+    deletes: BTreeMap<String, DeletedRanges>,
     /// Where files go that take a member for a while.
     scratch: PathBuf,
     tar: TarWriter<GrowingTar>,
     /// The member that passes.
     member: Option<Passing>,
     spool: Spool,
-    /// They are written last, and only for TSM files that stay.
+    /// They are written last, and only for TSM files that stay and still hold what was deleted.
     tombstones: Vec<(Member, SpooledTempFile)>,
     /// The TSM files that stay, by what they have in common with their tombstones.
     stay: BTreeSet<String>,
@@ -44,15 +47,22 @@ enum Passing {
 }
 
 impl Cutter {
-    /// Cuts the tar of `shard` to `bounds`, into `out`.
+    /// Leaves out of the tar of `shard` what is not in `bounds` and the `deletes`, the tombstones of which go too; into `out`.
     ///
     /// # Errors
     ///
     /// When a file in `scratch` cannot be made.
-    pub fn new(shard: &ShardPath, bounds: Bounds, out: GrowingTar, scratch: &Path) -> Result<Self> {
+    pub fn new(
+        shard: &ShardPath,
+        bounds: Bounds,
+        deletes: BTreeMap<String, DeletedRanges>,
+        out: GrowingTar,
+        scratch: &Path,
+    ) -> Result<Self> {
         Ok(Self {
             shard: shard.clone(),
             bounds,
+            deletes,
             scratch: scratch.to_owned(),
             tar: TarWriter::new(out),
             member: None,
@@ -63,8 +73,27 @@ impl Cutter {
         })
     }
 
-    /// A member begins. Those that are neither TSM nor tombstone files, an old server's index say, would not fit what is left.
-    pub fn begin(&mut self, member: &Member) {
+    /// All members have passed: the tar, its end written, and its members.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn finish(mut self) -> io::Result<(GrowingTar, Vec<MemberRecord>)> {
+        for (member, mut content) in std::mem::take(&mut self.tombstones) {
+            if self.stay.contains(stem(&member.name)) && !self.deletes.contains_key(stem(&member.name)) {
+                begin(&mut self.tar, &self.shard, &mut self.members, &member, member.size)?;
+                content.rewind()?;
+                io::copy(&mut content.take(member.size), &mut self.tar)?;
+                self.tar.end()?;
+            }
+        }
+        Ok((self.tar.finish()?, self.members))
+    }
+}
+
+impl Sink for Cutter {
+    /// Members that are neither TSM nor tombstone files, an old server's index say, would not fit what is left.
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.spool.clear();
         self.member = if member.is_tsm() {
             Some(Passing::Tsm(member.clone()))
@@ -73,14 +102,10 @@ impl Cutter {
         } else {
             None
         };
+        Ok(())
     }
 
-    /// The next bytes of the member.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be kept.
-    pub fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
         match &mut self.member {
             Some(Passing::Tsm(_)) => self.spool.write_all(chunk),
             Some(Passing::Tombstone(_, content)) => content.write_all(chunk),
@@ -88,12 +113,7 @@ impl Cutter {
         }
     }
 
-    /// The member was whole.
-    ///
-    /// # Errors
-    ///
-    /// When it is damaged, or what stays of it cannot be written.
-    pub fn end(&mut self) -> io::Result<()> {
+    fn end(&mut self) -> io::Result<()> {
         let member = match self.member.take() {
             Some(Passing::Tsm(member)) => member,
             Some(Passing::Tombstone(member, content)) => {
@@ -103,7 +123,10 @@ impl Cutter {
             None => return Ok(()),
         };
         let content = self.spool.content();
-        let kept = sift(&content, &DeletedRanges::default(), self.bounds, &self.scratch).map_err(io::Error::other)?;
+        let none = DeletedRanges::default();
+        let deletes = self.deletes.get(stem(&member.name)).unwrap_or(&none);
+        let of_member = |error| io::Error::other(anyhow::Error::new(error).context(member.name.clone()));
+        let kept = sift(&content, deletes, self.bounds, &self.scratch).map_err(of_member)?;
         let size = match &kept {
             Kept::All => member.size,
             Kept::Part(file) => file.size,
@@ -113,26 +136,9 @@ impl Cutter {
         begin(&mut self.tar, &self.shard, &mut self.members, &member, size)?;
         match kept {
             Kept::Part(file) => file.copy_to(&mut self.tar)?,
-            _ => drop(io::copy(&mut crate::tsm::index::FromStart::new(&content), &mut self.tar)?),
+            _ => drop(io::copy(&mut FromStart::new(&content), &mut self.tar)?),
         }
         self.tar.end()
-    }
-
-    /// All members have passed: the tar, its end written, and its members.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written.
-    pub fn finish(mut self) -> io::Result<(GrowingTar, Vec<MemberRecord>)> {
-        for (member, mut content) in std::mem::take(&mut self.tombstones) {
-            if self.stay.contains(stem(&member.name)) {
-                begin(&mut self.tar, &self.shard, &mut self.members, &member, member.size)?;
-                content.rewind()?;
-                io::copy(&mut content.take(member.size), &mut self.tar)?;
-                self.tar.end()?;
-            }
-        }
-        Ok((self.tar.finish()?, self.members))
     }
 }
 

@@ -4,9 +4,11 @@
 //! all can be a passing state of the server, and everything else is a failed attempt that starts over in a fresh file. What
 //! the states of a server look like is in docs/protocol.md, "When a server says nothing".
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::error::Error;
 use std::io::{self, Read, Write};
 use std::time::Duration;
+use std::{fmt, iter};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -14,16 +16,18 @@ use jiff::Timestamp;
 use super::cut::Cutter;
 use super::incremental::Base;
 use super::plan::Planned;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Stoppable};
 use crate::client::{Client, cancellation};
 use crate::directory::{Content, Finished, GrowingTar, Layout, MemberRecord, Staging};
 use crate::error::{Class, class};
 use crate::format::meta::Data;
-use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, TarErrorKind, scan};
-use crate::ops::members::is_of_system;
+use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, scan};
+use crate::ops::members::{Passed, is_of_system, visit};
+use crate::ops::sift::read_deletes;
 use crate::progress::{Event, Progress};
 use crate::time::{self, Bounds};
 use crate::tsm::envelope::Envelope;
+use crate::tsm::{stem, tombstone};
 use crate::wire::{Dialect, Request, ShardPath};
 
 /// The most bytes read at a time by one job, and by all together.
@@ -95,6 +99,8 @@ pub enum Fetched {
         tar_size: u64,
         /// The members of its tar.
         members: Vec<MemberRecord>,
+        /// Whether deleted points were left out of it.
+        deletes_applied: bool,
     },
     /// It has not changed since an earlier set, and shares the file of that.
     Shared {
@@ -128,6 +134,8 @@ pub struct Downloader<'a> {
     pub staging: &'a Staging,
     /// The layout they have.
     pub layout: Layout,
+    /// Leave deleted points out of shards that are taken whole.
+    pub apply_deletes: bool,
     /// How many attempts follow a failed one.
     pub retries: u32,
     /// How many shards are fetched at a time.
@@ -147,7 +155,22 @@ enum Answer {
     /// A tar with members of which not a point is asked for.
     NothingKept,
     /// A tar with members.
-    Shard { file: Finished, tar_size: u64, members: Vec<MemberRecord> },
+    Shard(Stored),
+}
+
+/// A shard's tar in its file.
+struct Stored {
+    file: Finished,
+    tar_size: u64,
+    members: Vec<MemberRecord>,
+}
+
+impl Stored {
+    /// As it came.
+    fn whole(self) -> Fetched {
+        let Self { file, tar_size, members } = self;
+        Fetched::Stored { file, tar_size, members, deletes_applied: false }
+    }
 }
 
 /// Why an attempt failed.
@@ -202,7 +225,7 @@ impl Downloader<'_> {
                 Ok(Step::Again(EMPTY_AGAIN * job.empties))
             }
             Ok(Answer::NothingKept) => Ok(Step::Done(Fetched::Empty)),
-            Ok(Answer::Shard { file, tar_size, members }) => Ok(Step::Done(Fetched::Stored { file, tar_size, members })),
+            Ok(Answer::Shard(tar)) => Ok(Step::Done(self.stored(&job.planned, tar)?)),
             Err(Attempt::Broken { reason, tombstone }) => {
                 if let Want::Range(_) = job.planned.want
                     && (tombstone || job.failures > 0)
@@ -223,6 +246,57 @@ impl Downloader<'_> {
             }
             Err(Attempt::Fatal(error)) => Err(error),
         }
+    }
+
+    /// A shard that has come, without what was deleted of it where that is asked for.
+    fn stored(&self, planned: &Planned, tar: Stored) -> Result<Fetched> {
+        let has_deletes = tar.members.iter().any(|member| member.name.ends_with(".tombstone"));
+        let apply = self.apply_deletes && has_deletes && planned.want == Want::Whole && planned.cut.is_none();
+        if !apply {
+            return Ok(tar.whole());
+        }
+        let sifted = self.without_deletes(&planned.shard.path, &tar.file);
+        self.cancel.check()?;
+        match sifted {
+            Ok(Some(sifted)) => {
+                tar.file.remove()?;
+                let Stored { file, tar_size, members } = sifted;
+                Ok(Fetched::Stored { file, tar_size, members, deletes_applied: true })
+            }
+            Ok(None) => Ok(Fetched::Empty),
+            Err(error) if is_of_system(&*error) => Err(error),
+            // A damaged file, say: that is what there is to be had of it.
+            Err(error) => {
+                self.progress.report(&Event::Warning(&format!(
+                    "shard {} is stored with what was deleted of it, and with its tombstones, which a live restore by influxd does \
+                     not observe: {error:#}",
+                    planned.shard.path
+                )));
+                Ok(tar.whole())
+            }
+        }
+    }
+
+    /// A tar without its tombstones and what they delete; none where nothing else is in it.
+    fn without_deletes(&self, shard: &ShardPath, tar: &Finished) -> Result<Option<Stored>> {
+        let mut deletes = BTreeMap::new();
+        let scratch = self.staging.scratch();
+        let open = || Ok::<_, anyhow::Error>(Stoppable { inner: tar.open(self.layout)?, cancel: self.cancel });
+        visit(open()?, None, scratch, shard, Member::is_tombstone, |&Passed { member, content, .. }| {
+            match read_deletes(member, content)? {
+                (_, tombstone::Ending::Torn) => return Err(invalid(format!("{} breaks off", member.name))),
+                (of_file, _) => drop(deletes.insert(stem(&member.name).to_owned(), of_file)),
+            }
+            Ok(())
+        })??;
+        let mut cutter = Cutter::new(shard, Bounds::ALL, deletes, self.staging.tar(self.layout, shard.id)?, scratch)?;
+        scan(open()?, shard, &mut cutter)??;
+        let (file, members) = cutter.finish()?;
+        if members.is_empty() {
+            return Ok(None);
+        }
+        let (file, tar_size) = file.finish()?;
+        Ok(Some(Stored { file, tar_size, members }))
     }
 
     /// Whether the server has of the shard what an earlier set has, and no more, as far as it tells.
@@ -397,13 +471,13 @@ impl Downloader<'_> {
             return Ok(Answer::NothingKept);
         }
         let (file, tar_size) = file.finish().map_err(Attempt::Fatal)?;
-        Ok(Answer::Shard { file, tar_size, members })
+        Ok(Answer::Shard(Stored { file, tar_size, members }))
     }
 
     fn out(&self, planned: &Planned, file: GrowingTar) -> Result<Out> {
         Ok(match planned.cut {
             Some(bounds) => {
-                let cutter = Cutter::new(&planned.shard.path, bounds, file, self.staging.scratch())?;
+                let cutter = Cutter::new(&planned.shard.path, bounds, BTreeMap::new(), file, self.staging.scratch())?;
                 Out::Cut(Box::new(cutter))
             }
             None => Out::Raw(file),
@@ -428,10 +502,10 @@ enum Out {
 impl Sink for Intake {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.listing.begin(member)?;
-        if let Out::Cut(cutter) = &mut self.out {
-            cutter.begin(member);
+        match &mut self.out {
+            Out::Raw(_) => Ok(()),
+            Out::Cut(cutter) => cutter.begin(member),
         }
-        Ok(())
     }
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
@@ -462,10 +536,8 @@ impl Attempt {
 }
 
 fn describe(error: &TarError) -> String {
-    match &error.kind {
-        TarErrorKind::Sink(cause) => format!("{error}: {cause}"),
-        _ => error.to_string(),
-    }
+    let chain = iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Lists the members of a tar and looks at the TSM files among them.

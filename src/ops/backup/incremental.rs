@@ -128,7 +128,8 @@ impl<'a> Earlier<'a> {
         let shard = set.shard(path).filter(|shard| shard.content == Content::Whole)?;
         let file = shard.file.clone().filter(|_| set.layout == layout)?;
         let deletes = |member: &MemberRecord| member.name.ends_with(".tombstone");
-        if self.contents.file(&file.name) != Some(file.size) || shard.members.iter().any(deletes) {
+        let had_deletes = shard.deletes_applied || shard.members.iter().any(deletes);
+        if self.contents.file(&file.name) != Some(file.size) || had_deletes {
             return None;
         }
         let probes = probes(&shard.members)?;

@@ -56,6 +56,7 @@ fn set(number: u32, started: i64) -> SetRecord {
             tar_size: None,
             shared_with: None,
             members: vec![member("000000001-000000001.tsm", at(-50)), member("000000002-000000001.tsm", at(0))],
+            deletes_applied: false,
             error: None,
         }],
     }

@@ -42,6 +42,8 @@ pub struct BackupOptions {
     pub building: Building,
     /// How the files are laid out.
     pub layout: Layout,
+    /// Leave out of shards that are taken whole what was deleted and not compacted away.
+    pub apply_deletes: bool,
     /// How many shards at a time.
     pub jobs: usize,
     /// How many attempts follow a failed one.
@@ -211,7 +213,8 @@ impl Backup<'_> {
         let (retries, jobs) = (self.options.retries, self.options.jobs);
         let layout = self.options.layout;
         let (client, cancel, progress) = (self.client, self.cancel, self.progress);
-        let downloader = Downloader { client, staging, layout, retries, jobs, cancel, progress };
+        let apply_deletes = self.options.apply_deletes;
+        let downloader = Downloader { client, staging, layout, apply_deletes, retries, jobs, cancel, progress };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
         let jobs = asked.into_iter().map(|planned| (Job::new(planned), None)).collect();

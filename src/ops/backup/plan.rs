@@ -64,6 +64,7 @@ impl Planned {
             tar_size: None,
             shared_with: None,
             members: Vec::new(),
+            deletes_applied: false,
             error: None,
         }
     }

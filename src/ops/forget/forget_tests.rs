@@ -43,6 +43,7 @@ fn make(directory: &Path, number: u32, server: u64, selection: Selection, shards
         file: (*state == ShardState::Stored).then(|| file(names::shard_file(path, number))),
         tar_size: None,
         members: Vec::new(),
+        deletes_applied: false,
         error: None,
         shared_with: None,
     };

@@ -30,6 +30,7 @@ fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Op
             tar_size: None,
             shared_with: None,
             members: Vec::new(),
+            deletes_applied: false,
             error: None,
         }
     });

@@ -180,7 +180,8 @@ fn check_file(
         files.push((passed.member.name.clone(), passed.member.size, passed.crc));
         Ok(())
     };
-    let outcome = visit(&mut tar, (!file.packed).then_some(&opened), shard, |member| !member.directory, each);
+    let outcome =
+        visit(&mut tar, (!file.packed).then_some(&opened), &std::env::temp_dir(), shard, |member| !member.directory, each);
     let (ending, count) = match outcome {
         Ok(Ok(whole)) => whole,
         Ok(Err(error)) if is_of_system(&error) => return Err(error).with_context(|| format!("reading {}", path.display())),

@@ -55,7 +55,7 @@ pub fn check(contents: &Contents, job: &Job<'_>, deep: bool, cancel: &Cancel, pr
         member.is_tsm() || member.is_tombstone()
     };
     let each = |passed: &Passed<'_>| checked.member(passed.member, passed.content, job, deep);
-    let visited = visit(&mut tar, (!job.file.packed).then_some(&opened), &job.path, wants, each);
+    let visited = visit(&mut tar, (!job.file.packed).then_some(&opened), &std::env::temp_dir(), &job.path, wants, each);
     checked.members = members;
     cancel.check()?;
     match visited {

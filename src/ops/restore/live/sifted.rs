@@ -15,11 +15,10 @@ use crate::directory::{BackupFile, Contents};
 use crate::error::Class;
 use crate::format::shard_tar::Member;
 use crate::ops::members::{Passed, visit};
-use crate::ops::sift::{Kept, SiftedFile, sift};
+use crate::ops::sift::{Kept, SiftedFile, read_deletes, sift};
 use crate::progress::Event;
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
-use crate::tsm::index::FromStart;
 use crate::tsm::stem;
 use crate::tsm::tombstone::Ending;
 
@@ -103,8 +102,7 @@ impl Live<'_> {
             |name| name.ends_with(".tombstone"),
             |&Passed { member, content, .. }| {
                 stop.check().map_err(io::Error::other)?;
-                let (deletes, ending) = DeletedRanges::read(FromStart::new(content))
-                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", member.name)))?;
+                let (deletes, ending) = read_deletes(member, content)?;
                 if ending == Ending::Torn {
                     self.progress.report(&Event::Warning(&format!(
                         "{} of shard {} breaks off: what it says before that is carried out",
@@ -150,7 +148,9 @@ impl Live<'_> {
         let reading = || format!("reading {}", path.display());
         let opened = if file.packed { None } else { Some(File::open(&path).with_context(reading)?) };
         let tar = contents.open(file, |file| file)?;
-        visit(tar, opened.as_ref(), &shard.source, wants, each).with_context(reading)?.with_context(reading)?;
+        visit(tar, opened.as_ref(), &env::temp_dir(), &shard.source, wants, each)
+            .with_context(reading)?
+            .with_context(reading)?;
         Ok(())
     }
 }
