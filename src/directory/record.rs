@@ -90,9 +90,13 @@ impl SetRecord {
         hex(Sha256::new_with_prefix(&document[..at])).as_bytes() == stated
     }
 
-    /// Whether it contradicts itself: a stored shard has a file, and no other.
+    /// Whether it does not contradict itself: a stored shard has a file, an empty one may have one, and no other has.
     pub fn is_consistent(&self) -> bool {
-        self.shards.iter().all(|shard| (shard.state == ShardState::Stored) == shard.file.is_some())
+        self.shards.iter().all(|shard| match shard.state {
+            ShardState::Stored => shard.file.is_some(),
+            ShardState::Empty => true,
+            ShardState::Expired | ShardState::NotHeld | ShardState::Failed => shard.file.is_none(),
+        })
     }
 
     /// All files of the set, in the order in which they get their names.
@@ -304,7 +308,8 @@ impl ShardRecord {
 pub enum ShardState {
     /// It is in its file.
     Stored,
-    /// It had nothing to send: no file.
+    /// It had nothing to send. Its file, where it has one, is an empty tar: without it influxd would restore the shard out of an
+    /// older set in the directory.
     Empty,
     /// It was deleted on the server while the run went on: no file.
     Expired,

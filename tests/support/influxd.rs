@@ -57,16 +57,21 @@ impl Influxd {
     ///
     /// The log of the last start is `root/influxd.log`.
     pub fn start(root: &Path, index: Index) -> Self {
+        Self::start_with(root, index, &[])
+    }
+
+    /// As [`Influxd::start`], with settings such as `INFLUXDB_RETENTION_CHECK_INTERVAL` in place of those of the configuration.
+    pub fn start_with(root: &Path, index: Index, settings: &[(&str, &str)]) -> Self {
         for dir in ["meta", "data", "wal"] {
             fs::create_dir_all(root.join(dir)).unwrap_or_else(|error| panic!("making {dir}: {error}"));
         }
-        (0..ATTEMPTS).find_map(|_| Self::try_start(root, index)).unwrap_or_else(|| {
+        (0..ATTEMPTS).find_map(|_| Self::try_start(root, index, settings)).unwrap_or_else(|| {
             panic!("influxd ended at once {ATTEMPTS} times; the last time it said:\n{}", log_in(root));
         })
     }
 
     /// Starts a server on two free ports; `None` if it ends because a port was taken meanwhile.
-    fn try_start(root: &Path, index: Index) -> Option<Self> {
+    fn try_start(root: &Path, index: Index, settings: &[(&str, &str)]) -> Option<Self> {
         let (snapshotter, http) = free_addresses();
         let config = root.join("influxd.conf");
         fs::write(&config, configuration(root, index, snapshotter, http)).expect("writing the configuration");
@@ -77,6 +82,7 @@ impl Influxd {
             .arg(&config)
             .env_clear()
             .env("HOME", root)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle on the log"))
             .stderr(log)

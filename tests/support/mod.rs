@@ -3,6 +3,7 @@
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
+pub mod backups;
 pub mod between;
 pub mod data;
 pub mod disk;
@@ -12,11 +13,25 @@ pub mod peer;
 pub mod process;
 pub mod schema;
 pub mod service;
+pub mod time;
 pub mod tree;
 pub mod tsm;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
+
+use tempfile::TempDir;
+
+/// A folder of a test's own. Its path has no dot: influxd takes the names of backup files apart with their paths.
+pub fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
+}
+
+/// A path as an argument.
+pub fn utf8(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
 
 /// A value for tests that run at the same time: made by the first that asks, gone with the last that holds it.
 pub fn shared<T>(slot: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
@@ -30,12 +45,21 @@ pub fn shared<T>(slot: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
 
 /// Does the cases some at a time: most of their time is spent waiting.
 pub fn each<T: Send + std::fmt::Debug>(cases: impl IntoIterator<Item = T>, test: impl Fn(&T) + Sync) {
+    each_of(8, cases.into_iter().map(|case| (format!("{case:?}"), case)), |(_, case)| test(case));
+}
+
+/// Does the cases, which have names, with so many threads.
+pub fn each_of<N: Send + std::fmt::Debug, T: Send>(
+    threads: usize,
+    cases: impl IntoIterator<Item = (N, T)>,
+    test: impl Fn(&(N, T)) + Sync,
+) {
     let cases = Mutex::new(cases.into_iter().collect::<Vec<_>>());
     thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(case) = { cases.lock().expect("no case panics here").pop() } {
-                    let name = format!("{case:?}");
+                    let name = format!("{:?}", case.0);
                     let name = name.get(..200).unwrap_or(&name);
                     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&case)));
                     result.unwrap_or_else(|_| panic!("the case {name} failed"));

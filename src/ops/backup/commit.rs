@@ -38,11 +38,15 @@ impl Backup<'_> {
                 let (tar_size, members, shared_with) = (base.tar_size, base.members, Some(base.set));
                 Settled { record: ShardRecord { tar_size, members, shared_with, ..stored }, file: Some(file) }
             }
-            Fetched::Empty if planned.held => without_file(ShardState::Empty),
-            Fetched::Empty if planned.known.is_some() => {
+            Fetched::Empty(None) => without_file(ShardState::Empty),
+            Fetched::Empty(Some((file, tar_size))) => {
+                let tar_size = self.options.layout.packs().then_some(tar_size);
+                Settled { record: ShardRecord { tar_size, ..planned.record(ShardState::Empty) }, file: Some(file) }
+            }
+            Fetched::NotHeld if planned.known.is_some() => {
                 failed("the server had it at the last backup, and no longer has it open; its log may say why".to_owned())
             }
-            Fetched::Empty => without_file(ShardState::NotHeld),
+            Fetched::NotHeld => without_file(ShardState::NotHeld),
             Fetched::Expired => without_file(ShardState::Expired),
             Fetched::Failed(reason) => failed(reason),
         }
@@ -81,7 +85,7 @@ impl Backup<'_> {
         let shared = count(&|shard| shard.shared_with.is_some());
         let is_own = |(index, _): &&(usize, Finished)| shards[*index].shared_with.is_none();
         let bytes = meta.file.size + files.iter().filter(is_own).map(|(_, file)| file.size).sum::<u64>();
-        let stored = files.len();
+        let stored = count(&|shard| shard.state == ShardState::Stored);
         let record = SetRecord {
             format: RECORD_FORMAT,
             written_by: concat!("snap ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -22,6 +22,7 @@ use crate::directory::{Content, Finished, GrowingTar, Layout, MemberRecord, Stag
 use crate::error::{Class, class};
 use crate::format::meta::Data;
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError, scan};
+use crate::format::tar_writer::TarWriter;
 use crate::ops::members::{Passed, is_of_system, visit};
 use crate::ops::sift::read_deletes;
 use crate::progress::{Event, Progress};
@@ -109,8 +110,10 @@ pub enum Fetched {
         /// What it is shared with.
         base: Box<Base>,
     },
-    /// There is nothing to store.
-    Empty,
+    /// There is nothing to store; with an empty tar and its bytes, where the set has to say so to influxd.
+    Empty(Option<(Finished, u64)>),
+    /// It was not asked for, because the server does not have it open.
+    NotHeld,
     /// The server deleted the shard meanwhile.
     Expired,
     /// It could not be fetched; the text says why.
@@ -220,11 +223,11 @@ impl Downloader<'_> {
                 let enough = if job.planned.want == Want::Whole && job.planned.known.is_some() { 4 } else { 2 };
                 job.empties += 1;
                 if job.empties >= enough {
-                    return Ok(Step::Done(Fetched::Empty));
+                    return Ok(Step::Done(self.empty(&job.planned)?));
                 }
                 Ok(Step::Again(EMPTY_AGAIN * job.empties))
             }
-            Ok(Answer::NothingKept) => Ok(Step::Done(Fetched::Empty)),
+            Ok(Answer::NothingKept) => Ok(Step::Done(self.empty(&job.planned)?)),
             Ok(Answer::Shard(tar)) => Ok(Step::Done(self.stored(&job.planned, tar)?)),
             Err(Attempt::Broken { reason, tombstone }) => {
                 if let Want::Range(_) = job.planned.want
@@ -263,7 +266,10 @@ impl Downloader<'_> {
                 let Stored { file, tar_size, members } = sifted;
                 Ok(Fetched::Stored { file, tar_size, members, deletes_applied: true })
             }
-            Ok(None) => Ok(Fetched::Empty),
+            Ok(None) => {
+                tar.file.remove()?;
+                self.empty(planned)
+            }
             Err(error) if is_of_system(&*error) => Err(error),
             // A damaged file, say: that is what there is to be had of it.
             Err(error) => {
@@ -275,6 +281,16 @@ impl Downloader<'_> {
                 Ok(tar.whole())
             }
         }
+    }
+
+    /// A shard that has nothing to store. From a directory with several sets in the portable layout, influxd restores of each shard
+    /// the newest file there is: without one that is empty, what the shard held before.
+    fn empty(&self, planned: &Planned) -> Result<Fetched> {
+        if !self.layout.packs() || planned.want != Want::Whole || planned.cut.is_some() {
+            return Ok(Fetched::Empty(None));
+        }
+        let tar = TarWriter::new(self.staging.tar(self.layout, planned.shard.path.id)?).finish()?;
+        Ok(Fetched::Empty(Some(tar.finish()?)))
     }
 
     /// A tar without its tombstones and what they delete; none where nothing else is in it.
@@ -358,7 +374,7 @@ impl Downloader<'_> {
         }
         // The server answers again, as the probe before this attempt showed: is its silence an answer?
         if may_mean_empty && job.silent && self.says_empty_with_silence(&job.planned.shard.path) {
-            return Ok(Step::Done(Fetched::Empty));
+            return Ok(Step::Done(self.empty(&job.planned)?));
         }
         self.no_answer(job)
     }

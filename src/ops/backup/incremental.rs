@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::{Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState, ShardRecord};
+use crate::directory::{
+    Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState, ShardRecord, ShardState,
+};
 use crate::wire::ShardPath;
 
 /// How times are rounded in a tar: to the nearest second, or down.
@@ -152,7 +154,7 @@ impl<'a> Earlier<'a> {
     /// The shards of the newest set of the same selection that the server no longer names.
     pub fn vanished(&self, selection: &Selection, is_named: impl Fn(&ShardPath) -> bool) -> Vec<String> {
         let Some(set) = self.sets.iter().find(|set| set.selection == *selection) else { return Vec::new() };
-        let stored = set.shards.iter().filter(|shard| shard.file.is_some());
+        let stored = set.shards.iter().filter(|shard| shard.state == ShardState::Stored);
         stored.map(ShardRecord::path).filter(|path| !is_named(path)).map(|path| path.to_string()).collect()
     }
 }

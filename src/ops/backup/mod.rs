@@ -236,7 +236,7 @@ impl Backup<'_> {
         });
         self.cancel.check()?;
         let mut settled = queue::all(results)?;
-        settled.extend(absent.iter().map(|planned| self.settle(planned, Fetched::Empty)));
+        settled.extend(absent.iter().map(|planned| self.settle(planned, Fetched::NotHeld)));
         Ok(settled)
     }
 
@@ -266,7 +266,8 @@ fn outcome(fetched: &Fetched) -> Outcome<'_> {
     match fetched {
         Fetched::Stored { file, members, .. } => Outcome::Done { files: members.len(), bytes: file.size },
         Fetched::Shared { .. } => Outcome::Skipped("unchanged: shared with an earlier set"),
-        Fetched::Empty => Outcome::Skipped("nothing to fetch"),
+        Fetched::Empty(_) => Outcome::Skipped("nothing to fetch"),
+        Fetched::NotHeld => Outcome::Skipped("not open on the server"),
         Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),
         Fetched::Failed(reason) => Outcome::Failed(reason),
     }

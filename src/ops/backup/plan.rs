@@ -294,11 +294,11 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
 fn earlier_sizes(contents: &Contents) -> HashMap<ShardPath, u64> {
     let mut sizes = HashMap::new();
     for shard in contents.records().flat_map(|set| &set.shards) {
-        match (shard.tar_bytes(), shard.content) {
-            (Some(bytes), _) => drop(sizes.insert(shard.path(), bytes)),
+        match (shard.state, shard.tar_bytes()) {
+            (ShardState::Stored, Some(bytes)) => drop(sizes.insert(shard.path(), bytes)),
             // It was found empty since.
-            (None, Content::Whole) if shard.state == ShardState::Empty => drop(sizes.remove(&shard.path())),
-            (None, _) => {}
+            (ShardState::Empty, _) if shard.content == Content::Whole => drop(sizes.remove(&shard.path())),
+            _ => {}
         }
     }
     sizes

@@ -26,7 +26,7 @@ impl<'a> Sets<'a> {
     fn new(contents: &'a Contents) -> Self {
         let mut stored: HashMap<_, Vec<usize>> = HashMap::new();
         for (at, record) in Self::records(contents, contents.sets().len()) {
-            for shard in record.shards.iter().filter(|shard| shard.file.is_some()) {
+            for shard in record.shards.iter().filter(|shard| shard.state == ShardState::Stored) {
                 stored.entry(key(shard)).or_default().push(at);
             }
         }

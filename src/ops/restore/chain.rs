@@ -117,7 +117,7 @@ impl Chains {
 /// Whether a set says why it has no file of the shard, or was asked for a range of time that the shard lies outside of.
 fn is_explained(choice: &Choice<'_>, shard: &ShardPath) -> bool {
     choice.records().any(|(_, set)| match set.shard(shard) {
-        Some(record) => record.file.is_none(),
+        Some(record) => record.state != ShardState::Stored,
         None => set.is_range() && set.selection.takes(shard),
     })
 }
@@ -196,7 +196,7 @@ fn gone(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<
 /// was begun after the time it starts from, to a set that has the whole shard or was made before there was one.
 fn gap(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<String> {
     let takes = |set: &SetRecord| !set.selection.meta_only && !set.is_range() && set.selection.takes(shard);
-    let stored = |set: &SetRecord| set.shard(shard).is_some_and(|record| record.file.is_some());
+    let stored = |set: &SetRecord| set.shard(shard).is_some_and(|record| record.state == ShardState::Stored);
     let mut increment: Option<(&SetRecord, Timestamp)> = None;
     let sets: Vec<&SetRecord> = choice.records().map(|(_, set)| set).filter(|set| takes(set)).collect();
     for (at, set) in sets.iter().copied().enumerate().rev() {
