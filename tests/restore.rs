@@ -394,6 +394,54 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
 }
 
 #[test]
+fn a_damaged_record_is_in_the_way_of_no_other_set_that_is_named() {
+    let folder = Folder::new();
+    let backup = folder.path("backup");
+    let server = Influxd::start(&folder.path("server"), Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    let host = server.host();
+    let mut ids = Vec::new();
+    for (value, flags) in [(1, &[][..]), (2, &[]), (3, &[]), (4, &["-since", "last"])] {
+        server.write("d", "", &format!("m v={value} {}", MONDAY + value));
+        snap([&["backup", "-quiet", "-host", &host], flags, &[utf8(&backup)]].concat()).expect(0);
+        let records = tree::names(&backup.join(".snap")).into_iter();
+        ids = records.filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect();
+    }
+    server.stop();
+    let record = |nth: usize| backup.join(format!(".snap/{}.json", ids[nth]));
+    let sound = fs::read(record(1)).expect("a record");
+    fs::write(record(1), &sound[..sound.len() / 2]).expect("damaging a record");
+    let name = format!(".snap/{}.json", ids[1]);
+
+    let listed = snap(["list", utf8(&backup)]).expect(4);
+    assert!(listed.stderr.contains(&name) && ids.iter().all(|id| *id == ids[1] || listed.stdout.contains(id)), "{listed:?}");
+    assert!(snap(["list", "-quiet", utf8(&backup)]).expect(4).stderr.contains(&name));
+    snap(["info", utf8(&backup)]).expect(4);
+    assert!(snap(["info", utf8(&backup), &ids[0]]).expect(0).stderr.contains(&name));
+    // Which is the newest, or what an increment stands on, nobody can tell.
+    let target = folder.path("target");
+    for flags in [&[][..], &["latest"]] {
+        let run = restoring(&backup, &target, &[]).args(flags).run().expect(4);
+        assert!(run.stderr.contains(&name) && run.stderr.contains("hint: another set can be named"), "{}", run.stderr);
+    }
+    for (nth, points) in [(0, 1), (2, 3)] {
+        let target = folder.path(&format!("target {nth}"));
+        let run = restoring(&backup, &target, &[]).args([&ids[nth]]).run().expect(0);
+        assert!(run.stderr.contains(&format!("warning: {name} is passed over")), "{}", run.stderr);
+        let server = Influxd::start(&target, Index::Inmem);
+        assert_eq!(server.points_in("d", "autogen").len(), points);
+    }
+    // The full set below it is whole, and the files in between may be the damaged record's.
+    restoring(&backup, &folder.path("increment"), &[]).args([&ids[3]]).run().expect(0);
+    fs::write(record(1), &sound).expect("mending a record");
+    let record = (fs::read(record(2)).expect("a record"), record(2));
+    fs::write(&record.1, &record.0[..record.0.len() / 2]).expect("damaging a record");
+    let run = restoring(&backup, &target, &[]).args([&ids[3]]).run().expect(4);
+    assert!(run.stderr.contains("is damaged, and may be what tells of d.autogen.00001.02"), "{}", run.stderr);
+    assert!(!target.exists());
+}
+
+#[test]
 fn a_damaged_backup_of_influxd_is_told_by_its_framing_and_its_blocks() {
     let folder = Folder::new();
     let backup = folder.backup("backup", &[WEEK, NAMED], 1);

@@ -48,7 +48,7 @@ impl InfoArgs {
 
     fn of_set(&self, output: &Output) -> Result<()> {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read(&directory)?;
+        let contents = Contents::read_for(&directory, self.set.as_deref(), &mut |text| output.warning(text))?;
         let at = self.set.as_deref().map_or_else(|| contents.latest(), |name| contents.find(name))?;
         let info = info(&contents, at);
         if self.output.json {

@@ -9,7 +9,7 @@ use super::output::{Output, bytes};
 use super::table::{interval, table, time};
 use super::{Ending, OutputArgs, json, print, values};
 use crate::directory::Contents;
-use crate::error::Class;
+use crate::error::{Class, class};
 use crate::ops::{Kind, SetSummary, State, list};
 
 /// Show the sets in a backup directory, oldest first
@@ -30,9 +30,16 @@ impl ListArgs {
     /// Runs the command.
     pub fn run(&self, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read(&directory)?;
+        let contents = Contents::read_past(&directory, &mut |_, error| match class(&error) {
+            Class::Damage => {
+                output.failure(&format!("{error:#}"));
+                Ok(())
+            }
+            _ => Err(error),
+        })?;
         let sets = list(&contents);
-        if sets.is_empty() {
+        let is_damaged = !contents.damaged().is_empty();
+        if sets.is_empty() && !is_damaged {
             return Err(Class::NoBackup.error(format!("{} holds no backup", directory.display())).into());
         }
         for id in contents.half_removed() {
@@ -57,7 +64,7 @@ impl ListArgs {
             }
             output.opening(&format!("{} in {}", super::output::plural(sets.len(), "set"), directory.display()));
         }
-        Ok(None)
+        Ok(is_damaged.then_some(Class::Damage))
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Contents {
     numbered: HashMap<u32, [Option<usize>; 2]>,
     /// The ids of sets whose removal was begun and not ended. Their files are not among the files.
     half_removed: Vec<String>,
+    /// The records and manifests that could not be read, by their names below the directory.
+    damaged: Vec<String>,
 }
 
 /// What one run made, as far as it can be told.
@@ -78,6 +80,22 @@ impl Contents {
         Self::read_past(path, &mut |_, error| Err(error))
     }
 
+    /// As [`Contents::read`], for somebody who may name a set: then what is damaged of others is said by `warn`, and passed over.
+    /// Without a name, nobody could tell which set is the newest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contents::read`].
+    pub fn read_for(path: &Path, set: Option<&str>, warn: &mut dyn FnMut(&str)) -> Result<Self> {
+        match set {
+            None | Some("latest") => Self::read(path),
+            Some(_) => Self::read_past(path, &mut |file, error| {
+                warn(&format!("{file} is passed over: {error:#}"));
+                Ok(())
+            }),
+        }
+    }
+
     /// As [`Contents::read`], but hands records and manifests that cannot be read to `damaged`, with their names below the
     /// directory, and goes on without them where that allows it.
     ///
@@ -91,6 +109,11 @@ impl Contents {
                 .hint("name it as PATH or in SNAP_DIR; without either it is ./backup")
                 .into());
         }
+        let mut names_of_damaged = Vec::new();
+        let mut damaged = |name: String, error| {
+            names_of_damaged.push(name.clone());
+            damaged(name, error)
+        };
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(path).with_context(|| format!("reading {}", path.display()))? {
             let entry = entry.with_context(|| format!("reading {}", path.display()))?;
@@ -125,7 +148,7 @@ impl Contents {
             }
         }
         let mut sets = numbered_sets(path, &files, &recorded)?;
-        let manifests = manifest_sets(path, &files, &recorded, damaged)?;
+        let manifests = manifest_sets(path, &files, &recorded, &mut damaged)?;
         drop(recorded);
         sets.extend(records.into_iter().map(|record| Set::recorded(record, &files)));
         // By number first: a clock can go backwards.
@@ -145,7 +168,7 @@ impl Contents {
             }
         }
         let half_removed = removals.into_iter().map(|record| record.id).collect();
-        Ok(Self { path: path.to_owned(), files, sets, numbered, half_removed })
+        Ok(Self { path: path.to_owned(), files, sets, numbered, half_removed, damaged: names_of_damaged })
     }
 
     /// The directory.
@@ -171,6 +194,11 @@ impl Contents {
     /// The ids of sets whose removal was begun and not ended. They count no more; the next run that writes ends it.
     pub fn half_removed(&self) -> &[String] {
         &self.half_removed
+    }
+
+    /// The records and manifests that could not be read, by their names below the directory.
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
     }
 
     /// All sets, oldest first.
@@ -446,7 +474,10 @@ fn below(directory: &Path, file: &Path) -> String {
 pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     // Whole in memory, where the record is to be anyway: thousands of them are read for a list.
     let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let damaged = || Class::Damage.error(format!("the record {} is damaged", path.display()));
+    let damaged = || {
+        let fault = Class::Damage.error(format!("the record {} is damaged", path.display()));
+        fault.hint("another set can be named: snap list shows them. Moved away, it leaves files that count as influxd's")
+    };
     #[derive(serde::Deserialize)]
     struct Form {
         format: u32,

@@ -22,7 +22,7 @@ use check::{CheckedShard, Use};
 
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::directory::{Contents, Selection};
+use crate::directory::Selection;
 use crate::error::{Class, Fault};
 use crate::local::shard_dir;
 use crate::progress::{Event, Progress};
@@ -167,7 +167,7 @@ pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     let options = &options.with_absolute_targets()?;
     target::refuse_running(options)?;
     write::recover(options, cancel, progress)?;
-    let contents = Contents::read(&options.directory)?;
+    let contents = source::contents(&options.directory, options.set.as_deref(), progress)?;
     let mut plan = plan::plan(&contents, options, progress)?;
     target::refuse_data(plan.shards.iter().map(|shard| &shard.target), options)?;
     target::refuse_strays(&plan, options, progress)?;

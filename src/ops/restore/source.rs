@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
@@ -52,6 +53,19 @@ impl<'a> Which<'a> {
     }
 }
 
+/// Refuses to put together files without a record where a record was lost: it may have been theirs.
+fn refuse_unknown(contents: &Contents, chains: &Chains) -> Result<()> {
+    let [lost, ..] = contents.damaged() else { return Ok(()) };
+    let mut files = chains.found.iter().flat_map(|(_, chain)| chain);
+    match files.find(|file| contents.sets()[file.set].record.is_none()) {
+        None => Ok(()),
+        Some(file) => Err(Class::Damage
+            .error(format!("{lost} is damaged, and may be what tells of {}", file.name))
+            .hint("snap verify tells more. Once it is moved away, files without a record count as influxd's")
+            .into()),
+    }
+}
+
 /// A shard to restore.
 pub struct PlannedShard {
     /// What it is called in the backup.
@@ -62,6 +76,15 @@ pub struct PlannedShard {
     pub chain: Vec<BackupFile>,
     /// The times of the points that are restored, where the shard can have others.
     pub cut: Option<Bounds>,
+}
+
+/// Reads a backup directory to restore the set of that name, or else the newest.
+///
+/// # Errors
+///
+/// Those of [`Contents::read_for`].
+pub fn contents(directory: &Path, set: Option<&str>, progress: &dyn Progress) -> Result<Contents> {
+    Contents::read_for(directory, set, &mut |text| progress.report(&Event::Warning(text)))
 }
 
 impl Source {
@@ -96,6 +119,7 @@ impl Source {
         let foreign = foreign(contents, last, &data)?;
         let choice = Choice { contents, at, last, named: matches!(which, Which::Alone(_)), foreign };
         let chains = if with_shards { Chains::find(&choice, &live, progress)? } else { Chains::default() };
+        refuse_unknown(contents, &chains)?;
         // An empty database is as good as any other, if it was asked for.
         let unasked: BTreeSet<&str> = chains.unasked.iter().map(|shard| shard.database.as_str()).collect();
         let found: BTreeSet<&str> = chains.found.iter().map(|(shard, _)| shard.database.as_str()).collect();

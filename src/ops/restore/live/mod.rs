@@ -62,7 +62,7 @@ pub struct LiveOptions {
 pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
     let begun = Instant::now();
     options.what.refuse_contradictions()?;
-    let contents = Contents::read(&options.directory)?;
+    let contents = super::source::contents(&options.directory, options.set.as_deref(), progress)?;
     let host = client.address().to_string();
     let begun_before = Begun::all(&options.directory, &host)?;
     let interrupted = if options.resume { Some(resumed(options, &begun_before, &host)?) } else { None };
