@@ -8,6 +8,7 @@ pub mod data;
 pub mod disk;
 pub mod http;
 pub mod influxd;
+pub mod listener;
 pub mod peer;
 pub mod process;
 pub mod schema;
