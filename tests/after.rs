@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use influx_snap::directory::Lock;
 use serde_json::Value;
 use support::peer::{Asked, Model, Peer, Reply, Version, nobody};
 use support::process::{Run, Snap, snap};
-use support::tree;
+use support::{folder, tree, utf8};
 use tempfile::TempDir;
 
 /// A server with the shards `db/autogen/1` and `db/autogen/2`, and a folder.
@@ -26,7 +26,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let shards = [("db", "autogen", 1), ("db", "autogen", 2)];
-        Self { root: tempfile::tempdir().expect("a directory"), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
+        Self { root: folder(), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -80,10 +80,6 @@ const TELL: &str =
 
 /// A run that is followed by metrics and by [`TELL`].
 const FOLLOWED: [&str; 6] = ["-metrics-file", "snap.prom", "-on-success", TELL, "-on-failure", TELL];
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
 
 /// The value of a metric.
 fn metric(text: &str, name: &str) -> Option<f64> {

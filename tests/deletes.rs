@@ -6,24 +6,15 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
-use std::thread;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tempfile::TempDir;
 
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
 use support::influxd::{Index, Influxd};
-use support::process::snap;
+use support::process::{restore_online, snap};
 use support::service::{all_members, copy, influxd_client, wait_for};
-use support::tree;
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
-
-/// A day in nanoseconds, and the length of the shards.
-const DAY: i64 = 86_400 * SECOND;
+use support::time::{DAY, SECOND, moment};
+use support::{Shared, folder, tools, tree, utf8};
 
 /// What a server answers of the database `d`, or of one that was made from it.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,16 +42,12 @@ struct Sample {
 }
 
 /// Made once for the tests that run at the same time, and removed with the last of them.
-static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 /// Tool and layout.
 const SETS: [(&str, &str); 4] = [("snap", "legacy"), ("snap", "portable"), ("influxd", "legacy"), ("influxd", "portable")];
 
 impl Sample {
-    fn shared() -> Arc<Self> {
-        support::shared(&SAMPLE, Self::make)
-    }
-
     /// Of each tool and layout a full set with tombstones, and a chain of one from before the deletes and an increment.
     fn make() -> Self {
         let folder = folder();
@@ -153,37 +140,11 @@ fn delete(server: &Influxd) {
     server.write("d", "", &again.concat());
 }
 
-/// A folder whose path has no dot: influxd cannot restore from one that has.
-fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
 /// Backs up by either tool in either layout.
 fn back_up(tool: &str, layout: &str, server: &Influxd, dir: &Path, flags: &[&str]) {
     let layout = if layout == "portable" { &["-portable"][..] } else { &["-database", "d"] };
     let host = server.host();
-    let args = [&["backup", "-host", &host], layout, flags, &[utf8(dir)]].concat();
-    match tool {
-        "snap" => drop(snap(args).expect(0)),
-        _ => drop(influxd_client(&args)),
-    }
-}
-
-/// The time now, after which files get later times: those come from a clock that ticks some hundred times a second.
-fn moment() -> String {
-    thread::sleep(Duration::from_millis(20));
-    let now = Timestamp::now().to_string();
-    thread::sleep(Duration::from_millis(20));
-    now
-}
-
-fn no_errors(server: &Influxd) {
-    let log = server.log();
-    assert!(!log.contains("lvl=error") && !log.contains("lvl=warn"), "{log}");
+    tools::run(tool, &[&["backup", "-host", &host], layout, flags, &[utf8(dir)]].concat());
 }
 
 /// How many tombstone files there are in the increment of a chain, of a shard whose TSM files they are for are not in it.
@@ -196,13 +157,12 @@ fn lone_tombstones(dir: &Path) -> usize {
 
 /// Restores the database `d` as one of another name; what was written to standard error.
 fn restore(server: &Influxd, dir: &Path, name: &str) -> String {
-    let args = ["restore", "-online", "-host", &server.host(), "-database", "d", "-newdb", name, utf8(dir)];
-    snap(args).expect(0).stderr
+    restore_online(&server.host(), &["-database", "d", "-newdb", name], dir).run().expect(0).stderr
 }
 
 /// Restores every set beside the others.
 fn every_set(index: Index) {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     assert!(sample.left.points.len() < sample.before.points.len() / 2 && sample.left.series.len() == 4);
     let folder = folder();
     let server = Influxd::start(folder.path(), index);
@@ -235,7 +195,7 @@ fn every_set(index: Index) {
         snap(["verify", "-deep", "-quiet", utf8(&sample.path(name))]).expect(0);
     }
     assert!(tombstones(&server).is_empty());
-    no_errors(&server);
+    server.expect_no_errors();
     server.stop();
     let server = Influxd::start(folder.path(), index);
     for name in names {
@@ -258,7 +218,7 @@ fn points_that_were_deleted_stay_deleted_in_a_tsi1_server() {
 
 #[test]
 fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let folder = folder();
     let server = Influxd::start(folder.path(), Index::Inmem);
     let deleted: BTreeSet<&String> = sample.before.points.iter().filter(|point| !sample.left.points.contains(point)).collect();
@@ -275,5 +235,5 @@ fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back()
     let stderr = restore(&server, &sample.path("late"), "late");
     assert!(stderr.contains("points that were deleted on the server between those can come back"), "{stderr}");
     assert!(come_back("late") > 0);
-    no_errors(&server);
+    server.expect_no_errors();
 }

@@ -16,18 +16,11 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use support::data::{DATABASES, START, delete_some, flush, load_sample, tombstones};
-use support::influxd::{Index, Influxd, Shard, influxd, time_of};
-use support::process::{Run, Snap, snap};
-use support::tree;
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
-
-/// A day in nanoseconds.
-const DAY: i64 = 86_400 * SECOND;
-
-/// The duration of a shard under `autogen` in nanoseconds.
-const WEEK: i64 = 7 * DAY;
+use support::influxd::{Index, Influxd, Shard, time_of};
+use support::process::{Snap, backup, restore_into, snap};
+use support::service::influxd_client;
+use support::time::{DAY, SECOND, WEEK};
+use support::{folder, tree, utf8};
 
 /// How many shards `delete_some` leaves without a point; the server removes their files when it comes to compact them.
 const EMPTIED: usize = 3;
@@ -50,7 +43,7 @@ impl Source {
 
     /// Nothing is deleted yet.
     fn loaded(index: Index) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        let folder = folder();
         let server = Influxd::start(&folder.path().join("source"), index);
         load_sample(&server);
         Self { folder, server, points: Vec::new() }
@@ -72,25 +65,12 @@ impl Source {
     }
 }
 
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
+fn back_up(server: &Influxd, dir: &Path, flags: &[&str]) {
+    backup(&server.host(), flags, dir).run().expect(0);
 }
 
-/// Backs a server up into `backup`.
-fn back_up(server: &Influxd, backup: &Path, flags: &[&str]) -> Run {
-    let host = server.host();
-    snap([&["backup", "-host", &host], flags, &[utf8(backup)]].concat()).expect(0)
-}
-
-/// The arguments that restore `backup` into the directories of an influxd below `target`.
-fn restoring(backup: &Path, target: &Path, flags: &[&str]) -> Vec<String> {
-    let (meta, data) = (target.join("meta"), target.join("data"));
-    let args = [&["restore", "-metadir", utf8(&meta), "-datadir", utf8(&data)], flags, &[utf8(backup)]].concat();
-    args.into_iter().map(str::to_owned).collect()
-}
-
-fn restore(backup: &Path, target: &Path, flags: &[&str]) -> Run {
-    snap(restoring(backup, target, flags)).expect(0)
+fn restore(dir: &Path, target: &Path, flags: &[&str]) {
+    restore_into(target, flags, dir).run().expect(0);
 }
 
 /// What makes shards open with this index in a target that holds none yet.
@@ -442,13 +422,6 @@ fn every_point_within_time_bounds_is_in_the_backup() {
     }
 }
 
-/// Runs influxd as a client and panics with what it said unless it succeeded.
-fn influxd_client(args: &[&str]) {
-    let output = influxd(args);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{args:?}: {}\n{out}\n{err}", output.status);
-}
-
 #[test]
 fn what_influxd_backed_up_snap_restores() {
     for index in [Index::Inmem, Index::Tsi1] {
@@ -485,7 +458,7 @@ fn what_influxd_backed_up_snap_restores() {
 #[test]
 fn what_snap_backed_up_influxd_restores() {
     // No dots, ids without trailing zeros and no tombstones: influxd's own restore knows no others.
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     let backup = folder.path().join("backup");
     let server = Influxd::start(&folder.path().join("source"), Index::Inmem);
     server.execute("CREATE DATABASE weather; CREATE DATABASE other");
@@ -620,10 +593,10 @@ fn merging(index: Index) {
     merged.stop();
 
     let before = tree::files(&target);
-    let refused = snap(restoring(&backup, &target, &["-merge"])).expect(6);
+    let refused = restore_into(&target, &["-merge"], &backup).run().expect(6);
     assert!(refused.stderr.contains("'plain'") && refused.stderr.contains("-newdb"), "{}", refused.stderr);
-    snap(restoring(&backup, &target, &["-merge", "-database", "db.dot"])).expect(6);
-    snap(restoring(&backup, &target, &["-merge", "-database", "db.dot", "-newdb", "own"])).expect(6);
+    restore_into(&target, &["-merge", "-database", "db.dot"], &backup).run().expect(6);
+    restore_into(&target, &["-merge", "-database", "db.dot", "-newdb", "own"], &backup).run().expect(6);
     assert!(tree::files(&target) == before, "a refused restore changed the target");
     assert!(!target.join("data/.snap-restore").exists());
 

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Barrier, Mutex, Weak};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -23,14 +23,12 @@ use tempfile::TempDir;
 
 use support::data::{DATABASES, START, flush, load_sample};
 use support::influxd::{Index, Influxd, Shard, quote};
-use support::process::{Run, snap};
+use support::process::{self, Snap, backup_of, restore_online};
 use support::service::{
     Ended, Serving, ask, connect, copy, influxd_client, members, new_request, old_request, upload, wait_for,
 };
-use support::tree;
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
+use support::time::{MONDAY, SECOND, WEEK};
+use support::{Shared, folder, tree, utf8};
 
 /// A mebibyte.
 const MIB: u64 = 1 << 20;
@@ -41,9 +39,6 @@ const TSM: &[u8] = b"\x16\xd1\x16\xd1\x01\x20\xdc\xb3\xe6\x00\x09\x1c\x16\x34\x5
     \x16\x34\x57\x85\xd8\xa0\x00\x00\x16\x34\x57\x85\xd8\xa0\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x22\
     \x00\x00\x00\x00\x00\x00\x00\x27";
 
-/// The start of a week, in nanoseconds.
-const MONDAY: i64 = 1_599_436_800_000_000_000;
-
 /// The directories of a stopped influxd that hold the sample and a small database `simple`, all of it in TSM files.
 struct Sample {
     folder: TempDir,
@@ -52,13 +47,9 @@ struct Sample {
 }
 
 /// Made once for the tests that run at the same time, and removed with the last of them.
-static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {
-    fn shared() -> Arc<Self> {
-        support::shared(&SAMPLE, Self::make)
-    }
-
     fn make() -> Self {
         let folder = folder();
         let server = Influxd::start(&folder.path().join("sample"), Index::Inmem);
@@ -90,15 +81,6 @@ impl Sample {
     }
 }
 
-/// A folder without a dot in its path: influxd 1.6.7 takes the names of backup files apart with their paths.
-fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("snap-").tempdir().expect("a temporary directory")
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
 /// A file of a backup.
 #[derive(Debug, PartialEq)]
 enum Stored {
@@ -109,12 +91,11 @@ enum Stored {
 
 /// What a backup directory of snap holds, without its records.
 fn stored(backup: &Path) -> BTreeMap<String, Stored> {
-    let files = tree::files(backup).into_iter().filter(|(name, _)| !name.starts_with(".snap/"));
     let read = |name: String, bytes: Vec<u8>| {
         let stored = if name.starts_with("meta.") { Stored::Meta(bytes) } else { Stored::Shard(unpacked(&bytes)) };
         (name, stored)
     };
-    files.map(|(name, bytes)| read(name, bytes)).collect()
+    tree::visible_files(backup).into_iter().map(|(name, bytes)| read(name, bytes)).collect()
 }
 
 fn unpacked(tar: &[u8]) -> Vec<(String, u64, Vec<u8>)> {
@@ -129,23 +110,17 @@ fn unpacked(tar: &[u8]) -> Vec<(String, u64, Vec<u8>)> {
     entries.collect()
 }
 
-/// Backs up the directories of a stopped influxd below `root`.
-fn embedded(root: &Path, backup: &Path, flags: &[&str]) -> Run {
-    let (meta, data) = (root.join("meta"), root.join("data"));
-    snap([&["backup", "-metadir", utf8(&meta), "-datadir", utf8(&data)], flags, &[utf8(backup)]].concat())
-}
-
 /// Directories as of an influxd, made by hand: shards `1` to `n` of `s`.`rp`, each with one file of so many zero bytes or,
 /// where that is 0, with the TSM file above.
 fn made_by_hand(root: &Path, sizes: &[u64]) {
     let mut data = Data { index: 7, cluster_id: 1, ..Data::default() };
     let mut policy = RetentionPolicyInfo { name: "rp".into(), replica_n: 1, ..RetentionPolicyInfo::default() };
     for (id, size) in (1u64..).zip(sizes) {
-        let start = MONDAY + i64::try_from(id).expect("a small number") * 7 * 86_400 * SECOND;
+        let start = MONDAY + i64::try_from(id).expect("a small number") * WEEK;
         policy.shard_groups.push(ShardGroupInfo {
             id,
             start_time: start,
-            end_time: start + 7 * 86_400 * SECOND,
+            end_time: start + WEEK,
             shards: vec![ShardInfo { id, ..ShardInfo::default() }],
             ..ShardGroupInfo::default()
         });
@@ -207,8 +182,8 @@ fn begun(to: SocketAddr, id: u64) -> (TcpStream, Vec<u8>) {
 
 #[test]
 fn what_influxd_backs_up_from_the_service_it_restores_with_equal_query_results() {
-    let (sample, own) = (Sample::shared(), folder());
-    let path = |name: &str| own.path().join(name).to_str().expect("a path in UTF-8").to_owned();
+    let (sample, own) = (SAMPLE.get(), folder());
+    let path = |name: &str| utf8(&own.path().join(name)).to_owned();
     sample.copied(&own.path().join("served"));
     let serving = Serving::start(&own.path().join("served"), &[]);
     let host = serving.host();
@@ -239,7 +214,7 @@ fn what_influxd_backs_up_from_the_service_it_restores_with_equal_query_results()
 
 /// Restores with influxd into the service over the directories of a fresh influxd, which then is started on them.
 fn influxd_restores_into_the_service(index: Index) {
-    let (sample, own) = (Sample::shared(), folder());
+    let (sample, own) = (SAMPLE.get(), folder());
     let (portable, legacy) = (own.path().join("portable"), own.path().join("legacy"));
     let served = own.path().join("served");
     sample.copied(&served);
@@ -287,18 +262,17 @@ fn a_tsi1_influxd_answers_what_influxd_restored_into_the_service() {
 
 #[test]
 fn snap_backs_up_the_same_in_either_dialect_and_without_a_server_and_restores_it_into_the_service() {
-    let (sample, own) = (Sample::shared(), folder());
+    let (sample, own) = (SAMPLE.get(), folder());
     let served = own.path().join("served");
     sample.copied(&served);
     let backup = own.path().join("embedded");
-    embedded(&served, &backup, &[]).expect(0);
+    backup_of(&served, &[], &backup).run().expect(0);
     let expected = stored(&backup);
     assert_eq!(expected.len(), sample.shards.len() + 1);
     for (accept, flags) in [("1.0", &[][..]), ("1.5", &[]), ("both", &[]), ("both", &["-dialect", "1.0"])] {
         let serving = Serving::start(&served, &["-dialect", accept]);
         let backup = own.path().join(format!("{accept} {flags:?}"));
-        let host = serving.host();
-        snap([&["backup", "-host", &host], flags, &[utf8(&backup)]].concat()).expect(0);
+        process::backup(&serving.host(), flags, &backup).run().expect(0);
         assert!(stored(&backup) == expected, "-dialect {accept}, {flags:?}: the backup differs");
         serving.stop();
     }
@@ -306,7 +280,7 @@ fn snap_backs_up_the_same_in_either_dialect_and_without_a_server_and_restores_it
     let fresh = own.path().join("fresh");
     Influxd::start(&fresh, Index::Tsi1).stop();
     let serving = Serving::start(&fresh, &["-writable"]);
-    snap(["restore", "-online", "-host", &serving.host(), utf8(&backup)]).expect(0);
+    restore_online(&serving.host(), &[], &backup).run().expect(0);
     serving.stop();
     let server = Influxd::start(&fresh, Index::Tsi1);
     assert!(server.points() == sample.points, "the points differ:\n{}", server.log());
@@ -314,18 +288,17 @@ fn snap_backs_up_the_same_in_either_dialect_and_without_a_server_and_restores_it
 
 #[test]
 fn a_backup_of_a_stopped_influxd_equals_one_of_the_running_and_what_its_wal_holds_comes_with_it() {
-    let (sample, own) = (Sample::shared(), folder());
+    let (sample, own) = (SAMPLE.get(), folder());
     let root = own.path().join("influxd");
     sample.copied(&root);
     let path = |name: &str| own.path().join(name);
     let server = Influxd::start(&root, Index::Inmem);
-    snap(["backup", "-host", &server.host(), utf8(&path("running"))]).expect(0);
-    let run = embedded(&root, &path("refused"), &[]).expect(6);
+    process::backup(&server.host(), &[], &path("running")).run().expect(0);
+    let run = backup_of(&root, &[], &path("refused")).run().expect(6);
     assert!(run.stderr.contains(&server.pid().to_string()), "{}", run.stderr);
-    let (meta, data) = (server.meta_dir(), server.data_dir());
-    snap(["serve", "-metadir", utf8(&meta), "-datadir", utf8(&data), "-bind", "127.0.0.1:0", "-writable"]).expect(6);
+    Snap::new(["serve", "-bind", "127.0.0.1:0", "-writable"]).directories(&root).run().expect(6);
     server.stop();
-    embedded(&root, &path("stopped"), &[]).expect(0);
+    backup_of(&root, &[], &path("stopped")).run().expect(0);
     let expected = stored(&path("running"));
     assert!(stored(&path("stopped")) == expected, "the backups differ");
 
@@ -337,10 +310,10 @@ fn a_backup_of_a_stopped_influxd_equals_one_of_the_running_and_what_its_wal_hold
         let members = members(tar, &simple);
         members.into_keys().next_back().expect("a file")
     };
-    let run = embedded(&root, &path("without"), &["-ignore-wal"]).expect(0);
+    let run = backup_of(&root, &["-ignore-wal"], &path("without")).run().expect(0);
     assert!(stored(&path("without")) == expected, "the backups differ");
     assert!(run.stderr.contains("warning") && run.stderr.contains(&simple) && !run.stderr.contains("WAL of shard plain/"));
-    embedded(&root, &path("with"), &[]).expect(0);
+    backup_of(&root, &[], &path("with")).run().expect(0);
     let differ: Vec<_> = stored(&path("with")).into_iter().filter(|(name, tar)| expected.get(name) != Some(tar)).collect();
     assert!(differ.len() == 1, "{} shards differ", differ.len());
 
@@ -436,7 +409,7 @@ fn literal_requests(sample: &Sample, root: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 fn the_replies_are_those_of_influxd_on_the_same_directories_byte_by_byte() {
-    let (sample, own) = (Sample::shared(), folder());
+    let (sample, own) = (SAMPLE.get(), folder());
     let (one, two) = (own.path().join("one"), own.path().join("two"));
     sample.copied(&one);
     sample.copied(&two);
@@ -489,7 +462,7 @@ fn the_replies_are_those_of_influxd_on_the_same_directories_byte_by_byte() {
 
 #[test]
 fn the_old_dialect_gets_what_the_new_one_gets() {
-    let (sample, own) = (Sample::shared(), folder());
+    let (sample, own) = (SAMPLE.get(), folder());
     sample.copied(&own.path().join("served"));
     let serving = Serving::start(&own.path().join("served"), &[]);
     let (_, id) = sample.simple();

@@ -23,16 +23,11 @@ use tempfile::TempDir;
 use support::data::START;
 use support::influxd::{Index, Influxd};
 use support::peer::{self, Asked, Member, Model, Peer, Reply, Shard, Tar, Version};
-use support::process::{Run, snap};
-use support::service::{all_members, copy, influxd_client};
-use support::tree;
+use support::process::{Run, backup, snap};
+use support::service::{all_members, copy};
+use support::time::{DAY, SECOND};
 use support::tsm::{Block, Key, file, key};
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
-
-/// A day in nanoseconds.
-const DAY: i64 = 86_400 * SECOND;
+use support::{folder, tools, tree, utf8};
 
 /// The name of the TSM file in a shard.
 const TSM: &str = "000000001-000000001.tsm";
@@ -61,7 +56,7 @@ impl Bench {
         for layout in LAYOUTS {
             let flags = if layout == "portable" { &["-portable"][..] } else { &[] };
             let dir = bench.root.path().join(layout);
-            snap([&["backup", "-quiet", "-host", &peer.host()], flags, &[utf8(&dir)]].concat()).expect(0);
+            backup(&peer.host(), &[&["-quiet"], flags].concat(), &dir).run().expect(0);
         }
         bench
     }
@@ -106,21 +101,11 @@ fn keys(start: i64) -> Vec<Key> {
 /// How many points [`keys`] have.
 const POINTS: u64 = 12 + 12 + 1 + 2;
 
-/// A folder whose path has no dot, for influxd.
-fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
 /// A run of `snap verify -json`, and what it printed: the faults, and the summary or the error at its end.
 fn told(dir: &Path, flags: &[&str], code: i32) -> (Vec<Value>, Value) {
     let run = snap([&["verify", "-json"], flags, &[utf8(dir)]].concat()).expect(code);
-    let documents = run.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON"));
     let (faults, others): (Vec<Value>, Vec<Value>) =
-        documents.partition(|document: &Value| document["message_type"] == "fault");
+        run.messages().into_iter().partition(|message| message["message_type"] == "fault");
     (faults, others.into_iter().last().expect("a summary"))
 }
 
@@ -211,11 +196,7 @@ fn sound_sets_of_either_tool_in_either_layout_pass_with_the_points_that_the_serv
         for layout in LAYOUTS {
             let flags = if layout == "portable" { &["-portable"][..] } else { &["-database", "d"] };
             let dir = folder.path().join(format!("{tool}_{layout}"));
-            let args = [&["backup", "-host", &host], flags, &[utf8(&dir)]].concat();
-            match tool {
-                "snap" => drop(snap(args).expect(0)),
-                _ => drop(influxd_client(&args)),
-            }
+            tools::run(tool, &[&["backup", "-host", &host], flags, &[utf8(&dir)]].concat());
             let before = tree::files(&dir);
             for (flags, points) in [(&[][..], Value::Null), (&["-deep"], points.into())] {
                 let (faults, summary) = told(&dir, flags, 0);
@@ -526,8 +507,8 @@ fn a_partial_set_is_no_damage_and_files_that_are_no_part_of_a_set_are_left_alone
         let dir = bench.root.path().join(format!("partial {layout}"));
         peer.script(Asked::Shard(2), [Reply::Nothing]);
         let flags = if layout == "portable" { &["-portable"][..] } else { &[] };
-        let args = [&["backup", "-quiet", "-skip-errors", "-retries", "0", "-host", &peer.host()], flags, &[utf8(&dir)]];
-        snap(args.concat()).expect(3);
+        let flags = [&["-quiet", "-skip-errors", "-retries", "0"], flags].concat();
+        backup(&peer.host(), &flags, &dir).run().expect(3);
         fs::create_dir(dir.join("meta.77")).expect("a directory");
         for name in ["README", "db.autogen.00001.00.part", "x.tar.gz", ".hidden", "meta.77/meta.00", ".snap/note.txt", "lost"] {
             fs::write(dir.join(name), "not of a backup").expect("writing a file");
@@ -546,15 +527,14 @@ fn one_set_is_verified_alone_and_where_there_is_none_that_is_said() {
     let peer = Peer::start(bench.model.clone());
     // A second and a third set beside that of influxd's, in either layout.
     for flags in [&["-portable"][..], &[]] {
-        snap([&["backup", "-quiet", "-host", &peer.host()], flags, &[utf8(&dir)]].concat()).expect(0);
+        backup(&peer.host(), &[&["-quiet"], flags].concat(), &dir).run().expect(0);
     }
     let names = tree::names(&dir.join(".snap"));
     let sets: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".json")).collect();
     let [portable, legacy] = sets[..] else { panic!("{names:?}") };
     assert_eq!(told(&dir, &["-deep"], 0).1["sets"], 3);
     let of = |set: &str, code| {
-        let run = snap(["verify", "-json", utf8(&dir), set]).expect(code);
-        let last: Value = serde_json::from_str(run.stdout.lines().last().expect("a line")).expect("JSON");
+        let last = snap(["verify", "-json", utf8(&dir), set]).expect(code).last_message();
         (last["sets"].as_u64(), last["shards"].as_u64(), last["faults"].as_u64())
     };
     damage(&dir.join(format!("{portable}.s1.tar.gz")), "flipped");

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::influxd::{Index, Influxd, quote};
-use super::{service, tree};
+use super::time::{DAY, HOUR, SECOND};
+use super::{folder, service, tree};
 
 /// The databases of the sample.
 pub const DATABASES: [&str; 5] = ["plain", "db.dot", "名前 db", "a'b \"c", "-x"];
@@ -20,15 +21,6 @@ pub const POLICIES: [(&str, &str); 3] = [("two weeks", "1d"), ("p.q", "1h"), ("g
 
 /// The time most points are near: 2018-06-04T00:00:00Z, a Monday and so the start of a shard under `autogen`.
 pub const START: i64 = 1_528_070_400 * SECOND;
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
-
-/// An hour in nanoseconds.
-const HOUR: i64 = 3600 * SECOND;
-
-/// A day in nanoseconds.
-const DAY: i64 = 24 * HOUR;
 
 /// How many daily shards there are under `two weeks`.
 const DAYS: i64 = 100;
@@ -102,7 +94,7 @@ pub fn tombstones(server: &Influxd) -> Vec<PathBuf> {
 /// carries the deletes out within seconds; where `work` says that it came too late, it is done again with a fresh one.
 pub fn before_deletes_are_carried_out(source: &Path, mut work: impl FnMut(&Influxd) -> bool) -> (TempDir, Influxd) {
     for _ in 0..ATTEMPTS {
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        let folder = folder();
         let root = folder.path().join("copy");
         service::copy(source, &root);
         let server = Influxd::start(&root, Index::Inmem);

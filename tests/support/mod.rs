@@ -13,20 +13,48 @@ pub mod peer;
 pub mod process;
 pub mod schema;
 pub mod service;
+pub mod time;
+pub mod tools;
 pub mod tree;
 pub mod tsm;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
+use tempfile::TempDir;
+
+/// A folder of a test's own. Its path has no dot: influxd takes the names of backup files apart with their paths.
+pub fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
+}
+
+/// A path as an argument.
+pub fn utf8(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
 /// A value for tests that run at the same time: made by the first that asks, gone with the last that holds it.
-pub fn shared<T>(slot: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
-    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    slot.upgrade().unwrap_or_else(|| {
-        let made = Arc::new(make());
-        *slot = Arc::downgrade(&made);
-        made
-    })
+pub struct Shared<T> {
+    slot: Mutex<Weak<T>>,
+    make: fn() -> T,
+}
+
+impl<T> Shared<T> {
+    /// A value that is made so.
+    pub const fn new(make: fn() -> T) -> Self {
+        Self { slot: Mutex::new(Weak::new()), make }
+    }
+
+    /// The value, for as long as it is held.
+    pub fn get(&self) -> Arc<T> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.upgrade().unwrap_or_else(|| {
+            let made = Arc::new((self.make)());
+            *slot = Arc::downgrade(&made);
+            made
+        })
+    }
 }
 
 /// Does the cases some at a time: most of their time is spent waiting.

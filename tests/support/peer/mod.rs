@@ -17,12 +17,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::listener::{Service, finish, lock, read_request, wait_for_client};
-
-pub use super::listener::End;
-pub use model::{Model, Shard, Version};
-pub use strangers::{Crowded, Cut, Manners, Proxy, Stranger, nobody};
 use tars::BLOCK;
-pub use tars::{MODIFIED, Member, Tar, noise, offsets, tar, tsm};
+
+// Each test file uses a part of them.
+#[allow(unused_imports)]
+pub use self::{
+    model::{Model, Shard, Version},
+    strangers::{Crowded, Cut, Manners, Proxy, Stranger, nobody},
+    tars::{MODIFIED, Member, Tar, noise, offsets, tar, tsm},
+};
+pub use super::listener::End;
 
 /// How long a test waits for requests.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,13 +6,8 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::super::listener::End;
+use super::super::time::{HOUR, MONDAY};
 use super::tars::{BLOCK, Member, Tar, noise, tar, tsm};
-
-/// Start of the first shard group: 2020-09-07T00:00:00Z.
-const FIRST_GROUP: i64 = 1_599_436_800 * SECOND;
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
 
 /// The versions that answer differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +50,8 @@ impl Shard {
     /// A shard with this content.
     pub fn with_tar(path: ShardPath, tar: Tar) -> Self {
         let hours = i64::try_from(path.id % 10_000).expect("a small number");
-        let start = FIRST_GROUP + hours * 3600 * SECOND;
-        Self { path, start, end: start + 3600 * SECOND, deleted_at: 0, named: true, open: true, tar }
+        let start = MONDAY + hours * HOUR;
+        Self { path, start, end: start + HOUR, deleted_at: 0, named: true, open: true, tar }
     }
 
     /// The bytes of its tar.
@@ -110,11 +105,12 @@ impl Model {
         self.shards.iter_mut().find(|shard| shard.path.id == id).unwrap_or_else(|| panic!("no shard {id}"))
     }
 
-    /// The meta store in its frame.
-    pub fn meta(&self) -> Vec<u8> {
+    /// The meta store.
+    pub fn data(&self) -> Data {
         let mut data = Data { index: 7, cluster_id: 42, max_shard_group_id: 100, ..Data::default() };
         for shard in &self.shards {
             data.max_shard_id = data.max_shard_id.max(shard.path.id);
+            data.max_shard_group_id = data.max_shard_group_id.max(shard.path.id);
             let group = ShardGroupInfo {
                 id: shard.path.id,
                 start_time: shard.start,
@@ -128,8 +124,13 @@ impl Model {
                 groups.push(group);
             }
         }
+        data
+    }
+
+    /// The meta store in its frame.
+    pub fn meta(&self) -> Vec<u8> {
         let mut framed = Vec::new();
-        let blob = MetaBlob { meta: data.encode_to_vec(), node: b"null\n".to_vec() };
+        let blob = MetaBlob { meta: self.data().encode_to_vec(), node: b"null\n".to_vec() };
         blob.write_to(&mut framed).expect("writing to memory");
         framed
     }
@@ -170,10 +171,9 @@ fn policy<'a>(data: &'a mut Data, path: &ShardPath) -> &'a mut RetentionPolicyIn
         Some(at) => &mut policies[at],
         None => {
             let name = path.retention_policy.clone();
-            let hour = 3600 * SECOND;
             policies.push(RetentionPolicyInfo {
                 name,
-                shard_group_duration: hour,
+                shard_group_duration: HOUR,
                 replica_n: 1,
                 ..RetentionPolicyInfo::default()
             });

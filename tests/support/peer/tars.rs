@@ -78,17 +78,24 @@ pub struct Member {
     pub content: Vec<u8>,
     /// The type flag.
     pub flag: u8,
+    /// Where it leads, if it is a link.
+    pub link: String,
 }
 
 impl Member {
     /// A regular file.
     pub fn new(name: impl Into<String>, content: Vec<u8>) -> Self {
-        Self { name: name.into(), content, flag: b'0' }
+        Self { name: name.into(), content, flag: b'0', link: String::new() }
     }
 
     /// The same with another type flag.
     pub fn flag(self, flag: u8) -> Self {
         Self { flag, ..self }
+    }
+
+    /// The same as a link to `to`.
+    pub fn link(self, to: &str) -> Self {
+        Self { link: to.to_owned(), ..self }
     }
 
     pub(super) fn header(&self, size: u64) -> Header {
@@ -100,6 +107,7 @@ impl Member {
         // Written as they are: the crate refuses the names that a test wants to see refused.
         block[..self.name.len()].copy_from_slice(self.name.as_bytes());
         block[156] = self.flag;
+        block[157..157 + self.link.len()].copy_from_slice(self.link.as_bytes());
         header.set_cksum();
         header
     }
