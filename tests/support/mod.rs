@@ -3,6 +3,7 @@
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
+pub mod bench;
 pub mod between;
 pub mod data;
 pub mod disk;
