@@ -7,6 +7,7 @@ pub mod bench;
 pub mod between;
 pub mod data;
 pub mod disk;
+pub mod handmade;
 pub mod http;
 pub mod influxd;
 pub mod listener;
