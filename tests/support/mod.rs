@@ -15,6 +15,7 @@ pub mod peer;
 pub mod process;
 pub mod schema;
 pub mod service;
+pub mod source;
 pub mod time;
 pub mod tools;
 pub mod tree;
