@@ -4,24 +4,15 @@ mod support;
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use influx_snap::directory::{Contents, Selection};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use support::influxd::{Index, Influxd};
+use support::data::small_server;
 use support::process::{Run, Snap, snap};
-use support::time::MONDAY;
 use support::{folder, tree, utf8};
-
-/// A server with a database `d` of one shard.
-fn small_server(root: &Path) -> Influxd {
-    let server = Influxd::start(root, Index::Inmem);
-    server.execute("CREATE DATABASE d");
-    server.write("d", "", &format!("m v=1 {MONDAY}"));
-    server
-}
 
 #[test]
 fn every_spelling_of_influxd_asks_for_the_same() {

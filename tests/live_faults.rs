@@ -14,9 +14,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use support::between::{Ask, Between, Spoil};
-use support::data::START;
+use support::data::{START, load_hours, without_hour};
 use support::http;
-use support::influxd::{Index, Influxd, time_of};
+use support::influxd::{Index, Influxd};
 use support::peer::End;
 use support::process::{Run, Snap, snap};
 use support::service::copy;
@@ -42,9 +42,7 @@ impl Sample {
     fn make() -> Self {
         let folder = folder();
         let server = Influxd::start(&folder.path().join("source"), Index::Inmem);
-        server.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
-        let points = (0..SHARDS * 20).map(|i| format!("m,t=t{} v={i},s=\"{i}\" {}\n", i % 3, START + i * HOUR / 20));
-        server.write("d", "", &points.collect::<String>());
+        load_hours(&server, SHARDS);
         let dir = folder.path().join("backup");
         snap(["backup", "-portable", "-host", &server.host(), utf8(&dir)]).expect(0);
         Self { points: server.points(), folder }
@@ -127,8 +125,7 @@ impl Bench {
 
     /// The points of all shards but the one that is the `nth`.
     fn points_without(&self, nth: i64) -> Vec<String> {
-        let outside = |point: &&String| (time_of(point) - START) / HOUR != nth;
-        self.sample.points.iter().filter(outside).cloned().collect()
+        without_hour(&self.sample.points, nth)
     }
 }
 

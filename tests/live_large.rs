@@ -10,7 +10,7 @@ use influx_snap::format::meta::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGr
 use prost::Message;
 use tempfile::TempDir;
 
-use support::data::{START, flush};
+use support::data::{START, flush, load_hours};
 use support::folder;
 use support::influxd::{Index, Influxd};
 use support::process::{Run, backup_of, restore_online};
@@ -27,9 +27,7 @@ impl Bench {
     fn new(index: Index) -> Self {
         let folder = folder();
         let server = Influxd::start(&folder.path().join("source"), index);
-        server.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
-        let points = (0..80).map(|i| format!("m,t=t{} v={i} {}\n", i % 3, START + i * HOUR / 20));
-        server.write("d", "", &points.collect::<String>());
+        load_hours(&server, 4);
         flush(&server);
         let points = server.points();
         server.stop();

@@ -15,12 +15,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use support::between::{Ask, Between, Spoil};
-use support::data::START;
-use support::influxd::{Index, Influxd, time_of};
+use support::data::{load_hours, without_hour};
+use support::influxd::{Index, Influxd};
 use support::peer::{self, Asked, End, Model, Peer, Reply, Version};
 use support::process::{Run, Snap, snap};
 use support::service::{all_members, copy, influxd_client};
-use support::time::HOUR;
 use support::{folder, tree, utf8};
 
 /// A server with a database `d` of three shards, a portable backup of it, and an empty server to restore into.
@@ -37,9 +36,7 @@ impl Bench {
     fn new() -> Self {
         let folder = folder();
         let source = Influxd::start(&folder.path().join("source"), Index::Inmem);
-        source.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
-        let points = (0..60).map(|i| format!("m,t=t{} v={i},s=\"{i}\" {}\n", i % 3, START + i * HOUR / 20));
-        source.write("d", "", &points.collect::<String>());
+        load_hours(&source, 3);
         let dir = folder.path().join("backup");
         snap(["backup", "-portable", "-host", &source.host(), utf8(&dir)]).expect(0);
         let names = tree::names(&dir);
@@ -72,8 +69,7 @@ impl Bench {
 
     /// The points of the other shards.
     fn points_without(&self, nth: i64) -> Vec<String> {
-        let outside = |point: &&String| (time_of(point) - START) / HOUR != nth;
-        self.points.iter().filter(outside).cloned().collect()
+        without_hour(&self.points, nth)
     }
 }
 

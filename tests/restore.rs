@@ -8,6 +8,7 @@ use std::path::Path;
 
 use influx_snap::wire::MetaBlob;
 
+use support::data::small_server;
 use support::disk::on_small_disk;
 use support::handmade::{
     FILE, Folder, Shard, TSM, assert_same, differences, everything, meta, restore, shard_file, shard_tar, tsm,
@@ -15,7 +16,6 @@ use support::handmade::{
 use support::influxd::{Index, Influxd};
 use support::peer::{self, Member};
 use support::process::snap;
-use support::time::MONDAY;
 use support::{tree, utf8};
 
 const FIRST: Shard<'static> = ("d", "autogen", 1);
@@ -70,10 +70,8 @@ fn a_target_that_holds_data_is_refused_unchanged_and_replaced_by_force() {
 #[test]
 fn a_running_influxd_is_refused() {
     let folder = Folder::new();
-    let server = Influxd::start(&folder.path("live"), Index::Inmem);
+    let server = small_server(&folder.path("live"));
     let host = server.host();
-    server.execute("CREATE DATABASE d");
-    server.write("d", "", &format!("m,h=a v=1.5 {MONDAY}"));
     let backup = folder.path("backup");
     snap(["backup", "-host", &host, utf8(&backup)]).expect(0);
     let points = server.points();
@@ -243,10 +241,8 @@ fn a_disk_without_room_is_refused() {
 #[test]
 fn a_dry_run_says_what_would_be_done_and_changes_nothing() {
     let folder = Folder::new();
-    let server = Influxd::start(&folder.path("server"), Index::Inmem);
+    let server = small_server(&folder.path("server"));
     let host = server.host();
-    server.execute("CREATE DATABASE d");
-    server.write("d", "", &format!("m v=1 {MONDAY}"));
     let backup = folder.path("backup");
     let run = snap(["backup", "-dry-run", "-host", &host, utf8(&backup)]).expect(0);
     assert!(run.stdout.contains("dry run") && run.stderr.contains("d/autogen/1"), "{}{}", run.stdout, run.stderr);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::influxd::{Index, Influxd, quote};
-use super::time::{DAY, HOUR, SECOND};
+use super::influxd::{Index, Influxd, quote, time_of};
+use super::time::{DAY, HOUR, MONDAY, SECOND};
 use super::{folder, service, tree};
 
 /// The databases of the sample.
@@ -58,6 +58,26 @@ pub fn load_sample(server: &Influxd) {
     for db in &DATABASES[2..] {
         server.write(db, "autogen", &few_points("few"));
     }
+}
+
+/// A server below `root` with a database `d` of one point.
+pub fn small_server(root: &Path) -> Influxd {
+    let server = Influxd::start(root, Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    server.write("d", "", &format!("m v=1 {MONDAY}"));
+    server
+}
+
+/// Creates a database `d` of so many shards, an hour and 20 points each.
+pub fn load_hours(server: &Influxd, hours: i64) {
+    server.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
+    let points = (0..hours * 20).map(|i| format!("m,t=t{} v={i},s=\"{i}\" {}\n", i % 3, START + i * HOUR / 20));
+    server.write("d", "", &points.collect::<String>());
+}
+
+/// Of the points of [`load_hours`], those of all shards but the one that is the `nth`.
+pub fn without_hour(points: &[String], nth: i64) -> Vec<String> {
+    points.iter().filter(|point| (time_of(point) - START) / HOUR != nth).cloned().collect()
 }
 
 /// Moves what is in the caches to TSM files and then deletes points, series and measurements.
