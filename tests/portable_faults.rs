@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use support::between::{Ask, Between, Spoil};
+use support::damage::damage;
 use support::data::{load_hours, without_hour};
 use support::influxd::{Index, Influxd};
 use support::peer::{self, Asked, End, Model, Peer, Reply, Version};
@@ -71,24 +72,6 @@ impl Bench {
     fn points_without(&self, nth: i64) -> Vec<String> {
         without_hour(&self.points, nth)
     }
-}
-
-/// Does one kind of damage to a file.
-fn damage(file: &Path, how: &str) {
-    let mut bytes = fs::read(file).expect("a file");
-    let middle = bytes.len() / 2;
-    match how {
-        "cut to half" => bytes.truncate(middle),
-        "cut by a byte" => drop(bytes.pop()),
-        "emptied" => bytes.clear(),
-        "flipped at its beginning" => bytes[0] ^= 0x10,
-        "flipped in the middle" => bytes[middle] ^= 1,
-        "flipped at its end" => *bytes.last_mut().expect("a byte") ^= 0x10,
-        "made longer" => bytes.extend(b"\xff\x00more"),
-        "doubled" => bytes.extend_from_within(..),
-        _ => panic!("no damage {how}"),
-    }
-    fs::write(file, bytes).expect("writing a file");
 }
 
 /// All kinds of damage.

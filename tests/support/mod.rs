@@ -1,10 +1,11 @@
-//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees, small disks,
-//! TSM files, JSON schemas.
+//! What the integration tests share: a real influxd, scripted servers, data, damage and backups made by hand, running `snap`, a
+//! service, directory trees, small disks, TSM files, JSON schemas.
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
 pub mod bench;
 pub mod between;
+pub mod damage;
 pub mod data;
 pub mod disk;
 pub mod handmade;
@@ -15,6 +16,7 @@ pub mod peer;
 pub mod process;
 pub mod schema;
 pub mod service;
+pub mod sets;
 pub mod source;
 pub mod time;
 pub mod tools;
