@@ -14,6 +14,7 @@ use influx_snap::directory::Lock;
 use serde_json::Value;
 use support::peer::{Asked, Model, Peer, Reply, Version, nobody};
 use support::process::{Run, Snap, snap};
+use support::service::wait_for;
 use support::{folder, tree, utf8};
 use tempfile::TempDir;
 
@@ -63,14 +64,6 @@ impl Bench {
     /// The metrics, which are in `snap.prom`.
     fn metrics(&self) -> String {
         fs::read_to_string(self.path("snap.prom")).expect("metrics")
-    }
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < patience, "not yet so: {what}");
-        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -293,7 +286,7 @@ fn an_interrupted_run_is_followed_too() {
         bench.peer.script(Asked::Shard(1), [Reply::Stall(100)]);
         let before = bench.peer.shard_requests().len();
         let running = bench.prepare(&bench.peer.host(), &FOLLOWED).spawn();
-        wait_until("a shard is asked for", || bench.peer.shard_requests().len() > before);
+        wait_for(|| (bench.peer.shard_requests().len() > before).then_some(())).expect("a shard is asked for");
         running.signal(signal);
         running.wait().expect(code);
         assert!(bench.told().starts_with(&format!("backup|{code}||unset|")));
@@ -319,7 +312,7 @@ fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those
         let bench = Bench::new();
         let command = format!("{ignores}touch begun; sleep 60; sleep 60");
         let running = bench.prepare(&bench.peer.host(), &["-on-success", &command, "-metrics-file", "snap.prom"]).spawn();
-        wait_until("the command runs", || bench.path("begun").exists());
+        wait_for(|| bench.path("begun").exists().then_some(())).expect("the command runs");
         let early = bench.metrics();
         assert_eq!(metric(&early, "snap_last_exit_code{command=\"backup\"}"), Some(0.0), "metrics do not wait for the command");
         let asked = Instant::now();

@@ -41,7 +41,6 @@ struct Sample {
     left: Answers,
 }
 
-/// Made once for the tests that run at the same time, and removed with the last of them.
 static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 /// Tool and layout.

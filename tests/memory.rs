@@ -169,7 +169,7 @@ fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
     let meta = MetaEntry { file_name, size: meta.len() as u64 };
     let manifest = File::create(dir.join(portable::manifest_file("20260101T000000Z"))).expect("a file");
     Manifest { meta, limited: false, files: Some(files) }.write_to(manifest).expect("a file");
-    let dir = utf8(&dir);
+    let dir = utf8(dir);
     let run = within_limit(snap(["verify", "-deep", "-jobs", "4", dir]).expect(0));
     assert!(run.stdout.starts_with("no fault in 1 set: 4 shard files, 4 TSM files"), "{}", run.stdout);
 }

@@ -87,7 +87,6 @@ struct Sample {
     points: Vec<String>,
 }
 
-/// Made once for the tests that run at the same time, and removed with the last of them.
 static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {

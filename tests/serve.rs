@@ -29,7 +29,6 @@ struct Sample {
     shards: Vec<Shard>,
 }
 
-/// Made once for the tests that run at the same time, and removed with the last of them.
 static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {

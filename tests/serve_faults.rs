@@ -16,8 +16,7 @@ use influx_snap::service::{Log, LogLine, Service, ServiceOptions};
 use influx_snap::wire::read_shard_ids;
 use prost::Message;
 
-use support::handmade::{self, TSM, Tree, stopped_server};
-use support::peer::{self, Member};
+use support::handmade::{self, TSM, Tree, stopped_server, tar_of};
 use support::service::{Ended, Serving, ask, connect, members, new_request, shard_request, swept, upload, wait_for};
 use support::{folder, tree};
 
@@ -38,12 +37,6 @@ fn begun(to: SocketAddr, id: u64) -> (TcpStream, Vec<u8>) {
     let mut first = vec![0; 4096];
     stream.read_exact(&mut first).expect("the begin of a reply");
     (stream, first)
-}
-
-/// The tar of a shard with these files, under any names, however bad.
-fn tar_of(shard: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
-    let member = |(name, content): &(&str, &[u8])| Member::new(format!("{shard}/{name}"), content.to_vec());
-    peer::tar(&files.iter().map(member).collect::<Vec<_>>())
 }
 
 #[test]

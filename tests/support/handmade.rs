@@ -65,9 +65,14 @@ pub fn meta(shards: &[Shard<'_>]) -> Vec<u8> {
     model(shards.iter().map(|shard| (*shard, MONDAY))).meta()
 }
 
-/// The tar of a shard with these files, under any names, however bad.
+/// The tar of a shard with these files.
 pub fn shard_tar((db, rp, id): Shard<'_>, files: &[(&str, &[u8])]) -> Vec<u8> {
-    let member = |(name, content): &(&str, &[u8])| Member::new(format!("{db}/{rp}/{id}/{name}"), content.to_vec());
+    tar_of(&format!("{db}/{rp}/{id}"), files)
+}
+
+/// The tar of `db/rp/id` with these files, under any names, however bad.
+pub fn tar_of(shard: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let member = |(name, content): &(&str, &[u8])| Member::new(format!("{shard}/{name}"), content.to_vec());
     peer::tar(&files.iter().map(member).collect::<Vec<_>>())
 }
 
