@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use influx_snap::directory::Lock;
 use serde_json::Value;
 use support::peer::{Asked, Model, Peer, Reply, Version, nobody};
 use support::process::{Run, Snap, snap};
-use support::tree;
+use support::service::wait_for;
+use support::{folder, tree, utf8};
 use tempfile::TempDir;
 
 /// A server with the shards `db/autogen/1` and `db/autogen/2`, and a folder.
@@ -26,7 +27,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let shards = [("db", "autogen", 1), ("db", "autogen", 2)];
-        Self { root: tempfile::tempdir().expect("a directory"), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
+        Self { root: folder(), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -66,24 +67,12 @@ impl Bench {
     }
 }
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < patience, "not yet so: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Tells what a hook knows, in the file `told`.
 const TELL: &str =
     "printf '%s|' \"$SNAP_COMMAND\" \"$SNAP_EXIT_CODE\" \"$SNAP_SET\" \"${SNAP_REMOVED-unset}\" \"$SNAP_ERROR\" > told";
 
 /// A run that is followed by metrics and by [`TELL`].
 const FOLLOWED: [&str; 6] = ["-metrics-file", "snap.prom", "-on-success", TELL, "-on-failure", TELL];
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
 
 /// The value of a metric.
 fn metric(text: &str, name: &str) -> Option<f64> {
@@ -297,7 +286,7 @@ fn an_interrupted_run_is_followed_too() {
         bench.peer.script(Asked::Shard(1), [Reply::Stall(100)]);
         let before = bench.peer.shard_requests().len();
         let running = bench.prepare(&bench.peer.host(), &FOLLOWED).spawn();
-        wait_until("a shard is asked for", || bench.peer.shard_requests().len() > before);
+        wait_for(|| (bench.peer.shard_requests().len() > before).then_some(())).expect("a shard is asked for");
         running.signal(signal);
         running.wait().expect(code);
         assert!(bench.told().starts_with(&format!("backup|{code}||unset|")));
@@ -323,7 +312,7 @@ fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those
         let bench = Bench::new();
         let command = format!("{ignores}touch begun; sleep 60; sleep 60");
         let running = bench.prepare(&bench.peer.host(), &["-on-success", &command, "-metrics-file", "snap.prom"]).spawn();
-        wait_until("the command runs", || bench.path("begun").exists());
+        wait_for(|| bench.path("begun").exists().then_some(())).expect("the command runs");
         let early = bench.metrics();
         assert_eq!(metric(&early, "snap_last_exit_code{command=\"backup\"}"), Some(0.0), "metrics do not wait for the command");
         let asked = Instant::now();

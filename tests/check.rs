@@ -3,14 +3,14 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use support::peer::{Asked, Model, Peer, Reply, Version};
-use support::process::{Run, snap};
-use support::tree;
+use support::process::{Run, backup, snap};
+use support::{folder, tree, utf8};
 use tempfile::TempDir;
 
 /// A server with the shards `db/autogen/1`, `db/autogen/2` and `other/autogen/3`, and backups of it.
@@ -22,7 +22,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let shards = [("db", "autogen", 1), ("db", "autogen", 2), ("other", "autogen", 3)];
-        Self { root: tempfile::tempdir().expect("a directory"), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
+        Self { root: folder(), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
     }
 
     fn dir(&self) -> PathBuf {
@@ -31,11 +31,9 @@ impl Bench {
 
     /// Backs up; the id of the set.
     fn backup(&self, flags: &[&str], code: i32) -> String {
-        let dir = self.dir();
-        let fixed = ["backup", "-json", "-retries", "0", "-host", &self.peer.host(), utf8(&dir)];
-        let run = snap([&fixed[..6], flags, &fixed[6..]].concat()).expect(code);
-        let last: Value = serde_json::from_str(run.stdout.lines().last().expect("a summary")).expect("JSON");
-        last["set"].as_str().expect("a set").to_owned()
+        let flags = [&["-json", "-retries", "0"], flags].concat();
+        let run = backup(&self.peer.host(), &flags, &self.dir()).run().expect(code);
+        run.last_message()["set"].as_str().expect("a set").to_owned()
     }
 
     fn check(&self, flags: &[&str], code: i32) -> String {
@@ -53,10 +51,6 @@ impl Bench {
         record["started"] = started.to_string().into();
         fs::write(&path, record.to_string()).expect("writing a record");
     }
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
 }
 
 fn ago(hours: u64) -> Timestamp {

@@ -4,34 +4,19 @@ mod support;
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use influx_snap::directory::{Contents, Selection};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use support::influxd::{Index, Influxd};
+use support::data::small_server;
 use support::process::{Run, Snap, snap};
-use support::tree;
-
-/// 2020-09-07T00:00:00Z, a Monday.
-const MONDAY: i64 = 1_599_436_800_000_000_000;
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
-/// A server with a database `d` of one shard.
-fn small_server(root: &Path) -> Influxd {
-    let server = Influxd::start(root, Index::Inmem);
-    server.execute("CREATE DATABASE d");
-    server.write("d", "", &format!("m v=1 {MONDAY}"));
-    server
-}
+use support::{folder, tree, utf8};
 
 #[test]
 fn every_spelling_of_influxd_asks_for_the_same() {
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     let server = small_server(&folder.path().join("server"));
     let host = server.host();
     let asked = |number: usize, flags: &[&str]| -> Selection {
@@ -83,7 +68,7 @@ fn every_spelling_of_influxd_asks_for_the_same() {
 
 #[test]
 fn the_directory_and_the_host_come_from_the_environment_or_have_defaults() {
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     let server = small_server(&folder.path().join("server"));
     let here = folder.path().join("here");
     fs::create_dir(&here).expect("a directory");
@@ -117,7 +102,7 @@ fn the_directory_and_the_host_come_from_the_environment_or_have_defaults() {
 
 #[test]
 fn what_makes_no_sense_is_a_usage_error_that_says_what_to_write() {
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     // The command line and a word that its advice must hold.
     let cases: &[(&[&str], &str)] = &[
         (&["backup", "-since", "24h", "-start", "2020-01-01"], "one or the other"),
@@ -182,7 +167,7 @@ fn help_is_a_page_with_examples_however_it_is_asked_for() {
 
 #[test]
 fn quiet_prints_errors_alone() {
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     let server = small_server(&folder.path().join("server"));
     let (host, backup) = (server.host(), folder.path().join("backup"));
     let (meta, data) = (folder.path().join("meta"), folder.path().join("data"));
@@ -204,16 +189,16 @@ fn quiet_prints_errors_alone() {
 /// The messages of a run, each with its type.
 fn messages(run: &Run) -> Vec<(String, Value)> {
     assert!(run.stderr.is_empty(), "text beside the JSON: {}", run.stderr);
-    let message = |line: &str| {
-        let message: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
-        (message["message_type"].as_str().unwrap_or_else(|| panic!("no message_type in {line}")).to_owned(), message)
+    let typed = |message: Value| {
+        let kind = message["message_type"].as_str().unwrap_or_else(|| panic!("no message_type in {message}")).to_owned();
+        (kind, message)
     };
-    run.stdout.lines().map(message).collect()
+    run.messages().into_iter().map(typed).collect()
 }
 
 #[test]
 fn json_is_lines_with_a_type_that_end_in_a_summary_or_an_error() {
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     let server = small_server(&folder.path().join("server"));
     let (host, backup) = (server.host(), folder.path().join("backup"));
     let (meta, data) = (folder.path().join("meta"), folder.path().join("data"));

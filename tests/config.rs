@@ -3,12 +3,12 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use influx_snap::directory::{Contents, Layout};
 use support::peer::{Model, Peer, Version};
 use support::process::{Run, Snap};
-use support::tree;
+use support::{folder, tree, utf8};
 use tempfile::TempDir;
 
 /// A server with a shard each of the databases `a` to `e`, and a folder.
@@ -20,7 +20,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let shards = [("a", "rp", 1), ("b", "rp", 2), ("c", "rp", 3), ("d", "rp", 4), ("e", "rp", 5)];
-        Self { root: tempfile::tempdir().expect("a directory"), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
+        Self { root: folder(), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -52,10 +52,6 @@ impl Bench {
 
 /// Arguments, environment, and the folder, database and layout of the set that they make.
 type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, &'a str, Layout);
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
 
 #[test]
 fn what_is_typed_counts_most_and_then_the_environment_the_profile_and_the_default() {

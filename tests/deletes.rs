@@ -6,11 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
-use std::thread;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tempfile::TempDir;
 
 use influx_snap::directory::Contents;
@@ -19,15 +15,10 @@ use influx_snap::tsm::values::ValueType;
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
 use support::influxd::{Index, Influxd};
 use support::peer::{Member, Model, Peer, Tar, Version, tar};
-use support::process::{Snap, snap};
+use support::process::{restore_into, restore_online, snap};
 use support::service::{all_members, copy, influxd_client, wait_for};
-use support::{tree, tsm};
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
-
-/// A day in nanoseconds, and the length of the shards.
-const DAY: i64 = 86_400 * SECOND;
+use support::time::{DAY, SECOND, moment};
+use support::{Shared, folder, tools, tree, tsm, utf8};
 
 /// What a server answers of the database `d`, or of one that was made from it.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,17 +45,12 @@ struct Sample {
     left: Answers,
 }
 
-/// Made once for the tests that run at the same time, and removed with the last of them.
-static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 /// Tool and layout.
 const SETS: [(&str, &str); 4] = [("snap", "legacy"), ("snap", "portable"), ("influxd", "legacy"), ("influxd", "portable")];
 
 impl Sample {
-    fn shared() -> Arc<Self> {
-        support::shared(&SAMPLE, Self::make)
-    }
-
     /// Of each tool and layout a full set with tombstones, and a chain of one from before the deletes and an increment. And a set
     /// out of which snap left what was deleted.
     fn make() -> Self {
@@ -163,37 +149,11 @@ fn delete(server: &Influxd) {
     server.write("d", "", &again.concat());
 }
 
-/// A folder whose path has no dot: influxd cannot restore from one that has.
-fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
 /// Backs up by either tool in either layout.
 fn back_up(tool: &str, layout: &str, server: &Influxd, dir: &Path, flags: &[&str]) {
     let layout = if layout == "portable" { &["-portable"][..] } else { &["-database", "d"] };
     let host = server.host();
-    let args = [&["backup", "-host", &host], layout, flags, &[utf8(dir)]].concat();
-    match tool {
-        "snap" => drop(snap(args).expect(0)),
-        _ => drop(influxd_client(&args)),
-    }
-}
-
-/// The time now, after which files get later times: those come from a clock that ticks some hundred times a second.
-fn moment() -> String {
-    thread::sleep(Duration::from_millis(20));
-    let now = Timestamp::now().to_string();
-    thread::sleep(Duration::from_millis(20));
-    now
-}
-
-fn no_errors(server: &Influxd) {
-    let log = server.log();
-    assert!(!log.contains("lvl=error") && !log.contains("lvl=warn"), "{log}");
+    tools::run(tool, &[&["backup", "-host", &host], layout, flags, &[utf8(dir)]].concat());
 }
 
 /// How many tombstone files there are in the increment of a chain, of a shard whose TSM files they are for are not in it.
@@ -215,13 +175,12 @@ fn shards_without_deletes(dir: &Path) -> usize {
 
 /// Restores the database `d` as one of another name; what was written to standard error.
 fn restore(server: &Influxd, dir: &Path, name: &str) -> String {
-    let args = ["restore", "-online", "-host", &server.host(), "-database", "d", "-newdb", name, utf8(dir)];
-    snap(args).expect(0).stderr
+    restore_online(&server.host(), &["-database", "d", "-newdb", name], dir).run().expect(0).stderr
 }
 
 /// Restores every set beside the others.
 fn every_set(index: Index) {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     assert!(sample.left.points.len() < sample.before.points.len() / 2 && sample.left.series.len() == 4);
     let folder = folder();
     let server = Influxd::start(folder.path(), index);
@@ -262,7 +221,7 @@ fn every_set(index: Index) {
         snap(["verify", "-deep", "-quiet", utf8(&sample.path(name))]).expect(0);
     }
     assert!(tombstones(&server).is_empty());
-    no_errors(&server);
+    server.expect_no_errors();
     server.stop();
     let server = Influxd::start(folder.path(), index);
     for name in names {
@@ -285,7 +244,7 @@ fn points_that_were_deleted_stay_deleted_in_a_tsi1_server() {
 
 #[test]
 fn points_that_were_left_out_of_a_backup_stay_deleted_when_influxd_restores_it() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     for index in [Index::Inmem, Index::Tsi1] {
         let folder = folder();
         let server = Influxd::start(folder.path(), index);
@@ -296,9 +255,7 @@ fn points_that_were_left_out_of_a_backup_stay_deleted_when_influxd_restores_it()
     // And into directories.
     for layout in ["legacy", "portable"] {
         let folder = folder();
-        let place = |name: &str| folder.path().join(name);
-        let args = ["restore", "-quiet", "-metadir", utf8(&place("meta")), "-datadir", utf8(&place("data"))].map(str::to_owned);
-        Snap::new(&args).args([sample.path(&format!("snap {layout} applied"))]).run().expect(0);
+        restore_into(folder.path(), &[], &sample.path(&format!("snap {layout} applied"))).run().expect(0);
         let server = Influxd::start(folder.path(), Index::Inmem);
         assert!(Answers::of(&server, "d") == sample.left, "{layout}: the answers differ");
     }
@@ -336,7 +293,7 @@ fn a_shard_of_which_the_deletes_cannot_be_applied_is_stored_as_it_came_and_that_
 
 #[test]
 fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let folder = folder();
     let server = Influxd::start(folder.path(), Index::Inmem);
     let deleted: BTreeSet<&String> = sample.before.points.iter().filter(|point| !sample.left.points.contains(point)).collect();
@@ -353,5 +310,5 @@ fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back()
     let stderr = restore(&server, &sample.path("late"), "late");
     assert!(stderr.contains("points that were deleted on the server between those can come back"), "{stderr}");
     assert!(come_back("late") > 0);
-    no_errors(&server);
+    server.expect_no_errors();
 }

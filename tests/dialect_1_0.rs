@@ -3,12 +3,11 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::PathBuf;
 
 use support::peer::{Asked, End, Member, Model, Peer, Reply, Version, nobody, tar, tsm};
-use support::process::{Run, Snap, snap};
-use support::tree;
+use support::process::{Run, backup, restore_into};
+use support::{each, folder, tree};
 use tempfile::TempDir;
 
 /// The versions that speak the older dialect.
@@ -46,7 +45,7 @@ impl Bench {
     fn with(version: Version, refusal: End) -> Self {
         let mut model = Model::new(version, &[("db", "autogen", 1), ("db", "two weeks", 20)]);
         model.refusal = refusal;
-        Self { root: tempfile::tempdir().expect("a temporary directory"), peer: Peer::start(model) }
+        Self { root: folder(), peer: Peer::start(model) }
     }
 
     fn dir(&self) -> PathBuf {
@@ -54,9 +53,7 @@ impl Bench {
     }
 
     fn backup(&self, flags: &[&str]) -> Run {
-        let dir = self.dir();
-        let dir = dir.to_str().expect("a path in UTF-8");
-        Snap::new([&["backup", "-host", &self.peer.host(), "-jobs", "1"], flags, &[dir]].concat()).run()
+        backup(&self.peer.host(), &[&["-jobs", "1"], flags].concat(), &self.dir()).run()
     }
 
     /// Panics unless the directory holds the meta store under these numbers, and these shards, as the server has them.
@@ -69,7 +66,7 @@ impl Bench {
             (format!("{db}.{rp}.{id:05}.{number:02}"), shard.bytes())
         });
         let expected: BTreeMap<_, _> = shards.chain(metas).collect();
-        let found = visible_files(&self.dir());
+        let found = tree::visible_files(&self.dir());
         assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
         assert!(found == expected, "the contents differ");
     }
@@ -80,23 +77,6 @@ impl Bench {
             assert_eq!(tree::files(&self.dir()).keys().collect::<Vec<_>>(), [".snap/lock"]);
         }
     }
-}
-
-/// Does the cases side by side: most of their time is spent waiting.
-fn each<T: Copy + Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
-    let test = &test;
-    thread::scope(|scope| {
-        for case in cases {
-            scope.spawn(move || test(case));
-        }
-    });
-}
-
-/// The files that influxd would see.
-fn visible_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = tree::files(dir);
-    files.retain(|name, _| !name.starts_with(".snap/"));
-    files
 }
 
 #[test]
@@ -116,10 +96,8 @@ fn the_dialect_is_found_out_and_kept_and_the_tars_are_stored_as_they_come() {
         bench.expect_files(&[0], &[(1, 0), (20, 0)]);
         assert_eq!(bench.peer.request_texts(), rest);
 
-        let path = |name: &str| bench.root.path().join(name).to_str().expect("a path in UTF-8").to_owned();
-        let (metadir, datadir, host, dir) = (path("meta"), path("data"), nobody(), path("backup"));
-        snap(["restore", "-metadir", &metadir, "-datadir", &datadir, "-host", &host, &dir]).expect(0);
-        let restored = tree::files(Path::new(&datadir));
+        restore_into(bench.root.path(), &["-host", &nobody()], &bench.dir()).run().expect(0);
+        let restored = tree::files(&bench.root.path().join("data"));
         for name in ["000000001-000000001.tsm", "000000002-000000002.tsm", "000000002-000000002.tombstone"] {
             assert!(restored.contains_key(&format!("db/two weeks/20/{name}")), "{:?}", restored.keys());
         }
@@ -157,7 +135,7 @@ fn an_increment_asks_with_its_time_and_stores_what_is_newer() {
 #[test]
 fn nothing_newer_is_a_success_without_a_file_whichever_way_the_version_says_it() {
     each(VERSIONS, |version| {
-        let bench = Bench::new(version);
+        let bench = Bench::new(*version);
         bench.backup(&[]).expect(0);
         let run = bench.backup(&["-since", "2024-01-16"]).expect(0);
         assert!(run.stdout.contains("2 without anything to fetch"), "{version:?}: {}", run.stdout);
@@ -193,7 +171,7 @@ fn a_silence_that_passes_is_waited_for_and_the_answer_after_it_goes_unused() {
     for version in VERSIONS {
         each(wants.iter().flat_map(|want| scripts.iter().map(move |script| (*want, script))), |(want, script)| {
             let bench = Bench::new(version);
-            bench.peer.script(Asked::Shard(1), script.clone());
+            bench.peer.script(Asked::Shard(1), script.iter().cloned());
             bench.backup(want).expect(0);
             bench.expect_files(&[0], &[(1, 0), (20, 0)]);
         });
@@ -204,9 +182,9 @@ fn a_silence_that_passes_is_waited_for_and_the_answer_after_it_goes_unused() {
 fn a_silence_that_lasts_is_a_failure_with_a_time_to_start_from_as_well() {
     let wants: [&[&str]; 2] = [&[], &["-since", "2023-01-01"]];
     each(VERSIONS.iter().flat_map(|version| wants.map(|want| (*version, want))), |(version, want)| {
-        let bench = Bench::new(version);
+        let bench = Bench::new(*version);
         bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
-        let run = bench.backup(&[want, &["-retries", "1"]].concat()).expect(1);
+        let run = bench.backup(&[*want, &["-retries", "1"]].concat()).expect(1);
         assert!(run.stderr.contains("db/autogen/1"), "{}", run.stderr);
         bench.expect_nothing();
     });

@@ -13,16 +13,11 @@ use influx_snap::directory::{Contents, Lock};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::influxd::influxd;
-use support::process::{Run, snap};
-use support::service::copy;
-use support::tree;
+use support::process::{Run, Snap, backup_of, restore_into, snap};
+use support::service::{copy, influxd_client};
+use support::{folder, tree, utf8};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
 
 /// The directories of a stopped influxd and backups of them.
 struct Bench {
@@ -31,8 +26,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        // influxd cannot restore from a directory whose path has a dot.
-        let folder = tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory");
+        let folder = folder();
         copy(Path::new(DATA), &folder.path().join("server"));
         Self { folder }
     }
@@ -46,9 +40,8 @@ impl Bench {
     }
 
     fn backup(&self, flags: &[&str]) -> String {
-        let (meta, data, dir) = (self.path("server/meta"), self.path("server/data"), self.dir());
-        snap([&["backup", "-quiet", "-metadir", utf8(&meta), "-datadir", utf8(&data)], flags, &[utf8(&dir)]].concat())
-            .expect(0);
+        let dir = self.dir();
+        backup_of(&self.path("server"), &[&["-quiet"], flags].concat(), &dir).run().expect(0);
         let contents = Contents::read(&dir).expect("a backup");
         contents.sets()[contents.latest().expect("a set")].id.clone()
     }
@@ -66,9 +59,8 @@ impl Bench {
 
     /// What the restore of a set makes.
     fn restored(&self, dir: &Path, set: &str) -> BTreeMap<String, Vec<u8>> {
-        let target = tempfile::tempdir().expect("a temporary directory");
-        let (meta, data) = (target.path().join("meta"), target.path().join("data"));
-        snap(["restore", "-quiet", "-metadir", utf8(&meta), "-datadir", utf8(&data), utf8(dir), set]).expect(0);
+        let target = folder();
+        restore_into(target.path(), &["-quiet"], dir).args([set]).run().expect(0);
         tree::files(target.path())
     }
 
@@ -83,10 +75,6 @@ fn ids(dir: &Path) -> Vec<String> {
 
 fn forget(dir: &Path, flags: &[&str]) -> Run {
     snap([&["forget"], flags, &[utf8(dir)]].concat())
-}
-
-fn messages(run: &Run) -> Vec<Value> {
-    run.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 #[test]
@@ -114,7 +102,7 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
         assert!(tree::files(&dir) == files, "a dry run changed something");
 
         let run = forget(&dir, &["-keep-last=2", "-json"]).expect(0);
-        let messages = messages(&run);
+        let messages = run.messages();
         let action = |set: &str| {
             let found = messages.iter().find(|message| message["message_type"] == "set" && message["id"] == *set);
             let found = found.unwrap_or_else(|| panic!("no {set} in {}", run.stdout));
@@ -141,9 +129,7 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
         assert!(again.stdout.contains("kept 4 sets, removed 0: 0 files, 0 B freed"), "{}", again.stdout);
         if layout.is_empty() {
             let (meta, data) = (bench.path("influxd/meta"), bench.path("influxd/data"));
-            let args = ["restore", "-metadir", utf8(&meta), "-datadir", utf8(&data), "-database", "größe", utf8(&dir)];
-            let output = influxd(&args);
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            influxd_client(&["restore", "-metadir", utf8(&meta), "-datadir", utf8(&data), "-database", "größe", utf8(&dir)]);
             let tsm = |mut files: BTreeMap<String, Vec<u8>>| {
                 files.retain(|name, _| name.ends_with(".tsm"));
                 files
@@ -176,9 +162,9 @@ fn a_removal_that_was_cut_short_is_no_backup_and_the_next_backup_ends_it() {
         assert!(bench.restored(&dir, "latest") == bench.restored(&dir, &new));
         let meta = bench.path("influxd");
         let _ = fs::remove_dir_all(&meta);
-        let output = influxd(&["restore", "-metadir", utf8(&meta), utf8(&dir)]);
+        let output = influxd_client(&["restore", "-metadir", utf8(&meta), utf8(&dir)]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("meta.01") && !said.contains("meta.00"), "{said}");
+        assert!(said.contains("meta.01") && !said.contains("meta.00"), "{said}");
     }
     let dry = forget(&dir, &["-keep-last", "1", "-dry-run"]).expect(0);
     assert!(dry.stderr.contains(&old), "{}", dry.stderr);
@@ -196,19 +182,18 @@ fn marked_sets_stay_until_the_mark_is_taken_off() {
     let dir = bench.dir();
     let list = || snap(["list", utf8(&dir)]).expect(0).stdout;
     assert!(!list().contains("KEPT"));
-    let keep = |args: &[&str]| snap([&["keep"], args].concat()).expect(0).stdout;
-    assert!(keep(&[utf8(&dir), &sets[0]]).contains("is marked: snap forget keeps it"));
-    assert!(keep(&[utf8(&dir), &sets[0]]).contains("was marked before"));
+    let keep = |args: &[&str]| snap([&["keep"], args].concat()).expect(0);
+    assert!(keep(&[utf8(&dir), &sets[0]]).stdout.contains("is marked: snap forget keeps it"));
+    assert!(keep(&[utf8(&dir), &sets[0]]).stdout.contains("was marked before"));
     assert!(list().contains("KEPT"));
-    let info: Value =
-        serde_json::from_str(snap(["info", "-json", utf8(&dir), &sets[0]]).expect(0).stdout.trim()).expect("JSON");
+    let info = snap(["info", "-json", utf8(&dir), &sets[0]]).expect(0).last_message();
     assert!(info["kept"].is_string(), "{info}");
     assert!(snap(["info", utf8(&dir), &sets[0]]).expect(0).stdout.contains("marked 20"));
 
     let run = forget(&dir, &["-keep-last", "1"]).expect(0);
     assert!(run.stdout.contains("marked") && run.stdout.contains("removed"), "{}", run.stdout);
     assert_eq!(bench.ids(), [&*sets[0], &*sets[2]]);
-    let released: Value = serde_json::from_str(keep(&["-release", "-json", utf8(&dir), &sets[0]]).trim()).expect("JSON");
+    let released = keep(&["-release", "-json", utf8(&dir), &sets[0]]).last_message();
     assert_eq!((&released["changed"], &released["kept"]), (&true.into(), &Value::Null), "{released}");
     forget(&dir, &["-keep-last", "1"]).expect(0);
     assert_eq!(bench.ids(), [&*sets[2]]);
@@ -216,7 +201,7 @@ fn marked_sets_stay_until_the_mark_is_taken_off() {
     assert_eq!(hidden, [format!("{}.json", sets[2]), "lock".to_owned()]);
 
     // PATH may be left out, as everywhere.
-    let run = support::process::Snap::new(["keep", "latest"]).env("SNAP_DIR", &dir).run().expect(0);
+    let run = Snap::new(["keep", "latest"]).env("SNAP_DIR", &dir).run().expect(0);
     assert!(run.stdout.contains(&sets[2]), "{}", run.stdout);
     snap(["keep", utf8(&dir), "2019"]).expect(10);
     snap(["keep"]).expect(2);
@@ -270,7 +255,7 @@ fn what_makes_no_sense_is_refused_and_a_lock_is_waited_for_when_told_to() {
     forget(&dir, &["-keep-last", "1"]).expect(11);
     snap(["keep", utf8(&dir), "latest"]).expect(11);
     forget(&dir, &["-keep-last", "1", "-dry-run"]).expect(0);
-    let waiting = support::process::Snap::new(["forget", "-keep-last", "unlimited", "-retry-lock", "1m", utf8(&dir)]).spawn();
+    let waiting = Snap::new(["forget", "-keep-last", "unlimited", "-retry-lock", "1m", utf8(&dir)]).spawn();
     std::thread::sleep(Duration::from_millis(300));
     drop(lock);
     let run = waiting.wait().expect(0);

@@ -2,19 +2,18 @@
 
 mod support;
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 
 use support::data::{DATABASES, delete_some, flush, load_sample, tombstones};
-use support::influxd::{Index, Influxd, influxd};
+use support::influxd::{Index, Influxd};
 use support::process::Snap;
-use support::tree;
+use support::service::influxd_client;
+use support::{folder, tree, utf8};
 
 /// Loads the sample, deletes some of it, and compares what the server answers before and after a restart.
 fn restart(index: Index) {
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     let server = Influxd::start(root.path(), index);
     load_sample(&server);
     let loaded = server.points();
@@ -35,12 +34,6 @@ fn restart(index: Index) {
     assert_eq!(DATABASES.map(|db| server.series(db)), series);
 }
 
-/// Panics with what a client said unless it succeeded.
-fn succeeded(output: &Output) {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
-}
-
 #[test]
 fn an_inmem_server_restarted_on_its_directories_answers_the_same() {
     restart(Index::Inmem);
@@ -53,12 +46,10 @@ fn a_tsi1_server_restarted_on_its_directories_answers_the_same() {
 
 #[test]
 fn influxd_backs_up_and_restores_the_sample() {
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     let backup = root.path().join("backup");
     let client = |command: &str, server: &Influxd| {
-        let host = server.host();
-        let args: [&OsStr; 5] = [command.as_ref(), "-portable".as_ref(), "-host".as_ref(), host.as_ref(), backup.as_ref()];
-        succeeded(&influxd(&args));
+        influxd_client(&[command, "-portable", "-host", &server.host(), utf8(&backup)]);
     };
     let server = Influxd::start(&root.path().join("one"), Index::Inmem);
     load_sample(&server);
@@ -75,7 +66,7 @@ fn influxd_backs_up_and_restores_the_sample() {
 
 #[test]
 fn values_of_different_types_are_different_points() {
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     let server = Influxd::start(root.path(), Index::Inmem);
     server.execute("CREATE DATABASE d");
     server.write("d", "", "m,t=x f=1,i=1i,s=\"1\",b=true 5\nn f=9007199254740993i 6");
@@ -93,7 +84,7 @@ fn values_of_different_types_are_different_points() {
 
 #[test]
 fn a_run_is_measured_and_its_files_are_listed() {
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     fs::create_dir(root.path().join(".hidden")).expect("a directory");
     fs::write(root.path().join(".hidden/file"), "content").expect("a file");
     let run = Snap::new(["--help"]).dir(root.path()).env("COLUMNS", "80").run().expect(0);

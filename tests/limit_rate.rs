@@ -9,15 +9,11 @@ use std::time::Duration;
 use support::peer::{Model, Peer, Version};
 use support::process::{Snap, snap};
 use support::service::{Serving, copy};
-use support::tree;
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
+use support::{folder, tree, utf8};
 
 #[test]
 fn a_download_takes_as_long_as_its_bytes_do_and_is_whole() {
-    let root = tempfile::tempdir().expect("a directory");
+    let root = folder();
     let model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2), ("db", "autogen", 3)]);
     let bytes: usize = model.shards.iter().map(|shard| shard.bytes().len()).sum();
     let peer = Peer::start(model);
@@ -37,7 +33,7 @@ fn a_download_takes_as_long_as_its_bytes_do_and_is_whole() {
 
 #[test]
 fn a_stop_is_obeyed_while_a_download_waits_for_its_turn() {
-    let root = tempfile::tempdir().expect("a directory");
+    let root = folder();
     let peer = Peer::start(Model::new(Version::V1_6, &[("db", "autogen", 1)]));
     let dir = root.path().join("backup");
     // At this rate, the meta store alone takes minutes.
@@ -51,7 +47,7 @@ fn a_stop_is_obeyed_while_a_download_waits_for_its_turn() {
 
 #[test]
 fn an_upload_takes_as_long_as_its_bytes_do_and_is_whole() {
-    let root = tempfile::tempdir().expect("a directory");
+    let root = folder();
     let place = |name: &str| -> PathBuf { root.path().join(name) };
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
     copy(&data, &place("server"));

@@ -6,21 +6,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
-use std::thread;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tempfile::TempDir;
 
 use support::data::{DATABASES, START, delete_some, flush, load_sample, tombstones};
 use support::influxd::{Index, Influxd, Shard};
-use support::process::{Run, snap};
+use support::process::{Run, backup, restore_online};
 use support::service::{Serving, copy};
-use support::tree;
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
+use support::time::{DAY, SECOND, moment};
+use support::{Shared, folder, tree};
 
 /// Backups of the sample.
 struct Sample {
@@ -34,21 +29,16 @@ struct Sample {
     without_deleted: Vec<String>,
 }
 
-/// Made once for the tests that run at the same time, and removed with the last of them.
-static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {
-    fn shared() -> Arc<Self> {
-        support::shared(&SAMPLE, Self::make)
-    }
-
     /// A full set in `full`; the same with two increments in `chain`; one with tombstones in `deleted`.
     fn make() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        let folder = folder();
         let path = |name: &str| folder.path().join(name);
         let server = Influxd::start(&path("source"), Index::Inmem);
         let back_up = |name: &str, flags: &[&str]| {
-            snap([&["backup", "-host", &server.host()], flags, &[utf8(&path(name))]].concat()).expect(0);
+            backup(&server.host(), flags, &path(name)).run().expect(0);
         };
         load_sample(&server);
         flush(&server);
@@ -60,7 +50,7 @@ impl Sample {
             // A point in a shard there is, one in place of another, and one that makes a shard.
             let time = START + (5000 + increment) * SECOND;
             let more = format!("cpu,host=a idle={increment} {time}\ncpu,host=a idle=-{increment} {START}\nnew v={increment}i ");
-            server.write("plain", "autogen", &format!("{more}{}", START + increment * 3000 * 86_400 * SECOND));
+            server.write("plain", "autogen", &format!("{more}{}", START + increment * 3000 * DAY));
             let begun = moment();
             back_up("chain", &["-since", &since]);
             since = begun;
@@ -84,28 +74,9 @@ impl Sample {
     }
 }
 
-/// The time now, after which files get later times: those come from a clock that ticks some hundred times a second.
-fn moment() -> String {
-    thread::sleep(Duration::from_millis(20));
-    let now = Timestamp::now().to_string();
-    thread::sleep(Duration::from_millis(20));
-    now
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
 /// Restores a backup into whatever listens at `host`.
 fn restore(host: &str, backup: &Path, flags: &[&str]) -> Run {
-    snap([&["restore", "-online", "-host", host], flags, &[utf8(backup)]].concat())
-}
-
-/// A server without data, and the folder it lives in.
-fn target(index: Index) -> (TempDir, Influxd) {
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let server = Influxd::start(folder.path(), index);
-    (folder, server)
+    restore_online(host, flags, backup).run()
 }
 
 /// What can be seen of a server: databases, shards, points.
@@ -113,15 +84,10 @@ fn state(server: &Influxd) -> (Vec<String>, Vec<Shard>, Vec<String>) {
     (server.databases(), server.shards(), server.points())
 }
 
-fn no_errors(server: &Influxd) {
-    let log = server.log();
-    assert!(!log.contains("lvl=error") && !log.contains("lvl=warn"), "{log}");
-}
-
 /// Restores a full set, looks at what is refused after that, and restarts the server.
 fn full_set(index: Index) {
-    let sample = Sample::shared();
-    let (folder, server) = target(index);
+    let sample = SAMPLE.get();
+    let (folder, server) = Influxd::empty(index);
     let full = sample.path("full");
     let empty = state(&server);
     let run = restore(&server.host(), &full, &["-dry-run"]).expect(0);
@@ -135,7 +101,7 @@ fn full_set(index: Index) {
     let restored = state(&server);
     assert!(restored.0 == databases && restored.2 == sample.points, "the points differ:\n{}", server.log());
     assert_eq!(restored.1.len(), sample.shards.len());
-    no_errors(&server);
+    server.expect_no_errors();
 
     let run = restore(&server.host(), &full, &[]).expect(6);
     assert!(run.stderr.contains("already has a database"), "{}", run.stderr);
@@ -158,8 +124,8 @@ fn a_full_set_comes_back_in_a_tsi1_server() {
 
 /// Restores parts of a full set beside each other.
 fn parts(index: Index) {
-    let sample = Sample::shared();
-    let (_folder, server) = target(index);
+    let sample = SAMPLE.get();
+    let (_folder, server) = Influxd::empty(index);
     let (host, full) = (server.host(), sample.path("full"));
     // One that is there already and is to stay as it is.
     server.execute("CREATE DATABASE own");
@@ -196,7 +162,7 @@ fn parts(index: Index) {
     databases.sort();
     assert_eq!((server.databases(), server.points_of("plain").len()), (databases, 1));
     assert_eq!(server.points_of("own"), [r#""own"."autogen" "m"{} 1 "v"=1"#]);
-    no_errors(&server);
+    server.expect_no_errors();
 }
 
 #[test]
@@ -211,15 +177,15 @@ fn databases_policies_and_shards_come_back_under_other_names_in_a_tsi1_server() 
 
 /// Restores a full set and its two increments.
 fn chain(index: Index) {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let chain = sample.path("chain");
     let sets: BTreeSet<String> = tree::names(&chain).into_iter().filter(|name| name.starts_with("meta.")).collect();
     assert_eq!(sets.len(), 3);
     assert_ne!(sample.later, sample.points);
-    let (_folder, server) = target(index);
+    let (_folder, server) = Influxd::empty(index);
     restore(&server.host(), &chain, &[]).expect(0);
     assert!(server.points() == sample.later, "the points differ:\n{}", server.log());
-    no_errors(&server);
+    server.expect_no_errors();
 }
 
 #[test]
@@ -234,19 +200,19 @@ fn a_full_set_with_two_increments_comes_back_in_a_tsi1_server() {
 
 #[test]
 fn a_set_with_deletes_comes_back_without_what_was_deleted() {
-    let sample = Sample::shared();
-    let (_folder, server) = target(Index::Inmem);
+    let sample = SAMPLE.get();
+    let (_folder, server) = Influxd::empty(Index::Inmem);
     let run = restore(&server.host(), &sample.path("deleted"), &[]).expect(0);
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);
     assert!(sample.without_deleted.len() < sample.later.len());
     assert!(server.points() == sample.without_deleted, "the points differ:\n{}", server.log());
-    no_errors(&server);
+    server.expect_no_errors();
 }
 
 #[test]
 fn a_restore_that_cannot_be_is_refused_and_leaves_the_server_alone() {
-    let sample = Sample::shared();
-    let (folder, server) = target(Index::Inmem);
+    let sample = SAMPLE.get();
+    let (folder, server) = Influxd::empty(Index::Inmem);
     let (host, full) = (server.host(), sample.path("full"));
     let before = (state(&server), tree::files(&server.meta_dir()));
 
@@ -276,8 +242,8 @@ fn a_restore_that_cannot_be_is_refused_and_leaves_the_server_alone() {
 
 #[test]
 fn a_server_of_the_old_dialect_and_one_that_takes_nothing_are_refused() {
-    let sample = Sample::shared();
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let sample = SAMPLE.get();
+    let folder = folder();
     Influxd::start(folder.path(), Index::Inmem).stop();
     let (host, full) = (|serving: &Serving| serving.host(), sample.path("full"));
     let trees = || (tree::files(&folder.path().join("meta")), tree::files(&folder.path().join("data")));

@@ -3,9 +3,9 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,16 +14,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use support::between::{Ask, Between, Spoil};
-use support::data::START;
+use support::data::{START, load_hours, without_hour};
 use support::http;
-use support::influxd::{Index, Influxd, time_of};
+use support::influxd::{Index, Influxd};
 use support::peer::End;
 use support::process::{Run, Snap, snap};
 use support::service::copy;
-use support::tree;
-
-/// An hour in nanoseconds.
-const HOUR: i64 = 3600 * 1_000_000_000;
+use support::time::HOUR;
+use support::{Shared, folder, tree, utf8};
 
 /// How many shards `d` has, an hour each.
 const SHARDS: i64 = 8;
@@ -37,20 +35,13 @@ struct Sample {
     points: Vec<String>,
 }
 
-/// Made once for the tests that run at the same time, and removed with the last of them.
-static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {
-    fn shared() -> Arc<Self> {
-        support::shared(&SAMPLE, Self::make)
-    }
-
     fn make() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        let folder = folder();
         let server = Influxd::start(&folder.path().join("source"), Index::Inmem);
-        server.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
-        let points = (0..SHARDS * 20).map(|i| format!("m,t=t{} v={i},s=\"{i}\" {}\n", i % 3, START + i * HOUR / 20));
-        server.write("d", "", &points.collect::<String>());
+        load_hours(&server, SHARDS);
         let dir = folder.path().join("backup");
         snap(["backup", "-portable", "-host", &server.host(), utf8(&dir)]).expect(0);
         Self { points: server.points(), folder }
@@ -77,8 +68,8 @@ impl Bench {
     where
         S: Fn(Ask, usize) -> Option<Spoil> + Send + Sync + 'static,
     {
-        let sample = Sample::shared();
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        let sample = SAMPLE.get();
+        let folder = folder();
         let server = Influxd::start(&folder.path().join("target"), Index::Tsi1);
         let running = Arc::new(AtomicU32::new(0));
         let proxy = Between::start(&server.host(), spoil(Arc::clone(&running)));
@@ -133,13 +124,8 @@ impl Bench {
 
     /// The points of all shards but the one that is the `nth`.
     fn points_without(&self, nth: i64) -> Vec<String> {
-        let outside = |point: &&String| (time_of(point) - START) / HOUR != nth;
-        self.sample.points.iter().filter(outside).cloned().collect()
+        without_hour(&self.sample.points, nth)
     }
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
 }
 
 /// Sends a signal to the process whose id is or comes to be there.
@@ -339,7 +325,7 @@ fn what_is_not_as_an_interrupted_restore_left_it_is_not_gone_on_with() {
     // Of something else than was begun.
     refused(&["-resume", "-database", "d", "-newdb", "e"], 2, "of what is named here");
     // Another server at the same address, with a database of the same name.
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     let other = Influxd::start(folder.path(), Index::Inmem);
     other.execute("CREATE DATABASE d");
     bench.proxy.redirect(&other.host());

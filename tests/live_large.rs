@@ -3,19 +3,18 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use influx_snap::format::meta::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 use prost::Message;
 use tempfile::TempDir;
 
-use support::data::{START, flush};
+use support::data::{START, flush, load_hours};
+use support::folder;
 use support::influxd::{Index, Influxd};
-use support::process::{Run, snap};
-
-/// An hour in nanoseconds.
-const HOUR: i64 = 3600 * 1_000_000_000;
+use support::process::{Run, backup_of, restore_online};
+use support::time::HOUR;
 
 /// The directories of a stopped server with a database `d` of four shards, a backup of it, and an empty server.
 struct Bench {
@@ -26,11 +25,9 @@ struct Bench {
 
 impl Bench {
     fn new(index: Index) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        let folder = folder();
         let server = Influxd::start(&folder.path().join("source"), index);
-        server.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
-        let points = (0..80).map(|i| format!("m,t=t{} v={i} {}\n", i % 3, START + i * HOUR / 20));
-        server.write("d", "", &points.collect::<String>());
+        load_hours(&server, 4);
         flush(&server);
         let points = server.points();
         server.stop();
@@ -53,21 +50,14 @@ impl Bench {
     }
 
     fn back_up(&self, flags: &[&str], name: &str) {
-        let (meta, data, dir) = (self.path("source/meta"), self.path("source/data"), self.path(name));
-        let args = ["backup", "-metadir", utf8(&meta), "-datadir", utf8(&data)];
-        snap([&args, flags, &[utf8(&dir)]].concat()).expect(0);
+        backup_of(&self.path("source"), flags, &self.path(name)).run().expect(0);
     }
 
     fn restore(&self, flags: &[&str], name: &str) -> Run {
-        let (host, dir) = (self.target.host(), self.path(name));
-        let run = snap([&["restore", "-online", "-host", &host], flags, &[utf8(&dir)]].concat()).expect(0);
+        let run = restore_online(&self.target.host(), flags, &self.path(name)).run().expect(0);
         assert!(run.wall < Duration::from_secs(20), "it took {:?}", run.wall);
         run
     }
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
 }
 
 /// A policy without a point in it.

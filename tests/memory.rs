@@ -14,10 +14,10 @@ use influx_snap::tsm::writer::Writer;
 use influx_snap::wire::{MetaBlob, ShardPath};
 use support::influxd::{Index, Influxd};
 use support::peer::{Asked, Model, Peer, Reply, Shard, Tar, Version, nobody, noise};
-use support::process::{Run, snap};
+use support::process::{Run, backup, restore_into, snap};
 use support::service::Serving;
-use support::tree;
 use support::tsm::Block;
+use support::{folder, tree, utf8};
 
 /// The most a run may use, in bytes.
 const LIMIT: u64 = 24 << 20;
@@ -35,17 +35,14 @@ const DEEP: u64 = 12 << 20;
 const MANY: u64 = 3000;
 
 /// Backs up into `dir`, keeping to the limit.
-fn backup(peer: &Peer, flags: &[&str], dir: &Path, code: i32) -> Run {
-    let dir = dir.to_str().expect("a path in UTF-8");
-    within_limit(snap([&["backup", "-quiet", "-host", &peer.host()], flags, &[dir]].concat()).expect(code))
+fn back_up(peer: &Peer, flags: &[&str], dir: &Path, code: i32) -> Run {
+    within_limit(backup(&peer.host(), &[&["-quiet"], flags].concat(), dir).run().expect(code))
 }
 
 /// Restores from `dir` into directories beside it, keeping to the limit.
 fn restore(dir: &Path) -> Run {
-    let path = |name: &str| dir.with_file_name(name).to_str().expect("a path in UTF-8").to_owned();
-    let (metadir, datadir, host) = (path("meta"), path("data"), nobody());
-    let dir = dir.to_str().expect("a path in UTF-8");
-    within_limit(snap(["restore", "-metadir", &metadir, "-datadir", &datadir, "-host", &host, dir]).expect(0))
+    let beside = dir.parent().expect("a directory");
+    within_limit(restore_into(beside, &["-host", &nobody()], dir).run().expect(0))
 }
 
 fn within_limit(run: Run) -> Run {
@@ -61,10 +58,10 @@ fn two_large_shards_at_a_time_are_backed_up_and_restored_in_24_mib() {
         let path = ShardPath { database: "db".into(), retention_policy: "autogen".into(), id };
         model.shards.push(Shard::with_tar(path, Tar::Large(LARGE)));
     }
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     let dir = root.path().join("backup");
     let peer = Peer::start(model);
-    backup(&peer, &["-jobs", "2"], &dir, 0);
+    back_up(&peer, &["-jobs", "2"], &dir, 0);
     for shard in peer.model().shards {
         let file = dir.join(format!("db.autogen.{:05}.00", shard.path.id));
         assert!(shard.tar.is_in(&shard.path, &file), "{}", file.display());
@@ -82,15 +79,15 @@ fn four_shards_at_a_time_are_backed_up_compressed_and_restored_here_and_there_in
     let mut model = Model::new(Version::V1_6, &[]);
     model.shards.extend((1..=4).map(|id| Shard::with_tar(path(id), Tar::Large(PACKED))));
     let peer = Peer::start(model);
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     let dir = root.path().join("backup");
-    backup(&peer, &["-portable", "-jobs", "4"], &dir, 0);
+    back_up(&peer, &["-portable", "-jobs", "4"], &dir, 0);
     restore(&dir);
     // A service as influxd is one; that checks no more of a TSM file than its outside.
     let target = root.path().join("target");
     Influxd::start(&target, Index::Inmem).stop();
     let serving = Serving::start(&target, &["-writable"]);
-    let dir = dir.to_str().expect("a path in UTF-8");
+    let dir = utf8(&dir);
     let args = ["restore", "-portable", "-quiet", "-jobs", "4", "-host", &serving.host(), dir];
     within_limit(snap(args).expect(0));
     serving.stop();
@@ -103,10 +100,10 @@ fn four_shards_at_a_time_are_backed_up_compressed_and_restored_here_and_there_in
 #[test]
 fn three_thousand_shards_are_backed_up_and_restored_in_24_mib() {
     let shards: Vec<_> = (1..=MANY).map(|id| ("db", "autogen", id)).collect();
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     let dir = root.path().join("backup");
     let peer = Peer::start(Model::new(Version::V1_6, &shards));
-    backup(&peer, &["-jobs", "2"], &dir, 0);
+    back_up(&peer, &["-jobs", "2"], &dir, 0);
     assert_eq!(tree::names(&dir).len() as u64, MANY + 2);
     for shard in peer.model().shards {
         let file = dir.join(format!("db.autogen.{:05}.00", shard.path.id));
@@ -138,7 +135,7 @@ fn write_tsm(out: &mut File, start: i64, many_keys: bool) {
 
 #[test]
 fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     let dir = root.path();
     let path = |id| ShardPath { database: "db".into(), retention_policy: "autogen".into(), id };
     let mut model = Model::new(Version::V1_6, &[]);
@@ -172,7 +169,7 @@ fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
     let meta = MetaEntry { file_name, size: meta.len() as u64 };
     let manifest = File::create(dir.join(portable::manifest_file("20260101T000000Z"))).expect("a file");
     Manifest { meta, limited: false, files: Some(files) }.write_to(manifest).expect("a file");
-    let dir = dir.to_str().expect("a path in UTF-8");
+    let dir = utf8(dir);
     let run = within_limit(snap(["verify", "-deep", "-jobs", "4", dir]).expect(0));
     assert!(run.stdout.starts_with("no fault in 1 set: 4 shard files, 4 TSM files"), "{}", run.stdout);
 }
@@ -184,7 +181,7 @@ fn peers_that_send_members_for_ever_get_no_more() {
     for (_, _, id) in &shards {
         peer.script(Asked::Shard(*id), [Reply::EndlessMembers]);
     }
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = folder();
     let limits = ["-attempt-timeout", "1m", "-retries", "0", "-jobs", "3"];
-    backup(&peer, &limits, &root.path().join("backup"), 1);
+    back_up(&peer, &limits, &root.path().join("backup"), 1);
 }

@@ -5,7 +5,6 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -14,16 +13,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use support::data::START;
-use support::influxd::{Index, Influxd, Shard};
-use support::process::{Running, Snap, snap};
-use support::service::{copy, influxd_client};
-use support::tree;
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
-
-/// A day in nanoseconds.
-const DAY: i64 = 86_400 * SECOND;
+use support::influxd::{Index, Influxd, Shard, time_of};
+use support::peer::nobody;
+use support::process::{Running, Snap, restore_into, snap};
+use support::service::copy;
+use support::time::{DAY, SECOND, moment};
+use support::{Shared, folder, tools, tree, utf8};
 
 /// The policy of `plain` beside `autogen`.
 const DAYS: &str = "two weeks";
@@ -46,14 +41,9 @@ struct Sample {
     mixed: Vec<Vec<String>>,
 }
 
-/// Made once for the tests that run at the same time, and removed with the last of them.
-static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {
-    fn shared() -> Arc<Self> {
-        support::shared(&SAMPLE, Self::make)
-    }
-
     fn make() -> Self {
         let folder = folder();
         let path = |name: &str| folder.path().join(name);
@@ -111,11 +101,6 @@ impl Sample {
     }
 }
 
-/// A folder whose path has no dot: influxd cannot restore from one that has.
-fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
-}
-
 /// A few shards of each database.
 fn load(server: &Influxd) {
     server.execute("CREATE DATABASE plain; CREATE DATABASE \"db.dot\"; CREATE DATABASE \"-x\"");
@@ -141,29 +126,13 @@ fn back_up(tool: &str, layout: &str, server: &Influxd, dir: &Path, flags: &[&str
         _ => &[],
     };
     let host = server.host();
-    let args = [&["backup"], layout, &["-host", &host], flags, &[utf8(dir)]].concat();
-    match tool {
-        "snap" => drop(snap(args).expect(0)),
-        _ => drop(influxd_client(&args)),
-    }
+    tools::run(tool, &[&["backup"], layout, &["-host", &host], flags, &[utf8(dir)]].concat());
 }
 
 /// Restores into a server by either tool; what it wrote to standard error.
 fn restore(tool: &str, server: &Influxd, dir: &Path, flags: &[&str]) -> String {
     let host = server.host();
-    let args = [&["restore", "-host", &host], flags, &[utf8(dir)]].concat();
-    match tool {
-        "snap" => snap(args).expect(0).stderr,
-        _ => String::from_utf8_lossy(&influxd_client(&args).stderr).into_owned(),
-    }
-}
-
-/// The time now, after which files get later times: those come from a clock that ticks some hundred times a second.
-fn moment() -> String {
-    thread::sleep(Duration::from_millis(20));
-    let now = Timestamp::now().to_string();
-    thread::sleep(Duration::from_millis(20));
-    now
+    tools::run(tool, &[&["restore", "-host", &host], flags, &[utf8(dir)]].concat())
 }
 
 /// Waits until a run gets another stamp; influxd's has no fraction.
@@ -172,21 +141,10 @@ fn next_second() {
     thread::sleep(Duration::from_millis(1000 - u64::try_from(now.subsec_millisecond()).expect("a time after 1970")));
 }
 
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
 /// Points of a database as they are called below another.
 fn renamed(points: &[String], from: &str, to: &str) -> Vec<String> {
     let (from, to) = (format!("{from:?}."), format!("{to:?}."));
     points.iter().filter_map(|point| Some(format!("{to}{}", point.strip_prefix(&from)?))).collect()
-}
-
-/// A server without data, and the folder it lives in.
-fn target(index: Index) -> (TempDir, Influxd) {
-    let folder = folder();
-    let server = Influxd::start(folder.path(), index);
-    (folder, server)
 }
 
 /// Whether it is so; after influxd's client, which does not wait for the server, whether it comes to be.
@@ -194,15 +152,10 @@ fn holds(tool: &str, server: &Influxd, look: impl Fn() -> bool) -> bool {
     if tool == "snap" { look() } else { server.comes_to_be(look) }
 }
 
-fn no_errors(server: &Influxd) {
-    let log = server.log();
-    assert!(!log.contains("lvl=error") && !log.contains("lvl=warn"), "{log}");
-}
-
 /// Restores what either tool wrote in either layout with either tool, each beside the others.
 fn every_pair(index: Index) {
-    let sample = Sample::shared();
-    let (folder, server) = target(index);
+    let sample = SAMPLE.get();
+    let (folder, server) = Influxd::empty(index);
     let mut names = Vec::new();
     for tool in ["snap", "influxd"] {
         for (from, layout) in FULL {
@@ -222,7 +175,7 @@ fn every_pair(index: Index) {
             names.push(name);
         }
         if tool == "snap" {
-            no_errors(&server);
+            server.expect_no_errors();
         }
     }
     server.stop();
@@ -244,11 +197,11 @@ fn either_tool_restores_what_either_tool_wrote_in_either_layout_into_a_tsi1_serv
 
 #[test]
 fn portable_backups_come_back_whole_with_all_databases_into_empty_servers() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     for (tool, from, index) in
         [("snap", "influxd", Index::Inmem), ("snap", "snap", Index::Tsi1), ("influxd", "snap", Index::Tsi1)]
     {
-        let (_folder, server) = target(index);
+        let (_folder, server) = Influxd::empty(index);
         restore(tool, &server, &sample.path(&format!("{from}_portable")), &["-portable"]);
         assert!(
             holds(tool, &server, || server.points() == sample.points),
@@ -257,19 +210,19 @@ fn portable_backups_come_back_whole_with_all_databases_into_empty_servers() {
         );
         assert_eq!(server.databases(), DATABASES);
         if tool == "snap" {
-            no_errors(&server);
+            server.expect_no_errors();
         }
     }
 }
 
 #[test]
 fn a_policy_and_a_shard_of_a_portable_backup_come_back_alone_and_under_other_names() {
-    let sample = Sample::shared();
-    let (_folder, server) = target(Index::Tsi1);
+    let sample = SAMPLE.get();
+    let (_folder, server) = Influxd::empty(Index::Tsi1);
     let of_days: Vec<&Shard> = sample.shards.iter().filter(|shard| shard.1 == DAYS).collect();
     let (id, start): (u64, Timestamp) = (of_days[1].2, of_days[1].3.parse().expect("a time"));
     let start = i64::try_from(start.as_nanosecond()).expect("a time of influxd's");
-    let within = |point: &String| (start..start + DAY).contains(&support::influxd::time_of(point));
+    let within = |point: &String| (start..start + DAY).contains(&time_of(point));
     let one: Vec<String> = sample.points_in(DAYS).into_iter().filter(within).collect();
     assert_eq!(one.len(), 8 * 3);
     let is = |tool: &str, db: &str, rp: &str, expected: &[String]| {
@@ -292,20 +245,18 @@ fn a_policy_and_a_shard_of_a_portable_backup_come_back_alone_and_under_other_nam
         is(tool, &shard_db, DAYS, &one);
         if tool == "snap" {
             assert_eq!(server.shards().iter().filter(|shard| shard.0 == shard_db).count(), 1);
-            no_errors(&server);
+            server.expect_no_errors();
         }
     }
 }
 
 #[test]
 fn a_portable_backup_comes_back_into_the_directories_of_a_stopped_server() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     for (from, index) in [("snap_chain", Index::Inmem), ("influxd_chain", Index::Tsi1)] {
         let folder = folder();
-        let (meta, data) = (folder.path().join("meta"), folder.path().join("data"));
-        let nobody = support::peer::nobody();
-        let args = ["-metadir", utf8(&meta), "-datadir", utf8(&data), "-host", &nobody, "-index", index.name()];
-        snap([&["restore", "-portable"], &args[..], &[utf8(&sample.path(from))]].concat()).expect(0);
+        let flags = ["-portable", "-host", &nobody(), "-index", index.name()];
+        restore_into(folder.path(), &flags, &sample.path(from)).run().expect(0);
         let server = Influxd::start(folder.path(), index);
         assert!(server.points() == sample.later, "{from}: the points differ\n{}", server.log());
     }
@@ -313,19 +264,19 @@ fn a_portable_backup_comes_back_into_the_directories_of_a_stopped_server() {
 
 #[test]
 fn a_portable_backup_and_two_increments_come_back_whole_where_influxd_brings_the_last_files_alone() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     assert_ne!(sample.later, sample.points);
     for (from, index) in [("snap_chain", Index::Tsi1), ("influxd_chain", Index::Inmem)] {
         let chain = sample.path(from);
         let sets = tree::names(&chain).iter().filter(|name| name.ends_with(".manifest")).count();
         assert_eq!(sets, 3, "{from}");
-        let (_folder, server) = target(index);
+        let (_folder, server) = Influxd::empty(index);
         let stderr = restore("snap", &server, &chain, &["-portable"]);
         assert!(server.points() == sample.later, "{from}: the points differ:\n{}", server.log());
         assert!(stderr.contains("put together from a backup and later increments"), "{stderr}");
-        no_errors(&server);
+        server.expect_no_errors();
     }
-    let (_folder, server) = target(Index::Inmem);
+    let (_folder, server) = Influxd::empty(Index::Inmem);
     restore("influxd", &server, &sample.path("influxd_chain"), &["-portable"]);
     // That it is not all of them is why snap says it puts sets together; the first is long there when the last is.
     thread::sleep(Duration::from_secs(1));
@@ -335,9 +286,9 @@ fn a_portable_backup_and_two_increments_come_back_whole_where_influxd_brings_the
 
 #[test]
 fn each_set_of_a_directory_of_both_tools_and_layouts_is_found_by_its_name() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let dir = sample.path("mixed");
-    let (_folder, server) = target(Index::Inmem);
+    let (_folder, server) = Influxd::empty(Index::Inmem);
     let stem = |name: &String, suffix: &str| name.strip_suffix(suffix).map(str::to_owned);
     let names = tree::names(&dir);
     let portable: Vec<String> = names.iter().filter_map(|name| stem(name, ".manifest")).collect();
@@ -369,7 +320,7 @@ fn each_set_of_a_directory_of_both_tools_and_layouts_is_found_by_its_name() {
     let run = named("1999", "none", 10);
     assert!(run.stderr.contains("1999") && run.stderr.contains(by_snap.as_str()), "{}", run.stderr);
     assert_eq!(server.databases(), databases);
-    no_errors(&server);
+    server.expect_no_errors();
 }
 
 #[test]
@@ -397,7 +348,7 @@ fn backups_of_the_same_second_get_names_of_their_own_and_influxd_restores_each()
         let manifest: Value =
             serde_json::from_slice(&fs::read(alone.join(format!("{stamp}.manifest"))).expect("a manifest")).expect("JSON");
         assert_eq!(manifest["limited"], false);
-        let (_folder, server) = target(Index::Inmem);
+        let (_folder, server) = Influxd::empty(Index::Inmem);
         restore("influxd", &server, &alone, &["-portable"]);
         assert!(server.comes_to(&points), "{stamp}: the points differ");
     }
@@ -420,7 +371,7 @@ fn users_grants_queries_and_subscriptions_are_left_out_and_counted() {
     }
     let dir = folder.path().join("backup");
     back_up("influxd", "portable", &source, &dir, &[]);
-    let (_folder, server) = target(Index::Inmem);
+    let (_folder, server) = Influxd::empty(Index::Inmem);
     let stderr = restore("snap", &server, &dir, &["-portable", "-verbose"]);
     let warned = |texts: &[&str]| {
         let lines = stderr.lines().filter(|line| line.starts_with("warning: "));

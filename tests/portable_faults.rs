@@ -15,15 +15,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use support::between::{Ask, Between, Spoil};
-use support::data::START;
-use support::influxd::{Index, Influxd, time_of};
+use support::damage::damage;
+use support::data::{load_hours, without_hour};
+use support::influxd::{Index, Influxd};
 use support::peer::{self, Asked, End, Model, Peer, Reply, Version};
 use support::process::{Run, Snap, snap};
 use support::service::{all_members, copy, influxd_client};
-use support::tree;
-
-/// An hour in nanoseconds.
-const HOUR: i64 = 3600 * 1_000_000_000;
+use support::{folder, tree, utf8};
 
 /// A server with a database `d` of three shards, a portable backup of it, and an empty server to restore into.
 struct Bench {
@@ -37,12 +35,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        // influxd's client cannot read a directory whose path has a dot.
-        let folder = tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory");
+        let folder = folder();
         let source = Influxd::start(&folder.path().join("source"), Index::Inmem);
-        source.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
-        let points = (0..60).map(|i| format!("m,t=t{} v={i},s=\"{i}\" {}\n", i % 3, START + i * HOUR / 20));
-        source.write("d", "", &points.collect::<String>());
+        load_hours(&source, 3);
         let dir = folder.path().join("backup");
         snap(["backup", "-portable", "-host", &source.host(), utf8(&dir)]).expect(0);
         let names = tree::names(&dir);
@@ -75,31 +70,8 @@ impl Bench {
 
     /// The points of the other shards.
     fn points_without(&self, nth: i64) -> Vec<String> {
-        let outside = |point: &&String| (time_of(point) - START) / HOUR != nth;
-        self.points.iter().filter(outside).cloned().collect()
+        without_hour(&self.points, nth)
     }
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
-/// Does one kind of damage to a file.
-fn damage(file: &Path, how: &str) {
-    let mut bytes = fs::read(file).expect("a file");
-    let middle = bytes.len() / 2;
-    match how {
-        "cut to half" => bytes.truncate(middle),
-        "cut by a byte" => drop(bytes.pop()),
-        "emptied" => bytes.clear(),
-        "flipped at its beginning" => bytes[0] ^= 0x10,
-        "flipped in the middle" => bytes[middle] ^= 1,
-        "flipped at its end" => *bytes.last_mut().expect("a byte") ^= 0x10,
-        "made longer" => bytes.extend(b"\xff\x00more"),
-        "doubled" => bytes.extend_from_within(..),
-        _ => panic!("no damage {how}"),
-    }
-    fs::write(file, bytes).expect("writing a file");
 }
 
 /// All kinds of damage.
@@ -264,7 +236,7 @@ fn a_portable_backup_whose_streams_break_off_anywhere_leaves_no_file() {
             server.script(Asked::Shard(*id), [cut].into_iter().chain(again.then_some(Reply::Whole)));
         }
     };
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     let dir = folder.path().join("backup");
     let host = server.host();
     let args = ["backup", "-portable", "-jobs", "16", "-host", &host, utf8(&dir)];
@@ -292,7 +264,7 @@ fn a_portable_backup_whose_streams_break_off_anywhere_leaves_no_file() {
 #[test]
 fn a_portable_backup_that_is_killed_leaves_nothing_that_counts_and_the_next_run_clears_it_away() {
     let server = Peer::start(Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2)]));
-    let folder = tempfile::tempdir().expect("a temporary directory");
+    let folder = folder();
     let dir = folder.path().join("backup");
     let host = server.host();
     let args = ["backup", "-portable", "-jobs", "1", "-host", &host, utf8(&dir)];

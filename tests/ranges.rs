@@ -6,23 +6,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 
 use jiff::Timestamp;
-use serde_json::Value;
 use tempfile::TempDir;
 
 use support::between::{Ask, Between, Spoil};
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
 use support::influxd::{Index, Influxd, time_of};
-use support::process::{Run, snap};
+use support::peer::nobody;
+use support::process::{Run, backup_of, restore_into, restore_online, snap};
 use support::service::{Serving, copy, influxd_client};
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
-
-/// A day in nanoseconds, and the length of the shards.
-const DAY: i64 = 86_400 * SECOND;
+use support::time::{DAY, SECOND};
+use support::{Shared, folder, tools, utf8};
 
 /// Nanoseconds between the points of the longest series: blocks of 1000, 1000 and 880 on the first day, and one on the second.
 const STEP: i64 = 30 * SECOND + 1;
@@ -92,14 +87,9 @@ struct Sample {
     points: Vec<String>,
 }
 
-/// Made once for the tests that run at the same time, and removed with the last of them.
-static SAMPLE: Mutex<Weak<Sample>> = Mutex::new(Weak::new());
+static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {
-    fn shared() -> Arc<Self> {
-        support::shared(&SAMPLE, Self::make)
-    }
-
     fn make() -> Self {
         let folder = folder();
         let server = Influxd::start(&folder.path().join("source"), Index::Inmem);
@@ -143,21 +133,8 @@ fn long_series(series: &str) -> String {
     (0..COUNT).map(line).collect()
 }
 
-/// A folder whose path has no dot: influxd cannot restore from one that has.
-fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
 fn back_up(tool: &str, host: &str, dir: &Path, flags: &[&str]) -> String {
-    let args = [&["backup", "-host", host], flags, &[utf8(dir)]].concat();
-    match tool {
-        "snap" => snap(args).expect(0).stderr,
-        _ => String::from_utf8_lossy(&influxd_client(&args).stderr).into_owned(),
-    }
+    tools::run(tool, &[&["backup", "-host", host], flags, &[utf8(dir)]].concat())
 }
 
 fn strs(strings: &[String]) -> Vec<&str> {
@@ -166,14 +143,13 @@ fn strs(strings: &[String]) -> Vec<&str> {
 
 /// Restores the database `d` as `name` into the directories below `root`, beside what is there.
 fn restore_offline(root: &Path, dir: &Path, name: &str, flags: &[&str]) -> Run {
-    let path = |name: &str| root.join(name).to_str().expect("a path in UTF-8").to_owned();
-    let (meta, data, nobody) = (path("meta"), path("data"), support::peer::nobody());
-    let args = ["restore", "-metadir", &meta, "-datadir", &data, "-host", &nobody, "-index", "tsi1", "-merge"];
-    snap([&args[..], &["-database", "d", "-newdb", name], flags, &[utf8(dir)]].concat())
+    let host = nobody();
+    let merged = ["-host", &host, "-index", "tsi1", "-merge", "-database", "d", "-newdb", name];
+    restore_into(root, &[&merged, flags].concat(), dir).run()
 }
 
 fn restore_live(host: &str, dir: &Path, name: &str, flags: &[&str]) -> Run {
-    snap([&["restore", "-online", "-host", host, "-database", "d", "-newdb", name], flags, &[utf8(dir)]].concat())
+    restore_online(host, &[&["-database", "d", "-newdb", name], flags].concat(), dir).run()
 }
 
 /// Whether a server has, below `name`, exactly these points.
@@ -182,11 +158,6 @@ fn has(server: &Influxd, name: &str, expected: &[String]) {
     let (found, expected): (BTreeSet<&String>, BTreeSet<&String>) = (found.iter().collect(), expected.iter().collect());
     let (more, less) = (found.difference(&expected).next(), expected.difference(&found).next());
     assert!(found == expected, "{name}: {} points, not {}: {more:?}, {less:?}", found.len(), expected.len());
-}
-
-fn no_errors(server: &Influxd) {
-    let log = server.log();
-    assert!(!log.contains("lvl=error") && !log.contains("lvl=warn"), "{log}");
 }
 
 /// Where intervals come back: a server that runs, and the directories of one that will.
@@ -218,24 +189,23 @@ impl Targets {
 
     /// Starts a server on the directories that were restored into, and looks at it.
     fn look(self) {
-        no_errors(&self.live);
+        self.live.expect_no_errors();
         let server = Influxd::start(&self.path("stopped"), Index::Tsi1);
         assert_eq!(server.databases().len(), self.expected.len());
         self.expected.iter().for_each(|(name, expected)| has(&server, name, expected));
-        no_errors(&server);
+        server.expect_no_errors();
     }
 }
 
 /// Looks at every block of a set, and counts its points.
 fn verify(dir: &Path, points: usize) {
     let run = snap(["verify", "-deep", "-json", utf8(dir)]).expect(0);
-    let summary: Value = serde_json::from_str(run.stdout.lines().last().expect("a line")).expect("JSON");
-    assert_eq!(summary["points"], points, "{}", dir.display());
+    assert_eq!(run.last_message()["points"], points, "{}", dir.display());
 }
 
 #[test]
 fn a_backup_of_an_interval_has_its_points_and_no_others() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let mut targets = Targets::new();
     let host = sample.server.host();
     for (nth, (name, range)) in ranges().into_iter().enumerate() {
@@ -257,7 +227,7 @@ fn a_backup_of_an_interval_has_its_points_and_no_others() {
 
 #[test]
 fn a_restore_of_an_interval_brings_its_points_and_no_others_from_full_sets_of_either_tool() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let mut targets = Targets::new();
     for (nth, (name, range)) in ranges().into_iter().enumerate() {
         let full = sample.path(["legacy", "portable", "foreign"][nth % 3]);
@@ -268,7 +238,7 @@ fn a_restore_of_an_interval_brings_its_points_and_no_others_from_full_sets_of_ei
 
 #[test]
 fn with_coarse_blocks_stay_whole_and_nothing_is_missing() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let mut targets = Targets::new();
     let all = |start, end| Range(Some(start), Some(end)).of(&sample.points);
     // Only one end of an interval is safe with influxd's export, so what comes is open to the other side of the shard.
@@ -294,7 +264,7 @@ fn with_coarse_blocks_stay_whole_and_nothing_is_missing() {
 
 #[test]
 fn servers_of_the_old_dialect_and_directories_are_cut_here() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let mut targets = Targets::new();
     let source = targets.path("source");
     copy(&sample.path("source"), &source);
@@ -311,9 +281,7 @@ fn servers_of_the_old_dialect_and_directories_are_cut_here() {
         let run = snap([&["backup", "-coarse", "-host", &old.host()], &strs(&flags)[..], &[utf8(&dir)]].concat()).expect(2);
         assert!(run.stderr.contains("-coarse"), "{}", run.stderr);
         let dir = targets.path(&format!("{name} here"));
-        let (meta, data) = (source.join("meta"), source.join("data"));
-        let args = ["backup", "-metadir", utf8(&meta), "-datadir", utf8(&data)];
-        snap([&args[..], layout, &strs(&flags), &[utf8(&dir)]].concat()).expect(0);
+        backup_of(&source, &[layout, &strs(&flags)].concat(), &dir).run().expect(0);
         verify(&dir, expected.len());
     }
     old.stop();
@@ -401,11 +369,9 @@ fn what_stands_in_the_wal_alone_is_in_an_interval_too_and_what_it_says_was_delet
     server.kill();
     let flags = range.flags();
     let flags = strs(&flags);
-    let (meta, data) = (source.join("meta"), source.join("data"));
     for (name, more) in [("here", &flags[..]), ("here whole", &[])] {
         let dir = targets.path(name);
-        let args = ["backup", "-metadir", utf8(&meta), "-datadir", utf8(&data)];
-        snap([&args[..], more, &[utf8(&dir)]].concat()).expect(0);
+        backup_of(&source, more, &dir).run().expect(0);
         targets.restore(&dir, name, if more.is_empty() { &flags } else { &[] }, expected.clone());
     }
     let serving = Serving::start(&source, &[]);
@@ -417,7 +383,7 @@ fn what_stands_in_the_wal_alone_is_in_an_interval_too_and_what_it_says_was_delet
 
 #[test]
 fn a_restore_of_an_interval_that_was_interrupted_goes_on_with_that_interval() {
-    let sample = Sample::shared();
+    let sample = SAMPLE.get();
     let targets = Targets::new();
     let (name, range) = ranges().into_iter().find(|(name, _)| *name == "parts of three shards").expect("an interval");
     let dir = targets.path("backup");
@@ -438,5 +404,5 @@ fn a_restore_of_an_interval_that_was_interrupted_goes_on_with_that_interval() {
     resume(&["-database", "d", "-newdb", name, "-start", "1970-01-01"]).expect(2);
     resume(&[]).expect(0);
     has(&targets.live, name, &expected);
-    no_errors(&targets.live);
+    targets.live.expect_no_errors();
 }

@@ -1,13 +1,15 @@
 //! The data sets in `testdata`, each made by a real influxd and never edited: each is backed up and restored, and an influxd
 //! on the result answers what the one that made it answered.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-mod support;
-
+use support::folder;
 use support::influxd::{Index, Influxd};
-use support::process::snap;
+use support::process::{Run, Snap, backup_of, restore_into};
+use support::service::copy;
 
 /// All data sets, so that none is forgotten.
 fn data_sets() -> Vec<PathBuf> {
@@ -22,15 +24,12 @@ fn an_influxd_on_what_was_backed_up_and_restored_answers_as_the_one_that_made_it
     assert!(!sets.is_empty());
     for set in sets {
         for index in [Index::Inmem, Index::Tsi1] {
-            let place = tempfile::tempdir().expect("a temporary directory");
-            let at = |name: &str| place.path().join(name).into_os_string();
-            let copy = place.path().join("copy");
-            support::service::copy(&set, &copy);
-            let (meta, data) = (copy.join("meta").into_os_string(), copy.join("data").into_os_string());
-            snap(["backup".into(), "-metadir".into(), meta, "-datadir".into(), data, at("backup")]).expect(0);
-            let args = ["restore".into(), "-index".into(), index.name().into(), "-metadir".into(), at("new/meta")];
-            snap(args.into_iter().chain(["-datadir".into(), at("new/data"), at("backup")])).expect(0);
-            let server = Influxd::start(&place.path().join("new"), index);
+            let place = folder();
+            let [source, backup, target] = ["source", "backup", "target"].map(|name| place.path().join(name));
+            copy(&set, &source);
+            backup_of(&source, &[], &backup).run().expect(0);
+            restore_into(&target, &["-index", index.name()], &backup).run().expect(0);
+            let server = Influxd::start(&target, index);
             let recorded = fs::read_to_string(set.join("points.txt")).expect("points.txt");
             assert!(server.points() == recorded.lines().collect::<Vec<_>>(), "{} {index:?}: the points differ", set.display());
         }
@@ -39,22 +38,13 @@ fn an_influxd_on_what_was_backed_up_and_restored_answers_as_the_one_that_made_it
 
 #[test]
 fn what_no_set_was_asked_for_is_missing_where_it_is_named_and_a_warning_elsewhere() {
-    let place = tempfile::tempdir().expect("a temporary directory");
-    let at = |name: &str| place.path().join(name).to_str().expect("a path in UTF-8").to_owned();
-    let copy = place.path().join("copy");
-    support::service::copy(&data_sets()[0], &copy);
-    let (meta, data) = (at("copy/meta"), at("copy/data"));
-    let backup = |flags: &[&str], to: &str| {
-        let fixed = ["backup", "-metadir", &meta, "-datadir", &data];
-        snap(fixed.iter().chain(flags).copied().chain([at(to).as_str()])).expect(0);
-    };
-    let restore = |flags: &[&str], from: &str, code: i32| {
-        let target = tempfile::tempdir_in(place.path()).expect("a temporary directory");
-        let into = |name: &str| target.path().join(name).to_str().expect("a path in UTF-8").to_owned();
-        let (meta, data) = (into("meta"), into("data"));
-        let fixed = ["restore", "-metadir", &meta, "-datadir", &data];
-        snap(fixed.iter().chain(flags).copied().chain([at(from).as_str()])).expect(code)
-    };
+    let place = folder();
+    let at = |name: &str| place.path().join(name);
+    let source = at("source");
+    copy(&data_sets()[0], &source);
+    let backup = |flags: &[&str], to: &str| drop(backup_of(&source, flags, &at(to)).run().expect(0));
+    let restore =
+        |flags: &[&str], from: &str, code: i32| -> Run { restore_into(folder().path(), flags, &at(from)).run().expect(code) };
     backup(&["-shard", "1"], "shard");
     restore(&["-database", "plain", "-shard", "2"], "shard", 10);
     backup(&["-database", "plain", "-retention", "p.q"], "policy");
@@ -66,8 +56,9 @@ fn what_no_set_was_asked_for_is_missing_where_it_is_named_and_a_warning_elsewher
     restore(&["-database", "plain"], "meta", 10);
 
     // Mistyped directories are told, rather than taken for empty ones.
-    let wrong = |flags: [&str; 6]| snap(["backup"].into_iter().chain(flags).chain([at("never").as_str()]));
-    wrong(["-metadir", &meta, "-datadir", &data, "-waldir", &at("nowhere")]).expect(2);
-    wrong(["-metadir", &meta, "-datadir", &at("copy"), "-jobs", "1"]).expect(6);
-    assert!(!place.path().join("never").exists());
+    let never = at("never");
+    Snap::new(["backup"]).directories(&source).args(["-waldir".as_ref(), at("nowhere").as_path(), &never]).run().expect(2);
+    let (meta, data) = (source.join("meta"), &source);
+    Snap::new(["backup"]).args(["-metadir".as_ref(), meta.as_path(), "-datadir".as_ref(), data, &never]).run().expect(6);
+    assert!(!never.exists());
 }

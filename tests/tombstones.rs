@@ -10,6 +10,7 @@ use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::filter::rewrite;
 use influx_snap::tsm::tombstone::{Ending, Record, TombstoneWriter};
 use support::data::{delete_some, load_sample, tombstones};
+use support::folder;
 use support::influxd::{Index, Influxd};
 
 fn deletes_in(tombstone: &Path) -> DeletedRanges {
@@ -36,7 +37,7 @@ fn deleted(root: &Path) -> (Vec<String>, Vec<std::path::PathBuf>) {
 
 #[test]
 fn deletes_carried_out_on_the_files_are_those_of_influxd() {
-    let own = tempfile::tempdir().expect("a temporary directory");
+    let own = folder();
     let (points, found) = deleted(own.path());
     for tombstone in found {
         let (tsm, rewritten) = (tombstone.with_extension("tsm"), tombstone.with_extension("new"));
@@ -55,7 +56,7 @@ fn deletes_carried_out_on_the_files_are_those_of_influxd() {
 
 #[test]
 fn influxd_reads_the_tombstones_that_are_written_here() {
-    let own = tempfile::tempdir().expect("a temporary directory");
+    let own = folder();
     let (points, found) = deleted(own.path());
     for tombstone in found {
         let deletes = deletes_in(&tombstone);

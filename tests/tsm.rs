@@ -16,15 +16,12 @@ use influx_snap::tsm::writer::{WriteError, Writer};
 
 mod support;
 
-use support::data::flush;
+use support::data::{START, flush};
 use support::influxd::{Index, Influxd};
-use support::tree;
+use support::{folder, tree};
 
-/// A hundred years.
+/// Shards of a hundred years, whose borders are far from [`START`].
 const POLICY: &str = "CREATE DATABASE tsm WITH DURATION 0s REPLICATION 1 SHARD DURATION 5200w NAME long; CREATE DATABASE other";
-
-/// 2018-06-04T00:00:00Z in nanoseconds; shards of a hundred years have their border elsewhere.
-const START: i64 = 1_528_070_400_000_000_000;
 
 /// Points by key, in the order of a TSM file.
 type Keys = BTreeMap<Vec<u8>, Points>;
@@ -276,7 +273,7 @@ fn exchange(root: &Path, shard_file: &Path, bytes: &[u8], index: Index) -> Influ
 
 #[test]
 fn what_influxd_flushed_is_read_as_it_answers_and_written_again_to_the_byte() {
-    let place = tempfile::tempdir().unwrap();
+    let place = folder();
     let keys = variety(0x5eed);
     let server = load(place.path(), &keys);
     let answered = answers(&server);
@@ -297,7 +294,7 @@ fn what_influxd_flushed_is_read_as_it_answers_and_written_again_to_the_byte() {
 
 #[test]
 fn influxd_answers_from_files_that_were_written_or_rewritten_here() {
-    let place = tempfile::tempdir().unwrap();
+    let place = folder();
     let mut first = Keys::new();
     let single = Points { times: vec![START], values: Values::Boolean(vec![true]) };
     first.insert(b"boolean,first=yes#!~#v".to_vec(), single);
@@ -363,7 +360,7 @@ fn influxd_answers_from_files_that_were_written_or_rewritten_here() {
 
 #[test]
 fn influxd_answers_from_a_key_of_as_many_blocks_as_there_can_be() {
-    let place = tempfile::tempdir().unwrap();
+    let place = folder();
     let point = |at: i64| Points { times: vec![START + at], values: Values::Integer(vec![at]) };
     let server = load(place.path(), &Keys::from([(b"integer#!~#v".to_vec(), point(0))]));
     let (path, _) = tsm_files(&server.data_dir()).remove(0);
@@ -385,7 +382,7 @@ fn influxd_answers_from_a_key_of_as_many_blocks_as_there_can_be() {
 
 #[test]
 fn what_influxd_compacted_is_read_as_it_answers() {
-    let place = tempfile::tempdir().unwrap();
+    let place = folder();
     let server = load(place.path(), &Keys::new());
     let keys = variety(0xaced);
     // Every eighth point at a time, so that the parts lie across one another.

@@ -9,32 +9,20 @@ use std::time::{Duration, SystemTime};
 use influx_snap::tsm::wal::{Ending, Entry, Next, Segment, Value};
 use support::data::{START, flush};
 use support::influxd::{Index, Influxd};
-use support::process::{Run, snap};
+use support::process::{Run, backup_of, restore_into};
 use support::service::copy;
-use support::tree;
-
-const SECOND: i64 = 1_000_000_000;
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
+use support::time::SECOND;
+use support::{folder, tree, utf8};
 
 /// Backs up the directories below `root` into `backup`.
 fn backup(root: &Path, backup: &Path, flags: &[&str]) -> Run {
-    let [meta, data, wal] = ["meta", "data", "wal"].map(|name| root.join(name));
-    let directories = ["-metadir", utf8(&meta), "-datadir", utf8(&data), "-waldir", utf8(&wal)];
-    snap([&["backup"], &directories[..], flags, &[utf8(backup)]].concat())
+    backup_of(root, &[&["-waldir", utf8(&root.join("wal"))], flags].concat(), backup).run()
 }
 
 /// Restores a backup into fresh directories, and gives what an influxd on them answers.
 fn restored(from: &Path, root: &Path, index: Index) -> Vec<String> {
-    let [meta, data] = ["meta", "data"].map(|name| root.join(name));
     let flags = if index == Index::Tsi1 { &["-index", "tsi1"][..] } else { &[] };
-    snap([&["restore", "-metadir", utf8(&meta), "-datadir", utf8(&data)], flags, &[utf8(from)]].concat()).expect(0);
+    restore_into(root, flags, from).run().expect(0);
     Influxd::start(root, index).points()
 }
 

@@ -1,6 +1,7 @@
 //! Tests of reading a backup directory.
 
 use super::*;
+use crate::directory::made;
 
 fn directory(names: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -28,12 +29,8 @@ fn manifest(directory: &Path, stamp: &str, shards: &[u64]) {
     }
 }
 
-fn shard(database: &str, id: u64) -> ShardPath {
-    ShardPath { database: database.into(), retention_policy: "autogen".into(), id }
-}
-
 fn files_of(contents: &Contents, database: &str, id: u64) -> Vec<String> {
-    contents.files_of(&shard(database, id)).into_iter().map(|file| file.name).collect()
+    contents.files_of(&made::path(database, id)).into_iter().map(|file| file.name).collect()
 }
 
 #[test]

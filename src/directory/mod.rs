@@ -18,6 +18,8 @@ mod contents;
 mod growing;
 mod leftover;
 mod lock;
+#[cfg(test)]
+pub(crate) mod made;
 mod record;
 mod removal;
 mod staging;

@@ -3,54 +3,20 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use jiff::Timestamp;
 
 use super::*;
 use crate::cancel::Cancel;
-use crate::directory::{
-    Content, Contents, Finished, Layout, RECORD_FORMAT, Selection, SetFiles, SetState, ShardRecord, ShardState, Staging, Upkeep,
-};
+use crate::directory::{Contents, Finished, Layout, SetFiles, Staging, Upkeep, made};
 use crate::format::{names, portable};
 
 /// Makes a set of two shards.
 fn commit(directory: &Path, layout: Layout) -> SetRecord {
     let cancel = Cancel::default();
     let staging = Staging::begin(directory, Duration::ZERO, false, &cancel).unwrap();
-    let shard = |id: u64| ShardRecord {
-        database: "db".into(),
-        retention_policy: "autogen".into(),
-        id,
-        start_time: Timestamp::UNIX_EPOCH,
-        end_time: Timestamp::UNIX_EPOCH,
-        state: ShardState::Stored,
-        content: Content::Whole,
-        file: None,
-        tar_size: None,
-        members: Vec::new(),
-        deletes_applied: false,
-        error: None,
-        shared_with: None,
-    };
     let finished = |content: &str| -> Finished { staging.write(content.as_bytes()).unwrap() };
     let files = SetFiles { meta: finished("meta"), shards: vec![(0, finished("first")), (1, finished("second"))] };
-    let record = SetRecord {
-        format: RECORD_FORMAT,
-        written_by: "test".into(),
-        id: staging.id().into(),
-        state: SetState::Complete,
-        layout,
-        number: 0,
-        started: staging.started(),
-        finished: staging.started(),
-        host: String::new(),
-        cluster_id: Some(42),
-        dialect: "1.5".into(),
-        selection: Selection::default(),
-        meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
-        meta_size: None,
-        manifest: None,
-        shards: vec![shard(7), shard(8)],
-    };
+    let shards = [7, 8].map(|id| made::shard(&made::path("db", id)));
+    let record = SetRecord { layout, ..made::set(staging.id(), staging.started(), shards.to_vec()) };
     staging.commit(record, &files, &cancel).unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Tests of writing a set: what is committed is there whole, and what is not leaves nothing.
 
 use super::*;
-use crate::directory::{Content, Contents, FileRecord, RECORD_FORMAT, Selection, SetState, ShardRecord, ShardState};
+use crate::directory::{Contents, Selection, made};
 
 fn finished(staging: &Staging, content: &[u8]) -> Finished {
     staging.write(content).unwrap()
@@ -12,39 +12,8 @@ fn begin(directory: &Path) -> Staging {
 }
 
 fn record(staging: &Staging, layout: Layout) -> SetRecord {
-    let shard = ShardRecord {
-        database: "db".into(),
-        retention_policy: "autogen".into(),
-        id: 7,
-        start_time: Timestamp::UNIX_EPOCH,
-        end_time: Timestamp::UNIX_EPOCH,
-        state: ShardState::Stored,
-        content: Content::Whole,
-        file: None,
-        tar_size: None,
-        shared_with: None,
-        members: Vec::new(),
-        deletes_applied: false,
-        error: None,
-    };
-    SetRecord {
-        format: RECORD_FORMAT,
-        written_by: "test".into(),
-        id: staging.id().into(),
-        state: SetState::Complete,
-        layout,
-        number: 0,
-        started: staging.started(),
-        finished: staging.started(),
-        host: String::new(),
-        cluster_id: None,
-        dialect: "1.5".into(),
-        selection: Selection::default(),
-        meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
-        meta_size: None,
-        manifest: None,
-        shards: vec![shard],
-    }
+    let shard = made::shard(&made::path("db", 7));
+    SetRecord { layout, ..made::set(staging.id(), staging.started(), vec![shard]) }
 }
 
 fn commit(directory: &Path) -> SetRecord {

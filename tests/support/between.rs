@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::peer::{End, Member, Service, finish, lock, read_request, tar};
+use super::listener::{End, Service, finish, lock, read_request};
+use super::peer::{Member, tar};
 use super::service;
 
 /// What is asked of the server.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::influxd::{Index, Influxd, quote};
-use super::{service, tree};
+use super::influxd::{Index, Influxd, quote, time_of};
+use super::time::{DAY, HOUR, MONDAY, SECOND};
+use super::{folder, service, tree};
 
 /// The databases of the sample.
 pub const DATABASES: [&str; 5] = ["plain", "db.dot", "名前 db", "a'b \"c", "-x"];
@@ -20,15 +21,6 @@ pub const POLICIES: [(&str, &str); 3] = [("two weeks", "1d"), ("p.q", "1h"), ("g
 
 /// The time most points are near: 2018-06-04T00:00:00Z, a Monday and so the start of a shard under `autogen`.
 pub const START: i64 = 1_528_070_400 * SECOND;
-
-/// A second in nanoseconds.
-const SECOND: i64 = 1_000_000_000;
-
-/// An hour in nanoseconds.
-const HOUR: i64 = 3600 * SECOND;
-
-/// A day in nanoseconds.
-const DAY: i64 = 24 * HOUR;
 
 /// How many daily shards there are under `two weeks`.
 const DAYS: i64 = 100;
@@ -68,6 +60,26 @@ pub fn load_sample(server: &Influxd) {
     }
 }
 
+/// A server below `root` with a database `d` of one point.
+pub fn small_server(root: &Path) -> Influxd {
+    let server = Influxd::start(root, Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    server.write("d", "", &format!("m v=1 {MONDAY}"));
+    server
+}
+
+/// Creates a database `d` of so many shards, an hour and 20 points each.
+pub fn load_hours(server: &Influxd, hours: i64) {
+    server.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
+    let points = (0..hours * 20).map(|i| format!("m,t=t{} v={i},s=\"{i}\" {}\n", i % 3, START + i * HOUR / 20));
+    server.write("d", "", &points.collect::<String>());
+}
+
+/// Of the points of [`load_hours`], those of all shards but the one that is the `nth`.
+pub fn without_hour(points: &[String], nth: i64) -> Vec<String> {
+    points.iter().filter(|point| (time_of(point) - START) / HOUR != nth).cloned().collect()
+}
+
 /// Moves what is in the caches to TSM files and then deletes points, series and measurements.
 ///
 /// Each kind of deletion leaves points behind. The server compacts files with tombstones after some seconds, so
@@ -102,7 +114,7 @@ pub fn tombstones(server: &Influxd) -> Vec<PathBuf> {
 /// carries the deletes out within seconds; where `work` says that it came too late, it is done again with a fresh one.
 pub fn before_deletes_are_carried_out(source: &Path, mut work: impl FnMut(&Influxd) -> bool) -> (TempDir, Influxd) {
     for _ in 0..ATTEMPTS {
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        let folder = folder();
         let root = folder.path().join("copy");
         service::copy(source, &root);
         let server = Influxd::start(&root, Index::Inmem);

@@ -13,8 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use super::http;
+use super::{folder, http};
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,6 +69,13 @@ impl Influxd {
         (0..ATTEMPTS).find_map(|_| Self::try_start(root, index, settings)).unwrap_or_else(|| {
             panic!("influxd ended at once {ATTEMPTS} times; the last time it said:\n{}", log_in(root));
         })
+    }
+
+    /// A server without data, and the folder it lives in.
+    pub fn empty(index: Index) -> (TempDir, Self) {
+        let folder = folder();
+        let server = Self::start(folder.path(), index);
+        (folder, server)
     }
 
     /// Starts a server on two free ports; `None` if it ends because a port was taken meanwhile.
@@ -143,6 +151,12 @@ impl Influxd {
     /// What the server has logged since it started.
     pub fn log(&self) -> String {
         log_in(&self.root)
+    }
+
+    /// Panics if the server logged an error or a warning.
+    pub fn expect_no_errors(&self) {
+        let log = self.log();
+        assert!(!log.contains("lvl=error") && !log.contains("lvl=warn"), "{log}");
     }
 
     /// Asks the server to end and waits for it; kills it after 30 seconds.

@@ -1,19 +1,26 @@
-//! What the integration tests share: a real influxd, sample data, running `snap`, a service, directory trees, small disks,
-//! TSM files, JSON schemas.
+//! What the integration tests share: a real influxd, scripted servers, data, damage and backups made by hand, running `snap`, a
+//! service, directory trees, small disks, TSM files, JSON schemas.
 // Each test file compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
 pub mod backups;
+pub mod bench;
 pub mod between;
+pub mod damage;
 pub mod data;
 pub mod disk;
+pub mod handmade;
 pub mod http;
 pub mod influxd;
+pub mod listener;
 pub mod peer;
 pub mod process;
 pub mod schema;
 pub mod service;
+pub mod sets;
+pub mod source;
 pub mod time;
+pub mod tools;
 pub mod tree;
 pub mod tsm;
 
@@ -34,13 +41,26 @@ pub fn utf8(path: &Path) -> &str {
 }
 
 /// A value for tests that run at the same time: made by the first that asks, gone with the last that holds it.
-pub fn shared<T>(slot: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
-    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    slot.upgrade().unwrap_or_else(|| {
-        let made = Arc::new(make());
-        *slot = Arc::downgrade(&made);
-        made
-    })
+pub struct Shared<T> {
+    slot: Mutex<Weak<T>>,
+    make: fn() -> T,
+}
+
+impl<T> Shared<T> {
+    /// A value that is made so.
+    pub const fn new(make: fn() -> T) -> Self {
+        Self { slot: Mutex::new(Weak::new()), make }
+    }
+
+    /// The value, for as long as it is held.
+    pub fn get(&self) -> Arc<T> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.upgrade().unwrap_or_else(|| {
+            let made = Arc::new((self.make)());
+            *slot = Arc::downgrade(&made);
+            made
+        })
+    }
 }
 
 /// Does the cases some at a time: most of their time is spent waiting.

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 /// How long a run may take before it is killed.
 const WATCHDOG: Duration = Duration::from_secs(120);
 
@@ -42,6 +44,37 @@ impl Run {
         );
         self
     }
+
+    /// The lines of `-json`.
+    pub fn messages(&self) -> Vec<Value> {
+        let message = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        self.stdout.lines().map(message).collect()
+    }
+
+    /// The last line of `-json`: a summary or an error.
+    pub fn last_message(&self) -> Value {
+        self.messages().pop().unwrap_or_else(|| panic!("nothing was printed\n{}", self.stderr))
+    }
+}
+
+/// A backup of the server at `host` into `dir`.
+pub fn backup(host: &str, flags: &[&str], dir: &Path) -> Snap {
+    Snap::new(["backup", "-host", host]).args(flags).args([dir])
+}
+
+/// A backup of the directories of a stopped influxd below `root`.
+pub fn backup_of(root: &Path, flags: &[&str], dir: &Path) -> Snap {
+    Snap::new(["backup"]).directories(root).args(flags).args([dir])
+}
+
+/// A restore of `dir` into the directories of a stopped influxd below `root`.
+pub fn restore_into(root: &Path, flags: &[&str], dir: &Path) -> Snap {
+    Snap::new(["restore"]).directories(root).args(flags).args([dir])
+}
+
+/// A restore of `dir` into the running server at `host`.
+pub fn restore_online(host: &str, flags: &[&str], dir: &Path) -> Snap {
+    Snap::new(["restore", "-online", "-host", host]).args(flags).args([dir])
 }
 
 /// Runs `snap` with these arguments to its end.
@@ -83,6 +116,12 @@ impl Snap {
     {
         self.command.args(args);
         self
+    }
+
+    /// Adds `-metadir` and `-datadir`, those below `root`.
+    pub fn directories(self, root: &Path) -> Self {
+        let (meta, data) = (root.join("meta"), root.join("data"));
+        self.args(["-metadir".as_ref(), meta.as_path(), "-datadir".as_ref(), &data])
     }
 
     /// Runs in this working directory.

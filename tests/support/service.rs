@@ -127,6 +127,11 @@ impl Drop for Serving {
     }
 }
 
+/// Whether no folder of a request is left below `root`.
+pub fn swept(root: &Path) -> bool {
+    !root.join("data/.snap-serve").exists()
+}
+
 /// The address in `serving M and D on ADDRESS, read only`, which with -json is the message of a line.
 fn opened_on(log: &str) -> Option<SocketAddr> {
     let line = log.lines().find(|line| line.starts_with("serving ") || line.contains("\"serving "))?;
@@ -170,6 +175,11 @@ pub fn ask(to: SocketAddr, request: &[u8]) -> Vec<u8> {
 /// A request of dialect 1.5 with a JSON document.
 pub fn new_request(kind: u8, document: &str) -> Vec<u8> {
     [&[3, kind], document.as_bytes(), b"\n"].concat()
+}
+
+/// A request of dialect 1.5 for a shard.
+pub fn shard_request(id: u64) -> Vec<u8> {
+    new_request(0, &format!("{{\"ShardID\":{id}}}"))
 }
 
 /// A request of dialect 1.0.

@@ -11,6 +11,13 @@ pub fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// The files of a backup directory that influxd would see.
+pub fn visible_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = files(dir);
+    files.retain(|name, _| !name.starts_with(".snap/"));
+    files
+}
+
 /// The names of all entries of `dir` itself, hidden ones too, sorted.
 pub fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries(dir).map(|entry| name_of(&entry)).collect();

@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::directory::{RECORD_FORMAT, ShardState};
+use crate::directory::{ShardState, made};
 use crate::time;
 
 /// The cluster of the sets that may be built on.
@@ -18,7 +18,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn path() -> ShardPath {
-    ShardPath { database: "db".into(), retention_policy: "autogen".into(), id: 7 }
+    made::path("db", 7)
 }
 
 fn member(name: &str, modified: Timestamp) -> MemberRecord {
@@ -28,48 +28,27 @@ fn member(name: &str, modified: Timestamp) -> MemberRecord {
 /// A complete set begun at a second, with one shard, the newest file of which was modified at 0.
 fn set(number: u32, started: i64) -> SetRecord {
     let file = |name: String| FileRecord { name, size: 3, sha256: "00".into() };
+    let shard = ShardRecord {
+        start_time: at(-9000),
+        end_time: at(-8000),
+        file: Some(file(format!("db.autogen.00007.{number:02}"))),
+        members: vec![member("000000001-000000001.tsm", at(-50)), member("000000002-000000001.tsm", at(0))],
+        ..made::shard(&path())
+    };
     SetRecord {
-        format: RECORD_FORMAT,
-        written_by: "test".into(),
-        id: time::stamp(at(started)),
-        state: SetState::Complete,
-        layout: Layout::Legacy,
         number,
-        started: at(started),
-        finished: at(started),
-        host: String::new(),
         cluster_id: Some(CLUSTER),
-        dialect: "1.5".into(),
-        selection: Selection::default(),
         meta: file(format!("meta.{number:02}")),
-        meta_size: None,
-        manifest: None,
-        shards: vec![ShardRecord {
-            database: "db".into(),
-            retention_policy: "autogen".into(),
-            id: 7,
-            start_time: at(-9000),
-            end_time: at(-8000),
-            state: ShardState::Stored,
-            content: Content::Whole,
-            file: Some(file(format!("db.autogen.00007.{number:02}"))),
-            tar_size: None,
-            shared_with: None,
-            members: vec![member("000000001-000000001.tsm", at(-50)), member("000000002-000000001.tsm", at(0))],
-            deletes_applied: false,
-            error: None,
-        }],
+        ..made::set(&time::stamp(at(started)), at(started), vec![shard])
     }
 }
 
 /// A directory with these sets and their files.
 fn directory(sets: &[SetRecord]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    fs::create_dir(directory.path().join(".snap")).unwrap();
     for set in sets {
         set.files().for_each(|file| fs::write(directory.path().join(&file.name), "tar").unwrap());
-        let json = serde_json::to_vec(set).unwrap();
-        fs::write(directory.path().join(format!(".snap/{}.json", set.id)), json).unwrap();
+        made::put(directory.path(), set);
     }
     directory
 }

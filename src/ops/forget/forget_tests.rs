@@ -6,7 +6,8 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
-use crate::directory::{Content, FileRecord, Layout, RECORD_FORMAT, SetState, ShardRecord, ShardState};
+use crate::directory::made::{self, path};
+use crate::directory::{Content, FileRecord, SetState, ShardRecord, ShardState};
 use crate::format::names;
 use crate::wire::ShardPath;
 
@@ -21,10 +22,6 @@ fn hour(number: u32) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + 3600 * i64::from(number)).unwrap()
 }
 
-fn path(database: &str, id: u64) -> ShardPath {
-    ShardPath { database: database.into(), retention_policy: "autogen".into(), id }
-}
-
 /// Makes the set of that number, an hour after the one before it, and returns its id.
 fn make(directory: &Path, number: u32, server: u64, selection: Selection, shards: &[(ShardPath, ShardState)]) -> String {
     let file = |name: String| {
@@ -33,43 +30,23 @@ fn make(directory: &Path, number: u32, server: u64, selection: Selection, shards
     };
     let content = if selection.since.is_some() { Content::Since } else { Content::Whole };
     let shard = |(path, state): &(ShardPath, ShardState)| ShardRecord {
-        database: path.database.clone(),
-        retention_policy: path.retention_policy.clone(),
-        id: path.id,
-        start_time: hour(0),
-        end_time: hour(0),
         state: *state,
         content,
         file: (*state == ShardState::Stored).then(|| file(names::shard_file(path, number))),
-        tar_size: None,
-        members: Vec::new(),
-        deletes_applied: false,
-        error: None,
-        shared_with: None,
+        ..made::shard(path)
     };
     let shards: Vec<ShardRecord> = shards.iter().map(shard).collect();
     let partial = shards.iter().any(|shard| shard.state == ShardState::Failed);
     let record = SetRecord {
-        format: RECORD_FORMAT,
-        written_by: "test".into(),
-        id: crate::time::stamp(hour(number)),
         state: if partial { SetState::Partial } else { SetState::Complete },
-        layout: Layout::Legacy,
         number,
-        started: hour(number),
-        finished: hour(number),
         host: "host:8088".into(),
         cluster_id: Some(server),
-        dialect: "1.5".into(),
         selection,
         meta: file(names::meta_file(number)),
-        meta_size: None,
-        manifest: None,
-        shards,
+        ..made::set(&crate::time::stamp(hour(number)), hour(number), shards)
     };
-    let hidden = directory.join(".snap");
-    fs::create_dir_all(&hidden).unwrap();
-    fs::write(hidden.join(format!("{}.json", record.id)), serde_json::to_vec(&record).unwrap()).unwrap();
+    made::put(directory, &record);
     record.id
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::directory::{FileRecord, Layout, RECORD_FORMAT, Selection, SetState, ShardRecord};
+use crate::directory::{FileRecord, Selection, SetRecord, ShardRecord, made};
 
 const SHARD: u64 = 7;
 
@@ -19,46 +19,25 @@ fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Op
             fs::write(directory.join(&name), "x").unwrap();
         }
         ShardRecord {
-            database: path.database.clone(),
-            retention_policy: path.retention_policy.clone(),
-            id: path.id,
             start_time: at(0),
             end_time: at(59),
             state,
             content: if since.is_some() { Content::Since } else { Content::Whole },
             file: (state == ShardState::Stored).then(|| file(name)),
-            tar_size: None,
-            shared_with: None,
-            members: Vec::new(),
-            deletes_applied: false,
-            error: None,
+            ..made::shard(&path)
         }
     });
     let record = SetRecord {
-        format: RECORD_FORMAT,
-        written_by: "test".into(),
-        id: format!("20261120T08{minute:02}00Z"),
-        state: SetState::Complete,
-        layout: Layout::Legacy,
         number,
-        started: at(minute),
-        finished: at(minute),
-        host: String::new(),
-        cluster_id: None,
-        dialect: "1.5".into(),
         selection: Selection { since: since.map(at), ..Selection::default() },
         meta: file(format!("meta.{number:02}")),
-        meta_size: None,
-        manifest: None,
-        shards: shards.into_iter().collect(),
+        ..made::set(&format!("20261120T08{minute:02}00Z"), at(minute), shards.into_iter().collect())
     };
-    let hidden = directory.join(".snap");
-    fs::create_dir_all(&hidden).unwrap();
-    fs::write(hidden.join(format!("{}.json", record.id)), serde_json::to_vec(&record).unwrap()).unwrap();
+    made::put(directory, &record);
 }
 
 fn shard() -> ShardPath {
-    ShardPath { database: "db".into(), retention_policy: "autogen".into(), id: SHARD }
+    made::path("db", SHARD)
 }
 
 /// The numbers of the chain's files, and the complaint.
