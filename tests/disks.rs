@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 
 use support::disk::on_small_disk;
+use support::folder;
 use support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
 
 /// Bytes of each of two shards: a set fits the disk, and two do not.
@@ -23,7 +24,7 @@ fn peer() -> Peer {
 
 /// Runs a script on a small disk, in which `$host` is a server. What it prints, and what it says.
 fn script(size: &str, script: &str) -> (String, String) {
-    let (folder, peer) = (tempfile::tempdir().expect("a temporary directory"), peer());
+    let (folder, peer) = (folder(), peer());
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).expect("a mount point");
     let output = on_small_disk(size, &disk, &format!("host={}; {script}", peer.host()));
@@ -38,11 +39,11 @@ fn a_backup_that_finds_the_disk_full_leaves_the_sets_there_are_and_gives_back_th
             &format!(
                 r#"
                 "$snap" backup -quiet -host $host {layout} "$disk/b"; echo "first: $?"
-                ls -A "$disk/b" "$disk/b/.snap" > before
+                ls -A "$disk/b" "$disk/b/.snap" > "$disk.before"
                 free() {{ df --output=avail "$disk" | tail -1; }}
                 left=$(free)
                 "$snap" backup -quiet -host $host {layout} -retries 5 "$disk/b"; echo "second: $?"
-                ls -A "$disk/b" "$disk/b/.snap" | diff before - && echo "the same files"
+                ls -A "$disk/b" "$disk/b/.snap" | diff "$disk.before" - && echo "the same files"
                 [ "$(free)" = "$left" ] && echo "the same room"
                 "$snap" verify -quiet "$disk/b"; echo "verify: $?"
                 "$snap" list "$disk/b" 2> /dev/null | grep -c complete

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
 use support::process::{Run, Snap, snap};
-use support::{each, tree};
+use support::{each, folder, tree, utf8};
 
 /// The shards of the server.
 const SHARDS: [u64; 3] = [1, 2, 30];
@@ -41,7 +41,7 @@ impl Bench {
         for id in SHARDS {
             model.shard(id).tar = shard_tar(id, 1);
         }
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        let folder = folder();
         let mut bench = Self { folder, peer: Peer::start(model), args, sets: BTreeSet::new() };
         for flags in before {
             let args = [&["backup"][..], flags].concat();
@@ -66,7 +66,7 @@ impl Bench {
     }
 
     fn prepare(&self, args: &[&str], dir: &Path) -> Snap {
-        let dir = dir.to_str().expect("a path in UTF-8");
+        let dir = utf8(dir);
         match args[0] {
             "backup" => {
                 let host = self.peer.host();
@@ -159,7 +159,7 @@ impl Bench {
 
 /// The sets that `list` shows, each with its files: all complete, and each with a record.
 fn sets(dir: &Path) -> BTreeMap<String, Vec<String>> {
-    let listed = snap(["list", "-json", dir.to_str().expect("a path in UTF-8")]);
+    let listed = snap(["list", "-json", utf8(dir)]);
     if listed.code == Some(10) {
         return BTreeMap::new();
     }
@@ -179,7 +179,7 @@ fn sets(dir: &Path) -> BTreeMap<String, Vec<String>> {
 }
 
 fn verify(dir: &Path) -> Run {
-    snap(["verify", "-quiet", dir.to_str().expect("a path in UTF-8")])
+    snap(["verify", "-quiet", utf8(dir)])
 }
 
 /// Panics where influxd takes something for a backup that is not whole: it looks for meta stores and manifests.

@@ -14,7 +14,7 @@ use support::backups::{Backups, SHARDS, alone, by_influxd, expect_offline, files
 use support::data::{START, flush};
 use support::influxd::Index;
 use support::peer::{Asked, End, Member, Model, Peer, Reply, Tar, Version, tar, tsm};
-use support::process::{Snap, snap};
+use support::process::{Snap, backup, restore_into, snap};
 use support::service::wait_for;
 use support::time::{DAY, SECOND};
 use support::{folder, tree, utf8};
@@ -132,8 +132,7 @@ impl Script {
     }
 
     fn prepare(&self, flags: &[&str]) -> Snap {
-        let host = self.peer.host();
-        Snap::new([&["backup", "-json", "-host", &host], flags, &[utf8(&self.dir())]].concat())
+        backup(&self.peer.host(), &["-json"], &self.dir()).args(flags)
     }
 
     /// Makes a set; how many shards it shares.
@@ -322,8 +321,7 @@ fn a_set_begun_before_the_clock_was_set_back_is_not_built_on_and_newer_ones_are(
     // The newest is what was made last, whatever its id says.
     let dir = script.dir();
     let target = script.folder.path().join("target");
-    let place = ["-metadir", utf8(&target.join("meta")), "-datadir", utf8(&target.join("data"))].map(str::to_owned);
-    let said = Snap::new(["restore", "-dry-run"]).args(&place).args([&dir]).run().expect(0).stderr;
+    let said = restore_into(&target, &["-dry-run"], &dir).run().expect(0).stderr;
     assert!(said.contains("db.autogen.00001.03") && !said.contains("db.autogen.00001.00"), "{said}");
     let forgotten = snap(["forget", "-keep-last", "1", utf8(&dir)]).expect(0);
     assert!(!hidden.join(format!("{stamp}.json")).exists(), "{}", forgotten.stdout);

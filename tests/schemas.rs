@@ -20,7 +20,7 @@ use support::peer::{Asked, Gone, Member, Model, Peer, Reply, Shard, Tar, Version
 use support::process::{Run, snap};
 use support::schema::Schemas;
 use support::service::{Serving, ask, copy, shard_path};
-use support::tree;
+use support::{tree, utf8};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 
@@ -49,10 +49,6 @@ fn root() -> &'static Path {
 
 fn schemas() -> Schemas {
     Schemas::read(&root().join("docs/schema"))
-}
-
-fn utf8(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
 }
 
 /// The schemas that all is held against, and a folder to work in.
@@ -88,7 +84,7 @@ impl<'a> Bench<'a> {
     fn backup(&self, host: &str, to: &str, flags: &[&str], code: i32) -> String {
         let dir = self.path(to);
         let run = self.run(&[&["backup", "-retries", "1", "-host", host], flags, &[utf8(&dir)]].concat(), code);
-        let set = last(&run)["set"].as_str().unwrap_or_default().to_owned();
+        let set = run.last_message()["set"].as_str().unwrap_or_default().to_owned();
         self.hold_records(&dir);
         set
     }
@@ -99,7 +95,7 @@ impl<'a> Bench<'a> {
         let directories = ["backup", "-retries", "1", "-metadir", utf8(&meta), "-datadir", utf8(&data)];
         let run = self.run(&[&directories[..], flags, &[utf8(&dir)]].concat(), code);
         self.hold_records(&dir);
-        last(&run)["set"].as_str().unwrap_or_default().to_owned()
+        run.last_message()["set"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Holds JSON lines against a schema.
@@ -128,11 +124,6 @@ impl<'a> Bench<'a> {
         let journals = files.iter().filter(|(name, _)| name.ends_with(".journal"));
         journals.map(|(_, text)| self.hold("restore-journal", str::from_utf8(text).expect("a journal"))).count()
     }
-}
-
-/// The last line of a run.
-fn last(run: &Run) -> Value {
-    serde_json::from_str(run.stdout.lines().last().expect("a line")).expect("JSON")
 }
 
 #[test]
@@ -263,7 +254,7 @@ fn sets(bench: &Bench) {
     bench.run(&["forget", "-keep-last", "1", dir], 11);
     drop(lock);
     let run = bench.run(&["forget", "-keep-last", "1", dir], 0);
-    assert_eq!(last(&run)["ended"], json!([meta]));
+    assert_eq!(run.last_message()["ended"], json!([meta]));
 
     // Damage.
     let shard = tree::names(Path::new(dir)).into_iter().find(|name| name.contains(".00001.")).expect("shard 1");
@@ -381,7 +372,7 @@ fn live_restores(bench: &Bench) {
     let (host, dir) = (proxy.host(), utf8(&dir));
     let live = ["restore", "-online", "-retries", "1", "-host", &host];
     let run = bench.run(&[&live[..], &[dir]].concat(), 3);
-    assert_eq!(last(&run)["missing"].as_array().map(Vec::len), Some(1), "{}", run.stdout);
+    assert_eq!(run.last_message()["missing"].as_array().map(Vec::len), Some(1), "{}", run.stdout);
 
     let breaking = Between::start(&running.host(), |ask, _| matches!(ask, Ask::Upload(_)).then_some(Spoil::Break(700)));
     let what = ["-database=plain", "-retention=autogen", "-shard=1", "-newdb=copy", "-newrp=rp", "-start=2001-01-01"];

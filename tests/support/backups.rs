@@ -14,7 +14,7 @@ use influx_snap::tsm::generation;
 use super::data::{START, flush};
 use super::influxd::{Index, Influxd};
 use super::peer::noise;
-use super::process::{Run, snap};
+use super::process::{self, Run, restore_into};
 use super::service::influxd_client;
 use super::time::{DAY, SECOND};
 use super::{folder, tree, utf8};
@@ -124,8 +124,7 @@ impl Backups {
 
     /// Runs a backup.
     pub fn run(&self, flags: &[&str]) -> Run {
-        let (host, dir) = (self.server.host(), self.dir());
-        snap([&["backup", "-json", "-host", &host], self.layout, flags, &[utf8(&dir)]].concat())
+        process::backup(&self.server.host(), self.layout, &self.dir()).args(["-json"]).args(flags).run()
     }
 
     /// Makes a set; panics if what the server answers is not the same before and after.
@@ -177,8 +176,7 @@ fn age(dir: &Path) {
 
 /// The messages of a type that a run printed.
 pub fn messages(run: &Run, kind: &str) -> Vec<Value> {
-    let messages = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
-    messages.filter(|message| message["message_type"] == kind).collect()
+    run.messages().into_iter().filter(|message| message["message_type"] == kind).collect()
 }
 
 /// The record of a set.
@@ -197,9 +195,7 @@ pub fn shared(dir: &Path, id: &str) -> Vec<(u64, String)> {
 /// Panics unless a set comes back with these points in a server that was stopped.
 pub fn expect_offline(dir: &Path, set: &str, points: &[String], index: Index) {
     let folder = folder();
-    let (meta, data) = (folder.path().join("meta"), folder.path().join("data"));
-    let place = ["-metadir", utf8(&meta), "-datadir", utf8(&data), "-index", index.name()];
-    snap([&["restore"], &place[..], &[utf8(dir), set]].concat()).expect(0);
+    restore_into(folder.path(), &["-index", index.name()], dir).args([set]).run().expect(0);
     let server = Influxd::start(folder.path(), index);
     expect_points(&server.points(), points, set);
 }
