@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use super::source::PlannedShard;
+use super::summed::Summed;
 use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents, hex};
 use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member};
-use crate::ops::members::{Passed, is_of_system, visit};
+use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Progress};
 use crate::time::Bounds;
@@ -170,24 +171,35 @@ fn check_file(
     let mut tar = contents.open(file, |inner| Hashing { inner, digest, count: 0, stop })?;
     let mut files = Vec::new();
     let each = |passed: &Passed<'_>| -> io::Result<()> {
+        let summed = Summed::new(passed.content, stop);
+        let content = if passed.crc.is_some() { passed.content } else { &summed };
         if passed.member.is_tsm() {
             // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
             let refuse = if set.record.is_some() && !look_into { refuse_damaged_index } else { refuse_damaged };
-            refuse(passed.member, passed.content)?;
+            refuse(passed.member, content)?;
         } else if passed.member.is_tombstone() {
-            let read = tombstone::read(FromStart::new(passed.content), |_| {});
+            let read = tombstone::read(FromStart::new(content), |_| {});
             read.map_err(|error| {
                 io::Error::new(error.kind(), format!("{} is no tombstone file: {error}", passed.member.name))
             })?;
         }
-        files.push((passed.member.name.clone(), passed.member.size, passed.crc));
+        let crc = passed.crc.map_or_else(|| summed.crc(), Ok)?;
+        files.push((passed.member.name.clone(), passed.member.size, crc));
         Ok(())
     };
-    let outcome = visit(&mut tar, (!file.packed).then_some(&opened), shard, |member| !member.directory, each);
+    let wants = |member: &Member| !member.directory;
+    let outcome = match recorded {
+        // Looking into the blocks reads all of a file, and no sum over the tar asks for that to be done twice.
+        None if !file.packed => visit_in_place(&opened, shard, wants, each),
+        _ => visit(&mut tar, (!file.packed).then_some(&opened), shard, wants, each),
+    };
     let (ending, count) = match outcome {
         Ok(Ok(whole)) => whole,
         Ok(Err(error)) if is_of_system(&error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-        Ok(Err(error)) => return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into()),
+        Ok(Err(error)) => {
+            stop.check()?;
+            return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into());
+        }
         Err(error) => {
             stop.check()?;
             // What gzip has to complain of, and not what the disk has.
