@@ -16,6 +16,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -23,6 +24,9 @@ use anyhow::{Context, Result};
 
 /// How names begin that files have until they are whole.
 const UNFINISHED: &str = ".snap-";
+
+/// After how many bytes of a file the system is told to begin writing them to the disk.
+const WRITE_BACK: u64 = 4 << 20;
 
 /// Makes a directory, and those above it, for the owner alone.
 pub fn create_private_dir(path: &Path) -> Result<()> {
@@ -90,6 +94,28 @@ fn is_gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Has the system begin to write a file to the disk while it grows, so that a sync later finds little left to wait for, and keeps
+/// it out of the memory that others' files could use. Only advice: where it cannot be given, nothing is lost.
+#[derive(Debug, Default)]
+pub struct WriteBack {
+    begun: u64,
+    /// Bytes written since.
+    fresh: u64,
+}
+
+impl WriteBack {
+    /// To be called with each piece that was written to the end of the file.
+    pub fn wrote(&mut self, file: &File, bytes: usize) {
+        self.fresh += bytes as u64;
+        let Some(length) = NonZeroU64::new(self.fresh).filter(|fresh| fresh.get() >= WRITE_BACK) else { return };
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(file, self.begun, Some(length), rustix::fs::Advice::DontNeed);
+        #[cfg(not(target_os = "linux"))]
+        let _ = file;
+        *self = Self { begun: self.begun + length.get(), fresh: 0 };
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -10,25 +9,22 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{FileRecord, Layout, Tar, hex};
-use crate::disk;
+use crate::disk::{self, WriteBack};
 use crate::format::gzip::GzipWriter;
-
-/// After how many bytes of a file the system is told to begin writing them to the disk.
-const WRITE_BACK: u64 = 4 << 20;
 
 /// A file that takes bytes. It goes away when it is dropped before [`Growing::finish`].
 #[derive(Debug)]
 pub struct Growing {
     file: NamedTempFile,
     size: u64,
-    written_back: u64,
+    write_back: WriteBack,
     digest: Sha256,
 }
 
 impl Growing {
     /// Takes over a fresh file.
     pub(super) fn new(file: NamedTempFile) -> Self {
-        Self { file, size: 0, written_back: 0, digest: Sha256::new() }
+        Self { file, size: 0, write_back: WriteBack::default(), digest: Sha256::new() }
     }
 
     /// Gives up the file, and its name for something else.
@@ -54,10 +50,7 @@ impl Write for Growing {
         let count = self.file.as_file().write(bytes).map_err(named)?;
         self.digest.update(&bytes[..count]);
         self.size += count as u64;
-        if self.size - self.written_back >= WRITE_BACK {
-            begin_write_back(self.file.as_file(), self.written_back..self.size);
-            self.written_back = self.size;
-        }
+        self.write_back.wrote(self.file.as_file(), count);
         Ok(count)
     }
 
@@ -159,15 +152,4 @@ impl Finished {
     pub(super) fn record(&self, name: String) -> FileRecord {
         FileRecord { name, size: self.size, sha256: self.sha256.clone() }
     }
-}
-
-/// Has the system begin to write a part of a file to the disk, so that a sync later finds little left to wait for, and keeps
-/// the part out of the memory that others' files could use. Only advice: where it cannot be given, nothing is lost.
-fn begin_write_back(file: &File, part: Range<u64>) {
-    #[cfg(target_os = "linux")]
-    if let Some(length) = std::num::NonZeroU64::new(part.end - part.start) {
-        let _ = rustix::fs::fadvise(file, part.start, Some(length), rustix::fs::Advice::DontNeed);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, part);
 }

@@ -5,7 +5,9 @@
 //! and hands each member's content to a [`Sink`].
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
 use tar::{EntryType, Header, PaxExtensions};
 
@@ -212,6 +214,15 @@ impl<'a, S: Sink> Scanner<'a, S> {
         Ok(bytes.len() - rest.len())
     }
 
+    /// Takes up to `most` bytes of the content of the member that passes as seen; its sink is not given them.
+    fn skip(&mut self, most: u64) -> Result<(), TarError> {
+        let State::Content { left, padding } = self.state else { return Ok(()) };
+        let taken = left.min(most);
+        self.state = State::Content { left: left - taken, padding };
+        self.offset += taken;
+        self.settle()
+    }
+
     /// Where members go.
     pub fn sink(&mut self) -> &mut S {
         self.sink
@@ -404,6 +415,38 @@ pub fn scan(mut reader: impl Read, shard: &ShardPath, sink: &mut impl Sink) -> i
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(scanner.finish()),
+            Ok(count) => {
+                if let Err(error) = scanner.feed(&buffer[..count]) {
+                    return Ok(Err(error));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Scans a tar that lies in a file, and reads nothing but what is between the contents of members: of a content, the sink is given
+/// a few bytes or none, and can read it at its place. Gives the bytes of the tar too. The outer error is that of reading, the inner
+/// one the tar's.
+///
+/// # Errors
+///
+/// Those of reading.
+pub fn scan_in_place(tar: &File, shard: &ShardPath, sink: &mut impl Sink) -> io::Result<Result<(Ending, u64), TarError>> {
+    let size = tar.metadata()?.len();
+    let mut scanner = Scanner::new(shard, sink);
+    let mut buffer = [0; BLOCK];
+    loop {
+        let here = size.saturating_sub(scanner.offset);
+        if let Err(error) = scanner.skip(here) {
+            return Ok(Err(error));
+        }
+        match tar.read_at(&mut buffer, scanner.offset) {
+            Ok(0) => {
+                let bytes = scanner.offset;
+                return Ok(scanner.finish().map(|ending| (ending, bytes)));
+            }
             Ok(count) => {
                 if let Err(error) = scanner.feed(&buffer[..count]) {
                     return Ok(Err(error));

@@ -47,6 +47,29 @@ fn add(builder: &mut Builder<Vec<u8>>, path: &str, content: &[u8], kind: EntryTy
     builder.append(&header, content).unwrap();
 }
 
+/// Scans bytes as a file of which the contents of members are read at their places.
+fn scan_placed(bytes: &[u8]) -> (Result<(Ending, u64), TarError>, Recorder) {
+    struct Places<'a>(Recorder, &'a [u8]);
+    impl Sink for Places<'_> {
+        fn begin(&mut self, member: &Member) -> io::Result<()> {
+            self.0.begin(member)
+        }
+        fn data(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn end(&mut self) -> io::Result<()> {
+            let (member, content, _) = self.0.0.last_mut().unwrap();
+            content.extend_from_slice(&self.1[member.offset as usize..][..member.size as usize]);
+            self.0.end()
+        }
+    }
+    let mut file = tempfile::tempfile().unwrap();
+    io::Write::write_all(&mut file, bytes).unwrap();
+    let mut places = Places(Recorder::default(), bytes);
+    let result = scan_in_place(&file, &shard(), &mut places).unwrap();
+    (result, places.0)
+}
+
 fn scan_steps(bytes: &[u8], step: usize) -> (Result<Ending, TarError>, Recorder) {
     let mut recorder = Recorder::default();
     let mut scanner = Scanner::new(&shard(), &mut recorder);
@@ -71,6 +94,9 @@ fn the_members_come_out_whole_however_the_bytes_are_split() {
         assert_eq!(recorder.0[0].0.name, "000000001-000000001.tombstone");
         assert!(!recorder.0[0].0.is_tsm() && recorder.0[1].0.is_tsm());
         assert_eq!((&recorder.0[1].1, recorder.0[1].2), (&content, true));
+        let (result, placed) = scan_placed(&bytes);
+        assert_eq!(result.unwrap(), (Ending::Whole { members: 2 }, bytes.len() as u64));
+        assert_eq!(placed, recorder);
     }
 }
 
@@ -83,6 +109,7 @@ fn no_bytes_an_empty_tar_and_a_cut_one_are_three_different_things() {
         let error = scan_steps(&bytes[..end], 97).0.unwrap_err();
         assert!(matches!(error.kind, TarErrorKind::CutOff(_)), "cut at {end}: {error}");
         assert_eq!(error.offset, end as u64);
+        assert_eq!(scan_placed(&bytes[..end]).0.unwrap_err().to_string(), error.to_string());
     }
 }
 
@@ -193,9 +220,12 @@ proptest! {
         bytes[at..end].copy_from_slice(&noise[..end - at]);
         let (whole, seen_whole) = scan_steps(&bytes, bytes.len());
         let (split, seen_split) = scan_steps(&bytes, step);
+        let (placed, seen_placed) = scan_placed(&bytes);
         prop_assert_eq!(format!("{whole:?}"), format!("{split:?}"));
+        prop_assert_eq!(format!("{whole:?}"), format!("{:?}", placed.map(|(ending, _)| ending)));
         if whole.is_ok() {
-            prop_assert_eq!(seen_whole, seen_split);
+            prop_assert_eq!(&seen_whole, &seen_split);
+            prop_assert_eq!(seen_whole, seen_placed);
         }
     }
 }

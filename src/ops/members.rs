@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan};
+use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan, scan_in_place};
 use crate::tsm::index::{ReadAt, Section};
 use crate::wire::ShardPath;
 
@@ -66,13 +66,13 @@ pub struct Passed<'a> {
     pub member: &'a Member,
     /// Its content.
     pub content: &'a dyn ReadAt,
-    /// CRC-32 of its content.
-    pub crc: u32,
+    /// CRC-32 of its content, where that was read.
+    pub crc: Option<u32>,
 }
 
 /// Reads a tar to its end, and hands each member that `wants` takes to `each` when it has passed. `tar` is the file itself where
-/// it is not compressed; else members are spooled, in the directory `scratch`. Gives how the tar ended and its bytes. The outer error is the reader's, the
-/// inner one the tar's or that of `each`.
+/// it is not compressed; else members are spooled, in the directory `scratch`. Gives how the tar ended and its bytes. The outer
+/// error is the reader's, the inner one the tar's or that of `each`.
 ///
 /// # Errors
 ///
@@ -89,10 +89,24 @@ pub fn visit(
         Some(file) => Place::Tar(file),
         None => Place::Spool(Spool::new_in(scratch).with_context(|| format!("creating a file in {}", scratch.display()))?),
     };
-    let mut visiting = Visiting { place, wants, each, member: None, crc: crc32fast::Hasher::new() };
+    let mut visiting = Visiting { place, wants, each, member: None, crc: Some(crc32fast::Hasher::new()) };
     let mut counted = Counted { inner: reader, count: 0 };
     let scanned = scan(&mut counted, shard, &mut visiting)?;
     Ok(scanned.map(|ending| (ending, counted.count)))
+}
+
+/// As [`visit`], of a tar in a file; what `each` does not read of the content of members is not read.
+///
+/// # Errors
+///
+/// Those of reading.
+pub fn visit_in_place(
+    tar: &File,
+    shard: &ShardPath,
+    wants: impl FnMut(&Member) -> bool,
+    each: impl FnMut(&Passed<'_>) -> io::Result<()>,
+) -> Result<Result<(Ending, u64), TarError>> {
+    Ok(scan_in_place(tar, shard, &mut Visiting { place: Place::Tar(tar), wants, each, member: None, crc: None })?)
 }
 
 /// Counts the bytes that pass.
@@ -114,13 +128,16 @@ struct Visiting<'a, W, E> {
     wants: W,
     each: E,
     member: Option<Member>,
-    crc: crc32fast::Hasher,
+    /// Of the content so far, where it passes.
+    crc: Option<crc32fast::Hasher>,
 }
 
 impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink for Visiting<'_, W, E> {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.member = (self.wants)(member).then(|| member.clone());
-        self.crc = crc32fast::Hasher::new();
+        if let Some(crc) = &mut self.crc {
+            crc.reset();
+        }
         if let Place::Spool(spool) = &mut self.place {
             spool.clear();
         }
@@ -131,7 +148,9 @@ impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink fo
         if self.member.is_none() {
             return Ok(());
         }
-        self.crc.update(chunk);
+        if let Some(crc) = &mut self.crc {
+            crc.update(chunk);
+        }
         match &mut self.place {
             Place::Spool(spool) => spool.write_all(chunk),
             Place::Tar(_) => Ok(()),
@@ -140,7 +159,7 @@ impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink fo
 
     fn end(&mut self) -> io::Result<()> {
         let Some(member) = self.member.take() else { return Ok(()) };
-        let crc = std::mem::take(&mut self.crc).finalize();
+        let crc = self.crc.clone().map(crc32fast::Hasher::finalize);
         match &self.place {
             Place::Tar(file) => {
                 let content = Section::new(*file, member.offset, member.size);

@@ -8,6 +8,7 @@ mod check;
 mod live;
 mod plan;
 mod source;
+mod summed;
 mod target;
 mod write;
 

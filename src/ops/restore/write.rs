@@ -15,7 +15,7 @@ use super::plan::{NewMeta, Plan};
 use super::target;
 use crate::cancel::Cancel;
 use crate::directory::{Contents, Lock};
-use crate::disk;
+use crate::disk::{self, WriteBack};
 use crate::error::Class;
 use crate::format::shard_tar::{Member, Sink, scan};
 use crate::local::{Ownership, shard_dir};
@@ -233,8 +233,7 @@ impl Writer<'_> {
         self.ownership.create_dirs(directory)?;
         for (source, file) in shard.sources.iter().enumerate() {
             let path = self.contents.path_of(&file.name);
-            let mut sink =
-                Unpacking { shard, source, directory, writer: self, stop, file: None, crc: crc32fast::Hasher::new(), count: 0 };
+            let mut sink = Unpacking { shard, source, directory, writer: self, stop, file: None, count: 0 };
             let tar = self.contents.open(file, |file| file)?;
             scan(tar, &shard.source, &mut sink)
                 .map_err(anyhow::Error::from)
@@ -358,11 +357,19 @@ struct Unpacking<'a> {
     directory: &'a Path,
     writer: &'a Writer<'a>,
     stop: &'a Cancel,
-    file: Option<(File, PathBuf, ShardFile)>,
-    /// CRC-32 of the file so far.
-    crc: crc32fast::Hasher,
+    file: Option<Unpacked>,
     /// How many files were unpacked.
     count: usize,
+}
+
+/// A file on its way.
+struct Unpacked {
+    file: File,
+    path: PathBuf,
+    checked: ShardFile,
+    write_back: WriteBack,
+    /// CRC-32 of it so far.
+    crc: crc32fast::Hasher,
 }
 
 impl Sink for Unpacking<'_> {
@@ -373,24 +380,25 @@ impl Sink for Unpacking<'_> {
         if let Some(parent) = path.parent() {
             self.writer.ownership.create_dirs(parent).map_err(io::Error::other)?;
         }
-        self.file = Some((File::create(&path)?, path, *wanted));
-        self.crc = crc32fast::Hasher::new();
+        let (write_back, crc) = (WriteBack::default(), crc32fast::Hasher::new());
+        self.file = Some(Unpacked { file: File::create(&path)?, path, checked: *wanted, write_back, crc });
         Ok(())
     }
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.stop.check().map_err(io::Error::other)?;
-        if let Some((file, ..)) = &mut self.file {
+        if let Some(Unpacked { file, write_back, crc, .. }) = &mut self.file {
             file.write_all(chunk)?;
-            self.crc.update(chunk);
+            write_back.wrote(file, chunk.len());
+            crc.update(chunk);
             self.writer.progress.report(&Event::Bytes { shard: &self.shard.target, count: chunk.len() as u64 });
         }
         Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some((file, path, checked)) = self.file.take() else { return Ok(()) };
-        if std::mem::take(&mut self.crc).finalize() != checked.crc {
+        let Some(Unpacked { file, path, checked, crc, .. }) = self.file.take() else { return Ok(()) };
+        if crc.finalize() != checked.crc {
             return Err(io::Error::other(format!("{} is not what was checked a moment ago", path.display())));
         }
         self.count += 1;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::File;
 use std::io;
 
 use anyhow::{Context, Result};
@@ -11,10 +10,10 @@ use anyhow::{Context, Result};
 use super::super::check::CheckedShard;
 use super::Live;
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents};
+use crate::directory::{BackupFile, Contents, Tar};
 use crate::error::Class;
 use crate::format::shard_tar::Member;
-use crate::ops::members::{Passed, visit};
+use crate::ops::members::{Passed, visit, visit_in_place};
 use crate::ops::sift::{Kept, SiftedFile, read_deletes, sift};
 use crate::progress::Event;
 use crate::time::Bounds;
@@ -146,11 +145,11 @@ impl Live<'_> {
     ) -> Result<()> {
         let path = contents.path_of(&file.name);
         let reading = || format!("reading {}", path.display());
-        let opened = if file.packed { None } else { Some(File::open(&path).with_context(reading)?) };
-        let tar = contents.open(file, |file| file)?;
-        visit(tar, opened.as_ref(), &env::temp_dir(), &shard.source, wants, each)
-            .with_context(reading)?
-            .with_context(reading)?;
+        let visited = match contents.open(file, |file| file)? {
+            Tar::Plain(tar) => visit_in_place(&tar, &shard.source, wants, each),
+            packed @ Tar::Packed(_) => visit(packed, None, &env::temp_dir(), &shard.source, wants, each),
+        };
+        visited.with_context(reading)?.with_context(reading)?;
         Ok(())
     }
 }
