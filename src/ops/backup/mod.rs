@@ -1,13 +1,16 @@
 //! `snap backup`: the meta store and shards of a server into a set.
 //!
-//! What is asked for is decided first (`plan`); then each shard is downloaded, cut or shared (`download`, `cut`, `incremental`),
-//! and all together become a set (`commit`).
+//! What is asked for is decided first (`plan`), and what it may be shared with (`incremental`). Then each shard is asked for until
+//! it is there for sure (`download`), request by request (`fetch`), and what is not wanted of it left out (`cut`, `stored`). All
+//! together become a set (`commit`).
 
 mod commit;
 mod cut;
 mod download;
+mod fetch;
 mod incremental;
 mod plan;
+mod stored;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

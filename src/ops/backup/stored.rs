@@ -1,0 +1,94 @@
+//! What is kept of a shard that has come.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::cut::Cutter;
+use super::download::{Downloader, Fetched, Want};
+use super::fetch::{Stored, invalid};
+use super::plan::Planned;
+use crate::cancel::Stoppable;
+use crate::directory::Finished;
+use crate::format::shard_tar::{Member, scan};
+use crate::format::tar_writer::TarWriter;
+use crate::ops::members::{Passed, is_of_system, visit};
+use crate::ops::sift::read_deletes;
+use crate::progress::Event;
+use crate::time::Bounds;
+use crate::tsm::{stem, tombstone};
+use crate::wire::ShardPath;
+
+impl Downloader<'_> {
+    /// A shard that has come, without what was deleted of it where that is asked for.
+    pub fn stored(&self, planned: &Planned, tar: Stored) -> Result<Fetched> {
+        let has_deletes = tar.members.iter().any(|member| member.name.ends_with(".tombstone"));
+        let apply = self.apply_deletes && has_deletes && planned.want == Want::Whole && planned.cut.is_none();
+        if !apply {
+            return Ok(tar.whole());
+        }
+        let sifted = self.without_deletes(&planned.shard.path, &tar.file);
+        self.cancel.check()?;
+        match sifted {
+            Ok(Some(sifted)) => {
+                tar.file.remove()?;
+                let Stored { file, tar_size, members } = sifted;
+                Ok(Fetched::Stored { file, tar_size, members, deletes_applied: true })
+            }
+            Ok(None) => {
+                tar.file.remove()?;
+                self.empty(planned)
+            }
+            Err(error) if is_of_system(&*error) => Err(error),
+            // A damaged file, say: that is what there is to be had of it.
+            Err(error) => {
+                self.progress.report(&Event::Warning(&format!(
+                    "shard {} is stored with what was deleted of it, and with its tombstones, which a live restore by influxd does \
+                     not observe: {error:#}",
+                    planned.shard.path
+                )));
+                Ok(tar.whole())
+            }
+        }
+    }
+
+    /// A shard that has nothing to store. From a directory with several sets in the portable layout, influxd restores of each shard
+    /// the newest file there is: without one that is empty, what the shard held before.
+    pub fn empty(&self, planned: &Planned) -> Result<Fetched> {
+        if !self.layout.packs() || planned.want != Want::Whole || planned.cut.is_some() {
+            return Ok(Fetched::Empty(None));
+        }
+        let tar = TarWriter::new(self.staging.tar(self.layout, planned.shard.path.id)?).finish()?;
+        Ok(Fetched::Empty(Some(tar.finish()?)))
+    }
+
+    /// A tar without its tombstones and what they delete; none where nothing else is in it.
+    fn without_deletes(&self, shard: &ShardPath, tar: &Finished) -> Result<Option<Stored>> {
+        let mut deletes = BTreeMap::new();
+        let scratch = self.staging.scratch();
+        let open = || Ok::<_, anyhow::Error>(Stoppable { inner: tar.open(self.layout)?, cancel: self.cancel });
+        visit(open()?, None, scratch, shard, Member::is_tombstone, |&Passed { member, content, .. }| {
+            match read_deletes(member, content)? {
+                (_, tombstone::Ending::Torn) => return Err(invalid(format!("{} breaks off", member.name))),
+                (of_file, _) => drop(deletes.insert(stem(&member.name).to_owned(), of_file)),
+            }
+            Ok(())
+        })??;
+        let mut cutter = Cutter::new(shard, Bounds::ALL, deletes, self.staging.tar(self.layout, shard.id)?, scratch)?;
+        scan(open()?, shard, &mut cutter)??;
+        let (file, members) = cutter.finish()?;
+        if members.is_empty() {
+            return Ok(None);
+        }
+        let (file, tar_size) = file.finish()?;
+        Ok(Some(Stored { file, tar_size, members }))
+    }
+}
+
+impl Stored {
+    /// As it came.
+    fn whole(self) -> Fetched {
+        let Self { file, tar_size, members } = self;
+        Fetched::Stored { file, tar_size, members, deletes_applied: false }
+    }
+}
