@@ -14,8 +14,8 @@ use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
 use support::influxd::{Index, Influxd};
-use support::peer::{Member, Model, Peer, Tar, Version, tar};
-use support::process::{restore_into, restore_online, snap};
+use support::peer::{Asked, Member, Model, Peer, Reply, Tar, Version, tar};
+use support::process::{Run, backup, restore_into, restore_online, snap};
 use support::service::{all_members, copy, influxd_client, wait_for};
 use support::time::{DAY, SECOND, moment};
 use support::{Shared, folder, tools, tree, tsm, utf8};
@@ -261,14 +261,48 @@ fn points_that_were_left_out_of_a_backup_stay_deleted_when_influxd_restores_it()
     }
 }
 
-#[test]
-fn a_shard_of_which_the_deletes_cannot_be_applied_is_stored_as_it_came_and_that_is_said() {
-    let name = |end: &str| format!("db/autogen/1/000000001-000000001.{end}");
+/// A file in the tar of shard `db/autogen/1`.
+fn member(end: &str, content: &[u8]) -> Member {
+    Member::new(format!("db/autogen/1/000000001-000000001.{end}"), content.to_vec())
+}
+
+/// A TSM file with three points of a key, and its tombstone, which deletes one of them.
+fn with_tombstone() -> (Vec<u8>, Vec<u8>) {
     let key = "m,k=v#!~#v";
     let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
     tombstone.record(Record { key: key.as_bytes(), min: 5, max: 6 }).expect("a tombstone");
-    let tombstone = tombstone.finish().expect("a tombstone");
-    let sound = tsm::file(&[tsm::key(key, ValueType::Integer, &[&[1, 5, 9]])]);
+    let file = tsm::file(&[tsm::key(key, ValueType::Integer, &[&[1, 5, 9]])]);
+    (file, tombstone.finish().expect("a tombstone"))
+}
+
+#[test]
+fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
+    let (file, tombstone) = with_tombstone();
+    let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2)]);
+    model.shard(1).tar = Tar::Bytes(tar(&[member("tombstone", &tombstone), member("tsm", &file)]));
+    model.shard(2).tar = Tar::Bytes(tar(&[Member::new("db/autogen/2/000000001-000000001.tsm", file)]));
+    let (peer, folder) = (Peer::start(model), folder());
+    let back_up = |flags: &[&str]| backup(&peer.host(), &["-resume", "-retries", "0"], folder.path()).args(flags).run();
+    peer.script(Asked::Shard(2), [Reply::Nothing]);
+    let took_over =
+        |run: &Run| run.stderr.contains(" 1 shard(s) are taken over") || run.stderr.contains("\n1 shard(s) are taken over");
+    for (flags, expected) in [
+        (&["-apply-deletes"][..], false),
+        (&["-apply-deletes"], true),
+        (&["-apply-deletes=false"], false),
+        (&["-apply-deletes=false"], true),
+    ] {
+        let run = back_up(flags).expect(1);
+        assert_eq!(took_over(&run), expected, "{flags:?}: {}", run.stderr);
+    }
+    peer.script(Asked::Shard(2), [Reply::Whole]);
+    back_up(&["-apply-deletes"]).expect(0);
+    assert_eq!(shards_without_deletes(folder.path()), 1);
+}
+
+#[test]
+fn a_shard_of_which_the_deletes_cannot_be_applied_is_stored_as_it_came_and_that_is_said() {
+    let (sound, tombstone) = with_tombstone();
     // Within the block's values, where only its checksum tells.
     let mut damaged = sound.clone();
     damaged[20] ^= 1;
@@ -276,7 +310,7 @@ fn a_shard_of_which_the_deletes_cannot_be_applied_is_stored_as_it_came_and_that_
         (&damaged, &tombstone, "000000001-000000001.tsm"),
         (&sound, &tombstone[..tombstone.len() - 3].to_vec(), "000000001-000000001.tombstone"),
     ] {
-        let sent = tar(&[Member::new(name("tombstone"), tombstone.clone()), Member::new(name("tsm"), file.clone())]);
+        let sent = tar(&[member("tombstone", tombstone), member("tsm", file)]);
         let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
         model.shard(1).tar = Tar::Bytes(sent.clone());
         let (peer, folder) = (Peer::start(model), folder());

@@ -342,6 +342,13 @@ pub struct MemberRecord {
     pub modified: Timestamp,
 }
 
+impl MemberRecord {
+    /// Whether it says what was deleted of a TSM file.
+    pub fn is_tombstone(&self) -> bool {
+        self.name.ends_with(".tombstone")
+    }
+}
+
 /// Passes a document on, but for its end, and sums it up.
 struct Summing<'a> {
     out: &'a mut dyn Write,

@@ -91,7 +91,7 @@ impl Downloader<'_> {
             None => scanner.finish().map_err(|error| describe(&error)),
         };
         let broken = |reason, listing: &Listing| {
-            let tombstone = listing.members.iter().any(|member| member.name.ends_with(".tombstone"));
+            let tombstone = listing.members.iter().any(MemberRecord::is_tombstone);
             Err(Attempt::Broken { reason, tombstone })
         };
         let Intake { listing, out } = intake;

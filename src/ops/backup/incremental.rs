@@ -129,8 +129,7 @@ impl<'a> Earlier<'a> {
         let set = self.sets.iter().find(whole)?;
         let shard = set.shard(path).filter(|shard| shard.content == Content::Whole)?;
         let file = shard.file.clone().filter(|_| set.layout == layout)?;
-        let deletes = |member: &MemberRecord| member.name.ends_with(".tombstone");
-        let had_deletes = shard.deletes_applied || shard.members.iter().any(deletes);
+        let had_deletes = shard.deletes_applied || shard.members.iter().any(MemberRecord::is_tombstone);
         if self.contents.file(&file.name) != Some(file.size) || had_deletes {
             return None;
         }

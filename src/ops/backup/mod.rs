@@ -20,7 +20,7 @@ use anyhow::Result;
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
 use crate::client::Client;
-use crate::directory::{Finished, Layout, Leftover, Run, Selection, ShardState, Staging};
+use crate::directory::{Content, Finished, Layout, Leftover, MemberRecord, Run, Selection, ShardRecord, ShardState, Staging};
 use crate::error::{Class, class};
 use crate::format::meta::Data;
 use crate::format::portable;
@@ -198,7 +198,7 @@ impl Backup<'_> {
         for planned in planned {
             self.cancel.check()?;
             match leftover.take(&planned.shard.path, self.cancel)? {
-                Some((file, record)) if record.content == planned.content() && record.state == ShardState::Stored => {
+                Some((file, record)) if self.is_as_asked(&planned, record) => {
                     taken_over.push(Settled { record: record.clone(), file: Some(file) });
                 }
                 _ => left.push(planned),
@@ -207,6 +207,16 @@ impl Backup<'_> {
         let message = format!("{} shard(s) are taken over from an earlier run", taken_over.len());
         self.progress.report(&Event::Status(&message));
         Ok((left, taken_over))
+    }
+
+    /// Whether what an earlier run stored of a shard is what this one would store.
+    fn is_as_asked(&self, planned: &Planned, record: &ShardRecord) -> bool {
+        let is_alike = record.content == planned.content() && record.state == ShardState::Stored;
+        let other_deletes = match self.options.apply_deletes {
+            true => record.content == Content::Whole && record.members.iter().any(MemberRecord::is_tombstone),
+            false => record.deletes_applied,
+        };
+        is_alike && !other_deletes
     }
 
     fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<Settled>> {

@@ -9,7 +9,7 @@ use super::download::{Downloader, Fetched, Want};
 use super::fetch::{Stored, invalid};
 use super::plan::Planned;
 use crate::cancel::Stoppable;
-use crate::directory::Finished;
+use crate::directory::{Finished, MemberRecord};
 use crate::format::shard_tar::{Member, scan};
 use crate::format::tar_writer::TarWriter;
 use crate::ops::members::{Passed, is_of_system, visit};
@@ -22,7 +22,7 @@ use crate::wire::ShardPath;
 impl Downloader<'_> {
     /// A shard that has come, without what was deleted of it where that is asked for.
     pub fn stored(&self, planned: &Planned, tar: Stored) -> Result<Fetched> {
-        let has_deletes = tar.members.iter().any(|member| member.name.ends_with(".tombstone"));
+        let has_deletes = tar.members.iter().any(MemberRecord::is_tombstone);
         let apply = self.apply_deletes && has_deletes && planned.want == Want::Whole && planned.cut.is_none();
         if !apply {
             return Ok(tar.whole());
