@@ -190,13 +190,24 @@ fn a_damaged_record_is_in_the_way_of_no_other_set_that_is_named() {
         let server = Influxd::start(&target, Index::Inmem);
         assert_eq!(server.points_in("d", "autogen").len(), points);
     }
-    // The full set below it is whole, and the files in between may be the damaged record's.
-    restore_into(&folder.path("increment"), &[], &backup).args([&ids[3]]).run().expect(0);
-    fs::write(record(1), &sound).expect("mending a record");
-    let record = (fs::read(record(2)).expect("a record"), record(2));
-    fs::write(&record.1, &record.0[..record.0.len() / 2]).expect("damaging a record");
-    let run = restore_into(&target, &[], &backup).args([&ids[3]]).run().expect(4);
-    assert!(run.stderr.contains("is damaged, and may be what tells of d.autogen.00001.02"), "{}", run.stderr);
+    // What an increment stands on, the lost record may tell; and so it may be that of the set itself.
+    let year = &ids[0][..4];
+    for (set, said) in [(ids[3].as_str(), "may be what tells of d.autogen.00001.0"), ("meta.01", "tells of set meta.01")] {
+        let run = restore_into(&target, &[], &backup).args([set]).run().expect(4);
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+    }
+    let run = Snap::new(["restore", "-metadir", utf8(&target), utf8(&backup), "meta.01"]).run().expect(4);
+    assert!(run.stderr.contains("tells of set meta.01"), "{}", run.stderr);
+    // The beginning of an id could be that of the damaged one.
+    for set in [year, &ids[1]] {
+        let run = restore_into(&target, &[], &backup).args([set]).run().expect(4);
+        assert!(run.stderr.contains("may mean the set of") && run.stderr.contains(&name), "{}", run.stderr);
+    }
+    // One of a newer snap is not damaged.
+    let newer = String::from_utf8(sound).expect("a record").replacen("\"format\": 1", "\"format\": 2", 1);
+    fs::write(record(1), newer.split(",\n  \"sum\"").next().expect("a record").to_owned() + "\n}").expect("a newer record");
+    let run = restore_into(&target, &[], &backup).args([&ids[0]]).run().expect(1);
+    assert!(run.stderr.contains("was written by a newer snap"), "{}", run.stderr);
     assert!(!target.exists());
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{Layout, RECORD_FORMAT, SetRecord, hex, hidden, upkeep};
-use crate::error::{Class, Fault};
+use crate::error::{Class, Fault, class};
 use crate::format::portable::{self, Manifest};
 use crate::format::{meta::Data, names};
 use crate::time;
@@ -89,9 +89,12 @@ impl Contents {
     pub fn read_for(path: &Path, set: Option<&str>, warn: &mut dyn FnMut(&str)) -> Result<Self> {
         match set {
             None | Some("latest") => Self::read(path),
-            Some(_) => Self::read_past(path, &mut |file, error| {
-                warn(&format!("{file} is passed over: {error:#}"));
-                Ok(())
+            Some(_) => Self::read_past(path, &mut |file, error| match class(&error) {
+                Class::Damage => {
+                    warn(&format!("{file} is passed over: {error:#}"));
+                    Ok(())
+                }
+                _ => Err(error),
             }),
         }
     }
@@ -230,6 +233,14 @@ impl Contents {
             let more = if sets.len() > shown.len() { format!(" and {} more", sets.len() - shown.len()) } else { String::new() };
             format!("{}{more}", shown.join(", "))
         };
+        let lost = |file: &&String| {
+            let id = file.trim_start_matches(".snap/").split('.').next().unwrap_or_default();
+            !name.is_empty() && id.starts_with(name)
+        };
+        if let Some(lost) = self.damaged.iter().find(lost) {
+            let fault = Class::Damage.error(format!("'{name}' may mean the set of {directory}/{lost}, which is damaged"));
+            return Err(fault.hint(format!("there are: {}", ids(&known))));
+        }
         let close: Vec<usize> =
             known.iter().copied().filter(|at| !name.is_empty() && self.sets[*at].id.starts_with(name)).collect();
         match close[..] {

@@ -219,7 +219,8 @@ fn gap(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<S
                 after.id, set.started
             ));
         }
-        if let Some(file) = record.and_then(|record| record.file.as_ref())
+        // That of an empty shard is there for influxd alone.
+        if let Some(file) = record.filter(|record| record.state == ShardState::Stored).and_then(|record| record.file.as_ref())
             && !choice.contents.has(&file.name)
         {
             return Some(format!("shard {shard}: the file {} of set {} is gone", file.name, set.id));

@@ -53,16 +53,22 @@ impl<'a> Which<'a> {
     }
 }
 
-/// Refuses to put together files without a record where a record was lost: it may have been theirs.
-fn refuse_unknown(contents: &Contents, chains: &Chains) -> Result<()> {
-    let [lost, ..] = contents.damaged() else { return Ok(()) };
+/// Refuses what does not stand alone where a record was lost: it may have been that of the set, or have said of a shard that nothing
+/// was left of it.
+fn refuse_unknown(choice: &Choice<'_>, chains: &Chains) -> Result<()> {
+    let [lost, ..] = choice.contents.damaged() else { return Ok(()) };
+    let refusal = |what: &str| {
+        let fault = Class::Damage.error(format!("{lost} is damaged, and may be what tells of {what}"));
+        fault
+            .hint("snap verify tells more. Once it is moved away, its files count as influxd's, and nobody misses what it said")
+    };
+    if choice.set().record.is_none() {
+        return Err(refusal(&format!("set {}", choice.set().id)).into());
+    }
     let mut files = chains.found.iter().flat_map(|(_, chain)| chain);
-    match files.find(|file| contents.sets()[file.set].record.is_none()) {
+    match files.find(|file| file.set != choice.at) {
         None => Ok(()),
-        Some(file) => Err(Class::Damage
-            .error(format!("{lost} is damaged, and may be what tells of {}", file.name))
-            .hint("snap verify tells more. Once it is moved away, files without a record count as influxd's")
-            .into()),
+        Some(file) => Err(refusal(&file.name).into()),
     }
 }
 
@@ -119,7 +125,7 @@ impl Source {
         let foreign = foreign(contents, last, &data)?;
         let choice = Choice { contents, at, last, named: matches!(which, Which::Alone(_)), foreign };
         let chains = if with_shards { Chains::find(&choice, &live, progress)? } else { Chains::default() };
-        refuse_unknown(contents, &chains)?;
+        refuse_unknown(&choice, &chains)?;
         // An empty database is as good as any other, if it was asked for.
         let unasked: BTreeSet<&str> = chains.unasked.iter().map(|shard| shard.database.as_str()).collect();
         let found: BTreeSet<&str> = chains.found.iter().map(|(shard, _)| shard.database.as_str()).collect();

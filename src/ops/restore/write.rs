@@ -69,6 +69,17 @@ struct Move {
     place: PathBuf,
     /// Where what was there is kept.
     old: PathBuf,
+    /// Whether anything was there.
+    #[serde(default)]
+    replaces: bool,
+}
+
+impl Move {
+    /// Whether there is something again in a place that was cleared: a server ran on what was restored.
+    fn is_used(&self) -> bool {
+        let is_cleared = self.new.is_none() && (self.old.exists() || !self.replaces);
+        is_cleared && fs::read_dir(&self.place).is_ok_and(|mut entries| entries.next().is_some())
+    }
 }
 
 /// Writes what was planned and checked.
@@ -93,6 +104,9 @@ pub fn write(
     let journal_path = staging.join(JOURNAL);
     let wal_staging = target::wal_dir(options).map(|wal| wal.join(STAGING));
 
+    // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it is to be moved back.
+    wal_staging.as_deref().map_or(Ok(()), disk::remove_tree_if_there)?;
+
     let writer = Writer { contents, options, ownership, staging: &staging, cancel, progress };
     let result = writer.unpack(shards).and_then(|()| {
         // Under the lock, once more: what was looked at may have changed while the backup was read.
@@ -108,13 +122,18 @@ pub fn write(
                 let _ = disk::remove_if_there(&journal_path);
             }
         })?;
-        disk::sync_dir(&staging).context("all is in its place, but may not outlast a power failure")
+        if let Err(error) = disk::sync_dir(&staging) {
+            // The journal may be back after a power failure, and then needs what was moved away.
+            return Ok(Err(error.context("all is in its place, but may not outlast a power failure")));
+        }
+        Ok(Ok(()))
     });
-    if !journal_path.exists() {
+    let may_need_old = journal_path.exists() || matches!(result, Ok(Err(_)));
+    // The folder of the journal last: without it, nobody looks for the other.
+    if !may_need_old && wal_staging.as_deref().map_or(Ok(()), disk::remove_tree_if_there).is_ok() {
         let _ = disk::remove_tree_if_there(&staging);
-        let _ = wal_staging.map(|wal| disk::remove_tree_if_there(&wal));
     }
-    result
+    result?
 }
 
 /// Puts back what a killed run had moved, and clears away what it had prepared.
@@ -137,8 +156,10 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
         text => {
             let reading = || format!("reading {}", journal_path.display());
             let journal: Journal = serde_json::from_slice(&text.with_context(reading)?).with_context(reading)?;
-            if let Some(used) = journal.files.iter().find(|file| file.is_used()) {
-                let place = used.place.display();
+            let files = journal.files.iter().filter(|file| file.is_used()).map(|file| &file.place);
+            let moves = journal.moves.iter().filter(|moved| moved.is_used()).map(|moved| &moved.place);
+            if let Some(used) = files.chain(moves).next() {
+                let place = used.display();
                 return Err(Class::Refused
                     .error(format!("an interrupted restore left its journal, and {place} was changed since"))
                     .hint(format!("to keep what is there now, remove {}", staging.display()))
@@ -147,6 +168,7 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
             progress.report(&Event::Status("putting back what an interrupted restore had moved"));
             roll_back(&journal)?;
             disk::remove_if_there(&journal_path)?;
+            disk::sync_dir(&staging)?;
         }
     }
     if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
@@ -176,10 +198,11 @@ fn roll_back(journal: &Journal) -> Result<()> {
     }
     for moved in journal.moves.iter().rev() {
         let back = |from: &Path, to: &Path| disk::rename(from, to).context("moving back");
-        // The new directory is in its place if it is no longer where it was prepared.
+        // The new directory is in its place if it is no longer where it was prepared. Where what it replaced is gone, it stays.
         if let Some(new) = &moved.new
             && !new.exists()
             && moved.place.exists()
+            && (!moved.replaces || moved.old.exists())
         {
             back(&moved.place, new)?;
         }
@@ -289,13 +312,11 @@ impl Writer<'_> {
             if let Some(datadir) = &self.options.datadir {
                 let place = shard_dir(datadir, &shard.target);
                 let old = self.staging.join("old").join(&number);
-                journal.moves.push(Move { new: Some(self.prepared(index)), place, old });
+                journal.moves.push(Move { new: Some(self.prepared(index)), replaces: place.exists(), place, old });
             }
             if let (Some(wal), Some(staging)) = (target::wal_dir(self.options), wal_staging) {
                 let place = shard_dir(&wal, &shard.target);
-                if place.exists() {
-                    journal.moves.push(Move { new: None, place, old: staging.join(number) });
-                }
+                journal.moves.push(Move { new: None, replaces: place.exists(), place, old: staging.join(number) });
             }
         }
         if let (Some(meta), Some(metadir)) = (&plan.meta, &self.options.metadir) {
@@ -314,7 +335,7 @@ impl Writer<'_> {
     }
 
     fn install(&self, journal: &Journal, meta: Option<&NewMeta>) -> Result<()> {
-        for moved in &journal.moves {
+        for moved in journal.moves.iter().filter(|moved| moved.new.is_some() || moved.place.exists()) {
             self.cancel.check()?;
             let parent = moved.place.parent().unwrap_or(Path::new("."));
             self.ownership.create_dirs(parent)?;
