@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use influx_snap::directory::Contents;
+use influx_snap::directory::{Contents, SetRecord};
 use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
@@ -286,14 +286,20 @@ fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
     peer.script(Asked::Shard(2), [Reply::Nothing]);
     let took_over =
         |run: &Run| run.stderr.contains(" 1 shard(s) are taken over") || run.stderr.contains("\n1 shard(s) are taken over");
-    for (flags, expected) in [
+    let runs = [
         (&["-apply-deletes"][..], false),
+        (&["-apply-deletes"], true),
+        // Also after a run that finished nothing itself.
         (&["-apply-deletes"], true),
         (&["-apply-deletes=false"], false),
         (&["-apply-deletes=false"], true),
-    ] {
+        (&["-apply-deletes"], false),
+    ];
+    for (nth, (flags, expected)) in runs.into_iter().enumerate() {
         let run = back_up(flags).expect(1);
         assert_eq!(took_over(&run), expected, "{flags:?}: {}", run.stderr);
+        let is_first = run.stderr.contains("no earlier run of the same kind left anything to take over");
+        assert_eq!(is_first, nth == 0, "{flags:?}: {}", run.stderr);
     }
     peer.script(Asked::Shard(2), [Reply::Whole]);
     back_up(&["-apply-deletes"]).expect(0);
@@ -322,6 +328,45 @@ fn a_shard_of_which_the_deletes_cannot_be_applied_is_stored_as_it_came_and_that_
             run.stderr
         );
         assert!(fs::read(folder.path().join("db.autogen.00001.00")).expect("a shard") == sent, "not as it was sent");
+    }
+}
+
+#[test]
+fn a_tombstone_whose_file_was_left_out_deletes_nothing_that_is_written_later() {
+    let folder = folder();
+    let place = |name: &str| folder.path().join(name);
+    let server = Influxd::start(&place("source"), Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    server.write("d", "", &format!("m,k=a v=1i {START}\nm,k=a v=2i {}", START + SECOND));
+    flush(&server);
+    // An increment that begins after the file, and before its tombstone.
+    let since = moment();
+    server.query("d", "DROP SERIES FROM m WHERE k = 'a'");
+    server.kill();
+    let (_source, _server) = before_deletes_are_carried_out(&place("source"), |server| {
+        let _ = fs::remove_dir_all(place("backup"));
+        back_up("snap", "portable", server, &place("backup"), &[]);
+        back_up("snap", "portable", server, &place("backup"), &["-since", &since]);
+        let contents = Contents::read(&place("backup")).expect("a backup");
+        let members = |set: &SetRecord| set.shards.iter().flat_map(|shard| shard.members.clone()).collect::<Vec<_>>();
+        let sets: Vec<_> = contents.records().map(members).collect();
+        matches!(&sets[..], [full, increment] if full.is_empty() && increment.len() == 1 && increment[0].is_tombstone())
+    });
+    for live in [false, true] {
+        let target = place(&format!("target {live}"));
+        let server = if live {
+            let server = Influxd::start(&target, Index::Inmem);
+            restore(&server, &place("backup"), "d");
+            server
+        } else {
+            restore_into(&target, &[], &place("backup")).run().expect(0);
+            Influxd::start(&target, Index::Inmem)
+        };
+        server.write("d", "", &format!("m,k=a v=42i {START}"));
+        flush(&server);
+        server.stop();
+        let server = Influxd::start(&target, Index::Inmem);
+        assert_eq!(server.points_in("d", "autogen").len(), 1, "a point that was written after the restore is gone");
     }
 }
 

@@ -4,9 +4,12 @@ mod support;
 
 use std::fs;
 
+use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
+use influx_snap::tsm::values::ValueType;
 use support::disk::on_small_disk;
 use support::folder;
 use support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
+use support::tsm as by_hand;
 
 /// Bytes of each of two shards: a set fits the disk, and two do not.
 const SHARD: usize = 1200 << 10;
@@ -58,6 +61,38 @@ fn a_backup_that_finds_the_disk_full_leaves_the_sets_there_are_and_gives_back_th
         let [error] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
         assert!(error.contains("No space left on device") && error.contains("/disk/b/.snap/"), "{error}");
     }
+}
+
+#[test]
+fn a_disk_that_is_full_while_a_shard_is_rewritten_is_no_damage_of_the_shard() {
+    // Six files, all of a key of their own; of one, a point is deleted.
+    let times: Vec<i64> = (0..40_000).map(|nth| nth * 1_000_003 + nth * nth * 7919 % 1_000_003).collect();
+    let blocks: Vec<&[i64]> = times.chunks(1000).collect();
+    let name = |number: usize, end: &str| format!("db/autogen/1/{number:09}-000000001.{end}");
+    let file = |number| by_hand::file(&[by_hand::key(&format!("m,k={number}#!~#v"), ValueType::Float, &blocks)]);
+    let mut members: Vec<Member> = (1..=6).map(|number| Member::new(name(number, "tsm"), file(number))).collect();
+    let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
+    tombstone.record(Record { key: b"m,k=1#!~#v", min: times[0], max: times[0] }).expect("a tombstone");
+    members.insert(0, Member::new(name(1, "tombstone"), tombstone.finish().expect("a tombstone")));
+    let tar = tar(&members);
+    let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
+    model.shard(1).tar = Tar::Bytes(tar.clone());
+    let peer = Peer::start(model);
+    let mut said = Vec::new();
+    // Room for what comes, and for a part of what is made of it.
+    for part in 11..19 {
+        let (folder, size) = (folder(), tar.len() * part / 10 / 1024);
+        let disk = folder.path().join("disk");
+        fs::create_dir(&disk).expect("a mount point");
+        let flags = "-apply-deletes -quiet -retries 3 -skip-errors -host";
+        let script = format!(r#""$snap" backup {flags} {} "$disk/b"; echo "exit: $?"; ls -A "$disk""#, peer.host());
+        let output = on_small_disk(&format!("{size}k"), &disk, &script);
+        let (printed, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(printed, "exit: 1\n", "{part}: {error}");
+        assert!(error.contains("No space left on device") && error.lines().count() == 1, "{part}: {error}");
+        said.push(error.into_owned());
+    }
+    assert!(said.iter().any(|error| error.contains(".tombstone") || !error.contains("writing what came")), "{said:?}");
 }
 
 #[test]

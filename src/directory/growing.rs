@@ -46,7 +46,10 @@ impl Growing {
 
 impl Write for Growing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.file.path().display()));
+        // With the system's error as its source: that is told apart from damage in what was read.
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), anyhow::Error::new(error).context(self.file.path().display().to_string()))
+        };
         let count = self.file.as_file().write(bytes).map_err(named)?;
         self.digest.update(&bytes[..count]);
         self.size += count as u64;

@@ -1,7 +1,8 @@
 //! What a run that ended before its time had finished: shards that the next one can take over.
 //!
-//! `finished` in the folder of a run's files, a JSON document a line: first the [`Run`], then a [`ShardRecord`] for each shard
-//! that is complete, with the name its file has in that folder. A file counts only if it still is what its line says.
+//! `finished` in the folder of a run's files, a JSON document a line, and empty lines between: first the [`Run`], then a
+//! [`ShardRecord`] for each shard that is complete, with the name its file has in that folder. A file counts only if it still is what
+//! its line says; of a shard with several lines, the last counts. The run that takes over goes on in the same folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -44,11 +45,11 @@ pub struct Leftover {
 impl Leftover {
     /// Reads what there is in the folder of a run's files; nothing where nothing was finished.
     pub(super) fn read(folder: &Path) -> Option<Self> {
-        let mut lines = BufReader::new(File::open(folder.join(NAME)).ok()?).lines();
-        let run = serde_json::from_str(&lines.next()?.ok()?).ok()?;
-        // The last line may be cut off.
-        let shards: Vec<ShardRecord> =
-            lines.map_while(io::Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect();
+        let lines = BufReader::new(File::open(folder.join(NAME)).ok()?).lines();
+        let mut lines = lines.map_while(io::Result::ok).filter(|line| !line.is_empty());
+        let run = serde_json::from_str(&lines.next()?).ok()?;
+        // Of runs that were killed, the last line may be cut off.
+        let shards: Vec<ShardRecord> = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
         (!shards.is_empty()).then(|| Self { folder: folder.to_owned(), run, shards })
     }
 
@@ -82,8 +83,8 @@ impl Notes {
     /// Adds a line. It need not last: where it is lost, so is what it tells of.
     pub(super) fn add(&self, line: &impl Serialize) -> Result<()> {
         let path = self.folder.join(NAME);
-        let mut text = serde_json::to_string(line)?;
-        text.push('\n');
+        // The line before it may have been cut off.
+        let text = format!("\n{}\n", serde_json::to_string(line)?);
         let file = OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("writing {}", path.display()))
     }

@@ -62,16 +62,12 @@ impl Staging {
         removal::finish(directory, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(directory, cancel)?;
         let files = hidden.join(format!("{id}.files"));
-        disk::create_private_dir(&files)?;
-        let leftover = match earlier {
-            Some(folder) => {
-                // In the folder of this run, so that it goes away with that.
-                let mine = files.join("earlier");
-                disk::rename(&folder, &mine)?;
-                Leftover::read(&mine)
-            }
-            None => None,
-        };
+        // What was finished stays finished, whatever becomes of this run.
+        match &earlier {
+            Some(folder) => disk::rename(folder, &files)?,
+            None => disk::create_private_dir(&files)?,
+        }
+        let leftover = Leftover::read(&files);
         Ok(Self { directory: directory.to_owned(), id, started, files, made, leftover, keep: resume, _lock: lock })
     }
 
@@ -85,7 +81,8 @@ impl Staging {
         self.started
     }
 
-    /// What an earlier run had finished, if it was one like `run`. Writes down what this one is.
+    /// What an earlier run had finished, if it was one like `run`, and went back no further than that. Else nothing is left of it.
+    /// To be called before any file is made.
     ///
     /// # Errors
     ///
@@ -93,8 +90,13 @@ impl Staging {
     pub fn take_over(&self, run: &Run) -> Result<Option<&Leftover>> {
         let like = |leftover: &&Leftover| Run { started: run.started, ..leftover.run.clone() } == *run;
         let leftover = self.leftover.as_ref().filter(like);
-        let started = leftover.map_or(run.started, |leftover| leftover.run.started.min(run.started));
-        Notes::new(&self.files).add(&Run { started, ..run.clone() })?;
+        if leftover.is_none() {
+            if self.leftover.is_some() {
+                disk::remove_tree_if_there(&self.files)?;
+                disk::create_private_dir(&self.files)?;
+            }
+            Notes::new(&self.files).add(run)?;
+        }
         Ok(leftover)
     }
 
@@ -209,8 +211,8 @@ impl Staging {
                     }
                     continue;
                 }
-                // The next run undoes what the intent names, should going back have failed as well.
                 Err(error) => {
+                    forget_intent(&intent, &moves);
                     return Err(error).with_context(|| format!("giving the files in {} their names", self.directory.display()));
                 }
             }
@@ -226,6 +228,7 @@ impl Staging {
                 for (from, to) in &moves {
                     let _ = disk::rename(to, from);
                 }
+                forget_intent(&intent, &moves);
                 return Err(error);
             }
             // Beside a record it means nothing, and the next run removes it.
@@ -296,12 +299,20 @@ fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
         if let Err(error) = disk::rename_to_free_name(from, to) {
             for (from, to) in &moves[..done] {
                 // Back to the temporary name, so that nothing is lost and the next number can be tried.
-                fs::rename(to, from)?;
+                disk::rename(to, from).map_err(io::Error::other)?;
             }
             return Err(error);
         }
     }
     Ok(())
+}
+
+/// Removes the intent of a commit once all files have gone back: others may take the names now. Where one has not, the next run
+/// undoes what the intent names.
+fn forget_intent(intent: &Path, moves: &[(&Path, PathBuf)]) {
+    if moves.iter().all(|(from, _)| from.exists()) {
+        let _ = disk::remove_if_there(intent);
+    }
 }
 
 /// One more than the highest number that a set, a meta store or a shard in the directory has.

@@ -191,7 +191,7 @@ fn what_a_failed_run_had_finished_is_taken_over_by_one_of_the_same_kind_alone() 
     let changed = directory();
     let change = |_: &mut Run| {
         let folder = fs::read_dir(hidden(changed.path())).unwrap().map(|entry| entry.unwrap().path());
-        let folder = folder.filter(|path| path.is_dir()).max().unwrap().join("earlier");
+        let folder = folder.filter(|path| path.is_dir()).max().unwrap();
         for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if fs::read(&entry).unwrap() == b"shard" {
                 fs::write(&entry, b"shArd").unwrap();

@@ -105,10 +105,14 @@ pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progres
     // First of all: what an increment builds on is all that was there when its predecessor began, and that is now.
     let staging = Staging::begin(&options.directory, options.retry_lock, options.resume, cancel)?;
     let Plan { meta, selection, shards } = backup.plan()?;
-    let meta = backup.store_meta(&staging, meta)?;
-    let run =
-        Run { started: staging.started(), cluster_id: meta.cluster_id, layout: options.layout, selection: selection.clone() };
+    let run = Run {
+        started: staging.started(),
+        cluster_id: meta.data.cluster_id,
+        layout: options.layout,
+        selection: selection.clone(),
+    };
     let leftover = staging.take_over(&run)?;
+    let meta = backup.store_meta(&staging, meta)?;
     let (left, taken_over) = backup.take_over(shards, leftover)?;
     // What is taken over is as old as the run that downloaded it.
     let started = match leftover {

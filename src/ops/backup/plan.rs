@@ -115,7 +115,7 @@ impl Backup<'_> {
             shards = select(&meta.data, &selection, holder)?;
             held = self.held(&meta.data, &selection)?;
         }
-        let sizes = contents.as_ref().map(earlier_sizes).unwrap_or_default();
+        let sizes = contents.as_ref().map(|contents| earlier_sizes(contents, meta.data.cluster_id)).unwrap_or_default();
         if let (Some(earlier), Some(_)) = (&earlier, margin) {
             self.say_vanished(earlier, &selection, &meta.data);
         }
@@ -290,10 +290,10 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
     Ok(())
 }
 
-/// How large shards were in earlier sets, in bytes of their tars.
-fn earlier_sizes(contents: &Contents) -> HashMap<ShardPath, u64> {
+/// How large the shards of a server were in earlier sets, in bytes of their tars.
+fn earlier_sizes(contents: &Contents, cluster_id: u64) -> HashMap<ShardPath, u64> {
     let mut sizes = HashMap::new();
-    for shard in contents.records().flat_map(|set| &set.shards) {
+    for shard in contents.records().filter(|set| set.cluster_id == Some(cluster_id)).flat_map(|set| &set.shards) {
         match (shard.state, shard.tar_bytes()) {
             (ShardState::Stored, Some(bytes)) => drop(sizes.insert(shard.path(), bytes)),
             // It was found empty since.

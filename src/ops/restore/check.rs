@@ -1,7 +1,7 @@
 //! Reading every file of a backup before anything is written: framing, names, TSM files, SHA-256; and deciding which file
 //! each of a shard's files comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -136,6 +136,9 @@ fn check_shard(contents: &Contents, shard: PlannedShard, used: Use, stop: &Cance
                 }
             }
         }
+        // Nor to one that comes later, where its own was left out: a server would apply it to its next file of that name.
+        let stems: BTreeSet<String> = files.keys().filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned())).collect();
+        files.retain(|name, _| name.strip_suffix(".tombstone").is_none_or(|stem| stems.contains(stem)));
     }
     let has_deletes = files.keys().any(|name| name.ends_with(".tombstone"));
     if used.carry_out_deletes && has_deletes && shard.cut.is_none() {
