@@ -4,6 +4,7 @@
 //! [`ShardRecord`] for each shard that is complete, with the name its file has in that folder. A file counts only if it still is what
 //! its line says; of a shard with several lines, the last counts. The run that takes over goes on in the same folder.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::staging::sha256_of;
 use super::{Finished, Layout, Selection, ShardRecord};
 use crate::cancel::Cancel;
+use crate::disk;
 use crate::wire::ShardPath;
 
 /// The file's name.
@@ -51,6 +53,20 @@ impl Leftover {
         // Of runs that were killed, the last line may be cut off.
         let shards: Vec<ShardRecord> = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
         (!shards.is_empty()).then(|| Self { folder: folder.to_owned(), run, shards })
+    }
+
+    /// Removes the files that were not finished, and take room.
+    pub(super) fn remove_unfinished(&self) -> Result<()> {
+        let finished: HashSet<&str> =
+            self.shards.iter().filter_map(|shard| Some(shard.file.as_ref()?.name.as_str())).chain([NAME]).collect();
+        let reading = || format!("reading {}", self.folder.display());
+        for entry in fs::read_dir(&self.folder).with_context(reading)? {
+            let entry = entry.with_context(reading)?;
+            if !entry.file_name().to_str().is_some_and(|name| finished.contains(name)) {
+                disk::remove_if_there(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes over a shard's file, if it still is what it was.

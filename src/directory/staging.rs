@@ -81,23 +81,24 @@ impl Staging {
         self.started
     }
 
-    /// What an earlier run had finished, if it was one like `run`, and went back no further than that. Else nothing is left of it.
-    /// To be called before any file is made.
+    /// What an earlier run had finished, if that was one like `run`. Of what it had not finished, or of another run, nothing is
+    /// left. To be called before any file is made.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
     pub fn take_over(&self, run: &Run) -> Result<Option<&Leftover>> {
         let like = |leftover: &&Leftover| Run { started: run.started, ..leftover.run.clone() } == *run;
-        let leftover = self.leftover.as_ref().filter(like);
-        if leftover.is_none() {
-            if self.leftover.is_some() {
-                disk::remove_tree_if_there(&self.files)?;
-                disk::create_private_dir(&self.files)?;
-            }
-            Notes::new(&self.files).add(run)?;
+        if let Some(leftover) = self.leftover.as_ref().filter(like) {
+            leftover.remove_unfinished()?;
+            return Ok(Some(leftover));
         }
-        Ok(leftover)
+        if self.leftover.is_some() {
+            disk::remove_tree_if_there(&self.files)?;
+            disk::create_private_dir(&self.files)?;
+        }
+        Notes::new(&self.files).add(run)?;
+        Ok(None)
     }
 
     /// Writes down that a shard is finished, for a run that may have to take it over. What has no file of its own is not: to share

@@ -172,12 +172,18 @@ fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>>
     assert!(staging.take_over(&run).unwrap().is_none());
     let shard = record(&staging, Layout::Legacy).shards.remove(0);
     staging.note(&shard, Some(&finished(&staging, b"shard"))).unwrap();
+    // As of a run that was killed.
+    fs::write(staging.scratch().join(".tmp"), "half of a shard").unwrap();
     drop(staging);
     assert_eq!(visible(directory), [""; 0]);
+    // One that ends before it finishes anything changes nothing about it.
+    drop(resume());
 
     let staging = resume();
     next(&mut run);
-    let taken = staging.take_over(&run).unwrap()?.take(&shard.path(), &cancel).unwrap();
+    let leftover = staging.take_over(&run).unwrap();
+    assert!(!staging.scratch().join(".tmp").exists());
+    let taken = leftover?.take(&shard.path(), &cancel).unwrap();
     taken.map(|(file, _)| fs::read(file.path).unwrap())
 }
 
