@@ -18,7 +18,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -157,14 +157,18 @@ pub fn write_whole_by(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::R
     sync_dir(parent)
 }
 
+/// What is in a directory, in no particular order.
+pub fn paths_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    let read = || fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>();
+    read().with_context(|| format!("reading {}", directory.display()))
+}
+
 /// Removes from a directory the files that a killed process was writing with [`write_whole`].
 pub fn remove_unfinished(directory: &Path) -> Result<()> {
-    let reading = || format!("reading {}", directory.display());
-    for entry in fs::read_dir(directory).with_context(reading)? {
-        let entry = entry.with_context(reading)?;
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-            remove_if_there(&entry.path())?;
+    for path in paths_in(directory)? {
+        let is_named = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()));
+        if is_named && fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+            remove_if_there(&path)?;
         }
     }
     Ok(())

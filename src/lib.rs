@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
-//! those before it: `error`, `cancel`, `disk`, `time`, `wire`, `progress`, `client`, `format`, `tsm`, `directory`, `service`, `local`,
-//! `ops`, `cli`.
+//! those before it: `error`, `cancel`, `disk`, `time`, `wire`, `progress`, `client`, `tsm`, `format`, `directory`, `service`,
+//! `local`, `ops`, `cli`.
 
 /// Being asked to stop.
 pub mod cancel;

@@ -9,7 +9,7 @@ use super::output::{Output, bytes};
 use super::table::{interval, table, time};
 use super::{Ending, OutputArgs, json, print, values};
 use crate::directory::Contents;
-use crate::error::{Class, class};
+use crate::error::Class;
 use crate::ops::{Kind, SetSummary, State, list};
 
 /// Show the sets in a backup directory, oldest first
@@ -30,13 +30,7 @@ impl ListArgs {
     /// Runs the command.
     pub fn run(&self, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read_past(&directory, &mut |_, error| match class(&error) {
-            Class::Damage => {
-                output.failure(&format!("{error:#}"));
-                Ok(())
-            }
-            _ => Err(error),
-        })?;
+        let contents = Contents::read_past_damage(&directory, &mut |_, error| output.failure(&format!("{error:#}")))?;
         let sets = list(&contents);
         let is_damaged = !contents.damaged().is_empty();
         if sets.is_empty() && !is_damaged {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{Layout, RECORD_FORMAT, SetRecord, hex, hidden, upkeep};
+use crate::disk;
 use crate::error::{Class, Fault, class};
 use crate::format::portable::{self, Manifest};
 use crate::format::{meta::Data, names};
@@ -89,14 +90,23 @@ impl Contents {
     pub fn read_for(path: &Path, set: Option<&str>, warn: &mut dyn FnMut(&str)) -> Result<Self> {
         match set {
             None | Some("latest") => Self::read(path),
-            Some(_) => Self::read_past(path, &mut |file, error| match class(&error) {
-                Class::Damage => {
-                    warn(&format!("{file} is passed over: {error:#}"));
-                    Ok(())
-                }
-                _ => Err(error),
-            }),
+            Some(_) => Self::read_past_damage(path, &mut |file, error| warn(&format!("{file} is passed over: {error:#}"))),
         }
+    }
+
+    /// As [`Contents::read`], but goes on without what is damaged, which is told.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contents::read`], but for damage.
+    pub fn read_past_damage(path: &Path, tell: &mut dyn FnMut(&str, &anyhow::Error)) -> Result<Self> {
+        Self::read_past(path, &mut |file, error| match class(&error) {
+            Class::Damage => {
+                tell(&file, &error);
+                Ok(())
+            }
+            _ => Err(error),
+        })
     }
 
     /// As [`Contents::read`], but hands records and manifests that cannot be read to `damaged`, with their names below the
@@ -130,8 +140,7 @@ impl Contents {
         let mut marks = HashMap::new();
         let hidden = hidden(path);
         if hidden.is_dir() {
-            for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
-                let file = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
+            for file in disk::paths_in(&hidden)? {
                 match file.extension().and_then(OsStr::to_str) {
                     Some("json") => match read_record(&file) {
                         Ok(record) => records.push(record),
@@ -233,10 +242,7 @@ impl Contents {
             let more = if sets.len() > shown.len() { format!(" and {} more", sets.len() - shown.len()) } else { String::new() };
             format!("{}{more}", shown.join(", "))
         };
-        let lost = |file: &&String| {
-            let id = file.trim_start_matches(".snap/").split('.').next().unwrap_or_default();
-            !name.is_empty() && id.starts_with(name)
-        };
+        let lost = |file: &&String| !name.is_empty() && id_of(file).starts_with(name);
         if let Some(lost) = self.damaged.iter().find(lost) {
             let fault = Class::Damage.error(format!("'{name}' may mean the set of {directory}/{lost}, which is damaged"));
             return Err(fault.hint(format!("there are: {}", ids(&known))));
@@ -376,14 +382,6 @@ impl<R> Tar<R> {
             Self::Packed(decoder) => decoder.get_ref().get_ref(),
         }
     }
-
-    /// The reader of the file, which has been read to its end.
-    pub fn into_inner(self) -> R {
-        match self {
-            Self::Plain(reader) => reader,
-            Self::Packed(decoder) => decoder.into_inner().into_inner(),
-        }
-    }
 }
 
 impl<R: Read> Read for Tar<R> {
@@ -476,6 +474,11 @@ fn manifest_sets(
         });
     }
     Ok(sets)
+}
+
+/// The id of the set of a record or manifest, of which the name below the directory is given.
+pub fn id_of(file: &str) -> &str {
+    file.trim_start_matches(".snap/").split('.').next().unwrap_or_default()
 }
 
 fn below(directory: &Path, file: &Path) -> String {

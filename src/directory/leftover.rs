@@ -5,6 +5,7 @@
 //! its line says; of a shard with several lines, the last counts. The run that takes over goes on in the same folder.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -59,11 +60,9 @@ impl Leftover {
     pub(super) fn remove_unfinished(&self) -> Result<()> {
         let finished: HashSet<&str> =
             self.shards.iter().filter_map(|shard| Some(shard.file.as_ref()?.name.as_str())).chain([NAME]).collect();
-        let reading = || format!("reading {}", self.folder.display());
-        for entry in fs::read_dir(&self.folder).with_context(reading)? {
-            let entry = entry.with_context(reading)?;
-            if !entry.file_name().to_str().is_some_and(|name| finished.contains(name)) {
-                disk::remove_if_there(&entry.path())?;
+        for path in disk::paths_in(&self.folder)? {
+            if !path.file_name().and_then(OsStr::to_str).is_some_and(|name| finished.contains(name)) {
+                disk::remove_if_there(&path)?;
             }
         }
         Ok(())

@@ -27,7 +27,7 @@ mod upkeep;
 
 use std::path::{Path, PathBuf};
 
-pub use contents::{BackupFile, Contents, Set, Tar};
+pub use contents::{BackupFile, Contents, Set, Tar, id_of};
 pub use growing::{Finished, Growing, GrowingTar};
 pub use leftover::{Leftover, Run};
 pub use lock::Lock;

@@ -11,6 +11,7 @@ use super::hex;
 use crate::format::names;
 use crate::format::portable::{self, Manifest, MetaEntry, ShardEntry};
 use crate::time::Bounds;
+use crate::tsm::is_tombstone;
 use crate::wire::ShardPath;
 
 /// The number of the document's form; readers refuse a larger one.
@@ -345,7 +346,7 @@ pub struct MemberRecord {
 impl MemberRecord {
     /// Whether it says what was deleted of a TSM file.
     pub fn is_tombstone(&self) -> bool {
-        self.name.ends_with(".tombstone")
+        is_tombstone(&self.name)
     }
 }
 

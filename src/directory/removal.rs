@@ -85,8 +85,7 @@ pub(super) fn measure(directory: &Path, sets: &[&SetRecord], others: &HashSet<&s
 pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
     let hidden = hidden(directory);
     let (mut begun, mut paths) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
-        let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
+    for path in disk::paths_in(&hidden)? {
         match path.extension().and_then(OsStr::to_str) {
             Some("json") => paths.push(path),
             // A copy of the directory that was made meanwhile can have both names: then the set counts.

@@ -319,10 +319,10 @@ fn forget_intent(intent: &Path, moves: &[(&Path, PathBuf)]) {
 /// One more than the highest number that a set, a meta store or a shard in the directory has.
 fn next_number(directory: &Path) -> Result<u32> {
     let mut next = 0;
-    for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
-        let name = entry.with_context(|| format!("reading {}", directory.display()))?.file_name();
+    for path in disk::paths_in(directory)? {
+        let name = path.file_name().and_then(OsStr::to_str);
         // influxd counts a download that is under way, or was left behind, as taken; so do we.
-        let name = name.to_str().map(|name| name.strip_suffix(".pending").unwrap_or(name));
+        let name = name.map(|name| name.strip_suffix(".pending").unwrap_or(name));
         if let Some((stem, number)) = name.and_then(names::split_number)
             && names::is_stem(stem)
         {
@@ -334,9 +334,7 @@ fn next_number(directory: &Path) -> Result<u32> {
     struct Numbered {
         number: u32,
     }
-    let hidden = hidden(directory);
-    for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
-        let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
+    for path in disk::paths_in(&hidden(directory))? {
         if path.extension().is_some_and(|extension| extension == "json")
             && let Ok(file) = File::open(&path)
             && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
@@ -350,8 +348,7 @@ fn next_number(directory: &Path) -> Result<u32> {
 /// The newest folder of files of which some were finished.
 fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
     let mut newest: Option<PathBuf> = None;
-    for entry in fs::read_dir(hidden).with_context(|| format!("reading {}", hidden.display()))? {
-        let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
+    for path in disk::paths_in(hidden)? {
         let is_leftover = path.extension().is_some_and(|extension| extension == "files") && Leftover::read(&path).is_some();
         if is_leftover && newest.as_ref().is_none_or(|newest| path > *newest) {
             newest = Some(path);
@@ -363,8 +360,7 @@ fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
 /// Clears away what killed runs left, but for the folder `spared`. The lock must be held.
 pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) -> Result<()> {
     let hidden = hidden(directory);
-    for entry in fs::read_dir(&hidden).with_context(|| format!("reading {}", hidden.display()))? {
-        let path = entry.with_context(|| format!("reading {}", hidden.display()))?.path();
+    for path in disk::paths_in(&hidden)? {
         match path.extension().and_then(OsStr::to_str) {
             Some("commit") => {
                 if !path.with_extension("json").exists() {

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use tar::{EntryType, Header, PaxExtensions};
 
+use crate::tsm::is_tombstone;
 use crate::wire::ShardPath;
 
 /// Bytes in a tar block.
@@ -45,7 +46,7 @@ impl Member {
 
     /// Whether it is named as a tombstone file.
     pub fn is_tombstone(&self) -> bool {
-        !self.directory && self.name.ends_with(".tombstone")
+        !self.directory && is_tombstone(&self.name)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::Fault;
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink};
 use crate::service::{ShardStore, Snapshot, SnapshotFile};
 use crate::tsm::envelope::Envelope;
-use crate::tsm::is_file_name;
+use crate::tsm::{is_file_name, is_tombstone};
 use crate::wire::ShardPath;
 
 /// The hidden folder in the data directory where snapshots and uploads live while a request goes on.
@@ -83,7 +83,7 @@ impl LocalShards {
         for entry in entries {
             let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.ends_with(".tsm") && !name.ends_with(".tombstone") {
+            if !name.ends_with(".tsm") && !is_tombstone(&name) {
                 continue;
             }
             let mut path = entry.path();

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::cancel::{Cancel, Stoppable};
+use crate::directory::Tar;
 use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan, scan_in_place};
 use crate::tsm::index::{ReadAt, Section};
 use crate::wire::ShardPath;
@@ -93,6 +95,29 @@ pub fn visit(
     let mut counted = Counted { inner: reader, count: 0 };
     let scanned = scan(&mut counted, shard, &mut visiting)?;
     Ok(scanned.map(|ending| (ending, counted.count)))
+}
+
+/// As [`visit`], of the tar of a shard's file, until a stop is asked for; where it is not compressed, as [`visit_in_place`].
+///
+/// # Errors
+///
+/// As [`visit`].
+pub fn visit_file(
+    tar: Tar<File>,
+    scratch: &Path,
+    shard: &ShardPath,
+    cancel: &Cancel,
+    wants: impl FnMut(&Member) -> bool,
+    mut each: impl FnMut(&Passed<'_>) -> io::Result<()>,
+) -> Result<Result<(Ending, u64), TarError>> {
+    let each = |passed: &Passed<'_>| {
+        cancel.check().map_err(io::Error::other)?;
+        each(passed)
+    };
+    match tar {
+        Tar::Plain(file) => visit_in_place(&file, shard, wants, each),
+        Tar::Packed(_) => visit(Stoppable { inner: tar, cancel }, None, scratch, shard, wants, each),
+    }
 }
 
 /// As [`visit`], of a tar in a file; what `each` does not read of the content of members is not read.

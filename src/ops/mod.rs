@@ -5,6 +5,7 @@ mod catalog;
 mod check;
 mod forget;
 mod members;
+mod passing;
 mod queue;
 mod restore;
 mod selection;

@@ -41,6 +41,11 @@ pub fn file_name(generation: u32, sequence: u32) -> String {
     format!("{generation:09}-{sequence:09}.tsm")
 }
 
+/// Whether a name is that of a tombstone file.
+pub fn is_tombstone(name: &str) -> bool {
+    name.ends_with(".tombstone")
+}
+
 /// What the name of a TSM file and that of its tombstone file have in common.
 pub fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)

@@ -12,7 +12,7 @@ use crate::cancel::Stoppable;
 use crate::directory::{Finished, MemberRecord};
 use crate::format::shard_tar::{Member, scan};
 use crate::format::tar_writer::TarWriter;
-use crate::ops::members::{Passed, is_of_system, visit};
+use crate::ops::members::{Passed, is_of_system, visit_file};
 use crate::ops::sift::read_deletes;
 use crate::progress::Event;
 use crate::time::Bounds;
@@ -66,16 +66,22 @@ impl Downloader<'_> {
     fn without_deletes(&self, shard: &ShardPath, tar: &Finished) -> Result<Option<Stored>> {
         let mut deletes = BTreeMap::new();
         let scratch = self.staging.scratch();
-        let open = || Ok::<_, anyhow::Error>(Stoppable { inner: tar.open(self.layout)?, cancel: self.cancel });
-        visit(open()?, None, scratch, shard, Member::is_tombstone, |&Passed { member, content, .. }| {
-            match read_deletes(member, content)? {
-                (_, tombstone::Ending::Torn) => return Err(invalid(format!("{} breaks off", member.name))),
-                (of_file, _) => drop(deletes.insert(stem(&member.name).to_owned(), of_file)),
-            }
-            Ok(())
-        })??;
+        visit_file(
+            tar.open(self.layout)?,
+            scratch,
+            shard,
+            self.cancel,
+            Member::is_tombstone,
+            |&Passed { member, content, .. }| {
+                match read_deletes(member, content)? {
+                    (_, tombstone::Ending::Torn) => return Err(invalid(format!("{} breaks off", member.name))),
+                    (of_file, _) => drop(deletes.insert(stem(&member.name).to_owned(), of_file)),
+                }
+                Ok(())
+            },
+        )??;
         let mut cutter = Cutter::new(shard, Bounds::ALL, deletes, self.staging.tar(self.layout, shard.id)?, scratch)?;
-        scan(open()?, shard, &mut cutter)??;
+        scan(Stoppable { inner: tar.open(self.layout)?, cancel: self.cancel }, shard, &mut cutter)??;
         let (file, members) = cutter.finish()?;
         if members.is_empty() {
             return Ok(None);

@@ -3,24 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use super::source::PlannedShard;
 use super::summed::Summed;
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents, hex};
+use crate::directory::{BackupFile, Contents};
 use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member};
 use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
+use crate::ops::passing::Passing;
 use crate::ops::queue::{self, Turn};
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, Silent};
 use crate::time::Bounds;
 use crate::tsm::check as deep;
 use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
-use crate::tsm::tombstone;
+use crate::tsm::{is_tombstone, stem, tombstone};
 use crate::wire::ShardPath;
 
 /// A shard whose files were read and found whole.
@@ -54,6 +54,11 @@ impl ShardFiles {
     /// All files with their names, in order of these.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ShardFile)> {
         self.0.iter().map(|(name, file)| (name.as_ref(), file))
+    }
+
+    /// Whether some of what is in them was deleted.
+    pub fn have_deletes(&self) -> bool {
+        self.iter().any(|(name, _)| is_tombstone(name))
     }
 
     /// How many there are.
@@ -138,17 +143,17 @@ fn check_shard(contents: &Contents, shard: PlannedShard, used: Use, stop: &Cance
         }
         // Nor to one that comes later, where its own was left out: a server would apply it to its next file of that name.
         let stems: BTreeSet<String> = files.keys().filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned())).collect();
-        files.retain(|name, _| name.strip_suffix(".tombstone").is_none_or(|stem| stems.contains(stem)));
+        files.retain(|name, _| !is_tombstone(name) || stems.contains(stem(name)));
     }
-    let has_deletes = files.keys().any(|name| name.ends_with(".tombstone"));
-    if used.carry_out_deletes && has_deletes && shard.cut.is_none() {
+    let files = ShardFiles::of(files);
+    if used.carry_out_deletes && files.have_deletes() && shard.cut.is_none() {
         // Their blocks were not looked into where a sum over the whole file was recorded.
         for file in shard.chain.iter().filter(|file| contents.sets()[file.set].record.is_some()) {
             check_file(contents, file, &shard.source, true, stop)?;
         }
     }
     let PlannedShard { source, target, chain: sources, cut } = shard;
-    Ok(CheckedShard { source, target, sources, files: ShardFiles::of(files), cut })
+    Ok(CheckedShard { source, target, sources, files, cut })
 }
 
 /// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar. `look_into`: every block of its
@@ -169,9 +174,7 @@ fn check_file(
     let set = &contents.sets()[file.set];
     let recorded = set.record.as_ref().and_then(|record| record.shard(shard)?.file.as_ref());
     let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    // To hash takes a third of the time. It is not done for a sum that nothing is to be compared with.
-    let digest = recorded.map(|_| Sha256::new());
-    let mut tar = contents.open(file, |inner| Hashing { inner, digest, count: 0, stop })?;
+    let mut tar = contents.open(file, |file| Passing::new(file, recorded.is_some(), shard, stop, &Silent))?;
     let mut files = Vec::new();
     let each = |passed: &Passed<'_>| -> io::Result<()> {
         let summed = Summed::new(passed.content, stop);
@@ -207,7 +210,7 @@ fn check_file(
             stop.check()?;
             // What gzip has to complain of, and not what the disk has.
             if file.packed && !error.chain().any(is_of_system) {
-                return Err(damaged(format!("about offset {} of the compressed file: {error:#}", tar.inner().count)).into());
+                return Err(damaged(format!("about offset {} of the compressed file: {error:#}", tar.inner().count())).into());
             }
             return Err(error).with_context(|| format!("reading {}", path.display()));
         }
@@ -219,7 +222,7 @@ fn check_file(
     if let Some(listed) = listed.filter(|listed| listed.size != count) {
         return Err(damaged(format!("it holds a tar of {count} bytes, of {} by the manifest", listed.size)).into());
     }
-    if tar.into_inner().sha256() != recorded.map(|recorded| recorded.sha256.clone()) {
+    if tar.inner().sha256() != recorded.map(|recorded| recorded.sha256.clone()) {
         return Err(damaged(format!("it is not what set {} recorded: SHA-256 differs", set.id)).into());
     }
     Ok(files)
@@ -250,31 +253,4 @@ fn refuse_damaged_index(member: &Member, content: &dyn ReadAt) -> io::Result<()>
 
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
-}
-
-/// Passes bytes, through a digest where there is one, and stops when asked to.
-struct Hashing<'a> {
-    inner: File,
-    digest: Option<Sha256>,
-    /// Bytes so far.
-    count: u64,
-    stop: &'a Cancel,
-}
-
-impl Hashing<'_> {
-    fn sha256(self) -> Option<String> {
-        self.digest.map(hex)
-    }
-}
-
-impl Read for Hashing<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stop.check().map_err(io::Error::other)?;
-        let count = self.inner.read(buffer)?;
-        if let Some(digest) = &mut self.digest {
-            digest.update(&buffer[..count]);
-        }
-        self.count += count as u64;
-        Ok(count)
-    }
 }

@@ -105,7 +105,7 @@ pub fn write(
     let wal_staging = target::wal_dir(options).map(|wal| wal.join(STAGING));
 
     // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it is to be moved back.
-    wal_staging.as_deref().map_or(Ok(()), disk::remove_tree_if_there)?;
+    remove_wal_staging(wal_staging.as_deref())?;
 
     let writer = Writer { contents, options, ownership, staging: &staging, cancel, progress };
     let result = writer.unpack(shards).and_then(|()| {
@@ -129,9 +129,8 @@ pub fn write(
         Ok(Ok(()))
     });
     let may_need_old = journal_path.exists() || matches!(result, Ok(Err(_)));
-    // The folder of the journal last: without it, nobody looks for the other.
-    if !may_need_old && wal_staging.as_deref().map_or(Ok(()), disk::remove_tree_if_there).is_ok() {
-        let _ = disk::remove_tree_if_there(&staging);
+    if !may_need_old {
+        let _ = remove_staging(&staging, wal_staging.as_deref());
     }
     result?
 }
@@ -174,16 +173,17 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
         disk::remove_unfinished(metadir)?;
     }
-    clear(&staging, target::wal_dir(options).map(|wal| wal.join(STAGING)).as_deref())?;
-    disk::remove_tree_if_there(&staging)
+    remove_staging(&staging, target::wal_dir(options).map(|wal| wal.join(STAGING)).as_deref())
 }
 
-/// Empties the hidden folders, but for the lock.
-fn clear(staging: &Path, wal_staging: Option<&Path>) -> Result<()> {
-    for folder in [staging.join("new"), staging.join("old")].iter().map(PathBuf::as_path).chain(wal_staging) {
-        disk::remove_tree_if_there(folder)?;
-    }
-    Ok(())
+/// Removes the hidden folders; that of the journal last, because without it nobody looks for the other.
+fn remove_staging(staging: &Path, wal_staging: Option<&Path>) -> Result<()> {
+    remove_wal_staging(wal_staging)?;
+    disk::remove_tree_if_there(staging)
+}
+
+fn remove_wal_staging(wal_staging: Option<&Path>) -> Result<()> {
+    wal_staging.map_or(Ok(()), disk::remove_tree_if_there)
 }
 
 fn roll_back(journal: &Journal) -> Result<()> {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents, FileRecord, Layout, Set, ShardRecord, hex};
+use crate::directory::{BackupFile, Contents, FileRecord, Layout, Set, ShardRecord, hex, id_of};
 use crate::error::Class;
 use crate::format::meta::Data;
 use crate::format::names;
@@ -108,7 +108,7 @@ pub fn verify(
     let mut report = VerifyReport::default();
     let contents = Contents::read_past(&options.directory, &mut |file, error| {
         report.faults += 1;
-        let set = file.trim_start_matches(".snap/").split('.').next().unwrap_or_default().to_owned();
+        let set = id_of(&file).to_owned();
         tell(&SetFault { set, file, shard: None, fault: Fault::of_file(format!("{error:#}"), SET_LOST) });
         Ok(())
     })?;

@@ -1,17 +1,17 @@
 //! Reading one shard's file to its end.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use super::{Fault, Job, SHARD_LOST};
 use crate::cancel::Cancel;
-use crate::directory::{Contents, hex};
+use crate::directory::Contents;
 use crate::format::shard_tar::{Ending, Member};
 use crate::ops::members::{Passed, is_of_system, visit};
-use crate::progress::{Event, Progress};
+use crate::ops::passing::Passing;
+use crate::progress::Progress;
 use crate::tsm::check::{self as deep, Finding};
 use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
 use crate::tsm::{is_file_name, tombstone};
@@ -44,9 +44,8 @@ pub fn check(contents: &Contents, job: &Job<'_>, deep: bool, cancel: &Cancel, pr
     let path = contents.path_of(&job.file.name);
     let reading = || format!("reading {}", path.display());
     let opened = File::open(&path).with_context(reading)?;
-    // As in a restore, there is no hashing for a sum that nothing is to be compared with.
-    let digest = job.record.and_then(|record| record.file.as_ref()).map(|_| Sha256::new());
-    let mut tar = contents.open(&job.file, |inner| Passing { inner, digest, count: 0, job, cancel, progress })?;
+    let is_summed = job.record.is_some_and(|record| record.file.is_some());
+    let mut tar = contents.open(&job.file, |file| Passing::new(file, is_summed, &job.path, cancel, progress))?;
     let mut checked = Checked::default();
     let mut members = Vec::new();
     let wants = |member: &Member| {
@@ -61,7 +60,7 @@ pub fn check(contents: &Contents, job: &Job<'_>, deep: bool, cancel: &Cancel, pr
     cancel.check()?;
     match visited {
         Ok(Ok((Ending::Nothing, _))) => checked.faults.push(Fault::of_file("it is empty", SHARD_LOST)),
-        Ok(Ok((_, tar_bytes))) => checked.compare(&tar.into_inner(), job, tar_bytes),
+        Ok(Ok((_, tar_bytes))) => checked.compare(tar.inner(), job, tar_bytes),
         Ok(Err(error)) if is_of_system(&error) => return Err(error).with_context(reading),
         Ok(Err(error)) => {
             let offset = Some(error.offset).filter(|_| !job.file.packed);
@@ -71,7 +70,7 @@ pub fn check(contents: &Contents, job: &Job<'_>, deep: bool, cancel: &Cancel, pr
         // What the disk has to complain of, and not gzip.
         Err(error) if error.chain().any(is_of_system) || !job.file.packed => return Err(error).with_context(reading),
         Err(error) => {
-            let offset = Some(tar.inner().count);
+            let offset = Some(tar.inner().count());
             checked.faults.push(Fault { offset, ..Fault::of_file(format!("gzip: {error:#}"), SHARD_LOST) });
         }
     }
@@ -147,9 +146,9 @@ impl Checked {
         }
         let Some(record) = job.record else { return };
         if let Some(file) = &record.file {
-            if read.count != file.size {
-                tell(format!("it has {} bytes, and {} were recorded", read.count, file.size));
-            } else if read.digest.clone().map(hex).as_ref() != Some(&file.sha256) {
+            if read.count() != file.size {
+                tell(format!("it has {} bytes, and {} were recorded", read.count(), file.size));
+            } else if read.sha256().as_ref() != Some(&file.sha256) {
                 tell("it is not what was recorded: SHA-256 differs".to_owned());
             }
         }
@@ -168,28 +167,4 @@ fn check_tombstone(content: &dyn ReadAt, tell: &mut impl FnMut(Option<u64>, Stri
         Err(error) => tell(None, format!("no tombstone file: {error}"), DELETES_LOST),
     }
     Ok(())
-}
-
-/// Passes the bytes of a file, through a digest where there is one, and stops when asked to.
-struct Passing<'a> {
-    inner: File,
-    digest: Option<Sha256>,
-    /// Bytes so far.
-    count: u64,
-    job: &'a Job<'a>,
-    cancel: &'a Cancel,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Passing<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.cancel.check().map_err(io::Error::other)?;
-        let count = self.inner.read(buffer)?;
-        if let Some(digest) = &mut self.digest {
-            digest.update(&buffer[..count]);
-        }
-        self.count += count as u64;
-        self.progress.report(&Event::Bytes { shard: &self.job.path, count: count as u64 });
-        Ok(count)
-    }
 }

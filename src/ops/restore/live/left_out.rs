@@ -11,8 +11,7 @@ impl Live<'_> {
     pub(super) fn say_what_is_left_out(&self, source: &Source, shards: &[CheckedShard]) {
         let say = |text: String| self.progress.report(&Event::Warning(&text));
         let detail = |text: &str| self.progress.report(&Event::Detail(&format!("not restored: {text}")));
-        let tombstones = |shard: &&CheckedShard| shard.files.iter().any(|(name, _)| name.ends_with(".tombstone"));
-        let deleted = shards.iter().filter(tombstones).count();
+        let deleted = shards.iter().filter(|shard| shard.files.have_deletes()).count();
         if deleted > 0 {
             let message = format!("{deleted} shard(s) have deletes that are not yet compacted: the points are left out");
             self.progress.report(&Event::Status(&message));

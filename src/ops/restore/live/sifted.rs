@@ -10,16 +10,16 @@ use anyhow::{Context, Result};
 use super::super::check::CheckedShard;
 use super::Live;
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents, Tar};
+use crate::directory::Contents;
 use crate::error::Class;
 use crate::format::shard_tar::Member;
-use crate::ops::members::{Passed, visit, visit_in_place};
+use crate::ops::members::{Passed, visit_file};
 use crate::ops::sift::{Kept, SiftedFile, read_deletes, sift};
 use crate::progress::Event;
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
-use crate::tsm::stem;
 use crate::tsm::tombstone::Ending;
+use crate::tsm::{is_tombstone, stem};
 
 /// The TSM files of a shard that are sent in another form, or not at all.
 #[derive(Debug, Default)]
@@ -54,8 +54,7 @@ impl Sifted {
 
 /// Refuses to begin where what is sent in another form could not be made.
 pub fn refuse_without_room(shards: &[CheckedShard]) -> Result<()> {
-    let has_deletes = |shard: &CheckedShard| shard.files.iter().any(|(name, _)| name.ends_with(".tombstone"));
-    if shards.iter().any(|shard| shard.cut.is_some() || has_deletes(shard)) {
+    if shards.iter().any(|shard| shard.cut.is_some() || shard.files.have_deletes()) {
         let directory = env::temp_dir();
         tempfile::tempfile_in(&directory).with_context(|| {
             let fault = Class::Failed.error(format!("creating a temporary file in {}", directory.display()));
@@ -77,8 +76,7 @@ impl Live<'_> {
         let bounds = shard.cut.unwrap_or(Bounds { start: i64::MIN, end: i64::MAX });
         let mut sifted = BTreeMap::new();
         let wants = |name: &str| name.ends_with(".tsm") && (shard.cut.is_some() || deletes.contains_key(stem(name)));
-        self.each_member(contents, shard, wants, |&Passed { member, content, .. }| {
-            stop.check().map_err(io::Error::other)?;
+        each_member(contents, shard, stop, wants, |&Passed { member, content, .. }| {
             let deletes = deletes.get(stem(&member.name)).unwrap_or(&none);
             let kept = sift(content, deletes, bounds, &env::temp_dir())
                 .map_err(|error| io::Error::other(format!("{}: {:#}", member.name, anyhow::Error::new(error))))?;
@@ -95,61 +93,40 @@ impl Live<'_> {
     /// What was deleted of each TSM file that has a tombstone, by the name they have in common.
     fn deletes(&self, contents: &Contents, shard: &CheckedShard, stop: &Cancel) -> Result<BTreeMap<String, DeletedRanges>> {
         let mut all = BTreeMap::new();
-        self.each_member(
-            contents,
-            shard,
-            |name| name.ends_with(".tombstone"),
-            |&Passed { member, content, .. }| {
-                stop.check().map_err(io::Error::other)?;
-                let (deletes, ending) = read_deletes(member, content)?;
-                if ending == Ending::Torn {
-                    self.progress.report(&Event::Warning(&format!(
-                        "{} of shard {} breaks off: what it says before that is carried out",
-                        member.name, shard.source
-                    )));
-                }
-                if !deletes.is_empty() {
-                    all.insert(stem(&member.name).to_owned(), deletes);
-                }
-                Ok(())
-            },
-        )?;
+        each_member(contents, shard, stop, is_tombstone, |&Passed { member, content, .. }| {
+            let (deletes, ending) = read_deletes(member, content)?;
+            if ending == Ending::Torn {
+                self.progress.report(&Event::Warning(&format!(
+                    "{} of shard {} breaks off: what it says before that is carried out",
+                    member.name, shard.source
+                )));
+            }
+            if !deletes.is_empty() {
+                all.insert(stem(&member.name).to_owned(), deletes);
+            }
+            Ok(())
+        })?;
         Ok(all)
     }
+}
 
-    /// Hands the members that are wanted of those the shard is put together from to `each`.
-    fn each_member(
-        &self,
-        contents: &Contents,
-        shard: &CheckedShard,
-        wants: impl Fn(&str) -> bool,
-        mut each: impl FnMut(&Passed<'_>) -> io::Result<()>,
-    ) -> Result<()> {
-        for (source, file) in shard.sources.iter().enumerate() {
-            let wanted = |name: &str| wants(name) && shard.files.get(name).is_some_and(|file| file.source == source);
-            if shard.files.iter().any(|(name, _)| wanted(name)) {
-                let wanted = |member: &Member| !member.directory && wanted(&member.name);
-                self.each_member_of(contents, shard, file, wanted, &mut each)?;
-            }
+/// Hands the members that are wanted of those the shard is put together from to `each`, until a stop is asked for.
+fn each_member(
+    contents: &Contents,
+    shard: &CheckedShard,
+    stop: &Cancel,
+    wants: impl Fn(&str) -> bool,
+    mut each: impl FnMut(&Passed<'_>) -> io::Result<()>,
+) -> Result<()> {
+    for (source, file) in shard.sources.iter().enumerate() {
+        let wanted = |name: &str| wants(name) && shard.files.get(name).is_some_and(|file| file.source == source);
+        if shard.files.iter().any(|(name, _)| wanted(name)) {
+            let reading = || format!("reading {}", contents.path_of(&file.name).display());
+            let wanted = |member: &Member| !member.directory && wanted(&member.name);
+            let tar = contents.open(file, |file| file)?;
+            let visited = visit_file(tar, &env::temp_dir(), &shard.source, stop, wanted, &mut each);
+            visited.with_context(reading)?.with_context(reading)?;
         }
-        Ok(())
     }
-
-    fn each_member_of(
-        &self,
-        contents: &Contents,
-        shard: &CheckedShard,
-        file: &BackupFile,
-        wants: impl Fn(&Member) -> bool,
-        each: &mut impl FnMut(&Passed<'_>) -> io::Result<()>,
-    ) -> Result<()> {
-        let path = contents.path_of(&file.name);
-        let reading = || format!("reading {}", path.display());
-        let visited = match contents.open(file, |file| file)? {
-            Tar::Plain(tar) => visit_in_place(&tar, &shard.source, wants, each),
-            packed @ Tar::Packed(_) => visit(packed, None, &env::temp_dir(), &shard.source, wants, each),
-        };
-        visited.with_context(reading)?.with_context(reading)?;
-        Ok(())
-    }
+    Ok(())
 }
