@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::download::Fetched;
 use super::plan::Planned;
+use super::stored::Stored;
 use super::{Backup, BackupReport, MadeSet, StoredMeta};
 use crate::directory::{
     FileRecord, Finished, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord, ShardState, Staging,
@@ -20,35 +21,44 @@ pub struct Settled {
     pub file: Option<Finished>,
 }
 
+impl Settled {
+    /// What the set has to say of a shard that the server does not have open.
+    pub fn not_held(planned: &Planned) -> Self {
+        if planned.known.is_some() {
+            let why = "the server had it at the last backup, and no longer has it open; its log may say why";
+            return Self::failed(planned, why.to_owned());
+        }
+        Self::without_file(planned.record(ShardState::NotHeld))
+    }
+
+    fn failed(planned: &Planned, reason: String) -> Self {
+        Self::without_file(ShardRecord { error: Some(reason), ..planned.record(ShardState::Failed) })
+    }
+
+    fn without_file(record: ShardRecord) -> Self {
+        Self { record, file: None }
+    }
+}
+
 impl Backup<'_> {
     /// What the set has to say of a shard.
     pub fn settle(&self, planned: &Planned, fetched: Fetched) -> Settled {
-        let without_file = |state| Settled { record: planned.record(state), file: None };
-        let failed = |reason: String| {
-            let record = ShardRecord { error: Some(reason), ..planned.record(ShardState::Failed) };
-            Settled { record, file: None }
+        let with_file = |state, stored: Stored| {
+            let Stored { file, tar_size, members, deletes_applied } = stored;
+            let tar_size = self.options.layout.packs().then_some(tar_size);
+            Settled { record: ShardRecord { tar_size, members, deletes_applied, ..planned.record(state) }, file: Some(file) }
         };
-        let stored = planned.record(ShardState::Stored);
         match fetched {
-            Fetched::Stored { file, tar_size, members, deletes_applied } => {
-                let tar_size = self.options.layout.packs().then_some(tar_size);
-                Settled { record: ShardRecord { tar_size, members, deletes_applied, ..stored }, file: Some(file) }
-            }
+            Fetched::Stored(stored) => with_file(ShardState::Stored, stored),
             Fetched::Shared { file, base } => {
                 let (tar_size, members, shared_with) = (base.tar_size, base.members, Some(base.set));
-                Settled { record: ShardRecord { tar_size, members, shared_with, ..stored }, file: Some(file) }
+                let record = ShardRecord { tar_size, members, shared_with, ..planned.record(ShardState::Stored) };
+                Settled { record, file: Some(file) }
             }
-            Fetched::Empty(None) => without_file(ShardState::Empty),
-            Fetched::Empty(Some((file, tar_size))) => {
-                let tar_size = self.options.layout.packs().then_some(tar_size);
-                Settled { record: ShardRecord { tar_size, ..planned.record(ShardState::Empty) }, file: Some(file) }
-            }
-            Fetched::NotHeld if planned.known.is_some() => {
-                failed("the server had it at the last backup, and no longer has it open; its log may say why".to_owned())
-            }
-            Fetched::NotHeld => without_file(ShardState::NotHeld),
-            Fetched::Expired => without_file(ShardState::Expired),
-            Fetched::Failed(reason) => failed(reason),
+            Fetched::Empty(Some(stored)) => with_file(ShardState::Empty, stored),
+            Fetched::Empty(None) => Settled::without_file(planned.record(ShardState::Empty)),
+            Fetched::Expired => Settled::without_file(planned.record(ShardState::Expired)),
+            Fetched::Failed(reason) => Settled::failed(planned, reason),
         }
     }
 

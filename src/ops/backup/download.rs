@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::fetch::{Answer, Attempt, Listing};
 use super::incremental::Base;
 use super::plan::Planned;
+use super::stored::Stored;
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::directory::{Content, Finished, Layout, MemberRecord, Staging};
@@ -82,16 +83,7 @@ impl Job {
 #[derive(Debug)]
 pub enum Fetched {
     /// The shard is in a file.
-    Stored {
-        /// The file.
-        file: Finished,
-        /// Bytes of its tar.
-        tar_size: u64,
-        /// The members of its tar.
-        members: Vec<MemberRecord>,
-        /// Whether deleted points were left out of it.
-        deletes_applied: bool,
-    },
+    Stored(Stored),
     /// It has not changed since an earlier set, and shares the file of that.
     Shared {
         /// The file.
@@ -99,10 +91,8 @@ pub enum Fetched {
         /// What it is shared with.
         base: Box<Base>,
     },
-    /// There is nothing to store; with an empty tar and its bytes, where the set has to say so to influxd.
-    Empty(Option<(Finished, u64)>),
-    /// It was not asked for, because the server does not have it open.
-    NotHeld,
+    /// There is nothing to store; with an empty tar, where the set has to say so to influxd.
+    Empty(Option<Stored>),
     /// The server deleted the shard meanwhile.
     Expired,
     /// It could not be fetched; the text says why.

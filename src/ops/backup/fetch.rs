@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use super::cut::Cutter;
 use super::download::Downloader;
 use super::plan::Planned;
+use super::stored::Stored;
 use crate::client::cancellation;
-use crate::directory::{Finished, GrowingTar, MemberRecord};
+use crate::directory::{GrowingTar, MemberRecord};
 use crate::error::{Class, class};
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError};
 use crate::ops::members::is_of_system;
@@ -32,15 +33,6 @@ pub enum Answer {
     NothingKept,
     /// A tar with members.
     Shard(Stored),
-}
-
-/// A shard's tar in its file.
-pub struct Stored {
-    pub file: Finished,
-    /// Bytes of the tar.
-    pub tar_size: u64,
-    /// Its members.
-    pub members: Vec<MemberRecord>,
 }
 
 /// Why an attempt failed.
@@ -112,7 +104,7 @@ impl Downloader<'_> {
             return Ok(Answer::NothingKept);
         }
         let (file, tar_size) = file.finish().map_err(Attempt::Fatal)?;
-        Ok(Answer::Shard(Stored { file, tar_size, members }))
+        Ok(Answer::Shard(Stored { file, tar_size, members, deletes_applied: false }))
     }
 
     fn out(&self, planned: &Planned, file: GrowingTar) -> Result<Out> {

@@ -253,7 +253,7 @@ impl Backup<'_> {
         });
         self.cancel.check()?;
         let mut settled = queue::all(results)?;
-        settled.extend(absent.iter().map(|planned| self.settle(planned, Fetched::NotHeld)));
+        settled.extend(absent.iter().map(Settled::not_held));
         Ok(settled)
     }
 
@@ -281,10 +281,9 @@ impl Backup<'_> {
 
 fn outcome(fetched: &Fetched) -> Outcome<'_> {
     match fetched {
-        Fetched::Stored { file, members, .. } => Outcome::Done { files: members.len(), bytes: file.size },
+        Fetched::Stored(stored) => Outcome::Done { files: stored.members.len(), bytes: stored.file.size },
         Fetched::Shared { .. } => Outcome::Skipped("unchanged: shared with an earlier set"),
         Fetched::Empty(_) => Outcome::Skipped("nothing to fetch"),
-        Fetched::NotHeld => Outcome::Skipped("not open on the server"),
         Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),
         Fetched::Failed(reason) => Outcome::Failed(reason),
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::cut::Cutter;
 use super::download::{Downloader, Fetched, Want};
-use super::fetch::{Stored, invalid};
+use super::fetch::invalid;
 use super::plan::Planned;
 use crate::cancel::Stoppable;
 use crate::directory::{Finished, MemberRecord};
@@ -19,21 +19,32 @@ use crate::time::Bounds;
 use crate::tsm::{stem, tombstone};
 use crate::wire::ShardPath;
 
+/// A shard's tar in its file.
+#[derive(Debug)]
+pub struct Stored {
+    pub file: Finished,
+    /// Bytes of the tar.
+    pub tar_size: u64,
+    /// Its members.
+    pub members: Vec<MemberRecord>,
+    /// Whether deleted points were left out of it.
+    pub deletes_applied: bool,
+}
+
 impl Downloader<'_> {
     /// A shard that has come, without what was deleted of it where that is asked for.
     pub fn stored(&self, planned: &Planned, tar: Stored) -> Result<Fetched> {
         let has_deletes = tar.members.iter().any(MemberRecord::is_tombstone);
         let apply = self.apply_deletes && has_deletes && planned.want == Want::Whole && planned.cut.is_none();
         if !apply {
-            return Ok(tar.whole());
+            return Ok(Fetched::Stored(tar));
         }
         let sifted = self.without_deletes(&planned.shard.path, &tar.file);
         self.cancel.check()?;
         match sifted {
             Ok(Some(sifted)) => {
                 tar.file.remove()?;
-                let Stored { file, tar_size, members } = sifted;
-                Ok(Fetched::Stored { file, tar_size, members, deletes_applied: true })
+                Ok(Fetched::Stored(sifted))
             }
             Ok(None) => {
                 tar.file.remove()?;
@@ -47,7 +58,7 @@ impl Downloader<'_> {
                      not observe: {error:#}",
                     planned.shard.path
                 )));
-                Ok(tar.whole())
+                Ok(Fetched::Stored(tar))
             }
         }
     }
@@ -59,7 +70,8 @@ impl Downloader<'_> {
             return Ok(Fetched::Empty(None));
         }
         let tar = TarWriter::new(self.staging.tar(self.layout, planned.shard.path.id)?).finish()?;
-        Ok(Fetched::Empty(Some(tar.finish()?)))
+        let (file, tar_size) = tar.finish()?;
+        Ok(Fetched::Empty(Some(Stored { file, tar_size, members: Vec::new(), deletes_applied: false })))
     }
 
     /// A tar without its tombstones and what they delete; none where nothing else is in it.
@@ -87,14 +99,6 @@ impl Downloader<'_> {
             return Ok(None);
         }
         let (file, tar_size) = file.finish()?;
-        Ok(Some(Stored { file, tar_size, members }))
-    }
-}
-
-impl Stored {
-    /// As it came.
-    fn whole(self) -> Fetched {
-        let Self { file, tar_size, members } = self;
-        Fetched::Stored { file, tar_size, members, deletes_applied: false }
+        Ok(Some(Stored { file, tar_size, members, deletes_applied: true }))
     }
 }
