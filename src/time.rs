@@ -27,6 +27,9 @@ impl Bounds {
     /// Everything InfluxDB can hold.
     pub const ALL: Self = Self { start: LEAST, end: GREATEST };
 
+    /// Everything a file can hold: what leaves no point out for its time uses this.
+    pub const ANY: Self = Self { start: i64::MIN, end: i64::MAX };
+
     /// From one time to another, both included; open where one is not given.
     pub fn between(start: Option<Timestamp>, end: Option<Timestamp>) -> Self {
         Self { start: start.map_or(LEAST, to_nanos), end: end.map_or(GREATEST, to_nanos) }

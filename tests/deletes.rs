@@ -306,6 +306,20 @@ fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
 }
 
 #[test]
+fn points_at_the_ends_of_time_stay_when_others_are_deleted() {
+    let key = "m,k=v#!~#v";
+    let file = tsm::file(&[tsm::key(key, ValueType::Integer, &[&[i64::MIN, 5, i64::MAX]])]);
+    let (_, tombstone) = with_tombstone();
+    let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
+    model.shard(1).tar = Tar::Bytes(tar(&[member("tombstone", &tombstone), member("tsm", &file)]));
+    let (peer, folder) = (Peer::start(model), folder());
+    backup(&peer.host(), &["-apply-deletes"], folder.path()).run().expect(0);
+    assert_eq!(shards_without_deletes(folder.path()), 1);
+    let verified = snap(["verify", "-deep", "-json", utf8(folder.path())]);
+    assert_eq!(verified.last_message()["points"], 2, "{}", verified.stdout);
+}
+
+#[test]
 fn a_shard_of_which_the_deletes_cannot_be_applied_is_stored_as_it_came_and_that_is_said() {
     let (sound, tombstone) = with_tombstone();
     // Within the block's values, where only its checksum tells.

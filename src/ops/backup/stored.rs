@@ -92,7 +92,7 @@ impl Downloader<'_> {
                 Ok(())
             },
         )??;
-        let mut cutter = Cutter::new(shard, Bounds::ALL, deletes, self.staging.tar(self.layout, shard.id)?, scratch)?;
+        let mut cutter = Cutter::new(shard, Bounds::ANY, deletes, self.staging.tar(self.layout, shard.id)?, scratch)?;
         scan(Stoppable { inner: tar.open(self.layout)?, cancel: self.cancel }, shard, &mut cutter)??;
         let (file, members) = cutter.finish()?;
         if members.is_empty() {

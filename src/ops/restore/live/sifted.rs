@@ -73,7 +73,7 @@ impl Live<'_> {
             return Ok(Sifted::default());
         }
         let none = DeletedRanges::default();
-        let bounds = shard.cut.unwrap_or(Bounds { start: i64::MIN, end: i64::MAX });
+        let bounds = shard.cut.unwrap_or(Bounds::ANY);
         let mut sifted = BTreeMap::new();
         let wants = |name: &str| name.ends_with(".tsm") && (shard.cut.is_some() || deletes.contains_key(stem(name)));
         each_member(contents, shard, stop, wants, |&Passed { member, content, .. }| {
