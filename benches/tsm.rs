@@ -36,13 +36,25 @@ type Kind = (&'static str, fn(&mut Numbers) -> Points);
 const KINDS: [Kind; 8] = [
     ("floats, one decimal", |n| {
         let mut level = 20_000.0;
-        points(false, n, |n| Values::Float(values(n, |n, _| (step(&mut level, n) / 10.0).round() / 10.0)))
+        points(false, n, |n| {
+            Values::Float(values(n, |n, _| {
+                (step(&mut level, n) / 10.0).round() / 10.0
+            }))
+        })
     }),
     ("floats, one decimal +jitter", |n| {
         let mut level = 20_000.0;
-        points(true, n, |n| Values::Float(values(n, |n, _| (step(&mut level, n) / 10.0).round() / 10.0)))
+        points(true, n, |n| {
+            Values::Float(values(n, |n, _| {
+                (step(&mut level, n) / 10.0).round() / 10.0
+            }))
+        })
     }),
-    ("floats, all bits", |n| points(false, n, |n| Values::Float(values(n, |n, _| n.below(1 << 52) as f64 / 1e9)))),
+    ("floats, all bits", |n| {
+        points(false, n, |n| {
+            Values::Float(values(n, |n, _| n.below(1 << 52) as f64 / 1e9))
+        })
+    }),
     ("floats, seldom changing", |n| {
         let mut level = 50.0;
         points(false, n, |n| {
@@ -55,12 +67,28 @@ const KINDS: [Kind; 8] = [
         })
     }),
     ("integers, counting +jitter", |n| {
-        points(true, n, |n| Values::Integer(values(n, |n, at| at as i64 * 1500 + n.below(900))))
+        points(true, n, |n| {
+            Values::Integer(values(n, |n, at| at as i64 * 1500 + n.below(900)))
+        })
     }),
-    ("integers, gauge", |n| points(false, n, |n| Values::Integer(values(n, |n, _| n.below(1_000_000))))),
-    ("booleans +jitter", |n| points(true, n, |n| Values::Boolean(values(n, |n, _| n.below(9) == 0)))),
+    ("integers, gauge", |n| {
+        points(false, n, |n| {
+            Values::Integer(values(n, |n, _| n.below(1_000_000)))
+        })
+    }),
+    ("booleans +jitter", |n| {
+        points(true, n, |n| {
+            Values::Boolean(values(n, |n, _| n.below(9) == 0))
+        })
+    }),
     ("strings +jitter", |n| {
-        points(true, n, |n| Values::String(values(n, |n, _| format!("GET /items/{} 200", n.below(5000))).into_iter().collect()))
+        points(true, n, |n| {
+            Values::String(
+                values(n, |n, _| format!("GET /items/{} 200", n.below(5000)))
+                    .into_iter()
+                    .collect(),
+            )
+        })
     }),
 ];
 
@@ -85,13 +113,24 @@ fn step(level: &mut f64, numbers: &mut Numbers) -> f64 {
     *level
 }
 
-fn points(jitter: bool, numbers: &mut Numbers, values: impl FnOnce(&mut Numbers) -> Values) -> Points {
+fn points(
+    jitter: bool,
+    numbers: &mut Numbers,
+    values: impl FnOnce(&mut Numbers) -> Values,
+) -> Points {
     let mut time = 1_528_070_400_000_000_000;
     let mut next = || {
-        time += if jitter { (9900 + numbers.below(200)) * 1_000_000 } else { 10_000_000_000 };
+        time += if jitter {
+            (9900 + numbers.below(200)) * 1_000_000
+        } else {
+            10_000_000_000
+        };
         time
     };
-    Points { times: (0..POINTS).map(|_| next()).collect(), values: values(numbers) }
+    Points {
+        times: (0..POINTS).map(|_| next()).collect(),
+        values: values(numbers),
+    }
 }
 
 /// Writes a file of about so many bytes, of series of these kinds in turn, and gives its points.
@@ -99,12 +138,16 @@ fn write(path: &Path, bytes: u64, kinds: &[Kind]) -> u64 {
     let mut writer = Writer::new(BufWriter::new(File::create(path).expect("a file")));
     let mut numbers = Numbers(0x5eed);
     // Making points takes longer than writing them, so some are written again and again.
-    let pool: Vec<Points> = (0..32).map(|at| kinds[at % kinds.len()].1(&mut numbers)).collect();
+    let pool: Vec<Points> = (0..32)
+        .map(|at| kinds[at % kinds.len()].1(&mut numbers))
+        .collect();
     let mut series = 0;
     while std::fs::metadata(path).expect("the file").len() < bytes {
         let points = &pool[series % pool.len()];
         let key = format!("telemetry,host={series:09}#!~#value");
-        writer.begin_key(key.as_bytes(), points.values.value_type()).expect("a key");
+        writer
+            .begin_key(key.as_bytes(), points.values.value_type())
+            .expect("a key");
         writer.points(points).expect("points");
         series += 1;
     }
@@ -169,8 +212,15 @@ fn measure(file: &File, rounds: usize) -> ([Duration; 4], f64) {
 fn main() {
     let args: Vec<String> = env::args().collect();
     let option = |name: &str, default: u64| {
-        let value = args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
-        value.map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} takes a number")))
+        let value = args
+            .iter()
+            .position(|arg| arg == name)
+            .and_then(|at| args.get(at + 1));
+        value.map_or(default, |value| {
+            value
+                .parse()
+                .unwrap_or_else(|_| panic!("{name} takes a number"))
+        })
     };
     let (megabytes, rounds) = (option("--megabytes", 100), option("--rounds", 5));
     let place = tempfile::tempdir().expect("a temporary directory");
@@ -180,8 +230,11 @@ fn main() {
         "{:<28} {:>8} {:>7} {:>7} {:>7} {:>7}  {:>9} {:>10}",
         "", "B/point", "read", "CRC-32", "check", "unpack", "check/CRC", "Mpoints/s"
     );
-    let all: Vec<(&str, Vec<Kind>)> =
-        KINDS.iter().map(|kind| (kind.0, vec![*kind])).chain([("all of them", KINDS.to_vec())]).collect();
+    let all: Vec<(&str, Vec<Kind>)> = KINDS
+        .iter()
+        .map(|kind| (kind.0, vec![*kind]))
+        .chain([("all of them", KINDS.to_vec())])
+        .collect();
     for (name, kinds) in all {
         let points = write(&path, megabytes * 1_000_000, &kinds);
         let file = File::open(&path).expect("the file");

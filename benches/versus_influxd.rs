@@ -121,9 +121,16 @@ fn main() {
         options.rounds,
     );
     let sources = root.path().join("sources");
-    let comparisons =
-        [backups(&server, &[]), backups(&server, &["-portable"]), live(&server, &sources), offline(&server, &sources)];
-    for mut comparison in comparisons.into_iter().filter(|comparison| comparison.name.contains(&options.only)) {
+    let comparisons = [
+        backups(&server, &[]),
+        backups(&server, &["-portable"]),
+        live(&server, &sources),
+        offline(&server, &sources),
+    ];
+    for mut comparison in comparisons
+        .into_iter()
+        .filter(|comparison| comparison.name.contains(&options.only))
+    {
         for round in 0..=options.rounds {
             for contender in &mut comparison.contenders {
                 let directory = root.path().join("run");
@@ -134,17 +141,31 @@ fn main() {
                 }
             }
         }
-        println!("\n== {} ==\n{}", comparison.name, table(&comparison.contenders));
+        println!(
+            "\n== {} ==\n{}",
+            comparison.name,
+            table(&comparison.contenders)
+        );
     }
 }
 
 impl Options {
     fn parse(args: Vec<OsString>) -> Self {
-        let mut options = Self { megabytes: 300, rounds: 5, only: String::new() };
-        let mut args = args.into_iter().map(|arg| arg.into_string().expect("arguments in UTF-8"));
+        let mut options = Self {
+            megabytes: 300,
+            rounds: 5,
+            only: String::new(),
+        };
+        let mut args = args
+            .into_iter()
+            .map(|arg| arg.into_string().expect("arguments in UTF-8"));
         while let Some(arg) = args.next() {
             let mut value = || args.next();
-            let mut number = || value().and_then(|value| value.parse().ok()).filter(|number| *number > 0);
+            let mut number = || {
+                value()
+                    .and_then(|value| value.parse().ok())
+                    .filter(|number| *number > 0)
+            };
             let known = match arg.as_str() {
                 "--megabytes" => number().map(|number| options.megabytes = number),
                 "--rounds" => number().map(|number| options.rounds = number as usize),
@@ -153,7 +174,9 @@ impl Options {
                 "--bench" => Some(()),
                 _ => None,
             };
-            known.unwrap_or_else(|| panic!("{arg}: the arguments are --megabytes N, --rounds N and --only NAME"));
+            known.unwrap_or_else(|| {
+                panic!("{arg}: the arguments are --megabytes N, --rounds N and --only NAME")
+            });
         }
         options
     }
@@ -163,40 +186,88 @@ impl Options {
 fn contender(name: &'static str, program: &OsStr, args: &[&str], sync: bool) -> Contender {
     let plain = std::iter::once(program.to_owned()).chain(args.iter().map(OsString::from));
     // The shell gets a command line whose last word is a directory, runs that, and makes the directory's files last.
-    let synced = ["sh", "-c", "\"$@\" && for dir; do :; done && sync \"$dir\"/*", "sh"].map(OsString::from);
-    let command = if sync { synced.into_iter().chain(plain).collect() } else { plain.collect() };
-    Contender { name, command, runs: Vec::new() }
+    let synced = [
+        "sh",
+        "-c",
+        "\"$@\" && for dir; do :; done && sync \"$dir\"/*",
+        "sh",
+    ]
+    .map(OsString::from);
+    let command = if sync {
+        synced.into_iter().chain(plain).collect()
+    } else {
+        plain.collect()
+    };
+    Contender {
+        name,
+        command,
+        runs: Vec::new(),
+    }
 }
 
 /// Backups, with more flags.
 fn backups(server: &Influxd, flags: &[&str]) -> Comparison {
-    let (influxd, snap, host) = (influxd_binary().into_os_string(), OsString::from(env!("CARGO_BIN_EXE_snap")), server.host());
+    let (influxd, snap, host) = (
+        influxd_binary().into_os_string(),
+        OsString::from(env!("CARGO_BIN_EXE_snap")),
+        server.host(),
+    );
     let args = |more: &[&str]| -> Vec<String> {
         let common = ["backup", "-database", DATABASE, "-host", &host];
-        common.iter().chain(flags).chain(more).chain(&["DIR"]).map(|&word| word.to_owned()).collect()
+        common
+            .iter()
+            .chain(flags)
+            .chain(more)
+            .chain(&["DIR"])
+            .map(|&word| word.to_owned())
+            .collect()
     };
     let contender = |name, program: &OsStr, more: &[&str], sync| {
         let args = args(more);
-        contender(name, program, &args.iter().map(String::as_str).collect::<Vec<_>>(), sync)
+        contender(
+            name,
+            program,
+            &args.iter().map(String::as_str).collect::<Vec<_>>(),
+            sync,
+        )
     };
     let portable = !flags.is_empty();
     let least = Cell::new(0);
     let settle = move |directory: &Path, name: &str| {
-        let shards = tree::names(directory).into_iter().filter(|name| name.starts_with(DATABASE) || name.ends_with(".gz"));
-        let size: u64 = shards.map(|name| fs::metadata(directory.join(name)).expect("a shard file").len()).sum();
+        let shards = tree::names(directory)
+            .into_iter()
+            .filter(|name| name.starts_with(DATABASE) || name.ends_with(".gz"));
+        let size: u64 = shards
+            .map(|name| {
+                fs::metadata(directory.join(name))
+                    .expect("a shard file")
+                    .len()
+            })
+            .sum();
         // The first of all is influxd's own, which the others must match.
         if least.get() == 0 {
             least.set(size);
             println!("\n{name}: {:.1} MB", size as f64 / MEGA);
         } else if portable {
-            println!("{name}: {:.3} of that size", size as f64 / least.get() as f64);
+            println!(
+                "{name}: {:.3} of that size",
+                size as f64 / least.get() as f64
+            );
         } else {
-            assert_eq!(size, least.get(), "{name} left shard files of another size than influxd");
+            assert_eq!(
+                size,
+                least.get(),
+                "{name} left shard files of another size than influxd"
+            );
         }
         fs::remove_dir_all(directory).expect("removing a backup");
     };
     Comparison {
-        name: if portable { "backup -portable" } else { "backup" },
+        name: if portable {
+            "backup -portable"
+        } else {
+            "backup"
+        },
         contenders: vec![
             contender("influxd backup", &influxd, &[], false),
             contender("influxd backup, sync", &influxd, &[], true),
@@ -211,9 +282,18 @@ fn backups(server: &Influxd, flags: &[&str]) -> Comparison {
 fn source(server: &Influxd, path: &Path, flags: &[&str]) -> String {
     let path = path.to_str().expect("a path in UTF-8").to_owned();
     let host = server.host();
-    let args = [&["backup", "-database", DATABASE, "-host", &host], flags, &[&path]].concat();
+    let args = [
+        &["backup", "-database", DATABASE, "-host", &host],
+        flags,
+        &[&path],
+    ]
+    .concat();
     let output = influxd(&args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     path
 }
 
@@ -221,17 +301,33 @@ fn source(server: &Influxd, path: &Path, flags: &[&str]) -> String {
 fn live(server: &Rc<Influxd>, sources: &Path) -> Comparison {
     let source = source(server, &sources.join("portable"), &["-portable"]);
     let host = server.host();
-    let args = ["restore", "-portable", "-host", &host, "-db", DATABASE, "-newdb", COPY];
+    let args = [
+        "restore",
+        "-portable",
+        "-host",
+        &host,
+        "-db",
+        DATABASE,
+        "-newdb",
+        COPY,
+    ];
     let no_verify = [&args[..], &["-no-verify", &source]].concat();
     let args = [&args[..], &[&source]].concat();
     let server = Rc::clone(server);
     let settle = move |_: &Path, name: &str| {
         // influxd returns before the server is done.
         let begun = Instant::now();
-        let count = |database| server.query(database, "SELECT count(sent) FROM host").to_string();
+        let count = |database| {
+            server
+                .query(database, "SELECT count(sent) FROM host")
+                .to_string()
+        };
         let expected = count(DATABASE);
         while count(COPY) != expected {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{name} did not restore all");
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{name} did not restore all"
+            );
             thread::sleep(Duration::from_millis(100));
         }
         server.execute(&format!("DROP DATABASE {COPY}"));
@@ -240,7 +336,12 @@ fn live(server: &Rc<Influxd>, sources: &Path) -> Comparison {
     Comparison {
         name: "restore -portable",
         contenders: vec![
-            contender("influxd restore", influxd_binary().as_os_str(), &args, false),
+            contender(
+                "influxd restore",
+                influxd_binary().as_os_str(),
+                &args,
+                false,
+            ),
             contender("snap restore", snap, &args, false),
             contender("snap restore -no-verify", snap, &no_verify, false),
         ],
@@ -252,19 +353,38 @@ fn live(server: &Rc<Influxd>, sources: &Path) -> Comparison {
 fn offline(server: &Influxd, sources: &Path) -> Comparison {
     let source = source(server, &sources.join("legacy"), &[]);
     let bytes = tsm_bytes(server);
-    let args = ["restore", "-metadir", "DIR/meta", "-datadir", "DIR/data", "-db", DATABASE];
-    let (theirs, ours) = ([&args[..], &[&source]].concat(), [&args[..], &["-host", "127.0.0.1:1", &source]].concat());
+    let args = [
+        "restore", "-metadir", "DIR/meta", "-datadir", "DIR/data", "-db", DATABASE,
+    ];
+    let (theirs, ours) = (
+        [&args[..], &[&source]].concat(),
+        [&args[..], &["-host", "127.0.0.1:1", &source]].concat(),
+    );
     let settle = move |directory: &Path, name: &str| {
         let files = tree::files(&directory.join("data"));
-        let size: u64 = files.iter().filter(|(name, _)| name.ends_with(".tsm")).map(|(_, file)| file.len() as u64).sum();
+        let size: u64 = files
+            .iter()
+            .filter(|(name, _)| name.ends_with(".tsm"))
+            .map(|(_, file)| file.len() as u64)
+            .sum();
         assert_eq!(size, bytes, "{name} restored another number of bytes");
         fs::remove_dir_all(directory).expect("removing what was restored");
     };
     Comparison {
         name: "restore -metadir -datadir",
         contenders: vec![
-            contender("influxd restore", influxd_binary().as_os_str(), &theirs, false),
-            contender("snap restore", env!("CARGO_BIN_EXE_snap").as_ref(), &ours, false),
+            contender(
+                "influxd restore",
+                influxd_binary().as_os_str(),
+                &theirs,
+                false,
+            ),
+            contender(
+                "snap restore",
+                env!("CARGO_BIN_EXE_snap").as_ref(),
+                &ours,
+                false,
+            ),
         ],
         settle: Box::new(settle),
     }
@@ -277,21 +397,39 @@ impl Contender {
         rustix::fs::sync();
         let this = env::current_exe().expect("the path of this program");
         let path = directory.to_str().expect("a path in UTF-8");
-        let words = self.command.iter().map(|word| match word.to_str().and_then(|word| word.strip_prefix("DIR")) {
-            Some(rest) => OsString::from(format!("{path}{rest}")),
-            None => word.clone(),
+        let words = self.command.iter().map(|word| {
+            match word.to_str().and_then(|word| word.strip_prefix("DIR")) {
+                Some(rest) => OsString::from(format!("{path}{rest}")),
+                None => word.clone(),
+            }
         });
         let mut command = Command::new(this);
         command.arg(MEASURE).args(words).stdin(Stdio::null());
-        for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SNAP_")) {
+        for (name, _) in
+            env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SNAP_"))
+        {
             command.env_remove(name);
         }
         let output = command.output().expect("this program runs");
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{}: {said}{}", self.name, String::from_utf8_lossy(&output.stderr));
-        let numbers: Vec<u64> = said.split_whitespace().map(|number| number.parse().expect("a number")).collect();
-        let [wall, cpu, peak_rss] = numbers[..] else { panic!("three numbers instead of {said}") };
-        Usage { wall: Duration::from_micros(wall), cpu: Duration::from_micros(cpu), peak_rss }
+        assert!(
+            output.status.success(),
+            "{}: {said}{}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let numbers: Vec<u64> = said
+            .split_whitespace()
+            .map(|number| number.parse().expect("a number"))
+            .collect();
+        let [wall, cpu, peak_rss] = numbers[..] else {
+            panic!("three numbers instead of {said}")
+        };
+        Usage {
+            wall: Duration::from_micros(wall),
+            cpu: Duration::from_micros(cpu),
+            peak_rss,
+        }
     }
 }
 
@@ -300,13 +438,22 @@ impl Contender {
 /// This is a process of its own because a child's peak memory begins at that of the process that starts it.
 fn measure(command: &[OsString]) {
     let begun = Instant::now();
-    let child = Command::new(&command[0]).args(&command[1..]).stdout(Stdio::null()).spawn().expect("the client starts");
+    let child = Command::new(&command[0])
+        .args(&command[1..])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the client starts");
     let (status, usage) = wait(child);
     let wall = begun.elapsed();
     assert_eq!(status, 0, "the client failed");
     let number = |value: i64| u64::try_from(value).expect("a positive number");
     let micros = |time: libc::timeval| number(time.tv_sec) * 1_000_000 + number(time.tv_usec);
-    println!("{} {} {}", wall.as_micros(), micros(usage.ru_utime) + micros(usage.ru_stime), number(usage.ru_maxrss) * 1024);
+    println!(
+        "{} {} {}",
+        wall.as_micros(),
+        micros(usage.ru_utime) + micros(usage.ru_stime),
+        number(usage.ru_maxrss) * 1024
+    );
 }
 
 /// Waits for a child; gives its status and its usage.
@@ -340,11 +487,16 @@ fn serve(root: &Path, megabytes: u64) -> Influxd {
     server.stop();
     // The server does not look whether the points of a file are of the shard's week.
     let source = data.join(ids[0].to_string());
-    for name in tree::names(&source).iter().filter(|name| name.ends_with(".tsm")) {
+    for name in tree::names(&source)
+        .iter()
+        .filter(|name| name.ends_with(".tsm"))
+    {
         let (generation, rest) = name.split_once('-').expect("the name of a TSM file");
         let generation: u64 = generation.parse().expect("a generation");
         for id in &ids[1..] {
-            let copy = data.join(id.to_string()).join(format!("{:09}-{rest}", generation + 1));
+            let copy = data
+                .join(id.to_string())
+                .join(format!("{:09}-{rest}", generation + 1));
             fs::copy(source.join(name), copy).expect("copying a TSM file");
         }
     }
@@ -369,11 +521,15 @@ fn week() -> String {
             load = (load + draw(2001) as f64 / 1e5 - 0.01).clamp(0.0, 1.0);
             sent += draw(100_000);
             let celsius = 20.0 + draw(500) as f64 / 100.0;
-            write!(lines, "host,name=host{host:03} load={load:.4},celsius={celsius},sent={sent}i")
-                .expect("writing to a string");
+            write!(
+                lines,
+                "host,name=host{host:03} load={load:.4},celsius={celsius},sent={sent}i"
+            )
+            .expect("writing to a string");
             if point % 4 == 0 {
                 let (path, took) = (draw(5000), draw(900));
-                write!(lines, ",log=\"GET /item/{path:04x} 200 in {took} ms\"").expect("writing to a string");
+                write!(lines, ",log=\"GET /item/{path:04x} 200 in {took} ms\"")
+                    .expect("writing to a string");
             }
             writeln!(lines, " {time}").expect("writing to a string");
         }
@@ -385,16 +541,32 @@ fn week() -> String {
 fn tsm_bytes(server: &Influxd) -> u64 {
     let data = server.data_dir();
     let size = |directory: &Path| -> u64 {
-        let files = tree::names(directory).into_iter().filter(|name| name.ends_with(".tsm"));
-        files.map(|name| fs::metadata(directory.join(name)).expect("a TSM file").len()).sum()
+        let files = tree::names(directory)
+            .into_iter()
+            .filter(|name| name.ends_with(".tsm"));
+        files
+            .map(|name| {
+                fs::metadata(directory.join(name))
+                    .expect("a TSM file")
+                    .len()
+            })
+            .sum()
     };
-    server.shards().iter().map(|(db, rp, id, ..)| size(&data.join(db).join(rp).join(id.to_string()))).sum()
+    server
+        .shards()
+        .iter()
+        .map(|(db, rp, id, ..)| size(&data.join(db).join(rp).join(id.to_string())))
+        .sum()
 }
 
 /// The version that influxd calls itself.
 fn version() -> String {
     let output = influxd(&["version"]);
-    String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).unwrap_or("of unknown version").to_owned()
+    String::from_utf8_lossy(&output.stdout)
+        .split_whitespace()
+        .nth(1)
+        .unwrap_or("of unknown version")
+        .to_owned()
 }
 
 /// Medians with the least and the greatest, and for all but the first contender their ratios to those of the first.
@@ -408,7 +580,12 @@ fn table(contenders: &[Contender]) -> String {
     for contender in contenders {
         write!(text, "\n{:<22}", contender.name).expect("writing to a string");
         for (_, get, _) in QUANTITIES {
-            write!(text, "{:>28}", spread(contender.runs.iter().map(get).collect())).expect("writing to a string");
+            write!(
+                text,
+                "{:>28}",
+                spread(contender.runs.iter().map(get).collect())
+            )
+            .expect("writing to a string");
         }
     }
     for contender in &contenders[1..] {
@@ -423,7 +600,8 @@ fn table(contenders: &[Contender]) -> String {
             let ratios = pairs.map(|(of, to)| get(of) / get(to)).collect();
             let least = |runs: &[Usage]| runs.iter().map(get).fold(f64::INFINITY, f64::min);
             let leasts = least(&contender.runs) / least(&contenders[0].runs);
-            write!(text, "\n  {name:<14}{:<24}{leasts:.2}", spread(ratios)).expect("writing to a string");
+            write!(text, "\n  {name:<14}{:<24}{leasts:.2}", spread(ratios))
+                .expect("writing to a string");
         }
     }
     text
@@ -433,7 +611,15 @@ fn table(contenders: &[Contender]) -> String {
 fn spread(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    let median = if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+    let median = if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    };
     let digits = if median < 10.0 { 2 } else { 0 };
-    format!("{median:.digits$} ({:.digits$} to {:.digits$})", values[0], values[values.len() - 1])
+    format!(
+        "{median:.digits$} ({:.digits$} to {:.digits$})",
+        values[0],
+        values[values.len() - 1]
+    )
 }

@@ -30,7 +30,10 @@ fn main() -> Result<ExitCode> {
 
     let mut original = tree::files(Path::new(DATA));
     original.retain(|path, _| path.starts_with("meta/") || path.starts_with("data/"));
-    println!("# What an influxd 1.6.7 left on disk when it was stopped: {} files.", original.len());
+    println!(
+        "# What an influxd 1.6.7 left on disk when it was stopped: {} files.",
+        original.len()
+    );
     println!("$ mkdir influxdb && cp -r {DATA}/{{meta,data}} influxdb\n");
     for (path, content) in &original {
         let copy = Path::new("influxdb").join(path);
@@ -38,14 +41,31 @@ fn main() -> Result<ExitCode> {
         fs::write(copy, content)?;
     }
 
-    println!("# snap answers on its behalf, on a free port; a running influxd would answer on 127.0.0.1:8088.");
-    let server = Server::start(&["serve", "-metadir", "influxdb/meta", "-datadir", "influxdb/data", "-bind", "127.0.0.1:0"])?;
+    println!(
+        "# snap answers on its behalf, on a free port; a running influxd would answer on 127.0.0.1:8088."
+    );
+    let server = Server::start(&[
+        "serve",
+        "-metadir",
+        "influxdb/meta",
+        "-datadir",
+        "influxdb/data",
+        "-bind",
+        "127.0.0.1:0",
+    ])?;
     snap(&["backup", "-host", &server.address, "backup"])?;
     list_set()?;
     server.stop()?;
 
     println!("# Into empty directories, and is everything as it was?");
-    snap(&["restore", "-metadir", "restored/meta", "-datadir", "restored/data", "backup"])?;
+    snap(&[
+        "restore",
+        "-metadir",
+        "restored/meta",
+        "-datadir",
+        "restored/data",
+        "backup",
+    ])?;
     println!("$ diff -r influxdb restored\nOnly in restored/meta: node.json");
     let different = compare("restored", &original) + compare("influxdb", &original);
     if different > 0 {
@@ -54,14 +74,19 @@ fn main() -> Result<ExitCode> {
     }
     let count = |end: &str| original.keys().filter(|path| path.ends_with(end)).count();
     let (tsm, tombstones) = (count(".tsm"), count(".tombstone"));
-    println!("\nByte for byte: meta.db, {tsm} TSM files and {tombstones} tombstones came back as influxd wrote them.");
+    println!(
+        "\nByte for byte: meta.db, {tsm} TSM files and {tombstones} tombstones came back as influxd wrote them."
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 /// This program as `snap`.
 fn command(args: &[&str]) -> Result<Command> {
     let mut command = Command::new(env::current_exe()?);
-    command.args(args).env_remove("SNAP_HOST").env_remove("SNAP_DIR");
+    command
+        .args(args)
+        .env_remove("SNAP_HOST")
+        .env_remove("SNAP_DIR");
     Ok(command)
 }
 
@@ -69,7 +94,11 @@ fn command(args: &[&str]) -> Result<Command> {
 fn snap(args: &[&str]) -> Result<()> {
     println!("$ snap {} 2> log", args.join(" "));
     let status = command(args)?.stderr(fs::File::create("log")?).status()?;
-    ensure!(status.success(), "it ended with {status}:\n{}", fs::read_to_string("log")?);
+    ensure!(
+        status.success(),
+        "it ended with {status}:\n{}",
+        fs::read_to_string("log")?
+    );
     println!();
     Ok(())
 }
@@ -90,8 +119,15 @@ impl Server {
         let mut line = String::new();
         log.read_line(&mut line)?;
         println!("{line}");
-        let address = line.split([' ', ',']).find(|word| word.starts_with("127.0.0.1:")).map(str::to_owned);
-        let server = Self { child, log, address: address.unwrap_or_default() };
+        let address = line
+            .split([' ', ','])
+            .find(|word| word.starts_with("127.0.0.1:"))
+            .map(str::to_owned);
+        let server = Self {
+            child,
+            log,
+            address: address.unwrap_or_default(),
+        };
         ensure!(!server.address.is_empty(), "the server did not start");
         Ok(server)
     }
@@ -119,13 +155,33 @@ impl Drop for Server {
 
 /// Prints the files that the record of the set names, in columns.
 fn list_set() -> Result<()> {
-    let name = tree::names(Path::new("backup/.snap")).into_iter().find(|name| name.ends_with(".json")).context("a record")?;
-    println!("$ jq -r '.meta, .shards[].file | \"\\(.size) \\(.name)\"' backup/.snap/{name} | column");
+    let name = tree::names(Path::new("backup/.snap"))
+        .into_iter()
+        .find(|name| name.ends_with(".json"))
+        .context("a record")?;
+    println!(
+        "$ jq -r '.meta, .shards[].file | \"\\(.size) \\(.name)\"' backup/.snap/{name} | column"
+    );
     let record: Value = serde_json::from_slice(&fs::read(Path::new("backup/.snap").join(name))?)?;
-    let shards = record["shards"].as_array().context("a list of shards")?.iter().map(|shard| &shard["file"]);
-    let line = |file: &Value| Some(format!("{:>5} {:26}", file["size"].as_u64()?, file["name"].as_str()?));
-    let files: Vec<String> = std::iter::once(&record["meta"]).chain(shards).filter_map(line).collect();
-    files.chunks(3).for_each(|row| println!("{}", row.concat().trim_end()));
+    let shards = record["shards"]
+        .as_array()
+        .context("a list of shards")?
+        .iter()
+        .map(|shard| &shard["file"]);
+    let line = |file: &Value| {
+        Some(format!(
+            "{:>5} {:26}",
+            file["size"].as_u64()?,
+            file["name"].as_str()?
+        ))
+    };
+    let files: Vec<String> = std::iter::once(&record["meta"])
+        .chain(shards)
+        .filter_map(line)
+        .collect();
+    files
+        .chunks(3)
+        .for_each(|row| println!("{}", row.concat().trim_end()));
     println!();
     Ok(())
 }
@@ -133,7 +189,15 @@ fn list_set() -> Result<()> {
 /// Names the files of a directory that are not as the original's, and counts them. Restore adds `node.json`, as influxd's does.
 fn compare(directory: &str, original: &BTreeMap<String, Vec<u8>>) -> usize {
     let found = tree::files(Path::new(directory));
-    let added = found.keys().filter(|path| !original.contains_key(*path) && *path != "meta/node.json");
-    let changed = original.iter().filter(|(path, content)| found.get(*path) != Some(*content)).map(|(path, _)| path);
-    added.chain(changed).inspect(|path| println!("{directory}/{path} differs")).count()
+    let added = found
+        .keys()
+        .filter(|path| !original.contains_key(*path) && *path != "meta/node.json");
+    let changed = original
+        .iter()
+        .filter(|(path, content)| found.get(*path) != Some(*content))
+        .map(|(path, _)| path);
+    added
+        .chain(changed)
+        .inspect(|path| println!("{directory}/{path} differs"))
+        .count()
 }

@@ -28,7 +28,11 @@ impl Cancel {
         for signal in [SIGINT, SIGTERM] {
             let seen = Arc::new(std::sync::atomic::AtomicBool::new(false));
             // Order matters: the shutdown is armed by the first signal and fires on the second.
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                128 + signal,
+                Arc::clone(&seen),
+            )?;
             signal_hook::flag::register(signal, seen)?;
             signal_hook::flag::register_usize(signal, Arc::clone(&cancel.signal), signal as usize)?;
         }
@@ -37,7 +41,10 @@ impl Cancel {
 
     /// A token that is set with this one, and can be set without it.
     pub fn child(&self) -> Self {
-        Self { signal: Arc::default(), parent: Some(Arc::clone(&self.signal)) }
+        Self {
+            signal: Arc::default(),
+            parent: Some(Arc::clone(&self.signal)),
+        }
     }
 
     /// Asks for a stop, as SIGTERM does.
@@ -52,7 +59,10 @@ impl Cancel {
 
     fn signal(&self) -> usize {
         match self.signal.load(Ordering::Relaxed) {
-            0 => self.parent.as_ref().map_or(0, |parent| parent.load(Ordering::Relaxed)),
+            0 => self
+                .parent
+                .as_ref()
+                .map_or(0, |parent| parent.load(Ordering::Relaxed)),
             signal => signal,
         }
     }

@@ -110,12 +110,18 @@ impl WriteBack {
     /// To be called with each piece that was written to the end of the file.
     pub fn wrote(&mut self, file: &File, bytes: usize) {
         self.fresh += bytes as u64;
-        let Some(length) = NonZeroU64::new(self.fresh).filter(|fresh| fresh.get() >= WRITE_BACK) else { return };
+        let Some(length) = NonZeroU64::new(self.fresh).filter(|fresh| fresh.get() >= WRITE_BACK)
+        else {
+            return;
+        };
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(file, self.begun, Some(length), rustix::fs::Advice::DontNeed);
         #[cfg(not(target_os = "linux"))]
         let _ = file;
-        *self = Self { begun: self.begun + length.get(), fresh: 0 };
+        *self = Self {
+            begun: self.begun + length.get(),
+            fresh: 0,
+        };
     }
 }
 
@@ -140,10 +146,15 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// As [`write_whole`], with a content that is written piece by piece.
-pub fn write_whole_by(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+pub fn write_whole_by(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let write = || -> Result<()> {
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempfile_in(parent)?;
         let mut buffered = BufWriter::new(&mut file);
         content(&mut buffered)?;
         buffered.flush()?;
@@ -159,14 +170,20 @@ pub fn write_whole_by(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::R
 
 /// What is in a directory, in no particular order.
 pub fn paths_in(directory: &Path) -> Result<Vec<PathBuf>> {
-    let read = || fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>();
+    let read = || {
+        fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<_>>()
+    };
     read().with_context(|| format!("reading {}", directory.display()))
 }
 
 /// Removes from a directory the files that a killed process was writing with [`write_whole`].
 pub fn remove_unfinished(directory: &Path) -> Result<()> {
     for path in paths_in(directory)? {
-        let is_named = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()));
+        let is_named = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()));
         if is_named && fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
             remove_if_there(&path)?;
         }
@@ -176,7 +193,11 @@ pub fn remove_unfinished(directory: &Path) -> Result<()> {
 
 /// Called before each step.
 fn step(what: &str, path: &Path) -> io::Result<()> {
-    if cfg!(feature = "failpoints") { failpoint::pass(what, path) } else { Ok(()) }
+    if cfg!(feature = "failpoints") {
+        failpoint::pass(what, path)
+    } else {
+        Ok(())
+    }
 }
 
 mod failpoint {
@@ -207,7 +228,9 @@ mod failpoint {
             "kill" => Failpoint::Kill { at: at() },
             "fail" => Failpoint::Fail { at: at() },
             "fail-from" => Failpoint::FailFrom { at: at() },
-            "fail-each" => Failpoint::FailEach { what: which.to_owned() },
+            "fail-each" => Failpoint::FailEach {
+                what: which.to_owned(),
+            },
             _ => panic!("SNAP_FAILPOINT={value}"),
         })
     }
@@ -231,6 +254,10 @@ mod failpoint {
             Some(Failpoint::FailFrom { at }) => number >= *at,
             Some(Failpoint::FailEach { what: each }) => what == each,
         };
-        if fails { Err(rustix::io::Errno::NOSPC.into()) } else { Ok(()) }
+        if fails {
+            Err(rustix::io::Errno::NOSPC.into())
+        } else {
+            Ok(())
+        }
     }
 }

@@ -39,7 +39,11 @@ impl Class {
 
     /// An error of this class that says `message`.
     pub fn error(self, message: impl fmt::Display) -> Fault {
-        Fault { class: self, message: message.to_string(), hint: None }
+        Fault {
+            class: self,
+            message: message.to_string(),
+            hint: None,
+        }
     }
 }
 
@@ -73,7 +77,11 @@ impl std::error::Error for Fault {}
 /// The first [`Fault`] in an error's chain, outermost first.
 pub fn fault(error: &anyhow::Error) -> Option<&Fault> {
     // `chain` hands out the links as plain errors, and a Fault added with `.context(…)` is only found by anyhow itself.
-    error.downcast_ref::<Fault>().or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Fault>()))
+    error.downcast_ref::<Fault>().or_else(|| {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Fault>())
+    })
 }
 
 /// The class of an error: that of its first [`Fault`], [`Class::Failed`] if it has none.
@@ -83,8 +91,14 @@ pub fn class(error: &anyhow::Error) -> Class {
 
 /// The first hint in an error's chain.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
-    let outermost = error.downcast_ref::<Fault>().and_then(|fault| fault.hint.as_deref());
-    outermost.or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_deref()))
+    let outermost = error
+        .downcast_ref::<Fault>()
+        .and_then(|fault| fault.hint.as_deref());
+    outermost.or_else(|| {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_deref())
+    })
 }
 
 #[cfg(test)]
@@ -95,10 +109,13 @@ mod tests {
 
     #[test]
     fn the_class_and_hint_of_a_fault_are_found_below_and_above_other_context() {
-        let below = anyhow::Error::from(Class::Locked.error("held").hint("wait")).context("taking the lock");
+        let below = anyhow::Error::from(Class::Locked.error("held").hint("wait"))
+            .context("taking the lock");
         assert_eq!((class(&below), hint(&below)), (Class::Locked, Some("wait")));
 
-        let above = Err::<(), _>(std::io::Error::other("torn")).context(Class::Damage.error("reading meta.00")).unwrap_err();
+        let above = Err::<(), _>(std::io::Error::other("torn"))
+            .context(Class::Damage.error("reading meta.00"))
+            .unwrap_err();
         assert_eq!((class(&above), hint(&above)), (Class::Damage, None));
         assert_eq!(format!("{above:#}"), "reading meta.00: torn");
 

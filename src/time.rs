@@ -25,14 +25,23 @@ pub struct Bounds {
 
 impl Bounds {
     /// Everything InfluxDB can hold.
-    pub const ALL: Self = Self { start: LEAST, end: GREATEST };
+    pub const ALL: Self = Self {
+        start: LEAST,
+        end: GREATEST,
+    };
 
     /// Everything a file can hold: what leaves no point out for its time uses this.
-    pub const ANY: Self = Self { start: i64::MIN, end: i64::MAX };
+    pub const ANY: Self = Self {
+        start: i64::MIN,
+        end: i64::MAX,
+    };
 
     /// From one time to another, both included; open where one is not given.
     pub fn between(start: Option<Timestamp>, end: Option<Timestamp>) -> Self {
-        Self { start: start.map_or(LEAST, to_nanos), end: end.map_or(GREATEST, to_nanos) }
+        Self {
+            start: start.map_or(LEAST, to_nanos),
+            end: end.map_or(GREATEST, to_nanos),
+        }
     }
 
     /// Whether no point of a shard group from `start` to `end` (exclusive) is inside.
@@ -48,8 +57,16 @@ impl Bounds {
 
 /// The time as nanoseconds, moved to the nearest timestamp InfluxDB can hold.
 pub fn to_nanos(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond())
-        .map_or_else(|_| if time < Timestamp::UNIX_EPOCH { LEAST } else { GREATEST }, |nanos| nanos.clamp(LEAST, GREATEST))
+    i64::try_from(time.as_nanosecond()).map_or_else(
+        |_| {
+            if time < Timestamp::UNIX_EPOCH {
+                LEAST
+            } else {
+                GREATEST
+            }
+        },
+        |nanos| nanos.clamp(LEAST, GREATEST),
+    )
 }
 
 /// The time of a count of nanoseconds since 1970.
@@ -66,7 +83,9 @@ pub fn stamp(time: Timestamp) -> String {
 /// The time that a set's name says.
 pub fn parse_stamp(text: &str) -> Option<Timestamp> {
     let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
-    time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
+    time.to_zoned(TimeZone::UTC)
+        .ok()
+        .map(|time| time.timestamp())
 }
 
 /// Reads a time as an operator writes it: RFC 3339, a date (midnight UTC), a time without a zone (UTC), or an age such as
@@ -80,10 +99,14 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
     let shortened = without_long_fraction(text);
     let time = if let Ok(pieces) = Pieces::parse(&*shortened) {
         // A named zone would be taken for UTC.
-        ensure!(pieces.time_zone_annotation().is_none(), "write the zone as Z or an offset, not by its name");
+        ensure!(
+            pieces.time_zone_annotation().is_none(),
+            "write the zone as Z or an offset, not by its name"
+        );
         at(&pieces)
     } else if let Ok(age) = parse_duration(text) {
-        now.checked_sub(age).context("that long ago is before the year 1")?
+        now.checked_sub(age)
+            .context("that long ago is before the year 1")?
     } else {
         bail!(
             "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m, 24h, 7d, 2w)"
@@ -98,10 +121,19 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
 
 /// The text with what a fraction has beyond nanoseconds cut off.
 fn without_long_fraction(text: &str) -> Cow<'_, str> {
-    let Some(dot) = text.find('.') else { return Cow::Borrowed(text) };
-    let digits = text[dot + 1..].bytes().take_while(u8::is_ascii_digit).count();
+    let Some(dot) = text.find('.') else {
+        return Cow::Borrowed(text);
+    };
+    let digits = text[dot + 1..]
+        .bytes()
+        .take_while(u8::is_ascii_digit)
+        .count();
     match digits > 9 {
-        true => Cow::Owned(format!("{}{}", &text[..dot + 10], &text[dot + 1 + digits..])),
+        true => Cow::Owned(format!(
+            "{}{}",
+            &text[..dot + 10],
+            &text[dot + 1 + digits..]
+        )),
         false => Cow::Borrowed(text),
     }
 }
@@ -119,11 +151,19 @@ pub fn parse_zoned(text: &str) -> Option<Timestamp> {
 
 /// The time of day is midnight and the zone UTC where they are not written.
 fn at(pieces: &Pieces<'_>) -> Timestamp {
-    let civil = pieces.date().to_datetime(pieces.time().unwrap_or_else(Time::midnight));
+    let civil = pieces
+        .date()
+        .to_datetime(pieces.time().unwrap_or_else(Time::midnight));
     let zone = TimeZone::fixed(pieces.to_numeric_offset().unwrap_or(Offset::UTC));
     // The library counts to 9999-12-30T22:00; people write 9999-12-31 for "no end".
-    let nearest = if civil.year() > 0 { Timestamp::MAX } else { Timestamp::MIN };
-    civil.to_zoned(zone).map_or(nearest, |zoned| zoned.timestamp())
+    let nearest = if civil.year() > 0 {
+        Timestamp::MAX
+    } else {
+        Timestamp::MIN
+    };
+    civil
+        .to_zoned(zone)
+        .map_or(nearest, |zoned| zoned.timestamp())
 }
 
 /// Reads a length of time: numbers with the units `ms`, `s`, `m`, `h`, `d`, `w`, added up (`1h30m`).
@@ -132,13 +172,20 @@ fn at(pieces: &Pieces<'_>) -> Timestamp {
 ///
 /// When it is not of that form or too long to count.
 pub fn parse_duration(text: &str) -> Result<Duration> {
-    let complaint = || format!("'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, 2w");
+    let complaint = || {
+        format!(
+            "'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, 2w"
+        )
+    };
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, after) = rest.split_at(digits);
-        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let letters = after.len()
+            - after
+                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+                .len();
         let (unit, after) = after.split_at(letters);
         let number: u64 = number.parse().with_context(complaint)?;
         let milliseconds: u64 = match unit {
@@ -151,7 +198,9 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
             _ => bail!(complaint()),
         };
         let part = number.checked_mul(milliseconds).map(Duration::from_millis);
-        total = part.and_then(|part| total.checked_add(part)).with_context(complaint)?;
+        total = part
+            .and_then(|part| total.checked_add(part))
+            .with_context(complaint)?;
         rest = after;
     }
     if text.is_empty() {
@@ -168,21 +217,37 @@ mod tests {
     fn a_stamp_says_the_whole_second() {
         let time = "2026-11-20T08:09:10.5Z".parse().unwrap();
         assert_eq!(stamp(time), "20261120T080910Z");
-        assert_eq!(parse_stamp("20261120T080910Z"), Some("2026-11-20T08:09:10Z".parse().unwrap()));
-        for other in ["", "meta.00", "20261320T080910Z", "20261120T080910", "x20261120T080910Z"] {
+        assert_eq!(
+            parse_stamp("20261120T080910Z"),
+            Some("2026-11-20T08:09:10Z".parse().unwrap())
+        );
+        for other in [
+            "",
+            "meta.00",
+            "20261320T080910Z",
+            "20261120T080910",
+            "x20261120T080910Z",
+        ] {
             assert_eq!(parse_stamp(other), None, "{other}");
         }
     }
 
     fn at(text: &str) -> String {
-        parse_time(text, "2026-11-22T12:00:00Z".parse().unwrap()).map_or_else(|e| format!("{e:#}"), |t| t.to_string())
+        parse_time(text, "2026-11-22T12:00:00Z".parse().unwrap())
+            .map_or_else(|e| format!("{e:#}"), |t| t.to_string())
     }
 
     #[test]
     fn every_documented_way_to_write_a_time_is_read() {
         assert_eq!(at("2026-11-20T08:12:23Z"), "2026-11-20T08:12:23Z");
-        assert_eq!(at("2026-11-20T08:12:23.123456789+02:00"), "2026-11-20T06:12:23.123456789Z");
-        assert_eq!(at("2026-11-20T08:12:23.1234567891234Z"), "2026-11-20T08:12:23.123456789Z");
+        assert_eq!(
+            at("2026-11-20T08:12:23.123456789+02:00"),
+            "2026-11-20T06:12:23.123456789Z"
+        );
+        assert_eq!(
+            at("2026-11-20T08:12:23.1234567891234Z"),
+            "2026-11-20T08:12:23.123456789Z"
+        );
         assert_eq!(at("2015-12-24T08:12:23"), "2015-12-24T08:12:23Z");
         assert_eq!(at("2015-12-24 08:12:23"), "2015-12-24T08:12:23Z");
         assert_eq!(at("2026-11-20"), "2026-11-20T00:00:00Z");
@@ -206,7 +271,10 @@ mod tests {
             "99999999999999w",
             "2026-11-20T08:00:00[Asia/Tokyo]",
         ] {
-            assert!(parse_time(text, Timestamp::UNIX_EPOCH).is_err(), "{text:?} was read as a time");
+            assert!(
+                parse_time(text, Timestamp::UNIX_EPOCH).is_err(),
+                "{text:?} was read as a time"
+            );
         }
         assert!(at("soon").contains("RFC 3339"));
     }
@@ -214,8 +282,14 @@ mod tests {
     #[test]
     fn times_outside_what_influxdb_holds_become_its_least_and_greatest() {
         assert_eq!(to_nanos("0001-01-01T00:00:00Z".parse().unwrap()), LEAST);
-        assert_eq!(to_nanos(parse_time("9999-12-31T23:59:59Z", Timestamp::UNIX_EPOCH).unwrap()), GREATEST);
-        assert_eq!(to_nanos("1970-01-01T00:00:01Z".parse().unwrap()), 1_000_000_000);
+        assert_eq!(
+            to_nanos(parse_time("9999-12-31T23:59:59Z", Timestamp::UNIX_EPOCH).unwrap()),
+            GREATEST
+        );
+        assert_eq!(
+            to_nanos("1970-01-01T00:00:01Z".parse().unwrap()),
+            1_000_000_000
+        );
         assert_eq!(to_nanos(from_nanos(LEAST)), LEAST);
         assert_eq!(to_nanos(from_nanos(GREATEST)), GREATEST);
     }

@@ -21,12 +21,20 @@ fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_
     };
     let cases = [
         (Asked::Meta, [&meta[..], b"\0"].concat(), 1),
-        (Asked::Meta, [&meta[..8], &[0; 7], &[1, 0xff], &[0; 8]].concat(), 1),
+        (
+            Asked::Meta,
+            [&meta[..8], &[0; 7], &[1, 0xff], &[0; 8]].concat(),
+            1,
+        ),
         (Asked::Meta, [&meta[..8], &[0; 16]].concat(), 1),
         changed(8, &[0x7f; 8]),
         changed(8, &[0, 0, 1, 0, 0, 0, 0, 0]),
         changed(16, &[0xff; 12]),
-        (Asked::Meta, [&[0; 4], &b"\x59\x59\x01\x02"[..], &meta[8..]].concat(), 5),
+        (
+            Asked::Meta,
+            [&[0; 4], &b"\x59\x59\x01\x02"[..], &meta[8..]].concat(),
+            5,
+        ),
         (Asked::Meta, noise(1, 4096), 5),
         (Asked::Info, b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), 1),
         (Asked::Info, b"[]\n".to_vec(), 1),
@@ -44,7 +52,10 @@ fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_
 /// A tar that a server could send for the shard, and that lacks the newest points.
 fn stale(id: u64) -> Reply {
     let path = shard(id).path;
-    Reply::Bytes(tar(&[Member::new(format!("{path}/000000001-000000001.tsm"), tsm(99, 300))]))
+    Reply::Bytes(tar(&[Member::new(
+        format!("{path}/000000001-000000001.tsm"),
+        tsm(99, 300),
+    )]))
 }
 
 #[test]
@@ -56,9 +67,25 @@ fn after_a_silence_the_shard_is_stored_from_the_second_answer_not_the_first() {
         scripts.push(vec![silence.clone(), Reply::Whole]);
         scripts.push(vec![silence.clone(), Reply::Nothing, Reply::Whole]);
         scripts.push(vec![silence.clone(), stale(id + 2), Reply::Whole]);
-        scripts.push(vec![silence.clone(), silence.clone(), stale(id + 3), Reply::Whole]);
-        scripts.push(vec![silence.clone(), Reply::Whole, Reply::Cut(700, End::Rst), Reply::Whole]);
-        scripts.push(vec![silence.clone(), Reply::Whole, silence.clone(), stale(id + 5), Reply::Whole]);
+        scripts.push(vec![
+            silence.clone(),
+            silence.clone(),
+            stale(id + 3),
+            Reply::Whole,
+        ]);
+        scripts.push(vec![
+            silence.clone(),
+            Reply::Whole,
+            Reply::Cut(700, End::Rst),
+            Reply::Whole,
+        ]);
+        scripts.push(vec![
+            silence.clone(),
+            Reply::Whole,
+            silence.clone(),
+            stale(id + 5),
+            Reply::Whole,
+        ]);
     }
     // All shards in a group of a week, which -start cuts.
     let mut model = Model::new(Version::V1_6, &[]);
@@ -67,13 +94,19 @@ fn after_a_silence_the_shard_is_stored_from_the_second_answer_not_the_first() {
     for shard in &mut model.shards {
         (shard.start, shard.end) = (start, start + week);
     }
-    let wants: [&[&str]; 3] = [&[], &["-since", "2023-01-01"], &["-coarse", "-start", "2020-09-10"]];
+    let wants: [&[&str]; 3] = [
+        &[],
+        &["-since", "2023-01-01"],
+        &["-coarse", "-start", "2020-09-10"],
+    ];
     each(wants, |want| {
         let bench = Bench::new(model.clone());
         for (id, script) in (1..).zip(&scripts) {
             bench.peer.script(Asked::Shard(id), script.clone());
         }
-        bench.backup(&[want, &["-jobs", "12"][..]].concat()).expect(0);
+        bench
+            .backup(&[want, &["-jobs", "12"][..]].concat())
+            .expect(0);
         bench.expect_all();
     });
 }
@@ -81,7 +114,9 @@ fn after_a_silence_the_shard_is_stored_from_the_second_answer_not_the_first() {
 #[test]
 fn the_question_after_a_silence_costs_a_newer_server_nothing() {
     let bench = Bench::with_shards([7]);
-    bench.peer.script(Asked::Shard(7), [Reply::Nothing, Reply::Whole]);
+    bench
+        .peer
+        .script(Asked::Shard(7), [Reply::Nothing, Reply::Whole]);
     bench.backup(&[]).expect(0);
     bench.expect_all();
     let request = |since: &str| {
@@ -91,7 +126,10 @@ fn the_question_after_a_silence_costs_a_newer_server_nothing() {
              \"ExportEnd\":\"0001-01-01T00:00:00Z\",\"UploadSize\":0}}\n"
         )
     };
-    let (all, none) = (request("0001-01-01T00:00:00Z"), request("2262-04-11T23:47:16.854775806Z"));
+    let (all, none) = (
+        request("0001-01-01T00:00:00Z"),
+        request("2262-04-11T23:47:16.854775806Z"),
+    );
     assert_eq!(bench.peer.shard_requests(), [all.clone(), none, all]);
 }
 
@@ -100,7 +138,11 @@ fn a_lasting_silence_is_a_failure_while_the_server_still_names_the_shard() {
     let bench = Bench::with_shards([1, 2]);
     bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
     let run = bench.backup(&["-retries", "1"]).expect(1);
-    assert!(run.stderr.contains("db/autogen/1") && run.stderr.contains("without an answer"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("db/autogen/1") && run.stderr.contains("without an answer"),
+        "{}",
+        run.stderr
+    );
     bench.expect_nothing();
 }
 
@@ -109,11 +151,26 @@ fn a_shard_that_expired_since_it_was_listed_is_skipped_and_said() {
     for gone in [Gone::Unnamed, Gone::Deleted] {
         let bench = Bench::with_shards([1, 2]);
         let meta = bench.peer.model().meta();
-        bench.peer.script(Asked::Shard(1), [Reply::Vanish(gone), Reply::Nothing]);
+        bench
+            .peer
+            .script(Asked::Shard(1), [Reply::Vanish(gone), Reply::Nothing]);
         let run = bench.backup(&["-retries", "0"]).expect(0);
-        assert!(run.stderr.contains("shard db/autogen/1: deleted on the server meanwhile"), "{gone:?}: {}", run.stderr);
+        assert!(
+            run.stderr
+                .contains("shard db/autogen/1: deleted on the server meanwhile"),
+            "{gone:?}: {}",
+            run.stderr
+        );
         let found = tree::visible_files(&bench.dir());
-        assert_eq!(found, [("db.autogen.00002.00".into(), shard(2).bytes()), ("meta.00".into(), meta)].into(), "{gone:?}");
+        assert_eq!(
+            found,
+            [
+                ("db.autogen.00002.00".into(), shard(2).bytes()),
+                ("meta.00".into(), meta)
+            ]
+            .into(),
+            "{gone:?}"
+        );
         assert_eq!(states(&bench.record())[&1].0, "expired", "{gone:?}");
     }
 }
@@ -121,9 +178,16 @@ fn a_shard_that_expired_since_it_was_listed_is_skipped_and_said() {
 #[test]
 fn a_shard_that_is_no_longer_open_but_still_named_is_a_failure() {
     let bench = Bench::with_shards([1, 2]);
-    bench.peer.script(Asked::Shard(1), [Reply::Vanish(Gone::NotOpen), Reply::Nothing]);
+    bench.peer.script(
+        Asked::Shard(1),
+        [Reply::Vanish(Gone::NotOpen), Reply::Nothing],
+    );
     let run = bench.backup(&["-retries", "0"]).expect(1);
-    assert!(run.stderr.contains("db/autogen/1") && run.stderr.contains("without an answer"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("db/autogen/1") && run.stderr.contains("without an answer"),
+        "{}",
+        run.stderr
+    );
     bench.expect_nothing();
 }
 
@@ -131,7 +195,10 @@ fn a_shard_that_is_no_longer_open_but_still_named_is_a_failure() {
 fn a_shard_that_the_last_backup_had_and_the_server_no_longer_has_open_is_missing() {
     let bench = Bench::with_shards([1, 2]);
     // After this run the server no longer has it open.
-    bench.peer.script(Asked::Shard(1), [Reply::Whole, Reply::Vanish(Gone::NotOpen)]);
+    bench.peer.script(
+        Asked::Shard(1),
+        [Reply::Whole, Reply::Vanish(Gone::NotOpen)],
+    );
     bench.backup(&[]).expect(0);
     bench.backup(&["-retries", "0"]).expect(1);
     let run = bench.backup(&["-quiet"]).expect(1);
@@ -139,8 +206,12 @@ fn a_shard_that_the_last_backup_had_and_the_server_no_longer_has_open_is_missing
     bench.backup(&["-skip-errors"]).expect(3);
     // What a backup of another server had says nothing of this one.
     let hidden = bench.dir().join(".snap");
-    for name in tree::names(&hidden).iter().filter(|name| name.ends_with(".json")) {
-        let mut record: Value = serde_json::from_slice(&fs::read(hidden.join(name)).expect("a record")).expect("JSON");
+    for name in tree::names(&hidden)
+        .iter()
+        .filter(|name| name.ends_with(".json"))
+    {
+        let mut record: Value =
+            serde_json::from_slice(&fs::read(hidden.join(name)).expect("a record")).expect("JSON");
         record.as_object_mut().expect("an object").remove("sum");
         record["cluster_id"] = 43.into();
         fs::write(hidden.join(name), record.to_string()).expect("writing a record");
@@ -149,38 +220,81 @@ fn a_shard_that_the_last_backup_had_and_the_server_no_longer_has_open_is_missing
 }
 
 #[test]
-fn a_shard_that_the_server_does_not_have_open_is_warned_about_and_one_deleted_before_is_not_asked_for() {
-    let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2), ("db", "autogen", 3)]);
+fn a_shard_that_the_server_does_not_have_open_is_warned_about_and_one_deleted_before_is_not_asked_for()
+ {
+    let mut model = Model::new(
+        Version::V1_6,
+        &[
+            ("db", "autogen", 1),
+            ("db", "autogen", 2),
+            ("db", "autogen", 3),
+        ],
+    );
     model.shard(1).open = false;
     model.shard(2).deleted_at = 1_700_000_000_000_000_000;
     let bench = Bench::new(model);
     let run = bench.backup(&[]).expect(0);
-    assert!(run.stderr.contains("warning: ") && run.stderr.contains("db/autogen/1"), "{}", run.stderr);
-    assert_eq!(states(&bench.expect_shards(|shard| shard.path.id == 3))[&1].0, "not_held");
+    assert!(
+        run.stderr.contains("warning: ") && run.stderr.contains("db/autogen/1"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(
+        states(&bench.expect_shards(|shard| shard.path.id == 3))[&1].0,
+        "not_held"
+    );
     assert_eq!(bench.peer.shard_requests().len(), 1);
 }
 
 #[test]
 fn an_empty_tar_is_believed_only_when_it_comes_again() {
     let bench = Bench::with_shards(1..=4);
-    bench.peer.script(Asked::Shard(1), [Reply::EmptyTar, Reply::Whole]);
+    bench
+        .peer
+        .script(Asked::Shard(1), [Reply::EmptyTar, Reply::Whole]);
     bench.peer.script(Asked::Shard(2), [Reply::EmptyTar]);
-    bench.peer.script(Asked::Shard(3), [Reply::EmptyTar, Reply::Nothing, Reply::Whole]);
-    bench.peer.script(Asked::Shard(4), [Reply::EmptyTar, Reply::Cut(600, End::Fin), Reply::EmptyTar, Reply::Whole]);
+    bench.peer.script(
+        Asked::Shard(3),
+        [Reply::EmptyTar, Reply::Nothing, Reply::Whole],
+    );
+    bench.peer.script(
+        Asked::Shard(4),
+        [
+            Reply::EmptyTar,
+            Reply::Cut(600, End::Fin),
+            Reply::EmptyTar,
+            Reply::Whole,
+        ],
+    );
     let run = bench.backup(&["-jobs", "4"]).expect(0);
-    assert!(run.stdout.contains("1 without anything to fetch"), "{}", run.stdout);
-    assert_eq!(states(&bench.expect_shards(|shard| shard.path.id != 2))[&2].0, "empty");
+    assert!(
+        run.stdout.contains("1 without anything to fetch"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(
+        states(&bench.expect_shards(|shard| shard.path.id != 2))[&2].0,
+        "empty"
+    );
 
     let bench = Bench::with_shards([1, 2]);
-    let run = bench.backup(&["-since", "2025-01-01", "-retries", "0"]).expect(0);
-    assert!(run.stdout.contains("2 without anything to fetch"), "{}", run.stdout);
+    let run = bench
+        .backup(&["-since", "2025-01-01", "-retries", "0"])
+        .expect(0);
+    assert!(
+        run.stdout.contains("2 without anything to fetch"),
+        "{}",
+        run.stdout
+    );
     bench.expect_shards(|_| false);
 }
 
 /// A PAX header with this path for the member after it.
 fn pax(path: &str) -> Member {
     let rest = format!(" path={path}\n");
-    let length = (1..).find(|length: &usize| length.to_string().len() + rest.len() == *length).expect("some length fits");
+    let length = (1..)
+        .find(|length: &usize| length.to_string().len() + rest.len() == *length)
+        .expect("some length fits");
     Member::new("PaxHeaders.0/name", format!("{length}{rest}").into_bytes()).flag(b'x')
 }
 
@@ -189,8 +303,11 @@ fn malformed(path: &ShardPath) -> Vec<(&'static str, Vec<u8>)> {
     let good = Member::new(format!("{path}/000000001-000000001.tsm"), tsm(1, 700));
     let with = |member: Member| tar(&[good.clone(), member]);
     let named = |name: &str| with(Member::new(name, tsm(2, 700)));
-    let inside = |name: &str, content: Vec<u8>| with(Member::new(format!("{path}/{name}"), content));
-    let flagged = |flag: u8| with(Member::new(format!("{path}/000000002-000000001.tsm"), Vec::new()).flag(flag));
+    let inside =
+        |name: &str, content: Vec<u8>| with(Member::new(format!("{path}/{name}"), content));
+    let flagged = |flag: u8| {
+        with(Member::new(format!("{path}/000000002-000000001.tsm"), Vec::new()).flag(flag))
+    };
     let footer = |offset: u64| {
         let mut content = tsm(2, 700);
         content[692..].copy_from_slice(&offset.to_be_bytes());
@@ -203,27 +320,62 @@ fn malformed(path: &ShardPath) -> Vec<(&'static str, Vec<u8>)> {
         bytes
     };
     let header_end = whole.len() - 1024;
-    let ShardPath { database, retention_policy, id } = path;
+    let ShardPath {
+        database,
+        retention_policy,
+        id,
+    } = path;
     vec![
         ("a name changed after the checksum", changed(0, b"X")),
         ("a size changed after the checksum", changed(124, b"7")),
         ("no checksum", changed(148, b"        ")),
         ("a name above the directory", named("../x.tsm")),
         ("an absolute name", named("/etc/x.tsm")),
-        ("an absolute name of the shard", named(&format!("/{path}/000000002-000000001.tsm"))),
+        (
+            "an absolute name of the shard",
+            named(&format!("/{path}/000000002-000000001.tsm")),
+        ),
         ("a name without directory", named("000000002-000000001.tsm")),
-        ("another shard", named(&format!("{database}/{retention_policy}/{id}0/000000002-000000001.tsm"))),
-        ("another policy", named(&format!("{database}/other/{id}/000000002-000000001.tsm"))),
-        ("another database", named(&format!("other/{retention_policy}/{id}/000000002-000000001.tsm"))),
-        ("a way out of the shard", inside("../../../x.tsm", tsm(2, 700))),
+        (
+            "another shard",
+            named(&format!(
+                "{database}/{retention_policy}/{id}0/000000002-000000001.tsm"
+            )),
+        ),
+        (
+            "another policy",
+            named(&format!("{database}/other/{id}/000000002-000000001.tsm")),
+        ),
+        (
+            "another database",
+            named(&format!(
+                "other/{retention_policy}/{id}/000000002-000000001.tsm"
+            )),
+        ),
+        (
+            "a way out of the shard",
+            inside("../../../x.tsm", tsm(2, 700)),
+        ),
         ("a dot", inside("./000000002-000000001.tsm", tsm(2, 700))),
-        ("an empty part", inside("/000000002-000000001.tsm", tsm(2, 700))),
+        (
+            "an empty part",
+            inside("/000000002-000000001.tsm", tsm(2, 700)),
+        ),
         ("the shard itself as a file", named(&path.to_string())),
         ("no name", named("")),
-        ("a way out in a PAX header", tar(&[pax("../../x.tsm"), good.clone()])),
-        ("an absolute name in a PAX header", tar(&[pax("/etc/x.tsm"), good.clone()])),
+        (
+            "a way out in a PAX header",
+            tar(&[pax("../../x.tsm"), good.clone()]),
+        ),
+        (
+            "an absolute name in a PAX header",
+            tar(&[pax("/etc/x.tsm"), good.clone()]),
+        ),
         ("a PAX header without its member", with(pax("x"))),
-        ("a damaged PAX header", with(Member::new("x", b"9999 path=x\n".to_vec()).flag(b'x'))),
+        (
+            "a damaged PAX header",
+            with(Member::new("x", b"9999 path=x\n".to_vec()).flag(b'x')),
+        ),
         ("a hard link", flagged(b'1')),
         ("a symbolic link", flagged(b'2')),
         ("a character device", flagged(b'3')),
@@ -233,17 +385,41 @@ fn malformed(path: &ShardPath) -> Vec<(&'static str, Vec<u8>)> {
         ("a long name of GNU's", flagged(b'L')),
         ("a global header", flagged(b'g')),
         ("a byte behind the trailer", [&whole[..], b"\0"].concat()),
-        ("a zero block behind the trailer", [&whole[..], &[0; 512]].concat()),
+        (
+            "a zero block behind the trailer",
+            [&whole[..], &[0; 512]].concat(),
+        ),
         ("a second tar", [&whole[..], &whole].concat()),
-        ("a second tar behind an empty one", [&[0; 1024], &whole[..]].concat()),
-        ("one zero block between members", [&whole[..header_end], &[0; 512], &whole].concat()),
+        (
+            "a second tar behind an empty one",
+            [&[0; 1024], &whole[..]].concat(),
+        ),
+        (
+            "one zero block between members",
+            [&whole[..header_end], &[0; 512], &whole].concat(),
+        ),
         ("no magic", inside("000000002-000000001.tsm", noise(1, 700))),
-        ("another version", inside("000000002-000000001.tsm", [b"\x16\xd1\x16\xd1\x02", &tsm(2, 700)[5..]].concat())),
-        ("an empty TSM file", inside("000000002-000000001.tsm", Vec::new())),
-        ("a TSM file of a header", inside("000000002-000000001.tsm", tsm(2, 700)[..5].to_vec())),
+        (
+            "another version",
+            inside(
+                "000000002-000000001.tsm",
+                [b"\x16\xd1\x16\xd1\x02", &tsm(2, 700)[5..]].concat(),
+            ),
+        ),
+        (
+            "an empty TSM file",
+            inside("000000002-000000001.tsm", Vec::new()),
+        ),
+        (
+            "a TSM file of a header",
+            inside("000000002-000000001.tsm", tsm(2, 700)[..5].to_vec()),
+        ),
         (
             "a TSM file of a header and footer",
-            inside("000000002-000000001.tsm", [&tsm(2, 700)[..5], &[0, 0, 0, 0, 0, 0, 0, 5]].concat()),
+            inside(
+                "000000002-000000001.tsm",
+                [&tsm(2, 700)[..5], &[0, 0, 0, 0, 0, 0, 0, 5]].concat(),
+            ),
         ),
         ("a footer of 0", footer(0)),
         ("a footer in the header", footer(4)),
@@ -254,7 +430,10 @@ fn malformed(path: &ShardPath) -> Vec<(&'static str, Vec<u8>)> {
         ("noise", noise(1, 4096)),
         ("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
         ("TLS", b"\x15\x03\x01\x00\x02\x02\x46".to_vec()),
-        ("the meta store", Model::new(Version::V1_6, &[("db", "autogen", 1)]).meta()),
+        (
+            "the meta store",
+            Model::new(Version::V1_6, &[("db", "autogen", 1)]).meta(),
+        ),
     ]
 }
 
@@ -265,18 +444,28 @@ fn a_malformed_tar_is_never_stored_and_nothing_is_kept() {
     let bench = Bench::with_shards(1..=good);
     let mut wrong = Vec::new();
     for id in 1..=count {
-        let (what, bytes) = malformed(&shard(id).path).swap_remove(usize::try_from(id).expect("a small id") - 1);
+        let (what, bytes) =
+            malformed(&shard(id).path).swap_remove(usize::try_from(id).expect("a small id") - 1);
         bench.peer.script(Asked::Shard(id), [Reply::Bytes(bytes)]);
         wrong.push((id, what));
     }
     let before = tree::names(bench.root.path());
     bench.backup(&["-jobs", "16", "-retries", "0"]).expect(1);
     bench.expect_nothing();
-    bench.backup(&["-jobs", "16", "-retries", "0", "-skip-errors"]).expect(3);
+    bench
+        .backup(&["-jobs", "16", "-retries", "0", "-skip-errors"])
+        .expect(3);
     let states = states(&bench.expect_shards(|shard| shard.path.id == good));
-    let stored: Vec<_> = wrong.iter().filter(|(id, _)| states[id].0 != "failed").collect();
+    let stored: Vec<_> = wrong
+        .iter()
+        .filter(|(id, _)| states[id].0 != "failed")
+        .collect();
     assert!(stored.is_empty(), "{stored:?}");
-    assert_eq!(before.len() + 1, tree::names(bench.root.path()).len(), "something outside the backup directory");
+    assert_eq!(
+        before.len() + 1,
+        tree::names(bench.root.path()).len(),
+        "something outside the backup directory"
+    );
 }
 
 #[test]
@@ -284,7 +473,10 @@ fn an_export_that_breaks_off_at_a_tombstone_becomes_the_whole_shard() {
     let mut model = Model::new(Version::V1_6, &[("db", "autogen", 3)]);
     let path = model.shards[0].path.clone();
     let member = |name: &str, content| Member::new(format!("{path}/{name}"), content);
-    let members = [member("000000001-000000001.tombstone", noise(1, 90)), member("000000001-000000001.tsm", tsm(1, 700))];
+    let members = [
+        member("000000001-000000001.tombstone", noise(1, 90)),
+        member("000000001-000000001.tsm", tsm(1, 700)),
+    ];
     model.shard(3).tar = Tar::Bytes(tar(&members));
     let request = |kind: u8, start: &str, end: &str| {
         format!(
@@ -294,25 +486,43 @@ fn an_export_that_breaks_off_at_a_tombstone_becomes_the_whole_shard() {
             char::from(kind)
         )
     };
-    let (least, greatest) = ("1677-09-21T00:12:43.145224194Z", "2262-04-11T23:47:16.854775806Z");
+    let (least, greatest) = (
+        "1677-09-21T00:12:43.145224194Z",
+        "2262-04-11T23:47:16.854775806Z",
+    );
     let whole = request(0, "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z");
     // The shard's group is the hour from three o'clock.
     let cases = [
-        (["-coarse", "-start", "2020-09-07T03:30:00Z"], request(5, "2020-09-07T03:30:00Z", greatest)),
-        (["-coarse", "-end", "2020-09-07T03:30:00.5Z"], request(5, least, "2020-09-07T03:30:00.5Z")),
+        (
+            ["-coarse", "-start", "2020-09-07T03:30:00Z"],
+            request(5, "2020-09-07T03:30:00Z", greatest),
+        ),
+        (
+            ["-coarse", "-end", "2020-09-07T03:30:00.5Z"],
+            request(5, least, "2020-09-07T03:30:00.5Z"),
+        ),
     ];
     for (flags, export) in cases {
         // The tombstone's header and content, and the header of its TSM file.
         let bench = Bench::new(model.clone());
-        bench.peer.script(Asked::Shard(3), [Reply::Cut(3 * 512, End::Fin), Reply::Whole]);
+        bench.peer.script(
+            Asked::Shard(3),
+            [Reply::Cut(3 * 512, End::Fin), Reply::Whole],
+        );
         let run = bench.backup(&flags).expect(0);
-        assert!(run.stderr.contains("warning: ") && run.stderr.contains("taking the whole shard"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("warning: ") && run.stderr.contains("taking the whole shard"),
+            "{}",
+            run.stderr
+        );
         let record = bench.expect_all();
         assert_eq!(record["shards"][0]["content"], "whole");
         assert_eq!(bench.peer.shard_requests(), [export, whole.clone()]);
     }
     let bench = Bench::new(model);
-    bench.backup(&["-coarse", "-start", "2020-09-07T03:30:00Z"]).expect(0);
+    bench
+        .backup(&["-coarse", "-start", "2020-09-07T03:30:00Z"])
+        .expect(0);
     assert_eq!(bench.expect_all()["shards"][0]["content"], "range");
     let bench = Bench::new(bench.peer.model());
     bench.backup(&["-start", "2020-09-07T04:00:00Z"]).expect(0);
@@ -322,19 +532,42 @@ fn an_export_that_breaks_off_at_a_tombstone_becomes_the_whole_shard() {
 
 #[test]
 fn what_does_not_exist_is_said_with_what_does_and_no_directory_is_made() {
-    let shards = [("telegraf", "autogen", 1), ("telegraf", "two weeks", 20), ("db.dot", "autogen", 300)];
+    let shards = [
+        ("telegraf", "autogen", 1),
+        ("telegraf", "two weeks", 20),
+        ("db.dot", "autogen", 300),
+    ];
     let bench = Bench::new(Model::new(Version::V1_6, &shards));
     let cases: [(&[&str], &[&str]); 6] = [
-        (&["-database", "Telegraph"], &["'Telegraph'", "did you mean 'telegraf'?", "'db.dot'"]),
-        (&["-database", "nothing like it"], &["'nothing like it'", "'telegraf'", "'db.dot'"]),
-        (&["-db", "telegraf", "-rp", "two week"], &["'two week'", "did you mean 'two weeks'?", "'autogen'"]),
-        (&["-db", "telegraf", "-rp", "two weeks", "-shard", "21"], &["no shard 21", "there are: 20"]),
-        (&["-db", "telegraf", "-rp", "autogen", "-shard", "20"], &["shard 20", "telegraf/two weeks/20"]),
+        (
+            &["-database", "Telegraph"],
+            &["'Telegraph'", "did you mean 'telegraf'?", "'db.dot'"],
+        ),
+        (
+            &["-database", "nothing like it"],
+            &["'nothing like it'", "'telegraf'", "'db.dot'"],
+        ),
+        (
+            &["-db", "telegraf", "-rp", "two week"],
+            &["'two week'", "did you mean 'two weeks'?", "'autogen'"],
+        ),
+        (
+            &["-db", "telegraf", "-rp", "two weeks", "-shard", "21"],
+            &["no shard 21", "there are: 20"],
+        ),
+        (
+            &["-db", "telegraf", "-rp", "autogen", "-shard", "20"],
+            &["shard 20", "telegraf/two weeks/20"],
+        ),
         (&["-shard", "7"], &["no shard 7", "1, 20, 300"]),
     ];
     for (flags, said) in cases {
         let run = bench.backup(flags).expect(1);
-        assert!(said.iter().all(|text| run.stderr.contains(text)), "{flags:?}: {}", run.stderr);
+        assert!(
+            said.iter().all(|text| run.stderr.contains(text)),
+            "{flags:?}: {}",
+            run.stderr
+        );
         assert_eq!(tree::names(bench.root.path()), [""; 0], "{flags:?}");
     }
     assert_eq!(bench.peer.shard_requests(), [""; 0]);

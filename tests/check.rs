@@ -21,8 +21,15 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let shards = [("db", "autogen", 1), ("db", "autogen", 2), ("other", "autogen", 3)];
-        Self { root: folder(), peer: Peer::start(Model::new(Version::V1_6, &shards)) }
+        let shards = [
+            ("db", "autogen", 1),
+            ("db", "autogen", 2),
+            ("other", "autogen", 3),
+        ];
+        Self {
+            root: folder(),
+            peer: Peer::start(Model::new(Version::V1_6, &shards)),
+        }
     }
 
     fn dir(&self) -> PathBuf {
@@ -32,8 +39,13 @@ impl Bench {
     /// Backs up; the id of the set.
     fn backup(&self, flags: &[&str], code: i32) -> String {
         let flags = [&["-json", "-retries", "0"], flags].concat();
-        let run = backup(&self.peer.host(), &flags, &self.dir()).run().expect(code);
-        run.last_message()["set"].as_str().expect("a set").to_owned()
+        let run = backup(&self.peer.host(), &flags, &self.dir())
+            .run()
+            .expect(code);
+        run.last_message()["set"]
+            .as_str()
+            .expect("a set")
+            .to_owned()
     }
 
     fn check(&self, flags: &[&str], code: i32) -> String {
@@ -47,7 +59,8 @@ impl Bench {
     /// Makes a set look as if it was begun then.
     fn date(&self, set: &str, started: Timestamp) {
         let path = self.dir().join(format!(".snap/{set}.json"));
-        let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("JSON");
+        let mut record: Value =
+            serde_json::from_slice(&fs::read(&path).expect("a record")).expect("JSON");
         record["started"] = started.to_string().into();
         fs::write(&path, record.to_string()).expect("writing a record");
     }
@@ -61,14 +74,24 @@ fn ago(hours: u64) -> Timestamp {
 fn the_newest_complete_set_counts_by_its_age_and_its_files() {
     let bench = Bench::new();
     let set = bench.backup(&[], 0);
-    assert!(bench.check(&[], 0).starts_with(&format!("ok: set {set} (complete), ")));
+    assert!(
+        bench
+            .check(&[], 0)
+            .starts_with(&format!("ok: set {set} (complete), "))
+    );
     assert!(bench.check(&["-database", "other"], 0).starts_with("ok: "));
     let said = bench.check(&["-database", "none"], 1);
-    assert!(said.starts_with("failed: no complete set of database 'none'"), "{said}");
+    assert!(
+        said.starts_with("failed: no complete set of database 'none'"),
+        "{said}"
+    );
 
     bench.date(&set, ago(30));
     let said = bench.check(&[], 1);
-    assert!(said.contains(&format!("set {set} is 30h old, more than 26h")), "{said}");
+    assert!(
+        said.contains(&format!("set {set} is 30h old, more than 26h")),
+        "{said}"
+    );
     bench.check(&["-max-age", "31h"], 0);
     bench.date(&set, Timestamp::now() + Duration::from_secs(7200));
     assert!(bench.check(&[], 1).contains("a clock is wrong"));
@@ -78,11 +101,21 @@ fn the_newest_complete_set_counts_by_its_age_and_its_files() {
     let whole = fs::read(&shard).expect("a shard");
     fs::write(&shard, &whole[..whole.len() - 1]).expect("cutting a shard");
     let said = bench.check(&[], 1);
-    assert!(said.contains(&format!("db.autogen.00002.00 has {} bytes and not {}", whole.len() - 1, whole.len())), "{said}");
+    assert!(
+        said.contains(&format!(
+            "db.autogen.00002.00 has {} bytes and not {}",
+            whole.len() - 1,
+            whole.len()
+        )),
+        "{said}"
+    );
     fs::remove_file(&shard).expect("removing a shard");
     fs::remove_file(bench.dir().join("meta.00")).expect("removing a meta store");
     let said = bench.check(&["-quiet"], 1);
-    assert!(said.contains("db.autogen.00002.00 is gone, and 1 more"), "{said}");
+    assert!(
+        said.contains("db.autogen.00002.00 is gone, and 1 more"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -92,7 +125,8 @@ fn partial_sets_and_sets_of_a_part_do_not_count_and_are_told_of() {
     let partial = bench.backup(&["-skip-errors"], 3);
     let said = bench.check(&[], 1);
     assert!(
-        said.contains("no complete set") && said.contains(&format!("set {partial} does not count: it is partial")),
+        said.contains("no complete set")
+            && said.contains(&format!("set {partial} does not count: it is partial")),
         "{said}"
     );
 
@@ -104,7 +138,12 @@ fn partial_sets_and_sets_of_a_part_do_not_count_and_are_told_of() {
     bench.backup(&["-meta-only"], 0);
     bench.backup(&["-database", "other", "-start", "2020-01-01"], 0);
     let said = bench.check(&[], 0);
-    assert!(said.contains(&other) && said.contains("the meta store alone") && said.contains("a range of time alone"), "{said}");
+    assert!(
+        said.contains(&other)
+            && said.contains("the meta store alone")
+            && said.contains("a range of time alone"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -114,13 +153,25 @@ fn an_increment_needs_the_sets_that_it_stands_on() {
     bench.date(&full, ago(40));
     let increment = bench.backup(&["-since", "2001-01-01"], 0);
     assert!(bench.check(&[], 0).contains(&increment));
-    fs::remove_file(bench.dir().join("db.autogen.00001.00")).expect("removing a shard of the full set");
-    assert!(bench.check(&[], 1).contains(&format!("set {full}: db.autogen.00001.00 is gone")));
-    for name in tree::names(&bench.dir()).iter().filter(|name| name.ends_with(".00")) {
+    fs::remove_file(bench.dir().join("db.autogen.00001.00"))
+        .expect("removing a shard of the full set");
+    assert!(
+        bench
+            .check(&[], 1)
+            .contains(&format!("set {full}: db.autogen.00001.00 is gone"))
+    );
+    for name in tree::names(&bench.dir())
+        .iter()
+        .filter(|name| name.ends_with(".00"))
+    {
         fs::remove_file(bench.dir().join(name)).expect("removing a file");
     }
     fs::remove_file(bench.dir().join(format!(".snap/{full}.json"))).expect("removing a record");
-    assert!(bench.check(&[], 1).contains("no full set that it stands on"));
+    assert!(
+        bench
+            .check(&[], 1)
+            .contains("no full set that it stands on")
+    );
 }
 
 #[test]
@@ -128,13 +179,24 @@ fn sets_of_influxd_count_as_what_they_are() {
     let bench = Bench::new();
     bench.backup(&[], 0);
     fs::remove_dir_all(bench.dir().join(".snap")).expect("removing the records");
-    assert!(bench.check(&["-database", "db"], 0).starts_with("ok: set meta.00 (unrecorded), "));
+    assert!(
+        bench
+            .check(&["-database", "db"], 0)
+            .starts_with("ok: set meta.00 (unrecorded), ")
+    );
     fs::remove_dir_all(bench.dir()).expect("removing a backup");
 
     bench.backup(&["-portable"], 0);
     fs::remove_dir_all(bench.dir().join(".snap")).expect("removing the records");
-    assert!(bench.check(&["-database", "other"], 0).contains("(complete)"));
-    let shard = tree::names(&bench.dir()).into_iter().find(|name| name.ends_with(".s2.tar.gz")).expect("shard 2");
+    assert!(
+        bench
+            .check(&["-database", "other"], 0)
+            .contains("(complete)")
+    );
+    let shard = tree::names(&bench.dir())
+        .into_iter()
+        .find(|name| name.ends_with(".s2.tar.gz"))
+        .expect("shard 2");
     fs::remove_file(bench.dir().join(&shard)).expect("removing a shard");
     let said = bench.check(&[], 1);
     assert!(said.contains(&shard) && said.contains("is gone"), "{said}");
@@ -145,12 +207,29 @@ fn json_tells_the_same_and_a_directory_that_is_not_there_has_its_own_exit_code()
     let bench = Bench::new();
     let set = bench.backup(&[], 0);
     let told: Value = serde_json::from_str(&bench.check(&["-json"], 0)).expect("JSON");
-    assert_eq!((&told["message_type"], &told["ok"], &told["set"]["id"]), (&"check".into(), &true.into(), &set.as_str().into()));
-    assert_eq!((&told["max_age_seconds"], told["faults"].as_array().map(Vec::len)), (&93_600.into(), Some(0)));
+    assert_eq!(
+        (&told["message_type"], &told["ok"], &told["set"]["id"]),
+        (&"check".into(), &true.into(), &set.as_str().into())
+    );
+    assert_eq!(
+        (
+            &told["max_age_seconds"],
+            told["faults"].as_array().map(Vec::len)
+        ),
+        (&93_600.into(), Some(0))
+    );
     bench.date(&set, ago(30));
     let told: Value = serde_json::from_str(&bench.check(&["-json"], 1)).expect("JSON");
-    assert_eq!((&told["ok"], told["faults"].as_array().map(Vec::len)), (&false.into(), Some(1)));
-    assert!(told["age_seconds"].as_u64().is_some_and(|age| (108_000..108_600).contains(&age)), "{told}");
+    assert_eq!(
+        (&told["ok"], told["faults"].as_array().map(Vec::len)),
+        (&false.into(), Some(1))
+    );
+    assert!(
+        told["age_seconds"]
+            .as_u64()
+            .is_some_and(|age| (108_000..108_600).contains(&age)),
+        "{told}"
+    );
 
     let run: Run = snap(["check", "-max-age", "1h", "/nowhere"]).expect(10);
     assert!(run.stderr.contains("/nowhere"), "{}", run.stderr);

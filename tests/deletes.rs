@@ -31,8 +31,17 @@ struct Answers {
 
 impl Answers {
     fn of(server: &Influxd, db: &str) -> Self {
-        let others = server.query(db, "SHOW MEASUREMENTS; SHOW FIELD KEYS; SELECT count(*) FROM /.*/").to_string();
-        Self { points: server.points_in(db, "autogen"), series: server.series(db), others }
+        let others = server
+            .query(
+                db,
+                "SHOW MEASUREMENTS; SHOW FIELD KEYS; SELECT count(*) FROM /.*/",
+            )
+            .to_string();
+        Self {
+            points: server.points_in(db, "autogen"),
+            series: server.series(db),
+            others,
+        }
     }
 }
 
@@ -48,7 +57,12 @@ struct Sample {
 static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 /// Tool and layout.
-const SETS: [(&str, &str); 4] = [("snap", "legacy"), ("snap", "portable"), ("influxd", "legacy"), ("influxd", "portable")];
+const SETS: [(&str, &str); 4] = [
+    ("snap", "legacy"),
+    ("snap", "portable"),
+    ("influxd", "legacy"),
+    ("influxd", "portable"),
+];
 
 impl Sample {
     /// Of each tool and layout a full set with tombstones, and a chain of one from before the deletes and an increment. And a set
@@ -61,7 +75,13 @@ impl Sample {
         let before = Answers::of(&server, "d");
         let since = moment();
         for (tool, layout) in SETS {
-            back_up(tool, layout, &server, &path(&format!("{tool} {layout} before")), &[]);
+            back_up(
+                tool,
+                layout,
+                &server,
+                &path(&format!("{tool} {layout} before")),
+                &[],
+            );
         }
         delete(&server);
         assert!(!tombstones(&server).is_empty(), "no tombstones");
@@ -74,7 +94,11 @@ impl Sample {
                 for what in ["full", "chain", "applied"] {
                     let _ = fs::remove_dir_all(name(what));
                 }
-                let as_it_is: &[&str] = if tool == "snap" { &["-apply-deletes=false"] } else { &[] };
+                let as_it_is: &[&str] = if tool == "snap" {
+                    &["-apply-deletes=false"]
+                } else {
+                    &[]
+                };
                 back_up(tool, layout, server, &name("full"), as_it_is);
                 if tool == "snap" {
                     back_up(tool, layout, server, &name("applied"), &["-apply-deletes"]);
@@ -90,10 +114,26 @@ impl Sample {
         assert_eq!(Answers::of(&server, "d"), left);
         back_up("influxd", "portable", &server, &path("carried out"), &[]);
         copy(&path("snap legacy chain"), &path("snap legacy long chain"));
-        back_up("snap", "legacy", &server, &path("snap legacy long chain"), &["-since", &since]);
+        back_up(
+            "snap",
+            "legacy",
+            &server,
+            &path("snap legacy long chain"),
+            &["-since", &since],
+        );
         copy(&path("snap legacy before"), &path("late"));
-        back_up("snap", "legacy", &server, &path("late"), &["-since", &since]);
-        Self { folder, before, left }
+        back_up(
+            "snap",
+            "legacy",
+            &server,
+            &path("late"),
+            &["-since", &since],
+        );
+        Self {
+            folder,
+            before,
+            left,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -109,8 +149,11 @@ fn load(server: &Influxd) {
         for nth in seconds {
             let time = START + day * DAY + nth * 7 * SECOND;
             // All types where a block is cut.
-            let others =
-                if series.contains("inside") { format!(",f={nth}.5,b={},s=\"{nth}\"", nth % 3 == 0) } else { String::new() };
+            let others = if series.contains("inside") {
+                format!(",f={nth}.5,b={},s=\"{nth}\"", nth % 3 == 0)
+            } else {
+                String::new()
+            };
             writeln!(lines, "{series} i={nth}i{others} {time}").expect("writing to a string");
         }
     };
@@ -129,7 +172,12 @@ fn load(server: &Influxd) {
     server.write("d", "", &lines);
     flush(server);
     // Files beside the first ones: of what goes alone, and with points in place of others.
-    let more = |series: &str, day: i64, nth: i64| format!("{series} i=-{nth}i {}\n", START + day * DAY + nth * 7 * SECOND);
+    let more = |series: &str, day: i64, nth: i64| {
+        format!(
+            "{series} i=-{nth}i {}\n",
+            START + day * DAY + nth * 7 * SECOND
+        )
+    };
     let lines = (1..9).map(|nth| more("dropped,k=z", 1, nth) + &more("m,k=inside", 0, 100 * nth));
     server.write("d", "", &lines.collect::<String>());
     flush(server);
@@ -139,10 +187,26 @@ fn load(server: &Influxd) {
 fn delete(server: &Influxd) {
     let at = |nth: i64| START + nth * 7 * SECOND;
     server.query("d", "DROP SERIES FROM m WHERE k = 'gone'");
-    server.query("d", &format!("DELETE FROM m WHERE k = 'inside' AND time >= {} AND time <= {}", at(90), at(1310)));
-    server.query("d", &format!("DELETE FROM m WHERE k = 'inside' AND time = {}", at(1700)));
-    server.query("d", &format!("DELETE FROM m WHERE k = 'before' AND time < {}", at(1050)));
-    server.query("d", &format!("DELETE FROM m WHERE k = 'after' AND time > {}", at(5)));
+    server.query(
+        "d",
+        &format!(
+            "DELETE FROM m WHERE k = 'inside' AND time >= {} AND time <= {}",
+            at(90),
+            at(1310)
+        ),
+    );
+    server.query(
+        "d",
+        &format!("DELETE FROM m WHERE k = 'inside' AND time = {}", at(1700)),
+    );
+    server.query(
+        "d",
+        &format!("DELETE FROM m WHERE k = 'before' AND time < {}", at(1050)),
+    );
+    server.query(
+        "d",
+        &format!("DELETE FROM m WHERE k = 'after' AND time > {}", at(5)),
+    );
     server.query("d", "DELETE FROM m WHERE k = 'all points'");
     server.query("d", "DROP MEASUREMENT dropped");
     let again = [100, 150, 1700].map(|nth| format!("m,k=inside i=1000{nth}i {}\n", at(nth)));
@@ -151,37 +215,64 @@ fn delete(server: &Influxd) {
 
 /// Backs up by either tool in either layout.
 fn back_up(tool: &str, layout: &str, server: &Influxd, dir: &Path, flags: &[&str]) {
-    let layout = if layout == "portable" { &["-portable"][..] } else { &["-database", "d"] };
+    let layout = if layout == "portable" {
+        &["-portable"][..]
+    } else {
+        &["-database", "d"]
+    };
     let host = server.host();
-    tools::run(tool, &[&["backup", "-host", &host], layout, flags, &[utf8(dir)]].concat());
+    tools::run(
+        tool,
+        &[&["backup", "-host", &host], layout, flags, &[utf8(dir)]].concat(),
+    );
 }
 
 /// How many tombstone files there are in the increment of a chain, of a shard whose TSM files they are for are not in it.
 fn lone_tombstones(dir: &Path) -> usize {
     let increment = fs::read(dir.join("d.autogen.00001.01")).unwrap_or_default();
-    let names: Vec<String> = all_members(&increment).into_iter().map(|member| member.name).collect();
-    let stems = names.iter().filter_map(|name| name.strip_suffix(".tombstone"));
-    stems.filter(|stem| !names.contains(&format!("{stem}.tsm"))).count()
+    let names: Vec<String> = all_members(&increment)
+        .into_iter()
+        .map(|member| member.name)
+        .collect();
+    let stems = names
+        .iter()
+        .filter_map(|name| name.strip_suffix(".tombstone"));
+    stems
+        .filter(|stem| !names.contains(&format!("{stem}.tsm")))
+        .count()
 }
 
 /// How many shards there are in the only set out of which deleted points were left.
 fn shards_without_deletes(dir: &Path) -> usize {
     let contents = Contents::read(dir).expect("a backup");
     let record = contents.records().next().expect("a record");
-    let tombstones = record.shards.iter().flat_map(|shard| &shard.members).filter(|member| member.name.ends_with(".tombstone"));
+    let tombstones = record
+        .shards
+        .iter()
+        .flat_map(|shard| &shard.members)
+        .filter(|member| member.name.ends_with(".tombstone"));
     assert_eq!(tombstones.count(), 0, "{}", dir.display());
-    record.shards.iter().filter(|shard| shard.deletes_applied).count()
+    record
+        .shards
+        .iter()
+        .filter(|shard| shard.deletes_applied)
+        .count()
 }
 
 /// Restores the database `d` as one of another name; what was written to standard error.
 fn restore(server: &Influxd, dir: &Path, name: &str) -> String {
-    restore_online(&server.host(), &["-database", "d", "-newdb", name], dir).run().expect(0).stderr
+    restore_online(&server.host(), &["-database", "d", "-newdb", name], dir)
+        .run()
+        .expect(0)
+        .stderr
 }
 
 /// Restores every set beside the others.
 fn every_set(index: Index) {
     let sample = SAMPLE.get();
-    assert!(sample.left.points.len() < sample.before.points.len() / 2 && sample.left.series.len() == 4);
+    assert!(
+        sample.left.points.len() < sample.before.points.len() / 2 && sample.left.series.len() == 4
+    );
     let folder = folder();
     let server = Influxd::start(folder.path(), index);
     // Each set into one kind of server, and each kind of set into both.
@@ -206,18 +297,52 @@ fn every_set(index: Index) {
     for name in names {
         let stderr = restore(&server, &sample.path(name), name);
         let is_chain = name.ends_with("chain");
-        assert_eq!(stderr.contains("put together from a backup and later increments"), is_chain, "{name}: {stderr}");
-        assert_eq!(stderr.matches("warning").count(), usize::from(is_chain), "{name}: {stderr}");
-        assert!(Answers::of(&server, name) == sample.left, "{name}: the answers differ");
+        assert_eq!(
+            stderr.contains("put together from a backup and later increments"),
+            is_chain,
+            "{name}: {stderr}"
+        );
+        assert_eq!(
+            stderr.matches("warning").count(),
+            usize::from(is_chain),
+            "{name}: {stderr}"
+        );
+        assert!(
+            Answers::of(&server, name) == sample.left,
+            "{name}: the answers differ"
+        );
         // Of the third day not a point is left, so there is nothing to be sent.
-        let shards: Vec<u64> = server.shards().into_iter().filter(|shard| shard.0 == name).map(|shard| shard.2).collect();
+        let shards: Vec<u64> = server
+            .shards()
+            .into_iter()
+            .filter(|shard| shard.0 == name)
+            .map(|shard| shard.2)
+            .collect();
         let tsm_files = |id: &u64| {
-            let dir = server.data_dir().join(name).join("autogen").join(id.to_string());
-            tree::names(&dir).iter().filter(|name| name.ends_with(".tsm")).count()
+            let dir = server
+                .data_dir()
+                .join(name)
+                .join("autogen")
+                .join(id.to_string());
+            tree::names(&dir)
+                .iter()
+                .filter(|name| name.ends_with(".tsm"))
+                .count()
         };
         // Where it was left out, its shard is not in the set at all.
-        let expected = if name.ends_with("applied") { &[true; 3][..] } else { &EMPTY_THIRD[..shards.len()] };
-        assert_eq!(shards.iter().map(|id| tsm_files(id) > 0).collect::<Vec<_>>(), expected, "{name}");
+        let expected = if name.ends_with("applied") {
+            &[true; 3][..]
+        } else {
+            &EMPTY_THIRD[..shards.len()]
+        };
+        assert_eq!(
+            shards
+                .iter()
+                .map(|id| tsm_files(id) > 0)
+                .collect::<Vec<_>>(),
+            expected,
+            "{name}"
+        );
         snap(["verify", "-deep", "-quiet", utf8(&sample.path(name))]).expect(0);
     }
     assert!(tombstones(&server).is_empty());
@@ -225,7 +350,10 @@ fn every_set(index: Index) {
     server.stop();
     let server = Influxd::start(folder.path(), index);
     for name in names {
-        assert!(Answers::of(&server, name) == sample.left, "{name}: the answers differ after a restart");
+        assert!(
+            Answers::of(&server, name) == sample.left,
+            "{name}: the answers differ after a restart"
+        );
     }
 }
 
@@ -248,29 +376,59 @@ fn points_that_were_left_out_of_a_backup_stay_deleted_when_influxd_restores_it()
     for index in [Index::Inmem, Index::Tsi1] {
         let folder = folder();
         let server = Influxd::start(folder.path(), index);
-        let args = ["restore", "-portable", "-host", &server.host(), "-db", "d", "-newdb", "influxd"];
+        let args = [
+            "restore",
+            "-portable",
+            "-host",
+            &server.host(),
+            "-db",
+            "d",
+            "-newdb",
+            "influxd",
+        ];
         influxd_client(&[&args[..], &[utf8(&sample.path("snap portable applied"))]].concat());
-        assert!(server.comes_to_be(|| Answers::of(&server, "influxd") == sample.left), "the answers differ");
+        assert!(
+            server.comes_to_be(|| Answers::of(&server, "influxd") == sample.left),
+            "the answers differ"
+        );
     }
     // And into directories.
     for layout in ["legacy", "portable"] {
         let folder = folder();
-        restore_into(folder.path(), &[], &sample.path(&format!("snap {layout} applied"))).run().expect(0);
+        restore_into(
+            folder.path(),
+            &[],
+            &sample.path(&format!("snap {layout} applied")),
+        )
+        .run()
+        .expect(0);
         let server = Influxd::start(folder.path(), Index::Inmem);
-        assert!(Answers::of(&server, "d") == sample.left, "{layout}: the answers differ");
+        assert!(
+            Answers::of(&server, "d") == sample.left,
+            "{layout}: the answers differ"
+        );
     }
 }
 
 /// A file in the tar of shard `db/autogen/1`.
 fn member(end: &str, content: &[u8]) -> Member {
-    Member::new(format!("db/autogen/1/000000001-000000001.{end}"), content.to_vec())
+    Member::new(
+        format!("db/autogen/1/000000001-000000001.{end}"),
+        content.to_vec(),
+    )
 }
 
 /// A TSM file with three points of a key, and its tombstone, which deletes one of them.
 fn with_tombstone() -> (Vec<u8>, Vec<u8>) {
     let key = "m,k=v#!~#v";
     let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
-    tombstone.record(Record { key: key.as_bytes(), min: 5, max: 6 }).expect("a tombstone");
+    tombstone
+        .record(Record {
+            key: key.as_bytes(),
+            min: 5,
+            max: 6,
+        })
+        .expect("a tombstone");
     let file = tsm::file(&[tsm::key(key, ValueType::Integer, &[&[1, 5, 9]])]);
     (file, tombstone.finish().expect("a tombstone"))
 }
@@ -279,12 +437,26 @@ fn with_tombstone() -> (Vec<u8>, Vec<u8>) {
 fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
     let (file, tombstone) = with_tombstone();
     let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2)]);
-    model.shard(1).tar = Tar::Bytes(tar(&[member("tombstone", &tombstone), member("tsm", &file)]));
-    model.shard(2).tar = Tar::Bytes(tar(&[Member::new("db/autogen/2/000000001-000000001.tsm", file)]));
+    model.shard(1).tar = Tar::Bytes(tar(&[
+        member("tombstone", &tombstone),
+        member("tsm", &file),
+    ]));
+    model.shard(2).tar = Tar::Bytes(tar(&[Member::new(
+        "db/autogen/2/000000001-000000001.tsm",
+        file,
+    )]));
     let (peer, folder) = (Peer::start(model), folder());
-    let back_up = |flags: &[&str]| backup(&peer.host(), &["-resume", "-retries", "0"], folder.path()).args(flags).run();
+    let back_up = |flags: &[&str]| {
+        backup(&peer.host(), &["-resume", "-retries", "0"], folder.path())
+            .args(flags)
+            .run()
+    };
     peer.script(Asked::Shard(2), [Reply::Nothing]);
-    let took_over = |run: &Run| run.stderr.lines().any(|line| line == "1 shard(s) are taken over from an earlier run");
+    let took_over = |run: &Run| {
+        run.stderr
+            .lines()
+            .any(|line| line == "1 shard(s) are taken over from an earlier run")
+    };
     let runs = [
         (&["-apply-deletes"][..], false),
         (&["-apply-deletes"], true),
@@ -297,7 +469,9 @@ fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
     for (nth, (flags, expected)) in runs.into_iter().enumerate() {
         let run = back_up(flags).expect(1);
         assert_eq!(took_over(&run), expected, "{flags:?}: {}", run.stderr);
-        let is_first = run.stderr.contains("no earlier run of the same kind left anything to take over");
+        let is_first = run
+            .stderr
+            .contains("no earlier run of the same kind left anything to take over");
         assert_eq!(is_first, nth == 0, "{flags:?}: {}", run.stderr);
     }
     peer.script(Asked::Shard(2), [Reply::Whole]);
@@ -308,12 +482,21 @@ fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
 #[test]
 fn points_at_the_ends_of_time_stay_when_others_are_deleted() {
     let key = "m,k=v#!~#v";
-    let file = tsm::file(&[tsm::key(key, ValueType::Integer, &[&[i64::MIN, 5, i64::MAX]])]);
+    let file = tsm::file(&[tsm::key(
+        key,
+        ValueType::Integer,
+        &[&[i64::MIN, 5, i64::MAX]],
+    )]);
     let (_, tombstone) = with_tombstone();
     let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
-    model.shard(1).tar = Tar::Bytes(tar(&[member("tombstone", &tombstone), member("tsm", &file)]));
+    model.shard(1).tar = Tar::Bytes(tar(&[
+        member("tombstone", &tombstone),
+        member("tsm", &file),
+    ]));
     let (peer, folder) = (Peer::start(model), folder());
-    backup(&peer.host(), &["-apply-deletes"], folder.path()).run().expect(0);
+    backup(&peer.host(), &["-apply-deletes"], folder.path())
+        .run()
+        .expect(0);
     assert_eq!(shards_without_deletes(folder.path()), 1);
     let verified = snap(["verify", "-deep", "-json", utf8(folder.path())]);
     assert_eq!(verified.last_message()["points"], 2, "{}", verified.stdout);
@@ -327,20 +510,39 @@ fn a_shard_of_which_the_deletes_cannot_be_applied_is_stored_as_it_came_and_that_
     damaged[20] ^= 1;
     for (file, tombstone, why) in [
         (&damaged, &tombstone, "000000001-000000001.tsm"),
-        (&sound, &tombstone[..tombstone.len() - 3].to_vec(), "000000001-000000001.tombstone"),
+        (
+            &sound,
+            &tombstone[..tombstone.len() - 3].to_vec(),
+            "000000001-000000001.tombstone",
+        ),
     ] {
         let sent = tar(&[member("tombstone", tombstone), member("tsm", file)]);
         let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
         model.shard(1).tar = Tar::Bytes(sent.clone());
         let (peer, folder) = (Peer::start(model), folder());
-        let run = snap(["backup", "-apply-deletes", "-host", &peer.host(), utf8(folder.path())]).expect(0);
-        let warning = run.stderr.lines().find(|line| line.starts_with("warning: ")).unwrap_or_default();
+        let run = snap([
+            "backup",
+            "-apply-deletes",
+            "-host",
+            &peer.host(),
+            utf8(folder.path()),
+        ])
+        .expect(0);
+        let warning = run
+            .stderr
+            .lines()
+            .find(|line| line.starts_with("warning: "))
+            .unwrap_or_default();
         assert!(
-            warning.contains("shard db/autogen/1 is stored with what was deleted") && warning.contains(why),
+            warning.contains("shard db/autogen/1 is stored with what was deleted")
+                && warning.contains(why),
             "{}",
             run.stderr
         );
-        assert!(fs::read(folder.path().join("db.autogen.00001.00")).expect("a shard") == sent, "not as it was sent");
+        assert!(
+            fs::read(folder.path().join("db.autogen.00001.00")).expect("a shard") == sent,
+            "not as it was sent"
+        );
     }
 }
 
@@ -350,7 +552,11 @@ fn a_tombstone_whose_file_was_left_out_deletes_nothing_that_is_written_later() {
     let place = |name: &str| folder.path().join(name);
     let server = Influxd::start(&place("source"), Index::Inmem);
     server.execute("CREATE DATABASE d");
-    server.write("d", "", &format!("m,k=a v=1i {START}\nm,k=a v=2i {}", START + SECOND));
+    server.write(
+        "d",
+        "",
+        &format!("m,k=a v=1i {START}\nm,k=a v=2i {}", START + SECOND),
+    );
     flush(&server);
     // An increment that begins after the file, and before its tombstone.
     let since = moment();
@@ -359,9 +565,20 @@ fn a_tombstone_whose_file_was_left_out_deletes_nothing_that_is_written_later() {
     let (_source, _server) = before_deletes_are_carried_out(&place("source"), |server| {
         let _ = fs::remove_dir_all(place("backup"));
         back_up("snap", "portable", server, &place("backup"), &[]);
-        back_up("snap", "portable", server, &place("backup"), &["-since", &since]);
+        back_up(
+            "snap",
+            "portable",
+            server,
+            &place("backup"),
+            &["-since", &since],
+        );
         let contents = Contents::read(&place("backup")).expect("a backup");
-        let members = |set: &SetRecord| set.shards.iter().flat_map(|shard| shard.members.clone()).collect::<Vec<_>>();
+        let members = |set: &SetRecord| {
+            set.shards
+                .iter()
+                .flat_map(|shard| shard.members.clone())
+                .collect::<Vec<_>>()
+        };
         let sets: Vec<_> = contents.records().map(members).collect();
         matches!(&sets[..], [full, increment] if full.is_empty() && increment.len() == 1 && increment[0].is_tombstone())
     });
@@ -379,7 +596,11 @@ fn a_tombstone_whose_file_was_left_out_deletes_nothing_that_is_written_later() {
         flush(&server);
         server.stop();
         let server = Influxd::start(&target, Index::Inmem);
-        assert_eq!(server.points_in("d", "autogen").len(), 1, "a point that was written after the restore is gone");
+        assert_eq!(
+            server.points_in("d", "autogen").len(),
+            1,
+            "a point that was written after the restore is gone"
+        );
     }
 }
 
@@ -388,19 +609,46 @@ fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back()
     let sample = SAMPLE.get();
     let folder = folder();
     let server = Influxd::start(folder.path(), Index::Inmem);
-    let deleted: BTreeSet<&String> = sample.before.points.iter().filter(|point| !sample.left.points.contains(point)).collect();
+    let deleted: BTreeSet<&String> = sample
+        .before
+        .points
+        .iter()
+        .filter(|point| !sample.left.points.contains(point))
+        .collect();
     // influxd throws tombstones away: that is what snap does otherwise.
-    let args = ["restore", "-portable", "-host", &server.host(), "-db", "d", "-newdb", "influxd"];
+    let args = [
+        "restore",
+        "-portable",
+        "-host",
+        &server.host(),
+        "-db",
+        "d",
+        "-newdb",
+        "influxd",
+    ];
     influxd_client(&[&args[..], &[utf8(&sample.path("snap portable full"))]].concat());
     let come_back = |name: &str| {
         let points: BTreeSet<String> = server.points_in(name, "autogen").into_iter().collect();
-        assert!(sample.left.points.iter().all(|point| points.contains(point)), "{name}: points are missing");
-        deleted.iter().filter(|point| points.contains(**point)).count()
+        assert!(
+            sample
+                .left
+                .points
+                .iter()
+                .all(|point| points.contains(point)),
+            "{name}: points are missing"
+        );
+        deleted
+            .iter()
+            .filter(|point| points.contains(**point))
+            .count()
     };
     assert!(server.comes_to_be(|| come_back("influxd") > deleted.len() * 9 / 10));
     // The increment has the compacted files alone, and the files of the full set stay beside them.
     let stderr = restore(&server, &sample.path("late"), "late");
-    assert!(stderr.contains("points that were deleted on the server between those can come back"), "{stderr}");
+    assert!(
+        stderr.contains("points that were deleted on the server between those can come back"),
+        "{stderr}"
+    );
     assert!(come_back("late") > 0);
     server.expect_no_errors();
 }

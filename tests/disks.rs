@@ -19,7 +19,10 @@ fn peer() -> Peer {
     let ids = [1, 2];
     let mut model = Model::new(Version::V1_6, &ids.map(|id| ("db", "autogen", id)));
     for id in ids {
-        let member = Member::new(format!("db/autogen/{id}/000000001-000000001.tsm"), tsm(id, SHARD));
+        let member = Member::new(
+            format!("db/autogen/{id}/000000001-000000001.tsm"),
+            tsm(id, SHARD),
+        );
         model.shard(id).tar = Tar::Bytes(tar(&[member]));
     }
     Peer::start(model)
@@ -31,7 +34,10 @@ fn script(size: &str, script: &str) -> (String, String) {
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).expect("a mount point");
     let output = on_small_disk(size, &disk, &format!("host={}; {script}", peer.host()));
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 #[test]
@@ -58,22 +64,49 @@ fn a_backup_that_finds_the_disk_full_leaves_the_sets_there_are_and_gives_back_th
         );
         let expected = "first: 0\nsecond: 1\nthe same files\nthe same room\nverify: 0\n1\nshared: 0\nverify: 0\n2\n";
         assert_eq!(printed, expected, "{said}");
-        let [error] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
-        assert!(error.contains("No space left on device") && error.contains("/disk/b/.snap/"), "{error}");
+        let [error] = said.lines().collect::<Vec<_>>()[..] else {
+            panic!("{said}")
+        };
+        assert!(
+            error.contains("No space left on device") && error.contains("/disk/b/.snap/"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_disk_that_is_full_while_a_shard_is_rewritten_is_no_damage_of_the_shard() {
     // Six files, all of a key of their own; of one, a point is deleted.
-    let times: Vec<i64> = (0..40_000).map(|nth| nth * 1_000_003 + nth * nth * 7919 % 1_000_003).collect();
+    let times: Vec<i64> = (0..40_000)
+        .map(|nth| nth * 1_000_003 + nth * nth * 7919 % 1_000_003)
+        .collect();
     let blocks: Vec<&[i64]> = times.chunks(1000).collect();
     let name = |number: usize, end: &str| format!("db/autogen/1/{number:09}-000000001.{end}");
-    let file = |number| by_hand::file(&[by_hand::key(&format!("m,k={number}#!~#v"), ValueType::Float, &blocks)]);
-    let mut members: Vec<Member> = (1..=6).map(|number| Member::new(name(number, "tsm"), file(number))).collect();
+    let file = |number| {
+        by_hand::file(&[by_hand::key(
+            &format!("m,k={number}#!~#v"),
+            ValueType::Float,
+            &blocks,
+        )])
+    };
+    let mut members: Vec<Member> = (1..=6)
+        .map(|number| Member::new(name(number, "tsm"), file(number)))
+        .collect();
     let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
-    tombstone.record(Record { key: b"m,k=1#!~#v", min: times[0], max: times[0] }).expect("a tombstone");
-    members.insert(0, Member::new(name(1, "tombstone"), tombstone.finish().expect("a tombstone")));
+    tombstone
+        .record(Record {
+            key: b"m,k=1#!~#v",
+            min: times[0],
+            max: times[0],
+        })
+        .expect("a tombstone");
+    members.insert(
+        0,
+        Member::new(
+            name(1, "tombstone"),
+            tombstone.finish().expect("a tombstone"),
+        ),
+    );
     let tar = tar(&members);
     let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
     model.shard(1).tar = Tar::Bytes(tar.clone());
@@ -85,14 +118,27 @@ fn a_disk_that_is_full_while_a_shard_is_rewritten_is_no_damage_of_the_shard() {
         let disk = folder.path().join("disk");
         fs::create_dir(&disk).expect("a mount point");
         let flags = "-apply-deletes -quiet -retries 3 -skip-errors -host";
-        let script = format!(r#""$snap" backup {flags} {} "$disk/b"; echo "exit: $?"; ls -A "$disk""#, peer.host());
+        let script = format!(
+            r#""$snap" backup {flags} {} "$disk/b"; echo "exit: $?"; ls -A "$disk""#,
+            peer.host()
+        );
         let output = on_small_disk(&format!("{size}k"), &disk, &script);
-        let (printed, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (printed, error) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         assert_eq!(printed, "exit: 1\n", "{part}: {error}");
-        assert!(error.contains("No space left on device") && error.lines().count() == 1, "{part}: {error}");
+        assert!(
+            error.contains("No space left on device") && error.lines().count() == 1,
+            "{part}: {error}"
+        );
         said.push(error.into_owned());
     }
-    assert!(said.iter().any(|error| error.contains(".tombstone") || !error.contains("writing what came")), "{said:?}");
+    assert!(
+        said.iter()
+            .any(|error| error.contains(".tombstone") || !error.contains("writing what came")),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -119,5 +165,10 @@ fn from_a_directory_that_may_not_be_written_all_is_read_and_what_would_write_say
     assert_eq!(printed, expected, "{said}");
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 4, "{said}");
-    assert!(lines.iter().all(|line| line.contains("Read-only file system") && line.contains("/disk/")), "{said}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("Read-only file system") && line.contains("/disk/")),
+        "{said}"
+    );
 }

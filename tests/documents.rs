@@ -12,15 +12,22 @@ fn read(path: &Path) -> String {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let docs = fs::read_dir(root().join("docs")).expect("a folder docs").map(|entry| entry.expect("an entry").path());
+    let docs = fs::read_dir(root().join("docs"))
+        .expect("a folder docs")
+        .map(|entry| entry.expect("an entry").path());
     let pages = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    pages.chain(["README.md", "CHANGELOG.md", "docs/schema/README.md"].map(|name| root().join(name))).collect()
+    pages
+        .chain(["README.md", "CHANGELOG.md", "docs/schema/README.md"].map(|name| root().join(name)))
+        .collect()
 }
 
 #[test]
 fn the_commands_of_the_readme_are_run_word_for_word() {
     let readme = read(&root().join("README.md"));
-    let commands: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    ./.ci/setup")).collect();
+    let commands: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ./.ci/setup"))
+        .collect();
     assert_eq!(commands.len(), 2, "{commands:?}");
     let run = read(&root().join(".ci/run"));
     for command in commands {
@@ -33,11 +40,22 @@ fn the_commands_of_the_readme_are_run_word_for_word() {
 fn every_link_between_the_documents_leads_to_a_file_and_a_heading() {
     for document in documents() {
         let text = read(&document);
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let (path, heading) = link.split_once('#').unwrap_or((link, ""));
-            let target = if path.is_empty() { document.clone() } else { document.parent().expect("a folder").join(path) };
+            let target = if path.is_empty() {
+                document.clone()
+            } else {
+                document.parent().expect("a folder").join(path)
+            };
             assert!(target.exists(), "{}: {link}", document.display());
-            let known = heading.is_empty() || headings(&read(&target)).iter().any(|known| known == heading);
+            let known = heading.is_empty()
+                || headings(&read(&target))
+                    .iter()
+                    .any(|known| known == heading);
             assert!(known, "{}: no heading for {link}", document.display());
         }
     }
@@ -46,10 +64,23 @@ fn every_link_between_the_documents_leads_to_a_file_and_a_heading() {
 /// The anchors that a page's headings get.
 fn headings(text: &str) -> Vec<String> {
     let anchor = |heading: &str| -> String {
-        let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-        kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+        let kept = heading
+            .trim()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| {
+            if c == ' ' {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
+        .collect()
     };
-    text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#'))).collect()
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| anchor(line.trim_start_matches('#')))
+        .collect()
 }
 
 #[test]
@@ -62,7 +93,10 @@ fn every_command_and_exit_code_has_its_place_in_the_documents() {
         ("forget", &["0", "1", "2", "4", "10", "11"]),
     ] {
         let page = read(&root().join(format!("docs/{command}.md")));
-        assert!(readme.contains(&format!("docs/{command}.md")), "{command} is not linked");
+        assert!(
+            readme.contains(&format!("docs/{command}.md")),
+            "{command} is not linked"
+        );
         for code in codes {
             assert!(
                 page.contains(&format!("| {code} |")) || page.contains(&format!("`{code}`")),

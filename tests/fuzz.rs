@@ -31,7 +31,9 @@ impl Numbers {
 /// The files of the data sets, the small ones.
 fn files() -> Vec<Vec<u8>> {
     let files = tree::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")).into_iter();
-    let mut files: Vec<_> = files.filter(|(name, bytes)| name.ends_with(".tsm") && bytes.len() < 4000).collect();
+    let mut files: Vec<_> = files
+        .filter(|(name, bytes)| name.ends_with(".tsm") && bytes.len() < 4000)
+        .collect();
     files.sort();
     files.into_iter().map(|(_, bytes)| bytes).collect()
 }
@@ -67,14 +69,19 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], numbers: &mut Numbers) {
             5 => bytes.truncate(at),
             _ => {
                 let from = numbers.below(other.len());
-                bytes.splice(at..at + count, other[from..].iter().take(2 * count).copied());
+                bytes.splice(
+                    at..at + count,
+                    other[from..].iter().take(2 * count).copied(),
+                );
             }
         }
     }
 }
 
 fn endure(name: &str, samples: &[Vec<u8>], rounds: usize, target: fn(&[u8])) {
-    let rounds = env::var("SNAP_FUZZ_ROUNDS").map_or(rounds, |rounds| rounds.parse().expect("SNAP_FUZZ_ROUNDS: a number"));
+    let rounds = env::var("SNAP_FUZZ_ROUNDS").map_or(rounds, |rounds| {
+        rounds.parse().expect("SNAP_FUZZ_ROUNDS: a number")
+    });
     assert!(samples.len() > 5);
     samples.iter().for_each(|sample| target(sample));
     let mut numbers = Numbers(0x5eed);
@@ -89,8 +96,15 @@ fn endure(name: &str, samples: &[Vec<u8>], rounds: usize, target: fn(&[u8])) {
         }
     }
     let status = fs::read_to_string("/proc/self/status").expect("what the process took");
-    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the most memory");
-    let most: u64 = most.trim().trim_end_matches(" kB").parse().expect("a number");
+    let most = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("the most memory");
+    let most: u64 = most
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number");
     assert!(most < LIMIT_KIB, "{most} KiB");
 }
 

@@ -20,7 +20,12 @@ fn restart(index: Index) {
     delete_some(&server);
     assert!(!tombstones(&server).is_empty(), "no tombstones");
     let points = server.points();
-    assert!(points.len() > 5000 && points.len() < loaded.len(), "{} points of {}", points.len(), loaded.len());
+    assert!(
+        points.len() > 5000 && points.len() < loaded.len(),
+        "{} points of {}",
+        points.len(),
+        loaded.len()
+    );
     let shards = server.shards();
     for id in [10, 20, 100] {
         assert!(shards.iter().any(|shard| shard.2 == id), "no shard {id}");
@@ -55,7 +60,11 @@ fn influxd_backs_up_and_restores_the_sample() {
     load_sample(&server);
     flush(&server);
     client("backup", &server);
-    assert!(tree::names(&backup).iter().any(|name| name.ends_with(".manifest")));
+    assert!(
+        tree::names(&backup)
+            .iter()
+            .any(|name| name.ends_with(".manifest"))
+    );
     let points = server.points();
     server.stop();
 
@@ -69,7 +78,11 @@ fn values_of_different_types_are_different_points() {
     let root = folder();
     let server = Influxd::start(root.path(), Index::Inmem);
     server.execute("CREATE DATABASE d");
-    server.write("d", "", "m,t=x f=1,i=1i,s=\"1\",b=true 5\nn f=9007199254740993i 6");
+    server.write(
+        "d",
+        "",
+        "m,t=x f=1,i=1i,s=\"1\",b=true 5\nn f=9007199254740993i 6",
+    );
     let expected = [
         r#""m"{"t"="x"} 5 "b"=true"#,
         r#""m"{"t"="x"} 5 "f"=1"#,
@@ -87,8 +100,19 @@ fn a_run_is_measured_and_its_files_are_listed() {
     let root = folder();
     fs::create_dir(root.path().join(".hidden")).expect("a directory");
     fs::write(root.path().join(".hidden/file"), "content").expect("a file");
-    let run = Snap::new(["--help"]).dir(root.path()).env("COLUMNS", "80").run().expect(0);
+    let run = Snap::new(["--help"])
+        .dir(root.path())
+        .env("COLUMNS", "80")
+        .run()
+        .expect(0);
     assert!(run.peak_rss > 0 && !run.wall.is_zero());
     assert_eq!(tree::names(root.path()), [".hidden"]);
-    assert_eq!(tree::files(root.path()), [(Path::new(".hidden/file").display().to_string(), b"content".to_vec())].into());
+    assert_eq!(
+        tree::files(root.path()),
+        [(
+            Path::new(".hidden/file").display().to_string(),
+            b"content".to_vec()
+        )]
+        .into()
+    );
 }

@@ -14,16 +14,28 @@ use support::{folder, tree, utf8};
 #[test]
 fn a_download_takes_as_long_as_its_bytes_do_and_is_whole() {
     let root = folder();
-    let model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2), ("db", "autogen", 3)]);
+    let model = Model::new(
+        Version::V1_6,
+        &[
+            ("db", "autogen", 1),
+            ("db", "autogen", 2),
+            ("db", "autogen", 3),
+        ],
+    );
     let bytes: usize = model.shards.iter().map(|shard| shard.bytes().len()).sum();
     let peer = Peer::start(model);
     let dir = root.path().join("backup");
     let flags = ["backup", "-host", &peer.host(), "-jobs", "3", "-limit-rate"];
     // Two seconds' worth, less the burst and a portion for each shard.
     let run = snap([&flags[..], &[&format!("{}B", bytes / 2), utf8(&dir)]].concat()).expect(0);
-    assert!(run.wall > Duration::from_secs(1), "{bytes} bytes in {:?}", run.wall);
+    assert!(
+        run.wall > Duration::from_secs(1),
+        "{bytes} bytes in {:?}",
+        run.wall
+    );
     for shard in peer.model().shards {
-        let file = std::fs::read(dir.join(format!("db.autogen.{:05}.00", shard.path.id))).expect("a shard");
+        let file = std::fs::read(dir.join(format!("db.autogen.{:05}.00", shard.path.id)))
+            .expect("a shard");
         assert!(file == shard.bytes(), "{} is not what was sent", shard.path);
     }
     for wrong in ["0", "fast", "20T"] {
@@ -37,7 +49,15 @@ fn a_stop_is_obeyed_while_a_download_waits_for_its_turn() {
     let peer = Peer::start(Model::new(Version::V1_6, &[("db", "autogen", 1)]));
     let dir = root.path().join("backup");
     // At this rate, the meta store alone takes minutes.
-    let running = Snap::new(["backup", "-host", &peer.host(), "-limit-rate", "1B", utf8(&dir)]).spawn();
+    let running = Snap::new([
+        "backup",
+        "-host",
+        &peer.host(),
+        "-limit-rate",
+        "1B",
+        utf8(&dir),
+    ])
+    .spawn();
     peer.wait_for_requests(1);
     thread::sleep(Duration::from_millis(300));
     running.signal(libc::SIGTERM);
@@ -54,12 +74,28 @@ fn an_upload_takes_as_long_as_its_bytes_do_and_is_whole() {
     let server = Serving::start(&place("server"), &["-writable"]);
     let backup = place("backup");
     snap(["backup", "-host", &server.host(), utf8(&backup)]).expect(0);
-    let bytes: usize =
-        tree::files(&backup).iter().filter(|(name, _)| name.starts_with("db.dot.")).map(|(_, content)| content.len()).sum();
+    let bytes: usize = tree::files(&backup)
+        .iter()
+        .filter(|(name, _)| name.starts_with("db.dot."))
+        .map(|(_, content)| content.len())
+        .sum();
     let (host, rate) = (server.host(), format!("{}B", bytes / 2));
-    let flags = ["-database", "db.dot", "-newdb", "copy", "-host", &host, "-limit-rate", &rate];
+    let flags = [
+        "-database",
+        "db.dot",
+        "-newdb",
+        "copy",
+        "-host",
+        &host,
+        "-limit-rate",
+        &rate,
+    ];
     let run = snap([&["restore", "-online"], &flags[..], &[utf8(&backup)]].concat()).expect(0);
-    assert!(run.wall > Duration::from_secs(1), "{bytes} bytes in {:?}", run.wall);
+    assert!(
+        run.wall > Duration::from_secs(1),
+        "{bytes} bytes in {:?}",
+        run.wall
+    );
     // What the server has then was read back and compared.
     assert!(run.stdout.contains("restored 2 shards"), "{}", run.stdout);
 }

@@ -44,7 +44,10 @@ impl Sample {
         load_hours(&server, SHARDS);
         let dir = folder.path().join("backup");
         snap(["backup", "-portable", "-host", &server.host(), utf8(&dir)]).expect(0);
-        Self { points: server.points(), folder }
+        Self {
+            points: server.points(),
+            folder,
+        }
     }
 }
 
@@ -73,8 +76,17 @@ impl Bench {
         let server = Influxd::start(&folder.path().join("target"), Index::Tsi1);
         let running = Arc::new(AtomicU32::new(0));
         let proxy = Between::start(&server.host(), spoil(Arc::clone(&running)));
-        copy(&sample.folder.path().join("backup"), &folder.path().join("backup"));
-        Self { sample, folder, server, proxy, running }
+        copy(
+            &sample.folder.path().join("backup"),
+            &folder.path().join("backup"),
+        );
+        Self {
+            sample,
+            folder,
+            server,
+            proxy,
+            running,
+        }
     }
 
     fn dir(&self) -> PathBuf {
@@ -83,7 +95,14 @@ impl Bench {
 
     fn prepare(&self, flags: &[&str]) -> Snap {
         let (host, dir) = (self.proxy.host(), self.dir());
-        Snap::new([&["restore", "-portable", "-jobs", "1", "-host", &host], flags, &[utf8(&dir)]].concat())
+        Snap::new(
+            [
+                &["restore", "-portable", "-jobs", "1", "-host", &host],
+                flags,
+                &[utf8(&dir)],
+            ]
+            .concat(),
+        )
     }
 
     fn restore(&self, flags: &[&str]) -> Run {
@@ -95,14 +114,24 @@ impl Bench {
     /// The lines of the journal, where there is one.
     fn journal(&self) -> Option<Vec<Value>> {
         let hidden = self.dir().join(".snap");
-        let mut names = tree::names(&hidden).into_iter().filter(|name| name.ends_with(".journal"));
+        let mut names = tree::names(&hidden)
+            .into_iter()
+            .filter(|name| name.ends_with(".journal"));
         let text = fs::read_to_string(hidden.join(names.next()?)).expect("a journal");
-        Some(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+        Some(
+            text.lines()
+                .map(|line| serde_json::from_str(line).expect("JSON"))
+                .collect(),
+        )
     }
 
     /// Panics unless all is there, and nothing to go on with.
     fn expect_all(&self) {
-        assert!(self.server.points() == self.sample.points, "the points differ\n{}", self.server.log());
+        assert!(
+            self.server.points() == self.sample.points,
+            "the points differ\n{}",
+            self.server.log()
+        );
         assert_eq!(self.journal(), None);
         self.restore(&["-resume"]).expect(6);
     }
@@ -111,14 +140,22 @@ impl Bench {
     fn resume(&self) {
         assert!(self.journal().is_some(), "no journal");
         let run = self.restore(&[]).expect(6);
-        assert!(run.stderr.contains("hint: ") && run.stderr.contains("-resume"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("hint: ") && run.stderr.contains("-resume"),
+            "{}",
+            run.stderr
+        );
         self.restore(&["-resume"]).expect(0);
         self.expect_all();
     }
 
     /// The tars that were sent for a shard, as their lengths.
     fn uploads(&self, of: u64) -> Vec<usize> {
-        let uploads = self.proxy.seen().into_iter().filter(|(ask, _)| *ask == Ask::Upload(of));
+        let uploads = self
+            .proxy
+            .seen()
+            .into_iter()
+            .filter(|(ask, _)| *ask == Ask::Upload(of));
         uploads.map(|(_, length)| length).collect()
     }
 
@@ -147,13 +184,25 @@ fn first(spoil: Spoil) -> impl Fn(Ask, usize) -> Option<Spoil> + Send + Sync + '
 #[test]
 fn uploads_that_break_off_are_cleared_away_and_made_anew() {
     // In the header, in the content, and as if the server had taken all and then threw it away.
-    for spoil in [Spoil::Break(100), Spoil::Break(700), Spoil::Leave(700), Spoil::Swallow(Vec::new())] {
+    for spoil in [
+        Spoil::Break(100),
+        Spoil::Break(700),
+        Spoil::Leave(700),
+        Spoil::Swallow(Vec::new()),
+    ] {
         let bench = Bench::new(first(spoil.clone()));
         let run = bench.restore(&["-retries", "1", "-jobs", "8"]).expect(0);
-        assert_eq!(run.stderr.matches("attempt 1 failed").count() as i64, SHARDS, "{spoil:?}: {}", run.stderr);
+        assert_eq!(
+            run.stderr.matches("attempt 1 failed").count() as i64,
+            SHARDS,
+            "{spoil:?}: {}",
+            run.stderr
+        );
         for id in 1..=SHARDS as u64 {
             let uploads = bench.uploads(id);
-            let [_, 1024, whole] = uploads[..] else { panic!("{spoil:?}: {uploads:?}") };
+            let [_, 1024, whole] = uploads[..] else {
+                panic!("{spoil:?}: {uploads:?}")
+            };
             assert!(whole > 1024, "{spoil:?}: {uploads:?}");
         }
         bench.expect_all();
@@ -163,7 +212,9 @@ fn uploads_that_break_off_are_cleared_away_and_made_anew() {
 #[test]
 fn a_server_that_never_closes_an_upload_is_left_and_found_to_hold_it() {
     let bench = Bench::new(|ask, nth| (ask == Ask::Upload(3) && nth == 0).then_some(Spoil::Keep));
-    let run = bench.restore(&["-retries", "1", "-idle-timeout", "1s"]).expect(0);
+    let run = bench
+        .restore(&["-retries", "1", "-idle-timeout", "1s"])
+        .expect(0);
     assert!(run.stderr.contains("-idle-timeout"), "{}", run.stderr);
     // It was not sent again.
     assert_eq!(bench.uploads(3).len(), 2);
@@ -172,9 +223,19 @@ fn a_server_that_never_closes_an_upload_is_left_and_found_to_hold_it() {
 
 #[test]
 fn an_import_that_is_refused_twice_is_made_the_third_time() {
-    let bench = Bench::new(|ask, nth| (ask == Ask::Import && nth < 2).then(|| Spoil::Swallow(REFUSAL.to_vec())));
+    let bench = Bench::new(|ask, nth| {
+        (ask == Ask::Import && nth < 2).then(|| Spoil::Swallow(REFUSAL.to_vec()))
+    });
     bench.restore(&[]).expect(0);
-    assert_eq!(bench.proxy.seen().iter().filter(|(ask, _)| *ask == Ask::Import).count(), 3);
+    assert_eq!(
+        bench
+            .proxy
+            .seen()
+            .iter()
+            .filter(|(ask, _)| *ask == Ask::Import)
+            .count(),
+        3
+    );
     bench.expect_all();
     // One that is refused always: nothing is there, and that is said.
     let bench = Bench::new(|ask, _| (ask == Ask::Import).then(|| Spoil::Swallow(REFUSAL.to_vec())));
@@ -185,10 +246,18 @@ fn an_import_that_is_refused_twice_is_made_the_third_time() {
 
 #[test]
 fn a_reply_to_an_import_that_is_cut_off_loses_nothing() {
-    for (at, end) in
-        [(0, End::Rst), (0, End::Fin), (12, End::Rst), (16, End::Fin), (16, End::Rst), (40, End::Fin), (40, End::Rst)]
-    {
-        let bench = Bench::new(move |ask, nth| (ask == Ask::Import && nth == 0).then_some(Spoil::Cut(at, end)));
+    for (at, end) in [
+        (0, End::Rst),
+        (0, End::Fin),
+        (12, End::Rst),
+        (16, End::Fin),
+        (16, End::Rst),
+        (40, End::Fin),
+        (40, End::Rst),
+    ] {
+        let bench = Bench::new(move |ask, nth| {
+            (ask == Ask::Import && nth == 0).then_some(Spoil::Cut(at, end))
+        });
         // The import took place, which shows in the server's meta store.
         bench.restore(&[]).expect(0);
         bench.expect_all();
@@ -202,20 +271,35 @@ fn what_somebody_writes_before_a_shard_is_sent_is_not_written_over() {
     let bench = Bench::new(move |ask, _| {
         // The first that is asked of the shard: whether it is empty.
         if ask == Ask::Shard(4) {
-            let to = writer.get().expect("an address").parse().expect("an address");
+            let to = writer
+                .get()
+                .expect("an address")
+                .parse()
+                .expect("an address");
             let line = format!("live v=7 {}", START + 3 * HOUR + 7);
-            let answer = http::request(to, "POST", "/write?db=d", "text/plain", line.as_bytes()).expect("an answer");
+            let answer = http::request(to, "POST", "/write?db=d", "text/plain", line.as_bytes())
+                .expect("an answer");
             assert_eq!(answer.status, 204, "{}", answer.text());
         }
         None
     });
     server.set(bench.server.http_address()).expect("the first");
     let run = bench.restore(&[]).expect(3);
-    let named = run.stderr.lines().find(|line| line.starts_with("missing: ")).expect("a shard that is missing");
-    assert!(named.contains("d/autogen/4") && named.contains("somebody has written to it"), "{named}");
+    let named = run
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("missing: "))
+        .expect("a shard that is missing");
+    assert!(
+        named.contains("d/autogen/4") && named.contains("somebody has written to it"),
+        "{named}"
+    );
     assert_eq!(bench.uploads(4), [0; 0]);
     let mut expected = bench.points_without(3);
-    expected.push(format!("\"d\".\"autogen\" \"live\"{{}} {} \"v\"=7", START + 3 * HOUR + 7));
+    expected.push(format!(
+        "\"d\".\"autogen\" \"live\"{{}} {} \"v\"=7",
+        START + 3 * HOUR + 7
+    ));
     expected.sort();
     assert_eq!(bench.server.points(), expected);
 }
@@ -230,12 +314,22 @@ fn a_server_that_shows_something_else_than_was_sent_is_not_believed() {
     for edit in edits {
         let bench = Bench::new(move |ask, _| (ask == Ask::Shard(4)).then_some(Spoil::Edit(edit)));
         let run = bench.restore(&["-retries", "1"]).expect(3);
-        let named = run.stderr.lines().find(|line| line.starts_with("missing: ")).expect("a shard that is missing");
+        let named = run
+            .stderr
+            .lines()
+            .find(|line| line.starts_with("missing: "))
+            .expect("a shard that is missing");
         assert!(named.contains("d/autogen/4"), "{named}");
         assert_eq!(run.stderr.matches("missing: ").count(), 1, "{}", run.stderr);
         assert!(run.stderr.contains("drop"), "{}", run.stderr);
         let journal = bench.journal().expect("a journal");
-        assert_eq!(journal.iter().filter(|line| line.get("done").is_some()).count() as i64, SHARDS - 1);
+        assert_eq!(
+            journal
+                .iter()
+                .filter(|line| line.get("done").is_some())
+                .count() as i64,
+            SHARDS - 1
+        );
     }
 }
 
@@ -243,11 +337,23 @@ fn a_server_that_shows_something_else_than_was_sent_is_not_believed() {
 fn one_shard_that_cannot_be_sent_leaves_the_others_restored_and_is_resumed() {
     let failing = Arc::new(AtomicBool::new(true));
     let fails = Arc::clone(&failing);
-    let bench = Bench::new(move |ask, _| (ask == Ask::Upload(6) && fails.load(Ordering::SeqCst)).then_some(Spoil::Break(700)));
+    let bench = Bench::new(move |ask, _| {
+        (ask == Ask::Upload(6) && fails.load(Ordering::SeqCst)).then_some(Spoil::Break(700))
+    });
     let run = bench.restore(&["-retries", "2", "-jobs", "2"]).expect(3);
-    let missing: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("missing: ")).collect();
-    assert!(matches!(missing[..], [one] if one.contains("d/autogen/6")), "{missing:?}");
-    assert!(bench.server.points() == bench.points_without(5), "the points differ");
+    let missing: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("missing: "))
+        .collect();
+    assert!(
+        matches!(missing[..], [one] if one.contains("d/autogen/6")),
+        "{missing:?}"
+    );
+    assert!(
+        bench.server.points() == bench.points_without(5),
+        "the points differ"
+    );
     failing.store(false, Ordering::SeqCst);
     bench.resume();
 }
@@ -255,7 +361,12 @@ fn one_shard_that_cannot_be_sent_leaves_the_others_restored_and_is_resumed() {
 #[test]
 fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
     // On the way to the import, behind it, and with the first, a middle and the last shard on the way.
-    for at in [Ask::Import, Ask::Upload(1), Ask::Upload(5), Ask::Upload(SHARDS as u64)] {
+    for at in [
+        Ask::Import,
+        Ask::Upload(1),
+        Ask::Upload(5),
+        Ask::Upload(SHARDS as u64),
+    ] {
         let bench = Bench::with_running(|running| {
             move |ask, nth| {
                 if ask == at && nth == 0 {
@@ -266,12 +377,24 @@ fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
         });
         let run = bench.restore(&[]);
         assert_eq!(run.signal, Some(9), "{at:?}: {}", run.stderr);
-        let done = bench.journal().expect("a journal").iter().filter(|line| line.get("done").is_some()).count();
-        let expected = if let Ask::Upload(id) = at { id as usize - 1 } else { 0 };
+        let done = bench
+            .journal()
+            .expect("a journal")
+            .iter()
+            .filter(|line| line.get("done").is_some())
+            .count();
+        let expected = if let Ask::Upload(id) = at {
+            id as usize - 1
+        } else {
+            0
+        };
         assert_eq!(done, expected, "{at:?}");
         if at == Ask::Import {
             // The proxy passes it on all the same; nobody heard the answer.
-            assert!(support::service::wait_for(|| (bench.server.databases() == ["d"]).then_some(())).is_some());
+            assert!(
+                support::service::wait_for(|| (bench.server.databases() == ["d"]).then_some(()))
+                    .is_some()
+            );
         }
         bench.resume();
     }
@@ -288,7 +411,12 @@ fn a_signal_ends_a_restore_that_can_be_gone_on_with() {
             }
         });
         let run = bench.restore(&[]).expect(code);
-        assert!(run.stderr.contains("-resume") && run.wall < Duration::from_secs(20), "{:?} {}", run.wall, run.stderr);
+        assert!(
+            run.stderr.contains("-resume") && run.wall < Duration::from_secs(20),
+            "{:?} {}",
+            run.wall,
+            run.stderr
+        );
         bench.resume();
     }
 }
@@ -305,8 +433,17 @@ fn a_server_that_is_killed_and_started_again_is_given_the_rest() {
     });
     server.store(bench.server.pid(), Ordering::SeqCst);
     let run = bench.restore(&["-retries", "0"]);
-    assert!(matches!(run.code, Some(3 | 5)), "{:?} {}", run.code, run.stderr);
-    assert!(run.stderr.contains("d/autogen/5") && run.stderr.contains("-resume"), "{}", run.stderr);
+    assert!(
+        matches!(run.code, Some(3 | 5)),
+        "{:?} {}",
+        run.code,
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains("d/autogen/5") && run.stderr.contains("-resume"),
+        "{}",
+        run.stderr
+    );
     bench.server = Influxd::start(&bench.folder.path().join("target"), Index::Tsi1);
     bench.proxy.redirect(&bench.server.host());
     bench.resume();
@@ -317,13 +454,21 @@ fn what_is_not_as_an_interrupted_restore_left_it_is_not_gone_on_with() {
     let bench = Bench::new(|ask, _| (ask == Ask::Upload(5)).then_some(Spoil::Break(0)));
     let refused = |flags: &[&str], code: i32, text: &str| {
         let run = bench.restore(flags).expect(code);
-        assert!(run.stderr.contains(text) && run.stderr.contains("hint: "), "{flags:?}: {}", run.stderr);
+        assert!(
+            run.stderr.contains(text) && run.stderr.contains("hint: "),
+            "{flags:?}: {}",
+            run.stderr
+        );
     };
     refused(&["-resume"], 6, "no interrupted restore");
     bench.restore(&["-retries", "0"]).expect(3);
     let journal = bench.journal();
     // Of something else than was begun.
-    refused(&["-resume", "-database", "d", "-newdb", "e"], 2, "of what is named here");
+    refused(
+        &["-resume", "-database", "d", "-newdb", "e"],
+        2,
+        "of what is named here",
+    );
     // Another server at the same address, with a database of the same name.
     let folder = folder();
     let other = Influxd::start(folder.path(), Index::Inmem);
@@ -352,21 +497,32 @@ fn writes_to_another_database_go_on_while_one_is_restored() {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 let begun = Instant::now();
-                bench.server.write("busy", "", &format!("m v={written} {}", START + written));
+                bench
+                    .server
+                    .write("busy", "", &format!("m v={written} {}", START + written));
                 longest = longest.max(begun.elapsed());
                 written += 1;
             }
         });
         for nth in 0..3 {
-            bench.restore(&["-database", "d", "-newdb", &format!("d{nth}"), "-jobs", "4"]).expect(0);
+            bench
+                .restore(&["-database", "d", "-newdb", &format!("d{nth}"), "-jobs", "4"])
+                .expect(0);
         }
         done.store(true, Ordering::SeqCst);
     });
     assert!(longest < Duration::from_secs(5), "a write took {longest:?}");
     assert_eq!(bench.server.points_of("busy").len() as i64, written);
     for nth in 0..3 {
-        let of =
-            |points: &[String]| points.iter().filter_map(|point| Some(point.split_once(' ')?.1.to_owned())).collect::<Vec<_>>();
-        assert!(of(&bench.server.points_of(&format!("d{nth}"))) == of(&bench.sample.points), "d{nth}: the points differ");
+        let of = |points: &[String]| {
+            points
+                .iter()
+                .filter_map(|point| Some(point.split_once(' ')?.1.to_owned()))
+                .collect::<Vec<_>>()
+        };
+        assert!(
+            of(&bench.server.points_of(&format!("d{nth}"))) == of(&bench.sample.points),
+            "d{nth}: the points differ"
+        );
     }
 }

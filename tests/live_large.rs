@@ -6,7 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use influx_snap::format::meta::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
+use influx_snap::format::meta::{
+    Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo,
+};
 use prost::Message;
 use tempfile::TempDir;
 
@@ -32,13 +34,18 @@ impl Bench {
         let points = server.points();
         server.stop();
         let target = Influxd::start(&folder.path().join("target"), index);
-        Self { folder, points, target }
+        Self {
+            folder,
+            points,
+            target,
+        }
     }
 
     /// Changes the meta store of the stopped server; its bytes then.
     fn change(&self, change: impl FnOnce(&mut Data)) -> usize {
         let file = self.folder.path().join("source/meta/meta.db");
-        let mut data = Data::decode(&fs::read(&file).expect("a meta store")[..]).expect("a meta store");
+        let mut data =
+            Data::decode(&fs::read(&file).expect("a meta store")[..]).expect("a meta store");
         change(&mut data);
         let bytes = data.encode_to_vec();
         fs::write(file, &bytes).expect("writing a meta store");
@@ -50,11 +57,15 @@ impl Bench {
     }
 
     fn back_up(&self, flags: &[&str], name: &str) {
-        backup_of(&self.path("source"), flags, &self.path(name)).run().expect(0);
+        backup_of(&self.path("source"), flags, &self.path(name))
+            .run()
+            .expect(0);
     }
 
     fn restore(&self, flags: &[&str], name: &str) -> Run {
-        let run = restore_online(&self.target.host(), flags, &self.path(name)).run().expect(0);
+        let run = restore_online(&self.target.host(), flags, &self.path(name))
+            .run()
+            .expect(0);
         assert!(run.wall < Duration::from_secs(20), "it took {:?}", run.wall);
         run
     }
@@ -75,8 +86,17 @@ fn policy(number: usize) -> RetentionPolicyInfo {
 fn groups(ids: std::ops::Range<u64>) -> Vec<ShardGroupInfo> {
     let group = |id: u64| {
         let start_time = START + i64::try_from(id).expect("a small number") * HOUR;
-        let shards = vec![ShardInfo { id, ..ShardInfo::default() }];
-        ShardGroupInfo { id, start_time, end_time: start_time + HOUR, shards, ..ShardGroupInfo::default() }
+        let shards = vec![ShardInfo {
+            id,
+            ..ShardInfo::default()
+        }];
+        ShardGroupInfo {
+            id,
+            start_time,
+            end_time: start_time + HOUR,
+            shards,
+            ..ShardGroupInfo::default()
+        }
     };
     ids.map(group).collect()
 }
@@ -103,7 +123,11 @@ fn one_database_of_a_meta_store_of_2_mb_comes_back() {
     for (layout, name) in [(&["-portable"][..], "portable"), (&[], "legacy")] {
         bench.back_up(&[layout, &["-database", "d"]].concat(), name);
         bench.restore(&["-database", "d"], name);
-        assert!(bench.target.points() == bench.points, "{name}: the points differ\n{}", bench.target.log());
+        assert!(
+            bench.target.points() == bench.points,
+            "{name}: the points differ\n{}",
+            bench.target.log()
+        );
         assert_eq!(bench.target.shards().len(), 4);
         bench.target.execute("DROP DATABASE d");
     }
@@ -116,12 +140,19 @@ fn a_database_with_as_much_meta_store_as_5000_shard_groups_take_comes_back() {
     for (count, bytes, index) in [(560, 150_000, Index::Inmem), (2400, 640_000, Index::Tsi1)] {
         let bench = Bench::new(index);
         let before = bench.change(|_| ());
-        let after = bench.change(|data| data.databases[0].retention_policies.extend((0..count).map(policy)));
+        let after = bench.change(|data| {
+            data.databases[0]
+                .retention_policies
+                .extend((0..count).map(policy))
+        });
         assert!(after - before > bytes, "{} bytes", after - before);
         bench.back_up(&["-portable"], "backup");
         bench.restore(&[], "backup");
         assert_eq!(bench.target.policies("d").len(), count + 1);
-        assert!(bench.target.points_in("d", "autogen").len() == bench.points.len(), "the points differ");
+        assert!(
+            bench.target.points_in("d", "autogen").len() == bench.points.len(),
+            "the points differ"
+        );
     }
 }
 
@@ -129,11 +160,17 @@ fn a_database_with_as_much_meta_store_as_5000_shard_groups_take_comes_back() {
 fn shard_groups_without_a_file_are_no_burden() {
     let bench = Bench::new(Index::Inmem);
     bench.change(|data| {
-        data.databases[0].retention_policies[0].shard_groups.extend(groups(1000..6000));
+        data.databases[0].retention_policies[0]
+            .shard_groups
+            .extend(groups(1000..6000));
         (data.max_shard_id, data.max_shard_group_id) = (10_000, 10_000);
     });
     bench.back_up(&["-portable"], "backup");
     bench.restore(&[], "backup");
-    assert!(bench.target.points() == bench.points, "the points differ\n{}", bench.target.log());
+    assert!(
+        bench.target.points() == bench.points,
+        "the points differ\n{}",
+        bench.target.log()
+    );
     assert_eq!(bench.target.shards().len(), 4);
 }

@@ -36,18 +36,31 @@ const MANY: u64 = 3000;
 
 /// Backs up into `dir`, keeping to the limit.
 fn back_up(peer: &Peer, flags: &[&str], dir: &Path, code: i32) -> Run {
-    within_limit(backup(&peer.host(), &[&["-quiet"], flags].concat(), dir).run().expect(code))
+    within_limit(
+        backup(&peer.host(), &[&["-quiet"], flags].concat(), dir)
+            .run()
+            .expect(code),
+    )
 }
 
 /// Restores from `dir` into directories beside it, keeping to the limit.
 fn restore(dir: &Path) -> Run {
     let beside = dir.parent().expect("a directory");
-    within_limit(restore_into(beside, &["-host", &nobody()], dir).run().expect(0))
+    within_limit(
+        restore_into(beside, &["-host", &nobody()], dir)
+            .run()
+            .expect(0),
+    )
 }
 
 fn within_limit(run: Run) -> Run {
     let mebibytes = run.peak_rss as f64 / f64::from(1 << 20);
-    assert!(run.peak_rss <= LIMIT, "{mebibytes:.1} MiB in {:?}\n{}", run.wall, run.stderr);
+    assert!(
+        run.peak_rss <= LIMIT,
+        "{mebibytes:.1} MiB in {:?}\n{}",
+        run.wall,
+        run.stderr
+    );
     run
 }
 
@@ -55,7 +68,11 @@ fn within_limit(run: Run) -> Run {
 fn two_large_shards_at_a_time_are_backed_up_and_restored_in_24_mib() {
     let mut model = Model::new(Version::V1_6, &[]);
     for id in [1, 2] {
-        let path = ShardPath { database: "db".into(), retention_policy: "autogen".into(), id };
+        let path = ShardPath {
+            database: "db".into(),
+            retention_policy: "autogen".into(),
+            id,
+        };
         model.shards.push(Shard::with_tar(path, Tar::Large(LARGE)));
     }
     let root = folder();
@@ -68,16 +85,24 @@ fn two_large_shards_at_a_time_are_backed_up_and_restored_in_24_mib() {
     }
     restore(&dir);
     for id in [1, 2] {
-        let file = root.path().join(format!("data/db/autogen/{id}/000000001-000000001.tsm"));
+        let file = root
+            .path()
+            .join(format!("data/db/autogen/{id}/000000001-000000001.tsm"));
         assert_eq!(file.metadata().expect("a restored file").len(), LARGE);
     }
 }
 
 #[test]
 fn four_shards_at_a_time_are_backed_up_compressed_and_restored_here_and_there_in_24_mib() {
-    let path = |id| ShardPath { database: "db".into(), retention_policy: "autogen".into(), id };
+    let path = |id| ShardPath {
+        database: "db".into(),
+        retention_policy: "autogen".into(),
+        id,
+    };
     let mut model = Model::new(Version::V1_6, &[]);
-    model.shards.extend((1..=4).map(|id| Shard::with_tar(path(id), Tar::Large(PACKED))));
+    model
+        .shards
+        .extend((1..=4).map(|id| Shard::with_tar(path(id), Tar::Large(PACKED))));
     let peer = Peer::start(model);
     let root = folder();
     let dir = root.path().join("backup");
@@ -88,7 +113,16 @@ fn four_shards_at_a_time_are_backed_up_compressed_and_restored_here_and_there_in
     Influxd::start(&target, Index::Inmem).stop();
     let serving = Serving::start(&target, &["-writable"]);
     let dir = utf8(&dir);
-    let args = ["restore", "-portable", "-quiet", "-jobs", "4", "-host", &serving.host(), dir];
+    let args = [
+        "restore",
+        "-portable",
+        "-quiet",
+        "-jobs",
+        "4",
+        "-host",
+        &serving.host(),
+        dir,
+    ];
     within_limit(snap(args).expect(0));
     serving.stop();
     for id in 1..=4 {
@@ -111,24 +145,39 @@ fn three_thousand_shards_are_backed_up_and_restored_in_24_mib() {
     }
     restore(&dir);
     let restored = tree::files(&root.path().join("data"));
-    assert_eq!(restored.keys().filter(|name| name.ends_with(".tsm")).count() as u64, 2 * MANY);
+    assert_eq!(
+        restored
+            .keys()
+            .filter(|name| name.ends_with(".tsm"))
+            .count() as u64,
+        2 * MANY
+    );
 }
 
 /// Writes a TSM file of about [`DEEP`] bytes: large blocks of strings, or very many keys with few points.
 fn write_tsm(out: &mut File, start: i64, many_keys: bool) {
-    let times: Vec<i64> = (0..if many_keys { 3 } else { 1000 }).map(|second| start + second).collect();
+    let times: Vec<i64> = (0..if many_keys { 3 } else { 1000 })
+        .map(|second| start + second)
+        .collect();
     let text = |time: &i64| noise(time.unsigned_abs(), 64);
     let (values, keys) = match many_keys {
         true => (Values::Integer(times.clone()), DEEP / 118),
-        false => (Values::String(times.iter().map(text).collect()), DEEP / 64_000),
+        false => (
+            Values::String(times.iter().map(text).collect()),
+            DEEP / 64_000,
+        ),
     };
     let block = Block::of(&Points { times, values });
     let mut writer = Writer::new(BufWriter::new(out));
     let value_type = ValueType::from_byte(block.bytes[0]).expect("a type");
     for nth in 0..keys {
         let key = format!("measurement,host=server{nth:08},region=somewhere#!~#value");
-        writer.begin_key(key.as_bytes(), value_type).expect("keys in their order");
-        writer.block(block.min, block.max, block.crc, &block.bytes).expect("a block");
+        writer
+            .begin_key(key.as_bytes(), value_type)
+            .expect("keys in their order");
+        writer
+            .block(block.min, block.max, block.crc, &block.bytes)
+            .expect("a block");
     }
     writer.finish().expect("a file is written");
 }
@@ -137,7 +186,11 @@ fn write_tsm(out: &mut File, start: i64, many_keys: bool) {
 fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
     let root = folder();
     let dir = root.path();
-    let path = |id| ShardPath { database: "db".into(), retention_policy: "autogen".into(), id };
+    let path = |id| ShardPath {
+        database: "db".into(),
+        retention_policy: "autogen".into(),
+        id,
+    };
     let mut model = Model::new(Version::V1_6, &[]);
     let mut files = Vec::new();
     let first = Shard::with_tar(path(1), Tar::Large(0));
@@ -147,31 +200,68 @@ fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
         tsm
     });
     for id in 1..=4 {
-        model.shards.push(Shard { path: path(id), ..first.clone() });
+        model.shards.push(Shard {
+            path: path(id),
+            ..first.clone()
+        });
         let mut tsm = &tsms[id as usize % 2];
         let size = tsm.metadata().expect("a file").len();
-        assert!((DEEP * 9 / 10..DEEP * 11 / 10).contains(&size), "{size} bytes");
+        assert!(
+            (DEEP * 9 / 10..DEEP * 11 / 10).contains(&size),
+            "{size} bytes"
+        );
         tsm.rewind().expect("a file");
         let file_name = portable::shard_file("20260101T000000Z", id);
         let packed = File::create(dir.join(&file_name)).expect("a file");
         let mut tar = tar::Builder::new(GzEncoder::new(packed, Compression::none()));
         let mut header = tar::Header::new_ustar();
         header.set_size(size);
-        tar.append_data(&mut header, format!("{}/000000001-000000001.tsm", path(id)), tsm).expect("a tar");
-        tar.into_inner().and_then(GzEncoder::finish).expect("a file");
+        tar.append_data(
+            &mut header,
+            format!("{}/000000001-000000001.tsm", path(id)),
+            tsm,
+        )
+        .expect("a tar");
+        tar.into_inner()
+            .and_then(GzEncoder::finish)
+            .expect("a file");
         let size = size.next_multiple_of(512) + 3 * 512;
         let (database, policy) = ("db".into(), "autogen".into());
-        files.push(ShardEntry { database, policy, shard_id: id, file_name, size, last_modified: 0 });
+        files.push(ShardEntry {
+            database,
+            policy,
+            shard_id: id,
+            file_name,
+            size,
+            last_modified: 0,
+        });
     }
-    let meta = MetaBlob::read_from(&model.meta()[..]).expect("a meta store").meta;
+    let meta = MetaBlob::read_from(&model.meta()[..])
+        .expect("a meta store")
+        .meta;
     let file_name = portable::meta_file("20260101T000000Z");
     fs::write(dir.join(&file_name), portable::write_meta(&meta)).expect("a file");
-    let meta = MetaEntry { file_name, size: meta.len() as u64 };
-    let manifest = File::create(dir.join(portable::manifest_file("20260101T000000Z"))).expect("a file");
-    Manifest { meta, limited: false, files: Some(files) }.write_to(manifest).expect("a file");
+    let meta = MetaEntry {
+        file_name,
+        size: meta.len() as u64,
+    };
+    let manifest =
+        File::create(dir.join(portable::manifest_file("20260101T000000Z"))).expect("a file");
+    Manifest {
+        meta,
+        limited: false,
+        files: Some(files),
+    }
+    .write_to(manifest)
+    .expect("a file");
     let dir = utf8(dir);
     let run = within_limit(snap(["verify", "-deep", "-jobs", "4", dir]).expect(0));
-    assert!(run.stdout.starts_with("no fault in 1 set: 4 shard files, 4 TSM files"), "{}", run.stdout);
+    assert!(
+        run.stdout
+            .starts_with("no fault in 1 set: 4 shard files, 4 TSM files"),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]

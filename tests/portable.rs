@@ -27,7 +27,12 @@ const DAYS: &str = "two weeks";
 const DATABASES: [&str; 3] = ["-x", "db.dot", "plain"];
 
 /// Whole backups: tool and layout.
-const FULL: [(&str, &str); 4] = [("snap", "portable"), ("influxd", "portable"), ("snap", "legacy"), ("influxd", "legacy")];
+const FULL: [(&str, &str); 4] = [
+    ("snap", "portable"),
+    ("influxd", "portable"),
+    ("snap", "legacy"),
+    ("influxd", "legacy"),
+];
 
 /// Backups of one server, made as it grew.
 struct Sample {
@@ -51,7 +56,13 @@ impl Sample {
         load(&server);
         let mut since = moment();
         for (tool, layout) in FULL {
-            back_up(tool, layout, &server, &path(&format!("{tool}_{layout}")), &[]);
+            back_up(
+                tool,
+                layout,
+                &server,
+                &path(&format!("{tool}_{layout}")),
+                &[],
+            );
         }
         let (points, shards) = (server.points(), server.shards());
 
@@ -60,29 +71,62 @@ impl Sample {
         for increment in 1..=2 {
             // A point in a shard there is, one in place of another, and one that makes a shard.
             let time = START + (5000 + increment) * SECOND;
-            let more = format!("cpu,host=a idle={increment} {time}\ncpu,host=a idle=-{increment} {START}\nnew v={increment}i ");
-            server.write("plain", "autogen", &format!("{more}{}", START + (100 + increment * 10) * DAY));
+            let more = format!(
+                "cpu,host=a idle={increment} {time}\ncpu,host=a idle=-{increment} {START}\nnew v={increment}i "
+            );
+            server.write(
+                "plain",
+                "autogen",
+                &format!("{more}{}", START + (100 + increment * 10) * DAY),
+            );
             let begun = moment();
             next_second();
             for tool in ["snap", "influxd"] {
-                back_up(tool, "portable", &server, &path(&format!("{tool}_chain")), &["-since", &since]);
+                back_up(
+                    tool,
+                    "portable",
+                    &server,
+                    &path(&format!("{tool}_chain")),
+                    &["-since", &since],
+                );
             }
             since = begun;
         }
         let later = server.points();
 
-        let mixed = [("influxd", "legacy"), ("snap", "legacy"), ("influxd", "portable"), ("snap", "portable")];
+        let mixed = [
+            ("influxd", "legacy"),
+            ("snap", "legacy"),
+            ("influxd", "portable"),
+            ("snap", "portable"),
+        ];
         let mixed = mixed.iter().enumerate().map(|(nth, (tool, layout))| {
-            server.write("plain", "autogen", &format!("mixed nth={nth} {}", START + 3 * DAY));
+            server.write(
+                "plain",
+                "autogen",
+                &format!("mixed nth={nth} {}", START + 3 * DAY),
+            );
             // By its stamp, a run of influxd's began with the second.
             if (*tool, *layout) == ("influxd", "portable") {
                 next_second();
             }
-            back_up(tool, layout, &server, &path("mixed"), &["-database", "plain"]);
+            back_up(
+                tool,
+                layout,
+                &server,
+                &path("mixed"),
+                &["-database", "plain"],
+            );
             server.points_of("plain")
         });
         let mixed = mixed.collect();
-        Self { points, shards, later, mixed, folder }
+        Self {
+            points,
+            shards,
+            later,
+            mixed,
+            folder,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -97,7 +141,11 @@ impl Sample {
     /// The points below a policy of `plain` in the full backups, without the names of database and policy.
     fn points_in(&self, rp: &str) -> Vec<String> {
         let prefix = format!("\"plain\".{rp:?} ");
-        self.points.iter().filter_map(|point| point.strip_prefix(&prefix)).map(str::to_owned).collect()
+        self.points
+            .iter()
+            .filter_map(|point| point.strip_prefix(&prefix))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -105,15 +153,22 @@ impl Sample {
 fn load(server: &Influxd) {
     server.execute("CREATE DATABASE plain; CREATE DATABASE \"db.dot\"; CREATE DATABASE \"-x\"");
     server.execute("CREATE RETENTION POLICY \"two weeks\" ON plain DURATION 0s REPLICATION 1 SHARD DURATION 1d");
-    let point =
-        |series: &str, value: i64, time: i64| format!("{series} idle={value}.5,ticks={value}i,s=\"v {value}\" {time}\n");
+    let point = |series: &str, value: i64, time: i64| {
+        format!("{series} idle={value}.5,ticks={value}i,s=\"v {value}\" {time}\n")
+    };
     let spread = |count: i64, step: i64| (0..count).map(move |i| (i, START + i * step));
-    let lines: String = spread(600, DAY / 40).map(|(i, time)| point(&format!("cpu,host={}", i % 3), i, time)).collect();
+    let lines: String = spread(600, DAY / 40)
+        .map(|(i, time)| point(&format!("cpu,host={}", i % 3), i, time))
+        .collect();
     server.write("plain", "autogen", &lines);
-    let lines: String = spread(24, DAY / 8).map(|(i, time)| point("daily,room=attic", i, time)).collect();
+    let lines: String = spread(24, DAY / 8)
+        .map(|(i, time)| point("daily,room=attic", i, time))
+        .collect();
     server.write("plain", DAYS, &lines);
     for db in ["db.dot", "-x"] {
-        let lines: String = spread(10, SECOND).map(|(i, time)| point("few,ü=ñ", i, time)).collect();
+        let lines: String = spread(10, SECOND)
+            .map(|(i, time)| point("few,ü=ñ", i, time))
+            .collect();
         server.write(db, "autogen", &lines);
     }
 }
@@ -126,30 +181,45 @@ fn back_up(tool: &str, layout: &str, server: &Influxd, dir: &Path, flags: &[&str
         _ => &[],
     };
     let host = server.host();
-    tools::run(tool, &[&["backup"], layout, &["-host", &host], flags, &[utf8(dir)]].concat());
+    tools::run(
+        tool,
+        &[&["backup"], layout, &["-host", &host], flags, &[utf8(dir)]].concat(),
+    );
 }
 
 /// Restores into a server by either tool; what it wrote to standard error.
 fn restore(tool: &str, server: &Influxd, dir: &Path, flags: &[&str]) -> String {
     let host = server.host();
-    tools::run(tool, &[&["restore", "-host", &host], flags, &[utf8(dir)]].concat())
+    tools::run(
+        tool,
+        &[&["restore", "-host", &host], flags, &[utf8(dir)]].concat(),
+    )
 }
 
 /// Waits until a run gets another stamp; influxd's has no fraction.
 fn next_second() {
     let now = Timestamp::now();
-    thread::sleep(Duration::from_millis(1000 - u64::try_from(now.subsec_millisecond()).expect("a time after 1970")));
+    thread::sleep(Duration::from_millis(
+        1000 - u64::try_from(now.subsec_millisecond()).expect("a time after 1970"),
+    ));
 }
 
 /// Points of a database as they are called below another.
 fn renamed(points: &[String], from: &str, to: &str) -> Vec<String> {
     let (from, to) = (format!("{from:?}."), format!("{to:?}."));
-    points.iter().filter_map(|point| Some(format!("{to}{}", point.strip_prefix(&from)?))).collect()
+    points
+        .iter()
+        .filter_map(|point| Some(format!("{to}{}", point.strip_prefix(&from)?)))
+        .collect()
 }
 
 /// Whether it is so; after influxd's client, which does not wait for the server, whether it comes to be.
 fn holds(tool: &str, server: &Influxd, look: impl Fn() -> bool) -> bool {
-    if tool == "snap" { look() } else { server.comes_to_be(look) }
+    if tool == "snap" {
+        look()
+    } else {
+        server.comes_to_be(look)
+    }
 }
 
 /// Restores what either tool wrote in either layout with either tool, each beside the others.
@@ -161,17 +231,38 @@ fn every_pair(index: Index) {
         for (from, layout) in FULL {
             let name = format!("{tool} {from} {layout}");
             let flags = ["-db", "plain", "-newdb", &name];
-            let how: &[&str] = if layout == "portable" { &["-portable"] } else { &["-online"] };
+            let how: &[&str] = if layout == "portable" {
+                &["-portable"]
+            } else {
+                &["-online"]
+            };
             // A dot would be more than influxd's client can do with a legacy backup.
-            restore(tool, &server, &sample.path(&format!("{from}_{layout}")), &[how, &flags[..]].concat());
+            restore(
+                tool,
+                &server,
+                &sample.path(&format!("{from}_{layout}")),
+                &[how, &flags[..]].concat(),
+            );
             let expected = sample.plain_as(&name);
             assert!(
                 holds(tool, &server, || server.points_of(&name) == expected),
                 "{name}: the points differ\n{}",
                 server.log()
             );
-            let shards = sample.shards.iter().filter(|shard| shard.0 == "plain").count();
-            assert_eq!(server.shards().iter().filter(|shard| shard.0 == name).count(), shards, "{name}");
+            let shards = sample
+                .shards
+                .iter()
+                .filter(|shard| shard.0 == "plain")
+                .count();
+            assert_eq!(
+                server
+                    .shards()
+                    .iter()
+                    .filter(|shard| shard.0 == name)
+                    .count(),
+                shards,
+                "{name}"
+            );
             names.push(name);
         }
         if tool == "snap" {
@@ -181,7 +272,10 @@ fn every_pair(index: Index) {
     server.stop();
     let server = Influxd::start(folder.path(), index);
     for name in names {
-        assert!(server.points_of(&name) == sample.plain_as(&name), "{name}: the points differ after a restart");
+        assert!(
+            server.points_of(&name) == sample.plain_as(&name),
+            "{name}: the points differ after a restart"
+        );
     }
 }
 
@@ -198,11 +292,18 @@ fn either_tool_restores_what_either_tool_wrote_in_either_layout_into_a_tsi1_serv
 #[test]
 fn portable_backups_come_back_whole_with_all_databases_into_empty_servers() {
     let sample = SAMPLE.get();
-    for (tool, from, index) in
-        [("snap", "influxd", Index::Inmem), ("snap", "snap", Index::Tsi1), ("influxd", "snap", Index::Tsi1)]
-    {
+    for (tool, from, index) in [
+        ("snap", "influxd", Index::Inmem),
+        ("snap", "snap", Index::Tsi1),
+        ("influxd", "snap", Index::Tsi1),
+    ] {
         let (_folder, server) = Influxd::empty(index);
-        restore(tool, &server, &sample.path(&format!("{from}_portable")), &["-portable"]);
+        restore(
+            tool,
+            &server,
+            &sample.path(&format!("{from}_portable")),
+            &["-portable"],
+        );
         assert!(
             holds(tool, &server, || server.points() == sample.points),
             "{tool} of {from}: the points differ\n{}",
@@ -219,7 +320,11 @@ fn portable_backups_come_back_whole_with_all_databases_into_empty_servers() {
 fn a_policy_and_a_shard_of_a_portable_backup_come_back_alone_and_under_other_names() {
     let sample = SAMPLE.get();
     let (_folder, server) = Influxd::empty(Index::Tsi1);
-    let of_days: Vec<&Shard> = sample.shards.iter().filter(|shard| shard.1 == DAYS).collect();
+    let of_days: Vec<&Shard> = sample
+        .shards
+        .iter()
+        .filter(|shard| shard.1 == DAYS)
+        .collect();
     let (id, start): (u64, Timestamp) = (of_days[1].2, of_days[1].3.parse().expect("a time"));
     let start = i64::try_from(start.as_nanosecond()).expect("a time of influxd's");
     let within = |point: &String| (start..start + DAY).contains(&time_of(point));
@@ -227,14 +332,28 @@ fn a_policy_and_a_shard_of_a_portable_backup_come_back_alone_and_under_other_nam
     assert_eq!(one.len(), 8 * 3);
     let is = |tool: &str, db: &str, rp: &str, expected: &[String]| {
         let log = || server.log();
-        assert!(holds(tool, &server, || server.points_in(db, rp) == expected), "{tool} {db}: the points differ\n{}", log());
+        assert!(
+            holds(tool, &server, || server.points_in(db, rp) == expected),
+            "{tool} {db}: the points differ\n{}",
+            log()
+        );
         assert_eq!(server.policies(db), [rp]);
     };
     for (tool, from) in [("snap", "snap"), ("snap", "influxd"), ("influxd", "snap")] {
         let dir = sample.path(&format!("{from}_portable"));
-        let (rp_db, new_db, shard_db) =
-            (format!("{tool} {from} rp"), format!("{tool} {from} new"), format!("{tool} {from} one"));
-        let go = |flags: &[&str]| restore(tool, &server, &dir, &[&["-portable", "-db", "plain", "-rp", DAYS], flags].concat());
+        let (rp_db, new_db, shard_db) = (
+            format!("{tool} {from} rp"),
+            format!("{tool} {from} new"),
+            format!("{tool} {from} one"),
+        );
+        let go = |flags: &[&str]| {
+            restore(
+                tool,
+                &server,
+                &dir,
+                &[&["-portable", "-db", "plain", "-rp", DAYS], flags].concat(),
+            )
+        };
         go(&["-newdb", &rp_db]);
         is(tool, &rp_db, DAYS, &sample.points_in(DAYS));
         // influxd's client cannot write the tar for a name that is not of ASCII.
@@ -244,7 +363,14 @@ fn a_policy_and_a_shard_of_a_portable_backup_come_back_alone_and_under_other_nam
         go(&["-newdb", &shard_db, "-shard", &id.to_string()]);
         is(tool, &shard_db, DAYS, &one);
         if tool == "snap" {
-            assert_eq!(server.shards().iter().filter(|shard| shard.0 == shard_db).count(), 1);
+            assert_eq!(
+                server
+                    .shards()
+                    .iter()
+                    .filter(|shard| shard.0 == shard_db)
+                    .count(),
+                1
+            );
             server.expect_no_errors();
         }
     }
@@ -256,32 +382,59 @@ fn a_portable_backup_comes_back_into_the_directories_of_a_stopped_server() {
     for (from, index) in [("snap_chain", Index::Inmem), ("influxd_chain", Index::Tsi1)] {
         let folder = folder();
         let flags = ["-portable", "-host", &nobody(), "-index", index.name()];
-        restore_into(folder.path(), &flags, &sample.path(from)).run().expect(0);
+        restore_into(folder.path(), &flags, &sample.path(from))
+            .run()
+            .expect(0);
         let server = Influxd::start(folder.path(), index);
-        assert!(server.points() == sample.later, "{from}: the points differ\n{}", server.log());
+        assert!(
+            server.points() == sample.later,
+            "{from}: the points differ\n{}",
+            server.log()
+        );
     }
 }
 
 #[test]
-fn a_portable_backup_and_two_increments_come_back_whole_where_influxd_brings_the_last_files_alone() {
+fn a_portable_backup_and_two_increments_come_back_whole_where_influxd_brings_the_last_files_alone()
+{
     let sample = SAMPLE.get();
     assert_ne!(sample.later, sample.points);
     for (from, index) in [("snap_chain", Index::Tsi1), ("influxd_chain", Index::Inmem)] {
         let chain = sample.path(from);
-        let sets = tree::names(&chain).iter().filter(|name| name.ends_with(".manifest")).count();
+        let sets = tree::names(&chain)
+            .iter()
+            .filter(|name| name.ends_with(".manifest"))
+            .count();
         assert_eq!(sets, 3, "{from}");
         let (_folder, server) = Influxd::empty(index);
         let stderr = restore("snap", &server, &chain, &["-portable"]);
-        assert!(server.points() == sample.later, "{from}: the points differ:\n{}", server.log());
-        assert!(stderr.contains("put together from a backup and later increments"), "{stderr}");
+        assert!(
+            server.points() == sample.later,
+            "{from}: the points differ:\n{}",
+            server.log()
+        );
+        assert!(
+            stderr.contains("put together from a backup and later increments"),
+            "{stderr}"
+        );
         server.expect_no_errors();
     }
     let (_folder, server) = Influxd::empty(Index::Inmem);
-    restore("influxd", &server, &sample.path("influxd_chain"), &["-portable"]);
+    restore(
+        "influxd",
+        &server,
+        &sample.path("influxd_chain"),
+        &["-portable"],
+    );
     // That it is not all of them is why snap says it puts sets together; the first is long there when the last is.
     thread::sleep(Duration::from_secs(1));
     let points: BTreeSet<String> = server.points().into_iter().collect();
-    assert!(points.len() < sample.later.len() / 2, "influxd brought {} points of {}", points.len(), sample.later.len());
+    assert!(
+        points.len() < sample.later.len() / 2,
+        "influxd brought {} points of {}",
+        points.len(),
+        sample.later.len()
+    );
 }
 
 #[test]
@@ -291,34 +444,89 @@ fn each_set_of_a_directory_of_both_tools_and_layouts_is_found_by_its_name() {
     let (_folder, server) = Influxd::empty(Index::Inmem);
     let stem = |name: &String, suffix: &str| name.strip_suffix(suffix).map(str::to_owned);
     let names = tree::names(&dir);
-    let portable: Vec<String> = names.iter().filter_map(|name| stem(name, ".manifest")).collect();
-    let recorded: Vec<String> = tree::names(&dir.join(".snap")).iter().filter_map(|name| stem(name, ".json")).collect();
-    let [by_influxd, by_snap] = &portable[..] else { panic!("{names:?}") };
-    let [legacy, _] = &recorded[..] else { panic!("{recorded:?}") };
-    assert!(names.contains(&"meta.00".to_owned()) && names.contains(&"meta.01".to_owned()), "{names:?}");
+    let portable: Vec<String> = names
+        .iter()
+        .filter_map(|name| stem(name, ".manifest"))
+        .collect();
+    let recorded: Vec<String> = tree::names(&dir.join(".snap"))
+        .iter()
+        .filter_map(|name| stem(name, ".json"))
+        .collect();
+    let [by_influxd, by_snap] = &portable[..] else {
+        panic!("{names:?}")
+    };
+    let [legacy, _] = &recorded[..] else {
+        panic!("{recorded:?}")
+    };
+    assert!(
+        names.contains(&"meta.00".to_owned()) && names.contains(&"meta.01".to_owned()),
+        "{names:?}"
+    );
     assert!(recorded.contains(by_snap) && !recorded.contains(by_influxd));
     let named = |set: &str, db: &str, code: i32| {
-        snap(["restore", "-portable", "-host", &server.host(), "-db", "plain", "-newdb", db, utf8(&dir), set]).expect(code)
+        snap([
+            "restore",
+            "-portable",
+            "-host",
+            &server.host(),
+            "-db",
+            "plain",
+            "-newdb",
+            db,
+            utf8(&dir),
+            set,
+        ])
+        .expect(code)
     };
-    for (nth, set) in ["meta.00", legacy, by_influxd, by_snap].into_iter().enumerate() {
+    for (nth, set) in ["meta.00", legacy, by_influxd, by_snap]
+        .into_iter()
+        .enumerate()
+    {
         let db = format!("set {nth}");
         named(set, &db, 0);
-        assert!(server.points_of(&db) == renamed(&sample.mixed[nth], "plain", &db), "{set}: the points differ");
+        assert!(
+            server.points_of(&db) == renamed(&sample.mixed[nth], "plain", &db),
+            "{set}: the points differ"
+        );
     }
     named("latest", "the latest", 0);
-    restore("snap", &server, &dir, &["-online", "-db", "plain", "-newdb", "unnamed"]);
+    restore(
+        "snap",
+        &server,
+        &dir,
+        &["-online", "-db", "plain", "-newdb", "unnamed"],
+    );
     // The beginning that the last has for itself.
-    let differ = by_snap.bytes().zip(by_influxd.bytes()).position(|(a, b)| a != b).expect("two names");
-    let prefix = if legacy.starts_with(&by_snap[..=differ]) { by_snap } else { &by_snap[..=differ] };
+    let differ = by_snap
+        .bytes()
+        .zip(by_influxd.bytes())
+        .position(|(a, b)| a != b)
+        .expect("two names");
+    let prefix = if legacy.starts_with(&by_snap[..=differ]) {
+        by_snap
+    } else {
+        &by_snap[..=differ]
+    };
     named(prefix, "by prefix", 0);
     for db in ["the latest", "unnamed", "by prefix"] {
-        assert!(server.points_of(db) == renamed(&sample.mixed[3], "plain", db), "{db}: the points differ");
+        assert!(
+            server.points_of(db) == renamed(&sample.mixed[3], "plain", db),
+            "{db}: the points differ"
+        );
     }
     let databases = server.databases();
     let run = named("20", "none", 2);
-    assert!(run.stderr.contains("more than one set") && run.stderr.contains(by_influxd.as_str()), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("more than one set") && run.stderr.contains(by_influxd.as_str()),
+        "{}",
+        run.stderr
+    );
     let run = named("1999", "none", 10);
-    assert!(run.stderr.contains("1999") && run.stderr.contains(by_snap.as_str()), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("1999") && run.stderr.contains(by_snap.as_str()),
+        "{}",
+        run.stderr
+    );
     assert_eq!(server.databases(), databases);
     server.expect_no_errors();
 }
@@ -331,13 +539,24 @@ fn backups_of_the_same_second_get_names_of_their_own_and_influxd_restores_each()
     let points = server.points();
     let dir = folder.path().join("backup");
     let host = server.host();
-    let flags = ["backup", "-portable", "-host", &host, "-retry-lock", "1m", utf8(&dir)];
+    let flags = [
+        "backup",
+        "-portable",
+        "-host",
+        &host,
+        "-retry-lock",
+        "1m",
+        utf8(&dir),
+    ];
     next_second();
     let both: Vec<Running> = (0..2).map(|_| Snap::new(flags).spawn()).collect();
     both.into_iter().for_each(|run| drop(run.wait().expect(0)));
     snap(flags).expect(0);
     let names = tree::names(&dir);
-    let stamps: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".manifest")).collect();
+    let stamps: Vec<&str> = names
+        .iter()
+        .filter_map(|name| name.strip_suffix(".manifest"))
+        .collect();
     assert_eq!(stamps.len(), 3, "{names:?}");
     for stamp in stamps {
         let alone = folder.path().join(stamp);
@@ -345,8 +564,10 @@ fn backups_of_the_same_second_get_names_of_their_own_and_influxd_restores_each()
         for name in names.iter().filter(|name| name.starts_with(stamp)) {
             fs::copy(dir.join(name), alone.join(name)).expect("a copy");
         }
-        let manifest: Value =
-            serde_json::from_slice(&fs::read(alone.join(format!("{stamp}.manifest"))).expect("a manifest")).expect("JSON");
+        let manifest: Value = serde_json::from_slice(
+            &fs::read(alone.join(format!("{stamp}.manifest"))).expect("a manifest"),
+        )
+        .expect("JSON");
         assert_eq!(manifest["limited"], false);
         let (_folder, server) = Influxd::empty(Index::Inmem);
         restore("influxd", &server, &alone, &["-portable"]);
@@ -375,23 +596,43 @@ fn users_grants_queries_and_subscriptions_are_left_out_and_counted() {
     let stderr = restore("snap", &server, &dir, &["-portable", "-verbose"]);
     let warned = |texts: &[&str]| {
         let lines = stderr.lines().filter(|line| line.starts_with("warning: "));
-        lines.filter(|line| texts.iter().all(|text| line.contains(text))).count()
+        lines
+            .filter(|line| texts.iter().all(|text| line.contains(text)))
+            .count()
     };
-    for texts in [&["3 users", "3 grants"][..], &["2 continuous queries"], &["1 subscription"], &["_internal", "1 shard group"]]
-    {
+    for texts in [
+        &["3 users", "3 grants"][..],
+        &["2 continuous queries"],
+        &["1 subscription"],
+        &["_internal", "1 shard group"],
+    ] {
         assert_eq!(warned(texts), 1, "{texts:?}: {stderr}");
     }
-    for statement in
-        ["CREATE CONTINUOUS QUERY q1 ON d", "CREATE SUBSCRIPTION \"s\" ON \"d\".\"autogen\"", "GRANT READ ON \"d\" TO \"u\""]
-    {
+    for statement in [
+        "CREATE CONTINUOUS QUERY q1 ON d",
+        "CREATE SUBSCRIPTION \"s\" ON \"d\".\"autogen\"",
+        "GRANT READ ON \"d\" TO \"u\"",
+    ] {
         assert!(stderr.contains(statement), "{statement}: {stderr}");
     }
     assert!(server.points().len() == 2 && server.databases() == ["d", "e"]);
-    for ask in ["SHOW SUBSCRIPTIONS", "SHOW USERS", "SHOW CONTINUOUS QUERIES"] {
+    for ask in [
+        "SHOW SUBSCRIPTIONS",
+        "SHOW USERS",
+        "SHOW CONTINUOUS QUERIES",
+    ] {
         let answer = server.query("", ask).to_string();
         assert!(!answer.contains("\"values\""), "{ask}: {answer}");
     }
     // Counted is what is restored, and no more.
-    let stderr = restore("snap", &server, &dir, &["-portable", "-db", "e", "-newdb", "f"]);
-    assert!(stderr.contains("1 continuous quer") && !stderr.contains("subscription"), "{stderr}");
+    let stderr = restore(
+        "snap",
+        &server,
+        &dir,
+        &["-portable", "-db", "e", "-newdb", "f"],
+    );
+    assert!(
+        stderr.contains("1 continuous quer") && !stderr.contains("subscription"),
+        "{stderr}"
+    );
 }

@@ -41,10 +41,20 @@ impl Bench {
         let dir = folder.path().join("backup");
         snap(["backup", "-portable", "-host", &source.host(), utf8(&dir)]).expect(0);
         let names = tree::names(&dir);
-        let stamp = names.iter().find_map(|name| name.strip_suffix(".manifest")).expect("a manifest").to_owned();
+        let stamp = names
+            .iter()
+            .find_map(|name| name.strip_suffix(".manifest"))
+            .expect("a manifest")
+            .to_owned();
         let target = Influxd::start(&folder.path().join("target"), Index::Inmem);
         let points = source.points();
-        Self { folder, source, target, points, stamp }
+        Self {
+            folder,
+            source,
+            target,
+            points,
+            stamp,
+        }
     }
 
     /// A fresh copy of the backup; `recorded` says whether snap's record of it is there.
@@ -58,7 +68,14 @@ impl Bench {
     }
 
     fn restore(&self, dir: &Path, flags: &[&str]) -> Run {
-        snap([&["restore", "-portable", "-host", &self.target.host()], flags, &[utf8(dir)]].concat())
+        snap(
+            [
+                &["restore", "-portable", "-host", &self.target.host()],
+                flags,
+                &[utf8(dir)],
+            ]
+            .concat(),
+        )
     }
 
     /// What the server that is restored into has on its disk.
@@ -89,8 +106,14 @@ const DAMAGES: [&str; 8] = [
 #[test]
 fn every_damage_is_found_and_named_before_the_server_is_touched() {
     let bench = Bench::new();
-    let (shard, meta) = (format!("{}.s2.tar.gz", bench.stamp), format!("{}.meta", bench.stamp));
-    let (manifest, record) = (format!("{}.manifest", bench.stamp), format!(".snap/{}.json", bench.stamp));
+    let (shard, meta) = (
+        format!("{}.s2.tar.gz", bench.stamp),
+        format!("{}.meta", bench.stamp),
+    );
+    let (manifest, record) = (
+        format!("{}.manifest", bench.stamp),
+        format!(".snap/{}.json", bench.stamp),
+    );
     let before = bench.touched();
     let mut cases = Vec::new();
     for how in DAMAGES {
@@ -98,7 +121,8 @@ fn every_damage_is_found_and_named_before_the_server_is_touched() {
             cases.push((&shard, recorded, how));
             // Without a record, a name with another letter is a name; the last byte of the message says nothing that anybody
             // needs; and a message twice over is one.
-            let undetectable = ["flipped in the middle", "flipped at its end", "doubled"].contains(&how);
+            let undetectable =
+                ["flipped in the middle", "flipped at its end", "doubled"].contains(&how);
             if recorded || !undetectable {
                 cases.push((&meta, recorded, how));
             }
@@ -113,9 +137,18 @@ fn every_damage_is_found_and_named_before_the_server_is_touched() {
         let dir = bench.copy(&format!("case{nth}"), recorded);
         damage(&dir.join(file), how);
         let run = bench.restore(&dir, &[]);
-        let case = format!("{file} {how}, record: {recorded}: {:?} {}", run.code, run.stderr);
-        let name = Path::new(file).file_name().and_then(|name| name.to_str()).expect("a name");
-        assert!(run.code == Some(4) && run.stderr.contains(name) && !run.stderr.contains("panicked"), "{case}");
+        let case = format!(
+            "{file} {how}, record: {recorded}: {:?} {}",
+            run.code, run.stderr
+        );
+        let name = Path::new(file)
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name");
+        assert!(
+            run.code == Some(4) && run.stderr.contains(name) && !run.stderr.contains("panicked"),
+            "{case}"
+        );
         assert!(bench.touched() == before, "the server was touched: {case}");
     }
     // The sums that tell it are there at all: the same directories without damage come back.
@@ -134,8 +167,16 @@ fn what_is_simply_gone_is_named_and_the_rest_restored() {
         let dir = bench.copy(&format!("shard{recorded}"), recorded);
         fs::remove_file(dir.join(&shard)).expect("removing a shard");
         let run = bench.restore(&dir, &[]).expect(3);
-        let missing: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("missing: ")).collect();
-        assert!(matches!(missing[..], [one] if one.contains("d/autogen/2") && one.contains(&shard)), "{}", run.stderr);
+        let missing: Vec<&str> = run
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("missing: "))
+            .collect();
+        assert!(
+            matches!(missing[..], [one] if one.contains("d/autogen/2") && one.contains(&shard)),
+            "{}",
+            run.stderr
+        );
         assert_eq!(bench.target.points(), bench.points_without(1));
         bench.target.execute("DROP DATABASE d");
         // Asked for by its number, nothing is left to restore.
@@ -147,7 +188,10 @@ fn what_is_simply_gone_is_named_and_the_rest_restored() {
         fs::remove_file(dir.join(file)).expect("removing a file");
         bench.restore(&dir, &[]).expect(code).stderr
     };
-    let (meta, manifest) = (format!("{}.meta", bench.stamp), format!("{}.manifest", bench.stamp));
+    let (meta, manifest) = (
+        format!("{}.meta", bench.stamp),
+        format!("{}.manifest", bench.stamp),
+    );
     assert!(gone("meta", true, &meta, 4).contains(&meta));
     // Nobody else says which of the files make a set.
     assert!(gone("manifest", false, &manifest, 10).contains("no manifest"));
@@ -174,76 +218,143 @@ fn a_tsm_file_without_its_ends_inside_a_whole_archive_is_found_before_the_server
         let file = dir.join(format!("{}.s2.tar.gz", bench.stamp));
         rewrite(&file, &bench.stamp, spoil);
         let run = bench.restore(&dir, &[]).expect(4);
-        assert!(run.stderr.contains("s2.tar.gz") && run.stderr.contains("000000001-000000001.tsm"), "{}", run.stderr);
-        assert!(bench.touched() == before, "the server was touched: {}", run.stderr);
+        assert!(
+            run.stderr.contains("s2.tar.gz") && run.stderr.contains("000000001-000000001.tsm"),
+            "{}",
+            run.stderr
+        );
+        assert!(
+            bench.touched() == before,
+            "the server was touched: {}",
+            run.stderr
+        );
     }
 }
 
 /// Changes the first file in a shard's archive, which stays one of the same length.
 fn rewrite(file: &Path, stamp: &str, change: impl Fn(&mut Vec<u8>)) {
     let mut packed = Vec::new();
-    decompress(fs::File::open(file).expect("a shard")).read_to_end(&mut packed).expect("a shard's tar");
+    decompress(fs::File::open(file).expect("a shard"))
+        .read_to_end(&mut packed)
+        .expect("a shard's tar");
     let mut members = all_members(&packed);
     change(&mut members[0].content);
     let mut encoder = compress(stamp, 2, Vec::new());
-    encoder.write_all(&peer::tar(&members)).expect("writing to memory");
+    encoder
+        .write_all(&peer::tar(&members))
+        .expect("writing to memory");
     fs::write(file, encoder.finish().expect("writing to memory")).expect("writing a shard");
 }
 
 #[test]
 fn a_shard_that_fails_is_not_in_the_manifest_and_influxd_restores_the_rest() {
     let bench = Bench::new();
-    let proxy = Between::start(&bench.source.host(), |ask, _| (ask == Ask::Shard(2)).then_some(Spoil::Cut(700, End::Fin)));
+    let proxy = Between::start(&bench.source.host(), |ask, _| {
+        (ask == Ask::Shard(2)).then_some(Spoil::Cut(700, End::Fin))
+    });
     let dir = bench.folder.path().join("partial");
-    let args = ["backup", "-portable", "-retries", "1", "-host", &proxy.host()];
+    let args = [
+        "backup",
+        "-portable",
+        "-retries",
+        "1",
+        "-host",
+        &proxy.host(),
+    ];
     let run = snap([&args[..], &[utf8(&dir)]].concat()).expect(1);
     assert!(run.stderr.contains("d/autogen/2"), "{}", run.stderr);
     assert_eq!(visible(&dir), Vec::<String>::new());
     let run = snap([&args[..], &["-skip-errors", utf8(&dir)]].concat()).expect(3);
-    assert!(run.stderr.contains("missing: shard d/autogen/2"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("missing: shard d/autogen/2"),
+        "{}",
+        run.stderr
+    );
     let names = visible(&dir);
-    let [manifest, meta, one, three] = &names[..] else { panic!("{names:?}") };
-    assert!(meta.ends_with(".meta") && one.ends_with(".s1.tar.gz") && three.ends_with(".s3.tar.gz"), "{names:?}");
-    let manifest: Value = serde_json::from_slice(&fs::read(dir.join(manifest)).expect("a manifest")).expect("JSON");
+    let [manifest, meta, one, three] = &names[..] else {
+        panic!("{names:?}")
+    };
+    assert!(
+        meta.ends_with(".meta") && one.ends_with(".s1.tar.gz") && three.ends_with(".s3.tar.gz"),
+        "{names:?}"
+    );
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(dir.join(manifest)).expect("a manifest")).expect("JSON");
     assert_eq!(manifest["limited"], true);
-    let listed: Vec<&str> =
-        manifest["files"].as_array().expect("files").iter().filter_map(|file| file["fileName"].as_str()).collect();
+    let listed: Vec<&str> = manifest["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .filter_map(|file| file["fileName"].as_str())
+        .collect();
     assert_eq!(listed, [one, three]);
-    influxd_client(&["restore", "-portable", "-host", &bench.target.host(), utf8(&dir)]);
+    influxd_client(&[
+        "restore",
+        "-portable",
+        "-host",
+        &bench.target.host(),
+        utf8(&dir),
+    ]);
     let expected = bench.points_without(1);
     assert!(bench.target.comes_to(&expected), "the points differ");
     bench.target.execute("DROP DATABASE d");
     let run = bench.restore(&dir, &[]).expect(3);
-    assert!(run.stderr.contains("missing: shard d/autogen/2"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("missing: shard d/autogen/2"),
+        "{}",
+        run.stderr
+    );
     assert!(bench.target.points() == expected, "the points differ");
 }
 
 /// The names that influxd sees.
 fn visible(dir: &Path) -> Vec<String> {
-    let names = if dir.exists() { tree::names(dir) } else { Vec::new() };
+    let names = if dir.exists() {
+        tree::names(dir)
+    } else {
+        Vec::new()
+    };
     names.into_iter().filter(|name| name != ".snap").collect()
 }
 
 #[test]
 fn a_portable_backup_whose_streams_break_off_anywhere_leaves_no_file() {
-    let whole = Model::new(Version::V1_6, &[("db", "autogen", 1)]).shard(1).bytes();
+    let whole = Model::new(Version::V1_6, &[("db", "autogen", 1)])
+        .shard(1)
+        .bytes();
     let cuts: Vec<(u64, usize)> = (1..).zip(peer::offsets(&whole)).collect();
     let shards: Vec<_> = cuts.iter().map(|(id, _)| ("db", "autogen", *id)).collect();
     let server = Peer::start(Model::new(Version::V1_6, &shards));
     let script = |again: bool| {
         for (id, at) in &cuts {
             let cut = Reply::Cut(*at, if id % 2 == 0 { End::Fin } else { End::Rst });
-            server.script(Asked::Shard(*id), [cut].into_iter().chain(again.then_some(Reply::Whole)));
+            server.script(
+                Asked::Shard(*id),
+                [cut].into_iter().chain(again.then_some(Reply::Whole)),
+            );
         }
     };
     let folder = folder();
     let dir = folder.path().join("backup");
     let host = server.host();
-    let args = ["backup", "-portable", "-jobs", "16", "-host", &host, utf8(&dir)];
+    let args = [
+        "backup",
+        "-portable",
+        "-jobs",
+        "16",
+        "-host",
+        &host,
+        utf8(&dir),
+    ];
     script(false);
     let run = snap([&args[..], &["-retries", "0"]].concat()).expect(1);
     for (id, at) in &cuts {
-        assert!(run.stderr.contains(&format!("shard db/autogen/{id}: failed: ")), "cut at {at}: {}", run.stderr);
+        assert!(
+            run.stderr
+                .contains(&format!("shard db/autogen/{id}: failed: ")),
+            "cut at {at}: {}",
+            run.stderr
+        );
     }
     assert_eq!(visible(&dir), Vec::<String>::new());
     // An attempt after one that broke off begins a new archive.
@@ -253,37 +364,72 @@ fn a_portable_backup_whose_streams_break_off_anywhere_leaves_no_file() {
     assert_eq!(names.len(), cuts.len() + 2);
     let model = server.model();
     for name in names.iter().filter(|name| name.ends_with(".tar.gz")) {
-        let id = name.trim_end_matches(".tar.gz").rsplit_once(".s").and_then(|(_, id)| id.parse::<u64>().ok());
+        let id = name
+            .trim_end_matches(".tar.gz")
+            .rsplit_once(".s")
+            .and_then(|(_, id)| id.parse::<u64>().ok());
         let mut tar = Vec::new();
-        decompress(fs::File::open(dir.join(name)).expect("a shard")).read_to_end(&mut tar).expect("a shard's tar");
-        let shard = model.shards.iter().find(|shard| Some(shard.path.id) == id).expect("a shard of the server's");
-        assert!(shard.bytes() == tar, "{name} does not hold what the server sent");
+        decompress(fs::File::open(dir.join(name)).expect("a shard"))
+            .read_to_end(&mut tar)
+            .expect("a shard's tar");
+        let shard = model
+            .shards
+            .iter()
+            .find(|shard| Some(shard.path.id) == id)
+            .expect("a shard of the server's");
+        assert!(
+            shard.bytes() == tar,
+            "{name} does not hold what the server sent"
+        );
     }
 }
 
 #[test]
 fn a_portable_backup_that_is_killed_leaves_nothing_that_counts_and_the_next_run_clears_it_away() {
-    let server = Peer::start(Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2)]));
+    let server = Peer::start(Model::new(
+        Version::V1_6,
+        &[("db", "autogen", 1), ("db", "autogen", 2)],
+    ));
     let folder = folder();
     let dir = folder.path().join("backup");
     let host = server.host();
-    let args = ["backup", "-portable", "-jobs", "1", "-host", &host, utf8(&dir)];
+    let args = [
+        "backup",
+        "-portable",
+        "-jobs",
+        "1",
+        "-host",
+        &host,
+        utf8(&dir),
+    ];
     server.script(Asked::Shard(1), [Reply::Stall(700), Reply::Whole]);
     server.script(Asked::Shard(2), [Reply::Stall(700), Reply::Whole]);
     let running = Snap::new(args).spawn();
     // The meta store, the list of shards, and a shard.
     server.wait_for_requests(3);
     thread::sleep(Duration::from_millis(300));
-    kill_process(Pid::from_raw(i32::try_from(running.pid()).expect("an id")).expect("an id"), Signal::KILL).expect("a signal");
+    kill_process(
+        Pid::from_raw(i32::try_from(running.pid()).expect("an id")).expect("an id"),
+        Signal::KILL,
+    )
+    .expect("a signal");
     assert_eq!(running.wait().signal, Some(9));
     assert_eq!(visible(&dir), Vec::<String>::new());
-    assert!(tree::names(&dir.join(".snap")).iter().any(|name| name.ends_with(".files")), "nothing was left");
+    assert!(
+        tree::names(&dir.join(".snap"))
+            .iter()
+            .any(|name| name.ends_with(".files")),
+        "nothing was left"
+    );
     let nobody = peer::nobody();
     snap(["restore", "-portable", "-host", &nobody, utf8(&dir)]).expect(10);
     // The shard that was not asked for yet stalls again, but for a second alone.
     snap([&args[..], &["-idle-timeout", "1s", "-retries", "1"]].concat()).expect(0);
     let hidden = tree::names(&dir.join(".snap"));
-    assert!(matches!(&hidden[..], [record, lock] if record.ends_with(".json") && lock == "lock"), "{hidden:?}");
+    assert!(
+        matches!(&hidden[..], [record, lock] if record.ends_with(".json") && lock == "lock"),
+        "{hidden:?}"
+    );
     assert_eq!(visible(&dir).len(), 4);
 }
 
@@ -303,10 +449,20 @@ fn files_that_were_given_their_names_by_a_run_that_died_then_are_no_set_and_are_
         }
         let run = bench.restore(&dir, &[]).expect(10);
         assert!(bench.target.databases().is_empty(), "{}", run.stderr);
-        snap(["backup", "-portable", "-host", &bench.source.host(), utf8(&dir)]).expect(0);
+        snap([
+            "backup",
+            "-portable",
+            "-host",
+            &bench.source.host(),
+            utf8(&dir),
+        ])
+        .expect(0);
         // Those of the new set, which may have the stamp of the old one.
         let (names, hidden) = (visible(&dir), tree::names(&dir.join(".snap")));
-        assert!(names.len() == 5 && !hidden.iter().any(|name| name.ends_with(".commit")), "{name}: {names:?} {hidden:?}");
+        assert!(
+            names.len() == 5 && !hidden.iter().any(|name| name.ends_with(".commit")),
+            "{name}: {names:?} {hidden:?}"
+        );
         bench.restore(&dir, &["-db", "d", "-newdb", name]).expect(0);
         assert_eq!(bench.target.points_of(name).len(), bench.points.len());
         bench.target.execute(&format!("DROP DATABASE \"{name}\""));

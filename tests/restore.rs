@@ -11,7 +11,8 @@ use influx_snap::wire::MetaBlob;
 use support::data::small_server;
 use support::disk::on_small_disk;
 use support::handmade::{
-    FILE, Folder, Shard, TSM, assert_same, differences, everything, meta, restore, shard_file, shard_tar, tsm,
+    FILE, Folder, Shard, TSM, assert_same, differences, everything, meta, restore, shard_file,
+    shard_tar, tsm,
 };
 use support::influxd::{Index, Influxd};
 use support::peer::{self, Member};
@@ -33,13 +34,29 @@ fn a_target_that_holds_data_is_refused_unchanged_and_replaced_by_force() {
     let before = everything(&target);
 
     let refused = restore(&new, &target, &[]).expect(6);
-    assert!(refused.stderr.contains("meta.db") && refused.stderr.contains("-force"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("meta.db") && refused.stderr.contains("-force"),
+        "{}",
+        refused.stderr
+    );
     assert_same(&everything(&target), &before, "refused for its meta store");
     let refused = restore(&old, &target, &[]).expect(6);
-    assert!(refused.stderr.contains("d/autogen/10") && refused.stderr.contains("hint:"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("d/autogen/10") && refused.stderr.contains("hint:"),
+        "{}",
+        refused.stderr
+    );
     assert_same(&everything(&target), &before, "refused for its shards");
     let data = target.join("data");
-    snap(["restore", "-datadir", utf8(&data), "-database", "d", utf8(&new)]).expect(6);
+    snap([
+        "restore",
+        "-datadir",
+        utf8(&data),
+        "-database",
+        "d",
+        utf8(&new),
+    ])
+    .expect(6);
     assert_same(&everything(&target), &before, "refused without -metadir");
 
     restore(&new, &target, &["-force"]).expect(0);
@@ -52,18 +69,33 @@ fn a_target_that_holds_data_is_refused_unchanged_and_replaced_by_force() {
     fs::write(&log, "points").expect("a WAL file");
     let before = everything(&target);
     let refused = restore(&new, &target, &[]).expect(6);
-    assert!(refused.stderr.contains("wal/d/autogen/10"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("wal/d/autogen/10"),
+        "{}",
+        refused.stderr
+    );
     assert_same(&everything(&target), &before, "refused for its WAL");
     restore(&new, &target, &["-force"]).expect(0);
-    assert!(!log.exists(), "the old points would come back over the new ones");
+    assert!(
+        !log.exists(),
+        "the old points would come back over the new ones"
+    );
 
     // A shard that the restored meta store does not name would be picked up by the next shard of its id.
     let target = folder.path("stray");
     fs::create_dir_all(target.join("data/other/autogen/11")).expect("a shard");
-    fs::write(target.join("data/other/autogen/11/000000001-000000001.tsm"), tsm(1)).expect("a TSM file");
+    fs::write(
+        target.join("data/other/autogen/11/000000001-000000001.tsm"),
+        tsm(1),
+    )
+    .expect("a TSM file");
     let before = everything(&target);
     let refused = restore(&new, &target, &[]).expect(6);
-    assert!(refused.stderr.contains("other/autogen/11"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("other/autogen/11"),
+        "{}",
+        refused.stderr
+    );
     assert_same(&everything(&target), &before, "refused for a stray");
 }
 
@@ -79,30 +111,46 @@ fn a_running_influxd_is_refused() {
 
     let refused = restore(&backup, &folder.path("live"), &["-force"]).expect(6);
     assert!(
-        refused.stderr.contains(&server.pid().to_string()) && refused.stderr.contains("stop influxd"),
+        refused.stderr.contains(&server.pid().to_string())
+            && refused.stderr.contains("stop influxd"),
         "{}",
         refused.stderr
     );
     let after = everything(&folder.path("live"));
     let changed = differences(&after, &before);
     // The server itself writes its log.
-    assert!(changed.iter().all(|path| path == Path::new("influxd.log")), "changed: {changed:?}");
+    assert!(
+        changed.iter().all(|path| path == Path::new("influxd.log")),
+        "changed: {changed:?}"
+    );
     assert_eq!(server.points(), points);
 
     // Where its files cannot be seen, its meta store gives it away.
     let copy = folder.path("copy");
     fs::create_dir_all(copy.join("meta")).expect("a meta directory");
-    fs::copy(server.meta_dir().join("meta.db"), copy.join("meta/meta.db")).expect("a copy of meta.db");
+    fs::copy(server.meta_dir().join("meta.db"), copy.join("meta/meta.db"))
+        .expect("a copy of meta.db");
     let before = everything(&copy);
-    for flags in [&["-force", "-host", &host][..], &["-merge", "-host", &host], &["-host", &host]] {
+    for flags in [
+        &["-force", "-host", &host][..],
+        &["-merge", "-host", &host],
+        &["-host", &host],
+    ] {
         let refused = restore(&backup, &copy, flags).expect(6);
-        assert!(refused.stderr.contains(&host) && refused.stderr.contains("same meta store"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains(&host) && refused.stderr.contains("same meta store"),
+            "{}",
+            refused.stderr
+        );
         assert_same(&everything(&copy), &before, "refused for its meta store");
     }
     server.stop();
     restore(&backup, &copy, &["-host", &host]).expect(0);
     restore(&backup, &folder.path("live"), &["-force"]).expect(0);
-    assert_eq!(Influxd::start(&folder.path("live"), Index::Inmem).points(), points);
+    assert_eq!(
+        Influxd::start(&folder.path("live"), Index::Inmem).points(),
+        points
+    );
 }
 
 #[test]
@@ -113,7 +161,12 @@ fn names_that_lead_outside_are_refused() {
         let target = folder.path("deep/inside/target");
         let before = everything(folder.root());
         let run = restore(backup, &target, &[]);
-        assert!(run.code.is_some_and(|code| codes.contains(&code)), "{number} {what}: {:?}\n{}", run.code, run.stderr);
+        assert!(
+            run.code.is_some_and(|code| codes.contains(&code)),
+            "{number} {what}: {:?}\n{}",
+            run.code,
+            run.stderr
+        );
         assert_same(&everything(folder.root()), &before, what);
     };
     let names = [
@@ -140,7 +193,12 @@ fn names_that_lead_outside_are_refused() {
             let tar = shard_tar(bad, &[(FILE, TSM)]);
             fs::write(backup.join(shard_file(bad, 0)), tar).expect("a shard");
         }
-        refuse(number, &backup, &format!("the names {db:?} and {rp:?}"), &[6]);
+        refuse(
+            number,
+            &backup,
+            &format!("the names {db:?} and {rp:?}"),
+            &[6],
+        );
     }
 
     // What the tar names must be below the shard it is of.
@@ -165,19 +223,42 @@ fn names_that_lead_outside_are_refused() {
     ];
     for (number, (name, kind, link)) in members.into_iter().enumerate() {
         let backup = folder.backup(&format!("members {number}"), &[good], 1);
-        let content = if kind == regular { TSM.to_vec() } else { Vec::new() };
+        let content = if kind == regular {
+            TSM.to_vec()
+        } else {
+            Vec::new()
+        };
         let sound = Member::new(format!("good/autogen/7/{FILE}"), TSM.to_vec());
         let tar = peer::tar(&[sound, Member::new(name, content).flag(kind).link(link)]);
         fs::write(backup.join(shard_file(good, 0)), tar).expect("a shard");
-        refuse(number, &backup, &format!("a member {name} of kind {}", char::from(kind)), &[4, 6]);
+        refuse(
+            number,
+            &backup,
+            &format!("a member {name} of kind {}", char::from(kind)),
+            &[4, 6],
+        );
     }
 
     let backup = folder.backup("good", &[good], 1);
-    for flags in [["-newdb", "../x"], ["-newdb", "a/b"], ["-newdb", ".."], ["-newdb", ""]] {
+    for flags in [
+        ["-newdb", "../x"],
+        ["-newdb", "a/b"],
+        ["-newdb", ".."],
+        ["-newdb", ""],
+    ] {
         let target = folder.path("deep/inside/target");
         let before = everything(folder.root());
-        let run = restore(&backup, &target, &[&["-database", "good"][..], &flags].concat());
-        assert!(matches!(run.code, Some(2 | 6)), "{flags:?}: {:?}\n{}", run.code, run.stderr);
+        let run = restore(
+            &backup,
+            &target,
+            &[&["-database", "good"][..], &flags].concat(),
+        );
+        assert!(
+            matches!(run.code, Some(2 | 6)),
+            "{flags:?}: {:?}\n{}",
+            run.code,
+            run.stderr
+        );
         assert_same(&everything(folder.root()), &before, "the flags");
     }
 }
@@ -193,13 +274,18 @@ fn new_files_get_owner_and_mode_of_the_target_directory() {
     for (name, mode) in [("data", 0o2750), ("meta", 0o750), ("bare", 0o700)] {
         let directory = target.join(name);
         fs::create_dir_all(&directory).expect("a directory");
-        fs::set_permissions(&directory, fs::Permissions::from_mode(mode & 0o777)).expect("setting a mode");
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode & 0o777))
+            .expect("setting a mode");
         if root {
-            std::os::unix::fs::chown(&directory, Some(SOMEBODY), Some(SOMEBODY + 1)).expect("changing an owner");
+            std::os::unix::fs::chown(&directory, Some(SOMEBODY), Some(SOMEBODY + 1))
+                .expect("changing an owner");
         }
     }
     let check = |directory: &Path, private: bool| {
-        for path in everything(directory).keys().filter(|path| !path.as_os_str().is_empty()) {
+        for path in everything(directory)
+            .keys()
+            .filter(|path| !path.as_os_str().is_empty())
+        {
             let metadata = fs::metadata(directory.join(path)).expect("metadata");
             let expected = match (metadata.is_dir(), private) {
                 (true, false) => 0o750,
@@ -207,9 +293,19 @@ fn new_files_get_owner_and_mode_of_the_target_directory() {
                 (false, false) => 0o640,
                 (false, true) => 0o600,
             };
-            assert_eq!(metadata.mode() & 0o7777, expected, "the mode of {}", path.display());
+            assert_eq!(
+                metadata.mode() & 0o7777,
+                expected,
+                "the mode of {}",
+                path.display()
+            );
             if root {
-                assert_eq!((metadata.uid(), metadata.gid()), (SOMEBODY, SOMEBODY + 1), "the owner of {}", path.display());
+                assert_eq!(
+                    (metadata.uid(), metadata.gid()),
+                    (SOMEBODY, SOMEBODY + 1),
+                    "the owner of {}",
+                    path.display()
+                );
             }
         }
     };
@@ -233,8 +329,14 @@ fn a_disk_without_room_is_refused() {
         utf8(&backup)
     );
     let output = on_small_disk("20m", &disk, &script);
-    let (said, printed) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    assert!(said.contains("bytes free") && said.contains("hint:"), "{said}");
+    let (said, printed) = (
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout),
+    );
+    assert!(
+        said.contains("bytes free") && said.contains("hint:"),
+        "{said}"
+    );
     assert_eq!(printed, "exit 6\n");
 }
 
@@ -245,7 +347,12 @@ fn a_dry_run_says_what_would_be_done_and_changes_nothing() {
     let host = server.host();
     let backup = folder.path("backup");
     let run = snap(["backup", "-dry-run", "-host", &host, utf8(&backup)]).expect(0);
-    assert!(run.stdout.contains("dry run") && run.stderr.contains("d/autogen/1"), "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("dry run") && run.stderr.contains("d/autogen/1"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
     assert!(!backup.exists(), "the backup directory was made");
     snap(["backup", "-host", &host, utf8(&backup)]).expect(0);
     let before = everything(&backup);
@@ -257,9 +364,17 @@ fn a_dry_run_says_what_would_be_done_and_changes_nothing() {
     let run = restore(&backup, &target, &["-dry-run"]).expect(0);
     let shard = target.join("data/d/autogen/1");
     for named in [utf8(&shard), "d.autogen.00001.00", "meta.db"] {
-        assert!(run.stderr.contains(named), "{named} is not in the plan: {}", run.stderr);
+        assert!(
+            run.stderr.contains(named),
+            "{named} is not in the plan: {}",
+            run.stderr
+        );
     }
-    assert!(run.stdout.contains("dry run") && !target.exists(), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("dry run") && !target.exists(),
+        "{}",
+        run.stdout
+    );
     restore(&backup, &target, &[]).expect(0);
     let before = everything(&target);
     restore(&backup, &target, &["-dry-run", "-force"]).expect(0);
@@ -271,28 +386,50 @@ fn a_dry_run_says_what_would_be_done_and_changes_nothing() {
 fn the_newest_of_a_hundred_sets_is_told_by_its_number() {
     let folder = Folder::new();
     // `meta.autogen.00039.00` and `.pending` files sort behind `meta.NN`, and `meta.99` behind `meta.100`.
-    let (own, of_meta, late) = (("d", "autogen", 10), ("meta", "autogen", 39), ("d", "autogen", 100));
+    let (own, of_meta, late) = (
+        ("d", "autogen", 10),
+        ("meta", "autogen", 39),
+        ("d", "autogen", 100),
+    );
     let backup = folder.backup("backup", &[own, of_meta], 1);
-    let put = |name: String, content: Vec<u8>| fs::write(backup.join(name), content).expect("a file of the backup");
+    let put = |name: String, content: Vec<u8>| {
+        fs::write(backup.join(name), content).expect("a file of the backup")
+    };
     let tar = |shard, value| shard_tar(shard, &[(FILE, &tsm(value))]);
     for number in 1..=99 {
         put(format!("meta.{number:02}"), meta(&[own, of_meta]));
     }
     put(shard_file(own, 98), tar(own, 98));
-    put(shard_file(own, 99), shard_tar(own, &[(FILE, &tsm(99)), ("000000002-000000001.tsm", &tsm(99))]));
+    put(
+        shard_file(own, 99),
+        shard_tar(
+            own,
+            &[(FILE, &tsm(99)), ("000000002-000000001.tsm", &tsm(99))],
+        ),
+    );
     put("meta.100".to_owned(), meta(&[own, of_meta, late]));
     put(shard_file(own, 100), tar(own, 100));
     put(shard_file(late, 100), tar(late, 100));
     put("meta.101.pending".to_owned(), b"half".to_vec());
-    put(format!("{}.pending", shard_file(own, 101)), b"half".to_vec());
-    put(shard_file(("d", "autogen", 1), 0), b"a shard that the newest meta store does not name".to_vec());
+    put(
+        format!("{}.pending", shard_file(own, 101)),
+        b"half".to_vec(),
+    );
+    put(
+        shard_file(("d", "autogen", 1), 0),
+        b"a shard that the newest meta store does not name".to_vec(),
+    );
     put("notes.txt".to_owned(), b"not a backup".to_vec());
 
     let target = folder.path("target");
     restore(&backup, &target, &[]).expect(0);
-    let read = |name: &str| fs::read(target.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let read =
+        |name: &str| fs::read(target.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let blob = MetaBlob::read_from(&meta(&[own, of_meta, late])[..]).expect("a meta store");
-    assert_eq!((read("meta/meta.db"), read("meta/node.json")), (blob.meta, blob.node));
+    assert_eq!(
+        (read("meta/meta.db"), read("meta/node.json")),
+        (blob.meta, blob.node)
+    );
     let mut files: Vec<String> = tree::files(&target.join("data")).into_keys().collect();
     files.sort();
     assert_eq!(

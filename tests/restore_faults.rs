@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use influx_snap::directory::Contents;
 
-use support::handmade::{Folder, Shard, TSM, Tree, assert_same, differences, everything, meta, restore, shard_file, shard_tar};
+use support::handmade::{
+    Folder, Shard, TSM, Tree, assert_same, differences, everything, meta, restore, shard_file,
+    shard_tar,
+};
 use support::influxd::{Index, Influxd};
 use support::process::{self, Run, Running, Snap, restore_into, snap};
 use support::time::{MONDAY, WEEK};
@@ -38,8 +41,23 @@ impl Damage {
 
     /// Damages of every kind, many for a file of this size.
     fn matrix(size: usize, stride: usize) -> Vec<Self> {
-        let cuts = [0, 1, 7, 8, 16, size / 3, size / 2, size.saturating_sub(1024), size.saturating_sub(512), size - 1];
-        let mut damages: Vec<Self> = cuts.into_iter().filter(|cut| *cut < size).map(Self::Truncate).collect();
+        let cuts = [
+            0,
+            1,
+            7,
+            8,
+            16,
+            size / 3,
+            size / 2,
+            size.saturating_sub(1024),
+            size.saturating_sub(512),
+            size - 1,
+        ];
+        let mut damages: Vec<Self> = cuts
+            .into_iter()
+            .filter(|cut| *cut < size)
+            .map(Self::Truncate)
+            .collect();
         damages.extend((0..size).step_by(stride).chain([size - 1]).map(Self::Flip));
         damages.extend([Self::Extend(b"x"), Self::Extend(&[0; 512])]);
         damages
@@ -63,11 +81,28 @@ fn two_sets(folder: &Folder) -> PathBuf {
     let host = server.host();
     server.execute("CREATE DATABASE d");
     for i in 0..3 {
-        server.write("d", "", &format!("m,h=a v={i}.5 {0}\nm,h=b s=\"text {i}\" {0}", MONDAY + i * WEEK));
+        server.write(
+            "d",
+            "",
+            &format!(
+                "m,h=a v={i}.5 {0}\nm,h=b s=\"text {i}\" {0}",
+                MONDAY + i * WEEK
+            ),
+        );
     }
     snap(["backup", "-host", &host, utf8(&backup)]).expect(0);
-    server.write("d", "", &format!("m,h=a v=-1 {MONDAY}\nm,h=a v=-2 {}", MONDAY + 3 * WEEK));
-    let since = Contents::read(&backup).expect("a backup").records().next().expect("a set").started.to_string();
+    server.write(
+        "d",
+        "",
+        &format!("m,h=a v=-1 {MONDAY}\nm,h=a v=-2 {}", MONDAY + 3 * WEEK),
+    );
+    let since = Contents::read(&backup)
+        .expect("a backup")
+        .records()
+        .next()
+        .expect("a set")
+        .started
+        .to_string();
     data::flush(&server);
     snap(["backup", "-host", &host, "-since", &since, utf8(&backup)]).expect(0);
     server.stop();
@@ -80,7 +115,10 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
     let backup = two_sets(&folder);
     let whole = folder.outcome(&backup);
     let (damaged, target) = (folder.path("damaged"), folder.path("target"));
-    let records: Vec<String> = tree::names(&backup.join(".snap")).into_iter().filter(|name| name.ends_with(".json")).collect();
+    let records: Vec<String> = tree::names(&backup.join(".snap"))
+        .into_iter()
+        .filter(|name| name.ends_with(".json"))
+        .collect();
     assert_eq!(records.len(), 2);
     let record = |number: usize| format!(".snap/{}", records[number]);
     let try_out = |file: &str, damage: Damage| -> (Run, Tree) {
@@ -94,12 +132,29 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
         (run, left)
     };
 
-    for file in ["meta.01", "d.autogen.00001.00", "d.autogen.00001.01", "d.autogen.00002.00", "d.autogen.00004.01"] {
-        let size = fs::metadata(backup.join(file)).expect("a file of the backup").len();
+    for file in [
+        "meta.01",
+        "d.autogen.00001.00",
+        "d.autogen.00001.01",
+        "d.autogen.00002.00",
+        "d.autogen.00004.01",
+    ] {
+        let size = fs::metadata(backup.join(file))
+            .expect("a file of the backup")
+            .len();
         for damage in Damage::matrix(usize::try_from(size).expect("a small file"), 61) {
             let (run, left) = try_out(file, damage);
-            assert_eq!((run.code, left.len()), (Some(4), 0), "{file} {damage:?}: {left:?}\n{}", run.stderr);
-            assert!(run.stderr.contains(file), "{file} {damage:?}: {}", run.stderr);
+            assert_eq!(
+                (run.code, left.len()),
+                (Some(4), 0),
+                "{file} {damage:?}: {left:?}\n{}",
+                run.stderr
+            );
+            assert!(
+                run.stderr.contains(file),
+                "{file} {damage:?}: {}",
+                run.stderr
+            );
         }
     }
     for file in [record(0), record(1)] {
@@ -109,10 +164,20 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
             // Some bytes of a record can change without a consequence; then all must be there, or some named as missing.
             let nothing = run.code == Some(4) && left.is_empty();
             let all = matches!(run.code, Some(0 | 3)) && left == whole;
-            assert!(nothing || all, "{file} {damage:?}: {:?}\n{}", run.code, run.stderr);
+            assert!(
+                nothing || all,
+                "{file} {damage:?}: {:?}\n{}",
+                run.code,
+                run.stderr
+            );
         }
         let (run, left) = try_out(&file, Damage::Delete);
-        assert!(matches!(run.code, Some(0 | 3)) && left == whole, "{file} deleted: {:?}\n{}", run.code, run.stderr);
+        assert!(
+            matches!(run.code, Some(0 | 3)) && left == whole,
+            "{file} deleted: {:?}\n{}",
+            run.code,
+            run.stderr
+        );
     }
 
     // What is gone is named, and the exit code tells. What was found is whole.
@@ -124,21 +189,37 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
         ("meta.01", "meta.01"),
     ] {
         let (run, left) = try_out(file, Damage::Delete);
-        assert!(matches!(run.code, Some(3 | 4)), "{file} deleted: {:?}\n{}", run.code, run.stderr);
+        assert!(
+            matches!(run.code, Some(3 | 4)),
+            "{file} deleted: {:?}\n{}",
+            run.code,
+            run.stderr
+        );
         assert!(run.stderr.contains(named), "{file} deleted: {}", run.stderr);
-        assert!(run.code == Some(3) || left.is_empty(), "{file} deleted: {left:?}");
+        assert!(
+            run.code == Some(3) || left.is_empty(),
+            "{file} deleted: {left:?}"
+        );
     }
     copy_backup(&backup, &damaged);
     Damage::Delete.apply(&damaged.join("meta.00"));
     Damage::Delete.apply(&damaged.join("meta.01"));
     let run = restore(&damaged, &target, &[]);
-    assert!(matches!(run.code, Some(4 | 10)) && !target.exists(), "{:?}\n{}", run.code, run.stderr);
+    assert!(
+        matches!(run.code, Some(4 | 10)) && !target.exists(),
+        "{:?}\n{}",
+        run.code,
+        run.stderr
+    );
 
     // Of a run that was killed while it gave the files their names there is no record, only what it was about to do.
     for (number, expected) in [(0, 10), (1, 0)] {
         let killed = folder.path(&format!("killed {number}"));
         copy_backup(&backup, &killed);
-        for name in tree::names(&killed).iter().filter(|name| number == 0 && name.ends_with(".01")) {
+        for name in tree::names(&killed)
+            .iter()
+            .filter(|name| number == 0 && name.ends_with(".01"))
+        {
             fs::remove_file(killed.join(name)).expect("removing the increment");
         }
         if number == 0 {
@@ -149,7 +230,12 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
         let target = folder.path(&format!("target of killed {number}"));
         let run = restore(&killed, &target, &[]).expect(expected);
         assert!(number == 1 || !target.exists(), "{}", run.stderr);
-        assert!(!everything(&target).keys().any(|path| path.ends_with("d/autogen/4")), "a shard of the killed run");
+        assert!(
+            !everything(&target)
+                .keys()
+                .any(|path| path.ends_with("d/autogen/4")),
+            "a shard of the killed run"
+        );
     }
 }
 
@@ -162,9 +248,13 @@ fn a_damaged_record_is_in_the_way_of_no_other_set_that_is_named() {
     let mut ids = Vec::new();
     for (value, flags) in [(1, &[][..]), (2, &[]), (3, &[]), (4, &["-since", "last"])] {
         server.write("d", "", &format!("m v={value} {}", MONDAY + value));
-        process::backup(&server.host(), flags, &backup).run().expect(0);
+        process::backup(&server.host(), flags, &backup)
+            .run()
+            .expect(0);
         let records = tree::names(&backup.join(".snap")).into_iter();
-        ids = records.filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect();
+        ids = records
+            .filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()))
+            .collect();
     }
     server.stop();
     let record = |nth: usize| backup.join(format!(".snap/{}.json", ids[nth]));
@@ -173,41 +263,116 @@ fn a_damaged_record_is_in_the_way_of_no_other_set_that_is_named() {
     let name = format!(".snap/{}.json", ids[1]);
 
     let listed = snap(["list", utf8(&backup)]).expect(4);
-    assert!(listed.stderr.contains(&name) && ids.iter().all(|id| *id == ids[1] || listed.stdout.contains(id)), "{listed:?}");
-    assert!(snap(["list", "-quiet", utf8(&backup)]).expect(4).stderr.contains(&name));
+    assert!(
+        listed.stderr.contains(&name)
+            && ids
+                .iter()
+                .all(|id| *id == ids[1] || listed.stdout.contains(id)),
+        "{listed:?}"
+    );
+    assert!(
+        snap(["list", "-quiet", utf8(&backup)])
+            .expect(4)
+            .stderr
+            .contains(&name)
+    );
     snap(["info", utf8(&backup)]).expect(4);
-    assert!(snap(["info", utf8(&backup), &ids[0]]).expect(0).stderr.contains(&name));
+    assert!(
+        snap(["info", utf8(&backup), &ids[0]])
+            .expect(0)
+            .stderr
+            .contains(&name)
+    );
     // Which is the newest, or what an increment stands on, nobody can tell.
     let target = folder.path("target");
     for flags in [&[][..], &["latest"]] {
-        let run = restore_into(&target, &[], &backup).args(flags).run().expect(4);
-        assert!(run.stderr.contains(&name) && run.stderr.contains("hint: another set can be named"), "{}", run.stderr);
+        let run = restore_into(&target, &[], &backup)
+            .args(flags)
+            .run()
+            .expect(4);
+        assert!(
+            run.stderr.contains(&name) && run.stderr.contains("hint: another set can be named"),
+            "{}",
+            run.stderr
+        );
     }
     for (nth, points) in [(0, 1), (2, 3)] {
         let target = folder.path(&format!("target {nth}"));
-        let run = restore_into(&target, &[], &backup).args([&ids[nth]]).run().expect(0);
-        assert!(run.stderr.contains(&format!("warning: {name} is passed over")), "{}", run.stderr);
+        let run = restore_into(&target, &[], &backup)
+            .args([&ids[nth]])
+            .run()
+            .expect(0);
+        assert!(
+            run.stderr
+                .contains(&format!("warning: {name} is passed over")),
+            "{}",
+            run.stderr
+        );
         let server = Influxd::start(&target, Index::Inmem);
         assert_eq!(server.points_in("d", "autogen").len(), points);
     }
     // What an increment stands on, the lost record may tell; and so it may be that of the set itself.
     let year = &ids[0][..4];
-    for (set, said) in [(ids[3].as_str(), "may be what tells of d.autogen.00001.0"), ("meta.01", "tells of set meta.01")] {
-        let run = restore_into(&target, &[], &backup).args([set]).run().expect(4);
+    for (set, said) in [
+        (ids[3].as_str(), "may be what tells of d.autogen.00001.0"),
+        ("meta.01", "tells of set meta.01"),
+    ] {
+        let run = restore_into(&target, &[], &backup)
+            .args([set])
+            .run()
+            .expect(4);
         assert!(run.stderr.contains(said), "{}", run.stderr);
     }
-    let run = Snap::new(["restore", "-metadir", utf8(&target), utf8(&backup), "meta.01"]).run().expect(4);
-    assert!(run.stderr.contains("tells of set meta.01"), "{}", run.stderr);
+    let run = Snap::new([
+        "restore",
+        "-metadir",
+        utf8(&target),
+        utf8(&backup),
+        "meta.01",
+    ])
+    .run()
+    .expect(4);
+    assert!(
+        run.stderr.contains("tells of set meta.01"),
+        "{}",
+        run.stderr
+    );
     // The beginning of an id could be that of the damaged one.
     for set in [year, &ids[1]] {
-        let run = restore_into(&target, &[], &backup).args([set]).run().expect(4);
-        assert!(run.stderr.contains("may mean the set of") && run.stderr.contains(&name), "{}", run.stderr);
+        let run = restore_into(&target, &[], &backup)
+            .args([set])
+            .run()
+            .expect(4);
+        assert!(
+            run.stderr.contains("may mean the set of") && run.stderr.contains(&name),
+            "{}",
+            run.stderr
+        );
     }
     // One of a newer snap is not damaged.
-    let newer = String::from_utf8(sound).expect("a record").replacen("\"format\": 1", "\"format\": 2", 1);
-    fs::write(record(1), newer.split(",\n  \"sum\"").next().expect("a record").to_owned() + "\n}").expect("a newer record");
-    let run = restore_into(&target, &[], &backup).args([&ids[0]]).run().expect(1);
-    assert!(run.stderr.contains("was written by a newer snap"), "{}", run.stderr);
+    let newer =
+        String::from_utf8(sound)
+            .expect("a record")
+            .replacen("\"format\": 1", "\"format\": 2", 1);
+    fs::write(
+        record(1),
+        newer
+            .split(",\n  \"sum\"")
+            .next()
+            .expect("a record")
+            .to_owned()
+            + "\n}",
+    )
+    .expect("a newer record");
+    let run = restore_into(&target, &[], &backup)
+        .args([&ids[0]])
+        .run()
+        .expect(1);
+    assert!(
+        run.stderr.contains("was written by a newer snap"),
+        "{}",
+        run.stderr
+    );
     assert!(!target.exists());
 }
 
@@ -217,7 +382,11 @@ fn a_damaged_backup_of_influxd_is_told_by_its_framing_and_its_blocks() {
     let (week, other) = (("d", "autogen", 1), ("db.dot", "two weeks", 100));
     let backup = folder.backup("backup", &[week, other], 1);
     let target = folder.path("target");
-    for file in ["meta.00".to_owned(), shard_file(week, 0), shard_file(other, 0)] {
+    for file in [
+        "meta.00".to_owned(),
+        shard_file(week, 0),
+        shard_file(other, 0),
+    ] {
         let path = backup.join(&file);
         let content = fs::read(&path).expect("a file of the backup");
         // Without a record, nothing tells a flipped byte of a key, nor of the padding behind the file.
@@ -229,14 +398,27 @@ fn a_damaged_backup_of_influxd_is_told_by_its_framing_and_its_blocks() {
         for damage in Damage::matrix(content.len(), 37).into_iter().filter(told) {
             damage.apply(&path);
             let run = restore(&backup, &target, &[]);
-            assert!(run.code == Some(4) && !target.exists(), "{file} {damage:?}: {:?}\n{}", run.code, run.stderr);
-            assert!(run.stderr.contains(&file), "{file} {damage:?}: {}", run.stderr);
+            assert!(
+                run.code == Some(4) && !target.exists(),
+                "{file} {damage:?}: {:?}\n{}",
+                run.code,
+                run.stderr
+            );
+            assert!(
+                run.stderr.contains(&file),
+                "{file} {damage:?}: {}",
+                run.stderr
+            );
             fs::write(&path, &content).expect("mending the file");
         }
     }
     Damage::Delete.apply(&backup.join(shard_file(other, 0)));
     let run = restore(&backup, &target, &[]).expect(3);
-    assert!(run.stderr.contains("db.dot/two weeks/100") && target.join("data/d/autogen/1").exists(), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("db.dot/two weeks/100") && target.join("data/d/autogen/1").exists(),
+        "{}",
+        run.stderr
+    );
 }
 
 /// Waits until the condition holds, or the run has ended without it.
@@ -247,7 +429,9 @@ fn wait_until(run: &Running, condition: impl Fn() -> bool) -> bool {
             return true;
         }
         // A process that has ended and was not waited for yet is a zombie.
-        let ended = fs::read_to_string(&stat).map_or(true, |stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('Z')));
+        let ended = fs::read_to_string(&stat).map_or(true, |stat| {
+            stat.rsplit(") ").next().is_some_and(|s| s.starts_with('Z'))
+        });
         if ended {
             return condition();
         }
@@ -279,7 +463,8 @@ enum Moment {
 
 impl Moment {
     fn has_come(self, target: &Path) -> bool {
-        let entries = |folder: &str| fs::read_dir(hidden(target).join(folder)).map_or(0, Iterator::count);
+        let entries =
+            |folder: &str| fs::read_dir(hidden(target).join(folder)).map_or(0, Iterator::count);
         match self {
             Self::Unpacked(count) => entries("new") >= count,
             Self::Planned => hidden(target).join("journal.json").exists(),
@@ -291,7 +476,10 @@ impl Moment {
 /// Starts a restore, waits for the moment, sends the signal and waits for the end.
 fn interrupted(restore: Snap, target: &Path, moment: Moment, signal: i32) -> Run {
     let run = restore.spawn();
-    assert!(wait_until(&run, || moment.has_come(target)), "{moment:?} never came");
+    assert!(
+        wait_until(&run, || moment.has_come(target)),
+        "{moment:?} never came"
+    );
     run.signal(signal);
     run.wait()
 }
@@ -303,18 +491,33 @@ fn a_restore_that_is_killed_while_it_unpacks_leaves_nothing_that_the_next_one_mi
     let whole = folder.outcome(&backup);
     for moment in [Moment::Unpacked(1), Moment::Unpacked(2)] {
         let target = folder.path(&format!("target {moment:?}"));
-        interrupted(restore_into(&target, &["-jobs", "1"], &backup), &target, moment, libc::SIGKILL);
+        interrupted(
+            restore_into(&target, &["-jobs", "1"], &backup),
+            &target,
+            moment,
+            libc::SIGKILL,
+        );
         restore(&backup, &target, &[]).expect(0);
-        assert_same(&everything(&target), &whole, &format!("killed at {moment:?}"));
+        assert_same(
+            &everything(&target),
+            &whole,
+            &format!("killed at {moment:?}"),
+        );
     }
 }
 
 #[test]
 fn a_forced_restore_that_is_killed_leaves_the_old_or_the_new_and_never_a_mixture() {
     let folder = Folder::new();
-    let (old, new) = (many_shards(&folder, "old", 1), many_shards(&folder, "new", 2));
+    let (old, new) = (
+        many_shards(&folder, "old", 1),
+        many_shards(&folder, "new", 2),
+    );
     // Another meta store as well.
-    let extra: Vec<Shard<'_>> = (1..=200).map(|id| ("d", "autogen", id)).chain([("e", "autogen", 201)]).collect();
+    let extra: Vec<Shard<'_>> = (1..=200)
+        .map(|id| ("d", "autogen", id))
+        .chain([("e", "autogen", 201)])
+        .collect();
     fs::write(new.join("meta.00"), meta(&extra)).expect("a meta store");
     fs::write(
         new.join(shard_file(("e", "autogen", 201), 0)),
@@ -324,8 +527,12 @@ fn a_forced_restore_that_is_killed_leaves_the_old_or_the_new_and_never_a_mixture
     let (before, after) = (folder.outcome(&old), folder.outcome(&new));
     // A run that is refused need not clear away what was only prepared.
     let files = |tree: &Tree| -> Tree {
-        let files = tree.iter().filter(|(path, content)| content.is_some() && !path.starts_with("data/.snap-restore"));
-        files.map(|(path, content)| (path.clone(), content.clone())).collect()
+        let files = tree
+            .iter()
+            .filter(|(path, content)| content.is_some() && !path.starts_with("data/.snap-restore"));
+        files
+            .map(|(path, content)| (path.clone(), content.clone()))
+            .collect()
     };
     let moments = [
         (Moment::Unpacked(1), false),
@@ -346,7 +553,17 @@ fn a_forced_restore_that_is_killed_leaves_the_old_or_the_new_and_never_a_mixture
         let before = everything(&target);
         let forced = if relative {
             // The next run is somewhere else.
-            let args = ["restore", "-metadir", "meta", "-datadir", "data", "-force", "-jobs", "1", utf8(&new)];
+            let args = [
+                "restore",
+                "-metadir",
+                "meta",
+                "-datadir",
+                "data",
+                "-force",
+                "-jobs",
+                "1",
+                utf8(&new),
+            ];
             Snap::new(args).dir(&target)
         } else {
             restore_into(&target, &["-force", "-jobs", "1"], &new)
@@ -354,10 +571,20 @@ fn a_forced_restore_that_is_killed_leaves_the_old_or_the_new_and_never_a_mixture
         interrupted(forced, &target, moment, libc::SIGKILL);
         restore(&new, &target, &[]).expect(6);
         let found = files(&everything(&target));
-        let (from_old, from_new) = (differences(&found, &files(&before)), differences(&found, &files(&after)));
-        assert!(from_old.is_empty() || from_new.is_empty(), "{moment:?}: neither old, {from_old:?}, nor new, {from_new:?}");
+        let (from_old, from_new) = (
+            differences(&found, &files(&before)),
+            differences(&found, &files(&after)),
+        );
+        assert!(
+            from_old.is_empty() || from_new.is_empty(),
+            "{moment:?}: neither old, {from_old:?}, nor new, {from_new:?}"
+        );
         restore(&new, &target, &["-force"]).expect(0);
-        assert_same(&files(&everything(&target)), &files(&after), &format!("killed at {moment:?}"));
+        assert_same(
+            &files(&everything(&target)),
+            &files(&after),
+            &format!("killed at {moment:?}"),
+        );
         assert!(!hidden(&target).exists() && !target.join("wal/.snap-restore").exists());
     }
 }
@@ -370,7 +597,13 @@ fn a_restore_that_is_told_to_stop_puts_everything_back() {
         let target = folder.path(&format!("target {code}"));
         fs::create_dir(&target).expect("a target");
         let before = everything(&target);
-        interrupted(restore_into(&target, &["-jobs", "1"], &large), &target, Moment::Unpacked(1), signal).expect(code);
+        interrupted(
+            restore_into(&target, &["-jobs", "1"], &large),
+            &target,
+            Moment::Unpacked(1),
+            signal,
+        )
+        .expect(code);
         let mut left = everything(&target);
         // The directories that were asked for may be there, empty.
         for directory in ["data", "meta"] {
@@ -379,14 +612,25 @@ fn a_restore_that_is_told_to_stop_puts_everything_back() {
         assert_same(&left, &before, "unpacking");
     }
 
-    let (old, new) = (many_shards(&folder, "old", 1), many_shards(&folder, "new", 2));
+    let (old, new) = (
+        many_shards(&folder, "old", 1),
+        many_shards(&folder, "new", 2),
+    );
     let before = folder.outcome(&old);
-    for moment in [Moment::Unpacked(100), Moment::MovedAway(2), Moment::MovedAway(100)] {
+    for moment in [
+        Moment::Unpacked(100),
+        Moment::MovedAway(2),
+        Moment::MovedAway(100),
+    ] {
         let target = folder.path(&format!("target {moment:?}"));
         restore(&old, &target, &[]).expect(0);
         let forced = restore_into(&target, &["-force", "-jobs", "1"], &new);
         interrupted(forced, &target, moment, libc::SIGTERM).expect(143);
-        assert_same(&everything(&target), &before, &format!("stopped at {moment:?}"));
+        assert_same(
+            &everything(&target),
+            &before,
+            &format!("stopped at {moment:?}"),
+        );
     }
 }
 
@@ -397,39 +641,66 @@ fn what_a_killed_restore_left_does_not_disturb_an_influxd_that_is_started_on_it(
     let server = Influxd::start(&target, Index::Inmem);
     server.execute("CREATE DATABASE d");
     for week in 0..6 {
-        server.write("d", "", &format!("m,h=a v={week}i {}", MONDAY + week * WEEK));
+        server.write(
+            "d",
+            "",
+            &format!("m,h=a v={week}i {}", MONDAY + week * WEEK),
+        );
     }
     data::flush(&server);
     let points = server.points();
     server.stop();
-    let forced = restore_into(&target, &["-force", "-jobs", "1"], &folder.large_backup("large", 1));
+    let forced = restore_into(
+        &target,
+        &["-force", "-jobs", "1"],
+        &folder.large_backup("large", 1),
+    );
     interrupted(forced, &target, Moment::Unpacked(3), libc::SIGKILL);
     let server = Influxd::start(&target, Index::Inmem);
     assert_eq!(server.points(), points);
     let log = server.log();
-    let opened = log.lines().find(|line| line.contains("Opened") && line.contains(".snap-restore"));
-    assert!(opened.is_none() && !log.contains("lvl=error"), "{opened:?}\n{log}");
+    let opened = log
+        .lines()
+        .find(|line| line.contains("Opened") && line.contains(".snap-restore"));
+    assert!(
+        opened.is_none() && !log.contains("lvl=error"),
+        "{opened:?}\n{log}"
+    );
 }
 
 #[test]
 fn what_a_killed_restore_moved_is_not_put_back_under_a_running_influxd() {
     let folder = Folder::new();
-    let (old, new) = (many_shards(&folder, "old", 1), many_shards(&folder, "new", 2));
+    let (old, new) = (
+        many_shards(&folder, "old", 1),
+        many_shards(&folder, "new", 2),
+    );
     let target = folder.path("server");
     restore(&old, &target, &[]).expect(0);
     let forced = restore_into(&target, &["-force", "-jobs", "1"], &new);
     interrupted(forced, &target, Moment::MovedAway(50), libc::SIGKILL);
-    assert!(Moment::Planned.has_come(&target), "the restore was over before it was killed");
+    assert!(
+        Moment::Planned.has_come(&target),
+        "the restore was over before it was killed"
+    );
     let server = Influxd::start(&target, Index::Inmem);
     let before = everything(&target.join("data"));
     for flags in [&["-force"][..], &[]] {
         restore(&new, &target, flags).expect(6);
-        assert_same(&everything(&target.join("data")), &before, "refused under a running influxd");
+        assert_same(
+            &everything(&target.join("data")),
+            &before,
+            "refused under a running influxd",
+        );
     }
     server.stop();
     restore(&new, &target, &["-force"]).expect(0);
     let points = Influxd::start(&target, Index::Inmem).points();
     // The value in every one of the new shards.
-    assert!(points.len() == 200 && points.iter().all(|point| point.ends_with("=2")), "{:?}", points.first());
+    assert!(
+        points.len() == 200 && points.iter().all(|point| point.ends_with("=2")),
+        "{:?}",
+        points.first()
+    );
     assert!(!hidden(&target).exists());
 }

@@ -18,7 +18,9 @@ use tempfile::TempDir;
 use support::data::{DATABASES, START, flush, load_sample};
 use support::influxd::{Index, Influxd, Shard, quote};
 use support::process::{self, Snap, backup_of, restore_online};
-use support::service::{Serving, ask, copy, influxd_client, members, new_request, old_request, shard_request, swept};
+use support::service::{
+    Serving, ask, copy, influxd_client, members, new_request, old_request, shard_request, swept,
+};
 use support::time::SECOND;
 use support::{Shared, folder, tree, utf8};
 
@@ -37,11 +39,19 @@ impl Sample {
         let server = Influxd::start(&folder.path().join("sample"), Index::Inmem);
         load_sample(&server);
         server.execute("CREATE DATABASE simple");
-        server.write("simple", "autogen", "m,t=a v=1,s=\"x\" 1528070400000000000\nm,t=b v=2 1528070401000000000");
+        server.write(
+            "simple",
+            "autogen",
+            "m,t=a v=1,s=\"x\" 1528070400000000000\nm,t=b v=2 1528070401000000000",
+        );
         flush(&server);
         let (points, shards) = (server.points(), server.shards());
         server.stop();
-        Self { folder, points, shards }
+        Self {
+            folder,
+            points,
+            shards,
+        }
     }
 
     /// A copy that a test may change.
@@ -51,14 +61,21 @@ impl Sample {
 
     /// The path of the only shard of `simple`, as in an info reply, and its id.
     fn simple(&self) -> (String, u64) {
-        let shard = self.shards.iter().find(|shard| shard.0 == "simple").expect("a shard of 'simple'");
+        let shard = self
+            .shards
+            .iter()
+            .find(|shard| shard.0 == "simple")
+            .expect("a shard of 'simple'");
         (format!("simple/autogen/{}", shard.2), shard.2)
     }
 
     /// The points of one database, under another name.
     fn points_as(&self, database: &str, name: &str) -> Vec<String> {
         let prefix = format!("{database:?}.");
-        let of = self.points.iter().filter_map(|point| point.strip_prefix(&prefix));
+        let of = self
+            .points
+            .iter()
+            .filter_map(|point| point.strip_prefix(&prefix));
         of.map(|rest| format!("{name:?}.{rest}")).collect()
     }
 }
@@ -74,10 +91,17 @@ enum Stored {
 /// What a backup directory of snap holds, without its records.
 fn stored(backup: &Path) -> BTreeMap<String, Stored> {
     let read = |name: String, bytes: Vec<u8>| {
-        let stored = if name.starts_with("meta.") { Stored::Meta(bytes) } else { Stored::Shard(unpacked(&bytes)) };
+        let stored = if name.starts_with("meta.") {
+            Stored::Meta(bytes)
+        } else {
+            Stored::Shard(unpacked(&bytes))
+        };
         (name, stored)
     };
-    tree::visible_files(backup).into_iter().map(|(name, bytes)| read(name, bytes)).collect()
+    tree::visible_files(backup)
+        .into_iter()
+        .map(|(name, bytes)| read(name, bytes))
+        .collect()
 }
 
 fn unpacked(tar: &[u8]) -> Vec<(String, u64, Vec<u8>)> {
@@ -101,27 +125,70 @@ fn what_influxd_backs_up_from_the_service_it_restores_with_equal_query_results()
     let host = serving.host();
     influxd_client(&["backup", "-portable", "-host", &host, &path("portable")]);
     for (number, db) in DATABASES.iter().chain(&["simple"]).enumerate() {
-        influxd_client(&["backup", "-host", &host, "-database", db, &path(&format!("legacy {number}"))]);
+        influxd_client(&[
+            "backup",
+            "-host",
+            &host,
+            "-database",
+            db,
+            &path(&format!("legacy {number}")),
+        ]);
     }
     let log = serving.stop();
     assert!(!log.contains("not answered"), "{log}");
 
     let server = Influxd::start(&own.path().join("running"), Index::Tsi1);
-    influxd_client(&["restore", "-portable", "-host", &server.host(), &path("portable")]);
-    assert!(server.comes_to(&sample.points), "portable: the points differ");
+    influxd_client(&[
+        "restore",
+        "-portable",
+        "-host",
+        &server.host(),
+        &path("portable"),
+    ]);
+    assert!(
+        server.comes_to(&sample.points),
+        "portable: the points differ"
+    );
     // Of the names of files with more dots, this client of influxd's own makes nothing.
-    for (number, db) in DATABASES.iter().enumerate().filter(|(_, db)| !["plain", "db.dot"].contains(db)) {
+    for (number, db) in DATABASES
+        .iter()
+        .enumerate()
+        .filter(|(_, db)| !["plain", "db.dot"].contains(db))
+    {
         server.execute(&format!("DROP DATABASE {}", quote(db)));
         let legacy = path(&format!("legacy {number}"));
-        influxd_client(&["restore", "-online", "-host", &server.host(), "-db", db, &legacy]);
+        influxd_client(&[
+            "restore",
+            "-online",
+            "-host",
+            &server.host(),
+            "-db",
+            db,
+            &legacy,
+        ]);
     }
-    assert!(server.comes_to(&sample.points), "legacy into a running server: the points differ");
+    assert!(
+        server.comes_to(&sample.points),
+        "legacy into a running server: the points differ"
+    );
     server.stop();
 
     let legacy = path(&format!("legacy {}", DATABASES.len()));
-    influxd_client(&["restore", "-metadir", &path("off/meta"), "-datadir", &path("off/data"), "-database", "simple", &legacy]);
+    influxd_client(&[
+        "restore",
+        "-metadir",
+        &path("off/meta"),
+        "-datadir",
+        &path("off/data"),
+        "-database",
+        "simple",
+        &legacy,
+    ]);
     let server = Influxd::start(&own.path().join("off"), Index::Inmem);
-    assert_eq!(server.points_of("simple"), sample.points_as("simple", "simple"));
+    assert_eq!(
+        server.points_of("simple"),
+        sample.points_as("simple", "simple")
+    );
 }
 
 /// Restores with influxd into the service over the directories of a fresh influxd, which then is started on them.
@@ -131,8 +198,21 @@ fn influxd_restores_into_the_service(index: Index) {
     let served = own.path().join("served");
     sample.copied(&served);
     let serving = Serving::start(&served, &[]);
-    influxd_client(&["backup", "-portable", "-host", &serving.host(), utf8(&portable)]);
-    influxd_client(&["backup", "-host", &serving.host(), "-db", "simple", utf8(&legacy)]);
+    influxd_client(&[
+        "backup",
+        "-portable",
+        "-host",
+        &serving.host(),
+        utf8(&portable),
+    ]);
+    influxd_client(&[
+        "backup",
+        "-host",
+        &serving.host(),
+        "-db",
+        "simple",
+        utf8(&legacy),
+    ]);
     serving.stop();
 
     let fresh = own.path().join("fresh");
@@ -143,8 +223,24 @@ fn influxd_restores_into_the_service(index: Index) {
     flush(&server);
     server.stop();
     let serving = Serving::start(&fresh, &["-writable"]);
-    influxd_client(&["restore", "-portable", "-host", &serving.host(), utf8(&portable)]);
-    influxd_client(&["restore", "-online", "-host", &serving.host(), "-db", "simple", "-newdb", "copied", utf8(&legacy)]);
+    influxd_client(&[
+        "restore",
+        "-portable",
+        "-host",
+        &serving.host(),
+        utf8(&portable),
+    ]);
+    influxd_client(&[
+        "restore",
+        "-online",
+        "-host",
+        &serving.host(),
+        "-db",
+        "simple",
+        "-newdb",
+        "copied",
+        utf8(&legacy),
+    ]);
     // This client does not wait for the end of its uploads.
     serving.logs("upload of shard", sample.shards.len() + 1);
     let log = serving.stop();
@@ -154,9 +250,17 @@ fn influxd_restores_into_the_service(index: Index) {
     let mut expected = [sample.points.clone(), sample.points_as("simple", "copied")].concat();
     expected.push(r#""before"."autogen" "m"{} 1528070400000000000 "v"=1"#.to_owned());
     expected.sort();
-    assert!(server.points() == expected, "the points differ:\n{}", server.log());
+    assert!(
+        server.points() == expected,
+        "the points differ:\n{}",
+        server.log()
+    );
     // It goes on from there: a point in a restored shard, and one in a new.
-    server.write("copied", "", "m,t=c v=3 1528070402000000000\nm,t=c v=4 1628070402000000000");
+    server.write(
+        "copied",
+        "",
+        "m,t=c v=3 1528070402000000000\nm,t=c v=4 1628070402000000000",
+    );
     let count = server.points_of("copied").len();
     assert_eq!(count, sample.points_as("simple", "copied").len() + 2);
     assert!(!server.log().contains("lvl=error"), "{}", server.log());
@@ -173,7 +277,8 @@ fn a_tsi1_influxd_answers_what_influxd_restored_into_the_service() {
 }
 
 #[test]
-fn snap_backs_up_the_same_in_either_dialect_and_without_a_server_and_restores_it_into_the_service() {
+fn snap_backs_up_the_same_in_either_dialect_and_without_a_server_and_restores_it_into_the_service()
+{
     let (sample, own) = (SAMPLE.get(), folder());
     let served = own.path().join("served");
     sample.copied(&served);
@@ -181,21 +286,37 @@ fn snap_backs_up_the_same_in_either_dialect_and_without_a_server_and_restores_it
     backup_of(&served, &[], &backup).run().expect(0);
     let expected = stored(&backup);
     assert_eq!(expected.len(), sample.shards.len() + 1);
-    for (accept, flags) in [("1.0", &[][..]), ("1.5", &[]), ("both", &[]), ("both", &["-dialect", "1.0"])] {
+    for (accept, flags) in [
+        ("1.0", &[][..]),
+        ("1.5", &[]),
+        ("both", &[]),
+        ("both", &["-dialect", "1.0"]),
+    ] {
         let serving = Serving::start(&served, &["-dialect", accept]);
         let backup = own.path().join(format!("{accept} {flags:?}"));
-        process::backup(&serving.host(), flags, &backup).run().expect(0);
-        assert!(stored(&backup) == expected, "-dialect {accept}, {flags:?}: the backup differs");
+        process::backup(&serving.host(), flags, &backup)
+            .run()
+            .expect(0);
+        assert!(
+            stored(&backup) == expected,
+            "-dialect {accept}, {flags:?}: the backup differs"
+        );
         serving.stop();
     }
 
     let fresh = own.path().join("fresh");
     Influxd::start(&fresh, Index::Tsi1).stop();
     let serving = Serving::start(&fresh, &["-writable"]);
-    restore_online(&serving.host(), &[], &backup).run().expect(0);
+    restore_online(&serving.host(), &[], &backup)
+        .run()
+        .expect(0);
     serving.stop();
     let server = Influxd::start(&fresh, Index::Tsi1);
-    assert!(server.points() == sample.points, "the points differ:\n{}", server.log());
+    assert!(
+        server.points() == sample.points,
+        "the points differ:\n{}",
+        server.log()
+    );
 }
 
 #[test]
@@ -205,10 +326,19 @@ fn a_backup_of_a_stopped_influxd_equals_one_of_the_running_and_what_its_wal_hold
     sample.copied(&root);
     let path = |name: &str| own.path().join(name);
     let server = Influxd::start(&root, Index::Inmem);
-    process::backup(&server.host(), &[], &path("running")).run().expect(0);
+    process::backup(&server.host(), &[], &path("running"))
+        .run()
+        .expect(0);
     let run = backup_of(&root, &[], &path("refused")).run().expect(6);
-    assert!(run.stderr.contains(&server.pid().to_string()), "{}", run.stderr);
-    Snap::new(["serve", "-bind", "127.0.0.1:0", "-writable"]).directories(&root).run().expect(6);
+    assert!(
+        run.stderr.contains(&server.pid().to_string()),
+        "{}",
+        run.stderr
+    );
+    Snap::new(["serve", "-bind", "127.0.0.1:0", "-writable"])
+        .directories(&root)
+        .run()
+        .expect(6);
     server.stop();
     backup_of(&root, &[], &path("stopped")).run().expect(0);
     let expected = stored(&path("running"));
@@ -222,11 +352,20 @@ fn a_backup_of_a_stopped_influxd_equals_one_of_the_running_and_what_its_wal_hold
         let members = members(tar, &simple);
         members.into_keys().next_back().expect("a file")
     };
-    let run = backup_of(&root, &["-ignore-wal"], &path("without")).run().expect(0);
+    let run = backup_of(&root, &["-ignore-wal"], &path("without"))
+        .run()
+        .expect(0);
     assert!(stored(&path("without")) == expected, "the backups differ");
-    assert!(run.stderr.contains("warning") && run.stderr.contains(&simple) && !run.stderr.contains("WAL of shard plain/"));
+    assert!(
+        run.stderr.contains("warning")
+            && run.stderr.contains(&simple)
+            && !run.stderr.contains("WAL of shard plain/")
+    );
     backup_of(&root, &[], &path("with")).run().expect(0);
-    let differ: Vec<_> = stored(&path("with")).into_iter().filter(|(name, tar)| expected.get(name) != Some(tar)).collect();
+    let differ: Vec<_> = stored(&path("with"))
+        .into_iter()
+        .filter(|(name, tar)| expected.get(name) != Some(tar))
+        .collect();
     assert!(differ.len() == 1, "{} shards differ", differ.len());
 
     let serving = Serving::start(&root, &[]);
@@ -236,22 +375,38 @@ fn a_backup_of_a_stopped_influxd_equals_one_of_the_running_and_what_its_wal_hold
     let serving = Serving::start(&root, &["-ignore-wal"]);
     let without = ask(serving.address(), &shard_request(id));
     let log = serving.stop();
-    assert!(log.lines().any(|line| line.starts_with("warning") && line.contains("WAL") && line.contains(&simple)), "{log}");
-    assert!(made(&with) > made(&without), "{} {}", made(&with), made(&without));
+    assert!(
+        log.lines().any(|line| line.starts_with("warning")
+            && line.contains("WAL")
+            && line.contains(&simple)),
+        "{log}"
+    );
+    assert!(
+        made(&with) > made(&without),
+        "{} {}",
+        made(&with),
+        made(&without)
+    );
 }
 
 /// A reply; where it is a tar, without what no reader looks at: names of owners, device numbers, the checksums over them, and
 /// name and mode of the headers that say the true name of the next.
 fn without_trifles(mut reply: Vec<u8>) -> Vec<u8> {
     let mut at = 0;
-    while reply.get(at + 257..at + 262).is_some_and(|magic| magic == b"ustar") {
+    while reply
+        .get(at + 257..at + 262)
+        .is_some_and(|magic| magic == b"ustar")
+    {
         let size = String::from_utf8_lossy(&reply[at + 124..at + 135]).into_owned();
         if reply[at + 156] == b'x' {
             reply[at..at + 124].fill(0);
         }
         reply[at + 148..at + 156].fill(0);
         reply[at + 265..at + 345].fill(0);
-        at += 512 + usize::from_str_radix(&size, 8).expect("a size").next_multiple_of(512);
+        at += 512
+            + usize::from_str_radix(&size, 8)
+                .expect("a size")
+                .next_multiple_of(512);
     }
     reply
 }
@@ -259,9 +414,16 @@ fn without_trifles(mut reply: Vec<u8>) -> Vec<u8> {
 /// Requests whose replies depend on the directories alone.
 fn literal_requests(sample: &Sample, root: &Path) -> Vec<Vec<u8>> {
     let (path, id) = sample.simple();
-    let file = fs::read_dir(root.join("data").join(path)).expect("a shard").map(|entry| entry.expect("an entry").path());
-    let file = file.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "tsm")).expect("a TSM file");
-    let modified = fs::metadata(file).and_then(|metadata| metadata.modified()).expect("a time");
+    let file = fs::read_dir(root.join("data").join(path))
+        .expect("a shard")
+        .map(|entry| entry.expect("an entry").path());
+    let file = file
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "tsm"))
+        .expect("a TSM file");
+    let modified = fs::metadata(file)
+        .and_then(|metadata| metadata.modified())
+        .expect("a time");
     let modified = Timestamp::try_from(modified).expect("a time of today");
     let nanosecond = jiff::SignedDuration::from_nanos(1);
     let since = |time: Timestamp| format!("{{\"ShardID\":{id},\"Since\":\"{time:.9}\"}}");
@@ -274,16 +436,32 @@ fn literal_requests(sample: &Sample, root: &Path) -> Vec<Vec<u8>> {
         (1, "\"text\"".to_owned()),
         (2, "{}".to_owned()),
         (3, "{\"BackupDatabase\":\"plain\"}".to_owned()),
-        (3, "{\"backupdatabase\":\"simple\",\"Unknown\":{\"a\":[1]}}".to_owned()),
+        (
+            3,
+            "{\"backupdatabase\":\"simple\",\"Unknown\":{\"a\":[1]}}".to_owned(),
+        ),
         (3, "{\"BackupDatabase\":\"a'b \\\"c\"}".to_owned()),
         (3, "{\"BackupDatabase\":\"\"}".to_owned()),
         (3, "{\"BackupDatabase\":null}".to_owned()),
         (3, "{\"BackupDatabase\":\"nobody\"}".to_owned()),
         (3, "{\"BackupDatabase\":1}".to_owned()),
-        (3, "{\"BackupDatabase\":\"nobody\",\"BackupDatabase\":\"simple\"}".to_owned()),
-        (4, "{\"BackupDatabase\":\"plain\",\"BackupRetentionPolicy\":\"p.q\"}".to_owned()),
-        (4, "{\"BackupDatabase\":\"plain\",\"BackupRetentionPolicy\":\"größe \\\"x\\\"\"}".to_owned()),
-        (4, "{\"BackupDatabase\":\"plain\",\"BackupRetentionPolicy\":\"nobody\"}".to_owned()),
+        (
+            3,
+            "{\"BackupDatabase\":\"nobody\",\"BackupDatabase\":\"simple\"}".to_owned(),
+        ),
+        (
+            4,
+            "{\"BackupDatabase\":\"plain\",\"BackupRetentionPolicy\":\"p.q\"}".to_owned(),
+        ),
+        (
+            4,
+            "{\"BackupDatabase\":\"plain\",\"BackupRetentionPolicy\":\"größe \\\"x\\\"\"}"
+                .to_owned(),
+        ),
+        (
+            4,
+            "{\"BackupDatabase\":\"plain\",\"BackupRetentionPolicy\":\"nobody\"}".to_owned(),
+        ),
         (4, "{\"BackupDatabase\":\"plain\"}".to_owned()),
         (4, "{}".to_owned()),
         (8, "{}".to_owned()),
@@ -293,28 +471,55 @@ fn literal_requests(sample: &Sample, root: &Path) -> Vec<Vec<u8>> {
         (0, since(modified + nanosecond)),
         (0, format!("{{\"ShardID\":{id}}}")),
         (0, format!("{{\"shardid\":{id},\"since\":null}}")),
-        (0, format!("{{\"ShardID\":{id},\"Since\":\"0001-01-01T00:00:00Z\"}}")),
-        (0, format!("{{\"ShardID\":{id},\"Since\":\"9999-12-31T23:59:59Z\"}}")),
+        (
+            0,
+            format!("{{\"ShardID\":{id},\"Since\":\"0001-01-01T00:00:00Z\"}}"),
+        ),
+        (
+            0,
+            format!("{{\"ShardID\":{id},\"Since\":\"9999-12-31T23:59:59Z\"}}"),
+        ),
         (0, format!("{{\"ShardID\":{id},\"Since\":\"\"}}")),
         (0, format!("{{\"ShardID\":\"{id}\"}}")),
         (0, format!("{{\"ShardID\":-{id}}}")),
         (0, "{\"ShardID\":4711}".to_owned()),
         (0, "{}".to_owned()),
-        (5, format!("{{\"ShardID\":{id},\"ExportStart\":\"2018-06-01T00:00:00Z\",\"ExportEnd\":\"2018-07-01T00:00:00Z\"}}")),
+        (
+            5,
+            format!(
+                "{{\"ShardID\":{id},\"ExportStart\":\"2018-06-01T00:00:00Z\",\"ExportEnd\":\"2018-07-01T00:00:00Z\"}}"
+            ),
+        ),
         (5, "{\"ShardID\":4711}".to_owned()),
     ];
-    let mut requests: Vec<Vec<u8>> = new.iter().map(|(kind, document)| new_request(*kind, document)).collect();
+    let mut requests: Vec<Vec<u8>> = new
+        .iter()
+        .map(|(kind, document)| new_request(*kind, document))
+        .collect();
     // No new line at the end; a half-close instead would be harmless as well.
     requests.push(b"\x03\x01{}".to_vec());
-    for garbage in [&b"\x03\x01}{\n"[..], b"\x00\x01{}\n", b"\x04{}\n", b"GET / HTTP/1.1\r\n\r\n"] {
+    for garbage in [
+        &b"\x03\x01}{\n"[..],
+        b"\x00\x01{}\n",
+        b"\x04{}\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
         requests.push(garbage.to_vec());
     }
     // A name that fits the plain header only in two parts, and one that needs a PAX header, are among them.
     for shard in ["two weeks", "größe \"x\"", "autogen"] {
-        let found = sample.shards.iter().find(|(_, rp, ..)| rp == shard).expect("a shard");
+        let found = sample
+            .shards
+            .iter()
+            .find(|(_, rp, ..)| rp == shard)
+            .expect("a shard");
         requests.push(shard_request(found.2));
     }
-    let foreign = sample.shards.iter().find(|(db, ..)| db == "名前 db").expect("a shard");
+    let foreign = sample
+        .shards
+        .iter()
+        .find(|(db, ..)| db == "名前 db")
+        .expect("a shard");
     requests.push(shard_request(foreign.2));
     requests
 }
@@ -330,7 +535,10 @@ fn the_replies_are_those_of_influxd_on_the_same_directories_byte_by_byte() {
     let theirs: SocketAddr = server.host().parse().expect("an address");
     let serving = Serving::start(&two, &["-writable"]);
     for request in &requests {
-        let (expected, got) = (without_trifles(ask(theirs, request)), without_trifles(ask(serving.address(), request)));
+        let (expected, got) = (
+            without_trifles(ask(theirs, request)),
+            without_trifles(ask(serving.address(), request)),
+        );
         assert!(
             got == expected,
             "{}\n{} bytes: {}\ninstead of {} bytes: {}",
@@ -345,11 +553,20 @@ fn the_replies_are_those_of_influxd_on_the_same_directories_byte_by_byte() {
     let meta = fs::read(two.join("meta/meta.db")).expect("a meta store");
     let reply = ask(serving.address(), &new_request(1, "{}"));
     assert_eq!(reply.len(), 24 + meta.len() + 5);
-    assert_eq!((&reply[..8], &reply[16..16 + meta.len()]), (&b"\0\0\0\0\x59\x59\x01\x01"[..], &meta[..]));
+    assert_eq!(
+        (&reply[..8], &reply[16..16 + meta.len()]),
+        (&b"\0\0\0\0\x59\x59\x01\x01"[..], &meta[..])
+    );
     assert_eq!(&reply[16 + meta.len()..], b"\0\0\0\0\0\0\0\x05null\n");
 
     // Imports, the last of which changes both.
-    let import = |names: &str| [new_request(6, &format!("{{{names}\"UploadSize\":{}}}", meta.len())), meta.clone()].concat();
+    let import = |names: &str| {
+        [
+            new_request(6, &format!("{{{names}\"UploadSize\":{}}}", meta.len())),
+            meta.clone(),
+        ]
+        .concat()
+    };
     for names in [
         "\"BackupDatabase\":\"simple\",",
         "\"BackupDatabase\":\"nobody\",",
@@ -358,14 +575,19 @@ fn the_replies_are_those_of_influxd_on_the_same_directories_byte_by_byte() {
         "\"BackupDatabase\":\"plain\",\"RestoreDatabase\":\"again\",\"BackupRetentionPolicy\":\"p.q\",\"RestoreRetentionPolicy\":\"r\",",
         "\"BackupDatabase\":\"simple\",\"RestoreDatabase\":\"once more\",",
     ] {
-        let (expected, got) = (ask(theirs, &import(names)), ask(serving.address(), &import(names)));
+        let (expected, got) = (
+            ask(theirs, &import(names)),
+            ask(serving.address(), &import(names)),
+        );
         assert_eq!(got.len(), expected.len(), "{names}");
         let ids = |reply: &[u8]| read_shard_ids(&mut &reply[..]).expect("pairs");
         assert_eq!(ids(&got), ids(&expected), "{names}");
     }
     let databases = |to: SocketAddr| {
         let reply = ask(to, &new_request(1, "{}"));
-        Data::read(&reply[16..reply.len() - 13]).expect("a meta store").databases
+        Data::read(&reply[16..reply.len() - 13])
+            .expect("a meta store")
+            .databases
     };
     assert_eq!(databases(serving.address()), databases(theirs));
     let shards = |to: SocketAddr| ask(to, &new_request(3, "{}"));
@@ -399,14 +621,25 @@ fn the_old_dialect_gets_what_the_new_one_gets() {
             (ask(serving.address(), &old_request(&old)), ask(serving.address(), &new_request(new, &document)));
         assert!(!expected.is_empty() && got == expected, "{old}");
     }
-    for refused in
-        ["{\"Type\":2,\"Database\":\"\"}", "{\"Type\":3,\"Database\":\"plain\"}", "{\"Type\":4}", "{\"Type\":6}", "{}"]
-    {
-        assert_eq!(ask(serving.address(), &old_request(refused)), b"", "{refused}");
+    for refused in [
+        "{\"Type\":2,\"Database\":\"\"}",
+        "{\"Type\":3,\"Database\":\"plain\"}",
+        "{\"Type\":4}",
+        "{\"Type\":6}",
+        "{}",
+    ] {
+        assert_eq!(
+            ask(serving.address(), &old_request(refused)),
+            b"",
+            "{refused}"
+        );
     }
     serving.stop();
 
-    let only = Serving::start(&own.path().join("served"), &["-dialect", "1.0", "-writable"]);
+    let only = Serving::start(
+        &own.path().join("served"),
+        &["-dialect", "1.0", "-writable"],
+    );
     assert_eq!(ask(only.address(), &new_request(1, "{}")), b"");
     assert!(!ask(only.address(), &old_request("{\"Type\":1}")).is_empty());
     only.stop();
@@ -420,17 +653,33 @@ fn with_tombstones(root: &Path) -> (String, u64) {
     let server = Influxd::start(root, Index::Inmem);
     server.execute("CREATE DATABASE ex");
     let series = |name: &str, from: i64, count: i64| -> String {
-        (from..from + count).map(|i| format!("{name} v={i}i {}\n", START + i * SECOND)).collect()
+        (from..from + count)
+            .map(|i| format!("{name} v={i}i {}\n", START + i * SECOND))
+            .collect()
     };
     server.write("ex", "", &series("long", 0, 5000));
     flush(&server);
     // All blocks of this file miss the time between.
-    server.write("ex", "", &(series("early", 0, 10) + &series("late", 9000, 10)));
+    server.write(
+        "ex",
+        "",
+        &(series("early", 0, 10) + &series("late", 9000, 10)),
+    );
     flush(&server);
     server.write("ex", "", &series("middle", 2500, 100));
     flush(&server);
-    server.query("ex", &format!("DELETE FROM long WHERE time >= {} AND time < {}", START + 10 * SECOND, START + 20 * SECOND));
-    server.query("ex", &format!("DELETE FROM middle WHERE time >= {}", START + 2550 * SECOND));
+    server.query(
+        "ex",
+        &format!(
+            "DELETE FROM long WHERE time >= {} AND time < {}",
+            START + 10 * SECOND,
+            START + 20 * SECOND
+        ),
+    );
+    server.query(
+        "ex",
+        &format!("DELETE FROM middle WHERE time >= {}", START + 2550 * SECOND),
+    );
     let shards = server.shards();
     server.stop();
     (format!("ex/autogen/{}", shards[0].2), shards[0].2)
@@ -443,10 +692,17 @@ fn an_export_holds_all_that_touches_its_times_where_influxd_gives_up() {
     let (shard, id) = with_tombstones(&root);
     let on_disk = tree::files(&root.join("data").join(&shard));
     let (files, tombstones): (Vec<&String>, Vec<&String>) = {
-        let sent = on_disk.keys().filter(|name| name.ends_with(".tsm") || name.ends_with(".tombstone"));
+        let sent = on_disk
+            .keys()
+            .filter(|name| name.ends_with(".tsm") || name.ends_with(".tombstone"));
         sent.partition(|name| name.ends_with(".tsm"))
     };
-    assert_eq!((files.len(), tombstones.len()), (3, 2), "{:?}", on_disk.keys());
+    assert_eq!(
+        (files.len(), tombstones.len()),
+        (3, 2),
+        "{:?}",
+        on_disk.keys()
+    );
     let serving = Serving::start(&root, &["-ignore-wal"]);
     let at = |second: i64| START + second * SECOND;
     let mut outcomes = Vec::new();
@@ -461,12 +717,21 @@ fn an_export_holds_all_that_touches_its_times_where_influxd_gives_up() {
         (Some(at(0)), Some(at(9009))),
     ] {
         let field = |name: &str, time: Option<i64>| {
-            let time = time.map(|time| Timestamp::from_nanosecond(i128::from(time)).expect("a time"));
-            time.map(|time| format!(",\"{name}\":\"{time}\"")).unwrap_or_default()
+            let time =
+                time.map(|time| Timestamp::from_nanosecond(i128::from(time)).expect("a time"));
+            time.map(|time| format!(",\"{name}\":\"{time}\""))
+                .unwrap_or_default()
         };
-        let document = format!("{{\"ShardID\":{id}{}{}}}", field("ExportStart", start), field("ExportEnd", end));
+        let document = format!(
+            "{{\"ShardID\":{id}{}{}}}",
+            field("ExportStart", start),
+            field("ExportEnd", end)
+        );
         let got = members(&ask(serving.address(), &new_request(5, &document)), &shard);
-        let bounds = Bounds { start: start.unwrap_or(LEAST), end: end.unwrap_or(GREATEST) };
+        let bounds = Bounds {
+            start: start.unwrap_or(LEAST),
+            end: end.unwrap_or(GREATEST),
+        };
         for name in &files {
             let file = &on_disk[*name];
             let expected = match touch(&file[..], bounds).expect("a TSM file") {
@@ -474,7 +739,9 @@ fn an_export_holds_all_that_touches_its_times_where_influxd_gives_up() {
                 Touch::All => Some(file.clone()),
                 Touch::Some(trimmed) => {
                     let mut part = Vec::new();
-                    trimmed.write_to(&file[..], &mut part).expect("writing to memory");
+                    trimmed
+                        .write_to(&file[..], &mut part)
+                        .expect("writing to memory");
                     Some(part)
                 }
             };
@@ -482,18 +749,34 @@ fn an_export_holds_all_that_touches_its_times_where_influxd_gives_up() {
             // A part of a file is of no use without the deletes from it.
             let tombstone = name.replace(".tsm", ".tombstone");
             if expected.is_some() && on_disk.contains_key(&tombstone) {
-                assert!(got.get(&tombstone) == Some(&on_disk[&tombstone]), "{document}: {tombstone}");
+                assert!(
+                    got.get(&tombstone) == Some(&on_disk[&tombstone]),
+                    "{document}: {tombstone}"
+                );
             }
         }
-        outcomes.push((files.iter().filter(|name| got.contains_key(**name)).count(), got));
+        outcomes.push((
+            files.iter().filter(|name| got.contains_key(**name)).count(),
+            got,
+        ));
     }
-    assert_eq!(outcomes.iter().map(|outcome| outcome.0).collect::<Vec<_>>(), [2, 0, 2, 2, 0, 0, 3, 3]);
+    assert_eq!(
+        outcomes.iter().map(|outcome| outcome.0).collect::<Vec<_>>(),
+        [2, 0, 2, 2, 0, 0, 3, 3]
+    );
     serving.stop();
 
     // With the first export alone, influxd answers for its times what it answered before.
     let within = |server: &Influxd| {
         let query = |name: &str| {
-            server.query("ex", &format!("SELECT v FROM {name} WHERE time >= {} AND time <= {}", at(2400), at(2600)))
+            server.query(
+                "ex",
+                &format!(
+                    "SELECT v FROM {name} WHERE time >= {} AND time <= {}",
+                    at(2400),
+                    at(2600)
+                ),
+            )
         };
         [query("long"), query("middle"), query("early")]
     };
@@ -501,7 +784,10 @@ fn an_export_holds_all_that_touches_its_times_where_influxd_gives_up() {
     let server = Influxd::start(&root, Index::Inmem);
     let expected = within(&server);
     server.stop();
-    for name in tree::names(&directory).iter().filter(|name| name.ends_with(".tsm") || name.ends_with(".tombstone")) {
+    for name in tree::names(&directory)
+        .iter()
+        .filter(|name| name.ends_with(".tsm") || name.ends_with(".tombstone"))
+    {
         fs::remove_file(directory.join(name)).expect("removing a file");
     }
     for (name, content) in &outcomes[0].1 {
@@ -509,5 +795,8 @@ fn an_export_holds_all_that_touches_its_times_where_influxd_gives_up() {
     }
     let server = Influxd::start(&root, Index::Inmem);
     assert_eq!(within(&server), expected);
-    assert!(expected[0].to_string().len() > 1000 && expected[1].to_string().len() > 500, "{expected:?}");
+    assert!(
+        expected[0].to_string().len() > 1000 && expected[1].to_string().len() > 500,
+        "{expected:?}"
+    );
 }

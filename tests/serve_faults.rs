@@ -17,7 +17,9 @@ use influx_snap::wire::read_shard_ids;
 use prost::Message;
 
 use support::handmade::{self, TSM, Tree, stopped_server, tar_of};
-use support::service::{Ended, Serving, ask, connect, members, new_request, shard_request, swept, upload, wait_for};
+use support::service::{
+    Ended, Serving, ask, connect, members, new_request, shard_request, swept, upload, wait_for,
+};
 use support::{folder, tree};
 
 /// A mebibyte.
@@ -33,7 +35,9 @@ fn everything(root: &Path) -> Tree {
 /// Asks for a shard and reads the first bytes of the reply.
 fn begun(to: SocketAddr, id: u64) -> (TcpStream, Vec<u8>) {
     let mut stream = connect(to);
-    stream.write_all(&shard_request(id)).expect("sending a request");
+    stream
+        .write_all(&shard_request(id))
+        .expect("sending a request");
     let mut first = vec![0; 4096];
     stream.read_exact(&mut first).expect("the begin of a reply");
     (stream, first)
@@ -47,7 +51,8 @@ fn it_goes_on_whatever_clients_do_and_nothing_of_them_is_left() {
     let serving = Serving::start(root.path(), &[]);
     let address = serving.address();
     assert_eq!(ask(address, &shard_request(1)).len() as u64, MIB + 1536);
-    let idle = wait_for(|| Some(serving.threads_and_files()).filter(|(threads, _)| *threads == 2)).expect("two threads");
+    let idle = wait_for(|| Some(serving.threads_and_files()).filter(|(threads, _)| *threads == 2))
+        .expect("two threads");
 
     let together = Barrier::new(64);
     thread::scope(|scope| {
@@ -69,23 +74,52 @@ fn it_goes_on_whatever_clients_do_and_nothing_of_them_is_left() {
     for _ in 0..20 {
         drop(begun(address, 4));
         drop(connect(address));
-        connect(address).write_all(b"\x03\x00{\"Sha").expect("half a request");
+        connect(address)
+            .write_all(b"\x03\x00{\"Sha")
+            .expect("half a request");
     }
     let silent = connect(address);
-    let garbage: Vec<u8> = (0..MIB).map(|i| u8::try_from(i * i % 251).expect("a byte")).collect();
-    for first in [&b"\x03\x00"[..], b"\x03\x06", b"\x03{", b"\x02", b"\x03\x07", b"\x03\x00\"", b"\x03\x00{\"ShardID\":[[[["] {
-        assert_eq!(ask(address, &[first, &garbage].concat()), b"", "{}", first.escape_ascii());
+    let garbage: Vec<u8> = (0..MIB)
+        .map(|i| u8::try_from(i * i % 251).expect("a byte"))
+        .collect();
+    for first in [
+        &b"\x03\x00"[..],
+        b"\x03\x06",
+        b"\x03{",
+        b"\x02",
+        b"\x03\x07",
+        b"\x03\x00\"",
+        b"\x03\x00{\"ShardID\":[[[[",
+    ] {
+        assert_eq!(
+            ask(address, &[first, &garbage].concat()),
+            b"",
+            "{}",
+            first.escape_ascii()
+        );
     }
     // A document that never ends, and one that only looks as if it announced much.
-    assert_eq!(ask(address, &[&b"\x03\x00{\"Type"[..], &[b'e'; 1 << 20]].concat()), b"");
-    assert_eq!(ask(address, &[&b"\x03\x00"[..], &[b'['; 1 << 20]].concat()), b"");
+    assert_eq!(
+        ask(
+            address,
+            &[&b"\x03\x00{\"Type"[..], &[b'e'; 1 << 20]].concat()
+        ),
+        b""
+    );
+    assert_eq!(
+        ask(address, &[&b"\x03\x00"[..], &[b'['; 1 << 20]].concat()),
+        b""
+    );
     let mut greedy = connect(address);
-    greedy.write_all(b"\x03\x06{\"UploadSize\":1000000000}\nfew").expect("sending");
+    greedy
+        .write_all(b"\x03\x06{\"UploadSize\":1000000000}\nfew")
+        .expect("sending");
     drop(greedy);
 
     assert_eq!(ask(address, &shard_request(2)).len() as u64, MIB + 1536);
     drop(silent);
-    let left = wait_for(|| (serving.threads_and_files() == idle && swept(root.path())).then_some(()));
+    let left =
+        wait_for(|| (serving.threads_and_files() == idle && swept(root.path())).then_some(()));
     assert!(
         left.is_some(),
         "{:?} instead of {idle:?}, {:?}",
@@ -94,7 +128,11 @@ fn it_goes_on_whatever_clients_do_and_nothing_of_them_is_left() {
     );
     assert!(everything(root.path()) == before, "something changed");
     let log = serving.stop();
-    for reason in ["not the mux header", "before the request was whole", "no request"] {
+    for reason in [
+        "not the mux header",
+        "before the request was whole",
+        "no request",
+    ] {
         assert!(log.contains(reason), "no '{reason}' in:\n{log}");
     }
 }
@@ -106,12 +144,26 @@ fn further_connections_wait_for_a_free_place() {
     let serving = Serving::start(root.path(), &["-connections", "1"]);
     let first = begun(serving.address(), 1);
     let mut second = connect(serving.address());
-    second.write_all(&new_request(1, "{}")).expect("sending a request");
-    second.set_read_timeout(Some(Duration::from_millis(300))).expect("a time-out");
-    let waiting = second.read(&mut [0; 1]).expect_err("no reply while another is served");
-    assert!(matches!(waiting.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{waiting}");
+    second
+        .write_all(&new_request(1, "{}"))
+        .expect("sending a request");
+    second
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .expect("a time-out");
+    let waiting = second
+        .read(&mut [0; 1])
+        .expect_err("no reply while another is served");
+    assert!(
+        matches!(
+            waiting.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        ),
+        "{waiting}"
+    );
     drop(first);
-    second.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    second
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("a time-out");
     let mut reply = Vec::new();
     second.read_to_end(&mut reply).expect("a reply");
     assert!(reply.starts_with(b"\0\0\0\0\x59\x59\x01\x01"));
@@ -130,10 +182,18 @@ fn a_request_under_way_is_answered_whole_after_sigterm() {
     let (mut stream, mut reply) = begun(serving.address(), 1);
     serving.signal(libc::SIGTERM);
     wait_for(|| TcpStream::connect(serving.address()).err()).expect("no new connections");
-    stream.read_to_end(&mut reply).expect("the rest of the reply");
-    assert_eq!(members(&reply, "s/rp/1")["000000001-000000001.tsm"].len() as u64, 64 * MIB);
+    stream
+        .read_to_end(&mut reply)
+        .expect("the rest of the reply");
+    assert_eq!(
+        members(&reply, "s/rp/1")["000000001-000000001.tsm"].len() as u64,
+        64 * MIB
+    );
     let Ended { code, log } = serving.wait();
-    assert!(code == Some(0) && !log.contains("cut off") && !log.contains("shard 1: not answered"), "{code:?}\n{log}");
+    assert!(
+        code == Some(0) && !log.contains("cut off") && !log.contains("shard 1: not answered"),
+        "{code:?}\n{log}"
+    );
     assert!(swept(root.path()));
 }
 
@@ -146,7 +206,10 @@ fn a_client_that_stalls_is_cut_off_after_the_grace_time() {
     let silent = connect(serving.address());
     serving.signal(libc::SIGINT);
     let Ended { code, log } = serving.wait();
-    assert!(code == Some(0) && log.contains("2 cut off"), "{code:?}\n{log}");
+    assert!(
+        code == Some(0) && log.contains("2 cut off"),
+        "{code:?}\n{log}"
+    );
     assert!(swept(root.path()));
     drop((stalled, silent));
 }
@@ -163,7 +226,10 @@ fn what_a_killed_service_left_is_removed_by_the_next() {
     // Another one that starts meanwhile leaves alone what is still needed.
     let (mut slow, mut reply) = begun(serving.address(), 1);
     let other = Serving::start(root.path(), &[]);
-    assert_eq!(ask(other.address(), &new_request(3, "{}")), b"{\"Paths\":[\"s/rp/1\"]}\n");
+    assert_eq!(
+        ask(other.address(), &new_request(3, "{}")),
+        b"{\"Paths\":[\"s/rp/1\"]}\n"
+    );
     other.stop();
     slow.read_to_end(&mut reply).expect("the rest of the reply");
     assert_eq!(members(&reply, "s/rp/1").len(), 2);
@@ -174,7 +240,10 @@ fn what_a_killed_service_left_is_removed_by_the_next() {
     // The folder is no database.
     let serving = Serving::start(root.path(), &[]);
     assert!(swept(root.path()));
-    assert_eq!(ask(serving.address(), &new_request(3, "{}")), b"{\"Paths\":[\"s/rp/1\"]}\n");
+    assert_eq!(
+        ask(serving.address(), &new_request(3, "{}")),
+        b"{\"Paths\":[\"s/rp/1\"]}\n"
+    );
     serving.stop();
     assert!(everything(root.path()) == before, "something changed");
 }
@@ -186,15 +255,26 @@ fn a_snapshot_that_was_left_behind_does_no_harm_and_is_swept() {
     let before = everything(root.path());
     let name = "000000001-000000001.tsm";
     for number in 0..3 {
-        let left = root.path().join(format!("data/.snap-serve/request-{number}"));
+        let left = root
+            .path()
+            .join(format!("data/.snap-serve/request-{number}"));
         fs::create_dir_all(&left).expect("a folder");
-        fs::hard_link(root.path().join("data/s/rp/1").join(name), left.join(name)).expect("a hard link");
+        fs::hard_link(root.path().join("data/s/rp/1").join(name), left.join(name))
+            .expect("a hard link");
     }
     let (service, reasons) = in_process(root.path(), ServiceOptions::default());
     let reply = ask(service.address(), &shard_request(1));
     service.close(Duration::from_secs(10));
-    assert_eq!(fs::read(root.path().join("data/s/rp/1").join(name)).expect("the file"), TSM);
-    assert!(reply.len() == 2048, "{} bytes, {:?}", reply.len(), reasons.0);
+    assert_eq!(
+        fs::read(root.path().join("data/s/rp/1").join(name)).expect("the file"),
+        TSM
+    );
+    assert!(
+        reply.len() == 2048,
+        "{} bytes, {:?}",
+        reply.len(),
+        reasons.0
+    );
     assert!(everything(root.path()) == before, "something is left");
 }
 
@@ -218,8 +298,17 @@ fn in_process(root: &Path, options: ServiceOptions) -> (Service, Reasons) {
     let meta = LocalMeta::open(&root.join("meta")).expect("a meta store");
     let shards = LocalShards::open(&root.join("data"), None, false).expect("a data directory");
     let reasons = Reasons::default();
-    let options = ServiceOptions { writable: true, ..options };
-    let service = Service::open(listener, Box::new(meta), Box::new(shards), Box::new(reasons.clone()), options);
+    let options = ServiceOptions {
+        writable: true,
+        ..options
+    };
+    let service = Service::open(
+        listener,
+        Box::new(meta),
+        Box::new(shards),
+        Box::new(reasons.clone()),
+        options,
+    );
     (service.expect("a service"), reasons)
 }
 
@@ -235,11 +324,21 @@ fn a_request_that_does_not_come_in_time_and_a_peer_that_stalls_cost_only_their_o
     stopped_server(root.path(), &[64 * MIB, 0]);
     let before = everything(root.path());
     let short = Duration::from_millis(500);
-    let options = ServiceOptions { request_timeout: short, idle_timeout: short, ..ServiceOptions::default() };
+    let options = ServiceOptions {
+        request_timeout: short,
+        idle_timeout: short,
+        ..ServiceOptions::default()
+    };
     let (service, reasons) = in_process(root.path(), options);
     let address = service.address();
-    let unfinished =
-        [&b""[..], b"\x03", b"\x03\x00", b"\x03\x00{\"ShardID\"", b"\x03\x07\0\0\0", b"\x03\x06{\"UploadSize\":9}\nab"];
+    let unfinished = [
+        &b""[..],
+        b"\x03",
+        b"\x03\x00",
+        b"\x03\x00{\"ShardID\"",
+        b"\x03\x07\0\0\0",
+        b"\x03\x06{\"UploadSize\":9}\nab",
+    ];
     let mut streams: Vec<TcpStream> = unfinished
         .iter()
         .map(|bytes| {
@@ -252,7 +351,11 @@ fn a_request_that_does_not_come_in_time_and_a_peer_that_stalls_cost_only_their_o
     let mut upload = connect(address);
     upload
         .write_all(
-            &[&b"\x03\x07\0\0\0\0\0\0\0\x02"[..], &tar_of("s/rp/2", &[("000000002-000000001.tsm", TSM)])[..700]].concat(),
+            &[
+                &b"\x03\x07\0\0\0\0\0\0\0\x02"[..],
+                &tar_of("s/rp/2", &[("000000002-000000001.tsm", TSM)])[..700],
+            ]
+            .concat(),
         )
         .expect("sending");
     streams.push(upload);
@@ -269,13 +372,20 @@ fn a_request_that_does_not_come_in_time_and_a_peer_that_stalls_cost_only_their_o
     drop(unread);
     assert_eq!(ask(address, &shard_request(2)).len(), 512 + 512 + 1024);
     let (counts, cut_off) = service.close(Duration::from_secs(10));
-    assert_eq!((counts.connections, counts.answered, counts.failed, cut_off), (10, 1, 9, 0));
+    assert_eq!(
+        (counts.connections, counts.answered, counts.failed, cut_off),
+        (10, 1, 9, 0)
+    );
     assert!(everything(root.path()) == before, "something changed");
 }
 
 /// A request to import `meta`.
 fn import(names: &str, meta: &[u8]) -> Vec<u8> {
-    [new_request(6, &format!("{{{names}\"UploadSize\":{}}}", meta.len())), meta.to_vec()].concat()
+    [
+        new_request(6, &format!("{{{names}\"UploadSize\":{}}}", meta.len())),
+        meta.to_vec(),
+    ]
+    .concat()
 }
 
 #[test]
@@ -285,8 +395,21 @@ fn without_writable_nothing_can_be_changed() {
     let before = everything(root.path());
     let meta = fs::read(root.path().join("meta/meta.db")).expect("a meta store");
     let serving = Serving::start(root.path(), &[]);
-    assert_eq!(ask(serving.address(), &import("\"BackupDatabase\":\"s\",\"RestoreDatabase\":\"new\",", &meta)), b"");
-    upload(serving.address(), 1, &tar_of("s/rp/1", &[("000000002-000000001.tsm", TSM)]));
+    assert_eq!(
+        ask(
+            serving.address(),
+            &import(
+                "\"BackupDatabase\":\"s\",\"RestoreDatabase\":\"new\",",
+                &meta
+            )
+        ),
+        b""
+    );
+    upload(
+        serving.address(),
+        1,
+        &tar_of("s/rp/1", &[("000000002-000000001.tsm", TSM)]),
+    );
     let log = serving.stop();
     assert_eq!(log.matches("-writable").count(), 2, "{log}");
     assert!(everything(root.path()) == before, "something changed");
@@ -302,24 +425,57 @@ fn an_upload_changes_a_shard_wholly_or_not_at_all() {
     let good = ("000000002-000000001.tsm", TSM);
     let whole = tar_of("s/rp/1", &[good]);
     let hostile: [(&str, Vec<u8>); 14] = [
-        ("a path upwards", tar_of("s/rp/1", &[good, ("../2/000000002-000000001.tsm", TSM)])),
+        (
+            "a path upwards",
+            tar_of("s/rp/1", &[good, ("../2/000000002-000000001.tsm", TSM)]),
+        ),
         ("a path upwards at the begin", tar_of("../s/rp/1", &[good])),
         ("an absolute path", tar_of("/s/rp/1", &[good])),
         ("another shard", tar_of("s/rp/2", &[good])),
         ("a shard whose id begins alike", tar_of("s/rp/11", &[good])),
-        ("a folder", tar_of("s/rp/1", &[("index/000000002-000000001.tsm", TSM)])),
+        (
+            "a folder",
+            tar_of("s/rp/1", &[("index/000000002-000000001.tsm", TSM)]),
+        ),
         ("a bad name", tar_of("s/rp/1", &[good, ("foo.tsm", TSM)])),
-        ("a name with too large a number", tar_of("s/rp/1", &[("4294967296-1.tsm", TSM)])),
-        ("text", tar_of("s/rp/1", &[good, ("000000003-000000001.tsm", b"no points at all, and long enough to be one")])),
-        ("a cut file", tar_of("s/rp/1", &[good, ("000000003-000000001.tsm", &TSM[..TSM.len() - 3])])),
+        (
+            "a name with too large a number",
+            tar_of("s/rp/1", &[("4294967296-1.tsm", TSM)]),
+        ),
+        (
+            "text",
+            tar_of(
+                "s/rp/1",
+                &[
+                    good,
+                    (
+                        "000000003-000000001.tsm",
+                        b"no points at all, and long enough to be one",
+                    ),
+                ],
+            ),
+        ),
+        (
+            "a cut file",
+            tar_of(
+                "s/rp/1",
+                &[good, ("000000003-000000001.tsm", &TSM[..TSM.len() - 3])],
+            ),
+        ),
         ("a name twice", tar_of("s/rp/1", &[good, good])),
         ("a tar cut in a file", whole[..540].to_vec()),
-        ("a tar cut in a header", tar_of("s/rp/1", &[good, ("000000003-000000001.tsm", TSM)])[..1100].to_vec()),
+        (
+            "a tar cut in a header",
+            tar_of("s/rp/1", &[good, ("000000003-000000001.tsm", TSM)])[..1100].to_vec(),
+        ),
         ("no tar", vec![b'x'; 4096]),
     ];
     for (what, tar) in &hostile {
         upload(address, 1, tar);
-        assert!(everything(root.path()) == before, "{what}: something changed");
+        assert!(
+            everything(root.path()) == before,
+            "{what}: something changed"
+        );
     }
     upload(address, 4711, &whole);
     upload(address, 1, &[0; 1024]);
@@ -327,25 +483,50 @@ fn an_upload_changes_a_shard_wholly_or_not_at_all() {
     assert!(everything(root.path()) == before, "something changed");
 
     // What no server takes is passed over, and the rest goes into the shard.
-    let beside = [("000000002-000000001.tombstone", &b"x"[..]), good, ("fields.idx", b"x")];
+    let beside = [
+        ("000000002-000000001.tombstone", &b"x"[..]),
+        good,
+        ("fields.idx", b"x"),
+    ];
     upload(address, 1, &tar_of("s/rp/1", &beside));
     let mut expected = before.clone();
-    expected.insert("data/s/rp/1/000000002-000000001.tsm".into(), Some(TSM.to_vec()));
-    assert!(everything(root.path()) == expected, "{:?}", tree::names(&root.path().join("data/s/rp/1")));
+    expected.insert(
+        "data/s/rp/1/000000002-000000001.tsm".into(),
+        Some(TSM.to_vec()),
+    );
+    assert!(
+        everything(root.path()) == expected,
+        "{:?}",
+        tree::names(&root.path().join("data/s/rp/1"))
+    );
 
     // A file in place of another: deletes, fields and index of the old do not count any more.
     let shard = root.path().join("data/s/rp/3");
     fs::create_dir(shard.join("index")).expect("an index");
-    for name in ["000000001-000000001.tombstone", "fields.idx", "index/MANIFEST"] {
+    for name in [
+        "000000001-000000001.tombstone",
+        "fields.idx",
+        "index/MANIFEST",
+    ] {
         fs::write(shard.join(name), "old").expect("writing a file");
     }
     let mut other = TSM.to_vec();
     other[23] = 7;
-    upload(address, 3, &tar_of("s/rp/3", &[("000000001-000000001.tsm", &other)]));
-    assert_eq!(tree::files(&shard), [("000000001-000000001.tsm".to_owned(), other)].into());
+    upload(
+        address,
+        3,
+        &tar_of("s/rp/3", &[("000000001-000000001.tsm", &other)]),
+    );
+    assert_eq!(
+        tree::files(&shard),
+        [("000000001-000000001.tsm".to_owned(), other)].into()
+    );
     assert!(shard.join("index").is_dir());
     let log = serving.stop();
-    assert!(log.matches("upload of shard 1: not answered").count() >= 8, "{log}");
+    assert!(
+        log.matches("upload of shard 1: not answered").count() >= 8,
+        "{log}"
+    );
 }
 
 #[test]
@@ -354,16 +535,37 @@ fn an_upload_ends_with_its_trailer_though_the_client_keeps_its_side_open() {
     stopped_server(root.path(), &[0]);
     let serving = Serving::start(root.path(), &["-writable"]);
     let mut stream = connect(serving.address());
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("a time-out");
     let tar = tar_of("s/rp/1", &[("000000002-000000001.tsm", TSM)]);
-    stream.write_all(&[&b"\x03\x07\0\0\0\0\0\0\0\x01"[..], &tar].concat()).expect("sending");
-    assert_eq!(stream.read(&mut [0; 1]).expect("the end of the connection"), 0);
-    assert!(root.path().join("data/s/rp/1/000000002-000000001.tsm").exists());
+    stream
+        .write_all(&[&b"\x03\x07\0\0\0\0\0\0\0\x01"[..], &tar].concat())
+        .expect("sending");
+    assert_eq!(
+        stream.read(&mut [0; 1]).expect("the end of the connection"),
+        0
+    );
+    assert!(
+        root.path()
+            .join("data/s/rp/1/000000002-000000001.tsm")
+            .exists()
+    );
 
     // The padding of other tar writers follows the end, and does no harm.
-    let padded = [tar_of("s/rp/1", &[("000000003-000000001.tsm", TSM)]), vec![0; 8192]].concat();
+    let padded = [
+        tar_of("s/rp/1", &[("000000003-000000001.tsm", TSM)]),
+        vec![0; 8192],
+    ]
+    .concat();
     upload(serving.address(), 1, &padded);
-    assert!(root.path().join("data/s/rp/1/000000003-000000001.tsm").exists(), "{}", serving.log());
+    assert!(
+        root.path()
+            .join("data/s/rp/1/000000003-000000001.tsm")
+            .exists(),
+        "{}",
+        serving.log()
+    );
 }
 
 #[test]
@@ -385,23 +587,46 @@ fn an_import_that_is_refused_changes_nothing() {
         (format!("{s}\"RestoreDatabase\":\"..\","), &meta),
         (format!("{s}\"RestoreDatabase\":\"\\u0000\","), &meta),
         (
-            format!("{s}\"RestoreDatabase\":\"new\",\"BackupRetentionPolicy\":\"rp\",\"RestoreRetentionPolicy\":\"../x\","),
+            format!(
+                "{s}\"RestoreDatabase\":\"new\",\"BackupRetentionPolicy\":\"rp\",\"RestoreRetentionPolicy\":\"../x\","
+            ),
             &meta,
         ),
-        (format!("{s}\"RestoreDatabase\":\"new\",\"BackupRetentionPolicy\":\"nobody\","), &meta),
+        (
+            format!("{s}\"RestoreDatabase\":\"new\",\"BackupRetentionPolicy\":\"nobody\","),
+            &meta,
+        ),
         (s.to_owned(), &meta),
         ("\"BackupDatabase\":\"nobody\",".to_owned(), &meta),
         (String::new(), &outside),
         (String::new(), &policy),
-        (format!("{s}\"RestoreDatabase\":\"new\","), &meta[..meta.len() / 2]),
+        (
+            format!("{s}\"RestoreDatabase\":\"new\","),
+            &meta[..meta.len() / 2],
+        ),
         (format!("{s}\"RestoreDatabase\":\"new\","), b""),
     ];
     for (names, meta) in &refused {
         let reply = ask(serving.address(), &import(names, meta));
-        assert!(reply.is_empty() || reply == b"\0\0\0\0\x59\x59\x01\x01\0\0\0\0\0\0\0\0", "{names}: {}", reply.escape_ascii());
-        assert!(everything(root.path()) == before, "{names}: something changed");
+        assert!(
+            reply.is_empty() || reply == b"\0\0\0\0\x59\x59\x01\x01\0\0\0\0\0\0\0\0",
+            "{names}: {}",
+            reply.escape_ascii()
+        );
+        assert!(
+            everything(root.path()) == before,
+            "{names}: something changed"
+        );
     }
-    let reply = ask(serving.address(), &import(&format!("{s}\"RestoreDatabase\":\"new\","), &meta));
-    assert_eq!(read_shard_ids(&mut &reply[..]).expect("pairs"), [(1, 3), (2, 4)].into());
-    assert!(root.path().join("data/new/rp/3").is_dir() && root.path().join("data/new/rp/4").is_dir());
+    let reply = ask(
+        serving.address(),
+        &import(&format!("{s}\"RestoreDatabase\":\"new\","), &meta),
+    );
+    assert_eq!(
+        read_shard_ids(&mut &reply[..]).expect("pairs"),
+        [(1, 3), (2, 4)].into()
+    );
+    assert!(
+        root.path().join("data/new/rp/3").is_dir() && root.path().join("data/new/rp/4").is_dir()
+    );
 }

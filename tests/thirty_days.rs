@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use support::backups::{
-    Backups, Made, SHARDS, alone, by_influxd, expect_offline, expect_points, files_of, messages, record, shared,
+    Backups, Made, SHARDS, alone, by_influxd, expect_offline, expect_points, files_of, messages,
+    record, shared,
 };
 use support::data::{START, flush_shard};
 use support::each_of;
@@ -39,11 +40,19 @@ fn files(server: &Influxd) -> Files {
         let path = format!("{database}/{policy}/{id}");
         let mut found = BTreeMap::new();
         for folder in [server.data_dir(), server.wal_dir()] {
-            for entry in fs::read_dir(folder.join(&path)).into_iter().flatten().flatten() {
+            for entry in fs::read_dir(folder.join(&path))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let size = entry.metadata().map_or(0, |metadata| metadata.len());
                 // An empty WAL segment says nothing; the index and fields.idx are not in a backup.
-                if size > 0 && [".tsm", ".tombstone", ".wal"].iter().any(|end| name.ends_with(end)) {
+                if size > 0
+                    && [".tsm", ".tombstone", ".wal"]
+                        .iter()
+                        .any(|end| name.ends_with(end))
+                {
                     found.insert(name, size);
                 }
             }
@@ -55,24 +64,45 @@ fn files(server: &Influxd) -> Files {
 
 /// What happens to the server on a day.
 fn happens(mut backups: Backups, index: Index, day: i64) -> Backups {
-    let of_day = |day: i64| format!("time >= {} AND time < {}", START + day * DAY, START + (day + 1) * DAY);
+    let of_day = |day: i64| {
+        format!(
+            "time >= {} AND time < {}",
+            START + day * DAY,
+            START + (day + 1) * DAY
+        )
+    };
     let server = &backups.server;
     if !QUIET.contains(&day) && !QUIET.contains(&(day + 1)) {
         backups.write(SHARDS + day, "a", 5);
     }
     match day {
         1 => {
-            server.execute("CREATE RETENTION POLICY short ON main DURATION 0s REPLICATION 1 SHARD DURATION 1h");
+            server.execute(
+                "CREATE RETENTION POLICY short ON main DURATION 0s REPLICATION 1 SHARD DURATION 1h",
+            );
             let line = |nth: i64| format!("short v={nth}i {}\n", START + nth * 2 * HOUR);
             server.write("main", "short", &(0..3).map(line).collect::<String>());
         }
         // Points long after their day, and others in place of some.
         2 | 12 | 22 => backups.write(day % SHARDS, "late", 3),
-        5 | 19 => backups.server.write("main", "", &format!("m,host=a n=-{day}i {}", START + (day % SHARDS) * DAY)),
-        3 => drop(server.query("main", &format!("DELETE FROM m WHERE host = 'b' AND {}", of_day(3)))),
+        5 | 19 => backups.server.write(
+            "main",
+            "",
+            &format!("m,host=a n=-{day}i {}", START + (day % SHARDS) * DAY),
+        ),
+        3 => drop(server.query(
+            "main",
+            &format!("DELETE FROM m WHERE host = 'b' AND {}", of_day(3)),
+        )),
         10 => {
             let start = START + 4 * DAY;
-            server.query("main", &format!("DELETE FROM m WHERE time >= {start} AND time < {}", start + 500 * SECOND));
+            server.query(
+                "main",
+                &format!(
+                    "DELETE FROM m WHERE time >= {start} AND time < {}",
+                    start + 500 * SECOND
+                ),
+            );
         }
         17 => drop(server.query("main", &format!("DELETE FROM m WHERE {}", of_day(5)))),
         24 => drop(server.query("main", "DROP SERIES FROM m WHERE host = 'late'")),
@@ -96,17 +126,36 @@ fn happens(mut backups: Backups, index: Index, day: i64) -> Backups {
         18 => {
             let often = backups.shard(2);
             for nth in 0..8 {
-                server.write("main", "", &format!("m,host=often n={nth}i {}", START + 2 * DAY + nth));
+                server.write(
+                    "main",
+                    "",
+                    &format!("m,host=often n={nth}i {}", START + 2 * DAY + nth),
+                );
                 flush_shard(&server.host(), often);
             }
-            let compacted = || backups.tsm_files(often).iter().any(|name| name.ends_with("-000000002.tsm"));
-            wait_for(|| compacted().then_some(())).unwrap_or_else(|| panic!("{:?}", backups.tsm_files(often)));
+            let compacted = || {
+                backups
+                    .tsm_files(often)
+                    .iter()
+                    .any(|name| name.ends_with("-000000002.tsm"))
+            };
+            wait_for(|| compacted().then_some(()))
+                .unwrap_or_else(|| panic!("{:?}", backups.tsm_files(often)));
         }
         21 => backups = backups.restarted(index, Influxd::stop),
         25 => backups = backups.restarted(index, Influxd::kill),
         26 => {
             let (host, dir) = (backups.server.host(), backups.dir());
-            let running = Snap::new(["backup", "-portable", "-incremental", "-full", "-host", &host, utf8(&dir)]).spawn();
+            let running = Snap::new([
+                "backup",
+                "-portable",
+                "-incremental",
+                "-full",
+                "-host",
+                &host,
+                utf8(&dir),
+            ])
+            .spawn();
             thread::sleep(Duration::from_millis(40));
             running.signal(libc::SIGKILL);
             running.wait();
@@ -118,15 +167,33 @@ fn happens(mut backups: Backups, index: Index, day: i64) -> Backups {
 
 /// Panics unless a set was made of the shards that may have changed since the day before yesterday, and of no others.
 fn expect_cheap(made: &Made, dir: &Path, earlier: &[Files], now: &Files) {
-    let [.., before, yesterday] = earlier else { return };
+    let [.., before, yesterday] = earlier else {
+        return;
+    };
     let record = record(dir, &made.id);
-    let own: Vec<&Value> = record["shards"].as_array().expect("shards").iter().filter(|shard| is_own(shard)).collect();
+    let own: Vec<&Value> = record["shards"]
+        .as_array()
+        .expect("shards")
+        .iter()
+        .filter(|shard| is_own(shard))
+        .collect();
     for shard in own.iter().filter(|shard| shard["state"] == "stored") {
         let text = |field: &str| shard[field].as_str().expect("text");
-        let path = format!("{}/{}/{}", text("database"), text("retention_policy"), shard["id"]);
+        let path = format!(
+            "{}/{}/{}",
+            text("database"),
+            text("retention_policy"),
+            shard["id"]
+        );
         let changed = before.get(&path) != now.get(&path) || yesterday.get(&path) != now.get(&path);
-        let had_deletes = yesterday.get(&path).is_some_and(|files| files.keys().any(|name| name.ends_with(".tombstone")));
-        assert!(changed || had_deletes, "{path} was downloaded again for nothing: {}", made.said);
+        let had_deletes = yesterday
+            .get(&path)
+            .is_some_and(|files| files.keys().any(|name| name.ends_with(".tombstone")));
+        assert!(
+            changed || had_deletes,
+            "{path} was downloaded again for nothing: {}",
+            made.said
+        );
     }
     let size = |file: &Value| file["size"].as_u64().expect("a size");
     let files = own.iter().map(|shard| size(&shard["file"])).sum::<u64>();
@@ -141,8 +208,20 @@ fn is_own(shard: &Value) -> bool {
 fn expect_live(dir: &Path, made: &Made, index: Index) {
     let folder = folder();
     let server = Influxd::start(folder.path(), index);
-    snap(["restore", "-online", "-host", &server.host(), utf8(dir), &made.id]).expect(0);
-    expect_points(&server.points(), &made.points, &format!("live: {}", made.id));
+    snap([
+        "restore",
+        "-online",
+        "-host",
+        &server.host(),
+        utf8(dir),
+        &made.id,
+    ])
+    .expect(0);
+    expect_points(
+        &server.points(),
+        &made.points,
+        &format!("live: {}", made.id),
+    );
 }
 
 fn thirty_days(index: Index) {
@@ -162,10 +241,18 @@ fn thirty_days(index: Index) {
         }
         if QUIET.contains(&number) {
             assert_eq!(made.shared, made.shards, "{}", made.said);
-            assert!(made.bytes * 100 < full, "{} bytes on the quiet day {day}, {full} at first", made.bytes);
+            assert!(
+                made.bytes * 100 < full,
+                "{} bytes on the quiet day {day}, {full} at first",
+                made.bytes
+            );
         }
         let record = record(&backups.dir(), &made.id);
-        let applied = record["shards"].as_array().expect("shards").iter().filter(|shard| shard["deletes_applied"] == true);
+        let applied = record["shards"]
+            .as_array()
+            .expect("shards")
+            .iter()
+            .filter(|shard| shard["deletes_applied"] == true);
         tombstones += applied.count();
         sets.push(made);
         seen.push(now);
@@ -175,7 +262,10 @@ fn thirty_days(index: Index) {
     assert!(tombstones > 0, "no backup met a tombstone");
     let gone = |day: usize, what: &str| {
         let said = &sets[day].said;
-        assert!(said.contains("gone from ") && said.contains(&format!("expired or dropped: {what}")), "day {day}: {said}");
+        assert!(
+            said.contains("gone from ") && said.contains(&format!("expired or dropped: {what}")),
+            "day {day}: {said}"
+        );
     };
     gone(6, "main/days/");
     gone(16, "other/autogen/");
@@ -196,8 +286,14 @@ fn thirty_days(index: Index) {
     // What others share stays when they go.
     snap(["forget", "-quiet", "-keep-last", "3", utf8(&dir)]).expect(0);
     snap(["verify", "-quiet", "-deep", utf8(&dir)]).expect(0);
-    let left: BTreeSet<String> = sets[DAYS - 2..].iter().flat_map(|made| files_of(&record(&dir, &made.id))).collect();
-    let found = tree::names(&dir).into_iter().filter(|name| name != ".snap").collect::<BTreeSet<String>>();
+    let left: BTreeSet<String> = sets[DAYS - 2..]
+        .iter()
+        .flat_map(|made| files_of(&record(&dir, &made.id)))
+        .collect();
+    let found = tree::names(&dir)
+        .into_iter()
+        .filter(|name| name != ".snap")
+        .collect::<BTreeSet<String>>();
     assert_eq!(found, left);
     for made in &sets[DAYS - 2..] {
         expect_offline(&dir, &made.id, &made.points, index);

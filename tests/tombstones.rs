@@ -40,18 +40,29 @@ fn deletes_carried_out_on_the_files_are_those_of_influxd() {
     let own = folder();
     let (points, found) = deleted(own.path());
     for tombstone in found {
-        let (tsm, rewritten) = (tombstone.with_extension("tsm"), tombstone.with_extension("new"));
+        let (tsm, rewritten) = (
+            tombstone.with_extension("tsm"),
+            tombstone.with_extension("new"),
+        );
         let source = File::open(&tsm).expect("a TSM file");
         let out = File::create(&rewritten).expect("a file");
-        let (_, written) = rewrite(&source, &mut &deletes_in(&tombstone), Bounds::ALL, out).expect("rewriting a file");
+        let (_, written) = rewrite(&source, &mut &deletes_in(&tombstone), Bounds::ALL, out)
+            .expect("rewriting a file");
         fs::remove_file(&tombstone).expect("removing the tombstone");
         match written {
             Some(_) => fs::rename(&rewritten, &tsm).expect("moving the file"),
-            None => [&rewritten, &tsm].iter().for_each(|path| fs::remove_file(path).expect("removing the file")),
+            None => [&rewritten, &tsm]
+                .iter()
+                .for_each(|path| fs::remove_file(path).expect("removing the file")),
         }
     }
     let after = Influxd::start(own.path(), Index::Inmem).points();
-    assert!(after == points, "{} points in place of {}", after.len(), points.len());
+    assert!(
+        after == points,
+        "{} points in place of {}",
+        after.len(),
+        points.len()
+    );
 }
 
 #[test]
@@ -60,12 +71,20 @@ fn influxd_reads_the_tombstones_that_are_written_here() {
     let (points, found) = deleted(own.path());
     for tombstone in found {
         let deletes = deletes_in(&tombstone);
-        let mut writer = TombstoneWriter::new(File::create(&tombstone).expect("a file")).expect("beginning a file");
+        let mut writer = TombstoneWriter::new(File::create(&tombstone).expect("a file"))
+            .expect("beginning a file");
         for (key, (min, max)) in deletes.iter() {
-            writer.record(Record { key, min, max }).expect("writing a record");
+            writer
+                .record(Record { key, min, max })
+                .expect("writing a record");
         }
         writer.finish().expect("ending a file");
     }
     let after = Influxd::start(own.path(), Index::Inmem).points();
-    assert!(after == points, "{} points in place of {}", after.len(), points.len());
+    assert!(
+        after == points,
+        "{} points in place of {}",
+        after.len(),
+        points.len()
+    );
 }

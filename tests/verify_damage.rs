@@ -22,18 +22,46 @@ use support::sets::{Bench, Kind, LAYOUTS, group, keys, told};
 use support::{tree, utf8};
 
 /// All kinds of damage.
-const DAMAGES: [&str; 6] = ["cut to half", "cut by a byte", "emptied", "flipped", "made longer", "deleted"];
+const DAMAGES: [&str; 6] = [
+    "cut to half",
+    "cut by a byte",
+    "emptied",
+    "flipped",
+    "made longer",
+    "deleted",
+];
 
 /// The fields of a fault.
-const FIELDS: [&str; 8] = ["file", "means", "member", "message", "message_type", "offset", "set", "shard"];
+const FIELDS: [&str; 8] = [
+    "file",
+    "means",
+    "member",
+    "message",
+    "message_type",
+    "offset",
+    "set",
+    "shard",
+];
 
 #[test]
 fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
     let bench = Bench::sound(2);
-    for (layout, recorded) in [("legacy", true), ("legacy", false), ("portable", true), ("portable", false)] {
+    for (layout, recorded) in [
+        ("legacy", true),
+        ("legacy", false),
+        ("portable", true),
+        ("portable", false),
+    ] {
         let dir = bench.copy(layout, recorded);
-        let names: Vec<String> = tree::files(&dir).into_keys().filter(|name| !name.ends_with("lock")).collect();
-        assert_eq!(names.len(), 3 + usize::from(recorded) + usize::from(layout == "portable"), "{names:?}");
+        let names: Vec<String> = tree::files(&dir)
+            .into_keys()
+            .filter(|name| !name.ends_with("lock"))
+            .collect();
+        assert_eq!(
+            names.len(),
+            3 + usize::from(recorded) + usize::from(layout == "portable"),
+            "{names:?}"
+        );
         for name in &names {
             let kind = Kind::of(name);
             for how in DAMAGES {
@@ -55,27 +83,51 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                     if how == "deleted" {
                         let (_, last) = told(&dir, &["-deep"], 10);
                         assert!(
-                            last["message"].as_str().is_some_and(|message| message.contains("no manifest")),
+                            last["message"]
+                                .as_str()
+                                .is_some_and(|message| message.contains("no manifest")),
                             "{what}: {last}"
                         );
                         continue;
                     }
                     let (faults, last) = told(&dir, &["-deep"], 4);
                     // In a record that can still be read, the flip is in what another file is compared with.
-                    let seen = faults.iter().any(|fault| fault["file"] == name[..] || how == "flipped");
+                    let seen = faults
+                        .iter()
+                        .any(|fault| fault["file"] == name[..] || how == "flipped");
                     assert!(seen, "{what}: {faults:?} {last}");
                     continue;
                 }
                 let (faults, summary) = told(&dir, &["-deep"], 4);
-                assert!(!faults.is_empty() && summary["faults"] == faults.len(), "{what}: {faults:?} {summary}");
+                assert!(
+                    !faults.is_empty() && summary["faults"] == faults.len(),
+                    "{what}: {faults:?} {summary}"
+                );
                 let size = fs::metadata(dir.join(name)).map_or(0, |metadata| metadata.len());
                 for fault in &faults {
-                    let fields: Vec<&String> = fault.as_object().expect("an object").keys().collect();
+                    let fields: Vec<&String> =
+                        fault.as_object().expect("an object").keys().collect();
                     assert_eq!(fields, FIELDS, "{what}");
-                    assert_eq!((&fault["file"], &fault["shard"]), (&name[..].into(), &kind.shard()), "{what}");
-                    assert!(kind.means(how).contains(&fault["means"].as_str().expect("a text")), "{what}: {fault}");
-                    assert!(fault["message"].as_str().is_some_and(|message| !message.is_empty()), "{what}: {fault}");
-                    assert!(fault["offset"].as_u64().is_none_or(|offset| offset <= size), "{what}: {fault}");
+                    assert_eq!(
+                        (&fault["file"], &fault["shard"]),
+                        (&name[..].into(), &kind.shard()),
+                        "{what}"
+                    );
+                    assert!(
+                        kind.means(how)
+                            .contains(&fault["means"].as_str().expect("a text")),
+                        "{what}: {fault}"
+                    );
+                    assert!(
+                        fault["message"]
+                            .as_str()
+                            .is_some_and(|message| !message.is_empty()),
+                        "{what}: {fault}"
+                    );
+                    assert!(
+                        fault["offset"].as_u64().is_none_or(|offset| offset <= size),
+                        "{what}: {fault}"
+                    );
                 }
                 if let (Kind::Shard(_), "legacy") = (kind, layout) {
                     let expected = match how {
@@ -89,8 +141,17 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                 }
                 // The same for people: a line a fault, on standard output even where little is wanted.
                 let run = snap(["verify", "-deep", "-quiet", utf8(&dir)]).expect(4);
-                let lines = run.stdout.lines().filter(|line| line.contains(&name[..])).count();
-                assert_eq!((lines, run.stdout.lines().count()), (faults.len(), faults.len()), "{what}: {}", run.stdout);
+                let lines = run
+                    .stdout
+                    .lines()
+                    .filter(|line| line.contains(&name[..]))
+                    .count();
+                assert_eq!(
+                    (lines, run.stdout.lines().count()),
+                    (faults.len(), faults.len()),
+                    "{what}: {}",
+                    run.stdout
+                );
             }
         }
     }
@@ -104,7 +165,12 @@ impl Progress for Silent {
 
 /// Verifies in this process: whether there was a fault, or an error of [`Class::Damage`].
 fn is_damaged(dir: &Path, deep: bool) -> bool {
-    let options = VerifyOptions { directory: dir.to_owned(), set: None, deep, jobs: 1 };
+    let options = VerifyOptions {
+        directory: dir.to_owned(),
+        set: None,
+        deep,
+        jobs: 1,
+    };
     let mut count = 0;
     match verify(&options, &Cancel::default(), &Silent, &mut |_| count += 1) {
         Ok(report) => {
@@ -144,7 +210,11 @@ fn a_flip_of_any_byte_of_a_recorded_set_is_told_without_looking_at_blocks() {
         for name in tree::names(&dir).into_iter().filter(|name| name != ".snap") {
             let file = dir.join(&name);
             let size = fs::metadata(&file).expect("a file").len() as usize;
-            assert_eq!(unseen_flips(&file, (0..size).step_by(5), false), [0; 0], "{name}");
+            assert_eq!(
+                unseen_flips(&file, (0..size).step_by(5), false),
+                [0; 0],
+                "{name}"
+            );
         }
         assert!(!is_damaged(&dir, true));
     }
@@ -156,7 +226,10 @@ fn a_flip_of_any_byte_of_a_shard_of_influxd_s_is_told_but_where_nothing_is_said_
     let keys = keys(group(1));
     for layout in LAYOUTS {
         let dir = bench.copy(layout, false);
-        let name = tree::names(&dir).into_iter().find(|name| Kind::of(name) == Kind::Shard(1)).expect("a shard");
+        let name = tree::names(&dir)
+            .into_iter()
+            .find(|name| Kind::of(name) == Kind::Shard(1))
+            .expect("a shard");
         let file = dir.join(name);
         let sound = fs::read(&file).expect("a file");
         let tar = |bytes: &[u8]| match layout {
@@ -169,22 +242,36 @@ fn a_flip_of_any_byte_of_a_shard_of_influxd_s_is_told_but_where_nothing_is_said_
         let whole = tar(&sound).expect("a tar");
         // Behind the header and the TSM file there is padding, and the two blocks at the end.
         let tsm = BLOCK..BLOCK + support::tsm::file(&keys).len();
-        let of_tsm = if layout == "legacy" { tsm.end } else { sound.len() };
+        let of_tsm = if layout == "legacy" {
+            tsm.end
+        } else {
+            sound.len()
+        };
         let places = (0..of_tsm).chain((of_tsm..sound.len()).step_by(29));
         let mut of_keys = BTreeSet::new();
         for at in unseen_flips(&file, places, true) {
-            let damaged = tar(&flipped(&sound, at)).expect("what verifying finds no fault with is gzip");
+            let damaged =
+                tar(&flipped(&sound, at)).expect("what verifying finds no fault with is gzip");
             if damaged != whole && all_members(&damaged) != all_members(&whole) {
                 // Bytes of no check: the file is that of another series now.
                 let key = keys.iter().find(|key| {
                     let name = key.name.as_bytes();
-                    let place = whole.windows(name.len()).position(|bytes| bytes == name).expect("a key");
+                    let place = whole
+                        .windows(name.len())
+                        .position(|bytes| bytes == name)
+                        .expect("a key");
                     tsm.contains(&place) && (place..place + name.len()).contains(&at)
                 });
-                let key = key.unwrap_or_else(|| panic!("{layout}: a flip at {at} goes unseen and changes what is restored"));
+                let key = key.unwrap_or_else(|| {
+                    panic!("{layout}: a flip at {at} goes unseen and changes what is restored")
+                });
                 of_keys.insert(&key.name);
             }
         }
-        assert_eq!(of_keys.len(), if layout == "legacy" { keys.len() } else { 0 }, "{of_keys:?}");
+        assert_eq!(
+            of_keys.len(),
+            if layout == "legacy" { keys.len() } else { 0 },
+            "{of_keys:?}"
+        );
     }
 }

@@ -63,7 +63,13 @@ pub struct After<'a> {
 
 impl After<'_> {
     /// Runs the command and what follows it.
-    pub fn run(&self, output: &Output, cancel: &Cancel, profile: Option<&str>, command: impl FnOnce() -> Ending) -> Ending {
+    pub fn run(
+        &self,
+        output: &Output,
+        cancel: &Cancel,
+        profile: Option<&str>,
+        command: impl FnOnce() -> Ending,
+    ) -> Ending {
         let begun = Instant::now();
         let ending = command();
         if self.dry_run {
@@ -72,7 +78,15 @@ impl After<'_> {
         let (elapsed, ended) = (begun.elapsed(), Timestamp::now());
         let tally = output.tally();
         let (well, code) = (matches!(ending, Ok(None)), exit_code(&ending));
-        let mut run = Run { command: self.command, profile, went_well: well, exit_code: code, ended, elapsed, tally: &tally };
+        let mut run = Run {
+            command: self.command,
+            profile,
+            went_well: well,
+            exit_code: code,
+            ended,
+            elapsed,
+            tally: &tally,
+        };
         // Before the hook: that may hang, be stopped, or send the file on.
         self.write(&run, output);
         let ending = self.hook(&tally, ending, output, cancel);
@@ -84,9 +98,13 @@ impl After<'_> {
     }
 
     fn write(&self, run: &Run<'_>, output: &Output) {
-        let Some(file) = &self.args.metrics_file else { return };
+        let Some(file) = &self.args.metrics_file else {
+            return;
+        };
         if let Err(error) = metrics::write(file, run) {
-            output.failure(&format!("the metrics of this run are not written: {error:#}"));
+            output.failure(&format!(
+                "the metrics of this run are not written: {error:#}"
+            ));
         }
     }
 
@@ -96,12 +114,16 @@ impl After<'_> {
             true => ("-on-success", &self.args.on_success),
             false => ("-on-failure", &self.args.on_failure),
         };
-        let Some(command) = command else { return ending };
+        let Some(command) = command else {
+            return ending;
+        };
         // A hook that runs snap would run itself again and again, where it stands in the environment or the configuration.
         if std::env::var_os(INSIDE).is_some() {
             return ending;
         }
-        let error = ending.as_ref().map_or_else(|error| format!("{error:#}"), |_| tally.wrong.join("; "));
+        let error = ending
+            .as_ref()
+            .map_or_else(|error| format!("{error:#}"), |_| tally.wrong.join("; "));
         let mut shell = Command::new("sh");
         shell
             .args(["-c", command])
@@ -115,13 +137,19 @@ impl After<'_> {
             .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
             .env("SNAP_EXIT_CODE", exit_code(&ending).to_string())
             // The environment has no room for more than 128 KiB in one variable, nor for a NUL.
-            .env("SNAP_ERROR", one_line(&error).chars().take(8192).collect::<String>());
+            .env(
+                "SNAP_ERROR",
+                one_line(&error).chars().take(8192).collect::<String>(),
+            );
         match &self.host {
             Some(host) => shell.env("SNAP_HOST", host),
             None => shell.env_remove("SNAP_HOST"),
         };
         match &tally.removed {
-            Some(removed) => shell.env("SNAP_REMOVED", removed[..removed.len().min(NAMED)].join(" ")),
+            Some(removed) => shell.env(
+                "SNAP_REMOVED",
+                removed[..removed.len().min(NAMED)].join(" "),
+            ),
             None => shell.env_remove("SNAP_REMOVED"),
         };
         let failure = match shell.spawn().and_then(|child| wait(child, cancel)) {
@@ -133,12 +161,18 @@ impl After<'_> {
             output.failure(&format!("the command of {flag} failed too: {failure}"));
             return ending;
         }
-        let class = cancel.check().map_or_else(|fault| fault.class, |()| Class::Failed);
+        let class = cancel
+            .check()
+            .map_or_else(|fault| fault.class, |()| Class::Failed);
         let done = match self.command {
             "backup" | "restore" => format!("the {} is done and whole", self.command),
             command => format!("snap {command} went well"),
         };
-        Err(class.error(format!("{done}, but the command of {flag} failed: {failure}")).into())
+        Err(class
+            .error(format!(
+                "{done}, but the command of {flag} failed: {failure}"
+            ))
+            .into())
     }
 }
 

@@ -34,10 +34,13 @@ pub fn rewrite(root: &Command, args: &[OsString]) -> Vec<OsString> {
             Some("V") => OsStr::new("version"),
             _ => name,
         };
-        let known =
-            name.to_str().and_then(|name| find(command, name).or_else(|| find(root, name).filter(|arg| arg.is_global_set())));
+        let known = name.to_str().and_then(|name| {
+            find(command, name).or_else(|| find(root, name).filter(|arg| arg.is_global_set()))
+        });
         let value = match (value, known) {
-            (Some(value), Some(known)) if !takes_value(known) => Some(go_bool(value).map_or(value, OsStr::new)),
+            (Some(value), Some(known)) if !takes_value(known) => {
+                Some(go_bool(value).map_or(value, OsStr::new))
+            }
             // Without a further word it stays bare, and clap says that the value is missing.
             (None, Some(known)) if takes_value(known) => words.next().map(OsString::as_os_str),
             (value, _) => value,
@@ -61,16 +64,22 @@ fn flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
         return None;
     }
     Some(match bytes.iter().position(|byte| *byte == b'=') {
-        Some(at) => (OsStr::from_bytes(&bytes[..at]), Some(OsStr::from_bytes(&bytes[at + 1..]))),
+        Some(at) => (
+            OsStr::from_bytes(&bytes[..at]),
+            Some(OsStr::from_bytes(&bytes[at + 1..])),
+        ),
         None => (OsStr::from_bytes(bytes), None),
     })
 }
 
 /// The flag of that name.
 pub fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
-    command
-        .get_arguments()
-        .find(|arg| arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name)))
+    command.get_arguments().find(|arg| {
+        arg.get_long() == Some(name)
+            || arg
+                .get_all_aliases()
+                .is_some_and(|aliases| aliases.contains(&name))
+    })
 }
 
 /// Whether the flag is always followed by a value. Our booleans take one only behind `=`.
@@ -92,38 +101,76 @@ mod tests {
     use super::*;
 
     fn rewritten(line: &[&str]) -> Vec<String> {
-        let args: Vec<OsString> = std::iter::once("snap").chain(line.iter().copied()).map(OsString::from).collect();
-        rewrite(&super::super::command(), &args).into_iter().skip(1).map(|word| word.into_string().unwrap()).collect()
+        let args: Vec<OsString> = std::iter::once("snap")
+            .chain(line.iter().copied())
+            .map(OsString::from)
+            .collect();
+        rewrite(&super::super::command(), &args)
+            .into_iter()
+            .skip(1)
+            .map(|word| word.into_string().unwrap())
+            .collect()
     }
 
     #[test]
     fn one_dash_and_two_a_space_and_an_equals_sign_are_the_same() {
         for line in [["-database", "db"], ["--database", "db"], ["-db", "db"]] {
             let flags = rewritten(&["backup", line[0], line[1], "-since=7d", "dir"]);
-            assert_eq!(flags[1..], [format!("--{}=db", line[0].trim_start_matches('-')), "--since=7d".into(), "dir".into()]);
+            assert_eq!(
+                flags[1..],
+                [
+                    format!("--{}=db", line[0].trim_start_matches('-')),
+                    "--since=7d".into(),
+                    "dir".into()
+                ]
+            );
         }
     }
 
     #[test]
     fn a_value_is_never_taken_for_a_flag() {
-        assert_eq!(rewritten(&["backup", "-database", "-x", "-rp", "--"]), ["backup", "--database=-x", "--rp=--"]);
-        assert_eq!(rewritten(&["backup", "-database=a=b", "--", "-dir"]), ["backup", "--database=a=b", "--", "-dir"]);
-        assert_eq!(rewritten(&["backup", "-database", "restore"]), ["backup", "--database=restore"]);
+        assert_eq!(
+            rewritten(&["backup", "-database", "-x", "-rp", "--"]),
+            ["backup", "--database=-x", "--rp=--"]
+        );
+        assert_eq!(
+            rewritten(&["backup", "-database=a=b", "--", "-dir"]),
+            ["backup", "--database=a=b", "--", "-dir"]
+        );
+        assert_eq!(
+            rewritten(&["backup", "-database", "restore"]),
+            ["backup", "--database=restore"]
+        );
     }
 
     #[test]
     fn booleans_follow_go() {
         assert_eq!(
             rewritten(&["backup", "-skip-errors", "-quiet=F", "-json=1", "dir"]),
-            ["backup", "--skip-errors", "--quiet=false", "--json=true", "dir"]
+            [
+                "backup",
+                "--skip-errors",
+                "--quiet=false",
+                "--json=true",
+                "dir"
+            ]
         );
-        assert_eq!(rewritten(&["backup", "-quiet", "false"]), ["backup", "--quiet", "false"]);
+        assert_eq!(
+            rewritten(&["backup", "-quiet", "false"]),
+            ["backup", "--quiet", "false"]
+        );
     }
 
     #[test]
     fn unknown_flags_and_missing_values_are_left_for_clap_to_name() {
-        assert_eq!(rewritten(&["backup", "-databse", "db"]), ["backup", "--databse", "db"]);
-        assert_eq!(rewritten(&["backup", "-database"]), ["backup", "--database"]);
+        assert_eq!(
+            rewritten(&["backup", "-databse", "db"]),
+            ["backup", "--databse", "db"]
+        );
+        assert_eq!(
+            rewritten(&["backup", "-database"]),
+            ["backup", "--database"]
+        );
         assert_eq!(rewritten(&["-version"]), ["--version"]);
         assert_eq!(rewritten(&["backup", "-h"]), ["backup", "--help"]);
         assert_eq!(rewritten(&["backup", "-"]), ["backup", "-"]);
@@ -131,7 +178,13 @@ mod tests {
 
     #[test]
     fn flags_of_all_commands_stand_before_or_behind_the_command() {
-        assert_eq!(rewritten(&["-profile", "backup", "backup", "x"]), ["--profile=backup", "backup", "x"]);
-        assert_eq!(rewritten(&["backup", "-profile", "prod", "x"]), ["backup", "--profile=prod", "x"]);
+        assert_eq!(
+            rewritten(&["-profile", "backup", "backup", "x"]),
+            ["--profile=backup", "backup", "x"]
+        );
+        assert_eq!(
+            rewritten(&["backup", "-profile", "prod", "x"]),
+            ["backup", "--profile=prod", "x"]
+        );
     }
 }

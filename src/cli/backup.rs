@@ -38,23 +38,49 @@ pub struct BackupArgs {
     server: ServerArgs,
 
     /// Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked
-    #[arg(long, value_name = "DIR", requires = "datadir", help_heading = "Stopped server")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "datadir",
+        help_heading = "Stopped server"
+    )]
     metadir: Option<PathBuf>,
     /// Back up a stopped influxd with this data directory
-    #[arg(long, value_name = "DIR", requires = "metadir", help_heading = "Stopped server")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "metadir",
+        help_heading = "Stopped server"
+    )]
     datadir: Option<PathBuf>,
     /// The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]
-    #[arg(long, value_name = "DIR", requires = "datadir", help_heading = "Stopped server")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "datadir",
+        help_heading = "Stopped server"
+    )]
     waldir: Option<PathBuf>,
     /// Leave out what is in the WAL only
     #[arg(long, requires = "datadir", help_heading = "Stopped server")]
     ignore_wal: bool,
 
     /// Take this database alone
-    #[arg(long, visible_alias = "db", value_name = "NAME", help_heading = "What to take")]
+    #[arg(
+        long,
+        visible_alias = "db",
+        value_name = "NAME",
+        help_heading = "What to take"
+    )]
     database: Option<String>,
     /// Take this retention policy alone
-    #[arg(long, visible_alias = "rp", value_name = "NAME", requires = "database", help_heading = "What to take")]
+    #[arg(
+        long,
+        visible_alias = "rp",
+        value_name = "NAME",
+        requires = "database",
+        help_heading = "What to take"
+    )]
     retention: Option<String>,
     /// Take this shard alone
     #[arg(long, value_name = "ID", help_heading = "What to take")]
@@ -154,11 +180,20 @@ impl BackupArgs {
         };
         // One code path: the directories of a stopped server are served to this process.
         let service = match self.directories() {
-            Some(directories) => Some(serve_embedded(&directories, &selection, Box::new(RequestLog::failures(&self.output)))?),
+            Some(directories) => Some(serve_embedded(
+                &directories,
+                &selection,
+                Box::new(RequestLog::failures(&self.output)),
+            )?),
             None => None,
         };
-        let address = service.as_ref().map_or_else(|| self.host.clone(), |service| service.address().into());
-        let source = self.datadir.as_ref().map_or_else(|| self.host.to_string(), |datadir| datadir.display().to_string());
+        let address = service
+            .as_ref()
+            .map_or_else(|| self.host.clone(), |service| service.address().into());
+        let source = self.datadir.as_ref().map_or_else(
+            || self.host.to_string(),
+            |datadir| datadir.display().to_string(),
+        );
         let client = self.server.client(address, cancel);
         output.opening(&format!("backing up {source} into {}", directory.display()));
         let options = BackupOptions {
@@ -166,7 +201,11 @@ impl BackupArgs {
             directory: directory.clone(),
             selection,
             building: self.building(),
-            layout: if self.portable { Layout::Portable } else { Layout::Legacy },
+            layout: if self.portable {
+                Layout::Portable
+            } else {
+                Layout::Legacy
+            },
             apply_deletes: self.apply_deletes.unwrap_or(self.portable),
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
@@ -175,7 +214,8 @@ impl BackupArgs {
             resume: self.resume,
             dry_run: self.dry_run,
         };
-        let report = output.while_running(|progress| backup(&client, &options, cancel, progress))?;
+        let report =
+            output.while_running(|progress| backup(&client, &options, cancel, progress))?;
         output.summary(&Summary {
             command: "backup",
             set: report.set.as_ref(),
@@ -205,10 +245,13 @@ impl BackupArgs {
 
     fn building(&self) -> Building {
         match self.since {
-            Some(Since::Last) => Building::SinceLast { margin: self.cold_after },
-            None if self.incremental => {
-                Building::Incremental { full_every: if self.full { Some(1) } else { self.full_every }, margin: self.cold_after }
-            }
+            Some(Since::Last) => Building::SinceLast {
+                margin: self.cold_after,
+            },
+            None if self.incremental => Building::Incremental {
+                full_every: if self.full { Some(1) } else { self.full_every },
+                margin: self.cold_after,
+            },
             _ => Building::Not,
         }
     }
@@ -233,9 +276,17 @@ impl BackupArgs {
         if let (Some(start), Some(end)) = (self.start, self.end)
             && end < start
         {
-            return usage(&format!("-end {end} is before -start {start}"), "exchange the two");
+            return usage(
+                &format!("-end {end} is before -start {start}"),
+                "exchange the two",
+            );
         }
-        if self.meta_only && (self.shard.is_some() || self.since.is_some() || self.start.is_some() || self.end.is_some()) {
+        if self.meta_only
+            && (self.shard.is_some()
+                || self.since.is_some()
+                || self.start.is_some()
+                || self.end.is_some())
+        {
             return usage(
                 "-meta-only takes no shard, so -shard, -since, -start and -end have no meaning with it",
                 "leave out -meta-only or the others",

@@ -29,7 +29,11 @@ struct Drawn {
 impl Bars {
     /// Bars on standard error; none until work on shards begins.
     pub fn new(verbose: bool) -> Self {
-        Self { verbose, screen: MultiProgress::new(), drawn: Mutex::default() }
+        Self {
+            verbose,
+            screen: MultiProgress::new(),
+            drawn: Mutex::default(),
+        }
     }
 
     /// Takes the bars off the screen.
@@ -46,8 +50,14 @@ impl Bars {
             Some(bytes) => ProgressBar::new(bytes),
             None => ProgressBar::new_spinner(),
         };
-        let template = if bytes.is_some() { template } else { open_template };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let template = if bytes.is_some() {
+            template
+        } else {
+            open_template
+        };
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         bar
     }
 }
@@ -64,7 +74,11 @@ impl Progress for Bars {
                 let bar = self.screen.add(bar);
                 bar.set_message(format!("0 of {count} shards"));
                 bar.enable_steady_tick(Duration::from_millis(100));
-                *self.drawn() = Drawn { total: Some(bar), count: *count, ..Drawn::default() };
+                *self.drawn() = Drawn {
+                    total: Some(bar),
+                    count: *count,
+                    ..Drawn::default()
+                };
             }
             Event::Started { shard, bytes } => {
                 let bar = self.bar(
@@ -80,7 +94,12 @@ impl Progress for Bars {
             }
             Event::Bytes { shard, count } => {
                 let drawn = self.drawn();
-                drawn.shards.get(*shard).into_iter().chain(&drawn.total).for_each(|bar| bar.inc(*count));
+                drawn
+                    .shards
+                    .get(*shard)
+                    .into_iter()
+                    .chain(&drawn.total)
+                    .for_each(|bar| bar.inc(*count));
             }
             Event::Retry { shard, .. } => self.remove(shard),
             Event::Finished { shard, outcome, .. } => {

@@ -73,8 +73,12 @@ impl CheckArgs {
             json::document("check", &document)?;
         } else if failed || !output.is_quiet() {
             // One line either way: it is what monitoring shows.
-            print(&format!("{}, in {}\n", one_line(&line(&report)), directory.display()))
-                .context("writing to standard output")?;
+            print(&format!(
+                "{}, in {}\n",
+                one_line(&line(&report)),
+                directory.display()
+            ))
+            .context("writing to standard output")?;
         }
         Ok(failed.then_some(Class::Failed))
     }
@@ -82,17 +86,34 @@ impl CheckArgs {
     /// What follows the run.
     pub fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
-        After { command: "check", args: &self.after, directory, host: None, dry_run: false }
+        After {
+            command: "check",
+            args: &self.after,
+            directory,
+            host: None,
+            dry_run: false,
+        }
     }
 }
 
 fn line(report: &CheckReport) -> String {
-    let notes: String = report.notes.iter().map(|note| format!("; {note}")).collect();
+    let notes: String = report
+        .notes
+        .iter()
+        .map(|note| format!("; {note}"))
+        .collect();
     match &report.set {
         Some(set) if report.faults.is_empty() => {
             let age = length(Duration::from_secs(report.age_seconds.unwrap_or(0)));
-            let (state, shards, size) = (list::state(set.state), plural(set.shards, "shard"), bytes(set.size));
-            format!("ok: set {} ({state}), {age} old, {shards}, {size}{notes}", set.id)
+            let (state, shards, size) = (
+                list::state(set.state),
+                plural(set.shards, "shard"),
+                bytes(set.size),
+            );
+            format!(
+                "ok: set {} ({state}), {age} old, {shards}, {size}{notes}",
+                set.id
+            )
         }
         _ => format!("failed: {}{notes}", report.faults.join("; ")),
     }

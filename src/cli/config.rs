@@ -66,8 +66,9 @@ pub fn find(named: Option<&Path>) -> Result<Option<PathBuf>> {
         if named.as_os_str().is_empty() {
             return Ok(None);
         }
-        fs::metadata(named)
-            .with_context(|| Class::Usage.error(format!("cannot read the configuration {}", named.display())))?;
+        fs::metadata(named).with_context(|| {
+            Class::Usage.error(format!("cannot read the configuration {}", named.display()))
+        })?;
         return Ok(Some(named.to_owned()));
     }
     Ok(usual().into_iter().find(|path| path.exists()))
@@ -75,10 +76,18 @@ pub fn find(named: Option<&Path>) -> Result<Option<PathBuf>> {
 
 /// Where a file is looked for that is not named.
 pub fn usual() -> Vec<PathBuf> {
-    let variable = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let variable = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let home = || variable("HOME").map(|home| home.join(".config"));
-    let own = variable("XDG_CONFIG_HOME").or_else(home).map(|folder| folder.join("snap/config.toml"));
-    own.into_iter().chain([PathBuf::from("/etc/snap.toml")]).collect()
+    let own = variable("XDG_CONFIG_HOME")
+        .or_else(home)
+        .map(|folder| folder.join("snap/config.toml"));
+    own.into_iter()
+        .chain([PathBuf::from("/etc/snap.toml")])
+        .collect()
 }
 
 /// Reads a file.
@@ -87,7 +96,8 @@ pub fn usual() -> Vec<PathBuf> {
 ///
 /// [`Class::Usage`] when it cannot be read, is no TOML, or has anything outside of tables.
 pub fn read(path: &Path) -> Result<Vec<Profile>> {
-    let unreadable = || Class::Usage.error(format!("cannot read the configuration {}", path.display()));
+    let unreadable =
+        || Class::Usage.error(format!("cannot read the configuration {}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => io::Error::new(error.kind(), "it is not text in UTF-8"),
         _ => error,
@@ -97,7 +107,13 @@ pub fn read(path: &Path) -> Result<Vec<Profile>> {
 
 fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
     let place = |at: usize| {
-        let line = text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        let line = text
+            .as_bytes()
+            .iter()
+            .take(at)
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
         format!("{}:{line}", path.display())
     };
     let document = DeTable::parse(text).map_err(|error| {
@@ -107,15 +123,22 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
     let mut profiles = Vec::new();
     for (name, value) in document.get_ref() {
         let Some(table) = value.get_ref().as_table() else {
-            let fault =
-                Class::Usage.error(format!("{}: '{}' stands outside of a profile", place(name.span().start), name.get_ref()));
+            let fault = Class::Usage.error(format!(
+                "{}: '{}' stands outside of a profile",
+                place(name.span().start),
+                name.get_ref()
+            ));
             return Err(fault
-                .hint(format!("write it below a line [{DEFAULT}] or below one with a name of yours: [prod]"))
+                .hint(format!(
+                    "write it below a line [{DEFAULT}] or below one with a name of yours: [prod]"
+                ))
                 .into());
         };
         let mut entries = Vec::new();
         for (key, value) in table {
-            let entry = |command: Option<&str>, key: &toml::Spanned<std::borrow::Cow<'_, str>>, value| Entry {
+            let entry = |command: Option<&str>,
+                         key: &toml::Spanned<std::borrow::Cow<'_, str>>,
+                         value| Entry {
                 command: command.map(str::to_owned),
                 key: key.get_ref().to_string(),
                 value,
@@ -124,12 +147,19 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
             match value.get_ref() {
                 DeValue::Table(inner) => {
                     let command = Some(key.get_ref().as_ref());
-                    entries.extend(inner.iter().map(|(key, value)| entry(command, key, Value::of(value.get_ref()))));
+                    entries.extend(
+                        inner
+                            .iter()
+                            .map(|(key, value)| entry(command, key, Value::of(value.get_ref()))),
+                    );
                 }
                 value => entries.push(entry(None, key, Value::of(value))),
             }
         }
-        profiles.push(Profile { name: name.get_ref().to_string(), entries });
+        profiles.push(Profile {
+            name: name.get_ref().to_string(),
+            entries,
+        });
     }
     Ok(profiles)
 }
@@ -138,7 +168,9 @@ impl Value {
     fn of(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::String(text) => Self::Text(text.to_string()),
-            DeValue::Integer(number) if number.radix() == 10 => Self::Text(number.as_str().to_owned()),
+            DeValue::Integer(number) if number.radix() == 10 => {
+                Self::Text(number.as_str().to_owned())
+            }
             DeValue::Datetime(time) => Self::Text(time.to_string()),
             DeValue::Boolean(switch) => Self::Switch(*switch),
             other => Self::Other(other.type_str()),
@@ -152,27 +184,64 @@ mod tests {
 
     #[test]
     fn a_file_is_profiles_with_flags_for_all_commands_and_for_one() {
-        let text =
-            "[default]\njobs = 4\n\n[prod]\nhost = \"db:8088\"\n[prod.backup]\nportable = true\nstart = 2026-11-01\nx = [1]\n";
+        let text = "[default]\njobs = 4\n\n[prod]\nhost = \"db:8088\"\n[prod.backup]\nportable = true\nstart = 2026-11-01\nx = [1]\n";
         let profiles = parse(text, Path::new("f")).unwrap();
         let flat: Vec<(&str, Option<&str>, &str, &Value, &str)> = profiles
             .iter()
-            .flat_map(|profile| profile.entries.iter().map(|entry| (profile.name.as_str(), entry)))
-            .map(|(name, entry)| (name, entry.command.as_deref(), entry.key.as_str(), &entry.value, entry.place.as_str()))
+            .flat_map(|profile| {
+                profile
+                    .entries
+                    .iter()
+                    .map(|entry| (profile.name.as_str(), entry))
+            })
+            .map(|(name, entry)| {
+                (
+                    name,
+                    entry.command.as_deref(),
+                    entry.key.as_str(),
+                    &entry.value,
+                    entry.place.as_str(),
+                )
+            })
             .collect();
         let text = |text: &str| Value::Text(text.to_owned());
-        assert!(flat.contains(&("default", None, "jobs", &text("4"), "f:2")), "{flat:?}");
-        assert!(flat.contains(&("prod", None, "host", &text("db:8088"), "f:5")), "{flat:?}");
-        assert!(flat.contains(&("prod", Some("backup"), "portable", &Value::Switch(true), "f:7")), "{flat:?}");
-        assert!(flat.contains(&("prod", Some("backup"), "start", &text("2026-11-01"), "f:8")), "{flat:?}");
-        assert!(flat.contains(&("prod", Some("backup"), "x", &Value::Other("array"), "f:9")), "{flat:?}");
+        assert!(
+            flat.contains(&("default", None, "jobs", &text("4"), "f:2")),
+            "{flat:?}"
+        );
+        assert!(
+            flat.contains(&("prod", None, "host", &text("db:8088"), "f:5")),
+            "{flat:?}"
+        );
+        assert!(
+            flat.contains(&(
+                "prod",
+                Some("backup"),
+                "portable",
+                &Value::Switch(true),
+                "f:7"
+            )),
+            "{flat:?}"
+        );
+        assert!(
+            flat.contains(&("prod", Some("backup"), "start", &text("2026-11-01"), "f:8")),
+            "{flat:?}"
+        );
+        assert!(
+            flat.contains(&("prod", Some("backup"), "x", &Value::Other("array"), "f:9")),
+            "{flat:?}"
+        );
     }
 
     #[test]
     fn what_is_no_such_file_is_told_with_its_line() {
         let complaint = |text: &str| format!("{:#}", parse(text, Path::new("f")).unwrap_err());
         assert!(complaint("host = 1").starts_with("f:1: 'host' stands outside of a profile"));
-        assert!(complaint("[a]\nb = \n").starts_with("f:2: "), "{}", complaint("[a]\nb = \n"));
+        assert!(
+            complaint("[a]\nb = \n").starts_with("f:2: "),
+            "{}",
+            complaint("[a]\nb = \n")
+        );
         assert!(complaint("[a]\nb = 1\nb = 2\n").starts_with("f:3: "));
     }
 }

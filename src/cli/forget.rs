@@ -93,34 +93,57 @@ impl ForgetArgs {
             zone: self.timezone.clone().unwrap_or(TimeZone::UTC),
         };
         let (dry_run, retry_lock) = (self.dry_run, self.retry_lock);
-        let options = ForgetOptions { directory: directory.clone(), policy, retry_lock, dry_run };
+        let options = ForgetOptions {
+            directory: directory.clone(),
+            policy,
+            retry_lock,
+            dry_run,
+        };
         output.opening(&format!("applying the policy to {}", directory.display()));
         let report = forget(&options, cancel)?;
         output.keep(tally(&report));
         for id in &report.ended {
-            let ended = if dry_run { "begun earlier, would be ended" } else { "begun earlier, is ended" };
+            let ended = if dry_run {
+                "begun earlier, would be ended"
+            } else {
+                "begun earlier, is ended"
+            };
             output.opening(&format!("the removal of set {id}, {ended}"));
         }
         if report.unrecorded > 0 {
             let sets = plural(report.unrecorded, "set");
-            output.opening(&format!("{sets} of influxd's stay: snap removes only what it has a record of"));
+            output.opening(&format!(
+                "{sets} of influxd's stay: snap removes only what it has a record of"
+            ));
         }
         if self.output.json {
             for group in &report.groups {
-                group.sets.iter().try_for_each(|verdict| json::document("set", &described(group, verdict)))?;
+                group
+                    .sets
+                    .iter()
+                    .try_for_each(|verdict| json::document("set", &described(group, verdict)))?;
             }
         } else if !output.is_quiet() {
             let one = report.groups.len() < 2;
             for group in &report.groups {
                 let title = if one { String::new() } else { title(group) };
-                print(&format!("{title}{}\n", sets(group, &options.policy.zone))).context("writing to standard output")?;
+                print(&format!("{title}{}\n", sets(group, &options.policy.zone)))
+                    .context("writing to standard output")?;
             }
         }
-        report.removed.left.iter().for_each(|left| output.warning(left));
+        report
+            .removed
+            .left
+            .iter()
+            .for_each(|left| output.warning(left));
         if self.output.json {
-            json::document("summary", &summary(&report, &directory.display().to_string(), dry_run))?;
+            json::document(
+                "summary",
+                &summary(&report, &directory.display().to_string(), dry_run),
+            )?;
         } else if !output.is_quiet() {
-            print(&format!("{}\n", line(&report, dry_run))).context("writing to standard output")?;
+            print(&format!("{}\n", line(&report, dry_run)))
+                .context("writing to standard output")?;
         }
         Ok(None)
     }
@@ -128,12 +151,22 @@ impl ForgetArgs {
     /// What follows the run.
     pub fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
-        After { command: "forget", args: &self.after, directory, host: None, dry_run: self.dry_run }
+        After {
+            command: "forget",
+            args: &self.after,
+            directory,
+            host: None,
+            dry_run: self.dry_run,
+        }
     }
 }
 
 fn title(group: &Group) -> String {
-    format!("{}, server {}:\n", asked_for(&group.selection), group.server)
+    format!(
+        "{}, server {}:\n",
+        asked_for(&group.selection),
+        group.server
+    )
 }
 
 fn sets(group: &Group, zone: &TimeZone) -> String {
@@ -146,11 +179,22 @@ fn sets(group: &Group, zone: &TimeZone) -> String {
             state(set.state).to_owned(),
             kind(set.kind).to_owned(),
             bytes(set.size),
-            if reasons.is_empty() { "removed".to_owned() } else { words(verdict).join(", ") },
+            if reasons.is_empty() {
+                "removed".to_owned()
+            } else {
+                words(verdict).join(", ")
+            },
         ]
     };
     let name = zone.iana_name().unwrap_or("UTC");
-    let heading = ["SET", &format!("STARTED ({name})"), "STATE", "KIND", "SIZE", "KEPT FOR"];
+    let heading = [
+        "SET",
+        &format!("STARTED ({name})"),
+        "STATE",
+        "KIND",
+        "SIZE",
+        "KEPT FOR",
+    ];
     table(&heading, &group.sets.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -181,8 +225,17 @@ fn counts(report: &ForgetReport) -> (usize, usize) {
 }
 
 fn tally(report: &ForgetReport) -> Tally {
-    let unkept = report.groups.iter().flat_map(|group| &group.sets).filter(|verdict| !verdict.is_kept());
-    let removed: Vec<String> = report.ended.iter().cloned().chain(unkept.map(|verdict| verdict.set.id.clone())).collect();
+    let unkept = report
+        .groups
+        .iter()
+        .flat_map(|group| &group.sets)
+        .filter(|verdict| !verdict.is_kept());
+    let removed: Vec<String> = report
+        .ended
+        .iter()
+        .cloned()
+        .chain(unkept.map(|verdict| verdict.set.id.clone()))
+        .collect();
     Tally {
         bytes: Some(report.removed.bytes),
         files: Some(report.removed.files),
@@ -194,14 +247,24 @@ fn tally(report: &ForgetReport) -> Tally {
 
 fn line(report: &ForgetReport, dry_run: bool) -> String {
     let (kept, unkept) = counts(report);
-    let ended = if report.ended.is_empty() { String::new() } else { format!(" and {} begun earlier", report.ended.len()) };
+    let ended = if report.ended.is_empty() {
+        String::new()
+    } else {
+        format!(" and {} begun earlier", report.ended.len())
+    };
     let removed = &report.removed;
     let (files, freed) = (plural(removed.files, "file"), bytes(removed.bytes));
     if dry_run {
-        return format!("dry run: would keep {}, and remove {unkept}{ended}: {files}, {freed}", plural(kept, "set"));
+        return format!(
+            "dry run: would keep {}, and remove {unkept}{ended}: {files}, {freed}",
+            plural(kept, "set")
+        );
     }
     let took = seconds(report.elapsed);
-    format!("kept {}, removed {unkept}{ended}: {files}, {freed} freed in {took}", plural(kept, "set"))
+    format!(
+        "kept {}, removed {unkept}{ended}: {files}, {freed} freed in {took}",
+        plural(kept, "set")
+    )
 }
 
 fn summary(report: &ForgetReport, directory: &str, dry_run: bool) -> Value {

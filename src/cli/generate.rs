@@ -76,10 +76,17 @@ fn manual(command: &clap::Command) -> io::Result<Vec<u8>> {
         let section = String::from_utf8_lossy(&section).replace(".SH ", ".SS ");
         text.extend_from_slice(section.as_bytes());
         if let Some(examples) = subcommand.get_after_help() {
-            let examples = examples.to_string().replace('\\', "\\\\").replace('-', "\\-");
+            let examples = examples
+                .to_string()
+                .replace('\\', "\\\\")
+                .replace('-', "\\-");
             writeln!(text, ".SS EXAMPLES\n.nf\n{examples}\n.fi")?;
         }
     }
-    writeln!(text, ".SH EXIT STATUS\n.nf\n{}\n.fi", super::EXIT_CODES.trim_start_matches("Exit codes:\n"))?;
+    writeln!(
+        text,
+        ".SH EXIT STATUS\n.nf\n{}\n.fi",
+        super::EXIT_CODES.trim_start_matches("Exit codes:\n")
+    )?;
     Ok(text)
 }

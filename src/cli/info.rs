@@ -48,8 +48,13 @@ impl InfoArgs {
 
     fn of_set(&self, output: &Output) -> Result<()> {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read_for(&directory, self.set.as_deref(), &mut |text| output.warning(text))?;
-        let at = self.set.as_deref().map_or_else(|| contents.latest(), |name| contents.find(name))?;
+        let contents = Contents::read_for(&directory, self.set.as_deref(), &mut |text| {
+            output.warning(text)
+        })?;
+        let at = self
+            .set
+            .as_deref()
+            .map_or_else(|| contents.latest(), |name| contents.find(name))?;
         let info = info(&contents, at);
         if self.output.json {
             let mut document = serde_json::to_value(&info.summary)?;
@@ -58,7 +63,10 @@ impl InfoArgs {
             document["selection"] = json!(info.selection);
             document["meta"] = json!(info.meta);
             json::document("set", &document)?;
-            return info.shards.iter().try_for_each(|shard| json::document("shard", shard));
+            return info
+                .shards
+                .iter()
+                .try_for_each(|shard| json::document("shard", shard));
         }
         if output.is_quiet() {
             return Ok(());
@@ -66,32 +74,54 @@ impl InfoArgs {
         if let Some(complaint) = &info.summary.complaint {
             output.warning(complaint);
         }
-        let text = format!("{}\n{}", fields(&described(&info, &directory)), shards(&info.shards, true));
+        let text = format!(
+            "{}\n{}",
+            fields(&described(&info, &directory)),
+            shards(&info.shards, true)
+        );
         print(&text).context("writing to standard output")
     }
 
     fn of_server(&self, host: &Address, cancel: &Cancel, output: &Output) -> Result<()> {
         let info = server_info(&self.server.client(host.clone(), cancel))?;
-        let dialect = info.dialect.map(|dialect| dialect.to_string()).unwrap_or_default();
+        let dialect = info
+            .dialect
+            .map(|dialect| dialect.to_string())
+            .unwrap_or_default();
         if self.output.json {
             let document = json!({
                 "host": host.to_string(), "dialect": dialect, "cluster_id": info.cluster_id, "meta": info.meta,
             });
             json::document("server", &document)?;
-            return info.shards.iter().try_for_each(|shard| json::document("shard", shard));
+            return info
+                .shards
+                .iter()
+                .try_for_each(|shard| json::document("shard", shard));
         }
         if output.is_quiet() {
             return Ok(());
         }
-        let open = info.shards.iter().filter(|shard| shard.state == "open").count();
+        let open = info
+            .shards
+            .iter()
+            .filter(|shard| shard.state == "open")
+            .count();
         let described = [
             ("server", host.to_string()),
             ("dialect", dialect),
             ("cluster", info.cluster_id.to_string()),
             ("meta store", counts(&info.meta)),
-            ("shards", format!("{}, {open} of them open", info.shards.len())),
+            (
+                "shards",
+                format!("{}, {open} of them open", info.shards.len()),
+            ),
         ];
-        print(&format!("{}\n{}", fields(&described), shards(&info.shards, false))).context("writing to standard output")
+        print(&format!(
+            "{}\n{}",
+            fields(&described),
+            shards(&info.shards, false)
+        ))
+        .context("writing to standard output")
     }
 }
 
@@ -112,7 +142,11 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
         described.push(("kept", format!("marked {} UTC", time(since))));
     }
     if let Some(host) = &summary.host {
-        let dialect = info.dialect.as_ref().map(|dialect| format!(", dialect {dialect}")).unwrap_or_default();
+        let dialect = info
+            .dialect
+            .as_ref()
+            .map(|dialect| format!(", dialect {dialect}"))
+            .unwrap_or_default();
         described.push(("server", format!("{host}{dialect}")));
     }
     if let Some(cluster) = info.cluster_id {
@@ -125,8 +159,16 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     if let Some(meta) = &info.meta {
         described.push(("meta store", counts(meta)));
     }
-    let tars: u64 = info.shards.iter().filter(|shard| shard.file.is_some()).filter_map(|shard| shard.tar_size).sum();
-    described.push(("shards", format!("{}, {}", plural(summary.shards, "shard"), bytes(tars))));
+    let tars: u64 = info
+        .shards
+        .iter()
+        .filter(|shard| shard.file.is_some())
+        .filter_map(|shard| shard.tar_size)
+        .sum();
+    described.push((
+        "shards",
+        format!("{}, {}", plural(summary.shards, "shard"), bytes(tars)),
+    ));
     described.push(("on disk", bytes(summary.size)));
     if let Some((start, end)) = summary.start_time.zip(summary.end_time) {
         described.push(("groups", format!("{} UTC", interval(start, end))));
@@ -141,11 +183,31 @@ pub(super) fn asked_for(selection: &Selection) -> String {
         None if selection.include_internal => parts.push("all databases, _internal too".to_owned()),
         None => parts.push("all databases but _internal".to_owned()),
     }
-    parts.extend(selection.retention_policy.iter().map(|policy| format!("policy '{policy}'")));
+    parts.extend(
+        selection
+            .retention_policy
+            .iter()
+            .map(|policy| format!("policy '{policy}'")),
+    );
     parts.extend(selection.shard.iter().map(|id| format!("shard {id}")));
-    parts.extend(selection.since.iter().map(|since| format!("files changed after {since}")));
-    parts.extend(selection.start.iter().map(|start| format!("points from {start} on")));
-    parts.extend(selection.end.iter().map(|end| format!("points up to {end}")));
+    parts.extend(
+        selection
+            .since
+            .iter()
+            .map(|since| format!("files changed after {since}")),
+    );
+    parts.extend(
+        selection
+            .start
+            .iter()
+            .map(|start| format!("points from {start} on")),
+    );
+    parts.extend(
+        selection
+            .end
+            .iter()
+            .map(|end| format!("points up to {end}")),
+    );
     if selection.meta_only {
         parts.push("the meta store alone".to_owned());
     }
@@ -153,7 +215,12 @@ pub(super) fn asked_for(selection: &Selection) -> String {
 }
 
 fn counts(meta: &MetaCounts) -> String {
-    let MetaCounts { databases, users, continuous_queries, subscriptions } = *meta;
+    let MetaCounts {
+        databases,
+        users,
+        continuous_queries,
+        subscriptions,
+    } = *meta;
     let queries = if continuous_queries == 1 {
         "1 continuous query".to_owned()
     } else {
@@ -185,6 +252,15 @@ fn shards(shards: &[ShardInfo], of_set: bool) -> String {
         row
     };
     let rows: Vec<Vec<String>> = shards.iter().map(row).collect();
-    let heading = ["DATABASE", "POLICY", "SHARD", "SHARD GROUP (UTC)", "STATE", "FILES", "SIZE", "FILE"];
+    let heading = [
+        "DATABASE",
+        "POLICY",
+        "SHARD",
+        "SHARD GROUP (UTC)",
+        "STATE",
+        "FILES",
+        "SIZE",
+        "FILE",
+    ];
     table(if of_set { &heading } else { &heading[..5] }, &rows)
 }

@@ -25,16 +25,26 @@ impl Progress for Json {
             Event::Status(text) if !self.quiet => status("info", text),
             Event::Detail(text) if self.verbose && !self.quiet => status("detail", text),
             Event::Warning(text) => status("warning", text),
-            Event::Retry { shard, attempt, wait, reason } if !self.quiet => {
-                let more =
-                    json!({ "state": "retry", "attempt": attempt, "wait_seconds": wait.as_secs_f64(), "reason": reason });
+            Event::Retry {
+                shard,
+                attempt,
+                wait,
+                reason,
+            } if !self.quiet => {
+                let more = json!({ "state": "retry", "attempt": attempt, "wait_seconds": wait.as_secs_f64(), "reason": reason });
                 emit(&shard_message(shard, more));
             }
-            Event::Finished { shard, outcome, elapsed } => {
+            Event::Finished {
+                shard,
+                outcome,
+                elapsed,
+            } => {
                 let more = match outcome {
                     Outcome::Failed(reason) => json!({ "state": "failed", "reason": reason }),
                     _ if self.quiet => return,
-                    Outcome::Done { files, bytes } => json!({ "state": "done", "files": files, "bytes": bytes }),
+                    Outcome::Done { files, bytes } => {
+                        json!({ "state": "done", "files": files, "bytes": bytes })
+                    }
                     Outcome::Skipped(reason) => json!({ "state": "skipped", "reason": reason }),
                 };
                 let mut message = shard_message(shard, more);
@@ -89,7 +99,9 @@ pub fn exit_error(code: u8, message: &str, hint: Option<&str>) {
 /// When it cannot be printed.
 pub fn document(message_type: &str, fields: &impl Serialize) -> anyhow::Result<()> {
     let mut message = json!({ "message_type": message_type });
-    if let (Some(message), Value::Object(fields)) = (message.as_object_mut(), serde_json::to_value(fields)?) {
+    if let (Some(message), Value::Object(fields)) =
+        (message.as_object_mut(), serde_json::to_value(fields)?)
+    {
         message.extend(fields);
     }
     Ok(print(&format!("{message}\n"))?)

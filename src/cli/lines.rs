@@ -25,12 +25,27 @@ pub fn line(event: &Event<'_>, verbose: bool) -> Option<String> {
         Event::Status(text) => Some((*text).to_owned()),
         Event::Detail(text) => verbose.then(|| (*text).to_owned()),
         Event::Warning(text) => Some(format!("warning: {text}")),
-        Event::Retry { shard, attempt, wait, reason } => {
-            Some(format!("shard {shard}: attempt {attempt} failed, next in {}: {reason}", seconds(*wait)))
-        }
-        Event::Finished { shard, outcome, elapsed } => Some(match outcome {
+        Event::Retry {
+            shard,
+            attempt,
+            wait,
+            reason,
+        } => Some(format!(
+            "shard {shard}: attempt {attempt} failed, next in {}: {reason}",
+            seconds(*wait)
+        )),
+        Event::Finished {
+            shard,
+            outcome,
+            elapsed,
+        } => Some(match outcome {
             Outcome::Done { files, bytes: size } => {
-                format!("shard {shard}: {}, {} in {}", plural(*files, "file"), bytes(*size), seconds(*elapsed))
+                format!(
+                    "shard {shard}: {}, {} in {}",
+                    plural(*files, "file"),
+                    bytes(*size),
+                    seconds(*elapsed)
+                )
             }
             Outcome::Skipped(why) => format!("shard {shard}: {why}"),
             Outcome::Failed(why) => format!("shard {shard}: failed: {why}"),

@@ -30,11 +30,15 @@ impl ListArgs {
     /// Runs the command.
     pub fn run(&self, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read_past_damage(&directory, &mut |_, error| output.failure(&format!("{error:#}")))?;
+        let contents = Contents::read_past_damage(&directory, &mut |_, error| {
+            output.failure(&format!("{error:#}"))
+        })?;
         let sets = list(&contents);
         let is_damaged = !contents.damaged().is_empty();
         if sets.is_empty() && !is_damaged {
-            return Err(Class::NoBackup.error(format!("{} holds no backup", directory.display())).into());
+            return Err(Class::NoBackup
+                .error(format!("{} holds no backup", directory.display()))
+                .into());
         }
         for id in contents.half_removed() {
             output.warning(&format!("set {id} is half removed, and counts no more: the next snap forget or backup ends that"));
@@ -42,21 +46,40 @@ impl ListArgs {
         if self.output.json {
             sets.iter().try_for_each(|set| json::document("set", set))?;
         } else if !output.is_quiet() {
-            let mut heading =
-                vec!["SET", "STARTED (UTC)", "FORMAT", "KIND", "STATE", "SHARDS", "SIZE", "SHARD GROUPS (UTC)", "DATABASES"];
+            let mut heading = vec![
+                "SET",
+                "STARTED (UTC)",
+                "FORMAT",
+                "KIND",
+                "STATE",
+                "SHARDS",
+                "SIZE",
+                "SHARD GROUPS (UTC)",
+                "DATABASES",
+            ];
             let mut rows: Vec<Vec<String>> = sets.iter().map(row).collect();
             // Most directories have no marks.
             if sets.iter().any(|set| set.kept.is_some()) {
                 heading.insert(MARKED, "KEPT");
                 for (row, set) in rows.iter_mut().zip(&sets) {
-                    row.insert(MARKED, if set.kept.is_some() { "yes" } else { "-" }.to_owned());
+                    row.insert(
+                        MARKED,
+                        if set.kept.is_some() { "yes" } else { "-" }.to_owned(),
+                    );
                 }
             }
             print(&table(&heading, &rows)).context("writing to standard output")?;
-            for (id, complaint) in sets.iter().filter_map(|set| Some((&set.id, set.complaint.as_ref()?))) {
+            for (id, complaint) in sets
+                .iter()
+                .filter_map(|set| Some((&set.id, set.complaint.as_ref()?)))
+            {
                 output.warning(&format!("set {id}: {complaint}"));
             }
-            output.opening(&format!("{} in {}", super::output::plural(sets.len(), "set"), directory.display()));
+            output.opening(&format!(
+                "{} in {}",
+                super::output::plural(sets.len(), "set"),
+                directory.display()
+            ));
         }
         Ok(is_damaged.then_some(Class::Damage))
     }
@@ -74,7 +97,9 @@ fn row(set: &SetSummary) -> Vec<String> {
         state(set.state).to_owned(),
         set.shards.to_string(),
         bytes(set.size),
-        set.start_time.zip(set.end_time).map_or("-".to_owned(), |(start, end)| interval(start, end)),
+        set.start_time
+            .zip(set.end_time)
+            .map_or("-".to_owned(), |(start, end)| interval(start, end)),
         set.databases.join(", "),
     ]
 }

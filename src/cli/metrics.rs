@@ -45,18 +45,51 @@ const LAST_SUCCESS: &str = "snap_last_success_timestamp_seconds";
 
 /// All metrics in their order, with what they mean.
 const METRICS: [(&str, &str); 12] = [
-    ("snap_last_run_timestamp_seconds", "When the last run ended, in seconds since 1970."),
-    (LAST_SUCCESS, "When the last run ended that did all it was asked for, in seconds since 1970."),
+    (
+        "snap_last_run_timestamp_seconds",
+        "When the last run ended, in seconds since 1970.",
+    ),
+    (
+        LAST_SUCCESS,
+        "When the last run ended that did all it was asked for, in seconds since 1970.",
+    ),
     ("snap_last_exit_code", "The exit code of the last run."),
-    ("snap_last_duration_seconds", "How long the last run took, in seconds."),
-    ("snap_last_bytes", "Bytes that the last run stored, restored, read or freed; absent where it failed."),
-    ("snap_last_files", "Files that the last run of forget removed; absent where it failed."),
-    ("snap_last_faults", "Faults that the last run of verify or check found; absent where it failed."),
-    ("snap_check_ok", "1 where the last run of check found all well, 0 where it did not or failed."),
-    ("snap_newest_set_timestamp_seconds", "When the newest complete set was begun, as check found it, in seconds since 1970."),
-    ("snap_newest_set_age_seconds", "How old the newest complete set was when check looked, in seconds."),
-    ("snap_shards", "Shards of the last run by what became of them; absent where it failed."),
-    ("snap_sets", "Sets of the last run of forget by what became of them; absent where it failed."),
+    (
+        "snap_last_duration_seconds",
+        "How long the last run took, in seconds.",
+    ),
+    (
+        "snap_last_bytes",
+        "Bytes that the last run stored, restored, read or freed; absent where it failed.",
+    ),
+    (
+        "snap_last_files",
+        "Files that the last run of forget removed; absent where it failed.",
+    ),
+    (
+        "snap_last_faults",
+        "Faults that the last run of verify or check found; absent where it failed.",
+    ),
+    (
+        "snap_check_ok",
+        "1 where the last run of check found all well, 0 where it did not or failed.",
+    ),
+    (
+        "snap_newest_set_timestamp_seconds",
+        "When the newest complete set was begun, as check found it, in seconds since 1970.",
+    ),
+    (
+        "snap_newest_set_age_seconds",
+        "How old the newest complete set was when check looked, in seconds.",
+    ),
+    (
+        "snap_shards",
+        "Shards of the last run by what became of them; absent where it failed.",
+    ),
+    (
+        "snap_sets",
+        "Sets of the last run of forget by what became of them; absent where it failed.",
+    ),
 ];
 
 /// Writes the metrics of a run, whole or not at all.
@@ -65,10 +98,17 @@ const METRICS: [(&str, &str); 12] = [
 ///
 /// When the file cannot be read or written.
 pub fn write(path: &Path, run: &Run<'_>) -> Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let _lock = lock(parent);
     // A device must not become a file.
-    ensure!(fs::metadata(path).map_or(true, |there| there.is_file()), "{} is no regular file", path.display());
+    ensure!(
+        fs::metadata(path).map_or(true, |there| there.is_file()),
+        "{} is no regular file",
+        path.display()
+    );
     let earlier = match fs::read(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         // Of a file that is no text, nothing is kept.
@@ -78,7 +118,9 @@ pub fn write(path: &Path, run: &Run<'_>) -> Result<()> {
     let text = text(&earlier, run);
     let write = || -> io::Result<()> {
         // Collectors read *.prom, which this name is not.
-        let mut file = tempfile::Builder::new().prefix(".snap-").tempfile_in(parent)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".snap-")
+            .tempfile_in(parent)?;
         file.write_all(text.as_bytes())?;
         let opened: &File = file.as_file();
         // The collector is another user.
@@ -107,7 +149,10 @@ fn lock(folder: &Path) -> Option<File> {
 }
 
 fn text(earlier: &str, run: &Run<'_>) -> String {
-    let profile = run.profile.map(|profile| format!(",profile=\"{}\"", escaped(profile))).unwrap_or_default();
+    let profile = run
+        .profile
+        .map(|profile| format!(",profile=\"{}\"", escaped(profile)))
+        .unwrap_or_default();
     let labels = format!("command=\"{}\"{profile}", escaped(run.command));
     let tally = run.tally;
     let ended = run.ended.as_second();
@@ -117,22 +162,36 @@ fn text(earlier: &str, run: &Run<'_>) -> String {
     };
     let mut text = String::new();
     for (name, help) in METRICS {
-        let lines = earlier.lines().filter_map(|line| Some((line, line.strip_prefix(name)?.strip_prefix('{')?)));
+        let lines = earlier
+            .lines()
+            .filter_map(|line| Some((line, line.strip_prefix(name)?.strip_prefix('{')?)));
         let (own, others): (Vec<_>, Vec<_>) = lines.partition(|(_, rest)| is_own(rest));
-        let mut lines: Vec<String> = others.into_iter().map(|(line, _)| line.to_owned()).collect();
+        let mut lines: Vec<String> = others
+            .into_iter()
+            .map(|(line, _)| line.to_owned())
+            .collect();
         let value = match name {
             "snap_last_run_timestamp_seconds" => Some(ended.to_string()),
             LAST_SUCCESS if run.went_well => Some(ended.to_string()),
-            LAST_SUCCESS => own.last().and_then(|(line, _)| line.rsplit_once(' ')).map(|(_, value)| value.to_owned()),
+            LAST_SUCCESS => own
+                .last()
+                .and_then(|(line, _)| line.rsplit_once(' '))
+                .map(|(_, value)| value.to_owned()),
             "snap_last_exit_code" => Some(run.exit_code.to_string()),
             "snap_last_duration_seconds" => Some(format!("{:.3}", run.elapsed.as_secs_f64())),
             "snap_last_bytes" => tally.bytes.map(|bytes| bytes.to_string()),
             "snap_last_files" => tally.files.map(|files| files.to_string()),
             "snap_last_faults" => tally.faults.map(|faults| faults.to_string()),
-            "snap_check_ok" => (run.command == "check").then(|| u8::from(run.went_well).to_string()),
-            "snap_newest_set_timestamp_seconds" => tally.newest.map(|begun| begun.as_second().to_string()),
+            "snap_check_ok" => {
+                (run.command == "check").then(|| u8::from(run.went_well).to_string())
+            }
+            "snap_newest_set_timestamp_seconds" => {
+                tally.newest.map(|begun| begun.as_second().to_string())
+            }
             // Negative where a clock is wrong, which is to be seen.
-            "snap_newest_set_age_seconds" => tally.newest.map(|begun| (ended - begun.as_second()).to_string()),
+            "snap_newest_set_age_seconds" => tally
+                .newest
+                .map(|begun| (ended - begun.as_second()).to_string()),
             _ => None,
         };
         lines.extend(value.map(|value| format!("{name}{{{labels}}} {value}")));
@@ -141,10 +200,16 @@ fn text(earlier: &str, run: &Run<'_>) -> String {
             "snap_sets" => &tally.sets,
             _ => &[],
         };
-        lines.extend(states.iter().map(|(state, count)| format!("{name}{{{labels},state=\"{state}\"}} {count}")));
+        lines.extend(
+            states
+                .iter()
+                .map(|(state, count)| format!("{name}{{{labels},state=\"{state}\"}} {count}")),
+        );
         if !lines.is_empty() {
             text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
-            lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            lines
+                .iter()
+                .for_each(|line| text.push_str(&format!("{line}\n")));
         }
     }
     text
@@ -152,7 +217,10 @@ fn text(earlier: &str, run: &Run<'_>) -> String {
 
 /// A label's value as the format has it.
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -170,10 +238,21 @@ mod tests {
     #[test]
     fn a_failed_run_keeps_the_time_of_the_last_success_and_the_lines_of_other_commands() {
         let shards = vec![("stored", 2), ("empty", 1), ("missing", 0)];
-        let tally = Tally { bytes: Some(4096), shards, ..Tally::default() };
+        let tally = Tally {
+            bytes: Some(4096),
+            shards,
+            ..Tally::default()
+        };
         let elapsed = Duration::from_millis(1500);
-        let run =
-            Run { command: "backup", profile: None, went_well: true, exit_code: 0, ended: at(100), elapsed, tally: &tally };
+        let run = Run {
+            command: "backup",
+            profile: None,
+            went_well: true,
+            exit_code: 0,
+            ended: at(100),
+            elapsed,
+            tally: &tally,
+        };
         let first = text("not ours 1\n", &run);
         assert_eq!(first.matches("# HELP").count(), 6);
         assert_eq!(
@@ -190,8 +269,20 @@ mod tests {
             ]
         );
         let nothing = Tally::default();
-        let failed = Run { went_well: false, exit_code: 5, ended: at(200), tally: &nothing, ..run };
-        let verified = Run { command: "verify", went_well: true, exit_code: 0, ended: at(300), ..failed };
+        let failed = Run {
+            went_well: false,
+            exit_code: 5,
+            ended: at(200),
+            tally: &nothing,
+            ..run
+        };
+        let verified = Run {
+            command: "verify",
+            went_well: true,
+            exit_code: 0,
+            ended: at(300),
+            ..failed
+        };
         let second = text(&text(&first, &failed), &verified);
         assert_eq!(
             lines(&second),
@@ -210,13 +301,26 @@ mod tests {
 
     #[test]
     fn profiles_have_lines_of_their_own() {
-        let tally = Tally { shards: vec![("stored", 1)], ..Tally::default() };
+        let tally = Tally {
+            shards: vec![("stored", 1)],
+            ..Tally::default()
+        };
         let (ended, elapsed) = (at(1), Duration::ZERO);
-        let run =
-            |profile, exit_code| Run { command: "backup", profile, went_well: false, exit_code, ended, elapsed, tally: &tally };
+        let run = |profile, exit_code| Run {
+            command: "backup",
+            profile,
+            went_well: false,
+            exit_code,
+            ended,
+            elapsed,
+            tally: &tally,
+        };
         let both = text(&text("", &run(Some("a\"b"), 1)), &run(None, 2));
         let again = text(&both, &run(None, 3));
-        let codes: Vec<&str> = lines(&again).into_iter().filter(|line| line.contains("exit_code")).collect();
+        let codes: Vec<&str> = lines(&again)
+            .into_iter()
+            .filter(|line| line.contains("exit_code"))
+            .collect();
         let other = "snap_last_exit_code{command=\"backup\",profile=\"a\\\"b\"} 1";
         assert_eq!(codes, [other, "snap_last_exit_code{command=\"backup\"} 3"]);
         assert_eq!(again.matches("\nsnap_shards{").count(), 2);
@@ -233,13 +337,28 @@ mod tests {
                 scope.spawn(move || {
                     let (tally, profile) = (Tally::default(), Some(profile.as_str()));
                     let (ended, elapsed) = (at(1), Duration::ZERO);
-                    let run = Run { command: "backup", profile, went_well: true, exit_code: 0, ended, elapsed, tally: &tally };
+                    let run = Run {
+                        command: "backup",
+                        profile,
+                        went_well: true,
+                        exit_code: 0,
+                        ended,
+                        elapsed,
+                        tally: &tally,
+                    };
                     write(file, &run).unwrap();
                 });
             }
         });
         let text = fs::read_to_string(&file).unwrap();
-        assert_eq!(lines(&text).iter().filter(|line| line.starts_with(LAST_SUCCESS)).count(), profiles.len(), "{text}");
+        assert_eq!(
+            lines(&text)
+                .iter()
+                .filter(|line| line.starts_with(LAST_SUCCESS))
+                .count(),
+            profiles.len(),
+            "{text}"
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

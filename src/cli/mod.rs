@@ -51,7 +51,14 @@ use output::{Output, Verbosity};
 )]
 struct Cli {
     /// Take flags from this profile of the configuration, beside those of its [default]
-    #[arg(long, global = true, env = "SNAP_PROFILE", hide_env_values = true, value_name = "NAME", help_heading = "Defaults")]
+    #[arg(
+        long,
+        global = true,
+        env = "SNAP_PROFILE",
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "Defaults"
+    )]
     profile: Option<String>,
     /// The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]
     #[arg(long, global = true, env = "SNAP_CONFIG", hide_env_values = true, value_name = "FILE", help_heading = "Defaults",
@@ -135,11 +142,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             // As for a command line that cannot be read, -json is not known yet.
             say(&format!("snap: {error:#}"));
-            hint(&error).iter().for_each(|hint| say(&format!("hint: {hint}")));
+            hint(&error)
+                .iter()
+                .for_each(|hint| say(&format!("hint: {hint}")));
             return class(&error).exit_code();
         }
     };
-    let cli = match command().try_get_matches_from(complete.words).and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match command()
+        .try_get_matches_from(complete.words)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &complete.origins),
     };
@@ -152,17 +164,27 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let profile = cli.profile.as_deref().filter(|name| !name.is_empty());
     let followed = |args: &OutputArgs, after: &After<'_>, run: &dyn Fn(&Output) -> Ending| {
-        with_output(args, |output| after.run(output, &cancel, profile, || run(output)))
+        with_output(args, |output| {
+            after.run(output, &cancel, profile, || run(output))
+        })
     };
     let (output, result) = match &cli.command {
-        Command::Backup(args) => followed(&args.output, &args.after(), &|output| args.run(&cancel, output)),
-        Command::Restore(args) => followed(&args.output, &args.after(), &|output| args.run(&cancel, output)),
+        Command::Backup(args) => followed(&args.output, &args.after(), &|output| {
+            args.run(&cancel, output)
+        }),
+        Command::Restore(args) => followed(&args.output, &args.after(), &|output| {
+            args.run(&cancel, output)
+        }),
         Command::Serve(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::List(args) => with_output(&args.output, |output| args.run(output)),
         Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::Verify(args) => followed(&args.output, &args.after(), &|output| args.run(&cancel, output)),
+        Command::Verify(args) => followed(&args.output, &args.after(), &|output| {
+            args.run(&cancel, output)
+        }),
         Command::Check(args) => followed(&args.output, &args.after(), &|output| args.run(output)),
-        Command::Forget(args) => followed(&args.output, &args.after(), &|output| args.run(&cancel, output)),
+        Command::Forget(args) => followed(&args.output, &args.after(), &|output| {
+            args.run(&cancel, output)
+        }),
         Command::Keep(args) => with_output(&args.output, |output| args.run(&cancel, output)),
         Command::Generate(args) => return args.run(),
     };
@@ -185,12 +207,21 @@ fn with_output(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> (Outpu
 /// What was not typed is said to be from where it is.
 fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
     let _ = error.print();
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
         return 0;
     }
     let text = error.to_string();
-    let names = |flag: &str| text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|word| word == flag);
-    for (flag, place) in origins.iter().filter(|(flag, _)| names(&format!("--{flag}"))) {
+    let names = |flag: &str| {
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+            .any(|word| word == flag)
+    };
+    for (flag, place) in origins
+        .iter()
+        .filter(|(flag, _)| names(&format!("--{flag}")))
+    {
         say(&format!("note: --{flag} is from {place}"));
     }
     Class::Usage.exit_code()
@@ -198,7 +229,10 @@ fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
 
 /// Writes to standard output; a reader that went away is no error.
 fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    match io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| io::stdout().flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }

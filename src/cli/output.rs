@@ -88,7 +88,11 @@ pub struct Summary<'a> {
 impl Output {
     /// The output that the flags ask for.
     pub fn new(args: &OutputArgs) -> Self {
-        Self { verbosity: args.verbosity(), json: args.json, tally: Mutex::default() }
+        Self {
+            verbosity: args.verbosity(),
+            json: args.json,
+            tally: Mutex::default(),
+        }
     }
 
     /// Keeps what was done.
@@ -98,7 +102,10 @@ impl Output {
 
     /// What was done, as far as it was kept.
     pub fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether only errors are printed.
@@ -150,12 +157,17 @@ impl Output {
     pub fn while_running<T>(&self, run: impl FnOnce(&dyn Progress) -> T) -> T {
         let verbose = self.verbosity == Verbosity::Verbose;
         if self.json {
-            return run(&Json { verbose, quiet: self.verbosity == Verbosity::Quiet });
+            return run(&Json {
+                verbose,
+                quiet: self.verbosity == Verbosity::Quiet,
+            });
         }
         if self.verbosity == Verbosity::Quiet {
             return run(&Silent);
         }
-        if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") {
+        if std::io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        {
             let bars = Bars::new(verbose);
             let result = run(&bars);
             bars.clear();
@@ -175,10 +187,16 @@ impl Output {
             json::summary(summary)
         } else if self.verbosity == Verbosity::Quiet {
             // What is missing is an error, and those are printed always.
-            summary.missing.iter().for_each(|missing| say(&format!("snap: missing: {missing}")));
+            summary
+                .missing
+                .iter()
+                .for_each(|missing| say(&format!("snap: missing: {missing}")));
             return Ok(());
         } else {
-            summary.missing.iter().for_each(|missing| say(&format!("missing: {missing}")));
+            summary
+                .missing
+                .iter()
+                .for_each(|missing| say(&format!("missing: {missing}")));
             format!("{}\n", summary.line())
         };
         print(&text).context("writing to standard output")
@@ -206,7 +224,12 @@ impl Summary<'_> {
             shards: match self.command {
                 "backup" => {
                     let stored = self.shards.saturating_sub(self.shared);
-                    vec![("stored", stored), ("shared", self.shared), ("empty", self.empty), missing]
+                    vec![
+                        ("stored", stored),
+                        ("shared", self.shared),
+                        ("empty", self.empty),
+                        missing,
+                    ]
                 }
                 _ => vec![("restored", self.shards), missing],
             },
@@ -230,10 +253,16 @@ impl Summary<'_> {
         parts.push(bytes(self.bytes));
         let counts = parts.join(", ");
         let took = seconds(self.elapsed);
-        let missing = if self.missing.is_empty() { String::new() } else { format!("; {} missing", self.missing.len()) };
+        let missing = if self.missing.is_empty() {
+            String::new()
+        } else {
+            format!("; {} missing", self.missing.len())
+        };
         match (self.command, self.dry_run, self.set) {
             ("backup", true, _) => format!("dry run: would fetch {counts} into {directory}"),
-            ("restore", true, _) => format!("dry run: would restore {counts} from {directory}{missing}"),
+            ("restore", true, _) => {
+                format!("dry run: would restore {counts} from {directory}{missing}")
+            }
             ("backup", false, Some(MadeSet { id, meta, .. })) => {
                 format!("1 set {id} ({meta}): {counts} in {took}, in {directory}{missing}")
             }
@@ -244,12 +273,18 @@ impl Summary<'_> {
 
 /// `1 shard`, `2 shards`.
 pub fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{count} {what}s")
+    }
 }
 
 /// A text that stays in its line: names come from elsewhere and must not add to it.
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// A number of bytes as people read it.

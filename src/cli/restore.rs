@@ -15,7 +15,9 @@ use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::Class;
-use crate::ops::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
+use crate::ops::{
+    IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live,
+};
 
 /// Put a backup back: into the directories of a stopped influxd, or with -online into a running one
 ///
@@ -56,10 +58,20 @@ pub struct RestoreArgs {
     host: Address,
 
     /// Restore this database alone
-    #[arg(long, visible_alias = "db", value_name = "NAME", help_heading = "What to restore")]
+    #[arg(
+        long,
+        visible_alias = "db",
+        value_name = "NAME",
+        help_heading = "What to restore"
+    )]
     database: Option<String>,
     /// Restore this retention policy alone
-    #[arg(long, visible_alias = "rp", value_name = "NAME", help_heading = "What to restore")]
+    #[arg(
+        long,
+        visible_alias = "rp",
+        value_name = "NAME",
+        help_heading = "What to restore"
+    )]
     retention: Option<String>,
     /// Restore this shard alone
     #[arg(long, value_name = "ID", help_heading = "What to restore")]
@@ -86,7 +98,12 @@ pub struct RestoreArgs {
     merge: bool,
     /// The index of the restored shards: that of the target's other shards (auto), inmem, or tsi1, which influxd builds at
     /// its next start
-    #[arg(long, default_value = "auto", value_name = "KIND", help_heading = "How")]
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "KIND",
+        help_heading = "How"
+    )]
     index: IndexArg,
     /// With -online, do not read shards back to compare them
     #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How")]
@@ -129,8 +146,11 @@ impl RestoreArgs {
     /// Runs the command.
     pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let report =
-            if self.is_live() { self.live(&directory, cancel, output) } else { self.offline(&directory, cancel, output) }?;
+        let report = if self.is_live() {
+            self.live(&directory, cancel, output)
+        } else {
+            self.offline(&directory, cancel, output)
+        }?;
         output.summary(&Summary {
             command: "restore",
             set: None,
@@ -176,7 +196,11 @@ impl RestoreArgs {
     }
 
     fn live(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
-        output.opening(&format!("restoring from {} into {}", directory.display(), self.host));
+        output.opening(&format!(
+            "restoring from {} into {}",
+            directory.display(),
+            self.host
+        ));
         let client = self.server.client(self.host.clone(), cancel);
         let options = LiveOptions {
             directory: directory.to_owned(),

@@ -69,7 +69,9 @@ struct AcceptArg(Accept);
 fn accept(text: &str) -> Result<AcceptArg, String> {
     match text {
         "both" => Ok(AcceptArg(Accept::Both)),
-        _ => text.parse::<Dialect>().map(|dialect| AcceptArg(Accept::Only(dialect))),
+        _ => text
+            .parse::<Dialect>()
+            .map(|dialect| AcceptArg(Accept::Only(dialect))),
     }
 }
 
@@ -89,24 +91,42 @@ impl ServeArgs {
             waldir: self.waldir.clone(),
             ignore_wal: self.ignore_wal,
         };
-        let service = serve(&directories, listener, Box::new(RequestLog::new(&self.output)), options)?;
+        let service = serve(
+            &directories,
+            listener,
+            Box::new(RequestLog::new(&self.output)),
+            options,
+        )?;
         let address = service.address();
         if !address.ip().is_loopback() {
             output.warning(&format!("{address} can be reached from other machines, and the protocol has no authentication"));
         }
-        let how = if self.writable { "writable" } else { "read only" };
-        output.opening(&format!("serving {} and {} on {address}, {how}", self.metadir.display(), self.datadir.display()));
+        let how = if self.writable {
+            "writable"
+        } else {
+            "read only"
+        };
+        output.opening(&format!(
+            "serving {} and {} on {address}, {how}",
+            self.metadir.display(),
+            self.datadir.display()
+        ));
         while !cancel.is_cancelled() {
             thread::sleep(Duration::from_millis(100));
         }
         let (counts, cut_off) = service.close(self.grace);
-        output.closing(&if cut_off == 0 { counts.to_string() } else { format!("{counts}; {cut_off} cut off at the end") })?;
+        output.closing(&if cut_off == 0 {
+            counts.to_string()
+        } else {
+            format!("{counts}; {cut_off} cut off at the end")
+        })?;
         Ok(None)
     }
 
     fn listen(&self) -> Result<TcpListener> {
         let refused = || Class::Failed.error(format!("cannot listen on {}", self.bind));
-        let addresses: Vec<SocketAddr> = self.bind.to_socket_addrs().with_context(refused)?.collect();
+        let addresses: Vec<SocketAddr> =
+            self.bind.to_socket_addrs().with_context(refused)?.collect();
         TcpListener::bind(&addresses[..]).with_context(refused)
     }
 }
@@ -122,12 +142,20 @@ pub struct RequestLog {
 impl RequestLog {
     /// A log that prints as the flags ask for.
     pub fn new(args: &OutputArgs) -> Self {
-        Self { verbosity: args.verbosity(), output: Output::new(args), json: args.json }
+        Self {
+            verbosity: args.verbosity(),
+            output: Output::new(args),
+            json: args.json,
+        }
     }
 
     /// A log that prints failures and warnings alone.
     pub fn failures(args: &OutputArgs) -> Self {
-        Self { verbosity: Verbosity::Quiet, output: Output::new(args), json: args.json }
+        Self {
+            verbosity: Verbosity::Quiet,
+            output: Output::new(args),
+            json: args.json,
+        }
     }
 }
 
@@ -138,17 +166,31 @@ impl Log for RequestLog {
 
     fn request(&self, line: &LogLine<'_>) {
         let LogLine { peer, request, .. } = line;
-        let request = if request.is_empty() { "request" } else { request };
+        let request = if request.is_empty() {
+            "request"
+        } else {
+            request
+        };
         let outcome = match line.outcome {
             Ok(_) if self.verbosity == Verbosity::Quiet => return,
             Ok(bytes) => format!("{bytes} bytes in {}", seconds(line.elapsed)),
             Err(error) => format!("not answered: {error:#}"),
         };
         if self.json {
-            json::request(&peer.to_string(), request, line.outcome.ok(), &outcome, line.elapsed);
+            json::request(
+                &peer.to_string(),
+                request,
+                line.outcome.ok(),
+                &outcome,
+                line.elapsed,
+            );
         } else {
             // Names come from the peer, and must not write lines of their own.
-            say(&format!("{:.3} {peer} {}", Timestamp::now(), one_line(&format!("{request}: {outcome}"))));
+            say(&format!(
+                "{:.3} {peer} {}",
+                Timestamp::now(),
+                one_line(&format!("{request}: {outcome}"))
+            ));
         }
     }
 }

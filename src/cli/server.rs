@@ -38,7 +38,11 @@ pub struct ServerArgs {
 impl ServerArgs {
     /// A client of the server at `address`.
     pub fn client(&self, address: Address, cancel: &Cancel) -> Client {
-        let timeouts = Timeouts { connect: self.connect_timeout, idle: self.idle_timeout, attempt: self.attempt_timeout };
+        let timeouts = Timeouts {
+            connect: self.connect_timeout,
+            idle: self.idle_timeout,
+            attempt: self.attempt_timeout,
+        };
         Client::new(address, self.dialect.0, timeouts, cancel.clone()).limited(self.limit_rate.0)
     }
 }

@@ -5,10 +5,18 @@ use jiff::Timestamp;
 /// Rows under a heading, all columns as wide as their widest cell. The last column is not padded.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();
-    let rows: Vec<Vec<String>> =
-        std::iter::once(&heading).chain(rows).map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
-    let widths: Vec<usize> =
-        (0..heading.len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(&heading)
+        .chain(rows)
+        .map(|row| row.iter().map(|cell| plain(cell)).collect())
+        .collect();
+    let widths: Vec<usize> = (0..heading.len())
+        .map(|column| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
@@ -25,7 +33,10 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
 /// Lines of a name and what it stands for.
 pub fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    fields.iter().map(|(name, value)| format!("{name:width$}  {}\n", plain(value))).collect()
+    fields
+        .iter()
+        .map(|(name, value)| format!("{name:width$}  {}\n", plain(value)))
+        .collect()
 }
 
 /// A time in whole seconds.
@@ -36,13 +47,19 @@ pub fn time(time: Timestamp) -> String {
 /// An interval, without the time of day where both ends are at midnight.
 pub fn interval(start: Timestamp, end: Timestamp) -> String {
     let midnight = |time: &Timestamp| time.as_nanosecond() % (24 * 3600 * 1_000_000_000) == 0;
-    let form = if midnight(&start) && midnight(&end) { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" };
+    let form = if midnight(&start) && midnight(&end) {
+        "%Y-%m-%d"
+    } else {
+        "%Y-%m-%d %H:%M:%S"
+    };
     format!("{} to {}", start.strftime(form), end.strftime(form))
 }
 
 /// Names come from elsewhere, and must not write lines of their own.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -51,15 +68,27 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_lines_stay_lines() {
-        let rows = [vec!["ä".into(), "1".into()], vec!["two\nlines".into(), String::new()]];
-        assert_eq!(table(&["NAME", "N"], &rows), "NAME       N\nä          1\ntwo\u{fffd}lines\n");
-        assert_eq!(fields(&[("id", "x".into()), ("state", "y".into())]), "id     x\nstate  y\n");
+        let rows = [
+            vec!["ä".into(), "1".into()],
+            vec!["two\nlines".into(), String::new()],
+        ];
+        assert_eq!(
+            table(&["NAME", "N"], &rows),
+            "NAME       N\nä          1\ntwo\u{fffd}lines\n"
+        );
+        assert_eq!(
+            fields(&[("id", "x".into()), ("state", "y".into())]),
+            "id     x\nstate  y\n"
+        );
     }
 
     #[test]
     fn an_interval_of_days_has_no_time_of_day() {
         let at = |text: &str| text.parse().unwrap();
-        assert_eq!(interval(at("2026-11-16T00:00:00Z"), at("2026-11-23T00:00:00Z")), "2026-11-16 to 2026-11-23");
+        assert_eq!(
+            interval(at("2026-11-16T00:00:00Z"), at("2026-11-23T00:00:00Z")),
+            "2026-11-16 to 2026-11-23"
+        );
         let hours = interval(at("2026-11-16T01:00:00Z"), at("2026-11-16T02:00:00Z"));
         assert_eq!(hours, "2026-11-16 01:00:00 to 2026-11-16 02:00:00");
     }

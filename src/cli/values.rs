@@ -19,7 +19,11 @@ pub fn time(text: &str) -> Result<Timestamp, String> {
 
 /// A point in time, or `last`.
 pub fn since(text: &str) -> Result<Since, String> {
-    if text == "last" { Ok(Since::Last) } else { time(text).map(Since::At) }
+    if text == "last" {
+        Ok(Since::Last)
+    } else {
+        time(text).map(Since::At)
+    }
 }
 
 /// Where an increment begins.
@@ -49,7 +53,8 @@ pub fn wait(text: &str) -> Result<Duration, String> {
 
 /// A length of time in the calendar's units.
 pub fn within(text: &str) -> Result<Within, String> {
-    text.parse().map_err(|error: anyhow::Error| error.to_string())
+    text.parse()
+        .map_err(|error: anyhow::Error| error.to_string())
 }
 
 /// A time zone by its name in the system's database.
@@ -83,11 +88,17 @@ pub fn rate(text: &str) -> Result<RateArg, String> {
     if text == "none" {
         return Ok(RateArg(None));
     }
-    let complaint =
-        || format!("'{text}' is not a rate; write bytes per second: 20MiB, 500KiB, 20M (a million bytes each), or none");
+    let complaint = || {
+        format!(
+            "'{text}' is not a rate; write bytes per second: 20MiB, 500KiB, 20M (a million bytes each), or none"
+        )
+    };
     let lower = text.to_ascii_lowercase();
     let number_and_unit = lower.strip_suffix("/s").unwrap_or(&lower);
-    let digits = number_and_unit.bytes().take_while(u8::is_ascii_digit).count();
+    let digits = number_and_unit
+        .bytes()
+        .take_while(u8::is_ascii_digit)
+        .count();
     let (number, unit) = number_and_unit.split_at(digits);
     let unit: u64 = match unit.trim_start() {
         "" | "b" => 1,
@@ -100,7 +111,10 @@ pub fn rate(text: &str) -> Result<RateArg, String> {
         _ => return Err(complaint()),
     };
     let number: u64 = number.parse().map_err(|_| complaint())?;
-    let rate = number.checked_mul(unit).and_then(NonZeroU64::new).ok_or_else(complaint)?;
+    let rate = number
+        .checked_mul(unit)
+        .and_then(NonZeroU64::new)
+        .ok_or_else(complaint)?;
     Ok(RateArg(Some(rate)))
 }
 
@@ -110,8 +124,14 @@ pub struct RateArg(pub Option<NonZeroU64>);
 
 /// The backup directory: as named, else `SNAP_DIR`, else `./backup`.
 pub fn directory(path: Option<&PathBuf>) -> PathBuf {
-    let from_environment = || std::env::var_os("SNAP_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
-    path.cloned().or_else(from_environment).unwrap_or_else(|| PathBuf::from("backup"))
+    let from_environment = || {
+        std::env::var_os("SNAP_DIR")
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    path.cloned()
+        .or_else(from_environment)
+        .unwrap_or_else(|| PathBuf::from("backup"))
 }
 
 #[cfg(test)]

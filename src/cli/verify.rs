@@ -56,8 +56,12 @@ impl VerifyArgs {
         let directory = values::directory(self.path.as_ref());
         let how = if self.deep { "every block of " } else { "" };
         output.opening(&format!("verifying {how}{}", directory.display()));
-        let options =
-            VerifyOptions { directory: directory.clone(), set: self.set.clone(), deep: self.deep, jobs: self.jobs.into() };
+        let options = VerifyOptions {
+            directory: directory.clone(),
+            set: self.set.clone(),
+            deep: self.deep,
+            jobs: self.jobs.into(),
+        };
         let mut told = Ok(());
         let mut wrong = Vec::new();
         let report = output.while_running(|progress| {
@@ -86,7 +90,10 @@ impl VerifyArgs {
         });
         told.context("writing to standard output")?;
         if self.output.json {
-            json::document("summary", &summary(&report, &directory.display().to_string()))?;
+            json::document(
+                "summary",
+                &summary(&report, &directory.display().to_string()),
+            )?;
         } else if !output.is_quiet() {
             print(&format!("{}\n", line(&report))).context("writing to standard output")?;
         }
@@ -96,22 +103,53 @@ impl VerifyArgs {
     /// What follows the run.
     pub fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
-        After { command: "verify", args: &self.after, directory, host: None, dry_run: false }
+        After {
+            command: "verify",
+            args: &self.after,
+            directory,
+            host: None,
+            dry_run: false,
+        }
     }
 }
 
 /// A fault in one line.
 fn described(found: &SetFault) -> String {
-    let SetFault { set, file, shard, fault } = found;
-    let member = fault.member.as_ref().map(|member| format!(": {member}")).unwrap_or_default();
-    let offset = fault.offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default();
-    let shard = shard.as_ref().map(|shard| format!(" (shard {shard})")).unwrap_or_default();
-    one_line(&format!("set {set}: {file}{shard}{member}{offset}: {}; {}", fault.message, fault.means))
+    let SetFault {
+        set,
+        file,
+        shard,
+        fault,
+    } = found;
+    let member = fault
+        .member
+        .as_ref()
+        .map(|member| format!(": {member}"))
+        .unwrap_or_default();
+    let offset = fault
+        .offset
+        .map(|offset| format!(" at offset {offset}"))
+        .unwrap_or_default();
+    let shard = shard
+        .as_ref()
+        .map(|shard| format!(" (shard {shard})"))
+        .unwrap_or_default();
+    one_line(&format!(
+        "set {set}: {file}{shard}{member}{offset}: {}; {}",
+        fault.message, fault.means
+    ))
 }
 
 fn line(report: &VerifyReport) -> String {
-    let faults = if report.faults == 0 { "no fault".to_owned() } else { plural(report.faults as usize, "fault") };
-    let points = report.points.map(|points| format!(", {points} points")).unwrap_or_default();
+    let faults = if report.faults == 0 {
+        "no fault".to_owned()
+    } else {
+        plural(report.faults as usize, "fault")
+    };
+    let points = report
+        .points
+        .map(|points| format!(", {points} points"))
+        .unwrap_or_default();
     format!(
         "{faults} in {}: {}, {}{points}, {} in {}",
         plural(report.sets, "set"),

@@ -43,11 +43,17 @@ impl Address {
         let begun = Instant::now();
         let addresses: Vec<SocketAddr> = (self.host.as_str(), self.port)
             .to_socket_addrs()
-            .map_err(|error| Class::Unreachable.error(format!("cannot find the host of {self}: {error}")).hint("check -host"))?
+            .map_err(|error| {
+                Class::Unreachable
+                    .error(format!("cannot find the host of {self}: {error}"))
+                    .hint("check -host")
+            })?
             .collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
         for address in addresses {
-            let left = timeout.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+            let left = timeout
+                .saturating_sub(begun.elapsed())
+                .max(Duration::from_millis(1));
             match TcpStream::connect_timeout(&address, left) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
@@ -74,7 +80,10 @@ impl Address {
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port() }
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
     }
 }
 
@@ -101,19 +110,25 @@ impl FromStr for Address {
             let (host, port) = rest.split_once(']').ok_or("a '[' without its ']'")?;
             (host, port.strip_prefix(':'))
         } else if text.matches(':').count() == 1 {
-            text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
+            text.split_once(':')
+                .map_or((text, None), |(host, port)| (host, Some(port)))
         } else {
             (text, None)
         };
         let port = match port {
             None => DEFAULT_PORT,
-            Some(port) => {
-                port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("'{port}' is not a port, 1 to 65535"))?
-            }
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| format!("'{port}' is not a port, 1 to 65535"))?,
         };
         // Go's net package, and so influxd, takes ":8088" for the local host.
         let host = if host.is_empty() { "127.0.0.1" } else { host };
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 

@@ -35,12 +35,22 @@ impl Reply {
         limit: Option<Limit>,
     ) -> io::Result<Self> {
         stream.set_read_timeout(Some(TICK.min(timeouts.idle).max(Duration::from_millis(1))))?;
-        Ok(Self { stream, timeouts, deadline, last_byte: Instant::now(), received: 0, cancel, limit })
+        Ok(Self {
+            stream,
+            timeouts,
+            deadline,
+            last_byte: Instant::now(),
+            received: 0,
+            cancel,
+            limit,
+        })
     }
 
     /// Waits for its share of the rate, where that is limited; how many of `length` bytes to move then.
     fn portion(&mut self, length: usize) -> io::Result<usize> {
-        let Some(limit) = &self.limit else { return Ok(length) };
+        let Some(limit) = &self.limit else {
+            return Ok(length);
+        };
         // That no byte came meanwhile is not the peer's doing.
         self.last_byte += limit.wait(&self.cancel).map_err(io::Error::other)?;
         Ok(length.min(limit.portion))
@@ -61,7 +71,10 @@ impl Read for Reply {
             self.cancel.check().map_err(io::Error::other)?;
             let now = Instant::now();
             if now >= self.deadline {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Attempt(self.timeouts.attempt)));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    Stalled::Attempt(self.timeouts.attempt),
+                ));
             }
             match self.stream.read(buffer) {
                 Ok(count) => {
@@ -70,14 +83,27 @@ impl Read for Reply {
                     self.spend(count);
                     return Ok(count);
                 }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
                     if self.last_byte.elapsed() >= self.timeouts.idle {
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Idle(self.timeouts.idle)));
+                        return Err(io::Error::new(
+                            io::ErrorKind::TimedOut,
+                            Stalled::Idle(self.timeouts.idle),
+                        ));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && self.received == 0 => {
-                    return Err(io::Error::new(io::ErrorKind::ConnectionReset, ResetBeforeReply));
+                Err(error)
+                    if error.kind() == io::ErrorKind::ConnectionReset && self.received == 0 =>
+                {
+                    return Err(io::Error::new(
+                        io::ErrorKind::ConnectionReset,
+                        ResetBeforeReply,
+                    ));
                 }
                 Err(error) => return Err(error),
             }
@@ -111,7 +137,10 @@ impl Upload {
         self.connection.stream.shutdown(Shutdown::Write)?;
         match self.connection.read(&mut [0; 64])? {
             0 => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the server answered an upload, which none does")),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the server answered an upload, which none does",
+            )),
         }
     }
 }
@@ -124,13 +153,24 @@ impl Write for Upload {
         let count = loop {
             connection.cancel.check().map_err(io::Error::other)?;
             if Instant::now() >= connection.deadline {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Attempt(connection.timeouts.attempt)));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    Stalled::Attempt(connection.timeouts.attempt),
+                ));
             }
             match connection.stream.write(&bytes[..portion]) {
                 Ok(count) => break count,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
                     if begun.elapsed() >= connection.timeouts.idle {
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Idle(connection.timeouts.idle)));
+                        return Err(io::Error::new(
+                            io::ErrorKind::TimedOut,
+                            Stalled::Idle(connection.timeouts.idle),
+                        ));
                     }
                 }
                 Err(error) => return Err(error),
@@ -159,7 +199,10 @@ impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Idle(limit) => write!(f, "no byte came for {limit:?} (-idle-timeout)"),
-            Self::Attempt(limit) => write!(f, "the reply was not complete after {limit:?} (-attempt-timeout)"),
+            Self::Attempt(limit) => write!(
+                f,
+                "the reply was not complete after {limit:?} (-attempt-timeout)"
+            ),
         }
     }
 }
@@ -180,7 +223,9 @@ impl Error for ResetBeforeReply {}
 
 /// Whether the error is a reset before the first byte of the reply.
 pub(super) fn is_reset_before_reply(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<ResetBeforeReply>)
+    error
+        .get_ref()
+        .is_some_and(<dyn Error + Send + Sync>::is::<ResetBeforeReply>)
 }
 
 /// The cancel token's fault, where that is why a read ended.

@@ -14,7 +14,9 @@ use anyhow::{Context, Result};
 
 use crate::cancel::Cancel;
 use crate::error::Class;
-use crate::wire::{BlobError, Dialect, Import, InfoReply, MetaBlob, Request, ShardIds, read_info, read_shard_ids};
+use crate::wire::{
+    BlobError, Dialect, Import, InfoReply, MetaBlob, Request, ShardIds, read_info, read_shard_ids,
+};
 
 pub use address::Address;
 pub use connection::{Reply, Upload, cancellation};
@@ -33,7 +35,11 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), idle: Duration::from_secs(120), attempt: Duration::from_secs(12 * 3600) }
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            attempt: Duration::from_secs(12 * 3600),
+        }
     }
 }
 
@@ -49,13 +55,27 @@ pub struct Client {
 
 impl Client {
     /// A client of the server at `address`. Nothing is sent yet; a `dialect` of `None` is found out by the first request.
-    pub fn new(address: Address, dialect: Option<Dialect>, timeouts: Timeouts, cancel: Cancel) -> Self {
-        Self { address, timeouts, cancel, dialect: dialect.map(OnceLock::from).unwrap_or_default(), limit: None }
+    pub fn new(
+        address: Address,
+        dialect: Option<Dialect>,
+        timeouts: Timeouts,
+        cancel: Cancel,
+    ) -> Self {
+        Self {
+            address,
+            timeouts,
+            cancel,
+            dialect: dialect.map(OnceLock::from).unwrap_or_default(),
+            limit: None,
+        }
     }
 
     /// The client with a limit on what all its connections together move, in bytes per second.
     pub fn limited(self, bytes_per_second: Option<NonZeroU64>) -> Self {
-        Self { limit: bytes_per_second.map(Limit::new), ..self }
+        Self {
+            limit: bytes_per_second.map(Limit::new),
+            ..self
+        }
     }
 
     /// The server's address.
@@ -76,7 +96,9 @@ impl Client {
     /// When the server is not reached, is no snapshotter ([`Class::Unreachable`]), or its reply breaks off.
     pub fn meta_store(&self) -> Result<MetaBlob> {
         if let Some(dialect) = self.dialect() {
-            return self.meta_store_in(dialect)?.map_err(|silence| peer::silent(&self.address, &[dialect], silence));
+            return self
+                .meta_store_in(dialect)?
+                .map_err(|silence| peer::silent(&self.address, &[dialect], silence));
         }
         let mut silence = Silence::Closed;
         for dialect in [Dialect::V1_5, Dialect::V1_0] {
@@ -88,7 +110,11 @@ impl Client {
                 Err(how) => silence = how,
             }
         }
-        Err(peer::silent(&self.address, &[Dialect::V1_5, Dialect::V1_0], silence))
+        Err(peer::silent(
+            &self.address,
+            &[Dialect::V1_5, Dialect::V1_0],
+            silence,
+        ))
     }
 
     fn meta_store_in(&self, dialect: Dialect) -> Result<Result<MetaBlob, Silence>> {
@@ -96,11 +122,16 @@ impl Client {
             Ok(blob) => return Ok(Ok(blob)),
             Err(BlobError::Nothing) => return Ok(Err(Silence::Closed)),
             // A server that does not want what it was sent may answer with a reset: the same silence on another road.
-            Err(BlobError::Io(error)) if connection::is_reset_before_reply(&error) => return Ok(Err(Silence::Reset)),
-            Err(BlobError::NotMagic(first)) => return Err(peer::not_a_snapshotter(&self.address, &first).into()),
+            Err(BlobError::Io(error)) if connection::is_reset_before_reply(&error) => {
+                return Ok(Err(Silence::Reset));
+            }
+            Err(BlobError::NotMagic(first)) => {
+                return Err(peer::not_a_snapshotter(&self.address, &first).into());
+            }
             Err(error) => error,
         };
-        Err(anyhow::Error::new(error)).with_context(|| format!("fetching the meta store from {}", self.address))
+        Err(anyhow::Error::new(error))
+            .with_context(|| format!("fetching the meta store from {}", self.address))
     }
 
     /// Asks for the shards of a database that the server has open.
@@ -109,10 +140,17 @@ impl Client {
     ///
     /// When the server is not reached or its reply breaks off or is no shard list.
     pub fn shards_of(&self, database: &str) -> Result<InfoReply> {
-        let request = Request::DatabaseInfo { database: database.to_owned() };
+        let request = Request::DatabaseInfo {
+            database: database.to_owned(),
+        };
         self.request(&request)
             .and_then(|reply| Ok(read_info(reply)?))
-            .with_context(|| format!("asking {} for the shards of database '{database}'", self.address))
+            .with_context(|| {
+                format!(
+                    "asking {} for the shards of database '{database}'",
+                    self.address
+                )
+            })
     }
 
     /// Has databases made on the server; the new id of each shard by its old one. Without any, the server refused, or what was
@@ -145,27 +183,48 @@ impl Client {
     ///
     /// When the server is not reached, or the dialect does not have the request.
     pub fn request(&self, request: &Request) -> Result<Reply> {
-        let dialect = self.dialect().context("the dialect is not known before the meta store was fetched")?;
+        let dialect = self
+            .dialect()
+            .context("the dialect is not known before the meta store was fetched")?;
         self.send(request, dialect)
     }
 
     fn send(&self, request: &Request, dialect: Dialect) -> Result<Reply> {
         self.cancel.check()?;
         let deadline = Instant::now() + self.timeouts.attempt;
-        let mut stream = self.address.connect(self.timeouts.connect.min(self.timeouts.attempt), &self.cancel)?;
-        let prepared = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(self.timeouts.idle)));
+        let mut stream = self.address.connect(
+            self.timeouts.connect.min(self.timeouts.attempt),
+            &self.cancel,
+        )?;
+        let prepared = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_write_timeout(Some(self.timeouts.idle)));
         match prepared.and_then(|()| request.write_to(&mut stream, dialect)) {
             // A peer that closed already: what it has to say, if anything, is read like any other answer.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                ) => {}
             Err(error) => {
-                let class = if error.kind() == io::ErrorKind::Unsupported { Class::Usage } else { Class::Failed };
+                let class = if error.kind() == io::ErrorKind::Unsupported {
+                    Class::Usage
+                } else {
+                    Class::Failed
+                };
                 let message = format!("sending a request to {}", self.address);
                 return Err(anyhow::Error::new(error).context(class.error(message)));
             }
             Ok(()) => {}
         }
-        Reply::new(stream, self.timeouts, deadline, self.cancel.clone(), self.limit.clone())
-            .with_context(|| format!("preparing to read from {}", self.address))
+        Reply::new(
+            stream,
+            self.timeouts,
+            deadline,
+            self.cancel.clone(),
+            self.limit.clone(),
+        )
+        .with_context(|| format!("preparing to read from {}", self.address))
     }
 }
 

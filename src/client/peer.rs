@@ -11,7 +11,9 @@ pub(super) fn not_a_snapshotter(address: &Address, first: &[u8]) -> Fault {
     );
     if first.starts_with(b"HTTP/") {
         return Class::Unreachable
-            .error(format!("{address} speaks HTTP, not the snapshotter protocol"))
+            .error(format!(
+                "{address} speaks HTTP, not the snapshotter protocol"
+            ))
             .hint(format!("8086 is InfluxDB's HTTP port; {port_hint}"));
     }
     // A TLS record: alert or handshake, major version 3.
@@ -21,7 +23,10 @@ pub(super) fn not_a_snapshotter(address: &Address, first: &[u8]) -> Fault {
             .hint(format!("no InfluxDB 1.x snapshotter uses TLS; {port_hint}, or at the near end of your tunnel"));
     }
     Class::Unreachable
-        .error(format!("{address} is not a snapshotter: its answer begins with \"{}\"", first.escape_ascii()))
+        .error(format!(
+            "{address} is not a snapshotter: its answer begins with \"{}\"",
+            first.escape_ascii()
+        ))
         .hint(port_hint)
 }
 

@@ -31,8 +31,14 @@ impl Limit {
     pub(super) fn new(bytes_per_second: NonZeroU64) -> Self {
         // A tenth of a second's worth: with n connections, none waits longer than n tenths of a second.
         let portion = (bytes_per_second.get() / 10).clamp(1, LARGEST_PORTION) as usize;
-        let account = Account { bytes_per_second, paid_at: Instant::now() };
-        Self { account: Arc::new(Mutex::new(account)), portion }
+        let account = Account {
+            bytes_per_second,
+            paid_at: Instant::now(),
+        };
+        Self {
+            account: Arc::new(Mutex::new(account)),
+            portion,
+        }
     }
 
     /// Waits until there is something to spend; how long that was.
@@ -86,7 +92,10 @@ mod tests {
     /// Bytes that so many connections move in a time of ten seconds by a clock of our own.
     fn moved(limit: &Limit, connections: u64, rest: Duration) -> u64 {
         let start = Instant::now();
-        let mut account = Account { bytes_per_second: limit.with(|account| account.bytes_per_second), paid_at: start };
+        let mut account = Account {
+            bytes_per_second: limit.with(|account| account.bytes_per_second),
+            paid_at: start,
+        };
         let (mut now, mut total) = (start, 0);
         loop {
             now += account.wait(now);
@@ -108,7 +117,10 @@ mod tests {
             for connections in [1, 4, 64] {
                 let total = moved(&limit, connections, Duration::ZERO);
                 let once = rate / 10 + connections * limit.portion as u64;
-                assert!((rate * 10 - once..=rate * 10 + once).contains(&total), "{connections} at {rate}: {total}");
+                assert!(
+                    (rate * 10 - once..=rate * 10 + once).contains(&total),
+                    "{connections} at {rate}: {total}"
+                );
             }
             // The time in which nothing came is not made up for.
             assert!(moved(&limit, 1, Duration::from_secs(1)) <= rate * 2);
@@ -120,9 +132,16 @@ mod tests {
         for rate in [1_000, 100_000, 20 << 20] {
             let limit = Limit::new(NonZeroU64::new(rate).unwrap());
             let now = Instant::now();
-            let mut account = Account { bytes_per_second: NonZeroU64::new(rate).unwrap(), paid_at: now };
+            let mut account = Account {
+                bytes_per_second: NonZeroU64::new(rate).unwrap(),
+                paid_at: now,
+            };
             (0..8).for_each(|_| account.spend(limit.portion as u64, now));
-            assert!(account.wait(now) <= Duration::from_millis(801), "{rate}: {:?}", account.wait(now));
+            assert!(
+                account.wait(now) <= Duration::from_millis(801),
+                "{rate}: {:?}",
+                account.wait(now)
+            );
         }
     }
 

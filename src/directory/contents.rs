@@ -90,7 +90,9 @@ impl Contents {
     pub fn read_for(path: &Path, set: Option<&str>, warn: &mut dyn FnMut(&str)) -> Result<Self> {
         match set {
             None | Some("latest") => Self::read(path),
-            Some(_) => Self::read_past_damage(path, &mut |file, error| warn(&format!("{file} is passed over: {error:#}"))),
+            Some(_) => Self::read_past_damage(path, &mut |file, error| {
+                warn(&format!("{file} is passed over: {error:#}"))
+            }),
         }
     }
 
@@ -99,7 +101,10 @@ impl Contents {
     /// # Errors
     ///
     /// Those of [`Contents::read`], but for damage.
-    pub fn read_past_damage(path: &Path, tell: &mut dyn FnMut(&str, &anyhow::Error)) -> Result<Self> {
+    pub fn read_past_damage(
+        path: &Path,
+        tell: &mut dyn FnMut(&str, &anyhow::Error),
+    ) -> Result<Self> {
         Self::read_past(path, &mut |file, error| match class(&error) {
             Class::Damage => {
                 tell(&file, &error);
@@ -115,7 +120,10 @@ impl Contents {
     /// # Errors
     ///
     /// [`Class::NoBackup`] where there is no such directory, and what `damaged` gives back.
-    pub fn read_past(path: &Path, damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>) -> Result<Self> {
+    pub fn read_past(
+        path: &Path,
+        damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
+    ) -> Result<Self> {
         if !path.is_dir() {
             return Err(Class::NoBackup
                 .error(format!("there is no backup directory {}", path.display()))
@@ -130,7 +138,9 @@ impl Contents {
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(path).with_context(|| format!("reading {}", path.display()))? {
             let entry = entry.with_context(|| format!("reading {}", path.display()))?;
-            let metadata = entry.metadata().with_context(|| format!("reading {}", entry.path().display()))?;
+            let metadata = entry
+                .metadata()
+                .with_context(|| format!("reading {}", entry.path().display()))?;
             if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
                 files.insert(name, metadata.len());
             }
@@ -146,15 +156,27 @@ impl Contents {
                         Ok(record) => records.push(record),
                         Err(error) => damaged(below(path, &file), error)?,
                     },
-                    Some("commit") if !file.with_extension("json").exists() => unfinished.extend(read_record(&file).ok()),
-                    Some("forget") if !file.with_extension("json").exists() => removals.extend(read_record(&file).ok()),
+                    Some("commit") if !file.with_extension("json").exists() => {
+                        unfinished.extend(read_record(&file).ok())
+                    }
+                    Some("forget") if !file.with_extension("json").exists() => {
+                        removals.extend(read_record(&file).ok())
+                    }
                     Some("keep") => marks.extend(upkeep::read_mark(&file)),
                     _ => {}
                 }
             }
         }
-        let recorded: HashSet<&str> = records.iter().flat_map(SetRecord::files).map(|file| file.name.as_str()).collect();
-        for file in unfinished.iter().chain(&removals).flat_map(SetRecord::files) {
+        let recorded: HashSet<&str> = records
+            .iter()
+            .flat_map(SetRecord::files)
+            .map(|file| file.name.as_str())
+            .collect();
+        for file in unfinished
+            .iter()
+            .chain(&removals)
+            .flat_map(SetRecord::files)
+        {
             if files.get(&file.name) == Some(&file.size) && !recorded.contains(file.name.as_str()) {
                 files.remove(&file.name);
             }
@@ -162,11 +184,18 @@ impl Contents {
         let mut sets = numbered_sets(path, &files, &recorded)?;
         let manifests = manifest_sets(path, &files, &recorded, &mut damaged)?;
         drop(recorded);
-        sets.extend(records.into_iter().map(|record| Set::recorded(record, &files)));
+        sets.extend(
+            records
+                .into_iter()
+                .map(|record| Set::recorded(record, &files)),
+        );
         // By number first: a clock can go backwards.
         sets.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
         for set in manifests {
-            let at = sets.iter().position(|other| other.started > set.started).unwrap_or(sets.len());
+            let at = sets
+                .iter()
+                .position(|other| other.started > set.started)
+                .unwrap_or(sets.len());
             sets.insert(at, set);
         }
         let mut numbered: HashMap<u32, [Option<usize>; 2]> = HashMap::new();
@@ -176,11 +205,19 @@ impl Contents {
             }
             set.kept = marks.get(&set.id).copied();
             if set.layout == Layout::Legacy {
-                numbered.entry(set.number).or_default()[usize::from(set.record.is_none())] = Some(index);
+                numbered.entry(set.number).or_default()[usize::from(set.record.is_none())] =
+                    Some(index);
             }
         }
         let half_removed = removals.into_iter().map(|record| record.id).collect();
-        Ok(Self { path: path.to_owned(), files, sets, numbered, half_removed, damaged: names_of_damaged })
+        Ok(Self {
+            path: path.to_owned(),
+            files,
+            sets,
+            numbered,
+            half_removed,
+            damaged: names_of_damaged,
+        })
     }
 
     /// The directory.
@@ -233,22 +270,38 @@ impl Contents {
         if name == "latest" {
             return self.latest();
         }
-        let known: Vec<usize> = (0..self.sets.len()).filter(|at| self.sets[*at].is_known()).collect();
+        let known: Vec<usize> = (0..self.sets.len())
+            .filter(|at| self.sets[*at].is_known())
+            .collect();
         if let Some(exact) = known.iter().find(|at| self.sets[**at].id == name) {
             return Ok(*exact);
         }
         let ids = |sets: &[usize]| {
-            let shown: Vec<&str> = sets.iter().rev().take(5).map(|at| self.sets[*at].id.as_str()).collect();
-            let more = if sets.len() > shown.len() { format!(" and {} more", sets.len() - shown.len()) } else { String::new() };
+            let shown: Vec<&str> = sets
+                .iter()
+                .rev()
+                .take(5)
+                .map(|at| self.sets[*at].id.as_str())
+                .collect();
+            let more = if sets.len() > shown.len() {
+                format!(" and {} more", sets.len() - shown.len())
+            } else {
+                String::new()
+            };
             format!("{}{more}", shown.join(", "))
         };
         let lost = |file: &&String| !name.is_empty() && id_of(file).starts_with(name);
         if let Some(lost) = self.damaged.iter().find(lost) {
-            let fault = Class::Damage.error(format!("'{name}' may mean the set of {directory}/{lost}, which is damaged"));
+            let fault = Class::Damage.error(format!(
+                "'{name}' may mean the set of {directory}/{lost}, which is damaged"
+            ));
             return Err(fault.hint(format!("there are: {}", ids(&known))));
         }
-        let close: Vec<usize> =
-            known.iter().copied().filter(|at| !name.is_empty() && self.sets[*at].id.starts_with(name)).collect();
+        let close: Vec<usize> = known
+            .iter()
+            .copied()
+            .filter(|at| !name.is_empty() && self.sets[*at].id.starts_with(name))
+            .collect();
         match close[..] {
             [one] => Ok(one),
             [] if known.is_empty() => Err(self.nothing()),
@@ -267,46 +320,97 @@ impl Contents {
     ///
     /// [`Class::NoBackup`] where there is none.
     pub fn latest(&self) -> Result<usize, Fault> {
-        self.sets.iter().rposition(Set::is_known).ok_or_else(|| self.nothing())
+        self.sets
+            .iter()
+            .rposition(Set::is_known)
+            .ok_or_else(|| self.nothing())
     }
 
     fn nothing(&self) -> Fault {
         Class::NoBackup
-            .error(format!("{} holds no backup: there is no meta.NN and no manifest", self.path.display()))
+            .error(format!(
+                "{} holds no backup: there is no meta.NN and no manifest",
+                self.path.display()
+            ))
             .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
     }
 
     /// The files of a shard, oldest first.
     pub fn files_of(&self, shard: &ShardPath) -> Vec<BackupFile> {
         let prefix = format!("{}.", names::shard_stem(shard));
-        let named = self.files.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
+        let named = self
+            .files
+            .range(prefix.clone()..)
+            .take_while(|(name, _)| name.starts_with(&prefix));
         let mut found: Vec<BackupFile> = named
             .filter_map(|(name, size)| {
                 let (stem, number) = names::split_number(name)?;
                 let [recorded, other] = self.numbered.get(&number).copied().unwrap_or_default();
-                let is_recorded = |set: &usize| self.recorded_file(*set, shard).is_some_and(|file| file == name);
+                let is_recorded = |set: &usize| {
+                    self.recorded_file(*set, shard)
+                        .is_some_and(|file| file == name)
+                };
                 let set = recorded.filter(is_recorded).or(other)?;
-                (stem.len() + 1 == prefix.len()).then(|| BackupFile { name: name.clone(), size: *size, packed: false, set })
+                (stem.len() + 1 == prefix.len()).then(|| BackupFile {
+                    name: name.clone(),
+                    size: *size,
+                    packed: false,
+                    set,
+                })
             })
             .collect();
-        let portable = self.sets.iter().enumerate().filter(|(_, set)| set.layout == Layout::Portable);
+        let portable = self
+            .sets
+            .iter()
+            .enumerate()
+            .filter(|(_, set)| set.layout == Layout::Portable);
         found.extend(portable.filter_map(|(at, set)| {
-            let listed = || Some(set.manifest.as_ref()?.entries().iter().find(|entry| entry.is_of(shard))?.file_name.as_str());
+            let listed = || {
+                Some(
+                    set.manifest
+                        .as_ref()?
+                        .entries()
+                        .iter()
+                        .find(|entry| entry.is_of(shard))?
+                        .file_name
+                        .as_str(),
+                )
+            };
             let name = self.recorded_file(at, shard).or_else(listed)?;
-            Some(BackupFile { name: name.to_owned(), size: *self.files.get(name)?, packed: true, set: at })
+            Some(BackupFile {
+                name: name.to_owned(),
+                size: *self.files.get(name)?,
+                packed: true,
+                set: at,
+            })
         }));
         found.sort_by_key(|file| file.set);
         found
     }
 
     fn recorded_file(&self, set: usize, shard: &ShardPath) -> Option<&str> {
-        Some(self.sets[set].record.as_ref()?.shard(shard)?.file.as_ref()?.name.as_str())
+        Some(
+            self.sets[set]
+                .record
+                .as_ref()?
+                .shard(shard)?
+                .file
+                .as_ref()?
+                .name
+                .as_str(),
+        )
     }
 
     /// The names of all files that look like a shard's.
     pub fn shard_files(&self) -> impl Iterator<Item = &str> {
-        let legacy = |name: &str| names::split_number(name).is_some_and(|(stem, _)| stem != "meta" && names::is_stem(stem));
-        self.files.keys().map(String::as_str).filter(move |name| legacy(name) || name.ends_with(".tar.gz"))
+        let legacy = |name: &str| {
+            names::split_number(name)
+                .is_some_and(|(stem, _)| stem != "meta" && names::is_stem(stem))
+        };
+        self.files
+            .keys()
+            .map(String::as_str)
+            .filter(move |name| legacy(name) || name.ends_with(".tar.gz"))
     }
 
     /// Reads the meta store of a set: magic or message, lengths and, where they were written down, size and SHA-256.
@@ -316,33 +420,56 @@ impl Contents {
     /// [`Class::Damage`] with the file's name.
     pub fn read_meta(&self, set: &Set) -> Result<(MetaBlob, Data)> {
         let Some(file) = &set.meta else {
-            let named = set.record.as_ref().map(|record| (&record.meta.name, format!(".snap/{}.json", set.id)));
-            let listed = set.manifest.as_ref().map(|list| (&list.meta.file_name, portable::manifest_file(&set.id)));
+            let named = set
+                .record
+                .as_ref()
+                .map(|record| (&record.meta.name, format!(".snap/{}.json", set.id)));
+            let listed = set
+                .manifest
+                .as_ref()
+                .map(|list| (&list.meta.file_name, portable::manifest_file(&set.id)));
             let (name, by) = named.or(listed).context("its meta store is gone")?;
-            let fault = Class::Damage.error(format!("the meta store {name} of set {} is gone", set.id));
-            return Err(fault.hint(format!("if the set was removed on purpose, remove {by} too")).into());
+            let fault =
+                Class::Damage.error(format!("the meta store {name} of set {} is gone", set.id));
+            return Err(fault
+                .hint(format!(
+                    "if the set was removed on purpose, remove {by} too"
+                ))
+                .into());
         };
         let path = self.path_of(&file.name);
         let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
         let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         let blob = match set.layout {
             Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
-            Layout::Portable => MetaBlob { meta: portable::read_meta(&bytes).with_context(damaged)?, node: b"null\n".to_vec() },
+            Layout::Portable => MetaBlob {
+                meta: portable::read_meta(&bytes).with_context(damaged)?,
+                node: b"null\n".to_vec(),
+            },
         };
         if let Some(record) = &set.record
             && hex(Sha256::new_with_prefix(&bytes)) != record.meta.sha256
         {
-            let message = format!("{} is not what set {} recorded: SHA-256 differs", path.display(), set.id);
+            let message = format!(
+                "{} is not what set {} recorded: SHA-256 differs",
+                path.display(),
+                set.id
+            );
             return Err(Class::Damage.error(message).into());
         }
         if let Some(manifest) = &set.manifest
             && manifest.meta.size != blob.meta.len() as u64
         {
             let (is, listed) = (blob.meta.len(), manifest.meta.size);
-            let message = format!("{} holds {is} bytes, and {listed} by the manifest of set {}", path.display(), set.id);
+            let message = format!(
+                "{} holds {is} bytes, and {listed} by the manifest of set {}",
+                path.display(),
+                set.id
+            );
             return Err(Class::Damage.error(message).into());
         }
-        let data = Data::read(&blob.meta).with_context(|| Class::Damage.error(format!("reading {}", path.display())))?;
+        let data = Data::read(&blob.meta)
+            .with_context(|| Class::Damage.error(format!("reading {}", path.display())))?;
         Ok((blob, data))
     }
 
@@ -351,7 +478,11 @@ impl Contents {
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub fn open<R: Read>(&self, file: &BackupFile, through: impl FnOnce(File) -> R) -> Result<Tar<R>> {
+    pub fn open<R: Read>(
+        &self,
+        file: &BackupFile,
+        through: impl FnOnce(File) -> R,
+    ) -> Result<Tar<R>> {
         let path = self.path_of(&file.name);
         let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         Ok(Tar::new(through(opened), file.packed))
@@ -370,7 +501,11 @@ pub enum Tar<R> {
 impl<R: Read> Tar<R> {
     /// The tar in a file that is packed or not.
     pub(super) fn new(reader: R, packed: bool) -> Self {
-        if packed { Self::Packed(Box::new(portable::decompress(reader))) } else { Self::Plain(reader) }
+        if packed {
+            Self::Packed(Box::new(portable::decompress(reader)))
+        } else {
+            Self::Plain(reader)
+        }
     }
 }
 
@@ -414,11 +549,20 @@ impl Set {
 }
 
 fn meta_in(files: &BTreeMap<String, u64>, name: &str) -> Option<BackupFile> {
-    files.get(name).map(|size| BackupFile { name: name.to_owned(), size: *size, packed: false, set: 0 })
+    files.get(name).map(|size| BackupFile {
+        name: name.to_owned(),
+        size: *size,
+        packed: false,
+        set: 0,
+    })
 }
 
 /// The legacy sets of influxd's: files without a record, by their number.
-fn numbered_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<&str>) -> Result<Vec<Set>> {
+fn numbered_sets(
+    path: &Path,
+    files: &BTreeMap<String, u64>,
+    recorded: &HashSet<&str>,
+) -> Result<Vec<Set>> {
     let numbers: BTreeSet<u32> = files
         .keys()
         .filter(|name| !recorded.contains(name.as_str()))
@@ -429,12 +573,26 @@ fn numbered_sets(path: &Path, files: &BTreeMap<String, u64>, recorded: &HashSet<
         let id = names::meta_file(number);
         let meta = meta_in(files, &id).filter(|_| !recorded.contains(id.as_str()));
         // Where the meta store is gone, a file beside it tells about when.
-        let of_number = |name: &&String| names::split_number(name).is_some_and(|(_, other)| other == number);
-        let dated = meta.as_ref().map(|meta| &meta.name).or_else(|| files.keys().find(of_number)).unwrap_or(&id);
+        let of_number =
+            |name: &&String| names::split_number(name).is_some_and(|(_, other)| other == number);
+        let dated = meta
+            .as_ref()
+            .map(|meta| &meta.name)
+            .or_else(|| files.keys().find(of_number))
+            .unwrap_or(&id);
         let modified = fs::metadata(path.join(dated)).and_then(|metadata| metadata.modified());
         let modified = modified.with_context(|| format!("reading {}", path.join(&id).display()))?;
         let started = Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(Set { id, layout: Layout::Legacy, started, record: None, manifest: None, meta, kept: None, number })
+        Ok(Set {
+            id,
+            layout: Layout::Legacy,
+            started,
+            record: None,
+            manifest: None,
+            meta,
+            kept: None,
+            number,
+        })
     };
     numbers.into_iter().map(set).collect()
 }
@@ -447,8 +605,13 @@ fn manifest_sets(
     damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
 ) -> Result<Vec<Set>> {
     let mut sets = Vec::new();
-    for name in files.keys().filter(|name| !recorded.contains(name.as_str())) {
-        let Some(stamp) = portable::stamp_of_manifest(name) else { continue };
+    for name in files
+        .keys()
+        .filter(|name| !recorded.contains(name.as_str()))
+    {
+        let Some(stamp) = portable::stamp_of_manifest(name) else {
+            continue;
+        };
         let file = path.join(name);
         let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
         let manifest = Manifest::read(&bytes).with_context(|| {
@@ -478,11 +641,17 @@ fn manifest_sets(
 
 /// The id of the set of a record or manifest, of which the name below the directory is given.
 pub fn id_of(file: &str) -> &str {
-    file.trim_start_matches(".snap/").split('.').next().unwrap_or_default()
+    file.trim_start_matches(".snap/")
+        .split('.')
+        .next()
+        .unwrap_or_default()
 }
 
 fn below(directory: &Path, file: &Path) -> String {
-    file.strip_prefix(directory).unwrap_or(file).display().to_string()
+    file.strip_prefix(directory)
+        .unwrap_or(file)
+        .display()
+        .to_string()
 }
 
 pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
@@ -499,10 +668,17 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     ensure!(SetRecord::is_as_written(&bytes), damaged());
     let form: Form = serde_json::from_slice(&bytes).with_context(damaged)?;
     if form.format > RECORD_FORMAT {
-        bail!("the record {} was written by a newer snap (format {})", path.display(), form.format);
+        bail!(
+            "the record {} was written by a newer snap (format {})",
+            path.display(),
+            form.format
+        );
     }
     let mut record: SetRecord = serde_json::from_slice(&bytes).with_context(damaged)?;
-    ensure!(record.has_sound_names() && record.is_consistent(), damaged());
+    ensure!(
+        record.has_sound_names() && record.is_consistent(),
+        damaged()
+    );
     record.shards.sort_by_key(|shard| shard.id);
     Ok(record)
 }

@@ -24,7 +24,12 @@ pub struct Growing {
 impl Growing {
     /// Takes over a fresh file.
     pub(super) fn new(file: NamedTempFile) -> Self {
-        Self { file, size: 0, write_back: WriteBack::default(), digest: Sha256::new() }
+        Self {
+            file,
+            size: 0,
+            write_back: WriteBack::default(),
+            digest: Sha256::new(),
+        }
     }
 
     /// Gives up the file, and its name for something else.
@@ -39,8 +44,15 @@ impl Growing {
     /// When the system cannot.
     pub fn finish(self) -> Result<Finished> {
         disk::sync(self.file.as_file(), self.file.path())?;
-        let (_, path) = self.file.keep().context("keeping a file that is complete")?;
-        Ok(Finished { path, size: self.size, sha256: hex(self.digest) })
+        let (_, path) = self
+            .file
+            .keep()
+            .context("keeping a file that is complete")?;
+        Ok(Finished {
+            path,
+            size: self.size,
+            sha256: hex(self.digest),
+        })
     }
 }
 
@@ -48,7 +60,10 @@ impl Write for Growing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // With the system's error as its source: that is told apart from damage in what was read.
         let named = |error: io::Error| {
-            io::Error::new(error.kind(), anyhow::Error::new(error).context(self.file.path().display().to_string()))
+            io::Error::new(
+                error.kind(),
+                anyhow::Error::new(error).context(self.file.path().display().to_string()),
+            )
         };
         let count = self.file.as_file().write(bytes).map_err(named)?;
         self.digest.update(&bytes[..count]);
@@ -80,12 +95,18 @@ enum Packing {
 impl GrowingTar {
     /// Keeps the bytes as they are.
     pub(super) fn plain(file: Growing) -> Self {
-        Self { packing: Packing::Plain(file), size: 0 }
+        Self {
+            packing: Packing::Plain(file),
+            size: 0,
+        }
     }
 
     /// Compresses them.
     pub(super) fn packed(encoder: GzipWriter<Growing>) -> Self {
-        Self { packing: Packing::Gzip(Box::new(encoder)), size: 0 }
+        Self {
+            packing: Packing::Gzip(Box::new(encoder)),
+            size: 0,
+        }
     }
 
     /// Makes the content last. Gives the file and the bytes of the tar in it.
@@ -96,7 +117,9 @@ impl GrowingTar {
     pub fn finish(self) -> Result<(Finished, u64)> {
         let file = match self.packing {
             Packing::Plain(file) => file,
-            Packing::Gzip(encoder) => encoder.finish().context("writing the end of a compressed tar")?,
+            Packing::Gzip(encoder) => encoder
+                .finish()
+                .context("writing the end of a compressed tar")?,
         };
         Ok((file.finish()?, self.size))
     }
@@ -130,7 +153,11 @@ pub struct Finished {
 impl Finished {
     /// A file that is there already.
     pub(super) fn at(path: PathBuf, recorded: &FileRecord) -> Self {
-        Self { path, size: recorded.size, sha256: recorded.sha256.clone() }
+        Self {
+            path,
+            size: recorded.size,
+            sha256: recorded.sha256.clone(),
+        }
     }
 
     /// Opens a shard's file: what is read is its tar.
@@ -139,7 +166,8 @@ impl Finished {
     ///
     /// When it cannot be opened.
     pub fn open(&self, layout: Layout) -> Result<Tar<File>> {
-        let file = File::open(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
+        let file =
+            File::open(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
         Ok(Tar::new(file, layout.packs()))
     }
 
@@ -153,6 +181,10 @@ impl Finished {
     }
 
     pub(super) fn record(&self, name: String) -> FileRecord {
-        FileRecord { name, size: self.size, sha256: self.sha256.clone() }
+        FileRecord {
+            name,
+            size: self.size,
+            sha256: self.sha256.clone(),
+        }
     }
 }

@@ -49,19 +49,35 @@ impl Leftover {
     /// Reads what there is in the folder of a run's files; nothing where nothing was finished.
     pub(super) fn read(folder: &Path) -> Option<Self> {
         let lines = BufReader::new(File::open(folder.join(NAME)).ok()?).lines();
-        let mut lines = lines.map_while(io::Result::ok).filter(|line| !line.is_empty());
+        let mut lines = lines
+            .map_while(io::Result::ok)
+            .filter(|line| !line.is_empty());
         let run = serde_json::from_str(&lines.next()?).ok()?;
         // Of runs that were killed, the last line may be cut off.
-        let shards: Vec<ShardRecord> = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
-        (!shards.is_empty()).then(|| Self { folder: folder.to_owned(), run, shards })
+        let shards: Vec<ShardRecord> = lines
+            .filter_map(|line| serde_json::from_str(&line).ok())
+            .collect();
+        (!shards.is_empty()).then(|| Self {
+            folder: folder.to_owned(),
+            run,
+            shards,
+        })
     }
 
     /// Removes the files that were not finished, and take room.
     pub(super) fn remove_unfinished(&self) -> Result<()> {
-        let finished: HashSet<&str> =
-            self.shards.iter().filter_map(|shard| Some(shard.file.as_ref()?.name.as_str())).chain([NAME]).collect();
+        let finished: HashSet<&str> = self
+            .shards
+            .iter()
+            .filter_map(|shard| Some(shard.file.as_ref()?.name.as_str()))
+            .chain([NAME])
+            .collect();
         for path in disk::paths_in(&self.folder)? {
-            if !path.file_name().and_then(OsStr::to_str).is_some_and(|name| finished.contains(name)) {
+            if !path
+                .file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(|name| finished.contains(name))
+            {
                 disk::remove_if_there(&path)?;
             }
         }
@@ -73,11 +89,21 @@ impl Leftover {
     /// # Errors
     ///
     /// When it cannot be read.
-    pub fn take(&self, shard: &ShardPath, cancel: &Cancel) -> Result<Option<(Finished, &ShardRecord)>> {
-        let Some(record) = self.shards.iter().rev().find(|record| record.is(shard)) else { return Ok(None) };
-        let Some(file) = record.file.as_ref().filter(|file| !file.name.contains('/')) else { return Ok(None) };
+    pub fn take(
+        &self,
+        shard: &ShardPath,
+        cancel: &Cancel,
+    ) -> Result<Option<(Finished, &ShardRecord)>> {
+        let Some(record) = self.shards.iter().rev().find(|record| record.is(shard)) else {
+            return Ok(None);
+        };
+        let Some(file) = record.file.as_ref().filter(|file| !file.name.contains('/')) else {
+            return Ok(None);
+        };
         let path = self.folder.join(&file.name);
-        if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != file.size || sha256_of(&path, cancel)? != file.sha256 {
+        if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != file.size
+            || sha256_of(&path, cancel)? != file.sha256
+        {
             return Ok(None);
         }
         Ok(Some((Finished::at(path, file), record)))
@@ -92,7 +118,9 @@ pub(super) struct Notes {
 
 impl Notes {
     pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self {
+            folder: folder.to_owned(),
+        }
     }
 
     /// Adds a line. It need not last: where it is lost, so is what it tells of.
@@ -101,6 +129,7 @@ impl Notes {
         // The line before it may have been cut off.
         let text = format!("\n{}\n", serde_json::to_string(line)?);
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("writing {}", path.display()))
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("writing {}", path.display()))
     }
 }

@@ -44,7 +44,11 @@ impl Lock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let holder = fs::read_to_string(path).unwrap_or_default();
-                    let holder = holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("another process");
+                    let holder = holder
+                        .lines()
+                        .next()
+                        .filter(|line| !line.is_empty())
+                        .unwrap_or("another process");
                     return Err(Class::Locked
                         .error(format!("{} is locked by {holder}", path.display()))
                         .hint("wait for it to end; with -retry-lock 5m, snap waits by itself")
@@ -56,8 +60,12 @@ impl Lock {
             }
         }
         let host = rustix::system::uname();
-        let holder =
-            format!("process {} on {} since {:.0}\n", std::process::id(), host.nodename().to_string_lossy(), Timestamp::now());
+        let holder = format!(
+            "process {} on {} since {:.0}\n",
+            std::process::id(),
+            host.nodename().to_string_lossy(),
+            Timestamp::now()
+        );
         file.set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(holder.as_bytes()))
@@ -72,13 +80,23 @@ fn open(path: &Path) -> Result<File> {
         crate::disk::create_private_dir(folder)?;
     }
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).with_context(|| format!("opening the lock {}", path.display()))
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    options
+        .open(path)
+        .with_context(|| format!("opening the lock {}", path.display()))
 }
 
 /// Whether the open file is the one that has the name.
 fn is_at(file: &File, path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino())))
+    fs::metadata(path).is_ok_and(|now| {
+        file.metadata()
+            .is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino()))
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +111,12 @@ mod tests {
         let held = Lock::take(&path, Duration::ZERO, &Cancel::default()).unwrap();
         let refusal = Lock::take(&path, Duration::from_millis(1), &Cancel::default()).unwrap_err();
         assert_eq!(class(&refusal), Class::Locked);
-        assert!(refusal.to_string().contains(&format!("process {}", std::process::id())), "{refusal}");
+        assert!(
+            refusal
+                .to_string()
+                .contains(&format!("process {}", std::process::id())),
+            "{refusal}"
+        );
         drop(held);
         Lock::take(&path, Duration::ZERO, &Cancel::default()).unwrap();
     }

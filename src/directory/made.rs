@@ -5,12 +5,19 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Content, FileRecord, Layout, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState, hidden};
+use super::{
+    Content, FileRecord, Layout, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord,
+    ShardState, hidden,
+};
 use crate::wire::ShardPath;
 
 /// A shard of the policy `autogen`.
 pub(crate) fn path(database: &str, id: u64) -> ShardPath {
-    ShardPath { database: database.into(), retention_policy: "autogen".into(), id }
+    ShardPath {
+        database: database.into(),
+        retention_policy: "autogen".into(),
+        id,
+    }
 }
 
 /// A shard that was stored, but for its file.
@@ -47,7 +54,11 @@ pub(crate) fn set(id: &str, started: Timestamp, shards: Vec<ShardRecord>) -> Set
         cluster_id: None,
         dialect: "1.5".into(),
         selection: Selection::default(),
-        meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
+        meta: FileRecord {
+            name: String::new(),
+            size: 0,
+            sha256: String::new(),
+        },
         meta_size: None,
         manifest: None,
         shards,
@@ -57,5 +68,9 @@ pub(crate) fn set(id: &str, started: Timestamp, shards: Vec<ShardRecord>) -> Set
 /// Puts a record where those of a directory are.
 pub(crate) fn put(directory: &Path, record: &SetRecord) {
     fs::create_dir_all(hidden(directory)).unwrap();
-    fs::write(hidden(directory).join(format!("{}.json", record.id)), serde_json::to_vec(record).unwrap()).unwrap();
+    fs::write(
+        hidden(directory).join(format!("{}.json", record.id)),
+        serde_json::to_vec(record).unwrap(),
+    )
+    .unwrap();
 }

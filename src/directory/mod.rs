@@ -32,7 +32,8 @@ pub use growing::{Finished, Growing, GrowingTar};
 pub use leftover::{Leftover, Run};
 pub use lock::Lock;
 pub use record::{
-    Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord, ShardState,
+    Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState,
+    ShardRecord, ShardState,
 };
 pub use removal::Removed;
 pub(crate) use staging::hex;

@@ -65,7 +65,8 @@ pub struct SetRecord {
 impl SetRecord {
     /// Whether all files have names that the layout gives, and so none leads out of the directory.
     pub fn has_sound_names(&self) -> bool {
-        self.files().all(|file| !file.name.contains('/') && self.layout.is_file_name(&file.name))
+        self.files()
+            .all(|file| !file.name.contains('/') && self.layout.is_file_name(&file.name))
     }
 
     /// Writes the document, piece by piece, for it can be large where there are many shards. Its last field, `sum`, is the SHA-256
@@ -75,7 +76,11 @@ impl SetRecord {
     ///
     /// Those of the writer.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut summing = Summing { out, digest: Sha256::new(), held: Vec::new() };
+        let mut summing = Summing {
+            out,
+            digest: Sha256::new(),
+            held: Vec::new(),
+        };
         serde_json::to_writer_pretty(&mut summing, self)?;
         let Summing { out, digest, .. } = summing;
         out.write_all(SUM)?;
@@ -86,8 +91,16 @@ impl SetRecord {
 
     /// Whether a document is as it was written, as far as its sum tells. One without a sum may be anything.
     pub fn is_as_written(document: &[u8]) -> bool {
-        let Some(at) = document.windows(SUM.len()).rposition(|window| window == SUM) else { return true };
-        let stated = document[at + SUM.len()..].split(|byte| *byte == b'"').next().unwrap_or_default();
+        let Some(at) = document
+            .windows(SUM.len())
+            .rposition(|window| window == SUM)
+        else {
+            return true;
+        };
+        let stated = document[at + SUM.len()..]
+            .split(|byte| *byte == b'"')
+            .next()
+            .unwrap_or_default();
         hex(Sha256::new_with_prefix(&document[..at])).as_bytes() == stated
     }
 
@@ -102,7 +115,11 @@ impl SetRecord {
 
     /// All files of the set, in the order in which they get their names.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
-        self.shards.iter().filter_map(|shard| shard.file.as_ref()).chain([&self.meta]).chain(&self.manifest)
+        self.shards
+            .iter()
+            .filter_map(|shard| shard.file.as_ref())
+            .chain([&self.meta])
+            .chain(&self.manifest)
     }
 
     /// Whether the set was made by asking for an interval of time.
@@ -125,7 +142,10 @@ impl SetRecord {
         };
         let files: Vec<ShardEntry> = self.shards.iter().filter_map(entry).collect();
         Manifest {
-            meta: MetaEntry { file_name: self.meta.name.clone(), size: self.meta_size.unwrap_or(self.meta.size) },
+            meta: MetaEntry {
+                file_name: self.meta.name.clone(),
+                size: self.meta_size.unwrap_or(self.meta.size),
+            },
             limited: self.state == SetState::Partial,
             files: (!files.is_empty()).then_some(files),
         }
@@ -134,7 +154,10 @@ impl SetRecord {
     /// What became of a shard.
     pub fn shard(&self, path: &ShardPath) -> Option<&ShardRecord> {
         let first = self.shards.partition_point(|shard| shard.id < path.id);
-        self.shards[first..].iter().take_while(|shard| shard.id == path.id).find(|shard| shard.is(path))
+        self.shards[first..]
+            .iter()
+            .take_while(|shard| shard.id == path.id)
+            .find(|shard| shard.is(path))
     }
 }
 
@@ -233,7 +256,10 @@ impl Selection {
     /// Whether a shard is part of it.
     pub fn takes(&self, shard: &ShardPath) -> bool {
         self.takes_database(&shard.database)
-            && self.retention_policy.as_ref().is_none_or(|policy| *policy == shard.retention_policy)
+            && self
+                .retention_policy
+                .as_ref()
+                .is_none_or(|policy| *policy == shard.retention_policy)
             && self.shard.is_none_or(|id| id == shard.id)
     }
 }
@@ -289,7 +315,9 @@ pub struct ShardRecord {
 impl ShardRecord {
     /// Whether it is that shard.
     pub fn is(&self, path: &ShardPath) -> bool {
-        self.id == path.id && self.database == path.database && self.retention_policy == path.retention_policy
+        self.id == path.id
+            && self.database == path.database
+            && self.retention_policy == path.retention_policy
     }
 
     /// Bytes of its tar.
@@ -299,7 +327,11 @@ impl ShardRecord {
 
     /// Where the shard lives.
     pub fn path(&self) -> ShardPath {
-        ShardPath { database: self.database.clone(), retention_policy: self.retention_policy.clone(), id: self.id }
+        ShardPath {
+            database: self.database.clone(),
+            retention_policy: self.retention_policy.clone(),
+            id: self.id,
+        }
     }
 }
 

@@ -48,7 +48,12 @@ impl Removed {
 pub(super) type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must be held.
-pub(super) fn remove(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>, check: Check<'_>) -> Result<Removed> {
+pub(super) fn remove(
+    directory: &Path,
+    sets: &[&SetRecord],
+    others: &HashSet<&str>,
+    check: Check<'_>,
+) -> Result<Removed> {
     if sets.is_empty() {
         return Ok(Removed::default());
     }
@@ -65,8 +70,15 @@ pub(super) fn remove(directory: &Path, sets: &[&SetRecord], others: &HashSet<&st
 }
 
 /// What [`remove`] would do.
-pub(super) fn measure(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>) -> Result<Removed> {
-    let mut removed = Removed { sets: sets.iter().map(|set| set.id.clone()).collect(), ..Removed::default() };
+pub(super) fn measure(
+    directory: &Path,
+    sets: &[&SetRecord],
+    others: &HashSet<&str>,
+) -> Result<Removed> {
+    let mut removed = Removed {
+        sets: sets.iter().map(|set| set.id.clone()).collect(),
+        ..Removed::default()
+    };
     let mut names: HashMap<(u64, u64), u64> = HashMap::new();
     for file in sets.iter().flat_map(|set| set.files()) {
         if let Some((_, metadata)) = ours(directory, file, others, &mut removed.left)? {
@@ -98,21 +110,44 @@ pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
     if begun.is_empty() {
         return Ok(Removed::default());
     }
-    let staying: Vec<SetRecord> = paths.iter().filter_map(|path| read_record(path).ok()).collect();
-    let others = staying.iter().flat_map(SetRecord::files).map(|file| file.name.as_str()).collect();
+    let staying: Vec<SetRecord> = paths
+        .iter()
+        .filter_map(|path| read_record(path).ok())
+        .collect();
+    let others = staying
+        .iter()
+        .flat_map(SetRecord::files)
+        .map(|file| file.name.as_str())
+        .collect();
     remove_files(directory, &begun.iter().collect::<Vec<_>>(), &others, check)
 }
 
 /// Steps 2 to 4.
-fn remove_files(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>, check: Check<'_>) -> Result<Removed> {
-    let mut removed = Removed { sets: sets.iter().map(|set| set.id.clone()).collect(), ..Removed::default() };
-    let signs = sets.iter().flat_map(|set| set.manifest.iter().chain([&set.meta])).collect();
-    let shards = sets.iter().flat_map(|set| set.shards.iter().filter_map(|shard| shard.file.as_ref())).collect();
+fn remove_files(
+    directory: &Path,
+    sets: &[&SetRecord],
+    others: &HashSet<&str>,
+    check: Check<'_>,
+) -> Result<Removed> {
+    let mut removed = Removed {
+        sets: sets.iter().map(|set| set.id.clone()).collect(),
+        ..Removed::default()
+    };
+    let signs = sets
+        .iter()
+        .flat_map(|set| set.manifest.iter().chain([&set.meta]))
+        .collect();
+    let shards = sets
+        .iter()
+        .flat_map(|set| set.shards.iter().filter_map(|shard| shard.file.as_ref()))
+        .collect();
     let steps: [Vec<&FileRecord>; 2] = [signs, shards];
     for files in steps {
         for file in files {
             check()?;
-            let Some((path, metadata)) = ours(directory, file, others, &mut removed.left)? else { continue };
+            let Some((path, metadata)) = ours(directory, file, others, &mut removed.left)? else {
+                continue;
+            };
             disk::remove_if_there(&path)?;
             removed.files += 1;
             if metadata.nlink() == 1 {
@@ -148,7 +183,11 @@ fn ours(
     } else if !metadata.is_file() {
         "it is not a regular file".to_owned()
     } else if metadata.len() != file.size {
-        format!("it has {} bytes, and {} were recorded", metadata.len(), file.size)
+        format!(
+            "it has {} bytes, and {} were recorded",
+            metadata.len(),
+            file.size
+        )
     } else {
         return Ok(Some((path, metadata)));
     };

@@ -14,9 +14,15 @@ fn commit(directory: &Path, layout: Layout) -> SetRecord {
     let cancel = Cancel::default();
     let staging = Staging::begin(directory, Duration::ZERO, false, &cancel).unwrap();
     let finished = |content: &str| -> Finished { staging.write(content.as_bytes()).unwrap() };
-    let files = SetFiles { meta: finished("meta"), shards: vec![(0, finished("first")), (1, finished("second"))] };
+    let files = SetFiles {
+        meta: finished("meta"),
+        shards: vec![(0, finished("first")), (1, finished("second"))],
+    };
     let shards = [7, 8].map(|id| made::shard(&made::path("db", id)));
-    let record = SetRecord { layout, ..made::set(staging.id(), staging.started(), shards.to_vec()) };
+    let record = SetRecord {
+        layout,
+        ..made::set(staging.id(), staging.started(), shards.to_vec())
+    };
     staging.commit(record, &files, &cancel).unwrap()
 }
 
@@ -24,8 +30,18 @@ fn commit(directory: &Path, layout: Layout) -> SetRecord {
 fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for folder in [directory.to_owned(), hidden(directory)] {
-        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
-            let name = entry.path().strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
+        for entry in fs::read_dir(folder)
+            .unwrap()
+            .map(Result::unwrap)
+            .filter(|entry| entry.path().is_file())
+        {
+            let name = entry
+                .path()
+                .strip_prefix(directory)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
             if name != ".snap/lock" {
                 found.push((name, fs::read(entry.path()).unwrap()));
             }
@@ -52,7 +68,13 @@ fn assert_whole_for_influxd(directory: &Path, record: &SetRecord) {
     };
     if signs.iter().any(|name| directory.join(name).exists()) {
         let shards = record.shards.iter().filter_map(|shard| shard.file.as_ref());
-        assert!(shards.into_iter().all(|file| directory.join(&file.name).exists()), "{:?}", tree(directory));
+        assert!(
+            shards
+                .into_iter()
+                .all(|file| directory.join(&file.name).exists()),
+            "{:?}",
+            tree(directory)
+        );
     }
 }
 
@@ -64,12 +86,20 @@ fn ids(contents: &Contents) -> Vec<&str> {
 fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() {
     for layout in [Layout::Legacy, Layout::Portable] {
         let model = tempfile::tempdir().unwrap();
-        let records = [commit(model.path(), layout), commit(model.path(), layout), commit(model.path(), layout)];
+        let records = [
+            commit(model.path(), layout),
+            commit(model.path(), layout),
+            commit(model.path(), layout),
+        ];
         fs::write(model.path().join("notes.txt"), "mine").unwrap();
         let unwanted: Vec<&SetRecord> = records[..2].iter().collect();
         let others: HashSet<&str> = records[2].files().map(|file| file.name.as_str()).collect();
         let mut expected = tree(model.path());
-        let gone = |name: &str| unwanted.iter().any(|set| name.contains(&set.id) || set.files().any(|file| file.name == name));
+        let gone = |name: &str| {
+            unwanted
+                .iter()
+                .any(|set| name.contains(&set.id) || set.files().any(|file| file.name == name))
+        };
         expected.retain(|(name, _)| !gone(name));
 
         let mut stopped = 0;
@@ -79,31 +109,62 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
             let mut steps = 0;
             let ended = remove(directory, &unwanted, &others, &mut || {
                 steps += 1;
-                if steps > stopped { bail!("killed") } else { Ok(()) }
+                if steps > stopped {
+                    bail!("killed")
+                } else {
+                    Ok(())
+                }
             });
             // A set whose record is there is whole; any other does not count.
             let contents = Contents::read(directory).unwrap();
             for set in contents.sets() {
-                let record = set.record.as_ref().expect("nothing is taken for a set of influxd's");
-                assert!(record.files().all(|file| contents.file(&file.name) == Some(file.size)), "step {stopped}");
+                let record = set
+                    .record
+                    .as_ref()
+                    .expect("nothing is taken for a set of influxd's");
+                assert!(
+                    record
+                        .files()
+                        .all(|file| contents.file(&file.name) == Some(file.size)),
+                    "step {stopped}"
+                );
             }
             assert!(ids(&contents).contains(&&*records[2].id));
-            assert!(stopped > 2 || contents.sets().len() == 3 - stopped, "the newest goes first: {:?}", ids(&contents));
+            assert!(
+                stopped > 2 || contents.sets().len() == 3 - stopped,
+                "the newest goes first: {:?}",
+                ids(&contents)
+            );
             if !contents.sets().iter().any(|set| set.id == records[0].id) {
                 assert!(!contents.sets().iter().any(|set| set.id == records[1].id));
             }
-            records.iter().for_each(|record| assert_whole_for_influxd(directory, record));
+            records
+                .iter()
+                .for_each(|record| assert_whole_for_influxd(directory, record));
             // Whatever writes next ends the removals that were begun, and no others.
             let begun: Vec<String> = contents.half_removed().to_vec();
-            let (upkeep, done) = Upkeep::begin(directory, Duration::ZERO, &Cancel::default()).unwrap();
+            let (upkeep, done) =
+                Upkeep::begin(directory, Duration::ZERO, &Cancel::default()).unwrap();
             assert_eq!(done.sets.len(), begun.len());
             let after = Contents::read(directory).unwrap();
-            assert_eq!((ids(&after), after.half_removed().len()), (ids(&contents), 0));
-            let rest = (0..after.sets().len()).filter(|at| after.sets()[*at].id != records[2].id).collect();
+            assert_eq!(
+                (ids(&after), after.half_removed().len()),
+                (ids(&contents), 0)
+            );
+            let rest = (0..after.sets().len())
+                .filter(|at| after.sets()[*at].id != records[2].id)
+                .collect();
             upkeep.remove(&after, &rest, &Cancel::default()).unwrap();
-            assert_eq!(tree(directory), expected, "{layout}, stopped before step {stopped}");
+            assert_eq!(
+                tree(directory),
+                expected,
+                "{layout}, stopped before step {stopped}"
+            );
             if let Ok(removed) = ended {
-                assert_eq!((removed.files, removed.left), (if layout == Layout::Legacy { 6 } else { 8 }, Vec::new()));
+                assert_eq!(
+                    (removed.files, removed.left),
+                    (if layout == Layout::Legacy { 6 } else { 8 }, Vec::new())
+                );
                 break;
             }
             stopped += 1;
@@ -117,10 +178,17 @@ fn a_backup_ends_a_removal_that_was_cut_short_before_it_begins() {
     let directory = tempfile::tempdir().unwrap();
     let record = commit(directory.path(), Layout::Legacy);
     let hidden = hidden(directory.path());
-    fs::rename(hidden.join(format!("{}.json", record.id)), hidden.join(format!("{}.forget", record.id))).unwrap();
+    fs::rename(
+        hidden.join(format!("{}.json", record.id)),
+        hidden.join(format!("{}.forget", record.id)),
+    )
+    .unwrap();
     fs::remove_file(directory.path().join("meta.00")).unwrap();
     let contents = Contents::read(directory.path()).unwrap();
-    assert_eq!((contents.sets().len(), contents.half_removed()), (0, &[record.id][..]));
+    assert_eq!(
+        (contents.sets().len(), contents.half_removed()),
+        (0, &[record.id][..])
+    );
     assert!(contents.latest().is_err());
     assert_eq!(contents.shard_files().count(), 0);
     drop(Staging::begin(directory.path(), Duration::ZERO, false, &Cancel::default()).unwrap());
@@ -135,10 +203,20 @@ fn what_is_not_the_file_that_was_recorded_is_left_alone_and_said() {
     fs::write(at("meta.00"), "another one").unwrap();
     fs::remove_file(at("db.autogen.00007.00")).unwrap();
     std::os::unix::fs::symlink("meta.00", at("db.autogen.00007.00")).unwrap();
-    let removed = remove(directory.path(), &[&record], &HashSet::new(), &mut || Ok(())).unwrap();
+    let removed = remove(
+        directory.path(),
+        &[&record],
+        &HashSet::new(),
+        &mut || Ok(()),
+    )
+    .unwrap();
     assert_eq!((removed.files, removed.bytes), (1, "second".len() as u64));
     assert_eq!(removed.left.len(), 2);
-    assert!(removed.left[0].contains("meta.00 is left alone: it has 11 bytes, and 4"), "{:?}", removed.left);
+    assert!(
+        removed.left[0].contains("meta.00 is left alone: it has 11 bytes, and 4"),
+        "{:?}",
+        removed.left
+    );
     assert_eq!(fs::read(at("meta.00")).unwrap(), b"another one");
     assert!(at("db.autogen.00007.00").is_symlink());
 
@@ -154,19 +232,40 @@ fn what_is_not_the_file_that_was_recorded_is_left_alone_and_said() {
 fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    let records: Vec<SetRecord> = (0..3).map(|_| commit(directory.path(), Layout::Legacy)).collect();
+    let records: Vec<SetRecord> = (0..3)
+        .map(|_| commit(directory.path(), Layout::Legacy))
+        .collect();
     for number in ["01", "02"] {
         fs::remove_file(at(&format!("db.autogen.00007.{number}"))).unwrap();
-        fs::hard_link(at("db.autogen.00007.00"), at(&format!("db.autogen.00007.{number}"))).unwrap();
+        fs::hard_link(
+            at("db.autogen.00007.00"),
+            at(&format!("db.autogen.00007.{number}")),
+        )
+        .unwrap();
     }
     let both: Vec<&SetRecord> = records[..2].iter().collect();
     let expected = measure(directory.path(), &both, &HashSet::new()).unwrap();
-    assert_eq!((expected.files, expected.bytes), (6, 2 * "metasecond".len() as u64));
-    assert_eq!(remove(directory.path(), &both, &HashSet::new(), &mut || Ok(())).unwrap(), expected);
+    assert_eq!(
+        (expected.files, expected.bytes),
+        (6, 2 * "metasecond".len() as u64)
+    );
+    assert_eq!(
+        remove(directory.path(), &both, &HashSet::new(), &mut || Ok(())).unwrap(),
+        expected
+    );
     assert_eq!(fs::read(at("db.autogen.00007.02")).unwrap(), b"first");
     let last = measure(directory.path(), &[&records[2]], &HashSet::new()).unwrap();
     assert_eq!(last.bytes, "metafirstsecond".len() as u64);
-    assert_eq!(remove(directory.path(), &[&records[2]], &HashSet::new(), &mut || Ok(())).unwrap(), last);
+    assert_eq!(
+        remove(
+            directory.path(),
+            &[&records[2]],
+            &HashSet::new(),
+            &mut || Ok(())
+        )
+        .unwrap(),
+        last
+    );
     assert_eq!(tree(directory.path()), []);
 }
 
@@ -176,9 +275,19 @@ fn a_damaged_intent_stops_no_backup_and_an_intent_beside_a_record_removes_nothin
     let record = commit(directory.path(), Layout::Legacy);
     let hidden = hidden(directory.path());
     fs::write(hidden.join("20200101T000000Z.forget"), "{").unwrap();
-    fs::copy(hidden.join(format!("{}.json", record.id)), hidden.join(format!("{}.forget", record.id))).unwrap();
-    assert_eq!(ids(&Contents::read(directory.path()).unwrap()), [&*record.id]);
+    fs::copy(
+        hidden.join(format!("{}.json", record.id)),
+        hidden.join(format!("{}.forget", record.id)),
+    )
+    .unwrap();
+    assert_eq!(
+        ids(&Contents::read(directory.path()).unwrap()),
+        [&*record.id]
+    );
     let other = commit(directory.path(), Layout::Legacy);
-    assert_eq!(ids(&Contents::read(directory.path()).unwrap()), [&*record.id, &*other.id]);
+    assert_eq!(
+        ids(&Contents::read(directory.path()).unwrap()),
+        [&*record.id, &*other.id]
+    );
     assert!(!hidden.join(format!("{}.forget", record.id)).exists());
 }

@@ -12,7 +12,10 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::leftover::{Leftover, Notes, Run};
-use super::{FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, hidden, removal};
+use super::{
+    FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, hidden,
+    removal,
+};
 use crate::cancel::Cancel;
 use crate::disk;
 use crate::format::{names, portable};
@@ -53,11 +56,19 @@ impl Staging {
     /// When another run holds the lock, or the directory cannot be written.
     pub fn begin(directory: &Path, wait: Duration, resume: bool, cancel: &Cancel) -> Result<Self> {
         let hidden = hidden(directory);
-        let mut made: Vec<PathBuf> = hidden.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+        let mut made: Vec<PathBuf> = hidden
+            .ancestors()
+            .take_while(|path| !path.exists())
+            .map(Path::to_owned)
+            .collect();
         made.reverse();
         disk::create_private_dir(&hidden)?;
         let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
-        let earlier = if resume { newest_leftover(&hidden)? } else { None };
+        let earlier = if resume {
+            newest_leftover(&hidden)?
+        } else {
+            None
+        };
         sweep(directory, earlier.as_deref(), cancel)?;
         removal::finish(directory, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(directory, cancel)?;
@@ -68,7 +79,16 @@ impl Staging {
             None => disk::create_private_dir(&files)?,
         }
         let leftover = Leftover::read(&files);
-        Ok(Self { directory: directory.to_owned(), id, started, files, made, leftover, keep: resume, _lock: lock })
+        Ok(Self {
+            directory: directory.to_owned(),
+            id,
+            started,
+            files,
+            made,
+            leftover,
+            keep: resume,
+            _lock: lock,
+        })
     }
 
     /// The set's id.
@@ -88,7 +108,12 @@ impl Staging {
     ///
     /// When that cannot be written.
     pub fn take_over(&self, run: &Run) -> Result<Option<&Leftover>> {
-        let like = |leftover: &&Leftover| Run { started: run.started, ..leftover.run.clone() } == *run;
+        let like = |leftover: &&Leftover| {
+            Run {
+                started: run.started,
+                ..leftover.run.clone()
+            } == *run
+        };
         if let Some(leftover) = self.leftover.as_ref().filter(like) {
             leftover.remove_unfinished()?;
             return Ok(Some(leftover));
@@ -108,10 +133,15 @@ impl Staging {
     ///
     /// When that cannot be written.
     pub fn note(&self, record: &ShardRecord, file: Option<&Finished>) -> Result<()> {
-        let Some(file) = file.filter(|_| record.shared_with.is_none()) else { return Ok(()) };
+        let Some(file) = file.filter(|_| record.shared_with.is_none()) else {
+            return Ok(());
+        };
         let name = file.path.file_name().unwrap_or_default();
         let file = file.record(name.to_string_lossy().into_owned());
-        Notes::new(&self.files).add(&ShardRecord { file: Some(file), ..record.clone() })
+        Notes::new(&self.files).add(&ShardRecord {
+            file: Some(file),
+            ..record.clone()
+        })
     }
 
     /// A folder for files that are wanted for a while.
@@ -125,8 +155,8 @@ impl Staging {
     ///
     /// When it cannot be made.
     pub fn file(&self) -> Result<Growing> {
-        let file =
-            NamedTempFile::new_in(&self.files).with_context(|| format!("creating a file in {}", self.files.display()))?;
+        let file = NamedTempFile::new_in(&self.files)
+            .with_context(|| format!("creating a file in {}", self.files.display()))?;
         Ok(Growing::new(file))
     }
 
@@ -149,7 +179,12 @@ impl Staging {
     /// # Errors
     ///
     /// When it can be neither linked nor copied, or a stop was asked for.
-    pub fn share(&self, path: &Path, recorded: &FileRecord, cancel: &Cancel) -> Result<Option<Finished>> {
+    pub fn share(
+        &self,
+        path: &Path,
+        recorded: &FileRecord,
+        cancel: &Cancel,
+    ) -> Result<Option<Finished>> {
         let sharing = || format!("sharing {}", path.display());
         if sha256_of(path, cancel)? != recorded.sha256 {
             return Ok(None);
@@ -182,7 +217,12 @@ impl Staging {
     /// # Errors
     ///
     /// When a name cannot be given or the record not be written; then no file keeps its final name.
-    pub fn commit(mut self, mut record: SetRecord, files: &SetFiles, cancel: &Cancel) -> Result<SetRecord> {
+    pub fn commit(
+        mut self,
+        mut record: SetRecord,
+        files: &SetFiles,
+        cancel: &Cancel,
+    ) -> Result<SetRecord> {
         let hidden = hidden(&self.directory);
         self.made.clear();
         disk::sync_dir(&self.files)?;
@@ -194,12 +234,22 @@ impl Staging {
             let write = |path: &Path| disk::write_whole_by(path, |out| record.write_to(out));
             write(&intent)?;
             // What influxd takes for the sign of a backup comes last: it takes no shard for restorable without.
-            let shards = files.shards.iter().map(|(index, file)| (file, record.shards[*index].file.as_ref()));
-            let rest = [(Some(&files.meta), Some(&record.meta)), (manifest.as_ref(), record.manifest.as_ref())];
-            let rest = rest.into_iter().filter_map(|(file, record)| Some((file?, record)));
+            let shards = files
+                .shards
+                .iter()
+                .map(|(index, file)| (file, record.shards[*index].file.as_ref()));
+            let rest = [
+                (Some(&files.meta), Some(&record.meta)),
+                (manifest.as_ref(), record.manifest.as_ref()),
+            ];
+            let rest = rest
+                .into_iter()
+                .filter_map(|(file, record)| Some((file?, record)));
             let moves: Vec<(&Path, PathBuf)> = shards
                 .chain(rest)
-                .filter_map(|(file, record)| Some((&*file.path, self.directory.join(&record?.name))))
+                .filter_map(|(file, record)| {
+                    Some((&*file.path, self.directory.join(&record?.name)))
+                })
                 .collect();
             match give_names(&moves) {
                 Ok(()) => {}
@@ -214,7 +264,12 @@ impl Staging {
                 }
                 Err(error) => {
                     forget_intent(&intent, &moves);
-                    return Err(error).with_context(|| format!("giving the files in {} their names", self.directory.display()));
+                    return Err(error).with_context(|| {
+                        format!(
+                            "giving the files in {} their names",
+                            self.directory.display()
+                        )
+                    });
                 }
             }
             let document = hidden.join(format!("{}.json", self.id));
@@ -222,7 +277,10 @@ impl Staging {
             if let Err(error) = recorded {
                 // Where the record has its name already, and it cannot be taken back, the files stay with it.
                 if disk::remove_if_there(&document).is_err() && document.exists() {
-                    return Err(error.context(format!("set {} is whole, but may not outlast a power failure", self.id)));
+                    return Err(error.context(format!(
+                        "set {} is whole, but may not outlast a power failure",
+                        self.id
+                    )));
                 }
                 // Without a record these files are no set, and must not be taken for one.
                 let _ = disk::sync_dir(&hidden);
@@ -242,7 +300,11 @@ impl Staging {
     /// Writes into the record what the files will be called; in the portable layout, makes the manifest.
     fn name_files(&self, record: &mut SetRecord, files: &SetFiles) -> Result<Option<Finished>> {
         let portable = record.layout == Layout::Portable;
-        let meta = if portable { portable::meta_file(&self.id) } else { names::meta_file(record.number) };
+        let meta = if portable {
+            portable::meta_file(&self.id)
+        } else {
+            names::meta_file(record.number)
+        };
         record.meta = files.meta.record(meta);
         for (index, file) in &files.shards {
             let shard = &mut record.shards[*index];
@@ -268,8 +330,12 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
     loop {
         let now = Timestamp::now();
         let id = time::stamp(now);
-        let taken = ["json", "files"].iter().any(|kind| hidden(directory).join(format!("{id}.{kind}")).exists())
-            || [portable::manifest_file(&id), portable::meta_file(&id)].iter().any(|name| directory.join(name).exists());
+        let taken = ["json", "files"]
+            .iter()
+            .any(|kind| hidden(directory).join(format!("{id}.{kind}")).exists())
+            || [portable::manifest_file(&id), portable::meta_file(&id)]
+                .iter()
+                .any(|name| directory.join(name).exists());
         if !taken {
             return Ok((id, now));
         }
@@ -335,7 +401,9 @@ fn next_number(directory: &Path) -> Result<u32> {
         number: u32,
     }
     for path in disk::paths_in(&hidden(directory))? {
-        if path.extension().is_some_and(|extension| extension == "json")
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
             && let Ok(file) = File::open(&path)
             && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
         {
@@ -349,7 +417,10 @@ fn next_number(directory: &Path) -> Result<u32> {
 fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
     let mut newest: Option<PathBuf> = None;
     for path in disk::paths_in(hidden)? {
-        let is_leftover = path.extension().is_some_and(|extension| extension == "files") && Leftover::read(&path).is_some();
+        let is_leftover = path
+            .extension()
+            .is_some_and(|extension| extension == "files")
+            && Leftover::read(&path).is_some();
         if is_leftover && newest.as_ref().is_none_or(|newest| path > *newest) {
             newest = Some(path);
         }
@@ -387,7 +458,9 @@ fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
     };
     for file in record.files() {
         let path = directory.join(&file.name);
-        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size) && sha256_of(&path, cancel)? == file.sha256 {
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size)
+            && sha256_of(&path, cancel)? == file.sha256
+        {
             disk::remove_if_there(&path)?;
         }
     }
@@ -415,7 +488,11 @@ pub(super) fn sha256_of(path: &Path, cancel: &Cancel) -> Result<String> {
 
 /// A digest in lower-case hexadecimal.
 pub(crate) fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

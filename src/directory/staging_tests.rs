@@ -13,7 +13,10 @@ fn begin(directory: &Path) -> Staging {
 
 fn record(staging: &Staging, layout: Layout) -> SetRecord {
     let shard = made::shard(&made::path("db", 7));
-    SetRecord { layout, ..made::set(staging.id(), staging.started(), vec![shard]) }
+    SetRecord {
+        layout,
+        ..made::set(staging.id(), staging.started(), vec![shard])
+    }
 }
 
 fn commit(directory: &Path) -> SetRecord {
@@ -22,13 +25,18 @@ fn commit(directory: &Path) -> SetRecord {
 
 fn commit_in(directory: &Path, layout: Layout) -> SetRecord {
     let staging = begin(directory);
-    let files = SetFiles { meta: finished(&staging, b"meta"), shards: vec![(0, finished(&staging, b"shard"))] };
+    let files = SetFiles {
+        meta: finished(&staging, b"meta"),
+        shards: vec![(0, finished(&staging, b"shard"))],
+    };
     let record = record(&staging, layout);
     staging.commit(record, &files, &Cancel::default()).unwrap()
 }
 
 fn visible(directory: &Path) -> Vec<String> {
-    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| name != ".snap").collect();
     names.sort();
     names
@@ -38,8 +46,17 @@ fn visible(directory: &Path) -> Vec<String> {
 fn a_committed_set_has_its_files_and_its_record_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let record = commit(directory.path());
-    assert_eq!(visible(directory.path()), ["db.autogen.00007.00", "meta.00"]);
-    assert_eq!(Contents::read(directory.path()).unwrap().records().collect::<Vec<_>>(), [&record]);
+    assert_eq!(
+        visible(directory.path()),
+        ["db.autogen.00007.00", "meta.00"]
+    );
+    assert_eq!(
+        Contents::read(directory.path())
+            .unwrap()
+            .records()
+            .collect::<Vec<_>>(),
+        [&record]
+    );
     let hidden: Vec<String> = visible(&hidden(directory.path()));
     assert_eq!(hidden, [format!("{}.json", record.id), "lock".into()]);
 }
@@ -56,8 +73,14 @@ fn a_record_in_which_any_byte_was_changed_is_damaged_or_says_the_same() {
         changed[at] ^= 1;
         fs::write(&path, changed).unwrap();
         match Contents::read(directory.path()) {
-            Ok(contents) => assert_eq!(contents.records().collect::<Vec<_>>(), [&record], "at {at}"),
-            Err(error) => assert_eq!(crate::error::class(&error), crate::error::Class::Damage, "at {at}: {error:#}"),
+            Ok(contents) => {
+                assert_eq!(contents.records().collect::<Vec<_>>(), [&record], "at {at}")
+            }
+            Err(error) => assert_eq!(
+                crate::error::class(&error),
+                crate::error::Class::Damage,
+                "at {at}: {error:#}"
+            ),
         }
     }
 }
@@ -67,9 +90,17 @@ fn a_portable_set_has_influxds_names_and_a_manifest_of_what_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let first = commit_in(directory.path(), Layout::Portable);
     let second = commit_in(directory.path(), Layout::Portable);
-    assert!(second.id > first.id && second.number > first.number, "{} {}", first.id, second.id);
+    assert!(
+        second.id > first.id && second.number > first.number,
+        "{} {}",
+        first.id,
+        second.id
+    );
     let names = |id: &str| ["manifest", "meta", "s7.tar.gz"].map(|end| format!("{id}.{end}"));
-    assert_eq!(visible(directory.path()), [names(&first.id), names(&second.id)].concat());
+    assert_eq!(
+        visible(directory.path()),
+        [names(&first.id), names(&second.id)].concat()
+    );
     let text = fs::read_to_string(directory.path().join(&names(&first.id)[0])).unwrap();
     let expected = r#"{
   "meta": {
@@ -89,7 +120,13 @@ fn a_portable_set_has_influxds_names_and_a_manifest_of_what_is_there() {
   ]
 }"#;
     assert_eq!(text, expected.replace("STAMP", &first.id));
-    assert_eq!(Contents::read(directory.path()).unwrap().records().collect::<Vec<_>>(), [&first, &second]);
+    assert_eq!(
+        Contents::read(directory.path())
+            .unwrap()
+            .records()
+            .collect::<Vec<_>>(),
+        [&first, &second]
+    );
 }
 
 #[test]
@@ -97,7 +134,10 @@ fn a_portable_set_gives_way_to_a_run_of_influxd_in_the_same_second() {
     let directory = tempfile::tempdir().unwrap();
     let staging = begin(directory.path());
     let id = staging.id().to_owned();
-    let files = SetFiles { meta: finished(&staging, b"meta"), shards: vec![(0, finished(&staging, b"shard"))] };
+    let files = SetFiles {
+        meta: finished(&staging, b"meta"),
+        shards: vec![(0, finished(&staging, b"shard"))],
+    };
     let record = record(&staging, Layout::Portable);
     let theirs = directory.path().join(portable::shard_file(&id, 7));
     fs::write(&theirs, "THEIRS").unwrap();
@@ -140,7 +180,11 @@ fn a_commit_that_was_killed_is_not_read_and_is_undone_by_the_next_run() {
     let done = commit(directory.path());
     // As if killed between the last rename and the record: the intent is there, the record is not.
     let hidden = hidden(directory.path());
-    fs::rename(hidden.join(format!("{}.json", done.id)), hidden.join(format!("{}.commit", done.id))).unwrap();
+    fs::rename(
+        hidden.join(format!("{}.json", done.id)),
+        hidden.join(format!("{}.commit", done.id)),
+    )
+    .unwrap();
     assert!(Contents::read(directory.path()).unwrap().latest().is_err());
     // Another tool took one of the names meanwhile: its file has other content and stays.
     fs::write(directory.path().join("meta.00"), "MINE").unwrap();
@@ -168,10 +212,17 @@ fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>>
     let cancel = Cancel::default();
     let resume = || Staging::begin(directory, Duration::ZERO, true, &cancel).unwrap();
     let staging = resume();
-    let mut run = Run { started: staging.started(), cluster_id: 1, layout: Layout::Legacy, selection: Selection::default() };
+    let mut run = Run {
+        started: staging.started(),
+        cluster_id: 1,
+        layout: Layout::Legacy,
+        selection: Selection::default(),
+    };
     assert!(staging.take_over(&run).unwrap().is_none());
     let shard = record(&staging, Layout::Legacy).shards.remove(0);
-    staging.note(&shard, Some(&finished(&staging, b"shard"))).unwrap();
+    staging
+        .note(&shard, Some(&finished(&staging, b"shard")))
+        .unwrap();
     // As of a run that was killed.
     fs::write(staging.scratch().join(".tmp"), "half of a shard").unwrap();
     drop(staging);
@@ -190,15 +241,33 @@ fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>>
 #[test]
 fn what_a_failed_run_had_finished_is_taken_over_by_one_of_the_same_kind_alone() {
     let directory = || tempfile::tempdir().unwrap();
-    assert_eq!(leftover_of(directory().path(), |run| run.started = Timestamp::UNIX_EPOCH), Some(b"shard".to_vec()));
-    assert_eq!(leftover_of(directory().path(), |run| run.cluster_id = 2), None);
-    assert_eq!(leftover_of(directory().path(), |run| run.layout = Layout::Portable), None);
-    assert_eq!(leftover_of(directory().path(), |run| run.selection.shard = Some(7)), None);
+    assert_eq!(
+        leftover_of(directory().path(), |run| run.started =
+            Timestamp::UNIX_EPOCH),
+        Some(b"shard".to_vec())
+    );
+    assert_eq!(
+        leftover_of(directory().path(), |run| run.cluster_id = 2),
+        None
+    );
+    assert_eq!(
+        leftover_of(directory().path(), |run| run.layout = Layout::Portable),
+        None
+    );
+    assert_eq!(
+        leftover_of(directory().path(), |run| run.selection.shard = Some(7)),
+        None
+    );
     let changed = directory();
     let change = |_: &mut Run| {
-        let folder = fs::read_dir(hidden(changed.path())).unwrap().map(|entry| entry.unwrap().path());
+        let folder = fs::read_dir(hidden(changed.path()))
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
         let folder = folder.filter(|path| path.is_dir()).max().unwrap();
-        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        for entry in fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
             if fs::read(&entry).unwrap() == b"shard" {
                 fs::write(&entry, b"shArd").unwrap();
             }

@@ -42,7 +42,13 @@ impl Upkeep {
         let lock = Lock::take(&hidden(directory).join("lock"), wait, cancel)?;
         sweep(directory, None, cancel)?;
         let removed = removal::finish(directory, &mut || Ok(cancel.check()?))?;
-        Ok((Self { directory: directory.to_owned(), _lock: lock }, removed))
+        Ok((
+            Self {
+                directory: directory.to_owned(),
+                _lock: lock,
+            },
+            removed,
+        ))
     }
 
     /// Removes those of the sets that `which` names by their place; none without a record. Where it is stopped, the next run
@@ -51,7 +57,12 @@ impl Upkeep {
     /// # Errors
     ///
     /// When a file cannot be removed.
-    pub fn remove(&self, contents: &Contents, which: &HashSet<usize>, cancel: &Cancel) -> Result<Removed> {
+    pub fn remove(
+        &self,
+        contents: &Contents,
+        which: &HashSet<usize>,
+        cancel: &Cancel,
+    ) -> Result<Removed> {
         let (sets, others) = split(contents, which);
         removal::remove(&self.directory, &sets, &others, &mut || Ok(cancel.check()?))
     }
@@ -93,7 +104,10 @@ impl Upkeep {
 }
 
 /// The records of the sets named, and the files of all others.
-fn split<'a>(contents: &'a Contents, which: &HashSet<usize>) -> (Vec<&'a SetRecord>, HashSet<&'a str>) {
+fn split<'a>(
+    contents: &'a Contents,
+    which: &HashSet<usize>,
+) -> (Vec<&'a SetRecord>, HashSet<&'a str>) {
     let (mut sets, mut others) = (Vec::new(), HashSet::new());
     for (at, set) in contents.sets().iter().enumerate() {
         let Some(record) = &set.record else { continue };
@@ -109,7 +123,16 @@ fn split<'a>(contents: &'a Contents, which: &HashSet<usize>) -> (Vec<&'a SetReco
 /// The id and the time of a mark. A set whose mark cannot be read is marked all the same.
 pub(super) fn read_mark(path: &Path) -> Option<(String, Timestamp)> {
     let id = path.file_stem()?.to_str()?.to_owned();
-    let written = || Some(serde_json::from_slice::<Mark>(&fs::read(path).ok()?).ok()?.kept);
+    let written = || {
+        Some(
+            serde_json::from_slice::<Mark>(&fs::read(path).ok()?)
+                .ok()?
+                .kept,
+        )
+    };
     let modified = || Timestamp::try_from(fs::metadata(path).ok()?.modified().ok()?).ok();
-    Some((id, written().or_else(modified).unwrap_or(Timestamp::UNIX_EPOCH)))
+    Some((
+        id,
+        written().or_else(modified).unwrap_or(Timestamp::UNIX_EPOCH),
+    ))
 }

@@ -33,7 +33,13 @@ impl<W: Write> GzipWriter<W> {
         pending.extend_from_slice(name.as_bytes());
         pending.push(0);
         let deflate = Compress::new_with_window_bits(Compression::new(LEVEL), false, WINDOW_BITS);
-        Self { out, deflate, pending, crc: crc32fast::Hasher::new(), size: 0 }
+        Self {
+            out,
+            deflate,
+            pending,
+            crc: crc32fast::Hasher::new(),
+            size: 0,
+        }
     }
 
     /// Writes the end of the member.
@@ -43,7 +49,8 @@ impl<W: Write> GzipWriter<W> {
     /// Those of the writer.
     pub fn finish(mut self) -> io::Result<W> {
         while self.deflate(&[], FlushCompress::Finish)?.1 != Status::StreamEnd {}
-        self.pending.extend_from_slice(&self.crc.finalize().to_le_bytes());
+        self.pending
+            .extend_from_slice(&self.crc.finalize().to_le_bytes());
         self.pending.extend_from_slice(&self.size.to_le_bytes());
         self.out.write_all(&self.pending)?;
         self.out.flush()?;
@@ -111,8 +118,13 @@ mod tests {
 
     #[test]
     fn a_member_begins_as_influxds_does_but_for_the_time_that_means_nothing() {
-        let packed = GzipWriter::new("20261123T014450Z.s1.tar", Vec::new()).finish().unwrap();
+        let packed = GzipWriter::new("20261123T014450Z.s1.tar", Vec::new())
+            .finish()
+            .unwrap();
         let influxd = b"\x1f\x8b\x08\x08\x00\x09\x6e\x88\x00\xff20261123T014450Z.s1.tar\x00";
-        assert_eq!((&packed[..4], &packed[8..influxd.len()]), (&influxd[..4], &influxd[8..]));
+        assert_eq!(
+            (&packed[..4], &packed[8..influxd.len()]),
+            (&influxd[..4], &influxd[8..])
+        );
     }
 }

@@ -4,7 +4,10 @@
 //! of InfluxDB's `meta.proto`, the same in 1.0 to 1.12 (1.12 added two to the retention policy). Times are `i64` nanoseconds
 //! since 1970 UTC.
 
-#![expect(missing_docs, reason = "the fields are named as in meta.proto; those whose names do not say all have a line")]
+#![expect(
+    missing_docs,
+    reason = "the fields are named as in meta.proto; those whose names do not say all have a line"
+)]
 
 use anyhow::{Context, Result};
 use prost::Message;
@@ -177,21 +180,66 @@ pub struct UserPrivilege {
     pub privilege: i32,
 }
 
-static NODE: Schema = Schema { name: "NodeInfo", required: &[1, 2], messages: &[] };
-static OWNER: Schema = Schema { name: "ShardOwner", required: &[1], messages: &[] };
-static SHARD: Schema = Schema { name: "ShardInfo", required: &[1], messages: &[(3, &OWNER)] };
-static GROUP: Schema = Schema { name: "ShardGroupInfo", required: &[1, 2, 3, 4], messages: &[(5, &SHARD)] };
-static SUBSCRIPTION: Schema = Schema { name: "SubscriptionInfo", required: &[1, 2], messages: &[] };
-static QUERY: Schema = Schema { name: "ContinuousQueryInfo", required: &[1, 2], messages: &[] };
-static POLICY: Schema =
-    Schema { name: "RetentionPolicyInfo", required: &[1, 2, 3, 4], messages: &[(5, &GROUP), (6, &SUBSCRIPTION)] };
-static DATABASE: Schema = Schema { name: "DatabaseInfo", required: &[1, 2], messages: &[(3, &POLICY), (4, &QUERY)] };
-static PRIVILEGE: Schema = Schema { name: "UserPrivilege", required: &[1, 2], messages: &[] };
-static USER: Schema = Schema { name: "UserInfo", required: &[1, 2, 3], messages: &[(4, &PRIVILEGE)] };
+static NODE: Schema = Schema {
+    name: "NodeInfo",
+    required: &[1, 2],
+    messages: &[],
+};
+static OWNER: Schema = Schema {
+    name: "ShardOwner",
+    required: &[1],
+    messages: &[],
+};
+static SHARD: Schema = Schema {
+    name: "ShardInfo",
+    required: &[1],
+    messages: &[(3, &OWNER)],
+};
+static GROUP: Schema = Schema {
+    name: "ShardGroupInfo",
+    required: &[1, 2, 3, 4],
+    messages: &[(5, &SHARD)],
+};
+static SUBSCRIPTION: Schema = Schema {
+    name: "SubscriptionInfo",
+    required: &[1, 2],
+    messages: &[],
+};
+static QUERY: Schema = Schema {
+    name: "ContinuousQueryInfo",
+    required: &[1, 2],
+    messages: &[],
+};
+static POLICY: Schema = Schema {
+    name: "RetentionPolicyInfo",
+    required: &[1, 2, 3, 4],
+    messages: &[(5, &GROUP), (6, &SUBSCRIPTION)],
+};
+static DATABASE: Schema = Schema {
+    name: "DatabaseInfo",
+    required: &[1, 2],
+    messages: &[(3, &POLICY), (4, &QUERY)],
+};
+static PRIVILEGE: Schema = Schema {
+    name: "UserPrivilege",
+    required: &[1, 2],
+    messages: &[],
+};
+static USER: Schema = Schema {
+    name: "UserInfo",
+    required: &[1, 2, 3],
+    messages: &[(4, &PRIVILEGE)],
+};
 static DATA: Schema = Schema {
     name: "Data",
     required: &[1, 2, 3, 7, 8, 9],
-    messages: &[(4, &NODE), (5, &DATABASE), (6, &USER), (10, &NODE), (11, &NODE)],
+    messages: &[
+        (4, &NODE),
+        (5, &DATABASE),
+        (6, &USER),
+        (10, &NODE),
+        (11, &NODE),
+    ],
 };
 
 /// A shard with its place in the meta store.
@@ -247,7 +295,9 @@ impl Data {
 impl DatabaseInfo {
     /// The retention policy of that name.
     pub fn retention_policy(&self, name: &str) -> Option<&RetentionPolicyInfo> {
-        self.retention_policies.iter().find(|policy| policy.name == name)
+        self.retention_policies
+            .iter()
+            .find(|policy| policy.name == name)
     }
 }
 
@@ -262,7 +312,10 @@ mod tests {
             id,
             start_time: -604_800_000_000_000,
             end_time: 0,
-            shards: vec![ShardInfo { id: id * 10, ..Default::default() }],
+            shards: vec![ShardInfo {
+                id: id * 10,
+                ..Default::default()
+            }],
             ..Default::default()
         };
         let policy = RetentionPolicyInfo {
@@ -271,17 +324,36 @@ mod tests {
             shard_groups: vec![group(1), group(2)],
             ..Default::default()
         };
-        let database = DatabaseInfo { name: "db".into(), retention_policies: vec![policy], ..Default::default() };
-        Data { index: 4, databases: vec![database], max_shard_id: 20, max_shard_group_id: 2, ..Default::default() }
+        let database = DatabaseInfo {
+            name: "db".into(),
+            retention_policies: vec![policy],
+            ..Default::default()
+        };
+        Data {
+            index: 4,
+            databases: vec![database],
+            max_shard_id: 20,
+            max_shard_group_id: 2,
+            ..Default::default()
+        }
     }
 
     #[test]
     fn a_meta_store_is_read_with_its_shards_in_order() {
         let data = Data::read(&sample().encode_to_vec()).unwrap();
         assert_eq!(data, sample());
-        let shards: Vec<_> = data.shards().map(|shard| (shard.path.to_string(), shard.start, shard.end)).collect();
+        let shards: Vec<_> = data
+            .shards()
+            .map(|shard| (shard.path.to_string(), shard.start, shard.end))
+            .collect();
         let start = -604_800_000_000_000;
-        assert_eq!(shards, vec![("db/autogen/10".into(), start, 0), ("db/autogen/20".into(), start, 0)]);
+        assert_eq!(
+            shards,
+            vec![
+                ("db/autogen/10".into(), start, 0),
+                ("db/autogen/20".into(), start, 0)
+            ]
+        );
     }
 
     #[test]
@@ -289,7 +361,9 @@ mod tests {
         let mut bytes = sample().encode_to_vec();
         assert_eq!(bytes[bytes.len() - 2..], [0x48, 20]);
         bytes.truncate(bytes.len() - 2);
-        assert!(format!("{:#}", Data::read(&bytes).unwrap_err()).contains("Data lacks its field 9"));
+        assert!(
+            format!("{:#}", Data::read(&bytes).unwrap_err()).contains("Data lacks its field 9")
+        );
         assert!(Data::read(b"").is_err());
     }
 

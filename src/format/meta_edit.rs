@@ -29,17 +29,33 @@ pub struct Rename<'a> {
 /// When the message is malformed, the database or policy is not in it, or a new name is already taken.
 pub fn rename(meta: &[u8], names: &Rename<'_>) -> Result<Vec<u8>> {
     let data = Data::read(meta)?;
-    let database = data.database(names.database).with_context(|| format!("no database '{}'", names.database))?;
+    let database = data
+        .database(names.database)
+        .with_context(|| format!("no database '{}'", names.database))?;
     let taken = names.new_database != names.database && data.database(names.new_database).is_some();
-    ensure!(!taken, "the meta store already has a database '{}'", names.new_database);
+    ensure!(
+        !taken,
+        "the meta store already has a database '{}'",
+        names.new_database
+    );
     if let Some((old, new)) = names.policy {
-        ensure!(database.retention_policy(old).is_some(), "no retention policy '{old}' in '{}'", names.database);
+        ensure!(
+            database.retention_policy(old).is_some(),
+            "no retention policy '{old}' in '{}'",
+            names.database
+        );
         let taken = new != old && database.retention_policy(new).is_some();
-        ensure!(!taken, "the database '{}' already has a retention policy '{new}'", names.database);
+        ensure!(
+            !taken,
+            "the database '{}' already has a retention policy '{new}'",
+            names.database
+        );
     }
     rewrite(meta, |field, out| {
         match (field.number, message(field)) {
-            (5, Some(bytes)) if text(bytes, 1)? == names.database => put_bytes(out, 5, &rename_database(bytes, names)?),
+            (5, Some(bytes)) if text(bytes, 1)? == names.database => {
+                put_bytes(out, 5, &rename_database(bytes, names)?)
+            }
             (6, Some(bytes)) => put_bytes(out, 6, &rename_grants(bytes, names)?),
             _ => out.extend_from_slice(field.raw),
         }
@@ -51,7 +67,9 @@ fn rename_database(database: &[u8], names: &Rename<'_>) -> Result<Vec<u8>> {
     rewrite(database, |field, out| {
         match (field.number, message(field), names.policy) {
             (1, ..) => put_bytes(out, 1, names.new_database.as_bytes()),
-            (2, Some(default), Some((old, new))) if default == old.as_bytes() => put_bytes(out, 2, new.as_bytes()),
+            (2, Some(default), Some((old, new))) if default == old.as_bytes() => {
+                put_bytes(out, 2, new.as_bytes())
+            }
             (3, Some(policy), Some((old, new))) if text(policy, 1)? == old => {
                 put_bytes(out, 3, &replace_text(policy, 1, new)?);
             }
@@ -129,14 +147,25 @@ pub struct Merged {
 pub fn merge(target: &[u8], source: &[u8], picks: &[Pick]) -> Result<Merged> {
     let data = Data::read(target)?;
     Data::read(source)?;
-    let mut ids = Ids { group: data.max_shard_group_id, shard: data.max_shard_id, shards: ShardIds::new() };
+    let mut ids = Ids {
+        group: data.max_shard_group_id,
+        shard: data.max_shard_id,
+        shards: ShardIds::new(),
+    };
     let mut added = Vec::new();
     for field in fields(source) {
         let field = field?;
-        let (5, Some(database)) = (field.number, message(&field)) else { continue };
+        let (5, Some(database)) = (field.number, message(&field)) else {
+            continue;
+        };
         let name = text(database, 1)?;
-        let Some(pick) = picks.iter().find(|pick| pick.database == name) else { continue };
-        ensure!(data.database(name).is_none(), "the meta store already has a database '{name}'");
+        let Some(pick) = picks.iter().find(|pick| pick.database == name) else {
+            continue;
+        };
+        ensure!(
+            data.database(name).is_none(),
+            "the meta store already has a database '{name}'"
+        );
         put_bytes(&mut added, 5, &renumber_database(database, pick, &mut ids)?);
     }
     let mut meta = rewrite(target, |field, out| {
@@ -152,7 +181,10 @@ pub fn merge(target: &[u8], source: &[u8], picks: &[Pick]) -> Result<Merged> {
         Ok(())
     })?;
     meta.append(&mut added);
-    Ok(Merged { meta, shard_ids: ids.shards })
+    Ok(Merged {
+        meta,
+        shard_ids: ids.shards,
+    })
 }
 
 /// The ids given out so far.
@@ -185,7 +217,8 @@ fn renumber_policy(policy: &[u8], pick: &Pick, ids: &mut Ids) -> Result<Vec<u8>>
             (5, Some(group)) => {
                 let unwanted = number(group, 4)? != 0 && !pick.deleted_groups;
                 let holds = |wanted: &BTreeSet<u64>| -> Result<bool> {
-                    let shards: Result<Vec<u64>> = messages(group, 5).map(|shard| number(shard?, 1)).collect();
+                    let shards: Result<Vec<u64>> =
+                        messages(group, 5).map(|shard| number(shard?, 1)).collect();
                     Ok(shards?.iter().any(|id| wanted.contains(id)))
                 };
                 if unwanted || !pick.shards.as_ref().map_or(Ok(true), holds)? {
@@ -209,7 +242,10 @@ fn renumber_group(group: &[u8], ids: &mut Ids) -> Result<Vec<u8>> {
             (5, Some(shard)) => {
                 ids.shard = next(ids.shard)?;
                 let (old, new) = (number(shard, 1)?, ids.shard);
-                ensure!(ids.shards.insert(old, new).is_none(), "the shard id {old} stands twice in the backup's meta store");
+                ensure!(
+                    ids.shards.insert(old, new).is_none(),
+                    "the shard id {old} stands twice in the backup's meta store"
+                );
                 let shard = rewrite(shard, |field, out| {
                     if field.number == 1 {
                         put_varint(out, 1, new);
@@ -227,7 +263,9 @@ fn renumber_group(group: &[u8], ids: &mut Ids) -> Result<Vec<u8>> {
 }
 
 fn next(number: u64) -> Result<u64> {
-    number.checked_add(1).context("the meta store has used up its numbers")
+    number
+        .checked_add(1)
+        .context("the meta store has used up its numbers")
 }
 
 fn message<'a>(field: &Field<'a>) -> Option<&'a [u8]> {
@@ -278,7 +316,8 @@ mod tests {
     use prost::Message;
 
     use super::super::meta::{
-        ContinuousQueryInfo, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo, UserInfo, UserPrivilege,
+        ContinuousQueryInfo, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo,
+        UserInfo, UserPrivilege,
     };
     use super::*;
 
@@ -286,32 +325,62 @@ mod tests {
         let group = |id: u64, deleted_at| ShardGroupInfo {
             id,
             deleted_at,
-            shards: vec![ShardInfo { id, ..Default::default() }],
+            shards: vec![ShardInfo {
+                id,
+                ..Default::default()
+            }],
             ..Default::default()
         };
-        let policy =
-            |policy: &str, shard_groups| RetentionPolicyInfo { name: policy.into(), shard_groups, ..Default::default() };
+        let policy = |policy: &str, shard_groups| RetentionPolicyInfo {
+            name: policy.into(),
+            shard_groups,
+            ..Default::default()
+        };
         DatabaseInfo {
             name: name.into(),
             default_retention_policy: "autogen".into(),
             retention_policies: vec![
-                policy("autogen", vec![group(first_shard, 0), group(first_shard + 1, 7)]),
+                policy(
+                    "autogen",
+                    vec![group(first_shard, 0), group(first_shard + 1, 7)],
+                ),
                 policy("short", vec![group(first_shard + 2, 0)]),
             ],
-            continuous_queries: vec![ContinuousQueryInfo { name: "cq".into(), query: format!("… ON {name} …") }],
+            continuous_queries: vec![ContinuousQueryInfo {
+                name: "cq".into(),
+                query: format!("… ON {name} …"),
+            }],
         }
     }
 
     fn store(databases: Vec<DatabaseInfo>) -> Data {
-        let grant = UserPrivilege { database: databases[0].name.clone(), privilege: 1 };
-        let user = UserInfo { name: "u".into(), privileges: vec![grant], ..Default::default() };
-        Data { index: 9, databases, users: vec![user], max_shard_id: 40, max_shard_group_id: 50, ..Default::default() }
+        let grant = UserPrivilege {
+            database: databases[0].name.clone(),
+            privilege: 1,
+        };
+        let user = UserInfo {
+            name: "u".into(),
+            privileges: vec![grant],
+            ..Default::default()
+        };
+        Data {
+            index: 9,
+            databases,
+            users: vec![user],
+            max_shard_id: 40,
+            max_shard_group_id: 50,
+            ..Default::default()
+        }
     }
 
     #[test]
     fn a_rename_moves_name_default_policy_and_grants_and_takes_the_queries_out() {
         let before = store(vec![database("a.b", 1), database("c", 11)]);
-        let names = Rename { database: "a.b", new_database: "名前", policy: Some(("autogen", "long")) };
+        let names = Rename {
+            database: "a.b",
+            new_database: "名前",
+            policy: Some(("autogen", "long")),
+        };
         let after = Data::read(&rename(&before.encode_to_vec(), &names).unwrap()).unwrap();
         let mut expected = before.clone();
         expected.databases[0].name = "名前".into();
@@ -325,27 +394,62 @@ mod tests {
     #[test]
     fn fields_we_do_not_know_survive_a_rename_at_every_level() {
         let unknown = b"\xfa\x3e\x05later"; // field 1007, bytes
-        let mut policy = RetentionPolicyInfo { name: "rp".into(), ..Default::default() }.encode_to_vec();
+        let mut policy = RetentionPolicyInfo {
+            name: "rp".into(),
+            ..Default::default()
+        }
+        .encode_to_vec();
         policy.extend(unknown);
-        let mut database = DatabaseInfo { name: "db".into(), ..Default::default() }.encode_to_vec();
+        let mut database = DatabaseInfo {
+            name: "db".into(),
+            ..Default::default()
+        }
+        .encode_to_vec();
         put_bytes(&mut database, 3, &policy);
         database.extend(unknown);
         let mut meta = Data::default().encode_to_vec();
         put_bytes(&mut meta, 5, &database);
         meta.extend(unknown);
-        let names = Rename { database: "db", new_database: "db2", policy: Some(("rp", "rp2")) };
+        let names = Rename {
+            database: "db",
+            new_database: "db2",
+            policy: Some(("rp", "rp2")),
+        };
         let renamed = rename(&meta, &names).unwrap();
-        assert_eq!(renamed.windows(unknown.len()).filter(|window| window == unknown).count(), 3);
-        assert_eq!(Data::read(&renamed).unwrap().databases[0].retention_policies[0].name, "rp2");
+        assert_eq!(
+            renamed
+                .windows(unknown.len())
+                .filter(|window| window == unknown)
+                .count(),
+            3
+        );
+        assert_eq!(
+            Data::read(&renamed).unwrap().databases[0].retention_policies[0].name,
+            "rp2"
+        );
     }
 
     #[test]
     fn a_name_that_is_taken_or_missing_is_refused() {
         let meta = store(vec![database("a", 1), database("b", 11)]).encode_to_vec();
-        for (old, new, policy) in
-            [("a", "b", None), ("x", "y", None), ("a", "a", Some(("autogen", "short"))), ("a", "a", Some(("nosuch", "y")))]
-        {
-            assert!(rename(&meta, &Rename { database: old, new_database: new, policy }).is_err(), "{old} {new} {policy:?}");
+        for (old, new, policy) in [
+            ("a", "b", None),
+            ("x", "y", None),
+            ("a", "a", Some(("autogen", "short"))),
+            ("a", "a", Some(("nosuch", "y"))),
+        ] {
+            assert!(
+                rename(
+                    &meta,
+                    &Rename {
+                        database: old,
+                        new_database: new,
+                        policy
+                    }
+                )
+                .is_err(),
+                "{old} {new} {policy:?}"
+            );
         }
     }
 
@@ -361,17 +465,33 @@ mod tests {
             continuous_queries: true,
             subscriptions: true,
         };
-        let picks = [pick("x", None, None), pick("z", Some("short"), Some(BTreeSet::from([23])))];
+        let picks = [
+            pick("x", None, None),
+            pick("z", Some("short"), Some(BTreeSet::from([23]))),
+        ];
         let merged = merge(&target.encode_to_vec(), &source.encode_to_vec(), &picks).unwrap();
-        assert_eq!(merged.shard_ids, ShardIds::from([(1, 41), (3, 42), (23, 43)]));
+        assert_eq!(
+            merged.shard_ids,
+            ShardIds::from([(1, 41), (3, 42), (23, 43)])
+        );
         let data = Data::read(&merged.meta).unwrap();
         assert_eq!(data.databases[0], target.databases[0]);
         assert_eq!(data.users, target.users);
-        assert_eq!((data.index, data.max_shard_id, data.max_shard_group_id), (10, 43, 53));
-        let shards: Vec<String> = data.shards().skip(3).map(|shard| shard.path.to_string()).collect();
+        assert_eq!(
+            (data.index, data.max_shard_id, data.max_shard_group_id),
+            (10, 43, 53)
+        );
+        let shards: Vec<String> = data
+            .shards()
+            .skip(3)
+            .map(|shard| shard.path.to_string())
+            .collect();
         assert_eq!(shards, ["x/autogen/41", "x/short/42", "z/short/43"]);
         assert_eq!(data.databases[2].default_retention_policy, "short");
-        assert_eq!(data.databases[1].continuous_queries, source.databases[0].continuous_queries);
+        assert_eq!(
+            data.databases[1].continuous_queries,
+            source.databases[0].continuous_queries
+        );
     }
 
     #[test]
@@ -385,6 +505,9 @@ mod tests {
             continuous_queries: false,
             subscriptions: false,
         }];
-        assert!(format!("{:#}", merge(&meta, &meta, &picks).unwrap_err()).contains("already has a database 'a'"));
+        assert!(
+            format!("{:#}", merge(&meta, &meta, &picks).unwrap_err())
+                .contains("already has a database 'a'")
+        );
     }
 }

@@ -18,13 +18,18 @@ pub fn shard_file(shard: &ShardPath, number: u32) -> String {
 
 /// The file name of a shard without its number and the dot before it.
 pub fn shard_stem(shard: &ShardPath) -> String {
-    format!("{}.{}.{:05}", shard.database, shard.retention_policy, shard.id)
+    format!(
+        "{}.{}.{:05}",
+        shard.database, shard.retention_policy, shard.id
+    )
 }
 
 /// Whether a name without its number can be that of a meta store or a shard.
 pub fn is_stem(stem: &str) -> bool {
-    let ends_in_id =
-        |stem: &str| stem.rsplit_once('.').is_some_and(|(_, id)| id.len() >= 5 && id.bytes().all(|byte| byte.is_ascii_digit()));
+    let ends_in_id = |stem: &str| {
+        stem.rsplit_once('.')
+            .is_some_and(|(_, id)| id.len() >= 5 && id.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     stem == "meta" || ends_in_id(stem)
 }
 
@@ -48,15 +53,33 @@ mod tests {
 
     #[test]
     fn names_are_those_of_influxd_and_are_recognised_with_their_numbers() {
-        let shard = ShardPath { database: "db.dot".into(), retention_policy: "autogen".into(), id: 20 };
+        let shard = ShardPath {
+            database: "db.dot".into(),
+            retention_policy: "autogen".into(),
+            id: 20,
+        };
         assert_eq!(shard_file(&shard, 0), "db.dot.autogen.00020.00");
-        let large = ShardPath { id: 12_345_678, ..shard };
+        let large = ShardPath {
+            id: 12_345_678,
+            ..shard
+        };
         assert_eq!(shard_file(&large, 100), "db.dot.autogen.12345678.100");
-        assert_eq!(split_number("db.dot.autogen.00020.07"), Some(("db.dot.autogen.00020", 7)));
+        assert_eq!(
+            split_number("db.dot.autogen.00020.07"),
+            Some(("db.dot.autogen.00020", 7))
+        );
         assert!(is_stem("db.dot.autogen.00020") && is_stem("meta") && !is_stem("report.2024"));
         assert_eq!(meta_number("meta.99"), Some(99));
         assert_eq!(meta_number(&meta_file(100)), Some(100));
-        for other in ["meta.0", "meta.007", "meta.00.pending", "meta.autogen.00039.00", "meta", "meta.+1", "meta."] {
+        for other in [
+            "meta.0",
+            "meta.007",
+            "meta.00.pending",
+            "meta.autogen.00039.00",
+            "meta",
+            "meta.+1",
+            "meta.",
+        ] {
             assert_eq!(meta_number(other), None, "{other}");
         }
     }

@@ -70,9 +70,16 @@ impl Manifest {
     /// When it is no such JSON, or names files that lead out of the directory.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = serde_json::from_slice(bytes).context("no manifest")?;
-        let names = manifest.entries().iter().map(|entry| &entry.file_name).chain([&manifest.meta.file_name]);
+        let names = manifest
+            .entries()
+            .iter()
+            .map(|entry| &entry.file_name)
+            .chain([&manifest.meta.file_name]);
         for name in names {
-            ensure!(!name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "..", "it names a file '{name}'");
+            ensure!(
+                !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "..",
+                "it names a file '{name}'"
+            );
         }
         Ok(manifest)
     }
@@ -96,7 +103,9 @@ impl ShardEntry {
     /// Whether the entry is that shard's.
     pub fn is_of(&self, shard: &ShardPath) -> bool {
         let same = |name: &str, of: &str| name.is_empty() || name == of;
-        self.shard_id == shard.id && same(&self.database, &shard.database) && same(&self.policy, &shard.retention_policy)
+        self.shard_id == shard.id
+            && same(&self.database, &shard.database)
+            && same(&self.policy, &shard.retention_policy)
     }
 }
 
@@ -117,12 +126,16 @@ pub fn shard_file(stamp: &str, id: u64) -> String {
 
 /// The stamp in the name of a manifest.
 pub fn stamp_of_manifest(name: &str) -> Option<&str> {
-    name.strip_suffix(".manifest").filter(|stamp| !stamp.is_empty())
+    name.strip_suffix(".manifest")
+        .filter(|stamp| !stamp.is_empty())
 }
 
 /// Whether a name can be that of a file of this layout.
 pub fn is_file_name(name: &str) -> bool {
-    [".manifest", ".meta", ".tar.gz"].iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty()))
+    [".manifest", ".meta", ".tar.gz"].iter().any(|suffix| {
+        name.strip_suffix(suffix)
+            .is_some_and(|stem| !stem.is_empty())
+    })
 }
 
 /// The meta store in a `.meta` file.

@@ -55,7 +55,11 @@ impl<'a> Fields<'a> {
     fn field(&mut self, start: &'a [u8]) -> Result<Field<'a>> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).unwrap_or(0);
-        ensure!((1..1 << 29).contains(&number), "a field with the number {}", tag >> 3);
+        ensure!(
+            (1..1 << 29).contains(&number),
+            "a field with the number {}",
+            tag >> 3
+        );
         let value = match tag & 7 {
             0 => Value::Varint(self.varint()?),
             1 => self.take(8).map(|_| Value::Fixed)?,
@@ -66,13 +70,19 @@ impl<'a> Fields<'a> {
             5 => self.take(4).map(|_| Value::Fixed)?,
             other => bail!("a field of the unknown wire type {other}"),
         };
-        Ok(Field { number, value, raw: &start[..start.len() - self.rest.len()] })
+        Ok(Field {
+            number,
+            value,
+            raw: &start[..start.len() - self.rest.len()],
+        })
     }
 
     fn varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
-            let [byte] = self.take(1)? else { bail!("it ends in a number") };
+            let [byte] = self.take(1)? else {
+                bail!("it ends in a number")
+            };
             let bits = u64::from(byte & 0x7f);
             ensure!(shift < 63 || bits <= 1, "a number of more than 64 bits");
             value |= bits << shift;
@@ -84,8 +94,15 @@ impl<'a> Fields<'a> {
     }
 
     fn take(&mut self, count: u64) -> Result<&'a [u8]> {
-        let split = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
-        let Some((taken, rest)) = split else { bail!("a field of {count} bytes where {} are left", self.rest.len()) };
+        let split = usize::try_from(count)
+            .ok()
+            .and_then(|count| self.rest.split_at_checked(count));
+        let Some((taken, rest)) = split else {
+            bail!(
+                "a field of {count} bytes where {} are left",
+                self.rest.len()
+            )
+        };
         self.rest = rest;
         Ok(taken)
     }
@@ -118,7 +135,10 @@ fn write_varint(out: &mut Vec<u8>, mut value: u64) {
 /// # Errors
 ///
 /// When the message is malformed, and those of `edit`.
-pub fn rewrite(message: &[u8], mut edit: impl FnMut(&Field<'_>, &mut Vec<u8>) -> Result<()>) -> Result<Vec<u8>> {
+pub fn rewrite(
+    message: &[u8],
+    mut edit: impl FnMut(&Field<'_>, &mut Vec<u8>) -> Result<()>,
+) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(message.len() + 16);
     for field in fields(message) {
         edit(&field?, &mut out)?;
@@ -148,12 +168,23 @@ pub fn check(message: &[u8], schema: &Schema) -> Result<()> {
     for field in fields(message) {
         let field = field.map_err(|error| error.context(format!("malformed {}", schema.name)))?;
         missing.retain(|number| *number != field.number);
-        if let Some((_, inner)) = schema.messages.iter().find(|(number, _)| *number == field.number) {
-            let Value::Bytes(bytes) = field.value else { bail!("a {} in {} that is no message", inner.name, schema.name) };
+        if let Some((_, inner)) = schema
+            .messages
+            .iter()
+            .find(|(number, _)| *number == field.number)
+        {
+            let Value::Bytes(bytes) = field.value else {
+                bail!("a {} in {} that is no message", inner.name, schema.name)
+            };
             check(bytes, inner)?;
         }
     }
-    ensure!(missing.is_empty(), "{} lacks its field {}", schema.name, missing[0]);
+    ensure!(
+        missing.is_empty(),
+        "{} lacks its field {}",
+        schema.name,
+        missing[0]
+    );
     Ok(())
 }
 
@@ -183,9 +214,14 @@ mod tests {
 
     #[test]
     fn lengths_and_numbers_that_do_not_fit_are_refused() {
-        for bytes in
-            [&b"\x0a\x05ab"[..], b"\x08", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", b"\x00\x00", b"\x0b", b"\x09\0"]
-        {
+        for bytes in [
+            &b"\x0a\x05ab"[..],
+            b"\x08",
+            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+            b"\x00\x00",
+            b"\x0b",
+            b"\x09\0",
+        ] {
             assert!(fields(bytes).any(|field| field.is_err()), "{bytes:02x?}");
         }
     }

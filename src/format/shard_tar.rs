@@ -109,7 +109,11 @@ pub enum TarErrorKind {
 impl fmt::Display for TarError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            TarErrorKind::CutOff(inside) => write!(f, "the tar breaks off after {} bytes, {inside}", self.offset),
+            TarErrorKind::CutOff(inside) => write!(
+                f,
+                "the tar breaks off after {} bytes, {inside}",
+                self.offset
+            ),
             TarErrorKind::Malformed(why) => write!(f, "at offset {}: {why}", self.offset),
             TarErrorKind::Sink(_) => write!(f, "at offset {}", self.offset),
         }
@@ -217,9 +221,14 @@ impl<'a, S: Sink> Scanner<'a, S> {
 
     /// Takes up to `most` bytes of the content of the member that passes as seen; its sink is not given them.
     fn skip(&mut self, most: u64) -> Result<(), TarError> {
-        let State::Content { left, padding } = self.state else { return Ok(()) };
+        let State::Content { left, padding } = self.state else {
+            return Ok(());
+        };
         let taken = left.min(most);
-        self.state = State::Content { left: left - taken, padding };
+        self.state = State::Content {
+            left: left - taken,
+            padding,
+        };
         self.offset += taken;
         self.settle()
     }
@@ -241,15 +250,26 @@ impl<'a, S: Sink> Scanner<'a, S> {
     /// When it ended before its trailer was complete.
     pub fn finish(self) -> Result<Ending, TarError> {
         let inside = match self.state {
-            State::End => return Ok(Ending::Whole { members: self.members }),
+            State::End => {
+                return Ok(Ending::Whole {
+                    members: self.members,
+                });
+            }
             State::Header if self.offset == 0 => return Ok(Ending::Nothing),
-            State::Header if self.pending.is_empty() => "without the two zero blocks that end it".to_owned(),
+            State::Header if self.pending.is_empty() => {
+                "without the two zero blocks that end it".to_owned()
+            }
             State::Header | State::Pax { .. } => "in a header".to_owned(),
             State::Content { left: 0, .. } => format!("in the padding of {}", self.current),
-            State::Content { left, .. } => format!("{left} bytes before the end of {}", self.current),
+            State::Content { left, .. } => {
+                format!("{left} bytes before the end of {}", self.current)
+            }
             State::Trailer => "in the two zero blocks that end it".to_owned(),
         };
-        Err(TarError { offset: self.offset, kind: TarErrorKind::CutOff(inside) })
+        Err(TarError {
+            offset: self.offset,
+            kind: TarErrorKind::CutOff(inside),
+        })
     }
 
     fn collect_block(&mut self, bytes: &[u8]) -> Result<usize, TarError> {
@@ -276,33 +296,55 @@ impl<'a, S: Sink> Scanner<'a, S> {
 
     fn header(&mut self, block: &[u8]) -> Result<(), TarError> {
         let header = Header::from_byte_slice(block);
-        let sum = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) }).sum();
+        let sum = block
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| {
+                if (148..156).contains(&at) {
+                    32
+                } else {
+                    u32::from(*byte)
+                }
+            })
+            .sum();
         let stated: Option<u32> = header.cksum().ok();
         if stated != Some(sum) {
             return Err(self.malformed("no tar header: its checksum does not match"));
         }
-        let size = header.entry_size().map_err(|error| self.malformed(format!("a size that is no number: {error}")))?;
+        let size = header
+            .entry_size()
+            .map_err(|error| self.malformed(format!("a size that is no number: {error}")))?;
         let kind = header.entry_type();
         if kind == EntryType::XHeader {
             if size > MAX_PAX_BYTES {
                 return Err(self.malformed(format!("a PAX header of {size} bytes")));
             }
-            self.state = State::Pax { size: size as usize, left: padded(size) };
+            self.state = State::Pax {
+                size: size as usize,
+                left: padded(size),
+            };
             return Ok(());
         }
         let path = match self.pax_path.take() {
             Some(path) => path,
             None => String::from_utf8(header.path_bytes().into_owned()).map_err(|error| {
-                self.malformed(format!("a name that is not UTF-8: \"{}\"", error.as_bytes().escape_ascii()))
+                self.malformed(format!(
+                    "a name that is not UTF-8: \"{}\"",
+                    error.as_bytes().escape_ascii()
+                ))
             })?,
         };
         let size = self.pax_size.take().unwrap_or(size);
         let directory = kind == EntryType::Directory;
         if !directory && kind != EntryType::Regular {
-            return Err(self.malformed(format!("'{path}' is neither a regular file nor a directory")));
+            return Err(self.malformed(format!(
+                "'{path}' is neither a regular file nor a directory"
+            )));
         }
         if directory && size != 0 {
-            return Err(self.malformed(format!("the directory '{path}' has {size} bytes of content")));
+            return Err(self.malformed(format!(
+                "the directory '{path}' has {size} bytes of content"
+            )));
         }
         let name = self.name_in_shard(&path, directory)?;
         // The last block of the content must still have an offset.
@@ -313,25 +355,46 @@ impl<'a, S: Sink> Scanner<'a, S> {
         if self.members > MAX_MEMBERS {
             return Err(self.malformed(format!("more than {MAX_MEMBERS} members")));
         }
-        let modified = header.mtime().map_err(|error| self.malformed(format!("a time that is no number: {error}")))?;
-        let member = Member { name, directory, size, modified, offset: self.block_start + BLOCK as u64 };
-        self.sink.begin(&member).map_err(|error| self.sink_failed(error))?;
+        let modified = header
+            .mtime()
+            .map_err(|error| self.malformed(format!("a time that is no number: {error}")))?;
+        let member = Member {
+            name,
+            directory,
+            size,
+            modified,
+            offset: self.block_start + BLOCK as u64,
+        };
+        self.sink
+            .begin(&member)
+            .map_err(|error| self.sink_failed(error))?;
         self.current = path;
-        self.state = State::Content { left: size, padding: padded(size) - size };
+        self.state = State::Content {
+            left: size,
+            padding: padded(size) - size,
+        };
         Ok(())
     }
 
     /// The name below the shard's directory; empty for the directory itself.
     fn name_in_shard(&self, path: &str, directory: bool) -> Result<String, TarError> {
         // Servers 1.0 and 1.1 on Windows write backslashes; elsewhere no name of InfluxDB's holds one.
-        let slashed = if path.contains('/') { path.to_owned() } else { path.replace('\\', "/") };
-        let slashed = slashed.strip_suffix('/').filter(|_| directory).unwrap_or(&slashed);
+        let slashed = if path.contains('/') {
+            path.to_owned()
+        } else {
+            path.replace('\\', "/")
+        };
+        let slashed = slashed
+            .strip_suffix('/')
+            .filter(|_| directory)
+            .unwrap_or(&slashed);
         if directory && format!("{slashed}/") == self.prefix {
             return Ok(String::new());
         }
         let outside = || self.malformed(format!("'{path}' is not inside '{}'", self.prefix));
         let name = slashed.strip_prefix(&self.prefix).ok_or_else(outside)?;
-        let harmless = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\0', '\\']);
+        let harmless =
+            |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\0', '\\']);
         if name.split('/').count() > 3 || !name.split('/').all(harmless) {
             return Err(outside());
         }
@@ -342,19 +405,30 @@ impl<'a, S: Sink> Scanner<'a, S> {
         let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let content = taken.min(size - self.pending.len());
         self.pending.extend_from_slice(&bytes[..content]);
-        self.state = State::Pax { size, left: left - taken as u64 };
+        self.state = State::Pax {
+            size,
+            left: left - taken as u64,
+        };
         Ok(taken)
     }
 
     fn pass_content(&mut self, bytes: &[u8], left: u64, padding: u64) -> Result<usize, TarError> {
         if left == 0 {
             let taken = bytes.len().min(padding as usize);
-            self.state = State::Content { left, padding: padding - taken as u64 };
+            self.state = State::Content {
+                left,
+                padding: padding - taken as u64,
+            };
             return Ok(taken);
         }
         let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.sink.data(&bytes[..taken]).map_err(|error| self.sink_failed(error))?;
-        self.state = State::Content { left: left - taken as u64, padding };
+        self.sink
+            .data(&bytes[..taken])
+            .map_err(|error| self.sink_failed(error))?;
+        self.state = State::Content {
+            left: left - taken as u64,
+            padding,
+        };
         Ok(taken)
     }
 
@@ -366,7 +440,10 @@ impl<'a, S: Sink> Scanner<'a, S> {
                 self.read_pax(&content)?;
                 self.state = State::Header;
             }
-            State::Content { left: 0, padding: 0 } => {
+            State::Content {
+                left: 0,
+                padding: 0,
+            } => {
                 self.sink.end().map_err(|error| self.sink_failed(error))?;
                 self.state = State::Header;
             }
@@ -377,12 +454,17 @@ impl<'a, S: Sink> Scanner<'a, S> {
 
     fn read_pax(&mut self, content: &[u8]) -> Result<(), TarError> {
         for record in PaxExtensions::new(content) {
-            let record = record.map_err(|error| self.malformed(format!("a malformed PAX header: {error}")))?;
-            let value = record.value().map_err(|_| self.malformed("a PAX header that is not UTF-8"))?;
+            let record = record
+                .map_err(|error| self.malformed(format!("a malformed PAX header: {error}")))?;
+            let value = record
+                .value()
+                .map_err(|_| self.malformed("a PAX header that is not UTF-8"))?;
             match record.key_bytes() {
                 b"path" => self.pax_path = Some(value.to_owned()),
                 b"size" => {
-                    let size = value.parse().map_err(|_| self.malformed(format!("a PAX size of '{value}'")))?;
+                    let size = value
+                        .parse()
+                        .map_err(|_| self.malformed(format!("a PAX size of '{value}'")))?;
                     self.pax_size = Some(size);
                 }
                 _ => {}
@@ -392,11 +474,17 @@ impl<'a, S: Sink> Scanner<'a, S> {
     }
 
     fn malformed(&self, why: impl Into<String>) -> TarError {
-        TarError { offset: self.block_start, kind: TarErrorKind::Malformed(why.into()) }
+        TarError {
+            offset: self.block_start,
+            kind: TarErrorKind::Malformed(why.into()),
+        }
     }
 
     fn sink_failed(&self, error: io::Error) -> TarError {
-        TarError { offset: self.offset, kind: TarErrorKind::Sink(error) }
+        TarError {
+            offset: self.offset,
+            kind: TarErrorKind::Sink(error),
+        }
     }
 }
 
@@ -410,7 +498,11 @@ fn padded(size: u64) -> u64 {
 /// # Errors
 ///
 /// Those of the reader.
-pub fn scan(mut reader: impl Read, shard: &ShardPath, sink: &mut impl Sink) -> io::Result<Result<Ending, TarError>> {
+pub fn scan(
+    mut reader: impl Read,
+    shard: &ShardPath,
+    sink: &mut impl Sink,
+) -> io::Result<Result<Ending, TarError>> {
     let mut scanner = Scanner::new(shard, sink);
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -434,7 +526,11 @@ pub fn scan(mut reader: impl Read, shard: &ShardPath, sink: &mut impl Sink) -> i
 /// # Errors
 ///
 /// Those of reading.
-pub fn scan_in_place(tar: &File, shard: &ShardPath, sink: &mut impl Sink) -> io::Result<Result<(Ending, u64), TarError>> {
+pub fn scan_in_place(
+    tar: &File,
+    shard: &ShardPath,
+    sink: &mut impl Sink,
+) -> io::Result<Result<(Ending, u64), TarError>> {
     let size = tar.metadata()?.len();
     let mut scanner = Scanner::new(shard, sink);
     let mut buffer = [0; BLOCK];

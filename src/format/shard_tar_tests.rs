@@ -25,7 +25,11 @@ impl Sink for Recorder {
 }
 
 fn shard() -> ShardPath {
-    ShardPath { database: "db.dot".into(), retention_policy: "a'b \"c".into(), id: 10 }
+    ShardPath {
+        database: "db.dot".into(),
+        retention_policy: "a'b \"c".into(),
+        id: 10,
+    }
 }
 
 fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -87,7 +91,10 @@ const TSM: &str = "db.dot/a'b \"c/10/000000001-000000001.tsm";
 #[test]
 fn the_members_come_out_whole_however_the_bytes_are_split() {
     let content = vec![7u8; 1300];
-    let bytes = archive(&[("db.dot/a'b \"c/10/000000001-000000001.tombstone", b""), (TSM, &content)]);
+    let bytes = archive(&[
+        ("db.dot/a'b \"c/10/000000001-000000001.tombstone", b""),
+        (TSM, &content),
+    ]);
     for step in [1, 2, 511, 512, 513, 1024, bytes.len()] {
         let (result, recorder) = scan_steps(&bytes, step);
         assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
@@ -95,7 +102,10 @@ fn the_members_come_out_whole_however_the_bytes_are_split() {
         assert!(!recorder.0[0].0.is_tsm() && recorder.0[1].0.is_tsm());
         assert_eq!((&recorder.0[1].1, recorder.0[1].2), (&content, true));
         let (result, placed) = scan_placed(&bytes);
-        assert_eq!(result.unwrap(), (Ending::Whole { members: 2 }, bytes.len() as u64));
+        assert_eq!(
+            result.unwrap(),
+            (Ending::Whole { members: 2 }, bytes.len() as u64)
+        );
         assert_eq!(placed, recorder);
     }
 }
@@ -103,13 +113,22 @@ fn the_members_come_out_whole_however_the_bytes_are_split() {
 #[test]
 fn no_bytes_an_empty_tar_and_a_cut_one_are_three_different_things() {
     assert_eq!(scan_steps(b"", 1).0.unwrap(), Ending::Nothing);
-    assert_eq!(scan_steps(&[0; 1024], 100).0.unwrap(), Ending::Whole { members: 0 });
+    assert_eq!(
+        scan_steps(&[0; 1024], 100).0.unwrap(),
+        Ending::Whole { members: 0 }
+    );
     let bytes = archive(&[(TSM, &[7; 700]), (TSM, b"x")]);
     for end in 1..bytes.len() {
         let error = scan_steps(&bytes[..end], 97).0.unwrap_err();
-        assert!(matches!(error.kind, TarErrorKind::CutOff(_)), "cut at {end}: {error}");
+        assert!(
+            matches!(error.kind, TarErrorKind::CutOff(_)),
+            "cut at {end}: {error}"
+        );
         assert_eq!(error.offset, end as u64);
-        assert_eq!(scan_placed(&bytes[..end]).0.unwrap_err().to_string(), error.to_string());
+        assert_eq!(
+            scan_placed(&bytes[..end]).0.unwrap_err().to_string(),
+            error.to_string()
+        );
     }
 }
 
@@ -146,20 +165,42 @@ fn names_that_lead_elsewhere_and_odd_types_are_refused() {
         "db.dot/a'b \"c/10/a/b/c/d",
         "db.dot/a'b \"c/10/a\\..\\b",
     ] {
-        assert!(fault(&archive(&[(path, b"x")])).contains("is not inside"), "{path}");
+        assert!(
+            fault(&archive(&[(path, b"x")])).contains("is not inside"),
+            "{path}"
+        );
     }
-    for kind in [EntryType::Symlink, EntryType::Link, EntryType::Char, EntryType::Fifo, EntryType::GNULongName] {
+    for kind in [
+        EntryType::Symlink,
+        EntryType::Link,
+        EntryType::Char,
+        EntryType::Fifo,
+        EntryType::GNULongName,
+    ] {
         let mut builder = Builder::new(Vec::new());
         add(&mut builder, TSM, b"", kind);
-        assert!(fault(&builder.into_inner().unwrap()).contains("neither a regular file"), "{kind:?}");
+        assert!(
+            fault(&builder.into_inner().unwrap()).contains("neither a regular file"),
+            "{kind:?}"
+        );
     }
 }
 
 #[test]
 fn the_nul_type_of_old_servers_and_directories_are_taken() {
     let mut builder = Builder::new(Vec::new());
-    add(&mut builder, "db.dot/a'b \"c/10/index", b"", EntryType::Directory);
-    add(&mut builder, "db.dot/a'b \"c/10/index/MANIFEST", b"{}", EntryType::new(0));
+    add(
+        &mut builder,
+        "db.dot/a'b \"c/10/index",
+        b"",
+        EntryType::Directory,
+    );
+    add(
+        &mut builder,
+        "db.dot/a'b \"c/10/index/MANIFEST",
+        b"{}",
+        EntryType::new(0),
+    );
     let (result, recorder) = scan_steps(&builder.into_inner().unwrap(), 512);
     assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
     assert!(recorder.0[0].0.directory);
@@ -168,7 +209,11 @@ fn the_nul_type_of_old_servers_and_directories_are_taken() {
 
 #[test]
 fn backslashes_of_windows_servers_are_separators() {
-    let shard = ShardPath { database: "db".into(), retention_policy: "rp".into(), id: 3 };
+    let shard = ShardPath {
+        database: "db".into(),
+        retention_policy: "rp".into(),
+        id: 3,
+    };
     let mut recorder = Recorder::default();
     let bytes = archive(&[("db\\rp\\3\\000000001-000000001.tsm", b"x")]);
     scan(&bytes[..], &shard, &mut recorder).unwrap().unwrap();
@@ -177,7 +222,11 @@ fn backslashes_of_windows_servers_are_separators() {
 
 #[test]
 fn a_pax_path_replaces_the_name_and_a_huge_pax_header_is_refused() {
-    let shard = ShardPath { database: "名前 db".into(), retention_policy: "autogen".into(), id: 1 };
+    let shard = ShardPath {
+        database: "名前 db".into(),
+        retention_policy: "autogen".into(),
+        id: 1,
+    };
     let record = "path=名前 db/autogen/1/000000001-000000001.tsm\n";
     let mut length = record.len() + 3;
     if length > 99 {
@@ -185,15 +234,33 @@ fn a_pax_path_replaces_the_name_and_a_huge_pax_header_is_refused() {
     }
     let pax = format!("{length} {record}");
     let mut builder = Builder::new(Vec::new());
-    add(&mut builder, "PaxHeaders.0/x", pax.as_bytes(), EntryType::XHeader);
-    add(&mut builder, " db/autogen/1/000000001-000000001.tsm", b"abc", EntryType::Regular);
+    add(
+        &mut builder,
+        "PaxHeaders.0/x",
+        pax.as_bytes(),
+        EntryType::XHeader,
+    );
+    add(
+        &mut builder,
+        " db/autogen/1/000000001-000000001.tsm",
+        b"abc",
+        EntryType::Regular,
+    );
     let bytes = builder.into_inner().unwrap();
     let mut recorder = Recorder::default();
-    assert_eq!(scan(&bytes[..], &shard, &mut recorder).unwrap().unwrap(), Ending::Whole { members: 1 });
+    assert_eq!(
+        scan(&bytes[..], &shard, &mut recorder).unwrap().unwrap(),
+        Ending::Whole { members: 1 }
+    );
     assert_eq!(recorder.0[0].0.name, "000000001-000000001.tsm");
 
     let mut builder = Builder::new(Vec::new());
-    add(&mut builder, "PaxHeaders.0/x", &vec![b'1'; 65 << 10], EntryType::XHeader);
+    add(
+        &mut builder,
+        "PaxHeaders.0/x",
+        &vec![b'1'; 65 << 10],
+        EntryType::XHeader,
+    );
     assert!(fault(&builder.into_inner().unwrap()).contains("PAX header of"));
 }
 
@@ -204,7 +271,11 @@ fn a_size_that_reaches_past_the_end_of_counting_is_refused() {
     header.set_entry_type(EntryType::Regular);
     header.set_size(u64::MAX - 1);
     header.set_cksum();
-    assert!(fault(header.as_bytes()).contains("claims"), "{}", fault(header.as_bytes()));
+    assert!(
+        fault(header.as_bytes()).contains("claims"),
+        "{}",
+        fault(header.as_bytes())
+    );
 }
 
 proptest! {

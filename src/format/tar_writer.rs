@@ -36,14 +36,25 @@ pub struct MemberHeader<'a> {
 impl<'a> MemberHeader<'a> {
     /// That of a file made anew: it is nobody's in particular.
     pub fn of_file(path: &'a str, size: u64, modified: u64) -> Self {
-        Self { path, size, modified, mode: 0o644, owner: (0, 0), owner_names: ("", "") }
+        Self {
+            path,
+            size,
+            modified,
+            mode: 0o644,
+            owner: (0, 0),
+            owner_names: ("", ""),
+        }
     }
 }
 
 impl<W: Write> TarWriter<W> {
     /// A tar without members, so far.
     pub fn new(out: W) -> Self {
-        Self { out, left: 0, padding: 0 }
+        Self {
+            out,
+            left: 0,
+            padding: 0,
+        }
     }
 
     /// Begins a member, whose content is written next.
@@ -64,7 +75,9 @@ impl<W: Write> TarWriter<W> {
         header.set_uid(member.owner.0.into());
         header.set_gid(member.owner.1.into());
         // A name that does not fit is left out: the numbers stand.
-        let _ = header.set_username(member.owner_names.0).and_then(|()| header.set_groupname(member.owner_names.1));
+        let _ = header
+            .set_username(member.owner_names.0)
+            .and_then(|()| header.set_groupname(member.owner_names.1));
         header.set_device_major(0)?;
         header.set_device_minor(0)?;
         set_checksum(&mut header);
@@ -81,9 +94,13 @@ impl<W: Write> TarWriter<W> {
     /// Those of the writer, and when the content is shorter than the header says. The tar is of no use then.
     pub fn end(&mut self) -> io::Result<()> {
         if self.left > 0 {
-            return Err(io::Error::other(format!("the content is {} bytes shorter than its header says", self.left)));
+            return Err(io::Error::other(format!(
+                "the content is {} bytes shorter than its header says",
+                self.left
+            )));
         }
-        self.out.write_all(&[0; BLOCK][..std::mem::take(&mut self.padding)])
+        self.out
+            .write_all(&[0; BLOCK][..std::mem::take(&mut self.padding)])
     }
 
     /// Writes the end of the tar.
@@ -111,14 +128,17 @@ impl<W: Write> TarWriter<W> {
         set_checksum(&mut header);
         self.out.write_all(header.as_bytes())?;
         self.out.write_all(record.as_bytes())?;
-        self.out.write_all(&[0; BLOCK][..padding(record.len() as u64)])
+        self.out
+            .write_all(&[0; BLOCK][..padding(record.len() as u64)])
     }
 }
 
 impl<W: Write> Write for TarWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() as u64 > self.left {
-            return Err(io::Error::other("the content is longer than its header says"));
+            return Err(io::Error::other(
+                "the content is longer than its header says",
+            ));
         }
         let count = self.out.write(bytes)?;
         self.left -= count as u64;
@@ -142,7 +162,10 @@ fn set_plain_name(header: &mut Header, path: &str) {
 fn set_checksum(header: &mut Header) {
     header.set_cksum();
     let sum = header.cksum().unwrap_or_default();
-    header.as_old_mut().cksum = *format!("{sum:06o}\0 ").as_bytes().first_chunk().unwrap_or(&[0; 8]);
+    header.as_old_mut().cksum = *format!("{sum:06o}\0 ")
+        .as_bytes()
+        .first_chunk()
+        .unwrap_or(&[0; 8]);
 }
 
 /// The zero bytes that fill the last block of so many bytes.
@@ -186,7 +209,14 @@ mod tests {
     }
 
     fn header(path: &str, size: u64) -> MemberHeader<'_> {
-        MemberHeader { path, size, modified: 1_600_000_000, mode: 0o644, owner: (0, 0), owner_names: ("root", "root") }
+        MemberHeader {
+            path,
+            size,
+            modified: 1_600_000_000,
+            mode: 0o644,
+            owner: (0, 0),
+            owner_names: ("root", "root"),
+        }
     }
 
     proptest! {
@@ -222,18 +252,32 @@ mod tests {
     fn a_member_with_a_name_outside_ascii_has_the_literal_headers_of_influxd() {
         let path = "名前 db/autogen/1/000000001-000000001.tsm";
         let mut writer = TarWriter::new(Vec::new());
-        writer.begin(&MemberHeader { modified: 0o15300703327, ..header(path, 90) }).unwrap();
+        writer
+            .begin(&MemberHeader {
+                modified: 0o15300703327,
+                ..header(path, 90)
+            })
+            .unwrap();
         writer.write_all(&[0; 90]).unwrap();
         writer.end().unwrap();
         let bytes = writer.finish().unwrap();
         // As influxd 1.6.7 sent them; what lies between is zero.
         let literal: [(usize, &[u8]); 12] = [
             (0, b" db/autogen/1/PaxHeaders.0/000000001-000000001.tsm\0"),
-            (100, b"0000000\x000000000\x000000000\x0000000000064\x0000000000000\x00015073\0 x\0"),
+            (
+                100,
+                b"0000000\x000000000\x000000000\x0000000000064\x0000000000000\x00015073\0 x\0",
+            ),
             (257, b"ustar\x0000\0"),
-            (512, "52 path=名前 db/autogen/1/000000001-000000001.tsm\n\0".as_bytes()),
+            (
+                512,
+                "52 path=名前 db/autogen/1/000000001-000000001.tsm\n\0".as_bytes(),
+            ),
             (1024, b" db/autogen/1/000000001-000000001.tsm\0"),
-            (1124, b"0000644\x000000000\x000000000\x0000000000132\x0015300703327\x00015722\0 0\0"),
+            (
+                1124,
+                b"0000644\x000000000\x000000000\x0000000000132\x0015300703327\x00015722\0 0\0",
+            ),
             (1281, b"ustar\x0000root\0"),
             (1321, b"root\0"),
             (1353, b"0000000\x000000000\0"),

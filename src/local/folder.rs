@@ -22,10 +22,15 @@ impl Folder {
     /// Makes one in `parent`, which is made too where it is not there.
     pub(super) fn make(parent: &Path) -> io::Result<Self> {
         let _parent = lock_parent(parent)?;
-        let folder = tempfile::Builder::new().prefix(REQUEST).tempdir_in(parent)?;
+        let folder = tempfile::Builder::new()
+            .prefix(REQUEST)
+            .tempdir_in(parent)?;
         let lock = File::open(folder.path())?;
         lock.lock()?;
-        Ok(Self { path: folder.keep(), _lock: lock })
+        Ok(Self {
+            path: folder.keep(),
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -67,7 +72,8 @@ fn lock_if_there(folder: &Path) -> io::Result<Option<File>> {
     };
     lock.lock()?;
     // What is locked may have been removed meanwhile, and another made in its place.
-    let same = fs::metadata(folder).is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino()));
+    let same = fs::metadata(folder)
+        .is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino()));
     Ok(same.then_some(lock))
 }
 
@@ -84,10 +90,18 @@ pub(super) fn sweep(parent: &Path) -> Result<()> {
         return Ok(());
     }
     let _lock = lock_parent(parent).with_context(|| format!("locking {}", parent.display()))?;
-    let folders = fs::read_dir(parent).with_context(|| format!("reading {}", parent.display()))?.flatten();
-    for folder in folders.filter(|folder| folder.file_name().as_encoded_bytes().starts_with(REQUEST.as_bytes())) {
+    let folders = fs::read_dir(parent)
+        .with_context(|| format!("reading {}", parent.display()))?
+        .flatten();
+    for folder in folders.filter(|folder| {
+        folder
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(REQUEST.as_bytes())
+    }) {
         if File::open(folder.path()).is_ok_and(|held| held.try_lock().is_ok()) {
-            fs::remove_dir_all(folder.path()).with_context(|| format!("removing {}", folder.path().display()))?;
+            fs::remove_dir_all(folder.path())
+                .with_context(|| format!("removing {}", folder.path().display()))?;
         }
     }
     let _ = fs::remove_dir(parent);

@@ -31,14 +31,18 @@ impl LocalMeta {
     ///
     /// When there is none, or it is damaged.
     pub fn open(directory: &Path) -> Result<Self> {
-        let store = Self { directory: directory.to_owned(), change: Mutex::default() };
+        let store = Self {
+            directory: directory.to_owned(),
+            change: Mutex::default(),
+        };
         if !store.path().exists() {
             return Err(Class::Failed
                 .error(format!("there is no meta store {}", store.path().display()))
                 .hint("name the meta directory of an influxd; one that is to be restored into is made by starting influxd once")
                 .into());
         }
-        Data::read(&store.data()?).with_context(|| format!("reading {}", store.path().display()))?;
+        Data::read(&store.data()?)
+            .with_context(|| format!("reading {}", store.path().display()))?;
         Ok(store)
     }
 
@@ -52,8 +56,15 @@ impl MetaStore for LocalMeta {
         fs::read(self.path()).with_context(|| format!("reading {}", self.path().display()))
     }
 
-    fn import(&self, request: &Import, prepare: &dyn Fn(&Data, &Merged) -> Result<()>) -> Result<ShardIds> {
-        let _change = self.change.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn import(
+        &self,
+        request: &Import,
+        prepare: &dyn Fn(&Data, &Merged) -> Result<()>,
+    ) -> Result<ShardIds> {
+        let _change = self
+            .change
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let merged = merge_import(&self.data()?, request)?;
         prepare(&Data::read(&merged.meta)?, &merged)?;
         let path = self.path();
@@ -73,11 +84,21 @@ fn merge_import(target: &[u8], request: &Import) -> Result<Merged> {
     let source = Data::read(&request.meta)?;
     let mut names = HashSet::new();
     for database in &source.databases {
-        ensure!(names.insert(&database.name), "the database '{}' stands twice in what is imported", database.name);
+        ensure!(
+            names.insert(&database.name),
+            "the database '{}' stands twice in what is imported",
+            database.name
+        );
         refuse_leading_outside(&database.name)?;
-        database.retention_policies.iter().try_for_each(|policy| refuse_leading_outside(&policy.name))?;
+        database
+            .retention_policies
+            .iter()
+            .try_for_each(|policy| refuse_leading_outside(&policy.name))?;
     }
-    for name in [&request.new_database, &request.new_retention_policy].into_iter().filter(|name| !name.is_empty()) {
+    for name in [&request.new_database, &request.new_retention_policy]
+        .into_iter()
+        .filter(|name| !name.is_empty())
+    {
         refuse_leading_outside(name)?;
     }
     let pick = |database: String, policy: Option<String>| Pick {
@@ -89,16 +110,29 @@ fn merge_import(target: &[u8], request: &Import) -> Result<Merged> {
         subscriptions: true,
     };
     let Some(database) = given(&request.database) else {
-        let names = source.databases.into_iter().map(|database| database.name).filter(|name| name != "_internal");
+        let names = source
+            .databases
+            .into_iter()
+            .map(|database| database.name)
+            .filter(|name| name != "_internal");
         let picks: Vec<Pick> = names.map(|name| pick(name, None)).collect();
         return merge(target, &request.meta, &picks);
     };
     let new_database = given(&request.new_database).unwrap_or_else(|| database.clone());
     let policy = given(&request.retention_policy);
-    let new_policy = policy.as_ref().map(|policy| given(&request.new_retention_policy).unwrap_or_else(|| policy.clone()));
-    let names =
-        Rename { database: &database, new_database: &new_database, policy: policy.as_deref().zip(new_policy.as_deref()) };
+    let new_policy = policy
+        .as_ref()
+        .map(|policy| given(&request.new_retention_policy).unwrap_or_else(|| policy.clone()));
+    let names = Rename {
+        database: &database,
+        new_database: &new_database,
+        policy: policy.as_deref().zip(new_policy.as_deref()),
+    };
     // Another database of the payload may have the new name; it is not imported and must not stand in the way.
     let alone = retain_databases(&request.meta, |name| name == database)?;
-    merge(target, &rename(&alone, &names)?, &[pick(new_database.clone(), new_policy.clone())])
+    merge(
+        target,
+        &rename(&alone, &names)?,
+        &[pick(new_database.clone(), new_policy.clone())],
+    )
 }

@@ -25,14 +25,19 @@ pub use wal::Wal;
 
 /// The directory of a shard below a data or WAL directory.
 pub fn shard_dir(below: &Path, shard: &ShardPath) -> PathBuf {
-    below.join(&shard.database).join(&shard.retention_policy).join(shard.id.to_string())
+    below
+        .join(&shard.database)
+        .join(&shard.retention_policy)
+        .join(shard.id.to_string())
 }
 
 /// The WAL directory as named, else `wal` beside the data directory, where influxd's own layout has it, if there is one.
 pub fn wal_dir(named: Option<&Path>, datadir: &Path) -> Option<PathBuf> {
     named.map(Path::to_owned).or_else(|| {
         // Of `.` the path itself does not tell what is above it.
-        let real = fs::canonicalize(datadir).or_else(|_| std::path::absolute(datadir)).ok()?;
+        let real = fs::canonicalize(datadir)
+            .or_else(|_| std::path::absolute(datadir))
+            .ok()?;
         let sibling = real.parent()?.join("wal");
         sibling.is_dir().then_some(sibling)
     })
@@ -43,16 +48,28 @@ pub fn shards_below(datadir: &Path) -> Vec<ShardPath> {
     let names = |directory: &Path| -> Vec<String> {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        directories
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
     };
     let mut shards = Vec::new();
-    for database in names(datadir).into_iter().filter(|name| !name.starts_with(".snap-")) {
+    for database in names(datadir)
+        .into_iter()
+        .filter(|name| !name.starts_with(".snap-"))
+    {
         // `_series` is the database's series file.
-        for retention_policy in names(&datadir.join(&database)).into_iter().filter(|name| name != "_series") {
+        for retention_policy in names(&datadir.join(&database))
+            .into_iter()
+            .filter(|name| name != "_series")
+        {
             for id in names(&datadir.join(&database).join(&retention_policy)) {
                 if let Ok(id) = id.parse() {
                     let (database, retention_policy) = (database.clone(), retention_policy.clone());
-                    shards.push(ShardPath { database, retention_policy, id });
+                    shards.push(ShardPath {
+                        database,
+                        retention_policy,
+                        id,
+                    });
                 }
             }
         }
@@ -63,7 +80,9 @@ pub fn shards_below(datadir: &Path) -> Vec<ShardPath> {
 /// Whether the shards below a data directory have tsi1 indexes. A shard has one where it has a directory `index`; an empty
 /// one makes influxd (1.5 and later) build it from the TSM files at its next start.
 pub fn uses_tsi1(datadir: &Path) -> bool {
-    shards_below(datadir).iter().any(|shard| shard_dir(datadir, shard).join("index").is_dir())
+    shards_below(datadir)
+        .iter()
+        .any(|shard| shard_dir(datadir, shard).join("index").is_dir())
 }
 
 /// Refuses a name that is no single directory name, or one of our own folders': servers 1.0 and 1.1, and the import of all,
@@ -73,7 +92,10 @@ pub fn uses_tsi1(datadir: &Path) -> bool {
 ///
 /// [`Class::Refused`] with the name.
 pub fn refuse_leading_outside(name: &str) -> Result<(), Fault> {
-    if matches!(name, "" | "." | "..") || name.contains(['/', '\\', '\0']) || name.starts_with(".snap-") {
+    if matches!(name, "" | "." | "..")
+        || name.contains(['/', '\\', '\0'])
+        || name.starts_with(".snap-")
+    {
         return Err(Class::Refused
             .error(format!("'{name}' cannot be the name of a directory here"))
             .hint("give it another name with -newdb or -newrp"));
@@ -84,7 +106,10 @@ pub fn refuse_leading_outside(name: &str) -> Result<(), Fault> {
 /// The path itself or the nearest directory above it that exists.
 pub fn nearest_existing(path: &Path) -> PathBuf {
     let nearest = path.ancestors().find(|ancestor| ancestor.is_dir());
-    nearest.filter(|ancestor| !ancestor.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+    nearest
+        .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+        .to_owned()
 }
 
 /// Whose new files are to be and who may read them, taken from the directory they go to.
@@ -107,8 +132,13 @@ impl Ownership {
     /// When the directory cannot be looked at.
     pub fn below(target: &Path) -> Result<Self> {
         let there = nearest_existing(target);
-        let metadata = fs::metadata(&there).with_context(|| format!("reading {}", there.display()))?;
-        let mode = if there == target { metadata.permissions().mode() & 0o777 } else { 0o700 };
+        let metadata =
+            fs::metadata(&there).with_context(|| format!("reading {}", there.display()))?;
+        let mode = if there == target {
+            metadata.permissions().mode() & 0o777
+        } else {
+            0o700
+        };
         let root = rustix::process::geteuid().is_root();
         Ok(Self {
             owner: root.then(|| (metadata.uid(), metadata.gid())),
@@ -123,7 +153,11 @@ impl Ownership {
     ///
     /// Those of the system.
     pub fn apply(&self, path: &Path, directory: bool) -> io::Result<()> {
-        let mode = if directory { self.directory_mode } else { self.file_mode };
+        let mode = if directory {
+            self.directory_mode
+        } else {
+            self.file_mode
+        };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         match self.owner {
             Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
@@ -137,8 +171,10 @@ impl Ownership {
     ///
     /// When one cannot be made.
     pub fn create_dirs(&self, path: &Path) -> Result<()> {
-        let absent: Vec<&Path> =
-            path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists()).collect();
+        let absent: Vec<&Path> = path
+            .ancestors()
+            .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+            .collect();
         for directory in absent.into_iter().rev() {
             match fs::create_dir(directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -146,7 +182,8 @@ impl Ownership {
                 }
                 _ => {}
             }
-            self.apply(directory, true).with_context(|| format!("setting owner and mode of {}", directory.display()))?;
+            self.apply(directory, true)
+                .with_context(|| format!("setting owner and mode of {}", directory.display()))?;
         }
         Ok(())
     }

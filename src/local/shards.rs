@@ -46,7 +46,11 @@ impl LocalShards {
     ///
     /// When the data directory is not there, or what was left cannot be removed.
     pub fn open(datadir: &Path, waldir: Option<&Path>, ignore_wal: bool) -> Result<Self> {
-        ensure!(datadir.is_dir(), "there is no data directory {}", datadir.display());
+        ensure!(
+            datadir.is_dir(),
+            "there is no data directory {}",
+            datadir.display()
+        );
         match sweep(&datadir.join(SNAPSHOTS)) {
             Err(error) if is_read_only(&error) => {}
             swept => swept?,
@@ -68,7 +72,9 @@ impl LocalShards {
 
     /// What the WAL of a shard holds.
     fn wal(&self, shard: &ShardPath) -> Result<Option<Wal>> {
-        self.waldir.as_ref().map_or(Ok(None), |waldir| Wal::find(waldir, shard))
+        self.waldir
+            .as_ref()
+            .map_or(Ok(None), |waldir| Wal::find(waldir, shard))
     }
 
     /// The TSM and tombstone files in a shard's directory, linked into `folder` if there is one.
@@ -82,7 +88,9 @@ impl LocalShards {
         };
         for entry in entries {
             let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             if !name.ends_with(".tsm") && !is_tombstone(&name) {
                 continue;
             }
@@ -92,7 +100,8 @@ impl LocalShards {
                 link_or_copy(&entry.path(), &path)
                     .with_context(|| format!("taking a snapshot of {}", entry.path().display()))?;
             }
-            let metadata = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+            let metadata =
+                fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
             files.push(snapshot_file(name, path, &metadata, &metadata)?);
         }
         Ok(files)
@@ -105,8 +114,12 @@ impl ShardStore for LocalShards {
         match fs::metadata(&directory) {
             _ if refuse_outside(shard).is_err() => Ok(false),
             Ok(metadata) => Ok(metadata.is_dir()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(!self.ignore_wal && self.wal(shard)?.is_some()),
-            Err(error) => Err(error).with_context(|| format!("looking for {}", directory.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(!self.ignore_wal && self.wal(shard)?.is_some())
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("looking for {}", directory.display()))
+            }
         }
     }
 
@@ -124,26 +137,43 @@ impl ShardStore for LocalShards {
         match wal {
             None => {}
             Some(wal) if self.ignore_wal => {
-                notes.push(format!("the {} bytes in the WAL of shard {shard} are left out", wal.bytes()));
+                notes.push(format!(
+                    "the {} bytes in the WAL of shard {shard} are left out",
+                    wal.bytes()
+                ));
             }
             Some(wal) => {
                 let into = match &folder {
                     Some(folder) => folder.path(),
-                    None => elsewhere.insert(tempfile::tempdir().context("making a temporary folder")?).path(),
+                    None => elsewhere
+                        .insert(tempfile::tempdir().context("making a temporary folder")?)
+                        .path(),
                 };
                 let _alone = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
                 let names = files.iter().map(|file| file.name.as_str());
-                let flushed = wal.flush_into(into, names).with_context(|| format!("reading the WAL of shard {shard}"))?;
-                notes.extend(flushed.notes.into_iter().map(|note| format!("the WAL of shard {shard}: {note}")));
+                let flushed = wal
+                    .flush_into(into, names)
+                    .with_context(|| format!("reading the WAL of shard {shard}"))?;
+                notes.extend(
+                    flushed
+                        .notes
+                        .into_iter()
+                        .map(|note| format!("the WAL of shard {shard}: {note}")),
+                );
                 for (name, path) in flushed.files {
-                    let made = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+                    let made = fs::metadata(&path)
+                        .with_context(|| format!("reading {}", path.display()))?;
                     files.push(snapshot_file(name, path, &made, wal.metadata())?);
                 }
             }
         }
         // As servers of 1.5 and later send them: a tombstone before its TSM file.
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Snapshot { files, notes, _guard: Box::new((folder, elsewhere)) })
+        Ok(Snapshot {
+            files,
+            notes,
+            _guard: Box::new((folder, elsewhere)),
+        })
     }
 
     fn create(&self, shards: &[ShardPath]) -> Result<()> {
@@ -153,7 +183,11 @@ impl ShardStore for LocalShards {
             refuse_outside(shard)?;
             let directory = shard_dir(&self.datadir, shard);
             let filled = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
-            ensure!(!filled, "{} is there already and holds something", directory.display());
+            ensure!(
+                !filled,
+                "{} is there already and holds something",
+                directory.display()
+            );
             ownership.create_dirs(&directory)?;
             if tsi1 {
                 ownership.create_dirs(&directory.join("index"))?;
@@ -165,7 +199,11 @@ impl ShardStore for LocalShards {
 
     fn replace(&self, shard: &ShardPath, tar: &mut dyn Read) -> Result<usize> {
         let folder = self.folder()?;
-        let mut sink = Receiving { folder: folder.path(), names: Vec::new(), file: None };
+        let mut sink = Receiving {
+            folder: folder.path(),
+            names: Vec::new(),
+            file: None,
+        };
         receive(tar, shard, &mut sink)?;
         let names = sink.names;
         let _change = self.change.write().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +215,9 @@ impl ShardStore for LocalShards {
         }
         for name in &names {
             let (from, to) = (folder.path().join(name), directory.join(name));
-            ownership.apply(&from, false).with_context(|| format!("setting owner and mode of {name}"))?;
+            ownership
+                .apply(&from, false)
+                .with_context(|| format!("setting owner and mode of {name}"))?;
             disk::rename(&from, &to)?;
             // A tombstone was written for the file that went away, not for the one that came.
             disk::remove_if_there(&to.with_extension("tombstone"))?;
@@ -188,7 +228,8 @@ impl ShardStore for LocalShards {
 }
 
 fn refuse_outside(shard: &ShardPath) -> Result<(), Fault> {
-    refuse_leading_outside(&shard.database).and_then(|()| refuse_leading_outside(&shard.retention_policy))
+    refuse_leading_outside(&shard.database)
+        .and_then(|()| refuse_leading_outside(&shard.retention_policy))
 }
 
 /// Reads a tar to its end, and no further: a client may wait for an answer before it closes, or pad its tar.
@@ -221,8 +262,13 @@ fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
 }
 
 fn is_read_only(error: &anyhow::Error) -> bool {
-    let kind = error.chain().find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
-    matches!(kind, Some(io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied))
+    let kind = error
+        .chain()
+        .find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    matches!(
+        kind,
+        Some(io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+    )
 }
 
 /// The name of a user or group; empty where the file does not have it.
@@ -237,15 +283,25 @@ fn name_of(file: &str, id: u32) -> String {
 }
 
 /// A file with the owner and mode of another one.
-fn snapshot_file(name: String, path: PathBuf, metadata: &Metadata, owned_as: &Metadata) -> Result<SnapshotFile> {
+fn snapshot_file(
+    name: String,
+    path: PathBuf,
+    metadata: &Metadata,
+    owned_as: &Metadata,
+) -> Result<SnapshotFile> {
     Ok(SnapshotFile {
         size: metadata.len(),
-        modified: metadata.modified().with_context(|| format!("reading {}", path.display()))?,
+        modified: metadata
+            .modified()
+            .with_context(|| format!("reading {}", path.display()))?,
         name,
         path,
         mode: owned_as.mode() & 0o777,
         owner: (owned_as.uid(), owned_as.gid()),
-        owner_names: (name_of("/etc/passwd", owned_as.uid()), name_of("/etc/group", owned_as.gid())),
+        owner_names: (
+            name_of("/etc/passwd", owned_as.uid()),
+            name_of("/etc/group", owned_as.gid()),
+        ),
     })
 }
 
@@ -276,23 +332,35 @@ impl Sink for Receiving<'_> {
         }
         // Another name would close the shard for good when influxd opens it.
         if !is_file_name(&member.name) {
-            return Err(invalid(format!("{} is not named <generation>-<sequence>.tsm", member.name)));
+            return Err(invalid(format!(
+                "{} is not named <generation>-<sequence>.tsm",
+                member.name
+            )));
         }
-        let file = File::options().write(true).create_new(true).open(self.folder.join(&member.name))?;
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(self.folder.join(&member.name))?;
         self.file = Some((file, Envelope::default()));
         self.names.push(member.name.clone());
         Ok(())
     }
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        let Some((file, envelope)) = &mut self.file else { return Ok(()) };
+        let Some((file, envelope)) = &mut self.file else {
+            return Ok(());
+        };
         envelope.feed(chunk);
         file.write_all(chunk)
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some((file, envelope)) = self.file.take() else { return Ok(()) };
-        envelope.finish().map_err(|error| invalid(error.to_string()))?;
+        let Some((file, envelope)) = self.file.take() else {
+            return Ok(());
+        };
+        envelope
+            .finish()
+            .map_err(|error| invalid(error.to_string()))?;
         file.sync_all()
     }
 }

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::directory::{Contents, FileRecord, Layout, Selection, Set, SetRecord, SetState, ShardState};
+use crate::directory::{
+    Contents, FileRecord, Layout, Selection, Set, SetRecord, SetState, ShardState,
+};
 use crate::format::meta::{Data, Shard};
 use crate::time;
 use crate::wire::{Dialect, InfoReply, ShardPath};
@@ -149,7 +151,9 @@ pub struct ServerInfo {
 
 /// All sets of a directory, oldest first.
 pub fn list(contents: &Contents) -> Vec<SetSummary> {
-    (0..contents.sets().len()).map(|at| summary(contents, at)).collect()
+    (0..contents.sets().len())
+        .map(|at| summary(contents, at))
+        .collect()
 }
 
 /// One set at a glance. Of what was recorded no file is read.
@@ -189,10 +193,20 @@ pub fn server_info(client: &Client) -> Result<ServerInfo> {
             None if held.contains(&shard.path) => "open",
             None => "not_open",
         };
-        ShardInfo::new(&shard.path, time::from_nanos(shard.start), time::from_nanos(shard.end), state)
+        ShardInfo::new(
+            &shard.path,
+            time::from_nanos(shard.start),
+            time::from_nanos(shard.end),
+            state,
+        )
     };
     let shards = data.shards().map(shard).collect();
-    Ok(ServerInfo { dialect: client.dialect(), cluster_id: data.cluster_id, meta: MetaCounts::of(&data), shards })
+    Ok(ServerInfo {
+        dialect: client.dialect(),
+        cluster_id: data.cluster_id,
+        meta: MetaCounts::of(&data),
+        shards,
+    })
 }
 
 fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
@@ -202,7 +216,10 @@ fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
         selection: Some(record.selection.clone()),
         dialect: Some(record.dialect.clone()),
         cluster_id: record.cluster_id,
-        meta: contents.read_meta(set).ok().map(|(_, data)| MetaCounts::of(&data)),
+        meta: contents
+            .read_meta(set)
+            .ok()
+            .map(|(_, data)| MetaCounts::of(&data)),
         shards,
     }
 }
@@ -212,7 +229,10 @@ fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
         .shards
         .iter()
         .map(|shard| {
-            let gone = shard.file.as_ref().is_some_and(|file| contents.file(&file.name) != Some(file.size));
+            let gone = shard
+                .file
+                .as_ref()
+                .is_some_and(|file| contents.file(&file.name) != Some(file.size));
             let state = match shard.state {
                 _ if gone => "gone",
                 ShardState::Stored => "stored",
@@ -232,9 +252,18 @@ fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
         .collect()
 }
 
-fn summary_of(contents: &Contents, set: &Set, record: &SetRecord, shards: &[ShardInfo]) -> SetSummary {
+fn summary_of(
+    contents: &Contents,
+    set: &Set,
+    record: &SetRecord,
+    shards: &[ShardInfo],
+) -> SetSummary {
     let sizes = |file: &&FileRecord| contents.file(&file.name) != Some(file.size);
-    let gone: Vec<&str> = record.files().filter(sizes).map(|file| file.name.as_str()).collect();
+    let gone: Vec<&str> = record
+        .files()
+        .filter(sizes)
+        .map(|file| file.name.as_str())
+        .collect();
     let selection = &record.selection;
     let kind = if selection.meta_only {
         Kind::Meta
@@ -254,8 +283,16 @@ fn summary_of(contents: &Contents, set: &Set, record: &SetRecord, shards: &[Shar
         finished: Some(record.finished),
         host: Some(record.host.clone()),
         written_by: record.written_by.clone(),
-        size: record.files().filter_map(|file| contents.file(&file.name)).sum(),
-        complaint: gone.first().map(|first| format!("{} file(s) are gone or of another size, {first} among them", gone.len())),
+        size: record
+            .files()
+            .filter_map(|file| contents.file(&file.name))
+            .sum(),
+        complaint: gone.first().map(|first| {
+            format!(
+                "{} file(s) are gone or of another size, {first} among them",
+                gone.len()
+            )
+        }),
         ..SetSummary::of(set, state, kind, shards)
     }
 }
@@ -264,18 +301,35 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
     let read = contents.read_meta(set);
     let data = read.as_ref().ok().map(|(_, data)| data);
     let mut shards = Vec::new();
-    for shard in data.iter().flat_map(|data| data.shards()).filter(|shard| shard.deleted_at.is_none()) {
-        let file = contents.files_of(&shard.path).into_iter().find(|file| file.set == at);
-        let entry = set.manifest.iter().flat_map(|manifest| manifest.entries()).find(|entry| entry.is_of(&shard.path));
+    for shard in data
+        .iter()
+        .flat_map(|data| data.shards())
+        .filter(|shard| shard.deleted_at.is_none())
+    {
+        let file = contents
+            .files_of(&shard.path)
+            .into_iter()
+            .find(|file| file.set == at);
+        let entry = set
+            .manifest
+            .iter()
+            .flat_map(|manifest| manifest.entries())
+            .find(|entry| entry.is_of(&shard.path));
         if file.is_none() && entry.is_none() {
             continue;
         }
         let state = if file.is_some() { "stored" } else { "gone" };
         let (start, end) = (time::from_nanos(shard.start), time::from_nanos(shard.end));
         shards.push(ShardInfo {
-            tar_size: entry.map(|entry| entry.size).or_else(|| file.as_ref().filter(|file| !file.packed).map(|file| file.size)),
+            tar_size: entry.map(|entry| entry.size).or_else(|| {
+                file.as_ref()
+                    .filter(|file| !file.packed)
+                    .map(|file| file.size)
+            }),
             size: file.as_ref().map(|file| file.size),
-            file: file.map(|file| file.name).or_else(|| entry.map(|entry| entry.file_name.clone())),
+            file: file
+                .map(|file| file.name)
+                .or_else(|| entry.map(|entry| entry.file_name.clone())),
             ..ShardInfo::new(&shard.path, start, end, state)
         });
     }
@@ -284,9 +338,18 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
         Ok(_) => shards
             .iter()
             .find(|shard| shard.state == "gone")
-            .map(|shard| format!("the file {} is gone", shard.file.as_deref().unwrap_or_default())),
+            .map(|shard| {
+                format!(
+                    "the file {} is gone",
+                    shard.file.as_deref().unwrap_or_default()
+                )
+            }),
     };
-    let state = if complaint.is_some() { State::Damaged } else { State::Unrecorded };
+    let state = if complaint.is_some() {
+        State::Damaged
+    } else {
+        State::Unrecorded
+    };
     let meta_size = set.meta.as_ref().map_or(0, |meta| meta.size);
     let summary = SetSummary {
         size: meta_size + shards.iter().filter_map(|shard| shard.size).sum::<u64>(),
@@ -294,15 +357,28 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
         ..SetSummary::of(set, state, Kind::Unknown, &shards)
     };
     let (meta, cluster_id) = (data.map(MetaCounts::of), data.map(|data| data.cluster_id));
-    SetInfo { summary, selection: None, dialect: None, cluster_id, meta, shards }
+    SetInfo {
+        summary,
+        selection: None,
+        dialect: None,
+        cluster_id,
+        meta,
+        shards,
+    }
 }
 
 impl SetSummary {
     fn of(set: &Set, state: State, kind: Kind, shards: &[ShardInfo]) -> Self {
-        let stored: Vec<&ShardInfo> = shards.iter().filter(|shard| shard.state == "stored").collect();
-        let databases: BTreeSet<String> = stored.iter().map(|shard| shard.database.clone()).collect();
-        let policies: BTreeSet<String> =
-            stored.iter().map(|shard| format!("{}.{}", shard.database, shard.retention_policy)).collect();
+        let stored: Vec<&ShardInfo> = shards
+            .iter()
+            .filter(|shard| shard.state == "stored")
+            .collect();
+        let databases: BTreeSet<String> =
+            stored.iter().map(|shard| shard.database.clone()).collect();
+        let policies: BTreeSet<String> = stored
+            .iter()
+            .map(|shard| format!("{}.{}", shard.database, shard.retention_policy))
+            .collect();
         Self {
             id: set.id.clone(),
             started: set.started,
@@ -325,7 +401,12 @@ impl SetSummary {
 }
 
 impl ShardInfo {
-    fn new(path: &ShardPath, start_time: Timestamp, end_time: Timestamp, state: &'static str) -> Self {
+    fn new(
+        path: &ShardPath,
+        start_time: Timestamp,
+        end_time: Timestamp,
+        state: &'static str,
+    ) -> Self {
         Self {
             database: path.database.clone(),
             retention_policy: path.retention_policy.clone(),
@@ -343,11 +424,19 @@ impl ShardInfo {
 
 impl MetaCounts {
     fn of(data: &Data) -> Self {
-        let policies = || data.databases.iter().flat_map(|database| &database.retention_policies);
+        let policies = || {
+            data.databases
+                .iter()
+                .flat_map(|database| &database.retention_policies)
+        };
         Self {
             databases: data.databases.len(),
             users: data.users.len(),
-            continuous_queries: data.databases.iter().map(|database| database.continuous_queries.len()).sum(),
+            continuous_queries: data
+                .databases
+                .iter()
+                .map(|database| database.continuous_queries.len())
+                .sum(),
             subscriptions: policies().map(|policy| policy.subscriptions.len()).sum(),
         }
     }

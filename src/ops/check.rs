@@ -52,7 +52,12 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
     let mut order: Vec<usize> = (0..contents.sets().len()).collect();
     // Sets are in the order of their numbers, and what is asked for here is time.
     order.sort_by_key(|at| std::cmp::Reverse((contents.sets()[*at].started, *at)));
-    let mut report = CheckReport { set: None, age_seconds: None, faults: Vec::new(), notes: Vec::new() };
+    let mut report = CheckReport {
+        set: None,
+        age_seconds: None,
+        faults: Vec::new(),
+        notes: Vec::new(),
+    };
     let mut passed_over = 0;
     for at in order {
         let set = &contents.sets()[at];
@@ -61,7 +66,9 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
             // What was made for another purpose is nothing to be told of.
             Some(Not::OfInterest) => {}
             Some(Not::Enough(_)) if report.notes.len() == NOTES => passed_over += 1,
-            Some(Not::Enough(why)) => report.notes.push(format!("set {} does not count: {why}", set.id)),
+            Some(Not::Enough(why)) => report
+                .notes
+                .push(format!("set {} does not count: {why}", set.id)),
             None => {
                 report.judge(&contents, set, summary, options);
                 break;
@@ -72,7 +79,11 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         report.notes.push(format!("nor do {passed_over} more"));
     }
     if report.set.is_none() {
-        let of = options.database.as_ref().map(|database| format!(" of database '{database}'")).unwrap_or_default();
+        let of = options
+            .database
+            .as_ref()
+            .map(|database| format!(" of database '{database}'"))
+            .unwrap_or_default();
         report.faults.push(format!("no complete set{of}"));
     }
     Ok(report)
@@ -91,43 +102,77 @@ fn why_not(set: &Set, summary: &SetSummary, database: Option<&str>) -> Option<No
     let not = |why: &str| Some(Not::Enough(why.to_owned()));
     let Some(record) = &set.record else {
         return match database {
-            _ if set.manifest.as_ref().is_some_and(|manifest| manifest.limited) => not("it is partial by its manifest"),
+            _ if set
+                .manifest
+                .as_ref()
+                .is_some_and(|manifest| manifest.limited) =>
+            {
+                not("it is partial by its manifest")
+            }
             _ if summary.state == State::Damaged => None,
-            Some(database) if !summary.databases.iter().any(|other| other == database) => Some(Not::OfInterest),
+            Some(database) if !summary.databases.iter().any(|other| other == database) => {
+                Some(Not::OfInterest)
+            }
             _ if summary.shards == 0 => not("it has no shards"),
             _ => None,
         };
     };
-    let failed = record.shards.iter().filter(|shard| shard.state == ShardState::Failed).count();
+    let failed = record
+        .shards
+        .iter()
+        .filter(|shard| shard.state == ShardState::Failed)
+        .count();
     let selection = &record.selection;
     match database {
         Some(database) if !selection.takes_database(database) => Some(Not::OfInterest),
-        _ if record.state == SetState::Partial => not(&format!("it is partial, {failed} of its shards missing")),
+        _ if record.state == SetState::Partial => {
+            not(&format!("it is partial, {failed} of its shards missing"))
+        }
         _ if selection.meta_only => not("it holds the meta store alone"),
         _ if record.is_range() => not("it holds a range of time alone"),
         _ if selection.shard.is_some() => not("it holds one shard alone"),
-        Some(database) if !record.shards.iter().any(|shard| shard.database == database) => Some(Not::OfInterest),
+        Some(database) if !record.shards.iter().any(|shard| shard.database == database) => {
+            Some(Not::OfInterest)
+        }
         _ => None,
     }
 }
 
 impl CheckReport {
-    fn judge(&mut self, contents: &Contents, set: &Set, summary: SetSummary, options: &CheckOptions) {
+    fn judge(
+        &mut self,
+        contents: &Contents,
+        set: &Set,
+        summary: SetSummary,
+        options: &CheckOptions,
+    ) {
         let id = &set.id;
         let age = options.now.duration_since(set.started);
         match Duration::try_from(age) {
             Ok(age) if age > options.max_age => {
-                self.faults.push(format!("set {id} is {} old, more than {}", length(age), length(options.max_age)));
+                self.faults.push(format!(
+                    "set {id} is {} old, more than {}",
+                    length(age),
+                    length(options.max_age)
+                ));
             }
             Err(_) if age.unsigned_abs() > CLOCKS_DIFFER => {
-                self.faults.push(format!("set {id} was begun {} from now: a clock is wrong", length(age.unsigned_abs())));
+                self.faults.push(format!(
+                    "set {id} was begun {} from now: a clock is wrong",
+                    length(age.unsigned_abs())
+                ));
             }
             _ => {}
         }
         self.age_seconds = Some(u64::try_from(age.as_secs()).unwrap_or(0));
         match &set.record {
             Some(record) => self.look_for_files(contents, record, summary.kind),
-            None => self.faults.extend(summary.complaint.iter().map(|complaint| format!("set {id}: {complaint}"))),
+            None => self.faults.extend(
+                summary
+                    .complaint
+                    .iter()
+                    .map(|complaint| format!("set {id}: {complaint}")),
+            ),
         }
         // A manifest that lists nothing but what is there says what a record would.
         let listed = set.manifest.iter().flat_map(|manifest| manifest.entries());
@@ -138,7 +183,14 @@ impl CheckReport {
                 .map(|entry| format!("set {id}: the file {} is gone", entry.file_name)),
         );
         let is_listed = set.manifest.is_some() && summary.state == State::Unrecorded;
-        self.set = Some(SetSummary { state: if is_listed { State::Complete } else { summary.state }, ..summary });
+        self.set = Some(SetSummary {
+            state: if is_listed {
+                State::Complete
+            } else {
+                summary.state
+            },
+            ..summary
+        });
     }
 
     /// Looks for the files of a set and of the sets it stands on.
@@ -158,24 +210,39 @@ impl CheckReport {
         };
         let mut older: Vec<&SetRecord> = contents.records().filter(beneath).collect();
         older.sort_by_key(|other| std::cmp::Reverse(other.started));
-        let full = older.iter().position(|other| other.selection.since.is_none() && other.state == SetState::Complete);
+        let full = older
+            .iter()
+            .position(|other| other.selection.since.is_none() && other.state == SetState::Complete);
         match full {
-            Some(full) => self.faults.extend(older[..=full].iter().filter_map(|other| missing_files(contents, other))),
-            None => self.faults.push(format!("set {} is an increment, and no full set that it stands on is there", record.id)),
+            Some(full) => self.faults.extend(
+                older[..=full]
+                    .iter()
+                    .filter_map(|other| missing_files(contents, other)),
+            ),
+            None => self.faults.push(format!(
+                "set {} is an increment, and no full set that it stands on is there",
+                record.id
+            )),
         }
     }
 }
 
 /// Says which files of a set are gone or have another size.
 fn missing_files(contents: &Contents, record: &SetRecord) -> Option<String> {
-    let mut wrong = record.files().filter(|file| contents.file(&file.name) != Some(file.size));
+    let mut wrong = record
+        .files()
+        .filter(|file| contents.file(&file.name) != Some(file.size));
     let first = wrong.next()?;
     let more = wrong.count();
     let what = match contents.file(&first.name) {
         Some(size) => format!("{} has {size} bytes and not {}", first.name, first.size),
         None => format!("{} is gone", first.name),
     };
-    let more = if more == 0 { String::new() } else { format!(", and {more} more of its files are gone or of another size") };
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!(", and {more} more of its files are gone or of another size")
+    };
     Some(format!("set {}: {what}{more}", record.id))
 }
 
@@ -206,8 +273,17 @@ mod tests {
     #[test]
     fn a_length_of_time_is_told_in_its_two_largest_units() {
         let told = |seconds| length(Duration::from_secs(seconds));
-        assert_eq!([told(0), told(59), told(60), told(61)], ["0s", "59s", "1m", "1m1s"]);
-        assert_eq!([told(3600), told(26 * 3600), told(47 * 3600 + 61)], ["1h", "26h", "47h1m"]);
-        assert_eq!([told(2 * 86_400), told(9 * 86_400 + 3 * 3600 + 5)], ["2d", "9d3h"]);
+        assert_eq!(
+            [told(0), told(59), told(60), told(61)],
+            ["0s", "59s", "1m", "1m1s"]
+        );
+        assert_eq!(
+            [told(3600), told(26 * 3600), told(47 * 3600 + 61)],
+            ["1h", "26h", "47h1m"]
+        );
+        assert_eq!(
+            [told(2 * 86_400), told(9 * 86_400 + 3 * 3600 + 5)],
+            ["2d", "9d3h"]
+        );
     }
 }

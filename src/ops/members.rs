@@ -36,7 +36,10 @@ impl Spool {
     ///
     /// When it cannot be made.
     pub fn new_in(directory: &Path) -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile_in(directory)?, size: 0 })
+        Ok(Self {
+            file: tempfile::tempfile_in(directory)?,
+            size: 0,
+        })
     }
 
     /// Makes it empty again.
@@ -89,10 +92,22 @@ pub fn visit(
 ) -> Result<Result<(Ending, u64), TarError>> {
     let place = match tar {
         Some(file) => Place::Tar(file),
-        None => Place::Spool(Spool::new_in(scratch).with_context(|| format!("creating a file in {}", scratch.display()))?),
+        None => Place::Spool(
+            Spool::new_in(scratch)
+                .with_context(|| format!("creating a file in {}", scratch.display()))?,
+        ),
     };
-    let mut visiting = Visiting { place, wants, each, member: None, crc: Some(crc32fast::Hasher::new()) };
-    let mut counted = Counted { inner: reader, count: 0 };
+    let mut visiting = Visiting {
+        place,
+        wants,
+        each,
+        member: None,
+        crc: Some(crc32fast::Hasher::new()),
+    };
+    let mut counted = Counted {
+        inner: reader,
+        count: 0,
+    };
     let scanned = scan(&mut counted, shard, &mut visiting)?;
     Ok(scanned.map(|ending| (ending, counted.count)))
 }
@@ -116,7 +131,14 @@ pub fn visit_file(
     };
     match tar {
         Tar::Plain(file) => visit_in_place(&file, shard, wants, each),
-        Tar::Packed(_) => visit(Stoppable { inner: tar, cancel }, None, scratch, shard, wants, each),
+        Tar::Packed(_) => visit(
+            Stoppable { inner: tar, cancel },
+            None,
+            scratch,
+            shard,
+            wants,
+            each,
+        ),
     }
 }
 
@@ -131,7 +153,17 @@ pub fn visit_in_place(
     wants: impl FnMut(&Member) -> bool,
     each: impl FnMut(&Passed<'_>) -> io::Result<()>,
 ) -> Result<Result<(Ending, u64), TarError>> {
-    Ok(scan_in_place(tar, shard, &mut Visiting { place: Place::Tar(tar), wants, each, member: None, crc: None })?)
+    Ok(scan_in_place(
+        tar,
+        shard,
+        &mut Visiting {
+            place: Place::Tar(tar),
+            wants,
+            each,
+            member: None,
+            crc: None,
+        },
+    )?)
 }
 
 /// Counts the bytes that pass.
@@ -157,7 +189,9 @@ struct Visiting<'a, W, E> {
     crc: Option<crc32fast::Hasher>,
 }
 
-impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink for Visiting<'_, W, E> {
+impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink
+    for Visiting<'_, W, E>
+{
     fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.member = (self.wants)(member).then(|| member.clone());
         if let Some(crc) = &mut self.crc {
@@ -183,14 +217,24 @@ impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink fo
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some(member) = self.member.take() else { return Ok(()) };
+        let Some(member) = self.member.take() else {
+            return Ok(());
+        };
         let crc = self.crc.clone().map(crc32fast::Hasher::finalize);
         match &self.place {
             Place::Tar(file) => {
                 let content = Section::new(*file, member.offset, member.size);
-                (self.each)(&Passed { member: &member, content: &content, crc })
+                (self.each)(&Passed {
+                    member: &member,
+                    content: &content,
+                    crc,
+                })
             }
-            Place::Spool(spool) => (self.each)(&Passed { member: &member, content: &spool.content(), crc }),
+            Place::Spool(spool) => (self.each)(&Passed {
+                member: &member,
+                content: &spool.content(),
+                crc,
+            }),
         }
     }
 }
@@ -199,7 +243,10 @@ impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink fo
 pub fn is_of_system(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some()) {
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.raw_os_error().is_some())
+        {
             return true;
         }
         cause = error.source();

@@ -14,9 +14,16 @@ mod sift;
 mod verify;
 
 pub use backup::{BackupOptions, BackupReport, Building, MadeSet, backup};
-pub use catalog::{Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info};
+pub use catalog::{
+    Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info,
+};
 pub use check::{CheckOptions, CheckReport, check, length};
-pub use forget::{ForgetOptions, ForgetReport, Group, Limit, Marked, Policy, Reason, Verdict, Within, forget, keep};
-pub use restore::{IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live};
+pub use forget::{
+    ForgetOptions, ForgetReport, Group, Limit, Marked, Policy, Reason, Verdict, Within, forget,
+    keep,
+};
+pub use restore::{
+    IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live,
+};
 pub use serve::{Directories, serve, serve_embedded};
 pub use verify::{Fault, SetFault, VerifyOptions, VerifyReport, verify};

@@ -23,8 +23,23 @@ pub struct Passing<'a> {
 impl<'a> Passing<'a> {
     /// The file of `shard`, of which nothing was read yet. To hash takes a third of the time: `is_summed` only for a sum that was
     /// recorded.
-    pub fn new(file: File, is_summed: bool, shard: &'a ShardPath, cancel: &'a Cancel, progress: &'a dyn Progress) -> Self {
-        Self { inner: Stoppable { inner: file, cancel }, digest: is_summed.then(Sha256::new), count: 0, shard, progress }
+    pub fn new(
+        file: File,
+        is_summed: bool,
+        shard: &'a ShardPath,
+        cancel: &'a Cancel,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self {
+            inner: Stoppable {
+                inner: file,
+                cancel,
+            },
+            digest: is_summed.then(Sha256::new),
+            count: 0,
+            shard,
+            progress,
+        }
     }
 
     /// Bytes so far.
@@ -45,7 +60,10 @@ impl Read for Passing<'_> {
             digest.update(&buffer[..count]);
         }
         self.count += count as u64;
-        self.progress.report(&Event::Bytes { shard: self.shard, count: count as u64 });
+        self.progress.report(&Event::Bytes {
+            shard: self.shard,
+            count: count as u64,
+        });
         Ok(count)
     }
 }

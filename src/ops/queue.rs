@@ -30,10 +30,18 @@ struct Queue<J> {
 
 /// Works the jobs off with `threads` threads, in order, as far as waits allow. A job that waits holds up no other. Returns
 /// the results in the order they came; jobs not begun when `cancel` is set have none.
-pub fn work<J: Send, R: Send>(jobs: Vec<J>, threads: usize, cancel: &Cancel, turn: impl Fn(J) -> Turn<J, R> + Sync) -> Vec<R> {
+pub fn work<J: Send, R: Send>(
+    jobs: Vec<J>,
+    threads: usize,
+    cancel: &Cancel,
+    turn: impl Fn(J) -> Turn<J, R> + Sync,
+) -> Vec<R> {
     let now = Instant::now();
     let threads = threads.clamp(1, jobs.len().max(1));
-    let queue = Mutex::new(Queue { waiting: jobs.into_iter().map(|job| (now, job)).collect(), running: 0 });
+    let queue = Mutex::new(Queue {
+        waiting: jobs.into_iter().map(|job| (now, job)).collect(),
+        running: 0,
+    });
     let changed = Condvar::new();
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -45,7 +53,9 @@ pub fn work<J: Send, R: Send>(jobs: Vec<J>, threads: usize, cancel: &Cancel, tur
                     queue.running -= 1;
                     match outcome {
                         Turn::Done(result) => lock(&results).push(result),
-                        Turn::Later(job, wait) => queue.waiting.push_back((Instant::now() + wait, job)),
+                        Turn::Later(job, wait) => {
+                            queue.waiting.push_back((Instant::now() + wait, job))
+                        }
                     }
                     changed.notify_all();
                 }
@@ -86,9 +96,16 @@ fn next<J>(queue: &Mutex<Queue<J>>, changed: &Condvar, cancel: &Cancel) -> Optio
             queue.running += 1;
             return Some(job);
         }
-        let soonest = queue.waiting.iter().map(|(at, _)| at.saturating_duration_since(now)).min();
+        let soonest = queue
+            .waiting
+            .iter()
+            .map(|(at, _)| at.saturating_duration_since(now))
+            .min();
         let wait = soonest.unwrap_or(TICK).min(TICK);
-        queue = changed.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0;
+        queue = changed
+            .wait_timeout(queue, wait)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
     }
 }
 
@@ -103,9 +120,18 @@ mod tests {
 
     #[test]
     fn a_job_that_waits_does_not_hold_up_the_others() {
-        let results = work(vec![(1, 0), (2, 0), (3, 0)], 2, &Cancel::default(), |(id, tries)| {
-            if id == 1 && tries < 3 { Turn::Later((id, tries + 1), Duration::from_millis(20)) } else { Turn::Done((id, tries)) }
-        });
+        let results = work(
+            vec![(1, 0), (2, 0), (3, 0)],
+            2,
+            &Cancel::default(),
+            |(id, tries)| {
+                if id == 1 && tries < 3 {
+                    Turn::Later((id, tries + 1), Duration::from_millis(20))
+                } else {
+                    Turn::Done((id, tries))
+                }
+            },
+        );
         assert_eq!(results.len(), 3);
         assert_eq!(results[2], (1, 3));
     }
@@ -113,7 +139,12 @@ mod tests {
     #[test]
     fn the_error_that_stopped_the_others_is_the_one_that_is_told() {
         let stopped = || Err::<(), _>(anyhow::Error::from(Class::Terminated.error("terminated")));
-        let results = vec![Ok(()), stopped(), Err(anyhow::anyhow!("disk full")), stopped()];
+        let results = vec![
+            Ok(()),
+            stopped(),
+            Err(anyhow::anyhow!("disk full")),
+            stopped(),
+        ];
         assert_eq!(all(results).unwrap_err().to_string(), "disk full");
     }
 

@@ -13,16 +13,30 @@ pub fn select(data: &Data, selection: &Selection, holder: &str) -> Result<Vec<Sh
     if let Some(name) = &selection.database {
         let names = || data.databases.iter().map(|database| database.name.as_str());
         let Some(database) = data.database(name) else {
-            return Err(missing(&format!("{holder} has no database '{name}'"), name, names()));
+            return Err(missing(
+                &format!("{holder} has no database '{name}'"),
+                name,
+                names(),
+            ));
         };
         if let Some(policy) = &selection.retention_policy
             && database.retention_policy(policy).is_none()
         {
-            let names = database.retention_policies.iter().map(|policy| policy.name.as_str());
-            return Err(missing(&format!("database '{name}' of {holder} has no retention policy '{policy}'"), policy, names));
+            let names = database
+                .retention_policies
+                .iter()
+                .map(|policy| policy.name.as_str());
+            return Err(missing(
+                &format!("database '{name}' of {holder} has no retention policy '{policy}'"),
+                policy,
+                names,
+            ));
         }
     }
-    let shards: Vec<Shard> = data.shards().filter(|shard| selection.takes(&shard.path)).collect();
+    let shards: Vec<Shard> = data
+        .shards()
+        .filter(|shard| selection.takes(&shard.path))
+        .collect();
     if let (Some(id), []) = (selection.shard, shards.as_slice()) {
         return Err(missing_shard(data, selection, id, holder));
     }
@@ -32,20 +46,35 @@ pub fn select(data: &Data, selection: &Selection, holder: &str) -> Result<Vec<Sh
 fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> Fault {
     if let Some(shard) = data.shards().find(|shard| shard.path.id == id) {
         return Class::Failed
-            .error(format!("shard {id} of {holder} is not where it was asked for"))
+            .error(format!(
+                "shard {id} of {holder} is not where it was asked for"
+            ))
             .hint(format!("it is {}", shard.path));
     }
-    let wider = Selection { shard: None, ..selection.clone() };
-    let ids: Vec<String> =
-        data.shards().filter(|shard| wider.takes(&shard.path)).map(|shard| shard.path.id.to_string()).collect();
-    Class::Failed.error(format!("{holder} has no shard {id}")).hint(format!("there are: {}", list(&ids)))
+    let wider = Selection {
+        shard: None,
+        ..selection.clone()
+    };
+    let ids: Vec<String> = data
+        .shards()
+        .filter(|shard| wider.takes(&shard.path))
+        .map(|shard| shard.path.id.to_string())
+        .collect();
+    Class::Failed
+        .error(format!("{holder} has no shard {id}"))
+        .hint(format!("there are: {}", list(&ids)))
 }
 
 fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>) -> Fault {
     let names: Vec<&str> = names.collect();
     let close = names
         .iter()
-        .map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &wanted.to_lowercase()), *name))
+        .map(|name| {
+            (
+                strsim::jaro_winkler(&name.to_lowercase(), &wanted.to_lowercase()),
+                *name,
+            )
+        })
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
@@ -72,16 +101,37 @@ mod tests {
     use crate::format::meta::{DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 
     fn data() -> Data {
-        let group = |id| ShardGroupInfo { shards: vec![ShardInfo { id, ..Default::default() }], ..Default::default() };
+        let group = |id| ShardGroupInfo {
+            shards: vec![ShardInfo {
+                id,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
         let database = |name: &str, first: u64| DatabaseInfo {
             name: name.into(),
             retention_policies: vec![
-                RetentionPolicyInfo { name: "autogen".into(), shard_groups: vec![group(first)], ..Default::default() },
-                RetentionPolicyInfo { name: "week".into(), shard_groups: vec![group(first + 1)], ..Default::default() },
+                RetentionPolicyInfo {
+                    name: "autogen".into(),
+                    shard_groups: vec![group(first)],
+                    ..Default::default()
+                },
+                RetentionPolicyInfo {
+                    name: "week".into(),
+                    shard_groups: vec![group(first + 1)],
+                    ..Default::default()
+                },
             ],
             ..Default::default()
         };
-        Data { databases: vec![database("telegraf", 1), database("_internal", 10), database("db", 20)], ..Default::default() }
+        Data {
+            databases: vec![
+                database("telegraf", 1),
+                database("_internal", 10),
+                database("db", 20),
+            ],
+            ..Default::default()
+        }
     }
 
     fn ids(selection: &Selection) -> Result<Vec<u64>, String> {
@@ -93,8 +143,20 @@ mod tests {
     #[test]
     fn internal_is_taken_only_when_it_is_asked_for() {
         assert_eq!(ids(&Selection::default()), Ok(vec![1, 2, 20, 21]));
-        assert_eq!(ids(&Selection { include_internal: true, ..Default::default() }), Ok(vec![1, 2, 10, 11, 20, 21]));
-        assert_eq!(ids(&Selection { database: Some("_internal".into()), ..Default::default() }), Ok(vec![10, 11]));
+        assert_eq!(
+            ids(&Selection {
+                include_internal: true,
+                ..Default::default()
+            }),
+            Ok(vec![1, 2, 10, 11, 20, 21])
+        );
+        assert_eq!(
+            ids(&Selection {
+                database: Some("_internal".into()),
+                ..Default::default()
+            }),
+            Ok(vec![10, 11])
+        );
     }
 
     #[test]
@@ -113,7 +175,10 @@ mod tests {
             ids(&of("db", Some("month"), None)).unwrap_err(),
             "database 'db' of h:8088 has no retention policy 'month'; there are: 'autogen', 'week'"
         );
-        assert_eq!(ids(&of("db", Some("week"), Some(99))).unwrap_err(), "h:8088 has no shard 99; there are: 21");
+        assert_eq!(
+            ids(&of("db", Some("week"), Some(99))).unwrap_err(),
+            "h:8088 has no shard 99; there are: 21"
+        );
         assert_eq!(
             ids(&of("db", None, Some(1))).unwrap_err(),
             "shard 1 of h:8088 is not where it was asked for; it is telegraf/autogen/1"

@@ -35,12 +35,20 @@ impl Directories {
     fn live_shards(&self, selection: &Selection) -> Result<Vec<ShardPath>> {
         let data = Data::read(&LocalMeta::open(&self.metadir)?.data()?)?;
         let shards = select(&data, selection, &self.metadir.display().to_string())?;
-        Ok(shards.into_iter().filter(|shard| shard.deleted_at.is_none()).map(|shard| shard.path).collect())
+        Ok(shards
+            .into_iter()
+            .filter(|shard| shard.deleted_at.is_none())
+            .map(|shard| shard.path)
+            .collect())
     }
 
     /// Refuses a data directory that has none of the shards that the meta store names: it is another's.
     fn refuse_foreign(&self, shards: &[ShardPath]) -> Result<()> {
-        if shards.is_empty() || shards.iter().any(|shard| local::shard_dir(&self.datadir, shard).exists()) {
+        if shards.is_empty()
+            || shards
+                .iter()
+                .any(|shard| local::shard_dir(&self.datadir, shard).exists())
+        {
             return Ok(());
         }
         let (metadir, datadir) = (self.metadir.display(), self.datadir.display());
@@ -56,16 +64,34 @@ impl Directories {
 /// # Errors
 ///
 /// When the directories are not those of an influxd, or an influxd runs on them ([`Class::Refused`]).
-pub fn serve(directories: &Directories, listener: TcpListener, log: Box<dyn Log>, options: ServiceOptions) -> Result<Service> {
+pub fn serve(
+    directories: &Directories,
+    listener: TcpListener,
+    log: Box<dyn Log>,
+    options: ServiceOptions,
+) -> Result<Service> {
     let waldir = directories.wal();
-    refuse_running(&[Some(&directories.metadir), Some(&directories.datadir), waldir.as_ref()])?;
-    if let Some(waldir) = directories.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
+    refuse_running(&[
+        Some(&directories.metadir),
+        Some(&directories.datadir),
+        waldir.as_ref(),
+    ])?;
+    if let Some(waldir) = directories
+        .waldir
+        .as_ref()
+        .filter(|waldir| !waldir.is_dir())
+    {
         let fault = Class::Usage.error(format!("there is no WAL directory {}", waldir.display()));
         return Err(fault.hint("leave -waldir out where there is none").into());
     }
     let meta = LocalMeta::open(&directories.metadir)?;
-    let shards = LocalShards::open(&directories.datadir, waldir.as_deref(), directories.ignore_wal)?;
-    Service::open(listener, Box::new(meta), Box::new(shards), log, options).context("starting the service")
+    let shards = LocalShards::open(
+        &directories.datadir,
+        waldir.as_deref(),
+        directories.ignore_wal,
+    )?;
+    Service::open(listener, Box::new(meta), Box::new(shards), log, options)
+        .context("starting the service")
 }
 
 /// Serves directories to this process alone, for a backup of `selection`.
@@ -73,17 +99,26 @@ pub fn serve(directories: &Directories, listener: TcpListener, log: Box<dyn Log>
 /// # Errors
 ///
 /// Those of [`serve`], and [`Class::Refused`] when the data directory is another's.
-pub fn serve_embedded(directories: &Directories, selection: &Selection, log: Box<dyn Log>) -> Result<Service> {
+pub fn serve_embedded(
+    directories: &Directories,
+    selection: &Selection,
+    log: Box<dyn Log>,
+) -> Result<Service> {
     if !selection.meta_only {
         let shards = directories.live_shards(selection)?;
         directories.refuse_foreign(&shards)?;
     }
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("opening a port on the loopback interface")?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", 0)).context("opening a port on the loopback interface")?;
     serve(directories, listener, log, ServiceOptions::default())
 }
 
 fn refuse_running(directories: &[Option<&PathBuf>]) -> Result<()> {
-    let directories: Vec<&Path> = directories.iter().flatten().map(|directory| directory.as_path()).collect();
+    let directories: Vec<&Path> = directories
+        .iter()
+        .flatten()
+        .map(|directory| directory.as_path())
+        .collect();
     match local::open_file_below(&directories) {
         Some((process, file)) => Err(Class::Refused
             .error(format!("process {process} has {} open", file.display()))

@@ -73,16 +73,35 @@ pub fn read_deletes(member: &Member, content: &dyn ReadAt) -> io::Result<(Delete
 /// # Errors
 ///
 /// When the file is damaged in what has to be read of it, or the result cannot be written.
-pub fn sift(file: &dyn ReadAt, mut deletes: &DeletedRanges, bounds: Bounds, scratch: &Path) -> Result<Kept, FilterError> {
+pub fn sift(
+    file: &dyn ReadAt,
+    mut deletes: &DeletedRanges,
+    bounds: Bounds,
+    scratch: &Path,
+) -> Result<Kept, FilterError> {
     if !would_change(file, &mut deletes, bounds)? {
         return Ok(Kept::All);
     }
     let written = |error: io::Error| FilterError::Write(error.into());
-    let sum = Summing { file: tempfile::tempfile_in(scratch).map_err(written)?, crc: crc32fast::Hasher::new(), size: 0 };
+    let sum = Summing {
+        file: tempfile::tempfile_in(scratch).map_err(written)?,
+        crc: crc32fast::Hasher::new(),
+        size: 0,
+    };
     let mut out = BufWriter::with_capacity(CHUNK, sum);
     let (_, kept) = rewrite(file, &mut deletes, bounds, &mut out)?;
-    let Summing { file, crc, size } = out.into_inner().map_err(|error| written(error.into_error()))?;
-    Ok(if kept.is_some() { Kept::Part(SiftedFile { file, size, crc: crc.finalize() }) } else { Kept::Nothing })
+    let Summing { file, crc, size } = out
+        .into_inner()
+        .map_err(|error| written(error.into_error()))?;
+    Ok(if kept.is_some() {
+        Kept::Part(SiftedFile {
+            file,
+            size,
+            crc: crc.finalize(),
+        })
+    } else {
+        Kept::Nothing
+    })
 }
 
 /// Counts and sums up what is written.

@@ -15,7 +15,9 @@ use super::{LogLine, Shared, SnapshotFile};
 use crate::format::meta::Data;
 use crate::format::tar_writer::{MemberHeader, TarWriter};
 use crate::time::Bounds;
-use crate::wire::{Dialect, Import, MetaBlob, Request, ShardIds, ShardPath, write_info, write_shard_ids};
+use crate::wire::{
+    Dialect, Import, MetaBlob, Request, ShardIds, ShardPath, write_info, write_shard_ids,
+};
 
 /// Bytes read from a file at a time.
 const CHUNK: usize = 128 << 10;
@@ -26,11 +28,20 @@ pub(super) fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
     let mut words = String::new();
     let mut sent = 0;
     let result = answer(shared, &stream, &mut words, &mut sent);
-    let counter = if result.is_ok() { &shared.counters.answered } else { &shared.counters.failed };
+    let counter = if result.is_ok() {
+        &shared.counters.answered
+    } else {
+        &shared.counters.failed
+    };
     counter.fetch_add(1, Ordering::Relaxed);
     shared.counters.bytes.fetch_add(sent, Ordering::Relaxed);
     let outcome = result.as_ref().map(|()| sent);
-    shared.log.request(&LogLine { peer, request: &words, outcome, elapsed: begun.elapsed() });
+    shared.log.request(&LogLine {
+        peer,
+        request: &words,
+        outcome,
+        elapsed: begun.elapsed(),
+    });
     // The end is sent before the close, which becomes a reset where bytes of the peer were left unread.
     let _ = stream.shutdown(Shutdown::Write);
 }
@@ -38,14 +49,28 @@ pub(super) fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
 fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u64) -> Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(shared.options.idle_timeout))?;
-    let deadline = Deadline { stream, until: Some(Instant::now() + shared.options.request_timeout) };
+    let deadline = Deadline {
+        stream,
+        until: Some(Instant::now() + shared.options.request_timeout),
+    };
     let mut reader = BufReader::new(deadline);
-    let (dialect, request) = Request::read_from(&mut reader, shared.options.accept, shared.options.writable)?;
+    let (dialect, request) =
+        Request::read_from(&mut reader, shared.options.accept, shared.options.writable)?;
     *words = request.to_string();
-    let mut out = BufWriter::with_capacity(CHUNK, Counting { stream, sent, failed: false });
+    let mut out = BufWriter::with_capacity(
+        CHUNK,
+        Counting {
+            stream,
+            sent,
+            failed: false,
+        },
+    );
     match &request {
         Request::MetaStore => {
-            let blob = MetaBlob { meta: shared.meta.data()?, node: b"null\n".to_vec() };
+            let blob = MetaBlob {
+                meta: shared.meta.data()?,
+                node: b"null\n".to_vec(),
+            };
             blob.write_to(&mut out)?;
         }
         Request::SeriesFile => bail!("series files are never sent"),
@@ -53,11 +78,21 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
             let all = database.is_empty() && dialect == Dialect::V1_5;
             write_info(&mut out, &info(shared, (!all).then_some(database), None)?)?;
         }
-        Request::PolicyInfo { database, retention_policy } => {
-            write_info(&mut out, &info(shared, Some(database), Some(retention_policy))?)?;
+        Request::PolicyInfo {
+            database,
+            retention_policy,
+        } => {
+            write_info(
+                &mut out,
+                &info(shared, Some(database), Some(retention_policy))?,
+            )?;
         }
         Request::Shard { id, since } => send_shard(shared, *id, &mut out, |file| {
-            Ok(if since.is_none_or(|since| changed_after(file, since)) { Choice::Whole } else { Choice::Leave })
+            Ok(if since.is_none_or(|since| changed_after(file, since)) {
+                Choice::Whole
+            } else {
+                Choice::Leave
+            })
         })?,
         Request::Export { id, bounds } => send_export(shared, *id, *bounds, &mut out)?,
         Request::Import(import) => import_into(shared, import, &mut out)?,
@@ -72,16 +107,25 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
 }
 
 /// The shards that the meta store names and the shard store holds, those of deleted groups included, as influxd answers.
-fn info(shared: &Shared, database: Option<&String>, policy: Option<&String>) -> Result<Vec<ShardPath>> {
+fn info(
+    shared: &Shared,
+    database: Option<&String>,
+    policy: Option<&String>,
+) -> Result<Vec<ShardPath>> {
     let data = Data::read(&shared.meta.data()?)?;
     if let Some(name) = database {
-        let found = data.database(name).with_context(|| format!("there is no database '{name}'"))?;
+        let found = data
+            .database(name)
+            .with_context(|| format!("there is no database '{name}'"))?;
         if let Some(policy) = policy {
-            found.retention_policy(policy).with_context(|| format!("there is no policy '{name}'.'{policy}'"))?;
+            found
+                .retention_policy(policy)
+                .with_context(|| format!("there is no policy '{name}'.'{policy}'"))?;
         }
     }
     let asked = data.shards().map(|shard| shard.path).filter(|path| {
-        database.is_none_or(|name| *name == path.database) && policy.is_none_or(|name| *name == path.retention_policy)
+        database.is_none_or(|name| *name == path.database)
+            && policy.is_none_or(|name| *name == path.retention_policy)
     });
     let mut held = Vec::new();
     for path in asked {
@@ -95,7 +139,10 @@ fn info(shared: &Shared, database: Option<&String>, policy: Option<&String>) -> 
 /// The shard of that id; its place is in the meta store.
 fn find(shared: &Shared, id: u64) -> Result<ShardPath> {
     let data = Data::read(&shared.meta.data()?)?;
-    let shard = data.shards().map(|shard| shard.path).find(|path| path.id == id);
+    let shard = data
+        .shards()
+        .map(|shard| shard.path)
+        .find(|path| path.id == id);
     let shard = shard.with_context(|| format!("there is no shard {id}"))?;
     ensure!(shared.shards.holds(&shard)?, "there is no shard {id}");
     Ok(shard)
@@ -111,10 +158,18 @@ fn send_export(shared: &Shared, id: u64, bounds: Bounds, out: &mut impl Write) -
 }
 
 /// Sends the files of a shard, each as `choose` says. Nothing is sent before all are chosen.
-fn send_shard(shared: &Shared, id: u64, out: &mut impl Write, choose: impl Fn(&SnapshotFile) -> Result<Choice>) -> Result<()> {
+fn send_shard(
+    shared: &Shared,
+    id: u64,
+    out: &mut impl Write,
+    choose: impl Fn(&SnapshotFile) -> Result<Choice>,
+) -> Result<()> {
     let shard = find(shared, id)?;
     let snapshot = shared.shards.snapshot(&shard)?;
-    snapshot.notes.iter().for_each(|note| shared.log.warning(note));
+    snapshot
+        .notes
+        .iter()
+        .for_each(|note| shared.log.warning(note));
     let choices: Vec<Choice> = snapshot.files.iter().map(choose).collect::<Result<_>>()?;
     let mut tar = TarWriter::new(out);
     for (file, choice) in snapshot.files.iter().zip(choices) {
@@ -136,7 +191,9 @@ fn send_shard(shared: &Shared, id: u64, out: &mut impl Write, choose: impl Fn(&S
             tar.begin(&header)?;
             let opened = File::open(&file.path)?;
             match &choice {
-                Choice::Part(trimmed) => trimmed.write_to(&opened, &mut tar).map_err(io::Error::other)?,
+                Choice::Part(trimmed) => trimmed
+                    .write_to(&opened, &mut tar)
+                    .map_err(io::Error::other)?,
                 _ => copy(opened, &mut tar)?,
             }
             tar.end()
@@ -159,7 +216,9 @@ fn copy(mut from: File, out: &mut impl Write) -> io::Result<()> {
 
 /// Seconds since 1970, rounded to the nearest as servers built with Go 1.10 and later do.
 fn seconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     (since + Duration::from_millis(500)).as_secs()
 }
 
@@ -167,7 +226,11 @@ fn seconds(time: SystemTime) -> u64 {
 fn import_into(shared: &Shared, import: &Import, out: &mut impl Write) -> Result<()> {
     let imported = shared.meta.import(import, &|data, merged| {
         let added: HashSet<u64> = merged.shard_ids.values().copied().collect();
-        let made: Vec<ShardPath> = data.shards().map(|shard| shard.path).filter(|path| added.contains(&path.id)).collect();
+        let made: Vec<ShardPath> = data
+            .shards()
+            .map(|shard| shard.path)
+            .filter(|path| added.contains(&path.id))
+            .collect();
         shared.shards.create(&made)
     });
     let none = ShardIds::new();
@@ -187,13 +250,18 @@ impl Read for Deadline<'_> {
         if let Some(until) = self.until {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the request did not come in time"));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the request did not come in time",
+                ));
             }
             self.stream.set_read_timeout(Some(left))?;
         }
         let mut stream = self.stream;
         stream.read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "the peer sent nothing in time"),
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::TimedOut, "the peer sent nothing in time")
+            }
             _ => error,
         })
     }
@@ -216,7 +284,9 @@ impl Write for Counting<'_> {
             // What is buffered is not tried again when the buffer goes away.
             self.failed = true;
             match error.kind() {
-                io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "the peer took nothing in time"),
+                io::ErrorKind::WouldBlock => {
+                    io::Error::new(io::ErrorKind::TimedOut, "the peer took nothing in time")
+                }
                 _ => error,
             }
         })?;

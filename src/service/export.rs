@@ -25,9 +25,13 @@ pub(super) fn choose(file: &SnapshotFile, bounds: Bounds) -> Result<Choice> {
         return Ok(Choice::Whole);
     }
     let opened = File::open(&file.path).with_context(|| format!("opening {}", file.name))?;
-    Ok(match touch(&opened, bounds).with_context(|| format!("reading the index of {}", file.name))? {
-        Touch::None => Choice::Leave,
-        Touch::All => Choice::Whole,
-        Touch::Some(trimmed) => Choice::Part(trimmed),
-    })
+    Ok(
+        match touch(&opened, bounds)
+            .with_context(|| format!("reading the index of {}", file.name))?
+        {
+            Touch::None => Choice::Leave,
+            Touch::All => Choice::Whole,
+            Touch::Some(trimmed) => Choice::Part(trimmed),
+        },
+    )
 }

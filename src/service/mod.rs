@@ -40,7 +40,11 @@ pub trait MetaStore: Send + Sync {
     /// # Errors
     ///
     /// When the databases cannot be added.
-    fn import(&self, request: &Import, prepare: &dyn Fn(&Data, &Merged) -> Result<()>) -> Result<ShardIds>;
+    fn import(
+        &self,
+        request: &Import,
+        prepare: &dyn Fn(&Data, &Merged) -> Result<()>,
+    ) -> Result<ShardIds>;
 }
 
 /// Where the service finds shards.
@@ -167,8 +171,16 @@ pub struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, answered, failed, bytes } = self;
-        write!(f, "{connections} connections, {answered} requests answered, {failed} not, {bytes} bytes sent")
+        let Self {
+            connections,
+            answered,
+            failed,
+            bytes,
+        } = self;
+        write!(
+            f,
+            "{connections} connections, {answered} requests answered, {failed} not, {bytes} bytes sent"
+        )
     }
 }
 
@@ -208,11 +220,17 @@ impl Shared {
     fn wait(&self, deadline: Option<Instant>, ready: impl Fn(&Active) -> bool) -> bool {
         let mut active = self.active();
         while !ready(&active) {
-            let left = deadline.map_or(LAST_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = deadline.map_or(LAST_WAIT, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
             if left.is_zero() {
                 return false;
             }
-            active = self.changed.wait_timeout(active, left).unwrap_or_else(PoisonError::into_inner).0;
+            active = self
+                .changed
+                .wait_timeout(active, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         true
     }
@@ -251,9 +269,15 @@ impl Service {
         });
         let acceptor = {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &shared))?
+            thread::Builder::new()
+                .name("accept".to_owned())
+                .spawn(move || accept(&listener, &shared))?
         };
-        Ok(Self { shared, address, acceptor: Some(acceptor) })
+        Ok(Self {
+            shared,
+            address,
+            acceptor: Some(acceptor),
+        })
     }
 
     /// Where it listens.
@@ -280,7 +304,9 @@ impl Service {
     }
 
     fn shut_down(&mut self, grace: Duration) -> usize {
-        let Some(acceptor) = self.acceptor.take() else { return 0 };
+        let Some(acceptor) = self.acceptor.take() else {
+            return 0;
+        };
         {
             // Under the lock, so that nobody is between looking and waiting.
             let _active = self.shared.active();
@@ -297,15 +323,23 @@ impl Service {
         if TcpStream::connect_timeout(&wake, LAST_WAIT).is_ok() {
             let _ = acceptor.join();
         }
-        if self.shared.wait(Some(Instant::now() + grace), |active| active.streams.is_empty()) {
+        if self.shared.wait(Some(Instant::now() + grace), |active| {
+            active.streams.is_empty()
+        }) {
             return 0;
         }
         let left = {
             let active = self.shared.active();
-            active.streams.values().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+            active
+                .streams
+                .values()
+                .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
             active.streams.len()
         };
-        self.shared.wait(Some(Instant::now() + LAST_WAIT), |active| active.streams.is_empty());
+        self.shared
+            .wait(Some(Instant::now() + LAST_WAIT), |active| {
+                active.streams.is_empty()
+            });
         left
     }
 }
@@ -319,7 +353,9 @@ impl Drop for Service {
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
         let closing = || shared.closing.load(Ordering::SeqCst);
-        shared.wait(None, |active| closing() || active.streams.len() < shared.options.connections);
+        shared.wait(None, |active| {
+            closing() || active.streams.len() < shared.options.connections
+        });
         let accepted = listener.accept();
         if closing() {
             return;
@@ -330,7 +366,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             continue;
         };
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let Ok(watched) = stream.try_clone() else { continue };
+        let Ok(watched) = stream.try_clone() else {
+            continue;
+        };
         let number = {
             let mut active = shared.active();
             active.next += 1;
@@ -338,10 +376,15 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             active.streams.insert(number, watched);
             number
         };
-        let leave = Leave { shared: Arc::clone(shared), number };
-        let spawned = thread::Builder::new().name(format!("peer {peer}")).spawn(move || {
-            connection::serve(&leave.shared, stream, peer);
-        });
+        let leave = Leave {
+            shared: Arc::clone(shared),
+            number,
+        };
+        let spawned = thread::Builder::new()
+            .name(format!("peer {peer}"))
+            .spawn(move || {
+                connection::serve(&leave.shared, stream, peer);
+            });
         // Without a thread the closure, and with it the connection, was dropped.
         if spawned.is_err() {
             shared.counters.failed.fetch_add(1, Ordering::Relaxed);

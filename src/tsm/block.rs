@@ -4,7 +4,9 @@
 //! there are is nowhere written; times and values must agree. (From files influxd 1.6.7 wrote.)
 
 use super::encoding::times::Span;
-use super::encoding::{DecodeError, EncodeError, booleans, floats, integers, put_uvarint, strings, take_uvarint, times};
+use super::encoding::{
+    DecodeError, EncodeError, booleans, floats, integers, put_uvarint, strings, take_uvarint, times,
+};
 use super::values::{Points, ValueType, Values};
 
 /// The most points that are taken from a block. influxd writes 1000, and 10,000 at most when so told; the format has no limit,
@@ -28,9 +30,15 @@ fn split_sections(block: &[u8]) -> Result<Parts<'_>, DecodeError> {
     let (&type_byte, mut rest) = block.split_first().ok_or(DecodeError::Cut)?;
     let value_type = ValueType::from_byte(type_byte).ok_or(DecodeError::BlockType(type_byte))?;
     let length = take_uvarint(&mut rest)?;
-    let sections = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));
+    let sections = usize::try_from(length)
+        .ok()
+        .and_then(|length| rest.split_at_checked(length));
     let (times, values) = sections.ok_or(DecodeError::Cut)?;
-    Ok(Parts { value_type, times, values })
+    Ok(Parts {
+        value_type,
+        times,
+        values,
+    })
 }
 
 /// Unpacks blocks, and keeps the memory to do so from one to the next.
@@ -57,7 +65,11 @@ impl Decoder {
     ///
     /// When the block is damaged, or larger than any is.
     pub fn decode_into(&mut self, block: &[u8], points: &mut Points) -> Result<(), DecodeError> {
-        let Parts { value_type, times, values } = split_sections(block)?;
+        let Parts {
+            value_type,
+            times,
+            values,
+        } = split_sections(block)?;
         points.reset(value_type);
         times::decode_into(times, &mut points.times)?;
         let count = points.times.len();
@@ -65,7 +77,9 @@ impl Decoder {
             Values::Float(floats) => floats::decode_into(values, count, floats),
             Values::Integer(integers) => integers::decode_into(values, count, integers),
             Values::Boolean(booleans) => booleans::decode_into(values, count, booleans),
-            Values::String(strings) => strings::decode_into(values, count, &mut self.plain, strings),
+            Values::String(strings) => {
+                strings::decode_into(values, count, &mut self.plain, strings)
+            }
             Values::Unsigned(unsigned) => integers::decode_unsigned_into(values, count, unsigned),
         }
     }
@@ -76,7 +90,11 @@ impl Decoder {
     ///
     /// When it cannot, or its times do not.
     pub fn check(&mut self, block: &[u8]) -> Result<Summary, DecodeError> {
-        let Parts { value_type, times, values } = split_sections(block)?;
+        let Parts {
+            value_type,
+            times,
+            values,
+        } = split_sections(block)?;
         let span = times::check(times)?;
         match value_type {
             ValueType::Float => floats::check(values, span.count)?,
@@ -111,7 +129,10 @@ pub fn encode_into(points: &Points, out: &mut Vec<u8>) -> Result<(), EncodeError
         return Err(EncodeError::Empty);
     }
     if times.len() != values.len() {
-        return Err(EncodeError::Counts { times: times.len(), values: values.len() });
+        return Err(EncodeError::Counts {
+            times: times.len(),
+            values: values.len(),
+        });
     }
     if !times.is_sorted_by(|one, next| one < next) {
         return Err(EncodeError::TimeOrder);
@@ -164,20 +185,35 @@ pub(crate) mod tests {
         let times = prop_oneof![
             prop::collection::btree_set(-500..500_i64, 1..80),
             prop::collection::btree_set(any::<i64>(), 1..20),
-            (-1000..1000_i64, 1..200_i64).prop_map(|(first, count)| (first..first + count).collect()),
+            (-1000..1000_i64, 1..200_i64)
+                .prop_map(|(first, count)| (first..first + count).collect()),
         ];
-        (times, prop::sample::select(ValueType::ALL.to_vec()), any::<u64>()).prop_map(|(times, value_type, seed)| {
-            let times: Vec<i64> = times.into_iter().collect();
-            let numbers = (0..times.len() as u64).map(|at| (at ^ seed).wrapping_mul(seed | 1) >> (seed % 64));
-            let values = match value_type {
-                ValueType::Float => Values::Float(numbers.map(|number| number as f64 / 3.0).collect()),
-                ValueType::Integer => Values::Integer(numbers.map(|number| number as i64).collect()),
-                ValueType::Boolean => Values::Boolean(numbers.map(|number| number % 3 == 0).collect()),
-                ValueType::String => Values::String(numbers.map(|number| format!("{}", number % 1000)).collect()),
-                ValueType::Unsigned => Values::Unsigned(numbers.collect()),
-            };
-            Points { times, values }
-        })
+        (
+            times,
+            prop::sample::select(ValueType::ALL.to_vec()),
+            any::<u64>(),
+        )
+            .prop_map(|(times, value_type, seed)| {
+                let times: Vec<i64> = times.into_iter().collect();
+                let numbers = (0..times.len() as u64)
+                    .map(|at| (at ^ seed).wrapping_mul(seed | 1) >> (seed % 64));
+                let values = match value_type {
+                    ValueType::Float => {
+                        Values::Float(numbers.map(|number| number as f64 / 3.0).collect())
+                    }
+                    ValueType::Integer => {
+                        Values::Integer(numbers.map(|number| number as i64).collect())
+                    }
+                    ValueType::Boolean => {
+                        Values::Boolean(numbers.map(|number| number % 3 == 0).collect())
+                    }
+                    ValueType::String => {
+                        Values::String(numbers.map(|number| format!("{}", number % 1000)).collect())
+                    }
+                    ValueType::Unsigned => Values::Unsigned(numbers.collect()),
+                };
+                Points { times, values }
+            })
     }
 
     /// Bytes of every form: whatever they are, looking at them says what unpacking says.
@@ -188,8 +224,15 @@ pub(crate) mod tests {
             Ok(points) if points.len() > 5000 => {}
             Ok(points) => {
                 let rising = points.times.is_sorted_by(|one, next| one < next);
-                let span = Span { count: points.len(), first: points.times[0], last: points.times[points.len() - 1] };
-                let summary = Summary { value_type: points.values.value_type(), span };
+                let span = Span {
+                    count: points.len(),
+                    first: points.times[0],
+                    last: points.times[points.len() - 1],
+                };
+                let summary = Summary {
+                    value_type: points.values.value_type(),
+                    span,
+                };
                 assert!(rising && checked == Ok(summary) || checked == Err(DecodeError::TimeOrder));
                 match encode(&points) {
                     // Debug tells NaNs from one another no more than it must; the bytes do.
@@ -197,14 +240,20 @@ pub(crate) mod tests {
                     Err(error) => assert!(error == EncodeError::TimeOrder && !rising, "{error}"),
                 }
             }
-            Err(error) => assert!(checked == Err(error) || checked == Err(DecodeError::TimeOrder), "{checked:?} {error:?}"),
+            Err(error) => assert!(
+                checked == Err(error) || checked == Err(DecodeError::TimeOrder),
+                "{checked:?} {error:?}"
+            ),
         }
     }
 
     #[test]
     fn the_block_of_a_real_file_is_unpacked_and_packed_again() {
         let block = &REAL[9..39];
-        let points = Points { times: vec![1_600_000_000_000_000_000], values: Values::Float(vec![1.5]) };
+        let points = Points {
+            times: vec![1_600_000_000_000_000_000],
+            values: Values::Float(vec![1.5]),
+        };
         assert_eq!(decode(block), Ok(points.clone()));
         assert_eq!(encode(&points).unwrap(), block);
     }
@@ -213,20 +262,42 @@ pub(crate) mod tests {
     fn points_that_are_no_block_are_refused_and_leave_nothing() {
         let mut out = b"before".to_vec();
         let mut refuse = |times: &[i64], values| {
-            let error = encode_into(&Points { times: times.to_vec(), values }, &mut out).unwrap_err();
+            let error = encode_into(
+                &Points {
+                    times: times.to_vec(),
+                    values,
+                },
+                &mut out,
+            )
+            .unwrap_err();
             assert_eq!(out, b"before");
             error
         };
         assert_eq!(refuse(&[], Values::Integer(vec![])), EncodeError::Empty);
-        assert_eq!(refuse(&[1], Values::Integer(vec![1, 2])), EncodeError::Counts { times: 1, values: 2 });
-        assert_eq!(refuse(&[1, 1], Values::Integer(vec![1, 2])), EncodeError::TimeOrder);
+        assert_eq!(
+            refuse(&[1], Values::Integer(vec![1, 2])),
+            EncodeError::Counts {
+                times: 1,
+                values: 2
+            }
+        );
+        assert_eq!(
+            refuse(&[1, 1], Values::Integer(vec![1, 2])),
+            EncodeError::TimeOrder
+        );
         let mark = f64::from_bits(0x7FF8_0000_0000_0001);
-        assert_eq!(refuse(&[1], Values::Float(vec![mark])), EncodeError::EndMark);
+        assert_eq!(
+            refuse(&[1], Values::Float(vec![mark])),
+            EncodeError::EndMark
+        );
     }
 
     #[test]
     fn a_block_cut_anywhere_is_an_error() {
-        let points = Points { times: vec![1, 2, 4], values: Values::String(["a", "b", "c"].into_iter().collect()) };
+        let points = Points {
+            times: vec![1, 2, 4],
+            values: Values::String(["a", "b", "c"].into_iter().collect()),
+        };
         for block in [&REAL[9..39], &encode(&points).unwrap()] {
             for end in 0..block.len() {
                 assert!(decode(&block[..end]).is_err(), "cut at {end}");

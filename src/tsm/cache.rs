@@ -32,7 +32,9 @@ impl Cache {
     /// An empty cache that keeps about `budget` bytes in memory and the rest in a temporary file in `directory`. The largest
     /// entry of the WAL comes on top.
     pub fn new(directory: &Path, budget: usize) -> Self {
-        Self { sorter: Sorter::new(directory, budget) }
+        Self {
+            sorter: Sorter::new(directory, budget),
+        }
     }
 
     /// Takes a segment, which comes after all those before, up to its end or its first entry that is not sound; says which.
@@ -54,12 +56,19 @@ impl Cache {
                     }
                 }
                 Next::Entry(Entry::Delete(keys)) => self.delete(keys, i64::MIN, i64::MAX)?,
-                Next::Entry(Entry::DeleteRange { min, max, keys }) => self.delete(keys, min, max)?,
+                Next::Entry(Entry::DeleteRange { min, max, keys }) => {
+                    self.delete(keys, min, max)?
+                }
             }
         }
     }
 
-    fn delete<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>, min: i64, max: i64) -> io::Result<()> {
+    fn delete<'a>(
+        &mut self,
+        keys: impl Iterator<Item = &'a [u8]>,
+        min: i64,
+        max: i64,
+    ) -> io::Result<()> {
         if min <= max {
             // A longer key is none that was written.
             for key in keys.filter(|key| u16::try_from(key.len()).is_ok()) {
@@ -74,9 +83,18 @@ impl Cache {
     /// # Errors
     ///
     /// When the temporary file cannot be read or written, or `each` fails.
-    pub fn finish<E: From<io::Error>>(self, each: impl FnMut(&[u8], i64, Value<'_>) -> Result<(), E>) -> Result<(), E> {
-        let mut sweep = Sweep { each, key: Vec::new(), deletes: Frontier::default(), last: None };
-        self.sorter.finish(|key, time, turn, event| sweep.event(key, time, turn, event))?;
+    pub fn finish<E: From<io::Error>>(
+        self,
+        each: impl FnMut(&[u8], i64, Value<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut sweep = Sweep {
+            each,
+            key: Vec::new(),
+            deletes: Frontier::default(),
+            last: None,
+        };
+        self.sorter
+            .finish(|key, time, turn, event| sweep.event(key, time, turn, event))?;
         sweep.flush()
     }
 }
@@ -127,8 +145,14 @@ where
 
     /// Gives the last point, unless a later delete covers it. (Then it covers the earlier ones of its time too.)
     fn flush(&mut self) -> Result<(), E> {
-        let Some((time, turn, value)) = self.last.take() else { return Ok(()) };
-        if self.deletes.covers(time, turn) { Ok(()) } else { (self.each)(&self.key, time, value.borrow()) }
+        let Some((time, turn, value)) = self.last.take() else {
+            return Ok(());
+        };
+        if self.deletes.covers(time, turn) {
+            Ok(())
+        } else {
+            (self.each)(&self.key, time, value.borrow())
+        }
     }
 }
 
@@ -168,7 +192,10 @@ impl Frontier {
         let past = self.0.partition_point(|(_, max)| *max < time);
         self.0.drain(..past);
         let at = self.0.partition_point(|(other, _)| *other > turn);
-        if at.checked_sub(1).is_some_and(|before| self.0[before].1 >= max) {
+        if at
+            .checked_sub(1)
+            .is_some_and(|before| self.0[before].1 >= max)
+        {
             return;
         }
         let covered = self.0[at..].partition_point(|(_, other)| *other <= max);
@@ -178,7 +205,9 @@ impl Frontier {
     /// Whether one with a later turn reaches `time`.
     fn covers(&self, time: i64, turn: u64) -> bool {
         let later = self.0.partition_point(|(other, _)| *other > turn);
-        later.checked_sub(1).is_some_and(|last| self.0[last].1 >= time)
+        later
+            .checked_sub(1)
+            .is_some_and(|last| self.0[last].1 >= time)
     }
 }
 

@@ -12,14 +12,21 @@ type Points = Vec<(Vec<u8>, i64, Datum)>;
 fn replay(segments: &[Vec<u8>], budget: usize) -> (Points, Vec<Ending>) {
     let directory = tempfile::tempdir().unwrap();
     let mut cache = Cache::new(directory.path(), budget);
-    let endings = segments.iter().map(|segment| cache.replay(&segment[..]).unwrap()).collect();
+    let endings = segments
+        .iter()
+        .map(|segment| cache.replay(&segment[..]).unwrap())
+        .collect();
     let mut points = Points::new();
     let result: io::Result<()> = cache.finish(|key, time, value| {
         points.push((key.to_vec(), time, value.into()));
         Ok(())
     });
     result.unwrap();
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the temporary file has a name");
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "the temporary file has a name"
+    );
     (points, endings)
 }
 
@@ -30,7 +37,11 @@ fn model(entries: &[Logged]) -> Points {
         match entry {
             Logged::Write(keys) => {
                 for (key, values) in keys {
-                    points.extend(values.iter().map(|(time, value)| ((key.clone(), *time), value.clone())));
+                    points.extend(
+                        values
+                            .iter()
+                            .map(|(time, value)| ((key.clone(), *time), value.clone())),
+                    );
                 }
             }
             Logged::Delete(keys) => points.retain(|(key, _), _| !keys.contains(key)),
@@ -39,11 +50,20 @@ fn model(entries: &[Logged]) -> Points {
             }
         }
     }
-    points.into_iter().map(|((key, time), value)| (key, time, value)).collect()
+    points
+        .into_iter()
+        .map(|((key, time), value)| (key, time, value))
+        .collect()
 }
 
 fn floats(key: &str, points: &[(i64, f64)]) -> LoggedKey {
-    (key.into(), points.iter().map(|(time, value)| (*time, Datum::Float(*value))).collect())
+    (
+        key.into(),
+        points
+            .iter()
+            .map(|(time, value)| (*time, Datum::Float(*value)))
+            .collect(),
+    )
 }
 
 #[test]
@@ -66,7 +86,10 @@ fn a_segment_after_a_torn_one_counts() {
     let mut torn = [write(1), write(2)].concat();
     torn.pop();
     let (points, endings) = replay(&[torn, write(3)], BUDGET);
-    assert_eq!(points.iter().map(|point| point.1).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(
+        points.iter().map(|point| point.1).collect::<Vec<_>>(),
+        [1, 3]
+    );
     assert!(matches!(endings[..], [Ending::Torn { .. }, Ending::Clean]));
 }
 
@@ -74,14 +97,24 @@ fn a_segment_after_a_torn_one_counts() {
 fn a_delete_reaches_both_its_ends_and_only_what_was_written_before() {
     let write = |points: &[(i64, f64)]| Logged::Write(vec![floats("k", points)]);
     let entries = [
-        write(&[(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0), (i64::MIN, 1.0), (i64::MAX, 1.0)]),
+        write(&[
+            (1, 1.0),
+            (2, 1.0),
+            (3, 1.0),
+            (4, 1.0),
+            (i64::MIN, 1.0),
+            (i64::MAX, 1.0),
+        ]),
         Logged::DeleteRange(2, 3, vec![b"k".to_vec()]),
         Logged::DeleteRange(4, 1, vec![b"k".to_vec()]),
         write(&[(3, 2.0)]),
     ];
     let bytes: Vec<u8> = entries.iter().flat_map(Logged::bytes).collect();
     let (points, _) = replay(&[bytes], BUDGET);
-    assert_eq!(points.iter().map(|point| point.1).collect::<Vec<_>>(), [i64::MIN, 1, 3, 4, i64::MAX]);
+    assert_eq!(
+        points.iter().map(|point| point.1).collect::<Vec<_>>(),
+        [i64::MIN, 1, 3, 4, i64::MAX]
+    );
     assert_eq!(points[2].2, Datum::Float(2.0));
 }
 
@@ -94,7 +127,10 @@ fn what_no_tsm_file_can_hold_is_passed_over() {
         Logged::Delete(vec![long]),
     ];
     let bytes: Vec<u8> = entries.iter().flat_map(Logged::bytes).collect();
-    assert_eq!(replay(&[bytes], BUDGET).0, [(b"k".to_vec(), 1, Datum::Float(1.0))]);
+    assert_eq!(
+        replay(&[bytes], BUDGET).0,
+        [(b"k".to_vec(), 1, Datum::Float(1.0))]
+    );
     assert_eq!(replay(&[], BUDGET), (vec![], vec![]));
     assert_eq!(replay(&[entry(1, b"")], BUDGET).0, []);
 }

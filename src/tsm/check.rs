@@ -61,8 +61,14 @@ impl fmt::Display for Fault {
             Self::Index(fault) => fault.fmt(f),
             Self::Block(fault) => fault.fmt(f),
             Self::Gap { end } => write!(f, "bytes of no block up to offset {end}"),
-            Self::Order { end } => write!(f, "a block that begins before offset {end}, where the one before it ends"),
-            Self::Outside { first, last } => write!(f, "a block from {first} to {last}, not all in the time of its shard"),
+            Self::Order { end } => write!(
+                f,
+                "a block that begins before offset {end}, where the one before it ends"
+            ),
+            Self::Outside { first, last } => write!(
+                f,
+                "a block from {first} to {last}, not all in the time of its shard"
+            ),
         }
     }
 }
@@ -73,7 +79,12 @@ impl fmt::Display for Finding<'_> {
         match self.key {
             [] => Ok(()),
             key if key.len() <= SHOWN_OF_KEY => write!(f, " (key {})", key.escape_ascii()),
-            key => write!(f, " (key {}…, {} bytes)", key[..SHOWN_OF_KEY].escape_ascii(), key.len()),
+            key => write!(
+                f,
+                " (key {}…, {} bytes)",
+                key[..SHOWN_OF_KEY].escape_ascii(),
+                key.len()
+            ),
         }
     }
 }
@@ -115,10 +126,18 @@ pub fn check<R: ReadAt + ?Sized>(
         tell,
     };
     match check.run(&mut walk) {
-        Err(IndexError::Damaged { offset, fault }) => check.tell(walk.key(), offset, Fault::Index(fault)),
+        Err(IndexError::Damaged { offset, fault }) => {
+            check.tell(walk.key(), offset, Fault::Index(fault))
+        }
         Err(error) => return Err(error),
         // Where the index broke off, blocks are missed in it and not in the file.
-        Ok(()) if check.end < walk.index_offset() => check.tell(b"", check.end, Fault::Gap { end: walk.index_offset() }),
+        Ok(()) if check.end < walk.index_offset() => check.tell(
+            b"",
+            check.end,
+            Fault::Gap {
+                end: walk.index_offset(),
+            },
+        ),
         Ok(()) => {}
     }
     Ok(check.report)
@@ -152,7 +171,9 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
                     self.tell(walk.key(), at, Fault::Index(fault));
                 }
                 match walk.pass_place(&entry) {
-                    Ok(()) => self.block(walk.key(), ValueType::from_byte(raw.block_type), &entry)?,
+                    Ok(()) => {
+                        self.block(walk.key(), ValueType::from_byte(raw.block_type), &entry)?
+                    }
                     Err(fault) => self.tell(walk.key(), at, Fault::Index(fault)),
                 }
             }
@@ -161,7 +182,12 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
     }
 
     /// Checks a block that is where one can be. An unknown type in the index was told.
-    fn block(&mut self, key: &[u8], value_type: Option<ValueType>, entry: &BlockEntry) -> Result<(), IndexError> {
+    fn block(
+        &mut self,
+        key: &[u8],
+        value_type: Option<ValueType>,
+        entry: &BlockEntry,
+    ) -> Result<(), IndexError> {
         if entry.offset > self.end {
             self.tell(key, self.end, Fault::Gap { end: entry.offset });
         } else if entry.offset < self.end {
@@ -170,13 +196,25 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
         self.end = self.end.max(entry.offset + u64::from(entry.size));
         let (mut first, mut last) = (entry.min_time, entry.max_time);
         match self.inspect(entry) {
-            Ok(Summary { value_type: found, span }) => {
+            Ok(Summary {
+                value_type: found,
+                span,
+            }) => {
                 self.report.points += span.count as u64;
                 if let Some(index) = value_type.filter(|index| *index != found) {
-                    self.tell(key, entry.offset, Fault::Block(BlockFault::Type { index, found }));
+                    self.tell(
+                        key,
+                        entry.offset,
+                        Fault::Block(BlockFault::Type { index, found }),
+                    );
                 }
                 if (span.first, span.last) != (first, last) {
-                    let fault = BlockFault::Times { min_time: first, max_time: last, first: span.first, last: span.last };
+                    let fault = BlockFault::Times {
+                        min_time: first,
+                        max_time: last,
+                        first: span.first,
+                        last: span.last,
+                    };
                     self.tell(key, entry.offset, Fault::Block(fault));
                 }
                 (first, last) = (span.first, span.last);
@@ -184,17 +222,26 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
             Err(FileError::Block { offset, fault }) => self.tell(key, offset, Fault::Block(fault)),
             Err(FileError::Index(error)) => return Err(error),
         }
-        if self.times.as_ref().is_some_and(|times| first < times.start || last >= times.end) {
+        if self
+            .times
+            .as_ref()
+            .is_some_and(|times| first < times.start || last >= times.end)
+        {
             self.tell(key, entry.offset, Fault::Outside { first, last });
         }
         Ok(())
     }
 
     fn inspect(&mut self, entry: &BlockEntry) -> Result<Summary, FileError> {
-        let fault = |fault| FileError::Block { offset: entry.offset, fault };
+        let fault = |fault| FileError::Block {
+            offset: entry.offset,
+            fault,
+        };
         let record = self.blocks.read(entry)?;
         record.verify().map_err(fault)?;
-        self.decoder.check(record.block).map_err(|error| fault(BlockFault::Decode(error)))
+        self.decoder
+            .check(record.block)
+            .map_err(|error| fault(BlockFault::Decode(error)))
     }
 }
 
@@ -213,37 +260,85 @@ mod tests {
     /// The faults of a file, each with its offset and key.
     fn faults(file: &[u8], times: Option<std::ops::Range<i64>>) -> Vec<(u64, Vec<u8>, Fault)> {
         let mut found = Vec::new();
-        let report = check(file, times, &mut |finding| found.push((finding.offset, finding.key.to_vec(), finding.fault)));
+        let report = check(file, times, &mut |finding| {
+            found.push((finding.offset, finding.key.to_vec(), finding.fault))
+        });
         assert_eq!(report.unwrap().faults, found.len() as u64);
         found
     }
 
     fn integers(times: &[i64]) -> Points {
-        Points { times: times.to_vec(), values: Values::Integer(times.to_vec()) }
+        Points {
+            times: times.to_vec(),
+            values: Values::Integer(times.to_vec()),
+        }
     }
 
     fn small() -> Vec<u8> {
         write_all(&[
-            (b"a#!~#f".to_vec(), vec![integers(&[1, 2, 4]), integers(&[5, 60, 70])]),
-            (b"a#!~#g".to_vec(), vec![Points { times: vec![3], values: Values::Boolean(vec![true]) }]),
-            (b"b#!~#s".to_vec(), vec![Points { times: vec![-3], values: Values::String(["text"].into_iter().collect()) }]),
+            (
+                b"a#!~#f".to_vec(),
+                vec![integers(&[1, 2, 4]), integers(&[5, 60, 70])],
+            ),
+            (
+                b"a#!~#g".to_vec(),
+                vec![Points {
+                    times: vec![3],
+                    values: Values::Boolean(vec![true]),
+                }],
+            ),
+            (
+                b"b#!~#s".to_vec(),
+                vec![Points {
+                    times: vec![-3],
+                    values: Values::String(["text"].into_iter().collect()),
+                }],
+            ),
         ])
     }
 
     #[test]
     fn a_whole_file_has_no_faults() {
         let mut report = check(REAL, None, &mut |finding| panic!("{finding}")).unwrap();
-        assert_eq!(report, Report { faults: 0, keys: 1, blocks: 1, points: 1 });
-        report = check(&small()[..], Some(-3..71), &mut |finding| panic!("{finding}")).unwrap();
-        assert_eq!(report, Report { faults: 0, keys: 3, blocks: 4, points: 8 });
+        assert_eq!(
+            report,
+            Report {
+                faults: 0,
+                keys: 1,
+                blocks: 1,
+                points: 1
+            }
+        );
+        report = check(&small()[..], Some(-3..71), &mut |finding| {
+            panic!("{finding}")
+        })
+        .unwrap();
+        assert_eq!(
+            report,
+            Report {
+                faults: 0,
+                keys: 3,
+                blocks: 4,
+                points: 8
+            }
+        );
     }
 
     #[test]
     fn points_outside_the_shard_are_told_block_by_block() {
         let found = faults(&small(), Some(-2..70));
-        let blocks: Vec<_> = found.iter().map(|(_, key, fault)| (&key[..], *fault)).collect();
+        let blocks: Vec<_> = found
+            .iter()
+            .map(|(_, key, fault)| (&key[..], *fault))
+            .collect();
         let outside = |first, last| Fault::Outside { first, last };
-        assert_eq!(blocks, [(&b"a#!~#f"[..], outside(5, 70)), (b"b#!~#s", outside(-3, -3))]);
+        assert_eq!(
+            blocks,
+            [
+                (&b"a#!~#f"[..], outside(5, 70)),
+                (b"b#!~#s", outside(-3, -3))
+            ]
+        );
     }
 
     #[test]
@@ -260,8 +355,15 @@ mod tests {
             file[*offset as usize + 4] ^= 1;
         }
         let found = faults(&file, None);
-        assert_eq!(found.iter().map(|(offset, ..)| *offset).collect::<Vec<_>>(), offsets);
-        assert!(found.iter().all(|(.., fault)| matches!(fault, Fault::Block(BlockFault::Crc { .. }))));
+        assert_eq!(
+            found.iter().map(|(offset, ..)| *offset).collect::<Vec<_>>(),
+            offsets
+        );
+        assert!(
+            found
+                .iter()
+                .all(|(.., fault)| matches!(fault, Fault::Block(BlockFault::Crc { .. })))
+        );
     }
 
     #[test]
@@ -271,35 +373,79 @@ mod tests {
         // The difference of the run of times.
         order[11] = 0;
         let file = build(&[
-            (b"k".to_vec(), 1, vec![block(1, 3, &order), block(4, 5, b"\x01\xff"), block(6, 8, &packed(&integers(&[6, 7])))]),
-            (b"l".to_vec(), 2, vec![block(1, 1, &packed(&integers(&[1])))]),
+            (
+                b"k".to_vec(),
+                1,
+                vec![
+                    block(1, 3, &order),
+                    block(4, 5, b"\x01\xff"),
+                    block(6, 8, &packed(&integers(&[6, 7]))),
+                ],
+            ),
+            (
+                b"l".to_vec(),
+                2,
+                vec![block(1, 1, &packed(&integers(&[1])))],
+            ),
         ]);
-        let found: Vec<Fault> = faults(&file, None).into_iter().map(|(.., fault)| fault).collect();
+        let found: Vec<Fault> = faults(&file, None)
+            .into_iter()
+            .map(|(.., fault)| fault)
+            .collect();
         let expected = [
             BlockFault::Decode(DecodeError::TimeOrder),
             BlockFault::Decode(DecodeError::Cut),
-            BlockFault::Times { min_time: 6, max_time: 8, first: 6, last: 7 },
-            BlockFault::Type { index: ValueType::Boolean, found: ValueType::Integer },
+            BlockFault::Times {
+                min_time: 6,
+                max_time: 8,
+                first: 6,
+                last: 7,
+            },
+            BlockFault::Type {
+                index: ValueType::Boolean,
+                found: ValueType::Integer,
+            },
         ];
         assert_eq!(found, expected.map(Fault::Block));
     }
 
     #[test]
     fn bytes_between_blocks_and_blocks_out_of_place_are_told() {
-        let series = [(b"k".to_vec(), 0, vec![block(0, 0, b"first"), block(1, 1, b"other"), block(2, 2, b"third")])];
+        let series = [(
+            b"k".to_vec(),
+            0,
+            vec![
+                block(0, 0, b"first"),
+                block(1, 1, b"other"),
+                block(2, 2, b"third"),
+            ],
+        )];
         let file = build(&series);
         let places = |offsets: [u64; 3]| -> Vec<(u64, Fault)> {
             let mut file = file.clone();
             for (at, offset) in offsets.iter().enumerate() {
                 file[32 + 6 + 28 * at + 16..][..8].copy_from_slice(&offset.to_be_bytes());
             }
-            let found = faults(&file, None).into_iter().map(|(offset, _, fault)| (offset, fault));
-            found.filter(|(_, fault)| !matches!(fault, Fault::Block(_))).collect()
+            let found = faults(&file, None)
+                .into_iter()
+                .map(|(offset, _, fault)| (offset, fault));
+            found
+                .filter(|(_, fault)| !matches!(fault, Fault::Block(_)))
+                .collect()
         };
         assert_eq!(places([5, 14, 23]), []);
-        assert_eq!(places([14, 5, 23]), [(5, Fault::Gap { end: 14 }), (5, Fault::Order { end: 23 })]);
-        assert_eq!(places([5, 14, 14]), [(14, Fault::Order { end: 23 }), (23, Fault::Gap { end: 32 })]);
-        assert_eq!(places([5, 14, 22]), [(22, Fault::Order { end: 23 }), (31, Fault::Gap { end: 32 })]);
+        assert_eq!(
+            places([14, 5, 23]),
+            [(5, Fault::Gap { end: 14 }), (5, Fault::Order { end: 23 })]
+        );
+        assert_eq!(
+            places([5, 14, 14]),
+            [(14, Fault::Order { end: 23 }), (23, Fault::Gap { end: 32 })]
+        );
+        assert_eq!(
+            places([5, 14, 22]),
+            [(22, Fault::Order { end: 23 }), (31, Fault::Gap { end: 32 })]
+        );
     }
 
     #[test]
@@ -308,14 +454,28 @@ mod tests {
         let index = IndexWalk::open(&file[..]).unwrap().index_offset() as usize;
         let with = |damage: &[(usize, u8)]| -> Vec<Fault> {
             let mut file = file.clone();
-            damage.iter().for_each(|(at, byte)| file[index + at] ^= byte);
-            faults(&file, None).into_iter().map(|(.., fault)| fault).collect()
+            damage
+                .iter()
+                .for_each(|(at, byte)| file[index + at] ^= byte);
+            faults(&file, None)
+                .into_iter()
+                .map(|(.., fault)| fault)
+                .collect()
         };
         // The order of the keys, the type of the second, its times: three faults of three kinds, and the blocks behind are seen.
         let second = 11 + 2 * 28;
         let found = with(&[(2, 0x80), (second + 8, 0x40), (second + 11 + 7, 1)]);
-        let times = BlockFault::Times { min_time: 2, max_time: 3, first: 3, last: 3 };
-        let expected = [Fault::Index(index::Fault::KeyOrder), Fault::Index(index::Fault::BlockType(0x42)), Fault::Block(times)];
+        let times = BlockFault::Times {
+            min_time: 2,
+            max_time: 3,
+            first: 3,
+            last: 3,
+        };
+        let expected = [
+            Fault::Index(index::Fault::KeyOrder),
+            Fault::Index(index::Fault::BlockType(0x42)),
+            Fault::Block(times),
+        ];
         assert_eq!(found, expected);
         assert_eq!(with(&[(0, 0x80)]), [Fault::Index(index::Fault::Cut)]);
     }
@@ -334,10 +494,15 @@ mod tests {
                 for flip in 1..=255 {
                     let mut damaged = file.clone();
                     damaged[at] ^= flip;
-                    let told = check(&damaged[..], None, &mut |_| {}).map_or(true, |report| report.faults > 0);
+                    let told = check(&damaged[..], None, &mut |_| {})
+                        .map_or(true, |report| report.faults > 0);
                     let of_key = of_keys.iter().any(|key| key.contains(&at));
                     // In a key, other bytes make another key, and the file says nothing against it.
-                    assert!(told || of_key, "byte {at} of {} flipped by {flip:#04x}", file.len());
+                    assert!(
+                        told || of_key,
+                        "byte {at} of {} flipped by {flip:#04x}",
+                        file.len()
+                    );
                 }
             }
         }
@@ -347,7 +512,10 @@ mod tests {
     fn a_file_cut_anywhere_is_told() {
         for file in [REAL.to_vec(), small()] {
             for end in 0..file.len() {
-                assert!(check(&file[..end], None, &mut |_| {}).map_or(true, |report| report.faults > 0), "cut at {end}");
+                assert!(
+                    check(&file[..end], None, &mut |_| {}).map_or(true, |report| report.faults > 0),
+                    "cut at {end}"
+                );
             }
         }
     }

@@ -87,12 +87,16 @@ impl DeletedRanges {
     pub fn of(&self, key: &[u8]) -> impl ExactSizeIterator<Item = Range> {
         let start = self.entries.partition_point(|entry| self.key(entry) < key);
         let count = self.entries[start..].partition_point(|entry| self.key(entry) == key);
-        self.entries[start..start + count].iter().map(|entry| entry.range)
+        self.entries[start..start + count]
+            .iter()
+            .map(|entry| entry.range)
     }
 
     /// All ranges with their keys, ascending by key, then by time.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Range)> {
-        self.entries.iter().map(|entry| (self.key(entry), entry.range))
+        self.entries
+            .iter()
+            .map(|entry| (self.key(entry), entry.range))
     }
 
     /// Whether nothing was deleted.
@@ -107,7 +111,9 @@ impl DeletedRanges {
     fn add(&mut self, record: Record<'_>) {
         let Record { key, min, max } = record;
         // No key of a TSM file is longer.
-        let Ok(length) = u16::try_from(key.len()) else { return };
+        let Ok(length) = u16::try_from(key.len()) else {
+            return;
+        };
         if min > max {
             return;
         }
@@ -118,7 +124,11 @@ impl DeletedRanges {
                 self.keys.len() - key.len()
             }
         };
-        self.entries.push(Entry { at, length, range: (min, max) });
+        self.entries.push(Entry {
+            at,
+            length,
+            range: (min, max),
+        });
     }
 
     /// Sorts, joins ranges that touch or overlap, and keeps the bytes of each key once.
@@ -134,7 +144,11 @@ impl DeletedRanges {
             {
                 last.range.1 = last.range.1.max(range.1);
             } else {
-                merged.add(Record { key, min: range.0, max: range.1 });
+                merged.add(Record {
+                    key,
+                    min: range.0,
+                    max: range.1,
+                });
             }
         }
         *self = merged;
@@ -151,13 +165,24 @@ mod tests {
     fn read(records: &[(&[u8], i64, i64)]) -> DeletedRanges {
         let mut writer = TombstoneWriter::new(Vec::new()).unwrap();
         for (key, min, max) in records {
-            writer.record(Record { key, min: *min, max: *max }).unwrap();
+            writer
+                .record(Record {
+                    key,
+                    min: *min,
+                    max: *max,
+                })
+                .unwrap();
         }
-        DeletedRanges::read(&writer.finish().unwrap()[..]).unwrap().0
+        DeletedRanges::read(&writer.finish().unwrap()[..])
+            .unwrap()
+            .0
     }
 
     fn list(deletes: &DeletedRanges) -> Vec<(&[u8], i64, i64)> {
-        deletes.iter().map(|(key, range)| (key, range.0, range.1)).collect()
+        deletes
+            .iter()
+            .map(|(key, range)| (key, range.0, range.1))
+            .collect()
     }
 
     #[test]
@@ -171,11 +196,23 @@ mod tests {
             (b"a", 9, 8),
             (b"b", i64::MAX, i64::MAX),
         ]);
-        let expected: [(&[u8], _, _); 5] =
-            [(b"a", 1, 2), (b"a", 4, 4), (b"ab", 7, 8), (b"b", i64::MIN, 9), (b"b", i64::MAX, i64::MAX)];
+        let expected: [(&[u8], _, _); 5] = [
+            (b"a", 1, 2),
+            (b"a", 4, 4),
+            (b"ab", 7, 8),
+            (b"b", i64::MIN, 9),
+            (b"b", i64::MAX, i64::MAX),
+        ];
         assert_eq!(list(&deletes), expected);
         assert_eq!(deletes.of(b"a").collect::<Vec<_>>(), [(1, 2), (4, 4)]);
-        assert_eq!((deletes.of(b"aa").len(), deletes.of(b"").len(), deletes.of(b"c").len()), (0, 0, 0));
+        assert_eq!(
+            (
+                deletes.of(b"aa").len(),
+                deletes.of(b"").len(),
+                deletes.of(b"c").len()
+            ),
+            (0, 0, 0)
+        );
         assert!(!deletes.is_empty() && read(&[]).is_empty());
     }
 

@@ -30,7 +30,8 @@ impl Envelope {
         let footer_bytes = FOOTER_BYTES as usize;
         if chunk.len() >= footer_bytes {
             self.tail.clear();
-            self.tail.extend_from_slice(&chunk[chunk.len() - footer_bytes..]);
+            self.tail
+                .extend_from_slice(&chunk[chunk.len() - footer_bytes..]);
         } else {
             self.tail.extend_from_slice(chunk);
             let surplus = self.tail.len().saturating_sub(footer_bytes);
@@ -53,7 +54,10 @@ impl Envelope {
         }
         let index = BigEndian::read_u64(&self.tail);
         if index < HEADER.len() as u64 || index >= end {
-            return Err(EnvelopeError::Footer { index, size: self.size });
+            return Err(EnvelopeError::Footer {
+                index,
+                size: self.size,
+            });
         }
         Ok(())
     }
@@ -81,7 +85,10 @@ impl fmt::Display for EnvelopeError {
             Self::Header(bytes) => write!(f, "no TSM file: it begins with {bytes:02x?}"),
             Self::Short(size) => write!(f, "no TSM file: {size} bytes are too few"),
             Self::Footer { index, size } => {
-                write!(f, "a damaged TSM file: its footer puts the index at offset {index} of {size} bytes")
+                write!(
+                    f,
+                    "a damaged TSM file: its footer puts the index at offset {index} of {size} bytes"
+                )
             }
         }
     }
@@ -119,9 +126,15 @@ pub(crate) mod tests {
         for end in (0..REAL.len()).filter(|end| ![39, 78].contains(end)) {
             assert!(check(&REAL[..end], 7).is_err(), "cut at {end}");
         }
-        assert!(matches!(check(b"plain text, no TSM", 18), Err(EnvelopeError::Header(_))));
+        assert!(matches!(
+            check(b"plain text, no TSM", 18),
+            Err(EnvelopeError::Header(_))
+        ));
         let mut foreign_footer = REAL.to_vec();
         foreign_footer[82] = 1;
-        assert!(matches!(check(&foreign_footer, 90), Err(EnvelopeError::Footer { .. })));
+        assert!(matches!(
+            check(&foreign_footer, 90),
+            Err(EnvelopeError::Footer { .. })
+        ));
     }
 }

@@ -33,7 +33,14 @@ impl Record<'_> {
     /// See [`BlockFault::Crc`].
     pub fn verify(&self) -> Result<(), BlockFault> {
         let found = crc32fast::hash(self.block);
-        if found == self.crc { Ok(()) } else { Err(BlockFault::Crc { stored: self.crc, found }) }
+        if found == self.crc {
+            Ok(())
+        } else {
+            Err(BlockFault::Crc {
+                stored: self.crc,
+                found,
+            })
+        }
     }
 }
 
@@ -51,7 +58,12 @@ pub struct BlockReader<'a, R: ?Sized> {
 impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
     /// Reads blocks of `file`, whose index begins at `index_offset`.
     pub fn new(file: &'a R, index_offset: u64) -> Self {
-        Self { file, end: index_offset, window: Vec::new(), start: 0 }
+        Self {
+            file,
+            end: index_offset,
+            window: Vec::new(),
+            start: 0,
+        }
     }
 
     /// The record that an entry of the index names. Its CRC is not looked at.
@@ -60,7 +72,10 @@ impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
     ///
     /// When reading fails, or the record cannot be one: outside the blocks, too small or too large.
     pub fn read(&mut self, entry: &BlockEntry) -> Result<Record<'_>, FileError> {
-        let fault = |fault| FileError::Block { offset: entry.offset, fault };
+        let fault = |fault| FileError::Block {
+            offset: entry.offset,
+            fault,
+        };
         let size = usize::try_from(entry.size).map_err(|_| fault(BlockFault::Size(entry.size)))?;
         if size <= CRC_BYTES || size > MAX_BYTES + CRC_BYTES || entry.offset > self.end {
             return Err(fault(BlockFault::Size(entry.size)));
@@ -76,7 +91,10 @@ impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
             }
         };
         let (crc, block) = self.window[at..at + size].split_at(CRC_BYTES);
-        Ok(Record { crc: crc.iter().fold(0, |crc, &byte| crc << 8 | u32::from(byte)), block })
+        Ok(Record {
+            crc: crc.iter().fold(0, |crc, &byte| crc << 8 | u32::from(byte)),
+            block,
+        })
     }
 
     /// Where in the window the bytes from `offset` on are, if all are there.
@@ -103,11 +121,16 @@ impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
         self.start = offset;
         let have = have.min(length);
         let from = offset + have as u64;
-        self.file.read_exact_at(&mut self.window[have..], from).map_err(|source| {
-            // What was not read is not to be taken for what is in the file.
-            self.window.truncate(have);
-            FileError::Index(IndexError::Read { offset: from, source })
-        })
+        self.file
+            .read_exact_at(&mut self.window[have..], from)
+            .map_err(|source| {
+                // What was not read is not to be taken for what is in the file.
+                self.window.truncate(have);
+                FileError::Index(IndexError::Read {
+                    offset: from,
+                    source,
+                })
+            })
     }
 }
 
@@ -129,7 +152,12 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
     pub fn open(file: &'a R) -> Result<Self, IndexError> {
         let index = IndexWalk::open(file)?;
         let blocks = BlockReader::new(file, index.index_offset());
-        Ok(Self { index, blocks, decoder: Decoder::default(), value_type: ValueType::Float })
+        Ok(Self {
+            index,
+            blocks,
+            decoder: Decoder::default(),
+            value_type: ValueType::Float,
+        })
     }
 
     /// The next key, or none after the last. Blocks of the key before that were not asked for are passed.
@@ -154,11 +182,23 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
     ///
     /// When index or block are damaged or reading fails.
     pub fn next_points(&mut self, points: &mut Points) -> Result<bool, FileError> {
-        let Some(entry) = self.index.next_entry()? else { return Ok(false) };
+        let Some(entry) = self.index.next_entry()? else {
+            return Ok(false);
+        };
         let record = self.blocks.read(&entry)?;
-        let fault = |fault| FileError::Block { offset: entry.offset, fault };
+        let fault = |fault| FileError::Block {
+            offset: entry.offset,
+            fault,
+        };
         record.verify().map_err(fault)?;
-        decode(&mut self.decoder, record.block, self.value_type, &entry, points).map_err(fault)?;
+        decode(
+            &mut self.decoder,
+            record.block,
+            self.value_type,
+            &entry,
+            points,
+        )
+        .map_err(fault)?;
         Ok(true)
     }
 }
@@ -171,10 +211,15 @@ pub(super) fn decode(
     entry: &BlockEntry,
     points: &mut Points,
 ) -> Result<(), BlockFault> {
-    decoder.decode_into(block, points).map_err(BlockFault::Decode)?;
+    decoder
+        .decode_into(block, points)
+        .map_err(BlockFault::Decode)?;
     let found = points.values.value_type();
     if found != value_type {
-        return Err(BlockFault::Type { index: value_type, found });
+        return Err(BlockFault::Type {
+            index: value_type,
+            found,
+        });
     }
     if !points.times.is_sorted_by(|one, next| one < next) {
         return Err(BlockFault::Decode(DecodeError::TimeOrder));
@@ -183,7 +228,12 @@ pub(super) fn decode(
     if let (Some(&first), Some(&last)) = (first, last)
         && (first, last) != (entry.min_time, entry.max_time)
     {
-        return Err(BlockFault::Times { min_time: entry.min_time, max_time: entry.max_time, first, last });
+        return Err(BlockFault::Times {
+            min_time: entry.min_time,
+            max_time: entry.max_time,
+            first,
+            last,
+        });
     }
     Ok(())
 }
@@ -227,12 +277,25 @@ impl fmt::Display for BlockFault {
         match self {
             Self::Size(size) => write!(f, "a block cannot have {size} bytes here"),
             Self::Crc { stored, found } => {
-                write!(f, "the bytes of a block changed: their CRC-32 is {found:08x}, and was {stored:08x}")
+                write!(
+                    f,
+                    "the bytes of a block changed: their CRC-32 is {found:08x}, and was {stored:08x}"
+                )
             }
             Self::Decode(error) => write!(f, "a block cannot be unpacked: {error}"),
-            Self::Type { index, found } => write!(f, "a block of type {found}, where the index says {index}"),
-            Self::Times { min_time, max_time, first, last } => {
-                write!(f, "a block from {first} to {last}, where the index says {min_time} to {max_time}")
+            Self::Type { index, found } => {
+                write!(f, "a block of type {found}, where the index says {index}")
+            }
+            Self::Times {
+                min_time,
+                max_time,
+                first,
+                last,
+            } => {
+                write!(
+                    f,
+                    "a block from {first} to {last}, where the index says {min_time} to {max_time}"
+                )
             }
         }
     }
@@ -256,7 +319,9 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index(error) => error.fmt(f),
-            Self::Block { offset, fault } => write!(f, "a damaged TSM file: at offset {offset}, {fault}"),
+            Self::Block { offset, fault } => {
+                write!(f, "a damaged TSM file: at offset {offset}, {fault}")
+            }
         }
     }
 }
@@ -321,15 +386,34 @@ pub(crate) mod tests {
 
     #[test]
     fn the_points_of_a_real_file_are_read() {
-        let points = Points { times: vec![1_600_000_000_000_000_000], values: Values::Float(vec![1.5]) };
-        assert_eq!(read_all(REAL).unwrap(), [(b"m,h=a#!~#v".to_vec(), vec![points])]);
+        let points = Points {
+            times: vec![1_600_000_000_000_000_000],
+            values: Values::Float(vec![1.5]),
+        };
+        assert_eq!(
+            read_all(REAL).unwrap(),
+            [(b"m,h=a#!~#v".to_vec(), vec![points])]
+        );
     }
 
     #[test]
     fn records_are_the_same_whatever_the_order_and_each_byte_is_read_once_in_that_of_the_file() {
         let content = |n: usize| -> Vec<u8> { (0..n).map(|at| ((at * at) >> 3) as u8).collect() };
-        let sizes = [1, 100_000, WINDOW - 5, 300_000, 7, 1_000_000, 200_000, 200_000, 3];
-        let blocks = (0..).zip(sizes).map(|(at, size)| block(at, at, &content(size))).collect();
+        let sizes = [
+            1,
+            100_000,
+            WINDOW - 5,
+            300_000,
+            7,
+            1_000_000,
+            200_000,
+            200_000,
+            3,
+        ];
+        let blocks = (0..)
+            .zip(sizes)
+            .map(|(at, size)| block(at, at, &content(size)))
+            .collect();
         let series: Vec<Series> = vec![(b"k".to_vec(), 0, blocks)];
         let file = Counted(build(&series), AtomicU64::new(0));
         let mut walk = IndexWalk::open(&file).unwrap();
@@ -346,7 +430,10 @@ pub(crate) mod tests {
             assert!(record.block == expected.content);
         }
         assert_eq!(file.1.load(Ordering::Relaxed), walk.index_offset() - 5);
-        assert!(blocks.window.capacity() <= 4 * WINDOW, "the memory of the large record is given back");
+        assert!(
+            blocks.window.capacity() <= 4 * WINDOW,
+            "the memory of the large record is given back"
+        );
         for (entry, expected) in entries.iter().zip(&series[0].2).rev() {
             assert!(blocks.read(entry).unwrap().block == expected.content);
         }
@@ -357,7 +444,9 @@ pub(crate) mod tests {
         // A file with a hole, which takes no disk: the real one's block and index, moved.
         let far: u64 = 5 << 30;
         let file = tempfile::tempfile().unwrap();
-        let put = |bytes: &[u8], offset| std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).unwrap();
+        let put = |bytes: &[u8], offset| {
+            std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).unwrap()
+        };
         let mut index = REAL[39..82].to_vec();
         index[31..39].copy_from_slice(&(far + 5).to_be_bytes());
         put(&REAL[..5], 0);
@@ -366,16 +455,38 @@ pub(crate) mod tests {
         put(&(far + 39).to_be_bytes(), far + 39 + index.len() as u64);
         assert_eq!(read_all(&file).unwrap(), read_all(REAL).unwrap());
         let mut faults = Vec::new();
-        super::super::check::check(&file, None, &mut |finding| faults.push(finding.to_string())).unwrap();
-        assert_eq!(faults, ["at offset 5: bytes of no block up to offset 5368709125 (key m,h=a#!~#v)"]);
+        super::super::check::check(&file, None, &mut |finding| faults.push(finding.to_string()))
+            .unwrap();
+        assert_eq!(
+            faults,
+            ["at offset 5: bytes of no block up to offset 5368709125 (key m,h=a#!~#v)"]
+        );
     }
 
     #[test]
     fn entries_that_no_record_can_have_are_refused_before_memory_is_taken() {
         let mut blocks = BlockReader::new(REAL, 39);
-        for (offset, size) in [(5, 4), (5, 35), (40, 5), (u64::MAX, 5), (5, u32::MAX), (5, 0)] {
-            let entry = BlockEntry { min_time: 0, max_time: 0, offset, size };
-            assert!(matches!(blocks.read(&entry), Err(FileError::Block { fault: BlockFault::Size(_), .. })));
+        for (offset, size) in [
+            (5, 4),
+            (5, 35),
+            (40, 5),
+            (u64::MAX, 5),
+            (5, u32::MAX),
+            (5, 0),
+        ] {
+            let entry = BlockEntry {
+                min_time: 0,
+                max_time: 0,
+                offset,
+                size,
+            };
+            assert!(matches!(
+                blocks.read(&entry),
+                Err(FileError::Block {
+                    fault: BlockFault::Size(_),
+                    ..
+                })
+            ));
         }
         assert_eq!(blocks.window.capacity(), 0);
     }
@@ -390,9 +501,27 @@ pub(crate) mod tests {
                 other => panic!("{other}"),
             }
         };
-        assert!(matches!(told(5, 1), BlockFault::Crc { stored: 0x21dc_b3e6, found: 0x20dc_b3e6 }));
-        assert!(matches!(told(20, 1), BlockFault::Crc { stored: 0x20dc_b3e6, .. }));
-        assert_eq!(told(51, 1), BlockFault::Type { index: ValueType::Integer, found: ValueType::Float });
+        assert!(matches!(
+            told(5, 1),
+            BlockFault::Crc {
+                stored: 0x21dc_b3e6,
+                found: 0x20dc_b3e6
+            }
+        ));
+        assert!(matches!(
+            told(20, 1),
+            BlockFault::Crc {
+                stored: 0x20dc_b3e6,
+                ..
+            }
+        ));
+        assert_eq!(
+            told(51, 1),
+            BlockFault::Type {
+                index: ValueType::Integer,
+                found: ValueType::Float
+            }
+        );
         assert!(matches!(told(69, 1), BlockFault::Times { .. }));
         let file = build(&[(b"k".to_vec(), 0, vec![block(0, 0, b"\x00\x01\x40")])]);
         let error = read_all(&file[..]).unwrap_err().to_string();

@@ -75,7 +75,9 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
 
     /// Turns to the blocks of a key.
     fn begin(&mut self, key: &Key<'_>, deletes: &mut impl Deletes) -> Result<(), FilterError> {
-        self.sieve.load(key.bytes, deletes).map_err(FilterError::Deletes)?;
+        self.sieve
+            .load(key.bytes, deletes)
+            .map_err(FilterError::Deletes)?;
         self.value_type = key.value_type;
         Ok(())
     }
@@ -87,16 +89,35 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
             return Ok(Verdict::Dropped);
         }
         let record = self.blocks.read(entry)?;
-        let fault = |fault| FileError::Block { offset: entry.offset, fault };
+        let fault = |fault| FileError::Block {
+            offset: entry.offset,
+            fault,
+        };
         record.verify().map_err(fault)?;
-        match record.block.first().map(|&byte| ValueType::from_byte(byte).ok_or(byte)) {
+        match record
+            .block
+            .first()
+            .map(|&byte| ValueType::from_byte(byte).ok_or(byte))
+        {
             Some(Ok(found)) if found == self.value_type => {}
-            Some(Ok(found)) => return Err(fault(BlockFault::Type { index: self.value_type, found })),
+            Some(Ok(found)) => {
+                return Err(fault(BlockFault::Type {
+                    index: self.value_type,
+                    found,
+                }));
+            }
             Some(Err(byte)) => return Err(fault(BlockFault::Decode(DecodeError::BlockType(byte)))),
             None => return Err(fault(BlockFault::Decode(DecodeError::Cut))),
         }
         if fate == Fate::Sifted {
-            decode(&mut self.decoder, record.block, self.value_type, entry, &mut self.points).map_err(fault)?;
+            decode(
+                &mut self.decoder,
+                record.block,
+                self.value_type,
+                entry,
+                &mut self.points,
+            )
+            .map_err(fault)?;
             self.sieve.sift(&self.points, &mut self.kept);
             self.tally.points_kept += self.kept.len() as u64;
             self.tally.points_dropped += (self.points.len() - self.kept.len()) as u64;
@@ -110,7 +131,10 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
             }
         }
         self.tally.blocks_kept += 1;
-        Ok(Verdict::Kept { crc: record.crc, block: record.block })
+        Ok(Verdict::Kept {
+            crc: record.crc,
+            block: record.block,
+        })
     }
 }
 
@@ -132,7 +156,9 @@ pub fn rewrite<R: ReadAt + ?Sized>(
     let mut walk = IndexWalk::open(file)?;
     let mut pass = Pass::new(file, walk.index_offset(), bounds);
     // What is written is as large as the file at most, give or take blocks that are packed anew, and a server has opened that.
-    let size = file.size().map_err(|source| IndexError::Read { offset: 0, source })?;
+    let size = file
+        .size()
+        .map_err(|source| IndexError::Read { offset: 0, source })?;
     let mut writer = Writer::new(out).with_limit(MAX_FILE_BYTES.max(size.saturating_mul(2)));
     while let Some(key) = walk.next_key()? {
         pass.begin(&key, deletes)?;
@@ -140,13 +166,19 @@ pub fn rewrite<R: ReadAt + ?Sized>(
         let mut any = false;
         while let Some(entry) = walk.next_entry()? {
             match pass.judge(&entry)? {
-                Verdict::Kept { crc, block } => writer.block(entry.min_time, entry.max_time, crc, block)?,
+                Verdict::Kept { crc, block } => {
+                    writer.block(entry.min_time, entry.max_time, crc, block)?
+                }
                 Verdict::Packed(points) => writer.points(points)?,
                 Verdict::Dropped => continue,
             }
             any = true;
         }
-        *(if any { &mut pass.tally.keys_kept } else { &mut pass.tally.keys_dropped }) += 1;
+        *(if any {
+            &mut pass.tally.keys_kept
+        } else {
+            &mut pass.tally.keys_dropped
+        }) += 1;
     }
     let (_, written) = writer.finish()?;
     Ok((pass.tally, written))
@@ -158,13 +190,19 @@ pub fn rewrite<R: ReadAt + ?Sized>(
 /// # Errors
 ///
 /// As [`rewrite`].
-pub fn would_change<R: ReadAt + ?Sized>(file: &R, deletes: &mut impl Deletes, bounds: Bounds) -> Result<bool, FilterError> {
+pub fn would_change<R: ReadAt + ?Sized>(
+    file: &R,
+    deletes: &mut impl Deletes,
+    bounds: Bounds,
+) -> Result<bool, FilterError> {
     let mut walk = IndexWalk::open(file)?;
     let mut pass = Pass::new(file, walk.index_offset(), bounds);
     while let Some(key) = walk.next_key()? {
         pass.begin(&key, deletes)?;
         while let Some(entry) = walk.next_entry()? {
-            if pass.sieve.fate(&entry) != Fate::Kept && !matches!(pass.judge(&entry)?, Verdict::Kept { .. }) {
+            if pass.sieve.fate(&entry) != Fate::Kept
+                && !matches!(pass.judge(&entry)?, Verdict::Kept { .. })
+            {
                 return Ok(true);
             }
         }
@@ -252,7 +290,10 @@ mod tests {
     }
 
     fn integers(times: std::ops::Range<i64>) -> Points {
-        Points { values: Values::Integer(times.clone().collect()), times: times.collect() }
+        Points {
+            values: Values::Integer(times.clone().collect()),
+            times: times.collect(),
+        }
     }
 
     fn key(name: &str, blocks: Vec<Points>) -> (Vec<u8>, Vec<Points>) {
@@ -261,7 +302,10 @@ mod tests {
 
     fn sample() -> Keys {
         vec![
-            key("a", vec![integers(0..10), integers(10..20), integers(30..40)]),
+            key(
+                "a",
+                vec![integers(0..10), integers(10..20), integers(30..40)],
+            ),
             key("b", vec![integers(5..6)]),
             key("c", vec![integers(-20..-10), integers(100..200)]),
         ]
@@ -277,7 +321,9 @@ mod tests {
 
     fn map(deletes: &[(&str, Range)]) -> Map {
         let mut map = Map::new();
-        deletes.iter().for_each(|(key, range)| map.entry(key.as_bytes().to_vec()).or_default().push(*range));
+        deletes
+            .iter()
+            .for_each(|(key, range)| map.entry(key.as_bytes().to_vec()).or_default().push(*range));
         map
     }
 
@@ -285,13 +331,24 @@ mod tests {
     fn a_file_that_keeps_all_is_written_as_it_is() {
         for (deletes, bounds) in [
             (map(&[]), Bounds::ALL),
-            (map(&[("x", (i64::MIN, i64::MAX)), ("a", (20, 29)), ("b", (6, 5)), ("", (0, 9))]), Bounds::ALL),
+            (
+                map(&[
+                    ("x", (i64::MIN, i64::MAX)),
+                    ("a", (20, 29)),
+                    ("b", (6, 5)),
+                    ("", (0, 9)),
+                ]),
+                Bounds::ALL,
+            ),
             (map(&[]), bounds(-20, 199)),
         ] {
             let file = write_all(&sample());
             let (tally, out) = run(&file, &deletes, bounds).unwrap();
             assert!(out == file && tally.is_all());
-            assert_eq!((tally.keys_kept, tally.blocks_kept, tally.points_dropped), (3, 6, 0));
+            assert_eq!(
+                (tally.keys_kept, tally.blocks_kept, tally.points_dropped),
+                (3, 6, 0)
+            );
         }
     }
 
@@ -307,8 +364,15 @@ mod tests {
         ]);
         let (tally, out) = run(&write_all(&sample()), &deletes, Bounds::ALL).unwrap();
         let mut third = integers(30..35);
-        integers(37..40).times.iter().enumerate().for_each(|(at, _)| assert!(third.push_from(&integers(37..40), at)));
-        let expected = vec![key("a", vec![integers(6..10), third]), key("c", vec![integers(-20..-10), integers(100..150)])];
+        integers(37..40)
+            .times
+            .iter()
+            .enumerate()
+            .for_each(|(at, _)| assert!(third.push_from(&integers(37..40), at)));
+        let expected = vec![
+            key("a", vec![integers(6..10), third]),
+            key("c", vec![integers(-20..-10), integers(100..150)]),
+        ];
         assert_eq!(read_all(&out[..]).unwrap(), expected);
         assert!(out == write_all(&expected), "packed as influxd would have");
         let expected = Tally {
@@ -326,8 +390,13 @@ mod tests {
     #[test]
     fn an_interval_is_kept_exactly_with_both_its_ends() {
         let (_, out) = run(&write_all(&sample()), &map(&[]), bounds(5, 30)).unwrap();
-        let expected =
-            vec![key("a", vec![integers(5..10), integers(10..20), integers(30..31)]), key("b", vec![integers(5..6)])];
+        let expected = vec![
+            key(
+                "a",
+                vec![integers(5..10), integers(10..20), integers(30..31)],
+            ),
+            key("b", vec![integers(5..6)]),
+        ];
         assert_eq!(read_all(&out[..]).unwrap(), expected);
     }
 
@@ -336,8 +405,14 @@ mod tests {
         let file = write_all(&sample());
         for (deletes, bounds) in [
             (map(&[]), bounds(20, 29)),
-            (map(&[("a", (0, 39)), ("b", (5, 5)), ("c", (-20, 199))]), Bounds::ALL),
-            (map(&[("a", (0, 14)), ("a", (15, 39)), ("b", (5, 5))]), bounds(-5, 50)),
+            (
+                map(&[("a", (0, 39)), ("b", (5, 5)), ("c", (-20, 199))]),
+                Bounds::ALL,
+            ),
+            (
+                map(&[("a", (0, 14)), ("a", (15, 39)), ("b", (5, 5))]),
+                bounds(-5, 50),
+            ),
         ] {
             let (tally, out) = run(&file, &deletes, bounds).unwrap();
             assert!(out.is_empty());
@@ -347,12 +422,19 @@ mod tests {
 
     #[test]
     fn a_block_is_kept_as_it_is_unless_a_point_goes() {
-        let sparse = Points { times: vec![0, 50, 100], values: Values::Float(vec![1.0, 2.0, 3.0]) };
+        let sparse = Points {
+            times: vec![0, 50, 100],
+            values: Values::Float(vec![1.0, 2.0, 3.0]),
+        };
         let file = write_all(&[key("k", vec![sparse])]);
-        let (tally, out) = run(&file, &map(&[("k", (1, 49)), ("k", (51, 99))]), Bounds::ALL).unwrap();
+        let (tally, out) =
+            run(&file, &map(&[("k", (1, 49)), ("k", (51, 99))]), Bounds::ALL).unwrap();
         assert!(out == file && tally.is_all());
         let (_, out) = run(&file, &map(&[("k", (1, 50))]), bounds(1, 99)).unwrap();
-        assert!(out.is_empty(), "no point is in what the interval and the deletes leave");
+        assert!(
+            out.is_empty(),
+            "no point is in what the interval and the deletes leave"
+        );
     }
 
     #[test]
@@ -361,20 +443,32 @@ mod tests {
         file[12] ^= 1;
         assert!(matches!(
             run(&file, &map(&[]), Bounds::ALL),
-            Err(FilterError::File(FileError::Block { offset: 5, fault: BlockFault::Crc { .. } }))
+            Err(FilterError::File(FileError::Block {
+                offset: 5,
+                fault: BlockFault::Crc { .. }
+            }))
         ));
         assert!(run(&file, &map(&[("a", (0, 9))]), Bounds::ALL).is_ok());
         // A block whose type is not the one in the index.
         let file = build(&[(b"k".to_vec(), 1, vec![block(0, 0, &REAL[9..39])])]);
         assert!(matches!(
             run(&file, &map(&[]), Bounds::ALL),
-            Err(FilterError::File(FileError::Block { offset: 5, fault: BlockFault::Type { index: ValueType::Integer, .. } }))
+            Err(FilterError::File(FileError::Block {
+                offset: 5,
+                fault: BlockFault::Type {
+                    index: ValueType::Integer,
+                    ..
+                }
+            }))
         ));
     }
 
     #[test]
     fn deletes_that_cannot_be_read_end_the_rewriting() {
-        assert!(matches!(rewrite(REAL, &mut Broken, Bounds::ALL, io::sink()), Err(FilterError::Deletes(_))));
+        assert!(matches!(
+            rewrite(REAL, &mut Broken, Bounds::ALL, io::sink()),
+            Err(FilterError::Deletes(_))
+        ));
     }
 
     proptest! {

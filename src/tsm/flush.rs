@@ -32,7 +32,11 @@ pub enum Types {
 /// # Errors
 ///
 /// Those of `next`, and when the cache cannot be read or the files cannot be written.
-pub fn flush<W, E>(cache: Cache, directory: &Path, next: impl FnMut(usize) -> Result<W, E>) -> Result<Types, E>
+pub fn flush<W, E>(
+    cache: Cache,
+    directory: &Path,
+    next: impl FnMut(usize) -> Result<W, E>,
+) -> Result<Types, E>
 where
     W: Write,
     E: From<io::Error> + From<WriteError>,
@@ -40,12 +44,26 @@ where
     flush_with(cache, directory, MAX_FILE_BYTES, next)
 }
 
-fn flush_with<W, E>(cache: Cache, directory: &Path, limit: u64, next: impl FnMut(usize) -> Result<W, E>) -> Result<Types, E>
+fn flush_with<W, E>(
+    cache: Cache,
+    directory: &Path,
+    limit: u64,
+    next: impl FnMut(usize) -> Result<W, E>,
+) -> Result<Types, E>
 where
     W: Write,
     E: From<io::Error> + From<WriteError>,
 {
-    let mut files = Files { next, directory, limit, begun: 0, key: Vec::new(), open: Vec::new(), used: 0, mixed: false };
+    let mut files = Files {
+        next,
+        directory,
+        limit,
+        begun: 0,
+        key: Vec::new(),
+        open: Vec::new(),
+        used: 0,
+        mixed: false,
+    };
     cache.finish(|key, time, value| files.point(key, time, value))?;
     files.finish()
 }
@@ -103,7 +121,10 @@ where
         let at = self.used;
         if at == self.open.len() {
             let writer = self.begin_file()?;
-            self.open.push(Open { writer, points: Points::new(value_type) });
+            self.open.push(Open {
+                writer,
+                points: Points::new(value_type),
+            });
         }
         let open = &mut self.open[at];
         open.points.reset(value_type);
@@ -116,7 +137,10 @@ where
     fn begin_file(&mut self) -> Result<Writer<W, SpooledTempFile>, E> {
         let out = (self.next)(self.begun)?;
         self.begun += 1;
-        Ok(Writer::with_spool(out, spooled_tempfile_in(SPOOL_BYTES, self.directory)).with_limit(self.limit))
+        Ok(
+            Writer::with_spool(out, spooled_tempfile_in(SPOOL_BYTES, self.directory))
+                .with_limit(self.limit),
+        )
     }
 
     fn write_block(&mut self, at: usize) -> Result<(), E> {
@@ -207,12 +231,19 @@ mod tests {
         kept.unwrap();
         let path = |number: usize| directory.path().join(number.to_string());
         let mut count = 0;
-        let types: Result<Types, WriteError> = flush_with(cache(), directory.path(), limit, |number| {
-            assert_eq!(number, count);
-            count += 1;
-            Ok(std::fs::File::create(path(number))?)
-        });
-        ((0..count).map(|number| std::fs::read(path(number)).unwrap()).collect(), left, types.unwrap())
+        let types: Result<Types, WriteError> =
+            flush_with(cache(), directory.path(), limit, |number| {
+                assert_eq!(number, count);
+                count += 1;
+                Ok(std::fs::File::create(path(number))?)
+            });
+        (
+            (0..count)
+                .map(|number| std::fs::read(path(number)).unwrap())
+                .collect(),
+            left,
+            types.unwrap(),
+        )
     }
 
     fn data(values: &Values) -> Vec<Datum> {
@@ -220,7 +251,10 @@ mod tests {
             Values::Float(values) => values.iter().copied().map(Datum::Float).collect(),
             Values::Integer(values) => values.iter().copied().map(Datum::Integer).collect(),
             Values::Boolean(values) => values.iter().copied().map(Datum::Boolean).collect(),
-            Values::String(values) => values.iter().map(|value| Datum::String(value.to_vec())).collect(),
+            Values::String(values) => values
+                .iter()
+                .map(|value| Datum::String(value.to_vec()))
+                .collect(),
             Values::Unsigned(values) => values.iter().copied().map(Datum::Unsigned).collect(),
         }
     }
@@ -230,7 +264,12 @@ mod tests {
         let mut points = Vec::new();
         for (key, blocks) in files.iter().flat_map(|file| read_all(&file[..]).unwrap()) {
             for Points { times, values } in blocks {
-                points.extend(times.into_iter().zip(data(&values)).map(|(time, value)| (key.clone(), time, value)));
+                points.extend(
+                    times
+                        .into_iter()
+                        .zip(data(&values))
+                        .map(|(time, value)| (key.clone(), time, value)),
+                );
             }
         }
         points.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
@@ -244,19 +283,30 @@ mod tests {
     #[test]
     fn blocks_have_a_thousand_points_or_a_mebibyte_of_strings() {
         let long = |_| Datum::String(vec![b'x'; 300 << 10]);
-        let entries = [Logged::Write(vec![key("i", 0..2500, Datum::Integer), key("s", 0..10, long)])];
+        let entries = [Logged::Write(vec![
+            key("i", 0..2500, Datum::Integer),
+            key("s", 0..10, long),
+        ])];
         let (files, left, types) = made(&entries, MAX_FILE_BYTES);
         assert_eq!((files.len(), types), (1, Types::One));
         assert_eq!(read(&files), left);
         let keys = read_all(&files[0][..]).unwrap();
         let counts = |at: usize| keys[at].1.iter().map(Points::len).collect::<Vec<_>>();
-        assert_eq!((counts(0), counts(1)), (vec![1000, 1000, 500], vec![4, 4, 2]));
+        assert_eq!(
+            (counts(0), counts(1)),
+            (vec![1000, 1000, 500], vec![4, 4, 2])
+        );
     }
 
     #[test]
     fn a_full_file_is_followed_by_another_that_goes_on_with_the_key() {
-        let value = |time: i64| Datum::Integer((time * time).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed()));
-        let entries = [Logged::Write(vec![key("a", 0..9000, value), key("b", 0..9000, value)])];
+        let value = |time: i64| {
+            Datum::Integer((time * time).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed()))
+        };
+        let entries = [Logged::Write(vec![
+            key("a", 0..9000, value),
+            key("b", 0..9000, value),
+        ])];
         let (files, left, _) = made(&entries, 20 << 10);
         assert!(files.len() > 3, "{} files", files.len());
         assert_eq!(read(&files), left);
@@ -265,8 +315,14 @@ mod tests {
     #[test]
     fn a_key_of_two_types_goes_to_two_files_and_loses_nothing() {
         let entries = [
-            Logged::Write(vec![key("a", 0..5, Datum::Integer), key("b", 0..5, Datum::Integer)]),
-            Logged::Write(vec![key("a", 3..9, |_| Datum::Boolean(true)), key("c", 0..1, |_| Datum::Float(0.5))]),
+            Logged::Write(vec![
+                key("a", 0..5, Datum::Integer),
+                key("b", 0..5, Datum::Integer),
+            ]),
+            Logged::Write(vec![
+                key("a", 3..9, |_| Datum::Boolean(true)),
+                key("c", 0..1, |_| Datum::Float(0.5)),
+            ]),
         ];
         let (files, left, types) = made(&entries, MAX_FILE_BYTES);
         assert_eq!((files.len(), left.len(), types), (2, 15, Types::Mixed));
@@ -275,7 +331,10 @@ mod tests {
 
     #[test]
     fn where_everything_is_deleted_there_is_no_file() {
-        let entries = [Logged::Write(vec![key("a", 0..5, Datum::Integer)]), Logged::Delete(vec![b"a".to_vec()])];
+        let entries = [
+            Logged::Write(vec![key("a", 0..5, Datum::Integer)]),
+            Logged::Delete(vec![b"a".to_vec()]),
+        ];
         assert_eq!(made(&entries, MAX_FILE_BYTES), (vec![], vec![], Types::One));
     }
 
@@ -284,7 +343,9 @@ mod tests {
         let nan = |_| Datum::Float(f64::from_bits(0x7FF8_0000_0000_0001));
         let directory = tempfile::tempdir().unwrap();
         let mut cache = Cache::new(directory.path(), 4096);
-        cache.replay(&Logged::Write(vec![key("a", 0..1, nan)]).bytes()[..]).unwrap();
+        cache
+            .replay(&Logged::Write(vec![key("a", 0..1, nan)]).bytes()[..])
+            .unwrap();
         let written: Result<Types, WriteError> = flush(cache, directory.path(), |_| Ok(io::sink()));
         assert!(matches!(written, Err(WriteError::Encode(_))));
     }

@@ -57,8 +57,12 @@ impl ReadAt for File {
 
 impl ReadAt for [u8] {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..));
-        let bytes = rest.and_then(|rest| rest.get(..buf.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.get(offset..));
+        let bytes = rest
+            .and_then(|rest| rest.get(..buf.len()))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         buf.copy_from_slice(bytes);
         Ok(())
     }
@@ -85,8 +89,12 @@ impl<'a, R: ReadAt + ?Sized> Section<'a, R> {
 
 impl<R: ReadAt + ?Sized> ReadAt for Section<'_, R> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(buf.len() as u64).filter(|end| *end <= self.size);
-        let start = end.and_then(|_| self.start.checked_add(offset)).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let end = offset
+            .checked_add(buf.len() as u64)
+            .filter(|end| *end <= self.size);
+        let start = end
+            .and_then(|_| self.start.checked_add(offset))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         self.whole.read_exact_at(buf, start)
     }
 
@@ -112,7 +120,9 @@ impl<'a, R: ReadAt + ?Sized> FromStart<'a, R> {
 impl<R: ReadAt + ?Sized> io::Read for FromStart<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.content.size()?.saturating_sub(self.at);
-        let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
         self.content.read_exact_at(&mut buffer[..count], self.at)?;
         self.at += count as u64;
         Ok(count)
@@ -169,9 +179,13 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     ///
     /// When it is no TSM file, its footer points outside it, or reading fails.
     pub fn open(file: &'a R) -> Result<Self, IndexError> {
-        let size = file.size().map_err(|source| IndexError::Read { offset: 0, source })?;
-        let read =
-            |buf: &mut [u8], offset| file.read_exact_at(buf, offset).map_err(|source| IndexError::Read { offset, source });
+        let size = file
+            .size()
+            .map_err(|source| IndexError::Read { offset: 0, source })?;
+        let read = |buf: &mut [u8], offset| {
+            file.read_exact_at(buf, offset)
+                .map_err(|source| IndexError::Read { offset, source })
+        };
         let mut header = HEADER.map(|_| 0);
         let have = usize::try_from(size).map_or(header.len(), |size| size.min(header.len()));
         read(&mut header[..have], 0)?;
@@ -186,10 +200,20 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         read(&mut footer, end)?;
         let index_offset = BigEndian::read_u64(&footer);
         if index_offset < HEADER.len() as u64 || index_offset >= end {
-            return Err(EnvelopeError::Footer { index: index_offset, size }.into());
+            return Err(EnvelopeError::Footer {
+                index: index_offset,
+                size,
+            }
+            .into());
         }
         Ok(Self {
-            index: Cursor { file, at: index_offset, end, buffer: Vec::new(), used: 0 },
+            index: Cursor {
+                file,
+                at: index_offset,
+                end,
+                buffer: Vec::new(),
+                used: 0,
+            },
             index_offset,
             room: index_offset - HEADER.len() as u64,
             key: Vec::new(),
@@ -224,12 +248,19 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     /// See [`IndexError`]. The walk cannot be taken further after an error.
     pub fn next_key(&mut self) -> Result<Option<Key<'_>>, IndexError> {
         while self.next_entry()?.is_some() {}
-        let Some(raw) = self.raw_key()? else { return Ok(None) };
+        let Some(raw) = self.raw_key()? else {
+            return Ok(None);
+        };
         if let Some((offset, fault)) = raw.faults().into_iter().flatten().next() {
             return Err(fault.at(offset));
         }
-        let value_type = ValueType::from_byte(raw.block_type).ok_or(Fault::BlockType(raw.block_type).at(raw.type_at))?;
-        Ok(Some(Key { bytes: &self.key, value_type, count: raw.count }))
+        let value_type = ValueType::from_byte(raw.block_type)
+            .ok_or(Fault::BlockType(raw.block_type).at(raw.type_at))?;
+        Ok(Some(Key {
+            bytes: &self.key,
+            value_type,
+            count: raw.count,
+        }))
     }
 
     /// As [`next_key`](Self::next_key), for who goes on after a fault: nothing is checked but that the index does not break off.
@@ -248,7 +279,14 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         let [block_type, count @ ..] = self.index.take::<3>()?;
         self.left = BigEndian::read_u16(&count);
         self.last_time = None;
-        Ok(Some(RawKey { at, rises, empty: length == 0, type_at, block_type, count: self.left }))
+        Ok(Some(RawKey {
+            at,
+            rises,
+            empty: length == 0,
+            type_at,
+            block_type,
+            count: self.left,
+        }))
     }
 
     /// The bytes of the key whose blocks are being passed.
@@ -262,8 +300,12 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     ///
     /// See [`IndexError`]. The walk cannot be taken further after an error.
     pub fn next_entry(&mut self) -> Result<Option<BlockEntry>, IndexError> {
-        let Some((at, entry)) = self.raw_entry()? else { return Ok(None) };
-        self.pass_times(&entry).and_then(|()| self.pass_place(&entry)).map_err(|fault| fault.at(at))?;
+        let Some((at, entry)) = self.raw_entry()? else {
+            return Ok(None);
+        };
+        self.pass_times(&entry)
+            .and_then(|()| self.pass_place(&entry))
+            .map_err(|fault| fault.at(at))?;
         Ok(Some(entry))
     }
 
@@ -286,7 +328,9 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
 
     /// Checks the times of an entry against those of the one before.
     pub(super) fn pass_times(&mut self, entry: &BlockEntry) -> Result<(), Fault> {
-        let &BlockEntry { min_time, max_time, .. } = entry;
+        let &BlockEntry {
+            min_time, max_time, ..
+        } = entry;
         if max_time < min_time {
             return Err(Fault::Times { min_time, max_time });
         }
@@ -301,13 +345,17 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     pub(super) fn pass_place(&mut self, entry: &BlockEntry) -> Result<(), Fault> {
         let &BlockEntry { offset, size, .. } = entry;
         let space = self.index_offset.checked_sub(offset);
-        let inside = offset >= HEADER.len() as u64 && space.is_some_and(|space| u64::from(size) <= space);
+        let inside =
+            offset >= HEADER.len() as u64 && space.is_some_and(|space| u64::from(size) <= space);
         if !inside || size < MIN_RECORD_BYTES {
             return Err(Fault::Place { offset, size });
         }
         // Blocks share no bytes. To see most of what does, without the memory to see all, is enough to say that no choice of
         // blocks is larger than the file.
-        self.room = self.room.checked_sub(u64::from(size)).ok_or(Fault::Overlap)?;
+        self.room = self
+            .room
+            .checked_sub(u64::from(size))
+            .ok_or(Fault::Overlap)?;
         Ok(())
     }
 }
@@ -331,9 +379,15 @@ impl RawKey {
             (_, false) => Some(Fault::KeyOrder),
             _ => None,
         };
-        let unknown = ValueType::from_byte(self.block_type).is_none().then_some(Fault::BlockType(self.block_type));
+        let unknown = ValueType::from_byte(self.block_type)
+            .is_none()
+            .then_some(Fault::BlockType(self.block_type));
         let none = (self.count == 0).then_some(Fault::NoBlocks);
-        [key.map(|fault| (self.at, fault)), unknown.map(|fault| (self.type_at, fault)), none.map(|fault| (self.type_at, fault))]
+        [
+            key.map(|fault| (self.at, fault)),
+            unknown.map(|fault| (self.type_at, fault)),
+            none.map(|fault| (self.type_at, fault)),
+        ]
     }
 }
 
@@ -365,7 +419,11 @@ impl<R: ReadAt + ?Sized> Cursor<'_, R> {
     }
 
     fn expect(&self, length: usize) -> Result<(), IndexError> {
-        if length as u64 <= self.end - self.at { Ok(()) } else { Err(Fault::Cut.at(self.at)) }
+        if length as u64 <= self.end - self.at {
+            Ok(())
+        } else {
+            Err(Fault::Cut.at(self.at))
+        }
     }
 
     fn fill(&mut self, mut bytes: &mut [u8]) -> Result<(), IndexError> {
@@ -387,10 +445,16 @@ impl<R: ReadAt + ?Sized> Cursor<'_, R> {
 
     /// Reads on. At least one byte is left of the index.
     fn refill(&mut self) -> Result<(), IndexError> {
-        let length = usize::try_from(self.end - self.at).map_or(BUFFER_BYTES, |left| left.min(BUFFER_BYTES));
+        let length =
+            usize::try_from(self.end - self.at).map_or(BUFFER_BYTES, |left| left.min(BUFFER_BYTES));
         self.buffer.resize(length, 0);
         self.used = length;
-        self.file.read_exact_at(&mut self.buffer, self.at).map_err(|source| IndexError::Read { offset: self.at, source })?;
+        self.file
+            .read_exact_at(&mut self.buffer, self.at)
+            .map_err(|source| IndexError::Read {
+                offset: self.at,
+                source,
+            })?;
         self.used = 0;
         Ok(())
     }
@@ -452,7 +516,10 @@ pub enum Fault {
 
 impl Fault {
     fn at(self, offset: u64) -> IndexError {
-        IndexError::Damaged { offset, fault: self }
+        IndexError::Damaged {
+            offset,
+            fault: self,
+        }
     }
 }
 
@@ -464,9 +531,18 @@ impl fmt::Display for Fault {
             Self::KeyOrder => f.write_str("a key not greater than the one before"),
             Self::BlockType(block_type) => write!(f, "the unknown block type {block_type}"),
             Self::NoBlocks => f.write_str("a key without blocks"),
-            Self::Times { min_time, max_time } => write!(f, "a block that begins at {min_time} and ends at {max_time}"),
-            Self::TimeOrder(min_time) => write!(f, "a block that begins at {min_time}, not after the end of the one before"),
-            Self::Place { offset, size } => write!(f, "a block of {size} bytes at offset {offset}, where none can be"),
+            Self::Times { min_time, max_time } => write!(
+                f,
+                "a block that begins at {min_time} and ends at {max_time}"
+            ),
+            Self::TimeOrder(min_time) => write!(
+                f,
+                "a block that begins at {min_time}, not after the end of the one before"
+            ),
+            Self::Place { offset, size } => write!(
+                f,
+                "a block of {size} bytes at offset {offset}, where none can be"
+            ),
             Self::Overlap => f.write_str("more bytes of blocks than lie before the index"),
         }
     }
@@ -477,7 +553,9 @@ impl fmt::Display for IndexError {
         match self {
             Self::Read { offset, .. } => write!(f, "cannot read the TSM file at offset {offset}"),
             Self::Envelope(error) => error.fmt(f),
-            Self::Damaged { offset, fault } => write!(f, "a damaged TSM file: at offset {offset}, {fault}"),
+            Self::Damaged { offset, fault } => {
+                write!(f, "a damaged TSM file: at offset {offset}, {fault}")
+            }
         }
     }
 }
@@ -516,7 +594,11 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn block(min_time: i64, max_time: i64, content: &[u8]) -> Block {
-        Block { min_time, max_time, content: content.to_vec() }
+        Block {
+            min_time,
+            max_time,
+            content: content.to_vec(),
+        }
     }
 
     /// A TSM file as influxd lays it out.
@@ -550,7 +632,8 @@ pub(crate) mod tests {
             let (bytes, block_type, count) = (key.bytes.to_vec(), key.value_type.byte(), key.count);
             let mut blocks = Vec::new();
             while let Some(entry) = walk.next_entry()? {
-                let (crc, content) = file[entry.offset as usize..][..entry.size as usize].split_at(4);
+                let (crc, content) =
+                    file[entry.offset as usize..][..entry.size as usize].split_at(4);
                 assert_eq!(crc, crc32fast::hash(content).to_be_bytes());
                 blocks.push(block(entry.min_time, entry.max_time, content));
             }
@@ -578,14 +661,20 @@ pub(crate) mod tests {
         let blocks = prop::collection::vec((1..20_i64, 0..20_i64, content), 1..6);
         let key = prop::collection::vec(any::<u8>(), 1..6);
         prop::collection::btree_map(key, (0..=4_u8, -60..60_i64, blocks), 1..6).prop_map(|keys| {
-            let series = keys.into_iter().map(|(key, (block_type, mut time, blocks))| {
-                let place = |(gap, span, content): (i64, i64, Vec<u8>)| {
-                    let min_time = time + gap;
-                    time = min_time + span;
-                    Block { min_time, max_time: time, content }
-                };
-                (key, block_type, blocks.into_iter().map(place).collect())
-            });
+            let series = keys
+                .into_iter()
+                .map(|(key, (block_type, mut time, blocks))| {
+                    let place = |(gap, span, content): (i64, i64, Vec<u8>)| {
+                        let min_time = time + gap;
+                        time = min_time + span;
+                        Block {
+                            min_time,
+                            max_time: time,
+                            content,
+                        }
+                    };
+                    (key, block_type, blocks.into_iter().map(place).collect())
+                });
             series.collect()
         })
     }
@@ -602,8 +691,16 @@ pub(crate) mod tests {
 
     fn small() -> Vec<Series> {
         vec![
-            (b"a#!~#f".to_vec(), 0, vec![block(-5, -5, b"one"), block(-4, 9, b"two")]),
-            (b"a#!~#g".to_vec(), 4, vec![block(i64::MIN, i64::MAX, b"three")]),
+            (
+                b"a#!~#f".to_vec(),
+                0,
+                vec![block(-5, -5, b"one"), block(-4, 9, b"two")],
+            ),
+            (
+                b"a#!~#g".to_vec(),
+                4,
+                vec![block(i64::MIN, i64::MAX, b"three")],
+            ),
         ]
     }
 
@@ -622,10 +719,29 @@ pub(crate) mod tests {
     #[test]
     fn the_index_of_a_real_file_is_walked_to_its_end() {
         let mut walk = IndexWalk::open(REAL).unwrap();
-        assert_eq!(walk.next_entry().unwrap(), None, "there is no block before the first key");
-        assert_eq!(walk.next_key().unwrap(), Some(Key { bytes: b"m,h=a#!~#v", value_type: ValueType::Float, count: 1 }));
+        assert_eq!(
+            walk.next_entry().unwrap(),
+            None,
+            "there is no block before the first key"
+        );
+        assert_eq!(
+            walk.next_key().unwrap(),
+            Some(Key {
+                bytes: b"m,h=a#!~#v",
+                value_type: ValueType::Float,
+                count: 1
+            })
+        );
         let time = 1_600_000_000_000_000_000;
-        assert_eq!(walk.next_entry().unwrap(), Some(BlockEntry { min_time: time, max_time: time, offset: 5, size: 34 }));
+        assert_eq!(
+            walk.next_entry().unwrap(),
+            Some(BlockEntry {
+                min_time: time,
+                max_time: time,
+                offset: 5,
+                size: 34
+            })
+        );
         assert_eq!(walk.next_entry().unwrap(), None);
         assert_eq!(walk.next_key().unwrap(), None);
     }
@@ -636,7 +752,10 @@ pub(crate) mod tests {
         io::Write::write_all(&mut file, REAL).unwrap();
         assert_eq!(file.size().unwrap(), 90);
         let mut walk = IndexWalk::open(&file).unwrap();
-        assert_eq!(walk.next_key().unwrap().map(|key| key.bytes.len()), Some(10));
+        assert_eq!(
+            walk.next_key().unwrap().map(|key| key.bytes.len()),
+            Some(10)
+        );
         assert!(ReadAt::read_exact_at(&file, &mut [0; 2], 89).is_err());
     }
 
@@ -654,8 +773,17 @@ pub(crate) mod tests {
     #[test]
     fn keys_and_counts_of_the_greatest_length_are_walked_across_buffers() {
         let many = (0..65_535).map(|time| block(time, time, b"x")).collect();
-        let mut series = vec![(vec![0; 65_535], 1, vec![block(1, 2, b"y")]), (vec![1], 2, many)];
-        series.extend((0..5000_u16).map(|n| ([b"k", &n.to_be_bytes()[..]].concat(), 3, vec![block(0, 0, b"z")])));
+        let mut series = vec![
+            (vec![0; 65_535], 1, vec![block(1, 2, b"y")]),
+            (vec![1], 2, many),
+        ];
+        series.extend((0..5000_u16).map(|n| {
+            (
+                [b"k", &n.to_be_bytes()[..]].concat(),
+                3,
+                vec![block(0, 0, b"z")],
+            )
+        }));
         let file = build(&series);
         assert_eq!(walk(&file).unwrap(), series);
         assert_eq!(walk_keys(&file).unwrap(), 5002);
@@ -666,33 +794,78 @@ pub(crate) mod tests {
         let second = 11 + 2 * ENTRY_BYTES;
         assert_eq!(fault(0, &[0, 0]), (0, Fault::EmptyKey));
         assert_eq!(fault(0, &[0xff, 0xff]), (2, Fault::Cut));
-        assert_eq!(fault(second + 2, b"a#!~#f"), (second as u64, Fault::KeyOrder));
+        assert_eq!(
+            fault(second + 2, b"a#!~#f"),
+            (second as u64, Fault::KeyOrder)
+        );
         assert_eq!(fault(second + 2, b"A"), (second as u64, Fault::KeyOrder));
         assert_eq!(fault(8, &[5]), (8, Fault::BlockType(5)));
         assert_eq!(fault(9, &[0, 0]), (8, Fault::NoBlocks));
-        assert_eq!(fault(second + 9, &[0, 2]), (second as u64 + 11 + 28, Fault::Cut));
+        assert_eq!(
+            fault(second + 9, &[0, 2]),
+            (second as u64 + 11 + 28, Fault::Cut)
+        );
         let time = |time: i64| time.to_be_bytes();
-        assert_eq!(fault(11, &time(-3)), (11, Fault::Times { min_time: -3, max_time: -5 }));
+        assert_eq!(
+            fault(11, &time(-3)),
+            (
+                11,
+                Fault::Times {
+                    min_time: -3,
+                    max_time: -5
+                }
+            )
+        );
         assert_eq!(fault(39, &time(-5)), (39, Fault::TimeOrder(-5)));
-        let place = |offset: u64, size: u32| [&offset.to_be_bytes()[..], &size.to_be_bytes()].concat();
+        let place =
+            |offset: u64, size: u32| [&offset.to_be_bytes()[..], &size.to_be_bytes()].concat();
         // The blocks lie at 5, 12 and 19; the index begins at 28.
-        for (offset, size) in [(4, 7), (28, 0), (5, 4), (5, 24), (24, 5), (29, 5), (u64::MAX, 7), (5, u32::MAX)] {
-            assert_eq!(fault(27, &place(offset, size)), (11, Fault::Place { offset, size }));
+        for (offset, size) in [
+            (4, 7),
+            (28, 0),
+            (5, 4),
+            (5, 24),
+            (24, 5),
+            (29, 5),
+            (u64::MAX, 7),
+            (5, u32::MAX),
+        ] {
+            assert_eq!(
+                fault(27, &place(offset, size)),
+                (11, Fault::Place { offset, size })
+            );
         }
         assert_eq!(fault(55, &place(5, 23)), (39, Fault::Overlap));
         let told = Fault::Place { offset: 4, size: 7 }.at(39).to_string();
-        assert_eq!(told, "a damaged TSM file: at offset 39, a block of 7 bytes at offset 4, where none can be");
+        assert_eq!(
+            told,
+            "a damaged TSM file: at offset 39, a block of 7 bytes at offset 4, where none can be"
+        );
     }
 
     #[test]
     fn what_has_no_header_no_room_or_a_foreign_footer_is_no_tsm_file() {
-        assert!(matches!(IndexWalk::open(&b""[..]), Err(IndexError::Envelope(EnvelopeError::Header(b))) if b.is_empty()));
-        assert!(matches!(IndexWalk::open(&b"plain text, no TSM"[..]), Err(IndexError::Envelope(EnvelopeError::Header(_)))));
-        assert!(matches!(IndexWalk::open(&REAL[..13]), Err(IndexError::Envelope(EnvelopeError::Short(13)))));
+        assert!(
+            matches!(IndexWalk::open(&b""[..]), Err(IndexError::Envelope(EnvelopeError::Header(b))) if b.is_empty())
+        );
+        assert!(matches!(
+            IndexWalk::open(&b"plain text, no TSM"[..]),
+            Err(IndexError::Envelope(EnvelopeError::Header(_)))
+        ));
+        assert!(matches!(
+            IndexWalk::open(&REAL[..13]),
+            Err(IndexError::Envelope(EnvelopeError::Short(13)))
+        ));
         for index in [0, 4, 82, 90, u64::MAX] {
             let file = [&REAL[..82], &index.to_be_bytes()].concat();
             let error = IndexWalk::open(&file[..]).unwrap_err();
-            assert!(matches!(error, IndexError::Envelope(EnvelopeError::Footer { size: 90, .. })), "{index}");
+            assert!(
+                matches!(
+                    error,
+                    IndexError::Envelope(EnvelopeError::Footer { size: 90, .. })
+                ),
+                "{index}"
+            );
         }
     }
 

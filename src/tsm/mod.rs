@@ -31,7 +31,9 @@ pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
 
 /// Whether a name is `<generation>-<sequence>.tsm`, two 32-bit numbers. influxd cannot open a shard with any other.
 pub fn is_file_name(name: &str) -> bool {
-    let numbers = name.strip_suffix(".tsm").and_then(|stem| stem.split_once('-'));
+    let numbers = name
+        .strip_suffix(".tsm")
+        .and_then(|stem| stem.split_once('-'));
     let is_number = |text: &str| !text.starts_with('+') && text.parse::<u32>().is_ok();
     numbers.is_some_and(|(generation, sequence)| is_number(generation) && is_number(sequence))
 }
@@ -53,7 +55,9 @@ pub fn stem(name: &str) -> &str {
 
 /// The generation in the name of a TSM file, or of a tombstone file.
 pub fn generation(name: &str) -> Option<u32> {
-    let stem = name.strip_suffix(".tsm").or_else(|| name.strip_suffix(".tombstone"))?;
+    let stem = name
+        .strip_suffix(".tsm")
+        .or_else(|| name.strip_suffix(".tombstone"))?;
     let (generation, _) = stem.split_once('-')?;
     generation.parse().ok()
 }
@@ -65,8 +69,16 @@ mod tests {
     #[test]
     fn only_generation_and_sequence_make_the_name_of_a_tsm_file() {
         assert!(is_file_name("000000001-000000002.tsm") && is_file_name("5-1.tsm"));
-        for odd in ["foo.tsm", "a-1.tsm", "1-1-1.tsm", "4294967296-1.tsm", "1.tsm", "+1-1.tsm", "1-1.tsm.tmp", "index/1-1.tsm"]
-        {
+        for odd in [
+            "foo.tsm",
+            "a-1.tsm",
+            "1-1-1.tsm",
+            "4294967296-1.tsm",
+            "1.tsm",
+            "+1-1.tsm",
+            "1-1.tsm.tmp",
+            "index/1-1.tsm",
+        ] {
             assert!(!is_file_name(odd), "{odd}");
         }
     }
@@ -77,6 +89,13 @@ mod tests {
         assert!(is_file_name(&file_name(u32::MAX, u32::MAX)));
         assert_eq!(generation(&file_name(u32::MAX, 2)), Some(u32::MAX));
         assert_eq!(generation("5-1.tombstone"), Some(5));
-        assert_eq!((generation("5-1.tsm.tmp"), generation("x-1.tsm"), generation("5.tsm")), (None, None, None));
+        assert_eq!(
+            (
+                generation("5-1.tsm.tmp"),
+                generation("x-1.tsm"),
+                generation("5.tsm")
+            ),
+            (None, None, None)
+        );
     }
 }

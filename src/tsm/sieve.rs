@@ -26,7 +26,10 @@ pub(super) enum Fate {
 
 impl Sieve {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, deleted: Vec::new() }
+        Self {
+            bounds,
+            deleted: Vec::new(),
+        }
     }
 
     /// Becomes that of a key.
@@ -46,13 +49,21 @@ impl Sieve {
     }
 
     pub(super) fn fate(&self, entry: &BlockEntry) -> Fate {
-        let &BlockEntry { min_time, max_time, .. } = entry;
+        let &BlockEntry {
+            min_time, max_time, ..
+        } = entry;
         if max_time < self.bounds.start || min_time > self.bounds.end {
             return Fate::Dropped;
         }
         // Of the part that is inside.
-        let (start, end) = (min_time.max(self.bounds.start), max_time.min(self.bounds.end));
-        match self.deleted.get(self.deleted.partition_point(|range| range.1 < start)) {
+        let (start, end) = (
+            min_time.max(self.bounds.start),
+            max_time.min(self.bounds.end),
+        );
+        match self
+            .deleted
+            .get(self.deleted.partition_point(|range| range.1 < start))
+        {
             Some(range) if range.0 <= start && end <= range.1 => Fate::Dropped,
             Some(range) if range.0 <= end => Fate::Sifted,
             _ if (start, end) == (min_time, max_time) => Fate::Kept,

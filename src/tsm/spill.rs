@@ -83,7 +83,11 @@ impl Sorter {
 
     /// Takes an event that comes after all those before. A key has 1 to 65535 bytes.
     pub(super) fn push(&mut self, key: &[u8], time: i64, event: Event<'_>) -> io::Result<()> {
-        let string_bytes = if let Event::Write(Value::String(string)) = event { string.len() } else { 0 };
+        let string_bytes = if let Event::Write(Value::String(string)) = event {
+            string.len()
+        } else {
+            0
+        };
         let used = self.slots.len() * size_of::<Slot>() + self.strings.len() + self.key_bytes;
         if !self.slots.is_empty() && used + size_of::<Slot>() + string_bytes > self.budget {
             self.spill()?;
@@ -111,7 +115,13 @@ impl Sorter {
                 }
             },
         };
-        self.slots.push(Slot { time, turn: self.turn, bits, key, kind });
+        self.slots.push(Slot {
+            time,
+            turn: self.turn,
+            bits,
+            key,
+            kind,
+        });
         self.turn += 1;
         Ok(())
     }
@@ -122,9 +132,14 @@ impl Sorter {
         let mut keys: Vec<(Box<[u8]>, u32)> = self.keys.drain().collect();
         keys.sort_unstable();
         let mut ranks = vec![0; keys.len()];
-        (0..).zip(&keys).for_each(|(rank, (_, number))| ranks[*number as usize] = rank);
-        self.slots.iter_mut().for_each(|slot| slot.key = ranks[slot.key as usize]);
-        self.slots.sort_unstable_by_key(|slot| (slot.key, slot.place()));
+        (0..)
+            .zip(&keys)
+            .for_each(|(rank, (_, number))| ranks[*number as usize] = rank);
+        self.slots
+            .iter_mut()
+            .for_each(|slot| slot.key = ranks[slot.key as usize]);
+        self.slots
+            .sort_unstable_by_key(|slot| (slot.key, slot.place()));
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(tempfile::tempfile_in(&self.directory)?),
@@ -170,7 +185,15 @@ impl Sorter {
         if !self.slots.is_empty() {
             self.spill()?;
         }
-        let Self { file, ends, budget, slots, strings, keys, .. } = self;
+        let Self {
+            file,
+            ends,
+            budget,
+            slots,
+            strings,
+            keys,
+            ..
+        } = self;
         // What was for sorting is not needed for merging.
         drop((slots, strings, keys));
         let Some(file) = file else { return Ok(()) };
@@ -178,7 +201,14 @@ impl Sorter {
         let mut heap = BinaryHeap::with_capacity(ends.len());
         let mut start = 0;
         for end in ends {
-            let mut run = Run::new(Bytes { file: &file, at: start, end, read, buffer: Vec::new(), used: 0 });
+            let mut run = Run::new(Bytes {
+                file: &file,
+                at: start,
+                end,
+                read,
+                buffer: Vec::new(),
+                used: 0,
+            });
             start = end;
             if run.advance()? {
                 heap.push(run);
@@ -211,7 +241,13 @@ impl<'a> Run<'a> {
             bytes,
             key: Rc::default(),
             left: 0,
-            head: Slot { time: 0, turn: 0, bits: 0, key: 0, kind: DELETE },
+            head: Slot {
+                time: 0,
+                turn: 0,
+                bits: 0,
+                key: 0,
+                kind: DELETE,
+            },
             string: Vec::new(),
         }
     }
@@ -241,7 +277,9 @@ impl<'a> Run<'a> {
 
     fn event(&self) -> io::Result<Event<'_>> {
         let bits = self.head.bits;
-        let Some(byte) = self.head.kind.checked_sub(1) else { return Ok(Event::DeleteTo(bits.cast_signed())) };
+        let Some(byte) = self.head.kind.checked_sub(1) else {
+            return Ok(Event::DeleteTo(bits.cast_signed()));
+        };
         // Written by this process, unless somebody else got at the file.
         let value_type = ValueType::from_byte(byte).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Event::Write(match value_type {

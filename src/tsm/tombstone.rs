@@ -56,7 +56,10 @@ pub enum Ending {
 pub fn read(source: impl Read, each: impl FnMut(Record<'_>)) -> io::Result<Ending> {
     let mut source = BufReader::new(source);
     let mut header = Vec::new();
-    source.by_ref().take(LENGTH_BYTES as u64).read_to_end(&mut header)?;
+    source
+        .by_ref()
+        .take(LENGTH_BYTES as u64)
+        .read_to_end(&mut header)?;
     match header[..] {
         [] => Ok(Ending::Clean),
         [0, 0, 0x15, version] => match version {
@@ -64,7 +67,9 @@ pub fn read(source: impl Read, each: impl FnMut(Record<'_>)) -> io::Result<Endin
             3 => records(GzDecoder::new(source), each),
             4 if source.fill_buf()?.is_empty() => Ok(Ending::Clean),
             4 => records(MultiGzDecoder::new(source), each),
-            _ => Err(invalid(format!("a tombstone file of the unknown version {version}"))),
+            _ => Err(invalid(format!(
+                "a tombstone file of the unknown version {version}"
+            ))),
         },
         _ if MAGIC.starts_with(&header) => Ok(Ending::Torn),
         _ => lines(header.chain(source), each),
@@ -90,7 +95,11 @@ fn records(mut source: impl Read, mut each: impl FnMut(Record<'_>)) -> io::Resul
             Filled::End | Filled::Torn => return Ok(Ending::Torn),
         }
         let (key, times) = record.split_at(length);
-        each(Record { key, min: BigEndian::read_i64(&times[..8]), max: BigEndian::read_i64(&times[8..]) });
+        each(Record {
+            key,
+            min: BigEndian::read_i64(&times[..8]),
+            max: BigEndian::read_i64(&times[8..]),
+        });
     }
 }
 
@@ -98,13 +107,22 @@ fn lines(mut source: impl BufRead, mut each: impl FnMut(Record<'_>)) -> io::Resu
     let mut line = Vec::new();
     loop {
         line.clear();
-        source.by_ref().take(MAX_KEY_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+        source
+            .by_ref()
+            .take(MAX_KEY_BYTES as u64 + 1)
+            .read_until(b'\n', &mut line)?;
         match line.split_last() {
             None => return Ok(Ending::Clean),
             Some((b'\n', [])) => {}
-            Some((b'\n', key)) => each(Record { key, min: i64::MIN, max: i64::MAX }),
+            Some((b'\n', key)) => each(Record {
+                key,
+                min: i64::MIN,
+                max: i64::MAX,
+            }),
             Some(_) if line.len() > MAX_KEY_BYTES => {
-                return Err(invalid("a tombstone for a key of more than 65535 bytes".into()));
+                return Err(invalid(
+                    "a tombstone for a key of more than 65535 bytes".into(),
+                ));
             }
             // The key of this line may go on, and another key begin so.
             Some(_) => return Ok(Ending::Torn),
@@ -156,7 +174,9 @@ impl<W: Write> TombstoneWriter<W> {
     pub fn new(mut out: W) -> io::Result<Self> {
         out.write_all(&MAGIC)?;
         out.write_all(&[4])?;
-        Ok(Self { member: GzEncoder::new(out, Compression::default()) })
+        Ok(Self {
+            member: GzEncoder::new(out, Compression::default()),
+        })
     }
 
     /// Adds a record.
@@ -167,7 +187,10 @@ impl<W: Write> TombstoneWriter<W> {
     pub fn record(&mut self, record: Record<'_>) -> io::Result<()> {
         let Record { key, min, max } = record;
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
-            return Err(invalid(format!("a tombstone for a key of {} bytes", key.len())));
+            return Err(invalid(format!(
+                "a tombstone for a key of {} bytes",
+                key.len()
+            )));
         }
         self.member.write_all(&(key.len() as u32).to_be_bytes())?;
         self.member.write_all(key)?;

@@ -19,20 +19,30 @@ type Found = Vec<(Vec<u8>, i64, i64)>;
 
 fn found(source: impl Read) -> io::Result<(Found, Ending)> {
     let mut found = Found::new();
-    let ending = read(source, |record| found.push((record.key.to_vec(), record.min, record.max)))?;
+    let ending = read(source, |record| {
+        found.push((record.key.to_vec(), record.min, record.max))
+    })?;
     Ok((found, ending))
 }
 
 fn real() -> Found {
     let key = |field: &str| format!("m,h=a#!~#{field}").into_bytes();
     let (once, all) = ((T + 1, T + 1), (i64::MIN, i64::MAX));
-    [("f", once), ("i", once), ("f", all), ("i", all)].map(|(field, (min, max))| (key(field), min, max)).to_vec()
+    [("f", once), ("i", once), ("f", all), ("i", all)]
+        .map(|(field, (min, max))| (key(field), min, max))
+        .to_vec()
 }
 
 /// Records as every version but the first has them.
 fn plain(records: &[(Vec<u8>, i64, i64)]) -> Vec<u8> {
     let bytes = records.iter().flat_map(|(key, min, max)| {
-        [&(key.len() as u32).to_be_bytes()[..], key, &min.to_be_bytes(), &max.to_be_bytes()].concat()
+        [
+            &(key.len() as u32).to_be_bytes()[..],
+            key,
+            &min.to_be_bytes(),
+            &max.to_be_bytes(),
+        ]
+        .concat()
     });
     bytes.collect()
 }
@@ -53,16 +63,37 @@ fn every_version_gives_its_records() {
     let versions = [
         file(2, &plain(&records)),
         file(3, &member(&plain(&records))),
-        file(4, &[member(&plain(&records[..1])), member(b""), member(&plain(&records[1..]))].concat()),
+        file(
+            4,
+            &[
+                member(&plain(&records[..1])),
+                member(b""),
+                member(&plain(&records[1..])),
+            ]
+            .concat(),
+        ),
         REAL.to_vec(),
     ];
     for bytes in versions {
-        assert_eq!(found(&bytes[..]).unwrap(), (records.clone(), Ending::Clean), "version {}", bytes[3]);
-        assert_eq!(found(Slow(&bytes)).unwrap(), (records.clone(), Ending::Clean), "version {}", bytes[3]);
+        assert_eq!(
+            found(&bytes[..]).unwrap(),
+            (records.clone(), Ending::Clean),
+            "version {}",
+            bytes[3]
+        );
+        assert_eq!(
+            found(Slow(&bytes)).unwrap(),
+            (records.clone(), Ending::Clean),
+            "version {}",
+            bytes[3]
+        );
     }
     let text = b"m,h=a#!~#f\n\n\nn#!~#g\n";
     let all = |key: &str| (key.as_bytes().to_vec(), i64::MIN, i64::MAX);
-    assert_eq!(found(&text[..]).unwrap(), (vec![all("m,h=a#!~#f"), all("n#!~#g")], Ending::Clean));
+    assert_eq!(
+        found(&text[..]).unwrap(),
+        (vec![all("m,h=a#!~#f"), all("n#!~#g")], Ending::Clean)
+    );
     assert_eq!(found(Slow(text)).unwrap(), found(&text[..]).unwrap());
 }
 
@@ -79,17 +110,39 @@ fn a_file_torn_at_any_byte_gives_what_is_whole_and_says_so() {
     for end in 1..REAL.len() {
         let (some, ending) = found(&REAL[..end]).unwrap();
         let clean = end == 4 || end == FIRST_END;
-        assert_eq!(ending, if clean { Ending::Clean } else { Ending::Torn }, "torn at {end}");
-        assert!(records.starts_with(&some) && some.len() >= if end >= FIRST_END { 2 } else { 0 }, "torn at {end}");
-        assert_eq!(found(Slow(&REAL[..end])).unwrap(), (some, ending), "torn at {end}");
+        assert_eq!(
+            ending,
+            if clean { Ending::Clean } else { Ending::Torn },
+            "torn at {end}"
+        );
+        assert!(
+            records.starts_with(&some) && some.len() >= if end >= FIRST_END { 2 } else { 0 },
+            "torn at {end}"
+        );
+        assert_eq!(
+            found(Slow(&REAL[..end])).unwrap(),
+            (some, ending),
+            "torn at {end}"
+        );
     }
     let old = file(2, &plain(&records));
     for end in 1..old.len() {
         let (whole, over) = (end.saturating_sub(4) / 30, end.saturating_sub(4) % 30);
-        let ending = if over == 0 && end >= 4 { Ending::Clean } else { Ending::Torn };
-        assert_eq!(found(&old[..end]).unwrap(), (records[..whole].to_vec(), ending), "torn at {end}");
+        let ending = if over == 0 && end >= 4 {
+            Ending::Clean
+        } else {
+            Ending::Torn
+        };
+        assert_eq!(
+            found(&old[..end]).unwrap(),
+            (records[..whole].to_vec(), ending),
+            "torn at {end}"
+        );
     }
-    assert_eq!(found(&b"m#!~#f\nm#!~#lon"[..]).unwrap(), (vec![(b"m#!~#f".to_vec(), i64::MIN, i64::MAX)], Ending::Torn));
+    assert_eq!(
+        found(&b"m#!~#f\nm#!~#lon"[..]).unwrap(),
+        (vec![(b"m#!~#f".to_vec(), i64::MIN, i64::MAX)], Ending::Torn)
+    );
 }
 
 #[test]
@@ -109,7 +162,13 @@ fn what_is_damaged_otherwise_is_an_error() {
         long_line,
     ] {
         let kind = found(&bad[..]).unwrap_err().kind();
-        assert!(matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput), "{kind:?}");
+        assert!(
+            matches!(
+                kind,
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            ),
+            "{kind:?}"
+        );
     }
 }
 
@@ -117,13 +176,33 @@ fn what_is_damaged_otherwise_is_an_error() {
 fn what_cannot_be_a_record_is_not_written() {
     let mut writer = TombstoneWriter::new(Vec::new()).unwrap();
     for key in [&b""[..], &[b'x'; 65_536]] {
-        assert_eq!(writer.record(Record { key, min: 0, max: 0 }).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            writer
+                .record(Record {
+                    key,
+                    min: 0,
+                    max: 0
+                })
+                .unwrap_err()
+                .kind(),
+            io::ErrorKind::InvalidData
+        );
     }
-    assert_eq!(found(&writer.finish().unwrap()[..]).unwrap(), (vec![], Ending::Clean));
+    assert_eq!(
+        found(&writer.finish().unwrap()[..]).unwrap(),
+        (vec![], Ending::Clean)
+    );
 }
 
 fn records() -> impl Strategy<Value = Found> {
-    prop::collection::vec((prop::collection::vec(any::<u8>(), 1..30), any::<i64>(), any::<i64>()), 0..6)
+    prop::collection::vec(
+        (
+            prop::collection::vec(any::<u8>(), 1..30),
+            any::<i64>(),
+            any::<i64>(),
+        ),
+        0..6,
+    )
 }
 
 proptest! {

@@ -8,7 +8,9 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::HEADER;
-use super::index::{BlockEntry, ENTRY_BYTES, FOOTER_BYTES, IndexError, IndexWalk, KEY_EXTRA_BYTES, ReadAt};
+use super::index::{
+    BlockEntry, ENTRY_BYTES, FOOTER_BYTES, IndexError, IndexWalk, KEY_EXTRA_BYTES, ReadAt,
+};
 use crate::time::Bounds;
 
 /// Bytes written at a time.
@@ -51,7 +53,8 @@ pub fn touch(file: &(impl ReadAt + ?Sized), bounds: Bounds) -> Result<Touch, Ind
         all &= kept.all;
         if kept.count > 0 {
             index_offset += kept.bytes;
-            index_bytes += (length + KEY_EXTRA_BYTES + usize::from(kept.count) * ENTRY_BYTES) as u64;
+            index_bytes +=
+                (length + KEY_EXTRA_BYTES + usize::from(kept.count) * ENTRY_BYTES) as u64;
         }
     }
     Ok(if all {
@@ -59,7 +62,11 @@ pub fn touch(file: &(impl ReadAt + ?Sized), bounds: Bounds) -> Result<Touch, Ind
     } else if index_bytes == 0 {
         Touch::None
     } else {
-        Touch::Some(Trimmed { bounds, index_offset, size: index_offset + index_bytes + FOOTER_BYTES })
+        Touch::Some(Trimmed {
+            bounds,
+            index_offset,
+            size: index_offset + index_bytes + FOOTER_BYTES,
+        })
     })
 }
 
@@ -78,8 +85,15 @@ struct Kept {
 }
 
 /// Passes the blocks of the walk's key.
-fn keep(walk: &mut IndexWalk<'_, impl ReadAt + ?Sized>, bounds: Bounds) -> Result<Kept, IndexError> {
-    let mut kept = Kept { count: 0, bytes: 0, all: true };
+fn keep(
+    walk: &mut IndexWalk<'_, impl ReadAt + ?Sized>,
+    bounds: Bounds,
+) -> Result<Kept, IndexError> {
+    let mut kept = Kept {
+        count: 0,
+        bytes: 0,
+        all: true,
+    };
     while let Some(entry) = walk.next_entry()? {
         if touches(&entry, bounds) {
             // A key has 65535 blocks at most.
@@ -105,8 +119,16 @@ impl Trimmed {
     ///
     /// When the file cannot be read or is not what it was, or writing fails. Part of the bytes may have been written, never
     /// more than there should be.
-    pub fn write_to(&self, file: &(impl ReadAt + ?Sized), out: &mut impl Write) -> Result<(), TrimError> {
-        let mut output = Output { out, buffer: Vec::with_capacity(CHUNK), left: self.size };
+    pub fn write_to(
+        &self,
+        file: &(impl ReadAt + ?Sized),
+        out: &mut impl Write,
+    ) -> Result<(), TrimError> {
+        let mut output = Output {
+            out,
+            buffer: Vec::with_capacity(CHUNK),
+            left: self.size,
+        };
         output.put(&HEADER)?;
         self.write_blocks(file, &mut output)?;
         if self.size - output.left != self.index_offset {
@@ -121,7 +143,11 @@ impl Trimmed {
         output.out.flush().map_err(TrimError::Write)
     }
 
-    fn write_blocks<R: ReadAt + ?Sized>(&self, file: &R, output: &mut Output<'_, impl Write>) -> Result<(), TrimError> {
+    fn write_blocks<R: ReadAt + ?Sized>(
+        &self,
+        file: &R,
+        output: &mut Output<'_, impl Write>,
+    ) -> Result<(), TrimError> {
         let mut walk = IndexWalk::open(file)?;
         // Records that follow one another in the file are copied as one.
         let mut run = 0..0;
@@ -140,7 +166,11 @@ impl Trimmed {
         output.copy(file, run.start, run.end)
     }
 
-    fn write_index<R: ReadAt + ?Sized>(&self, file: &R, output: &mut Output<'_, impl Write>) -> Result<(), TrimError> {
+    fn write_index<R: ReadAt + ?Sized>(
+        &self,
+        file: &R,
+        output: &mut Output<'_, impl Write>,
+    ) -> Result<(), TrimError> {
         // A key's count stands before its blocks: one walk goes a key ahead and counts.
         let mut ahead = IndexWalk::open(file)?;
         let mut walk = IndexWalk::open(file)?;
@@ -195,14 +225,23 @@ impl<W: Write> Output<'_, W> {
     }
 
     /// Puts the bytes of `file` from offset `start` up to `end`.
-    fn copy(&mut self, file: &(impl ReadAt + ?Sized), mut start: u64, end: u64) -> Result<(), TrimError> {
+    fn copy(
+        &mut self,
+        file: &(impl ReadAt + ?Sized),
+        mut start: u64,
+        end: u64,
+    ) -> Result<(), TrimError> {
         self.allow(end - start)?;
         while start < end {
             let have = self.buffer.len();
             let room = CHUNK - have;
             let count = usize::try_from(end - start).map_or(room, |left| left.min(room));
             self.buffer.resize(have + count, 0);
-            file.read_exact_at(&mut self.buffer[have..], start).map_err(|source| IndexError::Read { offset: start, source })?;
+            file.read_exact_at(&mut self.buffer[have..], start)
+                .map_err(|source| IndexError::Read {
+                    offset: start,
+                    source,
+                })?;
             self.flush_full()?;
             start += count as u64;
         }
@@ -215,7 +254,11 @@ impl<W: Write> Output<'_, W> {
     }
 
     fn flush_full(&mut self) -> Result<(), TrimError> {
-        if self.buffer.len() < CHUNK { Ok(()) } else { self.flush() }
+        if self.buffer.len() < CHUNK {
+            Ok(())
+        } else {
+            self.flush()
+        }
     }
 
     fn flush(&mut self) -> Result<(), TrimError> {
@@ -304,7 +347,15 @@ mod tests {
     /// Two keys with three blocks each, times 10 to 19, 20 to 29, 30 to 39, and a third key with one block at 50.
     fn sample() -> Vec<Series> {
         let blocks = |name: &[u8]| {
-            (1..4).map(|n| block(n * 10, n * 10 + 9, &name.repeat(usize::try_from(n).unwrap()))).collect::<Vec<_>>()
+            (1..4)
+                .map(|n| {
+                    block(
+                        n * 10,
+                        n * 10 + 9,
+                        &name.repeat(usize::try_from(n).unwrap()),
+                    )
+                })
+                .collect::<Vec<_>>()
         };
         vec![
             (b"m,h=a#!~#v".to_vec(), 0, blocks(b"alpha")),
@@ -315,12 +366,22 @@ mod tests {
 
     #[test]
     fn a_real_file_of_one_block_is_all_or_nothing() {
-        for (start, end) in [(REAL_TIME, REAL_TIME), (i64::MIN, REAL_TIME), (REAL_TIME, i64::MAX)] {
+        for (start, end) in [
+            (REAL_TIME, REAL_TIME),
+            (i64::MIN, REAL_TIME),
+            (REAL_TIME, i64::MAX),
+        ] {
             assert_eq!(touch(REAL, bounds(start, end)).unwrap(), Touch::All);
         }
         assert_eq!(touch(REAL, Bounds::ALL).unwrap(), Touch::All);
-        assert_eq!(touch(REAL, bounds(i64::MIN, REAL_TIME - 1)).unwrap(), Touch::None);
-        assert_eq!(touch(REAL, bounds(REAL_TIME + 1, i64::MAX)).unwrap(), Touch::None);
+        assert_eq!(
+            touch(REAL, bounds(i64::MIN, REAL_TIME - 1)).unwrap(),
+            Touch::None
+        );
+        assert_eq!(
+            touch(REAL, bounds(REAL_TIME + 1, i64::MAX)).unwrap(),
+            Touch::None
+        );
     }
 
     #[test]
@@ -328,16 +389,28 @@ mod tests {
         let file = build(&sample());
         let kept = |start, end| -> Vec<usize> {
             let trimmed = trim(&file, bounds(start, end)).unwrap();
-            trimmed.map_or(Vec::new(), |file| walk(&file).unwrap()).into_iter().map(|(_, _, blocks)| blocks.len()).collect()
+            trimmed
+                .map_or(Vec::new(), |file| walk(&file).unwrap())
+                .into_iter()
+                .map(|(_, _, blocks)| blocks.len())
+                .collect()
         };
         let none = Vec::<usize>::new();
         assert_eq!(kept(0, 9), none);
         assert_eq!(kept(0, 10), [1, 1]);
         assert_eq!(kept(19, 19), [1, 1]);
         assert_eq!(kept(19, 20), [2, 2]);
-        assert_eq!(kept(24, 25), [1, 1], "an interval inside a block touches it");
+        assert_eq!(
+            kept(24, 25),
+            [1, 1],
+            "an interval inside a block touches it"
+        );
         assert_eq!(kept(39, 50), [1, 1, 1]);
-        assert_eq!(kept(40, 49), none, "an interval between blocks touches none");
+        assert_eq!(
+            kept(40, 49),
+            none,
+            "an interval between blocks touches none"
+        );
         assert_eq!(kept(50, i64::MAX), [1]);
         assert_eq!(kept(51, i64::MAX), none);
         assert_eq!(kept(20, 50), [2, 2, 1]);
@@ -360,19 +433,46 @@ mod tests {
         let mut series = vec![(
             vec![b'a'; 65_535],
             3,
-            vec![block(0, 1, &large), block(2, 3, &large[1..]), block(4, 5, b"gap"), block(6, 7, &large[..CHUNK])],
+            vec![
+                block(0, 1, &large),
+                block(2, 3, &large[1..]),
+                block(4, 5, b"gap"),
+                block(6, 7, &large[..CHUNK]),
+            ],
         )];
-        let blocks = |n: u16| (0..4).map(|time| block(time * 3, time * 3, &n.to_be_bytes())).collect();
-        series.extend((0..5000).map(|n: u16| ([b"k", &n.to_be_bytes()[..]].concat(), 0, blocks(n))));
+        let blocks = |n: u16| {
+            (0..4)
+                .map(|time| block(time * 3, time * 3, &n.to_be_bytes()))
+                .collect()
+        };
+        series
+            .extend((0..5000).map(|n: u16| ([b"k", &n.to_be_bytes()[..]].concat(), 0, blocks(n))));
         let file = build(&series);
-        for bounds in [bounds(0, 3), bounds(5, 6), bounds(2, 2), bounds(0, 5), bounds(8, 100)] {
-            assert!(trim(&file, bounds).unwrap().unwrap() == build(&expected(&series, bounds)), "{bounds:?}");
+        for bounds in [
+            bounds(0, 3),
+            bounds(5, 6),
+            bounds(2, 2),
+            bounds(0, 5),
+            bounds(8, 100),
+        ] {
+            assert!(
+                trim(&file, bounds).unwrap().unwrap() == build(&expected(&series, bounds)),
+                "{bounds:?}"
+            );
         }
     }
 
     #[test]
     fn blocks_that_do_not_stand_in_the_order_of_the_index_are_put_into_it() {
-        let series = vec![(b"k".to_vec(), 0, vec![block(0, 0, b"first"), block(1, 1, b"other"), block(2, 2, b"third")])];
+        let series = vec![(
+            b"k".to_vec(),
+            0,
+            vec![
+                block(0, 0, b"first"),
+                block(1, 1, b"other"),
+                block(2, 2, b"third"),
+            ],
+        )];
         let mut file = build(&series);
         // The records at 5 and 14 change places, and so do their offsets.
         let index = file.len() - 8 - (6 + 3 * ENTRY_BYTES);
@@ -381,13 +481,18 @@ mod tests {
         file[index + 6 + 16..][..8].copy_from_slice(&14_u64.to_be_bytes());
         file[index + 6 + ENTRY_BYTES + 16..][..8].copy_from_slice(&5_u64.to_be_bytes());
         assert_eq!(walk(&file).unwrap(), series);
-        assert_eq!(trim(&file, bounds(0, 1)).unwrap().unwrap(), build(&expected(&series, bounds(0, 1))));
+        assert_eq!(
+            trim(&file, bounds(0, 1)).unwrap().unwrap(),
+            build(&expected(&series, bounds(0, 1)))
+        );
     }
 
     #[test]
     fn a_file_that_is_not_the_one_walked_before_is_an_error_and_writes_no_more_than_was_said() {
         let series = sample();
-        let Touch::Some(trimmed) = touch(&build(&series)[..], bounds(20, 29)).unwrap() else { panic!() };
+        let Touch::Some(trimmed) = touch(&build(&series)[..], bounds(20, 29)).unwrap() else {
+            panic!()
+        };
         let mut fewer = series.clone();
         fewer.remove(1);
         let mut more = series.clone();
@@ -402,16 +507,26 @@ mod tests {
             assert!(matches!(error, TrimError::Changed), "{error}");
             assert!(out.len() as u64 <= trimmed.size());
         }
-        assert!(matches!(trimmed.write_to(REAL, &mut Vec::new()), Err(TrimError::Changed)));
-        assert!(matches!(trimmed.write_to(&REAL[..80], &mut Vec::new()), Err(TrimError::File(_))));
+        assert!(matches!(
+            trimmed.write_to(REAL, &mut Vec::new()),
+            Err(TrimError::Changed)
+        ));
+        assert!(matches!(
+            trimmed.write_to(&REAL[..80], &mut Vec::new()),
+            Err(TrimError::File(_))
+        ));
     }
 
     #[test]
     fn a_writer_that_fails_ends_the_writing_with_its_error() {
         let file = build(&sample());
-        let Touch::Some(trimmed) = touch(&file[..], bounds(20, 29)).unwrap() else { panic!() };
+        let Touch::Some(trimmed) = touch(&file[..], bounds(20, 29)).unwrap() else {
+            panic!()
+        };
         let mut small = [0; 40];
-        let error = trimmed.write_to(&file[..], &mut &mut small[..]).unwrap_err();
+        let error = trimmed
+            .write_to(&file[..], &mut &mut small[..])
+            .unwrap_err();
         assert!(matches!(error, TrimError::Write(_)));
         assert_eq!(small, build(&expected(&sample(), bounds(20, 29)))[..40]);
     }

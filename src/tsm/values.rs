@@ -20,7 +20,13 @@ pub enum ValueType {
 
 impl ValueType {
     /// Every type, in the order of their bytes.
-    pub const ALL: [Self; 5] = [Self::Float, Self::Integer, Self::Boolean, Self::String, Self::Unsigned];
+    pub const ALL: [Self; 5] = [
+        Self::Float,
+        Self::Integer,
+        Self::Boolean,
+        Self::String,
+        Self::Unsigned,
+    ];
 
     /// The type that a byte stands for, or none.
     pub fn from_byte(byte: u8) -> Option<Self> {
@@ -112,7 +118,11 @@ impl Values {
 
     /// Drops all values and becomes of a type; the memory is kept where the type stays.
     pub fn reset(&mut self, value_type: ValueType) {
-        if self.value_type() == value_type { self.clear() } else { *self = Self::new(value_type) }
+        if self.value_type() == value_type {
+            self.clear()
+        } else {
+            *self = Self::new(value_type)
+        }
     }
 
     /// Adds value `at` of `other`, if both are of one type and there is such a value. Says whether it did.
@@ -196,7 +206,9 @@ impl Strings {
 impl<S: AsRef<[u8]>> FromIterator<S> for Strings {
     fn from_iter<I: IntoIterator<Item = S>>(strings: I) -> Self {
         let mut all = Self::new();
-        strings.into_iter().for_each(|string| all.push(string.as_ref()));
+        strings
+            .into_iter()
+            .for_each(|string| all.push(string.as_ref()));
         all
     }
 }
@@ -213,7 +225,10 @@ pub struct Points {
 impl Points {
     /// No points, of a type.
     pub fn new(value_type: ValueType) -> Self {
-        Self { times: Vec::new(), values: Values::new(value_type) }
+        Self {
+            times: Vec::new(),
+            values: Values::new(value_type),
+        }
     }
 
     /// How many there are.
@@ -235,7 +250,9 @@ impl Points {
     /// Adds point `at` of `other`, if both are of one type and there is such a point. Says whether it did.
     pub fn push_from(&mut self, other: &Self, at: usize) -> bool {
         let time = other.times.get(at).copied();
-        let Some(time) = time.filter(|_| self.values.push_from(&other.values, at)) else { return false };
+        let Some(time) = time.filter(|_| self.values.push_from(&other.values, at)) else {
+            return false;
+        };
         self.times.push(time);
         true
     }
@@ -248,7 +265,10 @@ mod tests {
     #[test]
     fn types_and_their_bytes_go_both_ways() {
         for (byte, value_type) in (0..).zip(ValueType::ALL) {
-            assert_eq!((value_type.byte(), ValueType::from_byte(byte)), (byte, Some(value_type)));
+            assert_eq!(
+                (value_type.byte(), ValueType::from_byte(byte)),
+                (byte, Some(value_type))
+            );
             assert_eq!(Values::new(value_type).value_type(), value_type);
         }
         assert_eq!(ValueType::from_byte(5), None);
@@ -258,16 +278,28 @@ mod tests {
     #[test]
     fn strings_come_back_as_they_were_pushed() {
         let strings: Strings = ["", "a", "", "longer"].into_iter().collect();
-        assert_eq!(strings.iter().collect::<Vec<_>>(), [&b""[..], b"a", b"", b"longer"]);
+        assert_eq!(
+            strings.iter().collect::<Vec<_>>(),
+            [&b""[..], b"a", b"", b"longer"]
+        );
         assert_eq!((strings.len(), strings.byte_len()), (4, 7));
     }
 
     #[test]
     fn a_point_is_taken_over_only_where_the_types_agree() {
-        let from = Points { times: vec![1, 2], values: Values::String(["x", "y"].into_iter().collect()) };
+        let from = Points {
+            times: vec![1, 2],
+            values: Values::String(["x", "y"].into_iter().collect()),
+        };
         let mut to = Points::new(ValueType::String);
         assert!(to.push_from(&from, 1) && !to.push_from(&from, 2));
-        assert_eq!(to, Points { times: vec![2], values: Values::String(["y"].into_iter().collect()) });
+        assert_eq!(
+            to,
+            Points {
+                times: vec![2],
+                values: Values::String(["y"].into_iter().collect())
+            }
+        );
         let mut other = Points::new(ValueType::Float);
         assert!(!other.push_from(&from, 0) && other.is_empty());
         other.reset(ValueType::String);

@@ -91,7 +91,13 @@ impl fmt::Display for Fault {
 impl<R: Read> Segment<R> {
     /// The segment that `source` gives, from its first byte on.
     pub fn new(source: R) -> Self {
-        Self { source, offset: 0, packed: Vec::new(), plain: Vec::new(), ending: None }
+        Self {
+            source,
+            offset: 0,
+            packed: Vec::new(),
+            plain: Vec::new(),
+            ending: None,
+        }
     }
 
     /// The next entry, checked as a whole, or how the segment ended; then the same again.
@@ -109,13 +115,19 @@ impl<R: Read> Segment<R> {
                 self.ending = Some(Ending::Clean);
                 Ok(Next::End(Ending::Clean))
             }
-            Unpacked::Torn(fault) => Ok(Next::End(*self.ending.insert(Ending::Torn { offset: begun, fault }))),
+            Unpacked::Torn(fault) => Ok(Next::End(*self.ending.insert(Ending::Torn {
+                offset: begun,
+                fault,
+            }))),
             Unpacked::Plain(entry_type) => match Entry::parse(entry_type, &self.plain) {
                 Ok(entry) => {
                     self.offset += (HEADER_BYTES + self.packed.len()) as u64;
                     Ok(Next::Entry(entry))
                 }
-                Err(fault) => Ok(Next::End(*self.ending.insert(Ending::Torn { offset: begun, fault }))),
+                Err(fault) => Ok(Next::End(*self.ending.insert(Ending::Torn {
+                    offset: begun,
+                    fault,
+                }))),
             },
         }
     }
@@ -123,7 +135,11 @@ impl<R: Read> Segment<R> {
     /// Reads an entry and unpacks it.
     fn unpack(&mut self) -> io::Result<Unpacked> {
         self.packed.clear();
-        let have = self.source.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut self.packed)?;
+        let have = self
+            .source
+            .by_ref()
+            .take(HEADER_BYTES as u64)
+            .read_to_end(&mut self.packed)?;
         match have {
             0 => return Ok(Unpacked::End),
             HEADER_BYTES => {}
@@ -167,7 +183,10 @@ enum Unpacked {
 
 fn too_large(offset: u64, bytes: usize) -> io::Error {
     let most = MAX_ENTRY_BYTES >> 20;
-    io::Error::new(io::ErrorKind::InvalidData, format!("the entry at offset {offset} has {bytes} bytes, more than {most} MiB"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the entry at offset {offset} has {bytes} bytes, more than {most} MiB"),
+    )
 }
 
 /// An entry. It was checked as a whole before it was handed out.
@@ -201,7 +220,10 @@ impl<'a> Entry<'a> {
             2 => Ok(Self::Delete(Keys::Joined(plain))),
             3 => {
                 let mut rest = plain;
-                let (min, max) = (BigEndian::read_i64(take(&mut rest, 8)?), BigEndian::read_i64(take(&mut rest, 8)?));
+                let (min, max) = (
+                    BigEndian::read_i64(take(&mut rest, 8)?),
+                    BigEndian::read_i64(take(&mut rest, 8)?),
+                );
                 let keys = Keys::Counted(rest);
                 while !rest.is_empty() {
                     take_long(&mut rest)?;
@@ -263,7 +285,11 @@ impl<'a> Written<'a> {
             ValueType::Boolean => drop(take(rest, count.checked_mul(9).ok_or(Fault::Content)?)?),
             _ => drop(take(rest, count.checked_mul(16).ok_or(Fault::Content)?)?),
         }
-        Ok(Self { key, value_type, points: &begun[..begun.len() - rest.len()] })
+        Ok(Self {
+            key,
+            value_type,
+            points: &begun[..begun.len() - rest.len()],
+        })
     }
 
     /// Times and values, as they were written: in no particular order, and a later one of the same time counts.
@@ -317,7 +343,10 @@ impl<'a> Iterator for Keys<'a> {
             let key = match self {
                 Self::Joined([]) => return None,
                 Self::Joined(rest) => {
-                    let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+                    let end = rest
+                        .iter()
+                        .position(|byte| *byte == b'\n')
+                        .unwrap_or(rest.len());
                     let key = &rest[..end];
                     *rest = rest.get(end + 1..).unwrap_or_default();
                     key

@@ -107,7 +107,12 @@ impl Logged {
 /// An entry of any type and content.
 pub(crate) fn entry(entry_type: u8, plain: &[u8]) -> Vec<u8> {
     let packed = snappy::raw::Encoder::new().compress_vec(plain).unwrap();
-    [&[entry_type][..], &(packed.len() as u32).to_be_bytes(), &packed].concat()
+    [
+        &[entry_type][..],
+        &(packed.len() as u32).to_be_bytes(),
+        &packed,
+    ]
+    .concat()
 }
 
 /// Gives one byte at a time.
@@ -135,7 +140,15 @@ fn read(source: impl Read) -> io::Result<(Vec<Logged>, Ending)> {
             }
             Next::Entry(Entry::Write(writes)) => Logged::Write(
                 writes
-                    .map(|written| (written.key.to_vec(), written.points().map(|(time, value)| (time, value.into())).collect()))
+                    .map(|written| {
+                        (
+                            written.key.to_vec(),
+                            written
+                                .points()
+                                .map(|(time, value)| (time, value.into()))
+                                .collect(),
+                        )
+                    })
                     .collect(),
             ),
         });
@@ -146,14 +159,26 @@ fn read(source: impl Read) -> io::Result<(Vec<Logged>, Ending)> {
 fn real() -> Vec<Logged> {
     let key = |text: &str| text.as_bytes().to_vec();
     let fields = vec![
-        (key("m,h=a#!~#f"), vec![(T, Datum::Float(1.5)), (T + 1, Datum::Float(1.5))]),
+        (
+            key("m,h=a#!~#f"),
+            vec![(T, Datum::Float(1.5)), (T + 1, Datum::Float(1.5))],
+        ),
         (key("m,h=a#!~#i"), vec![(T, Datum::Integer(-2))]),
-        (key("m,h=a#!~#b"), vec![(T, Datum::Boolean(true)), (T + 1, Datum::Boolean(false))]),
+        (
+            key("m,h=a#!~#b"),
+            vec![(T, Datum::Boolean(true)), (T + 1, Datum::Boolean(false))],
+        ),
         (key("m,h=a#!~#s"), vec![(T, Datum::String(b"hi".to_vec()))]),
     ];
     vec![
         Logged::Write(fields),
-        Logged::DeleteRange(T + 1, T + 1, ["b", "f", "i", "s"].map(|field| key(&format!("m,h=a#!~#{field}"))).to_vec()),
+        Logged::DeleteRange(
+            T + 1,
+            T + 1,
+            ["b", "f", "i", "s"]
+                .map(|field| key(&format!("m,h=a#!~#{field}")))
+                .to_vec(),
+        ),
         Logged::Write(vec![(key("m,h=b#!~#f"), vec![(T, Datum::Float(2.0))])]),
         Logged::DeleteRange(i64::MIN, i64::MAX, vec![key("m,h=b#!~#f")]),
     ]
@@ -171,8 +196,19 @@ fn a_segment_torn_at_any_byte_gives_what_stands_before_the_torn_entry() {
     for end in 0..REAL.len() {
         let whole = REAL_ENDS.iter().filter(|at| **at <= end).count();
         let offset = whole.checked_sub(1).map_or(0, |last| REAL_ENDS[last]);
-        let ending = if offset == end { Ending::Clean } else { Ending::Torn { offset: offset as u64, fault: Fault::Cut } };
-        assert_eq!(read(&REAL[..end]).unwrap(), (real()[..whole].to_vec(), ending), "torn at {end}");
+        let ending = if offset == end {
+            Ending::Clean
+        } else {
+            Ending::Torn {
+                offset: offset as u64,
+                fault: Fault::Cut,
+            }
+        };
+        assert_eq!(
+            read(&REAL[..end]).unwrap(),
+            (real()[..whole].to_vec(), ending),
+            "torn at {end}"
+        );
         assert_eq!(read(Slow(&REAL[..end])).unwrap().1, ending, "torn at {end}");
     }
 }
@@ -185,25 +221,49 @@ fn an_entry_that_is_not_sound_ends_the_segment_as_in_influxd() {
     let bad = [
         (entry(9, b"abc"), Fault::Type(9)),
         (entry(0, b""), Fault::Type(0)),
-        (entry(1, b"\x07\x00\x01k\x00\x00\x00\x01"), Fault::ValueType(7)),
+        (
+            entry(1, b"\x07\x00\x01k\x00\x00\x00\x01"),
+            Fault::ValueType(7),
+        ),
         (entry(1, b"\x01\x00\x01k\x00\x00\x00\x00"), Fault::Content),
         (entry(1, &key[..key.len() - 1]), Fault::Content),
-        (entry(1, b"\x04\x00\x01k\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff"), Fault::Content),
+        (
+            entry(
+                1,
+                b"\x04\x00\x01k\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff",
+            ),
+            Fault::Content,
+        ),
         (entry(1, b"\x01\x00\x01k\xff\xff\xff\xff"), Fault::Content),
         (entry(3, b"abc"), Fault::Content),
-        (entry(3, &[&range[..], b"\x00\x00\x00\x01k\x00\x00"].concat()), Fault::Content),
-        (entry(3, &[&range[..], b"\xff\xff\xff\xffk"].concat()), Fault::Content),
+        (
+            entry(3, &[&range[..], b"\x00\x00\x00\x01k\x00\x00"].concat()),
+            Fault::Content,
+        ),
+        (
+            entry(3, &[&range[..], b"\xff\xff\xff\xffk"].concat()),
+            Fault::Content,
+        ),
         (b"\x01\x00\x00\x00\x00".to_vec(), Fault::Packing),
         (b"\x01\x00\x00\x00\x02\x02\x00".to_vec(), Fault::Packing),
         // A block that says it unpacks to 4 GiB.
-        (b"\x01\x00\x00\x00\x06\xff\xff\xff\xff\x0f\x00".to_vec(), Fault::Packing),
+        (
+            b"\x01\x00\x00\x00\x06\xff\xff\xff\xff\x0f\x00".to_vec(),
+            Fault::Packing,
+        ),
         (b"\x01\xff\xff\xff\xffabc".to_vec(), Fault::Cut),
     ];
     for (bad, fault) in bad {
         let bytes = [REAL, &bad, REAL].concat();
-        let ending = Ending::Torn { offset: REAL.len() as u64, fault };
+        let ending = Ending::Torn {
+            offset: REAL.len() as u64,
+            fault,
+        };
         if fault == Fault::Cut {
-            assert_eq!(read(&bytes[..REAL.len() + bad.len()]).unwrap(), (real(), ending));
+            assert_eq!(
+                read(&bytes[..REAL.len() + bad.len()]).unwrap(),
+                (real(), ending)
+            );
         }
         assert_eq!(read(&bytes[..]).unwrap(), (real(), ending));
     }
@@ -212,22 +272,43 @@ fn an_entry_that_is_not_sound_ends_the_segment_as_in_influxd() {
 #[test]
 fn what_says_nothing_is_passed_over_as_in_influxd() {
     let entries = [entry(1, b""), entry(2, b""), entry(3, &[0; 16])].concat();
-    let expected = vec![Logged::Write(vec![]), Logged::Delete(vec![]), Logged::DeleteRange(0, 0, vec![])];
+    let expected = vec![
+        Logged::Write(vec![]),
+        Logged::Delete(vec![]),
+        Logged::DeleteRange(0, 0, vec![]),
+    ];
     assert_eq!(read(&entries[..]).unwrap(), (expected, Ending::Clean));
     let keys = |entry_type, plain: &[u8]| read(&entry(entry_type, plain)[..]).unwrap().0;
-    assert_eq!(keys(2, b"\n\na\n\nb\n"), [Logged::Delete(vec![b"a".to_vec(), b"b".to_vec()])]);
+    assert_eq!(
+        keys(2, b"\n\na\n\nb\n"),
+        [Logged::Delete(vec![b"a".to_vec(), b"b".to_vec()])]
+    );
     let counted = [&[0; 16][..], b"\x00\x00\x00\x00\x00\x00\x00\x01a"].concat();
-    assert_eq!(keys(3, &counted), [Logged::DeleteRange(0, 0, vec![b"a".to_vec()])]);
+    assert_eq!(
+        keys(3, &counted),
+        [Logged::DeleteRange(0, 0, vec![b"a".to_vec()])]
+    );
 }
 
 pub(crate) fn logged() -> impl Strategy<Value = Logged> {
-    let key = || prop::sample::select(vec!["a#!~#f", "a#!~#g", "b#!~#f", "c,t=v#!~#f"]).prop_map(|key| key.as_bytes().to_vec());
+    let key = || {
+        prop::sample::select(vec!["a#!~#f", "a#!~#g", "b#!~#f", "c,t=v#!~#f"])
+            .prop_map(|key| key.as_bytes().to_vec())
+    };
     let points = |value: BoxedStrategy<Datum>| prop::collection::vec((-20..20_i64, value), 1..6);
     let values = prop_oneof![
-        points((-9..9_i32).prop_map(|value| Datum::Float(value.into())).boxed()),
+        points(
+            (-9..9_i32)
+                .prop_map(|value| Datum::Float(value.into()))
+                .boxed()
+        ),
         points(any::<i64>().prop_map(Datum::Integer).boxed()),
         points(any::<bool>().prop_map(Datum::Boolean).boxed()),
-        points(prop::collection::vec(any::<u8>(), 0..9).prop_map(Datum::String).boxed()),
+        points(
+            prop::collection::vec(any::<u8>(), 0..9)
+                .prop_map(Datum::String)
+                .boxed()
+        ),
         points(any::<u64>().prop_map(Datum::Unsigned).boxed()),
     ];
     prop_oneof![

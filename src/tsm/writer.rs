@@ -118,7 +118,11 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
             return self.packed(points);
         }
         if points.times.len() != points.values.len() {
-            return Err(EncodeError::Counts { times: points.times.len(), values: points.values.len() }.into());
+            return Err(EncodeError::Counts {
+                times: points.times.len(),
+                values: points.values.len(),
+            }
+            .into());
         }
         let mut part = Points::new(points.values.value_type());
         for start in (0..points.len()).step_by(MAX_POINTS_PER_BLOCK) {
@@ -134,7 +138,9 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
     fn packed(&mut self, points: &Points) -> Result<(), WriteError> {
         let block = block::encode(points)?;
         let (first, last) = (points.times.first(), points.times.last());
-        let (Some(&first), Some(&last)) = (first, last) else { return Err(EncodeError::Empty.into()) };
+        let (Some(&first), Some(&last)) = (first, last) else {
+            return Err(EncodeError::Empty.into());
+        };
         self.block(first, last, crc32fast::hash(&block), &block)
     }
 
@@ -145,7 +151,13 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
     ///
     /// [`WriteError::Full`] when another file has to be begun, with the same key; nothing was written then. Others when the
     /// block is not of the key's type, does not begin after the one before ends, or writing fails.
-    pub fn block(&mut self, min_time: i64, max_time: i64, crc: u32, block: &[u8]) -> Result<(), WriteError> {
+    pub fn block(
+        &mut self,
+        min_time: i64,
+        max_time: i64,
+        crc: u32,
+        block: &[u8],
+    ) -> Result<(), WriteError> {
         if self.key.is_empty() {
             return Err(WriteError::NoKey);
         }
@@ -177,7 +189,11 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
 
     /// Whether the file is so large that another has to be begun.
     pub fn is_full(&self) -> bool {
-        let key = if self.entries.is_empty() { 0 } else { KEY_EXTRA_BYTES + self.key.len() + self.entries.len() };
+        let key = if self.entries.is_empty() {
+            0
+        } else {
+            KEY_EXTRA_BYTES + self.key.len() + self.entries.len()
+        };
         self.written + self.spooled + key as u64 > self.limit
     }
 
@@ -186,8 +202,10 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
         if self.entries.is_empty() {
             return Ok(());
         }
-        let length = u16::try_from(self.key.len()).map_err(|_| WriteError::KeyLength(self.key.len()))?;
-        let count = u16::try_from(self.entries.len() / ENTRY_BYTES).map_err(|_| WriteError::Full)?;
+        let length =
+            u16::try_from(self.key.len()).map_err(|_| WriteError::KeyLength(self.key.len()))?;
+        let count =
+            u16::try_from(self.entries.len() / ENTRY_BYTES).map_err(|_| WriteError::Full)?;
         self.spool.write_all(&length.to_be_bytes())?;
         self.spool.write_all(&self.key)?;
         self.spool.write_all(&[self.value_type.byte()])?;
@@ -218,7 +236,14 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
         self.out.write_all(&self.written.to_be_bytes())?;
         self.out.flush()?;
         let size = self.written + self.spooled + FOOTER_BYTES;
-        Ok((self.out, Some(Written { size, keys: self.keys, blocks: self.blocks })))
+        Ok((
+            self.out,
+            Some(Written {
+                size,
+                keys: self.keys,
+                blocks: self.blocks,
+            }),
+        ))
     }
 }
 
@@ -248,11 +273,19 @@ impl fmt::Display for WriteError {
         match self {
             Self::Io(_) => f.write_str("cannot write the TSM file"),
             Self::Full => f.write_str("the TSM file is full"),
-            Self::KeyLength(length) => write!(f, "a key of {length} bytes, where 1 to 65535 are possible"),
+            Self::KeyLength(length) => {
+                write!(f, "a key of {length} bytes, where 1 to 65535 are possible")
+            }
             Self::KeyOrder => f.write_str("a key not greater than the one before"),
             Self::NoKey => f.write_str("a block without a key"),
-            Self::Type(value_type) => write!(f, "a block of another type than {value_type} for a key of that type"),
-            Self::TimeOrder(time) => write!(f, "a block that begins at {time}, not after the end of the one before"),
+            Self::Type(value_type) => write!(
+                f,
+                "a block of another type than {value_type} for a key of that type"
+            ),
+            Self::TimeOrder(time) => write!(
+                f,
+                "a block that begins at {time}, not after the end of the one before"
+            ),
             Self::Encode(error) => error.fmt(f),
         }
     }
@@ -291,24 +324,37 @@ pub(crate) mod tests {
     use super::*;
 
     fn integers(times: std::ops::Range<i64>) -> Points {
-        Points { values: Values::Integer(times.clone().collect()), times: times.collect() }
+        Points {
+            values: Values::Integer(times.clone().collect()),
+            times: times.collect(),
+        }
     }
 
     /// A file of keys with points, in ascending order of the keys.
     pub(crate) fn write_all(keys: &[(Vec<u8>, Vec<Points>)]) -> Vec<u8> {
         let mut writer = Writer::new(Vec::new());
         for (key, blocks) in keys {
-            writer.begin_key(key, blocks[0].values.value_type()).unwrap();
-            blocks.iter().for_each(|points| writer.points(points).unwrap());
+            writer
+                .begin_key(key, blocks[0].values.value_type())
+                .unwrap();
+            blocks
+                .iter()
+                .for_each(|points| writer.points(points).unwrap());
         }
         let (bytes, written) = writer.finish().unwrap();
-        assert_eq!(written.map_or(0, |written| written.size), bytes.len() as u64);
+        assert_eq!(
+            written.map_or(0, |written| written.size),
+            bytes.len() as u64
+        );
         bytes
     }
 
     #[test]
     fn a_real_file_is_written_again_byte_for_byte() {
-        let points = Points { times: vec![1_600_000_000_000_000_000], values: Values::Float(vec![1.5]) };
+        let points = Points {
+            times: vec![1_600_000_000_000_000_000],
+            values: Values::Float(vec![1.5]),
+        };
         assert_eq!(write_all(&[(b"m,h=a#!~#v".to_vec(), vec![points])]), REAL);
     }
 
@@ -324,7 +370,10 @@ pub(crate) mod tests {
         writer.begin_key(b"c", ValueType::Float).unwrap();
         let (bytes, written) = writer.finish().unwrap();
         assert_eq!(bytes, write_all(&[(b"b".to_vec(), vec![integers(0..3)])]));
-        assert_eq!(written.map(|written| (written.keys, written.blocks)), Some((1, 1)));
+        assert_eq!(
+            written.map(|written| (written.keys, written.blocks)),
+            Some((1, 1))
+        );
     }
 
     #[test]
@@ -337,22 +386,55 @@ pub(crate) mod tests {
     #[test]
     fn what_influxd_could_not_open_is_refused() {
         let mut writer = Writer::new(Vec::new());
-        assert!(matches!(writer.block(0, 0, 0, b"\0"), Err(WriteError::NoKey)));
-        assert!(matches!(writer.begin_key(b"", ValueType::Float), Err(WriteError::KeyLength(0))));
-        assert!(matches!(writer.begin_key(&[b'k'; 65_536], ValueType::Float), Err(WriteError::KeyLength(65_536))));
-        writer.begin_key(&[b'k'; 65_535], ValueType::Integer).unwrap();
+        assert!(matches!(
+            writer.block(0, 0, 0, b"\0"),
+            Err(WriteError::NoKey)
+        ));
+        assert!(matches!(
+            writer.begin_key(b"", ValueType::Float),
+            Err(WriteError::KeyLength(0))
+        ));
+        assert!(matches!(
+            writer.begin_key(&[b'k'; 65_536], ValueType::Float),
+            Err(WriteError::KeyLength(65_536))
+        ));
+        writer
+            .begin_key(&[b'k'; 65_535], ValueType::Integer)
+            .unwrap();
         for key in [&[b'k'; 65_535][..], b"k", b"a"] {
-            assert!(matches!(writer.begin_key(key, ValueType::Float), Err(WriteError::KeyOrder)));
+            assert!(matches!(
+                writer.begin_key(key, ValueType::Float),
+                Err(WriteError::KeyOrder)
+            ));
         }
         writer.points(&integers(0..5)).unwrap();
-        assert!(matches!(writer.points(&integers(4..6)), Err(WriteError::TimeOrder(4))));
-        assert!(matches!(writer.block(9, 8, 0, b"\x01"), Err(WriteError::TimeOrder(9))));
-        assert!(matches!(writer.block(9, 9, 0, b"\x00"), Err(WriteError::Type(ValueType::Integer))));
-        assert!(matches!(writer.block(9, 9, 0, b""), Err(WriteError::Type(ValueType::Integer))));
-        assert!(matches!(writer.points(&integers(0..0)), Err(WriteError::Encode(EncodeError::Empty))));
+        assert!(matches!(
+            writer.points(&integers(4..6)),
+            Err(WriteError::TimeOrder(4))
+        ));
+        assert!(matches!(
+            writer.block(9, 8, 0, b"\x01"),
+            Err(WriteError::TimeOrder(9))
+        ));
+        assert!(matches!(
+            writer.block(9, 9, 0, b"\x00"),
+            Err(WriteError::Type(ValueType::Integer))
+        ));
+        assert!(matches!(
+            writer.block(9, 9, 0, b""),
+            Err(WriteError::Type(ValueType::Integer))
+        ));
+        assert!(matches!(
+            writer.points(&integers(0..0)),
+            Err(WriteError::Encode(EncodeError::Empty))
+        ));
         writer.points(&integers(5..6)).unwrap();
         let (bytes, _) = writer.finish().unwrap();
-        assert_eq!(walk(&bytes).unwrap()[0].2.len(), 2, "nothing that was refused is in the file");
+        assert_eq!(
+            walk(&bytes).unwrap()[0].2.len(),
+            2,
+            "nothing that was refused is in the file"
+        );
     }
 
     #[test]
@@ -362,11 +444,17 @@ pub(crate) mod tests {
         for time in 0..65_535 {
             writer.points(&integers(time..time + 1)).unwrap();
         }
-        assert!(matches!(writer.points(&integers(70_000..70_001)), Err(WriteError::Full)));
+        assert!(matches!(
+            writer.points(&integers(70_000..70_001)),
+            Err(WriteError::Full)
+        ));
         writer.begin_key(b"l", ValueType::Integer).unwrap();
         writer.points(&integers(0..1)).unwrap();
         let (bytes, written) = writer.finish().unwrap();
-        assert_eq!(written.map(|written| (written.keys, written.blocks)), Some((2, 65_536)));
+        assert_eq!(
+            written.map(|written| (written.keys, written.blocks)),
+            Some((2, 65_536))
+        );
         let series = walk(&bytes).unwrap();
         assert_eq!((series[0].2.len(), series[1].2.len()), (65_535, 1));
     }
@@ -388,7 +476,10 @@ pub(crate) mod tests {
         let mut small = [0; 8];
         let mut writer = Writer::new(&mut small[..]);
         writer.begin_key(b"k", ValueType::Integer).unwrap();
-        assert!(matches!(writer.points(&integers(0..3)), Err(WriteError::Io(_))));
+        assert!(matches!(
+            writer.points(&integers(0..3)),
+            Err(WriteError::Io(_))
+        ));
     }
 
     proptest! {

@@ -47,7 +47,10 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CutOff => write!(f, "the connection ended before the request was whole"),
-            Self::NotMux(byte) => write!(f, "the first byte is {byte:#04x}, not the mux header {MUX_HEADER:#04x}"),
+            Self::NotMux(byte) => write!(
+                f,
+                "the first byte is {byte:#04x}, not the mux header {MUX_HEADER:#04x}"
+            ),
             Self::Malformed(why) => write!(f, "no request: {why}"),
             Self::Io(_) => write!(f, "reading the request failed"),
         }
@@ -65,7 +68,11 @@ impl std::error::Error for RequestError {
 
 impl From<io::Error> for RequestError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof { Self::CutOff } else { Self::Io(error) }
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::CutOff
+        } else {
+            Self::Io(error)
+        }
     }
 }
 
@@ -76,60 +83,94 @@ impl Request {
     /// # Errors
     ///
     /// See [`RequestError`]. No more memory is taken than bytes arrive.
-    pub fn read_from(reader: &mut impl BufRead, accept: Accept, writable: bool) -> Result<(Dialect, Self), RequestError> {
+    pub fn read_from(
+        reader: &mut impl BufRead,
+        accept: Accept,
+        writable: bool,
+    ) -> Result<(Dialect, Self), RequestError> {
         let mux = reader.read_u8()?;
         if mux != MUX_HEADER {
             return Err(RequestError::NotMux(mux));
         }
-        let Some(&next) = reader.fill_buf()?.first() else { return Err(RequestError::CutOff) };
+        let Some(&next) = reader.fill_buf()?.first() else {
+            return Err(RequestError::CutOff);
+        };
         // The types of dialect 1.5 are never JSON white space nor the start of an object or a null.
         let json = matches!(next, b'{' | b'n' | b' ' | b'\t' | b'\r' | b'\n');
         match (accept, json) {
-            (Accept::Both | Accept::Only(Dialect::V1_0), true) => Ok((Dialect::V1_0, old(&Document::read(reader)?)?)),
+            (Accept::Both | Accept::Only(Dialect::V1_0), true) => {
+                Ok((Dialect::V1_0, old(&Document::read(reader)?)?))
+            }
             (Accept::Both | Accept::Only(Dialect::V1_5), false) => {
                 reader.consume(1);
                 if !writable && matches!(next, 6 | 7) {
-                    return Err(malformed("imports and uploads are answered only with -writable".to_owned()));
+                    return Err(malformed(
+                        "imports and uploads are answered only with -writable".to_owned(),
+                    ));
                 }
                 Ok((Dialect::V1_5, new(next, reader)?))
             }
-            (Accept::Only(dialect), _) => Err(malformed(format!("{next:#04x} begins no request of dialect {dialect}"))),
+            (Accept::Only(dialect), _) => Err(malformed(format!(
+                "{next:#04x} begins no request of dialect {dialect}"
+            ))),
         }
     }
 }
 
 fn old(document: &Document) -> Result<Request, RequestError> {
     Ok(match document.byte("Type")? {
-        0 => Request::Shard { id: document.unsigned("ShardID")?, since: document.time("Since")? },
+        0 => Request::Shard {
+            id: document.unsigned("ShardID")?,
+            since: document.time("Since")?,
+        },
         1 => Request::MetaStore,
         // An empty name asks for no database here, and for all in the newer dialect: what is empty stays named.
-        2 => Request::DatabaseInfo { database: document.text("Database")? },
-        3 => Request::PolicyInfo { database: document.text("Database")?, retention_policy: document.text("RetentionPolicy")? },
+        2 => Request::DatabaseInfo {
+            database: document.text("Database")?,
+        },
+        3 => Request::PolicyInfo {
+            database: document.text("Database")?,
+            retention_policy: document.text("RetentionPolicy")?,
+        },
         other => return Err(malformed(format!("type {other} of dialect 1.0"))),
     })
 }
 
 fn new(kind: u8, reader: &mut impl BufRead) -> Result<Request, RequestError> {
     if kind == 7 {
-        return Ok(Request::Upload { id: reader.read_u64::<BigEndian>()? });
+        return Ok(Request::Upload {
+            id: reader.read_u64::<BigEndian>()?,
+        });
     }
     let document = Document::read(reader)?;
     // Decoded and not used, but one that does not fit refuses the request.
     document.byte("Type")?;
     let size = document.signed("UploadSize")?;
     Ok(match kind {
-        0 => Request::Shard { id: document.unsigned("ShardID")?, since: document.time("Since")? },
+        0 => Request::Shard {
+            id: document.unsigned("ShardID")?,
+            since: document.time("Since")?,
+        },
         1 => Request::MetaStore,
         2 => Request::SeriesFile,
-        3 => Request::DatabaseInfo { database: document.text("BackupDatabase")? },
+        3 => Request::DatabaseInfo {
+            database: document.text("BackupDatabase")?,
+        },
         4 => Request::PolicyInfo {
             database: document.text("BackupDatabase")?,
             retention_policy: document.text("BackupRetentionPolicy")?,
         },
         5 => {
-            let start = document.time("ExportStart")?.map_or(time::LEAST, time::to_nanos);
-            let end = document.time("ExportEnd")?.map_or(time::GREATEST, time::to_nanos);
-            Request::Export { id: document.unsigned("ShardID")?, bounds: Bounds { start, end } }
+            let start = document
+                .time("ExportStart")?
+                .map_or(time::LEAST, time::to_nanos);
+            let end = document
+                .time("ExportEnd")?
+                .map_or(time::GREATEST, time::to_nanos);
+            Request::Export {
+                id: document.unsigned("ShardID")?,
+                bounds: Bounds { start, end },
+            }
         }
         6 => Request::Import(Import {
             database: document.text("BackupDatabase")?,
@@ -145,12 +186,18 @@ fn new(kind: u8, reader: &mut impl BufRead) -> Result<Request, RequestError> {
 
 /// Reads the byte that separates the document from its payload, whatever it is, and the payload.
 fn payload(reader: &mut impl BufRead, size: i64) -> Result<Vec<u8>, RequestError> {
-    let size = u64::try_from(size).ok().filter(|size| *size <= MAX_META_BYTES);
+    let size = u64::try_from(size)
+        .ok()
+        .filter(|size| *size <= MAX_META_BYTES);
     let size = size.ok_or_else(|| malformed("an UploadSize that cannot be".to_owned()))?;
     reader.read_u8()?;
     let mut bytes = Vec::new();
     reader.take(size).read_to_end(&mut bytes)?;
-    if (bytes.len() as u64) < size { Err(RequestError::CutOff) } else { Ok(bytes) }
+    if (bytes.len() as u64) < size {
+        Err(RequestError::CutOff)
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn malformed(why: String) -> RequestError {
@@ -165,9 +212,13 @@ struct FewBlanks<R> {
 
 impl<R: BufRead> Read for FewBlanks<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(place) = buffer.first_mut() else { return Ok(0) };
+        let Some(place) = buffer.first_mut() else {
+            return Ok(0);
+        };
         loop {
-            let Some(&byte) = self.inner.fill_buf()?.first() else { return Ok(0) };
+            let Some(&byte) = self.inner.fill_buf()?.first() else {
+                return Ok(0);
+            };
             self.inner.consume(1);
             self.blanks = if byte == b' ' { self.blanks + 1 } else { 0 };
             if self.blanks <= MAX_BLANKS {
@@ -183,8 +234,12 @@ struct Document(Map<String, Value>);
 
 impl Document {
     fn read(reader: &mut impl BufRead) -> Result<Self, RequestError> {
-        let few_blanks = FewBlanks { inner: reader.take(MAX_PADDED_BYTES), blanks: 0 };
-        let mut document = serde_json::Deserializer::from_reader(few_blanks.take(MAX_DOCUMENT_BYTES));
+        let few_blanks = FewBlanks {
+            inner: reader.take(MAX_PADDED_BYTES),
+            blanks: 0,
+        };
+        let mut document =
+            serde_json::Deserializer::from_reader(few_blanks.take(MAX_DOCUMENT_BYTES));
         match Value::deserialize(&mut document) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(Value::Null) => Ok(Self(Map::new())),
@@ -196,12 +251,21 @@ impl Document {
     }
 
     fn get(&self, name: &str) -> &Value {
-        let found =
-            self.0.get(name).or_else(|| self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value));
+        let found = self.0.get(name).or_else(|| {
+            self.0
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        });
         found.unwrap_or(&Value::Null)
     }
 
-    fn field<T>(&self, name: &str, zero: T, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, RequestError> {
+    fn field<T>(
+        &self,
+        name: &str,
+        zero: T,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T, RequestError> {
         match self.get(name) {
             Value::Null => Ok(zero),
             value => read(value).ok_or_else(|| malformed(format!("{name} cannot be {value}"))),
@@ -209,7 +273,9 @@ impl Document {
     }
 
     fn text(&self, name: &str) -> Result<String, RequestError> {
-        self.field(name, String::new(), |value| value.as_str().map(str::to_owned))
+        self.field(name, String::new(), |value| {
+            value.as_str().map(str::to_owned)
+        })
     }
 
     fn unsigned(&self, name: &str) -> Result<u64, RequestError> {
@@ -254,20 +320,50 @@ mod tests {
 
     #[test]
     fn the_two_dialects_are_told_apart_by_the_byte_after_the_mux_header() {
-        assert_eq!(read(b"\x03\x01{}\n").unwrap(), (Dialect::V1_5, Request::MetaStore));
-        assert_eq!(read(b"\x03{\"Type\":1}\n").unwrap(), (Dialect::V1_0, Request::MetaStore));
-        assert_eq!(read(b"\x03 {}").unwrap(), (Dialect::V1_0, Request::Shard { id: 0, since: None }));
-        let only = |dialect, bytes: &[u8]| Request::read_from(&mut &bytes[..], Accept::Only(dialect), true);
-        assert!(matches!(only(Dialect::V1_0, b"\x03\x01{}\n"), Err(RequestError::Malformed(_))));
-        assert!(matches!(only(Dialect::V1_5, b"\x03{\"Type\":1}\n"), Err(RequestError::Malformed(_))));
+        assert_eq!(
+            read(b"\x03\x01{}\n").unwrap(),
+            (Dialect::V1_5, Request::MetaStore)
+        );
+        assert_eq!(
+            read(b"\x03{\"Type\":1}\n").unwrap(),
+            (Dialect::V1_0, Request::MetaStore)
+        );
+        assert_eq!(
+            read(b"\x03 {}").unwrap(),
+            (Dialect::V1_0, Request::Shard { id: 0, since: None })
+        );
+        let only = |dialect, bytes: &[u8]| {
+            Request::read_from(&mut &bytes[..], Accept::Only(dialect), true)
+        };
+        assert!(matches!(
+            only(Dialect::V1_0, b"\x03\x01{}\n"),
+            Err(RequestError::Malformed(_))
+        ));
+        assert!(matches!(
+            only(Dialect::V1_5, b"\x03{\"Type\":1}\n"),
+            Err(RequestError::Malformed(_))
+        ));
     }
 
     #[test]
     fn json_is_read_as_go_reads_it() {
-        let database = |name: &str| Request::DatabaseInfo { database: name.into() };
-        assert_eq!(read(br#"{"#).unwrap_err().to_string(), "the first byte is 0x7b, not the mux header 0x03");
-        assert_eq!(read(b"\x03\x03{\"backupdatabase\":\"db\",\"Unknown\":[1]}").unwrap().1, database("db"));
-        assert_eq!(read(b"\x03\x03{\"BackupDatabase\":null}").unwrap().1, database(""));
+        let database = |name: &str| Request::DatabaseInfo {
+            database: name.into(),
+        };
+        assert_eq!(
+            read(br#"{"#).unwrap_err().to_string(),
+            "the first byte is 0x7b, not the mux header 0x03"
+        );
+        assert_eq!(
+            read(b"\x03\x03{\"backupdatabase\":\"db\",\"Unknown\":[1]}")
+                .unwrap()
+                .1,
+            database("db")
+        );
+        assert_eq!(
+            read(b"\x03\x03{\"BackupDatabase\":null}").unwrap().1,
+            database("")
+        );
         assert_eq!(read(b"\x03\x03null").unwrap().1, database(""));
         for odd in [
             &b"\x03\x00{\"ShardID\":\"1\"}"[..],
@@ -286,41 +382,81 @@ mod tests {
         }
         let since = "2026-11-20T07:00:00.5Z".parse().unwrap();
         assert_eq!(
-            read(b"\x03\x00{\"ShardID\":7,\"Since\":\"2026-11-20T08:00:00.5+01:00\"}").unwrap().1,
-            Request::Shard { id: 7, since: Some(since) }
+            read(b"\x03\x00{\"ShardID\":7,\"Since\":\"2026-11-20T08:00:00.5+01:00\"}")
+                .unwrap()
+                .1,
+            Request::Shard {
+                id: 7,
+                since: Some(since)
+            }
         );
     }
 
     #[test]
     fn a_payload_follows_one_byte_of_whatever_kind() {
-        let import = |meta: &[u8]| Request::Import(Import { database: "db".into(), meta: meta.to_vec(), ..Import::default() });
-        assert_eq!(read(b"\x03\x06{\"BackupDatabase\":\"db\",\"UploadSize\":2}\nab").unwrap().1, import(b"ab"));
-        assert_eq!(read(b"\x03\x06{\"BackupDatabase\":\"db\",\"UploadSize\":2}Xab").unwrap().1, import(b"ab"));
-        assert!(matches!(read(b"\x03\x06{\"UploadSize\":3}\nab"), Err(RequestError::CutOff)));
-        assert!(is_refused(b"\x03\x06{\"UploadSize\":-2}\n") && is_refused(b"\x03\x06{\"UploadSize\":9223372036854775807}\n"));
+        let import = |meta: &[u8]| {
+            Request::Import(Import {
+                database: "db".into(),
+                meta: meta.to_vec(),
+                ..Import::default()
+            })
+        };
+        assert_eq!(
+            read(b"\x03\x06{\"BackupDatabase\":\"db\",\"UploadSize\":2}\nab")
+                .unwrap()
+                .1,
+            import(b"ab")
+        );
+        assert_eq!(
+            read(b"\x03\x06{\"BackupDatabase\":\"db\",\"UploadSize\":2}Xab")
+                .unwrap()
+                .1,
+            import(b"ab")
+        );
+        assert!(matches!(
+            read(b"\x03\x06{\"UploadSize\":3}\nab"),
+            Err(RequestError::CutOff)
+        ));
+        assert!(
+            is_refused(b"\x03\x06{\"UploadSize\":-2}\n")
+                && is_refused(b"\x03\x06{\"UploadSize\":9223372036854775807}\n")
+        );
     }
 
     #[test]
     fn a_server_that_is_not_writable_reads_no_payload() {
         let mut reader = &b"\x03\x06{\"UploadSize\":2}\nab"[..];
-        assert!(matches!(Request::read_from(&mut reader, Accept::Both, false), Err(RequestError::Malformed(_))));
+        assert!(matches!(
+            Request::read_from(&mut reader, Accept::Both, false),
+            Err(RequestError::Malformed(_))
+        ));
         assert!(reader.starts_with(b"{"));
     }
 
     #[test]
     fn an_upload_leaves_its_tar_in_the_reader() {
         let mut reader = &b"\x03\x07\0\0\0\0\0\0\x01\x02tar"[..];
-        assert_eq!(Request::read_from(&mut reader, Accept::Both, true).unwrap().1, Request::Upload { id: 258 });
+        assert_eq!(
+            Request::read_from(&mut reader, Accept::Both, true)
+                .unwrap()
+                .1,
+            Request::Upload { id: 258 }
+        );
         assert_eq!(reader, b"tar");
     }
 
     fn requests() -> impl Strategy<Value = Request> {
-        let since =
-            prop::option::of((-60_000_000_000i64..60_000_000_000).prop_map(|s| Timestamp::from_second(s / 10).unwrap()));
+        let since = prop::option::of(
+            (-60_000_000_000i64..60_000_000_000)
+                .prop_map(|s| Timestamp::from_second(s / 10).unwrap()),
+        );
         prop_oneof![
             Just(Request::MetaStore),
             ".*".prop_map(|database| Request::DatabaseInfo { database }),
-            (".*", ".*").prop_map(|(database, retention_policy)| Request::PolicyInfo { database, retention_policy }),
+            (".*", ".*").prop_map(|(database, retention_policy)| Request::PolicyInfo {
+                database,
+                retention_policy
+            }),
             (any::<u64>(), since).prop_map(|(id, since)| Request::Shard { id, since }),
         ]
     }

@@ -28,7 +28,11 @@ impl ShardPath {
         if parts.next().is_some() || database.is_empty() || retention_policy.is_empty() {
             return None;
         }
-        Some(Self { database: database.to_owned(), retention_policy: retention_policy.to_owned(), id: id.parse().ok()? })
+        Some(Self {
+            database: database.to_owned(),
+            retention_policy: retention_policy.to_owned(),
+            id: id.parse().ok()?,
+        })
     }
 }
 
@@ -66,11 +70,21 @@ pub fn read_info(reader: impl Read) -> io::Result<InfoReply> {
         return Ok(InfoReply::Nothing);
     }
     if text.len() as u64 > MAX_INFO_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the list of shards is longer than 64 MiB"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the list of shards is longer than 64 MiB",
+        ));
     }
     let document: Document = serde_json::from_slice(&text).map_err(|error| {
-        let kind = if error.is_eof() { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::InvalidData };
-        io::Error::new(kind, format!("the list of shards is no JSON of the form {{\"Paths\":[…]}}: {error}"))
+        let kind = if error.is_eof() {
+            io::ErrorKind::UnexpectedEof
+        } else {
+            io::ErrorKind::InvalidData
+        };
+        io::Error::new(
+            kind,
+            format!("the list of shards is no JSON of the form {{\"Paths\":[…]}}: {error}"),
+        )
     })?;
     let paths = document.paths.unwrap_or_default();
     let shards = paths.iter().map(|path| {
@@ -115,16 +129,33 @@ mod tests {
     use super::*;
 
     fn shard(database: &str, retention_policy: &str, id: u64) -> ShardPath {
-        ShardPath { database: database.into(), retention_policy: retention_policy.into(), id }
+        ShardPath {
+            database: database.into(),
+            retention_policy: retention_policy.into(),
+            id,
+        }
     }
 
     #[test]
     fn the_literal_replies_of_influxd_are_read() {
-        let reply = read_info(&b"{\"Paths\":[\"db.dot/a\\u0026b/10\",\"x/y/12345678\"]}\n"[..]).unwrap();
-        assert_eq!(reply, InfoReply::Shards(vec![shard("db.dot", "a&b", 10), shard("x", "y", 12_345_678)]));
-        assert_eq!(read_info(&b"{\"Paths\":null}\n"[..]).unwrap(), InfoReply::Shards(Vec::new()));
+        let reply =
+            read_info(&b"{\"Paths\":[\"db.dot/a\\u0026b/10\",\"x/y/12345678\"]}\n"[..]).unwrap();
+        assert_eq!(
+            reply,
+            InfoReply::Shards(vec![
+                shard("db.dot", "a&b", 10),
+                shard("x", "y", 12_345_678)
+            ])
+        );
+        assert_eq!(
+            read_info(&b"{\"Paths\":null}\n"[..]).unwrap(),
+            InfoReply::Shards(Vec::new())
+        );
         assert_eq!(read_info(&b""[..]).unwrap(), InfoReply::Nothing);
-        assert_eq!(read_info(&br#"{"Paths":["db\\rp\\3"]}"#[..]).unwrap(), InfoReply::Shards(vec![shard("db", "rp", 3)]));
+        assert_eq!(
+            read_info(&br#"{"Paths":["db\\rp\\3"]}"#[..]).unwrap(),
+            InfoReply::Shards(vec![shard("db", "rp", 3)])
+        );
     }
 
     #[test]
@@ -144,10 +175,23 @@ mod tests {
     fn a_reply_that_breaks_off_differs_from_one_that_is_something_else() {
         let whole = b"{\"Paths\":[\"db/rp/1\"]}";
         for end in 1..whole.len() {
-            assert_eq!(read_info(&whole[..end]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "cut at {end}");
+            assert_eq!(
+                read_info(&whole[..end]).unwrap_err().kind(),
+                io::ErrorKind::UnexpectedEof,
+                "cut at {end}"
+            );
         }
-        for odd in ["HTTP/1.1 400 Bad Request", "[]", "{\"Paths\":[\"db/1\"]}", "{\"Paths\":[\"db/rp/x\"]}"] {
-            assert_eq!(read_info(odd.as_bytes()).unwrap_err().kind(), io::ErrorKind::InvalidData, "{odd}");
+        for odd in [
+            "HTTP/1.1 400 Bad Request",
+            "[]",
+            "{\"Paths\":[\"db/1\"]}",
+            "{\"Paths\":[\"db/rp/x\"]}",
+        ] {
+            assert_eq!(
+                read_info(odd.as_bytes()).unwrap_err().kind(),
+                io::ErrorKind::InvalidData,
+                "{odd}"
+            );
         }
     }
 }

@@ -85,7 +85,12 @@ fn read_magic(reader: &mut impl Read, have: &mut u64) -> Result<(), BlobError> {
     while count < magic.len() {
         match reader.read(&mut magic[count..]) {
             Ok(0) if count == 0 => return Err(BlobError::Nothing),
-            Ok(0) => return Err(BlobError::CutOff { have: count as u64, need: 8 }),
+            Ok(0) => {
+                return Err(BlobError::CutOff {
+                    have: count as u64,
+                    need: 8,
+                });
+            }
             Ok(more) => count += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(BlobError::Io(error)),
@@ -102,7 +107,10 @@ fn read_counted(reader: &mut impl Read, have: &mut u64) -> Result<Vec<u8>, BlobE
     let start = *have;
     let length = read_up_to(reader, 8, have)?;
     if length.len() < 8 {
-        return Err(BlobError::CutOff { have: *have, need: start + 8 });
+        return Err(BlobError::CutOff {
+            have: *have,
+            need: start + 8,
+        });
     }
     let length = BigEndian::read_u64(&length);
     if length > MAX_META_BYTES {
@@ -110,7 +118,10 @@ fn read_counted(reader: &mut impl Read, have: &mut u64) -> Result<Vec<u8>, BlobE
     }
     let bytes = read_up_to(reader, length, have)?;
     if (bytes.len() as u64) < length {
-        return Err(BlobError::CutOff { have: *have, need: start + 8 + length });
+        return Err(BlobError::CutOff {
+            have: *have,
+            need: start + 8 + length,
+        });
     }
     Ok(bytes)
 }
@@ -118,7 +129,10 @@ fn read_counted(reader: &mut impl Read, have: &mut u64) -> Result<Vec<u8>, BlobE
 /// Reads `limit` bytes, or fewer where the reader ends.
 fn read_up_to(reader: &mut impl Read, limit: u64, have: &mut u64) -> Result<Vec<u8>, BlobError> {
     let mut bytes = Vec::new();
-    reader.take(limit).read_to_end(&mut bytes).map_err(BlobError::Io)?;
+    reader
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(BlobError::Io)?;
     *have += bytes.len() as u64;
     Ok(bytes)
 }
@@ -128,10 +142,19 @@ impl fmt::Display for BlobError {
         match self {
             Self::Nothing => write!(f, "it is empty"),
             Self::NotMagic(bytes) => {
-                write!(f, "it does not begin with the magic {META_MAGIC:#010x} but with \"{}\"", bytes.escape_ascii())
+                write!(
+                    f,
+                    "it does not begin with the magic {META_MAGIC:#010x} but with \"{}\"",
+                    bytes.escape_ascii()
+                )
             }
-            Self::CutOff { have, need } => write!(f, "it breaks off after {have} of at least {need} bytes"),
-            Self::TooLong(length) => write!(f, "it claims {length} bytes, more than the {MAX_META_BYTES} that are accepted"),
+            Self::CutOff { have, need } => {
+                write!(f, "it breaks off after {have} of at least {need} bytes")
+            }
+            Self::TooLong(length) => write!(
+                f,
+                "it claims {length} bytes, more than the {MAX_META_BYTES} that are accepted"
+            ),
             Self::Trailing => write!(f, "there are bytes after its end"),
             Self::Io(_) => write!(f, "it could not be read"),
         }
@@ -153,7 +176,8 @@ mod tests {
 
     use super::*;
 
-    const LITERAL: &[u8] = b"\0\0\0\0\x59\x59\x01\x01\0\0\0\0\0\0\0\x02\x08\0\0\0\0\0\0\0\0\x05null\n";
+    const LITERAL: &[u8] =
+        b"\0\0\0\0\x59\x59\x01\x01\0\0\0\0\0\0\0\x02\x08\0\0\0\0\0\0\0\0\x05null\n";
 
     /// Gives one byte at a time.
     struct Drip<'a>(&'a [u8]);
@@ -168,7 +192,13 @@ mod tests {
     #[test]
     fn the_literal_frame_is_read_and_written_back_byte_for_byte() {
         let blob = MetaBlob::read_from(LITERAL).unwrap();
-        assert_eq!(blob, MetaBlob { meta: vec![8, 0], node: b"null\n".to_vec() });
+        assert_eq!(
+            blob,
+            MetaBlob {
+                meta: vec![8, 0],
+                node: b"null\n".to_vec()
+            }
+        );
         assert_eq!(MetaBlob::read_from(Drip(LITERAL)).unwrap(), blob);
         let mut written = Vec::new();
         blob.write_to(&mut written).unwrap();
@@ -177,18 +207,34 @@ mod tests {
 
     #[test]
     fn every_cut_and_every_extra_byte_is_seen() {
-        assert!(matches!(MetaBlob::read_from(&b""[..]), Err(BlobError::Nothing)));
+        assert!(matches!(
+            MetaBlob::read_from(&b""[..]),
+            Err(BlobError::Nothing)
+        ));
         for end in 1..LITERAL.len() {
             let result = MetaBlob::read_from(&LITERAL[..end]);
-            assert!(matches!(result, Err(BlobError::CutOff { have, .. }) if have == end as u64), "cut at {end}: {result:?}");
+            assert!(
+                matches!(result, Err(BlobError::CutOff { have, .. }) if have == end as u64),
+                "cut at {end}: {result:?}"
+            );
         }
-        assert!(matches!(MetaBlob::read_from(&[LITERAL, b"x"].concat()[..]), Err(BlobError::Trailing)));
+        assert!(matches!(
+            MetaBlob::read_from(&[LITERAL, b"x"].concat()[..]),
+            Err(BlobError::Trailing)
+        ));
     }
 
     #[test]
     fn something_else_is_told_by_its_first_bytes() {
-        for other in [&b"HTTP/1.1 400 Bad Request"[..], b"\x15\x03\x01", b"\0\0\0\0\x59\x59\x01\x02"] {
-            assert!(matches!(MetaBlob::read_from(other), Err(BlobError::NotMagic(_))), "{other:?}");
+        for other in [
+            &b"HTTP/1.1 400 Bad Request"[..],
+            b"\x15\x03\x01",
+            b"\0\0\0\0\x59\x59\x01\x02",
+        ] {
+            assert!(
+                matches!(MetaBlob::read_from(other), Err(BlobError::NotMagic(_))),
+                "{other:?}"
+            );
         }
     }
 
@@ -196,10 +242,16 @@ mod tests {
     fn a_huge_length_is_refused_before_memory_is_taken() {
         let mut bytes = LITERAL[..8].to_vec();
         bytes.extend(u64::MAX.to_be_bytes());
-        assert!(matches!(MetaBlob::read_from(&bytes[..]), Err(BlobError::TooLong(u64::MAX))));
+        assert!(matches!(
+            MetaBlob::read_from(&bytes[..]),
+            Err(BlobError::TooLong(u64::MAX))
+        ));
         bytes.truncate(8);
         bytes.extend(MAX_META_BYTES.to_be_bytes());
-        assert!(matches!(MetaBlob::read_from(&bytes[..]), Err(BlobError::CutOff { have: 16, .. })));
+        assert!(matches!(
+            MetaBlob::read_from(&bytes[..]),
+            Err(BlobError::CutOff { have: 16, .. })
+        ));
     }
 
     proptest! {

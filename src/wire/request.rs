@@ -112,8 +112,14 @@ impl Request {
     fn encode(&self, dialect: Dialect) -> io::Result<Vec<u8>> {
         let type_number = self.type_number(dialect)?;
         let mut bytes = vec![MUX_HEADER];
-        let mut old = Document10 { r#type: type_number, ..Document10::default() };
-        let mut new = Document15 { r#type: type_number, ..Document15::default() };
+        let mut old = Document10 {
+            r#type: type_number,
+            ..Document10::default()
+        };
+        let mut new = Document15 {
+            r#type: type_number,
+            ..Document15::default()
+        };
         let mut payload: &[u8] = &[];
         match self {
             Self::Upload { id } => {
@@ -122,10 +128,16 @@ impl Request {
                 return Ok(bytes);
             }
             Self::MetaStore | Self::SeriesFile => {}
-            Self::DatabaseInfo { database } => (old.database, new.backup_database) = (database, database),
-            Self::PolicyInfo { database, retention_policy } => {
+            Self::DatabaseInfo { database } => {
+                (old.database, new.backup_database) = (database, database)
+            }
+            Self::PolicyInfo {
+                database,
+                retention_policy,
+            } => {
                 (old.database, new.backup_database) = (database, database);
-                (old.retention_policy, new.backup_retention_policy) = (retention_policy, retention_policy);
+                (old.retention_policy, new.backup_retention_policy) =
+                    (retention_policy, retention_policy);
             }
             Self::Shard { id, since } => {
                 (old.shard_id, new.shard_id) = (*id, *id);
@@ -133,10 +145,12 @@ impl Request {
             }
             Self::Export { id, bounds } => {
                 new.shard_id = *id;
-                (new.export_start, new.export_end) = (GoTime(Some(bounds.start)), GoTime(Some(bounds.end)));
+                (new.export_start, new.export_end) =
+                    (GoTime(Some(bounds.start)), GoTime(Some(bounds.end)));
             }
             Self::Import(import) => {
-                (new.backup_database, new.restore_database) = (&import.database, &import.new_database);
+                (new.backup_database, new.restore_database) =
+                    (&import.database, &import.new_database);
                 new.backup_retention_policy = &import.retention_policy;
                 new.restore_retention_policy = &import.new_retention_policy;
                 new.upload_size = import.meta.len() as u64;
@@ -174,7 +188,10 @@ impl Request {
         match dialect {
             Dialect::V1_5 => Ok(new),
             Dialect::V1_0 => old.ok_or_else(|| {
-                io::Error::new(io::ErrorKind::Unsupported, "servers before 1.5 know neither export nor import of data")
+                io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "servers before 1.5 know neither export nor import of data",
+                )
             }),
         }
     }
@@ -187,14 +204,22 @@ impl fmt::Display for Request {
             Self::MetaStore => write!(f, "meta store"),
             Self::SeriesFile => write!(f, "series file"),
             Self::DatabaseInfo { database } => write!(f, "info on database '{database}'"),
-            Self::PolicyInfo { database, retention_policy } => write!(f, "info on policy '{database}'.'{retention_policy}'"),
+            Self::PolicyInfo {
+                database,
+                retention_policy,
+            } => write!(f, "info on policy '{database}'.'{retention_policy}'"),
             Self::Shard { id, since: None } => write!(f, "shard {id}"),
-            Self::Shard { id, since: Some(since) } => write!(f, "shard {id} since {since}"),
+            Self::Shard {
+                id,
+                since: Some(since),
+            } => write!(f, "shard {id} since {since}"),
             Self::Export { id, bounds } => {
                 let (start, end) = (time::from_nanos(bounds.start), time::from_nanos(bounds.end));
                 write!(f, "export of shard {id} from {start} to {end}")
             }
-            Self::Import(import) if import.database.is_empty() => write!(f, "import of all databases"),
+            Self::Import(import) if import.database.is_empty() => {
+                write!(f, "import of all databases")
+            }
             Self::Import(import) => write!(f, "import of database '{}'", import.database),
             Self::Upload { id } => write!(f, "upload of shard {id}"),
         }
@@ -234,12 +259,23 @@ mod tests {
             "\x03{\"Type\":1,\"Database\":\"\",\"RetentionPolicy\":\"\",\"ShardID\":0,\"Since\":\"0001-01-01T00:00:00Z\"}\n"
         );
         assert_eq!(
-            text(&Request::DatabaseInfo { database: "a'b \"c".into() }, Dialect::V1_0),
+            text(
+                &Request::DatabaseInfo {
+                    database: "a'b \"c".into()
+                },
+                Dialect::V1_0
+            ),
             "\x03{\"Type\":2,\"Database\":\"a'b \\\"c\",\"RetentionPolicy\":\"\",\"ShardID\":0,\"Since\":\"0001-01-01T00:00:00Z\"}\n"
         );
         let since = "2026-11-20T08:12:23.5Z".parse().unwrap();
         assert_eq!(
-            text(&Request::Shard { id: 12_345_678, since: Some(since) }, Dialect::V1_0),
+            text(
+                &Request::Shard {
+                    id: 12_345_678,
+                    since: Some(since)
+                },
+                Dialect::V1_0
+            ),
             "\x03{\"Type\":0,\"Database\":\"\",\"RetentionPolicy\":\"\",\"ShardID\":12345678,\"Since\":\"2026-11-20T08:12:23.5Z\"}\n"
         );
     }
@@ -253,30 +289,56 @@ mod tests {
              \"ExportStart\":\"0001-01-01T00:00:00Z\",\"ExportEnd\":\"0001-01-01T00:00:00Z\",\"UploadSize\":0}\n"
         );
         assert!(
-            text(&Request::DatabaseInfo { database: "名前 db".into() }, Dialect::V1_5)
-                .starts_with("\x03\x03{\"Type\":3,\"BackupDatabase\":\"名前 db\",")
+            text(
+                &Request::DatabaseInfo {
+                    database: "名前 db".into()
+                },
+                Dialect::V1_5
+            )
+            .starts_with("\x03\x03{\"Type\":3,\"BackupDatabase\":\"名前 db\",")
         );
-        assert!(text(&Request::Shard { id: 7, since: None }, Dialect::V1_5).starts_with("\x03\x00{\"Type\":0,"));
+        assert!(
+            text(&Request::Shard { id: 7, since: None }, Dialect::V1_5)
+                .starts_with("\x03\x00{\"Type\":0,")
+        );
     }
 
     #[test]
     fn blanks_before_a_payload_stand_inside_the_json() {
-        let import = |padding| Request::Import(Import { meta: b"meta".to_vec(), padding, ..Import::default() });
-        let (plain, padded) = (text(&import(0), Dialect::V1_5), text(&import(3), Dialect::V1_5));
-        assert!(plain.ends_with("\"UploadSize\":4}\nmeta") && padded.ends_with("\"UploadSize\":4   }\nmeta"), "{padded}");
+        let import = |padding| {
+            Request::Import(Import {
+                meta: b"meta".to_vec(),
+                padding,
+                ..Import::default()
+            })
+        };
+        let (plain, padded) = (
+            text(&import(0), Dialect::V1_5),
+            text(&import(3), Dialect::V1_5),
+        );
+        assert!(
+            plain.ends_with("\"UploadSize\":4}\nmeta")
+                && padded.ends_with("\"UploadSize\":4   }\nmeta"),
+            "{padded}"
+        );
         assert_eq!(plain.len() + 3, padded.len());
     }
 
     #[test]
     fn an_export_always_carries_both_bounds() {
-        let bounds = time::Bounds { start: 1_600_000_000_000_000_000, ..time::Bounds::ALL };
+        let bounds = time::Bounds {
+            start: 1_600_000_000_000_000_000,
+            ..time::Bounds::ALL
+        };
         let sent = text(&Request::Export { id: 7, bounds }, Dialect::V1_5);
         assert!(sent.starts_with("\x03\x05{\"Type\":5,"), "{sent}");
         assert!(
             sent.contains("\"ExportStart\":\"2020-09-13T12:26:40Z\",\"ExportEnd\":\"2262-04-11T23:47:16.854775806Z\""),
             "{sent}"
         );
-        let refusal = Request::Export { id: 7, bounds }.encode(Dialect::V1_0).unwrap_err();
+        let refusal = Request::Export { id: 7, bounds }
+            .encode(Dialect::V1_0)
+            .unwrap_err();
         assert_eq!(refusal.kind(), io::ErrorKind::Unsupported);
     }
 
@@ -284,7 +346,10 @@ mod tests {
     fn a_since_beyond_64_bit_nanoseconds_never_wraps_round_to_everything() {
         let since = Some("9999-12-01T00:00:00Z".parse().unwrap());
         let sent = text(&Request::Shard { id: 1, since }, Dialect::V1_0);
-        assert!(sent.contains("\"Since\":\"2262-04-11T23:47:16.854775806Z\""), "{sent}");
+        assert!(
+            sent.contains("\"Since\":\"2262-04-11T23:47:16.854775806Z\""),
+            "{sent}"
+        );
     }
 
     /// Takes one byte at a time.
@@ -303,7 +368,9 @@ mod tests {
     #[test]
     fn a_writer_that_takes_one_byte_at_a_time_gets_the_same_bytes() {
         let mut drip = Drip(Vec::new());
-        Request::MetaStore.write_to(&mut drip, Dialect::V1_5).unwrap();
+        Request::MetaStore
+            .write_to(&mut drip, Dialect::V1_5)
+            .unwrap();
         assert_eq!(drip.0, Request::MetaStore.encode(Dialect::V1_5).unwrap());
     }
 }

@@ -20,7 +20,12 @@ const MAX_PAIRS: u64 = 10_000_000;
 /// Those of the reader; [`io::ErrorKind::UnexpectedEof`] for a reply that breaks off; [`io::ErrorKind::InvalidData`] for
 /// another reply.
 pub fn read_shard_ids(reader: &mut impl BufRead) -> io::Result<ShardIds> {
-    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the reply to an import {why}"));
+    let invalid = |why: &str| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the reply to an import {why}"),
+        )
+    };
     if reader.fill_buf()?.is_empty() {
         return Ok(ShardIds::new());
     }
@@ -33,7 +38,10 @@ pub fn read_shard_ids(reader: &mut impl BufRead) -> io::Result<ShardIds> {
     }
     let mut ids = ShardIds::new();
     for _ in 0..count {
-        let (old, new) = (reader.read_u64::<BigEndian>()?, reader.read_u64::<BigEndian>()?);
+        let (old, new) = (
+            reader.read_u64::<BigEndian>()?,
+            reader.read_u64::<BigEndian>()?,
+        );
         ids.insert(old, new);
     }
     match reader.read(&mut [0]) {
@@ -66,19 +74,32 @@ mod tests {
 
     #[test]
     fn the_literal_reply_is_written_and_read_and_every_cut_is_seen() {
-        let literal = b"\0\0\0\0\x59\x59\x01\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\0";
+        let literal =
+            b"\0\0\0\0\x59\x59\x01\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\0";
         let mut written = Vec::new();
         write_shard_ids(&mut written, &ShardIds::from([(7, 256)])).unwrap();
         assert_eq!(written, literal);
-        assert_eq!(read_shard_ids(&mut &literal[..]).unwrap(), ShardIds::from([(7, 256)]));
+        assert_eq!(
+            read_shard_ids(&mut &literal[..]).unwrap(),
+            ShardIds::from([(7, 256)])
+        );
         assert_eq!(read_shard_ids(&mut &b""[..]).unwrap(), ShardIds::new());
         for end in 1..literal.len() {
-            assert_eq!(read_shard_ids(&mut &literal[..end]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+            assert_eq!(
+                read_shard_ids(&mut &literal[..end]).unwrap_err().kind(),
+                io::ErrorKind::UnexpectedEof
+            );
         }
         let longer = [&literal[..], b"x"].concat();
-        assert_eq!(read_shard_ids(&mut &longer[..]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            read_shard_ids(&mut &longer[..]).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
         let mut claims = literal[..8].to_vec();
         claims.extend(u64::MAX.to_be_bytes());
-        assert_eq!(read_shard_ids(&mut &claims[..]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            read_shard_ids(&mut &claims[..]).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
     }
 }

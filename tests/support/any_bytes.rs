@@ -50,32 +50,63 @@ pub fn block(bytes: &[u8]) {
 
 /// Bytes as a file: nothing panics, and a file without fault can be read and rewritten to one without fault.
 pub fn file(bytes: &[u8]) {
-    let faults = check(bytes, Some(0..1 << 40), &mut |finding| assert!(!finding.to_string().is_empty()));
+    let faults = check(bytes, Some(0..1 << 40), &mut |finding| {
+        assert!(!finding.to_string().is_empty())
+    });
     let sound = check(bytes, None, &mut |_| {}).is_ok_and(|report| report.faults == 0);
     assert!(faults.is_ok() || !sound);
-    if let Ok(Touch::Some(trimmed)) = touch(bytes, Bounds { start: -10, end: 10 }) {
+    if let Ok(Touch::Some(trimmed)) = touch(
+        bytes,
+        Bounds {
+            start: -10,
+            end: 10,
+        },
+    ) {
         let _ = trimmed.write_to(bytes, &mut std::io::sink());
     }
     let read = read(bytes);
     assert!(read.is_some() || !sound);
     let Some((keys, times)) = read else { return };
-    let (least, greatest) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
+    let (least, greatest) = (
+        times.first().copied().unwrap_or(0),
+        times.last().copied().unwrap_or(0),
+    );
     let middle = times.get(times.len() / 2).copied().unwrap_or(0);
     // Some of every second key, and all of one.
     let deletes: BTreeMap<_, _> = keys
         .iter()
         .enumerate()
         .filter(|(at, _)| at % 2 == 0)
-        .map(|(at, key)| (key.clone(), if at == 2 { vec![(i64::MIN, i64::MAX)] } else { vec![(least, middle), (5, 4)] }))
+        .map(|(at, key)| {
+            (
+                key.clone(),
+                if at == 2 {
+                    vec![(i64::MIN, i64::MAX)]
+                } else {
+                    vec![(least, middle), (5, 4)]
+                },
+            )
+        })
         .collect();
-    for bounds in [Bounds::ALL, Bounds { start: middle, end: greatest }, Bounds { start: least, end: middle }] {
+    for bounds in [
+        Bounds::ALL,
+        Bounds {
+            start: middle,
+            end: greatest,
+        },
+        Bounds {
+            start: least,
+            end: middle,
+        },
+    ] {
         let mut out = Vec::new();
         let rewritten = filter::rewrite(bytes, &mut &deletes, bounds, &mut out);
         assert!(rewritten.is_ok() || !sound, "{rewritten:?}");
         if let Ok((_, Some(_))) = rewritten
             && sound
         {
-            let report = check(&out[..], None, &mut |finding| panic!("{finding}")).expect("a file that was written");
+            let report = check(&out[..], None, &mut |finding| panic!("{finding}"))
+                .expect("a file that was written");
             assert!(report.points as usize <= times.len());
         }
     }
@@ -83,23 +114,42 @@ pub fn file(bytes: &[u8]) {
 
 /// Bytes as a block in a file whose sums are right, so that what lies behind them is reached.
 pub fn block_in_file(bytes: &[u8]) {
-    let Some(value_type) = bytes.first().and_then(|&byte| ValueType::from_byte(byte)) else { return };
-    let span = Decoder::default().check(bytes).map(|summary| (summary.span.first, summary.span.last));
+    let Some(value_type) = bytes.first().and_then(|&byte| ValueType::from_byte(byte)) else {
+        return;
+    };
+    let span = Decoder::default()
+        .check(bytes)
+        .map(|summary| (summary.span.first, summary.span.last));
     let (first, last) = span.unwrap_or((0, 1));
     let mut writer = Writer::new(Vec::new());
     for key in [b"a#!~#v", b"b#!~#v", b"c#!~#v"] {
-        writer.begin_key(key, value_type).expect("keys in their order");
-        writer.block(first, last, crc32(bytes), bytes).expect("a block of the key's type");
+        writer
+            .begin_key(key, value_type)
+            .expect("keys in their order");
+        writer
+            .block(first, last, crc32(bytes), bytes)
+            .expect("a block of the key's type");
     }
     let (out, _) = writer.finish().expect("memory is written");
-    assert_eq!(check(&out[..], None, &mut |_| {}).map_or(0, |report| report.faults) == 0, span.is_ok());
+    assert_eq!(
+        check(&out[..], None, &mut |_| {}).map_or(0, |report| report.faults) == 0,
+        span.is_ok()
+    );
     file(&out);
 }
 
 /// The CRC-32 of gzip, bit by bit: the bytes are few.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-    !bytes.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
+    let step = |crc: u32| {
+        if crc & 1 == 1 {
+            crc >> 1 ^ 0xEDB8_8320
+        } else {
+            crc >> 1
+        }
+    };
+    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc))
+    })
 }
 
 /// The keys of a file and all times in it, sorted; none where it is damaged or has too many points.

@@ -55,19 +55,29 @@ impl Backups {
     /// Of a server without a database.
     pub fn new(index: Index, layout: &'static [&'static str]) -> Self {
         let folder = folder();
-        Self { server: start(&folder, index), folder, layout }
+        Self {
+            server: start(&folder, index),
+            folder,
+            layout,
+        }
     }
 
     /// Of one with [`SHARDS`] shards of so many points of two series, which are large and hard to compress, all of them old.
     pub fn loaded(index: Index, layout: &'static [&'static str], points: i64) -> Self {
         let backups = Self::new(index, layout);
-        backups.server.execute("CREATE DATABASE main; CREATE DATABASE other");
+        backups
+            .server
+            .execute("CREATE DATABASE main; CREATE DATABASE other");
         backups.server.execute("CREATE RETENTION POLICY days ON main DURATION 0s REPLICATION 1 SHARD DURATION 1d DEFAULT");
         for day in 0..SHARDS {
             backups.write(day, "a", points);
             backups.write(day, "b", points);
         }
-        backups.server.write("other", "", &format!("few v=1i {START}\nfew v=2i {}", START + SECOND));
+        backups.server.write(
+            "other",
+            "",
+            &format!("few v=1i {START}\nfew v=2i {}", START + SECOND),
+        );
         flush(&backups.server);
         backups.a_day_passes();
         backups
@@ -75,9 +85,17 @@ impl Backups {
 
     /// The server stopped, or killed, and started again.
     pub fn restarted(self, index: Index, stop: impl FnOnce(Influxd)) -> Self {
-        let Self { server, folder, layout } = self;
+        let Self {
+            server,
+            folder,
+            layout,
+        } = self;
         stop(server);
-        Self { server: start(&folder, index), folder, layout }
+        Self {
+            server: start(&folder, index),
+            folder,
+            layout,
+        }
     }
 
     /// The backup directory.
@@ -90,20 +108,30 @@ impl Backups {
         let mut lines = String::new();
         for nth in 0..count {
             let seed = u64::try_from(day * 1000 + nth).expect("a small number");
-            let text: String =
-                noise(seed, 2000).iter().map(|byte| char::from(b'0' + byte % 64)).filter(|c| *c != '\\').collect();
+            let text: String = noise(seed, 2000)
+                .iter()
+                .map(|byte| char::from(b'0' + byte % 64))
+                .filter(|c| *c != '\\')
+                .collect();
             let time = START + day * DAY + nth * 60 * SECOND;
-            writeln!(lines, "m,host={host} text=\"{text}\",n={nth}i {time}").expect("writing to a string");
+            writeln!(lines, "m,host={host} text=\"{text}\",n={nth}i {time}")
+                .expect("writing to a string");
         }
         self.server.write("main", "", &lines);
     }
 
     /// The id of the shard of a day.
     pub fn shard(&self, day: i64) -> u64 {
-        let start = jiff::Timestamp::from_nanosecond((START + day * DAY).into()).expect("a time").to_string();
+        let start = jiff::Timestamp::from_nanosecond((START + day * DAY).into())
+            .expect("a time")
+            .to_string();
         let shards = self.server.shards();
-        let shard = shards.iter().find(|shard| shard.1 == "days" && shard.3 == start);
-        shard.unwrap_or_else(|| panic!("no shard of day {day}: {shards:?}")).2
+        let shard = shards
+            .iter()
+            .find(|shard| shard.1 == "days" && shard.3 == start);
+        shard
+            .unwrap_or_else(|| panic!("no shard of day {day}: {shards:?}"))
+            .2
     }
 
     /// Where the files of a shard of the database `main` are.
@@ -114,7 +142,10 @@ impl Backups {
     /// The names of the TSM files of a shard.
     pub fn tsm_files(&self, id: u64) -> Vec<String> {
         let names = tree::names(&self.shard_dir(id));
-        names.into_iter().filter(|name| name.ends_with(".tsm")).collect()
+        names
+            .into_iter()
+            .filter(|name| name.ends_with(".tsm"))
+            .collect()
     }
 
     /// Makes all files as old as if they had been written on an earlier day.
@@ -124,18 +155,35 @@ impl Backups {
 
     /// Runs a backup.
     pub fn run(&self, flags: &[&str]) -> Run {
-        process::backup(&self.server.host(), self.layout, &self.dir()).args(["-json"]).args(flags).run()
+        process::backup(&self.server.host(), self.layout, &self.dir())
+            .args(["-json"])
+            .args(flags)
+            .run()
     }
 
     /// Makes a set; panics if what the server answers is not the same before and after.
     pub fn back_up(&self, flags: &[&str]) -> Made {
         let points = self.server.points();
         let run = self.run(flags).expect(0);
-        assert!(self.server.points() == points, "a backup changed what the server answers");
+        assert!(
+            self.server.points() == points,
+            "a backup changed what the server answers"
+        );
         let summary = messages(&run, "summary").remove(0);
-        let number = |name: &str| summary[name].as_u64().unwrap_or_else(|| panic!("no {name} in {summary}"));
+        let number = |name: &str| {
+            summary[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("no {name} in {summary}"))
+        };
         let (shards, shared, bytes) = (number("shards"), number("shared"), number("bytes"));
-        Made { id: summary["set"].as_str().expect("an id").to_owned(), points, shards, shared, bytes, said: run.stdout }
+        Made {
+            id: summary["set"].as_str().expect("an id").to_owned(),
+            points,
+            shards,
+            shared,
+            bytes,
+            said: run.stdout,
+        }
     }
 
     /// Makes an incremental set.
@@ -151,7 +199,11 @@ impl Backups {
 
 /// Starts the server. What has expired goes at once; what was given no duration does not.
 fn start(folder: &TempDir, index: Index) -> Influxd {
-    Influxd::start_with(&folder.path().join("source"), index, &[("INFLUXDB_RETENTION_CHECK_INTERVAL", "1s")])
+    Influxd::start_with(
+        &folder.path().join("source"),
+        index,
+        &[("INFLUXDB_RETENTION_CHECK_INTERVAL", "1s")],
+    )
 }
 
 /// Makes files as old as if they had been written on an earlier day, if they are not so old already.
@@ -160,12 +212,23 @@ fn age(dir: &Path) {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             age(&path);
-        } else if path.extension().is_some_and(|extension| extension == "tsm" || extension == "tombstone") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "tsm" || extension == "tombstone")
+        {
             // A compaction may take it away meanwhile.
-            let Ok(file) = File::open(&path) else { continue };
-            let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("a time");
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            let modified = file
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .expect("a time");
             // Files of different generations were seldom written within the same seconds.
-            let generation = path.file_name().and_then(|name| generation(name.to_str()?)).unwrap_or(0);
+            let generation = path
+                .file_name()
+                .and_then(|name| generation(name.to_str()?))
+                .unwrap_or(0);
             let long_ago = SystemTime::now() - LONG_AGO + Duration::from_secs(60) * generation;
             if modified > long_ago + LONG_AGO / 2 {
                 file.set_modified(long_ago).expect("setting a time");
@@ -176,7 +239,10 @@ fn age(dir: &Path) {
 
 /// The messages of a type that a run printed.
 pub fn messages(run: &Run, kind: &str) -> Vec<Value> {
-    run.messages().into_iter().filter(|message| message["message_type"] == kind).collect()
+    run.messages()
+        .into_iter()
+        .filter(|message| message["message_type"] == kind)
+        .collect()
 }
 
 /// The record of a set.
@@ -189,13 +255,23 @@ pub fn record(dir: &Path, id: &str) -> Value {
 pub fn shared(dir: &Path, id: &str) -> Vec<(u64, String)> {
     let record = record(dir, id);
     let shards = record["shards"].as_array().expect("shards").iter();
-    shards.filter_map(|shard| Some((shard["id"].as_u64()?, shard["shared_with"].as_str()?.to_owned()))).collect()
+    shards
+        .filter_map(|shard| {
+            Some((
+                shard["id"].as_u64()?,
+                shard["shared_with"].as_str()?.to_owned(),
+            ))
+        })
+        .collect()
 }
 
 /// Panics unless a set comes back with these points in a server that was stopped.
 pub fn expect_offline(dir: &Path, set: &str, points: &[String], index: Index) {
     let folder = folder();
-    restore_into(folder.path(), &["-index", index.name()], dir).args([set]).run().expect(0);
+    restore_into(folder.path(), &["-index", index.name()], dir)
+        .args([set])
+        .run()
+        .expect(0);
     let server = Influxd::start(folder.path(), index);
     expect_points(&server.points(), points, set);
 }
@@ -204,10 +280,17 @@ pub fn expect_offline(dir: &Path, set: &str, points: &[String], index: Index) {
 pub fn expect_points(found: &[String], expected: &[String], what: &str) {
     let of = |points: &[String]| points.iter().cloned().collect::<BTreeSet<String>>();
     let short = |points: Vec<&String>| -> Vec<String> {
-        points.iter().take(5).map(|point| point.chars().take(100).collect()).collect()
+        points
+            .iter()
+            .take(5)
+            .map(|point| point.chars().take(100).collect())
+            .collect()
     };
     let (is, should) = (of(found), of(expected));
-    let (more, missing) = (is.difference(&should).collect::<Vec<_>>(), should.difference(&is).collect::<Vec<_>>());
+    let (more, missing) = (
+        is.difference(&should).collect::<Vec<_>>(),
+        should.difference(&is).collect::<Vec<_>>(),
+    );
     let (more_count, missing_count) = (more.len(), missing.len());
     assert!(
         found == expected,
@@ -223,20 +306,33 @@ pub fn by_influxd(dir: &Path, made: &Made, index: Index) {
     let server = Influxd::start(folder.path(), index);
     influxd_client(&["restore", "-portable", "-host", &server.host(), utf8(dir)]);
     if !server.comes_to(&made.points) {
-        expect_points(&server.points(), &made.points, &format!("by influxd: {}", made.id));
+        expect_points(
+            &server.points(),
+            &made.points,
+            &format!("by influxd: {}", made.id),
+        );
     }
 }
 
 /// The names of a set's files.
 pub fn files_of(record: &Value) -> Vec<String> {
-    let shards = record["shards"].as_array().expect("shards").iter().map(|shard| &shard["file"]);
+    let shards = record["shards"]
+        .as_array()
+        .expect("shards")
+        .iter()
+        .map(|shard| &shard["file"]);
     let files = shards.chain([&record["meta"], &record["manifest"]]);
-    files.filter_map(|file| Some(file["name"].as_str()?.to_owned())).collect()
+    files
+        .filter_map(|file| Some(file["name"].as_str()?.to_owned()))
+        .collect()
 }
 
 /// A directory with the files of one set and its record.
 pub fn alone(backups: &Backups, made: &Made) -> PathBuf {
-    let (dir, alone) = (backups.dir(), backups.folder.path().join(format!("alone_{}", made.id)));
+    let (dir, alone) = (
+        backups.dir(),
+        backups.folder.path().join(format!("alone_{}", made.id)),
+    );
     fs::create_dir_all(alone.join(".snap")).expect("a directory");
     let document = format!(".snap/{}.json", made.id);
     for name in files_of(&record(&dir, &made.id)).iter().chain([&document]) {

@@ -30,7 +30,10 @@ pub struct Bench {
 impl Bench {
     /// A server of this model.
     pub fn new(model: Model) -> Self {
-        Self { root: folder(), peer: Peer::start(model) }
+        Self {
+            root: folder(),
+            peer: Peer::start(model),
+        }
     }
 
     /// A server with the standard shards `db/autogen/<id>`.
@@ -70,13 +73,22 @@ impl Bench {
     /// The same for a set that holds these shards.
     pub fn expect_shards(&self, taken: impl Fn(&Shard) -> bool) -> Value {
         let model = self.peer.model();
-        let shards = model.shards.iter().filter(|shard| taken(shard)).map(|shard| (file_name(&shard.path), shard.bytes()));
-        let expected: BTreeMap<_, _> = shards.chain([("meta.00".to_owned(), model.meta())]).collect();
+        let shards = model
+            .shards
+            .iter()
+            .filter(|shard| taken(shard))
+            .map(|shard| (file_name(&shard.path), shard.bytes()));
+        let expected: BTreeMap<_, _> = shards
+            .chain([("meta.00".to_owned(), model.meta())])
+            .collect();
         let found = tree::visible_files(&self.dir());
         let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&found), names(&expected));
         for (name, content) in &expected {
-            assert!(found[name] == *content, "{name} is not what the server sent");
+            assert!(
+                found[name] == *content,
+                "{name} is not what the server sent"
+            );
         }
         let record = self.record();
         let sizes: BTreeMap<String, Value> = record["shards"]
@@ -87,7 +99,13 @@ impl Bench {
             .chain([&record["meta"]])
             .filter_map(|file| Some((file["name"].as_str()?.to_owned(), file["size"].clone())))
             .collect();
-        assert_eq!(sizes, expected.iter().map(|(name, bytes)| (name.clone(), bytes.len().into())).collect());
+        assert_eq!(
+            sizes,
+            expected
+                .iter()
+                .map(|(name, bytes)| (name.clone(), bytes.len().into()))
+                .collect()
+        );
         record
     }
 
@@ -95,7 +113,10 @@ impl Bench {
     pub fn record(&self) -> Value {
         let hidden = tree::files(&self.dir().join(".snap"));
         let names: Vec<&str> = hidden.keys().map(String::as_str).collect();
-        assert!(matches!(names[..], [record, "lock"] if record.ends_with(".json")), "{names:?}");
+        assert!(
+            matches!(names[..], [record, "lock"] if record.ends_with(".json")),
+            "{names:?}"
+        );
         serde_json::from_slice(&hidden[names[0]]).expect("a record in JSON")
     }
 
@@ -116,11 +137,19 @@ pub fn expect_nothing(dir: &Path) {
 
 /// What a restore of a directory would do.
 pub fn restore_dry_run(dir: &Path) -> Run {
-    restore_into(&dir.with_extension("target"), &["-dry-run", "-host", &nobody()], dir).run()
+    restore_into(
+        &dir.with_extension("target"),
+        &["-dry-run", "-host", &nobody()],
+        dir,
+    )
+    .run()
 }
 
 fn file_name(path: &ShardPath) -> String {
-    format!("{}.{}.{:05}.00", path.database, path.retention_policy, path.id)
+    format!(
+        "{}.{}.{:05}.00",
+        path.database, path.retention_policy, path.id
+    )
 }
 
 /// The standard shard with that id.
@@ -132,5 +161,13 @@ pub fn shard(id: u64) -> Shard {
 pub fn states(record: &Value) -> BTreeMap<u64, (String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let shards = record["shards"].as_array().expect("shards");
-    shards.iter().map(|shard| (shard["id"].as_u64().expect("an id"), (text(&shard["state"]), text(&shard["error"])))).collect()
+    shards
+        .iter()
+        .map(|shard| {
+            (
+                shard["id"].as_u64().expect("an id"),
+                (text(&shard["state"]), text(&shard["error"])),
+            )
+        })
+        .collect()
 }

@@ -54,7 +54,10 @@ pub struct Between {
 impl Between {
     /// A proxy before the server at `upstream`, an `address:port`. `spoil` says what becomes of a request; the number is how
     /// many of the same there were before.
-    pub fn start(upstream: &str, spoil: impl Fn(Ask, usize) -> Option<Spoil> + Send + Sync + 'static) -> Self {
+    pub fn start(
+        upstream: &str,
+        spoil: impl Fn(Ask, usize) -> Option<Spoil> + Send + Sync + 'static,
+    ) -> Self {
         let upstream = Arc::new(Mutex::new(upstream.parse().expect("an address")));
         let to = Arc::clone(&upstream);
         let seen: Arc<Mutex<Vec<(Ask, usize)>>> = Arc::default();
@@ -71,7 +74,11 @@ impl Between {
                 spoil(ask, nth)
             })
         });
-        Self { service, upstream, seen }
+        Self {
+            service,
+            upstream,
+            seen,
+        }
     }
 
     /// Stands before another server from now on.
@@ -104,9 +111,15 @@ fn pass(
     let (ask, mut request, rest) = if head[1] == 7 {
         let mut id = [0; 8];
         client.read_exact(&mut id)?;
-        (Ask::Upload(u64::from_be_bytes(id)), [&head[..], &id].concat(), None)
+        (
+            Ask::Upload(u64::from_be_bytes(id)),
+            [&head[..], &id].concat(),
+            None,
+        )
     } else {
-        let Some(document) = read_request(&mut client)? else { return Ok(()) };
+        let Some(document) = read_request(&mut client)? else {
+            return Ok(());
+        };
         let json: Value = serde_json::from_slice(&document)?;
         let id = json["ShardID"].as_u64().unwrap_or_default();
         let ask = match head[1] {
@@ -114,14 +127,24 @@ fn pass(
             6 => Ask::Import,
             _ => Ask::Info,
         };
-        (ask, [&head[..], &document].concat(), json["UploadSize"].as_u64().filter(|_| ask == Ask::Import))
+        (
+            ask,
+            [&head[..], &document].concat(),
+            json["UploadSize"].as_u64().filter(|_| ask == Ask::Import),
+        )
     };
     let spoil = spoil(ask);
     let before = request.len();
     match (&spoil, ask) {
-        (Some(Spoil::Break(count)), _) => drop((&client).take(*count as u64).read_to_end(&mut request)?),
+        (Some(Spoil::Break(count)), _) => {
+            drop((&client).take(*count as u64).read_to_end(&mut request)?)
+        }
         (_, Ask::Upload(_)) => drop(client.read_to_end(&mut request)?),
-        _ => drop((&client).take(rest.unwrap_or_default()).read_to_end(&mut request)?),
+        _ => drop(
+            (&client)
+                .take(rest.unwrap_or_default())
+                .read_to_end(&mut request)?,
+        ),
     }
     lock(seen).push((ask, request.len() - before));
     match &spoil {

@@ -11,7 +11,11 @@ pub fn damage(file: &Path, how: &str) {
     let mut bytes = fs::read(file).expect("a file");
     let middle = bytes.len() / 2;
     // In a tar it is in the first block of the TSM file.
-    let inside = if bytes.len() > 2 * BLOCK { BLOCK + HEADER.len() + 4 } else { bytes.len() / 4 };
+    let inside = if bytes.len() > 2 * BLOCK {
+        BLOCK + HEADER.len() + 4
+    } else {
+        bytes.len() / 4
+    };
     match how {
         "cut to half" => bytes.truncate(middle),
         "cut by a byte" => drop(bytes.pop()),

@@ -17,7 +17,8 @@ use super::{folder, service, tree};
 pub const DATABASES: [&str; 5] = ["plain", "db.dot", "名前 db", "a'b \"c", "-x"];
 
 /// The retention policies of `plain` besides `autogen`, each with its shard duration.
-pub const POLICIES: [(&str, &str); 3] = [("two weeks", "1d"), ("p.q", "1h"), ("größe \"x\"", "52w")];
+pub const POLICIES: [(&str, &str); 3] =
+    [("two weeks", "1d"), ("p.q", "1h"), ("größe \"x\"", "52w")];
 
 /// The time most points are near: 2018-06-04T00:00:00Z, a Monday and so the start of a shard under `autogen`.
 pub const START: i64 = 1_528_070_400 * SECOND;
@@ -71,13 +72,18 @@ pub fn small_server(root: &Path) -> Influxd {
 /// Creates a database `d` of so many shards, an hour and 20 points each.
 pub fn load_hours(server: &Influxd, hours: i64) {
     server.execute("CREATE DATABASE d WITH SHARD DURATION 1h");
-    let points = (0..hours * 20).map(|i| format!("m,t=t{} v={i},s=\"{i}\" {}\n", i % 3, START + i * HOUR / 20));
+    let points = (0..hours * 20)
+        .map(|i| format!("m,t=t{} v={i},s=\"{i}\" {}\n", i % 3, START + i * HOUR / 20));
     server.write("d", "", &points.collect::<String>());
 }
 
 /// Of the points of [`load_hours`], those of all shards but the one that is the `nth`.
 pub fn without_hour(points: &[String], nth: i64) -> Vec<String> {
-    points.iter().filter(|point| (time_of(point) - START) / HOUR != nth).cloned().collect()
+    points
+        .iter()
+        .filter(|point| (time_of(point) - START) / HOUR != nth)
+        .cloned()
+        .collect()
 }
 
 /// Moves what is in the caches to TSM files and then deletes points, series and measurements.
@@ -87,13 +93,22 @@ pub fn without_hour(points: &[String], nth: i64) -> Vec<String> {
 pub fn delete_some(server: &Influxd) {
     flush(server);
     let (from, to) = (START + 100 * SECOND, START + 900 * SECOND);
-    server.query("plain", &format!("DELETE FROM cpu WHERE host = 'a' AND time >= {from} AND time < {to}"));
+    server.query(
+        "plain",
+        &format!("DELETE FROM cpu WHERE host = 'a' AND time >= {from} AND time < {to}"),
+    );
     server.query("plain", "DROP SERIES FROM cpu WHERE host = 'gone'");
     server.query("plain", "DROP SERIES FROM daily WHERE room = 'cellar'");
     let (from, to) = (START + 10 * DAY, START + 12 * DAY);
-    server.query("plain", &format!("DELETE FROM daily WHERE time >= {from} AND time < {to}"));
+    server.query(
+        "plain",
+        &format!("DELETE FROM daily WHERE time >= {from} AND time < {to}"),
+    );
     server.query("plain", "DROP MEASUREMENT brief");
-    server.query("db.dot", &format!("DELETE WHERE time < {}", START + 2 * SECOND));
+    server.query(
+        "db.dot",
+        &format!("DELETE WHERE time < {}", START + 2 * SECOND),
+    );
     server.query("名前 db", "DROP SERIES WHERE kind = 'second'");
     server.query("-x", "DROP MEASUREMENT few");
 }
@@ -104,7 +119,12 @@ pub fn tombstones(server: &Influxd) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (db, rp, id, ..) in server.shards() {
         let shard = data.join(db).join(rp).join(id.to_string());
-        found.extend(tree::names(&shard).iter().filter(|name| name.ends_with(".tombstone")).map(|name| shard.join(name)));
+        found.extend(
+            tree::names(&shard)
+                .iter()
+                .filter(|name| name.ends_with(".tombstone"))
+                .map(|name| shard.join(name)),
+        );
     }
     found.sort();
     found
@@ -112,7 +132,10 @@ pub fn tombstones(server: &Influxd) -> Vec<PathBuf> {
 
 /// Does `work` with a server on a copy of `source`, the directories of one that was killed while it had tombstones. The server
 /// carries the deletes out within seconds; where `work` says that it came too late, it is done again with a fresh one.
-pub fn before_deletes_are_carried_out(source: &Path, mut work: impl FnMut(&Influxd) -> bool) -> (TempDir, Influxd) {
+pub fn before_deletes_are_carried_out(
+    source: &Path,
+    mut work: impl FnMut(&Influxd) -> bool,
+) -> (TempDir, Influxd) {
     for _ in 0..ATTEMPTS {
         let folder = folder();
         let root = folder.path().join("copy");
@@ -167,7 +190,12 @@ fn many_points() -> String {
     let mut add = |host: &str, count: i64, at: &dyn Fn(i64) -> i64| {
         for i in 0..count {
             let (time, idle) = (START + at(i), i as f64 * 0.1);
-            writeln!(lines, "cpu,host={host},zone=z{} idle={idle},ticks={i}i {time}", count % 7).expect("writing to a string");
+            writeln!(
+                lines,
+                "cpu,host={host},zone=z{} idle={idle},ticks={i}i {time}",
+                count % 7
+            )
+            .expect("writing to a string");
         }
     };
     add("a", 2500, &|i| i * SECOND);
@@ -180,10 +208,38 @@ fn many_points() -> String {
 /// All field types with their extremes, and names and values that need escapes.
 fn every_type() -> String {
     let long = "long ".repeat(4000);
-    let integers = [i64::MIN, i64::MIN + 1, -1, 0, 1, (1 << 53) + 1, i64::MAX - 1, i64::MAX];
-    let floats = ["0", "-0", "1", "0.1", "-2.5e-7", "1e21", "5e-324", "1.7976931348623157e308", "123456789.123456789"];
-    let strings =
-        ["", " ", "plain", "ünïcödé 名前 🦀", r#"with \"quotes\""#, r"back\\slash", "a,b=c d", "two\nlines", long.as_str()];
+    let integers = [
+        i64::MIN,
+        i64::MIN + 1,
+        -1,
+        0,
+        1,
+        (1 << 53) + 1,
+        i64::MAX - 1,
+        i64::MAX,
+    ];
+    let floats = [
+        "0",
+        "-0",
+        "1",
+        "0.1",
+        "-2.5e-7",
+        "1e21",
+        "5e-324",
+        "1.7976931348623157e308",
+        "123456789.123456789",
+    ];
+    let strings = [
+        "",
+        " ",
+        "plain",
+        "ünïcödé 名前 🦀",
+        r#"with \"quotes\""#,
+        r"back\\slash",
+        "a,b=c d",
+        "two\nlines",
+        long.as_str(),
+    ];
     let mut lines = String::new();
     let mut add = |series: &str, field: String, i: usize| {
         let time = START + 8 * DAY + i64::try_from(i).expect("a small number") * SECOND;
@@ -202,8 +258,16 @@ fn every_type() -> String {
         add("types", format!("b={value}"), i);
     }
     add(r"m\,x\ y", "value=1".to_owned(), 0);
-    add(r"dotted.measure/ment,host=a\ b,c\,d=e\=f,ü=ñ", r"some\ field=1i,an\,other=2i,th\=ird=3i".to_owned(), 1);
-    add("\"quoted\",tag=\"q\",path=C:\\dir", "\"field\"=true".to_owned(), 2);
+    add(
+        r"dotted.measure/ment,host=a\ b,c\,d=e\=f,ü=ñ",
+        r"some\ field=1i,an\,other=2i,th\=ird=3i".to_owned(),
+        1,
+    );
+    add(
+        "\"quoted\",tag=\"q\",path=C:\\dir",
+        "\"field\"=true".to_owned(),
+        2,
+    );
     add("名前,場所=東京", "値=\"高い\"".to_owned(), 3);
     // The same name in another measurement and with another type.
     add("same", "f=\"text\",i=1.5".to_owned(), 4);
@@ -212,7 +276,15 @@ fn every_type() -> String {
 
 /// Points before 1970, around it, and far from today.
 fn far_times() -> String {
-    let years = [-270 * 365 * DAY, -400 * DAY, -1, 0, 1, 230 * 365 * DAY, i64::MAX - 1];
+    let years = [
+        -270 * 365 * DAY,
+        -400 * DAY,
+        -1,
+        0,
+        1,
+        230 * 365 * DAY,
+        i64::MAX - 1,
+    ];
     let mut lines = String::new();
     for (i, time) in years.iter().enumerate() {
         writeln!(lines, "far,nth=n{i} value={i}i {time}").expect("writing to a string");
@@ -226,10 +298,12 @@ fn daily_points() -> String {
     for day in 0..DAYS {
         for (hour, room) in [(1, "attic"), (11, "attic"), (23, "hall"), (5, "cellar")] {
             let time = START + day * DAY + hour * HOUR;
-            writeln!(lines, "daily,room={room} t={}.5,n={day}i {time}", day % 30).expect("writing to a string");
+            writeln!(lines, "daily,room={room} t={}.5,n={day}i {time}", day % 30)
+                .expect("writing to a string");
         }
         if day % 20 == 7 {
-            writeln!(lines, "brief note=\"day {day}\" {}", START + day * DAY).expect("writing to a string");
+            writeln!(lines, "brief note=\"day {day}\" {}", START + day * DAY)
+                .expect("writing to a string");
         }
     }
     lines
@@ -239,7 +313,13 @@ fn daily_points() -> String {
 fn hourly_points() -> String {
     let mut lines = String::new();
     for hour in 0..6 {
-        writeln!(lines, "hourly,h={hour} on={} {}", hour % 2 == 0, START + hour * HOUR).expect("writing to a string");
+        writeln!(
+            lines,
+            "hourly,h={hour} on={} {}",
+            hour % 2 == 0,
+            START + hour * HOUR
+        )
+        .expect("writing to a string");
     }
     lines
 }
@@ -250,7 +330,8 @@ fn few_points(measurement: &str) -> String {
     for i in 0..5 {
         let time = START + i * SECOND;
         writeln!(lines, "{measurement},kind=first v={i}i {time}").expect("writing to a string");
-        writeln!(lines, "{measurement},kind=second v={i}i,w=\"{i}\" {time}").expect("writing to a string");
+        writeln!(lines, "{measurement},kind=second v={i}i,w=\"{i}\" {time}")
+            .expect("writing to a string");
     }
     lines
 }

@@ -27,21 +27,34 @@ pub const TSM: &[u8] = b"\x16\xd1\x16\xd1\x01\x20\xdc\xb3\xe6\x00\x09\x1c\x16\x3
 
 /// A TSM file with that value.
 pub fn tsm(value: u8) -> Vec<u8> {
-    written(Points { times: vec![1_600_000_000_000_000_000], values: Values::Float(vec![f64::from(value)]) })
+    written(Points {
+        times: vec![1_600_000_000_000_000_000],
+        values: Values::Float(vec![f64::from(value)]),
+    })
 }
 
 /// A TSM file of several MiB that says `value` in its own way.
 fn large_tsm(value: u8) -> Vec<u8> {
     let mut strings = Strings::default();
-    noise(value.into(), 6 << 20).chunks(1 << 10).for_each(|text| strings.push(text));
-    let times = (0..).map(|second| 1_600_000_000_000_000_000 + second).take(strings.len()).collect();
-    written(Points { times, values: Values::String(strings) })
+    noise(value.into(), 6 << 20)
+        .chunks(1 << 10)
+        .for_each(|text| strings.push(text));
+    let times = (0..)
+        .map(|second| 1_600_000_000_000_000_000 + second)
+        .take(strings.len())
+        .collect();
+    written(Points {
+        times,
+        values: Values::String(strings),
+    })
 }
 
 /// A TSM file of one key.
 fn written(points: Points) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.begin_key(b"m,h=a#!~#v", points.values.value_type()).expect("a key");
+    writer
+        .begin_key(b"m,h=a#!~#v", points.values.value_type())
+        .expect("a key");
     writer.points(&points).expect("a block");
     writer.finish().expect("a file").0
 }
@@ -53,8 +66,16 @@ pub type Shard<'a> = (&'a str, &'a str, u64);
 fn model<'a>(shards: impl IntoIterator<Item = (Shard<'a>, i64)>) -> Model {
     let mut model = Model::new(Version::V1_6, &[]);
     let shard = |((db, rp, id), start): (Shard<'_>, i64)| {
-        let path = ShardPath { database: db.to_owned(), retention_policy: rp.to_owned(), id };
-        peer::Shard { start, end: start + WEEK, ..peer::Shard::with_tar(path, Tar::Bytes(Vec::new())) }
+        let path = ShardPath {
+            database: db.to_owned(),
+            retention_policy: rp.to_owned(),
+            id,
+        };
+        peer::Shard {
+            start,
+            end: start + WEEK,
+            ..peer::Shard::with_tar(path, Tar::Bytes(Vec::new()))
+        }
     };
     model.shards = shards.into_iter().map(shard).collect();
     model
@@ -72,7 +93,8 @@ pub fn shard_tar((db, rp, id): Shard<'_>, files: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// The tar of `db/rp/id` with these files, under any names, however bad.
 pub fn tar_of(shard: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
-    let member = |(name, content): &(&str, &[u8])| Member::new(format!("{shard}/{name}"), content.to_vec());
+    let member =
+        |(name, content): &(&str, &[u8])| Member::new(format!("{shard}/{name}"), content.to_vec());
     peer::tar(&files.iter().map(member).collect::<Vec<_>>())
 }
 
@@ -84,15 +106,26 @@ pub fn shard_file((db, rp, id): Shard<'_>, number: u32) -> String {
 /// Directories as of an influxd: shards `1` to `n` of `s`.`rp`, each with one file of so many zero bytes or, where that is 0,
 /// with [`TSM`].
 pub fn stopped_server(root: &Path, sizes: &[u64]) {
-    let weeks = (1..).zip(sizes).map(|(id, _)| (("s", "rp", id), MONDAY + i64::try_from(id).expect("a small number") * WEEK));
+    let weeks = (1..).zip(sizes).map(|(id, _)| {
+        (
+            ("s", "rp", id),
+            MONDAY + i64::try_from(id).expect("a small number") * WEEK,
+        )
+    });
     fs::create_dir_all(root.join("meta")).expect("a meta directory");
-    fs::write(root.join("meta/meta.db"), model(weeks).data().encode_to_vec()).expect("a meta store");
+    fs::write(
+        root.join("meta/meta.db"),
+        model(weeks).data().encode_to_vec(),
+    )
+    .expect("a meta store");
     for (id, size) in (1..).zip(sizes) {
         let file = root.join(format!("data/s/rp/{id}/{FILE}"));
         fs::create_dir_all(file.parent().expect("a directory")).expect("a shard");
         match size {
             0 => fs::write(file, TSM).expect("writing a file"),
-            size => File::create(file).and_then(|file| file.set_len(*size)).expect("a sparse file"),
+            size => File::create(file)
+                .and_then(|file| file.set_len(*size))
+                .expect("a sparse file"),
         }
     }
 }
@@ -133,7 +166,11 @@ impl Folder {
         fs::create_dir(&backup).expect("a backup directory");
         fs::write(backup.join("meta.00"), meta(shards)).expect("a meta store");
         for shard in shards {
-            fs::write(backup.join(shard_file(*shard, 0)), shard_tar(*shard, &[(FILE, content)])).expect("a shard");
+            fs::write(
+                backup.join(shard_file(*shard, 0)),
+                shard_tar(*shard, &[(FILE, content)]),
+            )
+            .expect("a shard");
         }
         backup
     }
@@ -161,8 +198,13 @@ pub fn everything(dir: &Path) -> Tree {
     fn collect(dir: &Path, below: &Path, found: &mut Tree) {
         for name in tree::names(dir) {
             let (path, inner) = (dir.join(&name), below.join(&name));
-            let kind = fs::symlink_metadata(&path).expect("a file's metadata").file_type();
-            found.insert(inner.clone(), kind.is_file().then(|| fs::read(&path).expect("a file")));
+            let kind = fs::symlink_metadata(&path)
+                .expect("a file's metadata")
+                .file_type();
+            found.insert(
+                inner.clone(),
+                kind.is_file().then(|| fs::read(&path).expect("a file")),
+            );
             if kind.is_dir() {
                 collect(&path, &inner, found);
             }
@@ -178,12 +220,23 @@ pub fn everything(dir: &Path) -> Tree {
 
 /// The first of the paths that differ.
 pub fn differences(a: &Tree, b: &Tree) -> Vec<PathBuf> {
-    let differing = a.iter().filter(|(path, content)| b.get(*path) != Some(content)).map(|(path, _)| path);
-    differing.chain(b.keys().filter(|path| !a.contains_key(*path))).take(10).cloned().collect()
+    let differing = a
+        .iter()
+        .filter(|(path, content)| b.get(*path) != Some(content))
+        .map(|(path, _)| path);
+    differing
+        .chain(b.keys().filter(|path| !a.contains_key(*path)))
+        .take(10)
+        .cloned()
+        .collect()
 }
 
 /// Panics unless both are the same.
 #[track_caller]
 pub fn assert_same(found: &Tree, expected: &Tree, when: &str) {
-    assert!(found == expected, "{when}: these differ: {:?}", differences(found, expected));
+    assert!(
+        found == expected,
+        "{when}: these differ: {:?}",
+        differences(found, expected)
+    );
 }

@@ -23,7 +23,13 @@ impl Response {
 }
 
 /// Sends one request and reads the response until its end.
-pub fn request(to: SocketAddr, method: &str, target: &str, content_type: &str, body: &[u8]) -> io::Result<Response> {
+pub fn request(
+    to: SocketAddr,
+    method: &str,
+    target: &str,
+    content_type: &str,
+    body: &[u8],
+) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -37,19 +43,23 @@ pub fn request(to: SocketAddr, method: &str, target: &str, content_type: &str, b
     stream.write_all(&message)?;
     let mut response = Vec::new();
     stream.read_to_end(&mut response)?;
-    parse(&response).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a complete HTTP response"))
+    parse(&response)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a complete HTTP response"))
 }
 
 /// Encodes everything but unreserved characters, for a query string or a form.
 pub fn percent_encode(text: &str) -> String {
     use std::fmt::Write as _;
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => write!(encoded, "%{byte:02X}").expect("writing to a string"),
-        }
-        encoded
-    })
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut encoded, byte| {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    encoded.push(char::from(byte))
+                }
+                _ => write!(encoded, "%{byte:02X}").expect("writing to a string"),
+            }
+            encoded
+        })
 }
 
 /// Takes a response apart; `None` if it is cut short or malformed.
@@ -60,16 +70,20 @@ fn parse(response: &[u8]) -> Option<Response> {
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let header = |name: &str| {
-        let mut named = lines.clone().filter_map(|line| line.split_once(':')).filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let mut named = lines
+            .clone()
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
         named.next().map(|(_, value)| value.trim())
     };
-    let body = if header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
-        unchunk(rest)?
-    } else if let Some(length) = header("content-length") {
-        rest.get(..length.parse().ok()?)?.to_vec()
-    } else {
-        rest.to_vec()
-    };
+    let body =
+        if header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            unchunk(rest)?
+        } else if let Some(length) = header("content-length") {
+            rest.get(..length.parse().ok()?)?.to_vec()
+        } else {
+            rest.to_vec()
+        };
     Some(Response { status, body })
 }
 
@@ -91,5 +105,7 @@ fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
 
 /// Where `needle` first begins in `haystack`.
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

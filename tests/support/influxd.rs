@@ -64,11 +64,17 @@ impl Influxd {
     /// As [`Influxd::start`], with settings such as `INFLUXDB_RETENTION_CHECK_INTERVAL` in place of those of the configuration.
     pub fn start_with(root: &Path, index: Index, settings: &[(&str, &str)]) -> Self {
         for dir in ["meta", "data", "wal"] {
-            fs::create_dir_all(root.join(dir)).unwrap_or_else(|error| panic!("making {dir}: {error}"));
+            fs::create_dir_all(root.join(dir))
+                .unwrap_or_else(|error| panic!("making {dir}: {error}"));
         }
-        (0..ATTEMPTS).find_map(|_| Self::try_start(root, index, settings)).unwrap_or_else(|| {
-            panic!("influxd ended at once {ATTEMPTS} times; the last time it said:\n{}", log_in(root));
-        })
+        (0..ATTEMPTS)
+            .find_map(|_| Self::try_start(root, index, settings))
+            .unwrap_or_else(|| {
+                panic!(
+                    "influxd ended at once {ATTEMPTS} times; the last time it said:\n{}",
+                    log_in(root)
+                );
+            })
     }
 
     /// A server without data, and the folder it lives in.
@@ -82,7 +88,8 @@ impl Influxd {
     fn try_start(root: &Path, index: Index, settings: &[(&str, &str)]) -> Option<Self> {
         let (snapshotter, http) = free_addresses();
         let config = root.join("influxd.conf");
-        fs::write(&config, configuration(root, index, snapshotter, http)).expect("writing the configuration");
+        fs::write(&config, configuration(root, index, snapshotter, http))
+            .expect("writing the configuration");
         let log = File::create(root.join("influxd.log")).expect("making the log");
         let child = Command::new(influxd_binary())
             .arg("run")
@@ -96,26 +103,39 @@ impl Influxd {
             .stderr(log)
             .spawn()
             .expect("influxd starts");
-        let mut server = Self { root: root.to_owned(), child, snapshotter, http };
+        let mut server = Self {
+            root: root.to_owned(),
+            child,
+            snapshotter,
+            http,
+        };
         let started = Instant::now();
         loop {
             if let Some(status) = server.child.try_wait().expect("waiting for influxd") {
                 let log = server.log();
-                assert!(log.contains("address already in use"), "influxd ended with {status}:\n{log}");
+                assert!(
+                    log.contains("address already in use"),
+                    "influxd ended with {status}:\n{log}"
+                );
                 return None;
             }
             // Some other server may answer on the port, so only the server's own log tells that it listens.
             if server.log().contains("Listening on HTTP") && server.ping() {
                 return Some(server);
             }
-            assert!(started.elapsed() < PATIENCE, "influxd does not answer:\n{}", server.log());
+            assert!(
+                started.elapsed() < PATIENCE,
+                "influxd does not answer:\n{}",
+                server.log()
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }
 
     /// Whether the server answers a ping.
     fn ping(&self) -> bool {
-        http::request(self.http, "GET", "/ping", "text/plain", b"").is_ok_and(|response| response.status == 204)
+        http::request(self.http, "GET", "/ping", "text/plain", b"")
+            .is_ok_and(|response| response.status == 204)
     }
 
     /// Where the snapshotter listens, as `address:port`.
@@ -156,21 +176,35 @@ impl Influxd {
     /// Panics if the server logged an error or a warning.
     pub fn expect_no_errors(&self) {
         let log = self.log();
-        assert!(!log.contains("lvl=error") && !log.contains("lvl=warn"), "{log}");
+        assert!(
+            !log.contains("lvl=error") && !log.contains("lvl=warn"),
+            "{log}"
+        );
     }
 
     /// Asks the server to end and waits for it; kills it after 30 seconds.
     // Only libc sends SIGTERM; the child has not been reaped, so the id is still its own.
     #[allow(unsafe_code)]
     pub fn stop(mut self) {
-        if self.child.try_wait().expect("waiting for influxd").is_some() {
+        if self
+            .child
+            .try_wait()
+            .expect("waiting for influxd")
+            .is_some()
+        {
             return;
         }
         let pid = libc::pid_t::try_from(self.pid()).expect("a process id");
         let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
         assert_eq!(sent, 0, "SIGTERM: {}", io::Error::last_os_error());
         let asked = Instant::now();
-        while self.child.try_wait().expect("waiting for influxd").is_none() && asked.elapsed() < PATIENCE {
+        while self
+            .child
+            .try_wait()
+            .expect("waiting for influxd")
+            .is_none()
+            && asked.elapsed() < PATIENCE
+        {
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -192,22 +226,45 @@ impl Influxd {
 
     /// The answer as it was sent, known to hold no error.
     fn query_text(&self, db: &str, q: &str) -> String {
-        let form = format!("db={}&epoch=ns&q={}", http::percent_encode(db), http::percent_encode(q));
-        let response = http::request(self.http, "POST", "/query", "application/x-www-form-urlencoded", form.as_bytes())
-            .unwrap_or_else(|error| panic!("{q}: {error}\n{}", self.log()));
+        let form = format!(
+            "db={}&epoch=ns&q={}",
+            http::percent_encode(db),
+            http::percent_encode(q)
+        );
+        let response = http::request(
+            self.http,
+            "POST",
+            "/query",
+            "application/x-www-form-urlencoded",
+            form.as_bytes(),
+        )
+        .unwrap_or_else(|error| panic!("{q}: {error}\n{}", self.log()));
         let text = response.text();
-        let answer: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{q}: {error} in {text}"));
-        let failed = answer.get("error").is_some() || results(&answer).iter().any(|result| result.get("error").is_some());
+        let answer: Value =
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("{q}: {error} in {text}"));
+        let failed = answer.get("error").is_some()
+            || results(&answer)
+                .iter()
+                .any(|result| result.get("error").is_some());
         assert!(response.status == 200 && !failed, "{q}: {text}");
         text.to_owned()
     }
 
     /// Writes points given in line protocol with times in nanoseconds; an empty `rp` means the default policy.
     pub fn write(&self, db: &str, rp: &str, lines: &str) {
-        let target = format!("/write?db={}&rp={}&precision=ns", http::percent_encode(db), http::percent_encode(rp));
+        let target = format!(
+            "/write?db={}&rp={}&precision=ns",
+            http::percent_encode(db),
+            http::percent_encode(rp)
+        );
         let response = http::request(self.http, "POST", &target, "text/plain", lines.as_bytes())
             .unwrap_or_else(|error| panic!("writing to {db} {rp}: {error}\n{}", self.log()));
-        assert_eq!(response.status, 204, "writing to {db} {rp}: {}", response.text());
+        assert_eq!(
+            response.status,
+            204,
+            "writing to {db} {rp}: {}",
+            response.text()
+        );
     }
 
     /// The names of the databases without `_internal`, sorted.
@@ -220,14 +277,19 @@ impl Influxd {
 
     /// The names of a database's retention policies, sorted.
     pub fn policies(&self, db: &str) -> Vec<String> {
-        let mut names = first_column(&self.query("", &format!("SHOW RETENTION POLICIES ON {}", quote(db))));
+        let mut names =
+            first_column(&self.query("", &format!("SHOW RETENTION POLICIES ON {}", quote(db))));
         names.sort();
         names
     }
 
     /// Every point of every database but `_internal`, sorted: one string for each field of each point.
     pub fn points(&self) -> Vec<String> {
-        let mut points: Vec<String> = self.databases().iter().flat_map(|db| self.points_of(db)).collect();
+        let mut points: Vec<String> = self
+            .databases()
+            .iter()
+            .flat_map(|db| self.points_of(db))
+            .collect();
         points.sort();
         points
     }
@@ -258,7 +320,11 @@ impl Influxd {
     pub fn points_of(&self, db: &str) -> Vec<String> {
         let mut points = Vec::new();
         for rp in self.policies(db) {
-            points.extend(self.points_in(db, &rp).iter().map(|point| format!("{db:?}.{rp:?} {point}")));
+            points.extend(
+                self.points_in(db, &rp)
+                    .iter()
+                    .map(|point| format!("{db:?}.{rp:?} {point}")),
+            );
         }
         points.sort();
         points
@@ -270,14 +336,26 @@ impl Influxd {
     /// Each field is selected by its own type, because `*` over several measurements gives equal names one common type.
     pub fn points_in(&self, db: &str, rp: &str) -> Vec<String> {
         let source = format!("{}.{}", quote(db), quote(rp));
-        let keys = self.query(db, &format!("SHOW FIELD KEYS ON {} FROM {source}./.*/", quote(db)));
+        let keys = self.query(
+            db,
+            &format!("SHOW FIELD KEYS ON {} FROM {source}./.*/", quote(db)),
+        );
         let mut fields_of = Vec::new();
         let mut statements = Vec::new();
         for series in all_series(&keys) {
             let measurement = text(&series["name"]);
-            let fields: Vec<(&str, &str)> = rows(series).map(|row| (text(&row[0]), text(&row[1]))).collect();
-            let columns: Vec<String> = fields.iter().map(|(name, kind)| format!("{}::{kind}", quote(name))).collect();
-            statements.push(format!("SELECT {} FROM {source}.{} GROUP BY *", columns.join(", "), quote(measurement)));
+            let fields: Vec<(&str, &str)> = rows(series)
+                .map(|row| (text(&row[0]), text(&row[1])))
+                .collect();
+            let columns: Vec<String> = fields
+                .iter()
+                .map(|(name, kind)| format!("{}::{kind}", quote(name)))
+                .collect();
+            statements.push(format!(
+                "SELECT {} FROM {source}.{} GROUP BY *",
+                columns.join(", "),
+                quote(measurement)
+            ));
             fields_of.push(fields);
         }
         if statements.is_empty() {
@@ -291,7 +369,11 @@ impl Influxd {
                 let key = series_key(series);
                 for row in rows(series) {
                     let time = text(&row[0]);
-                    for (value, (name, kind)) in row[1..].iter().zip(fields).filter(|(value, _)| !value.is_null()) {
+                    for (value, (name, kind)) in row[1..]
+                        .iter()
+                        .zip(fields)
+                        .filter(|(value, _)| !value.is_null())
+                    {
                         points.push(format!("{key} {time} {name:?}={}", typed(value, kind)));
                     }
                 }
@@ -307,7 +389,12 @@ impl Influxd {
     pub fn series(&self, db: &str) -> Vec<String> {
         let mut series = Vec::new();
         for rp in self.policies(db) {
-            let statement = format!("SHOW SERIES ON {} FROM {}.{}./.*/", quote(db), quote(db), quote(&rp));
+            let statement = format!(
+                "SHOW SERIES ON {} FROM {}.{}./.*/",
+                quote(db),
+                quote(db),
+                quote(&rp)
+            );
             series.extend(first_column(&self.query(db, &statement)));
         }
         series.sort();
@@ -320,12 +407,27 @@ impl Influxd {
         let answer = self.query("", "SHOW SHARDS");
         let mut shards = Vec::new();
         for series in all_series(&answer).filter(|series| series["name"] != "_internal") {
-            let names: Vec<&str> = series["columns"].as_array().expect("columns").iter().map(text).collect();
-            let column: HashMap<&str, usize> = names.into_iter().enumerate().map(|(at, name)| (name, at)).collect();
+            let names: Vec<&str> = series["columns"]
+                .as_array()
+                .expect("columns")
+                .iter()
+                .map(text)
+                .collect();
+            let column: HashMap<&str, usize> = names
+                .into_iter()
+                .enumerate()
+                .map(|(at, name)| (name, at))
+                .collect();
             for row in rows(series) {
                 let text_of = |name: &str| text(&row[column[name]]).to_owned();
                 let id = row[column["id"]].as_u64().expect("a shard id");
-                shards.push((text_of("database"), text_of("retention_policy"), id, text_of("start_time"), text_of("end_time")));
+                shards.push((
+                    text_of("database"),
+                    text_of("retention_policy"),
+                    id,
+                    text_of("start_time"),
+                    text_of("end_time"),
+                ));
             }
         }
         shards.sort_by_key(|shard| shard.2);
@@ -344,23 +446,37 @@ impl Drop for Influxd {
 /// The influxd found in `PATH`; panics if there is none.
 pub fn influxd_binary() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|dir| dir.join("influxd")).find(|file| file.is_file());
+    let found = env::split_paths(&path)
+        .map(|dir| dir.join("influxd"))
+        .find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("influxd is needed for this test: apt-get install influxdb"))
 }
 
 /// Runs influxd as a client, for `backup` and `restore`, to its end.
 pub fn influxd<S: AsRef<OsStr>>(args: &[S]) -> Output {
-    Command::new(influxd_binary()).args(args).stdin(Stdio::null()).output().expect("influxd runs")
+    Command::new(influxd_binary())
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("influxd runs")
 }
 
 /// A name as an InfluxQL identifier.
 pub fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    format!(
+        "\"{}\"",
+        name.replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n")
+    )
 }
 
 /// The time of a point as [`Influxd::points`] and its like give it.
 pub fn time_of(point: &str) -> i64 {
-    let time = point.split_once("} ").and_then(|(_, rest)| rest.split(' ').next()).and_then(|time| time.parse().ok());
+    let time = point
+        .split_once("} ")
+        .and_then(|(_, rest)| rest.split(' ').next())
+        .and_then(|time| time.parse().ok());
     time.unwrap_or_else(|| panic!("no time in {point}"))
 }
 
@@ -373,7 +489,10 @@ fn log_in(root: &Path) -> String {
 fn free_addresses() -> (SocketAddr, SocketAddr) {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let (first, second) = (bind(), bind());
-    (first.local_addr().expect("a bound address"), second.local_addr().expect("a bound address"))
+    (
+        first.local_addr().expect("a bound address"),
+        second.local_addr().expect("a bound address"),
+    )
 }
 
 /// A configuration in which nothing happens on its own but compactions.
@@ -436,26 +555,42 @@ fn all_series(answer: &Value) -> impl Iterator<Item = &Value> {
 /// The rows of a series.
 fn rows(series: &Value) -> impl Iterator<Item = &[Value]> {
     let rows = series["values"].as_array().map_or(&[][..], Vec::as_slice);
-    rows.iter().map(|row| row.as_array().expect("a row").as_slice())
+    rows.iter()
+        .map(|row| row.as_array().expect("a row").as_slice())
 }
 
 /// The first column of an answer, which holds text.
 fn first_column(answer: &Value) -> Vec<String> {
-    all_series(answer).flat_map(rows).map(|row| text(&row[0]).to_owned()).collect()
+    all_series(answer)
+        .flat_map(rows)
+        .map(|row| text(&row[0]).to_owned())
+        .collect()
 }
 
 /// A value known to be text.
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("text instead of {value}"))
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("text instead of {value}"))
 }
 
 /// The measurement and the tags that have a value.
 fn series_key(series: &Value) -> String {
     let tags = series["tags"].as_object().map(|tags| {
-        let pairs = tags.iter().map(|(key, value)| (key, text(value))).filter(|(_, value)| !value.is_empty());
-        pairs.map(|(key, value)| format!("{key:?}={value:?}")).collect::<Vec<_>>().join(",")
+        let pairs = tags
+            .iter()
+            .map(|(key, value)| (key, text(value)))
+            .filter(|(_, value)| !value.is_empty());
+        pairs
+            .map(|(key, value)| format!("{key:?}={value:?}"))
+            .collect::<Vec<_>>()
+            .join(",")
     });
-    format!("{:?}{{{}}}", text(&series["name"]), tags.unwrap_or_default())
+    format!(
+        "{:?}{{{}}}",
+        text(&series["name"]),
+        tags.unwrap_or_default()
+    )
 }
 
 /// A field's value so that values of different types differ.
@@ -475,7 +610,8 @@ fn quote_numbers(json: &str) -> String {
     let (mut in_string, mut escaped, mut in_number) = (false, false, false);
     for c in json.chars() {
         // Outside strings, the letters of null, true and false do not begin a number, but an e may go on with one.
-        let of_number = !in_string && (matches!(c, '-' | '0'..='9') || in_number && matches!(c, '+' | '.' | 'e' | 'E'));
+        let of_number = !in_string
+            && (matches!(c, '-' | '0'..='9') || in_number && matches!(c, '+' | '.' | 'e' | 'E'));
         if of_number != in_number {
             quoted.push('"');
             in_number = of_number;

@@ -56,7 +56,14 @@ pub fn wait_for_client(mut stream: TcpStream, stopping: &AtomicBool) -> io::Resu
     while !stopping.load(Ordering::Relaxed) {
         match stream.read(&mut [0; 64]) {
             Ok(0) => break,
-            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => break,
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                break;
+            }
             _ => {}
         }
     }
@@ -77,7 +84,9 @@ pub struct Service {
 
 impl Service {
     /// Serves each connection so.
-    pub fn start(serve: impl Fn(TcpStream, &AtomicBool) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub fn start(
+        serve: impl Fn(TcpStream, &AtomicBool) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let stopping = Arc::new(AtomicBool::new(false));

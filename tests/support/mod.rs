@@ -32,7 +32,10 @@ use tempfile::TempDir;
 
 /// A folder of a test's own. Its path has no dot: influxd takes the names of backup files apart with their paths.
 pub fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("snap").tempdir().expect("a temporary directory")
+    tempfile::Builder::new()
+        .prefix("snap")
+        .tempdir()
+        .expect("a temporary directory")
 }
 
 /// A path as an argument.
@@ -49,7 +52,10 @@ pub struct Shared<T> {
 impl<T> Shared<T> {
     /// A value that is made so.
     pub const fn new(make: fn() -> T) -> Self {
-        Self { slot: Mutex::new(Weak::new()), make }
+        Self {
+            slot: Mutex::new(Weak::new()),
+            make,
+        }
     }
 
     /// The value, for as long as it is held.
@@ -64,8 +70,15 @@ impl<T> Shared<T> {
 }
 
 /// Does the cases some at a time: most of their time is spent waiting.
-pub fn each<T: Send + std::fmt::Debug>(cases: impl IntoIterator<Item = T>, test: impl Fn(&T) + Sync) {
-    each_of(8, cases.into_iter().map(|case| (format!("{case:?}"), case)), |(_, case)| test(case));
+pub fn each<T: Send + std::fmt::Debug>(
+    cases: impl IntoIterator<Item = T>,
+    test: impl Fn(&T) + Sync,
+) {
+    each_of(
+        8,
+        cases.into_iter().map(|case| (format!("{case:?}"), case)),
+        |(_, case)| test(case),
+    );
 }
 
 /// Does the cases, which have names, with so many threads.
@@ -81,7 +94,8 @@ pub fn each_of<N: Send + std::fmt::Debug, T: Send>(
                 while let Some(case) = { cases.lock().expect("no case panics here").pop() } {
                     let name = format!("{:?}", case.0);
                     let name = name.get(..200).unwrap_or(&name);
-                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&case)));
+                    let result =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&case)));
                     result.unwrap_or_else(|_| panic!("the case {name} failed"));
                 }
             });

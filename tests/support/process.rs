@@ -37,7 +37,13 @@ pub struct Run {
 impl Run {
     /// The run itself if it ended with `code`; panics with both outputs otherwise.
     pub fn expect(self, code: i32) -> Self {
-        let Self { code: got, signal, stdout, stderr, .. } = &self;
+        let Self {
+            code: got,
+            signal,
+            stdout,
+            stderr,
+            ..
+        } = &self;
         assert!(
             *got == Some(code),
             "exit code {got:?} (signal {signal:?}) instead of {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
@@ -47,13 +53,16 @@ impl Run {
 
     /// The lines of `-json`.
     pub fn messages(&self) -> Vec<Value> {
-        let message = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        let message =
+            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
         self.stdout.lines().map(message).collect()
     }
 
     /// The last line of `-json`: a summary or an error.
     pub fn last_message(&self) -> Value {
-        self.messages().pop().unwrap_or_else(|| panic!("nothing was printed\n{}", self.stderr))
+        self.messages()
+            .pop()
+            .unwrap_or_else(|| panic!("nothing was printed\n{}", self.stderr))
     }
 }
 
@@ -64,17 +73,25 @@ pub fn backup(host: &str, flags: &[&str], dir: &Path) -> Snap {
 
 /// A backup of the directories of a stopped influxd below `root`.
 pub fn backup_of(root: &Path, flags: &[&str], dir: &Path) -> Snap {
-    Snap::new(["backup"]).directories(root).args(flags).args([dir])
+    Snap::new(["backup"])
+        .directories(root)
+        .args(flags)
+        .args([dir])
 }
 
 /// A restore of `dir` into the directories of a stopped influxd below `root`.
 pub fn restore_into(root: &Path, flags: &[&str], dir: &Path) -> Snap {
-    Snap::new(["restore"]).directories(root).args(flags).args([dir])
+    Snap::new(["restore"])
+        .directories(root)
+        .args(flags)
+        .args([dir])
 }
 
 /// A restore of `dir` into the running server at `host`.
 pub fn restore_online(host: &str, flags: &[&str], dir: &Path) -> Snap {
-    Snap::new(["restore", "-online", "-host", host]).args(flags).args([dir])
+    Snap::new(["restore", "-online", "-host", host])
+        .args(flags)
+        .args([dir])
 }
 
 /// Runs `snap` with these arguments to its end.
@@ -99,8 +116,14 @@ impl Snap {
         S: AsRef<OsStr>,
     {
         let mut command = Command::new(env!("CARGO_BIN_EXE_snap"));
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SNAP_")) {
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SNAP_"))
+        {
             command.env_remove(name);
         }
         // None of the machine's own configuration.
@@ -121,7 +144,12 @@ impl Snap {
     /// Adds `-metadir` and `-datadir`, those below `root`.
     pub fn directories(self, root: &Path) -> Self {
         let (meta, data) = (root.join("meta"), root.join("data"));
-        self.args(["-metadir".as_ref(), meta.as_path(), "-datadir".as_ref(), &data])
+        self.args([
+            "-metadir".as_ref(),
+            meta.as_path(),
+            "-datadir".as_ref(),
+            &data,
+        ])
     }
 
     /// Runs in this working directory.
@@ -152,9 +180,18 @@ impl Snap {
         let started = Instant::now();
         let mut child = self.command.spawn().expect("snap starts");
         let inherited = own_peak_rss();
-        let stdout = Some(read_all(child.stdout.take().expect("piped standard output")));
+        let stdout = Some(read_all(
+            child.stdout.take().expect("piped standard output"),
+        ));
         let stderr = Some(read_all(child.stderr.take().expect("piped standard error")));
-        Running { child, started, inherited, stdout, stderr, reaped: false }
+        Running {
+            child,
+            started,
+            inherited,
+            stdout,
+            stderr,
+            reaped: false,
+        }
     }
 }
 
@@ -196,7 +233,9 @@ impl Running {
                 reap(self.pid(), 0);
                 self.reaped = true;
                 let (stdout, stderr) = self.outputs();
-                panic!("snap still ran after {WATCHDOG:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+                panic!(
+                    "snap still ran after {WATCHDOG:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+                );
             }
             thread::sleep(POLL);
         };
@@ -205,7 +244,11 @@ impl Running {
         let (stdout, stderr) = self.outputs();
         // A child's ru_maxrss begins at its parent's peak; where it did not grow beyond that it is only an upper bound.
         let reported = kibibytes(usage.ru_maxrss);
-        let peak_rss = if reported > self.inherited || sampled == 0 { reported } else { sampled };
+        let peak_rss = if reported > self.inherited || sampled == 0 {
+            reported
+        } else {
+            sampled
+        };
         Run {
             code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
             signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
@@ -219,8 +262,11 @@ impl Running {
 
     /// What the process wrote, complete once it has ended.
     fn outputs(&mut self) -> (String, String) {
-        let join =
-            |reader: Option<JoinHandle<String>>| reader.map(|reader| reader.join().expect("a reader")).unwrap_or_default();
+        let join = |reader: Option<JoinHandle<String>>| {
+            reader
+                .map(|reader| reader.join().expect("a reader"))
+                .unwrap_or_default()
+        };
         (join(self.stdout.take()), join(self.stderr.take()))
     }
 }
@@ -268,7 +314,9 @@ fn own_peak_rss() -> u64 {
 fn high_water_mark(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
 }
 
 /// A process id as libc takes it.
@@ -284,5 +332,6 @@ fn kibibytes(count: libc::c_long) -> u64 {
 /// A time of libc as a duration.
 fn duration(time: libc::timeval) -> Duration {
     let seconds = u64::try_from(time.tv_sec).expect("a duration");
-    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).expect("a duration"))
+    Duration::from_secs(seconds)
+        + Duration::from_micros(u64::try_from(time.tv_usec).expect("a duration"))
 }

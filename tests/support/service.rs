@@ -51,7 +51,11 @@ impl Serving {
             .stderr(file)
             .spawn()
             .expect("snap starts");
-        let mut serving = Self { child, address: ([127, 0, 0, 1], 0).into(), log };
+        let mut serving = Self {
+            child,
+            address: ([127, 0, 0, 1], 0).into(),
+            log,
+        };
         let started = Instant::now();
         loop {
             if let Some(address) = opened_on(&serving.log()) {
@@ -59,7 +63,11 @@ impl Serving {
                 return serving;
             }
             let ended = serving.child.try_wait().expect("waiting for snap");
-            assert!(ended.is_none() && started.elapsed() < PATIENCE, "snap serve does not serve:\n{}", serving.log());
+            assert!(
+                ended.is_none() && started.elapsed() < PATIENCE,
+                "snap serve does not serve:\n{}",
+                serving.log()
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -87,7 +95,11 @@ impl Serving {
 
     /// How many threads and file descriptors the process has.
     pub fn threads_and_files(&self) -> (usize, usize) {
-        let count = |what: &str| fs::read_dir(format!("/proc/{}/{what}", self.child.id())).expect("a process").count();
+        let count = |what: &str| {
+            fs::read_dir(format!("/proc/{}/{what}", self.child.id()))
+                .expect("a process")
+                .count()
+        };
         (count("task"), count("fd"))
     }
 
@@ -102,9 +114,13 @@ impl Serving {
 
     /// Waits until the process has ended.
     pub fn wait(mut self) -> Ended {
-        let status: Option<ExitStatus> = wait_for(|| self.child.try_wait().expect("waiting for snap"));
+        let status: Option<ExitStatus> =
+            wait_for(|| self.child.try_wait().expect("waiting for snap"));
         let status = status.unwrap_or_else(|| panic!("snap serve does not end:\n{}", self.log()));
-        Ended { code: status.code(), log: self.log() }
+        Ended {
+            code: status.code(),
+            log: self.log(),
+        }
     }
 
     /// Asks it to end and waits until it has; panics unless that goes well.
@@ -134,7 +150,9 @@ pub fn swept(root: &Path) -> bool {
 
 /// The address in `serving M and D on ADDRESS, read only`, which with -json is the message of a line.
 fn opened_on(log: &str) -> Option<SocketAddr> {
-    let line = log.lines().find(|line| line.starts_with("serving ") || line.contains("\"serving "))?;
+    let line = log
+        .lines()
+        .find(|line| line.starts_with("serving ") || line.contains("\"serving "))?;
     let (line, _) = line.rsplit_once(", ")?;
     line.rsplit_once(" on ")?.1.parse().ok()
 }
@@ -155,7 +173,9 @@ pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 pub fn connect(to: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("connecting");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
+    stream
+        .set_write_timeout(Some(PATIENCE))
+        .expect("a time-out");
     stream
 }
 
@@ -165,8 +185,16 @@ pub fn ask(to: SocketAddr, request: &[u8]) -> Vec<u8> {
     let written = stream.write_all(request);
     let mut reply = Vec::new();
     match written.and_then(|()| stream.read_to_end(&mut reply)) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            panic!("{}: {error}", request[..request.len().min(80)].escape_ascii())
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            ) =>
+        {
+            panic!(
+                "{}: {error}",
+                request[..request.len().min(80)].escape_ascii()
+            )
         }
         _ => reply,
     }
@@ -203,7 +231,9 @@ pub fn upload(to: SocketAddr, id: u64, tar: &[u8]) {
 pub fn members(tar: &[u8], shard: &str) -> BTreeMap<String, Vec<u8>> {
     let mut collector = Collector::default();
     match scan(tar, &shard_path(shard), &mut collector).expect("reading memory") {
-        Ok(Ending::Whole { members }) => assert_eq!(members, collector.found.len() as u64, "a member came twice"),
+        Ok(Ending::Whole { members }) => {
+            assert_eq!(members, collector.found.len() as u64, "a member came twice")
+        }
         Ok(Ending::Nothing) => panic!("no tar of {shard}"),
         Err(error) => panic!("the tar of {shard}: {error}"),
     }
@@ -215,7 +245,12 @@ pub fn all_members(tar: &[u8]) -> Vec<peer::Member> {
     let mut archive = tar::Archive::new(tar);
     let entries = archive.entries().expect("a tar").map(|entry| {
         let mut entry = entry.expect("a member");
-        let name = entry.path().expect("a name").to_str().expect("a name in UTF-8").to_owned();
+        let name = entry
+            .path()
+            .expect("a name")
+            .to_str()
+            .expect("a name in UTF-8")
+            .to_owned();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).expect("reading memory");
         peer::Member::new(name, content)
@@ -227,7 +262,11 @@ pub fn all_members(tar: &[u8]) -> Vec<peer::Member> {
 pub fn shard_path(shard: &str) -> ShardPath {
     let mut parts = shard.split('/');
     let mut next = || parts.next().expect("three parts").to_owned();
-    ShardPath { database: next(), retention_policy: next(), id: next().parse().expect("a shard id") }
+    ShardPath {
+        database: next(),
+        retention_policy: next(),
+        id: next().parse().expect("a shard id"),
+    }
 }
 
 #[derive(Default)]
@@ -244,7 +283,10 @@ impl Sink for Collector {
     }
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.found.get_mut(&self.current).expect("a member").extend_from_slice(chunk);
+        self.found
+            .get_mut(&self.current)
+            .expect("a member")
+            .extend_from_slice(chunk);
         Ok(())
     }
 
@@ -255,8 +297,17 @@ impl Sink for Collector {
 
 /// Copies a directory with all it holds; modification times stay, to the nanosecond.
 pub fn copy(from: &Path, to: &Path) {
-    let output = Command::new("cp").arg("-a").arg(from).arg(to).output().expect("cp runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .output()
+        .expect("cp runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Runs influxd as a client, which goes on asking a dead server for minutes, for up to a minute; panics unless it succeeds.
@@ -268,7 +319,14 @@ pub fn influxd_client(args: &[&str]) -> Output {
         .stdin(Stdio::null())
         .output()
         .expect("timeout runs");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "influxd {args:?}: {}\n{out}\n{err}", output.status);
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "influxd {args:?}: {}\n{out}\n{err}",
+        output.status
+    );
     output
 }

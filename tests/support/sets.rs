@@ -37,19 +37,32 @@ impl Bench {
             let tar = peer::tar(&files.into_iter().map(member).collect::<Vec<_>>());
             model.shards.push(Shard::with_tar(path, Tar::Bytes(tar)));
         }
-        let bench = Self { root: folder(), model: model.clone() };
+        let bench = Self {
+            root: folder(),
+            model: model.clone(),
+        };
         let peer = Peer::start(model);
         for layout in LAYOUTS {
-            let flags = if layout == "portable" { &["-portable"][..] } else { &[] };
+            let flags = if layout == "portable" {
+                &["-portable"][..]
+            } else {
+                &[]
+            };
             let dir = bench.root.path().join(layout);
-            backup(&peer.host(), &[&["-quiet"], flags].concat(), &dir).run().expect(0);
+            backup(&peer.host(), &[&["-quiet"], flags].concat(), &dir)
+                .run()
+                .expect(0);
         }
         bench
     }
 
     /// Sets of a server with some sound shards.
     pub fn sound(shards: usize) -> Self {
-        Self::new((0..shards).map(|nth| vec![(FILE.to_owned(), file(&keys(group(nth + 1))))]).collect())
+        Self::new(
+            (0..shards)
+                .map(|nth| vec![(FILE.to_owned(), file(&keys(group(nth + 1))))])
+                .collect(),
+        )
     }
 
     /// A fresh copy of a set; `recorded` says whether with snap's record, or as influxd leaves one.
@@ -66,7 +79,11 @@ impl Bench {
 
 /// A shard of `db`.
 pub fn path(id: u64) -> ShardPath {
-    ShardPath { database: "db".into(), retention_policy: "autogen".into(), id }
+    ShardPath {
+        database: "db".into(),
+        retention_policy: "autogen".into(),
+        id,
+    }
 }
 
 /// When the group of a shard begins.
@@ -78,7 +95,11 @@ pub fn group(id: usize) -> i64 {
 pub fn keys(start: i64) -> Vec<Key> {
     let times: Vec<i64> = (0..12).map(|i| start + i * i * SECOND).collect();
     vec![
-        key("cpu,host=a#!~#idle", ValueType::Float, &[&times[..5], &times[5..]]),
+        key(
+            "cpu,host=a#!~#idle",
+            ValueType::Float,
+            &[&times[..5], &times[5..]],
+        ),
         key("cpu,host=a#!~#ticks", ValueType::Integer, &[&times]),
         key("cpu,host=b#!~#on", ValueType::Boolean, &[&times[3..4]]),
         key("log,host=b#!~#text", ValueType::String, &[&times[..2]]),
@@ -91,8 +112,10 @@ pub const POINTS: u64 = 12 + 12 + 1 + 2;
 /// A run of `snap verify -json`, and what it printed: the faults, and the summary or the error at its end.
 pub fn told(dir: &Path, flags: &[&str], code: i32) -> (Vec<Value>, Value) {
     let run = snap([&["verify", "-json"], flags, &[utf8(dir)]].concat()).expect(code);
-    let (faults, others): (Vec<Value>, Vec<Value>) =
-        run.messages().into_iter().partition(|message| message["message_type"] == "fault");
+    let (faults, others): (Vec<Value>, Vec<Value>) = run
+        .messages()
+        .into_iter()
+        .partition(|message| message["message_type"] == "fault");
     (faults, others.into_iter().last().expect("a summary"))
 }
 
@@ -116,13 +139,21 @@ impl Kind {
             _ if name.ends_with(".json") => Self::Record,
             _ if name.ends_with(".manifest") => Self::Manifest,
             _ if name.starts_with("meta.") || name.ends_with(".meta") => Self::Meta,
-            _ => Self::Shard(if name.contains(".00001.") || name.contains(".s1.") { 1 } else { 2 }),
+            _ => Self::Shard(if name.contains(".00001.") || name.contains(".s1.") {
+                1
+            } else {
+                2
+            }),
         }
     }
 
     /// The shard that its faults are told of.
     pub fn shard(self) -> Value {
-        if let Self::Shard(id) = self { path(id).to_string().into() } else { Value::Null }
+        if let Self::Shard(id) = self {
+            path(id).to_string().into()
+        } else {
+            Value::Null
+        }
     }
 
     /// What its faults mean.

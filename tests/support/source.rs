@@ -39,7 +39,11 @@ impl Source {
         let folder = folder();
         let server = Influxd::start(&folder.path().join("source"), index);
         load_sample(&server);
-        Self { folder, server, points: Vec::new() }
+        Self {
+            folder,
+            server,
+            points: Vec::new(),
+        }
     }
 
     /// What has that name in the folder.
@@ -50,12 +54,20 @@ impl Source {
     /// The points of one database.
     pub fn points_of(&self, db: &str) -> Vec<String> {
         let prefix = format!("{db:?}.");
-        self.points.iter().filter(|point| point.starts_with(&prefix)).cloned().collect()
+        self.points
+            .iter()
+            .filter(|point| point.starts_with(&prefix))
+            .cloned()
+            .collect()
     }
 
     /// The shards of one retention policy, by id.
     pub fn shards_in(&self, db: &str, rp: &str) -> Vec<Shard> {
-        self.server.shards().into_iter().filter(|shard| shard.0 == db && shard.1 == rp).collect()
+        self.server
+            .shards()
+            .into_iter()
+            .filter(|shard| shard.0 == db && shard.1 == rp)
+            .collect()
     }
 }
 
@@ -79,18 +91,29 @@ pub fn index_flags(index: Index) -> &'static [&'static str] {
 
 /// The sets in a backup directory, oldest first.
 pub fn sets(backup: &Path) -> Vec<SetRecord> {
-    Contents::read(backup).expect("a backup directory").records().cloned().collect()
+    Contents::read(backup)
+        .expect("a backup directory")
+        .records()
+        .cloned()
+        .collect()
 }
 
 /// The shard directories below a data directory, `db/rp/id`.
 pub fn shard_dirs(data: &Path) -> BTreeSet<String> {
     let sub = |dir: &Path| -> Vec<String> {
-        tree::names(dir).into_iter().filter(|name| name != "_series" && dir.join(name).is_dir()).collect()
+        tree::names(dir)
+            .into_iter()
+            .filter(|name| name != "_series" && dir.join(name).is_dir())
+            .collect()
     };
     let mut found = BTreeSet::new();
     for db in sub(data) {
         for rp in sub(&data.join(&db)) {
-            found.extend(sub(&data.join(&db).join(&rp)).iter().map(|id| format!("{db}/{rp}/{id}")));
+            found.extend(
+                sub(&data.join(&db).join(&rp))
+                    .iter()
+                    .map(|id| format!("{db}/{rp}/{id}")),
+            );
         }
     }
     found
@@ -98,25 +121,45 @@ pub fn shard_dirs(data: &Path) -> BTreeSet<String> {
 
 /// The same of shards as they are listed.
 pub fn paths_of(shards: &[Shard]) -> BTreeSet<String> {
-    shards.iter().map(|(db, rp, id, ..)| format!("{db}/{rp}/{id}")).collect()
+    shards
+        .iter()
+        .map(|(db, rp, id, ..)| format!("{db}/{rp}/{id}"))
+        .collect()
 }
 
 /// Panics unless both lists are equal, with the first points that are in one of them alone.
 #[track_caller]
 pub fn assert_same(found: &[String], expected: &[String]) {
-    let (in_found, in_expected): (BTreeSet<_>, BTreeSet<_>) = (found.iter().collect(), expected.iter().collect());
+    let (in_found, in_expected): (BTreeSet<_>, BTreeSet<_>) =
+        (found.iter().collect(), expected.iter().collect());
     let lost: Vec<_> = in_expected.difference(&in_found).take(5).collect();
     let gained: Vec<_> = in_found.difference(&in_expected).take(5).collect();
-    assert!(found == expected, "{} points instead of {}; lost {lost:#?}, gained {gained:#?}", found.len(), expected.len());
+    assert!(
+        found == expected,
+        "{} points instead of {}; lost {lost:#?}, gained {gained:#?}",
+        found.len(),
+        expected.len()
+    );
 }
 
 /// Panics where something of a restored server's shards is not as the index demands.
 pub fn assert_opened_as(index: Index, server: &Influxd) {
     for shard in shard_dirs(&server.data_dir()) {
         let directory = server.data_dir().join(&shard).join("index");
-        let partitions = if directory.is_dir() { tree::names(&directory).len() } else { 0 };
-        assert_eq!(partitions, if index == Index::Tsi1 { 8 } else { 0 }, "index partitions of shard {shard}");
+        let partitions = if directory.is_dir() {
+            tree::names(&directory).len()
+        } else {
+            0
+        };
+        assert_eq!(
+            partitions,
+            if index == Index::Tsi1 { 8 } else { 0 },
+            "index partitions of shard {shard}"
+        );
     }
     let log = server.log();
-    assert!(!log.contains("lvl=error") && !log.contains("Mixed shard index types"), "{log}");
+    assert!(
+        !log.contains("lvl=error") && !log.contains("Mixed shard index types"),
+        "{log}"
+    );
 }

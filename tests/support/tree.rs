@@ -29,11 +29,14 @@ pub fn names(dir: &Path) -> Vec<String> {
 fn collect(dir: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
     for entry in entries(dir) {
         let path = format!("{prefix}{}", name_of(&entry));
-        let kind = entry.file_type().unwrap_or_else(|error| panic!("the type of {path}: {error}"));
+        let kind = entry
+            .file_type()
+            .unwrap_or_else(|error| panic!("the type of {path}: {error}"));
         if kind.is_dir() {
             collect(&entry.path(), &format!("{path}/"), found);
         } else if kind.is_file() {
-            let content = fs::read(entry.path()).unwrap_or_else(|error| panic!("reading {path}: {error}"));
+            let content =
+                fs::read(entry.path()).unwrap_or_else(|error| panic!("reading {path}: {error}"));
             found.insert(path, content);
         }
     }
@@ -41,11 +44,15 @@ fn collect(dir: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
 
 /// The entries of `dir`, in no particular order.
 fn entries(dir: &Path) -> impl Iterator<Item = fs::DirEntry> {
-    let read = fs::read_dir(dir).unwrap_or_else(|error| panic!("listing {}: {error}", dir.display()));
+    let read =
+        fs::read_dir(dir).unwrap_or_else(|error| panic!("listing {}: {error}", dir.display()));
     read.map(|entry| entry.expect("a directory entry"))
 }
 
 /// The name of an entry as text.
 fn name_of(entry: &fs::DirEntry) -> String {
-    entry.file_name().into_string().expect("a file name in UTF-8")
+    entry
+        .file_name()
+        .into_string()
+        .expect("a file name in UTF-8")
 }

@@ -20,19 +20,41 @@ impl Block {
     /// A sound block of points at these times, of any type but `u64`.
     pub fn new(value_type: ValueType, times: &[i64]) -> Self {
         let values = match value_type {
-            ValueType::Float => Values::Float(times.iter().map(|time| *time as f64 / 7.0).collect()),
-            ValueType::Integer => Values::Integer(times.iter().map(|time| time.wrapping_mul(31) % 1000).collect()),
+            ValueType::Float => {
+                Values::Float(times.iter().map(|time| *time as f64 / 7.0).collect())
+            }
+            ValueType::Integer => Values::Integer(
+                times
+                    .iter()
+                    .map(|time| time.wrapping_mul(31) % 1000)
+                    .collect(),
+            ),
             ValueType::Boolean => Values::Boolean(times.iter().map(|time| time % 3 == 0).collect()),
-            _ => Values::String(times.iter().map(|time| format!("at {time}")).collect::<Vec<_>>().iter().collect()),
+            _ => Values::String(
+                times
+                    .iter()
+                    .map(|time| format!("at {time}"))
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .collect(),
+            ),
         };
-        Self::of(&Points { times: times.to_vec(), values })
+        Self::of(&Points {
+            times: times.to_vec(),
+            values,
+        })
     }
 
     /// A sound block of these points.
     pub fn of(points: &Points) -> Self {
         let bytes = block::encode(points).expect("points that can be packed");
         let (min, max) = (points.times[0], points.times[points.times.len() - 1]);
-        Self { min, max, crc: crc32fast::hash(&bytes), bytes }
+        Self {
+            min,
+            max,
+            crc: crc32fast::hash(&bytes),
+            bytes,
+        }
     }
 }
 
@@ -49,19 +71,39 @@ pub struct Key {
 
 /// A key whose blocks have points at these times, a list each.
 pub fn key(name: &str, value_type: ValueType, times: &[&[i64]]) -> Key {
-    let blocks = times.iter().map(|times| Block::new(value_type, times)).collect();
-    Key { name: name.to_owned(), value_type: value_type.byte(), blocks }
+    let blocks = times
+        .iter()
+        .map(|times| Block::new(value_type, times))
+        .collect();
+    Key {
+        name: name.to_owned(),
+        value_type: value_type.byte(),
+        blocks,
+    }
 }
 
 /// A file of these keys, in whatever order they are.
 pub fn file(keys: &[Key]) -> Vec<u8> {
     let mut file = HEADER.to_vec();
     let mut index = Vec::new();
-    for Key { name, value_type, blocks } in keys {
-        index.extend(u16::try_from(name.len()).expect("a short key").to_be_bytes());
+    for Key {
+        name,
+        value_type,
+        blocks,
+    } in keys
+    {
+        index.extend(
+            u16::try_from(name.len())
+                .expect("a short key")
+                .to_be_bytes(),
+        );
         index.extend(name.as_bytes());
         index.push(*value_type);
-        index.extend(u16::try_from(blocks.len()).expect("a few blocks").to_be_bytes());
+        index.extend(
+            u16::try_from(blocks.len())
+                .expect("a few blocks")
+                .to_be_bytes(),
+        );
         for block in blocks {
             index.extend(block.min.to_be_bytes());
             index.extend(block.max.to_be_bytes());

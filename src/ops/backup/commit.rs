@@ -8,7 +8,8 @@ use super::plan::Planned;
 use super::stored::Stored;
 use super::{Backup, BackupReport, MadeSet, StoredMeta};
 use crate::directory::{
-    FileRecord, Finished, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord, ShardState, Staging,
+    FileRecord, Finished, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord,
+    ShardState, Staging,
 };
 use crate::error::Class;
 
@@ -32,7 +33,10 @@ impl Settled {
     }
 
     fn failed(planned: &Planned, reason: String) -> Self {
-        Self::without_file(ShardRecord { error: Some(reason), ..planned.record(ShardState::Failed) })
+        Self::without_file(ShardRecord {
+            error: Some(reason),
+            ..planned.record(ShardState::Failed)
+        })
     }
 
     fn without_file(record: ShardRecord) -> Self {
@@ -44,16 +48,38 @@ impl Backup<'_> {
     /// What the set has to say of a shard.
     pub fn settle(&self, planned: &Planned, fetched: Fetched) -> Settled {
         let with_file = |state, stored: Stored| {
-            let Stored { file, tar_size, members, deletes_applied } = stored;
+            let Stored {
+                file,
+                tar_size,
+                members,
+                deletes_applied,
+            } = stored;
             let tar_size = self.options.layout.packs().then_some(tar_size);
-            Settled { record: ShardRecord { tar_size, members, deletes_applied, ..planned.record(state) }, file: Some(file) }
+            Settled {
+                record: ShardRecord {
+                    tar_size,
+                    members,
+                    deletes_applied,
+                    ..planned.record(state)
+                },
+                file: Some(file),
+            }
         };
         match fetched {
             Fetched::Stored(stored) => with_file(ShardState::Stored, stored),
             Fetched::Shared { file, base } => {
-                let (tar_size, members, shared_with) = (base.tar_size, base.members, Some(base.set));
-                let record = ShardRecord { tar_size, members, shared_with, ..planned.record(ShardState::Stored) };
-                Settled { record, file: Some(file) }
+                let (tar_size, members, shared_with) =
+                    (base.tar_size, base.members, Some(base.set));
+                let record = ShardRecord {
+                    tar_size,
+                    members,
+                    shared_with,
+                    ..planned.record(ShardState::Stored)
+                };
+                Settled {
+                    record,
+                    file: Some(file),
+                }
             }
             Fetched::Empty(Some(stored)) => with_file(ShardState::Empty, stored),
             Fetched::Empty(None) => Settled::without_file(planned.record(ShardState::Empty)),
@@ -77,45 +103,91 @@ impl Backup<'_> {
             files.extend(file.map(|file| (shards.len(), file)));
             shards.push(record);
         }
-        let why = |shard: &ShardRecord| Some(format!("shard {}: {}", shard.path(), shard.error.as_ref()?));
+        let why = |shard: &ShardRecord| {
+            Some(format!("shard {}: {}", shard.path(), shard.error.as_ref()?))
+        };
         let missing: Vec<String> = shards.iter().filter_map(why).collect();
         if !missing.is_empty() && !self.options.skip_errors {
-            let message = format!("{} of {} shards could not be fetched: {}", missing.len(), shards.len(), missing.join("; "));
+            let message = format!(
+                "{} of {} shards could not be fetched: {}",
+                missing.len(),
+                shards.len(),
+                missing.join("; ")
+            );
             let hint = match selection.bounds() {
                 Some(_) if !selection.coarse => {
                     "nothing was kept; with -coarse blocks are taken as the server has them, and not looked into; with -skip-errors \
                      the other shards make a set that is marked as partial"
                 }
-                _ => "nothing was kept; with -skip-errors the other shards make a set that is marked as partial",
+                _ => {
+                    "nothing was kept; with -skip-errors the other shards make a set that is marked as partial"
+                }
             };
             return Err(Class::Failed.error(message).hint(hint).into());
         }
-        let count = |is: &dyn Fn(&ShardRecord) -> bool| shards.iter().filter(|shard| is(shard)).count();
+        let count =
+            |is: &dyn Fn(&ShardRecord) -> bool| shards.iter().filter(|shard| is(shard)).count();
         let empty = count(&|shard| shard.state == ShardState::Empty);
         let shared = count(&|shard| shard.shared_with.is_some());
         let is_own = |(index, _): &&(usize, Finished)| shards[*index].shared_with.is_none();
-        let bytes = meta.file.size + files.iter().filter(is_own).map(|(_, file)| file.size).sum::<u64>();
+        let bytes = meta.file.size
+            + files
+                .iter()
+                .filter(is_own)
+                .map(|(_, file)| file.size)
+                .sum::<u64>();
         let stored = count(&|shard| shard.state == ShardState::Stored);
         let record = SetRecord {
             format: RECORD_FORMAT,
             written_by: concat!("snap ", env!("CARGO_PKG_VERSION")).to_owned(),
             id: staging.id().to_owned(),
-            state: if missing.is_empty() { SetState::Complete } else { SetState::Partial },
+            state: if missing.is_empty() {
+                SetState::Complete
+            } else {
+                SetState::Partial
+            },
             layout: self.options.layout,
             number: 0,
             started,
             finished: Timestamp::now(),
             host: self.options.source.clone(),
             cluster_id: Some(meta.cluster_id),
-            dialect: self.client.dialect().map(|dialect| dialect.to_string()).unwrap_or_default(),
+            dialect: self
+                .client
+                .dialect()
+                .map(|dialect| dialect.to_string())
+                .unwrap_or_default(),
             selection,
-            meta: FileRecord { name: String::new(), size: 0, sha256: String::new() },
+            meta: FileRecord {
+                name: String::new(),
+                size: 0,
+                sha256: String::new(),
+            },
             meta_size: self.options.layout.packs().then_some(meta.size),
             manifest: None,
             shards,
         };
-        let record = staging.commit(record, &SetFiles { meta: meta.file, shards: files }, self.cancel)?;
-        let set = Some(MadeSet { id: record.id, number: record.number, meta: record.meta.name });
-        Ok(BackupReport { set, stored, shared, empty, missing, bytes, elapsed: self.begun.elapsed() })
+        let record = staging.commit(
+            record,
+            &SetFiles {
+                meta: meta.file,
+                shards: files,
+            },
+            self.cancel,
+        )?;
+        let set = Some(MadeSet {
+            id: record.id,
+            number: record.number,
+            meta: record.meta.name,
+        });
+        Ok(BackupReport {
+            set,
+            stored,
+            shared,
+            empty,
+            missing,
+            bytes,
+            elapsed: self.begun.elapsed(),
+        })
     }
 }

@@ -66,7 +66,8 @@ impl Cutter {
             scratch: scratch.to_owned(),
             tar: TarWriter::new(out),
             member: None,
-            spool: Spool::new_in(scratch).with_context(|| format!("creating a file in {}", scratch.display()))?,
+            spool: Spool::new_in(scratch)
+                .with_context(|| format!("creating a file in {}", scratch.display()))?,
             tombstones: Vec::new(),
             stay: BTreeSet::new(),
             members: Vec::new(),
@@ -80,8 +81,16 @@ impl Cutter {
     /// When it cannot be written.
     pub fn finish(mut self) -> io::Result<(GrowingTar, Vec<MemberRecord>)> {
         for (member, mut content) in std::mem::take(&mut self.tombstones) {
-            if self.stay.contains(stem(&member.name)) && !self.deletes.contains_key(stem(&member.name)) {
-                begin(&mut self.tar, &self.shard, &mut self.members, &member, member.size)?;
+            if self.stay.contains(stem(&member.name))
+                && !self.deletes.contains_key(stem(&member.name))
+            {
+                begin(
+                    &mut self.tar,
+                    &self.shard,
+                    &mut self.members,
+                    &member,
+                    member.size,
+                )?;
                 content.rewind()?;
                 io::copy(&mut content.take(member.size), &mut self.tar)?;
                 self.tar.end()?;
@@ -98,7 +107,10 @@ impl Sink for Cutter {
         self.member = if member.is_tsm() {
             Some(Passing::Tsm(member.clone()))
         } else if member.is_tombstone() {
-            Some(Passing::Tombstone(member.clone(), SpooledTempFile::new(TOMBSTONE_BYTES)))
+            Some(Passing::Tombstone(
+                member.clone(),
+                SpooledTempFile::new(TOMBSTONE_BYTES),
+            ))
         } else {
             None
         };
@@ -125,7 +137,8 @@ impl Sink for Cutter {
         let content = self.spool.content();
         let none = DeletedRanges::default();
         let deletes = self.deletes.get(stem(&member.name)).unwrap_or(&none);
-        let of_member = |error| io::Error::other(anyhow::Error::new(error).context(member.name.clone()));
+        let of_member =
+            |error| io::Error::other(anyhow::Error::new(error).context(member.name.clone()));
         let kept = sift(&content, deletes, self.bounds, &self.scratch).map_err(of_member)?;
         let size = match &kept {
             Kept::All => member.size,
@@ -150,7 +163,13 @@ fn begin(
     size: u64,
 ) -> io::Result<()> {
     let path = format!("{shard}/{}", member.name);
-    let modified = i64::try_from(member.modified).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    members.push(MemberRecord { name: member.name.clone(), size, modified: modified.unwrap_or_default() });
+    let modified = i64::try_from(member.modified)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    members.push(MemberRecord {
+        name: member.name.clone(),
+        size,
+        modified: modified.unwrap_or_default(),
+    });
     tar.begin(&MemberHeader::of_file(&path, size, member.modified))
 }

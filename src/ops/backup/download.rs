@@ -46,7 +46,10 @@ impl Want {
     pub fn request(self, id: u64) -> Request {
         match self {
             Self::Whole => Request::Shard { id, since: None },
-            Self::Since(since) => Request::Shard { id, since: Some(since) },
+            Self::Since(since) => Request::Shard {
+                id,
+                since: Some(since),
+            },
             Self::Range(bounds) => Request::Export { id, bounds },
         }
     }
@@ -75,7 +78,12 @@ pub struct Job {
 impl Job {
     /// A job that was not tried yet.
     pub fn new(planned: Planned) -> Self {
-        Self { planned, failures: 0, silent: false, empties: 0 }
+        Self {
+            planned,
+            failures: 0,
+            silent: false,
+            empties: 0,
+        }
     }
 }
 
@@ -140,7 +148,10 @@ impl Downloader<'_> {
                 Ok(true) => match self.staging.share(&base.path, &base.file, self.cancel)? {
                     Some(file) => return Ok(Step::Done(Fetched::Shared { file, base })),
                     None => {
-                        let message = format!("{} is damaged: the shard is downloaded again", base.path.display());
+                        let message = format!(
+                            "{} is damaged: the shard is downloaded again",
+                            base.path.display()
+                        );
                         self.progress.report(&Event::Warning(&message));
                     }
                 },
@@ -164,7 +175,11 @@ impl Downloader<'_> {
             Ok(Answer::Empty) => {
                 // Servers 1.8.0 to 1.8.4 send this for a full shard while a flush is running.
                 // So it is asked again, and more often where there was something the last time.
-                let enough = if job.planned.want == Want::Whole && job.planned.known.is_some() { 4 } else { 2 };
+                let enough = if job.planned.want == Want::Whole && job.planned.known.is_some() {
+                    4
+                } else {
+                    2
+                };
                 job.empties += 1;
                 if job.empties >= enough {
                     return Ok(Step::Done(self.empty(&job.planned)?));
@@ -177,12 +192,16 @@ impl Downloader<'_> {
                 if let Want::Range(_) = job.planned.want
                     && (tombstone || job.failures > 0)
                 {
-                    let message =
-                        format!("the server cannot export a part of shard {shard} ({reason}): taking the whole shard");
+                    let message = format!(
+                        "the server cannot export a part of shard {shard} ({reason}): taking the whole shard"
+                    );
                     match job.planned.cut {
-                        Some(_) => self.progress.report(&Event::Status(&format!("{message} and cutting it here"))),
+                        Some(_) => self
+                            .progress
+                            .report(&Event::Status(&format!("{message} and cutting it here"))),
                         None => {
-                            let message = format!("{message}, which holds more than the range asked for");
+                            let message =
+                                format!("{message}, which holds more than the range asked for");
                             self.progress.report(&Event::Warning(&message));
                         }
                     }
@@ -198,11 +217,16 @@ impl Downloader<'_> {
     /// Whether the server has of the shard what an earlier set has, and no more, as far as it tells.
     fn is_unchanged(&self, shard: &ShardPath, base: &Base) -> Result<bool> {
         // Asked twice: servers 1.8.0 to 1.8.4 send an empty tar while they flush the shard's cache.
-        Ok(self.has_nothing_since(shard, base)? && self.still_has(shard, base)? && self.has_nothing_since(shard, base)?)
+        Ok(self.has_nothing_since(shard, base)?
+            && self.still_has(shard, base)?
+            && self.has_nothing_since(shard, base)?)
     }
 
     fn has_nothing_since(&self, shard: &ShardPath, base: &Base) -> Result<bool> {
-        let reply = self.client.request(&Request::Shard { id: shard.id, since: Some(base.since) })?;
+        let reply = self.client.request(&Request::Shard {
+            id: shard.id,
+            since: Some(base.since),
+        })?;
         let scanned = scan(reply, shard, &mut Listing::default())?;
         Ok(matches!(scanned, Ok(Ending::Whole { members: 0 })))
     }
@@ -220,7 +244,13 @@ impl Downloader<'_> {
     /// The first of the files modified after a time.
     fn first_since(&self, shard: &ShardPath, since: Timestamp) -> Result<Option<MemberRecord>> {
         // The header, and before it another where the name is long or not ASCII.
-        let beginning = self.beginning(&Request::Shard { id: shard.id, since: Some(since) }, 2048)?;
+        let beginning = self.beginning(
+            &Request::Shard {
+                id: shard.id,
+                since: Some(since),
+            },
+            2048,
+        )?;
         let mut listing = Listing::default();
         // It breaks off, so that only what is listed is of interest.
         let _ = Scanner::new(shard, &mut listing).feed(&beginning);
@@ -246,7 +276,8 @@ impl Downloader<'_> {
 
     /// A shard request was answered with nothing.
     fn nothing(&self, job: &mut Job) -> Result<Step> {
-        let may_mean_empty = self.client.dialect() == Some(Dialect::V1_0) && matches!(job.planned.want, Want::Since(_));
+        let may_mean_empty = self.client.dialect() == Some(Dialect::V1_0)
+            && matches!(job.planned.want, Want::Since(_));
         if may_mean_empty && !job.silent && !self.is_gone(&job.planned.shard.path).unwrap_or(true) {
             // Not counted as a failure before it is known to be one.
             job.silent = true;
@@ -273,8 +304,15 @@ impl Downloader<'_> {
     /// for what is newer than the end of time, and then whether it answers at all.
     fn says_empty_with_silence(&self, shard: &ShardPath) -> bool {
         let end_of_time = Some(time::from_nanos(time::GREATEST));
-        let silent =
-            self.beginning(&Request::Shard { id: shard.id, since: end_of_time }, 1).is_ok_and(|bytes| bytes.is_empty());
+        let silent = self
+            .beginning(
+                &Request::Shard {
+                    id: shard.id,
+                    since: end_of_time,
+                },
+                1,
+            )
+            .is_ok_and(|bytes| bytes.is_empty());
         silent && self.probe(shard).unwrap_or(false)
     }
 
@@ -284,8 +322,15 @@ impl Downloader<'_> {
         if job.failures > self.retries {
             return Ok(Step::Done(Fetched::Failed(reason)));
         }
-        let wait = FIRST_WAIT.saturating_mul(1 << (job.failures - 1).min(16)).min(LONGEST_WAIT);
-        self.progress.report(&Event::Retry { shard: &job.planned.shard.path, attempt: job.failures, wait, reason: &reason });
+        let wait = FIRST_WAIT
+            .saturating_mul(1 << (job.failures - 1).min(16))
+            .min(LONGEST_WAIT);
+        self.progress.report(&Event::Retry {
+            shard: &job.planned.shard.path,
+            attempt: job.failures,
+            wait,
+            reason: &reason,
+        });
         Ok(Step::Again(wait))
     }
 
@@ -294,8 +339,17 @@ impl Downloader<'_> {
     fn probe(&self, shard: &ShardPath) -> Result<bool> {
         // Nothing is newer than the end of time, so a server of the newer dialect answers with an empty tar. An older one
         // may say that with silence, so it is asked for all, and left after the first bytes.
-        let since = (self.client.dialect() == Some(Dialect::V1_5)).then(|| time::from_nanos(time::GREATEST));
-        Ok(!self.beginning(&Request::Shard { id: shard.id, since }, 1)?.is_empty())
+        let since = (self.client.dialect() == Some(Dialect::V1_5))
+            .then(|| time::from_nanos(time::GREATEST));
+        Ok(!self
+            .beginning(
+                &Request::Shard {
+                    id: shard.id,
+                    since,
+                },
+                1,
+            )?
+            .is_empty())
     }
 
     /// Whether the server's meta store no longer has the shard, or marks it as deleted. A shard that it has and the server has

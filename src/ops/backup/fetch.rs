@@ -47,12 +47,22 @@ impl Downloader<'_> {
     /// Asks for a shard once.
     pub fn fetch(&self, planned: &Planned) -> Result<Answer, Attempt> {
         let shard = &planned.shard.path;
-        self.progress.report(&Event::Started { shard, bytes: planned.known });
+        self.progress.report(&Event::Started {
+            shard,
+            bytes: planned.known,
+        });
         let request = planned.want.request(shard.id);
-        self.progress.report(&Event::Detail(&format!("asking for {request} ({shard})")));
-        let file = self.staging.tar(self.layout, shard.id).map_err(Attempt::Fatal)?;
+        self.progress
+            .report(&Event::Detail(&format!("asking for {request} ({shard})")));
+        let file = self
+            .staging
+            .tar(self.layout, shard.id)
+            .map_err(Attempt::Fatal)?;
         let mut reply = self.client.request(&request).map_err(Attempt::of)?;
-        let mut intake = Intake { listing: Listing::default(), out: self.out(planned, file).map_err(Attempt::Fatal)? };
+        let mut intake = Intake {
+            listing: Listing::default(),
+            out: self.out(planned, file).map_err(Attempt::Fatal)?,
+        };
         let mut scanner = Scanner::new(shard, &mut intake);
         let mut size = 0;
         let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
@@ -62,8 +72,12 @@ impl Downloader<'_> {
                 Ok(count) => count,
                 Err(error) => match cancellation(&error) {
                     Some(fault) => return Err(Attempt::Fatal(fault.clone().into())),
-                    None if size == 0 && error.kind() == io::ErrorKind::ConnectionReset => return Ok(Answer::Nothing),
-                    None => break Some(format!("the connection failed after {size} bytes: {error}")),
+                    None if size == 0 && error.kind() == io::ErrorKind::ConnectionReset => {
+                        return Ok(Answer::Nothing);
+                    }
+                    None => {
+                        break Some(format!("the connection failed after {size} bytes: {error}"));
+                    }
                 },
             };
             let chunk = &buffer[..count];
@@ -73,10 +87,15 @@ impl Downloader<'_> {
                 Ok(()) => {}
             }
             if let Out::Raw(file) = &mut scanner.sink().out {
-                file.write_all(chunk).context("writing what came").map_err(Attempt::Fatal)?;
+                file.write_all(chunk)
+                    .context("writing what came")
+                    .map_err(Attempt::Fatal)?;
             }
             size += count as u64;
-            self.progress.report(&Event::Bytes { shard, count: count as u64 });
+            self.progress.report(&Event::Bytes {
+                shard,
+                count: count as u64,
+            });
         };
         let ending = match outcome {
             Some(reason) => Err(reason),
@@ -94,23 +113,40 @@ impl Downloader<'_> {
             Err(reason) => return broken(reason, &listing),
         }
         if let Some(name) = listing.duplicate() {
-            return broken(format!("the member {name} stands in the tar twice"), &listing);
+            return broken(
+                format!("the member {name} stands in the tar twice"),
+                &listing,
+            );
         }
         let (file, members) = match out {
             Out::Raw(file) => (file, listing.members),
-            Out::Cut(cutter) => cutter.finish().context("writing what is kept of what came").map_err(Attempt::Fatal)?,
+            Out::Cut(cutter) => cutter
+                .finish()
+                .context("writing what is kept of what came")
+                .map_err(Attempt::Fatal)?,
         };
         if members.is_empty() {
             return Ok(Answer::NothingKept);
         }
         let (file, tar_size) = file.finish().map_err(Attempt::Fatal)?;
-        Ok(Answer::Shard(Stored { file, tar_size, members, deletes_applied: false }))
+        Ok(Answer::Shard(Stored {
+            file,
+            tar_size,
+            members,
+            deletes_applied: false,
+        }))
     }
 
     fn out(&self, planned: &Planned, file: GrowingTar) -> Result<Out> {
         Ok(match planned.cut {
             Some(bounds) => {
-                let cutter = Cutter::new(&planned.shard.path, bounds, BTreeMap::new(), file, self.staging.scratch())?;
+                let cutter = Cutter::new(
+                    &planned.shard.path,
+                    bounds,
+                    BTreeMap::new(),
+                    file,
+                    self.staging.scratch(),
+                )?;
                 Out::Cut(Box::new(cutter))
             }
             None => Out::Raw(file),
@@ -163,14 +199,22 @@ impl Attempt {
     fn of(error: anyhow::Error) -> Self {
         match class(&error) {
             Class::Interrupted | Class::Terminated | Class::Usage => Self::Fatal(error),
-            _ => Self::Broken { reason: format!("{error:#}"), tombstone: false },
+            _ => Self::Broken {
+                reason: format!("{error:#}"),
+                tombstone: false,
+            },
         }
     }
 }
 
 fn describe(error: &TarError) -> String {
-    let chain = iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let chain = iter::successors(Some(error as &(dyn Error + 'static)), |error| {
+        (*error).source()
+    });
+    chain
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// Lists the members of a tar and looks at the TSM files among them.
@@ -183,18 +227,36 @@ pub struct Listing {
 
 impl Listing {
     fn duplicate(&self) -> Option<&str> {
-        let mut names: Vec<&str> = self.members.iter().map(|member| member.name.as_str()).collect();
+        let mut names: Vec<&str> = self
+            .members
+            .iter()
+            .map(|member| member.name.as_str())
+            .collect();
         names.sort_unstable();
-        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+        names
+            .windows(2)
+            .find(|pair| pair[0] == pair[1])
+            .map(|pair| pair[0])
     }
 }
 
 impl Sink for Listing {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.envelope = member.is_tsm().then(Envelope::default);
-        let modified = i64::try_from(member.modified).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let modified = modified.ok_or_else(|| invalid(format!("{} was modified at {} s", member.name, member.modified)))?;
-        self.members.push(MemberRecord { name: member.name.clone(), size: member.size, modified });
+        let modified = i64::try_from(member.modified)
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let modified = modified.ok_or_else(|| {
+            invalid(format!(
+                "{} was modified at {} s",
+                member.name, member.modified
+            ))
+        })?;
+        self.members.push(MemberRecord {
+            name: member.name.clone(),
+            size: member.size,
+            modified,
+        });
         Ok(())
     }
 
@@ -206,9 +268,13 @@ impl Sink for Listing {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some(envelope) = self.envelope.take() else { return Ok(()) };
+        let Some(envelope) = self.envelope.take() else {
+            return Ok(());
+        };
         let name = self.members.last().map_or("", |member| &member.name);
-        envelope.finish().map_err(|error| invalid(format!("{name} is {error}")))
+        envelope
+            .finish()
+            .map_err(|error| invalid(format!("{name} is {error}")))
     }
 }
 

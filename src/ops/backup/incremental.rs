@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::{
-    Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState, ShardRecord, ShardState,
+    Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
+    ShardRecord, ShardState,
 };
 use crate::wire::ShardPath;
 
@@ -76,9 +77,21 @@ fn probes(members: &[MemberRecord]) -> Option<Vec<Probe>> {
     let probe = |member: &MemberRecord| {
         let since = member.modified.checked_sub(ROUNDING + ROUNDING).ok()?;
         // What may come too, times being rounded.
-        let may_come = |other: &&MemberRecord| other.modified.checked_add(ROUNDING).is_ok_and(|modified| modified > since);
-        let first = members.iter().filter(may_come).map(|other| &other.name).min()?;
-        (*first == member.name).then(|| Probe { since, first: member.clone() })
+        let may_come = |other: &&MemberRecord| {
+            other
+                .modified
+                .checked_add(ROUNDING)
+                .is_ok_and(|modified| modified > since)
+        };
+        let first = members
+            .iter()
+            .filter(may_come)
+            .map(|other| &other.name)
+            .min()?;
+        (*first == member.name).then(|| Probe {
+            since,
+            first: member.clone(),
+        })
     };
     members.iter().map(probe).collect()
 }
@@ -94,10 +107,16 @@ pub struct Earlier<'a> {
 impl<'a> Earlier<'a> {
     /// Those in a directory. The clock was set back since a set that was begun after `now`, so nobody knows what changed since.
     pub fn of(contents: &'a Contents, cluster_id: u64, now: Timestamp) -> Self {
-        let usable = |set: &&SetRecord| set.state == SetState::Complete && set.cluster_id == Some(cluster_id);
+        let usable = |set: &&SetRecord| {
+            set.state == SetState::Complete && set.cluster_id == Some(cluster_id)
+        };
         let usable = contents.records().rev().filter(usable);
         let (sets, ahead) = usable.partition(|set| set.started <= now);
-        Self { contents, sets, ahead }
+        Self {
+            contents,
+            sets,
+            ahead,
+        }
     }
 
     /// The ids of the sets that are not built on because they were begun later than now, newest first.
@@ -107,8 +126,16 @@ impl<'a> Earlier<'a> {
 
     /// The newest set of the same selection, all of whose files are there: what was modified after it was begun is not in it.
     pub fn last(&self, selection: &Selection) -> Option<&'a SetRecord> {
-        let same = |set: &&&SetRecord| Selection { since: None, ..set.selection.clone() } == *selection;
-        let is_there = |set: &&&SetRecord| set.files().all(|file| self.contents.file(&file.name) == Some(file.size));
+        let same = |set: &&&SetRecord| {
+            Selection {
+                since: None,
+                ..set.selection.clone()
+            } == *selection
+        };
+        let is_there = |set: &&&SetRecord| {
+            set.files()
+                .all(|file| self.contents.file(&file.name) == Some(file.size))
+        };
         self.sets.iter().filter(same).find(is_there).copied()
     }
 
@@ -120,22 +147,40 @@ impl<'a> Earlier<'a> {
     }
 
     /// The file that a shard can be shared with, where the server has nothing newer.
-    pub fn base(&self, path: &ShardPath, for_selection: &Selection, layout: Layout, margin: Duration) -> Option<Base> {
+    pub fn base(
+        &self,
+        path: &ShardPath,
+        for_selection: &Selection,
+        layout: Layout,
+        margin: Duration,
+    ) -> Option<Base> {
         let whole = |set: &&&SetRecord| {
             let selection = &set.selection;
             let alike = selection.ignore_wal == for_selection.ignore_wal;
-            alike && !selection.meta_only && !set.is_range() && selection.since.is_none() && selection.takes(path)
+            alike
+                && !selection.meta_only
+                && !set.is_range()
+                && selection.since.is_none()
+                && selection.takes(path)
         };
         let set = self.sets.iter().find(whole)?;
-        let shard = set.shard(path).filter(|shard| shard.content == Content::Whole)?;
+        let shard = set
+            .shard(path)
+            .filter(|shard| shard.content == Content::Whole)?;
         let file = shard.file.clone().filter(|_| set.layout == layout)?;
-        let had_deletes = shard.deletes_applied || shard.members.iter().any(MemberRecord::is_tombstone);
+        let had_deletes =
+            shard.deletes_applied || shard.members.iter().any(MemberRecord::is_tombstone);
         if self.contents.file(&file.name) != Some(file.size) || had_deletes {
             return None;
         }
         let probes = probes(&shard.members)?;
         let newest = shard.members.iter().map(|member| member.modified).max()?;
-        let was_cold = newest.checked_add(ROUNDING).ok()?.checked_add(margin).ok()? < set.started;
+        let was_cold = newest
+            .checked_add(ROUNDING)
+            .ok()?
+            .checked_add(margin)
+            .ok()?
+            < set.started;
         if !was_cold {
             return None;
         }
@@ -151,10 +196,23 @@ impl<'a> Earlier<'a> {
     }
 
     /// The shards of the newest set of the same selection that the server no longer names.
-    pub fn vanished(&self, selection: &Selection, is_named: impl Fn(&ShardPath) -> bool) -> Vec<String> {
-        let Some(set) = self.sets.iter().find(|set| set.selection == *selection) else { return Vec::new() };
-        let stored = set.shards.iter().filter(|shard| shard.state == ShardState::Stored);
-        stored.map(ShardRecord::path).filter(|path| !is_named(path)).map(|path| path.to_string()).collect()
+    pub fn vanished(
+        &self,
+        selection: &Selection,
+        is_named: impl Fn(&ShardPath) -> bool,
+    ) -> Vec<String> {
+        let Some(set) = self.sets.iter().find(|set| set.selection == *selection) else {
+            return Vec::new();
+        };
+        let stored = set
+            .shards
+            .iter()
+            .filter(|shard| shard.state == ShardState::Stored);
+        stored
+            .map(ShardRecord::path)
+            .filter(|path| !is_named(path))
+            .map(|path| path.to_string())
+            .collect()
     }
 }
 

@@ -22,17 +22,28 @@ fn path() -> ShardPath {
 }
 
 fn member(name: &str, modified: Timestamp) -> MemberRecord {
-    MemberRecord { name: name.into(), size: 100, modified }
+    MemberRecord {
+        name: name.into(),
+        size: 100,
+        modified,
+    }
 }
 
 /// A complete set begun at a second, with one shard, the newest file of which was modified at 0.
 fn set(number: u32, started: i64) -> SetRecord {
-    let file = |name: String| FileRecord { name, size: 3, sha256: "00".into() };
+    let file = |name: String| FileRecord {
+        name,
+        size: 3,
+        sha256: "00".into(),
+    };
     let shard = ShardRecord {
         start_time: at(-9000),
         end_time: at(-8000),
         file: Some(file(format!("db.autogen.00007.{number:02}"))),
-        members: vec![member("000000001-000000001.tsm", at(-50)), member("000000002-000000001.tsm", at(0))],
+        members: vec![
+            member("000000001-000000001.tsm", at(-50)),
+            member("000000002-000000001.tsm", at(0)),
+        ],
         ..made::shard(&path())
     };
     SetRecord {
@@ -47,7 +58,8 @@ fn set(number: u32, started: i64) -> SetRecord {
 fn directory(sets: &[SetRecord]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for set in sets {
-        set.files().for_each(|file| fs::write(directory.path().join(&file.name), "tar").unwrap());
+        set.files()
+            .for_each(|file| fs::write(directory.path().join(&file.name), "tar").unwrap());
         made::put(directory.path(), set);
     }
     directory
@@ -60,7 +72,9 @@ fn with<T>(sets: &[SetRecord], look: impl FnOnce(&Earlier<'_>) -> T) -> T {
 }
 
 fn base(sets: &[SetRecord]) -> Option<Base> {
-    with(sets, |earlier| earlier.base(&path(), &Selection::default(), Layout::Legacy, MARGIN))
+    with(sets, |earlier| {
+        earlier.base(&path(), &Selection::default(), Layout::Legacy, MARGIN)
+    })
 }
 
 /// Whether a set is built on that is changed like this.
@@ -78,19 +92,36 @@ fn a_base_is_the_file_of_the_newest_set_with_the_times_around_its_newest_member(
     assert_eq!(base.file.name, "db.autogen.00007.01");
     // A time in a tar is up to a second off, either way.
     assert_eq!(base.since, at(1));
-    let newest = base.probes.iter().find(|probe| probe.first.modified == at(0)).unwrap();
-    assert_eq!((newest.since, &newest.first.name[..]), (at(-2), "000000002-000000001.tsm"));
+    let newest = base
+        .probes
+        .iter()
+        .find(|probe| probe.first.modified == at(0))
+        .unwrap();
+    assert_eq!(
+        (newest.since, &newest.first.name[..]),
+        (at(-2), "000000002-000000001.tsm")
+    );
 }
 
 #[test]
 fn every_member_is_asked_for_unless_others_would_stand_before_it_in_the_answer() {
-    let (old, new) = (member("000000001-000000001.tsm", at(-100)), member("000000002-000000001.tsm", at(0)));
-    let asked: Vec<_> =
-        probes(&[old.clone(), new.clone()]).unwrap().into_iter().map(|probe| (probe.since, probe.first)).collect();
+    let (old, new) = (
+        member("000000001-000000001.tsm", at(-100)),
+        member("000000002-000000001.tsm", at(0)),
+    );
+    let asked: Vec<_> = probes(&[old.clone(), new.clone()])
+        .unwrap()
+        .into_iter()
+        .map(|probe| (probe.since, probe.first))
+        .collect();
     assert_eq!(asked, [(at(-102), old), (at(-2), new.clone())]);
     // One of a lower generation that is as new, or newer, hides it.
     for hiding in [-2, 0, 50] {
-        assert_eq!(probes(&[member("000000001-000000001.tsm", at(hiding)), new.clone()]), None, "{hiding}");
+        assert_eq!(
+            probes(&[member("000000001-000000001.tsm", at(hiding)), new.clone()]),
+            None,
+            "{hiding}"
+        );
     }
     assert_eq!(probes(&vec![new; MOST_PROBES + 1]), None);
 }
@@ -121,7 +152,9 @@ fn a_set_that_does_not_hold_the_whole_shard_of_this_server_is_no_base() {
     assert!(!is_base(|set| set.shards[0].content = Content::Range));
     assert!(!is_base(|set| set.shards[0].database = "other".into()));
     assert!(!is_base(|set| set.shards[0].members.clear()));
-    assert!(!is_base(|set| set.shards[0].members.push(member("000000001-000000001.tombstone", at(-40)))));
+    assert!(!is_base(|set| set.shards[0]
+        .members
+        .push(member("000000001-000000001.tombstone", at(-40)))));
     assert!(is_base(|set| set.selection.database = Some("db".into())));
     assert!(is_base(|set| set.selection.shard = Some(7)));
 }
@@ -129,8 +162,16 @@ fn a_set_that_does_not_hold_the_whole_shard_of_this_server_is_no_base() {
 #[test]
 fn a_file_of_another_layout_is_no_base() {
     with(&[set(0, 10_000)], |earlier| {
-        assert!(earlier.base(&path(), &Selection::default(), Layout::Portable, MARGIN).is_none());
-        assert!(earlier.base(&path(), &Selection::default(), Layout::Legacy, MARGIN).is_some());
+        assert!(
+            earlier
+                .base(&path(), &Selection::default(), Layout::Portable, MARGIN)
+                .is_none()
+        );
+        assert!(
+            earlier
+                .base(&path(), &Selection::default(), Layout::Legacy, MARGIN)
+                .is_some()
+        );
     });
 }
 
@@ -139,7 +180,9 @@ fn a_file_that_is_gone_or_of_another_size_is_no_base() {
     let directory = directory(&[set(0, 10_000)]);
     let is_base = || {
         let contents = Contents::read(directory.path()).unwrap();
-        Earlier::of(&contents, CLUSTER, Timestamp::now()).base(&path(), &Selection::default(), Layout::Legacy, MARGIN).is_some()
+        Earlier::of(&contents, CLUSTER, Timestamp::now())
+            .base(&path(), &Selection::default(), Layout::Legacy, MARGIN)
+            .is_some()
     };
     let file = directory.path().join("db.autogen.00007.00");
     assert!(is_base());
@@ -151,13 +194,46 @@ fn a_file_that_is_gone_or_of_another_size_is_no_base() {
 
 #[test]
 fn a_shard_is_cold_when_its_newest_file_is_older_than_the_margin_and_the_rounding() {
-    for (started, cold) in [(599, false), (600, false), (601, false), (602, true), (-5, false)] {
+    for (started, cold) in [
+        (599, false),
+        (600, false),
+        (601, false),
+        (602, true),
+        (-5, false),
+    ] {
         assert_eq!(base(&[set(0, started)]).is_some(), cold, "{started}");
     }
     with(&[set(0, 3)], |earlier| {
-        assert!(earlier.base(&path(), &Selection::default(), Layout::Legacy, Duration::from_secs(1)).is_some());
-        assert!(earlier.base(&path(), &Selection::default(), Layout::Legacy, Duration::from_secs(2)).is_none());
-        assert!(earlier.base(&path(), &Selection::default(), Layout::Legacy, Duration::MAX).is_none());
+        assert!(
+            earlier
+                .base(
+                    &path(),
+                    &Selection::default(),
+                    Layout::Legacy,
+                    Duration::from_secs(1)
+                )
+                .is_some()
+        );
+        assert!(
+            earlier
+                .base(
+                    &path(),
+                    &Selection::default(),
+                    Layout::Legacy,
+                    Duration::from_secs(2)
+                )
+                .is_none()
+        );
+        assert!(
+            earlier
+                .base(
+                    &path(),
+                    &Selection::default(),
+                    Layout::Legacy,
+                    Duration::MAX
+                )
+                .is_none()
+        );
     });
 }
 
@@ -171,7 +247,9 @@ fn only_the_newest_set_that_takes_the_shard_counts() {
     of_range.selection.start = Some(at(-10));
     let mut partial = set(3, 40_000);
     partial.state = SetState::Partial;
-    let id = base(&[set(0, 10_000), of_other, of_range, partial]).unwrap().set;
+    let id = base(&[set(0, 10_000), of_other, of_range, partial])
+        .unwrap()
+        .set;
     assert_eq!(id, set(0, 10_000).id);
 
     // A set that should have it and has not, and one that saw it grow.
@@ -190,7 +268,10 @@ fn only_the_newest_set_that_takes_the_shard_counts() {
 #[test]
 fn the_last_set_is_the_newest_complete_one_of_the_same_selection() {
     let all = Selection::default();
-    let one = Selection { database: Some("db".into()), ..Selection::default() };
+    let one = Selection {
+        database: Some("db".into()),
+        ..Selection::default()
+    };
     let mut increment = set(1, 20_000);
     increment.selection.since = Some(at(10_000));
     let mut partial = set(2, 30_000);
@@ -203,7 +284,14 @@ fn the_last_set_is_the_newest_complete_one_of_the_same_selection() {
     meta_only.selection.meta_only = true;
     let mut of_one = set(6, 70_000);
     of_one.selection.database = Some("db".into());
-    let sets = [set(0, 10_000), increment, partial, foreign, range, meta_only];
+    let sets = [
+        set(0, 10_000),
+        increment,
+        partial,
+        foreign,
+        range,
+        meta_only,
+    ];
     with(&sets, |earlier| {
         assert_eq!(earlier.last(&all).map(|set| set.started), Some(at(20_000)));
         assert!(earlier.last(&one).is_none());
@@ -222,18 +310,29 @@ fn a_full_set_is_due_after_so_many_that_shared() {
         set.shards[0].shared_with = Some("x".into());
         set
     };
-    let due = |sets: &[SetRecord], every: u32| with(sets, |earlier| earlier.is_full_due(&Selection::default(), every));
+    let due = |sets: &[SetRecord], every: u32| {
+        with(sets, |earlier| {
+            earlier.is_full_due(&Selection::default(), every)
+        })
+    };
     for every in 2..5 {
         // One full set, and so many that share.
         for sharing in 0..4 {
             let mut sets = vec![set(0, 10_000)];
             sets.extend((1..=sharing).map(shares));
-            assert_eq!(due(&sets, every), sharing + 1 >= every, "{sharing} sets, every {every}");
+            assert_eq!(
+                due(&sets, every),
+                sharing + 1 >= every,
+                "{sharing} sets, every {every}"
+            );
         }
     }
     assert!(due(&[], 1) && due(&[set(0, 10_000)], 1));
     // Counted from the newest full set on, and of the same selection.
-    assert!(!due(&[set(0, 10_000), shares(1), shares(2), set(3, 40_000)], 2));
+    assert!(!due(
+        &[set(0, 10_000), shares(1), shares(2), set(3, 40_000)],
+        2
+    ));
     let mut other = shares(1);
     other.selection.database = Some("db".into());
     assert!(!due(&[set(0, 10_000), other], 2));
@@ -245,7 +344,8 @@ fn a_full_set_is_due_after_so_many_that_shared() {
 #[test]
 fn shards_that_are_no_longer_named_have_vanished() {
     let all = Selection::default();
-    let vanished = |sets: &[SetRecord], named: bool| with(sets, |earlier| earlier.vanished(&all, |_| named));
+    let vanished =
+        |sets: &[SetRecord], named: bool| with(sets, |earlier| earlier.vanished(&all, |_| named));
     assert_eq!(vanished(&[set(0, 10_000)], false), ["db/autogen/7"]);
     assert_eq!(vanished(&[set(0, 10_000)], true), [""; 0]);
     assert_eq!(vanished(&[], false), [""; 0]);

@@ -20,7 +20,10 @@ use anyhow::Result;
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
 use crate::client::Client;
-use crate::directory::{Content, Finished, Layout, Leftover, MemberRecord, Run, Selection, ShardRecord, ShardState, Staging};
+use crate::directory::{
+    Content, Finished, Layout, Leftover, MemberRecord, Run, Selection, ShardRecord, ShardState,
+    Staging,
+};
 use crate::error::{Class, class};
 use crate::format::meta::Data;
 use crate::format::portable;
@@ -97,14 +100,34 @@ pub struct MadeSet {
 ///
 /// When the server is not reached, what was asked for does not exist, the directory is locked or cannot be written, or
 /// shards could not be fetched (unless `skip_errors`). Nothing that counts as a backup is left then.
-pub fn backup(client: &Client, options: &BackupOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<BackupReport> {
-    let backup = Backup { client, options, cancel, progress, begun: Instant::now() };
+pub fn backup(
+    client: &Client,
+    options: &BackupOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<BackupReport> {
+    let backup = Backup {
+        client,
+        options,
+        cancel,
+        progress,
+        begun: Instant::now(),
+    };
     if options.dry_run {
         return Ok(backup.describe(&backup.plan()?.shards));
     }
     // First of all: what an increment builds on is all that was there when its predecessor began, and that is now.
-    let staging = Staging::begin(&options.directory, options.retry_lock, options.resume, cancel)?;
-    let Plan { meta, selection, shards } = backup.plan()?;
+    let staging = Staging::begin(
+        &options.directory,
+        options.retry_lock,
+        options.resume,
+        cancel,
+    )?;
+    let Plan {
+        meta,
+        selection,
+        shards,
+    } = backup.plan()?;
     let run = Run {
         started: staging.started(),
         cluster_id: meta.data.cluster_id,
@@ -152,19 +175,31 @@ impl Backup<'_> {
         let asked: Vec<&Planned> = planned.iter().filter(|planned| planned.held).collect();
         for planned in &asked {
             let how = match planned.want {
-                Want::Whole if planned.base.is_some() => "all of it, unless it has not changed".to_owned(),
+                Want::Whole if planned.base.is_some() => {
+                    "all of it, unless it has not changed".to_owned()
+                }
                 Want::Whole => "all of it".to_owned(),
                 Want::Since(since) => format!("files modified after {since}"),
                 Want::Range(bounds) => {
-                    format!("blocks from {} to {}", time::from_nanos(bounds.start), time::from_nanos(bounds.end))
+                    format!(
+                        "blocks from {} to {}",
+                        time::from_nanos(bounds.start),
+                        time::from_nanos(bounds.end)
+                    )
                 }
             };
             let how = match planned.cut {
                 Some(_) => format!("{how}, cut to the points asked for"),
                 None => how,
             };
-            let known = planned.known.map(|bytes| format!(", {bytes} bytes last time")).unwrap_or_default();
-            self.progress.report(&Event::Status(&format!("would fetch shard {}: {how}{known}", planned.shard.path)));
+            let known = planned
+                .known
+                .map(|bytes| format!(", {bytes} bytes last time"))
+                .unwrap_or_default();
+            self.progress.report(&Event::Status(&format!(
+                "would fetch shard {}: {how}{known}",
+                planned.shard.path
+            )));
         }
         BackupReport {
             set: None,
@@ -177,7 +212,11 @@ impl Backup<'_> {
         }
     }
 
-    fn store_meta(&self, staging: &Staging, MetaStore { blob, data }: MetaStore) -> Result<StoredMeta> {
+    fn store_meta(
+        &self,
+        staging: &Staging,
+        MetaStore { blob, data }: MetaStore,
+    ) -> Result<StoredMeta> {
         let size = blob.meta.len() as u64;
         let bytes = match self.options.layout {
             Layout::Portable => portable::write_meta(&blob.meta),
@@ -187,14 +226,24 @@ impl Backup<'_> {
                 bytes
             }
         };
-        Ok(StoredMeta { file: staging.write(&bytes)?, cluster_id: data.cluster_id, size })
+        Ok(StoredMeta {
+            file: staging.write(&bytes)?,
+            cluster_id: data.cluster_id,
+            size,
+        })
     }
 
     /// Takes over the shards that an earlier run had finished; gives those that are left and those taken over.
-    fn take_over(&self, planned: Vec<Planned>, leftover: Option<&Leftover>) -> Result<(Vec<Planned>, Vec<Settled>)> {
+    fn take_over(
+        &self,
+        planned: Vec<Planned>,
+        leftover: Option<&Leftover>,
+    ) -> Result<(Vec<Planned>, Vec<Settled>)> {
         let Some(leftover) = leftover else {
             if self.options.resume {
-                self.progress.report(&Event::Status("no earlier run of the same kind left anything to take over"));
+                self.progress.report(&Event::Status(
+                    "no earlier run of the same kind left anything to take over",
+                ));
             }
             return Ok((planned, Vec::new()));
         };
@@ -203,12 +252,18 @@ impl Backup<'_> {
             self.cancel.check()?;
             match leftover.take(&planned.shard.path, self.cancel)? {
                 Some((file, record)) if self.is_as_asked(&planned, record) => {
-                    taken_over.push(Settled { record: record.clone(), file: Some(file) });
+                    taken_over.push(Settled {
+                        record: record.clone(),
+                        file: Some(file),
+                    });
                 }
                 _ => left.push(planned),
             }
         }
-        let message = format!("{} shard(s) are taken over from an earlier run", taken_over.len());
+        let message = format!(
+            "{} shard(s) are taken over from an earlier run",
+            taken_over.len()
+        );
         self.progress.report(&Event::Status(&message));
         Ok((left, taken_over))
     }
@@ -217,40 +272,72 @@ impl Backup<'_> {
     fn is_as_asked(&self, planned: &Planned, record: &ShardRecord) -> bool {
         let is_alike = record.content == planned.content() && record.state == ShardState::Stored;
         let other_deletes = match self.options.apply_deletes {
-            true => record.content == Content::Whole && record.members.iter().any(MemberRecord::is_tombstone),
+            true => {
+                record.content == Content::Whole
+                    && record.members.iter().any(MemberRecord::is_tombstone)
+            }
             false => record.deletes_applied,
         };
         is_alike && !other_deletes
     }
 
     fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<Settled>> {
-        let (asked, absent): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(|planned| planned.held);
+        let (asked, absent): (Vec<Planned>, Vec<Planned>) =
+            planned.into_iter().partition(|planned| planned.held);
         let bytes = asked.iter().map(|planned| planned.known).sum();
-        self.progress.report(&Event::Shards { count: asked.len(), bytes });
+        self.progress.report(&Event::Shards {
+            count: asked.len(),
+            bytes,
+        });
         let (retries, jobs) = (self.options.retries, self.options.jobs);
         let layout = self.options.layout;
         let (client, cancel, progress) = (self.client, self.cancel, self.progress);
         let apply_deletes = self.options.apply_deletes;
-        let downloader = Downloader { client, staging, layout, apply_deletes, retries, jobs, cancel, progress };
+        let downloader = Downloader {
+            client,
+            staging,
+            layout,
+            apply_deletes,
+            retries,
+            jobs,
+            cancel,
+            progress,
+        };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
-        let jobs = asked.into_iter().map(|planned| (Job::new(planned), None)).collect();
-        let results = queue::work(jobs, self.options.jobs, &stop, |(mut job, begun): (Job, Option<Instant>)| {
-            let begun = begun.unwrap_or_else(Instant::now);
-            match downloader.attempt(&mut job) {
-                Ok(Step::Again(wait)) => Turn::Later((job, Some(begun)), wait),
-                Ok(Step::Done(fetched)) => {
-                    let (shard, elapsed) = (&job.planned.shard.path, begun.elapsed());
-                    self.progress.report(&Event::Finished { shard, outcome: outcome(&fetched), elapsed });
-                    let settled = self.settle(&job.planned, fetched);
-                    Turn::Done(staging.note(&settled.record, settled.file.as_ref()).map(|()| settled))
+        let jobs = asked
+            .into_iter()
+            .map(|planned| (Job::new(planned), None))
+            .collect();
+        let results = queue::work(
+            jobs,
+            self.options.jobs,
+            &stop,
+            |(mut job, begun): (Job, Option<Instant>)| {
+                let begun = begun.unwrap_or_else(Instant::now);
+                match downloader.attempt(&mut job) {
+                    Ok(Step::Again(wait)) => Turn::Later((job, Some(begun)), wait),
+                    Ok(Step::Done(fetched)) => {
+                        let (shard, elapsed) = (&job.planned.shard.path, begun.elapsed());
+                        self.progress.report(&Event::Finished {
+                            shard,
+                            outcome: outcome(&fetched),
+                            elapsed,
+                        });
+                        let settled = self.settle(&job.planned, fetched);
+                        Turn::Done(
+                            staging
+                                .note(&settled.record, settled.file.as_ref())
+                                .map(|()| settled),
+                        )
+                    }
+                    Err(error) => {
+                        stop.cancel();
+                        Turn::Done(Err(error))
+                    }
                 }
-                Err(error) => {
-                    stop.cancel();
-                    Turn::Done(Err(error))
-                }
-            }
-        });
+            },
+        );
         self.cancel.check()?;
         let mut settled = queue::all(results)?;
         settled.extend(absent.iter().map(Settled::not_held));
@@ -264,7 +351,9 @@ impl Backup<'_> {
         loop {
             match ask() {
                 Err(error) if left > 0 && class(&error) == Class::Failed => {
-                    self.progress.report(&Event::Detail(&format!("asking again for {what} in {wait:?}: {error:#}")));
+                    self.progress.report(&Event::Detail(&format!(
+                        "asking again for {what} in {wait:?}: {error:#}"
+                    )));
                     let until = Instant::now() + wait;
                     while Instant::now() < until {
                         self.cancel.check()?;
@@ -281,7 +370,10 @@ impl Backup<'_> {
 
 fn outcome(fetched: &Fetched) -> Outcome<'_> {
     match fetched {
-        Fetched::Stored(stored) => Outcome::Done { files: stored.members.len(), bytes: stored.file.size },
+        Fetched::Stored(stored) => Outcome::Done {
+            files: stored.members.len(),
+            bytes: stored.file.size,
+        },
         Fetched::Shared { .. } => Outcome::Skipped("unchanged: shared with an earlier set"),
         Fetched::Empty(_) => Outcome::Skipped("nothing to fetch"),
         Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),

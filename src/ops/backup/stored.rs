@@ -35,7 +35,10 @@ impl Downloader<'_> {
     /// A shard that has come, without what was deleted of it where that is asked for.
     pub fn stored(&self, planned: &Planned, tar: Stored) -> Result<Fetched> {
         let has_deletes = tar.members.iter().any(MemberRecord::is_tombstone);
-        let apply = self.apply_deletes && has_deletes && planned.want == Want::Whole && planned.cut.is_none();
+        let apply = self.apply_deletes
+            && has_deletes
+            && planned.want == Want::Whole
+            && planned.cut.is_none();
         if !apply {
             return Ok(Fetched::Stored(tar));
         }
@@ -71,7 +74,12 @@ impl Downloader<'_> {
         }
         let tar = TarWriter::new(self.staging.tar(self.layout, planned.shard.path.id)?).finish()?;
         let (file, tar_size) = tar.finish()?;
-        Ok(Fetched::Empty(Some(Stored { file, tar_size, members: Vec::new(), deletes_applied: false })))
+        Ok(Fetched::Empty(Some(Stored {
+            file,
+            tar_size,
+            members: Vec::new(),
+            deletes_applied: false,
+        })))
     }
 
     /// A tar without its tombstones and what they delete; none where nothing else is in it.
@@ -84,21 +92,43 @@ impl Downloader<'_> {
             shard,
             self.cancel,
             Member::is_tombstone,
-            |&Passed { member, content, .. }| {
+            |&Passed {
+                 member, content, ..
+             }| {
                 match read_deletes(member, content)? {
-                    (_, tombstone::Ending::Torn) => return Err(invalid(format!("{} breaks off", member.name))),
+                    (_, tombstone::Ending::Torn) => {
+                        return Err(invalid(format!("{} breaks off", member.name)));
+                    }
                     (of_file, _) => drop(deletes.insert(stem(&member.name).to_owned(), of_file)),
                 }
                 Ok(())
             },
         )??;
-        let mut cutter = Cutter::new(shard, Bounds::ANY, deletes, self.staging.tar(self.layout, shard.id)?, scratch)?;
-        scan(Stoppable { inner: tar.open(self.layout)?, cancel: self.cancel }, shard, &mut cutter)??;
+        let mut cutter = Cutter::new(
+            shard,
+            Bounds::ANY,
+            deletes,
+            self.staging.tar(self.layout, shard.id)?,
+            scratch,
+        )?;
+        scan(
+            Stoppable {
+                inner: tar.open(self.layout)?,
+                cancel: self.cancel,
+            },
+            shard,
+            &mut cutter,
+        )??;
         let (file, members) = cutter.finish()?;
         if members.is_empty() {
             return Ok(None);
         }
         let (file, tar_size) = file.finish()?;
-        Ok(Some(Stored { file, tar_size, members, deletes_applied: true }))
+        Ok(Some(Stored {
+            file,
+            tar_size,
+            members,
+            deletes_applied: true,
+        }))
     }
 }

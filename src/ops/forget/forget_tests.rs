@@ -15,7 +15,16 @@ fn policy(last: u32) -> Policy {
     let none = Limit::default();
     let zone = jiff::tz::TimeZone::UTC;
     let last = Limit::Newest(last);
-    Policy { last, hourly: none, daily: none, weekly: none, monthly: none, yearly: none, within: None, zone }
+    Policy {
+        last,
+        hourly: none,
+        daily: none,
+        weekly: none,
+        monthly: none,
+        yearly: none,
+        within: None,
+        zone,
+    }
 }
 
 fn hour(number: u32) -> Timestamp {
@@ -23,12 +32,26 @@ fn hour(number: u32) -> Timestamp {
 }
 
 /// Makes the set of that number, an hour after the one before it, and returns its id.
-fn make(directory: &Path, number: u32, server: u64, selection: Selection, shards: &[(ShardPath, ShardState)]) -> String {
+fn make(
+    directory: &Path,
+    number: u32,
+    server: u64,
+    selection: Selection,
+    shards: &[(ShardPath, ShardState)],
+) -> String {
     let file = |name: String| {
         fs::write(directory.join(&name), "x").unwrap();
-        FileRecord { name, size: 1, sha256: String::new() }
+        FileRecord {
+            name,
+            size: 1,
+            sha256: String::new(),
+        }
     };
-    let content = if selection.since.is_some() { Content::Since } else { Content::Whole };
+    let content = if selection.since.is_some() {
+        Content::Since
+    } else {
+        Content::Whole
+    };
     let shard = |(path, state): &(ShardPath, ShardState)| ShardRecord {
         state: *state,
         content,
@@ -38,7 +61,11 @@ fn make(directory: &Path, number: u32, server: u64, selection: Selection, shards
     let shards: Vec<ShardRecord> = shards.iter().map(shard).collect();
     let partial = shards.iter().any(|shard| shard.state == ShardState::Failed);
     let record = SetRecord {
-        state: if partial { SetState::Partial } else { SetState::Complete },
+        state: if partial {
+            SetState::Partial
+        } else {
+            SetState::Complete
+        },
         number,
         host: "host:8088".into(),
         cluster_id: Some(server),
@@ -51,15 +78,23 @@ fn make(directory: &Path, number: u32, server: u64, selection: Selection, shards
 }
 
 fn of(database: &str) -> Selection {
-    Selection { database: Some(database.into()), ..Selection::default() }
+    Selection {
+        database: Some(database.into()),
+        ..Selection::default()
+    }
 }
 
 fn since(number: u32) -> Selection {
-    Selection { since: Some(hour(number)), ..Selection::default() }
+    Selection {
+        since: Some(hour(number)),
+        ..Selection::default()
+    }
 }
 
 fn stored(database: &str, ids: &[u64]) -> Vec<(ShardPath, ShardState)> {
-    ids.iter().map(|id| (path(database, *id), ShardState::Stored)).collect()
+    ids.iter()
+        .map(|id| (path(database, *id), ShardState::Stored))
+        .collect()
 }
 
 /// The numbers of the sets that are kept, with why.
@@ -67,11 +102,21 @@ fn kept(directory: &Path, policy: &Policy) -> Vec<String> {
     let contents = Contents::read(directory).unwrap();
     let (groups, _) = judge(&contents, policy);
     let mut lines = Vec::new();
-    for verdict in groups.iter().flat_map(|group| &group.sets).filter(|verdict| verdict.is_kept()) {
-        let number = contents.sets().iter().position(|set| set.id == verdict.set.id).unwrap();
+    for verdict in groups
+        .iter()
+        .flat_map(|group| &group.sets)
+        .filter(|verdict| verdict.is_kept())
+    {
+        let number = contents
+            .sets()
+            .iter()
+            .position(|set| set.id == verdict.set.id)
+            .unwrap();
         let mut words: Vec<String> = verdict.reasons.iter().map(ToString::to_string).collect();
         for (at, set) in contents.sets().iter().enumerate() {
-            words.iter_mut().for_each(|word| *word = word.replace(&set.id, &at.to_string()));
+            words
+                .iter_mut()
+                .for_each(|word| *word = word.replace(&set.id, &at.to_string()));
         }
         lines.push(format!("{number}: {}", words.join(", ")));
     }
@@ -82,38 +127,104 @@ fn kept(directory: &Path, policy: &Policy) -> Vec<String> {
 fn a_policy_is_applied_to_each_database_range_and_server_by_itself() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let range = |end| Selection { start: Some(hour(0)), end: Some(hour(end)), ..Selection::default() };
-    let meta = Selection { meta_only: true, ..Selection::default() };
-    let selections = [of("a"), of("b"), of("a"), of("b"), range(1), range(2), range(1), meta.clone(), meta];
+    let range = |end| Selection {
+        start: Some(hour(0)),
+        end: Some(hour(end)),
+        ..Selection::default()
+    };
+    let meta = Selection {
+        meta_only: true,
+        ..Selection::default()
+    };
+    let selections = [
+        of("a"),
+        of("b"),
+        of("a"),
+        of("b"),
+        range(1),
+        range(2),
+        range(1),
+        meta.clone(),
+        meta,
+    ];
     for (number, selection) in (0..).zip(selections) {
         make(directory, number, 1, selection, &[]);
     }
     make(directory, 9, 2, of("a"), &[]);
-    assert_eq!(kept(directory, &policy(1)), ["2: last", "3: last", "6: last", "5: last", "8: last", "9: last"]);
+    assert_eq!(
+        kept(directory, &policy(1)),
+        [
+            "2: last", "3: last", "6: last", "5: last", "8: last", "9: last"
+        ]
+    );
 }
 
 #[test]
 fn an_increment_keeps_what_it_stands_on_back_to_a_whole_set() {
     let directory = tempfile::tempdir().unwrap();
-    let since_of_a = |number| Selection { since: Some(hour(number)), ..of("a") };
+    let since_of_a = |number| Selection {
+        since: Some(hour(number)),
+        ..of("a")
+    };
     let directory = directory.path();
     make(directory, 0, 1, of("a"), &stored("a", &[1]));
     make(directory, 1, 1, of("a"), &stored("a", &[1]));
     make(directory, 2, 1, since_of_a(1), &stored("a", &[1]));
     make(directory, 3, 1, of("b"), &stored("b", &[2]));
     // Nothing had changed: still a link.
-    make(directory, 4, 1, since_of_a(2), &[(path("a", 1), ShardState::Empty)]);
+    make(
+        directory,
+        4,
+        1,
+        since_of_a(2),
+        &[(path("a", 1), ShardState::Empty)],
+    );
     make(directory, 5, 1, since_of_a(4), &stored("a", &[1]));
     make(directory, 6, 1, of("a"), &stored("a", &[1]));
     let all = kept(directory, &policy(2));
-    assert_eq!(all, ["1: needed by 2", "2: needed by 4", "4: needed by 5", "5: last", "6: last", "3: last"]);
+    assert_eq!(
+        all,
+        [
+            "1: needed by 2",
+            "2: needed by 4",
+            "4: needed by 5",
+            "5: last",
+            "6: last",
+            "3: last"
+        ]
+    );
     assert_eq!(kept(directory, &policy(1)), ["6: last", "3: last"]);
 
     // Sets of a group of their own keep those of others, and a mark keeps what the set stands on.
-    make(directory, 7, 1, Selection { since: Some(hour(3)), ..of("b") }, &stored("b", &[2]));
-    assert_eq!(kept(directory, &policy(1)), ["6: last", "3: needed by 7", "7: last"]);
-    fs::write(directory.join(format!(".snap/{}.keep", crate::time::stamp(hour(2)))), "").unwrap();
-    assert_eq!(kept(directory, &policy(1)), ["1: needed by 2", "2: marked", "6: last", "3: needed by 7", "7: last"]);
+    make(
+        directory,
+        7,
+        1,
+        Selection {
+            since: Some(hour(3)),
+            ..of("b")
+        },
+        &stored("b", &[2]),
+    );
+    assert_eq!(
+        kept(directory, &policy(1)),
+        ["6: last", "3: needed by 7", "7: last"]
+    );
+    fs::write(
+        directory.join(format!(".snap/{}.keep", crate::time::stamp(hour(2)))),
+        "",
+    )
+    .unwrap();
+    assert_eq!(
+        kept(directory, &policy(1)),
+        [
+            "1: needed by 2",
+            "2: marked",
+            "6: last",
+            "3: needed by 7",
+            "7: last"
+        ]
+    );
 }
 
 #[test]
@@ -123,23 +234,60 @@ fn the_example_of_the_documents_is_right() {
     // Each night from October 1 (the 274th day of 2026) to November 20, whole on Sundays, the first of them October 4.
     let night = |day: u32| 24 * (day - 1) + 2;
     for day in 274..=324 {
-        let selection = if day % 7 == 277 % 7 { Selection::default() } else { since(night(day - 1)) };
+        let selection = if day % 7 == 277 % 7 {
+            Selection::default()
+        } else {
+            since(night(day - 1))
+        };
         make(directory, night(day), 1, selection, &stored("a", &[1]));
     }
     let (daily, weekly, monthly) = (Limit::Newest(3), Limit::Newest(2), Limit::Newest(2));
-    let (groups, unkept) = judge(&Contents::read(directory).unwrap(), &Policy { daily, weekly, monthly, ..policy(0) });
+    let (groups, unkept) = judge(
+        &Contents::read(directory).unwrap(),
+        &Policy {
+            daily,
+            weekly,
+            monthly,
+            ..policy(0)
+        },
+    );
     let kept = groups[0].sets.iter().filter(|verdict| verdict.is_kept());
     let line = |verdict: &Verdict| {
-        let words: Vec<String> = verdict.reasons.iter().map(|reason| reason.to_string().chars().take(6).collect()).collect();
-        format!("{} {}", verdict.set.started.strftime("%a %m-%d"), words.join(" "))
+        let words: Vec<String> = verdict
+            .reasons
+            .iter()
+            .map(|reason| reason.to_string().chars().take(6).collect())
+            .collect();
+        format!(
+            "{} {}",
+            verdict.set.started.strftime("%a %m-%d"),
+            words.join(" ")
+        )
     };
     let needed = |day: &str| format!("{day} needed");
-    let chain = ["Sun 10-25", "Mon 10-26", "Tue 10-27", "Wed 10-28", "Thu 10-29", "Fri 10-30"].map(needed);
-    let rest = ["Sat 10-31 monthl", "Sun 11-15 weekly", "Mon 11-16 needed", "Tue 11-17 needed", "Wed 11-18 daily"];
+    let chain = [
+        "Sun 10-25",
+        "Mon 10-26",
+        "Tue 10-27",
+        "Wed 10-28",
+        "Thu 10-29",
+        "Fri 10-30",
+    ]
+    .map(needed);
+    let rest = [
+        "Sat 10-31 monthl",
+        "Sun 11-15 weekly",
+        "Mon 11-16 needed",
+        "Tue 11-17 needed",
+        "Wed 11-18 daily",
+    ];
     let expected: Vec<String> = chain.into_iter().chain(rest.map(str::to_owned)).collect();
     let found: Vec<String> = kept.map(line).collect();
     assert_eq!(found[..11], expected);
-    assert_eq!(found[11..], ["Thu 11-19 daily", "Fri 11-20 daily weekly monthl"]);
+    assert_eq!(
+        found[11..],
+        ["Thu 11-19 daily", "Fri 11-20 daily weekly monthl"]
+    );
     assert_eq!(unkept.len(), 51 - 13);
 }
 
@@ -147,13 +295,22 @@ fn the_example_of_the_documents_is_right() {
 fn the_last_copy_of_a_shard_that_the_server_cannot_open_any_more_stays() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let not_held = [(path("a", 1), ShardState::Stored), (path("a", 2), ShardState::NotHeld)];
+    let not_held = [
+        (path("a", 1), ShardState::Stored),
+        (path("a", 2), ShardState::NotHeld),
+    ];
     make(directory, 0, 1, Selection::default(), &stored("a", &[1, 2]));
     make(directory, 1, 1, Selection::default(), &not_held);
     make(directory, 2, 1, Selection::default(), &not_held);
     assert_eq!(kept(directory, &policy(1)), ["0: needed by 2", "2: last"]);
     // One that was never there keeps nothing.
-    make(directory, 3, 1, Selection::default(), &[(path("a", 3), ShardState::NotHeld)]);
+    make(
+        directory,
+        3,
+        1,
+        Selection::default(),
+        &[(path("a", 3), ShardState::NotHeld)],
+    );
     assert_eq!(kept(directory, &policy(1)), ["3: last"]);
 }
 
@@ -162,10 +319,25 @@ fn a_set_that_says_that_nothing_was_left_of_a_shard_stays_before_one_that_could_
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     make(directory, 0, 1, of("a"), &stored("a", &[1]));
-    make(directory, 1, 1, of("a"), &[(path("a", 1), ShardState::Empty)]);
-    make(directory, 2, 1, Selection::default(), &[(path("a", 1), ShardState::NotHeld)]);
+    make(
+        directory,
+        1,
+        1,
+        of("a"),
+        &[(path("a", 1), ShardState::Empty)],
+    );
+    make(
+        directory,
+        2,
+        1,
+        Selection::default(),
+        &[(path("a", 1), ShardState::NotHeld)],
+    );
     make(directory, 3, 1, of("a"), &stored("a", &[1]));
-    assert_eq!(kept(directory, &policy(1)), ["0: needed by 2", "1: needed by 2", "3: last", "2: last"]);
+    assert_eq!(
+        kept(directory, &policy(1)),
+        ["0: needed by 2", "1: needed by 2", "3: last", "2: last"]
+    );
 }
 
 #[test]
@@ -173,7 +345,13 @@ fn sets_of_influxds_stay_and_keep_what_they_may_stand_on() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     for number in 0..2 {
-        make(directory, number, 1, Selection::default(), &stored("a", &[1]));
+        make(
+            directory,
+            number,
+            1,
+            Selection::default(),
+            &stored("a", &[1]),
+        );
     }
     fs::write(directory.join("meta.02"), "x").unwrap();
     fs::write(directory.join("a.autogen.00001.02"), "x").unwrap();
@@ -186,18 +364,36 @@ fn a_set_with_a_file_gone_or_cut_is_not_the_one_to_keep() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     for number in 0..4 {
-        make(directory, number, 1, Selection::default(), &stored("a", &[1]));
+        make(
+            directory,
+            number,
+            1,
+            Selection::default(),
+            &stored("a", &[1]),
+        );
     }
     fs::remove_file(directory.join("a.autogen.00001.03")).unwrap();
     fs::write(directory.join("a.autogen.00001.02"), "").unwrap();
-    assert_eq!(kept(directory, &policy(1)), ["1: last", "2: nothing complete is newer", "3: nothing complete is newer"]);
+    assert_eq!(
+        kept(directory, &policy(1)),
+        [
+            "1: last",
+            "2: nothing complete is newer",
+            "3: nothing complete is newer"
+        ]
+    );
 }
 
 /// The sets a restore of `at` takes files of the shard from, walking back as it does; `None` where something is missing.
 fn chain(records: &[&SetRecord], at: usize, shard: &ShardPath) -> Option<Vec<String>> {
     let same = |set: &&SetRecord| set.cluster_id == records[at].cluster_id;
     let takes = |set: &&SetRecord| !set.selection.meta_only && set.selection.takes(shard);
-    let sets: Vec<&SetRecord> = records[..=at].iter().copied().filter(same).filter(takes).collect();
+    let sets: Vec<&SetRecord> = records[..=at]
+        .iter()
+        .copied()
+        .filter(same)
+        .filter(takes)
+        .collect();
     let has = |set: &&SetRecord| set.shard(shard).is_some_and(|record| record.file.is_some());
     let (mut found, mut from) = (Vec::new(), None);
     for (at, set) in sets.iter().enumerate().rev() {
@@ -212,7 +408,9 @@ fn chain(records: &[&SetRecord], at: usize, shard: &ShardPath) -> Option<Vec<Str
         }
         found.extend(has(set).then(|| set.id.clone()));
         match record {
-            Some(record) if record.state != ShardState::NotHeld && record.content == Content::Since => {
+            Some(record)
+                if record.state != ShardState::NotHeld && record.content == Content::Since =>
+            {
                 from = set.selection.since;
             }
             _ => return Some(found),
@@ -238,8 +436,14 @@ fn runs() -> impl Strategy<Value = Vec<Run>> {
     let database = prop_oneof![4 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
     let since = prop_oneof![2 => Just(None), 5 => (1..3_usize).prop_map(Some)];
     let server = prop_oneof![8 => Just(1_u64), 1 => Just(2)];
-    let run =
-        (database, prop::bool::weighted(0.05), since, server, prop::collection::vec(state, 3), prop::bool::weighted(0.05));
+    let run = (
+        database,
+        prop::bool::weighted(0.05),
+        since,
+        server,
+        prop::collection::vec(state, 3),
+        prop::bool::weighted(0.05),
+    );
     let run = run.prop_map(|(database, meta_only, since, server, states, marked)| Run {
         database,
         meta_only,
@@ -304,7 +508,11 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
     let directory = directory.path();
     let ids: Vec<u64> = (1..=20).collect();
     for number in 0..1000 {
-        let selection = if number % 7 == 0 { Selection::default() } else { since(number - 1) };
+        let selection = if number % 7 == 0 {
+            Selection::default()
+        } else {
+            since(number - 1)
+        };
         make(directory, number, 1, selection, &stored("a", &ids));
     }
     let begun = Instant::now();
@@ -312,14 +520,26 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
     println!("listed {listed} sets in {:?}", begun.elapsed());
     let options = ForgetOptions {
         directory: directory.to_owned(),
-        policy: Policy { daily: Limit::Newest(14), ..policy(10) },
+        policy: Policy {
+            daily: Limit::Newest(14),
+            ..policy(10)
+        },
         retry_lock: Duration::ZERO,
         dry_run: false,
     };
     let report = forget(&options, &Cancel::default()).unwrap();
-    println!("removed {} files of {} sets in {:?}", report.removed.files, report.removed.sets.len(), report.elapsed);
+    println!(
+        "removed {} files of {} sets in {:?}",
+        report.removed.files,
+        report.removed.sets.len(),
+        report.elapsed
+    );
     let left = Contents::read(directory).unwrap();
     assert_eq!(left.sets().len() + report.removed.sets.len(), 1000);
-    assert!((24..120).contains(&left.sets().len()), "{} are left", left.sets().len());
+    assert!(
+        (24..120).contains(&left.sets().len()),
+        "{} are left",
+        left.sets().len()
+    );
     assert_eq!(report.removed.files, report.removed.sets.len() * 21);
 }

@@ -82,7 +82,9 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
     let begun = Instant::now();
     if options.policy.is_empty() {
         let fault = Class::Usage.error("the policy keeps no set at all");
-        return Err(fault.hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0").into());
+        return Err(fault
+            .hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0")
+            .into());
     }
     let mut contents = Contents::read(&options.directory)?;
     if contents.half_removed().is_empty() {
@@ -101,7 +103,11 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
     };
     let (groups, unkept) = judge(&contents, &options.policy);
     report.groups = groups;
-    report.unrecorded = contents.sets().iter().filter(|set| set.record.is_none()).count();
+    report.unrecorded = contents
+        .sets()
+        .iter()
+        .filter(|set| set.record.is_none())
+        .count();
     report.removed.add(match upkeep {
         Some(upkeep) => upkeep.remove(&contents, &unkept, cancel)?,
         None => Upkeep::measure(&contents, &unkept)?,
@@ -115,18 +121,33 @@ fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
     let mut groups: Vec<(Selection, String, Vec<usize>)> = Vec::new();
     for (at, set) in contents.sets().iter().enumerate() {
         let Some(record) = &set.record else { continue };
-        let (selection, server) = (Selection { since: None, ..record.selection.clone() }, server(record));
-        match groups.iter_mut().find(|group| (&group.0, &group.1) == (&selection, &server)) {
+        let (selection, server) = (
+            Selection {
+                since: None,
+                ..record.selection.clone()
+            },
+            server(record),
+        );
+        match groups
+            .iter_mut()
+            .find(|group| (&group.0, &group.1) == (&selection, &server))
+        {
             Some((.., members)) => members.push(at),
             None => groups.push((selection, server, vec![at])),
         }
     }
-    let summaries: Vec<SetSummary> = (0..contents.sets().len()).map(|at| summary(contents, at)).collect();
+    let summaries: Vec<SetSummary> = (0..contents.sets().len())
+        .map(|at| summary(contents, at))
+        .collect();
     let mut reasons: Vec<Option<Vec<Reason>>> = vec![None; contents.sets().len()];
     for (.., members) in &groups {
         let candidate = |at: &usize| {
             let set = &contents.sets()[*at];
-            Candidate { started: set.started, complete: summaries[*at].state == State::Complete, marked: set.kept.is_some() }
+            Candidate {
+                started: set.started,
+                complete: summaries[*at].state == State::Complete,
+                marked: set.kept.is_some(),
+            }
         };
         let candidates: Vec<Candidate> = members.iter().map(candidate).collect();
         for (at, why) in members.iter().zip(apply(policy, &candidates)) {
@@ -139,14 +160,19 @@ fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
         if reasons[at].as_ref().is_none_or(|why| !why.is_empty()) {
             for below in below {
                 if let Some(why) = reasons[*below].as_mut().filter(|why| why.is_empty()) {
-                    why.push(Reason::Needed { by: contents.sets()[at].id.clone() });
+                    why.push(Reason::Needed {
+                        by: contents.sets()[at].id.clone(),
+                    });
                 }
             }
         }
     }
     let is_unkept = |at: &usize| reasons[*at].as_ref().is_some_and(Vec::is_empty);
     let unkept = (0..reasons.len()).filter(is_unkept).collect();
-    let verdict = |at: usize| Verdict { set: summaries[at].clone(), reasons: reasons[at].clone().unwrap_or_default() };
+    let verdict = |at: usize| Verdict {
+        set: summaries[at].clone(),
+        reasons: reasons[at].clone().unwrap_or_default(),
+    };
     let group = |(selection, server, members): (Selection, String, Vec<usize>)| Group {
         selection,
         server,
@@ -156,7 +182,9 @@ fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
 }
 
 fn server(record: &SetRecord) -> String {
-    record.cluster_id.map_or_else(|| record.host.clone(), |id| id.to_string())
+    record
+        .cluster_id
+        .map_or_else(|| record.host.clone(), |id| id.to_string())
 }
 
 /// What became of a mark.
@@ -177,11 +205,22 @@ pub struct Marked {
 /// # Errors
 ///
 /// [`Class::NoBackup`] where there is no such set; [`Class::Locked`] while another run works in the directory.
-pub fn keep(directory: &Path, set: &str, release: bool, retry_lock: Duration, cancel: &Cancel) -> Result<Marked> {
+pub fn keep(
+    directory: &Path,
+    set: &str,
+    release: bool,
+    retry_lock: Duration,
+    cancel: &Cancel,
+) -> Result<Marked> {
     let contents = Contents::read(directory)?;
     let found = &contents.sets()[contents.find(set)?];
     if found.record.is_none() {
-        return Ok(Marked { id: found.id.clone(), kept: None, changed: false, unrecorded: true });
+        return Ok(Marked {
+            id: found.id.clone(),
+            kept: None,
+            changed: false,
+            unrecorded: true,
+        });
     }
     let (upkeep, _) = Upkeep::begin(directory, retry_lock, cancel)?;
     // Another run may have removed it before the lock was ours.
@@ -198,7 +237,12 @@ pub fn keep(directory: &Path, set: &str, release: bool, retry_lock: Duration, ca
         Some(now) if was.is_none() => upkeep.mark(&id, now)?,
         Some(_) => {}
     }
-    Ok(Marked { id, kept, changed: kept != was, unrecorded: false })
+    Ok(Marked {
+        id,
+        kept,
+        changed: kept != was,
+        unrecorded: false,
+    })
 }
 
 #[cfg(test)]

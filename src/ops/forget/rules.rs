@@ -32,12 +32,19 @@ pub struct Policy {
 impl Policy {
     /// Whether it says of no set that it is to be kept.
     pub fn is_empty(&self) -> bool {
-        self.within.is_none() && self.rules().iter().all(|(limit, ..)| *limit == Limit::Newest(0))
+        self.within.is_none()
+            && self
+                .rules()
+                .iter()
+                .all(|(limit, ..)| *limit == Limit::Newest(0))
     }
 
     fn rules(&self) -> [(Limit, Reason, Bucket); 6] {
         [
-            (self.last, Reason::Last, |at, _| Key { number: at, ..Key::default() }),
+            (self.last, Reason::Last, |at, _| Key {
+                number: at,
+                ..Key::default()
+            }),
             (self.hourly, Reason::Hourly, |_, time| Key {
                 number: usize::try_from(time.hour()).unwrap_or_default(),
                 // The hour that a clock shows twice, when it is set back, is two hours.
@@ -47,10 +54,21 @@ impl Policy {
             (self.daily, Reason::Daily, |_, time| day(time)),
             (self.weekly, Reason::Weekly, |_, time| {
                 let week = time.date().iso_week_date();
-                Key { year: week.year(), day: i16::from(week.week()), ..Key::default() }
+                Key {
+                    year: week.year(),
+                    day: i16::from(week.week()),
+                    ..Key::default()
+                }
             }),
-            (self.monthly, Reason::Monthly, |_, time| Key { day: time.month().into(), year: time.year(), ..Key::default() }),
-            (self.yearly, Reason::Yearly, |_, time| Key { year: time.year(), ..Key::default() }),
+            (self.monthly, Reason::Monthly, |_, time| Key {
+                day: time.month().into(),
+                year: time.year(),
+                ..Key::default()
+            }),
+            (self.yearly, Reason::Yearly, |_, time| Key {
+                year: time.year(),
+                ..Key::default()
+            }),
         ]
     }
 }
@@ -68,7 +86,11 @@ struct Key {
 }
 
 fn day(time: &Zoned) -> Key {
-    Key { year: time.year(), day: time.day_of_year(), ..Key::default() }
+    Key {
+        year: time.year(),
+        day: time.day_of_year(),
+        ..Key::default()
+    }
 }
 
 /// How many a rule keeps.
@@ -92,7 +114,10 @@ impl FromStr for Limit {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "unlimited" | "-1" => Ok(Self::Unlimited),
-            _ => text.parse().map(Self::Newest).map_err(|_| "write a number, or unlimited".to_owned()),
+            _ => text
+                .parse()
+                .map(Self::Newest)
+                .map_err(|_| "write a number, or unlimited".to_owned()),
         }
     }
 }
@@ -108,15 +133,20 @@ impl FromStr for Within {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let complaint =
-            || format!("'{text}' is not a length of time; write years, months, weeks, days and hours: 1y5m7d2h, 2w");
+        let complaint = || {
+            format!(
+                "'{text}' is not a length of time; write years, months, weeks, days and hours: 1y5m7d2h, 2w"
+            )
+        };
         let mut span = Span::new();
         let mut seen = String::new();
         let mut rest = text;
         while !rest.is_empty() {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let number: i64 = rest[..digits].parse().with_context(complaint)?;
-            let Some(unit) = rest[digits..].chars().next() else { bail!(complaint()) };
+            let Some(unit) = rest[digits..].chars().next() else {
+                bail!(complaint())
+            };
             ensure!(!seen.contains(unit), complaint());
             span = match unit {
                 'y' => span.try_years(number),
@@ -131,7 +161,10 @@ impl FromStr for Within {
             rest = &rest[digits + unit.len_utf8()..];
         }
         ensure!(span.is_positive(), complaint());
-        Ok(Self { span, text: text.to_owned() })
+        Ok(Self {
+            span,
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -202,7 +235,10 @@ impl fmt::Display for Reason {
 /// Only complete sets are kept by the rules and use up what a rule keeps. The newest complete set and those after it are
 /// always kept. Sets are newer or older by their place, not by their time: a clock can go backwards.
 pub fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
-    let times: Vec<Zoned> = group.iter().map(|set| set.started.to_zoned(policy.zone.clone())).collect();
+    let times: Vec<Zoned> = group
+        .iter()
+        .map(|set| set.started.to_zoned(policy.zone.clone()))
+        .collect();
     let mut kept = vec![Vec::new(); group.len()];
     for (reasons, _) in kept.iter_mut().zip(group).filter(|(_, set)| set.marked) {
         reasons.push(Reason::Marked);
@@ -230,7 +266,10 @@ pub fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
         }
     }
     // A rule keeps the newest, whichever there is; but that it stays must not hang on this.
-    for reasons in kept[newest.unwrap_or(0)..].iter_mut().filter(|reasons| reasons.is_empty()) {
+    for reasons in kept[newest.unwrap_or(0)..]
+        .iter_mut()
+        .filter(|reasons| reasons.is_empty())
+    {
         reasons.push(Reason::Newest);
     }
     kept

@@ -7,7 +7,16 @@ use super::*;
 fn nothing() -> Policy {
     let none = Limit::default();
     let zone = TimeZone::UTC;
-    Policy { last: none, hourly: none, daily: none, weekly: none, monthly: none, yearly: none, within: None, zone }
+    Policy {
+        last: none,
+        hourly: none,
+        daily: none,
+        weekly: none,
+        monthly: none,
+        yearly: none,
+        within: None,
+        zone,
+    }
 }
 
 /// Central European time, without asking the system's database.
@@ -16,7 +25,11 @@ fn berlin() -> TimeZone {
 }
 
 fn set(started: &str) -> Candidate {
-    Candidate { started: started.parse().unwrap(), complete: true, marked: false }
+    Candidate {
+        started: started.parse().unwrap(),
+        complete: true,
+        marked: false,
+    }
 }
 
 /// The times, cut to what tells them apart, of the sets that are kept, each with what for.
@@ -24,7 +37,13 @@ fn kept(policy: &Policy, group: &[Candidate]) -> Vec<String> {
     let reasons = apply(policy, group);
     let line = |(set, why): (&Candidate, &Vec<Reason>)| {
         let words: Vec<String> = why.iter().map(ToString::to_string).collect();
-        (!why.is_empty()).then(|| format!("{}: {}", set.started.strftime("%m-%d %H:%M"), words.join(", ")))
+        (!why.is_empty()).then(|| {
+            format!(
+                "{}: {}",
+                set.started.strftime("%m-%d %H:%M"),
+                words.join(", ")
+            )
+        })
     };
     group.iter().zip(&reasons).filter_map(line).collect()
 }
@@ -50,38 +69,96 @@ fn each_rule_keeps_the_newest_of_the_last_buckets_that_have_sets() {
         change(&mut policy);
         kept(&policy, &group)
     };
-    assert_eq!(of(|policy| policy.last = Limit::Newest(2)), ["11-02 06:00: last", "11-02 06:30: last"]);
+    assert_eq!(
+        of(|policy| policy.last = Limit::Newest(2)),
+        ["11-02 06:00: last", "11-02 06:30: last"]
+    );
     assert_eq!(
         of(|policy| policy.hourly = Limit::Newest(3)),
-        ["10-31 18:00: hourly", "11-01 06:00: hourly", "11-02 06:30: hourly"]
+        [
+            "10-31 18:00: hourly",
+            "11-01 06:00: hourly",
+            "11-02 06:30: hourly"
+        ]
     );
     assert_eq!(
         of(|policy| policy.daily = Limit::Newest(4)),
-        ["10-30 18:00: daily", "10-31 18:00: daily", "11-01 06:00: daily", "11-02 06:30: daily"]
+        [
+            "10-30 18:00: daily",
+            "10-31 18:00: daily",
+            "11-01 06:00: daily",
+            "11-02 06:30: daily"
+        ]
     );
     // The Sunday ends the week before.
     assert_eq!(
         of(|policy| policy.weekly = Limit::Newest(3)),
-        ["10-20 06:00: weekly", "11-01 06:00: weekly", "11-02 06:30: weekly"]
+        [
+            "10-20 06:00: weekly",
+            "11-01 06:00: weekly",
+            "11-02 06:30: weekly"
+        ]
     );
-    assert_eq!(of(|policy| policy.monthly = Limit::Newest(2)), ["10-31 18:00: monthly", "11-02 06:30: monthly"]);
-    assert_eq!(of(|policy| policy.yearly = Limit::Unlimited), ["12-31 23:00: yearly", "11-02 06:30: yearly"]);
-    assert_eq!(of(|policy| policy.last = Limit::Unlimited).len(), group.len());
+    assert_eq!(
+        of(|policy| policy.monthly = Limit::Newest(2)),
+        ["10-31 18:00: monthly", "11-02 06:30: monthly"]
+    );
+    assert_eq!(
+        of(|policy| policy.yearly = Limit::Unlimited),
+        ["12-31 23:00: yearly", "11-02 06:30: yearly"]
+    );
+    assert_eq!(
+        of(|policy| policy.last = Limit::Unlimited).len(),
+        group.len()
+    );
     assert_eq!(
         of(|policy| policy.within = Some("2d".parse().unwrap())),
-        ["10-31 18:00: within 2d", "11-01 06:00: within 2d", "11-02 06:00: within 2d", "11-02 06:30: within 2d"]
+        [
+            "10-31 18:00: within 2d",
+            "11-01 06:00: within 2d",
+            "11-02 06:00: within 2d",
+            "11-02 06:30: within 2d"
+        ]
     );
     // Rules are added up.
     let both = of(|policy| (policy.last, policy.monthly) = (Limit::Newest(1), Limit::Newest(12)));
-    assert_eq!(both, ["12-31 23:00: monthly", "10-31 18:00: monthly", "11-02 06:30: last, monthly"]);
+    assert_eq!(
+        both,
+        [
+            "12-31 23:00: monthly",
+            "10-31 18:00: monthly",
+            "11-02 06:30: last, monthly"
+        ]
+    );
 }
 
 #[test]
 fn days_begin_where_the_time_zone_says_and_weeks_are_those_of_iso_8601() {
-    let late = ["2026-01-01T12:00:00Z", "2026-11-20T22:30:00Z", "2026-11-20T23:30:00Z"].map(set);
-    let policy = Policy { daily: Limit::Unlimited, ..nothing() };
-    assert_eq!(kept(&policy, &late), ["01-01 12:00: daily", "11-20 23:30: daily"]);
-    assert_eq!(kept(&Policy { zone: berlin(), ..policy }, &late).len(), 3);
+    let late = [
+        "2026-01-01T12:00:00Z",
+        "2026-11-20T22:30:00Z",
+        "2026-11-20T23:30:00Z",
+    ]
+    .map(set);
+    let policy = Policy {
+        daily: Limit::Unlimited,
+        ..nothing()
+    };
+    assert_eq!(
+        kept(&policy, &late),
+        ["01-01 12:00: daily", "11-20 23:30: daily"]
+    );
+    assert_eq!(
+        kept(
+            &Policy {
+                zone: berlin(),
+                ..policy
+            },
+            &late
+        )
+        .len(),
+        3
+    );
 
     // 2024-12-30 and 2025-01-05 are of the first week of 2025, 2027-01-01 is of the last of 2026.
     let weeks = [
@@ -91,26 +168,74 @@ fn days_begin_where_the_time_zone_says_and_weeks_are_those_of_iso_8601() {
         "2026-12-28T00:00:00Z",
         "2027-01-01T00:00:00Z",
     ];
-    let policy = Policy { weekly: Limit::Unlimited, ..nothing() };
-    assert_eq!(kept(&policy, &weeks.map(set)), ["12-29 00:00: weekly", "01-05 23:00: weekly", "01-01 00:00: weekly"]);
+    let policy = Policy {
+        weekly: Limit::Unlimited,
+        ..nothing()
+    };
+    assert_eq!(
+        kept(&policy, &weeks.map(set)),
+        [
+            "12-29 00:00: weekly",
+            "01-05 23:00: weekly",
+            "01-01 00:00: weekly"
+        ]
+    );
 
     // Clocks go back at 01:00 UTC, and the hour from two to three is there twice.
     let twice = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"].map(set);
-    assert_eq!(kept(&Policy { hourly: Limit::Unlimited, zone: berlin(), ..nothing() }, &twice).len(), 2);
+    assert_eq!(
+        kept(
+            &Policy {
+                hourly: Limit::Unlimited,
+                zone: berlin(),
+                ..nothing()
+            },
+            &twice
+        )
+        .len(),
+        2
+    );
 }
 
 #[test]
 fn a_length_of_time_is_counted_in_the_calendar_from_the_newest_complete_set() {
-    let mut group = ["2026-02-27T12:00:00Z", "2026-02-28T12:00:00Z", "2026-03-30T12:00:00Z", "2026-05-01T00:00:00Z"].map(set);
+    let mut group = [
+        "2026-02-27T12:00:00Z",
+        "2026-02-28T12:00:00Z",
+        "2026-03-30T12:00:00Z",
+        "2026-05-01T00:00:00Z",
+    ]
+    .map(set);
     group[3].complete = false;
-    let policy = |span: &str| Policy { within: Some(span.parse().unwrap()), ..nothing() };
+    let policy = |span: &str| Policy {
+        within: Some(span.parse().unwrap()),
+        ..nothing()
+    };
     let newer = "05-01 00:00: nothing complete is newer";
     // A month before March 30 is the end of February.
-    assert_eq!(kept(&policy("1m"), &group), ["02-28 12:00: within 1m", "03-30 12:00: within 1m", newer]);
-    assert_eq!(kept(&policy("29d23h"), &group), ["03-30 12:00: within 29d23h", newer]);
+    assert_eq!(
+        kept(&policy("1m"), &group),
+        ["02-28 12:00: within 1m", "03-30 12:00: within 1m", newer]
+    );
+    assert_eq!(
+        kept(&policy("29d23h"), &group),
+        ["03-30 12:00: within 29d23h", newer]
+    );
     assert_eq!(kept(&policy("4w2d"), &group).len(), 3);
     assert_eq!(kept(&policy("1y"), &group).len(), 4);
-    for text in ["", "0d", "7", "d", "7s", "1d1d", "-1d", "1 d", "99999999999999999999y", "9999999999y", "7ä"] {
+    for text in [
+        "",
+        "0d",
+        "7",
+        "d",
+        "7s",
+        "1d1d",
+        "-1d",
+        "1 d",
+        "99999999999999999999y",
+        "9999999999y",
+        "7ä",
+    ] {
         assert!(text.parse::<Within>().is_err(), "{text:?}");
     }
     assert_eq!(kept(&policy("19000y"), &group).len(), 4);
@@ -118,32 +243,81 @@ fn a_length_of_time_is_counted_in_the_calendar_from_the_newest_complete_set() {
 
 #[test]
 fn partial_sets_use_up_nothing_and_stay_only_while_nothing_complete_is_newer() {
-    let mut group = ["2026-11-18T06:00:00Z", "2026-11-19T06:00:00Z", "2026-11-20T06:00:00Z", "2026-11-20T07:00:00Z"].map(set);
+    let mut group = [
+        "2026-11-18T06:00:00Z",
+        "2026-11-19T06:00:00Z",
+        "2026-11-20T06:00:00Z",
+        "2026-11-20T07:00:00Z",
+    ]
+    .map(set);
     (group[1].complete, group[3].complete) = (false, false);
-    let policy = Policy { daily: Limit::Newest(2), ..nothing() };
+    let policy = Policy {
+        daily: Limit::Newest(2),
+        ..nothing()
+    };
     let newest = "11-20 07:00: nothing complete is newer";
-    assert_eq!(kept(&policy, &group), ["11-18 06:00: daily", "11-20 06:00: daily", newest]);
+    assert_eq!(
+        kept(&policy, &group),
+        ["11-18 06:00: daily", "11-20 06:00: daily", newest]
+    );
     // Marked ones stay, whatever they are, and are counted like others.
     (group[0].marked, group[1].marked) = (true, true);
-    let policy = Policy { last: Limit::Newest(1), ..nothing() };
-    assert_eq!(kept(&policy, &group), ["11-18 06:00: marked", "11-19 06:00: marked", "11-20 06:00: last", newest]);
+    let policy = Policy {
+        last: Limit::Newest(1),
+        ..nothing()
+    };
+    assert_eq!(
+        kept(&policy, &group),
+        [
+            "11-18 06:00: marked",
+            "11-19 06:00: marked",
+            "11-20 06:00: last",
+            newest
+        ]
+    );
     // Where nothing is complete, nothing is removed.
-    group.iter_mut().for_each(|set| (set.complete, set.marked) = (false, false));
+    group
+        .iter_mut()
+        .for_each(|set| (set.complete, set.marked) = (false, false));
     assert_eq!(kept(&policy, &group).len(), 4);
 }
 
 #[test]
 fn a_clock_that_was_once_wrong_does_not_cost_the_newest_sets() {
-    let group = ["2026-11-19T06:00:00Z", "2036-01-01T00:00:00Z", "2026-11-20T06:00:00Z", "2026-11-21T06:00:00Z"].map(set);
-    let policy = Policy { daily: Limit::Newest(2), ..nothing() };
-    assert_eq!(kept(&policy, &group), ["11-20 06:00: daily", "11-21 06:00: daily"]);
+    let group = [
+        "2026-11-19T06:00:00Z",
+        "2036-01-01T00:00:00Z",
+        "2026-11-20T06:00:00Z",
+        "2026-11-21T06:00:00Z",
+    ]
+    .map(set);
+    let policy = Policy {
+        daily: Limit::Newest(2),
+        ..nothing()
+    };
+    assert_eq!(
+        kept(&policy, &group),
+        ["11-20 06:00: daily", "11-21 06:00: daily"]
+    );
 }
 
 #[test]
 fn a_policy_that_keeps_nothing_is_known() {
     assert!(nothing().is_empty());
-    assert!(!Policy { yearly: Limit::Unlimited, ..nothing() }.is_empty());
-    assert!(!Policy { within: Some("1h".parse().unwrap()), ..nothing() }.is_empty());
+    assert!(
+        !Policy {
+            yearly: Limit::Unlimited,
+            ..nothing()
+        }
+        .is_empty()
+    );
+    assert!(
+        !Policy {
+            within: Some("1h".parse().unwrap()),
+            ..nothing()
+        }
+        .is_empty()
+    );
 }
 
 /// What tells the buckets of a rule apart, by the set's place.
@@ -151,7 +325,10 @@ type Label<'a> = Box<dyn Fn(usize) -> String + 'a>;
 
 /// Whether a rule keeps a set: nothing complete and newer is in its bucket, and fewer than `limit` other buckets have some.
 fn keeps(group: &[Candidate], at: usize, limit: Limit, label: &dyn Fn(usize) -> String) -> bool {
-    let newer: Vec<String> = (at + 1..group.len()).filter(|other| group[*other].complete).map(label).collect();
+    let newer: Vec<String> = (at + 1..group.len())
+        .filter(|other| group[*other].complete)
+        .map(label)
+        .collect();
     let mut buckets = newer.clone();
     buckets.sort();
     buckets.dedup();
@@ -168,12 +345,31 @@ fn limit() -> impl Strategy<Value = Limit> {
 
 fn policies() -> impl Strategy<Value = Policy> {
     let within = prop_oneof![2 => Just(None), 1 => "[1-9](y|m|w|d|h)".prop_map(|text| Some(text.parse().unwrap()))];
-    (limit(), limit(), limit(), limit(), limit(), limit(), within, any::<bool>()).prop_map(
-        |(last, hourly, daily, weekly, monthly, yearly, within, east)| {
-            let zone = if east { berlin() } else { TimeZone::UTC };
-            Policy { last, hourly, daily, weekly, monthly, yearly, within, zone }
-        },
+    (
+        limit(),
+        limit(),
+        limit(),
+        limit(),
+        limit(),
+        limit(),
+        within,
+        any::<bool>(),
     )
+        .prop_map(
+            |(last, hourly, daily, weekly, monthly, yearly, within, east)| {
+                let zone = if east { berlin() } else { TimeZone::UTC };
+                Policy {
+                    last,
+                    hourly,
+                    daily,
+                    weekly,
+                    monthly,
+                    yearly,
+                    within,
+                    zone,
+                }
+            },
+        )
 }
 
 /// Sets from minutes to months apart, now and then by a clock that went back.
@@ -184,7 +380,11 @@ fn groups() -> impl Strategy<Value = Vec<Candidate>> {
         let mut now = 1_700_000_000;
         let candidate = |(step, complete, marked)| {
             now += step;
-            Candidate { started: Timestamp::from_second(now).unwrap(), complete, marked }
+            Candidate {
+                started: Timestamp::from_second(now).unwrap(),
+                complete,
+                marked,
+            }
         };
         sets.into_iter().map(candidate).collect()
     })

@@ -13,7 +13,9 @@ use crate::wire::ShardPath;
 /// asked for: it may be an increment.
 pub fn standing(contents: &Contents) -> Vec<BTreeSet<usize>> {
     let sets = Sets::new(contents);
-    (0..contents.sets().len()).map(|at| sets.below(at)).collect()
+    (0..contents.sets().len())
+        .map(|at| sets.below(at))
+        .collect()
 }
 
 struct Sets<'a> {
@@ -26,7 +28,11 @@ impl<'a> Sets<'a> {
     fn new(contents: &'a Contents) -> Self {
         let mut stored: HashMap<_, Vec<usize>> = HashMap::new();
         for (at, record) in Self::records(contents, contents.sets().len()) {
-            for shard in record.shards.iter().filter(|shard| shard.state == ShardState::Stored) {
+            for shard in record
+                .shards
+                .iter()
+                .filter(|shard| shard.state == ShardState::Stored)
+            {
                 stored.entry(key(shard)).or_default().push(at);
             }
         }
@@ -34,7 +40,10 @@ impl<'a> Sets<'a> {
     }
 
     /// The records that a set at `end` or later may stand on, oldest first.
-    fn records(contents: &Contents, end: usize) -> impl DoubleEndedIterator<Item = (usize, &SetRecord)> {
+    fn records(
+        contents: &Contents,
+        end: usize,
+    ) -> impl DoubleEndedIterator<Item = (usize, &SetRecord)> {
         let sets = contents.sets()[..end].iter().enumerate();
         let records = sets.filter_map(|(at, set)| Some((at, set.record.as_ref()?)));
         records.filter(|(_, record)| !record.is_range() && !record.selection.meta_only)
@@ -42,7 +51,9 @@ impl<'a> Sets<'a> {
 
     fn below(&self, at: usize) -> BTreeSet<usize> {
         let set = &self.contents.sets()[at];
-        let Some(record) = &set.record else { return self.below_unrecorded(at, set) };
+        let Some(record) = &set.record else {
+            return self.below_unrecorded(at, set);
+        };
         let mut below = BTreeSet::new();
         for shard in &record.shards {
             match (shard.state, shard.content) {
@@ -52,7 +63,9 @@ impl<'a> Sets<'a> {
                         below.extend(self.before(at, record, shard).into_iter().chain([stored]));
                     }
                 }
-                (ShardState::Stored | ShardState::Empty, Content::Since) => below.extend(self.before(at, record, shard)),
+                (ShardState::Stored | ShardState::Empty, Content::Since) => {
+                    below.extend(self.before(at, record, shard))
+                }
                 _ => {}
             }
         }
@@ -61,20 +74,34 @@ impl<'a> Sets<'a> {
 
     /// The newest set before `at` that has a file of the shard.
     fn newest_stored(&self, at: usize, of: &SetRecord, shard: &ShardRecord) -> Option<usize> {
-        let earlier = self.stored.get(&key(shard))?.iter().rev().copied().filter(|other| *other < at);
-        earlier.into_iter().find(|other| self.is_same_server(*other, of))
+        let earlier = self
+            .stored
+            .get(&key(shard))?
+            .iter()
+            .rev()
+            .copied()
+            .filter(|other| *other < at);
+        earlier
+            .into_iter()
+            .find(|other| self.is_same_server(*other, of))
     }
 
     /// The set that an increment to the shard goes on from.
     fn before(&self, at: usize, of: &SetRecord, shard: &ShardRecord) -> Option<usize> {
         let path = shard.path();
-        let earlier = Self::records(self.contents, at).rev().filter(|(other, _)| self.is_same_server(*other, of));
+        let earlier = Self::records(self.contents, at)
+            .rev()
+            .filter(|(other, _)| self.is_same_server(*other, of));
         let mut takes = earlier.filter(|(_, other)| other.selection.takes(&path));
-        let found = takes.find(|(other, record)| match record.shard(&path).map(|shard| (shard.state, shard)) {
-            Some((ShardState::Failed | ShardState::Expired, _)) => false,
-            // Passed over where something older has it.
-            Some((ShardState::NotHeld, shard)) => self.newest_stored(*other, record, shard).is_none(),
-            Some((ShardState::Stored | ShardState::Empty, _)) | None => true,
+        let found = takes.find(|(other, record)| {
+            match record.shard(&path).map(|shard| (shard.state, shard)) {
+                Some((ShardState::Failed | ShardState::Expired, _)) => false,
+                // Passed over where something older has it.
+                Some((ShardState::NotHeld, shard)) => {
+                    self.newest_stored(*other, record, shard).is_none()
+                }
+                Some((ShardState::Stored | ShardState::Empty, _)) | None => true,
+            }
         });
         found.map(|(other, _)| other)
     }
@@ -88,7 +115,11 @@ impl<'a> Sets<'a> {
         };
         let mut below = BTreeSet::new();
         for ((database, policy, id), stored) in &self.stored {
-            let path = ShardPath { database: (*database).into(), retention_policy: (*policy).into(), id: *id };
+            let path = ShardPath {
+                database: (*database).into(),
+                retention_policy: (*policy).into(),
+                id: *id,
+            };
             if let Some(newest) = stored.iter().rev().find(|other| **other < at)
                 && has(&path)
             {
@@ -100,8 +131,13 @@ impl<'a> Sets<'a> {
 
     /// Where it is not known, it is assumed.
     fn is_same_server(&self, at: usize, of: &SetRecord) -> bool {
-        let other = self.contents.sets()[at].record.as_ref().and_then(|record| record.cluster_id);
-        other.zip(of.cluster_id).is_none_or(|(one, other)| one == other)
+        let other = self.contents.sets()[at]
+            .record
+            .as_ref()
+            .and_then(|record| record.cluster_id);
+        other
+            .zip(of.cluster_id)
+            .is_none_or(|(one, other)| one == other)
     }
 }
 

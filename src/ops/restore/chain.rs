@@ -46,7 +46,8 @@ impl<'a> Choice<'a> {
     /// The records that count, oldest first, each with its place among the sets.
     fn records(&self) -> impl DoubleEndedIterator<Item = (usize, &'a SetRecord)> {
         let sets = self.contents.sets()[..=self.last].iter().enumerate();
-        sets.filter(|(at, _)| !self.foreign[*at]).filter_map(|(at, set)| Some((at, set.record.as_ref()?)))
+        sets.filter(|(at, _)| !self.foreign[*at])
+            .filter_map(|(at, set)| Some((at, set.record.as_ref()?)))
     }
 
     /// What the set of a file recorded of the shard.
@@ -57,16 +58,27 @@ impl<'a> Choice<'a> {
     /// The newest set that was asked for all of the shard and found it empty: what is older was deleted on the server.
     fn emptied(&self, shard: &ShardPath) -> Option<usize> {
         let is_empty = |set: &SetRecord| {
-            set.shard(shard).is_some_and(|record| record.state == ShardState::Empty && record.content == Content::Whole)
+            set.shard(shard).is_some_and(|record| {
+                record.state == ShardState::Empty && record.content == Content::Whole
+            })
         };
-        self.records().rev().find(|(_, set)| is_empty(set)).map(|(at, _)| at)
+        self.records()
+            .rev()
+            .find(|(_, set)| is_empty(set))
+            .map(|(at, _)| at)
     }
 
     /// Whether the set was asked for the shard; where nothing tells, it was.
     fn takes(&self, shard: &ShardPath) -> bool {
         match self.set() {
-            Set { record: Some(record), .. } => !record.selection.meta_only && record.selection.takes(shard),
-            Set { manifest: Some(manifest), .. } => manifest.entries().iter().any(|entry| entry.is_of(shard)),
+            Set {
+                record: Some(record),
+                ..
+            } => !record.selection.meta_only && record.selection.takes(shard),
+            Set {
+                manifest: Some(manifest),
+                ..
+            } => manifest.entries().iter().any(|entry| entry.is_of(shard)),
             _ => true,
         }
     }
@@ -87,15 +99,22 @@ impl Chains {
             used.extend(files.iter().map(|file| file.name.clone()));
             let emptied = choice.emptied(&shard.path);
             files.retain(|file| {
-                file.set <= choice.last && !choice.foreign[file.set] && emptied.is_none_or(|emptied| file.set > emptied)
+                file.set <= choice.last
+                    && !choice.foreign[file.set]
+                    && emptied.is_none_or(|emptied| file.set > emptied)
             });
             let absent = absence(choice, shard, !files.is_empty());
             let chain = chain(choice, &shard.path, files)?;
             if absent.is_none() {
-                let missing = gone(choice, &shard.path, &chain).or_else(|| gap(choice, &shard.path, &chain));
+                let missing =
+                    gone(choice, &shard.path, &chain).or_else(|| gap(choice, &shard.path, &chain));
                 let complete = missing.is_none();
                 chains.missing.extend(missing);
-                if complete && chain.is_empty() && choice.set().record.is_some() && !is_explained(choice, &shard.path) {
+                if complete
+                    && chain.is_empty()
+                    && choice.set().record.is_some()
+                    && !is_explained(choice, &shard.path)
+                {
                     chains.unasked.push(shard.path.clone());
                 }
             }
@@ -104,10 +123,15 @@ impl Chains {
                 chains.found.push((shard.path.clone(), chain));
             }
         }
-        let other = contents.shard_files().filter(|name| !used.contains(*name)).count();
+        let other = contents
+            .shard_files()
+            .filter(|name| !used.contains(*name))
+            .count();
         if other > 0 {
             let id = &choice.set().id;
-            let message = format!("{other} file(s) are of shards that were not asked for, or that set {id} does not name");
+            let message = format!(
+                "{other} file(s) are of shards that were not asked for, or that set {id} does not name"
+            );
             progress.report(&Event::Detail(&message));
         }
         Ok(chains)
@@ -133,28 +157,51 @@ fn absence(choice: &Choice<'_>, shard: &Shard, older: bool) -> Option<String> {
     let Some(set) = &set.record else {
         // influxd's legacy directories do not say what was asked for. It writes a file for each shard it has open, so only a
         // group that had not begun when the meta store was fetched may lack one; and `_internal` is seldom wanted.
-        let expected = !older && shard.start <= time::to_nanos(set.started) && path.database != "_internal";
-        return expected.then(|| format!("shard {path} is in the backup's meta store but has no file in the backup"));
+        let expected =
+            !older && shard.start <= time::to_nanos(set.started) && path.database != "_internal";
+        return expected.then(|| {
+            format!("shard {path} is in the backup's meta store but has no file in the backup")
+        });
     };
     let record = set.shard(path)?;
     match record.state {
-        ShardState::Failed if older => {
-            Some(format!("shard {path} could not be fetched for set {}: it is restored from an older one", set.id))
-        }
-        ShardState::Failed => Some(format!("shard {path} could not be fetched for set {} and is in no other", set.id)),
+        ShardState::Failed if older => Some(format!(
+            "shard {path} could not be fetched for set {}: it is restored from an older one",
+            set.id
+        )),
+        ShardState::Failed => Some(format!(
+            "shard {path} could not be fetched for set {} and is in no other",
+            set.id
+        )),
         ShardState::Stored => {
-            let file = record.file.as_ref().filter(|file| !choice.contents.has(&file.name))?;
-            Some(format!("shard {path}: the file {} of set {} is gone", file.name, set.id))
+            let file = record
+                .file
+                .as_ref()
+                .filter(|file| !choice.contents.has(&file.name))?;
+            Some(format!(
+                "shard {path}: the file {} of set {} is gone",
+                file.name, set.id
+            ))
         }
         ShardState::Empty | ShardState::Expired | ShardState::NotHeld => None,
     }
 }
 
 /// The files to put together, oldest first. `files` are all there are, oldest first.
-fn chain(choice: &Choice<'_>, shard: &ShardPath, files: Vec<BackupFile>) -> Result<Vec<BackupFile>> {
+fn chain(
+    choice: &Choice<'_>,
+    shard: &ShardPath,
+    files: Vec<BackupFile>,
+) -> Result<Vec<BackupFile>> {
     let content = |file: &BackupFile| choice.recorded(file, shard).map(|record| record.content);
-    if let Some(newest) = files.last().filter(|newest| content(newest) == Some(Content::Range)) {
-        if files.iter().any(|file| content(file) != Some(Content::Range)) {
+    if let Some(newest) = files
+        .last()
+        .filter(|newest| content(newest) == Some(Content::Range))
+    {
+        if files
+            .iter()
+            .any(|file| content(file) != Some(Content::Range))
+        {
             let name = &newest.name;
             return Err(Class::Refused
                 .error(format!("shard {shard}: the newest file {name} holds a range of time, and older ones hold more"))
@@ -182,23 +229,47 @@ fn chain(choice: &Choice<'_>, shard: &ShardPath, files: Vec<BackupFile>) -> Resu
 /// A complaint where a file is gone that a manifest of influxd's lists and the chain may stand on.
 fn gone(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<String> {
     // From a whole shard on, what is older does not matter.
-    let whole = |file: &&BackupFile| choice.recorded(file, shard).is_some_and(|record| record.content == Content::Whole);
+    let whole = |file: &&BackupFile| {
+        choice
+            .recorded(file, shard)
+            .is_some_and(|record| record.content == Content::Whole)
+    };
     let first = chain.first().filter(whole).map_or(0, |file| file.set);
-    let sets = choice.contents.sets()[first..=choice.last].iter().zip(&choice.foreign[first..]);
+    let sets = choice.contents.sets()[first..=choice.last]
+        .iter()
+        .zip(&choice.foreign[first..]);
     sets.filter(|(_, foreign)| !**foreign).find_map(|(set, _)| {
-        let entry = set.manifest.as_ref()?.entries().iter().find(|entry| entry.is_of(shard))?;
+        let entry = set
+            .manifest
+            .as_ref()?
+            .entries()
+            .iter()
+            .find(|entry| entry.is_of(shard))?;
         let gone = !choice.contents.has(&entry.file_name);
-        gone.then(|| format!("shard {shard}: the file {} of set {} is gone", entry.file_name, set.id))
+        gone.then(|| {
+            format!(
+                "shard {shard}: the file {} of set {} is gone",
+                entry.file_name, set.id
+            )
+        })
     })
 }
 
 /// A complaint where the sets cannot make up the whole shard: walks back from the newest, each increment asking for a set that
 /// was begun after the time it starts from, to a set that has the whole shard or was made before there was one.
 fn gap(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<String> {
-    let takes = |set: &SetRecord| !set.selection.meta_only && !set.is_range() && set.selection.takes(shard);
-    let stored = |set: &SetRecord| set.shard(shard).is_some_and(|record| record.state == ShardState::Stored);
+    let takes =
+        |set: &SetRecord| !set.selection.meta_only && !set.is_range() && set.selection.takes(shard);
+    let stored = |set: &SetRecord| {
+        set.shard(shard)
+            .is_some_and(|record| record.state == ShardState::Stored)
+    };
     let mut increment: Option<(&SetRecord, Timestamp)> = None;
-    let sets: Vec<&SetRecord> = choice.records().map(|(_, set)| set).filter(|set| takes(set)).collect();
+    let sets: Vec<&SetRecord> = choice
+        .records()
+        .map(|(_, set)| set)
+        .filter(|set| takes(set))
+        .collect();
     for (at, set) in sets.iter().copied().enumerate().rev() {
         let record = set.shard(shard);
         let passed_over = record.is_some_and(|record| match record.state {
@@ -220,18 +291,30 @@ fn gap(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<S
             ));
         }
         // That of an empty shard is there for influxd alone.
-        if let Some(file) = record.filter(|record| record.state == ShardState::Stored).and_then(|record| record.file.as_ref())
+        if let Some(file) = record
+            .filter(|record| record.state == ShardState::Stored)
+            .and_then(|record| record.file.as_ref())
             && !choice.contents.has(&file.name)
         {
-            return Some(format!("shard {shard}: the file {} of set {} is gone", file.name, set.id));
+            return Some(format!(
+                "shard {shard}: the file {} of set {} is gone",
+                file.name, set.id
+            ));
         }
         match record {
-            Some(record) if record.state != ShardState::NotHeld && record.content == Content::Since => {
+            Some(record)
+                if record.state != ShardState::NotHeld && record.content == Content::Since =>
+            {
                 increment = Some((set, set.selection.since?));
             }
             // What it held then is in no set, and what is built on it lacks that.
-            Some(record) if record.state == ShardState::NotHeld && record.start_time <= set.started && increment.is_some() => {
-                let why = "did not have the shard open, and later sets hold only what changed after it";
+            Some(record)
+                if record.state == ShardState::NotHeld
+                    && record.start_time <= set.started
+                    && increment.is_some() =>
+            {
+                let why =
+                    "did not have the shard open, and later sets hold only what changed after it";
                 return Some(format!("shard {shard}: the server of set {} {why}", set.id));
             }
             // The whole shard, or there was none yet.
@@ -239,9 +322,14 @@ fn gap(choice: &Choice<'_>, shard: &ShardPath, chain: &[BackupFile]) -> Option<S
         }
     }
     // Files without a record, influxd's, may be what the first increment builds on.
-    let unknown = chain.iter().any(|file| choice.contents.sets()[file.set].record.is_none());
+    let unknown = chain
+        .iter()
+        .any(|file| choice.contents.sets()[file.set].record.is_none());
     let (set, since) = increment.filter(|_| !unknown)?;
-    Some(format!("shard {shard}: set {} holds only what changed after {since}, and there is no set before it", set.id))
+    Some(format!(
+        "shard {shard}: set {} holds only what changed after {since}, and there is no set before it",
+        set.id
+    ))
 }
 
 #[cfg(test)]

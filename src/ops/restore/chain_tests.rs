@@ -10,8 +10,13 @@ const SHARD: u64 = 7;
 
 /// A set of the shard at a minute past the hour; `since` a minute too. Files are made for stored shards.
 fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Option<ShardState>) {
-    let at = |minute: u32| -> Timestamp { format!("2026-11-20T08:{minute:02}:00Z").parse().unwrap() };
-    let file = |name: String| FileRecord { name, size: 1, sha256: String::new() };
+    let at =
+        |minute: u32| -> Timestamp { format!("2026-11-20T08:{minute:02}:00Z").parse().unwrap() };
+    let file = |name: String| FileRecord {
+        name,
+        size: 1,
+        sha256: String::new(),
+    };
     let path = shard();
     let shards = state.map(|state| {
         let name = crate::format::names::shard_file(&path, number);
@@ -22,16 +27,27 @@ fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Op
             start_time: at(0),
             end_time: at(59),
             state,
-            content: if since.is_some() { Content::Since } else { Content::Whole },
+            content: if since.is_some() {
+                Content::Since
+            } else {
+                Content::Whole
+            },
             file: (state == ShardState::Stored).then(|| file(name)),
             ..made::shard(&path)
         }
     });
     let record = SetRecord {
         number,
-        selection: Selection { since: since.map(at), ..Selection::default() },
+        selection: Selection {
+            since: since.map(at),
+            ..Selection::default()
+        },
         meta: file(format!("meta.{number:02}")),
-        ..made::set(&format!("20261120T08{minute:02}00Z"), at(minute), shards.into_iter().collect())
+        ..made::set(
+            &format!("20261120T08{minute:02}00Z"),
+            at(minute),
+            shards.into_iter().collect(),
+        )
     };
     made::put(directory, &record);
 }
@@ -44,10 +60,19 @@ fn shard() -> ShardPath {
 fn found(directory: &Path) -> (Vec<u32>, Option<String>) {
     let contents = Contents::read(directory).unwrap();
     let count = contents.sets().len();
-    let choice = Choice { contents: &contents, at: count - 1, last: count - 1, named: false, foreign: vec![false; count] };
+    let choice = Choice {
+        contents: &contents,
+        at: count - 1,
+        last: count - 1,
+        named: false,
+        foreign: vec![false; count],
+    };
     let chain = chain(&choice, &shard(), contents.files_of(&shard())).unwrap();
     let number = |file: &BackupFile| crate::format::names::split_number(&file.name).unwrap().1;
-    (chain.iter().map(number).collect(), gap(&choice, &shard(), &chain))
+    (
+        chain.iter().map(number).collect(),
+        gap(&choice, &shard(), &chain),
+    )
 }
 
 #[test]
@@ -106,7 +131,11 @@ fn a_set_in_which_the_shard_was_not_open_is_no_base_once_it_was_stored() {
 #[test]
 fn all_files_of_influxd_are_taken_for_what_they_may_be() {
     let directory = tempfile::tempdir().unwrap();
-    for name in ["db.autogen.00007.00", "db.autogen.00007.99", "db.autogen.00007.100"] {
+    for name in [
+        "db.autogen.00007.00",
+        "db.autogen.00007.99",
+        "db.autogen.00007.100",
+    ] {
         fs::write(directory.path().join(name), "x").unwrap();
     }
     assert_eq!(found(directory.path()), (vec![0, 99, 100], None));
@@ -119,12 +148,22 @@ fn what_a_whole_set_found_empty_does_not_come_back_from_older_ones() {
     let newest = |directory: &Path| {
         let contents = Contents::read(directory).unwrap();
         let count = contents.sets().len();
-        let choice = Choice { contents: &contents, at: count - 1, last: count - 1, named: false, foreign: vec![false; count] };
+        let choice = Choice {
+            contents: &contents,
+            at: count - 1,
+            last: count - 1,
+            named: false,
+            foreign: vec![false; count],
+        };
         choice.emptied(&shard())
     };
     set(at, 0, 0, None, Some(ShardState::Stored));
     set(at, 1, 10, Some(0), Some(ShardState::Empty));
-    assert_eq!(newest(at), None, "an increment that is empty says nothing of what was there before");
+    assert_eq!(
+        newest(at),
+        None,
+        "an increment that is empty says nothing of what was there before"
+    );
     set(at, 2, 20, None, Some(ShardState::Empty));
     set(at, 3, 30, Some(20), Some(ShardState::Stored));
     assert_eq!(newest(at), Some(2));

@@ -42,12 +42,20 @@ pub struct ShardFiles(Box<[(Box<str>, ShardFile)]>);
 
 impl ShardFiles {
     fn of(files: BTreeMap<String, ShardFile>) -> Self {
-        Self(files.into_iter().map(|(name, file)| (name.into_boxed_str(), file)).collect())
+        Self(
+            files
+                .into_iter()
+                .map(|(name, file)| (name.into_boxed_str(), file))
+                .collect(),
+        )
     }
 
     /// The file of that name.
     pub fn get(&self, name: &str) -> Option<&ShardFile> {
-        let at = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(name)).ok()?;
+        let at = self
+            .0
+            .binary_search_by(|(known, _)| known.as_ref().cmp(name))
+            .ok()?;
         Some(&self.0[at].1)
     }
 
@@ -107,11 +115,20 @@ pub fn check(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<CheckedShard>> {
-    let bytes: u64 = planned.iter().flat_map(|shard| &shard.chain).map(|file| file.size).sum();
+    let bytes: u64 = planned
+        .iter()
+        .flat_map(|shard| &shard.chain)
+        .map(|file| file.size)
+        .sum();
     if !planned.is_empty() {
-        progress.report(&Event::Status(&format!("checking {} shard(s)", planned.len())));
+        progress.report(&Event::Status(&format!(
+            "checking {} shard(s)",
+            planned.len()
+        )));
     }
-    progress.report(&Event::Detail(&format!("reading {bytes} bytes before anything is written")));
+    progress.report(&Event::Detail(&format!(
+        "reading {bytes} bytes before anything is written"
+    )));
     let stop = cancel.child();
     let results = queue::work(planned, jobs, &stop, |shard: PlannedShard| {
         Turn::Done(check_shard(contents, shard, used, &stop).inspect_err(|_| stop.cancel()))
@@ -122,7 +139,12 @@ pub fn check(
     Ok(checked)
 }
 
-fn check_shard(contents: &Contents, shard: PlannedShard, used: Use, stop: &Cancel) -> Result<CheckedShard> {
+fn check_shard(
+    contents: &Contents,
+    shard: PlannedShard,
+    used: Use,
+    stop: &Cancel,
+) -> Result<CheckedShard> {
     let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
     for (source, file) in shard.chain.iter().enumerate() {
         let newer = check_file(contents, file, &shard.source, shard.cut.is_some(), stop)?;
@@ -130,30 +152,55 @@ fn check_shard(contents: &Contents, shard: PlannedShard, used: Use, stop: &Cance
             if used.leave_index && name.starts_with("index/") {
                 continue;
             }
-            let file = ShardFile { source, size: *size, crc: *crc };
+            let file = ShardFile {
+                source,
+                size: *size,
+                crc: *crc,
+            };
             let replaced = files.insert(name.clone(), file);
             let changed = replaced.is_some_and(|old| (old.size, old.crc) != (*size, *crc));
             // A tombstone belongs to the TSM file it was written for, not to a later one of the same name.
             if changed && let Some(stem) = name.strip_suffix(".tsm") {
                 let tombstone = format!("{stem}.tombstone");
-                if files.get(&tombstone).is_some_and(|old| old.source != source) {
+                if files
+                    .get(&tombstone)
+                    .is_some_and(|old| old.source != source)
+                {
                     files.remove(&tombstone);
                 }
             }
         }
         // Nor to one that comes later, where its own was left out: a server would apply it to its next file of that name.
-        let stems: BTreeSet<String> = files.keys().filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned())).collect();
+        let stems: BTreeSet<String> = files
+            .keys()
+            .filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned()))
+            .collect();
         files.retain(|name, _| !is_tombstone(name) || stems.contains(stem(name)));
     }
     let files = ShardFiles::of(files);
     if used.carry_out_deletes && files.have_deletes() && shard.cut.is_none() {
         // Their blocks were not looked into where a sum over the whole file was recorded.
-        for file in shard.chain.iter().filter(|file| contents.sets()[file.set].record.is_some()) {
+        for file in shard
+            .chain
+            .iter()
+            .filter(|file| contents.sets()[file.set].record.is_some())
+        {
             check_file(contents, file, &shard.source, true, stop)?;
         }
     }
-    let PlannedShard { source, target, chain: sources, cut } = shard;
-    Ok(CheckedShard { source, target, sources, files, cut })
+    let PlannedShard {
+        source,
+        target,
+        chain: sources,
+        cut,
+    } = shard;
+    Ok(CheckedShard {
+        source,
+        target,
+        sources,
+        files,
+        cut,
+    })
 }
 
 /// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar. `look_into`: every block of its
@@ -172,21 +219,37 @@ fn check_file(
             .hint("nothing was written; take another backup or set")
     };
     let set = &contents.sets()[file.set];
-    let recorded = set.record.as_ref().and_then(|record| record.shard(shard)?.file.as_ref());
+    let recorded = set
+        .record
+        .as_ref()
+        .and_then(|record| record.shard(shard)?.file.as_ref());
     let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let mut tar = contents.open(file, |file| Passing::new(file, recorded.is_some(), shard, stop, &Silent))?;
+    let mut tar = contents.open(file, |file| {
+        Passing::new(file, recorded.is_some(), shard, stop, &Silent)
+    })?;
     let mut files = Vec::new();
     let each = |passed: &Passed<'_>| -> io::Result<()> {
         let summed = Summed::new(passed.content, stop);
-        let content = if passed.crc.is_some() { passed.content } else { &summed };
+        let content = if passed.crc.is_some() {
+            passed.content
+        } else {
+            &summed
+        };
         if passed.member.is_tsm() {
             // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
-            let refuse = if set.record.is_some() && !look_into { refuse_damaged_index } else { refuse_damaged };
+            let refuse = if set.record.is_some() && !look_into {
+                refuse_damaged_index
+            } else {
+                refuse_damaged
+            };
             refuse(passed.member, content)?;
         } else if passed.member.is_tombstone() {
             let read = tombstone::read(FromStart::new(content), |_| {});
             read.map_err(|error| {
-                io::Error::new(error.kind(), format!("{} is no tombstone file: {error}", passed.member.name))
+                io::Error::new(
+                    error.kind(),
+                    format!("{} is no tombstone file: {error}", passed.member.name),
+                )
             })?;
         }
         let crc = passed.crc.map_or_else(|| summed.crc(), Ok)?;
@@ -197,11 +260,20 @@ fn check_file(
     let outcome = match recorded {
         // Looking into the blocks reads all of a file, and no sum over the tar asks for that to be done twice.
         None if !file.packed => visit_in_place(&opened, shard, wants, each),
-        _ => visit(&mut tar, (!file.packed).then_some(&opened), &std::env::temp_dir(), shard, wants, each),
+        _ => visit(
+            &mut tar,
+            (!file.packed).then_some(&opened),
+            &std::env::temp_dir(),
+            shard,
+            wants,
+            each,
+        ),
     };
     let (ending, count) = match outcome {
         Ok(Ok(whole)) => whole,
-        Ok(Err(error)) if is_of_system(&error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        Ok(Err(error)) if is_of_system(&error) => {
+            return Err(error).with_context(|| format!("reading {}", path.display()));
+        }
         Ok(Err(error)) => {
             stop.check()?;
             return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into());
@@ -210,7 +282,11 @@ fn check_file(
             stop.check()?;
             // What gzip has to complain of, and not what the disk has.
             if file.packed && !error.chain().any(is_of_system) {
-                return Err(damaged(format!("about offset {} of the compressed file: {error:#}", tar.inner().count())).into());
+                return Err(damaged(format!(
+                    "about offset {} of the compressed file: {error:#}",
+                    tar.inner().count()
+                ))
+                .into());
             }
             return Err(error).with_context(|| format!("reading {}", path.display()));
         }
@@ -218,12 +294,23 @@ fn check_file(
     if ending == Ending::Nothing {
         return Err(damaged("it is empty".to_owned()).into());
     }
-    let listed = set.manifest.as_ref().and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
+    let listed = set
+        .manifest
+        .as_ref()
+        .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
     if let Some(listed) = listed.filter(|listed| listed.size != count) {
-        return Err(damaged(format!("it holds a tar of {count} bytes, of {} by the manifest", listed.size)).into());
+        return Err(damaged(format!(
+            "it holds a tar of {count} bytes, of {} by the manifest",
+            listed.size
+        ))
+        .into());
     }
     if tar.inner().sha256() != recorded.map(|recorded| recorded.sha256.clone()) {
-        return Err(damaged(format!("it is not what set {} recorded: SHA-256 differs", set.id)).into());
+        return Err(damaged(format!(
+            "it is not what set {} recorded: SHA-256 differs",
+            set.id
+        ))
+        .into());
     }
     Ok(files)
 }

@@ -101,8 +101,14 @@ impl Wanted {
     /// What a shard is called where it goes, under the id it has there.
     fn target(&self, source: &ShardPath, id: u64) -> ShardPath {
         ShardPath {
-            database: self.new_database.clone().unwrap_or_else(|| source.database.clone()),
-            retention_policy: self.new_retention_policy.clone().unwrap_or_else(|| source.retention_policy.clone()),
+            database: self
+                .new_database
+                .clone()
+                .unwrap_or_else(|| source.database.clone()),
+            retention_policy: self
+                .new_retention_policy
+                .clone()
+                .unwrap_or_else(|| source.retention_policy.clone()),
             id,
         }
     }
@@ -111,18 +117,35 @@ impl Wanted {
     fn refuse_contradictions(&self) -> Result<(), Fault> {
         let usage = |message: &str, hint: &str| Err(Class::Usage.error(message).hint(hint));
         match self {
-            Self { new_database: Some(_), database: None, .. } => {
-                usage("-newdb needs -database", "write -database OLD -newdb NEW")
-            }
-            Self { retention_policy: Some(_), database: None, .. } => {
-                usage("-retention needs -database", "write -database DB -retention RP")
-            }
-            Self { new_retention_policy: Some(_), retention_policy: None, .. } => {
-                usage("-newrp needs -retention", "write -database DB -retention OLD -newrp NEW")
-            }
-            Self { start: Some(start), end: Some(end), .. } if end < start => {
-                usage(&format!("-end {end} is before -start {start}"), "exchange the two")
-            }
+            Self {
+                new_database: Some(_),
+                database: None,
+                ..
+            } => usage("-newdb needs -database", "write -database OLD -newdb NEW"),
+            Self {
+                retention_policy: Some(_),
+                database: None,
+                ..
+            } => usage(
+                "-retention needs -database",
+                "write -database DB -retention RP",
+            ),
+            Self {
+                new_retention_policy: Some(_),
+                retention_policy: None,
+                ..
+            } => usage(
+                "-newrp needs -retention",
+                "write -database DB -retention OLD -newrp NEW",
+            ),
+            Self {
+                start: Some(start),
+                end: Some(end),
+                ..
+            } if end < start => usage(
+                &format!("-end {end} is before -start {start}"),
+                "exchange the two",
+            ),
             _ => Ok(()),
         }
     }
@@ -160,7 +183,11 @@ pub struct RestoreReport {
 ///
 /// Before anything is written: when the backup is damaged ([`Class::Damage`]) or does not hold what was asked for, or the
 /// target holds data or is in use ([`Class::Refused`]). Later: when the target cannot be written; it is put back then.
-pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
+pub fn restore(
+    options: &RestoreOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<RestoreReport> {
     let begun = Instant::now();
     refuse_contradictions(options)?;
     options.what.refuse_contradictions()?;
@@ -174,8 +201,18 @@ pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     target::refuse_strays(&plan, options, progress)?;
     // Not needed any more, and as large as there are shards.
     plan.named = None;
-    let used = Use { leave_index: options.index == IndexKind::Inmem, carry_out_deletes: false };
-    let shards = check::check(&contents, std::mem::take(&mut plan.shards), used, options.jobs, cancel, progress)?;
+    let used = Use {
+        leave_index: options.index == IndexKind::Inmem,
+        carry_out_deletes: false,
+    };
+    let shards = check::check(
+        &contents,
+        std::mem::take(&mut plan.shards),
+        used,
+        options.jobs,
+        cancel,
+        progress,
+    )?;
     refuse_harmful_names(&shards)?;
     target::refuse_too_small(&shards, options)?;
     target::say_index(&shards, options, progress);
@@ -191,19 +228,32 @@ pub fn restore(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     } else {
         write::write(&contents, &plan, &shards, options, cancel, progress)?;
     }
-    Ok(RestoreReport { elapsed: begun.elapsed(), ..report })
+    Ok(RestoreReport {
+        elapsed: begun.elapsed(),
+        ..report
+    })
 }
 
 impl RestoreOptions {
     fn with_absolute_targets(&self) -> Result<Self> {
         let absolute = |path: &Option<PathBuf>| -> Result<Option<PathBuf>> {
             let absolute = path.as_ref().map(|path| {
-                std::path::absolute(path).with_context(|| format!("finding the absolute path of {}", path.display()))
+                std::path::absolute(path)
+                    .with_context(|| format!("finding the absolute path of {}", path.display()))
             });
             absolute.transpose()
         };
-        let (metadir, datadir, waldir) = (absolute(&self.metadir)?, absolute(&self.datadir)?, absolute(&self.waldir)?);
-        Ok(Self { metadir, datadir, waldir, ..self.clone() })
+        let (metadir, datadir, waldir) = (
+            absolute(&self.metadir)?,
+            absolute(&self.datadir)?,
+            absolute(&self.waldir)?,
+        );
+        Ok(Self {
+            metadir,
+            datadir,
+            waldir,
+            ..self.clone()
+        })
     }
 
     /// Where a restore prepares what it moves into place: the data directory, or the meta directory where that is restored
@@ -216,47 +266,91 @@ impl RestoreOptions {
 /// Refuses names with which influxd could not open the shard.
 fn refuse_harmful_names(shards: &[CheckedShard]) -> Result<()> {
     for shard in shards {
-        let mut names = shard.files.iter().map(|(name, _)| name).filter(|name| name.ends_with(".tsm"));
+        let mut names = shard
+            .files
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| name.ends_with(".tsm"));
         if let Some(name) = names.find(|name| !is_file_name(name)) {
-            let fault =
-                Class::Damage.error(format!("{name} in shard {} is not named <generation>-<sequence>.tsm", shard.source));
-            return Err(fault.hint("influxd could not open the shard with it").into());
+            let fault = Class::Damage.error(format!(
+                "{name} in shard {} is not named <generation>-<sequence>.tsm",
+                shard.source
+            ));
+            return Err(fault
+                .hint("influxd could not open the shard with it")
+                .into());
         }
     }
     Ok(())
 }
 
-fn describe(plan: &plan::Plan, shards: &[CheckedShard], options: &RestoreOptions, progress: &dyn Progress) {
+fn describe(
+    plan: &plan::Plan,
+    shards: &[CheckedShard],
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) {
     let say = |text: String| progress.report(&Event::Status(&text));
     for shard in shards {
-        let names: Vec<&str> = shard.sources.iter().map(|source| source.name.as_str()).collect();
-        let target = shard_dir(options.datadir.as_deref().unwrap_or(Path::new("")), &shard.target);
+        let names: Vec<&str> = shard
+            .sources
+            .iter()
+            .map(|source| source.name.as_str())
+            .collect();
+        let target = shard_dir(
+            options.datadir.as_deref().unwrap_or(Path::new("")),
+            &shard.target,
+        );
         let (from, files, bytes) = (names.join(" + "), shard.files.len(), shard.bytes());
-        say(format!("would write {} from {from} ({files} files, {bytes} bytes)", target.display()));
+        say(format!(
+            "would write {} from {from} ({files} files, {bytes} bytes)",
+            target.display()
+        ));
     }
     if let (Some(metadir), Some(meta)) = (&options.metadir, &plan.meta) {
-        say(format!("would write {} ({} bytes)", metadir.join("meta.db").display(), meta.bytes.len()));
+        say(format!(
+            "would write {} ({} bytes)",
+            metadir.join("meta.db").display(),
+            meta.bytes.len()
+        ));
     }
 }
 
 fn refuse_contradictions(options: &RestoreOptions) -> Result<(), Fault> {
     let usage = |message: &str, hint: &str| Err(Class::Usage.error(message).hint(hint));
     match options {
-        RestoreOptions { metadir: None, datadir: None, .. } => usage(
+        RestoreOptions {
+            metadir: None,
+            datadir: None,
+            ..
+        } => usage(
             "restore needs to know where to",
             "write: snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data PATH, influxd being stopped",
         ),
-        RestoreOptions { metadir: None, what: Wanted { database: None, .. }, .. } => usage(
+        RestoreOptions {
+            metadir: None,
+            what: Wanted { database: None, .. },
+            ..
+        } => usage(
             "-datadir without -metadir needs -database",
             "add -database DB for the shards of one database, or -metadir M to restore the meta store as well",
         ),
-        RestoreOptions { merge: true, force: true, .. } => usage(
+        RestoreOptions {
+            merge: true,
+            force: true,
+            ..
+        } => usage(
             "-merge and -force contradict each other",
             "-merge adds to the target's meta store, -force replaces it: choose one",
         ),
-        RestoreOptions { merge: true, metadir: None, .. } => {
-            usage("-merge needs -metadir", "name the meta directory that the databases are to be added to")
-        }
+        RestoreOptions {
+            merge: true,
+            metadir: None,
+            ..
+        } => usage(
+            "-merge needs -metadir",
+            "name the meta directory that the databases are to be added to",
+        ),
         _ => Ok(()),
     }
 }

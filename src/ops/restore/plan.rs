@@ -39,7 +39,11 @@ pub struct NewMeta {
 }
 
 /// Makes the plan, and tells `progress` what the operator should know of it.
-pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progress) -> Result<Plan> {
+pub fn plan(
+    contents: &Contents,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<Plan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
     let source = Source::read(
@@ -52,11 +56,21 @@ pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progre
     )?;
     let renamed = renamed(&source, options, progress)?;
     let (meta, shard_ids) = new_meta(renamed, &source, options, progress)?;
-    let named = meta.as_ref().map(|meta| Data::read(&meta.bytes)).transpose()?;
+    let named = meta
+        .as_ref()
+        .map(|meta| Data::read(&meta.bytes))
+        .transpose()?;
     // With or without a shard in this backup: influxd makes directories of all names in its meta store.
-    for database in meta.iter().flat_map(|_| &named).flat_map(|named| &named.databases) {
+    for database in meta
+        .iter()
+        .flat_map(|_| &named)
+        .flat_map(|named| &named.databases)
+    {
         refuse_leading_outside(&database.name)?;
-        database.retention_policies.iter().try_for_each(|policy| refuse_leading_outside(&policy.name))?;
+        database
+            .retention_policies
+            .iter()
+            .try_for_each(|policy| refuse_leading_outside(&policy.name))?;
     }
     let shards = source.planned(&options.what, |old| match &shard_ids {
         Some(ids) => ids.get(&old).copied(),
@@ -65,20 +79,37 @@ pub fn plan(contents: &Contents, options: &RestoreOptions, progress: &dyn Progre
     if options.datadir.is_some() {
         source.say_what_is_missing(contents, progress)?;
     }
-    Ok(Plan { meta, named, shards, missing: source.chains.missing })
+    Ok(Plan {
+        meta,
+        named,
+        shards,
+        missing: source.chains.missing,
+    })
 }
 
 /// The backup's meta store under the new names; `None` where there are none.
-fn renamed(source: &Source, options: &RestoreOptions, progress: &dyn Progress) -> Result<Option<Vec<u8>>> {
+fn renamed(
+    source: &Source,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<Option<Vec<u8>>> {
     let what = &options.what;
-    let Some(database) = &what.database else { return Ok(None) };
+    let Some(database) = &what.database else {
+        return Ok(None);
+    };
     if what.new_database.is_none() && what.new_retention_policy.is_none() {
         return Ok(None);
     }
-    let policy = what.retention_policy.as_deref().zip(what.new_retention_policy.as_deref());
+    let policy = what
+        .retention_policy
+        .as_deref()
+        .zip(what.new_retention_policy.as_deref());
     let new_database = what.new_database.as_deref().unwrap_or(database);
     if options.metadir.is_some() {
-        let queries = source.data.database(database).map_or(&[][..], |database| &database.continuous_queries);
+        let queries = source
+            .data
+            .database(database)
+            .map_or(&[][..], |database| &database.continuous_queries);
         for query in queries {
             progress.report(&Event::Warning(&format!(
                 "the continuous query '{}' names what is renamed and is left out; it was: {}",
@@ -86,8 +117,14 @@ fn renamed(source: &Source, options: &RestoreOptions, progress: &dyn Progress) -
             )));
         }
     }
-    let names = Rename { database, new_database, policy };
-    rename(&source.blob.meta, &names).map(Some).with_context(|| Class::Refused.error("renaming in the meta store"))
+    let names = Rename {
+        database,
+        new_database,
+        policy,
+    };
+    rename(&source.blob.meta, &names)
+        .map(Some)
+        .with_context(|| Class::Refused.error("renaming in the meta store"))
 }
 
 /// The meta store to write, `None` where the target's stays as it is, and the shards' new ids where they change.
@@ -97,15 +134,23 @@ fn new_meta(
     options: &RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<(Option<NewMeta>, Option<ShardIds>)> {
-    let Some(metadir) = &options.metadir else { return Ok((None, None)) };
+    let Some(metadir) = &options.metadir else {
+        return Ok((None, None));
+    };
     let source = renamed.as_ref().unwrap_or(&backup.blob.meta);
     let target_path = metadir.join("meta.db");
     let existing = match fs::read(&target_path) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).with_context(|| format!("reading {}", target_path.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("reading {}", target_path.display()));
+        }
     };
-    let new = |bytes, replaces| NewMeta { bytes, node: backup.blob.node.clone(), replaces };
+    let new = |bytes, replaces| NewMeta {
+        bytes,
+        node: backup.blob.node.clone(),
+        replaces,
+    };
     match existing {
         None => Ok((Some(new(source.clone(), None)), None)),
         Some(existing) if existing == *source => {
@@ -136,7 +181,10 @@ fn new_meta(
 /// What of the backup's meta store a merge adds: what was asked for, or all databases but `_internal`.
 fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
     let what = &options.what;
-    let policy = what.new_retention_policy.clone().or_else(|| what.retention_policy.clone());
+    let policy = what
+        .new_retention_policy
+        .clone()
+        .or_else(|| what.retention_policy.clone());
     let pick = |database: String| Pick {
         database,
         policy: policy.clone(),
@@ -145,11 +193,16 @@ fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
         continuous_queries: true,
         subscriptions: true,
     };
-    Ok(match what.new_database.as_ref().or(what.database.as_ref()) {
-        Some(database) => vec![pick(database.clone())],
-        None => {
-            let names = Data::read(source)?.databases.into_iter().map(|database| database.name);
-            names.filter(|name| name != "_internal").map(pick).collect()
-        }
-    })
+    Ok(
+        match what.new_database.as_ref().or(what.database.as_ref()) {
+            Some(database) => vec![pick(database.clone())],
+            None => {
+                let names = Data::read(source)?
+                    .databases
+                    .into_iter()
+                    .map(|database| database.name);
+                names.filter(|name| name != "_internal").map(pick).collect()
+            }
+        },
+    )
 }

@@ -56,9 +56,13 @@ impl<'a> Which<'a> {
 /// Refuses what does not stand alone where a record was lost: it may have been that of the set, or have said of a shard that nothing
 /// was left of it.
 fn refuse_unknown(choice: &Choice<'_>, chains: &Chains) -> Result<()> {
-    let [lost, ..] = choice.contents.damaged() else { return Ok(()) };
+    let [lost, ..] = choice.contents.damaged() else {
+        return Ok(());
+    };
     let refusal = |what: &str| {
-        let fault = Class::Damage.error(format!("{lost} is damaged, and may be what tells of {what}"));
+        let fault = Class::Damage.error(format!(
+            "{lost} is damaged, and may be what tells of {what}"
+        ));
         fault
             .hint("snap verify tells more. Once it is moved away, its files count as influxd's, and nobody misses what it said")
     };
@@ -90,7 +94,9 @@ pub struct PlannedShard {
 ///
 /// Those of [`Contents::read_for`].
 pub fn contents(directory: &Path, set: Option<&str>, progress: &dyn Progress) -> Result<Contents> {
-    Contents::read_for(directory, set, &mut |text| progress.report(&Event::Warning(text)))
+    Contents::read_for(directory, set, &mut |text| {
+        progress.report(&Event::Warning(text))
+    })
 }
 
 impl Source {
@@ -118,22 +124,68 @@ impl Source {
         let chosen = &contents.sets()[at];
         let (blob, data) = contents.read_meta(chosen)?;
         say_lost_manifest(contents, chosen, progress);
-        progress.report(&Event::Detail(&format!("using the meta store of set {}", chosen.id)));
-        let selected = select(&data, selection, &format!("the backup {}", contents.path().display()))?;
-        let inside = |shard: &Shard| bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
-        let live: Vec<Shard> = selected.into_iter().filter(|shard| shard.deleted_at.is_none() && inside(shard)).collect();
+        progress.report(&Event::Detail(&format!(
+            "using the meta store of set {}",
+            chosen.id
+        )));
+        let selected = select(
+            &data,
+            selection,
+            &format!("the backup {}", contents.path().display()),
+        )?;
+        let inside =
+            |shard: &Shard| bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
+        let live: Vec<Shard> = selected
+            .into_iter()
+            .filter(|shard| shard.deleted_at.is_none() && inside(shard))
+            .collect();
         let foreign = foreign(contents, last, &data)?;
-        let choice = Choice { contents, at, last, named: matches!(which, Which::Alone(_)), foreign };
-        let chains = if with_shards { Chains::find(&choice, &live, progress)? } else { Chains::default() };
+        let choice = Choice {
+            contents,
+            at,
+            last,
+            named: matches!(which, Which::Alone(_)),
+            foreign,
+        };
+        let chains = if with_shards {
+            Chains::find(&choice, &live, progress)?
+        } else {
+            Chains::default()
+        };
         refuse_unknown(&choice, &chains)?;
         // An empty database is as good as any other, if it was asked for.
-        let unasked: BTreeSet<&str> = chains.unasked.iter().map(|shard| shard.database.as_str()).collect();
-        let found: BTreeSet<&str> = chains.found.iter().map(|(shard, _)| shard.database.as_str()).collect();
-        let asked = |name: &str| chosen.record.as_ref().is_none_or(|record| record.selection.takes_database(name));
-        let comes_back = |name: &&str| found.contains(name) || (!unasked.contains(name) && asked(name));
+        let unasked: BTreeSet<&str> = chains
+            .unasked
+            .iter()
+            .map(|shard| shard.database.as_str())
+            .collect();
+        let found: BTreeSet<&str> = chains
+            .found
+            .iter()
+            .map(|(shard, _)| shard.database.as_str())
+            .collect();
+        let asked = |name: &str| {
+            chosen
+                .record
+                .as_ref()
+                .is_none_or(|record| record.selection.takes_database(name))
+        };
+        let comes_back =
+            |name: &&str| found.contains(name) || (!unasked.contains(name) && asked(name));
         let names = data.databases.iter().map(|database| database.name.as_str());
-        let databases = names.filter(|name| selection.takes_database(name)).filter(comes_back).map(str::to_owned).collect();
-        let mut source = Self { set: chosen.id.clone(), blob, data, databases, live, chains };
+        let databases = names
+            .filter(|name| selection.takes_database(name))
+            .filter(comes_back)
+            .map(str::to_owned)
+            .collect();
+        let mut source = Self {
+            set: chosen.id.clone(),
+            blob,
+            data,
+            databases,
+            live,
+            chains,
+        };
         source.miss_unasked(selection);
         Ok(source)
     }
@@ -142,25 +194,46 @@ impl Source {
     /// what the backup holds, and they are left empty, with a warning.
     fn miss_unasked(&mut self, selection: &Selection) {
         if selection.database.is_some() || selection.shard.is_some() {
-            let absent: Vec<String> = self.chains.unasked.iter().map(ShardPath::to_string).collect();
+            let absent: Vec<String> = self
+                .chains
+                .unasked
+                .iter()
+                .map(ShardPath::to_string)
+                .collect();
             if !absent.is_empty() {
-                self.chains.missing.push(format!("no set of the backup was asked for: {}", list(&absent)));
+                self.chains.missing.push(format!(
+                    "no set of the backup was asked for: {}",
+                    list(&absent)
+                ));
             }
         }
     }
 
     /// The shards that have files, each with what it will be called; `new_id` finds the id it gets.
-    pub fn planned(&self, what: &Wanted, new_id: impl Fn(u64) -> Option<u64>) -> Result<Vec<PlannedShard>> {
+    pub fn planned(
+        &self,
+        what: &Wanted,
+        new_id: impl Fn(u64) -> Option<u64>,
+    ) -> Result<Vec<PlannedShard>> {
         let cut: HashMap<&ShardPath, Bounds> = what.bounds().map_or_else(HashMap::new, |bounds| {
-            let cut = self.live.iter().filter(|shard| bounds.cuts(shard.start, shard.end));
+            let cut = self
+                .live
+                .iter()
+                .filter(|shard| bounds.cuts(shard.start, shard.end));
             cut.map(|shard| (&shard.path, bounds)).collect()
         });
         let planned = self.chains.found.iter().map(|(source, chain)| {
-            let id = new_id(source.id).with_context(|| format!("shard {source} has no place in the new meta store"))?;
+            let id = new_id(source.id)
+                .with_context(|| format!("shard {source} has no place in the new meta store"))?;
             let target = what.target(source, id);
             refuse_leading_outside(&target.database)?;
             refuse_leading_outside(&target.retention_policy)?;
-            Ok(PlannedShard { source: source.clone(), target, chain: chain.clone(), cut: cut.get(source).copied() })
+            Ok(PlannedShard {
+                source: source.clone(),
+                target,
+                chain: chain.clone(),
+                cut: cut.get(source).copied(),
+            })
         });
         planned.collect()
     }
@@ -181,27 +254,53 @@ impl Source {
         }
         if found.is_empty() && !(missing.is_empty() && self.chains.unasked.is_empty()) {
             let directory = contents.path().display();
-            let absent: Vec<String> = self.chains.unasked.iter().map(ShardPath::to_string).chain(missing.clone()).collect();
-            let message = format!("{directory} holds none of the shards asked for: {}", list(&absent));
+            let absent: Vec<String> = self
+                .chains
+                .unasked
+                .iter()
+                .map(ShardPath::to_string)
+                .chain(missing.clone())
+                .collect();
+            let message = format!(
+                "{directory} holds none of the shards asked for: {}",
+                list(&absent)
+            );
             return Err(Class::NoBackup.error(message).into());
         }
-        missing.iter().for_each(|missing| progress.report(&Event::Warning(missing)));
+        missing
+            .iter()
+            .for_each(|missing| progress.report(&Event::Warning(missing)));
         self.say_left_empty(progress);
         Ok(())
     }
 
     /// Says which databases come back in part, or without a point, because the backup was made of others.
     fn say_left_empty(&self, progress: &dyn Progress) {
-        let restored: BTreeSet<&str> = self.chains.found.iter().map(|(shard, _)| shard.database.as_str()).collect();
-        let unasked = self.chains.unasked.iter().filter(|shard| shard.database != "_internal");
+        let restored: BTreeSet<&str> = self
+            .chains
+            .found
+            .iter()
+            .map(|(shard, _)| shard.database.as_str())
+            .collect();
+        let unasked = self
+            .chains
+            .unasked
+            .iter()
+            .filter(|shard| shard.database != "_internal");
         let (part, empty): (Vec<&ShardPath>, Vec<&ShardPath>) =
             unasked.partition(|shard| restored.contains(shard.database.as_str()));
         let part: Vec<String> = part.iter().map(ToString::to_string).collect();
-        let empty: BTreeSet<String> = empty.iter().map(|shard| format!("'{}'", shard.database)).collect();
+        let empty: BTreeSet<String> = empty
+            .iter()
+            .map(|shard| format!("'{}'", shard.database))
+            .collect();
         let empty: Vec<String> = empty.into_iter().collect();
         for (what, names) in [("shards", part), ("databases", empty)] {
             if !names.is_empty() {
-                let message = format!("the meta store also names {what} of which this backup holds nothing: {}", list(&names));
+                let message = format!(
+                    "the meta store also names {what} of which this backup holds nothing: {}",
+                    list(&names)
+                );
                 progress.report(&Event::Warning(&message));
             }
         }
@@ -213,19 +312,37 @@ impl Source {
 fn foreign(contents: &Contents, last: usize, data: &Data) -> Result<Vec<bool>> {
     let is_foreign = |set: &Set| -> Result<bool> {
         match set {
-            Set { record: Some(SetRecord { cluster_id: Some(id), .. }), .. } if *id != data.cluster_id => {
+            Set {
+                record:
+                    Some(SetRecord {
+                        cluster_id: Some(id),
+                        ..
+                    }),
+                ..
+            } if *id != data.cluster_id => {
                 let own = contents.read_meta(set).map(|(_, own)| own.cluster_id);
                 ensure!(
                     own.ok() == Some(*id),
-                    Class::Damage.error(format!("the record of set {} and its meta store are of different servers", set.id))
+                    Class::Damage.error(format!(
+                        "the record of set {} and its meta store are of different servers",
+                        set.id
+                    ))
                 );
                 Ok(true)
             }
             // influxd does not write it down, so the meta store has to tell.
-            Set { manifest: Some(_), meta: Some(_), .. } => Ok(contents.read_meta(set)?.1.cluster_id != data.cluster_id),
-            Set { record: None, meta: Some(_), .. } => {
-                Ok(contents.read_meta(set).is_ok_and(|(_, own)| own.cluster_id != data.cluster_id))
-            }
+            Set {
+                manifest: Some(_),
+                meta: Some(_),
+                ..
+            } => Ok(contents.read_meta(set)?.1.cluster_id != data.cluster_id),
+            Set {
+                record: None,
+                meta: Some(_),
+                ..
+            } => Ok(contents
+                .read_meta(set)
+                .is_ok_and(|(_, own)| own.cluster_id != data.cluster_id)),
             _ => Ok(false),
         }
     };
@@ -234,11 +351,20 @@ fn foreign(contents: &Contents, last: usize, data: &Data) -> Result<Vec<bool>> {
 
 /// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do without.
 fn say_lost_manifest(contents: &Contents, set: &Set, progress: &dyn Progress) {
-    let Some(manifest) = set.record.as_ref().and_then(|record| record.manifest.as_ref()) else { return };
-    let sound =
-        fs::read(contents.path_of(&manifest.name)).is_ok_and(|bytes| hex(Sha256::new_with_prefix(&bytes)) == manifest.sha256);
+    let Some(manifest) = set
+        .record
+        .as_ref()
+        .and_then(|record| record.manifest.as_ref())
+    else {
+        return;
+    };
+    let sound = fs::read(contents.path_of(&manifest.name))
+        .is_ok_and(|bytes| hex(Sha256::new_with_prefix(&bytes)) == manifest.sha256);
     if !sound {
-        let message = format!("the manifest {} is gone or damaged: influxd cannot restore set {}", manifest.name, set.id);
+        let message = format!(
+            "the manifest {} is gone or damaged: influxd cannot restore set {}",
+            manifest.name, set.id
+        );
         progress.report(&Event::Warning(&message));
     }
 }

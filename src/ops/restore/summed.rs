@@ -31,7 +31,11 @@ struct Piece {
 impl<'a> Summed<'a> {
     /// A content of which nothing was read yet.
     pub fn new(content: &'a dyn ReadAt, stop: &'a Cancel) -> Self {
-        Self { content, stop, pieces: RefCell::default() }
+        Self {
+            content,
+            stop,
+            pieces: RefCell::default(),
+        }
     }
 
     /// CRC-32 of all of the content. What was not read is read now.
@@ -76,7 +80,11 @@ impl ReadAt for Summed<'_> {
         self.content.read_exact_at(buf, offset)?;
         let mut pieces = self.pieces.borrow_mut();
         if pieces.len() < MOST_PIECES && pieces.iter().all(|piece| piece.end != offset) {
-            pieces.push(Piece { start: offset, end: offset, crc: Hasher::new() });
+            pieces.push(Piece {
+                start: offset,
+                end: offset,
+                crc: Hasher::new(),
+            });
         }
         if let Some(piece) = pieces.iter_mut().find(|piece| piece.end == offset) {
             piece.crc.update(buf);
@@ -123,7 +131,11 @@ mod tests {
         let stop = Cancel::default();
         stop.cancel();
         let content = Section::new(&b"content"[..], 0, 7);
-        assert!(Summed::new(&content, &stop).read_exact_at(&mut [0], 0).is_err());
+        assert!(
+            Summed::new(&content, &stop)
+                .read_exact_at(&mut [0], 0)
+                .is_err()
+        );
         assert!(Summed::new(&content, &stop).crc().is_err());
     }
 }

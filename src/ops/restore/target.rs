@@ -27,14 +27,21 @@ pub fn wal_dir(options: &RestoreOptions) -> Option<PathBuf> {
 /// open, and a snapshotter at `-host` whose meta store is the target's, byte for byte.
 pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
     let wal = wal_dir(options);
-    let directories: Vec<&Path> =
-        [&options.metadir, &options.datadir, &wal].into_iter().filter_map(|directory| directory.as_deref()).collect();
+    let directories: Vec<&Path> = [&options.metadir, &options.datadir, &wal]
+        .into_iter()
+        .filter_map(|directory| directory.as_deref())
+        .collect();
     if let Some((process, file)) = local::open_file_below(&directories) {
-        return Err(Class::Refused.error(format!("process {process} has {} open", file.display())).hint(USAGE_ADVICE).into());
+        return Err(Class::Refused
+            .error(format!("process {process} has {} open", file.display()))
+            .hint(USAGE_ADVICE)
+            .into());
     }
     // Without -metadir, influxd's own layout has it beside the data directory.
     let beside = || Some(options.datadir.as_ref()?.parent()?.join("meta"));
-    let Some(metadir) = options.metadir.clone().or_else(beside) else { return Ok(()) };
+    let Some(metadir) = options.metadir.clone().or_else(beside) else {
+        return Ok(());
+    };
     if local::running_on(&metadir, &options.host) {
         let metadir = metadir.display();
         return Err(Class::Refused
@@ -46,8 +53,13 @@ pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
 }
 
 /// Refuses a target that holds data where shards are to go, unless `-force`.
-pub fn refuse_data<'a>(shards: impl Iterator<Item = &'a ShardPath>, options: &RestoreOptions) -> Result<()> {
-    let Some(datadir) = &options.datadir else { return Ok(()) };
+pub fn refuse_data<'a>(
+    shards: impl Iterator<Item = &'a ShardPath>,
+    options: &RestoreOptions,
+) -> Result<()> {
+    let Some(datadir) = &options.datadir else {
+        return Ok(());
+    };
     let wal = wal_dir(options);
     let mut taken = Vec::new();
     for shard in shards {
@@ -70,23 +82,33 @@ pub fn refuse_data<'a>(shards: impl Iterator<Item = &'a ShardPath>, options: &Re
 /// Refuses a target with directories of shards that the new meta store does not name, unless `-force`: a later shard of the same
 /// id would pick them up. A merge leaves them what they were.
 pub fn refuse_strays(plan: &Plan, options: &RestoreOptions, progress: &dyn Progress) -> Result<()> {
-    let Some(datadir) = &options.datadir else { return Ok(()) };
+    let Some(datadir) = &options.datadir else {
+        return Ok(());
+    };
     if let (Some(named), Some(_)) = (&plan.named, &plan.meta) {
         let named: Vec<ShardPath> = named.shards().map(|shard| shard.path).collect();
         let strays: Vec<String> = shards_below(datadir)
             .into_iter()
-            .filter(|shard| !named.contains(shard) && !plan.shards.iter().any(|planned| planned.target == *shard))
+            .filter(|shard| {
+                !named.contains(shard)
+                    && !plan.shards.iter().any(|planned| planned.target == *shard)
+            })
             .map(|shard| shard_dir(datadir, &shard).display().to_string())
             .collect();
         if !strays.is_empty() {
-            let message = format!("shards that the restored meta store does not name: {}", list(&strays));
+            let message = format!(
+                "shards that the restored meta store does not name: {}",
+                list(&strays)
+            );
             if !options.force && !options.merge {
                 return Err(Class::Refused
                     .error(format!("the target holds {message}"))
                     .hint("move them away, or restore elsewhere; -force leaves them, but influxd may give their ids out again")
                     .into());
             }
-            progress.report(&Event::Warning(&format!("left in place, {message}; influxd may give their ids out again")));
+            progress.report(&Event::Warning(&format!(
+                "left in place, {message}; influxd may give their ids out again"
+            )));
         }
     }
     Ok(())
@@ -102,14 +124,20 @@ fn holds_something(directory: &Path) -> Result<bool> {
 
 /// Refuses a file system that has no room for what is to be written.
 pub fn refuse_too_small(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
-    let Some(datadir) = &options.datadir else { return Ok(()) };
+    let Some(datadir) = &options.datadir else {
+        return Ok(());
+    };
     let needed = shards.iter().map(CheckedShard::bytes).sum::<u64>() + HEADROOM;
     let there = nearest_existing(datadir);
-    let system = rustix::fs::statvfs(&there).with_context(|| format!("asking for the free space at {}", there.display()))?;
+    let system = rustix::fs::statvfs(&there)
+        .with_context(|| format!("asking for the free space at {}", there.display()))?;
     let free = system.f_bavail.saturating_mul(system.f_frsize);
     if free < needed {
         return Err(Class::Refused
-            .error(format!("{} has {free} bytes free, and {needed} are needed", there.display()))
+            .error(format!(
+                "{} has {free} bytes free, and {needed} are needed",
+                there.display()
+            ))
             .hint("nothing was written; make room, or restore some databases at a time")
             .into());
     }
@@ -127,7 +155,10 @@ pub fn wants_tsi1(options: &RestoreOptions) -> bool {
 
 /// Says how the shards will open where the target does not show it.
 pub fn say_index(shards: &[CheckedShard], options: &RestoreOptions, progress: &dyn Progress) {
-    let unknown = options.datadir.as_deref().is_some_and(|datadir| shards_below(datadir).is_empty());
+    let unknown = options
+        .datadir
+        .as_deref()
+        .is_some_and(|datadir| shards_below(datadir).is_empty());
     if options.index == IndexKind::Auto && unknown && !shards.is_empty() {
         progress.report(&Event::Status(
             "the shards get no tsi1 index and open as inmem; for a server with index-version = \"tsi1\" give -index tsi1",

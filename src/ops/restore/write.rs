@@ -54,7 +54,9 @@ struct Replaced {
 impl Replaced {
     /// Whether the file is neither what was there nor what was written: somebody went on with it.
     fn is_used(&self) -> bool {
-        let Ok(now) = fs::read(&self.place) else { return false };
+        let Ok(now) = fs::read(&self.place) else {
+            return false;
+        };
         let old = self.old.as_ref().and_then(|old| fs::read(old).ok());
         crc32fast::hash(&now) != self.crc && Some(now) != old
     }
@@ -95,7 +97,9 @@ pub fn write(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let Some(home) = options.home() else { return Ok(()) };
+    let Some(home) = options.home() else {
+        return Ok(());
+    };
     let ownership = Ownership::below(home)?;
     ownership.create_dirs(home)?;
     let staging = home.join(STAGING);
@@ -107,15 +111,26 @@ pub fn write(
     // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it is to be moved back.
     remove_wal_staging(wal_staging.as_deref())?;
 
-    let writer = Writer { contents, options, ownership, staging: &staging, cancel, progress };
+    let writer = Writer {
+        contents,
+        options,
+        ownership,
+        staging: &staging,
+        cancel,
+        progress,
+    };
     let result = writer.unpack(shards).and_then(|()| {
         // Under the lock, once more: what was looked at may have changed while the backup was read.
         target::refuse_running(options)?;
         target::refuse_data(shards.iter().map(|shard| &shard.target), options)?;
         writer.refuse_changed_meta(plan)?;
         let journal = writer.journal(plan, shards, wal_staging.as_deref())?;
-        disk::write_whole_by(&journal_path, |out| serde_json::to_writer(out, &journal).map_err(io::Error::from))?;
-        let installed = writer.install(&journal, plan.meta.as_ref()).and_then(|()| disk::remove_if_there(&journal_path));
+        disk::write_whole_by(&journal_path, |out| {
+            serde_json::to_writer(out, &journal).map_err(io::Error::from)
+        })?;
+        let installed = writer
+            .install(&journal, plan.meta.as_ref())
+            .and_then(|()| disk::remove_if_there(&journal_path));
         installed.inspect_err(|_| {
             // What cannot be put back now, the next run puts back: the journal stays.
             if roll_back(&journal).is_ok() {
@@ -124,7 +139,9 @@ pub fn write(
         })?;
         if let Err(error) = disk::sync_dir(&staging) {
             // The journal may be back after a power failure, and then needs what was moved away.
-            return Ok(Err(error.context("all is in its place, but may not outlast a power failure")));
+            return Ok(Err(error.context(
+                "all is in its place, but may not outlast a power failure",
+            )));
         }
         Ok(Ok(()))
     });
@@ -141,12 +158,18 @@ pub fn write(
 ///
 /// [`Class::Locked`] when that run still goes on.
 pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<()> {
-    let Some(staging) = options.home().map(|home| home.join(STAGING)).filter(|staging| staging.is_dir()) else {
+    let Some(staging) = options
+        .home()
+        .map(|home| home.join(STAGING))
+        .filter(|staging| staging.is_dir())
+    else {
         return Ok(());
     };
     let _lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
     if options.dry_run {
-        progress.report(&Event::Warning("an interrupted restore left its files here; a run without -dry-run puts them back"));
+        progress.report(&Event::Warning(
+            "an interrupted restore left its files here; a run without -dry-run puts them back",
+        ));
         return Ok(());
     }
     let journal_path = staging.join(JOURNAL);
@@ -154,17 +177,33 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         text => {
             let reading = || format!("reading {}", journal_path.display());
-            let journal: Journal = serde_json::from_slice(&text.with_context(reading)?).with_context(reading)?;
-            let files = journal.files.iter().filter(|file| file.is_used()).map(|file| &file.place);
-            let moves = journal.moves.iter().filter(|moved| moved.is_used()).map(|moved| &moved.place);
+            let journal: Journal =
+                serde_json::from_slice(&text.with_context(reading)?).with_context(reading)?;
+            let files = journal
+                .files
+                .iter()
+                .filter(|file| file.is_used())
+                .map(|file| &file.place);
+            let moves = journal
+                .moves
+                .iter()
+                .filter(|moved| moved.is_used())
+                .map(|moved| &moved.place);
             if let Some(used) = files.chain(moves).next() {
                 let place = used.display();
                 return Err(Class::Refused
-                    .error(format!("an interrupted restore left its journal, and {place} was changed since"))
-                    .hint(format!("to keep what is there now, remove {}", staging.display()))
+                    .error(format!(
+                        "an interrupted restore left its journal, and {place} was changed since"
+                    ))
+                    .hint(format!(
+                        "to keep what is there now, remove {}",
+                        staging.display()
+                    ))
                     .into());
             }
-            progress.report(&Event::Status("putting back what an interrupted restore had moved"));
+            progress.report(&Event::Status(
+                "putting back what an interrupted restore had moved",
+            ));
             roll_back(&journal)?;
             disk::remove_if_there(&journal_path)?;
             disk::sync_dir(&staging)?;
@@ -173,7 +212,12 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
         disk::remove_unfinished(metadir)?;
     }
-    remove_staging(&staging, target::wal_dir(options).map(|wal| wal.join(STAGING)).as_deref())
+    remove_staging(
+        &staging,
+        target::wal_dir(options)
+            .map(|wal| wal.join(STAGING))
+            .as_deref(),
+    )
 }
 
 /// Removes the hidden folders; that of the journal last, because without it nobody looks for the other.
@@ -190,7 +234,8 @@ fn roll_back(journal: &Journal) -> Result<()> {
     for Replaced { place, old, .. } in &journal.files {
         match old {
             Some(old) => {
-                let content = fs::read(old).with_context(|| format!("reading {}", old.display()))?;
+                let content =
+                    fs::read(old).with_context(|| format!("reading {}", old.display()))?;
                 write_owned(place, &content)?;
             }
             None => disk::remove_if_there(place)?,
@@ -231,39 +276,81 @@ impl Writer<'_> {
     fn unpack(&self, shards: &[CheckedShard]) -> Result<()> {
         let tsi1 = target::wants_tsi1(self.options);
         let bytes = shards.iter().map(CheckedShard::bytes).sum();
-        self.progress.report(&Event::Shards { count: shards.len(), bytes: Some(bytes) });
+        self.progress.report(&Event::Shards {
+            count: shards.len(),
+            bytes: Some(bytes),
+        });
         let stop = self.cancel.child();
         let jobs = shards.iter().enumerate().collect();
-        let results = queue::work(jobs, self.options.jobs, &stop, |(index, shard): (usize, &CheckedShard)| {
-            let begun = Instant::now();
-            let (path, bytes) = (&shard.target, shard.bytes());
-            self.progress.report(&Event::Started { shard: path, bytes: Some(bytes) });
-            let result = self.unpack_shard(shard, &self.prepared(index), tsi1, &stop);
-            match &result {
-                Ok(()) => {
-                    let outcome = Outcome::Done { files: shard.files.len(), bytes };
-                    self.progress.report(&Event::Finished { shard: path, outcome, elapsed: begun.elapsed() });
+        let results = queue::work(
+            jobs,
+            self.options.jobs,
+            &stop,
+            |(index, shard): (usize, &CheckedShard)| {
+                let begun = Instant::now();
+                let (path, bytes) = (&shard.target, shard.bytes());
+                self.progress.report(&Event::Started {
+                    shard: path,
+                    bytes: Some(bytes),
+                });
+                let result = self.unpack_shard(shard, &self.prepared(index), tsi1, &stop);
+                match &result {
+                    Ok(()) => {
+                        let outcome = Outcome::Done {
+                            files: shard.files.len(),
+                            bytes,
+                        };
+                        self.progress.report(&Event::Finished {
+                            shard: path,
+                            outcome,
+                            elapsed: begun.elapsed(),
+                        });
+                    }
+                    Err(_) => stop.cancel(),
                 }
-                Err(_) => stop.cancel(),
-            }
-            Turn::Done(result)
-        });
+                Turn::Done(result)
+            },
+        );
         self.cancel.check()?;
         queue::all(results).map(drop)
     }
 
-    fn unpack_shard(&self, shard: &CheckedShard, directory: &Path, tsi1: bool, stop: &Cancel) -> Result<()> {
+    fn unpack_shard(
+        &self,
+        shard: &CheckedShard,
+        directory: &Path,
+        tsi1: bool,
+        stop: &Cancel,
+    ) -> Result<()> {
         self.ownership.create_dirs(directory)?;
         for (source, file) in shard.sources.iter().enumerate() {
             let path = self.contents.path_of(&file.name);
-            let mut sink = Unpacking { shard, source, directory, writer: self, stop, file: None, count: 0 };
+            let mut sink = Unpacking {
+                shard,
+                source,
+                directory,
+                writer: self,
+                stop,
+                file: None,
+                count: 0,
+            };
             let tar = self.contents.open(file, |file| file)?;
             scan(tar, &shard.source, &mut sink)
                 .map_err(anyhow::Error::from)
                 .and_then(|result| Ok(result?))
-                .with_context(|| format!("unpacking {} into {}", path.display(), directory.display()))?;
-            let expected = shard.files.iter().filter(|(_, file)| file.source == source).count();
-            ensure!(sink.count >= expected, "{} lacks files that it had a moment ago", path.display());
+                .with_context(|| {
+                    format!("unpacking {} into {}", path.display(), directory.display())
+                })?;
+            let expected = shard
+                .files
+                .iter()
+                .filter(|(_, file)| file.source == source)
+                .count();
+            ensure!(
+                sink.count >= expected,
+                "{} lacks files that it had a moment ago",
+                path.display()
+            );
         }
         if let Some(bounds) = shard.cut {
             self.cut(shard, directory, bounds)?;
@@ -276,9 +363,18 @@ impl Writer<'_> {
 
     /// Leaves out of the unpacked TSM files the points that are not in `bounds`.
     fn cut(&self, shard: &CheckedShard, directory: &Path, bounds: Bounds) -> Result<()> {
-        for (name, _) in shard.files.iter().filter(|(name, _)| name.ends_with(".tsm")) {
+        for (name, _) in shard
+            .files
+            .iter()
+            .filter(|(name, _)| name.ends_with(".tsm"))
+        {
             let path = directory.join(name);
-            let cutting = || format!("leaving out of {name} of shard {} what is not restored", shard.source);
+            let cutting = || {
+                format!(
+                    "leaving out of {name} of shard {} what is not restored",
+                    shard.source
+                )
+            };
             let file = File::open(&path).with_context(cutting)?;
             match sift(&file, &DeletedRanges::default(), bounds, directory).with_context(cutting)? {
                 Kept::All => {}
@@ -297,26 +393,49 @@ impl Writer<'_> {
 
     /// Refuses a meta store that is no longer the one that was planned with.
     fn refuse_changed_meta(&self, plan: &Plan) -> Result<()> {
-        let (Some(meta), Some(metadir)) = (&plan.meta, &self.options.metadir) else { return Ok(()) };
+        let (Some(meta), Some(metadir)) = (&plan.meta, &self.options.metadir) else {
+            return Ok(());
+        };
         let path = metadir.join("meta.db");
         if fs::read(&path).ok() == meta.replaces {
             return Ok(());
         }
-        Err(Class::Refused.error(format!("{} was changed while the backup was read", path.display())).hint("try again").into())
+        Err(Class::Refused
+            .error(format!(
+                "{} was changed while the backup was read",
+                path.display()
+            ))
+            .hint("try again")
+            .into())
     }
 
-    fn journal(&self, plan: &Plan, shards: &[CheckedShard], wal_staging: Option<&Path>) -> Result<Journal> {
+    fn journal(
+        &self,
+        plan: &Plan,
+        shards: &[CheckedShard],
+        wal_staging: Option<&Path>,
+    ) -> Result<Journal> {
         let mut journal = Journal::default();
         for (index, shard) in shards.iter().enumerate() {
             let number = folder(index);
             if let Some(datadir) = &self.options.datadir {
                 let place = shard_dir(datadir, &shard.target);
                 let old = self.staging.join("old").join(&number);
-                journal.moves.push(Move { new: Some(self.prepared(index)), replaces: place.exists(), place, old });
+                journal.moves.push(Move {
+                    new: Some(self.prepared(index)),
+                    replaces: place.exists(),
+                    place,
+                    old,
+                });
             }
             if let (Some(wal), Some(staging)) = (target::wal_dir(self.options), wal_staging) {
                 let place = shard_dir(&wal, &shard.target);
-                journal.moves.push(Move { new: None, replaces: place.exists(), place, old: staging.join(number) });
+                journal.moves.push(Move {
+                    new: None,
+                    replaces: place.exists(),
+                    place,
+                    old: staging.join(number),
+                });
             }
         }
         if let (Some(meta), Some(metadir)) = (&plan.meta, &self.options.metadir) {
@@ -325,22 +444,32 @@ impl Writer<'_> {
                 let old = place.exists().then(|| self.staging.join("old").join(name));
                 if let Some(old) = &old {
                     self.ownership.create_dirs(&self.staging.join("old"))?;
-                    let content = fs::read(&place).with_context(|| format!("reading {}", place.display()))?;
+                    let content =
+                        fs::read(&place).with_context(|| format!("reading {}", place.display()))?;
                     disk::write_whole(old, &content)?;
                 }
-                journal.files.push(Replaced { place, old, crc: crc32fast::hash(content) });
+                journal.files.push(Replaced {
+                    place,
+                    old,
+                    crc: crc32fast::hash(content),
+                });
             }
         }
         Ok(journal)
     }
 
     fn install(&self, journal: &Journal, meta: Option<&NewMeta>) -> Result<()> {
-        for moved in journal.moves.iter().filter(|moved| moved.new.is_some() || moved.place.exists()) {
+        for moved in journal
+            .moves
+            .iter()
+            .filter(|moved| moved.new.is_some() || moved.place.exists())
+        {
             self.cancel.check()?;
             let parent = moved.place.parent().unwrap_or(Path::new("."));
             self.ownership.create_dirs(parent)?;
             if moved.place.exists() {
-                self.ownership.create_dirs(moved.old.parent().unwrap_or(Path::new(".")))?;
+                self.ownership
+                    .create_dirs(moved.old.parent().unwrap_or(Path::new(".")))?;
                 disk::rename(&moved.place, &moved.old)?;
             }
             if let Some(new) = &moved.new {
@@ -348,7 +477,9 @@ impl Writer<'_> {
             }
             disk::sync_dir(parent)?;
         }
-        let (Some(meta), Some(metadir)) = (meta, &self.options.metadir) else { return Ok(()) };
+        let (Some(meta), Some(metadir)) = (meta, &self.options.metadir) else {
+            return Ok(());
+        };
         Ownership::below(metadir)?.create_dirs(metadir)?;
         for (name, content) in META_FILES.iter().zip([&meta.node, &meta.bytes]) {
             write_owned(&metadir.join(name), content)?;
@@ -395,32 +526,68 @@ struct Unpacked {
 
 impl Sink for Unpacking<'_> {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
-        let wanted = self.shard.files.get(&member.name).filter(|file| file.source == self.source);
-        let Some(wanted) = wanted.filter(|_| !member.directory) else { return Ok(()) };
+        let wanted = self
+            .shard
+            .files
+            .get(&member.name)
+            .filter(|file| file.source == self.source);
+        let Some(wanted) = wanted.filter(|_| !member.directory) else {
+            return Ok(());
+        };
         let path = self.directory.join(&member.name);
         if let Some(parent) = path.parent() {
-            self.writer.ownership.create_dirs(parent).map_err(io::Error::other)?;
+            self.writer
+                .ownership
+                .create_dirs(parent)
+                .map_err(io::Error::other)?;
         }
         let (write_back, crc) = (WriteBack::default(), crc32fast::Hasher::new());
-        self.file = Some(Unpacked { file: File::create(&path)?, path, checked: *wanted, write_back, crc });
+        self.file = Some(Unpacked {
+            file: File::create(&path)?,
+            path,
+            checked: *wanted,
+            write_back,
+            crc,
+        });
         Ok(())
     }
 
     fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.stop.check().map_err(io::Error::other)?;
-        if let Some(Unpacked { file, write_back, crc, .. }) = &mut self.file {
+        if let Some(Unpacked {
+            file,
+            write_back,
+            crc,
+            ..
+        }) = &mut self.file
+        {
             file.write_all(chunk)?;
             write_back.wrote(file, chunk.len());
             crc.update(chunk);
-            self.writer.progress.report(&Event::Bytes { shard: &self.shard.target, count: chunk.len() as u64 });
+            self.writer.progress.report(&Event::Bytes {
+                shard: &self.shard.target,
+                count: chunk.len() as u64,
+            });
         }
         Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some(Unpacked { file, path, checked, crc, .. }) = self.file.take() else { return Ok(()) };
+        let Some(Unpacked {
+            file,
+            path,
+            checked,
+            crc,
+            ..
+        }) = self.file.take()
+        else {
+            return Ok(());
+        };
         if crc.finalize() != checked.crc {
-            return Err(io::Error::other(format!("{} is not what was checked a moment ago", path.display())));
+            return Err(io::Error::other(format!(
+                "{} is not what was checked a moment ago",
+                path.display()
+            )));
         }
         self.count += 1;
         disk::sync(&file, &path).map_err(io::Error::other)?;

@@ -64,7 +64,12 @@ pub struct Fault {
 
 impl Fault {
     fn of_file(message: impl Into<String>, means: &'static str) -> Self {
-        Self { member: None, offset: None, message: message.into(), means }
+        Self {
+            member: None,
+            offset: None,
+            message: message.into(),
+            means,
+        }
     }
 }
 
@@ -109,7 +114,12 @@ pub fn verify(
     let contents = Contents::read_past(&options.directory, &mut |file, error| {
         report.faults += 1;
         let set = id_of(&file).to_owned();
-        tell(&SetFault { set, file, shard: None, fault: Fault::of_file(format!("{error:#}"), SET_LOST) });
+        tell(&SetFault {
+            set,
+            file,
+            shard: None,
+            fault: Fault::of_file(format!("{error:#}"), SET_LOST),
+        });
         Ok(())
     })?;
     let chosen: Vec<usize> = match &options.set {
@@ -125,21 +135,44 @@ pub fn verify(
     }
     let mut jobs = Vec::new();
     for at in chosen {
-        let mut of_set = OfSet { contents: &contents, at, set: &contents.sets()[at], report: &mut report, tell };
+        let mut of_set = OfSet {
+            contents: &contents,
+            at,
+            set: &contents.sets()[at],
+            report: &mut report,
+            tell,
+        };
         let groups = of_set.groups();
         jobs.extend(of_set.shards(&groups));
     }
-    progress.report(&Event::Shards { count: jobs.len(), bytes: Some(jobs.iter().map(|job| job.file.size).sum()) });
+    progress.report(&Event::Shards {
+        count: jobs.len(),
+        bytes: Some(jobs.iter().map(|job| job.file.size).sum()),
+    });
     let results = queue::work(jobs, options.jobs, cancel, |job: Job<'_>| {
         let begun = Instant::now();
-        progress.report(&Event::Started { shard: &job.path, bytes: Some(job.file.size) });
+        progress.report(&Event::Started {
+            shard: &job.path,
+            bytes: Some(job.file.size),
+        });
         let result = shard::check(&contents, &job, options.deep, cancel, progress);
         if let Ok(checked) = &result {
             let (members, bytes, elapsed) = (checked.members.len(), job.file.size, begun.elapsed());
             let said = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
-            let whole = Outcome::Done { files: members, bytes };
-            let outcome = if checked.faults.is_empty() { whole } else { Outcome::Failed(&said) };
-            progress.report(&Event::Finished { shard: &job.path, outcome, elapsed });
+            let whole = Outcome::Done {
+                files: members,
+                bytes,
+            };
+            let outcome = if checked.faults.is_empty() {
+                whole
+            } else {
+                Outcome::Failed(&said)
+            };
+            progress.report(&Event::Finished {
+                shard: &job.path,
+                outcome,
+                elapsed,
+            });
         }
         Turn::Done(result.map(|checked| (job, checked)))
     });
@@ -153,7 +186,12 @@ pub fn verify(
         points += checked.points;
         for fault in checked.faults {
             let set = contents.sets()[job.file.set].id.clone();
-            tell(&SetFault { set, file: job.file.name.clone(), shard: Some(job.path.to_string()), fault });
+            tell(&SetFault {
+                set,
+                file: job.file.name.clone(),
+                shard: Some(job.path.to_string()),
+                fault,
+            });
         }
     }
     report.points = options.deep.then_some(points);
@@ -188,7 +226,12 @@ impl<'a> OfSet<'a, '_> {
     fn tell(&mut self, file: &str, shard: Option<&ShardPath>, fault: Fault) {
         self.report.faults += 1;
         let shard = shard.map(ToString::to_string);
-        (self.tell)(&SetFault { set: self.set.id.clone(), file: file.to_owned(), shard, fault });
+        (self.tell)(&SetFault {
+            set: self.set.id.clone(),
+            file: file.to_owned(),
+            shard,
+            fault,
+        });
     }
 
     /// Looks at the meta store and the manifest; gives what is in the first.
@@ -199,7 +242,9 @@ impl<'a> OfSet<'a, '_> {
             (_, Some(manifest), _) => &manifest.meta.file_name,
             (.., Some(meta)) => &meta.name,
             // Files of shards that influxd wrote under a number whose meta store is gone.
-            _ if self.contents.latest().is_ok_and(|latest| latest > self.at) || self.contents.has(&set.id) => {
+            _ if self.contents.latest().is_ok_and(|latest| latest > self.at)
+                || self.contents.has(&set.id) =>
+            {
                 return self.later_groups();
             }
             _ => &set.id,
@@ -212,15 +257,24 @@ impl<'a> OfSet<'a, '_> {
                 read.map_err(|error| Fault::of_file(format!("{error:#}"), SET_LOST))
             }
         };
-        if let Some(manifest) = set.record.as_ref().and_then(|record| record.manifest.as_ref()) {
+        if let Some(manifest) = set
+            .record
+            .as_ref()
+            .and_then(|record| record.manifest.as_ref())
+        {
             self.report.bytes += manifest.size;
             if let Err(error) = hash_matches(self.contents, manifest) {
-                self.tell(&manifest.name, None, Fault::of_file(format!("{error:#}"), NOT_INFLUXD));
+                self.tell(
+                    &manifest.name,
+                    None,
+                    Fault::of_file(format!("{error:#}"), NOT_INFLUXD),
+                );
             }
         }
         let of_data = |data: &Data| {
             let live = data.shards().filter(|shard| shard.deleted_at.is_none());
-            live.map(|shard| (shard.path, shard.start..shard.end)).collect()
+            live.map(|shard| (shard.path, shard.start..shard.end))
+                .collect()
         };
         match data {
             Ok((_, data)) => {
@@ -240,10 +294,20 @@ impl<'a> OfSet<'a, '_> {
 
     /// What the meta stores of later sets name.
     fn later_groups(&self) -> Groups {
-        let later = self.contents.sets()[self.at..].iter().skip(1).filter(|set| set.meta.is_some());
-        let read = later.rev().find_map(|set| self.contents.read_meta(set).ok());
-        let shards = read.iter().flat_map(|(_, data)| data.shards()).filter(|shard| shard.deleted_at.is_none());
-        shards.map(|shard| (shard.path, shard.start..shard.end)).collect()
+        let later = self.contents.sets()[self.at..]
+            .iter()
+            .skip(1)
+            .filter(|set| set.meta.is_some());
+        let read = later
+            .rev()
+            .find_map(|set| self.contents.read_meta(set).ok());
+        let shards = read
+            .iter()
+            .flat_map(|(_, data)| data.shards())
+            .filter(|shard| shard.deleted_at.is_none());
+        shards
+            .map(|shard| (shard.path, shard.start..shard.end))
+            .collect()
     }
 
     /// The files of the set's shards. Tells those that are gone.
@@ -252,37 +316,83 @@ impl<'a> OfSet<'a, '_> {
         let mut jobs = Vec::new();
         if let Some(record) = &set.record {
             for shard in &record.shards {
-                let (Some(file), path) = (&shard.file, shard.path()) else { continue };
+                let (Some(file), path) = (&shard.file, shard.path()) else {
+                    continue;
+                };
                 let times = groups.get(&path).cloned();
                 match contents.file(&file.name) {
-                    None => self.tell(&file.name, Some(&path), Fault::of_file("the file is gone", SHARD_LOST)),
+                    None => self.tell(
+                        &file.name,
+                        Some(&path),
+                        Fault::of_file("the file is gone", SHARD_LOST),
+                    ),
                     Some(size) => {
-                        let file = BackupFile { name: file.name.clone(), size, packed: set.layout.packs(), set: at };
-                        jobs.push(Job { path, file, record: Some(shard), listed: None, times });
+                        let file = BackupFile {
+                            name: file.name.clone(),
+                            size,
+                            packed: set.layout.packs(),
+                            set: at,
+                        };
+                        jobs.push(Job {
+                            path,
+                            file,
+                            record: Some(shard),
+                            listed: None,
+                            times,
+                        });
                     }
                 }
             }
             return jobs;
         }
         for (path, times) in groups {
-            let file = contents.files_of(path).into_iter().find(|file| file.set == at);
-            let entry = set.manifest.iter().flat_map(|manifest| manifest.entries()).find(|entry| entry.is_of(path));
+            let file = contents
+                .files_of(path)
+                .into_iter()
+                .find(|file| file.set == at);
+            let entry = set
+                .manifest
+                .iter()
+                .flat_map(|manifest| manifest.entries())
+                .find(|entry| entry.is_of(path));
             match (file, entry) {
                 (Some(file), entry) => {
-                    let (path, times, listed) = (path.clone(), Some(times.clone()), entry.map(|entry| entry.size));
-                    jobs.push(Job { path, file, record: None, listed, times });
+                    let (path, times, listed) = (
+                        path.clone(),
+                        Some(times.clone()),
+                        entry.map(|entry| entry.size),
+                    );
+                    jobs.push(Job {
+                        path,
+                        file,
+                        record: None,
+                        listed,
+                        times,
+                    });
                 }
                 (None, Some(entry)) => {
-                    self.tell(&entry.file_name, Some(path), Fault::of_file("the file is gone", SHARD_LOST));
+                    self.tell(
+                        &entry.file_name,
+                        Some(path),
+                        Fault::of_file("the file is gone", SHARD_LOST),
+                    );
                 }
                 // influxd writes a file for each shard it has open, so only a group that had not begun may lack one.
                 (None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
                     // influxd's meta stores name all databases, also where it was asked for one.
-                    let taken = |other: &ShardPath| other.database == path.database && !contents.files_of(other).is_empty();
-                    let expected = times.start <= time::to_nanos(set.started) && path.database != "_internal";
+                    let taken = |other: &ShardPath| {
+                        other.database == path.database && !contents.files_of(other).is_empty()
+                    };
+                    let expected =
+                        times.start <= time::to_nanos(set.started) && path.database != "_internal";
                     if expected && contents.files_of(path).is_empty() && groups.keys().any(taken) {
-                        let name = names::shard_file(path, names::meta_number(&set.id).unwrap_or(0));
-                        self.tell(&name, Some(path), Fault::of_file("the file is gone, or never was there", SHARD_LOST));
+                        let name =
+                            names::shard_file(path, names::meta_number(&set.id).unwrap_or(0));
+                        self.tell(
+                            &name,
+                            Some(path),
+                            Fault::of_file("the file is gone, or never was there", SHARD_LOST),
+                        );
                     }
                 }
                 (None, None) => {}

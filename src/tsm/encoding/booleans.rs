@@ -25,7 +25,11 @@ fn bits(mut section: &[u8], count: usize) -> Result<&[u8], DecodeError> {
 /// # Errors
 ///
 /// When they are not, or the section is damaged.
-pub fn decode_into(section: &[u8], count: usize, values: &mut Vec<bool>) -> Result<(), DecodeError> {
+pub fn decode_into(
+    section: &[u8],
+    count: usize,
+    values: &mut Vec<bool>,
+) -> Result<(), DecodeError> {
     values.clear();
     let bits = bits(section, count)?;
     values.reserve(count);
@@ -47,7 +51,11 @@ pub fn encode(values: &[bool], out: &mut Vec<u8>) {
     out.push(BITS);
     put_uvarint(values.len() as u64, out);
     for eight in values.chunks(8) {
-        out.push((0..).zip(eight).fold(0, |byte, (at, &value)| byte | u8::from(value) << (7 - at)));
+        out.push(
+            (0..)
+                .zip(eight)
+                .fold(0, |byte, (at, &value)| byte | u8::from(value) << (7 - at)),
+        );
     }
 }
 

@@ -53,15 +53,31 @@ impl State {
     /// Calls `each` with an index, a count and the bits of as many equal values, up to `count` values in all, and stops at the
     /// value after the last. Stops before, and says so, where fewer bytes follow than are looked at.
     #[inline(always)]
-    fn run(&mut self, bytes: &[u8], count: usize, each: &mut impl FnMut(usize, usize, u64)) -> Result<bool, DecodeError> {
-        let State { mut at, mut value, mut width, mut lead, mut index } = *self;
+    fn run(
+        &mut self,
+        bytes: &[u8],
+        count: usize,
+        each: &mut impl FnMut(usize, usize, u64),
+    ) -> Result<bool, DecodeError> {
+        let State {
+            mut at,
+            mut value,
+            mut width,
+            mut lead,
+            mut index,
+        } = *self;
         let mut mask = u64::MAX << (64 - width);
         let done = loop {
             if index == count {
                 break true;
             }
             let start = at / 8;
-            let Some(view) = bytes.get(start..start + VIEW).and_then(|view| view.first_chunk::<VIEW>()) else { break false };
+            let Some(view) = bytes
+                .get(start..start + VIEW)
+                .and_then(|view| view.first_chunk::<VIEW>())
+            else {
+                break false;
+            };
             if value == END {
                 return Err(DecodeError::FewerValues);
             }
@@ -79,7 +95,11 @@ impl State {
             index += 1;
             if bits >> 62 == 0b10 {
                 // What lies in the window is brought to the top, and from there to its place.
-                let change = if width <= LOOK - 2 { bits << 2 } else { look_wide(view, at, 2) };
+                let change = if width <= LOOK - 2 {
+                    bits << 2
+                } else {
+                    look_wide(view, at, 2)
+                };
                 value ^= (change & mask) >> lead;
                 at += 2 + width as usize;
                 continue;
@@ -94,21 +114,37 @@ impl State {
             value ^= (look_wide(view, at, 13) & mask) >> lead;
             at += 13 + width as usize;
         };
-        *self = State { at, value, width, lead, index };
+        *self = State {
+            at,
+            value,
+            width,
+            lead,
+            index,
+        };
         Ok(done)
     }
 }
 
 /// Calls `each` with an index, a count, and the bits of as many equal values, for all of a section, which are to be `count`.
 #[inline(always)]
-fn for_each(mut section: &[u8], count: usize, mut each: impl FnMut(usize, usize, u64)) -> Result<(), DecodeError> {
+fn for_each(
+    mut section: &[u8],
+    count: usize,
+    mut each: impl FnMut(usize, usize, u64),
+) -> Result<(), DecodeError> {
     match take_form(&mut section)? {
         GORILLA => {}
         form => return Err(DecodeError::Form(form)),
     }
     let value = take_u64(&mut section)?;
     // A stream always begins with a window of its own; were it not so, influxd would take all 64 bits.
-    let mut state = State { at: 0, value, width: 64, lead: 0, index: 0 };
+    let mut state = State {
+        at: 0,
+        value,
+        width: 64,
+        lead: 0,
+        index: 0,
+    };
     if !state.run(section, count, &mut each)? {
         // What is left is looked at with zeros behind it: enough for every bit of it to be a value of its own.
         let start = state.at / 8;
@@ -141,7 +177,9 @@ pub fn decode_into(section: &[u8], count: usize, values: &mut Vec<f64>) -> Resul
         return Err(DecodeError::FewerValues);
     }
     values.resize(count, 0.0);
-    for_each(section, count, |index, run, bits| values[index..index + run].fill(f64::from_bits(bits)))
+    for_each(section, count, |index, run, bits| {
+        values[index..index + run].fill(f64::from_bits(bits))
+    })
 }
 
 /// Whether a section has `count` values.
@@ -166,7 +204,11 @@ pub fn encode(values: &[f64], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         return Err(EncodeError::EndMark);
     }
     out.push(GORILLA);
-    let mut bits = BitWriter { out, word: 0, used: 0 };
+    let mut bits = BitWriter {
+        out,
+        word: 0,
+        used: 0,
+    };
     let mut all = values.iter().map(|value| value.to_bits()).chain([END]);
     let mut before = all.next().unwrap_or(END);
     bits.put(before, 64);
@@ -187,7 +229,10 @@ pub fn encode(values: &[f64], out: &mut Vec<u8>) -> Result<(), EncodeError> {
             }
             _ => {
                 let width = 64 - lead - trail;
-                bits.put(0b11 << 11 | u64::from(lead) << 6 | u64::from(width % 64), 13);
+                bits.put(
+                    0b11 << 11 | u64::from(lead) << 6 | u64::from(width % 64),
+                    13,
+                );
                 window = Some((lead, trail));
                 (lead, trail)
             }
@@ -223,7 +268,8 @@ impl BitWriter<'_> {
 
     fn finish(self) {
         let bytes = self.used.div_ceil(8) as usize;
-        self.out.extend_from_slice(&self.word.to_be_bytes()[..bytes]);
+        self.out
+            .extend_from_slice(&self.word.to_be_bytes()[..bytes]);
     }
 }
 
@@ -265,8 +311,14 @@ mod tests {
     fn counts_that_differ_and_bytes_too_few_or_many_are_told() {
         assert_eq!(unpack(&THREE, 2), Err(DecodeError::MoreValues));
         assert_eq!(unpack(&THREE, 4), Err(DecodeError::FewerValues));
-        assert_eq!(unpack(&THREE, usize::MAX / 2), Err(DecodeError::FewerValues));
-        assert_eq!(unpack(&[&THREE[..], &[0]].concat(), 3), Err(DecodeError::Surplus));
+        assert_eq!(
+            unpack(&THREE, usize::MAX / 2),
+            Err(DecodeError::FewerValues)
+        );
+        assert_eq!(
+            unpack(&[&THREE[..], &[0]].concat(), 3),
+            Err(DecodeError::Surplus)
+        );
         for end in 0..THREE.len() {
             assert!(unpack(&THREE[..end], 3).is_err(), "cut at {end}");
         }
@@ -278,15 +330,30 @@ mod tests {
     #[test]
     fn the_mark_of_the_end_is_no_value_and_other_nans_are() {
         let mut section = Vec::new();
-        assert_eq!(encode(&[1.0, f64::from_bits(END)], &mut section), Err(EncodeError::EndMark));
+        assert_eq!(
+            encode(&[1.0, f64::from_bits(END)], &mut section),
+            Err(EncodeError::EndMark)
+        );
         assert!(section.is_empty());
-        let other = [f64::from_bits(END + 1), f64::from_bits(0xFFF8_0000_0000_0000)];
+        let other = [
+            f64::from_bits(END + 1),
+            f64::from_bits(0xFFF8_0000_0000_0000),
+        ];
         assert_eq!(unpack(&pack(&other), 2), Ok(bits(&other)));
         assert_eq!(unpack(&pack(&[]), 0), Ok(vec![]));
     }
 
     fn some_values() -> impl Strategy<Value = Vec<f64>> {
-        let edge = prop::sample::select(vec![0.0, -0.0, 1.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, f64::INFINITY]);
+        let edge = prop::sample::select(vec![
+            0.0,
+            -0.0,
+            1.0,
+            f64::MAX,
+            f64::MIN,
+            f64::MIN_POSITIVE,
+            5e-324,
+            f64::INFINITY,
+        ]);
         let value = prop_oneof![
             edge,
             (-1000..1000).prop_map(|n| f64::from(n) * 0.1),
@@ -295,7 +362,9 @@ mod tests {
             (any::<u64>(), 0..64_u32).prop_map(|(bits, shift)| f64::from_bits(bits >> shift)),
         ];
         prop::collection::vec((value, 1..6_usize), 0..200).prop_map(|runs| {
-            let values = runs.into_iter().flat_map(|(value, count)| std::iter::repeat_n(value, count));
+            let values = runs
+                .into_iter()
+                .flat_map(|(value, count)| std::iter::repeat_n(value, count));
             values.filter(|value| value.to_bits() != END).collect()
         })
     }

@@ -45,8 +45,17 @@ fn open(mut section: &[u8], count: usize) -> Result<Section<'_>, DecodeError> {
             let first = take_u64(&mut section)?;
             let difference = take_uvarint(&mut section)?;
             let more = take_uvarint(&mut section)?;
-            compare(usize::try_from(more).unwrap_or(usize::MAX).saturating_add(1), count)?;
-            if section.is_empty() { Ok(Section::Run(first, difference)) } else { Err(DecodeError::Surplus) }
+            compare(
+                usize::try_from(more)
+                    .unwrap_or(usize::MAX)
+                    .saturating_add(1),
+                count,
+            )?;
+            if section.is_empty() {
+                Ok(Section::Run(first, difference))
+            } else {
+                Err(DecodeError::Surplus)
+            }
         }
         _ => Err(DecodeError::Form(form)),
     }
@@ -67,7 +76,11 @@ pub fn decode_into(section: &[u8], count: usize, values: &mut Vec<i64>) -> Resul
 /// # Errors
 ///
 /// As [`decode_into`].
-pub fn decode_unsigned_into(section: &[u8], count: usize, values: &mut Vec<u64>) -> Result<(), DecodeError> {
+pub fn decode_unsigned_into(
+    section: &[u8],
+    count: usize,
+    values: &mut Vec<u64>,
+) -> Result<(), DecodeError> {
     values.clear();
     decode(section, count, |value| value, values)
 }
@@ -81,7 +94,9 @@ fn decode<T: Default + Clone>(
     let section = open(section, count)?;
     if let Section::Run(first, difference) = section {
         let (first, step) = (unzigzag(first), unzigzag(difference));
-        values.extend((0..count).map(|at| value_of(first.wrapping_add(step.wrapping_mul(at as u64)))));
+        values.extend(
+            (0..count).map(|at| value_of(first.wrapping_add(step.wrapping_mul(at as u64)))),
+        );
         return Ok(());
     }
     // To fill places is faster than to push, which looks each time whether there is room.
@@ -90,10 +105,17 @@ fn decode<T: Default + Clone>(
     let mut value = 0_u64;
     let mut add = |number| {
         value = value.wrapping_add(unzigzag(number));
-        places.next().into_iter().for_each(|place| *place = value_of(value));
+        places
+            .next()
+            .into_iter()
+            .for_each(|place| *place = value_of(value));
     };
     match section {
-        Section::Raw(numbers) => numbers.as_chunks().0.iter().for_each(|number| add(u64::from_be_bytes(*number))),
+        Section::Raw(numbers) => numbers
+            .as_chunks()
+            .0
+            .iter()
+            .for_each(|number| add(u64::from_be_bytes(*number))),
         Section::Packed(first, words) => {
             add(first);
             simple8b::for_each(words, add);
@@ -131,7 +153,9 @@ fn pack(values: impl Iterator<Item = u64>, out: &mut Vec<u8>) {
             zigzag(difference)
         })
         .collect();
-    let Some((first, rest)) = numbers.split_first() else { return };
+    let Some((first, rest)) = numbers.split_first() else {
+        return;
+    };
     if rest.len() >= 2 && rest.iter().all(|number| *number == rest[0]) {
         out.push(RUN << 4);
         out.extend(first.to_be_bytes());
@@ -139,7 +163,9 @@ fn pack(values: impl Iterator<Item = u64>, out: &mut Vec<u8>) {
         put_uvarint(rest.len() as u64, out);
     } else if numbers.iter().any(|number| *number > simple8b::MAX) {
         out.push(RAW << 4);
-        numbers.iter().for_each(|number| out.extend(number.to_be_bytes()));
+        numbers
+            .iter()
+            .for_each(|number| out.extend(number.to_be_bytes()));
     } else {
         out.push(PACKED << 4);
         out.extend(first.to_be_bytes());
@@ -191,15 +217,25 @@ mod tests {
     fn counts_of_any_size_take_no_memory() {
         let section = [&[0x20, 0, 0, 0, 0, 0, 0, 0, 5, 0x0e][..], &[0xff; 9], &[1]].concat();
         assert_eq!(unpack_all(&section, 1000), Err(DecodeError::MoreValues));
-        assert_eq!(unpack_all(&[&[0x10; 9][..], &[0; 8000]].concat(), 3), Err(DecodeError::MoreValues));
+        assert_eq!(
+            unpack_all(&[&[0x10; 9][..], &[0; 8000]].concat(), 3),
+            Err(DecodeError::MoreValues)
+        );
     }
 
     fn some_values() -> impl Strategy<Value = Vec<i64>> {
-        let value = prop_oneof![any::<i64>(), -100..100_i64, (0..63_u32).prop_map(|bit| 1 << bit), Just(i64::MIN)];
+        let value = prop_oneof![
+            any::<i64>(),
+            -100..100_i64,
+            (0..63_u32).prop_map(|bit| 1 << bit),
+            Just(i64::MIN)
+        ];
         prop_oneof![
             prop::collection::vec(value, 1..300),
             (any::<i64>(), any::<i64>(), 1..300_usize).prop_map(|(first, step, count)| {
-                std::iter::successors(Some(first), |value| Some(value.wrapping_add(step))).take(count).collect()
+                std::iter::successors(Some(first), |value| Some(value.wrapping_add(step)))
+                    .take(count)
+                    .collect()
             }),
             prop::collection::vec(-3..3_i64, 1..1000),
         ]

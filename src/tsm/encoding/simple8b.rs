@@ -34,7 +34,10 @@ pub(super) fn count(words: &[u8]) -> Result<usize, DecodeError> {
     if !rest.is_empty() {
         return Err(DecodeError::Cut);
     }
-    Ok(words.iter().map(|word| LAYOUTS[usize::from(word[0] >> 4)].0).sum())
+    Ok(words
+        .iter()
+        .map(|word| LAYOUTS[usize::from(word[0] >> 4)].0)
+        .sum())
 }
 
 /// The layout of one selector, known when compiling, so that the loop over a word's numbers is unrolled.
@@ -191,7 +194,12 @@ mod tests {
     #[test]
     fn ones_take_no_width_where_no_other_number_is_in_sight() {
         let selectors = |numbers: &[u64], window| -> Vec<u8> {
-            pack(numbers, window).as_chunks::<8>().0.iter().map(|word| word[0] >> 4).collect()
+            pack(numbers, window)
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|word| word[0] >> 4)
+                .collect()
         };
         assert_eq!(selectors(&[1; 240], 240), [0]);
         assert_eq!(selectors(&[1; 361], 240), [0, 1, 15]);

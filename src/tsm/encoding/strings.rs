@@ -27,20 +27,28 @@ fn decompress(mut section: &[u8], plain: &mut Vec<u8>) -> Result<(), DecodeError
         return Err(DecodeError::TooLarge);
     }
     plain.resize(length, 0);
-    let written = snappy::raw::Decoder::new().decompress(section, plain).map_err(|_| DecodeError::Compression)?;
+    let written = snappy::raw::Decoder::new()
+        .decompress(section, plain)
+        .map_err(|_| DecodeError::Compression)?;
     plain.truncate(written);
     Ok(())
 }
 
 /// Calls `each` with the strings in turn, which are to be `count`.
-fn for_each<'a>(mut plain: &'a [u8], count: usize, mut each: impl FnMut(&'a [u8])) -> Result<(), DecodeError> {
+fn for_each<'a>(
+    mut plain: &'a [u8],
+    count: usize,
+    mut each: impl FnMut(&'a [u8]),
+) -> Result<(), DecodeError> {
     let mut values = 0;
     while !plain.is_empty() {
         if values == count {
             return Err(DecodeError::MoreValues);
         }
         let length = take_uvarint(&mut plain)?;
-        let string = usize::try_from(length).ok().and_then(|length| plain.split_at_checked(length));
+        let string = usize::try_from(length)
+            .ok()
+            .and_then(|length| plain.split_at_checked(length));
         let (string, rest) = string.ok_or(DecodeError::Cut)?;
         each(string);
         plain = rest;
@@ -54,7 +62,12 @@ fn for_each<'a>(mut plain: &'a [u8], count: usize, mut each: impl FnMut(&'a [u8]
 /// # Errors
 ///
 /// When they are not, or the section is damaged.
-pub fn decode_into(section: &[u8], count: usize, plain: &mut Vec<u8>, values: &mut Strings) -> Result<(), DecodeError> {
+pub fn decode_into(
+    section: &[u8],
+    count: usize,
+    plain: &mut Vec<u8>,
+    values: &mut Strings,
+) -> Result<(), DecodeError> {
     values.clear();
     decompress(section, plain)?;
     for_each(plain, count, |string| values.push(string))
@@ -84,7 +97,9 @@ pub fn encode(values: &Strings, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         put_uvarint(string.len() as u64, &mut plain);
         plain.extend_from_slice(string);
     }
-    let compressed = snappy::raw::Encoder::new().compress_vec(&plain).map_err(|_| EncodeError::TooLarge)?;
+    let compressed = snappy::raw::Encoder::new()
+        .compress_vec(&plain)
+        .map_err(|_| EncodeError::TooLarge)?;
     out.push(SNAPPY);
     out.extend(compressed);
     Ok(())
@@ -124,7 +139,11 @@ mod tests {
     #[test]
     fn a_length_that_the_bytes_cannot_give_takes_no_memory() {
         let mut plain = Vec::new();
-        for section in [&b"\x10\xff\xff\xff\xff\x0f\x00a"[..], b"\x10\xff\xff\xff\xff\x7f", b"\x10"] {
+        for section in [
+            &b"\x10\xff\xff\xff\xff\x0f\x00a"[..],
+            b"\x10\xff\xff\xff\xff\x7f",
+            b"\x10",
+        ] {
             assert_eq!(check(section, 1, &mut plain), Err(DecodeError::Compression));
             assert_eq!(plain.capacity(), 0);
         }

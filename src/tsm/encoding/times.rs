@@ -42,20 +42,31 @@ fn open(mut section: &[u8]) -> Result<Section<'_>, DecodeError> {
     let (count, rest) = match form >> 4 {
         RAW if !section.len().is_multiple_of(8) => return Err(DecodeError::Cut),
         RAW => (section.len() / 8 + 1, Differences::Raw(section)),
-        PACKED => (simple8b::count(section)?.saturating_add(1), Differences::Packed(section)),
+        PACKED => (
+            simple8b::count(section)?.saturating_add(1),
+            Differences::Packed(section),
+        ),
         _ => {
             let difference = take_uvarint(&mut section)?;
             let count = take_uvarint(&mut section)?;
             if !section.is_empty() {
                 return Err(DecodeError::Surplus);
             }
-            (usize::try_from(count).unwrap_or(usize::MAX), Differences::Run(difference))
+            (
+                usize::try_from(count).unwrap_or(usize::MAX),
+                Differences::Run(difference),
+            )
         }
     };
     match count {
         0 => Err(DecodeError::Empty),
         _ if count > MAX_POINTS => Err(DecodeError::TooMany),
-        _ => Ok(Section { first, count, scale, rest }),
+        _ => Ok(Section {
+            first,
+            count,
+            scale,
+            rest,
+        }),
     }
 }
 
@@ -66,7 +77,12 @@ fn open(mut section: &[u8]) -> Result<Section<'_>, DecodeError> {
 /// When the section is damaged or has no times or too many.
 pub fn decode_into(section: &[u8], times: &mut Vec<i64>) -> Result<(), DecodeError> {
     times.clear();
-    let Section { first, count, scale, rest } = open(section)?;
+    let Section {
+        first,
+        count,
+        scale,
+        rest,
+    } = open(section)?;
     if let Differences::Run(difference) = rest {
         let step = difference.wrapping_mul(scale);
         times.extend((0..count).map(|at| first.wrapping_add(step.wrapping_mul(at as u64)) as i64));
@@ -78,13 +94,22 @@ pub fn decode_into(section: &[u8], times: &mut Vec<i64>) -> Result<(), DecodeErr
     let mut time = first;
     let mut add = |difference| {
         time = time.wrapping_add(difference);
-        places.next().into_iter().for_each(|place| *place = time as i64);
+        places
+            .next()
+            .into_iter()
+            .for_each(|place| *place = time as i64);
     };
     match rest {
-        Differences::Raw(numbers) => numbers.as_chunks().0.iter().for_each(|number| add(u64::from_be_bytes(*number))),
+        Differences::Raw(numbers) => numbers
+            .as_chunks()
+            .0
+            .iter()
+            .for_each(|number| add(u64::from_be_bytes(*number))),
         // Most data of whole nanoseconds has no scale, and a multiplication takes its time.
         Differences::Packed(words) if scale == 1 => simple8b::for_each(words, add),
-        Differences::Packed(words) => simple8b::for_each(words, |number| add(number.wrapping_mul(scale))),
+        Differences::Packed(words) => {
+            simple8b::for_each(words, |number| add(number.wrapping_mul(scale)))
+        }
         Differences::Run(_) => {}
     }
     Ok(())
@@ -107,43 +132,71 @@ pub struct Span {
 ///
 /// When they are not, or as [`decode_into`] would give.
 pub fn check(section: &[u8]) -> Result<Span, DecodeError> {
-    let Section { first, count, scale, rest } = open(section)?;
+    let Section {
+        first,
+        count,
+        scale,
+        rest,
+    } = open(section)?;
     // Where each difference is above 0 and the last time is one, each is. No sum overflows: there are not that many times.
     let sum = match rest {
         Differences::Raw(numbers) => {
-            let numbers = || numbers.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
-            numbers().all(|number| number != 0).then(|| numbers().map(u128::from).sum::<u128>())
+            let numbers = || {
+                numbers
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|number| u64::from_be_bytes(*number))
+            };
+            numbers()
+                .all(|number| number != 0)
+                .then(|| numbers().map(u128::from).sum::<u128>())
         }
         Differences::Packed(words) => simple8b::sum_unless_zero(words),
-        Differences::Run(difference) => (difference != 0 || count == 1).then_some(u128::from(difference) * (count as u128 - 1)),
+        Differences::Run(difference) => {
+            (difference != 0 || count == 1).then_some(u128::from(difference) * (count as u128 - 1))
+        }
     };
     let first = first as i64;
     let last = sum.and_then(|sum| i128::try_from(sum.checked_mul(u128::from(scale))?).ok());
     let last = last.and_then(|span| i64::try_from(span.checked_add(first.into())?).ok());
-    last.map(|last| Span { count, first, last }).ok_or(DecodeError::TimeOrder)
+    last.map(|last| Span { count, first, last })
+        .ok_or(DecodeError::TimeOrder)
 }
 
 /// Adds the section of some times, at least one.
 pub fn encode(times: &[i64], out: &mut Vec<u8>) {
     let Some(&first) = times.first() else { return };
-    let mut differences: Vec<u64> = times.windows(2).map(|pair| (pair[1] as u64).wrapping_sub(pair[0] as u64)).collect();
+    let mut differences: Vec<u64> = times
+        .windows(2)
+        .map(|pair| (pair[1] as u64).wrapping_sub(pair[0] as u64))
+        .collect();
     let power = common_power(&differences);
     let scale = 10_u64.pow(power.into());
-    let run = differences.first().filter(|first| differences.iter().all(|difference| difference == *first));
+    let run = differences
+        .first()
+        .filter(|first| differences.iter().all(|difference| difference == *first));
     if let Some(difference) = run {
         out.push(RUN << 4 | power);
         out.extend(first.to_be_bytes());
         put_uvarint(difference / scale, out);
         put_uvarint(times.len() as u64, out);
-    } else if differences.iter().any(|difference| *difference > simple8b::MAX) {
+    } else if differences
+        .iter()
+        .any(|difference| *difference > simple8b::MAX)
+    {
         out.push(RAW << 4);
         out.extend(first.to_be_bytes());
-        differences.iter().for_each(|difference| out.extend(difference.to_be_bytes()));
+        differences
+            .iter()
+            .for_each(|difference| out.extend(difference.to_be_bytes()));
     } else {
         out.push(PACKED << 4 | power);
         out.extend(first.to_be_bytes());
         if scale > 1 {
-            differences.iter_mut().for_each(|difference| *difference /= scale);
+            differences
+                .iter_mut()
+                .for_each(|difference| *difference /= scale);
         }
         simple8b::encode(&differences, WINDOW, out);
     }
@@ -183,7 +236,14 @@ mod tests {
         match (check(section), decoded) {
             (Ok(span), Ok(())) => {
                 assert!(times.is_sorted_by(|one, next| one < next));
-                assert_eq!(span, Span { count: times.len(), first: times[0], last: times[times.len() - 1] });
+                assert_eq!(
+                    span,
+                    Span {
+                        count: times.len(),
+                        first: times[0],
+                        last: times[times.len() - 1]
+                    }
+                );
             }
             // Times that rise only because a difference has more than 64 bits are told too: nobody writes them.
             (Err(DecodeError::TimeOrder), Ok(())) => {}
@@ -224,7 +284,13 @@ mod tests {
 
     #[test]
     fn times_that_do_not_rise_are_told_and_unpacked_all_the_same() {
-        for times in [&[5, 5][..], &[5, 4], &[1, 3, 3, 4], &[1, 2, 4, 3], &[i64::MAX, i64::MIN, 0]] {
+        for times in [
+            &[5, 5][..],
+            &[5, 4],
+            &[1, 3, 3, 4],
+            &[1, 2, 4, 3],
+            &[i64::MAX, i64::MIN, 0],
+        ] {
             assert_eq!(check(&pack(times)), Err(DecodeError::TimeOrder));
             assert_eq!(unpack(&pack(times)), Ok(times.to_vec()));
         }
@@ -234,10 +300,19 @@ mod tests {
     fn counts_of_any_size_take_no_memory() {
         let run = [&[0x20, 0, 0, 0, 0, 0, 0, 0, 5, 1][..], &[0xff; 9], &[1]].concat();
         assert_eq!(unpack(&run), Err(DecodeError::TooMany));
-        assert_eq!(unpack(&[&[0x10; 9][..], &[0; 8 * 5000]].concat()), Err(DecodeError::TooMany));
-        assert_eq!(unpack(&[0x20, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0]), Err(DecodeError::Empty));
+        assert_eq!(
+            unpack(&[&[0x10; 9][..], &[0; 8 * 5000]].concat()),
+            Err(DecodeError::TooMany)
+        );
+        assert_eq!(
+            unpack(&[0x20, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0]),
+            Err(DecodeError::Empty)
+        );
         for form in [0x01, 0x1d, 0x30] {
-            assert_eq!(unpack(&[&[form][..], &[0; 8]].concat()), Err(DecodeError::Form(form)));
+            assert_eq!(
+                unpack(&[&[form][..], &[0; 8]].concat()),
+                Err(DecodeError::Form(form))
+            );
         }
     }
 
@@ -253,10 +328,13 @@ mod tests {
                 *time = time.checked_add(step.checked_mul(scale)?)?;
                 Some(*time)
             };
-            std::iter::once(first).chain(steps.into_iter().scan(first, next)).collect()
+            std::iter::once(first)
+                .chain(steps.into_iter().scan(first, next))
+                .collect()
         });
         let any_order = prop::collection::vec(any::<i64>(), 1..50);
-        let ordered = prop::collection::btree_set(any::<i64>(), 1..50).prop_map(|times| times.into_iter().collect());
+        let ordered = prop::collection::btree_set(any::<i64>(), 1..50)
+            .prop_map(|times| times.into_iter().collect());
         prop_oneof![regular, any_order, ordered]
     }
 

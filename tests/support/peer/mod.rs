@@ -104,17 +104,32 @@ impl Request {
             return None;
         }
         let document: Value = serde_json::from_slice(if old { rest } else { after }).ok()?;
-        let kind = if old { document["Type"].as_u64().unwrap_or(0) } else { first.into() };
+        let kind = if old {
+            document["Type"].as_u64().unwrap_or(0)
+        } else {
+            first.into()
+        };
         let id = document["ShardID"].as_u64().unwrap_or(0);
-        let database = if old { &document["Database"] } else { &document["BackupDatabase"] };
+        let database = if old {
+            &document["Database"]
+        } else {
+            &document["BackupDatabase"]
+        };
         let (asked, since) = match (kind, old) {
-            (0, _) => (Asked::Shard(id), Some(document["Since"].as_str()?.parse().ok()?)),
+            (0, _) => (
+                Asked::Shard(id),
+                Some(document["Since"].as_str()?.parse().ok()?),
+            ),
             (1, _) => (Asked::Meta, None),
             (2, true) | (3, false) => (Asked::Info, None),
             (5, false) => (Asked::Shard(id), None),
             _ => return None,
         };
-        Some(Self { asked, since, database: database.as_str().unwrap_or_default().to_owned() })
+        Some(Self {
+            asked,
+            since,
+            database: database.as_str().unwrap_or_default().to_owned(),
+        })
     }
 }
 
@@ -133,7 +148,11 @@ pub struct Peer {
 impl Peer {
     /// A server of this model, which answers as a server does until it is told otherwise.
     pub fn start(model: Model) -> Self {
-        let state = State { model, scripts: HashMap::new(), requests: Vec::new() };
+        let state = State {
+            model,
+            scripts: HashMap::new(),
+            requests: Vec::new(),
+        };
         let shared = Arc::new((Mutex::new(state), Condvar::new()));
         let served = Arc::clone(&shared);
         let service = Service::start(move |stream, stopping| serve(stream, stopping, &served));
@@ -152,7 +171,9 @@ impl Peer {
 
     /// Sets the replies to what is asked, one a request; the last of them for all that follow.
     pub fn script(&self, asked: Asked, replies: impl IntoIterator<Item = Reply>) {
-        lock(&self.shared.0).scripts.insert(asked, replies.into_iter().collect());
+        lock(&self.shared.0)
+            .scripts
+            .insert(asked, replies.into_iter().collect());
     }
 
     /// What it holds now.
@@ -167,13 +188,19 @@ impl Peer {
 
     /// The requests so far, as text.
     pub fn request_texts(&self) -> Vec<String> {
-        self.requests().into_iter().map(|request| String::from_utf8(request).expect("a request in UTF-8")).collect()
+        self.requests()
+            .into_iter()
+            .map(|request| String::from_utf8(request).expect("a request in UTF-8"))
+            .collect()
     }
 
     /// The requests for shards so far, as text.
     pub fn shard_requests(&self) -> Vec<String> {
-        let of_shard =
-            |request: &String| ["\x03\0", "\x03\x05", "\x03{\"Type\":0,"].iter().any(|begin| request.starts_with(begin));
+        let of_shard = |request: &String| {
+            ["\x03\0", "\x03\x05", "\x03{\"Type\":0,"]
+                .iter()
+                .any(|begin| request.starts_with(begin))
+        };
         self.request_texts().into_iter().filter(of_shard).collect()
     }
 
@@ -182,16 +209,31 @@ impl Peer {
         let begun = Instant::now();
         let mut state = lock(&self.shared.0);
         while state.requests.len() < count {
-            assert!(begun.elapsed() < PATIENCE, "{} requests instead of {count}", state.requests.len());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} requests instead of {count}",
+                state.requests.len()
+            );
             let wait = Duration::from_millis(200);
-            state = self.shared.1.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .shared
+                .1
+                .wait_timeout(state, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }
 
 /// Answers one connection.
-fn serve(mut stream: TcpStream, stopping: &AtomicBool, shared: &(Mutex<State>, Condvar)) -> io::Result<()> {
-    let Some(raw) = read_request(&mut stream)? else { return Ok(()) };
+fn serve(
+    mut stream: TcpStream,
+    stopping: &AtomicBool,
+    shared: &(Mutex<State>, Condvar),
+) -> io::Result<()> {
+    let Some(raw) = read_request(&mut stream)? else {
+        return Ok(());
+    };
     let (reply, body) = {
         let mut state = lock(&shared.0);
         state.requests.push(raw.clone());
@@ -209,18 +251,25 @@ fn serve(mut stream: TcpStream, stopping: &AtomicBool, shared: &(Mutex<State>, C
         let reply = reply.unwrap_or(Reply::Whole);
         (reply.clone(), body(&mut state.model, &request, &reply))
     };
-    let Some((path, tar)) = body else { return finish(stream, End::Fin) };
+    let Some((path, tar)) = body else {
+        return finish(stream, End::Fin);
+    };
     send(stream, stopping, &reply, &path, &tar)
 }
 
 /// What the right answer to a request is, once the model is as the reply leaves it; `None` for no byte.
 fn body(model: &mut Model, request: &Request, reply: &Reply) -> Option<(ShardPath, Tar)> {
-    let nowhere = ShardPath { database: String::new(), retention_policy: String::new(), id: 0 };
+    let nowhere = ShardPath {
+        database: String::new(),
+        retention_policy: String::new(),
+        id: 0,
+    };
     match request.asked {
         Asked::Meta => Some((nowhere, Tar::Bytes(model.meta()))),
         Asked::Info => Some((nowhere, Tar::Bytes(model.info(&request.database)))),
         Asked::Shard(id) => {
-            let modified = Timestamp::from_second(i64::try_from(MODIFIED).expect("a time")).expect("a time");
+            let modified =
+                Timestamp::from_second(i64::try_from(MODIFIED).expect("a time")).expect("a time");
             let newer = request.since.is_none_or(|since| since < modified);
             let nothing_newer = model.nothing_newer();
             let shard = model.shards.iter_mut().find(|shard| shard.path.id == id)?;
@@ -231,13 +280,23 @@ fn body(model: &mut Model, request: &Request, reply: &Reply) -> Option<(ShardPat
                     Gone::NotOpen => shard.open = false,
                 }
             }
-            let tar = if newer { shard.tar.clone() } else { Tar::Bytes(nothing_newer) };
+            let tar = if newer {
+                shard.tar.clone()
+            } else {
+                Tar::Bytes(nothing_newer)
+            };
             Some((shard.path.clone(), tar))
         }
     }
 }
 
-fn send(mut stream: TcpStream, stopping: &AtomicBool, reply: &Reply, path: &ShardPath, tar: &Tar) -> io::Result<()> {
+fn send(
+    mut stream: TcpStream,
+    stopping: &AtomicBool,
+    reply: &Reply,
+    path: &ShardPath,
+    tar: &Tar,
+) -> io::Result<()> {
     let all = || {
         let mut bytes = Vec::new();
         tar.write_to(path, &mut bytes).map(|()| bytes)

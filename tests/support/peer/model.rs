@@ -1,6 +1,8 @@
 //! What a scripted snapshotter holds: shards, and the meta store that names them.
 
-use influx_snap::format::meta::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
+use influx_snap::format::meta::{
+    Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo,
+};
 use influx_snap::wire::{MetaBlob, ShardPath};
 use prost::Message;
 use serde_json::{Value, json};
@@ -42,7 +44,11 @@ pub struct Shard {
 impl Shard {
     /// A shard of a few files, in an hour of its own.
     pub fn new(version: Version, database: &str, retention_policy: &str, id: u64) -> Self {
-        let path = ShardPath { database: database.to_owned(), retention_policy: retention_policy.to_owned(), id };
+        let path = ShardPath {
+            database: database.to_owned(),
+            retention_policy: retention_policy.to_owned(),
+            id,
+        };
         let tar = Tar::Bytes(tar(&members(version, &path)));
         Self::with_tar(path, tar)
     }
@@ -51,13 +57,23 @@ impl Shard {
     pub fn with_tar(path: ShardPath, tar: Tar) -> Self {
         let hours = i64::try_from(path.id % 10_000).expect("a small number");
         let start = MONDAY + hours * HOUR;
-        Self { path, start, end: start + HOUR, deleted_at: 0, named: true, open: true, tar }
+        Self {
+            path,
+            start,
+            end: start + HOUR,
+            deleted_at: 0,
+            named: true,
+            open: true,
+            tar,
+        }
     }
 
     /// The bytes of its tar.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.tar.write_to(&self.path, &mut bytes).expect("writing to memory");
+        self.tar
+            .write_to(&self.path, &mut bytes)
+            .expect("writing to memory");
         bytes
     }
 }
@@ -71,11 +87,21 @@ fn members(version: Version, path: &ShardPath) -> Vec<Member> {
         regular("000000002-000000002.tsm", tsm(path.id + 2, 1024)),
     ];
     match version {
-        Version::V1_1 => members.into_iter().rev().map(|member| member.flag(0)).collect(),
+        Version::V1_1 => members
+            .into_iter()
+            .rev()
+            .map(|member| member.flag(0))
+            .collect(),
         Version::V1_3 => {
             members.insert(1, regular("index", Vec::new()).flag(b'5'));
             members.insert(2, regular("index/L0-00000001.tsl", noise(path.id + 3, 600)));
-            members.insert(3, regular("index/MANIFEST", b"{\"levels\":[],\"files\":[\"L0-00000001.tsl\"]}\n".to_vec()));
+            members.insert(
+                3,
+                regular(
+                    "index/MANIFEST",
+                    b"{\"levels\":[],\"files\":[\"L0-00000001.tsl\"]}\n".to_vec(),
+                ),
+            );
             members
         }
         Version::V1_6 => members,
@@ -96,18 +122,33 @@ pub struct Model {
 impl Model {
     /// A server with standard shards.
     pub fn new(version: Version, shards: &[(&str, &str, u64)]) -> Self {
-        let shards = shards.iter().map(|(db, rp, id)| Shard::new(version, db, rp, *id)).collect();
-        Self { version, refusal: End::Fin, shards }
+        let shards = shards
+            .iter()
+            .map(|(db, rp, id)| Shard::new(version, db, rp, *id))
+            .collect();
+        Self {
+            version,
+            refusal: End::Fin,
+            shards,
+        }
     }
 
     /// The shard with that id.
     pub fn shard(&mut self, id: u64) -> &mut Shard {
-        self.shards.iter_mut().find(|shard| shard.path.id == id).unwrap_or_else(|| panic!("no shard {id}"))
+        self.shards
+            .iter_mut()
+            .find(|shard| shard.path.id == id)
+            .unwrap_or_else(|| panic!("no shard {id}"))
     }
 
     /// The meta store.
     pub fn data(&self) -> Data {
-        let mut data = Data { index: 7, cluster_id: 42, max_shard_group_id: 100, ..Data::default() };
+        let mut data = Data {
+            index: 7,
+            cluster_id: 42,
+            max_shard_group_id: 100,
+            ..Data::default()
+        };
         for shard in &self.shards {
             data.max_shard_id = data.max_shard_id.max(shard.path.id);
             data.max_shard_group_id = data.max_shard_group_id.max(shard.path.id);
@@ -116,7 +157,10 @@ impl Model {
                 start_time: shard.start,
                 end_time: shard.end,
                 deleted_at: shard.deleted_at,
-                shards: vec![ShardInfo { id: shard.path.id, ..ShardInfo::default() }],
+                shards: vec![ShardInfo {
+                    id: shard.path.id,
+                    ..ShardInfo::default()
+                }],
                 truncated_at: None,
             };
             let groups = &mut policy(&mut data, &shard.path).shard_groups;
@@ -130,7 +174,10 @@ impl Model {
     /// The meta store in its frame.
     pub fn meta(&self) -> Vec<u8> {
         let mut framed = Vec::new();
-        let blob = MetaBlob { meta: self.data().encode_to_vec(), node: b"null\n".to_vec() };
+        let blob = MetaBlob {
+            meta: self.data().encode_to_vec(),
+            node: b"null\n".to_vec(),
+        };
         blob.write_to(&mut framed).expect("writing to memory");
         framed
     }
@@ -143,18 +190,30 @@ impl Model {
         }
         let open = self.shards.iter().filter(of).filter(|shard| shard.open);
         let paths: Vec<String> = open.map(|shard| shard.path.to_string()).collect();
-        let paths = if paths.is_empty() { Value::Null } else { json!(paths) };
+        let paths = if paths.is_empty() {
+            Value::Null
+        } else {
+            json!(paths)
+        };
         format!("{}\n", json!({ "Paths": paths })).into_bytes()
     }
 
     pub(super) fn nothing_newer(&self) -> Vec<u8> {
-        if self.version == Version::V1_1 { Vec::new() } else { vec![0; 2 * BLOCK] }
+        if self.version == Version::V1_1 {
+            Vec::new()
+        } else {
+            vec![0; 2 * BLOCK]
+        }
     }
 }
 
 /// The policy of a shard, made where it is absent.
 fn policy<'a>(data: &'a mut Data, path: &ShardPath) -> &'a mut RetentionPolicyInfo {
-    let database = match data.databases.iter().position(|database| database.name == path.database) {
+    let database = match data
+        .databases
+        .iter()
+        .position(|database| database.name == path.database)
+    {
         Some(at) => &mut data.databases[at],
         None => {
             let default_retention_policy = path.retention_policy.clone();
@@ -167,7 +226,10 @@ fn policy<'a>(data: &'a mut Data, path: &ShardPath) -> &'a mut RetentionPolicyIn
         }
     };
     let policies = &mut database.retention_policies;
-    match policies.iter().position(|policy| policy.name == path.retention_policy) {
+    match policies
+        .iter()
+        .position(|policy| policy.name == path.retention_policy)
+    {
         Some(at) => &mut policies[at],
         None => {
             let name = path.retention_policy.clone();

@@ -9,7 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with,
+};
 
 use super::super::listener::{End, Service, finish, lock, read_request, wait_for_client};
 
@@ -34,7 +36,9 @@ impl Stranger {
     pub fn start(manners: Manners) -> Self {
         Self(Service::start(move |mut stream, stopping| match &manners {
             Manners::Leaves(End::Fin) => Ok(()),
-            Manners::Leaves(End::Rst) => set_socket_linger(&stream, Some(Duration::ZERO)).map_err(Into::into),
+            Manners::Leaves(End::Rst) => {
+                set_socket_linger(&stream, Some(Duration::ZERO)).map_err(Into::into)
+            }
             Manners::Answers(bytes) => {
                 read_request(&mut stream)?;
                 stream.write_all(bytes)
@@ -63,11 +67,16 @@ pub struct Crowded {
 impl Crowded {
     /// Fills a queue.
     pub fn start() -> Self {
-        let socket = |flags| socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
+        let socket = |flags| {
+            socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket")
+        };
         let listener = socket(SocketFlags::CLOEXEC);
         bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
         listen(&listener, 0).expect("a listener");
-        let address = getsockname(&listener).expect("a bound address").try_into().expect("an internet address");
+        let address = getsockname(&listener)
+            .expect("a bound address")
+            .try_into()
+            .expect("an internet address");
         let waiting = std::iter::repeat_with(|| {
             let client = socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
             // It is under way, or waits for a place; both are meant.
@@ -76,7 +85,11 @@ impl Crowded {
         });
         let waiting = waiting.take(8).collect();
         thread::sleep(Duration::from_millis(100));
-        Self { address, _listener: listener, _waiting: waiting }
+        Self {
+            address,
+            _listener: listener,
+            _waiting: waiting,
+        }
     }
 
     /// Where it listens, as `address:port`.
@@ -111,7 +124,9 @@ impl Proxy {
         let upstream: SocketAddr = upstream.parse().expect("an address");
         let seen: Mutex<HashMap<Vec<u8>, usize>> = Mutex::default();
         Self(Service::start(move |mut client, _| {
-            let Some(raw) = read_request(&mut client)? else { return Ok(()) };
+            let Some(raw) = read_request(&mut client)? else {
+                return Ok(());
+            };
             let mut server = TcpStream::connect(upstream)?;
             server.write_all(&raw)?;
             let of_shard = matches!(raw[1], 0 | 5) || raw.starts_with(b"\x03{\"Type\":0,");

@@ -30,7 +30,11 @@ impl Tar {
             Self::Bytes(bytes) => return out.write_all(bytes),
             Self::Large(size) => *size,
         };
-        out.write_all(Member::new(format!("{path}/000000001-000000001.tsm"), Vec::new()).header(size).as_bytes())?;
+        out.write_all(
+            Member::new(format!("{path}/000000001-000000001.tsm"), Vec::new())
+                .header(size)
+                .as_bytes(),
+        )?;
         let pattern = noise(path.id, 1 << 16);
         let begin = influx_snap::tsm::HEADER;
         out.write_all(&begin)?;
@@ -42,15 +46,19 @@ impl Tar {
             left -= piece as u64;
         }
         out.write_all(&end)?;
-        let padding = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).expect("less than a block");
+        let padding =
+            usize::try_from(size.next_multiple_of(BLOCK as u64) - size).expect("less than a block");
         out.write_all(&vec![0; padding + 2 * BLOCK])
     }
 
     /// Whether a file holds exactly this tar; reads it in pieces.
     pub fn is_in(&self, path: &ShardPath, file: &Path) -> bool {
-        let Ok(file) = File::open(file) else { return false };
+        let Ok(file) = File::open(file) else {
+            return false;
+        };
         let mut expected = Expected(file);
-        self.write_to(path, &mut expected).is_ok() && expected.0.read(&mut [0]).is_ok_and(|count| count == 0)
+        self.write_to(path, &mut expected).is_ok()
+            && expected.0.read(&mut [0]).is_ok_and(|count| count == 0)
     }
 }
 
@@ -61,7 +69,11 @@ impl Write for Expected {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut held = vec![0; bytes.len()];
         self.0.read_exact(&mut held)?;
-        if held == bytes { Ok(bytes.len()) } else { Err(io::ErrorKind::InvalidData.into()) }
+        if held == bytes {
+            Ok(bytes.len())
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -85,7 +97,12 @@ pub struct Member {
 impl Member {
     /// A regular file.
     pub fn new(name: impl Into<String>, content: Vec<u8>) -> Self {
-        Self { name: name.into(), content, flag: b'0', link: String::new() }
+        Self {
+            name: name.into(),
+            content,
+            flag: b'0',
+            link: String::new(),
+        }
     }
 
     /// The same with another type flag.
@@ -95,7 +112,10 @@ impl Member {
 
     /// The same as a link to `to`.
     pub fn link(self, to: &str) -> Self {
-        Self { link: to.to_owned(), ..self }
+        Self {
+            link: to.to_owned(),
+            ..self
+        }
     }
 
     pub(super) fn header(&self, size: u64) -> Header {
@@ -117,7 +137,12 @@ impl Member {
 pub fn tar(members: &[Member]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for member in members {
-        builder.append(&member.header(member.content.len() as u64), &member.content[..]).expect("writing to memory");
+        builder
+            .append(
+                &member.header(member.content.len() as u64),
+                &member.content[..],
+            )
+            .expect("writing to memory");
     }
     builder.into_inner().expect("writing to memory")
 }
@@ -127,8 +152,14 @@ fn tsm_end(size: u64) -> Vec<u8> {
     let index = size - 42;
     let mut end = b"\x00\x01k\x00\x00\x01".to_vec();
     let times = [1_600_000_000_000_000_000_u64, 1_600_000_000_000_000_001, 5];
-    times.iter().for_each(|number| end.extend(number.to_be_bytes()));
-    end.extend(u32::try_from(index - 5).expect("the size of a block").to_be_bytes());
+    times
+        .iter()
+        .for_each(|number| end.extend(number.to_be_bytes()));
+    end.extend(
+        u32::try_from(index - 5)
+            .expect("the size of a block")
+            .to_be_bytes(),
+    );
     end.extend(index.to_be_bytes());
     end
 }
@@ -163,10 +194,28 @@ pub fn offsets(tar: &[u8]) -> Vec<usize> {
         let size = usize::try_from(header.entry_size().expect("a size")).expect("a small size");
         let content = at + BLOCK;
         let next = content + size.next_multiple_of(BLOCK);
-        offsets.extend([at + BLOCK / 2, content - 1, content, content + 1, content + size / 2]);
-        offsets.extend([content + size - 1, content + size, (content + size).midpoint(next), next - 1, next]);
+        offsets.extend([
+            at + BLOCK / 2,
+            content - 1,
+            content,
+            content + 1,
+            content + size / 2,
+        ]);
+        offsets.extend([
+            content + size - 1,
+            content + size,
+            (content + size).midpoint(next),
+            next - 1,
+            next,
+        ]);
         at = next;
     }
-    offsets.extend([at + 1, at + BLOCK - 1, at + BLOCK, at + BLOCK + 1, tar.len() - 1]);
+    offsets.extend([
+        at + 1,
+        at + BLOCK - 1,
+        at + BLOCK,
+        at + BLOCK + 1,
+        tar.len() - 1,
+    ]);
     offsets.into_iter().collect()
 }

@@ -26,7 +26,12 @@ impl Live<'_> {
     /// Imports what is restored, and no more: no users, no deleted groups, no shard without a file. `before` is the highest id
     /// that the server had given out.
     pub(super) fn import(&self, source: &Source, before: u64) -> Result<ShardIds> {
-        let shards: BTreeSet<u64> = source.chains.found.iter().map(|(shard, _)| shard.id).collect();
+        let shards: BTreeSet<u64> = source
+            .chains
+            .found
+            .iter()
+            .map(|(shard, _)| shard.id)
+            .collect();
         let pick = |database: &String| Pick {
             database: database.clone(),
             policy: self.what.retention_policy.clone(),
@@ -36,13 +41,19 @@ impl Live<'_> {
             subscriptions: false,
         };
         let only = self.only_database(source);
-        let picks: Vec<Pick> =
-            only.as_ref().map_or_else(|| source.databases.iter().map(pick).collect(), |name| vec![pick(name)]);
+        let picks: Vec<Pick> = only.as_ref().map_or_else(
+            || source.databases.iter().map(pick).collect(),
+            |name| vec![pick(name)],
+        );
         let small = merge(&Data::default().encode_to_vec(), &source.blob.meta, &picks)?;
         let text = |name: &Option<String>| name.clone().unwrap_or_default();
         // Servers before 1.8.8 take in as much of the meta store as has arrived when they have decoded the JSON before it. The
         // more there is to read before it, the more will have.
-        let padding = if small.meta.len() > SMALL { LEAST_PADDING.max(4 * small.meta.len()) } else { 0 };
+        let padding = if small.meta.len() > SMALL {
+            LEAST_PADDING.max(4 * small.meta.len())
+        } else {
+            0
+        };
         let mut import = Import {
             database: text(&only),
             new_database: text(&self.what.new_database),
@@ -57,7 +68,11 @@ impl Live<'_> {
             let failure = match self.client.import(import.clone()) {
                 Ok(imported) if !imported.is_empty() => {
                     let new = |between: &u64| imported.get(between).copied();
-                    return Ok(small.shard_ids.iter().filter_map(|(old, between)| Some((*old, new(between)?))).collect());
+                    return Ok(small
+                        .shard_ids
+                        .iter()
+                        .filter_map(|(old, between)| Some((*old, new(between)?)))
+                        .collect());
                 }
                 Ok(_) => None,
                 Err(error) => Some(error),
@@ -97,14 +112,39 @@ impl Live<'_> {
 /// gave out since `before`.
 pub(super) fn ids_by_time(source: &Source, what: &Wanted, there: &Data, before: u64) -> ShardIds {
     let mut groups = BTreeMap::new();
-    for shard in there.shards().filter(|shard| shard.path.id > before && shard.deleted_at.is_none()) {
-        groups.insert((shard.path.database, shard.path.retention_policy, shard.start, shard.end), shard.path.id);
+    for shard in there
+        .shards()
+        .filter(|shard| shard.path.id > before && shard.deleted_at.is_none())
+    {
+        groups.insert(
+            (
+                shard.path.database,
+                shard.path.retention_policy,
+                shard.start,
+                shard.end,
+            ),
+            shard.path.id,
+        );
     }
-    let found: BTreeSet<u64> = source.chains.found.iter().map(|(shard, _)| shard.id).collect();
-    let ids = source.live.iter().filter(|shard| found.contains(&shard.path.id)).filter_map(|shard| {
-        let target = what.target(&shard.path, 0);
-        let id = groups.get(&(target.database, target.retention_policy, shard.start, shard.end))?;
-        Some((shard.path.id, *id))
-    });
+    let found: BTreeSet<u64> = source
+        .chains
+        .found
+        .iter()
+        .map(|(shard, _)| shard.id)
+        .collect();
+    let ids = source
+        .live
+        .iter()
+        .filter(|shard| found.contains(&shard.path.id))
+        .filter_map(|shard| {
+            let target = what.target(&shard.path, 0);
+            let id = groups.get(&(
+                target.database,
+                target.retention_policy,
+                shard.start,
+                shard.end,
+            ))?;
+            Some((shard.path.id, *id))
+        });
     ids.collect()
 }

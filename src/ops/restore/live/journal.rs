@@ -78,8 +78,13 @@ impl Begun {
         };
         let mut all = Vec::new();
         for entry in entries {
-            let path = entry.with_context(|| format!("reading {}", folder.display()))?.path();
-            if path.extension().is_some_and(|extension| extension == "journal") {
+            let path = entry
+                .with_context(|| format!("reading {}", folder.display()))?
+                .path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "journal")
+            {
                 all.extend(Self::read(&path)?.filter(|begun| begun.header.host == host));
             }
         }
@@ -92,12 +97,27 @@ impl Begun {
         let text = fs::read_to_string(path).with_context(reading)?;
         // What follows the last line feed was being written, and a line that makes no sense was cut off: neither was ever
         // written, and what it would have said shows on the server.
-        let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        let Some(header) = lines.next().and_then(|line| serde_json::from_str::<Header>(line).ok()) else { return Ok(None) };
+        let mut lines = text
+            .split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'));
+        let Some(header) = lines
+            .next()
+            .and_then(|line| serde_json::from_str::<Header>(line).ok())
+        else {
+            return Ok(None);
+        };
         if header.format > FORMAT {
-            bail!("the journal {} was written by a newer snap (format {})", path.display(), header.format);
+            bail!(
+                "the journal {} was written by a newer snap (format {})",
+                path.display(),
+                header.format
+            );
         }
-        let mut begun = Self { header, ids: None, done: Vec::new() };
+        let mut begun = Self {
+            header,
+            ids: None,
+            done: Vec::new(),
+        };
         for line in lines {
             match serde_json::from_str(line) {
                 Ok(Line::Ids(ids)) => begun.ids = Some(ids),
@@ -121,24 +141,38 @@ impl Journal {
     /// # Errors
     ///
     /// [`Class::Locked`] when a run that goes on writes to it.
-    pub fn begin(directory: &Path, header: &Header, go_on: bool, progress: &dyn Progress) -> Result<Self> {
+    pub fn begin(
+        directory: &Path,
+        header: &Header,
+        go_on: bool,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let path = path(directory, header);
         let file = match open(&path) {
             Ok(file) => file,
             Err(error) => {
-                let message = format!("no journal can be kept, so that an interruption could not be resumed: {error:#}");
+                let message = format!(
+                    "no journal can be kept, so that an interruption could not be resumed: {error:#}"
+                );
                 progress.report(&Event::Warning(&message));
                 return Ok(Self { path, file: None });
             }
         };
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                let message = format!("another run restores from {} into {}", directory.display(), header.host);
+                let message = format!(
+                    "another run restores from {} into {}",
+                    directory.display(),
+                    header.host
+                );
                 return Err(Class::Locked.error(message).into());
             }
             result => result.with_context(|| format!("locking {}", path.display()))?,
         }
-        let journal = Self { path, file: Some(Mutex::new(file)) };
+        let journal = Self {
+            path,
+            file: Some(Mutex::new(file)),
+        };
         if go_on {
             journal.write("\n")?;
         } else {
@@ -188,7 +222,9 @@ impl Journal {
     }
 
     fn write(&self, text: &str) -> Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(text.as_bytes())
             .and_then(|()| file.sync_data())
@@ -196,14 +232,23 @@ impl Journal {
     }
 
     fn truncate(&self) -> Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
         let file = file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.set_len(0).with_context(|| format!("writing the journal {}", self.path.display()))
+        file.set_len(0)
+            .with_context(|| format!("writing the journal {}", self.path.display()))
     }
 }
 
 fn path(directory: &Path, header: &Header) -> PathBuf {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+            c
+        } else {
+            '_'
+        }
+    };
     let host: String = header.host.chars().map(plain).collect();
     let names = crc32fast::hash(header.names.join("\n").as_bytes());
     hidden(directory).join(format!("restore-{host}-{names:08x}.journal"))
@@ -213,8 +258,12 @@ fn open(path: &Path) -> Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     disk::create_private_dir(folder)?;
     let mut options = OpenOptions::new();
-    let file =
-        options.append(true).create(true).mode(0o600).open(path).with_context(|| format!("opening {}", path.display()))?;
+    let file = options
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))?;
     disk::sync_dir(folder)?;
     Ok(file)
 }

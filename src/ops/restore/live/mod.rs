@@ -59,21 +59,43 @@ pub struct LiveOptions {
 ///
 /// Before anything is sent: when the backup is damaged, the server too old, or a database is there already
 /// ([`Class::Refused`]). Later: when the server refuses the import. Shards that could not be uploaded are in the report.
-pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
+pub fn restore_live(
+    client: &Client,
+    options: &LiveOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<RestoreReport> {
     let begun = Instant::now();
     options.what.refuse_contradictions()?;
     let contents = super::source::contents(&options.directory, options.set.as_deref(), progress)?;
     let host = client.address().to_string();
     let begun_before = Begun::all(&options.directory, &host)?;
-    let interrupted = if options.resume { Some(resumed(options, &begun_before, &host)?) } else { None };
+    let interrupted = if options.resume {
+        Some(resumed(options, &begun_before, &host)?)
+    } else {
+        None
+    };
     let (which, what) = match interrupted {
         Some(Begun { header, .. }) if header.named => (Which::Alone(&header.set), &header.what),
         Some(Begun { header, .. }) => (Which::UpTo(&header.set), &header.what),
         None => (Which::named(options.set.as_deref()), &options.what),
     };
-    let source = Source::read(&contents, which, &what.selection(false), what.bounds(), true, progress)?;
+    let source = Source::read(
+        &contents,
+        which,
+        &what.selection(false),
+        what.bounds(),
+        true,
+        progress,
+    )?;
     source.say_what_is_missing(&contents, progress)?;
-    let live = Live { client, options, what, cancel, progress };
+    let live = Live {
+        client,
+        options,
+        what,
+        cancel,
+        progress,
+    };
     let there = live.look()?;
     let known = match interrupted {
         Some(begun) => live.ids_on_server(begun, &source, &there)?,
@@ -83,7 +105,10 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
         }
     };
     let planned = source.planned(what, Some)?;
-    let used = Use { leave_index: true, carry_out_deletes: true };
+    let used = Use {
+        leave_index: true,
+        carry_out_deletes: true,
+    };
     let mut shards = check(&contents, planned, used, options.jobs, cancel, progress)?;
     refuse_harmful_names(&shards)?;
     sifted::refuse_without_room(&shards)?;
@@ -91,7 +116,11 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
     let mut report = RestoreReport {
         shards: shards.len(),
         files: shards.iter().map(|shard| tsm_files(shard).count()).sum(),
-        bytes: shards.iter().flat_map(tsm_files).map(|(_, size)| size).sum(),
+        bytes: shards
+            .iter()
+            .flat_map(tsm_files)
+            .map(|(_, size)| size)
+            .sum(),
         missing: source.chains.missing.clone(),
         elapsed: Duration::ZERO,
     };
@@ -99,14 +128,20 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
         for shard in &shards {
             let (path, files) = (&shard.source, tsm_files(shard).count());
             let (database, policy) = (&shard.target.database, &shard.target.retention_policy);
-            let message =
-                format!("would upload shard {path} to {}, into {database}/{policy} ({files} TSM files)", client.address());
+            let message = format!(
+                "would upload shard {path} to {}, into {database}/{policy} ({files} TSM files)",
+                client.address()
+            );
             progress.report(&Event::Status(&message));
         }
     } else {
-        let header = interrupted.map_or_else(|| live.header(&source, &there), |begun| begun.header.clone());
+        let header = interrupted.map_or_else(
+            || live.header(&source, &there),
+            |begun| begun.header.clone(),
+        );
         let uploaded = live.write(&contents, &source, &mut shards, &header, known)?;
-        (report.shards, report.files, report.bytes) = (uploaded.shards, uploaded.files, uploaded.bytes);
+        (report.shards, report.files, report.bytes) =
+            (uploaded.shards, uploaded.files, uploaded.bytes);
         report.missing.extend(uploaded.failed);
     }
     report.elapsed = begun.elapsed();
@@ -116,27 +151,48 @@ pub fn restore_live(client: &Client, options: &LiveOptions, cancel: &Cancel, pro
 /// The restore that is to be gone on with: the one that there is, or that was of what is named.
 fn resumed<'a>(options: &LiveOptions, begun: &'a [Begun], host: &str) -> Result<&'a Begun> {
     let named = |begun: &&Begun| {
-        let same_set = options.set.as_ref().is_none_or(|set| *set == begun.header.set);
+        let same_set = options
+            .set
+            .as_ref()
+            .is_none_or(|set| *set == begun.header.set);
         same_set && (options.what == Wanted::default() || options.what == begun.header.what)
     };
     let found: Vec<&Begun> = begun.iter().filter(named).collect();
     let directory = options.directory.display();
-    let of = |begun: &&Begun| format!("{} of set {}", begun.header.names.join(", "), begun.header.set);
+    let of = |begun: &&Begun| {
+        format!(
+            "{} of set {}",
+            begun.header.names.join(", "),
+            begun.header.set
+        )
+    };
     match (&found[..], begun) {
         ([one], _) => Ok(one),
         ([], []) => {
-            let fault = Class::Refused.error(format!("no interrupted restore into {host} is known in {directory}"));
+            let fault = Class::Refused.error(format!(
+                "no interrupted restore into {host} is known in {directory}"
+            ));
             Err(fault.hint("leave -resume out to begin one; -host and PATH must be those of the interrupted run").into())
         }
         ([], others) => {
             let others: Vec<String> = others.iter().map(|begun| of(&begun)).collect();
-            let fault = Class::Usage.error(format!("no interrupted restore into {host} was of what is named here"));
-            Err(fault.hint(format!("there are: {}", others.join("; "))).into())
+            let fault = Class::Usage.error(format!(
+                "no interrupted restore into {host} was of what is named here"
+            ));
+            Err(fault
+                .hint(format!("there are: {}", others.join("; ")))
+                .into())
         }
         (several, _) => {
             let several: Vec<String> = several.iter().map(of).collect();
-            let fault = Class::Usage.error(format!("{} restores into {host} were interrupted", several.len()));
-            let hint = format!("name one by its set, -database and the like, as it was begun: {}", several.join("; "));
+            let fault = Class::Usage.error(format!(
+                "{} restores into {host} were interrupted",
+                several.len()
+            ));
+            let hint = format!(
+                "name one by its set, -database and the like, as it was begun: {}",
+                several.join("; ")
+            );
             Err(fault.hint(hint).into())
         }
     }
@@ -176,12 +232,20 @@ impl Live<'_> {
     /// The one database that is meant, where there is but one: it was named, or the shard that was named is in it.
     fn only_database(&self, source: &Source) -> Option<String> {
         let of_shard = || Some(source.live.first()?.path.database.clone());
-        self.what.database.clone().or_else(|| self.what.shard.and_then(|_| of_shard()))
+        self.what
+            .database
+            .clone()
+            .or_else(|| self.what.shard.and_then(|_| of_shard()))
     }
 
     /// The names that the backup's databases get on the server.
     fn new_names(&self, source: &Source) -> Vec<String> {
-        match self.what.new_database.clone().or_else(|| self.only_database(source)) {
+        match self
+            .what
+            .new_database
+            .clone()
+            .or_else(|| self.only_database(source))
+        {
             Some(name) => vec![name],
             None => source.databases.clone(),
         }
@@ -189,8 +253,13 @@ impl Live<'_> {
 
     fn refuse_what_is_there(&self, source: &Source, there: &Data, begun: &[Begun]) -> Result<()> {
         let names = self.new_names(source);
-        let Some(name) = names.iter().find(|name| there.database(name).is_some()) else { return Ok(()) };
-        let fault = Class::Refused.error(format!("{} already has a database '{name}'", self.client.address()));
+        let Some(name) = names.iter().find(|name| there.database(name).is_some()) else {
+            return Ok(());
+        };
+        let fault = Class::Refused.error(format!(
+            "{} already has a database '{name}'",
+            self.client.address()
+        ));
         let interrupted = begun.iter().any(|begun| begun.header.names.contains(name));
         Err(match interrupted {
             true => {
@@ -202,32 +271,55 @@ impl Live<'_> {
     }
 
     /// The ids that an interrupted restore was given, where its import took place.
-    fn ids_on_server(&self, begun: &Begun, source: &Source, there: &Data) -> Result<Option<(ShardIds, Vec<u64>)>> {
+    fn ids_on_server(
+        &self,
+        begun: &Begun,
+        source: &Source,
+        there: &Data,
+    ) -> Result<Option<(ShardIds, Vec<u64>)>> {
         let (header, address) = (&begun.header, self.client.address());
-        let refuse = |message: String, hint: &str| Err(Class::Refused.error(message).hint(hint).into());
+        let refuse =
+            |message: String, hint: &str| Err(Class::Refused.error(message).hint(hint).into());
         if header.cluster_id != there.cluster_id {
             return refuse(
                 format!("{address} is not the server that the restore was begun on"),
                 "leave -resume out to begin anew",
             );
         }
-        let Some(name) = header.names.iter().find(|name| there.database(name).is_some()) else {
+        let Some(name) = header
+            .names
+            .iter()
+            .find(|name| there.database(name).is_some())
+        else {
             if begun.ids.is_some() {
-                let message = format!("the databases of the interrupted restore are gone from {address}");
+                let message =
+                    format!("the databases of the interrupted restore are gone from {address}");
                 return refuse(message, "leave -resume out to begin anew");
             }
             // It did not come so far as to make one.
             return Ok(None);
         };
-        let of_import = begun.ids.clone().unwrap_or_else(|| import::ids_by_time(source, self.what, there, header.max_shard_id));
+        let of_import = begun
+            .ids
+            .clone()
+            .unwrap_or_else(|| import::ids_by_time(source, self.what, there, header.max_shard_id));
         for (shard, _) in &source.chains.found {
-            let target = of_import.get(&shard.id).map(|id| self.what.target(shard, *id));
-            if !target.is_some_and(|target| there.shards().any(|known| known.path == target && known.deleted_at.is_none())) {
+            let target = of_import
+                .get(&shard.id)
+                .map(|id| self.what.target(shard, *id));
+            if !target.is_some_and(|target| {
+                there
+                    .shards()
+                    .any(|known| known.path == target && known.deleted_at.is_none())
+            }) {
                 let message = format!(
                     "the database '{name}' on {address} is not as the interrupted restore left it: shard {shard} \
                                        has no place in it"
                 );
-                return refuse(message, "drop the databases of the restore and leave -resume out to begin anew");
+                return refuse(
+                    message,
+                    "drop the databases of the restore and leave -resume out to begin anew",
+                );
             }
         }
         Ok(Some((of_import, begun.done.clone())))
@@ -247,17 +339,23 @@ impl Live<'_> {
         let (ids, done) = match known {
             Some(known) => known,
             None => (
-                self.import(source, header.max_shard_id).inspect_err(|_| self.say_in_part(source, journal.is_kept()))?,
+                self.import(source, header.max_shard_id)
+                    .inspect_err(|_| self.say_in_part(source, journal.is_kept()))?,
                 Vec::new(),
             ),
         };
         journal.imported(&ids)?;
         for shard in &mut *shards {
-            let id = ids.get(&shard.source.id).with_context(|| format!("the server gave shard {} no id", shard.source))?;
+            let id = ids
+                .get(&shard.source.id)
+                .with_context(|| format!("the server gave shard {} no id", shard.source))?;
             shard.target.id = *id;
         }
         let uploaded = self.upload(contents, shards, &journal, resumed.then_some(&done[..]));
-        if uploaded.as_ref().is_ok_and(|uploaded| uploaded.failed.is_empty()) {
+        if uploaded
+            .as_ref()
+            .is_ok_and(|uploaded| uploaded.failed.is_empty())
+        {
             journal.end()?;
         } else {
             let spoiled = uploaded.as_ref().is_ok_and(|uploaded| uploaded.spoiled);
@@ -285,6 +383,8 @@ impl Live<'_> {
             true => "snap restore -resume goes on where this stopped; or drop them to begin anew",
             false => "drop them before the next try",
         };
-        self.progress.report(&Event::Warning(&format!("{address} now may have {names} in part: {next}")));
+        self.progress.report(&Event::Warning(&format!(
+            "{address} now may have {names} in part: {next}"
+        )));
     }
 }

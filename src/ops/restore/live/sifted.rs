@@ -44,17 +44,32 @@ impl Sifted {
 
     /// The TSM files that a server is sent of the shard.
     pub fn sent<'a>(&'a self, shard: &'a CheckedShard) -> impl Iterator<Item = Sent<'a>> {
-        shard.files.iter().filter(|(name, _)| name.ends_with(".tsm")).filter_map(|(name, file)| match self.get(name) {
-            None => Some(Sent { name, size: file.size, crc: file.crc }),
-            Some(Some(sifted)) => Some(Sent { name, size: sifted.size, crc: sifted.crc }),
-            Some(None) => None,
-        })
+        shard
+            .files
+            .iter()
+            .filter(|(name, _)| name.ends_with(".tsm"))
+            .filter_map(|(name, file)| match self.get(name) {
+                None => Some(Sent {
+                    name,
+                    size: file.size,
+                    crc: file.crc,
+                }),
+                Some(Some(sifted)) => Some(Sent {
+                    name,
+                    size: sifted.size,
+                    crc: sifted.crc,
+                }),
+                Some(None) => None,
+            })
     }
 }
 
 /// Refuses to begin where what is sent in another form could not be made.
 pub fn refuse_without_room(shards: &[CheckedShard]) -> Result<()> {
-    if shards.iter().any(|shard| shard.cut.is_some() || shard.files.have_deletes()) {
+    if shards
+        .iter()
+        .any(|shard| shard.cut.is_some() || shard.files.have_deletes())
+    {
         let directory = env::temp_dir();
         tempfile::tempfile_in(&directory).with_context(|| {
             let fault = Class::Failed.error(format!("creating a temporary file in {}", directory.display()));
@@ -67,7 +82,12 @@ pub fn refuse_without_room(shards: &[CheckedShard]) -> Result<()> {
 impl Live<'_> {
     /// Makes what is sent in another form than it has in the backup. All of it, before the server is asked to take anything: it
     /// holds up who writes to the shard until all is there.
-    pub(super) fn sift(&self, contents: &Contents, shard: &CheckedShard, stop: &Cancel) -> Result<Sifted> {
+    pub(super) fn sift(
+        &self,
+        contents: &Contents,
+        shard: &CheckedShard,
+        stop: &Cancel,
+    ) -> Result<Sifted> {
         let deletes = self.deletes(contents, shard, stop)?;
         if deletes.is_empty() && shard.cut.is_none() {
             return Ok(Sifted::default());
@@ -75,37 +95,61 @@ impl Live<'_> {
         let none = DeletedRanges::default();
         let bounds = shard.cut.unwrap_or(Bounds::ANY);
         let mut sifted = BTreeMap::new();
-        let wants = |name: &str| name.ends_with(".tsm") && (shard.cut.is_some() || deletes.contains_key(stem(name)));
-        each_member(contents, shard, stop, wants, |&Passed { member, content, .. }| {
-            let deletes = deletes.get(stem(&member.name)).unwrap_or(&none);
-            let kept = sift(content, deletes, bounds, &env::temp_dir())
-                .map_err(|error| io::Error::other(format!("{}: {:#}", member.name, anyhow::Error::new(error))))?;
-            match kept {
-                Kept::All => {}
-                Kept::Part(file) => drop(sifted.insert(member.name.clone(), Some(file))),
-                Kept::Nothing => drop(sifted.insert(member.name.clone(), None)),
-            }
-            Ok(())
-        })?;
+        let wants = |name: &str| {
+            name.ends_with(".tsm") && (shard.cut.is_some() || deletes.contains_key(stem(name)))
+        };
+        each_member(
+            contents,
+            shard,
+            stop,
+            wants,
+            |&Passed {
+                 member, content, ..
+             }| {
+                let deletes = deletes.get(stem(&member.name)).unwrap_or(&none);
+                let kept = sift(content, deletes, bounds, &env::temp_dir()).map_err(|error| {
+                    io::Error::other(format!("{}: {:#}", member.name, anyhow::Error::new(error)))
+                })?;
+                match kept {
+                    Kept::All => {}
+                    Kept::Part(file) => drop(sifted.insert(member.name.clone(), Some(file))),
+                    Kept::Nothing => drop(sifted.insert(member.name.clone(), None)),
+                }
+                Ok(())
+            },
+        )?;
         Ok(Sifted(sifted))
     }
 
     /// What was deleted of each TSM file that has a tombstone, by the name they have in common.
-    fn deletes(&self, contents: &Contents, shard: &CheckedShard, stop: &Cancel) -> Result<BTreeMap<String, DeletedRanges>> {
+    fn deletes(
+        &self,
+        contents: &Contents,
+        shard: &CheckedShard,
+        stop: &Cancel,
+    ) -> Result<BTreeMap<String, DeletedRanges>> {
         let mut all = BTreeMap::new();
-        each_member(contents, shard, stop, is_tombstone, |&Passed { member, content, .. }| {
-            let (deletes, ending) = read_deletes(member, content)?;
-            if ending == Ending::Torn {
-                self.progress.report(&Event::Warning(&format!(
-                    "{} of shard {} breaks off: what it says before that is carried out",
-                    member.name, shard.source
-                )));
-            }
-            if !deletes.is_empty() {
-                all.insert(stem(&member.name).to_owned(), deletes);
-            }
-            Ok(())
-        })?;
+        each_member(
+            contents,
+            shard,
+            stop,
+            is_tombstone,
+            |&Passed {
+                 member, content, ..
+             }| {
+                let (deletes, ending) = read_deletes(member, content)?;
+                if ending == Ending::Torn {
+                    self.progress.report(&Event::Warning(&format!(
+                        "{} of shard {} breaks off: what it says before that is carried out",
+                        member.name, shard.source
+                    )));
+                }
+                if !deletes.is_empty() {
+                    all.insert(stem(&member.name).to_owned(), deletes);
+                }
+                Ok(())
+            },
+        )?;
         Ok(all)
     }
 }
@@ -119,12 +163,25 @@ fn each_member(
     mut each: impl FnMut(&Passed<'_>) -> io::Result<()>,
 ) -> Result<()> {
     for (source, file) in shard.sources.iter().enumerate() {
-        let wanted = |name: &str| wants(name) && shard.files.get(name).is_some_and(|file| file.source == source);
+        let wanted = |name: &str| {
+            wants(name)
+                && shard
+                    .files
+                    .get(name)
+                    .is_some_and(|file| file.source == source)
+        };
         if shard.files.iter().any(|(name, _)| wanted(name)) {
             let reading = || format!("reading {}", contents.path_of(&file.name).display());
             let wanted = |member: &Member| !member.directory && wanted(&member.name);
             let tar = contents.open(file, |file| file)?;
-            let visited = visit_file(tar, &env::temp_dir(), &shard.source, stop, wanted, &mut each);
+            let visited = visit_file(
+                tar,
+                &env::temp_dir(),
+                &shard.source,
+                stop,
+                wanted,
+                &mut each,
+            );
             visited.with_context(reading)?.with_context(reading)?;
         }
     }

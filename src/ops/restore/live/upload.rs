@@ -80,59 +80,119 @@ impl Live<'_> {
         journal: &Journal,
         earlier: Option<&[u64]>,
     ) -> Result<Uploaded> {
-        let bytes = shards.iter().flat_map(tsm_files).map(|(_, size)| size).sum();
-        self.progress.report(&Event::Shards { count: shards.len(), bytes: Some(bytes) });
-        let begun = Instant::now();
-        let was_done = |shard: &CheckedShard| earlier.is_some_and(|done| done.contains(&shard.source.id));
-        let job = |shard| Job { shard, sifted: None, failures: 0, again: earlier.is_some(), sent: was_done(shard), begun };
-        let stop = self.cancel.child();
-        let results = queue::work(shards.iter().map(job).collect(), self.options.jobs, &stop, |mut job: Job<'_>| {
-            let (shard, path) = (job.shard, &job.shard.target);
-            if job.failures == 0 {
-                job.begun = Instant::now();
-            }
-            let bytes = tsm_files(shard).map(|(_, size)| size).sum();
-            self.progress.report(&Event::Started { shard: path, bytes: Some(bytes) });
-            // Without being asked to look, what was done stays done.
-            let settled = !self.options.verify && was_done(shard);
-            let attempt = if settled { Ok(()) } else { self.attempt(contents, &mut job) };
-            let elapsed = job.begun.elapsed();
-            match attempt.and_then(|()| journal.done(shard.source.id)) {
-                Ok(()) => {
-                    let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(shard));
-                    let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| (files + 1, bytes + sent.size));
-                    self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Done { files, bytes }, elapsed });
-                    Turn::Done(Ok(Uploaded { shards: 1, files, bytes, ..Uploaded::default() }))
-                }
-                Err(error) if stop.is_cancelled() => Turn::Done(Err(error)),
-                Err(error) if job.failures < self.options.retries && class(&error) != Class::Refused => {
-                    job.failures += 1;
-                    job.again = true;
-                    let wait = WAIT.saturating_mul(1 << (job.failures - 1).min(6));
-                    let reason = format!("{error:#}");
-                    self.progress.report(&Event::Retry { shard: path, attempt: job.failures, wait, reason: &reason });
-                    Turn::Later(job, wait)
-                }
-                // The others would find nobody there either.
-                Err(error) if class(&error) == Class::Unreachable => {
-                    stop.cancel();
-                    Turn::Done(Err(error))
-                }
-                Err(error) => {
-                    let reason = format!("{error:#}");
-                    self.progress.report(&Event::Finished { shard: path, outcome: Outcome::Failed(&reason), elapsed });
-                    let failed = vec![format!("shard {} (now {path}): {reason}", shard.source)];
-                    let spoiled = class(&error) == Class::Refused;
-                    Turn::Done(Ok(Uploaded { failed, spoiled, ..Uploaded::default() }))
-                }
-            }
+        let bytes = shards
+            .iter()
+            .flat_map(tsm_files)
+            .map(|(_, size)| size)
+            .sum();
+        self.progress.report(&Event::Shards {
+            count: shards.len(),
+            bytes: Some(bytes),
         });
+        let begun = Instant::now();
+        let was_done =
+            |shard: &CheckedShard| earlier.is_some_and(|done| done.contains(&shard.source.id));
+        let job = |shard| Job {
+            shard,
+            sifted: None,
+            failures: 0,
+            again: earlier.is_some(),
+            sent: was_done(shard),
+            begun,
+        };
+        let stop = self.cancel.child();
+        let results = queue::work(
+            shards.iter().map(job).collect(),
+            self.options.jobs,
+            &stop,
+            |mut job: Job<'_>| {
+                let (shard, path) = (job.shard, &job.shard.target);
+                if job.failures == 0 {
+                    job.begun = Instant::now();
+                }
+                let bytes = tsm_files(shard).map(|(_, size)| size).sum();
+                self.progress.report(&Event::Started {
+                    shard: path,
+                    bytes: Some(bytes),
+                });
+                // Without being asked to look, what was done stays done.
+                let settled = !self.options.verify && was_done(shard);
+                let attempt = if settled {
+                    Ok(())
+                } else {
+                    self.attempt(contents, &mut job)
+                };
+                let elapsed = job.begun.elapsed();
+                match attempt.and_then(|()| journal.done(shard.source.id)) {
+                    Ok(()) => {
+                        let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(shard));
+                        let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| {
+                            (files + 1, bytes + sent.size)
+                        });
+                        self.progress.report(&Event::Finished {
+                            shard: path,
+                            outcome: Outcome::Done { files, bytes },
+                            elapsed,
+                        });
+                        Turn::Done(Ok(Uploaded {
+                            shards: 1,
+                            files,
+                            bytes,
+                            ..Uploaded::default()
+                        }))
+                    }
+                    Err(error) if stop.is_cancelled() => Turn::Done(Err(error)),
+                    Err(error)
+                        if job.failures < self.options.retries
+                            && class(&error) != Class::Refused =>
+                    {
+                        job.failures += 1;
+                        job.again = true;
+                        let wait = WAIT.saturating_mul(1 << (job.failures - 1).min(6));
+                        let reason = format!("{error:#}");
+                        self.progress.report(&Event::Retry {
+                            shard: path,
+                            attempt: job.failures,
+                            wait,
+                            reason: &reason,
+                        });
+                        Turn::Later(job, wait)
+                    }
+                    // The others would find nobody there either.
+                    Err(error) if class(&error) == Class::Unreachable => {
+                        stop.cancel();
+                        Turn::Done(Err(error))
+                    }
+                    Err(error) => {
+                        let reason = format!("{error:#}");
+                        self.progress.report(&Event::Finished {
+                            shard: path,
+                            outcome: Outcome::Failed(&reason),
+                            elapsed,
+                        });
+                        let failed = vec![format!("shard {} (now {path}): {reason}", shard.source)];
+                        let spoiled = class(&error) == Class::Refused;
+                        Turn::Done(Ok(Uploaded {
+                            failed,
+                            spoiled,
+                            ..Uploaded::default()
+                        }))
+                    }
+                }
+            },
+        );
         self.cancel.check()?;
         let all = queue::all(results)?.into_iter();
         Ok(all.fold(Uploaded::default(), |mut all, one| {
             all.failed.extend(one.failed);
             let (files, bytes) = (all.files + one.files, all.bytes + one.bytes);
-            Uploaded { shards: all.shards + one.shards, files, bytes, spoiled: all.spoiled || one.spoiled, ..all }
+            Uploaded {
+                shards: all.shards + one.shards,
+                files,
+                bytes,
+                spoiled: all.spoiled || one.spoiled,
+                ..all
+            }
         }))
     }
 
@@ -159,7 +219,11 @@ impl Live<'_> {
                 self.say_not_compared(shard);
                 return Ok(());
             }
-            Held::Part(absent) => return Err(spoiled(&format!("the server took in a part of it, but not {absent}"))),
+            Held::Part(absent) => {
+                return Err(spoiled(&format!(
+                    "the server took in a part of it, but not {absent}"
+                )));
+            }
             Held::Compacted | Held::Other => {
                 return Err(spoiled(
                     "somebody has written to it since the database was made (stop that, so that it is not lost)",
@@ -175,7 +239,9 @@ impl Live<'_> {
             Held::All => Ok(()),
             Held::Nothing => bail!("the server holds none of it although it was sent"),
             Held::Part(absent) => bail!("the server does not hold {absent} although it was sent"),
-            Held::Other => bail!("the server holds files that were not sent, and not all that were"),
+            Held::Other => {
+                bail!("the server holds files that were not sent, and not all that were")
+            }
             Held::Compacted => {
                 self.say_not_compared(shard);
                 Ok(())
@@ -184,7 +250,10 @@ impl Live<'_> {
     }
 
     fn say_not_compared(&self, shard: &CheckedShard) {
-        let message = format!("the server has compacted shard {} already: it was not compared", shard.target);
+        let message = format!(
+            "the server has compacted shard {} already: it was not compared",
+            shard.target
+        );
         self.progress.report(&Event::Warning(&message));
     }
 
@@ -196,7 +265,9 @@ impl Live<'_> {
             let packing = scope.spawn(|| self.pack(contents, shard, sifted, sender, &stop));
             let sent = self.forward(shard, receiver);
             stop.cancel();
-            let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let packed = packing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             match packed {
                 // Where the connection failed, packing found nobody to take what it read.
                 Err(error) if !is_broken_pipe(&error) => Err(error),
@@ -228,7 +299,9 @@ impl Live<'_> {
                 }
             };
         }
-        upload.finish().context("waiting for the server to take the shard in")
+        upload
+            .finish()
+            .context("waiting for the server to take the shard in")
     }
 
     /// Makes the tar, piece by piece.
@@ -240,15 +313,28 @@ impl Live<'_> {
         sender: SyncSender<Piece>,
         stop: &Cancel,
     ) -> Result<()> {
-        let pieces = Pieces { sender, pending: Vec::with_capacity(CHUNK) };
+        let pieces = Pieces {
+            sender,
+            pending: Vec::with_capacity(CHUNK),
+        };
         let crc = crc32fast::Hasher::new();
-        let mut packing =
-            Packing { live: self, shard, sifted, source: 0, tar: TarWriter::new(pieces), crc, member: None, stop };
+        let mut packing = Packing {
+            live: self,
+            shard,
+            sifted,
+            source: 0,
+            tar: TarWriter::new(pieces),
+            crc,
+            member: None,
+            stop,
+        };
         for (source, file) in shard.sources.iter().enumerate() {
             packing.source = source;
             let reading = || format!("reading {}", contents.path_of(&file.name).display());
             let tar = contents.open(file, |file| file)?;
-            scan(tar, &shard.source, &mut packing).with_context(reading)?.with_context(reading)?;
+            scan(tar, &shard.source, &mut packing)
+                .with_context(reading)?
+                .with_context(reading)?;
         }
         let mut pieces = packing.tar.finish()?;
         Ok(pieces.hand_on(Piece::End)?)
@@ -257,7 +343,10 @@ impl Live<'_> {
     /// Has the server clear away what a failed upload left: an empty tar reopens the shard.
     fn clear(&self, shard: &CheckedShard) -> Result<()> {
         let mut upload = self.client.upload(shard.target.id)?;
-        upload.write_all(&[0; 1024]).and_then(|()| upload.finish()).context("clearing away what a failed attempt left")
+        upload
+            .write_all(&[0; 1024])
+            .and_then(|()| upload.finish())
+            .context("clearing away what a failed attempt left")
     }
 
     /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what it is to hold.
@@ -265,8 +354,13 @@ impl Live<'_> {
         let mut answer = None;
         for _ in 0..=self.options.retries {
             let mut there = Sums::default();
-            let reply = self.client.request(&Request::Shard { id: shard.target.id, since: None })?;
-            if scan(reply, &shard.target, &mut there).context("reading the shard back")?? != Ending::Nothing {
+            let reply = self.client.request(&Request::Shard {
+                id: shard.target.id,
+                since: None,
+            })?;
+            if scan(reply, &shard.target, &mut there).context("reading the shard back")??
+                != Ending::Nothing
+            {
                 answer = Some(there.files);
                 break;
             }
@@ -292,7 +386,8 @@ impl Live<'_> {
             }
         }
         // A compaction leaves a file of the highest of its generations, with a sequence past the first.
-        let compacted = |name: &&str| generation(name) >= newest && !name.ends_with("-000000001.tsm");
+        let compacted =
+            |name: &&str| generation(name) >= newest && !name.ends_with("-000000001.tsm");
         Ok(match absent {
             None => Held::All,
             Some(_) if there.keys().any(compacted) => Held::Compacted,
@@ -305,7 +400,11 @@ impl Live<'_> {
 
 /// A shard that only a new beginning can mend.
 fn spoiled(why: &str) -> anyhow::Error {
-    Class::Refused.error(format!("{why}: drop the database on the server and restore it anew")).into()
+    Class::Refused
+        .error(format!(
+            "{why}: drop the database on the server and restore it anew"
+        ))
+        .into()
 }
 
 /// A piece of a tar.
@@ -342,13 +441,17 @@ impl Write for Pieces {
 
 impl Pieces {
     fn hand_on(&mut self, piece: Piece) -> io::Result<()> {
-        self.sender.send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.sender
+            .send(piece)
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
 }
 
 /// Lists regular files with size and CRC-32.
@@ -393,7 +496,11 @@ struct Packing<'a> {
 
 impl Sink for Packing<'_> {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
-        let wanted = self.shard.files.get(&member.name).filter(|file| file.source == self.source && member.is_tsm());
+        let wanted = self
+            .shard
+            .files
+            .get(&member.name)
+            .filter(|file| file.source == self.source && member.is_tsm());
         self.member = wanted.map(|file| (member.name.clone(), file.crc));
         if self.member.is_none() {
             return Ok(());
@@ -417,23 +524,35 @@ impl Sink for Packing<'_> {
                 self.tar.write_all(chunk)?;
             }
             self.crc.update(chunk);
-            self.live.progress.report(&Event::Bytes { shard: &self.shard.target, count: chunk.len() as u64 });
+            self.live.progress.report(&Event::Bytes {
+                shard: &self.shard.target,
+                count: chunk.len() as u64,
+            });
         }
         Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some((name, crc)) = self.member.take() else { return Ok(()) };
+        let Some((name, crc)) = self.member.take() else {
+            return Ok(());
+        };
         if std::mem::take(&mut self.crc).finalize() != crc {
-            return Err(io::Error::other(format!("{name} is not what was checked a moment ago")));
+            return Err(io::Error::other(format!(
+                "{name} is not what was checked a moment ago"
+            )));
         }
-        if self.sifted.get(&name).is_none() { self.tar.end() } else { Ok(()) }
+        if self.sifted.get(&name).is_none() {
+            self.tar.end()
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Packing<'_> {
     fn begin_file(&mut self, member: &Member, size: u64) -> io::Result<()> {
         let path = format!("{}/{}", self.shard.target, member.name);
-        self.tar.begin(&MemberHeader::of_file(&path, size, member.modified))
+        self.tar
+            .begin(&MemberHeader::of_file(&path, size, member.modified))
     }
 }
