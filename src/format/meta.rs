@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use prost::Message;
 
 use super::proto::{self, Schema};
+use crate::error::{Class, Fault};
 use crate::wire::ShardPath;
 
 /// Everything a server knows about its data. `Term` is left over from a Raft log and 0.
@@ -255,6 +256,53 @@ pub struct Shard {
     pub deleted_at: Option<i64>,
 }
 
+/// The names in a meta store, whatever their bytes.
+#[derive(Clone, PartialEq, Message)]
+struct RawData {
+    #[prost(message, repeated, tag = "5")]
+    databases: Vec<RawDatabase>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawDatabase {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+    #[prost(message, repeated, tag = "3")]
+    retention_policies: Vec<RawName>,
+    #[prost(message, repeated, tag = "4")]
+    continuous_queries: Vec<RawName>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawName {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+}
+
+/// What of a meta store has a name that is not UTF-8, as servers let clients give one.
+fn name_not_utf8(bytes: &[u8]) -> Option<Fault> {
+    let is_bad = |name: &[u8]| std::str::from_utf8(name).is_err();
+    let shown = |name: &[u8]| name.escape_ascii().to_string();
+    let data = <RawData as Message>::decode(bytes).ok()?;
+    let what = data.databases.iter().find_map(|database| {
+        let of = format!("of database '{}'", shown(&database.name));
+        if is_bad(&database.name) {
+            return Some(format!("database '{}'", shown(&database.name)));
+        }
+        let policies = database.retention_policies.iter();
+        let queries = database.continuous_queries.iter();
+        let mut named = policies
+            .map(|policy| ("retention policy", &policy.name))
+            .chain(queries.map(|query| ("continuous query", &query.name)));
+        let (kind, name) = named.find(|(_, name)| is_bad(name))?;
+        Some(format!("{kind} '{}' {of}", shown(name)))
+    })?;
+    let fault = Class::Failed.error(format!("the name of {what} is not UTF-8"));
+    Some(fault.hint(
+        "drop it on the server; its log has the statement that made it (service=httpd or query)",
+    ))
+}
+
 impl Data {
     /// Decodes a meta store and checks that all required fields are there, as servers do.
     ///
@@ -263,7 +311,10 @@ impl Data {
     /// When it is no `meta.Data` message.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         proto::check(bytes, &DATA).context("the meta store is damaged")?;
-        <Self as Message>::decode(bytes).context("the meta store is damaged")
+        <Self as Message>::decode(bytes).map_err(|error| match name_not_utf8(bytes) {
+            Some(name) => anyhow::Error::new(error).context(name),
+            None => anyhow::Error::new(error).context("the meta store is damaged"),
+        })
     }
 
     /// The database of that name.
@@ -306,6 +357,32 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_named_with_its_database() {
+        let mut bytes = sample().encode_to_vec();
+        let at = bytes
+            .windows(7)
+            .position(|part| part == b"autogen")
+            .unwrap();
+        bytes[at] = 0xff;
+        let error = Data::read(&bytes).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the name of retention policy '\\xffutogen' of database 'db' is not UTF-8"
+        );
+        let at = bytes
+            .windows(4)
+            .position(|part| part == b"\x0a\x02db")
+            .unwrap();
+        bytes[at + 2] = 0xfe;
+        let error = Data::read(&bytes).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the name of database '\\xfeb' is not UTF-8"
+        );
+        assert!(crate::error::hint(&error).is_some_and(|hint| hint.contains("log")));
+    }
 
     fn sample() -> Data {
         let group = |id| ShardGroupInfo {

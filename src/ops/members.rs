@@ -1,15 +1,17 @@
 //! The members of a shard's tar as something that can be read at any offset, one after the other.
 
+use std::env;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cancel::{Cancel, Stoppable};
 use crate::directory::Tar;
+use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan, scan_in_place};
 use crate::tsm::index::{ReadAt, Section};
 use crate::wire::ShardPath;
@@ -20,6 +22,24 @@ enum Place<'a> {
     Tar(&'a File),
     /// In a file without a name, that takes one member after the other.
     Spool(Spool),
+}
+
+/// Says where a file without a name could not be made, and that another place can be had.
+pub fn scratch_error(directory: &Path, error: io::Error) -> anyhow::Error {
+    let message = format!("creating a temporary file in {}", directory.display());
+    let fault = if directory == env::temp_dir() {
+        let name = if env::var_os("TMPDIR").is_some() {
+            format!("TMPDIR is {}", directory.display())
+        } else {
+            format!("TMPDIR is not set, so that it is {}", directory.display())
+        };
+        Class::Failed.error(message).hint(format!(
+            "{name}: set it to a directory that can be written and has room for a TSM file of each shard that is worked on"
+        ))
+    } else {
+        Class::Failed.error(message)
+    };
+    anyhow::Error::new(error).context(fault)
 }
 
 /// A file without a name, for one member at a time.
@@ -92,10 +112,9 @@ pub fn visit(
 ) -> Result<Result<(Ending, u64), TarError>> {
     let place = match tar {
         Some(file) => Place::Tar(file),
-        None => Place::Spool(
-            Spool::new_in(scratch)
-                .with_context(|| format!("creating a file in {}", scratch.display()))?,
-        ),
+        None => {
+            Place::Spool(Spool::new_in(scratch).map_err(|error| scratch_error(scratch, error))?)
+        }
     };
     let mut visiting = Visiting {
         place,
