@@ -106,6 +106,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the meta store and the shards that the target holds')
             [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add the databases to the target''s meta store, with new shard and group ids')
             [CompletionResult]::new('--index', '--index', [CompletionResultType]::ParameterName, 'The index of the restored shards: that of the target''s other shards (auto), inmem, or tsi1, which influxd builds at its next start')
+            [CompletionResult]::new('--apply-deletes', '--apply-deletes', [CompletionResultType]::ParameterName, 'Leave out points that were deleted and not yet compacted away, so that they stay deleted on every version of influxd. With =false, files are restored as they are: into directories with the tombstones, with -online without them, so that the points come back')
             [CompletionResult]::new('--no-verify', '--no-verify', [CompletionResultType]::ParameterName, 'With -online, do not read shards back to compare them')
             [CompletionResult]::new('--resume', '--resume', [CompletionResultType]::ParameterName, 'With -online, go on with the interrupted restore from PATH into -host')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be written, and write nothing')

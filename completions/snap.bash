@@ -653,7 +653,7 @@ _snap() {
             return 0
             ;;
         snap__subcmd__restore)
-            opts="-h --metadir --datadir --waldir --online --portable --host --db --database --rp --retention --shard --newdb --newrp --start --stop --end --force --merge --index --no-verify --resume --dry-run --dialect --connect-timeout --idle-timeout --attempt-timeout --retries --jobs --limit-rate --metrics-file --on-success --on-failure --quiet --verbose --json --profile --config --help"
+            opts="-h --metadir --datadir --waldir --online --portable --host --db --database --rp --retention --shard --newdb --newrp --start --stop --end --force --merge --index --apply-deletes --no-verify --resume --dry-run --dialect --connect-timeout --idle-timeout --attempt-timeout --retries --jobs --limit-rate --metrics-file --on-success --on-failure --quiet --verbose --json --profile --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -733,6 +733,10 @@ _snap() {
                     ;;
                 --index)
                     COMPREPLY=($(compgen -W "auto inmem tsi1" -- "${cur}"))
+                    return 0
+                    ;;
+                --apply-deletes)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --no-verify)

@@ -101,6 +101,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --force 'Replace the meta store and the shards that the target holds'
             cand --merge 'Add the databases to the target''s meta store, with new shard and group ids'
             cand --index 'The index of the restored shards: that of the target''s other shards (auto), inmem, or tsi1, which influxd builds at its next start'
+            cand --apply-deletes 'Leave out points that were deleted and not yet compacted away, so that they stay deleted on every version of influxd. With =false, files are restored as they are: into directories with the tombstones, with -online without them, so that the points come back'
             cand --no-verify 'With -online, do not read shards back to compare them'
             cand --resume 'With -online, go on with the interrupted restore from PATH into -host'
             cand --dry-run 'Say what would be written, and write nothing'

@@ -114,6 +114,8 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l index -d 'The index of the restored shards: that of the target\'s other shards (auto), inmem, or tsi1, which influxd builds at its next start' -r -f -a "auto\t''
 inmem\t''
 tsi1\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l apply-deletes -d 'Leave out points that were deleted and not yet compacted away, so that they stay deleted on every version of influxd. With =false, files are restored as they are: into directories with the tombstones, with -online without them, so that the points come back' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l no-verify -d 'With -online, do not read shards back to compare them' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l resume -d 'With -online, go on with the interrupted restore from PATH into -host' -r -f -a "true\t''

@@ -21,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use tempfile::NamedTempFile;
 
 /// How names begin that files have until they are whole.
 const UNFINISHED: &str = ".snap-";
@@ -166,6 +167,14 @@ pub fn write_whole_by(
     };
     write().with_context(|| format!("writing {}", path.display()))?;
     sync_dir(parent)
+}
+
+/// A new file in a directory, with a name that says that it is not whole yet. It goes away with its handle.
+pub fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempfile_in(directory)
+        .with_context(|| format!("creating a file in {}", directory.display()))
 }
 
 /// What is in a directory, in no particular order.

@@ -371,6 +371,41 @@ fn points_that_were_deleted_stay_deleted_in_a_tsi1_server() {
 }
 
 #[test]
+fn points_that_were_deleted_stay_deleted_where_a_set_is_restored_into_directories() {
+    let sample = SAMPLE.get();
+    for (nth, (tool, layout)) in SETS.into_iter().enumerate() {
+        for (what, index) in [("full", Index::Inmem), ("chain", Index::Tsi1)] {
+            let name = format!("{tool} {layout} {what}");
+            let index = if nth % 2 == 0 { index } else { Index::Inmem };
+            let folder = folder();
+            let flags = ["-database", "d", "-index", index.name()];
+            let run = restore_into(folder.path(), &flags, &sample.path(&name))
+                .run()
+                .expect(0);
+            assert!(
+                run.stderr.contains("deletes that are not yet compacted"),
+                "{name}: {}",
+                run.stderr
+            );
+            let server = Influxd::start(folder.path(), index);
+            assert!(tombstones(&server).is_empty(), "{name}");
+            assert!(
+                Answers::of(&server, "d") == sample.left,
+                "{name}: the answers differ"
+            );
+            // A file that went leaves its number to the next.
+            server.write("d", "", &format!("m,k=gone i=7i {}", START + 2 * DAY));
+            flush(&server);
+            server.stop();
+            let server = Influxd::start(folder.path(), index);
+            let points = server.points_in("d", "autogen");
+            assert_eq!(points.len(), sample.left.points.len() + 1, "{name}");
+            server.expect_no_errors();
+        }
+    }
+}
+
+#[test]
 fn points_that_were_left_out_of_a_backup_stay_deleted_when_influxd_restores_it() {
     let sample = SAMPLE.get();
     for index in [Index::Inmem, Index::Tsi1] {
@@ -651,4 +686,62 @@ fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back()
     );
     assert!(come_back("late") > 0);
     server.expect_no_errors();
+}
+
+/// Gives fields another type: of the same series, and of another one.
+fn change_types(server: &Influxd) {
+    server.query("d", "DROP MEASUREMENT same");
+    server.query("d", "DROP MEASUREMENT other");
+    let at = START + 60 * SECOND;
+    server.write(
+        "d",
+        "",
+        &format!("same,k=a v=\"new\" {at}\nother,k=b v=\"new\" {at}"),
+    );
+    flush(server);
+}
+
+#[test]
+fn a_field_that_got_another_type_between_two_sets_has_the_values_that_the_server_had() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let server = Influxd::start(&path("source"), Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    let old = |measurement: &str| {
+        let points = (0..5).map(|nth| {
+            let at = START + nth * SECOND;
+            format!("{measurement},k=a v={nth}.5 {at}\n")
+        });
+        points.collect::<String>()
+    };
+    let measurements = ["same", "other", "stays"];
+    server.write("d", "", &measurements.map(old).concat());
+    flush(&server);
+    for layout in ["legacy", "portable"] {
+        back_up("snap", layout, &server, &path(layout), &[]);
+    }
+    change_types(&server);
+    // The tombstones explain it; without them, nothing does.
+    wait_for(|| tombstones(&server).is_empty().then_some(())).expect("deletes are carried out");
+    let left = Answers::of(&server, "d");
+    for layout in ["legacy", "portable"] {
+        let flags = ["-since", "last"];
+        back_up("snap", layout, &server, &path(layout), &flags);
+    }
+    server.stop();
+    for (layout, index) in [("legacy", Index::Inmem), ("portable", Index::Tsi1)] {
+        let target = path(&format!("into directories {layout}"));
+        let flags = ["-database", "d", "-index", index.name()];
+        let run = restore_into(&target, &flags, &path(layout)).run().expect(0);
+        let told = "field 'v' of measurement 'same' (was float, is string)";
+        assert!(run.stderr.contains(told), "{}", run.stderr);
+        let server = Influxd::start(&target, index);
+        assert_eq!(Answers::of(&server, "d"), left, "{layout}");
+        server.expect_no_errors();
+        server.stop();
+        let server = Influxd::start(&path(&format!("live {layout}")), index);
+        let stderr = restore(&server, &path(layout), "e");
+        assert!(stderr.contains(told), "{stderr}");
+        assert_eq!(Answers::of(&server, "e"), left, "{layout}");
+    }
 }

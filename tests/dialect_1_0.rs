@@ -121,9 +121,13 @@ fn the_dialect_is_found_out_and_kept_and_the_tars_are_stored_as_they_come() {
         bench.expect_files(&[0], &[(1, 0), (20, 0)]);
         assert_eq!(bench.peer.request_texts(), rest);
 
-        restore_into(bench.root.path(), &["-host", &nobody()], &bench.dir())
-            .run()
-            .expect(0);
+        restore_into(
+            bench.root.path(),
+            &["-host", &nobody(), "-apply-deletes=false"],
+            &bench.dir(),
+        )
+        .run()
+        .expect(0);
         let restored = tree::files(&bench.root.path().join("data"));
         for name in [
             "000000001-000000001.tsm",

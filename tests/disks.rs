@@ -75,6 +75,56 @@ fn a_backup_that_finds_the_disk_full_leaves_the_sets_there_are_and_gives_back_th
 }
 
 #[test]
+fn shards_are_restored_into_directories_of_databases_and_policies_on_other_file_systems() {
+    let (printed, said) = script(
+        "40m",
+        r#"
+        "$snap" backup -quiet -host $host "$disk.b"
+        restore() { "$snap" restore -quiet -host 127.0.0.1:1 -metadir "$1/meta" -datadir "$1/data" -force "$disk.b"; echo "restore: $?"; }
+        shards() { (cd "$1" && find -L . -name '*.tsm' | sort; find -L . -name '.snap*'); }
+        # A database on another disk, by a link; once empty, once with what is replaced, and with what a killed run left.
+        mkdir -p "$disk.1/data" "$disk/db"; ln -s "$disk/db" "$disk.1/data/db"
+        restore "$disk.1"; mkdir -p "$disk/db/.snap-restore/new/s0"; restore "$disk.1"; shards "$disk.1/data"
+        ls "$disk/db/autogen"
+        # Killed at any step, by way of which another follows.
+        cp -rL "$disk.1/data" "$disk.whole"; n=0; ended=137
+        while [ $ended != 0 ] && [ $n -lt 200 ]; do
+            n=$((n + 1)); echo old > "$disk/db/autogen/1/old"
+            (export SNAP_FAILPOINT=kill:$n; restore "$disk.1") > "$disk.said" 2>&1; ended=$(sed 's/.* //' "$disk.said" | tail -1)
+            if [ $ended != 0 ]; then restore "$disk.1" > "$disk.said"; fi
+            diff -r "$disk.whole" "$disk.1/data" && [ -z "$(find -L "$disk.1" -name '.snap*')" ] || echo "killed at $n: $(cat "$disk.said")"
+        done
+        [ $n -gt 20 ] && echo "ended: $ended"
+        # A policy on it.
+        mkdir -p "$disk.2/data/db" "$disk/rp"; ln -s "$disk/rp" "$disk.2/data/db/autogen"
+        rm -r "$disk/db"; restore "$disk.2"; restore "$disk.2"; shards "$disk.2/data"; ls "$disk/rp"
+        # Another directory of the same file system, mounted there, and its WAL too.
+        mkdir -p "$disk.3/data/db" "$disk.3/wal/db" "$disk.4/wal/autogen/1" "$disk.4/data"
+        mount --bind "$disk.4/data" "$disk.3/data/db"; mount --bind "$disk.4/wal" "$disk.3/wal/db"
+        touch "$disk.3/wal/db/autogen/1/_00001.wal"
+        restore "$disk.3"; restore "$disk.3"; shards "$disk.3/data"; find "$disk.3/wal" -type f
+        # Room is asked for where it is needed.
+        mount -t tmpfs -o size=1m none "$disk.4/data"; mkdir -p "$disk.5/data"; ln -s "$disk.4/data" "$disk.5/data/db"
+        restore "$disk.5"; ls -A "$disk.4/data"
+        "#,
+    );
+    let files = |shards: [u64; 2]| {
+        shards
+            .map(|id| format!("./db/autogen/{id}/000000001-000000001.tsm\n"))
+            .concat()
+    };
+    let shards = files([1, 2]);
+    let twice = "restore: 0\nrestore: 0\n";
+    let expected =
+        format!("{twice}{shards}1\n2\nended: 0\n{twice}{shards}1\n2\n{twice}{shards}restore: 6\n");
+    assert_eq!(printed, expected, "{said}");
+    assert!(
+        said.lines().count() == 2 && said.contains("bytes free") && said.contains(".5/data/db"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_disk_that_is_full_while_a_shard_is_rewritten_is_no_damage_of_the_shard() {
     // Six files, all of a key of their own; of one, a point is deleted.
     let times: Vec<i64> = (0..40_000)

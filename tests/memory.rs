@@ -3,15 +3,17 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Seek};
+use std::io::{BufWriter, Read, Seek};
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use influx_snap::format::portable::{self, Manifest, MetaEntry, ShardEntry};
+use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::{Points, ValueType, Values};
 use influx_snap::tsm::writer::Writer;
 use influx_snap::wire::{MetaBlob, ShardPath};
+use support::handmade;
 use support::influxd::{Index, Influxd};
 use support::peer::{Asked, Model, Peer, Reply, Shard, Tar, Version, nobody, noise};
 use support::process::{Run, backup, restore_into, snap};
@@ -261,6 +263,52 @@ fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
             .starts_with("no fault in 1 set: 4 shard files, 4 TSM files"),
         "{}",
         run.stdout
+    );
+}
+
+#[test]
+fn a_tombstone_of_half_a_million_keys_is_applied_in_24_mib() {
+    let root = folder();
+    let dir = root.path().join("backup");
+    fs::create_dir(&dir).expect("a directory");
+    let shard = ("d", "autogen", 1);
+    let mut tsm = tempfile::tempfile().expect("a file");
+    write_tsm(&mut tsm, 0, true);
+    let mut content = Vec::new();
+    tsm.rewind().expect("a file");
+    tsm.read_to_end(&mut content).expect("a file");
+    let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
+    // In no order, every other of the keys there are, many that are not there, and one of them again and again.
+    for nth in 0..500_000_u64 {
+        let (nth, min) = match nth % 2 {
+            0 => (nth * 7919 % 500_000, 0),
+            _ => (1, 10 * nth as i64),
+        };
+        let key = format!("measurement,host=server{nth:08},region=somewhere#!~#value");
+        let record = Record {
+            key: key.as_bytes(),
+            min,
+            max: min + 3,
+        };
+        tombstone.record(record).expect("a record");
+    }
+    let tombstone = tombstone.finish().expect("a tombstone");
+    fs::write(dir.join("meta.00"), handmade::meta(&[shard])).expect("a file");
+    let name = "000000001-000000001.tombstone";
+    fs::write(
+        dir.join(handmade::shard_file(shard, 0)),
+        handmade::shard_tar(shard, &[(handmade::FILE, &content), (name, &tombstone)]),
+    )
+    .expect("a file");
+    restore(&dir);
+    let shard = root.path().join("data/d/autogen/1");
+    let size = |bytes: &[u8]| bytes.len() as u64;
+    let files = tree::files(&shard);
+    assert_eq!(files.keys().collect::<Vec<_>>(), [handmade::FILE]);
+    let (left, all) = (size(&files[handmade::FILE]), size(&content));
+    assert!(
+        (all * 4 / 10..all * 6 / 10).contains(&left),
+        "{left} of {all}"
     );
 }
 

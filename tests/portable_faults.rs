@@ -340,6 +340,7 @@ fn a_portable_backup_whose_streams_break_off_anywhere_leaves_no_file() {
     let args = [
         "backup",
         "-portable",
+        "-apply-deletes=false",
         "-jobs",
         "16",
         "-host",

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use influx_snap::wire::MetaBlob;
+use serde_json::Value;
 
 use support::data::small_server;
 use support::disk::on_small_disk;
@@ -15,8 +16,8 @@ use support::handmade::{
     shard_tar, tsm,
 };
 use support::influxd::{Index, Influxd};
-use support::peer::{self, Member};
-use support::process::snap;
+use support::peer::{self, Member, Model, Peer, Version};
+use support::process::{self, snap};
 use support::{tree, utf8};
 
 const FIRST: Shard<'static> = ("d", "autogen", 1);
@@ -380,6 +381,58 @@ fn a_dry_run_says_what_would_be_done_and_changes_nothing() {
     restore(&backup, &target, &["-dry-run", "-force"]).expect(0);
     restore(&backup, &target, &["-dry-run"]).expect(6);
     assert_same(&everything(&target), &before, "a restore's dry run");
+}
+
+#[test]
+fn the_meta_store_that_was_written_is_named_and_a_full_backup_is_asked_for_next() {
+    let folder = Folder::new();
+    let backup = folder.backup("backup", &[FIRST], 1);
+    let meta_db = folder.path("target").join("meta/meta.db");
+    let alone = |flags: &[&str]| {
+        let metadir = meta_db.parent().expect("a directory");
+        let args = ["restore", "-metadir", utf8(metadir)];
+        snap([&args[..], flags, &[utf8(&backup)]].concat()).expect(0)
+    };
+    let run = alone(&["-dry-run"]);
+    let dry = format!("dry run: would restore {} from", meta_db.display());
+    assert!(run.stdout.starts_with(&dry), "{}", run.stdout);
+    let run = alone(&[]);
+    let wrote = format!("restored {} in ", meta_db.display());
+    assert!(run.stdout.starts_with(&wrote), "{}", run.stdout);
+    assert!(!run.stderr.contains("-since"), "{}", run.stderr);
+    // It is there already, and left as it is.
+    assert_eq!(alone(&["-json"]).last_message()["metastore"], Value::Null);
+    let target = folder.path("other");
+    let run = restore(&backup, &target, &["-json"]).expect(0);
+    let expected = target.join("meta/meta.db");
+    assert_eq!(run.last_message()["metastore"], utf8(&expected));
+    assert!(run.stdout.contains("without -since"), "{}", run.stdout);
+}
+
+#[test]
+fn a_temporary_directory_that_cannot_be_used_is_named_and_not_needed_where_the_target_has_room() {
+    let folder = Folder::new();
+    let peer = Peer::start(Model::new(Version::V1_6, &[FIRST]));
+    let backup = folder.path("backup");
+    process::backup(&peer.host(), &["-portable"], &backup)
+        .run()
+        .expect(0);
+    let target = folder.path("target");
+    let with_tmpdir = |flags: &[&str], code: i32| {
+        process::restore_into(&target, flags, &backup)
+            .env("TMPDIR", folder.path("nowhere"))
+            .run()
+            .expect(code)
+    };
+    let run = with_tmpdir(&["-dry-run"], 1);
+    let hint = format!("TMPDIR is {}", folder.path("nowhere").display());
+    assert!(
+        run.stderr.contains("creating a temporary file in") && run.stderr.contains(&hint),
+        "{}",
+        run.stderr
+    );
+    fs::create_dir_all(target.join("data")).expect("a data directory");
+    with_tmpdir(&[], 0);
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! The data sets in `testdata`, each made by a real influxd and never edited: each is backed up and restored, and an influxd
-//! on the result answers what the one that made it answered.
+//! on the result answers what the one that made it answered. So are the backups that older ones made, without the first step.
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::folder;
-use support::influxd::{Index, Influxd};
+use serde_json::Value;
+use support::influxd::{Index, Influxd, time_of};
 use support::process::{Run, Snap, backup_of, restore_into};
-use support::service::copy;
+use support::service::{all_members, copy};
+use support::{folder, tree, utf8};
 
 /// All data sets, so that none is forgotten.
 fn data_sets() -> Vec<PathBuf> {
@@ -17,7 +19,123 @@ fn data_sets() -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
         .expect("the folder testdata")
         .map(|entry| entry.expect("an entry").path());
-    entries.filter(|path| path.is_dir()).collect()
+    entries
+        .filter(|path| path.is_dir() && !path.ends_with("backups"))
+        .collect()
+}
+
+/// What older servers answer of the backups in `testdata/backups`, by the names of these, so that none is forgotten.
+fn answers_of_backups() -> BTreeMap<String, BTreeMap<String, Value>> {
+    let folder = backups();
+    let text = fs::read_to_string(folder.join("expected.json")).expect("expected.json");
+    let expected: BTreeMap<_, _> = serde_json::from_str(&text).expect("answers in JSON");
+    let mut names: Vec<String> = tree::names(&folder).into_iter().collect();
+    names.retain(|name| folder.join(name).is_dir());
+    assert_eq!(names, expected.keys().cloned().collect::<Vec<_>>());
+    expected
+}
+
+fn backups() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/backups")
+}
+
+/// What a server answers of the database `db`, in the form of `expected.json`: the counts by policy, measurement and tags.
+fn counts(server: &Influxd) -> BTreeMap<String, Value> {
+    let mut counts = BTreeMap::new();
+    for policy in server.policies("db") {
+        let answer = server.query(
+            "db",
+            &format!("SELECT count(*) FROM \"{policy}\"./.*/ GROUP BY *"),
+        );
+        for series in answer["results"][0]["series"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let tags = series["tags"].as_object().into_iter().flatten();
+            let tags: Vec<String> = tags
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+                .collect();
+            let name = series["name"].as_str().unwrap_or_default();
+            let columns = series["columns"].as_array().into_iter().flatten();
+            let values = series["values"][0].as_array().into_iter().flatten();
+            let fields = columns.zip(values).skip(1);
+            let fields = fields.map(|(column, value)| {
+                (
+                    column.as_str().unwrap_or_default().to_owned(),
+                    value.clone(),
+                )
+            });
+            counts.insert(
+                format!("{policy}/{name}/{}", tags.join(",")),
+                Value::Object(fields.collect()),
+            );
+        }
+    }
+    counts
+}
+
+#[test]
+fn a_backup_of_an_older_influxd_answers_as_its_source_did_also_after_another_delete_and_a_restart()
+{
+    for (name, expected) in answers_of_backups() {
+        for index in [Index::Inmem, Index::Tsi1] {
+            let (target, backup) = (folder(), backups().join(&name).join("bi"));
+            let flags = ["-database", "db", "-index", index.name()];
+            let run = restore_into(target.path(), &flags, &backup).run().expect(0);
+            assert!(
+                run.stderr.contains("deletes that are not yet compacted"),
+                "{}",
+                run.stderr
+            );
+            let server = Influxd::start(target.path(), index);
+            assert_eq!(counts(&server), expected, "{name} {index:?}");
+            let files = tree::files(&server.data_dir());
+            assert!(!files.keys().any(|path| path.ends_with(".tombstone")));
+            // On files with tombstones of older versions, this would take one field of several, and a restart all of it back.
+            let before = server.points();
+            let times: BTreeSet<i64> = before.iter().map(|point| time_of(point)).collect();
+            let middle = *times.iter().nth(times.len() / 2).expect("points");
+            server.query(
+                "db",
+                &format!("DELETE FROM cpu WHERE host = 'h2' AND time < {middle}"),
+            );
+            let gone =
+                |point: &&String| point.contains("\"host\"=\"h2\"") && time_of(point) < middle;
+            let left: Vec<String> = before
+                .iter()
+                .filter(|point| !gone(point))
+                .cloned()
+                .collect();
+            assert!(left.len() < before.len());
+            assert!(server.points() == left, "{name} {index:?}: after a delete");
+            server.stop();
+            let server = Influxd::start(target.path(), index);
+            assert!(server.points() == left, "{name} {index:?}: after a restart");
+            server.expect_no_errors();
+        }
+    }
+}
+
+#[test]
+fn tombstones_are_put_back_as_they_are_where_that_is_asked_for() {
+    for name in answers_of_backups().into_keys() {
+        let (target, backup) = (folder(), backups().join(&name).join("bi"));
+        let flags = ["-database", "db", "-apply-deletes=false"];
+        restore_into(target.path(), &flags, &backup).run().expect(0);
+        let restored = tree::files(&target.path().join("data"));
+        for entry in fs::read_dir(&backup).expect("a backup") {
+            let path = entry.expect("an entry").path();
+            let tar = fs::read(&path).expect("a file");
+            if utf8(&path).contains("/db.") {
+                for member in all_members(&tar) {
+                    let name = &member.name;
+                    assert!(restored[name] == member.content, "{name}");
+                }
+            }
+        }
+        assert!(restored.keys().any(|path| path.ends_with(".tombstone")));
+    }
 }
 
 #[test]

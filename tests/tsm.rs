@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use influx_snap::time::Bounds;
 use influx_snap::tsm::check::check;
+use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::file::Reader;
 use influx_snap::tsm::filter;
 use influx_snap::tsm::values::{Points, Strings, ValueType, Values};
@@ -480,7 +481,11 @@ fn influxd_answers_from_files_that_were_written_or_rewritten_here() {
         };
     }
     let mut rewritten = Vec::new();
-    filter::rewrite(&file[..], &mut &deletes, bounds, &mut rewritten).unwrap();
+    let ranges: DeletedRanges = deletes
+        .iter()
+        .flat_map(|(key, of_key)| of_key.iter().map(|range| (&key[..], *range)))
+        .collect();
+    filter::rewrite(&file[..], &mut ranges.reader(), bounds, &mut rewritten).unwrap();
     let mut kept = Keys::new();
     for (key, points) in &keys {
         let gone = deletes.get(key).map_or(&[][..], Vec::as_slice);

@@ -218,6 +218,7 @@ impl BackupArgs {
             output.while_running(|progress| backup(&client, &options, cancel, progress))?;
         output.summary(&Summary {
             command: "backup",
+            metastore: None,
             set: report.set.as_ref(),
             directory: &directory,
             dry_run: self.dry_run,

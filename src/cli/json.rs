@@ -1,5 +1,6 @@
 //! Output as JSON lines on standard output, each an object with a `message_type`. Fields are only ever added.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -121,6 +122,7 @@ pub fn summary(summary: &Summary<'_>) -> String {
         "empty": summary.empty,
         "files": summary.files,
         "bytes": summary.bytes,
+        "metastore": summary.metastore.map(Path::to_string_lossy),
         "missing": summary.missing,
         "seconds": summary.elapsed.as_secs_f64(),
     });

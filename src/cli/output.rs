@@ -79,6 +79,8 @@ pub struct Summary<'a> {
     pub files: Option<usize>,
     /// Bytes of them.
     pub bytes: u64,
+    /// The `meta.db` that a restore wrote, or would write.
+    pub metastore: Option<&'a Path>,
     /// What is missing, a sentence each.
     pub missing: &'a [String],
     /// How long it took.
@@ -251,7 +253,14 @@ impl Summary<'_> {
             parts.push(plural(files, "file"));
         }
         parts.push(bytes(self.bytes));
-        let counts = parts.join(", ");
+        let counts = match self.metastore {
+            // All that there was to restore.
+            Some(metastore) if self.shards == 0 && self.missing.is_empty() => {
+                metastore.display().to_string()
+            }
+            Some(metastore) => format!("{} and {}", parts.join(", "), metastore.display()),
+            None => parts.join(", "),
+        };
         let took = seconds(self.elapsed);
         let missing = if self.missing.is_empty() {
             String::new()

@@ -105,6 +105,12 @@ pub struct RestoreArgs {
         help_heading = "How"
     )]
     index: IndexArg,
+    /// Leave out points that were deleted and not yet compacted away, so that they stay deleted on every version of influxd. With
+    /// =false, files are restored as they are: into directories with the tombstones, with -online without them, so that the
+    /// points come back
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
+          default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true, help_heading = "How")]
+    apply_deletes: bool,
     /// With -online, do not read shards back to compare them
     #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How")]
     no_verify: bool,
@@ -153,6 +159,7 @@ impl RestoreArgs {
         }?;
         output.summary(&Summary {
             command: "restore",
+            metastore: report.metastore.as_deref(),
             set: None,
             directory: &directory,
             dry_run: self.dry_run,
@@ -210,6 +217,7 @@ impl RestoreArgs {
             retries: self.server.retries,
             verify: !self.no_verify,
             resume: self.resume,
+            apply_deletes: self.apply_deletes,
             dry_run: self.dry_run,
         };
         output.while_running(|progress| restore_live(&client, &options, cancel, progress))
@@ -231,6 +239,7 @@ impl RestoreArgs {
                 IndexArg::Inmem => IndexKind::Inmem,
                 IndexArg::Tsi1 => IndexKind::Tsi1,
             },
+            apply_deletes: self.apply_deletes,
             host: self.host.clone(),
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,

@@ -4,9 +4,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
+use anyhow::Result;
+
+use crate::disk;
 use crate::format::shard_tar::Member;
 use crate::time::Bounds;
-use crate::tsm::deletes::DeletedRanges;
+use crate::tsm::bounded_deletes::{BoundedDeletes, Reader};
+use crate::tsm::fields::{NewTypes, OfOtherTypes};
 use crate::tsm::filter::{FilterError, rewrite, would_change};
 use crate::tsm::index::{FromStart, ReadAt};
 use crate::tsm::tombstone::Ending;
@@ -58,28 +62,51 @@ impl SiftedFile {
     }
 }
 
-/// What a tombstone says was deleted of the TSM file of the same name, and how it ended.
+/// What a tombstone says was deleted of the TSM file of the same name, and how it ended. Where it is much, it is put into a file
+/// in `scratch`.
 ///
 /// # Errors
 ///
 /// When it is damaged or cannot be read; with its name.
-pub fn read_deletes(member: &Member, content: &dyn ReadAt) -> io::Result<(DeletedRanges, Ending)> {
-    DeletedRanges::read(FromStart::new(content))
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", member.name)))
+pub fn read_deletes(
+    member: &Member,
+    content: &dyn ReadAt,
+    scratch: &Path,
+) -> io::Result<(BoundedDeletes, Ending)> {
+    BoundedDeletes::read(FromStart::new(content), scratch).map_err(|error| {
+        let kind = error.kind();
+        io::Error::new(kind, anyhow::Error::new(error).context(member.name.clone()))
+    })
 }
 
-/// What stays of `file` without what is deleted and what is not in `bounds`, made in the directory `scratch`.
+/// What is left out of a TSM file.
+#[derive(Debug, Clone, Copy)]
+pub struct LeftOut<'a> {
+    /// What was deleted of it.
+    pub deletes: &'a BoundedDeletes,
+    /// The fields that have a type of which alone their values stay.
+    pub new_types: &'a NewTypes,
+    /// The times of the points that stay.
+    pub bounds: Bounds,
+}
+
+impl LeftOut<'_> {
+    fn reader(&self) -> OfOtherTypes<'_, Reader<'_>> {
+        OfOtherTypes::new(self.deletes.reader(), self.new_types)
+    }
+}
+
+/// What stays of `file`, made in the directory `scratch`.
 ///
 /// # Errors
 ///
 /// When the file is damaged in what has to be read of it, or the result cannot be written.
 pub fn sift(
     file: &dyn ReadAt,
-    mut deletes: &DeletedRanges,
-    bounds: Bounds,
+    left_out: &LeftOut<'_>,
     scratch: &Path,
-) -> Result<Kept, FilterError> {
-    if !would_change(file, &mut deletes, bounds)? {
+) -> std::result::Result<Kept, FilterError> {
+    if !would_change(file, &mut left_out.reader(), left_out.bounds)? {
         return Ok(Kept::All);
     }
     let written = |error: io::Error| FilterError::Write(error.into());
@@ -89,7 +116,7 @@ pub fn sift(
         size: 0,
     };
     let mut out = BufWriter::with_capacity(CHUNK, sum);
-    let (_, kept) = rewrite(file, &mut deletes, bounds, &mut out)?;
+    let (_, kept) = rewrite(file, &mut left_out.reader(), left_out.bounds, &mut out)?;
     let Summing { file, crc, size } = out
         .into_inner()
         .map_err(|error| written(error.into_error()))?;
@@ -102,6 +129,58 @@ pub fn sift(
     } else {
         Kept::Nothing
     })
+}
+
+/// What became of a TSM file that was to lose points where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InPlace {
+    /// It loses none.
+    AsItWas,
+    /// There is another in its place, for its owner alone.
+    Rewritten,
+    /// Not a point is left, and it is gone.
+    Removed,
+}
+
+/// Leaves `left_out` out of a file at `path`, with the content `file`. The new one is written beside it, and takes its name when
+/// it is whole.
+///
+/// # Errors
+///
+/// Those of [`sift`], and when the file cannot be replaced or removed.
+pub fn sift_in_place(file: &dyn ReadAt, path: &Path, left_out: &LeftOut<'_>) -> Result<InPlace> {
+    if !would_change(file, &mut left_out.reader(), left_out.bounds)? {
+        return Ok(InPlace::AsItWas);
+    }
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut new = disk::unfinished_in(directory)?;
+    let mut out = BufWriter::with_capacity(CHUNK, new.as_file_mut());
+    let (_, kept) = rewrite(file, &mut left_out.reader(), left_out.bounds, &mut out)?;
+    out.flush()
+        .map_err(|error| FilterError::Write(error.into()))?;
+    drop(out);
+    if kept.is_none() {
+        disk::remove_if_there(path)?;
+        return Ok(InPlace::Removed);
+    }
+    disk::sync(new.as_file(), new.path())?;
+    disk::rename(&new.into_temp_path(), path)?;
+    Ok(InPlace::Rewritten)
+}
+
+/// Reads of `file` what [`sift`] would read, and writes nothing.
+///
+/// # Errors
+///
+/// When the file is damaged in what has to be read of it.
+pub fn try_to_sift(
+    file: &dyn ReadAt,
+    left_out: &LeftOut<'_>,
+) -> std::result::Result<(), FilterError> {
+    if would_change(file, &mut left_out.reader(), left_out.bounds)? {
+        rewrite(file, &mut left_out.reader(), left_out.bounds, io::sink())?;
+    }
+    Ok(())
 }
 
 /// Counts and sums up what is written.

@@ -1,36 +1,38 @@
 //! What was deleted of a TSM file, by key, to be met with the keys of its index.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use super::index::Key;
 use super::tombstone::{self, Ending, Record};
 
 /// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to `i64::MAX`.
 pub type Range = (i64, i64);
 
-/// What is deleted from a file.
+/// What is deleted from a file, to be read along its keys.
 pub trait Deletes {
-    /// Adds to `ranges` what is deleted from a key, in any order. Is asked once for each key of a file, in ascending order of
-    /// their bytes, so that a sorted list need only be read along.
+    /// Turns to a key. Is called once for each key of a file, in ascending order of their bytes.
     ///
     /// # Errors
     ///
-    /// When that cannot be read.
-    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()>;
+    /// When the deletes cannot be read.
+    fn begin(&mut self, key: &Key<'_>) -> io::Result<()>;
+
+    /// The next range that is deleted from that key: ascending, and none touches another.
+    ///
+    /// # Errors
+    ///
+    /// When the deletes cannot be read.
+    fn next_range(&mut self) -> io::Result<Option<Range>>;
 }
 
 /// No deletes.
 impl Deletes for () {
-    fn of_key(&mut self, _: &[u8], _: &mut Vec<Range>) -> io::Result<()> {
+    fn begin(&mut self, _: &Key<'_>) -> io::Result<()> {
         Ok(())
     }
-}
 
-/// A few deletes, in any order.
-impl Deletes for &BTreeMap<Vec<u8>, Vec<Range>> {
-    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()> {
-        ranges.extend(self.get(key).into_iter().flatten());
-        Ok(())
+    fn next_range(&mut self) -> io::Result<Option<Range>> {
+        Ok(None)
     }
 }
 
@@ -55,10 +57,36 @@ struct Entry {
     range: Range,
 }
 
-impl Deletes for &DeletedRanges {
-    fn of_key(&mut self, key: &[u8], ranges: &mut Vec<Range>) -> io::Result<()> {
-        ranges.extend(self.of(key));
+/// [`DeletedRanges`], read along the keys of a file.
+#[derive(Debug)]
+pub struct InMemory<'a> {
+    of_key: &'a [Entry],
+    ranges: &'a DeletedRanges,
+}
+
+impl Deletes for InMemory<'_> {
+    fn begin(&mut self, key: &Key<'_>) -> io::Result<()> {
+        self.of_key = self.ranges.entries_of(key.bytes);
         Ok(())
+    }
+
+    fn next_range(&mut self) -> io::Result<Option<Range>> {
+        let Some((first, rest)) = self.of_key.split_first() else {
+            return Ok(None);
+        };
+        self.of_key = rest;
+        Ok(Some(first.range))
+    }
+}
+
+impl<'a> FromIterator<(&'a [u8], Range)> for DeletedRanges {
+    fn from_iter<I: IntoIterator<Item = (&'a [u8], Range)>>(ranges: I) -> Self {
+        let mut deletes = Self::default();
+        for (key, (min, max)) in ranges {
+            deletes.add(Record { key, min, max });
+        }
+        deletes.merge();
+        deletes
     }
 }
 
@@ -85,11 +113,26 @@ impl DeletedRanges {
 
     /// The ranges of a key, ascending; none touches another.
     pub fn of(&self, key: &[u8]) -> impl ExactSizeIterator<Item = Range> {
+        self.entries_of(key).iter().map(|entry| entry.range)
+    }
+
+    /// To be read along the keys of a file.
+    pub fn reader(&self) -> InMemory<'_> {
+        InMemory {
+            of_key: &[],
+            ranges: self,
+        }
+    }
+
+    fn entries_of(&self, key: &[u8]) -> &[Entry] {
         let start = self.entries.partition_point(|entry| self.key(entry) < key);
         let count = self.entries[start..].partition_point(|entry| self.key(entry) == key);
-        self.entries[start..start + count]
-            .iter()
-            .map(|entry| entry.range)
+        &self.entries[start..start + count]
+    }
+
+    /// Bytes of memory that it takes, near enough.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.len() + self.entries.len() * size_of::<Entry>()
     }
 
     /// All ranges with their keys, ascending by key, then by time.
@@ -108,7 +151,7 @@ impl DeletedRanges {
         &self.keys[entry.at..][..entry.length.into()]
     }
 
-    fn add(&mut self, record: Record<'_>) {
+    pub(super) fn add(&mut self, record: Record<'_>) {
         let Record { key, min, max } = record;
         // No key of a TSM file is longer.
         let Ok(length) = u16::try_from(key.len()) else {
@@ -132,7 +175,7 @@ impl DeletedRanges {
     }
 
     /// Sorts, joins ranges that touch or overlap, and keeps the bytes of each key once.
-    fn merge(&mut self) {
+    pub(super) fn merge(&mut self) {
         let mut unsorted = std::mem::take(&mut self.entries);
         unsorted.sort_unstable_by(|a, b| (self.key(a), a.range).cmp(&(self.key(b), b.range)));
         let mut merged = Self::default();

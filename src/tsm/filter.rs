@@ -1,7 +1,7 @@
 //! Rewriting a TSM file so that only some of its points stay: deletes carried out, and an interval kept exactly.
 //!
 //! Blocks that keep all their points are copied as they are, CRC included, after their CRC was checked. Blocks that lose some
-//! are unpacked and packed again. Keys that lose all are left out. Memory is that of a window and of the deletes of one key.
+//! are unpacked and packed again. Keys that lose all are left out. Memory is that of a window.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -76,22 +76,31 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
     /// Turns to the blocks of a key.
     fn begin(&mut self, key: &Key<'_>, deletes: &mut impl Deletes) -> Result<(), FilterError> {
         self.sieve
-            .load(key.bytes, deletes)
+            .load(key, deletes)
             .map_err(FilterError::Deletes)?;
         self.value_type = key.value_type;
         Ok(())
     }
 
-    fn judge(&mut self, entry: &BlockEntry) -> Result<Verdict<'_>, FileError> {
-        let fate = self.sieve.fate(entry);
+    fn judge(
+        &mut self,
+        entry: &BlockEntry,
+        deletes: &mut impl Deletes,
+    ) -> Result<Verdict<'_>, FilterError> {
+        let fate = self
+            .sieve
+            .fate(entry, deletes)
+            .map_err(FilterError::Deletes)?;
         if fate == Fate::Dropped {
             self.tally.blocks_dropped += 1;
             return Ok(Verdict::Dropped);
         }
         let record = self.blocks.read(entry)?;
-        let fault = |fault| FileError::Block {
-            offset: entry.offset,
-            fault,
+        let fault = |fault| {
+            FilterError::File(FileError::Block {
+                offset: entry.offset,
+                fault,
+            })
         };
         record.verify().map_err(fault)?;
         match record
@@ -118,7 +127,9 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
                 &mut self.points,
             )
             .map_err(fault)?;
-            self.sieve.sift(&self.points, &mut self.kept);
+            self.sieve
+                .sift(&self.points, &mut self.kept, deletes)
+                .map_err(FilterError::Deletes)?;
             self.tally.points_kept += self.kept.len() as u64;
             self.tally.points_dropped += (self.points.len() - self.kept.len()) as u64;
             if self.kept.is_empty() {
@@ -165,7 +176,7 @@ pub fn rewrite<R: ReadAt + ?Sized>(
         writer.begin_key(key.bytes, key.value_type)?;
         let mut any = false;
         while let Some(entry) = walk.next_entry()? {
-            match pass.judge(&entry)? {
+            match pass.judge(&entry, deletes)? {
                 Verdict::Kept { crc, block } => {
                     writer.block(entry.min_time, entry.max_time, crc, block)?
                 }
@@ -200,9 +211,11 @@ pub fn would_change<R: ReadAt + ?Sized>(
     while let Some(key) = walk.next_key()? {
         pass.begin(&key, deletes)?;
         while let Some(entry) = walk.next_entry()? {
-            if pass.sieve.fate(&entry) != Fate::Kept
-                && !matches!(pass.judge(&entry)?, Verdict::Kept { .. })
-            {
+            let fate = pass
+                .sieve
+                .fate(&entry, deletes)
+                .map_err(FilterError::Deletes)?;
+            if fate != Fate::Kept && !matches!(pass.judge(&entry, deletes)?, Verdict::Kept { .. }) {
                 return Ok(true);
             }
         }
@@ -266,7 +279,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::block::tests::some_points;
-    use super::super::deletes::Range;
+    use super::super::deletes::{DeletedRanges, Range};
     use super::super::envelope::tests::REAL;
     use super::super::file::tests::{Keys, read_all};
     use super::super::index::tests::{block, build, walk};
@@ -280,7 +293,11 @@ mod tests {
     struct Broken;
 
     impl Deletes for Broken {
-        fn of_key(&mut self, _: &[u8], _: &mut Vec<Range>) -> io::Result<()> {
+        fn begin(&mut self, _: &Key<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn next_range(&mut self) -> io::Result<Option<Range>> {
             Err(io::Error::other("broken"))
         }
     }
@@ -312,10 +329,17 @@ mod tests {
     }
 
     fn run(file: &[u8], deletes: &Map, bounds: Bounds) -> Result<(Tally, Vec<u8>), FilterError> {
+        let ranges: DeletedRanges = deletes
+            .iter()
+            .flat_map(|(key, of_key)| of_key.iter().map(|range| (&key[..], *range)))
+            .collect();
         let mut out = Vec::new();
-        let (tally, written) = rewrite(file, &mut &*deletes, bounds, &mut out)?;
+        let (tally, written) = rewrite(file, &mut ranges.reader(), bounds, &mut out)?;
         assert_eq!(written.map_or(0, |written| written.size), out.len() as u64);
-        assert_eq!(would_change(file, &mut &*deletes, bounds)?, !tally.is_all());
+        assert_eq!(
+            would_change(file, &mut ranges.reader(), bounds)?,
+            !tally.is_all()
+        );
         Ok((tally, out))
     }
 

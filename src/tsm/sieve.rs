@@ -3,7 +3,7 @@
 use std::io;
 
 use super::deletes::{Deletes, Range};
-use super::index::BlockEntry;
+use super::index::{BlockEntry, Key};
 use super::values::Points;
 use crate::time::Bounds;
 
@@ -11,8 +11,8 @@ use crate::time::Bounds;
 #[derive(Debug)]
 pub(super) struct Sieve {
     bounds: Bounds,
-    /// What is deleted: ascending, and with times between one and the next that stay.
-    deleted: Vec<Range>,
+    /// The first deleted range that does not end before what was asked for last.
+    deleted: Option<Range>,
 }
 
 /// What becomes of a block, as far as its first and last time tell.
@@ -28,59 +28,68 @@ impl Sieve {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            deleted: Vec::new(),
+            deleted: None,
         }
     }
 
-    /// Becomes that of a key.
-    pub(super) fn load(&mut self, key: &[u8], deletes: &mut impl Deletes) -> io::Result<()> {
-        self.deleted.clear();
-        deletes.of_key(key, &mut self.deleted)?;
-        self.deleted.retain(|(min, max)| min <= max);
-        self.deleted.sort_unstable();
-        self.deleted.dedup_by(|next, range| {
-            let joins = next.0 <= range.1.saturating_add(1);
-            if joins {
-                range.1 = range.1.max(next.1);
-            }
-            joins
-        });
+    /// Turns to a key, whose blocks are asked for in ascending order.
+    pub(super) fn load(&mut self, key: &Key<'_>, deletes: &mut impl Deletes) -> io::Result<()> {
+        deletes.begin(key)?;
+        self.deleted = deletes.next_range()?;
         Ok(())
     }
 
-    pub(super) fn fate(&self, entry: &BlockEntry) -> Fate {
+    /// Passes the ranges that end before `time`.
+    fn pass(&mut self, time: i64, deletes: &mut impl Deletes) -> io::Result<()> {
+        while self.deleted.is_some_and(|range| range.1 < time) {
+            self.deleted = deletes.next_range()?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of a block of the key.
+    pub(super) fn fate(
+        &mut self,
+        entry: &BlockEntry,
+        deletes: &mut impl Deletes,
+    ) -> io::Result<Fate> {
         let &BlockEntry {
             min_time, max_time, ..
         } = entry;
         if max_time < self.bounds.start || min_time > self.bounds.end {
-            return Fate::Dropped;
+            return Ok(Fate::Dropped);
         }
         // Of the part that is inside.
         let (start, end) = (
             min_time.max(self.bounds.start),
             max_time.min(self.bounds.end),
         );
-        match self
-            .deleted
-            .get(self.deleted.partition_point(|range| range.1 < start))
-        {
+        self.pass(start, deletes)?;
+        Ok(match self.deleted {
             Some(range) if range.0 <= start && end <= range.1 => Fate::Dropped,
             Some(range) if range.0 <= end => Fate::Sifted,
             _ if (start, end) == (min_time, max_time) => Fate::Kept,
             _ => Fate::Sifted,
-        }
+        })
     }
 
-    /// Puts those of `points` that stay in the place of those in `kept`.
-    pub(super) fn sift(&self, points: &Points, kept: &mut Points) {
+    /// Puts those of `points`, which are of the block that was asked for last, that stay in the place of those in `kept`.
+    pub(super) fn sift(
+        &mut self,
+        points: &Points,
+        kept: &mut Points,
+        deletes: &mut impl Deletes,
+    ) -> io::Result<()> {
         kept.reset(points.values.value_type());
-        let mut deleted = self.deleted.iter().peekable();
         for (at, &time) in points.times.iter().enumerate() {
-            while deleted.next_if(|range| range.1 < time).is_some() {}
-            let gone = deleted.peek().is_some_and(|range| range.0 <= time);
-            if !gone && self.bounds.start <= time && time <= self.bounds.end {
+            if time < self.bounds.start || time > self.bounds.end {
+                continue;
+            }
+            self.pass(time, deletes)?;
+            if self.deleted.is_none_or(|range| range.0 > time) {
                 kept.push_from(points, at);
             }
         }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | 1 | before 0.13 | none of its own | lines of text: keys of which everything was deleted |
 //! | 2 | 1.0 to 1.3 | `00 00 15 02` | records |
-//! | 3 | 1.4; later ones when they add to a file of version 1 to 3 | `00 00 15 03` | records in one gzip member |
+//! | 3 | 1.4; later ones when they add to a file of version 1 to 3 | `00 00 15 03` | records in gzip, one member as a rule |
 //! | 4 | 1.5 to 1.12 | `00 00 15 04` | records in any number of gzip members |
 //!
 //! A record is a key's length (4 bytes, big-endian), the key, and the first and last time (8 each, `i64` nanoseconds) of what
@@ -15,7 +15,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 use byteorder::{BigEndian, ByteOrder};
 use flate2::Compression;
-use flate2::read::{GzDecoder, MultiGzDecoder};
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 /// The first three bytes of every version but the first; the fourth is the version.
@@ -53,7 +53,22 @@ pub enum Ending {
 ///
 /// When reading fails, or with [`io::ErrorKind::InvalidInput`] or [`io::ErrorKind::InvalidData`] when the content is damaged
 /// other than by a cut.
-pub fn read(source: impl Read, each: impl FnMut(Record<'_>)) -> io::Result<Ending> {
+pub fn read(source: impl Read, mut each: impl FnMut(Record<'_>)) -> io::Result<Ending> {
+    read_until_error(source, |record| {
+        each(record);
+        Ok(())
+    })
+}
+
+/// As [`read`], for who may fail with a record.
+///
+/// # Errors
+///
+/// Those of [`read`], and the first of `each`, which ends the reading.
+pub fn read_until_error(
+    source: impl Read,
+    each: impl FnMut(Record<'_>) -> io::Result<()>,
+) -> io::Result<Ending> {
     let mut source = BufReader::new(source);
     let mut header = Vec::new();
     source
@@ -64,9 +79,8 @@ pub fn read(source: impl Read, each: impl FnMut(Record<'_>)) -> io::Result<Endin
         [] => Ok(Ending::Clean),
         [0, 0, 0x15, version] => match version {
             2 => records(source, each),
-            3 => records(GzDecoder::new(source), each),
-            4 if source.fill_buf()?.is_empty() => Ok(Ending::Clean),
-            4 => records(MultiGzDecoder::new(source), each),
+            3 | 4 if source.fill_buf()?.is_empty() => Ok(Ending::Clean),
+            3 | 4 => records(MultiGzDecoder::new(source), each),
             _ => Err(invalid(format!(
                 "a tombstone file of the unknown version {version}"
             ))),
@@ -76,7 +90,10 @@ pub fn read(source: impl Read, each: impl FnMut(Record<'_>)) -> io::Result<Endin
     }
 }
 
-fn records(mut source: impl Read, mut each: impl FnMut(Record<'_>)) -> io::Result<Ending> {
+fn records(
+    mut source: impl Read,
+    mut each: impl FnMut(Record<'_>) -> io::Result<()>,
+) -> io::Result<Ending> {
     let mut record = Vec::new();
     loop {
         let mut length = [0; LENGTH_BYTES];
@@ -99,11 +116,14 @@ fn records(mut source: impl Read, mut each: impl FnMut(Record<'_>)) -> io::Resul
             key,
             min: BigEndian::read_i64(&times[..8]),
             max: BigEndian::read_i64(&times[8..]),
-        });
+        })?;
     }
 }
 
-fn lines(mut source: impl BufRead, mut each: impl FnMut(Record<'_>)) -> io::Result<Ending> {
+fn lines(
+    mut source: impl BufRead,
+    mut each: impl FnMut(Record<'_>) -> io::Result<()>,
+) -> io::Result<Ending> {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -118,7 +138,7 @@ fn lines(mut source: impl BufRead, mut each: impl FnMut(Record<'_>)) -> io::Resu
                 key,
                 min: i64::MIN,
                 max: i64::MAX,
-            }),
+            })?,
             Some(_) if line.len() > MAX_KEY_BYTES => {
                 return Err(invalid(
                     "a tombstone for a key of more than 65535 bytes".into(),

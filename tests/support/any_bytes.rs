@@ -1,10 +1,9 @@
 //! What must hold for any bytes whatever. The targets for libFuzzer call these, and so does a test that needs no fuzzer.
 
-use std::collections::BTreeMap;
-
 use influx_snap::time::Bounds;
 use influx_snap::tsm::block::{self, Decoder};
 use influx_snap::tsm::check::check;
+use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::encoding::{DecodeError, EncodeError};
 use influx_snap::tsm::file::Reader;
 use influx_snap::tsm::filter;
@@ -73,19 +72,17 @@ pub fn file(bytes: &[u8]) {
     );
     let middle = times.get(times.len() / 2).copied().unwrap_or(0);
     // Some of every second key, and all of one.
-    let deletes: BTreeMap<_, _> = keys
+    let deletes: DeletedRanges = keys
         .iter()
         .enumerate()
         .filter(|(at, _)| at % 2 == 0)
-        .map(|(at, key)| {
-            (
-                key.clone(),
-                if at == 2 {
-                    vec![(i64::MIN, i64::MAX)]
-                } else {
-                    vec![(least, middle), (5, 4)]
-                },
-            )
+        .flat_map(|(at, key)| {
+            let ranges = if at == 2 {
+                vec![(i64::MIN, i64::MAX)]
+            } else {
+                vec![(least, middle), (5, 4)]
+            };
+            ranges.into_iter().map(|range| (&key[..], range))
         })
         .collect();
     for bounds in [
@@ -100,7 +97,7 @@ pub fn file(bytes: &[u8]) {
         },
     ] {
         let mut out = Vec::new();
-        let rewritten = filter::rewrite(bytes, &mut &deletes, bounds, &mut out);
+        let rewritten = filter::rewrite(bytes, &mut deletes.reader(), bounds, &mut out);
         assert!(rewritten.is_ok() || !sound, "{rewritten:?}");
         if let Ok((_, Some(_))) = rewritten
             && sound

@@ -12,9 +12,10 @@ use crate::directory::{GrowingTar, MemberRecord};
 use crate::format::shard_tar::{Member, Sink};
 use crate::format::tar_writer::{MemberHeader, TarWriter};
 use crate::ops::members::Spool;
-use crate::ops::sift::{Kept, sift};
+use crate::ops::sift::{Kept, LeftOut, sift};
 use crate::time::Bounds;
-use crate::tsm::deletes::DeletedRanges;
+use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::fields::NewTypes;
 use crate::tsm::index::FromStart;
 use crate::tsm::stem;
 use crate::wire::ShardPath;
@@ -27,7 +28,7 @@ pub struct Cutter {
     shard: ShardPath,
     bounds: Bounds,
     /// What is left out of TSM files because it was deleted, by what they have in common with their tombstones.
-    deletes: BTreeMap<String, DeletedRanges>,
+    deletes: BTreeMap<String, BoundedDeletes>,
     /// Where files go that take a member for a while.
     scratch: PathBuf,
     tar: TarWriter<GrowingTar>,
@@ -55,7 +56,7 @@ impl Cutter {
     pub fn new(
         shard: &ShardPath,
         bounds: Bounds,
-        deletes: BTreeMap<String, DeletedRanges>,
+        deletes: BTreeMap<String, BoundedDeletes>,
         out: GrowingTar,
         scratch: &Path,
     ) -> Result<Self> {
@@ -135,11 +136,16 @@ impl Sink for Cutter {
             None => return Ok(()),
         };
         let content = self.spool.content();
-        let none = DeletedRanges::default();
+        let none = BoundedDeletes::default();
         let deletes = self.deletes.get(stem(&member.name)).unwrap_or(&none);
         let of_member =
             |error| io::Error::other(anyhow::Error::new(error).context(member.name.clone()));
-        let kept = sift(&content, deletes, self.bounds, &self.scratch).map_err(of_member)?;
+        let left_out = LeftOut {
+            deletes,
+            new_types: &NewTypes::default(),
+            bounds: self.bounds,
+        };
+        let kept = sift(&content, &left_out, &self.scratch).map_err(of_member)?;
         let size = match &kept {
             Kept::All => member.size,
             Kept::Part(file) => file.size,

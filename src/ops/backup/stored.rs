@@ -95,7 +95,7 @@ impl Downloader<'_> {
             |&Passed {
                  member, content, ..
              }| {
-                match read_deletes(member, content)? {
+                match read_deletes(member, content, scratch)? {
                     (_, tombstone::Ending::Torn) => {
                         return Err(invalid(format!("{} breaks off", member.name)));
                     }

@@ -4,22 +4,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::members::ShardMembers;
 use super::source::PlannedShard;
 use super::summed::Summed;
+use super::types::{Settled, settle};
 use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents};
 use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member};
-use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
+use crate::ops::members::{Passed, is_of_system, scratch_error, visit, visit_in_place};
 use crate::ops::passing::Passing;
 use crate::ops::queue::{self, Turn};
+use crate::ops::sift::{LeftOut, try_to_sift};
 use crate::progress::{Event, Progress, Silent};
 use crate::time::Bounds;
+use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::check as deep;
-use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
+use crate::tsm::fields::{Field, FieldTypes, NewTypes};
+use crate::tsm::index::{FromStart, IndexError, ReadAt};
 use crate::tsm::{is_tombstone, stem, tombstone};
 use crate::wire::ShardPath;
 
@@ -35,6 +41,10 @@ pub struct CheckedShard {
     pub files: ShardFiles,
     /// The times of the points that are restored, where the shard can have others.
     pub cut: Option<Bounds>,
+    /// The fields of which only values of one type are restored.
+    pub new_types: NewTypes,
+    /// A sentence about fields of which the files disagree.
+    pub undecided: Option<String>,
 }
 
 /// Files by name. There may be many shards with a few files each, so this is small where a tree is not.
@@ -69,6 +79,11 @@ impl ShardFiles {
         self.iter().any(|(name, _)| is_tombstone(name))
     }
 
+    /// Whether some of what is in this TSM file was deleted.
+    pub fn has_deletes(&self, name: &str) -> bool {
+        self.get(&format!("{}.tombstone", stem(name))).is_some()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -91,15 +106,33 @@ impl CheckedShard {
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|(_, file)| file.size).sum()
     }
+
+    /// Bytes of the largest of its TSM files that are written anew.
+    pub fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
+        let rewritten = |name: &str| {
+            name.ends_with(".tsm")
+                && (self.cut.is_some()
+                    || !self.new_types.is_empty()
+                    || (apply_deletes && self.files.has_deletes(name)))
+        };
+        let sizes = self
+            .files
+            .iter()
+            .filter(|(name, _)| rewritten(name))
+            .map(|(_, file)| file.size);
+        sizes.max().unwrap_or(0)
+    }
 }
 
 /// What is done with the files of a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Use {
     /// Files of a tsi1 index, which servers 1.3 and 1.4 send too, are left out.
     pub leave_index: bool,
-    /// Deletes are carried out on the TSM files, whose blocks are looked into for that.
-    pub carry_out_deletes: bool,
+    /// Deletes are applied to the TSM files, whose blocks are looked into for that.
+    pub apply_deletes: bool,
+    /// Where files without a name are made.
+    pub scratch: PathBuf,
 }
 
 /// Checks all files of the shards, as far as their use asks for it.
@@ -110,7 +143,7 @@ pub struct Use {
 pub fn check(
     contents: &Contents,
     planned: Vec<PlannedShard>,
-    used: Use,
+    used: &Use,
     jobs: usize,
     cancel: &Cancel,
     progress: &dyn Progress,
@@ -131,7 +164,8 @@ pub fn check(
     )));
     let stop = cancel.child();
     let results = queue::work(planned, jobs, &stop, |shard: PlannedShard| {
-        Turn::Done(check_shard(contents, shard, used, &stop).inspect_err(|_| stop.cancel()))
+        let checked = check_shard(contents, shard, used, &stop, progress);
+        Turn::Done(checked.inspect_err(|_| stop.cancel()))
     });
     cancel.check()?;
     let mut checked = queue::all(results)?;
@@ -142,23 +176,106 @@ pub fn check(
 fn check_shard(
     contents: &Contents,
     shard: PlannedShard,
-    used: Use,
+    used: &Use,
     stop: &Cancel,
+    progress: &dyn Progress,
 ) -> Result<CheckedShard> {
+    let checker = Checker {
+        contents,
+        shard: &shard.source,
+        scratch: &used.scratch,
+        stop,
+    };
+    let Gathered {
+        files,
+        unreadable,
+        types,
+    } = gather(&checker, &shard, used)?;
+    let all_readable = unreadable.is_empty();
+    for (name, unreadable) in unreadable {
+        unreadable.refuse(&name, &shard.source, used, progress)?;
+    }
+    let members = ShardMembers {
+        contents,
+        shard: &shard.source,
+        sources: &shard.chain,
+        files: &files,
+        scratch: &used.scratch,
+        stop,
+    };
+    let several = several_types(types, &shard.source, used)?;
+    let need_deletes = if used.apply_deletes {
+        files.have_deletes()
+    } else {
+        // What cannot be read of them was told.
+        !several.is_empty() && all_readable
+    };
+    let deletes = if need_deletes {
+        members.deletes()?
+    } else {
+        BTreeMap::new()
+    };
+    let settled = if several.is_empty() {
+        Settled::default()
+    } else {
+        settle(&members, &several, &deletes)?
+    };
+    if let Some(told) = &settled.told {
+        progress.report(&Event::Warning(told));
+    }
+    if shard.cut.is_none() {
+        try_to_rewrite(&members, &deletes, used, &settled.new_types)?;
+    }
+    let PlannedShard {
+        source,
+        target,
+        chain: sources,
+        cut,
+    } = shard;
+    Ok(CheckedShard {
+        source,
+        target,
+        sources,
+        files,
+        cut,
+        new_types: settled.new_types,
+        undecided: settled.undecided,
+    })
+}
+
+/// What a shard is put together from.
+struct Gathered {
+    files: ShardFiles,
+    /// The tombstones among them that cannot be read whole, by their names.
+    unreadable: BTreeMap<String, Unreadable>,
+    /// Those of the fields of all TSM files there are, also of those that newer ones take the place of.
+    types: FieldTypes,
+}
+
+/// Reads the tars of a shard, and decides which file of which of them its directory will hold.
+fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gathered> {
     let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
+    let mut unreadable: BTreeMap<String, Unreadable> = BTreeMap::new();
+    let mut types = FieldTypes::new(used.scratch.clone());
     for (source, file) in shard.chain.iter().enumerate() {
-        let newer = check_file(contents, file, &shard.source, shard.cut.is_some(), stop)?;
-        for (name, size, crc) in &newer {
+        for member in checker.file(file, shard.cut.is_some(), &mut types)? {
+            let CheckedMember {
+                name,
+                size,
+                crc,
+                fault,
+            } = member;
             if used.leave_index && name.starts_with("index/") {
                 continue;
             }
-            let file = ShardFile {
-                source,
-                size: *size,
-                crc: *crc,
-            };
+            unreadable.remove(&name);
+            if let Some(fault) = fault {
+                let path = checker.contents.path_of(&file.name);
+                unreadable.insert(name.clone(), Unreadable { path, fault });
+            }
+            let file = ShardFile { source, size, crc };
             let replaced = files.insert(name.clone(), file);
-            let changed = replaced.is_some_and(|old| (old.size, old.crc) != (*size, *crc));
+            let changed = replaced.is_some_and(|old| (old.size, old.crc) != (size, crc));
             // A tombstone belongs to the TSM file it was written for, not to a later one of the same name.
             if changed && let Some(stem) = name.strip_suffix(".tsm") {
                 let tombstone = format!("{stem}.tombstone");
@@ -177,142 +294,257 @@ fn check_shard(
             .collect();
         files.retain(|name, _| !is_tombstone(name) || stems.contains(stem(name)));
     }
-    let files = ShardFiles::of(files);
-    if used.carry_out_deletes && files.have_deletes() && shard.cut.is_none() {
-        // Their blocks were not looked into where a sum over the whole file was recorded.
-        for file in shard
-            .chain
-            .iter()
-            .filter(|file| contents.sets()[file.set].record.is_some())
-        {
-            check_file(contents, file, &shard.source, true, stop)?;
-        }
-    }
-    let PlannedShard {
-        source,
-        target,
-        chain: sources,
-        cut,
-    } = shard;
-    Ok(CheckedShard {
-        source,
-        target,
-        sources,
-        files,
-        cut,
+    unreadable.retain(|name, _| files.contains_key(name));
+    Ok(Gathered {
+        files: ShardFiles::of(files),
+        unreadable,
+        types,
     })
 }
 
-/// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar. `look_into`: every block of its
-/// TSM files too, which is done anyway where nothing was recorded of it.
-fn check_file(
-    contents: &Contents,
-    file: &BackupFile,
-    shard: &ShardPath,
-    look_into: bool,
-    stop: &Cancel,
-) -> Result<Vec<(String, u64, u32)>> {
-    let path = contents.path_of(&file.name);
-    let damaged = |why: String| {
-        Class::Damage
-            .error(format!("{} is damaged: {why}", path.display()))
-            .hint("nothing was written; take another backup or set")
+/// The fields that may have several types.
+fn several_types(types: FieldTypes, shard: &ShardPath, used: &Use) -> Result<BTreeSet<Field>> {
+    let several = types
+        .several()
+        .map_err(|error| scratch_error(&used.scratch, error))?;
+    several.ok_or_else(|| {
+        Class::Refused
+            .error(format!(
+                "too many fields of shard {shard} have several types"
+            ))
+            .hint("restore a set that was made whole, by its id")
+            .into()
+    })
+}
+
+/// Reads all that has to be read where points are left out of TSM files: where a sum over the whole file was recorded, their
+/// blocks were not looked into yet.
+fn try_to_rewrite(
+    members: &ShardMembers<'_>,
+    deletes: &BTreeMap<String, BoundedDeletes>,
+    used: &Use,
+    new_types: &NewTypes,
+) -> Result<()> {
+    let none = BoundedDeletes::default();
+    let of_file = |name: &str| {
+        let of_file = deletes.get(stem(name)).filter(|_| used.apply_deletes);
+        of_file.unwrap_or(&none)
     };
-    let set = &contents.sets()[file.set];
-    let recorded = set
-        .record
-        .as_ref()
-        .and_then(|record| record.shard(shard)?.file.as_ref());
-    let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let mut tar = contents.open(file, |file| {
-        Passing::new(file, recorded.is_some(), shard, stop, &Silent)
-    })?;
-    let mut files = Vec::new();
-    let each = |passed: &Passed<'_>| -> io::Result<()> {
-        let summed = Summed::new(passed.content, stop);
-        let content = if passed.crc.is_some() {
-            passed.content
-        } else {
-            &summed
+    let wants = |name: &str| {
+        let is_recorded = |file: &ShardFile| {
+            let set = members.sources[file.source].set;
+            members.contents.sets()[set].record.is_some()
         };
-        if passed.member.is_tsm() {
-            // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
-            let refuse = if set.record.is_some() && !look_into {
-                refuse_damaged_index
-            } else {
-                refuse_damaged
-            };
-            refuse(passed.member, content)?;
-        } else if passed.member.is_tombstone() {
-            let read = tombstone::read(FromStart::new(content), |_| {});
-            read.map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("{} is no tombstone file: {error}", passed.member.name),
+        name.ends_with(".tsm")
+            && members.files.get(name).is_some_and(is_recorded)
+            && !(new_types.is_empty() && of_file(name).is_empty())
+    };
+    let tried = members.each(wants, |_, passed| {
+        let name = &passed.member.name;
+        let left_out = LeftOut {
+            deletes: of_file(name),
+            new_types,
+            bounds: Bounds::ANY,
+        };
+        try_to_sift(passed.content, &left_out)
+            .map_err(|error| io::Error::other(anyhow::Error::new(error).context(name.clone())))
+    });
+    tried.or_else(|error| {
+        members.stop.check()?;
+        if error.chain().any(is_of_system) {
+            return Err(error);
+        }
+        let hint = if new_types.is_empty() {
+            "nothing was written; -apply-deletes=false restores the shard without looking at what was deleted of it"
+        } else {
+            "nothing was written; take another backup or set"
+        };
+        Err(error.context(Class::Damage.error("the backup is damaged").hint(hint)))
+    })
+}
+
+/// A tombstone file of which not all can be read.
+struct Unreadable {
+    /// The file of the backup that it is in.
+    path: PathBuf,
+    fault: String,
+}
+
+impl Unreadable {
+    /// Refuses it where deletes are to be applied: points that were deleted would come back.
+    fn refuse(
+        &self,
+        name: &str,
+        shard: &ShardPath,
+        used: &Use,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let Self { path, fault } = self;
+        if used.apply_deletes {
+            let message = format!("{} is damaged: {name} {fault}", path.display());
+            return Err(Class::Damage
+                .error(message)
+                .hint(
+                    "nothing was written; -apply-deletes=false restores the shard without looking at what was deleted of it",
                 )
-            })?;
-        }
-        let crc = passed.crc.map_or_else(|| summed.crc(), Ok)?;
-        files.push((passed.member.name.clone(), passed.member.size, crc));
-        Ok(())
-    };
-    let wants = |member: &Member| !member.directory;
-    let outcome = match recorded {
-        // Looking into the blocks reads all of a file, and no sum over the tar asks for that to be done twice.
-        None if !file.packed => visit_in_place(&opened, shard, wants, each),
-        _ => visit(
-            &mut tar,
-            (!file.packed).then_some(&opened),
-            &std::env::temp_dir(),
-            shard,
-            wants,
-            each,
-        ),
-    };
-    let (ending, count) = match outcome {
-        Ok(Ok(whole)) => whole,
-        Ok(Err(error)) if is_of_system(&error) => {
-            return Err(error).with_context(|| format!("reading {}", path.display()));
-        }
-        Ok(Err(error)) => {
-            stop.check()?;
-            return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into());
-        }
-        Err(error) => {
-            stop.check()?;
-            // What gzip has to complain of, and not what the disk has.
-            if file.packed && !error.chain().any(is_of_system) {
-                return Err(damaged(format!(
-                    "about offset {} of the compressed file: {error:#}",
-                    tar.inner().count()
-                ))
                 .into());
-            }
-            return Err(error).with_context(|| format!("reading {}", path.display()));
         }
-    };
-    if ending == Ending::Nothing {
-        return Err(damaged("it is empty".to_owned()).into());
+        progress.report(&Event::Warning(&format!(
+            "{name} of shard {shard} {fault}: points that were deleted may come back"
+        )));
+        Ok(())
     }
-    let listed = set
-        .manifest
-        .as_ref()
-        .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
-    if let Some(listed) = listed.filter(|listed| listed.size != count) {
-        return Err(damaged(format!(
-            "it holds a tar of {count} bytes, of {} by the manifest",
-            listed.size
-        ))
-        .into());
+}
+
+/// A member of a tar that was read and found whole.
+struct CheckedMember {
+    name: String,
+    size: u64,
+    /// CRC-32 of its content.
+    crc: u32,
+    /// Why not all of a tombstone file can be read.
+    fault: Option<String>,
+}
+
+/// Checks the files that a shard is put together from.
+struct Checker<'a> {
+    contents: &'a Contents,
+    shard: &'a ShardPath,
+    scratch: &'a Path,
+    stop: &'a Cancel,
+}
+
+impl Checker<'_> {
+    /// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar. `look_into`: every block of
+    /// its TSM files too, which is done anyway where nothing was recorded of it. What their fields are goes into `types`.
+    fn file(
+        &self,
+        file: &BackupFile,
+        look_into: bool,
+        types: &mut FieldTypes,
+    ) -> Result<Vec<CheckedMember>> {
+        let Self {
+            contents,
+            shard,
+            scratch,
+            stop,
+        } = *self;
+        let path = contents.path_of(&file.name);
+        let damaged = |why: String| {
+            Class::Damage
+                .error(format!("{} is damaged: {why}", path.display()))
+                .hint("nothing was written; take another backup or set")
+        };
+        let set = &contents.sets()[file.set];
+        let recorded = set
+            .record
+            .as_ref()
+            .and_then(|record| record.shard(shard)?.file.as_ref());
+        let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let mut tar = contents.open(file, |file| {
+            Passing::new(file, recorded.is_some(), shard, stop, &Silent)
+        })?;
+        let mut files = Vec::new();
+        let each = |passed: &Passed<'_>| -> io::Result<()> {
+            let mut fault = None;
+            let summed = Summed::new(passed.content, stop);
+            let content = if passed.crc.is_some() {
+                passed.content
+            } else {
+                &summed
+            };
+            if passed.member.is_tsm() {
+                // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
+                if set.record.is_none() || look_into {
+                    refuse_damaged(passed.member, content)?;
+                }
+                add_types(passed.member, content, types)?;
+            } else if passed.member.is_tombstone() {
+                fault = tombstone_fault(content)?;
+            }
+            files.push(CheckedMember {
+                name: passed.member.name.clone(),
+                size: passed.member.size,
+                crc: passed.crc.map_or_else(|| summed.crc(), Ok)?,
+                fault,
+            });
+            Ok(())
+        };
+        let wants = |member: &Member| !member.directory;
+        let outcome = match recorded {
+            // Looking into the blocks reads all of a file, and no sum over the tar asks for that to be done twice.
+            None if !file.packed => visit_in_place(&opened, shard, wants, each),
+            _ => visit(
+                &mut tar,
+                (!file.packed).then_some(&opened),
+                scratch,
+                shard,
+                wants,
+                each,
+            ),
+        };
+        let (ending, count) = match outcome {
+            Ok(Ok(whole)) => whole,
+            Ok(Err(error)) if is_of_system(&error) => {
+                return Err(error).with_context(|| format!("reading {}", path.display()));
+            }
+            Ok(Err(error)) => {
+                stop.check()?;
+                return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into());
+            }
+            Err(error) => {
+                stop.check()?;
+                // What gzip has to complain of, and not what the disk has.
+                if file.packed && !error.chain().any(is_of_system) {
+                    return Err(damaged(format!(
+                        "about offset {} of the compressed file: {error:#}",
+                        tar.inner().count()
+                    ))
+                    .into());
+                }
+                return Err(error).with_context(|| format!("reading {}", path.display()));
+            }
+        };
+        if ending == Ending::Nothing {
+            return Err(damaged("it is empty".to_owned()).into());
+        }
+        let listed = set
+            .manifest
+            .as_ref()
+            .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
+        if let Some(listed) = listed.filter(|listed| listed.size != count) {
+            return Err(damaged(format!(
+                "it holds a tar of {count} bytes, of {} by the manifest",
+                listed.size
+            ))
+            .into());
+        }
+        if tar.inner().sha256() != recorded.map(|recorded| recorded.sha256.clone()) {
+            return Err(damaged(format!(
+                "it is not what set {} recorded: SHA-256 differs",
+                set.id
+            ))
+            .into());
+        }
+        Ok(files)
     }
-    if tar.inner().sha256() != recorded.map(|recorded| recorded.sha256.clone()) {
-        return Err(damaged(format!(
-            "it is not what set {} recorded: SHA-256 differs",
-            set.id
-        ))
-        .into());
+}
+
+/// Why not all of a tombstone file can be read.
+fn tombstone_fault(content: &dyn ReadAt) -> io::Result<Option<String>> {
+    match tombstone::read(FromStart::new(content), |_| {}) {
+        Ok(tombstone::Ending::Clean) => Ok(None),
+        Ok(tombstone::Ending::Torn) => Ok(Some("breaks off".to_owned())),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            ) && error.raw_os_error().is_none() =>
+        {
+            Ok(Some(format!("is no tombstone file: {error}")))
+        }
+        Err(error) => Err(error),
     }
-    Ok(files)
 }
 
 /// Refuses a TSM file in which not all is as it should be. influxd would take it, and not say what is missing.
@@ -329,9 +561,9 @@ fn refuse_damaged(member: &Member, content: &dyn ReadAt) -> io::Result<()> {
     }
 }
 
-/// Refuses a TSM file whose index cannot be walked.
-fn refuse_damaged_index(member: &Member, content: &dyn ReadAt) -> io::Result<()> {
-    match IndexWalk::open(content).and_then(IndexWalk::to_end) {
+/// Adds the fields of a TSM file with their types. Refuses one whose index cannot be walked.
+fn add_types(member: &Member, content: &dyn ReadAt, types: &mut FieldTypes) -> io::Result<()> {
+    match types.add_file(content) {
         Err(IndexError::Read { source, .. }) => Err(source),
         Err(error) => Err(invalid(format!("{} is {error}", member.name))),
         Ok(()) => Ok(()),

@@ -6,12 +6,17 @@
 mod chain;
 mod check;
 mod live;
+mod members;
 mod plan;
+mod rewrite;
 mod source;
+mod staging;
 mod summed;
 mod target;
+mod types;
 mod write;
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,6 +59,8 @@ pub struct RestoreOptions {
     pub merge: bool,
     /// The index the restored shards get.
     pub index: IndexKind,
+    /// Leave out what was deleted, rather than keep the tombstones that say so.
+    pub apply_deletes: bool,
     /// Where to ask whether an influxd runs on the target.
     pub host: Address,
     /// How many shards at a time.
@@ -171,6 +178,8 @@ pub struct RestoreReport {
     pub files: usize,
     /// Bytes of those files.
     pub bytes: u64,
+    /// The `meta.db` that was written, or would be; none where the target's stays as it is.
+    pub metastore: Option<PathBuf>,
     /// What of the selection is not in the backup, a sentence each.
     pub missing: Vec<String>,
     /// How long it took.
@@ -203,12 +212,13 @@ pub fn restore(
     plan.named = None;
     let used = Use {
         leave_index: options.index == IndexKind::Inmem,
-        carry_out_deletes: false,
+        apply_deletes: options.apply_deletes,
+        scratch: options.scratch(),
     };
     let shards = check::check(
         &contents,
         std::mem::take(&mut plan.shards),
-        used,
+        &used,
         options.jobs,
         cancel,
         progress,
@@ -216,22 +226,54 @@ pub fn restore(
     refuse_harmful_names(&shards)?;
     target::refuse_too_small(&shards, options)?;
     target::say_index(&shards, options, progress);
-    let report = RestoreReport {
+    let deleted = shards
+        .iter()
+        .filter(|shard| shard.files.have_deletes())
+        .count();
+    if deleted > 0 && options.apply_deletes {
+        progress.report(&Event::Status(&deletes_applied(deleted)));
+    }
+    let mut report = RestoreReport {
         shards: shards.len(),
         files: shards.iter().map(|shard| shard.files.len()).sum(),
         bytes: shards.iter().map(CheckedShard::bytes).sum(),
-        missing: plan.missing.clone(),
+        metastore: plan
+            .meta
+            .as_ref()
+            .and(options.metadir.as_ref())
+            .map(|metadir| metadir.join("meta.db")),
+        missing: missing(&plan.missing, &shards),
         elapsed: Duration::ZERO,
     };
     if options.dry_run {
         describe(&plan, &shards, options, progress);
     } else {
-        write::write(&contents, &plan, &shards, options, cancel, progress)?;
+        let left = write::write(&contents, &plan, &shards, options, cancel, progress)?;
+        (report.files, report.bytes) = (left.files, left.bytes);
+        if !shards.is_empty() {
+            progress.report(&Event::Status(
+                "back this server up whole next, without -since: an increment would mix what was restored with sets made before",
+            ));
+        }
     }
-    Ok(RestoreReport {
-        elapsed: begun.elapsed(),
-        ..report
-    })
+    report.elapsed = begun.elapsed();
+    Ok(report)
+}
+
+/// What is not restored: what the backup lacks, and what influxd will not show.
+fn missing(of_backup: &[String], shards: &[CheckedShard]) -> Vec<String> {
+    let undecided = shards.iter().filter_map(|shard| shard.undecided.clone());
+    of_backup.iter().cloned().chain(undecided).collect()
+}
+
+/// Says that deletes are applied to so many shards.
+fn deletes_applied(shards: usize) -> String {
+    let shards = if shards == 1 {
+        "1 shard has".to_owned()
+    } else {
+        format!("{shards} shards have")
+    };
+    format!("{shards} deletes that are not yet compacted: the points are left out")
 }
 
 impl RestoreOptions {
@@ -254,6 +296,18 @@ impl RestoreOptions {
             waldir,
             ..self.clone()
         })
+    }
+
+    /// Where members of compressed tars are put while they are checked: in the data directory, which has room for all of them,
+    /// where it is there and may be written; never where nothing is to be written.
+    fn scratch(&self) -> PathBuf {
+        let usable = |directory: &&PathBuf| tempfile::tempfile_in(directory).is_ok();
+        self.datadir
+            .as_ref()
+            .filter(|_| !self.dry_run)
+            .filter(usable)
+            .cloned()
+            .unwrap_or_else(env::temp_dir)
     }
 
     /// Where a restore prepares what it moves into place: the data directory, or the meta directory where that is restored
@@ -302,8 +356,13 @@ fn describe(
             &shard.target,
         );
         let (from, files, bytes) = (names.join(" + "), shard.files.len(), shard.bytes());
+        let deletes = if options.apply_deletes && shard.files.have_deletes() {
+            ", without what was deleted"
+        } else {
+            ""
+        };
         say(format!(
-            "would write {} from {from} ({files} files, {bytes} bytes)",
+            "would write {} from {from} ({files} files, {bytes} bytes{deletes})",
             target.display()
         ));
     }

@@ -1,13 +1,16 @@
 //! Looking at where a backup is to go: what is there already, who uses it, what fits.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::check::CheckedShard;
 use super::plan::Plan;
+use super::staging::staging_for;
 use super::{IndexKind, RestoreOptions};
 use crate::error::Class;
 use crate::local::{self, USAGE_ADVICE, nearest_existing, shard_dir, shards_below};
@@ -122,24 +125,60 @@ fn holds_something(directory: &Path) -> Result<bool> {
     }
 }
 
-/// Refuses a file system that has no room for what is to be written.
+/// What is to be written to a file system.
+struct Needed {
+    /// A directory on it.
+    directory: PathBuf,
+    /// Bytes of the files.
+    files: u64,
+    /// Bytes of the files that are written anew, each beside what it is made of, the largest of each shard.
+    rewritten: Vec<u64>,
+}
+
+impl Needed {
+    /// With `jobs` shards at a time.
+    fn bytes(mut self, jobs: usize) -> u64 {
+        self.rewritten.sort_unstable_by(|a, b| b.cmp(a));
+        self.files + self.rewritten.iter().take(jobs).sum::<u64>() + HEADROOM
+    }
+}
+
+/// Refuses file systems that have no room for what is to be written.
 pub fn refuse_too_small(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
     };
-    let needed = shards.iter().map(CheckedShard::bytes).sum::<u64>() + HEADROOM;
-    let there = nearest_existing(datadir);
-    let system = rustix::fs::statvfs(&there)
-        .with_context(|| format!("asking for the free space at {}", there.display()))?;
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
-    if free < needed {
-        return Err(Class::Refused
-            .error(format!(
-                "{} has {free} bytes free, and {needed} are needed",
-                there.display()
-            ))
-            .hint("nothing was written; make room, or restore some databases at a time")
-            .into());
+    let mut systems: BTreeMap<u64, Needed> = BTreeMap::new();
+    for shard in shards {
+        let staging = staging_for(datadir, &shard_dir(datadir, &shard.target))?;
+        let directory = nearest_existing(&staging);
+        let device = fs::metadata(&directory)
+            .with_context(|| format!("looking at {}", directory.display()))?
+            .dev();
+        let needed = systems.entry(device).or_insert(Needed {
+            directory,
+            files: 0,
+            rewritten: Vec::new(),
+        });
+        needed.files += shard.bytes();
+        needed
+            .rewritten
+            .push(shard.largest_rewritten(options.apply_deletes));
+    }
+    for needed in systems.into_values() {
+        let there = needed.directory.display().to_string();
+        let system = rustix::fs::statvfs(&needed.directory)
+            .with_context(|| format!("asking for the free space at {there}"))?;
+        let free = system.f_bavail.saturating_mul(system.f_frsize);
+        let needed = needed.bytes(options.jobs);
+        if free < needed {
+            return Err(Class::Refused
+                .error(format!(
+                    "{there} has {free} bytes free, and {needed} are needed"
+                ))
+                .hint("nothing was written; make room, or restore some databases at a time")
+                .into());
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! Writing a restore: shards are unpacked into a hidden folder of the data directory, then moved into place, the meta store
-//! last. A journal says what was moved, so that a failed run is put back at once and a killed one by the next.
+//! Writing a restore: shards are unpacked into hidden folders, then moved into place, the meta store last. A journal says what was
+//! moved, so that a failed run is put back at once and a killed one by the next.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::RestoreOptions;
 use super::check::{CheckedShard, ShardFile};
 use super::plan::{NewMeta, Plan};
+use super::rewrite::{Left, rewrite};
+use super::staging::{STAGING, remove_inner, staging_for};
 use super::target;
 use crate::cancel::Cancel;
 use crate::directory::{Contents, Lock};
@@ -20,13 +23,7 @@ use crate::error::Class;
 use crate::format::shard_tar::{Member, Sink, scan};
 use crate::local::{Ownership, shard_dir};
 use crate::ops::queue::{self, Turn};
-use crate::ops::sift::{Kept, sift};
 use crate::progress::{Event, Outcome, Progress};
-use crate::time::Bounds;
-use crate::tsm::deletes::DeletedRanges;
-
-/// The hidden folder's name, in the data and the WAL directory, or in the meta directory where it is restored alone.
-pub const STAGING: &str = ".snap-restore";
 
 /// The journal's name in that folder.
 const JOURNAL: &str = "journal.json";
@@ -84,7 +81,7 @@ impl Move {
     }
 }
 
-/// Writes what was planned and checked.
+/// Writes what was planned and checked, and says what the shards hold now.
 ///
 /// # Errors
 ///
@@ -96,9 +93,9 @@ pub fn write(
     options: &RestoreOptions,
     cancel: &Cancel,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<Left> {
     let Some(home) = options.home() else {
-        return Ok(());
+        return Ok(Left::default());
     };
     let ownership = Ownership::below(home)?;
     ownership.create_dirs(home)?;
@@ -109,22 +106,23 @@ pub fn write(
     let wal_staging = target::wal_dir(options).map(|wal| wal.join(STAGING));
 
     // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it is to be moved back.
-    remove_wal_staging(wal_staging.as_deref())?;
+    remove_other_staging(options, wal_staging.as_deref())?;
 
     let writer = Writer {
         contents,
         options,
         ownership,
         staging: &staging,
+        stagings: stagings(shards, options, &staging)?,
         cancel,
         progress,
     };
-    let result = writer.unpack(shards).and_then(|()| {
+    let result = writer.unpack(shards).and_then(|left| {
         // Under the lock, once more: what was looked at may have changed while the backup was read.
         target::refuse_running(options)?;
         target::refuse_data(shards.iter().map(|shard| &shard.target), options)?;
         writer.refuse_changed_meta(plan)?;
-        let journal = writer.journal(plan, shards, wal_staging.as_deref())?;
+        let journal = writer.journal(plan, shards)?;
         disk::write_whole_by(&journal_path, |out| {
             serde_json::to_writer(out, &journal).map_err(io::Error::from)
         })?;
@@ -143,13 +141,28 @@ pub fn write(
                 "all is in its place, but may not outlast a power failure",
             )));
         }
-        Ok(Ok(()))
+        Ok(Ok(left))
     });
     let may_need_old = journal_path.exists() || matches!(result, Ok(Err(_)));
     if !may_need_old {
-        let _ = remove_staging(&staging, wal_staging.as_deref());
+        let _ = remove_staging(options, &staging, wal_staging.as_deref());
     }
     result?
+}
+
+/// Where each of the shards is prepared.
+fn stagings(
+    shards: &[CheckedShard],
+    options: &RestoreOptions,
+    home: &Path,
+) -> Result<Vec<PathBuf>> {
+    let Some(datadir) = &options.datadir else {
+        return Ok(vec![home.to_owned(); shards.len()]);
+    };
+    shards
+        .iter()
+        .map(|shard| staging_for(datadir, &shard_dir(datadir, &shard.target)))
+        .collect()
 }
 
 /// Puts back what a killed run had moved, and clears away what it had prepared.
@@ -213,6 +226,7 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
         disk::remove_unfinished(metadir)?;
     }
     remove_staging(
+        options,
         &staging,
         target::wal_dir(options)
             .map(|wal| wal.join(STAGING))
@@ -220,13 +234,22 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     )
 }
 
-/// Removes the hidden folders; that of the journal last, because without it nobody looks for the other.
-fn remove_staging(staging: &Path, wal_staging: Option<&Path>) -> Result<()> {
-    remove_wal_staging(wal_staging)?;
+/// Removes the hidden folders; that of the journal last, because without it nobody looks for the others.
+fn remove_staging(
+    options: &RestoreOptions,
+    staging: &Path,
+    wal_staging: Option<&Path>,
+) -> Result<()> {
+    remove_other_staging(options, wal_staging)?;
     disk::remove_tree_if_there(staging)
 }
 
-fn remove_wal_staging(wal_staging: Option<&Path>) -> Result<()> {
+/// Removes the hidden folders but that of the journal.
+fn remove_other_staging(options: &RestoreOptions, wal_staging: Option<&Path>) -> Result<()> {
+    let wal = wal_staging.and_then(Path::parent);
+    for below in options.datadir.as_deref().into_iter().chain(wal) {
+        remove_inner(below)?;
+    }
     wal_staging.map_or(Ok(()), disk::remove_tree_if_there)
 }
 
@@ -262,7 +285,10 @@ struct Writer<'a> {
     contents: &'a Contents,
     options: &'a RestoreOptions,
     ownership: Ownership,
+    /// The folder of the journal.
     staging: &'a Path,
+    /// Where each shard is prepared.
+    stagings: Vec<PathBuf>,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
 }
@@ -270,10 +296,14 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Where shard number `index` is prepared.
     fn prepared(&self, index: usize) -> PathBuf {
-        self.staging.join("new").join(folder(index))
+        self.stagings[index].join("new").join(folder(index))
     }
 
-    fn unpack(&self, shards: &[CheckedShard]) -> Result<()> {
+    fn unpack(&self, shards: &[CheckedShard]) -> Result<Left> {
+        let others: BTreeSet<&PathBuf> = self.stagings.iter().collect();
+        for staging in others.into_iter().filter(|other| *other != self.staging) {
+            disk::create_private_dir(staging)?;
+        }
         let tsi1 = target::wants_tsi1(self.options);
         let bytes = shards.iter().map(CheckedShard::bytes).sum();
         self.progress.report(&Event::Shards {
@@ -295,10 +325,10 @@ impl Writer<'_> {
                 });
                 let result = self.unpack_shard(shard, &self.prepared(index), tsi1, &stop);
                 match &result {
-                    Ok(()) => {
+                    Ok(left) => {
                         let outcome = Outcome::Done {
-                            files: shard.files.len(),
-                            bytes,
+                            files: left.files,
+                            bytes: left.bytes,
                         };
                         self.progress.report(&Event::Finished {
                             shard: path,
@@ -312,7 +342,11 @@ impl Writer<'_> {
             },
         );
         self.cancel.check()?;
-        queue::all(results).map(drop)
+        let all = queue::all(results)?.into_iter();
+        Ok(all.fold(Left::default(), |all, one| Left {
+            files: all.files + one.files,
+            bytes: all.bytes + one.bytes,
+        }))
     }
 
     fn unpack_shard(
@@ -321,7 +355,7 @@ impl Writer<'_> {
         directory: &Path,
         tsi1: bool,
         stop: &Cancel,
-    ) -> Result<()> {
+    ) -> Result<Left> {
         self.ownership.create_dirs(directory)?;
         for (source, file) in shard.sources.iter().enumerate() {
             let path = self.contents.path_of(&file.name);
@@ -352,43 +386,13 @@ impl Writer<'_> {
                 path.display()
             );
         }
-        if let Some(bounds) = shard.cut {
-            self.cut(shard, directory, bounds)?;
-        }
+        let apply_deletes = self.options.apply_deletes;
+        let left = rewrite(shard, directory, apply_deletes, &self.ownership, stop)?;
         if tsi1 {
             self.ownership.create_dirs(&directory.join("index"))?;
         }
-        disk::sync_dir(directory)
-    }
-
-    /// Leaves out of the unpacked TSM files the points that are not in `bounds`.
-    fn cut(&self, shard: &CheckedShard, directory: &Path, bounds: Bounds) -> Result<()> {
-        for (name, _) in shard
-            .files
-            .iter()
-            .filter(|(name, _)| name.ends_with(".tsm"))
-        {
-            let path = directory.join(name);
-            let cutting = || {
-                format!(
-                    "leaving out of {name} of shard {} what is not restored",
-                    shard.source
-                )
-            };
-            let file = File::open(&path).with_context(cutting)?;
-            match sift(&file, &DeletedRanges::default(), bounds, directory).with_context(cutting)? {
-                Kept::All => {}
-                Kept::Part(kept) => {
-                    disk::write_whole_by(&path, |out| kept.copy_to(out))?;
-                    self.ownership.apply(&path, false).with_context(cutting)?;
-                }
-                Kept::Nothing => {
-                    disk::remove_if_there(&path)?;
-                    disk::remove_if_there(&path.with_extension("tombstone"))?;
-                }
-            }
-        }
-        Ok(())
+        disk::sync_dir(directory)?;
+        Ok(left)
     }
 
     /// Refuses a meta store that is no longer the one that was planned with.
@@ -409,18 +413,13 @@ impl Writer<'_> {
             .into())
     }
 
-    fn journal(
-        &self,
-        plan: &Plan,
-        shards: &[CheckedShard],
-        wal_staging: Option<&Path>,
-    ) -> Result<Journal> {
+    fn journal(&self, plan: &Plan, shards: &[CheckedShard]) -> Result<Journal> {
         let mut journal = Journal::default();
         for (index, shard) in shards.iter().enumerate() {
             let number = folder(index);
             if let Some(datadir) = &self.options.datadir {
                 let place = shard_dir(datadir, &shard.target);
-                let old = self.staging.join("old").join(&number);
+                let old = self.stagings[index].join("old").join(&number);
                 journal.moves.push(Move {
                     new: Some(self.prepared(index)),
                     replaces: place.exists(),
@@ -428,13 +427,13 @@ impl Writer<'_> {
                     old,
                 });
             }
-            if let (Some(wal), Some(staging)) = (target::wal_dir(self.options), wal_staging) {
+            if let Some(wal) = target::wal_dir(self.options) {
                 let place = shard_dir(&wal, &shard.target);
                 journal.moves.push(Move {
                     new: None,
                     replaces: place.exists(),
+                    old: staging_for(&wal, &place)?.join(number),
                     place,
-                    old: staging.join(number),
                 });
             }
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::listener::End;
 use super::super::time::{HOUR, MONDAY};
-use super::tars::{BLOCK, Member, Tar, noise, tar, tsm};
+use super::tars::{BLOCK, Member, Tar, noise, tar, tombstone, tsm};
 
 /// The versions that answer differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn members(version: Version, path: &ShardPath) -> Vec<Member> {
     let regular = |name: &str, content| Member::new(format!("{path}/{name}"), content);
     let mut members = vec![
         regular("000000001-000000001.tsm", tsm(path.id, 700)),
-        regular("000000002-000000002.tombstone", noise(path.id + 1, 90)),
+        regular("000000002-000000002.tombstone", tombstone(path.id)),
         regular("000000002-000000002.tsm", tsm(path.id + 2, 1024)),
     ];
     match version {

@@ -62,6 +62,19 @@ impl Tar {
     }
 }
 
+/// A tombstone file that deletes points of a key that no file has, another of each shard.
+pub(super) fn tombstone(shard: u64) -> Vec<u8> {
+    let key = format!("never,shard={shard:050}#!~#v");
+    [
+        b"\x00\x00\x15\x02",
+        &(key.len() as u32).to_be_bytes()[..],
+        key.as_bytes(),
+        &0_i64.to_be_bytes(),
+        &1_i64.to_be_bytes(),
+    ]
+    .concat()
+}
+
 /// A file that fails to be "written" anything but what it holds.
 struct Expected(File);
 

@@ -1,6 +1,7 @@
 //! Telling what of a backup a server cannot be given back while it runs.
 
 use super::super::check::CheckedShard;
+use super::super::deletes_applied;
 use super::super::source::Source;
 use super::Live;
 use crate::format::meta::{DatabaseInfo, UserInfo};
@@ -18,11 +19,18 @@ impl Live<'_> {
             .iter()
             .filter(|shard| shard.files.have_deletes())
             .count();
-        if deleted > 0 {
-            let message = format!(
-                "{deleted} shard(s) have deletes that are not yet compacted: the points are left out"
-            );
-            self.progress.report(&Event::Status(&message));
+        if deleted > 0 && self.options.apply_deletes {
+            self.progress
+                .report(&Event::Status(&deletes_applied(deleted)));
+        } else if deleted > 0 {
+            let shards = if deleted == 1 {
+                "shard has"
+            } else {
+                "shards have"
+            };
+            say(format!(
+                "{deleted} {shards} deletes that are not yet compacted: a server takes no tombstones, so the points come back"
+            ));
         }
         let only = self.only_database(source);
         let taken = |database: &&DatabaseInfo| match &only {

@@ -10,6 +10,7 @@ mod left_out;
 mod sifted;
 mod upload;
 
+use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use anyhow::{Context, Result};
 
 use super::check::{CheckedShard, Use, check};
 use super::source::{Source, Which};
-use super::{RestoreReport, Wanted, refuse_harmful_names};
+use super::{RestoreReport, Wanted, missing, refuse_harmful_names};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::directory::Contents;
@@ -49,6 +50,8 @@ pub struct LiveOptions {
     pub verify: bool,
     /// Go on with the restore into this server that was interrupted; what and which set are those of its journal.
     pub resume: bool,
+    /// Leave out what was deleted; else it comes back, because servers throw tombstones away.
+    pub apply_deletes: bool,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
 }
@@ -107,11 +110,12 @@ pub fn restore_live(
     let planned = source.planned(what, Some)?;
     let used = Use {
         leave_index: true,
-        carry_out_deletes: true,
+        apply_deletes: options.apply_deletes,
+        scratch: env::temp_dir(),
     };
-    let mut shards = check(&contents, planned, used, options.jobs, cancel, progress)?;
+    let mut shards = check(&contents, planned, &used, options.jobs, cancel, progress)?;
     refuse_harmful_names(&shards)?;
-    sifted::refuse_without_room(&shards)?;
+    sifted::refuse_without_room(&shards, options.apply_deletes)?;
     live.say_what_is_left_out(&source, &shards);
     let mut report = RestoreReport {
         shards: shards.len(),
@@ -121,7 +125,8 @@ pub fn restore_live(
             .flat_map(tsm_files)
             .map(|(_, size)| size)
             .sum(),
-        missing: source.chains.missing.clone(),
+        metastore: None,
+        missing: missing(&source.chains.missing, &shards),
         elapsed: Duration::ZERO,
     };
     if options.dry_run {

@@ -5,21 +5,18 @@ use std::collections::BTreeMap;
 use std::env;
 use std::io;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::super::check::CheckedShard;
+use super::super::members::ShardMembers;
 use super::Live;
 use crate::cancel::Cancel;
 use crate::directory::Contents;
-use crate::error::Class;
-use crate::format::shard_tar::Member;
-use crate::ops::members::{Passed, visit_file};
-use crate::ops::sift::{Kept, SiftedFile, read_deletes, sift};
-use crate::progress::Event;
+use crate::ops::members::scratch_error;
+use crate::ops::sift::{Kept, LeftOut, SiftedFile, sift};
 use crate::time::Bounds;
-use crate::tsm::deletes::DeletedRanges;
-use crate::tsm::tombstone::Ending;
-use crate::tsm::{is_tombstone, stem};
+use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::stem;
 
 /// The TSM files of a shard that are sent in another form, or not at all.
 #[derive(Debug, Default)]
@@ -65,16 +62,13 @@ impl Sifted {
 }
 
 /// Refuses to begin where what is sent in another form could not be made.
-pub fn refuse_without_room(shards: &[CheckedShard]) -> Result<()> {
+pub fn refuse_without_room(shards: &[CheckedShard], apply_deletes: bool) -> Result<()> {
     if shards
         .iter()
-        .any(|shard| shard.cut.is_some() || shard.files.have_deletes())
+        .any(|shard| shard.largest_rewritten(apply_deletes) > 0)
     {
         let directory = env::temp_dir();
-        tempfile::tempfile_in(&directory).with_context(|| {
-            let fault = Class::Failed.error(format!("creating a temporary file in {}", directory.display()));
-            fault.hint("TMPDIR names a directory with room for the TSM files that deletes or -start and -end change")
-        })?;
+        tempfile::tempfile_in(&directory).map_err(|error| scratch_error(&directory, error))?;
     }
     Ok(())
 }
@@ -88,102 +82,42 @@ impl Live<'_> {
         shard: &CheckedShard,
         stop: &Cancel,
     ) -> Result<Sifted> {
-        let deletes = self.deletes(contents, shard, stop)?;
-        if deletes.is_empty() && shard.cut.is_none() {
-            return Ok(Sifted::default());
-        }
-        let none = DeletedRanges::default();
-        let bounds = shard.cut.unwrap_or(Bounds::ANY);
-        let mut sifted = BTreeMap::new();
-        let wants = |name: &str| {
-            name.ends_with(".tsm") && (shard.cut.is_some() || deletes.contains_key(stem(name)))
-        };
-        each_member(
+        let scratch = env::temp_dir();
+        let members = ShardMembers {
             contents,
-            shard,
+            shard: &shard.source,
+            sources: &shard.sources,
+            files: &shard.files,
+            scratch: &scratch,
             stop,
-            wants,
-            |&Passed {
-                 member, content, ..
-             }| {
-                let deletes = deletes.get(stem(&member.name)).unwrap_or(&none);
-                let kept = sift(content, deletes, bounds, &env::temp_dir()).map_err(|error| {
-                    io::Error::other(format!("{}: {:#}", member.name, anyhow::Error::new(error)))
-                })?;
-                match kept {
-                    Kept::All => {}
-                    Kept::Part(file) => drop(sifted.insert(member.name.clone(), Some(file))),
-                    Kept::Nothing => drop(sifted.insert(member.name.clone(), None)),
-                }
-                Ok(())
-            },
-        )?;
+        };
+        let deletes = if self.options.apply_deletes {
+            members.deletes()?
+        } else {
+            BTreeMap::new()
+        };
+        let all = shard.cut.is_some() || !shard.new_types.is_empty();
+        let none = BoundedDeletes::default();
+        let mut sifted = BTreeMap::new();
+        let wants =
+            |name: &str| name.ends_with(".tsm") && (all || deletes.contains_key(stem(name)));
+        members.each(wants, |_, passed| {
+            let name = &passed.member.name;
+            let left_out = LeftOut {
+                deletes: deletes.get(stem(name)).unwrap_or(&none),
+                new_types: &shard.new_types,
+                bounds: shard.cut.unwrap_or(Bounds::ANY),
+            };
+            let kept = sift(passed.content, &left_out, &scratch).map_err(|error| {
+                io::Error::other(anyhow::Error::new(error).context(name.clone()))
+            })?;
+            match kept {
+                Kept::All => {}
+                Kept::Part(file) => drop(sifted.insert(name.clone(), Some(file))),
+                Kept::Nothing => drop(sifted.insert(name.clone(), None)),
+            }
+            Ok(())
+        })?;
         Ok(Sifted(sifted))
     }
-
-    /// What was deleted of each TSM file that has a tombstone, by the name they have in common.
-    fn deletes(
-        &self,
-        contents: &Contents,
-        shard: &CheckedShard,
-        stop: &Cancel,
-    ) -> Result<BTreeMap<String, DeletedRanges>> {
-        let mut all = BTreeMap::new();
-        each_member(
-            contents,
-            shard,
-            stop,
-            is_tombstone,
-            |&Passed {
-                 member, content, ..
-             }| {
-                let (deletes, ending) = read_deletes(member, content)?;
-                if ending == Ending::Torn {
-                    self.progress.report(&Event::Warning(&format!(
-                        "{} of shard {} breaks off: what it says before that is carried out",
-                        member.name, shard.source
-                    )));
-                }
-                if !deletes.is_empty() {
-                    all.insert(stem(&member.name).to_owned(), deletes);
-                }
-                Ok(())
-            },
-        )?;
-        Ok(all)
-    }
-}
-
-/// Hands the members that are wanted of those the shard is put together from to `each`, until a stop is asked for.
-fn each_member(
-    contents: &Contents,
-    shard: &CheckedShard,
-    stop: &Cancel,
-    wants: impl Fn(&str) -> bool,
-    mut each: impl FnMut(&Passed<'_>) -> io::Result<()>,
-) -> Result<()> {
-    for (source, file) in shard.sources.iter().enumerate() {
-        let wanted = |name: &str| {
-            wants(name)
-                && shard
-                    .files
-                    .get(name)
-                    .is_some_and(|file| file.source == source)
-        };
-        if shard.files.iter().any(|(name, _)| wanted(name)) {
-            let reading = || format!("reading {}", contents.path_of(&file.name).display());
-            let wanted = |member: &Member| !member.directory && wanted(&member.name);
-            let tar = contents.open(file, |file| file)?;
-            let visited = visit_file(
-                tar,
-                &env::temp_dir(),
-                &shard.source,
-                stop,
-                wanted,
-                &mut each,
-            );
-            visited.with_context(reading)?.with_context(reading)?;
-        }
-    }
-    Ok(())
 }

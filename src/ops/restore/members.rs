@@ -1,0 +1,89 @@
+//! The files that a shard is put together from, read where they lie in the backup.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::check::ShardFiles;
+use crate::cancel::Cancel;
+use crate::directory::{BackupFile, Contents};
+use crate::format::shard_tar::Member;
+use crate::ops::members::{Passed, visit_file};
+use crate::ops::sift::read_deletes;
+use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::tombstone::Ending;
+use crate::tsm::{is_tombstone, stem};
+use crate::wire::ShardPath;
+
+/// The files of a shard in its backup.
+pub struct ShardMembers<'a> {
+    /// The backup.
+    pub contents: &'a Contents,
+    /// What the shard is called in it.
+    pub shard: &'a ShardPath,
+    /// The tars it is put together from, oldest first.
+    pub sources: &'a [BackupFile],
+    /// The files, and which tar each comes from.
+    pub files: &'a ShardFiles,
+    /// Where files without a name are made.
+    pub scratch: &'a Path,
+    /// Ends the reading.
+    pub stop: &'a Cancel,
+}
+
+impl ShardMembers<'_> {
+    /// Hands the files that are wanted to `each`, with the number of their tar.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading, and the first of `each`.
+    pub fn each(
+        &self,
+        wants: impl Fn(&str) -> bool,
+        mut each: impl FnMut(usize, &Passed<'_>) -> io::Result<()>,
+    ) -> Result<()> {
+        for (source, file) in self.sources.iter().enumerate() {
+            let wanted = |name: &str| {
+                wants(name)
+                    && self
+                        .files
+                        .get(name)
+                        .is_some_and(|file| file.source == source)
+            };
+            if self.files.iter().any(|(name, _)| wanted(name)) {
+                let reading = || format!("reading {}", self.contents.path_of(&file.name).display());
+                let wanted = |member: &Member| !member.directory && wanted(&member.name);
+                let tar = self.contents.open(file, |file| file)?;
+                let visited =
+                    visit_file(tar, self.scratch, self.shard, self.stop, wanted, |passed| {
+                        each(source, passed)
+                    });
+                visited.with_context(reading)?.with_context(reading)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was deleted of each TSM file that has a tombstone, by the name they have in common.
+    ///
+    /// # Errors
+    ///
+    /// When a tombstone cannot be read whole.
+    pub fn deletes(&self) -> Result<BTreeMap<String, BoundedDeletes>> {
+        let mut all = BTreeMap::new();
+        self.each(is_tombstone, |_, passed| {
+            let name = &passed.member.name;
+            let (deletes, ending) = read_deletes(passed.member, passed.content, self.scratch)?;
+            if ending == Ending::Torn {
+                return Err(io::Error::other(format!("{name} breaks off")));
+            }
+            if !deletes.is_empty() {
+                all.insert(stem(name).to_owned(), deletes);
+            }
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}

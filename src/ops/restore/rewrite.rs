@@ -1,0 +1,144 @@
+//! Rewriting the TSM files of an unpacked shard: without what was deleted of them, what lies outside the times that are restored,
+//! and values of types that their fields have no more.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::check::CheckedShard;
+use crate::cancel::Cancel;
+use crate::disk;
+use crate::error::Class;
+use crate::local::Ownership;
+use crate::ops::sift::{InPlace, LeftOut, sift_in_place};
+use crate::time::Bounds;
+use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::index::ReadAt;
+use crate::tsm::tombstone::Ending;
+use crate::tsm::{is_tombstone, stem};
+
+/// What is left of the files of a shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// How many there are.
+    pub files: usize,
+    /// Bytes of all.
+    pub bytes: u64,
+}
+
+/// Rewrites the TSM files of `shard` that were unpacked into `directory`, and removes those of which nothing is left. With
+/// `apply_deletes`, the tombstones go too. Each file is made beside the one it takes the place of.
+///
+/// # Errors
+///
+/// When a file is damaged in what has to be read of it, or the directory cannot be written; when a stop was asked for.
+pub fn rewrite(
+    shard: &CheckedShard,
+    directory: &Path,
+    apply_deletes: bool,
+    ownership: &Ownership,
+    stop: &Cancel,
+) -> Result<Left> {
+    let mut left = Left::default();
+    for (name, file) in shard.files.iter() {
+        if is_tombstone(name) {
+            continue;
+        }
+        let mut bytes = Some(file.size);
+        if name.ends_with(".tsm") {
+            let deletes = if apply_deletes {
+                deletes_of(shard, name, directory)?
+            } else {
+                BoundedDeletes::default()
+            };
+            if shard.cut.is_some() || !deletes.is_empty() || !shard.new_types.is_empty() {
+                bytes = rewrite_file(shard, name, &deletes, directory, ownership, stop)?;
+            }
+        }
+        left.files += usize::from(bytes.is_some());
+        left.bytes += bytes.unwrap_or(0);
+    }
+    for (name, file) in shard.files.iter().filter(|(name, _)| is_tombstone(name)) {
+        let stays = !apply_deletes && directory.join(format!("{}.tsm", stem(name))).exists();
+        if stays {
+            left.files += 1;
+            left.bytes += file.size;
+        } else {
+            disk::remove_if_there(&directory.join(name))?;
+        }
+    }
+    Ok(left)
+}
+
+/// Bytes of the file afterwards, where anything is left of it.
+fn rewrite_file(
+    shard: &CheckedShard,
+    name: &str,
+    deletes: &BoundedDeletes,
+    directory: &Path,
+    ownership: &Ownership,
+    stop: &Cancel,
+) -> Result<Option<u64>> {
+    let path = directory.join(name);
+    let rewriting = || {
+        format!(
+            "leaving out of {name} of shard {} what is not restored",
+            shard.source
+        )
+    };
+    let file = Stopping {
+        file: File::open(&path).with_context(rewriting)?,
+        stop,
+    };
+    let left_out = LeftOut {
+        deletes,
+        new_types: &shard.new_types,
+        bounds: shard.cut.unwrap_or(Bounds::ANY),
+    };
+    let rewritten = sift_in_place(&file, &path, &left_out);
+    stop.check()?;
+    match rewritten.with_context(rewriting)? {
+        InPlace::AsItWas => {}
+        InPlace::Rewritten => ownership.apply(&path, false).with_context(rewriting)?,
+        InPlace::Removed => return Ok(None),
+    }
+    let metadata = fs::metadata(&path).with_context(rewriting)?;
+    Ok(Some(metadata.len()))
+}
+
+/// What the tombstone beside an unpacked TSM file says.
+fn deletes_of(shard: &CheckedShard, name: &str, directory: &Path) -> Result<BoundedDeletes> {
+    if !shard.files.has_deletes(name) {
+        return Ok(BoundedDeletes::default());
+    }
+    let tombstone = format!("{}.tombstone", stem(name));
+    let reading = || format!("reading {tombstone} of shard {}", shard.source);
+    let file = File::open(directory.join(&tombstone)).with_context(reading)?;
+    let (deletes, ending) = BoundedDeletes::read(file, directory).with_context(reading)?;
+    if ending == Ending::Torn {
+        // It was whole a moment ago.
+        return Err(Class::Damage
+            .error(format!("{tombstone} breaks off"))
+            .into());
+    }
+    Ok(deletes)
+}
+
+/// A file whose reading ends when a stop is asked for.
+struct Stopping<'a> {
+    file: File,
+    stop: &'a Cancel,
+}
+
+impl ReadAt for Stopping<'_> {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.stop.check().map_err(io::Error::other)?;
+        ReadAt::read_exact_at(&self.file, buf, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+}

@@ -1,0 +1,122 @@
+//! Fields that have several types in the files of a shard: which of them are to be left out, and which cannot be told.
+//!
+//! On one server, a field gets another type when all its points were deleted. So of files of several sets, those of the newest
+//! set say which type it has, and values of another type in files of older sets were deleted in between. Within a set nothing
+//! tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use anyhow::Result;
+
+use super::members::ShardMembers;
+use crate::ops::selection::list;
+use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::fields::{Field, NewTypes, living_fields};
+use crate::tsm::stem;
+use crate::tsm::values::ValueType;
+use crate::wire::ShardPath;
+
+/// What is to be done about fields with several types.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// The fields whose older values are left out, with their type.
+    pub new_types: NewTypes,
+    /// A sentence about them, where there are any.
+    pub told: Option<String>,
+    /// A sentence about those of which files of one set disagree, where there are any.
+    pub undecided: Option<String>,
+}
+
+/// The newest file in which a field has values of a type.
+struct Newest {
+    source: usize,
+    name: String,
+}
+
+/// Looks which of `fields` still have values of several types, besides what `deletes` say was deleted.
+///
+/// # Errors
+///
+/// When the files cannot be read.
+pub fn settle(
+    members: &ShardMembers<'_>,
+    fields: &BTreeSet<Field>,
+    deletes: &BTreeMap<String, BoundedDeletes>,
+) -> Result<Settled> {
+    let none = BoundedDeletes::default();
+    let mut found: BTreeMap<Field, BTreeMap<u8, Newest>> = BTreeMap::new();
+    members.each(
+        |name| name.ends_with(".tsm"),
+        |source, passed| {
+            let name = &passed.member.name;
+            let deletes = deletes.get(stem(name)).unwrap_or(&none);
+            let each = |field: &Field, value_type: ValueType| {
+                let newest = found
+                    .entry(field.clone())
+                    .or_default()
+                    .entry(value_type.byte())
+                    .or_insert_with(|| Newest {
+                        source,
+                        name: name.clone(),
+                    });
+                if newest.source < source {
+                    (newest.source, newest.name) = (source, name.clone());
+                }
+            };
+            living_fields(passed.content, fields, &mut deletes.reader(), each)
+                .map_err(io::Error::other)
+        },
+    )?;
+    let mut settled = Settled::default();
+    let (mut told, mut undecided) = (Vec::new(), Vec::new());
+    for (field, types) in found {
+        let Some(last) = types.values().map(|newest| newest.source).max() else {
+            continue;
+        };
+        let (newest, older): (Vec<_>, Vec<_>) = types
+            .into_iter()
+            .filter_map(|(byte, newest)| Some((ValueType::from_byte(byte)?, newest)))
+            .partition(|(_, newest)| newest.source == last);
+        match &newest[..] {
+            [_] if older.is_empty() => {}
+            [(value_type, _)] => {
+                let older: Vec<String> = older
+                    .iter()
+                    .map(|(value_type, _)| value_type.to_string())
+                    .collect();
+                told.push(format!(
+                    "{field} (was {}, is {value_type})",
+                    older.join(" and ")
+                ));
+                settled.new_types.insert(field, *value_type);
+            }
+            several => {
+                let files: Vec<String> = several
+                    .iter()
+                    .map(|(value_type, newest)| format!("{value_type} in {}", newest.name))
+                    .collect();
+                undecided.push(format!("{field} ({})", files.join(", ")));
+            }
+        }
+    }
+    settled.told = (!told.is_empty()).then(|| left_out(members.shard, &told));
+    settled.undecided = (!undecided.is_empty()).then(|| disagree(members.shard, &undecided));
+    Ok(settled)
+}
+
+fn left_out(shard: &ShardPath, fields: &[String]) -> String {
+    format!(
+        "shard {shard}: the type of a field changed between the sets, so that all older values were deleted; these are left \
+         out: {}",
+        list(fields)
+    )
+}
+
+fn disagree(shard: &ShardPath, fields: &[String]) -> String {
+    format!(
+        "shard {shard}: files of one set give a field several types, and influxd will hide some of its values or not open the \
+         shard: {}",
+        list(fields)
+    )
+}

@@ -1,0 +1,387 @@
+//! The fields of a shard and their types: influxd gives a field of a measurement one type in a shard, in whatever series it is.
+//!
+//! Where the files of a shard disagree, influxd 1.6.7 does not open the shard ("field type conflict"), or, where they have the
+//! same series, hides the values of one of the files, which with some orders of the files are those of both. A field gets another type when all its points
+//! were deleted, and until a compaction the old ones are there beside a tombstone.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::deletes::{Deletes, Range};
+use super::index::{IndexError, IndexWalk, Key, ReadAt};
+use super::sieve::{Fate, Sieve};
+use super::spill::{Event, Sorter};
+use super::values::ValueType;
+use super::wal::Value;
+use crate::time::Bounds;
+
+/// What parts the series from the field in a key.
+const SEPARATOR: &[u8] = b"#!~#";
+/// How many bytes of names are held in memory, near enough; more are sorted on the disk.
+const HELD_BYTES: usize = 2 << 20;
+/// What a field takes besides its name.
+const FIELD_BYTES: usize = 48;
+/// The most bytes of names of fields that have several types.
+const MOST_CONFLICT_BYTES: usize = 4 << 20;
+
+/// A field of a measurement.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Field(Box<[u8]>);
+
+impl Field {
+    /// That of a key; none where the key names none.
+    pub fn of(key: &[u8]) -> Option<Self> {
+        let mut bytes = Vec::new();
+        put_field(key, &mut bytes)?;
+        Some(Self(bytes.into()))
+    }
+}
+
+/// Puts the measurement and the field of a key in the place of what is in `out`.
+fn put_field(key: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let at = key
+        .windows(SEPARATOR.len())
+        .position(|window| window == SEPARATOR)?;
+    let (series, field) = key.split_at(at);
+    let comma =
+        (0..series.len()).find(|&at| series[at] == b',' && (at == 0 || series[at - 1] != b'\\'));
+    out.clear();
+    out.extend_from_slice(&series[..comma.unwrap_or(series.len())]);
+    out.extend_from_slice(field);
+    Some(())
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(&self.0);
+        let (measurement, field) = text.split_once("#!~#").unwrap_or((&text, ""));
+        let measurement = measurement.replace("\\,", ",").replace("\\ ", " ");
+        write!(f, "field '{field}' of measurement '{measurement}'")
+    }
+}
+
+/// Some of the types.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Types(u8);
+
+impl Types {
+    fn add(&mut self, value_type: ValueType) {
+        self.0 |= 1 << value_type.byte();
+    }
+
+    fn are_several(self) -> bool {
+        self.0.count_ones() > 1
+    }
+}
+
+/// Collects the types that the fields of a shard have in its files. Takes some mebibytes of memory, however many there are.
+#[derive(Debug)]
+pub struct FieldTypes {
+    scratch: PathBuf,
+    few: HashMap<Box<[u8]>, Types>,
+    bytes: usize,
+    many: Option<Sorter>,
+    field: Vec<u8>,
+}
+
+impl FieldTypes {
+    /// None yet. Many fields are sorted in a file without a name in `scratch`.
+    pub fn new(scratch: PathBuf) -> Self {
+        Self {
+            scratch,
+            few: HashMap::new(),
+            bytes: 0,
+            many: None,
+            field: Vec::new(),
+        }
+    }
+
+    /// Walks the index of a file to its end.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of the index.
+    pub fn add_file(&mut self, file: &(impl ReadAt + ?Sized)) -> Result<(), IndexError> {
+        let mut walk = IndexWalk::open(file)?;
+        while let Some(key) = walk.next_key()? {
+            self.add(&key)
+                .map_err(|source| IndexError::Read { offset: 0, source })?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, key: &Key<'_>) -> io::Result<()> {
+        if put_field(key.bytes, &mut self.field).is_none() {
+            return Ok(());
+        }
+        if let Some(types) = self.few.get_mut(&self.field[..]) {
+            types.add(key.value_type);
+            return Ok(());
+        }
+        if self.bytes + self.field.len() + FIELD_BYTES > HELD_BYTES {
+            self.spill()?;
+        }
+        let mut types = Types::default();
+        types.add(key.value_type);
+        self.bytes += self.field.len() + FIELD_BYTES;
+        self.few.insert(self.field.as_slice().into(), types);
+        Ok(())
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let sorter = match &mut self.many {
+            Some(sorter) => sorter,
+            none => none.insert(Sorter::new(&self.scratch, HELD_BYTES)),
+        };
+        for (field, types) in self.few.drain() {
+            sorter.push(&field, 0, Event::Write(Value::Integer(types.0.into())))?;
+        }
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// The fields that have several types; none where there are more than can be dealt with.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be sorted on the disk.
+    pub fn several(mut self) -> io::Result<Option<BTreeSet<Field>>> {
+        let mut found = Several::default();
+        if self.many.is_some() {
+            self.spill()?;
+        }
+        match self.many {
+            None => self
+                .few
+                .into_iter()
+                .for_each(|(field, types)| found.add(&field, types)),
+            Some(sorter) => sorter.finish(|field, _, _, event| -> io::Result<()> {
+                if let Event::Write(Value::Integer(types)) = event {
+                    found.add_sorted(field, Types(types as u8));
+                }
+                Ok(())
+            })?,
+        }
+        Ok(found.finish())
+    }
+}
+
+/// Collects the fields with several types.
+#[derive(Default)]
+struct Several {
+    fields: BTreeSet<Field>,
+    bytes: usize,
+    /// The field that comes in parts, and its types so far.
+    last: (Vec<u8>, Types),
+}
+
+impl Several {
+    fn add(&mut self, field: &[u8], types: Types) {
+        if types.are_several() && self.bytes <= MOST_CONFLICT_BYTES {
+            self.bytes += field.len() + FIELD_BYTES;
+            self.fields.insert(Field(field.into()));
+        }
+    }
+
+    fn add_sorted(&mut self, field: &[u8], types: Types) {
+        if self.last.0 != field {
+            let (last, of_last) = std::mem::take(&mut self.last);
+            self.add(&last, of_last);
+            self.last.0.extend_from_slice(field);
+        }
+        self.last.1.0 |= types.0;
+    }
+
+    fn finish(mut self) -> Option<BTreeSet<Field>> {
+        let (last, of_last) = std::mem::take(&mut self.last);
+        self.add(&last, of_last);
+        (self.bytes <= MOST_CONFLICT_BYTES).then_some(self.fields)
+    }
+}
+
+/// Hands each of the fields that a file has values of, which were not deleted, with their type to `each`.
+///
+/// # Errors
+///
+/// When the index is damaged, or the deletes cannot be read.
+pub fn living_fields(
+    file: &(impl ReadAt + ?Sized),
+    fields: &BTreeSet<Field>,
+    deletes: &mut impl Deletes,
+    mut each: impl FnMut(&Field, ValueType),
+) -> Result<(), IndexError> {
+    let read = |source| IndexError::Read { offset: 0, source };
+    let mut walk = IndexWalk::open(file)?;
+    let mut sieve = Sieve::new(Bounds::ANY);
+    while let Some(key) = walk.next_key()? {
+        let Some(field) = Field::of(key.bytes).filter(|field| fields.contains(field)) else {
+            continue;
+        };
+        let value_type = key.value_type;
+        sieve.load(&key, deletes).map_err(read)?;
+        let mut lives = false;
+        while let Some(entry) = walk.next_entry()? {
+            lives |= sieve.fate(&entry, deletes).map_err(read)? != Fate::Dropped;
+        }
+        if lives {
+            each(&field, value_type);
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a shard that had other types before, with the type that they have.
+pub type NewTypes = BTreeMap<Field, ValueType>;
+
+/// Deletes, and with them all values of fields that are not of the type that the field has.
+#[derive(Debug)]
+pub struct OfOtherTypes<'a, D> {
+    deletes: D,
+    new_types: &'a NewTypes,
+    /// Whether the whole key is to go, and that was not said yet.
+    whole: Option<bool>,
+}
+
+impl<'a, D: Deletes> OfOtherTypes<'a, D> {
+    /// Adds to `deletes`.
+    pub fn new(deletes: D, new_types: &'a NewTypes) -> Self {
+        Self {
+            deletes,
+            new_types,
+            whole: None,
+        }
+    }
+}
+
+impl<D: Deletes> Deletes for OfOtherTypes<'_, D> {
+    fn begin(&mut self, key: &Key<'_>) -> io::Result<()> {
+        let is_other = !self.new_types.is_empty()
+            && Field::of(key.bytes)
+                .and_then(|field| self.new_types.get(&field))
+                .is_some_and(|new| *new != key.value_type);
+        self.whole = is_other.then_some(true);
+        self.deletes.begin(key)
+    }
+
+    fn next_range(&mut self) -> io::Result<Option<Range>> {
+        match &mut self.whole {
+            Some(to_say) => Ok(std::mem::take(to_say).then_some((i64::MIN, i64::MAX))),
+            None => self.deletes.next_range(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::deletes::DeletedRanges;
+    use super::super::values::{Points, Values};
+    use super::super::writer::tests::write_all;
+    use super::*;
+
+    fn points(value_type: ValueType) -> Points {
+        Points {
+            times: vec![5, 7],
+            values: match value_type {
+                ValueType::Float => Values::Float(vec![1.0, 2.0]),
+                _ => Values::Integer(vec![1, 2]),
+            },
+        }
+    }
+
+    fn file(keys: &[(&str, ValueType)]) -> Vec<u8> {
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|(key, value_type)| (key.as_bytes().to_vec(), vec![points(*value_type)]))
+            .collect();
+        write_all(&keys)
+    }
+
+    fn names(fields: &BTreeSet<Field>) -> Vec<String> {
+        fields.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_field_is_one_of_a_measurement_whatever_the_tags() {
+        let field = |key: &str| Field::of(key.as_bytes()).map(|field| field.to_string());
+        let named = |text: &str| Some(text.to_owned());
+        assert_eq!(field("m#!~#v"), named("field 'v' of measurement 'm'"));
+        assert_eq!(field("m,h=a#!~#v"), field("m#!~#v"));
+        assert_eq!(
+            field("a\\,b\\ c,h=x\\,y#!~#v#!~#w"),
+            named("field 'v#!~#w' of measurement 'a,b c'")
+        );
+        assert_eq!(field("m,h=a"), None);
+    }
+
+    #[test]
+    fn a_field_with_two_types_is_found_in_one_series_or_several_and_among_very_many() {
+        use ValueType::{Float, Integer};
+        let one = file(&[
+            ("m,h=a#!~#v", Float),
+            ("m,h=a#!~#w", Float),
+            ("n#!~#v", Integer),
+        ]);
+        let same = file(&[("m,h=a#!~#v", Integer)]);
+        let other = file(&[("m#!~#w", Integer), ("n,h=a#!~#v", Integer)]);
+        let many: Vec<String> = (0..80_000).map(|nth| format!("m{nth:05}#!~#v")).collect();
+        let many: Vec<(&str, ValueType)> = many.iter().map(|key| (key.as_str(), Float)).collect();
+        let many = file(&many);
+        let scratch = tempfile::tempdir().unwrap();
+        for others in [0, 1] {
+            let mut types = FieldTypes::new(scratch.path().to_owned());
+            let between = std::iter::repeat_n(&many, others);
+            for file in [&one].into_iter().chain(between).chain([&same, &other]) {
+                types.add_file(&file[..]).unwrap();
+            }
+            assert_eq!(types.many.is_some(), others > 0);
+            let found = types.several().unwrap().unwrap();
+            let expected = [
+                "field 'v' of measurement 'm'",
+                "field 'w' of measurement 'm'",
+            ];
+            assert_eq!(names(&found), expected);
+        }
+        let mut types = FieldTypes::new(scratch.path().to_owned());
+        types.add_file(&many[..]).unwrap();
+        let text: Vec<String> = (0..80_000)
+            .map(|nth| format!("m{nth:05},h=a#!~#v"))
+            .collect();
+        let again: Vec<(&str, ValueType)> =
+            text.iter().map(|key| (key.as_str(), Integer)).collect();
+        types.add_file(&file(&again)[..]).unwrap();
+        assert!(types.several().unwrap().is_none(), "too many to be held");
+    }
+
+    #[test]
+    fn what_was_deleted_is_of_no_type_and_what_is_of_another_goes_whole() {
+        use ValueType::{Float, Integer};
+        let file = file(&[
+            ("m,h=a#!~#v", Float),
+            ("m,h=b#!~#v", Integer),
+            ("n#!~#v", Float),
+        ]);
+        let field = Field::of(b"m#!~#v").unwrap();
+        let fields = BTreeSet::from([field.clone()]);
+        let living = |max| {
+            let deletes: DeletedRanges = [(&b"m,h=a#!~#v"[..], (0, max))].into_iter().collect();
+            let mut found = Vec::new();
+            living_fields(
+                &file[..],
+                &fields,
+                &mut deletes.reader(),
+                |_, value_type| found.push(value_type),
+            )
+            .unwrap();
+            found
+        };
+        assert_eq!(living(6), [Float, Integer]);
+        assert_eq!(living(7), [Integer]);
+        let new_types = NewTypes::from([(field, Integer)]);
+        let mut out = Vec::new();
+        let mut left_out = OfOtherTypes::new((), &new_types);
+        super::super::filter::rewrite(&file[..], &mut left_out, Bounds::ANY, &mut out).unwrap();
+        assert!(out == self::file(&[("m,h=b#!~#v", Integer), ("n#!~#v", Float)]));
+    }
+}
