@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
-//! those before it: `error`, `cancel`, `disk`, `time`, `wire`, `progress`, `client`, `tsm`, `format`, `directory`, `service`,
+//! those before it: `error`, `cancel`, `disk`, `stream`, `time`, `wire`, `progress`, `client`, `tsm`, `format`, `directory`, `service`,
 //! `local`, `ops`, `cli`.
 
 /// Being asked to stop.
@@ -28,6 +28,8 @@ pub mod ops;
 pub mod progress;
 /// The snapshotter as a service, over stores behind traits.
 pub mod service;
+/// A connection, over TCP or within this process.
+pub mod stream;
 /// Points in time as typed and as stored.
 pub mod time;
 /// TSM files, tombstones and the WAL, to points and back.

@@ -13,7 +13,7 @@ use super::server::ServerArgs;
 use super::values::{self, Since};
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
-use crate::client::Address;
+use crate::client::{Address, Endpoint};
 use crate::directory::{Layout, Selection};
 use crate::error::{Class, Fault};
 use crate::ops::{BackupOptions, Building, Directories, backup, serve_embedded};
@@ -187,14 +187,15 @@ impl BackupArgs {
             )?),
             None => None,
         };
-        let address = service
-            .as_ref()
-            .map_or_else(|| self.host.clone(), |service| service.address().into());
+        let endpoint = service.as_ref().map_or_else(
+            || self.host.clone().into(),
+            |service| Endpoint::from(service.connector()),
+        );
         let source = self.datadir.as_ref().map_or_else(
             || self.host.to_string(),
             |datadir| datadir.display().to_string(),
         );
-        let client = self.server.client(address, cancel);
+        let client = self.server.client(endpoint, cancel);
         output.opening(&format!("backing up {source} into {}", directory.display()));
         let options = BackupOptions {
             source,

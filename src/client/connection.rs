@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::Timeouts;
 use super::rate::Limit;
 use crate::cancel::Cancel;
 use crate::error::Fault;
+use crate::stream::Stream;
 
 /// How often a waiting read looks at the clock and at the cancel token.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -17,7 +18,7 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 /// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`Fault`] where it was not the socket that failed.
 #[derive(Debug)]
 pub struct Reply {
-    stream: TcpStream,
+    stream: Stream,
     timeouts: Timeouts,
     deadline: Instant,
     last_byte: Instant,
@@ -28,13 +29,13 @@ pub struct Reply {
 
 impl Reply {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         timeouts: Timeouts,
         deadline: Instant,
         cancel: Cancel,
         limit: Option<Limit>,
     ) -> io::Result<Self> {
-        stream.set_read_timeout(Some(TICK.min(timeouts.idle).max(Duration::from_millis(1))))?;
+        stream.set_read_timeout(TICK.min(timeouts.idle).max(Duration::from_millis(1)))?;
         Ok(Self {
             stream,
             timeouts,
@@ -121,9 +122,9 @@ impl Upload {
     pub(super) fn new(connection: Reply) -> io::Result<Self> {
         // However this ends before its time, by an error or with the process: a reset tells the server that the tar is not whole.
         // An orderly close would not, between two members.
-        rustix::net::sockopt::set_socket_linger(&connection.stream, Some(Duration::ZERO))?;
+        connection.stream.reset_on_drop()?;
         // A write that waits is to look at the clock and at the cancel token, as a read does.
-        connection.stream.set_write_timeout(Some(TICK))?;
+        connection.stream.set_write_timeout(TICK)?;
         Ok(Self { connection })
     }
 

@@ -8,6 +8,7 @@ mod members;
 mod passing;
 mod queue;
 mod restore;
+mod scratch;
 mod selection;
 mod serve;
 mod sift;

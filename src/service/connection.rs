@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +13,7 @@ use super::export::{Choice, choose};
 use super::{LogLine, Shared, SnapshotFile};
 use crate::format::meta::Data;
 use crate::format::tar_writer::{MemberHeader, TarWriter};
+use crate::stream::Stream;
 use crate::time::Bounds;
 use crate::wire::{
     Dialect, Import, MetaBlob, Request, ShardIds, ShardPath, write_info, write_shard_ids,
@@ -23,11 +23,11 @@ use crate::wire::{
 const CHUNK: usize = 128 << 10;
 
 /// Serves one connection to its end.
-pub(super) fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
+pub(super) fn serve(shared: &Shared, stream: &Stream, peer: &str) {
     let begun = Instant::now();
     let mut words = String::new();
     let mut sent = 0;
-    let result = answer(shared, &stream, &mut words, &mut sent);
+    let result = answer(shared, stream, &mut words, &mut sent);
     let counter = if result.is_ok() {
         &shared.counters.answered
     } else {
@@ -42,13 +42,12 @@ pub(super) fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
         outcome,
         elapsed: begun.elapsed(),
     });
-    // The end is sent before the close, which becomes a reset where bytes of the peer were left unread.
-    let _ = stream.shutdown(Shutdown::Write);
+    stream.say_end();
 }
 
-fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u64) -> Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(shared.options.idle_timeout))?;
+fn answer(shared: &Shared, stream: &Stream, words: &mut String, sent: &mut u64) -> Result<()> {
+    stream.set_nodelay()?;
+    stream.set_write_timeout(shared.options.idle_timeout)?;
     let deadline = Deadline {
         stream,
         until: Some(Instant::now() + shared.options.request_timeout),
@@ -99,7 +98,7 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
         Request::Upload { id } => {
             let shard = find(shared, *id)?;
             reader.get_mut().until = None;
-            stream.set_read_timeout(Some(shared.options.idle_timeout))?;
+            stream.set_read_timeout(shared.options.idle_timeout)?;
             shared.shards.replace(&shard, &mut reader)?;
         }
     }
@@ -241,7 +240,7 @@ fn import_into(shared: &Shared, import: &Import, out: &mut impl Write) -> Result
 
 /// Reads until a moment and no longer, however slowly bytes come.
 struct Deadline<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Stream,
     until: Option<Instant>,
 }
 
@@ -255,7 +254,7 @@ impl Read for Deadline<'_> {
                     "the request did not come in time",
                 ));
             }
-            self.stream.set_read_timeout(Some(left))?;
+            self.stream.set_read_timeout(left)?;
         }
         let mut stream = self.stream;
         stream.read(buffer).map_err(|error| match error.kind() {
@@ -269,7 +268,7 @@ impl Read for Deadline<'_> {
 
 /// Counts what is sent.
 struct Counting<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Stream,
     sent: &'a mut u64,
     failed: bool,
 }
