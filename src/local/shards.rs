@@ -146,7 +146,12 @@ impl ShardStore for LocalShards {
                 let into = match &folder {
                     Some(folder) => folder.path(),
                     None => elsewhere
-                        .insert(tempfile::tempdir().context("making a temporary folder")?)
+                        .insert(tempfile::tempdir().with_context(|| {
+                            format!(
+                                "making a temporary folder in TMPDIR ({})",
+                                std::env::temp_dir().display()
+                            )
+                        })?)
                         .path(),
                 };
                 let _alone = self.replay.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
+use super::scratch::in_scratch;
 use crate::format::shard_tar::Member;
 use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
@@ -82,15 +83,18 @@ pub fn sift(
     if !would_change(file, &mut deletes, bounds)? {
         return Ok(Kept::All);
     }
-    let written = |error: io::Error| FilterError::Write(error.into());
+    let written = |error: io::Error| FilterError::Write(in_scratch(scratch, error).into());
     let sum = Summing {
         file: tempfile::tempfile_in(scratch).map_err(written)?,
+        directory: scratch,
         crc: crc32fast::Hasher::new(),
         size: 0,
     };
     let mut out = BufWriter::with_capacity(CHUNK, sum);
     let (_, kept) = rewrite(file, &mut deletes, bounds, &mut out)?;
-    let Summing { file, crc, size } = out
+    let Summing {
+        file, crc, size, ..
+    } = out
         .into_inner()
         .map_err(|error| written(error.into_error()))?;
     Ok(if kept.is_some() {
@@ -105,15 +109,17 @@ pub fn sift(
 }
 
 /// Counts and sums up what is written.
-struct Summing {
+struct Summing<'a> {
     file: File,
+    directory: &'a Path,
     crc: crc32fast::Hasher,
     size: u64,
 }
 
-impl Write for Summing {
+impl Write for Summing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let written = self.file.write(bytes);
+        let count = written.map_err(|error| in_scratch(self.directory, error))?;
         self.crc.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)

@@ -16,6 +16,7 @@ use crate::format::shard_tar::{Ending, Member};
 use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
 use crate::ops::passing::Passing;
 use crate::ops::queue::{self, Turn};
+use crate::ops::scratch::{scratch_dir, scratch_fault};
 use crate::progress::{Event, Progress, Silent};
 use crate::time::Bounds;
 use crate::tsm::check as deep;
@@ -227,6 +228,10 @@ fn check_file(
     let mut tar = contents.open(file, |file| {
         Passing::new(file, recorded.is_some(), shard, stop, &Silent)
     })?;
+    let listed = set
+        .manifest
+        .as_ref()
+        .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
     let mut files = Vec::new();
     let each = |passed: &Passed<'_>| -> io::Result<()> {
         let summed = Summed::new(passed.content, stop);
@@ -263,12 +268,20 @@ fn check_file(
         _ => visit(
             &mut tar,
             (!file.packed).then_some(&opened),
-            &std::env::temp_dir(),
+            &scratch_dir(),
+            listed.map(|listed| listed.size),
             shard,
             wants,
             each,
         ),
     };
+    let failed = match &outcome {
+        Ok(result) => result.as_ref().err().and_then(|error| scratch_fault(error)),
+        Err(error) => scratch_fault(error.as_ref()),
+    };
+    if let Some(fault) = failed {
+        return Err(fault.into());
+    }
     let (ending, count) = match outcome {
         Ok(Ok(whole)) => whole,
         Ok(Err(error)) if is_of_system(&error) => {
@@ -294,10 +307,6 @@ fn check_file(
     if ending == Ending::Nothing {
         return Err(damaged("it is empty".to_owned()).into());
     }
-    let listed = set
-        .manifest
-        .as_ref()
-        .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
     if let Some(listed) = listed.filter(|listed| listed.size != count) {
         return Err(damaged(format!(
             "it holds a tar of {count} bytes, of {} by the manifest",

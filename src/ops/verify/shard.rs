@@ -11,6 +11,7 @@ use crate::directory::Contents;
 use crate::format::shard_tar::{Ending, Member};
 use crate::ops::members::{Passed, is_of_system, visit};
 use crate::ops::passing::Passing;
+use crate::ops::scratch::{scratch_dir, scratch_fault};
 use crate::progress::Progress;
 use crate::tsm::check::{self as deep, Finding};
 use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
@@ -66,13 +67,21 @@ pub fn check(
     let visited = visit(
         &mut tar,
         (!job.file.packed).then_some(&opened),
-        &std::env::temp_dir(),
+        &scratch_dir(),
+        job.listed,
         &job.path,
         wants,
         each,
     );
     checked.members = members;
     cancel.check()?;
+    let failed = match &visited {
+        Ok(result) => result.as_ref().err().and_then(|error| scratch_fault(error)),
+        Err(error) => scratch_fault(error.as_ref()),
+    };
+    if let Some(fault) = failed {
+        return Err(fault.into());
+    }
     match visited {
         Ok(Ok((Ending::Nothing, _))) => checked
             .faults

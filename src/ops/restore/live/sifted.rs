@@ -2,7 +2,6 @@
 //! with points outside the times that are restored.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::io;
 
 use anyhow::{Context, Result};
@@ -11,9 +10,9 @@ use super::super::check::CheckedShard;
 use super::Live;
 use crate::cancel::Cancel;
 use crate::directory::Contents;
-use crate::error::Class;
 use crate::format::shard_tar::Member;
 use crate::ops::members::{Passed, visit_file};
+use crate::ops::scratch::{in_scratch, scratch_dir, scratch_fault};
 use crate::ops::sift::{Kept, SiftedFile, read_deletes, sift};
 use crate::progress::Event;
 use crate::time::Bounds;
@@ -70,11 +69,11 @@ pub fn refuse_without_room(shards: &[CheckedShard]) -> Result<()> {
         .iter()
         .any(|shard| shard.cut.is_some() || shard.files.have_deletes())
     {
-        let directory = env::temp_dir();
-        tempfile::tempfile_in(&directory).with_context(|| {
-            let fault = Class::Failed.error(format!("creating a temporary file in {}", directory.display()));
-            fault.hint("TMPDIR names a directory with room for the TSM files that deletes or -start and -end change")
-        })?;
+        let directory = scratch_dir();
+        if let Err(error) = tempfile::tempfile_in(&directory) {
+            let error = in_scratch(&directory, error);
+            return Err(scratch_fault(&error).map_or_else(|| error.into(), Into::into));
+        }
     }
     Ok(())
 }
@@ -107,8 +106,15 @@ impl Live<'_> {
                  member, content, ..
              }| {
                 let deletes = deletes.get(stem(&member.name)).unwrap_or(&none);
-                let kept = sift(content, deletes, bounds, &env::temp_dir()).map_err(|error| {
-                    io::Error::other(format!("{}: {:#}", member.name, anyhow::Error::new(error)))
+                let kept = sift(content, deletes, bounds, &scratch_dir()).map_err(|error| {
+                    match scratch_fault(&error) {
+                        Some(fault) => io::Error::other(fault),
+                        None => io::Error::other(format!(
+                            "{}: {:#}",
+                            member.name,
+                            anyhow::Error::new(error)
+                        )),
+                    }
                 })?;
                 match kept {
                     Kept::All => {}
@@ -174,14 +180,7 @@ fn each_member(
             let reading = || format!("reading {}", contents.path_of(&file.name).display());
             let wanted = |member: &Member| !member.directory && wanted(&member.name);
             let tar = contents.open(file, |file| file)?;
-            let visited = visit_file(
-                tar,
-                &env::temp_dir(),
-                &shard.source,
-                stop,
-                wanted,
-                &mut each,
-            );
+            let visited = visit_file(tar, &scratch_dir(), &shard.source, stop, wanted, &mut each);
             visited.with_context(reading)?.with_context(reading)?;
         }
     }
