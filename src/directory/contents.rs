@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Layout, RECORD_FORMAT, SetRecord, hex, hidden, upkeep};
 use crate::disk;
-use crate::error::{Class, Fault, class};
+use crate::error::{Class, Fault, class, fault};
 use crate::format::portable::{self, Manifest};
 use crate::format::{meta::Data, names};
 use crate::time;
@@ -468,8 +468,14 @@ impl Contents {
             );
             return Err(Class::Damage.error(message).into());
         }
-        let data = Data::read(&blob.meta)
-            .with_context(|| Class::Damage.error(format!("reading {}", path.display())))?;
+        let data = Data::read(&blob.meta).map_err(|error| {
+            let reading = format!("reading {}", path.display());
+            // One that says what it is has its class.
+            match fault(&error) {
+                Some(_) => error.context(reading),
+                None => error.context(Class::Damage.error(reading)),
+            }
+        })?;
         Ok((blob, data))
     }
 

@@ -12,7 +12,8 @@
 use anyhow::{Context, Result};
 use prost::Message;
 
-use super::proto::{self, Schema};
+use super::proto::{self, NotUtf8, Schema};
+use crate::error::Class;
 use crate::wire::ShardPath;
 
 /// Everything a server knows about its data. `Term` is left over from a Raft log and 0.
@@ -183,56 +184,77 @@ pub struct UserPrivilege {
 static NODE: Schema = Schema {
     name: "NodeInfo",
     required: &[1, 2],
+    texts: &[(2, "the host of a node"), (3, "the TCP host of a node")],
     messages: &[],
 };
 static OWNER: Schema = Schema {
     name: "ShardOwner",
     required: &[1],
+    texts: &[],
     messages: &[],
 };
 static SHARD: Schema = Schema {
     name: "ShardInfo",
     required: &[1],
+    texts: &[],
     messages: &[(3, &OWNER)],
 };
 static GROUP: Schema = Schema {
     name: "ShardGroupInfo",
     required: &[1, 2, 3, 4],
+    texts: &[],
     messages: &[(5, &SHARD)],
 };
 static SUBSCRIPTION: Schema = Schema {
     name: "SubscriptionInfo",
     required: &[1, 2],
+    texts: &[
+        (1, "the name of a subscription"),
+        (2, "the mode of a subscription"),
+        (3, "a destination of a subscription"),
+    ],
     messages: &[],
 };
 static QUERY: Schema = Schema {
     name: "ContinuousQueryInfo",
     required: &[1, 2],
+    texts: &[
+        (1, "the name of a continuous query"),
+        (2, "the text of a continuous query"),
+    ],
     messages: &[],
 };
 static POLICY: Schema = Schema {
     name: "RetentionPolicyInfo",
     required: &[1, 2, 3, 4],
+    texts: &[(1, "the name of a retention policy")],
     messages: &[(5, &GROUP), (6, &SUBSCRIPTION)],
 };
 static DATABASE: Schema = Schema {
     name: "DatabaseInfo",
     required: &[1, 2],
+    texts: &[
+        (1, "the name of a database"),
+        (2, "the name of a default retention policy"),
+    ],
     messages: &[(3, &POLICY), (4, &QUERY)],
 };
 static PRIVILEGE: Schema = Schema {
     name: "UserPrivilege",
     required: &[1, 2],
+    texts: &[(1, "the database of a user's privilege")],
     messages: &[],
 };
 static USER: Schema = Schema {
     name: "UserInfo",
     required: &[1, 2, 3],
+    texts: &[(1, "the name of a user"), (2, "a user's password hash")],
     messages: &[(4, &PRIVILEGE)],
 };
 static DATA: Schema = Schema {
     name: "Data",
     required: &[1, 2, 3, 7, 8, 9],
+    texts: &[],
     messages: &[
         (4, &NODE),
         (5, &DATABASE),
@@ -260,9 +282,9 @@ impl Data {
     ///
     /// # Errors
     ///
-    /// When it is no `meta.Data` message.
+    /// When it is no `meta.Data` message, or a name in it is not UTF-8.
     pub fn read(bytes: &[u8]) -> Result<Self> {
-        proto::check(bytes, &DATA).context("the meta store is damaged")?;
+        proto::check(bytes, &DATA).map_err(explain)?;
         <Self as Message>::decode(bytes).context("the meta store is damaged")
     }
 
@@ -290,6 +312,19 @@ impl Data {
             })
         })
     }
+}
+
+/// Tells a damaged meta store from one that is whole and holds a text that this program cannot.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let Some(text) = error.downcast_ref::<NotUtf8>() else {
+        return error.context("the meta store is damaged");
+    };
+    let hint = "SHOW DATABASES and the server's log show the name; it came from a client with another encoding (Latin-1, say). \
+                Until it is replaced on the server, only influxd backup can take this meta store";
+    Class::Failed
+        .error(format!("the meta store is whole, but {text}"))
+        .hint(hint)
+        .into()
 }
 
 impl DatabaseInfo {
@@ -365,6 +400,34 @@ mod tests {
             format!("{:#}", Data::read(&bytes).unwrap_err()).contains("Data lacks its field 9")
         );
         assert!(Data::read(b"").is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_is_shown_and_not_called_damage() {
+        let mut bytes = sample().encode_to_vec();
+        let at = bytes.windows(2).position(|pair| pair == b"db").unwrap();
+        bytes[at + 1] = 0xe9;
+        let error = Data::read(&bytes).unwrap_err();
+        let said = format!("{error:#}");
+        assert_eq!(
+            said,
+            r#"the meta store is whole, but the name of a database is not UTF-8: "d\xe9""#
+        );
+        assert!(crate::error::hint(&error).is_some());
+    }
+
+    #[test]
+    fn a_message_of_more_entries_than_any_server_has_is_refused_before_it_is_decoded() {
+        // A privilege takes six bytes, and ten times as many in memory.
+        let mut user = Vec::new();
+        proto::put_bytes(&mut user, 1, b"");
+        proto::put_bytes(&mut user, 2, b"");
+        proto::put_varint(&mut user, 3, 0);
+        (0..2_000_000).for_each(|_| proto::put_bytes(&mut user, 4, b"\x0a\0\x10\0"));
+        let mut bytes = sample().encode_to_vec();
+        proto::put_bytes(&mut bytes, 6, &user);
+        let said = format!("{:#}", Data::read(&bytes).unwrap_err());
+        assert!(said.contains("more than 2000000 entries"), "{said}");
     }
 
     proptest! {
