@@ -25,6 +25,8 @@ pub enum Class {
     NoBackup = 10,
     /// Somebody else holds the lock.
     Locked = 11,
+    /// SIGHUP: the terminal or the session went away.
+    HungUp = 129,
     /// Ctrl-C.
     Interrupted = 130,
     /// SIGTERM.
@@ -35,6 +37,11 @@ impl Class {
     /// The process's exit code.
     pub fn exit_code(self) -> u8 {
         self as u8
+    }
+
+    /// Whether somebody asked for a stop.
+    pub fn is_stop(self) -> bool {
+        matches!(self, Self::HungUp | Self::Interrupted | Self::Terminated)
     }
 
     /// An error of this class that says `message`.

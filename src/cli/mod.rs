@@ -72,7 +72,7 @@ struct Cli {
 const EXIT_CODES: &str = "Exit codes:
   0 done   1 failed   2 usage   3 done in part (named shards are missing)   4 damage found
   5 server not reached, or not a snapshotter   6 refused for safety   10 no backup there
-  11 locked   130 interrupted   143 terminated";
+  11 locked   129 hung up   130 interrupted   143 terminated";
 
 #[derive(Debug, Subcommand)]
 enum Command {

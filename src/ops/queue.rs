@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::cancel::Cancel;
-use crate::error::{Class, class};
+use crate::error::class;
 
 /// How often an idle thread looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(200);
@@ -79,7 +79,7 @@ pub fn all<R>(results: Vec<Result<R>>) -> Result<Vec<R>> {
             Err(error) => errors.push(error),
         }
     }
-    errors.sort_by_key(|error| matches!(class(error), Class::Interrupted | Class::Terminated));
+    errors.sort_by_key(|error| class(error).is_stop());
     errors.into_iter().next().map_or(Ok(done), Err)
 }
 

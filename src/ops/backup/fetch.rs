@@ -198,7 +198,9 @@ impl Attempt {
     /// Sorts an error of the client: a stop that was asked for, and a request the dialect does not have, end the run.
     fn of(error: anyhow::Error) -> Self {
         match class(&error) {
-            Class::Interrupted | Class::Terminated | Class::Usage => Self::Fatal(error),
+            Class::HungUp | Class::Interrupted | Class::Terminated | Class::Usage => {
+                Self::Fatal(error)
+            }
             _ => Self::Broken {
                 reason: format!("{error:#}"),
                 tombstone: false,
