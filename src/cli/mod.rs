@@ -137,7 +137,9 @@ fn command() -> clap::Command {
 /// Runs the command line `args` (the program's name first) and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let complete = match defaults::complete(&command(), argv::rewrite(&command(), &args)) {
+    let words = argv::rewrite(&command(), &args);
+    let complete = argv::refuse_empty(&command(), &words).map_err(Into::into);
+    let complete = match complete.and_then(|()| defaults::complete(&command(), words)) {
         Ok(complete) => complete,
         Err(error) => {
             // As for a command line that cannot be read, -json is not known yet.
