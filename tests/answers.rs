@@ -8,7 +8,8 @@ use influx_snap::wire::ShardPath;
 use serde_json::Value;
 use support::bench::{Bench, shard, states};
 use support::peer::{Asked, End, Gone, Member, Model, Reply, Tar, Version, noise, tar, tsm};
-use support::{each, tree};
+use support::process::snap;
+use support::{each, service, tree, utf8};
 
 #[test]
 fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_kept() {
@@ -575,4 +576,209 @@ fn what_does_not_exist_is_said_with_what_does_and_no_directory_is_made() {
     bench.backup(&["-rp", "autogen"]).expect(2);
     bench.backup(&["-shard", "20"]).expect(0);
     bench.expect_shards(|shard| shard.path.id == 20);
+}
+
+#[test]
+fn a_list_of_shards_takes_memory_for_what_a_server_has_and_not_for_what_a_peer_sends() {
+    const MIB: u64 = 1 << 20;
+    let list = |path: &str, count: usize| {
+        let paths = vec![format!("\"{path}\""); count].join(",");
+        Reply::Bytes(format!("{{\"Paths\":[{paths}]}}\n").into_bytes())
+    };
+    for (reply, said) in [
+        (list("d/r/1", 5_000_000), "more than 500000 shards"),
+        (list(&"d/".repeat(20 << 20), 1), "a path of 41943040 bytes"),
+    ] {
+        let bench = Bench::with_shards([1]);
+        bench.peer.script(Asked::Info, [reply]);
+        let run = bench.backup(&["-retries", "0"]).expect(1);
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+        assert!(run.peak_rss < 192 * MIB, "{} MiB", run.peak_rss / MIB);
+        bench.expect_nothing();
+    }
+}
+
+/// A name that sets the title of a terminal, begins lines of its own, and turns the direction of a text.
+const HOSTILE: &str = "db\u{1b}]0;owned\u{7}\r\nok\u{9b}2J\u{202e}gpj";
+
+/// Panics where something in a text would act on a terminal.
+fn expect_harmless(text: &str, what: &str) {
+    let acts = |c: char| c != '\n' && c.is_control() || matches!(c, '\u{202a}'..='\u{202e}');
+    assert!(!text.contains(acts), "{what}: {text:?}");
+    let own_line = text.lines().any(|line| line.starts_with("ok"));
+    assert!(!own_line, "{what}: {text:?}");
+}
+
+#[test]
+fn names_from_a_server_or_a_set_are_printed_so_that_they_do_nothing_to_a_terminal() {
+    let shards = [(HOSTILE, "autogen", 1), (HOSTILE, HOSTILE, 2)];
+    let bench = Bench::new(Model::new(Version::V1_6, &shards));
+    let (dir, host) = (bench.dir(), bench.peer.host());
+    let damaged = bench.root.path().join("damaged");
+    bench
+        .peer
+        .script(Asked::Shard(2), [Reply::Cut(700, End::Fin), Reply::Whole]);
+    let made = bench.backup(&["-verbose", "-retries", "3"]).expect(0);
+    assert!(made.stderr.contains("attempt 1 failed"), "{}", made.stderr);
+    service::copy(&dir, &damaged);
+    for (name, mut bytes) in tree::visible_files(&damaged) {
+        if !name.starts_with("meta") {
+            bytes[600] ^= 0xff;
+            fs::write(damaged.join(name), bytes).expect("damaging a file");
+        }
+    }
+    let target = bench.root.path().join("target");
+    let (meta, data) = (target.join("meta"), target.join("data"));
+    let into = ["-metadir", utf8(&meta), "-datadir", utf8(&data)];
+    let (dir, damaged) = (utf8(&dir), utf8(&damaged));
+    let lines: [&[&str]; 14] = [
+        &["list", dir],
+        &["info", dir],
+        &["info", "-host", &host],
+        &["verify", "-verbose", "-deep", dir],
+        &["verify", "-deep", damaged],
+        &["check", damaged],
+        &[
+            "forget",
+            "-dry-run",
+            "-keep-last",
+            "1",
+            "-group-by",
+            "database",
+            dir,
+        ],
+        &["keep", dir, HOSTILE],
+        &[
+            "restore",
+            "-dry-run",
+            "-verbose",
+            "-host",
+            "127.0.0.1:1",
+            into[0],
+            into[1],
+            into[2],
+            into[3],
+            dir,
+        ],
+        &[
+            "restore",
+            "-host",
+            "127.0.0.1:1",
+            into[0],
+            into[1],
+            into[2],
+            into[3],
+            damaged,
+        ],
+        &[
+            "restore",
+            "-host",
+            "127.0.0.1:1",
+            "-database",
+            "none",
+            into[0],
+            into[1],
+            into[2],
+            into[3],
+            dir,
+        ],
+        &[
+            "backup",
+            "-host",
+            &host,
+            "-database",
+            HOSTILE,
+            "-retention",
+            "none",
+            dir,
+        ],
+        &["backup", "-host", HOSTILE, dir],
+        &[
+            "backup",
+            "-host",
+            &host,
+            "-quiet",
+            "-retries",
+            "0",
+            "-skip-errors",
+            "-db",
+            HOSTILE,
+            damaged,
+        ],
+    ];
+    expect_harmless(&made.stderr, "backup");
+    expect_harmless(&made.stdout, "backup");
+    bench
+        .peer
+        .script(Asked::Shard(1), [Reply::Bytes(b"\x1b[2J".repeat(400))]);
+    let mut shown = 0;
+    for line in lines {
+        let run = snap(line);
+        expect_harmless(&run.stdout, &format!("{line:?}"));
+        expect_harmless(&run.stderr, &format!("{line:?}"));
+        shown += [&run.stdout, &run.stderr]
+            .map(|text| {
+                text.matches(r"\u{1b}]0;owned\u{7}\r\nok\u{9b}2J\u{202e}gpj")
+                    .count()
+            })
+            .iter()
+            .sum::<usize>();
+    }
+    assert!(shown >= 12, "the names were shown {shown} times");
+
+    // A program gets them as they are.
+    let run = snap(["info", "-json", dir]).expect(0);
+    let exact = |message: &Value| message["database"] == HOSTILE;
+    assert_eq!(
+        run.messages()
+            .iter()
+            .filter(|message| exact(message))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_meta_store_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
+    let model = Model::new(
+        Version::V1_6,
+        &[("caf_", "autogen", 1), ("db", "autogen", 2)],
+    );
+    let mut meta = model.meta();
+    let at = meta
+        .windows(4)
+        .position(|bytes| bytes == b"caf_")
+        .expect("the name");
+    meta[at + 3] = 0xe9;
+    let bench = Bench::new(model);
+    bench.peer.script(Asked::Meta, [Reply::Bytes(meta.clone())]);
+    let host = bench.peer.host();
+    let dir = bench.root.path().join("influxd");
+    fs::create_dir(&dir).expect("a directory");
+    fs::write(dir.join("meta.00"), &meta).expect("a meta store");
+    let target = bench.root.path().join("meta");
+    let other = bench.dir();
+    for line in [
+        &["backup", "-host", &host, utf8(&other)][..],
+        &["info", "-host", &host],
+        &[
+            "restore",
+            "-metadir",
+            utf8(&target),
+            "-host",
+            "127.0.0.1:1",
+            utf8(&dir),
+        ],
+    ] {
+        let run = snap(line);
+        assert!(!matches!(run.code, Some(0 | 4)), "{line:?}: {run:?}");
+        for said in [
+            r#"the name of a database is not UTF-8: "caf\xe9""#,
+            "hint: SHOW DATABASES",
+        ] {
+            assert!(run.stderr.contains(said), "{line:?}: {}", run.stderr);
+        }
+    }
+    bench.expect_nothing();
+    assert!(!target.exists());
 }

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::after::{After, AfterArgs};
-use super::output::{Output, Tally, bytes, one_line, plural};
-use super::{Ending, OutputArgs, json, list, print, values};
+use super::output::{Output, Tally, bytes, plural};
+use super::terminal::print_line;
+use super::{Ending, OutputArgs, json, list, values};
 use crate::error::Class;
 use crate::ops::{CheckOptions, CheckReport, check, length};
 
@@ -73,12 +74,8 @@ impl CheckArgs {
             json::document("check", &document)?;
         } else if failed || !output.is_quiet() {
             // One line either way: it is what monitoring shows.
-            print(&format!(
-                "{}, in {}\n",
-                one_line(&line(&report)),
-                directory.display()
-            ))
-            .context("writing to standard output")?;
+            print_line(&format!("{}, in {}", line(&report), directory.display()))
+                .context("writing to standard output")?;
         }
         Ok(failed.then_some(Class::Failed))
     }

@@ -13,7 +13,8 @@ use super::info::asked_for;
 use super::list::{kind, state};
 use super::output::{Output, Tally, bytes, plural, seconds};
 use super::table::table;
-use super::{Ending, OutputArgs, json, print, values};
+use super::terminal::{print_line, print_lines, visible};
+use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::ops::{ForgetOptions, ForgetReport, Group, Limit, Policy, Verdict, Within, forget};
 
@@ -127,7 +128,7 @@ impl ForgetArgs {
             let one = report.groups.len() < 2;
             for group in &report.groups {
                 let title = if one { String::new() } else { title(group) };
-                print(&format!("{title}{}\n", sets(group, &options.policy.zone)))
+                print_lines(&format!("{title}{}\n", sets(group, &options.policy.zone)))
                     .context("writing to standard output")?;
             }
         }
@@ -142,8 +143,7 @@ impl ForgetArgs {
                 &summary(&report, &directory.display().to_string(), dry_run),
             )?;
         } else if !output.is_quiet() {
-            print(&format!("{}\n", line(&report, dry_run)))
-                .context("writing to standard output")?;
+            print_line(&line(&report, dry_run)).context("writing to standard output")?;
         }
         Ok(None)
     }
@@ -164,8 +164,8 @@ impl ForgetArgs {
 fn title(group: &Group) -> String {
     format!(
         "{}, server {}:\n",
-        asked_for(&group.selection),
-        group.server
+        visible(&asked_for(&group.selection)),
+        visible(&group.server)
     )
 }
 

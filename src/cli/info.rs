@@ -10,7 +10,8 @@ use super::list::{kind, state};
 use super::output::{Output, bytes, plural};
 use super::server::ServerArgs;
 use super::table::{fields, interval, table, time};
-use super::{Ending, OutputArgs, json, print, values};
+use super::terminal::print_lines;
+use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::directory::{Contents, Selection};
@@ -79,7 +80,7 @@ impl InfoArgs {
             fields(&described(&info, &directory)),
             shards(&info.shards, true)
         );
-        print(&text).context("writing to standard output")
+        print_lines(&text).context("writing to standard output")
     }
 
     fn of_server(&self, host: &Address, cancel: &Cancel, output: &Output) -> Result<()> {
@@ -116,7 +117,7 @@ impl InfoArgs {
                 format!("{}, {open} of them open", info.shards.len()),
             ),
         ];
-        print(&format!(
+        print_lines(&format!(
             "{}\n{}",
             fields(&described),
             shards(&info.shards, false)

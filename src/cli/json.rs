@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::output::Summary;
-use super::print;
+use super::terminal::print_exact;
 use crate::progress::{Event, Outcome, Progress};
 use crate::wire::ShardPath;
 
@@ -104,7 +104,7 @@ pub fn document(message_type: &str, fields: &impl Serialize) -> anyhow::Result<(
     {
         message.extend(fields);
     }
-    Ok(print(&format!("{message}\n"))?)
+    Ok(print_exact(&format!("{message}\n"))?)
 }
 
 /// The summary as a line.
@@ -129,5 +129,5 @@ pub fn summary(summary: &Summary<'_>) -> String {
 
 fn emit(message: &Value) {
     // A listener has nobody to tell that standard output went away; the summary's print reports it.
-    let _ = print(&format!("{message}\n"));
+    let _ = print_exact(&format!("{message}\n"));
 }

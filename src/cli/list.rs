@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::output::{Output, bytes};
 use super::table::{interval, table, time};
-use super::{Ending, OutputArgs, json, print, values};
+use super::terminal::print_lines;
+use super::{Ending, OutputArgs, json, values};
 use crate::directory::Contents;
 use crate::error::Class;
 use crate::ops::{Kind, SetSummary, State, list};
@@ -68,7 +69,7 @@ impl ListArgs {
                     );
                 }
             }
-            print(&table(&heading, &rows)).context("writing to standard output")?;
+            print_lines(&table(&heading, &rows)).context("writing to standard output")?;
             for (id, complaint) in sets
                 .iter()
                 .filter_map(|set| Some((&set.id, set.complaint.as_ref()?)))

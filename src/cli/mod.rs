@@ -20,11 +20,11 @@ mod restore;
 mod serve;
 mod server;
 mod table;
+mod terminal;
 mod values;
 mod verify;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::error::ErrorKind;
@@ -34,6 +34,7 @@ use crate::cancel::Cancel;
 use crate::error::{Class, class, hint};
 use after::After;
 use output::{Output, Verbosity};
+use terminal::say;
 
 /// Backup and restore for InfluxDB 1.x.
 #[derive(Debug, Parser)]
@@ -227,22 +228,6 @@ fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
         say(&format!("note: --{flag} is from {place}"));
     }
     Class::Usage.exit_code()
-}
-
-/// Writes to standard output; a reader that went away is no error.
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout()
-        .write_all(text.as_bytes())
-        .and_then(|()| io::stdout().flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Writes a line to standard error; where nobody reads it, nobody misses it.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
+use super::OutputArgs;
 use super::bars::Bars;
 use super::json::{self, Json};
 use super::lines::Lines;
-use super::{OutputArgs, print, say};
+use super::terminal::{print_exact, print_line, say};
 use crate::error::{class, hint};
 use crate::ops::MadeSet;
 use crate::progress::{Progress, Silent};
@@ -148,7 +149,7 @@ impl Output {
         match (self.verbosity, self.json) {
             (Verbosity::Quiet, _) => {}
             (_, true) => json::status("info", text),
-            (_, false) => print(&format!("{text}\n")).context("writing to standard output")?,
+            (_, false) => print_line(text).context("writing to standard output")?,
         }
         Ok(())
     }
@@ -183,8 +184,8 @@ impl Output {
     /// When standard output cannot be written.
     pub fn summary(&self, summary: &Summary<'_>) -> Result<()> {
         self.keep(summary.tally());
-        let text = if self.json {
-            json::summary(summary)
+        let printed = if self.json {
+            print_exact(&json::summary(summary))
         } else if self.verbosity == Verbosity::Quiet {
             // What is missing is an error, and those are printed always.
             summary
@@ -197,9 +198,9 @@ impl Output {
                 .missing
                 .iter()
                 .for_each(|missing| say(&format!("missing: {missing}")));
-            format!("{}\n", summary.line())
+            print_line(&summary.line())
         };
-        print(&text).context("writing to standard output")
+        printed.context("writing to standard output")
     }
 
     /// Prints an error with its causes, and its hint on a line of its own.

@@ -7,8 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::after::{After, AfterArgs};
-use super::output::{Output, Tally, bytes, one_line, plural, seconds};
-use super::{Ending, OutputArgs, json, print, values};
+use super::output::{Output, Tally, bytes, plural, seconds};
+use super::terminal::print_line;
+use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::error::Class;
 use crate::ops::{SetFault, VerifyOptions, VerifyReport, verify};
@@ -70,7 +71,7 @@ impl VerifyArgs {
                 // Faults are printed always: what is quiet says errors still.
                 let telling = match self.output.json {
                     true => json::document("fault", fault),
-                    false => print(&format!("{line}\n")).map_err(Into::into),
+                    false => print_line(&line).map_err(Into::into),
                 };
                 if wrong.len() < NAMED {
                     wrong.push(line);
@@ -95,7 +96,7 @@ impl VerifyArgs {
                 &summary(&report, &directory.display().to_string()),
             )?;
         } else if !output.is_quiet() {
-            print(&format!("{}\n", line(&report))).context("writing to standard output")?;
+            print_line(&line(&report)).context("writing to standard output")?;
         }
         Ok((report.faults > 0).then_some(Class::Damage))
     }
@@ -134,10 +135,10 @@ fn described(found: &SetFault) -> String {
         .as_ref()
         .map(|shard| format!(" (shard {shard})"))
         .unwrap_or_default();
-    one_line(&format!(
+    format!(
         "set {set}: {file}{shard}{member}{offset}: {}; {}",
         fault.message, fault.means
-    ))
+    )
 }
 
 fn line(report: &VerifyReport) -> String {
