@@ -2,14 +2,20 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
 
+use influx_snap::format::portable::compress;
 use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
+use serde_json::Value;
 use support::disk::on_small_disk;
-use support::folder;
 use support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
+use support::process::snap;
+use support::service::copy;
 use support::tsm as by_hand;
+use support::{folder, tree, utf8};
 
 /// Bytes of each of two shards: a set fits the disk, and two do not.
 const SHARD: usize = 1200 << 10;
@@ -171,4 +177,106 @@ fn from_a_directory_that_may_not_be_written_all_is_read_and_what_would_write_say
             .all(|line| line.contains("Read-only file system") && line.contains("/disk/")),
         "{said}"
     );
+}
+
+/// Makes the file of shard 1 in a portable backup unpack to a tar with a TSM file of 32 MiB, from some kilobytes.
+fn plant_bomb(backup: &Path, is_listed: bool) {
+    let names = tree::names(backup);
+    let manifest = names
+        .iter()
+        .find(|name| name.ends_with(".manifest"))
+        .expect("a manifest");
+    let stamp = manifest.trim_end_matches(".manifest");
+    let path = "db/autogen/1/000000001-000000001.tsm";
+    let bomb = tar(&[Member::new(path, vec![0; 32 << 20])]);
+    let file = File::create(backup.join(format!("{stamp}.s1.tar.gz"))).expect("a file");
+    let mut packed = compress(stamp, 1, file);
+    packed.write_all(&bomb).expect("packing");
+    packed.finish().expect("packing");
+    if is_listed {
+        let at = backup.join(manifest);
+        let mut document: Value =
+            serde_json::from_slice(&fs::read(&at).expect("a manifest")).expect("JSON");
+        let files = document["files"].as_array_mut().expect("files");
+        let first = files
+            .iter_mut()
+            .find(|file| file["shardID"] == 1)
+            .expect("shard 1");
+        first["size"] = bomb.len().into();
+        fs::write(at, document.to_string()).expect("a manifest");
+    }
+}
+
+#[test]
+fn what_lacks_room_or_leave_in_tmpdir_is_told_of_tmpdir_and_not_of_the_backup() {
+    let (folder, peer) = (folder(), peer());
+    let at = |name: &str| folder.path().join(name);
+    let sound = at("sound");
+    snap(["backup", "-portable", "-host", &peer.host(), utf8(&sound)]).expect(0);
+    let bombs = [("unlisted", false), ("listed", true)];
+    for (name, is_listed) in bombs {
+        copy(&sound, &at(name));
+        // A set of influxd's: of a record, the size of the file would be known.
+        fs::remove_dir_all(at(name).join(".snap")).expect("removing the record");
+        plant_bomb(&at(name), is_listed);
+    }
+    let disk = at("disk");
+    fs::create_dir(&disk).expect("a mount point");
+    let script = r#"
+        root=$(dirname "$disk")
+        try() {
+            name=$1; shift
+            for run in verify "restore -host 127.0.0.1:1 -metadir $root/m -datadir $root/d"; do
+                "$snap" $run -quiet "$root/$name" > "$root/printed" 2>&1; echo "$name ${run%% *}: $?"
+                sed "s|^|    |" "$root/printed"; rm -rf "$root/m" "$root/d"
+            done
+        }
+        export TMPDIR="$disk"
+        try sound; try unlisted; try listed
+        mount -o remount,ro "$disk"; try sound
+        TMPDIR="$root/none"; try sound
+    "#;
+    let output = on_small_disk("4m", &disk, script);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let runs: Vec<&str> = printed
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .collect();
+    let expected = [
+        "sound verify: 0",
+        "sound restore: 0",
+        "unlisted verify: 4",
+        "unlisted restore: 4",
+        "listed verify: 1",
+        "listed restore: 1",
+        "sound verify: 1",
+        "sound restore: 1",
+        "sound verify: 1",
+        "sound restore: 1",
+    ];
+    assert_eq!(runs, expected, "{printed}");
+    let said = |what: &str| printed.matches(what).count();
+    assert_eq!(
+        said("claims 33554432 bytes, and its tar has 1230336 by the manifest"),
+        2,
+        "{printed}"
+    );
+    let tmpdir = format!("TMPDIR ({})", disk.display());
+    assert_eq!(said(&format!("{tmpdir} has room for")), 2, "{printed}");
+    assert_eq!(
+        said(&format!(
+            "cannot write a temporary file in {tmpdir}: Read-only"
+        )),
+        2,
+        "{printed}"
+    );
+    assert_eq!(
+        said(&format!(
+            "cannot write a temporary file in TMPDIR ({}): No such",
+            at("none").display()
+        )),
+        2,
+        "{printed}"
+    );
+    assert_eq!(said("hint: TMPDIR names a directory"), 6, "{printed}");
 }
