@@ -165,7 +165,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
         .iter()
         .filter(|shard| shard.file.is_some())
         .filter_map(|shard| shard.tar_size)
-        .sum();
+        .fold(0, u64::saturating_add);
     described.push((
         "shards",
         format!("{}, {}", plural(summary.shards, "shard"), bytes(tars)),

@@ -286,7 +286,7 @@ fn summary_of(
         size: record
             .files()
             .filter_map(|file| contents.file(&file.name))
-            .sum(),
+            .fold(0, u64::saturating_add),
         complaint: gone.first().map(|first| {
             format!(
                 "{} file(s) are gone or of another size, {first} among them",
@@ -352,7 +352,10 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
     };
     let meta_size = set.meta.as_ref().map_or(0, |meta| meta.size);
     let summary = SetSummary {
-        size: meta_size + shards.iter().filter_map(|shard| shard.size).sum::<u64>(),
+        size: shards
+            .iter()
+            .filter_map(|shard| shard.size)
+            .fold(meta_size, u64::saturating_add),
         complaint,
         ..SetSummary::of(set, state, Kind::Unknown, &shards)
     };

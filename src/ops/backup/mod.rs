@@ -207,7 +207,10 @@ impl Backup<'_> {
             shared: 0,
             empty: 0,
             missing: Vec::new(),
-            bytes: asked.iter().filter_map(|planned| planned.known).sum(),
+            bytes: asked
+                .iter()
+                .filter_map(|planned| planned.known)
+                .fold(0, u64::saturating_add),
             elapsed: self.begun.elapsed(),
         }
     }
@@ -284,7 +287,10 @@ impl Backup<'_> {
     fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<Settled>> {
         let (asked, absent): (Vec<Planned>, Vec<Planned>) =
             planned.into_iter().partition(|planned| planned.held);
-        let bytes = asked.iter().map(|planned| planned.known).sum();
+        // A record can claim any size.
+        let bytes = asked.iter().try_fold(0_u64, |sum, planned| {
+            Some(sum.saturating_add(planned.known?))
+        });
         self.progress.report(&Event::Shards {
             count: asked.len(),
             bytes,

@@ -120,7 +120,7 @@ pub fn check(
         .iter()
         .flat_map(|shard| &shard.chain)
         .map(|file| file.size)
-        .sum();
+        .fold(0, u64::saturating_add);
     if !planned.is_empty() {
         progress.report(&Event::Status(&format!(
             "checking {} shard(s)",

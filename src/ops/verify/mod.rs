@@ -147,7 +147,11 @@ pub fn verify(
     }
     progress.report(&Event::Shards {
         count: jobs.len(),
-        bytes: Some(jobs.iter().map(|job| job.file.size).sum()),
+        bytes: Some(
+            jobs.iter()
+                .map(|job| job.file.size)
+                .fold(0, u64::saturating_add),
+        ),
     });
     let results = queue::work(jobs, options.jobs, cancel, |job: Job<'_>| {
         let begun = Instant::now();
@@ -181,7 +185,7 @@ pub fn verify(
     for (job, checked) in queue::all(results)? {
         report.shards += 1;
         report.tsm_files += checked.tsm_files;
-        report.bytes += job.file.size;
+        report.bytes = report.bytes.saturating_add(job.file.size);
         report.faults += checked.faults.len() as u64;
         points += checked.points;
         for fault in checked.faults {
@@ -252,7 +256,7 @@ impl<'a> OfSet<'a, '_> {
         let data = match &set.meta {
             None => Err(Fault::of_file("the meta store is gone", SET_LOST)),
             Some(meta) => {
-                self.report.bytes += meta.size;
+                self.report.bytes = self.report.bytes.saturating_add(meta.size);
                 let read = self.contents.read_meta(set);
                 read.map_err(|error| Fault::of_file(format!("{error:#}"), SET_LOST))
             }
@@ -262,7 +266,7 @@ impl<'a> OfSet<'a, '_> {
             .as_ref()
             .and_then(|record| record.manifest.as_ref())
         {
-            self.report.bytes += manifest.size;
+            self.report.bytes = self.report.bytes.saturating_add(manifest.size);
             if let Err(error) = hash_matches(self.contents, manifest) {
                 self.tell(
                     &manifest.name,
