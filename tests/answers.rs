@@ -4,7 +4,9 @@ mod support;
 
 use std::fs;
 
-use influx_snap::wire::ShardPath;
+use influx_snap::format::meta::ShardGroupInfo;
+use influx_snap::wire::{MetaBlob, ShardPath};
+use prost::Message;
 use serde_json::Value;
 use support::bench::{Bench, shard, states};
 use support::peer::{Asked, End, Gone, Member, Model, Reply, Tar, Version, noise, tar, tsm};
@@ -781,4 +783,135 @@ fn a_meta_store_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
     }
     bench.expect_nothing();
     assert!(!target.exists());
+}
+
+#[test]
+fn a_meta_store_with_times_ids_and_names_that_cannot_be_ends_no_run_in_a_panic() {
+    type Spoil = fn(&mut ShardGroupInfo);
+    let groups: [(&str, Spoil); 8] = [
+        ("least start", |group| group.start_time = i64::MIN),
+        ("greatest end", |group| group.end_time = i64::MAX),
+        ("no end", |group| {
+            (group.start_time, group.end_time) = (i64::MIN, i64::MAX);
+        }),
+        ("backwards", |group| {
+            (group.start_time, group.end_time) = (i64::MAX, i64::MIN);
+        }),
+        ("deleted before all", |group| group.deleted_at = i64::MIN),
+        ("truncated", |group| group.truncated_at = Some(i64::MIN)),
+        ("greatest id", |group| {
+            (group.id, group.shards[0].id) = (u64::MAX, u64::MAX);
+        }),
+        ("no id", |group| (group.id, group.shards[0].id) = (0, 0)),
+    ];
+    let names = [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/",
+        "a\\b",
+        "a\0b",
+        &"n".repeat(300),
+        "-x",
+        "\n",
+        "meta",
+        "_internal",
+    ];
+    let model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("x", "autogen", 2)]);
+    let of_groups = groups.iter().map(|(what, spoil)| {
+        let mut data = model.data();
+        spoil(&mut data.databases[0].retention_policies[0].shard_groups[0]);
+        ((*what).to_owned(), data)
+    });
+    let of_names = names.iter().flat_map(|name| {
+        let (mut database, mut policy) = (model.data(), model.data());
+        database.databases[0].name = (*name).to_owned();
+        policy.databases[0].retention_policies[0].name = (*name).to_owned();
+        [
+            (format!("database {name:?}"), database),
+            (format!("policy {name:?}"), policy),
+        ]
+    });
+    each(
+        of_groups.chain(of_names).collect::<Vec<_>>(),
+        |(what, data)| {
+            let bench = Bench::new(model.clone());
+            let blob = MetaBlob {
+                meta: data.encode_to_vec(),
+                node: b"null\n".to_vec(),
+            };
+            let mut framed = Vec::new();
+            blob.write_to(&mut framed).expect("writing to memory");
+            bench.peer.script(Asked::Meta, [Reply::Bytes(framed)]);
+            let (dir, host) = (bench.dir(), bench.peer.host());
+            let target = bench.root.path().join("target");
+            let into = |part: &str| target.join(part).display().to_string();
+            let (meta, data) = (into("meta"), into("data"));
+            let dir = utf8(&dir);
+            let take = [
+                "backup",
+                "-retries",
+                "0",
+                "-skip-errors",
+                "-idle-timeout",
+                "5s",
+                "-host",
+                &host,
+            ];
+            let runs: [&[&str]; 11] = [
+                &[&take[..], &[dir]].concat(),
+                &[&take[..], &["-portable", dir]].concat(),
+                &[
+                    &take[..],
+                    &["-start", "2000-01-01", "-end", "2100-01-01", dir],
+                ]
+                .concat(),
+                &[&take[..], &["-incremental", dir]].concat(),
+                &["info", "-host", &host],
+                &["list", dir],
+                &["info", dir],
+                &["verify", "-deep", dir],
+                &["check", dir],
+                &[
+                    "restore",
+                    "-metadir",
+                    &meta,
+                    "-datadir",
+                    &data,
+                    "-host",
+                    "127.0.0.1:1",
+                    dir,
+                ],
+                &[
+                    "restore",
+                    "-force",
+                    "-start",
+                    "2001-01-01",
+                    "-metadir",
+                    &meta,
+                    "-datadir",
+                    &data,
+                    "-host",
+                    "127.0.0.1:1",
+                    dir,
+                ],
+            ];
+            for run in runs {
+                let ended = snap(run);
+                let told = matches!(ended.code, Some(0..=6 | 10 | 11));
+                assert!(
+                    told && !ended.stderr.contains("panicked"),
+                    "{what}: {run:?}: {ended:?}"
+                );
+                expect_harmless(&format!("{}{}", ended.stdout, ended.stderr), what);
+            }
+            let outside = tree::names(bench.root.path());
+            let places = ["backup", "target"];
+            assert!(
+                outside.iter().all(|name| places.contains(&name.as_str())),
+                "{what}: {outside:?}"
+            );
+        },
+    );
 }
