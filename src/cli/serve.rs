@@ -178,13 +178,7 @@ impl Log for RequestLog {
             Err(error) => format!("not answered: {error:#}"),
         };
         if self.json {
-            json::request(
-                &peer.to_string(),
-                request,
-                line.outcome.ok(),
-                &outcome,
-                line.elapsed,
-            );
+            json::request(peer, request, line.outcome.ok(), &outcome, line.elapsed);
         } else {
             say(&format!(
                 "{:.3} {peer} {request}: {outcome}",

@@ -25,7 +25,9 @@ impl Endpoint {
         match self {
             Self::Tcp(address) => address.connect(timeout, cancel).map(Stream::Tcp),
             Self::Local(connector) => (connector.connect)().map_err(|error| {
-                Class::Failed.error(format!("cannot ask {connector} for a shard: {error}"))
+                Class::Failed.error(format!(
+                    "cannot connect to the service over {connector}: {error}"
+                ))
             }),
         }
     }

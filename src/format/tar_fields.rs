@@ -32,7 +32,7 @@ fn octal(field: &[u8]) -> Result<u64, String> {
     let end = digits.iter().position(is_padding).unwrap_or(digits.len());
     let (digits, behind) = digits.split_at(end);
     let no_number = || format!("\"{}\" is no octal number", field.escape_ascii());
-    if digits.is_empty() || !behind.iter().all(|byte| is_padding(byte)) {
+    if digits.is_empty() || !behind.iter().all(is_padding) {
         return Err(no_number());
     }
     digits.iter().try_fold(0_u64, |value, digit| match digit {

@@ -13,7 +13,12 @@ const HINT: &str = "TMPDIR names a directory for temporary files that can be wri
 
 /// TMPDIR, where commands make such files that must not write to the backup directory.
 pub fn scratch_dir() -> PathBuf {
-    env::temp_dir()
+    let directory = env::temp_dir();
+    // A variable that is empty is none.
+    match directory.as_os_str().is_empty() {
+        true => PathBuf::from("/tmp"),
+        false => directory,
+    }
 }
 
 /// A temporary file could not be made or written.
