@@ -1,25 +1,33 @@
 //! Writing a set: files grow out of sight, get their final names when all are complete, and count once the record is there.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
-use super::leftover::{Leftover, Notes, Run};
+use super::leftover::{Leftover, Notes, Run, TEMPORARY};
 use super::{
     FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, hidden,
     removal,
 };
 use crate::cancel::Cancel;
 use crate::disk;
+use crate::error::Class;
 use crate::format::{names, portable};
+use crate::open::open_regular;
 use crate::time;
+
+/// How often a set is given other names because somebody took one of its.
+const NAME_TRIES: u32 = 100;
+
+/// How long a run waits for a second whose stamp no set has.
+const STAMP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The finished files of a set.
 #[derive(Debug)]
@@ -44,7 +52,7 @@ pub struct Staging {
     leftover: Option<Leftover>,
     /// Whether what is finished stays for another run.
     keep: bool,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Staging {
@@ -87,8 +95,13 @@ impl Staging {
             made,
             leftover,
             keep: resume,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// What the directory's file system lacks, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        self.lock.warnings()
     }
 
     /// The set's id.
@@ -155,7 +168,9 @@ impl Staging {
     ///
     /// When it cannot be made.
     pub fn file(&self) -> Result<Growing> {
-        let file = NamedTempFile::new_in(&self.files)
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempfile_in(&self.files)
             .with_context(|| format!("creating a file in {}", self.files.display()))?;
         Ok(Growing::new(file))
     }
@@ -186,6 +201,9 @@ impl Staging {
         cancel: &Cancel,
     ) -> Result<Option<Finished>> {
         let sharing = || format!("sharing {}", path.display());
+        if !fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+            return Ok(None);
+        }
         if sha256_of(path, cancel)? != recorded.sha256 {
             return Ok(None);
         }
@@ -195,7 +213,8 @@ impl Staging {
             return Ok(Some(Finished::at(name, recorded)));
         }
         let mut copy = self.file()?;
-        io::copy(&mut File::open(path).with_context(sharing)?, &mut copy).with_context(sharing)?;
+        io::copy(&mut open_regular(path).with_context(sharing)?, &mut copy)
+            .with_context(sharing)?;
         let copy = copy.finish()?;
         Ok((copy.sha256 == recorded.sha256).then_some(copy))
     }
@@ -223,78 +242,112 @@ impl Staging {
         files: &SetFiles,
         cancel: &Cancel,
     ) -> Result<SetRecord> {
-        let hidden = hidden(&self.directory);
         self.made.clear();
         disk::sync_dir(&self.files)?;
         record.number = next_number(&self.directory)?;
-        loop {
+        for _ in 0..NAME_TRIES {
+            cancel.check()?;
             record.id.clone_from(&self.id);
             let manifest = self.name_files(&mut record, files)?;
-            let intent = hidden.join(format!("{}.commit", self.id));
-            let write = |path: &Path| disk::write_whole_by(path, |out| record.write_to(out));
-            write(&intent)?;
-            // What influxd takes for the sign of a backup comes last: it takes no shard for restorable without.
-            let shards = files
-                .shards
-                .iter()
-                .map(|(index, file)| (file, record.shards[*index].file.as_ref()));
-            let rest = [
-                (Some(&files.meta), Some(&record.meta)),
-                (manifest.as_ref(), record.manifest.as_ref()),
-            ];
-            let rest = rest
-                .into_iter()
-                .filter_map(|(file, record)| Some((file?, record)));
-            let moves: Vec<(&Path, PathBuf)> = shards
-                .chain(rest)
-                .filter_map(|(file, record)| {
-                    Some((&*file.path, self.directory.join(&record?.name)))
-                })
-                .collect();
-            match give_names(&moves) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    // Somebody without our lock, influxd say, took a name meanwhile.
-                    disk::remove_if_there(&intent)?;
-                    match record.layout {
-                        Layout::Legacy => record.number += 1,
-                        Layout::Portable => self.id = free_stamp(&self.directory, cancel)?.0,
-                    }
-                    continue;
-                }
-                Err(error) => {
-                    forget_intent(&intent, &moves);
-                    return Err(error).with_context(|| {
-                        format!(
-                            "giving the files in {} their names",
-                            self.directory.display()
-                        )
-                    });
-                }
+            if self.commit_as(&record, files, manifest.as_ref())? {
+                self.keep = false;
+                return Ok(record);
             }
-            let document = hidden.join(format!("{}.json", self.id));
-            let recorded = disk::sync_dir(&self.directory).and_then(|()| write(&document));
-            if let Err(error) = recorded {
-                // Where the record has its name already, and it cannot be taken back, the files stay with it.
-                if disk::remove_if_there(&document).is_err() && document.exists() {
-                    return Err(error.context(format!(
-                        "set {} is whole, but may not outlast a power failure",
-                        self.id
-                    )));
-                }
-                // Without a record these files are no set, and must not be taken for one.
-                let _ = disk::sync_dir(&hidden);
-                for (from, to) in &moves {
-                    let _ = disk::rename(to, from);
-                }
-                forget_intent(&intent, &moves);
-                return Err(error);
+            // Somebody without our lock, influxd say, took a name meanwhile.
+            if let Some(manifest) = manifest {
+                manifest.remove()?;
             }
-            // Beside a record it means nothing, and the next run removes it.
-            let _ = disk::remove_if_there(&intent);
-            self.keep = false;
-            return Ok(record);
+            match record.layout {
+                Layout::Legacy => record.number += 1,
+                Layout::Portable => self.id = free_stamp(&self.directory, cancel)?.0,
+            }
         }
+        bail!(
+            "the names of a set in {} were taken {NAME_TRIES} times before they could be given",
+            self.directory.display()
+        )
+    }
+
+    /// Gives the files the names that the record says, and writes it; `false` where one of the names is taken.
+    fn commit_as(
+        &self,
+        record: &SetRecord,
+        files: &SetFiles,
+        manifest: Option<&Finished>,
+    ) -> Result<bool> {
+        let hidden = hidden(&self.directory);
+        let moves = self.moves(record, files, manifest)?;
+        let intent = hidden.join(format!("{}.commit", self.id));
+        let write = |path: &Path| disk::write_whole_by(path, |out| record.write_to(out));
+        write(&intent)?;
+        match give_names(&moves) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk::remove_if_there(&intent)?;
+                return Ok(false);
+            }
+            Err(error) => {
+                forget_intent(&intent, &moves);
+                return Err(error).with_context(|| {
+                    format!(
+                        "giving the files in {} their names",
+                        self.directory.display()
+                    )
+                });
+            }
+        }
+        let document = hidden.join(format!("{}.json", self.id));
+        let recorded = disk::sync_dir(&self.directory).and_then(|()| write(&document));
+        if let Err(error) = recorded {
+            // Where the record has its name already, and it cannot be taken back, the files stay with it.
+            if disk::remove_if_there(&document).is_err() && document.exists() {
+                return Err(error.context(format!(
+                    "set {} is whole, but may not outlast a power failure",
+                    self.id
+                )));
+            }
+            // Without a record these files are no set, and must not be taken for one.
+            let _ = disk::sync_dir(&hidden);
+            for (from, to) in &moves {
+                let _ = disk::rename(to, from);
+            }
+            forget_intent(&intent, &moves);
+            return Err(error);
+        }
+        // Beside a record it means nothing, and the next run removes it.
+        let _ = disk::remove_if_there(&intent);
+        Ok(true)
+    }
+
+    /// Which file gets which name. What influxd takes for the sign of a backup comes last: it takes no shard for restorable
+    /// without.
+    fn moves<'a>(
+        &self,
+        record: &SetRecord,
+        files: &'a SetFiles,
+        manifest: Option<&'a Finished>,
+    ) -> Result<Vec<(&'a Path, PathBuf)>> {
+        let shards = files
+            .shards
+            .iter()
+            .map(|(index, file)| (file, record.shards[*index].file.as_ref()));
+        let rest = [
+            (Some(&files.meta), Some(&record.meta)),
+            (manifest, record.manifest.as_ref()),
+        ];
+        let rest = rest
+            .into_iter()
+            .filter_map(|(file, record)| Some((file?, record)));
+        let moves: Vec<(&Path, PathBuf)> = shards
+            .chain(rest)
+            .filter_map(|(file, record)| Some((&*file.path, self.directory.join(&record?.name))))
+            .collect();
+        // No other number or stamp would help.
+        let mut names = HashSet::new();
+        if let Some((_, twice)) = moves.iter().find(|(_, to)| !names.insert(to)) {
+            bail!("two files of the set would be called {}", twice.display());
+        }
+        Ok(moves)
     }
 
     /// Writes into the record what the files will be called; in the portable layout, makes the manifest.
@@ -327,7 +380,8 @@ impl Staging {
 
 /// A stamp that no set has, and its time. There is one a second: a second run within it waits for the next.
 fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> {
-    loop {
+    let begun = Instant::now();
+    while begun.elapsed() < STAMP_PATIENCE {
         let now = Timestamp::now();
         let id = time::stamp(now);
         let taken = ["json", "files"]
@@ -342,6 +396,13 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
         cancel.check()?;
         std::thread::sleep(Duration::from_millis(50));
     }
+    let directory = directory.display();
+    Err(Class::Failed
+        .error(format!(
+            "every stamp of the last {STAMP_PATIENCE:?} is taken in {directory}"
+        ))
+        .hint("was the clock of this machine set back? Then wait until it is ahead of the newest set")
+        .into())
 }
 
 impl Drop for Staging {
@@ -352,7 +413,7 @@ impl Drop for Staging {
         // Where this fails, the sweep of the next run takes what is left.
         let _ = disk::remove_tree_if_there(&self.files);
         if !self.made.is_empty() {
-            let _ = disk::remove_if_there(&hidden(&self.directory).join("lock"));
+            self.lock.remove(&hidden(&self.directory).join("lock"));
         }
         for directory in self.made.iter().rev() {
             let _ = disk::remove_empty_dir(directory);
@@ -404,7 +465,7 @@ fn next_number(directory: &Path) -> Result<u32> {
         if path
             .extension()
             .is_some_and(|extension| extension == "json")
-            && let Ok(file) = File::open(&path)
+            && let Ok(file) = open_regular(&path)
             && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
         {
             next = next.max(number.saturating_add(1));
@@ -458,7 +519,9 @@ fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
     };
     for file in record.files() {
         let path = directory.join(&file.name);
-        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size)
+        let is_as_long = fs::symlink_metadata(&path)
+            .is_ok_and(|there| there.is_file() && there.len() == file.size);
+        if is_as_long
             && sha256_of(&path, cancel)? == file.sha256
         {
             disk::remove_if_there(&path)?;
@@ -470,7 +533,7 @@ fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
 /// The SHA-256 of a file, in lower-case hexadecimal.
 pub(super) fn sha256_of(path: &Path, cancel: &Cancel) -> Result<String> {
     let read = || -> io::Result<String> {
-        let mut file = File::open(path)?;
+        let mut file = open_regular(path)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 256 << 10];
         loop {

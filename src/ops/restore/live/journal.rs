@@ -4,7 +4,8 @@
 //! line for each shard. Lines are only ever added, and each is on the disk before the next step; a line that was cut off in a
 //! crash counts as never written. It goes away when all is done.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -14,14 +15,18 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::super::Wanted;
-use crate::directory::hidden;
+use crate::directory::{Claim, hidden};
 use crate::disk;
-use crate::error::Class;
+use crate::error::{Class, class};
+use crate::open::{open_regular_with, read_bounded};
 use crate::progress::{Event, Progress};
 use crate::wire::ShardIds;
 
 /// The number of the journal's form; readers refuse a larger one.
 pub const FORMAT: u32 = 1;
+
+/// The largest journal that is read, in bytes: that of some million shards.
+const LARGEST: u64 = 256 << 20;
 
 /// What was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,14 +83,18 @@ impl Begun {
         };
         let mut all = Vec::new();
         for entry in entries {
-            let path = entry
+            let found = entry
                 .with_context(|| format!("reading {}", folder.display()))?
                 .path();
-            if path
+            if found
                 .extension()
                 .is_some_and(|extension| extension == "journal")
             {
-                all.extend(Self::read(&path)?.filter(|begun| begun.header.host == host));
+                // Under another name, it is a copy that somebody made.
+                let is_meant = |begun: &Self| {
+                    begun.header.host == host && path(directory, &begun.header) == found
+                };
+                all.extend(Self::read(&found)?.filter(is_meant));
             }
         }
         all.sort_by(|a: &Self, b| a.header.names.cmp(&b.header.names));
@@ -94,7 +103,8 @@ impl Begun {
 
     fn read(path: &Path) -> Result<Option<Self>> {
         let reading = || format!("reading the journal {}", path.display());
-        let text = fs::read_to_string(path).with_context(reading)?;
+        let text = read_bounded(path, LARGEST).with_context(reading)?;
+        let text = String::from_utf8(text).with_context(reading)?;
         // What follows the last line feed was being written, and a line that makes no sense was cut off: neither was ever
         // written, and what it would have said shows on the server.
         let mut lines = text
@@ -125,7 +135,27 @@ impl Begun {
                 Err(_) => {}
             }
         }
+        begun.refuse_ids_of_others(path)?;
         Ok(Some(begun))
+    }
+
+    /// Refuses ids that an import cannot have given: what is uploaded under them would go into other shards.
+    fn refuse_ids_of_others(&self, path: &Path) -> Result<()> {
+        let Some(ids) = &self.ids else {
+            return Ok(());
+        };
+        let mut given = HashSet::new();
+        let is_new = |id: &u64| *id > self.header.max_shard_id;
+        if ids.values().all(|id| is_new(id) && given.insert(*id)) {
+            return Ok(());
+        }
+        Err(Class::Refused
+            .error(format!(
+                "the journal {} is not followed: it has ids that the server did not give to this restore",
+                path.display()
+            ))
+            .hint("remove it; drop the databases of the restore to begin anew")
+            .into())
     }
 }
 
@@ -133,6 +163,7 @@ impl Begun {
 pub struct Journal {
     path: PathBuf,
     file: Option<Mutex<File>>,
+    _claim: Option<Claim>,
 }
 
 impl Journal {
@@ -150,28 +181,37 @@ impl Journal {
         let path = path(directory, header);
         let file = match open(&path) {
             Ok(file) => file,
+            Err(error) if class(&error) == Class::Refused => return Err(error),
             Err(error) => {
                 let message = format!(
                     "no journal can be kept, so that an interruption could not be resumed: {error:#}"
                 );
                 progress.report(&Event::Warning(&message));
-                return Ok(Self { path, file: None });
+                return Ok(Self {
+                    path,
+                    file: None,
+                    _claim: None,
+                });
             }
         };
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
+        let claim = match Claim::of(&file, &path)? {
+            Ok(claim) => claim,
+            Err(held) => {
                 let message = format!(
                     "another run restores from {} into {}",
                     directory.display(),
                     header.host
                 );
-                return Err(Class::Locked.error(message).into());
+                return Err(held.error(message).into());
             }
-            result => result.with_context(|| format!("locking {}", path.display()))?,
+        };
+        if let Some(warning) = claim.warning() {
+            progress.report(&Event::Warning(&warning));
         }
         let journal = Self {
             path,
             file: Some(Mutex::new(file)),
+            _claim: Some(claim),
         };
         if go_on {
             journal.write("\n")?;
@@ -254,16 +294,19 @@ fn path(directory: &Path, header: &Header) -> PathBuf {
     hidden(directory).join(format!("restore-{host}-{names:08x}.journal"))
 }
 
+/// Opens the journal without changing it: whose it is shows once it is locked.
 fn open(path: &Path) -> Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     disk::create_private_dir(folder)?;
     let mut options = OpenOptions::new();
-    let file = options
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("opening {}", path.display()))?;
+    options.append(true).create(true).mode(0o600);
+    let file = open_regular_with(&mut options, path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Class::Refused
+            .error(format!("{} is not written to: {error}", path.display()))
+            .hint("it is not snap's: remove it")
+            .into(),
+        _ => anyhow::Error::from(error).context(format!("opening {}", path.display())),
+    })?;
     disk::sync_dir(folder)?;
     Ok(file)
 }

@@ -1,0 +1,363 @@
+//! The journal of a restore into directories: what was moved, so that a run that was killed can be put back.
+//!
+//! Whoever may write in the data directory could have written the journal, so it is taken for a list of names, not of paths: each
+//! path in it must be one that a restore into the very directories of this run makes, and is made anew from those.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{RestoreOptions, target};
+use crate::disk;
+use crate::error::Class;
+use crate::local::{Ownership, refuse_leading_outside};
+use crate::open::read_bounded;
+use crate::wire::MAX_META_BYTES;
+
+/// The hidden folder's name, in the data and the WAL directory, or in the meta directory where it is restored alone.
+pub const STAGING: &str = ".snap-restore";
+
+/// What is written into a meta directory, the meta store last. influxd's restore leaves the first too, and its server reads it.
+pub const META_FILES: [&str; 2] = ["node.json", "meta.db"];
+
+/// The journal's name in the folder.
+const NAME: &str = "journal.json";
+
+/// The largest journal that is read, in bytes: that of some hundred thousand shards.
+const LARGEST: u64 = 256 << 20;
+
+/// The folders that a restore works in. All paths are absolute.
+#[derive(Debug)]
+pub struct Places {
+    /// The hidden folder of what is prepared, and of what it replaces.
+    pub staging: PathBuf,
+    /// The hidden folder of the WAL that is moved away.
+    pub wal_staging: Option<PathBuf>,
+    metadir: Option<PathBuf>,
+    datadir: Option<PathBuf>,
+    waldir: Option<PathBuf>,
+}
+
+impl Places {
+    /// Those of a restore; `None` where it has no target.
+    pub fn of(options: &RestoreOptions) -> Option<Self> {
+        let waldir = target::wal_dir(options);
+        Some(Self {
+            staging: options.home()?.join(STAGING),
+            wal_staging: waldir.as_ref().map(|waldir| waldir.join(STAGING)),
+            metadir: options.metadir.clone(),
+            datadir: options.datadir.clone(),
+            waldir,
+        })
+    }
+
+    /// Where the journal is.
+    pub fn journal(&self) -> PathBuf {
+        self.staging.join(NAME)
+    }
+
+    /// Where shard number `index` is prepared.
+    pub fn prepared(&self, index: usize) -> PathBuf {
+        self.staging.join("new").join(folder(index))
+    }
+
+    /// Where what shard number `index` replaces is kept.
+    pub fn replaced(&self, index: usize) -> PathBuf {
+        self.staging.join("old").join(folder(index))
+    }
+
+    /// Where what the meta directory held under that name is kept.
+    pub fn replaced_meta(&self, name: &str) -> PathBuf {
+        self.staging.join("old").join(name)
+    }
+
+    /// Where the WAL of shard number `index` is moved to.
+    pub fn replaced_wal(&self, index: usize) -> Option<PathBuf> {
+        Some(self.wal_staging.as_ref()?.join(folder(index)))
+    }
+}
+
+/// The name of the folder of shard number `index`. It is no number: influxd, started on what a killed restore left, would
+/// take it for a shard.
+fn folder(index: usize) -> String {
+    format!("s{index}")
+}
+
+/// What a run moves; written before the first move, removed after the last. All paths are absolute.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Journal {
+    /// Directories.
+    pub moves: Vec<Move>,
+    /// Files of the meta directory.
+    pub files: Vec<Replaced>,
+}
+
+/// A file that is written anew.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Its place.
+    pub place: PathBuf,
+    /// Where a copy of what was there is kept; `None` where nothing was there.
+    pub old: Option<PathBuf>,
+    /// CRC-32 of what is written.
+    pub crc: u32,
+}
+
+impl Replaced {
+    /// Whether the file is neither what was there nor what was written: somebody went on with it.
+    fn is_used(&self) -> bool {
+        let read = |path: &Path| read_bounded(path, MAX_META_BYTES);
+        let now = match read(&self.place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+            // Something else than a file was put there.
+            Err(_) => return true,
+            Ok(now) => now,
+        };
+        let old = self.old.as_ref().and_then(|old| read(old).ok());
+        crc32fast::hash(&now) != self.crc && Some(now) != old
+    }
+
+    fn put_back(&self) -> Result<()> {
+        let Some(old) = &self.old else {
+            return disk::remove_if_there(&self.place);
+        };
+        let content = read_bounded(old, MAX_META_BYTES)
+            .with_context(|| format!("reading {}", old.display()))?;
+        write_owned(&self.place, &content)
+    }
+
+    /// The same, in the directories of this run.
+    fn checked(self, places: &Places) -> Result<Self> {
+        let metadir = places.metadir.as_deref();
+        let (place, [name]) = below(metadir, &self.place)?;
+        ensure!(
+            META_FILES.contains(&name.as_str()),
+            "{} is no file of a meta directory",
+            place.display()
+        );
+        if let Some(old) = &self.old {
+            let (_, [folder, kept]) = below(Some(&places.staging), old)?;
+            ensure!(
+                folder == "old" && kept == name,
+                "{} is not where {name} is kept",
+                old.display()
+            );
+        }
+        Ok(Self {
+            place,
+            old: self.old.map(|_| places.replaced_meta(&name)),
+            crc: self.crc,
+        })
+    }
+}
+
+/// A directory that takes the place of another.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Move {
+    /// Where it was prepared; `None` where the place is only cleared.
+    pub new: Option<PathBuf>,
+    /// Its place.
+    pub place: PathBuf,
+    /// Where what was there is kept.
+    pub old: PathBuf,
+    /// Whether anything was there.
+    #[serde(default)]
+    pub replaces: bool,
+}
+
+impl Move {
+    /// Whether there is something again in a place that was cleared: a server ran on what was restored.
+    fn is_used(&self) -> bool {
+        let is_cleared = self.new.is_none() && (self.old.exists() || !self.replaces);
+        is_cleared && fs::read_dir(&self.place).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    fn put_back(&self) -> Result<()> {
+        let back = |from: &Path, to: &Path| disk::rename(from, to).context("moving back");
+        // The new directory is in its place if it is no longer where it was prepared. Where what it replaced is gone, it stays.
+        if let Some(new) = &self.new
+            && !new.exists()
+            && self.place.exists()
+            && (!self.replaces || self.old.exists())
+        {
+            back(&self.place, new)?;
+        }
+        if self.old.exists() {
+            back(&self.old, &self.place)?;
+        }
+        Ok(())
+    }
+
+    /// The same, in the directories of this run.
+    fn checked(self, places: &Places) -> Result<Self> {
+        let (root, new, old) = if let Some(new) = &self.new {
+            let (_, [folder, number]) = below(Some(&places.staging), new)?;
+            ensure!(folder == "new", "{} is not prepared", new.display());
+            let index = index(&number)?;
+            let (new, old) = (places.prepared(index), places.replaced(index));
+            let (kept, [_, _]) = below(Some(&places.staging), &self.old)?;
+            ensure!(kept == old, "{} is not where it is kept", kept.display());
+            (places.datadir.as_deref(), Some(new), old)
+        } else {
+            let (old, [number]) = below(places.wal_staging.as_deref(), &self.old)?;
+            index(&number)?;
+            (places.waldir.as_deref(), None, old)
+        };
+        let (place, [database, policy, id]) = below(root, &self.place)?;
+        refuse_leading_outside(&database)?;
+        refuse_leading_outside(&policy)?;
+        ensure!(
+            id.parse::<u64>().is_ok_and(|number| number.to_string() == id),
+            "{} is no shard",
+            place.display()
+        );
+        if let Some(root) = root {
+            refuse_foreign_links(root, &place)?;
+        }
+        Ok(Self {
+            new,
+            place,
+            old,
+            replaces: self.replaces,
+        })
+    }
+}
+
+impl Journal {
+    /// Reads the journal that an interrupted restore into the same directories left.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Refused`] where it cannot be one of those.
+    pub fn read(places: &Places) -> Result<Option<Self>> {
+        let path = places.journal();
+        let text = match read_bounded(&path, LARGEST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text,
+        };
+        let reading = || format!("reading {}", path.display());
+        let checked = text
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(serde_json::from_slice::<Self>(&text)?))
+            .and_then(|journal| journal.checked(places));
+        let staging = places.staging.display();
+        let refusal = || {
+            Class::Refused
+                .error(format!(
+                    "an interrupted restore left a journal that is not followed: {}",
+                    path.display()
+                ))
+                .hint(format!(
+                    "give the -metadir, -datadir and -waldir of that restore, as the user who began it; {staging}/old has what it \
+                     moved away: to keep what is there now, remove {staging}"
+                ))
+        };
+        checked.with_context(reading).with_context(refusal).map(Some)
+    }
+
+    fn checked(self, places: &Places) -> Result<Self> {
+        let moves = self.moves.into_iter().map(|moved| moved.checked(places));
+        let files = self.files.into_iter().map(|file| file.checked(places));
+        Ok(Self {
+            moves: moves.collect::<Result<_>>()?,
+            files: files.collect::<Result<_>>()?,
+        })
+    }
+
+    /// A place that somebody went on with since.
+    pub fn used(&self) -> Option<&Path> {
+        let files = self.files.iter().filter(|file| file.is_used());
+        let moves = self.moves.iter().filter(|moved| moved.is_used());
+        let mut places = files
+            .map(|file| &file.place)
+            .chain(moves.map(|moved| &moved.place));
+        places.next().map(PathBuf::as_path)
+    }
+
+    /// Puts everything back.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be moved.
+    pub fn roll_back(&self) -> Result<()> {
+        self.files.iter().try_for_each(Replaced::put_back)?;
+        self.moves.iter().rev().try_for_each(Move::put_back)
+    }
+}
+
+/// A path of `N` names below a directory, made anew from that, and the names.
+fn below<const N: usize>(directory: Option<&Path>, path: &Path) -> Result<(PathBuf, [String; N])> {
+    let outside = || anyhow!("{} is not below a directory named here", path.display());
+    let directory = directory.with_context(outside)?;
+    let mut names = Vec::new();
+    let mut above = path;
+    for _ in 0..N {
+        let Some(Component::Normal(name)) = above.components().next_back() else {
+            return Err(outside());
+        };
+        names.insert(0, name.to_str().with_context(outside)?.to_owned());
+        above = above.parent().with_context(outside)?;
+    }
+    let same = || Some(fs::canonicalize(above).ok()? == fs::canonicalize(directory).ok()?);
+    ensure!(above == directory || same() == Some(true), outside());
+    let path = names.iter().fold(directory.to_owned(), |path, name| path.join(name));
+    let names = names.try_into().map_err(|_| outside())?;
+    Ok((path, names))
+}
+
+/// The number in the name of a [`folder`].
+fn index(name: &str) -> Result<usize> {
+    let number = name.strip_prefix('s').and_then(|digits| digits.parse().ok());
+    number
+        .filter(|index| folder(*index) == name)
+        .with_context(|| format!("'{name}' is no folder of a restore"))
+}
+
+/// Refuses a link on the way from a directory of influxd's to what is to be moved there, unless this user or root made it. Whole
+/// databases may lie on another disk, behind a link; but whoever may write in the directory could have links lead anywhere.
+///
+/// # Errors
+///
+/// [`Class::Refused`] with the link.
+pub fn refuse_foreign_links(root: &Path, place: &Path) -> Result<()> {
+    let user = rustix::process::geteuid().as_raw();
+    let above = place.parent().unwrap_or(place).ancestors();
+    for path in above.take_while(|path| *path != root && path.starts_with(root)) {
+        let Ok(link) = fs::symlink_metadata(path) else {
+            continue;
+        };
+        if link.is_symlink() && link.uid() != user && link.uid() != 0 {
+            let fault = Class::Refused.error(format!(
+                "{} is a symbolic link that user {} made, and is not followed",
+                path.display(),
+                link.uid()
+            ));
+            return Err(fault
+                .hint("run snap as that user, or make the link anew as this one")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file whole, with the owner and mode that its directory asks for.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_owned(path: &Path, content: &[u8]) -> Result<()> {
+    let ownership = Ownership::below(path.parent().unwrap_or(Path::new(".")))?;
+    disk::write_whole_as(
+        path,
+        |out| out.write_all(content),
+        |file| ownership.give(file, false),
+    )
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;
