@@ -99,6 +99,12 @@ pub fn private_file() -> OpenOptions {
     options
 }
 
+/// Makes a file for the owner alone, where there is none.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    step("create-new", path)?;
+    private_file().create_new(true).open(path)
+}
+
 /// Gives a file or directory another name, which a file may have had until then.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     let rename = || {
@@ -111,7 +117,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// Renames, and fails with [`io::ErrorKind::AlreadyExists`] where the name is taken.
 pub fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     let here = rustix::fs::CWD;
-    let renamed = step("rename-free", to).and_then(|()| {
+    let renamed = step_of("rename", "rename-free", to).and_then(|()| {
         let only_free = rustix::fs::RenameFlags::NOREPLACE;
         Ok(rustix::fs::renameat_with(here, from, here, to, only_free)?)
     });
@@ -216,7 +222,7 @@ pub fn sync_dir(path: &Path) -> Result<()> {
 pub fn can_sync_dir(path: &Path) -> Result<bool> {
     let sync = || {
         let directory = File::open(path)?;
-        step("dir-sync", path)?;
+        step_of("sync", "dir-sync", path)?;
         directory.sync_all()
     };
     match sync() {
@@ -310,8 +316,13 @@ pub fn remove_unfinished(directory: &Path) -> Result<()> {
 
 /// Called before each step.
 fn step(what: &str, path: &Path) -> io::Result<()> {
+    step_of(what, what, path)
+}
+
+/// As [`step`], for one that can also be met by the name of its own `kind`.
+fn step_of(what: &str, kind: &str, path: &Path) -> io::Result<()> {
     if cfg!(feature = "failpoints") {
-        failpoint::pass(what, path)
+        failpoint::pass(what, kind, path)
     } else {
         Ok(())
     }
@@ -359,7 +370,7 @@ mod failpoint {
         }
 
         /// What the step fails with; the process ends here where it is to.
-        fn meet(&self, number: u64, what: &str) -> io::Result<Option<Errno>> {
+        fn meet(&self, number: u64, names: [&str; 2]) -> io::Result<Option<Errno>> {
             let fails = match self {
                 Self::Kill { at } if number == *at => {
                     kill_process(getpid(), Signal::KILL)?;
@@ -371,7 +382,7 @@ mod failpoint {
                 Self::Fail { at } => number == *at,
                 Self::FailFrom { at } => number >= *at,
                 Self::FailEach { what: each, errno } => {
-                    return Ok((what == each).then_some(*errno));
+                    return Ok(names.contains(&each.as_str()).then_some(*errno));
                 }
             };
             Ok(fails.then_some(Errno::NOSPC))
@@ -396,14 +407,14 @@ mod failpoint {
         values.map(Failpoint::parse).collect()
     }
 
-    pub(super) fn pass(what: &str, path: &Path) -> io::Result<()> {
+    pub(super) fn pass(what: &str, kind: &str, path: &Path) -> io::Result<()> {
         let number = PASSED.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(log) = std::env::var_os("SNAP_FAILPOINT_LOG") {
             let mut log = OpenOptions::new().create(true).append(true).open(log)?;
             log.write_all(format!("{what} {}\n", path.display()).as_bytes())?;
         }
         for failpoint in WANTED.get_or_init(wanted) {
-            if let Some(errno) = failpoint.meet(number, what)? {
+            if let Some(errno) = failpoint.meet(number, [what, kind])? {
                 return Err(errno.into());
             }
         }

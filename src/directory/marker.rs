@@ -48,7 +48,7 @@ impl Marker {
             if let Some(holder) = Self::holder(path)? {
                 return Ok(Marked::By(holder));
             }
-            let mut file = match disk::private_file().create_new(true).open(path) {
+            let mut file = match disk::create_new(path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 file => file.with_context(|| format!("creating {}", path.display()))?,
             };

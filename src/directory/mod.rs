@@ -39,7 +39,7 @@ pub use record::{
     ShardRecord, ShardState,
 };
 pub use removal::Removed;
-pub(crate) use staging::hex;
+pub(crate) use staging::{hex, next_number};
 pub use staging::{SetFiles, Staging};
 pub use upkeep::Upkeep;
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::leftover::{Leftover, Notes, Run, TEMPORARY};
@@ -22,6 +23,7 @@ use crate::error::Class;
 use crate::format::{names, portable};
 use crate::open::open_regular;
 use crate::time;
+use crate::wire::ShardPath;
 
 /// How often a set is given other names because somebody took one of its.
 const NAME_TRIES: u32 = 100;
@@ -155,6 +157,45 @@ impl Staging {
             file: Some(file),
             ..record.clone()
         })
+    }
+
+    /// Makes sure that the file system takes the names that files of shards get in the legacy layout, before any is downloaded. Not
+    /// all take colons, quotes or all of Unicode.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Refused`] with the name that it does not take.
+    pub fn try_names<'a>(
+        &self,
+        layout: Layout,
+        shards: impl Iterator<Item = &'a ShardPath>,
+    ) -> Result<()> {
+        if layout == Layout::Portable {
+            return Ok(());
+        }
+        // The numbers behind the names are harmless anywhere.
+        let mut tried = HashSet::new();
+        for shard in shards {
+            if !tried.insert((&shard.database, &shard.retention_policy)) {
+                continue;
+            }
+            let path = self.files.join(names::shard_stem(shard));
+            match disk::create_new(&path).map(drop) {
+                Ok(()) => disk::remove_if_there(&path)?,
+                Err(error) if is_of_the_name(&error) => {
+                    let directory = self.directory.display();
+                    let fault = Class::Refused.error(format!(
+                        "the file system of {directory} does not take the name of shard {shard}"
+                    ));
+                    let fault = fault.hint("with -portable the file is named by the shard's id alone");
+                    return Err(anyhow::Error::from(error).context(fault));
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("creating {}", path.display()));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A folder for files that are wanted for a while.
@@ -421,6 +462,12 @@ impl Drop for Staging {
     }
 }
 
+/// Whether a file cannot be made because of its name.
+fn is_of_the_name(error: &io::Error) -> bool {
+    let of_the_name = [Errno::INVAL, Errno::ILSEQ, Errno::NAMETOOLONG];
+    Errno::from_io_error(error).is_some_and(|errno| of_the_name.contains(&errno))
+}
+
 /// Renames all files to their final names, none of which may exist, or none of them.
 fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
     for (done, (from, to)) in moves.iter().enumerate() {
@@ -444,9 +491,9 @@ fn forget_intent(intent: &Path, moves: &[(&Path, PathBuf)]) {
 }
 
 /// One more than the highest number that a set, a meta store or a shard in the directory has.
-fn next_number(directory: &Path) -> Result<u32> {
+pub(crate) fn next_number(directory: &Path) -> Result<u32> {
     let mut next = 0;
-    for path in disk::paths_in(directory)? {
+    for path in paths_if_there(directory)? {
         let name = path.file_name().and_then(OsStr::to_str);
         // influxd counts a download that is under way, or was left behind, as taken; so do we.
         let name = name.map(|name| name.strip_suffix(".pending").unwrap_or(name));
@@ -461,7 +508,7 @@ fn next_number(directory: &Path) -> Result<u32> {
     struct Numbered {
         number: u32,
     }
-    for path in disk::paths_in(&hidden(directory))? {
+    for path in paths_if_there(&hidden(directory))? {
         if path
             .extension()
             .is_some_and(|extension| extension == "json")
@@ -472,6 +519,15 @@ fn next_number(directory: &Path) -> Result<u32> {
         }
     }
     Ok(next)
+}
+
+/// What is in a directory that may not be there.
+fn paths_if_there(directory: &Path) -> Result<Vec<PathBuf>> {
+    if directory.is_dir() {
+        disk::paths_in(directory)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// The newest folder of files of which some were finished.

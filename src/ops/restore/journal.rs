@@ -324,24 +324,27 @@ fn index(name: &str) -> Result<usize> {
 ///
 /// [`Class::Refused`] with the link.
 pub fn refuse_foreign_links(root: &Path, place: &Path) -> Result<()> {
-    let user = rustix::process::geteuid().as_raw();
-    let above = place.parent().unwrap_or(place).ancestors();
-    for path in above.take_while(|path| *path != root && path.starts_with(root)) {
-        let Ok(link) = fs::symlink_metadata(path) else {
-            continue;
-        };
-        if link.is_symlink() && link.uid() != user && link.uid() != 0 {
-            let fault = Class::Refused.error(format!(
-                "{} is a symbolic link that user {} made, and is not followed",
-                path.display(),
-                link.uid()
-            ));
-            return Err(fault
-                .hint("run snap as that user, or make the link anew as this one")
-                .into());
-        }
-    }
-    Ok(())
+    let trusted = [0, rustix::process::geteuid().as_raw()];
+    let Some((link, user)) = foreign_link(root, place, &trusted) else {
+        return Ok(());
+    };
+    let fault = Class::Refused.error(format!(
+        "{} is a symbolic link that user {user} made, and is not followed",
+        link.display()
+    ));
+    Err(fault
+        .hint("run snap as that user, or make the link anew as this one")
+        .into())
+}
+
+/// The first link between the directory and the place that none of the users made, and who did.
+fn foreign_link(root: &Path, place: &Path, trusted: &[u32]) -> Option<(PathBuf, u32)> {
+    let above = place.parent()?.ancestors();
+    let between = above.take_while(|path| *path != root && path.starts_with(root));
+    between
+        .filter_map(|path| Some((path, fs::symlink_metadata(path).ok()?)))
+        .find(|(_, there)| there.is_symlink() && !trusted.contains(&there.uid()))
+        .map(|(path, there)| (path.to_owned(), there.uid()))
 }
 
 /// Writes a file whole, with the owner and mode that its directory asks for.
