@@ -104,7 +104,9 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
             .chain()
             .find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_deref())
     };
-    outermost.or_else(below).or_else(|| is_too_large(error).then_some(TOO_LARGE))
+    outermost
+        .or_else(below)
+        .or_else(|| is_too_large(error).then_some(TOO_LARGE))
 }
 
 /// Whether a file grew to the limit of the user or of the file system.

@@ -704,3 +704,115 @@ fn what_a_killed_restore_moved_is_not_put_back_under_a_running_influxd() {
     );
     assert!(!hidden(&target).exists());
 }
+
+/// A restore that was killed when all was moved away, of which nothing is left but the journal and what it moved.
+fn killed_restore(folder: &Folder) -> (PathBuf, PathBuf) {
+    let (old, new) = (many_shards(folder, "old", 1), many_shards(folder, "new", 2));
+    let target = folder.path("server");
+    restore(&old, &target, &[]).expect(0);
+    let forced = restore_into(&target, &["-force", "-jobs", "1"], &new);
+    interrupted(forced, &target, Moment::MovedAway(50), libc::SIGKILL);
+    assert!(
+        Moment::Planned.has_come(&target),
+        "it was over before it was killed"
+    );
+    (new, target)
+}
+
+#[test]
+fn a_journal_that_names_what_no_restore_makes_is_refused_and_nothing_is_touched() {
+    let folder = Folder::new();
+    let (new, target) = killed_restore(&folder);
+    let victim = folder.path("victim");
+    fs::create_dir_all(victim.join("rp/1")).expect("a directory");
+    fs::write(victim.join("meta.db"), "theirs").expect("a file");
+    let path = hidden(&target).join("journal.json");
+    let own = fs::read_to_string(&path).expect("a journal");
+    let change = |pointer: &str, to: PathBuf| {
+        let mut journal: serde_json::Value = serde_json::from_str(&own).expect("JSON");
+        *journal.pointer_mut(pointer).expect("a path") = utf8(&to).into();
+        journal.to_string()
+    };
+    let before = everything(folder.root());
+    let forged = [
+        change("/files/1/place", victim.join("meta.db")),
+        change("/files/0/old", victim.join("meta.db")),
+        change("/moves/0/place", victim.join("rp/1")),
+        change("/moves/0/old", victim.join("rp")),
+        change("/moves/0/new", target.join("data/../../victim")),
+        own[..own.len() / 2].to_owned(),
+    ];
+    for journal in forged {
+        fs::write(&path, &journal).expect("a journal");
+        let refused = restore(&new, &target, &["-force"]).expect(6);
+        assert!(
+            refused.stderr.contains(utf8(&path)) && refused.stderr.contains("hint: "),
+            "{}",
+            refused.stderr
+        );
+        fs::write(&path, &own).expect("a journal");
+        assert_same(&everything(folder.root()), &before, &journal);
+    }
+    // Of other directories than those of this run, it is not followed either.
+    let meta = target.join("meta");
+    let elsewhere = folder.path("elsewhere");
+    fs::create_dir(&elsewhere).expect("a directory");
+    fs::rename(&meta, elsewhere.join("meta")).expect("moving it away");
+    restore(&new, &target, &["-force"]).expect(6);
+    fs::rename(elsewhere.join("meta"), &meta).expect("moving it back");
+    fs::remove_dir(&elsewhere).expect("removing it");
+    assert_same(&everything(folder.root()), &before, "other directories");
+
+    restore(&new, &target, &["-force"]).expect(0);
+    assert!(!hidden(&target).exists());
+}
+
+#[test]
+fn a_restore_follows_no_link_that_has_the_name_of_its_folder_and_waits_for_no_fifo() {
+    let folder = Folder::new();
+    let backup = folder.backup("backup", &[("d", "autogen", 1)], 1);
+    let (target, victim) = (folder.path("target"), folder.path("victim"));
+    fs::create_dir_all(target.join("data")).expect("a data directory");
+    fs::create_dir(&victim).expect("a directory");
+    fs::write(victim.join("lock"), "theirs").expect("a file");
+    let before = everything(&victim);
+    let staging = hidden(&target);
+    std::os::unix::fs::symlink(&victim, &staging).expect("a link");
+    let refused = restore(&backup, &target, &[]).expect(6);
+    assert!(
+        refused.stderr.contains("is a symbolic link"),
+        "{}",
+        refused.stderr
+    );
+    assert_same(&everything(&victim), &before, "behind a link");
+    fs::remove_file(&staging).expect("removing a link");
+
+    for name in ["lock", "journal.json"] {
+        fs::create_dir(&staging).expect("a folder");
+        let made = std::process::Command::new("mkfifo")
+            .arg(staging.join(name))
+            .status();
+        assert!(made.expect("mkfifo").success());
+        let refused = restore(&backup, &target, &[]);
+        assert!(matches!(refused.code, Some(1 | 6)), "{refused:?}");
+        assert!(
+            refused.stderr.contains("it is not a regular file"),
+            "{}",
+            refused.stderr
+        );
+        fs::remove_dir_all(&staging).expect("removing a folder");
+    }
+    fs::create_dir(target.join("meta")).expect("a meta directory");
+    let made = std::process::Command::new("mkfifo")
+        .arg(target.join("meta/meta.db"))
+        .status();
+    assert!(made.expect("mkfifo").success());
+    let refused = restore(&backup, &target, &[]).expect(1);
+    assert!(
+        refused.stderr.contains("meta.db: it is not a regular file"),
+        "{}",
+        refused.stderr
+    );
+    fs::remove_file(target.join("meta/meta.db")).expect("removing a FIFO");
+    restore(&backup, &target, &[]).expect(0);
+}

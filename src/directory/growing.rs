@@ -167,8 +167,8 @@ impl Finished {
     ///
     /// When it cannot be opened.
     pub fn open(&self, layout: Layout) -> Result<Tar<File>> {
-        let file = open_regular(&self.path)
-            .with_context(|| format!("opening {}", self.path.display()))?;
+        let file =
+            open_regular(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
         Ok(Tar::new(file, layout.packs()))
     }
 

@@ -140,7 +140,10 @@ impl Holder {
         let pid = std::process::id();
         Self {
             pid,
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
             machine: text("/etc/machine-id"),
             boot: text("/proc/sys/kernel/random/boot_id"),
             namespace: fs::read_link("/proc/self/ns/pid")
@@ -170,7 +173,9 @@ impl Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { pid, host, since, .. } = self;
+        let Self {
+            pid, host, since, ..
+        } = self;
         write!(f, "process {pid} on {host} since {since:.0}")
     }
 }
@@ -184,10 +189,10 @@ fn start_of(pid: u32) -> Option<u64> {
 }
 
 fn is_there(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| {
-        rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
-    })
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 #[cfg(test)]
@@ -247,10 +252,28 @@ mod tests {
         for (holder, is_gone) in [
             (ended(), true),
             // The id is another process's now.
-            (Holder { started: Some(1), ..here.clone() }, true),
+            (
+                Holder {
+                    started: Some(1),
+                    ..here.clone()
+                },
+                true,
+            ),
             (here, false),
-            (Holder { host: "elsewhere".to_owned(), ..ended() }, false),
-            (Holder { namespace: Some("pid:[1]".to_owned()), ..ended() }, false),
+            (
+                Holder {
+                    host: "elsewhere".to_owned(),
+                    ..ended()
+                },
+                false,
+            ),
+            (
+                Holder {
+                    namespace: Some("pid:[1]".to_owned()),
+                    ..ended()
+                },
+                false,
+            ),
         ] {
             write(&path, &holder);
             let taken = matches!(Marker::make(&path).unwrap(), Marked::Here(_));

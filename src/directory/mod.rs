@@ -39,8 +39,8 @@ pub use record::{
     ShardRecord, ShardState,
 };
 pub use removal::Removed;
-pub(crate) use staging::{hex, next_number};
 pub use staging::{SetFiles, Staging};
+pub(crate) use staging::{hex, next_number};
 pub use upkeep::Upkeep;
 
 /// The hidden folder's name.

@@ -187,7 +187,8 @@ impl Staging {
                     let fault = Class::Refused.error(format!(
                         "the file system of {directory} does not take the name of shard {shard}"
                     ));
-                    let fault = fault.hint("with -portable the file is named by the shard's id alone");
+                    let fault =
+                        fault.hint("with -portable the file is named by the shard's id alone");
                     return Err(anyhow::Error::from(error).context(fault));
                 }
                 Err(error) => {
@@ -442,7 +443,9 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
         .error(format!(
             "every stamp of the last {STAMP_PATIENCE:?} is taken in {directory}"
         ))
-        .hint("was the clock of this machine set back? Then wait until it is ahead of the newest set")
+        .hint(
+            "was the clock of this machine set back? Then wait until it is ahead of the newest set",
+        )
         .into())
 }
 
@@ -577,9 +580,7 @@ fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
         let path = directory.join(&file.name);
         let is_as_long = fs::symlink_metadata(&path)
             .is_ok_and(|there| there.is_file() && there.len() == file.size);
-        if is_as_long
-            && sha256_of(&path, cancel)? == file.sha256
-        {
+        if is_as_long && sha256_of(&path, cancel)? == file.sha256 {
             disk::remove_if_there(&path)?;
         }
     }

@@ -139,7 +139,10 @@ pub fn backup(
         selection: selection.clone(),
     };
     let leftover = staging.take_over(&run)?;
-    staging.try_names(options.layout, shards.iter().map(|planned| &planned.shard.path))?;
+    staging.try_names(
+        options.layout,
+        shards.iter().map(|planned| &planned.shard.path),
+    )?;
     let meta = backup.store_meta(&staging, meta)?;
     let (left, taken_over) = backup.take_over(shards, leftover)?;
     // What is taken over is as old as the run that downloaded it.

@@ -63,7 +63,9 @@ fn refuse_twice<'a>(
                 .error(format!(
                     "the server's meta store names shard {shard} more than once"
                 ))
-                .hint("a backup could hold it only once: the meta store is damaged, or no influxd's"));
+                .hint(
+                    "a backup could hold it only once: the meta store is damaged, or no influxd's",
+                ));
         }
         let fault = Class::Refused.error(format!(
             "the files of shard {other} and shard {shard} would have the same name"
@@ -131,12 +133,18 @@ mod tests {
         let same_id = [path("a", "rp", 1), path("b", "rp", 1)];
         assert_eq!(refusal(&same_id, Layout::Legacy), None);
         let (message, hint) = refusal(&same_id, Layout::Portable).unwrap();
-        assert!(message.contains("shard a/rp/1 and shard b/rp/1"), "{message}");
+        assert!(
+            message.contains("shard a/rp/1 and shard b/rp/1"),
+            "{message}"
+        );
         assert!(hint.contains("without -portable"), "{hint}");
 
         let same_name = [path("a.b", "c", 1), path("a", "b.c", 1)];
         let (message, hint) = refusal(&same_name, Layout::Legacy).unwrap();
-        assert!(message.contains("shard a.b/c/1 and shard a/b.c/1"), "{message}");
+        assert!(
+            message.contains("shard a.b/c/1 and shard a/b.c/1"),
+            "{message}"
+        );
         assert!(hint.starts_with("with -portable"), "{hint}");
 
         for layout in [Layout::Legacy, Layout::Portable] {

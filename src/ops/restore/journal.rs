@@ -211,7 +211,8 @@ impl Move {
         refuse_leading_outside(&database)?;
         refuse_leading_outside(&policy)?;
         ensure!(
-            id.parse::<u64>().is_ok_and(|number| number.to_string() == id),
+            id.parse::<u64>()
+                .is_ok_and(|number| number.to_string() == id),
             "{} is no shard",
             place.display()
         );
@@ -256,7 +257,10 @@ impl Journal {
                      moved away: to keep what is there now, remove {staging}"
                 ))
         };
-        checked.with_context(reading).with_context(refusal).map(Some)
+        checked
+            .with_context(reading)
+            .with_context(refusal)
+            .map(Some)
     }
 
     fn checked(self, places: &Places) -> Result<Self> {
@@ -304,14 +308,18 @@ fn below<const N: usize>(directory: Option<&Path>, path: &Path) -> Result<(PathB
     }
     let same = || Some(fs::canonicalize(above).ok()? == fs::canonicalize(directory).ok()?);
     ensure!(above == directory || same() == Some(true), outside());
-    let path = names.iter().fold(directory.to_owned(), |path, name| path.join(name));
+    let path = names
+        .iter()
+        .fold(directory.to_owned(), |path, name| path.join(name));
     let names = names.try_into().map_err(|_| outside())?;
     Ok((path, names))
 }
 
 /// The number in the name of a [`folder`].
 fn index(name: &str) -> Result<usize> {
-    let number = name.strip_prefix('s').and_then(|digits| digits.parse().ok());
+    let number = name
+        .strip_prefix('s')
+        .and_then(|digits| digits.parse().ok());
     number
         .filter(|index| folder(*index) == name)
         .with_context(|| format!("'{name}' is no folder of a restore"))

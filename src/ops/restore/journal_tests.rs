@@ -146,7 +146,10 @@ fn what_is_no_regular_file_or_no_journal_is_refused_and_nobody_waits_for_it() {
     refused("a link to a device");
     fs::write(&path, "{\"moves\":").unwrap();
     refused("half a document");
-    fs::File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
+    fs::File::create(&path)
+        .unwrap()
+        .set_len(LARGEST + 1)
+        .unwrap();
     refused("a file without an end");
 }
 
@@ -166,5 +169,8 @@ fn links_on_the_way_to_a_shard_are_followed_where_a_trusted_user_made_them() {
     // What is above the directory that was named is not the backup's business.
     symlink(bench.path("data"), bench.path("linked")).unwrap();
     let root = PathBuf::from(bench.path("linked"));
-    assert_eq!(foreign_link(&root, &root.join("x/rp/1"), &[owner + 1]), None);
+    assert_eq!(
+        foreign_link(&root, &root.join("x/rp/1"), &[owner + 1]),
+        None
+    );
 }

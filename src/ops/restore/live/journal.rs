@@ -310,3 +310,87 @@ fn open(path: &Path) -> Result<File> {
     disk::sync_dir(folder)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::progress::Silent;
+
+    fn header(name: &str) -> Header {
+        Header {
+            format: FORMAT,
+            host: "localhost:8088".to_owned(),
+            cluster_id: 1,
+            max_shard_id: 10,
+            set: "20260101T000000Z".to_owned(),
+            named: false,
+            what: Wanted::default(),
+            names: vec![name.to_owned()],
+        }
+    }
+
+    fn all(directory: &Path) -> Result<Vec<Begun>> {
+        Begun::all(directory, "localhost:8088")
+    }
+
+    #[test]
+    fn what_is_no_journal_of_snaps_is_neither_followed_nor_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
+        fs::write(&victim, "victim").unwrap();
+        let header = header("d");
+        let journal = path(directory.path(), &header);
+        fs::create_dir(hidden(directory.path())).unwrap();
+        let begin = |go_on| Journal::begin(directory.path(), &header, go_on, &Silent);
+        symlink(&victim, &journal).unwrap();
+        for go_on in [false, true] {
+            assert_eq!(class(&begin(go_on).err().unwrap()), Class::Refused);
+        }
+        assert!(all(directory.path()).is_err());
+        fs::remove_file(&journal).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&journal).status();
+        assert!(made.unwrap().success());
+        assert_eq!(class(&begin(false).err().unwrap()), Class::Refused);
+        assert!(all(directory.path()).is_err());
+        assert_eq!(fs::read(&victim).unwrap(), b"victim");
+
+        // Where the hidden folder is a link, the journal would lie elsewhere.
+        fs::remove_dir_all(hidden(directory.path())).unwrap();
+        fs::create_dir(directory.path().join("elsewhere")).unwrap();
+        symlink(directory.path().join("elsewhere"), hidden(directory.path())).unwrap();
+        assert_eq!(class(&begin(false).err().unwrap()), Class::Refused);
+    }
+
+    #[test]
+    fn a_copy_of_a_journal_under_another_name_is_no_second_restore() {
+        let directory = tempfile::tempdir().unwrap();
+        let header = header("d");
+        drop(Journal::begin(directory.path(), &header, false, &Silent).unwrap());
+        let journal = path(directory.path(), &header);
+        for name in ["._copy.journal", "restore (conflicted copy).journal"] {
+            fs::copy(&journal, journal.with_file_name(name)).unwrap();
+        }
+        let begun = all(directory.path()).unwrap();
+        assert_eq!(begun.len(), 1);
+        assert_eq!(begun[0].header, header);
+    }
+
+    #[test]
+    fn ids_that_no_import_gave_this_restore_are_refused() {
+        for (new, is_taken) in [([11, 12], true), ([10, 12], false), ([11, 11], false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let journal = Journal::begin(directory.path(), &header("d"), false, &Silent).unwrap();
+            journal
+                .imported(&ShardIds::from([(1, new[0]), (2, new[1])]))
+                .unwrap();
+            drop(journal);
+            let begun = all(directory.path());
+            assert_eq!(begun.is_ok(), is_taken, "{new:?}");
+            if let Err(error) = begun {
+                assert_eq!(class(&error), Class::Refused, "{error:#}");
+            }
+        }
+    }
+}
