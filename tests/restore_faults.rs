@@ -825,3 +825,26 @@ fn a_restore_follows_no_link_that_has_the_name_of_its_folder_and_waits_for_no_fi
     fs::remove_file(target.join("meta/meta.db")).expect("removing a FIFO");
     restore(&backup, &target, &[]).expect(0);
 }
+
+#[test]
+fn a_meta_store_that_gives_two_shards_one_id_is_refused_where_shards_get_new_ids() {
+    let folder = Folder::new();
+    let backup = folder.backup("backup", &[("a", "rp", 7), ("b", "rp", 7)], 1);
+    let target = folder.path("target");
+    restore(&folder.backup("other", &[("c", "rp", 1)], 1), &target, &[]).expect(0);
+    let before = everything(&target);
+    let refused = restore(&backup, &target, &["-merge"]).expect(6);
+    assert!(
+        refused.stderr.contains("a/rp/7 and b/rp/7"),
+        "{}",
+        refused.stderr
+    );
+    assert_same(&everything(&target), &before, "a merge that was refused");
+    restore(&backup, &target, &["-merge", "-database", "b"]).expect(0);
+    assert!(target.join("data/b/rp").exists() && !target.join("data/a").exists());
+
+    let server = Influxd::start(&folder.path("server"), Index::Inmem);
+    let online = process::restore_online(&server.host(), &[], &backup).run();
+    assert!(online.expect(6).stderr.contains("a/rp/7 and b/rp/7"));
+    assert_eq!(server.databases(), [""; 0]);
+}

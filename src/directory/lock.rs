@@ -19,6 +19,9 @@ use crate::open::{open_regular_with, read_bounded};
 /// How often a waiting run tries again.
 const POLL: Duration = Duration::from_millis(200);
 
+/// How often the file may be another one by the time its lock is had.
+const CHANGES: u32 = 1000;
+
 /// More bytes than a lock file has.
 const LARGEST: u64 = 4 << 10;
 
@@ -41,11 +44,15 @@ impl Lock {
     pub fn take(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Self> {
         let begun = Instant::now();
         let mut file = open(path)?;
+        let mut changes = 0..CHANGES;
         let claim = loop {
             match Claim::of(&file, path)? {
                 // Whoever held it may have removed the file with the folder it had made: then it locks nobody out.
                 Ok(_) if !is_at(&file, path) => {
                     cancel.check()?;
+                    changes
+                        .next()
+                        .with_context(|| format!("{} changes all the time", path.display()))?;
                     file = open(path)?;
                 }
                 Ok(claim) => break claim,

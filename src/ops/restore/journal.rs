@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::write::STAGING;
 use super::{RestoreOptions, target};
 use crate::disk;
 use crate::error::Class;
@@ -18,73 +19,47 @@ use crate::local::{Ownership, refuse_leading_outside};
 use crate::open::read_bounded;
 use crate::wire::MAX_META_BYTES;
 
-/// The hidden folder's name, in the data and the WAL directory, or in the meta directory where it is restored alone.
-pub const STAGING: &str = ".snap-restore";
+/// The journal's name in the folder of a restore.
+pub const JOURNAL: &str = "journal.json";
 
 /// What is written into a meta directory, the meta store last. influxd's restore leaves the first too, and its server reads it.
 pub const META_FILES: [&str; 2] = ["node.json", "meta.db"];
 
-/// The journal's name in the folder.
-const NAME: &str = "journal.json";
-
 /// The largest journal that is read, in bytes: that of some hundred thousand shards.
 const LARGEST: u64 = 256 << 20;
 
-/// The folders that a restore works in. All paths are absolute.
-#[derive(Debug)]
-pub struct Places {
-    /// The hidden folder of what is prepared, and of what it replaces.
-    pub staging: PathBuf,
-    /// The hidden folder of the WAL that is moved away.
-    pub wal_staging: Option<PathBuf>,
-    metadir: Option<PathBuf>,
-    datadir: Option<PathBuf>,
-    waldir: Option<PathBuf>,
-}
-
-impl Places {
-    /// Those of a restore; `None` where it has no target.
-    pub fn of(options: &RestoreOptions) -> Option<Self> {
-        let waldir = target::wal_dir(options);
-        Some(Self {
-            staging: options.home()?.join(STAGING),
-            wal_staging: waldir.as_ref().map(|waldir| waldir.join(STAGING)),
-            metadir: options.metadir.clone(),
-            datadir: options.datadir.clone(),
-            waldir,
-        })
-    }
-
-    /// Where the journal is.
-    pub fn journal(&self) -> PathBuf {
-        self.staging.join(NAME)
-    }
-
-    /// Where shard number `index` is prepared.
-    pub fn prepared(&self, index: usize) -> PathBuf {
-        self.staging.join("new").join(folder(index))
-    }
-
-    /// Where what shard number `index` replaces is kept.
-    pub fn replaced(&self, index: usize) -> PathBuf {
-        self.staging.join("old").join(folder(index))
-    }
-
-    /// Where what the meta directory held under that name is kept.
-    pub fn replaced_meta(&self, name: &str) -> PathBuf {
-        self.staging.join("old").join(name)
-    }
-
-    /// Where the WAL of shard number `index` is moved to.
-    pub fn replaced_wal(&self, index: usize) -> Option<PathBuf> {
-        Some(self.wal_staging.as_ref()?.join(folder(index)))
-    }
-}
-
 /// The name of the folder of shard number `index`. It is no number: influxd, started on what a killed restore left, would
 /// take it for a shard.
-fn folder(index: usize) -> String {
+pub fn folder(index: usize) -> String {
     format!("s{index}")
+}
+
+/// The directories of a restore, as named for this run. All paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Targets {
+    /// The meta directory.
+    pub metadir: Option<PathBuf>,
+    /// The data directory.
+    pub datadir: Option<PathBuf>,
+    /// The WAL directory.
+    pub waldir: Option<PathBuf>,
+}
+
+impl Targets {
+    /// Those of a restore.
+    pub fn of(options: &RestoreOptions) -> Self {
+        Self {
+            metadir: options.metadir.clone(),
+            datadir: options.datadir.clone(),
+            waldir: target::wal_dir(options),
+        }
+    }
+
+    /// Where what the files of the meta directory replace is kept.
+    fn kept_meta(&self) -> Option<PathBuf> {
+        let home = self.datadir.as_ref().or(self.metadir.as_ref())?;
+        Some(home.join(STAGING))
+    }
 }
 
 /// What a run moves; written before the first move, removed after the last. All paths are absolute.
@@ -131,25 +106,25 @@ impl Replaced {
     }
 
     /// The same, in the directories of this run.
-    fn checked(self, places: &Places) -> Result<Self> {
-        let metadir = places.metadir.as_deref();
-        let (place, [name]) = below(metadir, &self.place)?;
+    fn checked(self, targets: &Targets) -> Result<Self> {
+        let (place, [name]) = below(targets.metadir.as_deref(), &self.place)?;
         ensure!(
             META_FILES.contains(&name.as_str()),
             "{} is no file of a meta directory",
             place.display()
         );
-        if let Some(old) = &self.old {
-            let (_, [folder, kept]) = below(Some(&places.staging), old)?;
+        let checked = |old: &PathBuf| {
+            let (path, [folder, kept]) = below(targets.kept_meta().as_deref(), old)?;
             ensure!(
                 folder == "old" && kept == name,
                 "{} is not where {name} is kept",
                 old.display()
             );
-        }
+            Ok(path)
+        };
         Ok(Self {
+            old: self.old.as_ref().map(checked).transpose()?,
             place,
-            old: self.old.map(|_| places.replaced_meta(&name)),
             crc: self.crc,
         })
     }
@@ -193,19 +168,10 @@ impl Move {
     }
 
     /// The same, in the directories of this run.
-    fn checked(self, places: &Places) -> Result<Self> {
-        let (root, new, old) = if let Some(new) = &self.new {
-            let (_, [folder, number]) = below(Some(&places.staging), new)?;
-            ensure!(folder == "new", "{} is not prepared", new.display());
-            let index = index(&number)?;
-            let (new, old) = (places.prepared(index), places.replaced(index));
-            let (kept, [_, _]) = below(Some(&places.staging), &self.old)?;
-            ensure!(kept == old, "{} is not where it is kept", kept.display());
-            (places.datadir.as_deref(), Some(new), old)
-        } else {
-            let (old, [number]) = below(places.wal_staging.as_deref(), &self.old)?;
-            index(&number)?;
-            (places.waldir.as_deref(), None, old)
+    fn checked(self, targets: &Targets) -> Result<Self> {
+        let root = match &self.new {
+            Some(_) => targets.datadir.as_deref(),
+            None => targets.waldir.as_deref(),
         };
         let (place, [database, policy, id]) = below(root, &self.place)?;
         refuse_leading_outside(&database)?;
@@ -216,9 +182,26 @@ impl Move {
             "{} is no shard",
             place.display()
         );
-        if let Some(root) = root {
-            refuse_foreign_links(root, &place)?;
-        }
+        refuse_foreign_links(root.unwrap_or(&place), &place)?;
+        let (staging, new, old) = match &self.new {
+            Some(new) => {
+                let (staging, [of_new, number]) = in_staging(&place, new)?;
+                let (of_old, [old, kept]) = in_staging(&place, &self.old)?;
+                ensure!(
+                    of_new == "new" && old == "old" && kept == number && of_old == staging,
+                    "{} is not what takes the place of {}",
+                    new.display(),
+                    self.old.display()
+                );
+                let path = |name: &str| staging.join(name).join(&number);
+                (staging.clone(), Some(path("new")), path("old"))
+            }
+            None => {
+                let (staging, [number]) = in_staging(&place, &self.old)?;
+                (staging.clone(), None, staging.join(number))
+            }
+        };
+        disk::refuse_stranger(&staging, Some(rustix::process::geteuid().as_raw()))?;
         Ok(Self {
             new,
             place,
@@ -228,15 +211,33 @@ impl Move {
     }
 }
 
+/// The folder of a restore in which a path of `N` names lies, and the names, the last of which is that of a shard's [`folder`]. That is
+/// in the data (or WAL) directory, in that of the database or in that of the retention policy.
+fn in_staging<const N: usize>(place: &Path, path: &Path) -> Result<(PathBuf, [String; N])> {
+    let homes = place.ancestors().skip(1).take(3);
+    let found = homes.map(|home| home.join(STAGING)).find_map(|staging| {
+        let (_, names) = below::<N>(Some(&staging), path).ok()?;
+        Some((staging, names))
+    });
+    found
+        .filter(|(_, names)| names.last().is_some_and(|name| is_folder(name)))
+        .with_context(|| {
+            format!(
+                "{} is not where a restore keeps what goes to {}",
+                path.display(),
+                place.display()
+            )
+        })
+}
+
 impl Journal {
     /// Reads the journal that an interrupted restore into the same directories left.
     ///
     /// # Errors
     ///
     /// [`Class::Refused`] where it cannot be one of those.
-    pub fn read(places: &Places) -> Result<Option<Self>> {
-        let path = places.journal();
-        let text = match read_bounded(&path, LARGEST) {
+    pub fn read(path: &Path, targets: &Targets) -> Result<Option<Self>> {
+        let text = match read_bounded(path, LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text,
         };
@@ -244,8 +245,8 @@ impl Journal {
         let checked = text
             .map_err(anyhow::Error::from)
             .and_then(|text| Ok(serde_json::from_slice::<Self>(&text)?))
-            .and_then(|journal| journal.checked(places));
-        let staging = places.staging.display();
+            .and_then(|journal| journal.checked(targets));
+        let staging = path.parent().unwrap_or(path).display();
         let refusal = || {
             Class::Refused
                 .error(format!(
@@ -263,9 +264,9 @@ impl Journal {
             .map(Some)
     }
 
-    fn checked(self, places: &Places) -> Result<Self> {
-        let moves = self.moves.into_iter().map(|moved| moved.checked(places));
-        let files = self.files.into_iter().map(|file| file.checked(places));
+    fn checked(self, targets: &Targets) -> Result<Self> {
+        let moves = self.moves.into_iter().map(|moved| moved.checked(targets));
+        let files = self.files.into_iter().map(|file| file.checked(targets));
         Ok(Self {
             moves: moves.collect::<Result<_>>()?,
             files: files.collect::<Result<_>>()?,
@@ -315,14 +316,12 @@ fn below<const N: usize>(directory: Option<&Path>, path: &Path) -> Result<(PathB
     Ok((path, names))
 }
 
-/// The number in the name of a [`folder`].
-fn index(name: &str) -> Result<usize> {
+/// Whether a name is that of a [`folder`].
+fn is_folder(name: &str) -> bool {
     let number = name
         .strip_prefix('s')
         .and_then(|digits| digits.parse().ok());
-    number
-        .filter(|index| folder(*index) == name)
-        .with_context(|| format!("'{name}' is no folder of a restore"))
+    number.is_some_and(|index| folder(index) == name)
 }
 
 /// Refuses a link on the way from a directory of influxd's to what is to be moved there, unless this user or root made it. Whole

@@ -27,14 +27,12 @@ impl Bench {
         self.root.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn places(&self) -> Places {
-        let path = |name: &str| self.root.path().join(name);
-        Places {
-            staging: path("data/.snap-restore"),
-            wal_staging: Some(path("wal/.snap-restore")),
-            metadir: Some(path("meta")),
-            datadir: Some(path("data")),
-            waldir: Some(path("wal")),
+    fn targets(&self) -> Targets {
+        let path = |name: &str| Some(self.root.path().join(name));
+        Targets {
+            metadir: path("meta"),
+            datadir: path("data"),
+            waldir: path("wal"),
         }
     }
 
@@ -53,32 +51,51 @@ impl Bench {
         })
     }
 
-    fn read(&self, journal: &Value, places: &Places) -> Result<Option<Journal>> {
-        fs::write(places.journal(), journal.to_string()).unwrap();
-        Journal::read(places)
+    fn file(&self) -> PathBuf {
+        self.path("data/.snap-restore/journal.json").into()
+    }
+
+    fn read(&self, journal: &Value, targets: &Targets) -> Result<Option<Journal>> {
+        fs::write(self.file(), journal.to_string()).unwrap();
+        Journal::read(&self.file(), targets)
     }
 }
 
 #[test]
 fn a_journal_is_followed_where_it_names_what_a_restore_into_the_same_directories_makes() {
     let bench = Bench::new();
-    assert!(Journal::read(&bench.places()).unwrap().is_none());
+    assert!(
+        Journal::read(&bench.file(), &bench.targets())
+            .unwrap()
+            .is_none()
+    );
     let journal = bench.journal();
-    let read = bench.read(&journal, &bench.places()).unwrap().unwrap();
+    let read = bench.read(&journal, &bench.targets()).unwrap().unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), journal);
 
     // By another name of the same directory: what is done is done by that which is given now.
     symlink(bench.path("data"), bench.path("linked")).unwrap();
-    let linked = Places {
-        staging: bench.path("linked/.snap-restore").into(),
+    let linked = Targets {
         datadir: Some(bench.path("linked").into()),
-        ..bench.places()
+        ..bench.targets()
     };
     let read = bench.read(&journal, &linked).unwrap().unwrap();
     let (moved, file) = (&read.moves[0], &read.files[1]);
-    assert_eq!(moved.place, Path::new(&bench.path("linked/d/rp/1")));
-    assert_eq!(moved.new, Some(linked.prepared(0)));
-    assert_eq!(file.old, Some(linked.replaced_meta("meta.db")));
+    let path = |name: &str| PathBuf::from(bench.path("linked").clone() + name);
+    assert_eq!(moved.place, path("/d/rp/1"));
+    assert_eq!(moved.new, Some(path("/.snap-restore/new/s0")));
+    assert_eq!(file.old, Some(path("/.snap-restore/old/meta.db")));
+
+    // A database that lies on another disk has a folder of its own.
+    for level in ["data/d", "data/d/rp"] {
+        let mut journal = bench.journal();
+        for name in ["new", "old"] {
+            let path = format!("{}/.snap-restore/{name}/s0", bench.path(level));
+            journal["moves"][0][name] = json!(path);
+        }
+        let read = bench.read(&journal, &bench.targets()).unwrap().unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), journal);
+    }
 }
 
 #[test]
@@ -103,6 +120,8 @@ fn a_path_that_no_restore_makes_is_refused_with_the_journal() {
         ("/moves/0/new", format!("{staging}/new/s1")),
         ("/moves/0/old", bench.path("victim")),
         ("/moves/0/old", format!("{staging}/old/s1")),
+        ("/moves/0/old", bench.path("data/d/.snap-restore/old/s0")),
+        ("/moves/0/old", bench.path("data/e/.snap-restore/old/s0")),
         ("/moves/1/place", bench.path("data/d/rp/1")),
         ("/moves/1/old", format!("{staging}/old/s0")),
         ("/moves/1/old", bench.path("wal/.snap-restore/../x")),
@@ -116,26 +135,26 @@ fn a_path_that_no_restore_makes_is_refused_with_the_journal() {
     for (pointer, path) in cases {
         let mut journal = bench.journal();
         *journal.pointer_mut(pointer).unwrap() = json!(path);
-        let error = bench.read(&journal, &bench.places()).unwrap_err();
+        let error = bench.read(&journal, &bench.targets()).unwrap_err();
         assert_eq!(class(&error), Class::Refused, "{pointer} {path}: {error:#}");
         let text = format!("{error:#}");
         assert!(text.contains("data/.snap-restore/journal.json"), "{text}");
     }
     // Nor is one that a restore into other directories left.
-    let places = Places {
+    let targets = Targets {
         metadir: None,
-        ..bench.places()
+        ..bench.targets()
     };
-    let error = bench.read(&bench.journal(), &places).unwrap_err();
+    let error = bench.read(&bench.journal(), &targets).unwrap_err();
     assert_eq!(class(&error), Class::Refused, "{error:#}");
 }
 
 #[test]
 fn what_is_no_regular_file_or_no_journal_is_refused_and_nobody_waits_for_it() {
     let bench = Bench::new();
-    let path = bench.places().journal();
+    let path = bench.file();
     let refused = |what: &str| {
-        let error = Journal::read(&bench.places()).unwrap_err();
+        let error = Journal::read(&bench.file(), &bench.targets()).unwrap_err();
         assert_eq!(class(&error), Class::Refused, "{what}: {error:#}");
         fs::remove_file(&path).unwrap();
     };

@@ -54,6 +54,9 @@ pub fn plan(
         options.datadir.is_some(),
         progress,
     )?;
+    if options.merge {
+        source.refuse_id_twice()?;
+    }
     let renamed = renamed(&source, options, progress)?;
     let (meta, shard_ids) = new_meta(renamed, &source, options, progress)?;
     let named = meta

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use super::RestoreOptions;
 use super::check::{CheckedShard, ShardFile};
 use super::journal::{
-    Journal, META_FILES, Move, Places, Replaced, refuse_foreign_links, write_owned,
+    JOURNAL, Journal, META_FILES, Move, Replaced, Targets, folder, refuse_foreign_links,
+    write_owned,
 };
 use super::plan::{NewMeta, Plan};
 use super::target;
@@ -29,6 +30,9 @@ use crate::time::Bounds;
 use crate::tsm::deletes::DeletedRanges;
 use crate::wire::MAX_META_BYTES;
 
+/// The hidden folder's name, in the data and the WAL directory, or in the meta directory where it is restored alone.
+pub const STAGING: &str = ".snap-restore";
+
 /// Writes what was planned and checked.
 ///
 /// # Errors
@@ -42,23 +46,25 @@ pub fn write(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let (Some(home), Some(places)) = (options.home(), Places::of(options)) else {
+    let Some(home) = options.home() else {
         return Ok(());
     };
     let ownership = Ownership::below(home)?;
     ownership.create_dirs(home)?;
-    let _lock = lock(&places, cancel, progress)?;
-    let journal_path = places.journal();
+    let staging = home.join(STAGING);
+    let _lock = lock(&staging, cancel, progress)?;
     refuse_links(shards, options)?;
+    let journal_path = staging.join(JOURNAL);
+    let wal_staging = target::wal_dir(options).map(|wal| wal.join(STAGING));
 
     // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it is to be moved back.
-    remove_wal_staging(&places)?;
+    remove_wal_staging(wal_staging.as_deref())?;
 
     let writer = Writer {
         contents,
         options,
         ownership,
-        places: &places,
+        staging: &staging,
         cancel,
         progress,
     };
@@ -67,7 +73,7 @@ pub fn write(
         target::refuse_running(options)?;
         target::refuse_data(shards.iter().map(|shard| &shard.target), options)?;
         writer.refuse_changed_meta(plan)?;
-        let journal = writer.journal(plan, shards)?;
+        let journal = writer.journal(plan, shards, wal_staging.as_deref())?;
         disk::write_whole_by(&journal_path, |out| {
             serde_json::to_writer(out, &journal).map_err(io::Error::from)
         })?;
@@ -80,7 +86,7 @@ pub fn write(
                 let _ = disk::remove_if_there(&journal_path);
             }
         })?;
-        if let Err(error) = disk::sync_dir(&places.staging) {
+        if let Err(error) = disk::sync_dir(&staging) {
             // The journal may be back after a power failure, and then needs what was moved away.
             return Ok(Err(error.context(
                 "all is in its place, but may not outlast a power failure",
@@ -90,15 +96,15 @@ pub fn write(
     });
     let may_need_old = journal_path.exists() || matches!(result, Ok(Err(_)));
     if !may_need_old {
-        let _ = remove_staging(&places);
+        let _ = remove_staging(&staging, wal_staging.as_deref());
     }
     result?
 }
 
-/// Claims and locks the folder that the restore works in.
-fn lock(places: &Places, cancel: &Cancel, progress: &dyn Progress) -> Result<Lock> {
-    disk::claim_private_dir(&places.staging)?;
-    let lock = Lock::take(&places.staging.join("lock"), Duration::ZERO, cancel)?;
+/// Claims and locks the folder of the journal.
+fn lock(staging: &Path, cancel: &Cancel, progress: &dyn Progress) -> Result<Lock> {
+    disk::claim_private_dir(staging)?;
+    let lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
     for warning in lock.warnings() {
         progress.report(&Event::Warning(warning));
     }
@@ -122,17 +128,22 @@ fn refuse_links(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()>
 ///
 /// [`Class::Locked`] when that run still goes on.
 pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<()> {
-    let Some(places) = Places::of(options).filter(|places| places.staging.is_dir()) else {
+    let Some(staging) = options
+        .home()
+        .map(|home| home.join(STAGING))
+        .filter(|staging| staging.is_dir())
+    else {
         return Ok(());
     };
-    let _lock = lock(&places, cancel, progress)?;
+    let _lock = lock(&staging, cancel, progress)?;
     if options.dry_run {
         progress.report(&Event::Warning(
             "an interrupted restore left its files here; a run without -dry-run puts them back",
         ));
         return Ok(());
     }
-    if let Some(journal) = Journal::read(&places)? {
+    let journal_path = staging.join(JOURNAL);
+    if let Some(journal) = Journal::read(&journal_path, &Targets::of(options))? {
         if let Some(used) = journal.used() {
             let place = used.display();
             return Err(Class::Refused
@@ -141,7 +152,7 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
                 ))
                 .hint(format!(
                     "to keep what is there now, remove {}",
-                    places.staging.display()
+                    staging.display()
                 ))
                 .into());
         }
@@ -149,36 +160,45 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
             "putting back what an interrupted restore had moved",
         ));
         journal.roll_back()?;
-        disk::remove_if_there(&places.journal())?;
-        disk::sync_dir(&places.staging)?;
+        disk::remove_if_there(&journal_path)?;
+        disk::sync_dir(&staging)?;
     }
     if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
         disk::remove_unfinished(metadir)?;
     }
-    remove_staging(&places)
+    remove_staging(
+        &staging,
+        target::wal_dir(options)
+            .map(|wal| wal.join(STAGING))
+            .as_deref(),
+    )
 }
 
 /// Removes the hidden folders; that of the journal last, because without it nobody looks for the other.
-fn remove_staging(places: &Places) -> Result<()> {
-    remove_wal_staging(places)?;
-    disk::remove_tree_if_there(&places.staging)
+fn remove_staging(staging: &Path, wal_staging: Option<&Path>) -> Result<()> {
+    remove_wal_staging(wal_staging)?;
+    disk::remove_tree_if_there(staging)
 }
 
-fn remove_wal_staging(places: &Places) -> Result<()> {
-    let staging = places.wal_staging.as_deref();
-    staging.map_or(Ok(()), disk::remove_tree_if_there)
+fn remove_wal_staging(wal_staging: Option<&Path>) -> Result<()> {
+    wal_staging.map_or(Ok(()), disk::remove_tree_if_there)
 }
 
 struct Writer<'a> {
     contents: &'a Contents,
     options: &'a RestoreOptions,
     ownership: Ownership,
-    places: &'a Places,
+    staging: &'a Path,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
 }
 
 impl Writer<'_> {
+    /// Where shard number `index` is prepared.
+    fn prepared(&self, index: usize) -> PathBuf {
+        self.staging.join("new").join(folder(index))
+    }
+
     fn unpack(&self, shards: &[CheckedShard]) -> Result<()> {
         let tsi1 = target::wants_tsi1(self.options);
         let bytes = shards.iter().map(CheckedShard::bytes).sum();
@@ -199,7 +219,7 @@ impl Writer<'_> {
                     shard: path,
                     bytes: Some(bytes),
                 });
-                let result = self.unpack_shard(shard, &self.places.prepared(index), tsi1, &stop);
+                let result = self.unpack_shard(shard, &self.prepared(index), tsi1, &stop);
                 match &result {
                     Ok(()) => {
                         let outcome = Outcome::Done {
@@ -318,29 +338,32 @@ impl Writer<'_> {
             .into())
     }
 
-    fn journal(&self, plan: &Plan, shards: &[CheckedShard]) -> Result<Journal> {
+    fn journal(
+        &self,
+        plan: &Plan,
+        shards: &[CheckedShard],
+        wal_staging: Option<&Path>,
+    ) -> Result<Journal> {
         let mut journal = Journal::default();
         for (index, shard) in shards.iter().enumerate() {
+            let number = folder(index);
             if let Some(datadir) = &self.options.datadir {
                 let place = shard_dir(datadir, &shard.target);
-                let old = self.places.replaced(index);
+                let old = self.staging.join("old").join(&number);
                 journal.moves.push(Move {
-                    new: Some(self.places.prepared(index)),
+                    new: Some(self.prepared(index)),
                     replaces: place.exists(),
                     place,
                     old,
                 });
             }
-            if let (Some(wal), Some(old)) = (
-                target::wal_dir(self.options),
-                self.places.replaced_wal(index),
-            ) {
+            if let (Some(wal), Some(staging)) = (target::wal_dir(self.options), wal_staging) {
                 let place = shard_dir(&wal, &shard.target);
                 journal.moves.push(Move {
                     new: None,
                     replaces: place.exists(),
                     place,
-                    old,
+                    old: staging.join(number),
                 });
             }
         }
@@ -351,9 +374,9 @@ impl Writer<'_> {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                     read => Some(read.with_context(|| format!("reading {}", place.display()))?),
                 };
-                let old = there.is_some().then(|| self.places.replaced_meta(name));
+                let old = there.is_some().then(|| self.staging.join("old").join(name));
                 if let (Some(old), Some(there)) = (&old, there) {
-                    disk::create_private_dir(&self.places.staging.join("old"))?;
+                    disk::create_private_dir(&self.staging.join("old"))?;
                     disk::write_whole(old, &there)?;
                 }
                 journal.files.push(Replaced {
