@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::error::{Class, Fault};
 
@@ -49,6 +49,8 @@ impl Cancel {
             signal_hook::flag::register(signal, seen)?;
             signal_hook::flag::register_usize(signal, Arc::clone(&cancel.signal), signal as usize)?;
         }
+        // It would end the process where a file grows beyond the limit of its user; caught, the write fails and says so.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         Ok(cancel)
     }
 

@@ -694,3 +694,85 @@ fn a_backup_of_a_stopped_server_opens_nothing_that_another_process_could_connect
     connected.expect("downloads over sockets of its own");
     snap(["verify", "-quiet", utf8(&dir)]).expect(0);
 }
+
+#[test]
+fn links_and_special_files_in_a_shard_or_its_wal_are_named_and_hold_up_nobody() {
+    let root = folder();
+    stopped_server(root.path(), &[0, 0, 0, 0, 0, 0]);
+    let data = |name: &str| root.path().join("data/s/rp").join(name);
+    let wal = |name: &str| root.path().join("wal/s/rp").join(name);
+    let file = handmade::FILE;
+    let secret = root.path().join("secret");
+    fs::write(&secret, TSM).expect("a file that is none of the server's");
+    let fifo = |path: &Path| {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.expect("mkfifo").success());
+    };
+    let link = |target: &Path, path: &Path| {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::os::unix::fs::symlink(target, path).expect("a link");
+    };
+    link(&secret, &data("1/000000002-000000001.tsm"));
+    link(
+        "/dev/zero".as_ref(),
+        &data("2/000000001-000000001.tombstone"),
+    );
+    fifo(&data("3/000000002-000000001.tsm"));
+    link(&secret, &wal("4/_00001.wal"));
+    fifo(&wal("5/_00001.wal"));
+    // A directory may well lie elsewhere, as one of a database does on another disk.
+    fs::rename(data("6"), root.path().join("moved")).expect("moving a shard");
+    link(&root.path().join("moved"), &data("6"));
+
+    let serving = Serving::start(root.path(), &[]);
+    for (id, named) in [
+        (1, "000000002-000000001.tsm is a symbolic link"),
+        (2, "000000001-000000001.tombstone is a symbolic link"),
+        (3, "000000002-000000001.tsm is not a regular file"),
+        (4, "_00001.wal is a symbolic link"),
+        (5, "_00001.wal is not a regular file"),
+    ] {
+        assert_eq!(
+            ask(serving.address(), &shard_request(id)),
+            b"",
+            "shard {id}"
+        );
+        serving.logs(named, 1);
+    }
+    let files = members(&ask(serving.address(), &shard_request(6)), "s/rp/6");
+    assert_eq!(files.keys().collect::<Vec<_>>(), [file]);
+    serving.stop();
+    assert!(swept(root.path()));
+
+    // What has the name of our own folder, and leads elsewhere.
+    link(
+        &root.path().join("moved"),
+        &root.path().join("data/.snap-serve"),
+    );
+    let serving = Serving::start(root.path(), &[]);
+    assert_eq!(ask(serving.address(), &shard_request(6)), b"");
+    serving.logs(".snap-serve is a symbolic link", 1);
+    serving.stop();
+    assert_eq!(tree::names(&root.path().join("moved")), [file]);
+    fs::remove_file(root.path().join("data/.snap-serve")).expect("removing a link");
+
+    let meta = root.path().join("meta/meta.db");
+    fs::remove_file(&meta).expect("removing a meta store");
+    fifo(&meta);
+    let refused = support::process::snap([
+        "serve",
+        "-metadir",
+        support::utf8(&root.path().join("meta")),
+        "-datadir",
+        support::utf8(&root.path().join("data")),
+        "-bind",
+        "127.0.0.1:0",
+    ])
+    .expect(1);
+    assert!(
+        refused.stderr.contains("it is not a regular file"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -12,6 +12,7 @@
 //! .snap/20261120T080000Z.forget the record of a set that is being removed; the next run goes on with it
 //! .snap/20261120T080000Z.keep   a mark: the set is not to be removed
 //! .snap/lock                    held by a run that writes
+//! .snap/lock.held               stands in for the lock on file systems that have none
 //! ```
 
 mod contents;
@@ -20,6 +21,7 @@ mod leftover;
 mod lock;
 #[cfg(test)]
 pub(crate) mod made;
+mod marker;
 mod record;
 mod removal;
 mod staging;
@@ -30,14 +32,15 @@ use std::path::{Path, PathBuf};
 pub use contents::{BackupFile, Contents, Set, Tar, id_of};
 pub use growing::{Finished, Growing, GrowingTar};
 pub use leftover::{Leftover, Run};
+pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use record::{
     Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState,
     ShardRecord, ShardState,
 };
 pub use removal::Removed;
-pub(crate) use staging::hex;
 pub use staging::{SetFiles, Staging};
+pub(crate) use staging::{hex, next_number};
 pub use upkeep::Upkeep;
 
 /// The hidden folder's name.

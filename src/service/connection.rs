@@ -13,6 +13,7 @@ use super::export::{Choice, choose};
 use super::{LogLine, Shared, SnapshotFile};
 use crate::format::meta::Data;
 use crate::format::tar_writer::{MemberHeader, TarWriter};
+use crate::open::open_regular;
 use crate::stream::Stream;
 use crate::time::Bounds;
 use crate::wire::{
@@ -188,7 +189,7 @@ fn send_shard(
         };
         let mut send = || {
             tar.begin(&header)?;
-            let opened = File::open(&file.path)?;
+            let opened = open_regular(&file.path)?;
             match &choice {
                 Choice::Part(trimmed) => trimmed
                     .write_to(&opened, &mut tar)

@@ -152,6 +152,26 @@ impl Snap {
         self
     }
 
+    /// Runs in a shell that did this before: `umask 0`, `ulimit -f 100`.
+    pub fn after(self, before: &str) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("{before}; exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &script])
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self { command }
+    }
+
     /// Adds `-metadir` and `-datadir`, those below `root`.
     pub fn directories(self, root: &Path) -> Self {
         let (meta, data) = (root.join("meta"), root.join("data"));

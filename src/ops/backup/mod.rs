@@ -9,6 +9,7 @@ mod cut;
 mod download;
 mod fetch;
 mod incremental;
+mod names;
 mod plan;
 mod stored;
 
@@ -123,6 +124,9 @@ pub fn backup(
         options.resume,
         cancel,
     )?;
+    for warning in staging.warnings() {
+        progress.report(&Event::Warning(warning));
+    }
     let Plan {
         meta,
         selection,
@@ -135,6 +139,10 @@ pub fn backup(
         selection: selection.clone(),
     };
     let leftover = staging.take_over(&run)?;
+    staging.try_names(
+        options.layout,
+        shards.iter().map(|planned| &planned.shard.path),
+    )?;
     let meta = backup.store_meta(&staging, meta)?;
     let (left, taken_over) = backup.take_over(shards, leftover)?;
     // What is taken over is as old as the run that downloaded it.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::download::Want;
 use super::incremental::{Base, Building, Earlier};
+use super::names::refuse_names;
 use super::{Backup, MetaStore};
 use crate::directory::{Content, Contents, Selection, ShardRecord, ShardState};
 use crate::error::Class;
@@ -184,6 +185,11 @@ impl Backup<'_> {
                 shard,
             });
         }
+        refuse_names(
+            planned.iter().map(|planned| &planned.shard.path),
+            self.options.layout,
+            &self.options.directory,
+        )?;
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
         self.say_not_held(&planned);
         Ok(Plan {

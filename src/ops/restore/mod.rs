@@ -5,6 +5,7 @@
 
 mod chain;
 mod check;
+mod journal;
 mod live;
 mod plan;
 mod source;

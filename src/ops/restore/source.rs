@@ -190,6 +190,31 @@ impl Source {
         Ok(source)
     }
 
+    /// Refuses a meta store that gives one id to two of the shards, for a restore that gives them new ids: these are told by the old
+    /// ones, and the points of one would come into the other.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Refused`] with both.
+    pub fn refuse_id_twice(&self) -> Result<()> {
+        let mut named: HashMap<u64, &ShardPath> = HashMap::new();
+        for shard in &self.live {
+            let Some(other) = named.insert(shard.path.id, &shard.path) else {
+                continue;
+            };
+            let fault = Class::Refused.error(format!(
+                "the meta store of the backup gives shards {other} and {} one id",
+                shard.path
+            ));
+            return Err(fault
+                .hint(
+                    "it is damaged, or no influxd's; -database and -retention restore a part of it",
+                )
+                .into());
+        }
+        Ok(())
+    }
+
     /// Counts shards that no set was asked for as missing, where the restore was asked for them by name. Else it is asked for
     /// what the backup holds, and they are left empty, with a warning.
     fn miss_unasked(&mut self, selection: &Selection) {

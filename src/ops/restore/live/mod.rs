@@ -88,6 +88,7 @@ pub fn restore_live(
         true,
         progress,
     )?;
+    source.refuse_id_twice()?;
     source.say_what_is_missing(&contents, progress)?;
     let live = Live {
         client,
