@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
-//! those before it: `error`, `cancel`, `disk`, `time`, `wire`, `progress`, `client`, `tsm`, `format`, `directory`, `service`,
+//! those before it: `error`, `cancel`, `disk`, `open`, `time`, `wire`, `progress`, `client`, `tsm`, `format`, `directory`, `service`,
 //! `local`, `ops`, `cli`.
 
 /// Being asked to stop.
@@ -22,6 +22,8 @@ pub mod error;
 pub mod format;
 /// The directories of an influxd that does not run.
 pub mod local;
+/// Opening files that somebody else may have put in their place.
+mod open;
 /// What the commands do: backup, restore, verify, forget, serve and the rest.
 pub mod ops;
 /// What an operation says while it works.
