@@ -22,7 +22,9 @@ mod lock;
 pub(crate) mod made;
 mod record;
 mod removal;
+mod snapshot;
 mod staging;
+mod steady;
 mod upkeep;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +40,7 @@ pub use record::{
 pub use removal::Removed;
 pub(crate) use staging::hex;
 pub use staging::{SetFiles, Staging};
+pub use steady::{Held, steadily};
 pub use upkeep::Upkeep;
 
 /// The hidden folder's name.

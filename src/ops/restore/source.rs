@@ -2,7 +2,6 @@
 //! of.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -358,7 +357,8 @@ fn say_lost_manifest(contents: &Contents, set: &Set, progress: &dyn Progress) {
     else {
         return;
     };
-    let sound = fs::read(contents.path_of(&manifest.name))
+    let sound = contents
+        .read_file(&manifest.name)
         .is_ok_and(|bytes| hex(Sha256::new_with_prefix(&bytes)) == manifest.sha256);
     if !sound {
         let message = format!(

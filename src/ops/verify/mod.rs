@@ -3,12 +3,11 @@
 mod shard;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -404,7 +403,7 @@ impl<'a> OfSet<'a, '_> {
 
 /// Whether a small file is what was recorded.
 fn hash_matches(contents: &Contents, recorded: &FileRecord) -> Result<()> {
-    let bytes = fs::read(contents.path_of(&recorded.name)).context("reading it")?;
+    let bytes = contents.read_file(&recorded.name)?;
     ensure!(
         hex(Sha256::new_with_prefix(&bytes)) == recorded.sha256,
         Class::Damage.error("it is not what was recorded: SHA-256 differs")
