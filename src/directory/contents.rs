@@ -251,6 +251,33 @@ impl Contents {
         self.files.get(name).copied()
     }
 
+    /// Whether nothing is left of a set but its record.
+    pub fn is_lost(&self, set: &Set) -> bool {
+        let is_there = |name: &str| self.has(name) || self.others.contains_key(name);
+        set.record
+            .as_ref()
+            .is_some_and(|record| !record.files().any(|file| is_there(&file.name)))
+    }
+
+    /// What is to be said where there are records, and nothing else of any set: somebody emptied the directory, and did not see
+    /// the hidden folder.
+    pub fn emptied(&self) -> Option<Fault> {
+        let is_emptied = !self.sets.is_empty()
+            && self.damaged.is_empty()
+            && self.sets.iter().all(|set| self.is_lost(set));
+        let directory = self.path.display();
+        let of = match &self.sets[..] {
+            [one] => format!("the record of set {}", one.id),
+            sets => format!("the records of {} sets", sets.len()),
+        };
+        is_emptied.then(|| {
+            let fault = Class::Damage.error(format!("{directory} has {of}, and none of the files"));
+            fault.hint(format!(
+                "if they were removed on purpose, this removes the records too: snap forget -lost {directory}"
+            ))
+        })
+    }
+
     /// The ids of sets whose removal was begun and not ended. They count no more; the next run that writes ends it.
     pub fn half_removed(&self) -> &[String] {
         &self.half_removed
@@ -338,6 +365,15 @@ impl Contents {
     }
 
     fn nothing(&self) -> Fault {
+        let is_sign = |name: &&String| {
+            names::meta_number(name).is_some() || portable::stamp_of_manifest(name).is_some()
+        };
+        if let Some(name) = self.others.keys().find(is_sign) {
+            let (directory, what) = (self.path.display(), self.absence(name));
+            let fault =
+                Class::NoBackup.error(format!("{directory} holds no backup: {name} {what}"));
+            return fault.hint("name the directory that the files are in");
+        }
         Class::NoBackup
             .error(format!(
                 "{} holds no backup: there is no meta.NN and no manifest",
@@ -439,6 +475,9 @@ impl Contents {
                 .manifest
                 .as_ref()
                 .map(|list| (&list.meta.file_name, portable::manifest_file(&set.id)));
+            if let Some(emptied) = self.emptied() {
+                return Err(emptied.into());
+            }
             let (name, by) = named.or(listed).context("its meta store is gone")?;
             let fault = Class::Damage.error(format!(
                 "the meta store {name} of set {} {}",

@@ -89,10 +89,13 @@ pub struct VerifyReport {
     pub points: Option<u64>,
     /// Faults found.
     pub faults: u64,
+    /// The ids of sets that were removed while the others were read: what is said of them may be incomplete, and is no fault.
+    pub removed: Vec<String>,
     /// How long it took.
     pub elapsed: Duration,
 }
 
+const SET_GONE: &str = "nothing of this set can be restored; snap forget -lost removes its record";
 const SET_LOST: &str = "nothing of this set can be restored";
 const SHARD_LOST: &str = "this shard cannot be restored from this set";
 const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its record";
@@ -128,19 +131,38 @@ pub fn verify(
     if chosen.is_empty() && report.faults == 0 {
         contents.latest()?;
     }
+    if let Some(emptied) = contents.emptied() {
+        return Err(emptied.into());
+    }
     report.sets = chosen.len();
+    // One set is held to the end; of all, those whose files are being read.
+    let mut held = None;
     if let [one] = chosen[..] {
         report.set = Some(contents.sets()[one].id.clone());
+        held = Some(contents.hold([one])?);
     }
     let mut jobs = Vec::new();
     for at in chosen {
+        let set = &contents.sets()[at];
+        let Some(_held) = contents.hold_one(at)? else {
+            report.removed.push(set.id.clone());
+            continue;
+        };
         let mut of_set = OfSet {
             contents: &contents,
             at,
-            set: &contents.sets()[at],
+            set,
             report: &mut report,
             tell,
         };
+        if contents.is_lost(set) {
+            of_set.tell(
+                &format!(".snap/{}.json", set.id),
+                None,
+                Fault::of_file("there is a record, and none of the files", SET_GONE),
+            );
+            continue;
+        }
         let groups = of_set.groups();
         jobs.extend(of_set.shards(&groups));
     }
@@ -150,6 +172,11 @@ pub fn verify(
     });
     let results = queue::work(jobs, options.jobs, cancel, |job: Job<'_>| {
         let begun = Instant::now();
+        let _held = match contents.hold_one(job.file.set) {
+            Ok(Some(held)) => held,
+            Ok(None) => return Turn::Done(Ok((job, None))),
+            Err(error) => return Turn::Done(Err(error)),
+        };
         progress.report(&Event::Started {
             shard: &job.path,
             bytes: Some(job.file.size),
@@ -173,11 +200,19 @@ pub fn verify(
                 elapsed,
             });
         }
-        Turn::Done(result.map(|checked| (job, checked)))
+        Turn::Done(result.map(|checked| (job, Some(checked))))
     });
+    drop(held);
     cancel.check()?;
     let mut points = 0;
     for (job, checked) in queue::all(results)? {
+        let Some(checked) = checked else {
+            let id = &contents.sets()[job.file.set].id;
+            if !report.removed.contains(id) {
+                report.removed.push(id.clone());
+            }
+            continue;
+        };
         report.shards += 1;
         report.tsm_files += checked.tsm_files;
         report.bytes += job.file.size;
@@ -249,7 +284,10 @@ impl<'a> OfSet<'a, '_> {
             _ => &set.id,
         };
         let data = match &set.meta {
-            None => Err(Fault::of_file("the meta store is gone", SET_LOST)),
+            None => Err(Fault::of_file(
+                format!("the meta store {}", self.contents.absence(name)),
+                SET_LOST,
+            )),
             Some(meta) => {
                 self.report.bytes += meta.size;
                 let read = self.contents.read_meta(set);
@@ -323,7 +361,10 @@ impl<'a> OfSet<'a, '_> {
                     None => self.tell(
                         &file.name,
                         Some(&path),
-                        Fault::of_file("the file is gone", SHARD_LOST),
+                        Fault::of_file(
+                            format!("the file {}", contents.absence(&file.name)),
+                            SHARD_LOST,
+                        ),
                     ),
                     Some(size) => {
                         let file = BackupFile {
@@ -373,7 +414,10 @@ impl<'a> OfSet<'a, '_> {
                     self.tell(
                         &entry.file_name,
                         Some(path),
-                        Fault::of_file("the file is gone", SHARD_LOST),
+                        Fault::of_file(
+                            format!("the file {}", contents.absence(&entry.file_name)),
+                            SHARD_LOST,
+                        ),
                     );
                 }
                 // influxd writes a file for each shard it has open, so only a group that had not begun may lack one.
