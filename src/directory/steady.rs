@@ -25,6 +25,10 @@ const OTHER_FILES: u64 = 256;
 /// How often a removal tries to have a record for itself, and how long apart: another run may be asking the same.
 const ASKING: (u32, Duration) = (3, Duration::from_millis(5));
 
+/// How often a reader tries to share a record that somebody has for himself, and how long apart. A removal renames it at once, and
+/// whoever asks whether there are readers lets go at once.
+const SHARING: (u32, Duration) = (100, Duration::from_millis(10));
+
 /// Sets that no removal touches while this lasts.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -137,19 +141,31 @@ fn share(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         record => record?,
     };
-    match record.try_lock_shared() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-        Err(TryLockError::Error(error)) => return Err(error),
+    let (tries, apart) = SHARING;
+    for _ in 0..tries {
+        let shared = match record.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(error)) if !has_no_locks(&error) => return Err(error),
+            _ => true,
+        };
+        // A removal may have renamed it before the lock was there.
+        if !is_at(&record, path) {
+            return Ok(None);
+        }
+        if shared {
+            return Ok(Some(record));
+        }
+        std::thread::sleep(apart);
     }
-    // A removal may have renamed it before the lock was there.
-    let is_there = fs::symlink_metadata(path).is_ok_and(|now| {
-        record
-            .metadata()
+    Ok(None)
+}
+
+/// Whether the open file is the one that has the name.
+fn is_at(file: &File, path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|now| {
+        file.metadata()
             .is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino()))
-    });
-    Ok(is_there.then_some(record))
+    })
 }
 
 fn has_no_locks(error: &io::Error) -> bool {
