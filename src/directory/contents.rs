@@ -246,6 +246,21 @@ impl Contents {
         self.others.get(name).copied().unwrap_or("is gone")
     }
 
+    /// What stands in the place of a shard's file in a legacy set and is none: its name, and what it is. Numbers of influxd's
+    /// shards may be lower than that of the set, so the newest set is told of all.
+    pub fn in_place_of(&self, shard: &ShardPath, set: usize) -> Option<(&str, &'static str)> {
+        let stem = names::shard_stem(shard);
+        let is_newest = set + 1 == self.sets.len();
+        let number = self.sets[set].number;
+        let is_its = |name: &str| {
+            names::split_number(name)
+                .is_some_and(|(of, its)| of == stem && (its == number || is_newest))
+        };
+        let mut others = self.others.iter();
+        let (name, what) = others.find(|(name, _)| is_its(name))?;
+        Some((name, what))
+    }
+
     /// Bytes of the file of that name.
     pub fn file(&self, name: &str) -> Option<u64> {
         self.files.get(name).copied()

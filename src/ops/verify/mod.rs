@@ -403,8 +403,8 @@ impl<'a> OfSet<'a, '_> {
                 .iter()
                 .flat_map(|manifest| manifest.entries())
                 .find(|entry| entry.is_of(path));
-            match (file, entry) {
-                (Some(file), entry) => {
+            match (file, entry, contents.in_place_of(path, at)) {
+                (Some(file), entry, _) => {
                     let (path, times, listed) = (
                         path.clone(),
                         Some(times.clone()),
@@ -418,7 +418,7 @@ impl<'a> OfSet<'a, '_> {
                         times,
                     });
                 }
-                (None, Some(entry)) => {
+                (None, Some(entry), _) => {
                     self.tell(
                         &entry.file_name,
                         Some(path),
@@ -428,8 +428,12 @@ impl<'a> OfSet<'a, '_> {
                         ),
                     );
                 }
+                (None, None, Some((name, what))) => {
+                    let fault = Fault::of_file(format!("the file {what}"), SHARD_LOST);
+                    self.tell(name, Some(path), fault);
+                }
                 // influxd writes a file for each shard it has open, so only a group that had not begun may lack one.
-                (None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
+                (None, None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
                     // influxd's meta stores name all databases, also where it was asked for one.
                     let taken = |other: &ShardPath| {
                         other.database == path.database && !contents.files_of(other).is_empty()
@@ -446,7 +450,7 @@ impl<'a> OfSet<'a, '_> {
                         );
                     }
                 }
-                (None, None) => {}
+                (None, None, None) => {}
             }
         }
         jobs
