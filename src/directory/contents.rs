@@ -155,7 +155,6 @@ impl Contents {
             damaged(name, error)
         };
         for (name, error) in unreadable {
-            // The disk, or a newer snap, is not to be passed over as damage is.
             damaged(name, error)?;
         }
         let recorded: HashSet<&str> = records
@@ -277,20 +276,22 @@ impl Contents {
     /// What is to be said where there are records, and nothing else of any set: somebody emptied the directory, and did not see
     /// the hidden folder.
     pub fn emptied(&self) -> Option<Fault> {
-        let is_emptied = !self.sets.is_empty()
-            && self.damaged.is_empty()
-            && self.sets.iter().all(|set| self.is_lost(set));
-        let directory = self.path.display();
+        let is_emptied = self.damaged.is_empty() && self.sets.iter().all(|set| self.is_lost(set));
         let of = match &self.sets[..] {
+            _ if !is_emptied => return None,
+            [] => return None,
             [one] => format!("the record of set {}", one.id),
             sets => format!("the records of {} sets", sets.len()),
         };
-        is_emptied.then(|| {
-            let fault = Class::Damage.error(format!("{directory} has {of}, and none of the files"));
-            fault.hint(format!(
-                "if they were removed on purpose, this removes the records too: snap forget -lost {directory}"
-            ))
-        })
+        let directory = self.path.display();
+        let marked = match self.sets.iter().any(|set| set.kept.is_some()) {
+            true => "; but for marked sets, see snap keep -release",
+            false => "",
+        };
+        let fault = Class::Damage.error(format!("{directory} has {of}, and none of the files"));
+        Some(fault.hint(format!(
+            "if they were removed on purpose, this removes the records too: snap forget -lost {directory}{marked}"
+        )))
     }
 
     /// The ids of sets whose removal was begun and not ended. They count no more; the next run that writes ends it.
@@ -590,8 +591,7 @@ impl Contents {
         file: &BackupFile,
         through: impl FnOnce(File) -> R,
     ) -> Result<Tar<R>> {
-        let path = self.path_of(&file.name);
-        let opened = open_regular(&path).with_context(|| format!("opening {}", path.display()))?;
+        let opened = self.open_file(&file.name)?;
         Ok(Tar::new(through(opened), file.packed))
     }
 }

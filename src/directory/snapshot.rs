@@ -407,10 +407,12 @@ fn moment(at: Moment) {
 }
 
 #[cfg(test)]
+type Meanwhile = Box<dyn FnMut(Moment)>;
+
+#[cfg(test)]
 thread_local! {
     /// What a test does at each moment of this thread's reading.
-    pub(super) static MEANWHILE: std::cell::RefCell<Option<Box<dyn FnMut(Moment)>>> =
-        const { std::cell::RefCell::new(None) };
+    static MEANWHILE: std::cell::RefCell<Option<Meanwhile>> = const { std::cell::RefCell::new(None) };
 }
 
 #[cfg(test)]

@@ -49,19 +49,19 @@ impl Contents {
         sets.sort_unstable();
         sets.dedup();
         allow_open_files(sets.len() as u64);
-        let mut held = Held::default();
+        let mut records = Vec::new();
         for at in sets {
             let id = &self.sets()[at].id;
             let path = record_path(self.path(), id);
             match share(&path).with_context(|| format!("holding {}", path.display()))? {
-                Some(record) => held._records.push(record),
+                Some(record) => records.push(record),
                 None => {
                     self.note_vanished();
                     return Err(removed_meanwhile(id).into());
                 }
             }
         }
-        Ok(held)
+        Ok(Held { _records: records })
     }
 
     /// As [`Contents::hold`] for one set; nothing where it has been removed meanwhile.

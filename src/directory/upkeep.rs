@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::is_gone;
 use super::staging::sweep;
 use super::steady::claim;
 use super::{Contents, Lock, Removed, SetRecord, hidden, removal};
@@ -62,7 +63,11 @@ impl Upkeep {
     ///
     /// When its record cannot be opened.
     pub fn is_read(contents: &Contents, set: usize) -> Result<bool> {
-        Ok(claim(contents.path(), &contents.sets()[set].id)?.is_none())
+        match claim(contents.path(), &contents.sets()[set].id) {
+            // A dry run takes no lock, and another may have removed the set.
+            Err(error) if is_gone(&error) => Ok(false),
+            claimed => Ok(claimed?.is_none()),
+        }
     }
 
     /// Removes those of the sets that `which` names by their place; none without a record. Where it is stopped, the next run
