@@ -215,6 +215,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--keep-yearly', '--keep-yearly', [CompletionResultType]::ParameterName, 'Keep the newest set of each of the last N years that have sets')
             [CompletionResult]::new('--keep-within', '--keep-within', [CompletionResultType]::ParameterName, 'Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)')
             [CompletionResult]::new('--timezone', '--timezone', [CompletionResultType]::ParameterName, 'Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]')
+            [CompletionResult]::new('--lost', '--lost', [CompletionResultType]::ParameterName, 'Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these alone')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Say what would be removed, and remove nothing')
             [CompletionResult]::new('--retry-lock', '--retry-lock', [CompletionResultType]::ParameterName, 'How long to wait for another run in the same directory to end')
             [CompletionResult]::new('--metrics-file', '--metrics-file', [CompletionResultType]::ParameterName, 'Write how the run went into this file, for Prometheus''s textfile collector')

@@ -204,6 +204,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --keep-yearly 'Keep the newest set of each of the last N years that have sets'
             cand --keep-within 'Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)'
             cand --timezone 'Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]'
+            cand --lost 'Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these alone'
             cand --dry-run 'Say what would be removed, and remove nothing'
             cand --retry-lock 'How long to wait for another run in the same directory to end'
             cand --metrics-file 'Write how the run went into this file, for Prometheus''s textfile collector'

@@ -222,6 +222,8 @@ complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-monthly -d 'Ke
 complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-yearly -d 'Keep the newest set of each of the last N years that have sets' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-within -d 'Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l timezone -d 'Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l lost -d 'Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these alone' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l dry-run -d 'Say what would be removed, and remove nothing' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r

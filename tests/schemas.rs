@@ -391,6 +391,17 @@ fn sets(bench: &Bench) {
         "mine",
     )
     .expect("writing");
+    // A set that another process reads, and one that another removes just now.
+    let claimed = fs::File::open(hidden(&newer[0], "json")).expect("a record");
+    claimed.lock_shared().expect("a lock");
+    let run = bench.run(&["forget", "-keep-last", "1", "-dry-run", dir], 0);
+    assert_eq!(run.last_message()["in_use"], json!([newer[0]]));
+    claimed.unlock().expect("no lock");
+    claimed.lock().expect("a lock");
+    let run = bench.run(&["verify", dir, &newer[0]], 0);
+    assert_eq!(run.last_message()["removed"], json!([newer[0]]));
+    drop(claimed);
+
     let lock = Lock::take(
         &Path::new(dir).join(".snap/lock"),
         Duration::ZERO,

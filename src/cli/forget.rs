@@ -56,6 +56,10 @@ pub struct ForgetArgs {
     #[arg(long, value_name = "TZ", value_parser = values::zone, help_heading = "What to keep")]
     timezone: Option<TimeZone>,
 
+    /// Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these alone
+    #[arg(long, help_heading = "What to keep")]
+    lost: bool,
+
     /// Say what would be removed, and remove nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
@@ -76,7 +80,8 @@ N is a number, or unlimited.
 Examples:
   snap forget -keep-last 10 -dry-run /var/backups/influxdb
   snap forget -keep-daily 7 -keep-weekly 5 -keep-monthly 12 /var/backups/influxdb
-  snap forget -keep-within 14d -keep-yearly unlimited -timezone Europe/Berlin /var/backups/influxdb";
+  snap forget -keep-within 14d -keep-yearly unlimited -timezone Europe/Berlin /var/backups/influxdb
+  snap forget -lost /var/backups/influxdb                    after the files were removed by hand";
 
 impl ForgetArgs {
     /// Runs the command.
@@ -92,6 +97,7 @@ impl ForgetArgs {
             yearly: limit(self.keep_yearly),
             within: self.keep_within.clone(),
             zone: self.timezone.clone().unwrap_or(TimeZone::UTC),
+            lost: self.lost,
         };
         let (dry_run, retry_lock) = (self.dry_run, self.retry_lock);
         let options = ForgetOptions {
@@ -137,6 +143,9 @@ impl ForgetArgs {
             .left
             .iter()
             .for_each(|left| output.warning(left));
+        if !report.read.is_empty() {
+            output.warning(&being_read(&report.read));
+        }
         if self.output.json {
             json::document(
                 "summary",
@@ -159,6 +168,19 @@ impl ForgetArgs {
             dry_run: self.dry_run,
         }
     }
+}
+
+/// What is said of sets that stay because somebody reads them.
+fn being_read(sets: &[String]) -> String {
+    let named: Vec<&str> = sets.iter().take(5).map(String::as_str).collect();
+    let more = match sets.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{}{more}: a restore or verify is reading; what it needs stays until the next snap forget",
+        named.join(", ")
+    )
 }
 
 fn title(group: &Group) -> String {
@@ -280,6 +302,7 @@ fn summary(report: &ForgetReport, directory: &str, dry_run: bool) -> Value {
         "files": report.removed.files,
         "bytes": report.removed.bytes,
         "left": report.removed.left,
+        "in_use": report.read,
         "seconds": report.elapsed.as_secs_f64(),
     })
 }

@@ -1,5 +1,6 @@
 //! `snap info` as it is typed.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,7 +15,7 @@ use super::terminal::print_lines;
 use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::directory::{Contents, Selection};
+use crate::directory::{Contents, Selection, steadily};
 use crate::ops::{MetaCounts, SetInfo, ShardInfo, info, server_info};
 
 /// Show what one set holds, shard by shard; with -host, what a server holds
@@ -49,14 +50,25 @@ impl InfoArgs {
 
     fn of_set(&self, output: &Output) -> Result<()> {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read_for(&directory, self.set.as_deref(), &mut |text| {
-            output.warning(text)
-        })?;
-        let at = self
-            .set
-            .as_deref()
-            .map_or_else(|| contents.latest(), |name| contents.find(name))?;
-        let info = info(&contents, at);
+        let warnings = RefCell::new(Vec::new());
+        let read = || {
+            warnings.borrow_mut().clear();
+            Contents::read_for(&directory, self.set.as_deref(), &mut |text| {
+                warnings.borrow_mut().push(text.to_owned());
+            })
+        };
+        let found = steadily(&directory, read, |contents| {
+            let at = self
+                .set
+                .as_deref()
+                .map_or_else(|| contents.latest(), |name| contents.find(name))?;
+            Ok(info(contents, at))
+        });
+        warnings
+            .borrow()
+            .iter()
+            .for_each(|text| output.warning(text));
+        let (_, info) = found?;
         if self.output.json {
             let mut document = serde_json::to_value(&info.summary)?;
             document["dialect"] = json!(info.dialect);

@@ -1,5 +1,6 @@
 //! `snap list` as it is typed.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -9,7 +10,7 @@ use super::output::{Output, bytes};
 use super::table::{interval, table, time};
 use super::terminal::print_lines;
 use super::{Ending, OutputArgs, json, values};
-use crate::directory::Contents;
+use crate::directory::{Contents, steadily};
 use crate::error::Class;
 use crate::ops::{Kind, SetSummary, State, list};
 
@@ -31,10 +32,18 @@ impl ListArgs {
     /// Runs the command.
     pub fn run(&self, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read_past_damage(&directory, &mut |_, error| {
-            output.failure(&format!("{error:#}"))
-        })?;
-        let sets = list(&contents);
+        let damaged = RefCell::new(Vec::new());
+        let read = || {
+            damaged.borrow_mut().clear();
+            Contents::read_past_damage(&directory, &mut |_, error| {
+                damaged.borrow_mut().push(format!("{error:#}"));
+            })
+        };
+        let (contents, sets) = steadily(&directory, read, |contents| Ok(list(contents)))?;
+        damaged
+            .borrow()
+            .iter()
+            .for_each(|error| output.failure(error));
         let is_damaged = !contents.damaged().is_empty();
         if sets.is_empty() && !is_damaged {
             return Err(Class::NoBackup
@@ -70,11 +79,16 @@ impl ListArgs {
                 }
             }
             print_lines(&table(&heading, &rows)).context("writing to standard output")?;
-            for (id, complaint) in sets
-                .iter()
-                .filter_map(|set| Some((&set.id, set.complaint.as_ref()?)))
-            {
-                output.warning(&format!("set {id}: {complaint}"));
+            if let Some(emptied) = contents.emptied() {
+                let hint = emptied.hint.as_deref().unwrap_or_default();
+                output.warning(&format!("{emptied}: {hint}"));
+            } else {
+                for (id, complaint) in sets
+                    .iter()
+                    .filter_map(|set| Some((&set.id, set.complaint.as_ref()?)))
+                {
+                    output.warning(&format!("set {id}: {complaint}"));
+                }
             }
             output.opening(&format!(
                 "{} in {}",

@@ -89,6 +89,9 @@ impl VerifyArgs {
             faults: Some(report.faults),
             ..Tally::default()
         });
+        for id in &report.removed {
+            output.warning(&format!("set {id} was removed while others were read"));
+        }
         told.context("writing to standard output")?;
         if self.output.json {
             json::document(
@@ -171,6 +174,7 @@ fn summary(report: &VerifyReport, directory: &str) -> serde_json::Value {
         "bytes": report.bytes,
         "points": report.points,
         "faults": report.faults,
+        "removed": report.removed,
         "seconds": report.elapsed.as_secs_f64(),
     })
 }

@@ -24,7 +24,9 @@ pub(crate) mod made;
 mod marker;
 mod record;
 mod removal;
+mod snapshot;
 mod staging;
+mod steady;
 mod upkeep;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +43,7 @@ pub use record::{
 pub use removal::Removed;
 pub use staging::{SetFiles, Staging};
 pub(crate) use staging::{hex, next_number};
+pub use steady::{Held, steadily};
 pub use upkeep::Upkeep;
 
 /// The hidden folder's name.

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::leftover::{Leftover, Notes, Run, TEMPORARY};
+use super::snapshot::own_kind;
 use super::{
     FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, hidden,
     removal,
@@ -519,9 +520,7 @@ pub(crate) fn next_number(directory: &Path) -> Result<u32> {
         number: u32,
     }
     for path in paths_if_there(&hidden(directory))? {
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
+        if own_kind(&path) == Some("json")
             && let Ok(file) = open_regular(&path)
             && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
         {
@@ -544,10 +543,7 @@ fn paths_if_there(directory: &Path) -> Result<Vec<PathBuf>> {
 fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
     let mut newest: Option<PathBuf> = None;
     for path in disk::paths_in(hidden)? {
-        let is_leftover = path
-            .extension()
-            .is_some_and(|extension| extension == "files")
-            && Leftover::read(&path).is_some();
+        let is_leftover = own_kind(&path) == Some("files") && Leftover::read(&path).is_some();
         if is_leftover && newest.as_ref().is_none_or(|newest| path > *newest) {
             newest = Some(path);
         }
@@ -559,7 +555,7 @@ fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
 pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) -> Result<()> {
     let hidden = hidden(directory);
     for path in disk::paths_in(&hidden)? {
-        match path.extension().and_then(OsStr::to_str) {
+        match own_kind(&path) {
             Some("commit") => {
                 if !path.with_extension("json").exists() {
                     undo(directory, &path, cancel)?;
@@ -578,7 +574,7 @@ pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) ->
 /// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
 /// by size and SHA-256, belongs to somebody else and stays.
 fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
-    let Ok(record) = super::contents::read_record(intent) else {
+    let Ok(record) = super::snapshot::read_record(intent) else {
         // Nobody can tell what it named. It must not stop every backup from now on, so it is set aside.
         let aside = intent.with_extension("commit-damaged");
         return disk::rename(intent, &aside);

@@ -289,8 +289,12 @@ fn summary_of(
             .fold(0, u64::saturating_add),
         complaint: gone.first().map(|first| {
             format!(
-                "{} file(s) are gone or of another size, {first} among them",
-                gone.len()
+                "{} file(s) are gone or of another size, {first} among them{}",
+                gone.len(),
+                match contents.absence(first) {
+                    "is gone" => String::new(),
+                    what => format!(", which {what}"),
+                }
             )
         }),
         ..SetSummary::of(set, state, kind, shards)
@@ -339,10 +343,8 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
             .iter()
             .find(|shard| shard.state == "gone")
             .map(|shard| {
-                format!(
-                    "the file {} is gone",
-                    shard.file.as_deref().unwrap_or_default()
-                )
+                let file = shard.file.as_deref().unwrap_or_default();
+                format!("the file {file} {}", contents.absence(file))
             }),
     };
     let state = if complaint.is_some() {

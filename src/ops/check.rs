@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::catalog::{Kind, SetSummary, State, info};
-use crate::directory::{Contents, Set, SetRecord, SetState, ShardState};
+use crate::directory::{Contents, Set, SetRecord, SetState, ShardState, steadily};
 
 /// How far ahead of this clock a set's start may be before one of the clocks is called wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5 * 60);
@@ -48,7 +48,14 @@ pub struct CheckReport {
 ///
 /// When the directory cannot be read, or a record or manifest in it is damaged.
 pub fn check(options: &CheckOptions) -> Result<CheckReport> {
-    let contents = Contents::read(&options.directory)?;
+    let read = || Contents::read(&options.directory);
+    let (_, report) = steadily(&options.directory, read, |contents| {
+        Ok(look(contents, options))
+    })?;
+    Ok(report)
+}
+
+fn look(contents: &Contents, options: &CheckOptions) -> CheckReport {
     let mut order: Vec<usize> = (0..contents.sets().len()).collect();
     // Sets are in the order of their numbers, and what is asked for here is time.
     order.sort_by_key(|at| std::cmp::Reverse((contents.sets()[*at].started, *at)));
@@ -58,10 +65,15 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         faults: Vec::new(),
         notes: Vec::new(),
     };
+    if let Some(emptied) = contents.emptied() {
+        let hint = emptied.hint.as_deref().unwrap_or_default();
+        report.faults.push(format!("{emptied}: {hint}"));
+        return report;
+    }
     let mut passed_over = 0;
     for at in order {
         let set = &contents.sets()[at];
-        let summary = info(&contents, at).summary;
+        let summary = info(contents, at).summary;
         match why_not(set, &summary, options.database.as_deref()) {
             // What was made for another purpose is nothing to be told of.
             Some(Not::OfInterest) => {}
@@ -70,7 +82,7 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
                 .notes
                 .push(format!("set {} does not count: {why}", set.id)),
             None => {
-                report.judge(&contents, set, summary, options);
+                report.judge(contents, set, summary, options);
                 break;
             }
         }
@@ -86,7 +98,7 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
             .unwrap_or_default();
         report.faults.push(format!("no complete set{of}"));
     }
-    Ok(report)
+    report
 }
 
 /// Why a set does not count.
@@ -180,7 +192,10 @@ impl CheckReport {
             listed
                 .filter(|entry| !contents.has(&entry.file_name) && summary.complaint.is_none())
                 .take(1)
-                .map(|entry| format!("set {id}: the file {} is gone", entry.file_name)),
+                .map(|entry| {
+                    let absence = contents.absence(&entry.file_name);
+                    format!("set {id}: the file {} {absence}", entry.file_name)
+                }),
         );
         let is_listed = set.manifest.is_some() && summary.state == State::Unrecorded;
         self.set = Some(SetSummary {
@@ -236,7 +251,7 @@ fn missing_files(contents: &Contents, record: &SetRecord) -> Option<String> {
     let more = wrong.count();
     let what = match contents.file(&first.name) {
         Some(size) => format!("{} has {size} bytes and not {}", first.name, first.size),
-        None => format!("{} is gone", first.name),
+        None => format!("{} {}", first.name, contents.absence(&first.name)),
     };
     let more = if more == 0 {
         String::new()

@@ -169,7 +169,7 @@ impl Snap {
                 None => command.env_remove(name),
             };
         }
-        Self { command }
+        Self { command, ..self }
     }
 
     /// Adds `-metadir` and `-datadir`, those below `root`.

@@ -419,7 +419,7 @@ fn earlier_sizes(contents: &Contents, cluster_id: u64) -> HashMap<ShardPath, u64
             (ShardState::Stored, Some(bytes)) => drop(sizes.insert(shard.path(), bytes)),
             // It was found empty since.
             (ShardState::Empty, _) if shard.content == Content::Whole => {
-                drop(sizes.remove(&shard.path()))
+                sizes.remove(&shard.path());
             }
             _ => {}
         }

@@ -24,6 +24,7 @@ fn policy(last: u32) -> Policy {
         yearly: none,
         within: None,
         zone,
+        lost: false,
     }
 }
 
@@ -542,4 +543,139 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
         left.sets().len()
     );
     assert_eq!(report.removed.files, report.removed.sets.len() * 21);
+}
+
+#[test]
+fn a_set_that_is_read_stays_with_all_that_it_stands_on_and_goes_when_nobody_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let shards = stored("a", &[1]);
+    for number in 0..6 {
+        let selection = match number {
+            1 | 2 => since(number - 1),
+            _ => Selection::default(),
+        };
+        make(directory, number, 1, selection, &shards);
+    }
+    let options = ForgetOptions {
+        directory: directory.to_owned(),
+        policy: policy(1),
+        retry_lock: Duration::ZERO,
+        dry_run: false,
+    };
+    let dry = ForgetOptions {
+        dry_run: true,
+        ..options.clone()
+    };
+    let forget = |options: &ForgetOptions| forget(options, &Cancel::default()).unwrap();
+    let contents = Contents::read(directory).unwrap();
+    let id = |at: usize| contents.sets()[at].id.clone();
+    let held = contents.hold([2]).unwrap();
+    let before = forget(&dry);
+    let report = forget(&options);
+    assert_eq!(before.groups, report.groups);
+    assert_eq!(report.read, [id(2)]);
+    assert_eq!(report.removed.sets, [id(3), id(4)]);
+    let reasons: Vec<Vec<Reason>> = report.groups[0]
+        .sets
+        .iter()
+        .map(|verdict| verdict.reasons.clone())
+        .collect();
+    let needed = |by: usize| vec![Reason::Needed { by: id(by) }];
+    assert_eq!(reasons[..3], [needed(1), needed(2), vec![Reason::Read]]);
+    let left = Contents::read(directory).unwrap();
+    assert_eq!(left.sets().len(), 4);
+    // What was removed since the directory was read cannot be held, and tells so.
+    assert!(contents.hold([3]).is_err() && contents.has_vanished());
+    assert!(contents.hold_one(3).unwrap().is_none());
+
+    drop(held);
+    let report = forget(&options);
+    assert_eq!((report.read.len(), report.removed.sets.len()), (0, 3));
+    assert!(
+        !report.groups[0]
+            .sets
+            .iter()
+            .any(|verdict| verdict.reasons == [Reason::Read])
+    );
+}
+
+#[test]
+fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_older() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    for number in 0..4 {
+        make(
+            directory,
+            number,
+            1,
+            Selection::default(),
+            &stored("a", &[1]),
+        );
+    }
+    let contents = Contents::read(directory).unwrap();
+    let cancel = Cancel::default();
+    let (upkeep, _) = Upkeep::begin(directory, Duration::ZERO, &cancel).unwrap();
+    let _held = contents.hold([1]).unwrap();
+    let which = (0..3).collect();
+    let removed = upkeep.remove(&contents, &which, &cancel).unwrap();
+    let id = |at: usize| contents.sets()[at].id.clone();
+    assert_eq!(
+        (removed.sets, removed.spared),
+        (vec![id(2)], vec![id(0), id(1)])
+    );
+    let left = Contents::read(directory).unwrap();
+    for set in left.sets() {
+        let files = set.record.iter().flat_map(SetRecord::files);
+        assert!(
+            files.into_iter().all(|file| left.has(&file.name)),
+            "{}",
+            set.id
+        );
+    }
+    assert_eq!(left.sets().len(), 3);
+}
+
+#[test]
+fn sets_of_which_nothing_is_left_go_when_that_is_asked_for_and_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let ids: Vec<String> = (0..4)
+        .map(|number| {
+            make(
+                directory,
+                number,
+                1,
+                Selection::default(),
+                &stored("a", &[1]),
+            )
+        })
+        .collect();
+    // Of the second, one file is left.
+    for name in [
+        "meta.00",
+        "a.autogen.00001.00",
+        "meta.01",
+        "meta.02",
+        "a.autogen.00001.02",
+    ] {
+        fs::remove_file(directory.join(name)).unwrap();
+    }
+    fs::write(directory.join(format!(".snap/{}.keep", ids[2])), "").unwrap();
+    let mut options = ForgetOptions {
+        directory: directory.to_owned(),
+        policy: Policy {
+            lost: true,
+            ..policy(0)
+        },
+        retry_lock: Duration::ZERO,
+        dry_run: false,
+    };
+    let report = forget(&options, &Cancel::default()).unwrap();
+    assert_eq!(report.removed.sets, [&*ids[0]]);
+    fs::remove_file(directory.join(format!(".snap/{}.keep", ids[2]))).unwrap();
+    options.policy.last = Limit::Newest(10);
+    let report = forget(&options, &Cancel::default()).unwrap();
+    assert_eq!(report.removed.sets, [&*ids[1], &*ids[2]]);
+    assert_eq!(Contents::read(directory).unwrap().sets().len(), 1);
 }

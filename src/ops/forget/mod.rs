@@ -41,6 +41,8 @@ pub struct ForgetReport {
     pub removed: Removed,
     /// The removals among these that an earlier run had begun.
     pub ended: Vec<String>,
+    /// The sets that stay only because somebody reads them.
+    pub read: Vec<String>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -83,7 +85,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
     if options.policy.is_empty() {
         let fault = Class::Usage.error("the policy keeps no set at all");
         return Err(fault
-            .hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0")
+            .hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; or -lost")
             .into());
     }
     let mut contents = Contents::read(&options.directory)?;
@@ -101,7 +103,11 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         report.removed.add(ended);
         Some(upkeep)
     };
-    let (groups, unkept) = judge(&contents, &options.policy);
+    let (mut groups, mut unkept) = judge(&contents, &options.policy);
+    let read = sets_read(&contents, &unkept)?;
+    if !read.is_empty() {
+        (groups, unkept) = judge_beside(&contents, &options.policy, &read);
+    }
     report.groups = groups;
     report.unrecorded = contents
         .sets()
@@ -112,12 +118,46 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         Some(upkeep) => upkeep.remove(&contents, &unkept, cancel)?,
         None => Upkeep::measure(&contents, &unkept)?,
     });
+    report.spare(read.iter().map(|at| contents.sets()[*at].id.clone()));
     report.elapsed = begun.elapsed();
     Ok(report)
 }
 
+impl ForgetReport {
+    /// Notes which sets stay because they are read: those that were when the policy was applied, and what turned out since.
+    fn spare(&mut self, read: impl Iterator<Item = String>) {
+        self.read = read.chain(self.removed.spared.iter().cloned()).collect();
+        self.read.sort_unstable();
+        let spared = &self.removed.spared;
+        let verdicts = self.groups.iter_mut().flat_map(|group| &mut group.sets);
+        for verdict in verdicts.filter(|verdict| spared.contains(&verdict.set.id)) {
+            verdict.reasons.push(Reason::Read);
+        }
+    }
+}
+
+/// Those of the sets that somebody reads.
+fn sets_read(contents: &Contents, of: &HashSet<usize>) -> Result<HashSet<usize>> {
+    let mut read = HashSet::new();
+    for at in of {
+        if Upkeep::is_read(contents, *at)? {
+            read.insert(*at);
+        }
+    }
+    Ok(read)
+}
+
 /// Applies a policy, group by group, and lets what is kept keep what it stands on. Gives the places of the others, too.
 fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
+    judge_beside(contents, policy, &HashSet::new())
+}
+
+/// As [`judge`], beside readers of some sets, which stay.
+fn judge_beside(
+    contents: &Contents,
+    policy: &Policy,
+    read: &HashSet<usize>,
+) -> (Vec<Group>, HashSet<usize>) {
     let mut groups: Vec<(Selection, String, Vec<usize>)> = Vec::new();
     for (at, set) in contents.sets().iter().enumerate() {
         let Some(record) = &set.record else { continue };
@@ -147,10 +187,14 @@ fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
                 started: set.started,
                 complete: summaries[*at].state == State::Complete,
                 marked: set.kept.is_some(),
+                lost: contents.is_lost(set),
             }
         };
         let candidates: Vec<Candidate> = members.iter().map(candidate).collect();
-        for (at, why) in members.iter().zip(apply(policy, &candidates)) {
+        for (at, mut why) in members.iter().zip(apply(policy, &candidates)) {
+            if read.contains(at) {
+                why.push(Reason::Read);
+            }
             reasons[*at] = Some(why);
         }
     }

@@ -2,7 +2,6 @@
 //! each of a shard's files comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 
 use anyhow::{Context, Result};
@@ -224,7 +223,7 @@ fn check_file(
         .record
         .as_ref()
         .and_then(|record| record.shard(shard)?.file.as_ref());
-    let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let opened = contents.open_file(&file.name)?;
     let mut tar = contents.open(file, |file| {
         Passing::new(file, recorded.is_some(), shard, stop, &Silent)
     })?;

@@ -196,8 +196,13 @@ pub fn restore(
     let options = &options.with_absolute_targets()?;
     target::refuse_running(options)?;
     write::recover(options, cancel, progress)?;
-    let contents = source::contents(&options.directory, options.set.as_deref(), progress)?;
-    let mut plan = plan::plan(&contents, options, progress)?;
+    let set = options.set.as_deref();
+    let (contents, mut plan, _held) =
+        source::planned(&options.directory, set, progress, |contents| {
+            let plan = plan::plan(contents, options, progress)?;
+            let sets = source::sets_of(&plan.shards);
+            Ok((plan, sets))
+        })?;
     target::refuse_data(plan.shards.iter().map(|shard| &shard.target), options)?;
     target::refuse_strays(&plan, options, progress)?;
     // Not needed any more, and as large as there are shards.

@@ -2,7 +2,6 @@
 //! of.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -10,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Wanted;
 use super::chain::{Chains, Choice};
-use crate::directory::{BackupFile, Contents, Selection, Set, SetRecord, hex};
+use crate::directory::{BackupFile, Contents, Held, Selection, Set, SetRecord, hex, steadily};
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
 use crate::local::refuse_leading_outside;
@@ -88,15 +87,34 @@ pub struct PlannedShard {
     pub cut: Option<Bounds>,
 }
 
-/// Reads a backup directory to restore the set of that name, or else the newest.
+/// Reads a backup directory to restore the set of that name, or else the newest, plans with it, and holds the sets of the files that
+/// `plan` names: no `snap forget` removes them while they are read. All again where one was removed meanwhile.
 ///
 /// # Errors
 ///
-/// Those of [`Contents::read_for`].
-pub fn contents(directory: &Path, set: Option<&str>, progress: &dyn Progress) -> Result<Contents> {
-    Contents::read_for(directory, set, &mut |text| {
-        progress.report(&Event::Warning(text))
-    })
+/// Those of [`Contents::read_for`] and of `plan`.
+pub fn planned<T>(
+    directory: &Path,
+    set: Option<&str>,
+    progress: &dyn Progress,
+    mut plan: impl FnMut(&Contents) -> Result<(T, BTreeSet<usize>)>,
+) -> Result<(Contents, T, Held)> {
+    let read = || {
+        Contents::read_for(directory, set, &mut |text| {
+            progress.report(&Event::Warning(text))
+        })
+    };
+    let (contents, (plan, held)) = steadily(directory, read, |contents| {
+        let (plan, sets) = plan(contents)?;
+        Ok((plan, contents.hold(sets)?))
+    })?;
+    Ok((contents, plan, held))
+}
+
+/// The sets of the files that shards are put together from.
+pub fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
+    let files = shards.iter().flat_map(|shard| &shard.chain);
+    files.map(|file| file.set).collect()
 }
 
 impl Source {
@@ -383,7 +401,8 @@ fn say_lost_manifest(contents: &Contents, set: &Set, progress: &dyn Progress) {
     else {
         return;
     };
-    let sound = fs::read(contents.path_of(&manifest.name))
+    let sound = contents
+        .read_file(&manifest.name)
         .is_ok_and(|bytes| hex(Sha256::new_with_prefix(&bytes)) == manifest.sha256);
     if !sound {
         let message = format!(

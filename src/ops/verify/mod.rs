@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -90,10 +90,13 @@ pub struct VerifyReport {
     pub points: Option<u64>,
     /// Faults found.
     pub faults: u64,
+    /// The ids of sets that were removed while the others were read: what is said of them may be incomplete, and is no fault.
+    pub removed: Vec<String>,
     /// How long it took.
     pub elapsed: Duration,
 }
 
+const SET_GONE: &str = "nothing of this set can be restored; snap forget -lost removes its record";
 const SET_LOST: &str = "nothing of this set can be restored";
 const SHARD_LOST: &str = "this shard cannot be restored from this set";
 const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its record";
@@ -129,19 +132,38 @@ pub fn verify(
     if chosen.is_empty() && report.faults == 0 {
         contents.latest()?;
     }
+    if let Some(emptied) = contents.emptied() {
+        return Err(emptied.into());
+    }
     report.sets = chosen.len();
+    // One set is held to the end; of all, those whose files are being read.
+    let mut held = None;
     if let [one] = chosen[..] {
         report.set = Some(contents.sets()[one].id.clone());
+        held = contents.hold_one(one)?;
     }
     let mut jobs = Vec::new();
     for at in chosen {
+        let set = &contents.sets()[at];
+        let Some(_held) = contents.hold_one(at)? else {
+            report.removed.push(set.id.clone());
+            continue;
+        };
         let mut of_set = OfSet {
             contents: &contents,
             at,
-            set: &contents.sets()[at],
+            set,
             report: &mut report,
             tell,
         };
+        if contents.is_lost(set) {
+            of_set.tell(
+                &format!(".snap/{}.json", set.id),
+                None,
+                Fault::of_file("there is a record, and none of the files", SET_GONE),
+            );
+            continue;
+        }
         let groups = of_set.groups();
         jobs.extend(of_set.shards(&groups));
     }
@@ -155,11 +177,19 @@ pub fn verify(
     });
     let results = queue::work(jobs, options.jobs, cancel, |job: Job<'_>| {
         let begun = Instant::now();
+        let _held = match contents.hold_one(job.file.set) {
+            Ok(Some(held)) => held,
+            Ok(None) => return Turn::Done(Ok((job, None))),
+            Err(error) => return Turn::Done(Err(error)),
+        };
         progress.report(&Event::Started {
             shard: &job.path,
             bytes: Some(job.file.size),
         });
         let result = shard::check(&contents, &job, options.deep, cancel, progress);
+        if result.is_err() && is_passing(&contents, &contents.sets()[job.file.set], &job.file) {
+            return Turn::Done(Ok((job, None)));
+        }
         if let Ok(checked) = &result {
             let (members, bytes, elapsed) = (checked.members.len(), job.file.size, begun.elapsed());
             let said = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
@@ -178,11 +208,19 @@ pub fn verify(
                 elapsed,
             });
         }
-        Turn::Done(result.map(|checked| (job, checked)))
+        Turn::Done(result.map(|checked| (job, Some(checked))))
     });
+    drop(held);
     cancel.check()?;
     let mut points = 0;
     for (job, checked) in queue::all(results)? {
+        let Some(checked) = checked else {
+            let id = &contents.sets()[job.file.set].id;
+            if !report.removed.contains(id) {
+                report.removed.push(id.clone());
+            }
+            continue;
+        };
         report.shards += 1;
         report.tsm_files += checked.tsm_files;
         report.bytes = report.bytes.saturating_add(job.file.size);
@@ -254,8 +292,15 @@ impl<'a> OfSet<'a, '_> {
             _ => &set.id,
         };
         let data = match &set.meta {
-            None => Err(Fault::of_file("the meta store is gone", SET_LOST)),
+            None => Err(Fault::of_file(
+                format!("the meta store {}", self.contents.absence(name)),
+                SET_LOST,
+            )),
             Some(meta) => {
+                if is_passing(self.contents, set, meta) {
+                    self.report.removed.push(set.id.clone());
+                    return Groups::new();
+                }
                 self.report.bytes = self.report.bytes.saturating_add(meta.size);
                 let read = self.contents.read_meta(set);
                 read.map_err(|error| Fault::of_file(format!("{error:#}"), SET_LOST))
@@ -328,7 +373,10 @@ impl<'a> OfSet<'a, '_> {
                     None => self.tell(
                         &file.name,
                         Some(&path),
-                        Fault::of_file("the file is gone", SHARD_LOST),
+                        Fault::of_file(
+                            format!("the file {}", contents.absence(&file.name)),
+                            SHARD_LOST,
+                        ),
                     ),
                     Some(size) => {
                         let file = BackupFile {
@@ -359,8 +407,8 @@ impl<'a> OfSet<'a, '_> {
                 .iter()
                 .flat_map(|manifest| manifest.entries())
                 .find(|entry| entry.is_of(path));
-            match (file, entry) {
-                (Some(file), entry) => {
+            match (file, entry, contents.in_place_of(path, at)) {
+                (Some(file), entry, _) => {
                     let (path, times, listed) = (
                         path.clone(),
                         Some(times.clone()),
@@ -374,15 +422,22 @@ impl<'a> OfSet<'a, '_> {
                         times,
                     });
                 }
-                (None, Some(entry)) => {
+                (None, Some(entry), _) => {
                     self.tell(
                         &entry.file_name,
                         Some(path),
-                        Fault::of_file("the file is gone", SHARD_LOST),
+                        Fault::of_file(
+                            format!("the file {}", contents.absence(&entry.file_name)),
+                            SHARD_LOST,
+                        ),
                     );
                 }
+                (None, None, Some((name, what))) => {
+                    let fault = Fault::of_file(format!("the file {what}"), SHARD_LOST);
+                    self.tell(name, Some(path), fault);
+                }
                 // influxd writes a file for each shard it has open, so only a group that had not begun may lack one.
-                (None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
+                (None, None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
                     // influxd's meta stores name all databases, also where it was asked for one.
                     let taken = |other: &ShardPath| {
                         other.database == path.database && !contents.files_of(other).is_empty()
@@ -399,16 +454,22 @@ impl<'a> OfSet<'a, '_> {
                         );
                     }
                 }
-                (None, None) => {}
+                (None, None, None) => {}
             }
         }
         jobs
     }
 }
 
+/// Whether a file of influxd's is gone again. While it makes a set of the portable layout, it has files of the other layout for a
+/// moment each.
+fn is_passing(contents: &Contents, set: &Set, file: &BackupFile) -> bool {
+    set.record.is_none() && fs::symlink_metadata(contents.path_of(&file.name)).is_err()
+}
+
 /// Whether a small file is what was recorded.
 fn hash_matches(contents: &Contents, recorded: &FileRecord) -> Result<()> {
-    let bytes = fs::read(contents.path_of(&recorded.name)).context("reading it")?;
+    let bytes = contents.read_file(&recorded.name)?;
     ensure!(
         hex(Sha256::new_with_prefix(&bytes)) == recorded.sha256,
         Class::Damage.error("it is not what was recorded: SHA-256 differs")

@@ -1,6 +1,5 @@
 //! Reading one shard's file to its end.
 
-use std::fs::File;
 use std::io;
 
 use anyhow::{Context, Result};
@@ -50,7 +49,7 @@ pub fn check(
 ) -> Result<Checked> {
     let path = contents.path_of(&job.file.name);
     let reading = || format!("reading {}", path.display());
-    let opened = File::open(&path).with_context(reading)?;
+    let opened = contents.open_file(&job.file.name)?;
     let is_summed = job.record.is_some_and(|record| record.file.is_some());
     let mut tar = contents.open(&job.file, |file| {
         Passing::new(file, is_summed, &job.path, cancel, progress)

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::check::{CheckedShard, Use, check};
-use super::source::{Source, Which};
+use super::source::{Source, Which, planned, sets_of};
 use super::{RestoreReport, Wanted, refuse_harmful_names};
 use crate::cancel::Cancel;
 use crate::client::Client;
@@ -67,7 +67,6 @@ pub fn restore_live(
 ) -> Result<RestoreReport> {
     let begun = Instant::now();
     options.what.refuse_contradictions()?;
-    let contents = super::source::contents(&options.directory, options.set.as_deref(), progress)?;
     let host = client.address().to_string();
     let begun_before = Begun::all(&options.directory, &host)?;
     let interrupted = if options.resume {
@@ -80,15 +79,16 @@ pub fn restore_live(
         Some(Begun { header, .. }) => (Which::UpTo(&header.set), &header.what),
         None => (Which::named(options.set.as_deref()), &options.what),
     };
-    let source = Source::read(
-        &contents,
-        which,
-        &what.selection(false),
-        what.bounds(),
-        true,
-        progress,
-    )?;
-    source.refuse_id_twice()?;
+    let set = options.set.as_deref();
+    let (contents, (source, planned), _held) =
+        planned(&options.directory, set, progress, |contents| {
+            let selection = what.selection(false);
+            let source = Source::read(contents, which, &selection, what.bounds(), true, progress)?;
+            source.refuse_id_twice()?;
+            let planned = source.planned(what, Some)?;
+            let sets = sets_of(&planned);
+            Ok(((source, planned), sets))
+        })?;
     source.say_what_is_missing(&contents, progress)?;
     let live = Live {
         client,
@@ -105,7 +105,6 @@ pub fn restore_live(
             None
         }
     };
-    let planned = source.planned(what, Some)?;
     let used = Use {
         leave_index: true,
         carry_out_deletes: true,
