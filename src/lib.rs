@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
-//! those before it: `error`, `cancel`, `disk`, `time`, `wire`, `progress`, `client`, `tsm`, `format`, `directory`, `service`,
+//! those before it: `error`, `cancel`, `disk`, `time`, `retry`, `wire`, `progress`, `client`, `tsm`, `format`, `directory`, `service`,
 //! `local`, `ops`, `cli`.
 
 /// Being asked to stop.
@@ -26,6 +26,8 @@ pub mod local;
 pub mod ops;
 /// What an operation says while it works.
 pub mod progress;
+/// When to ask again after a failure.
+mod retry;
 /// The snapshotter as a service, over stores behind traits.
 pub mod service;
 /// Points in time as typed and as stored.

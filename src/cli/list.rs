@@ -10,7 +10,7 @@ use super::table::{interval, table, time};
 use super::{Ending, OutputArgs, json, print, values};
 use crate::directory::Contents;
 use crate::error::Class;
-use crate::ops::{Kind, SetSummary, State, list};
+use crate::ops::{Kind, SetSummary, State, first_of, list};
 
 /// Show the sets in a backup directory, oldest first
 ///
@@ -75,6 +75,11 @@ impl ListArgs {
             {
                 output.warning(&format!("set {id}: {complaint}"));
             }
+            for set in &sets {
+                if let Some(text) = unproven(set) {
+                    output.warning(&text);
+                }
+            }
             output.opening(&format!(
                 "{} in {}",
                 super::output::plural(sets.len(), "set"),
@@ -102,6 +107,17 @@ fn row(set: &SetSummary) -> Vec<String> {
             .map_or("-".to_owned(), |(start, end)| interval(start, end)),
         set.databases.join(", "),
     ]
+}
+
+/// Which shards of a set can lack points.
+pub fn unproven(set: &SetSummary) -> Option<String> {
+    let (id, shards) = (&set.id, &set.unproven);
+    (!shards.is_empty()).then(|| {
+        format!(
+            "set {id}: unproven, points acknowledged before the backup began can be missing: {}",
+            first_of(shards)
+        )
+    })
 }
 
 /// The kind in a word.

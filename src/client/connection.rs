@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Timeouts;
 use super::rate::Limit;
@@ -22,13 +22,20 @@ pub struct Reply {
     deadline: Instant,
     last_byte: Instant,
     received: u64,
+    sent: Stopwatch,
+    /// How long after the request the first byte came.
+    first_after: Option<Duration>,
+    /// The first byte, while nobody has read it.
+    held: Option<u8>,
     cancel: Cancel,
     limit: Option<Limit>,
 }
 
 impl Reply {
+    /// The reply to a request that was begun to be sent when `sent` was started.
     pub(super) fn new(
         stream: TcpStream,
+        sent: Stopwatch,
         timeouts: Timeouts,
         deadline: Instant,
         cancel: Cancel,
@@ -41,9 +48,29 @@ impl Reply {
             deadline,
             last_byte: Instant::now(),
             received: 0,
+            sent,
+            first_after: None,
+            held: None,
             cancel,
             limit,
         })
+    }
+
+    /// Waits for the first byte, which stays to be read; how long after the request was begun to be sent it was here. `None` where
+    /// the peer closed without one. Making the connection does not count, nor does a limit on the rate.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub fn first_byte(&mut self) -> io::Result<Option<Duration>> {
+        if self.received == 0 {
+            let mut byte = [0];
+            if self.receive(&mut byte)? > 0 {
+                self.first_after = Some(self.sent.elapsed());
+                self.held = Some(byte[0]);
+            }
+        }
+        Ok(self.first_after)
     }
 
     /// Waits for its share of the rate, where that is limited; how many of `length` bytes to move then.
@@ -61,12 +88,9 @@ impl Reply {
             limit.spend(count);
         }
     }
-}
 
-impl Read for Reply {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let portion = self.portion(buffer.len())?;
-        let buffer = &mut buffer[..portion];
+    /// Reads what has come, or waits for it.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.cancel.check().map_err(io::Error::other)?;
             let now = Instant::now();
@@ -80,7 +104,6 @@ impl Read for Reply {
                 Ok(count) => {
                     self.last_byte = Instant::now();
                     self.received += count as u64;
-                    self.spend(count);
                     return Ok(count);
                 }
                 Err(error)
@@ -108,6 +131,25 @@ impl Read for Reply {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl Read for Reply {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Before it waits for its turn: that is not the peer's time.
+        self.first_byte()?;
+        let portion = self.portion(buffer.len())?;
+        let buffer = &mut buffer[..portion];
+        let count = match (self.held, &mut *buffer) {
+            (Some(byte), [first, ..]) => {
+                *first = byte;
+                self.held = None;
+                1
+            }
+            _ => self.receive(buffer)?,
+        };
+        self.spend(count);
+        Ok(count)
     }
 }
 
@@ -183,6 +225,29 @@ impl Write for Upload {
 
     fn flush(&mut self) -> io::Result<()> {
         self.connection.stream.flush()
+    }
+}
+
+/// Measures how long a peer takes, and rather too long than too short: the steady clock stands still while this machine sleeps, the
+/// other one is set now and then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stopwatch {
+    steady: Instant,
+    of_day: SystemTime,
+}
+
+impl Stopwatch {
+    pub(super) fn start() -> Self {
+        Self {
+            steady: Instant::now(),
+            of_day: SystemTime::now(),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.steady
+            .elapsed()
+            .max(self.of_day.elapsed().unwrap_or_default())
     }
 }
 

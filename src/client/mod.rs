@@ -20,6 +20,7 @@ use crate::wire::{
 
 pub use address::Address;
 pub use connection::{Reply, Upload, cancellation};
+use connection::Stopwatch;
 use rate::Limit;
 
 /// How long to wait for a server.
@@ -199,6 +200,8 @@ impl Client {
         let prepared = stream
             .set_nodelay(true)
             .and_then(|()| stream.set_write_timeout(Some(self.timeouts.idle)));
+        // From before the first byte of the request goes out: the server does nothing before it has it, however long connecting took.
+        let sent = Stopwatch::start();
         match prepared.and_then(|()| request.write_to(&mut stream, dialect)) {
             // A peer that closed already: what it has to say, if anything, is read like any other answer.
             Err(error)
@@ -219,6 +222,7 @@ impl Client {
         }
         Reply::new(
             stream,
+            sent,
             self.timeouts,
             deadline,
             self.cancel.clone(),

@@ -70,6 +70,7 @@ impl Planned {
             members: Vec::new(),
             deletes_applied: false,
             error: None,
+            unproven: None,
         }
     }
 }
