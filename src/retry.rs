@@ -195,10 +195,7 @@ mod tests {
         let waits: Vec<u128> = std::iter::from_fn(|| attempts.failed(8))
             .map(|wait| wait.as_millis())
             .collect();
-        assert_eq!(
-            waits,
-            [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
-        );
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
         assert_eq!(attempts.failures(), 9);
         assert_eq!(Attempts::default().failed(0), None);
     }

@@ -52,7 +52,7 @@ fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_
 /// A tar that a server could send for the shard, and that lacks the newest points.
 fn stale(id: u64) -> Reply {
     let path = shard(id).path;
-    Reply::Bytes(tar(&[Member::new(
+    Reply::Stale(tar(&[Member::new(
         format!("{path}/000000001-000000001.tsm"),
         tsm(99, 300),
     )]))

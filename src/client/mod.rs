@@ -19,8 +19,8 @@ use crate::wire::{
 };
 
 pub use address::Address;
-pub use connection::{Reply, Upload, cancellation};
 use connection::Stopwatch;
+pub use connection::{Reply, Upload, cancellation};
 use rate::Limit;
 
 /// How long to wait for a server.

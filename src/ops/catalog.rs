@@ -404,12 +404,7 @@ impl SetSummary {
             unproven: shards
                 .iter()
                 .filter(|shard| shard.unproven.is_some())
-                .map(|shard| {
-                    format!(
-                        "{}/{}/{}",
-                        shard.database, shard.retention_policy, shard.id
-                    )
-                })
+                .map(|shard| format!("{}/{}/{}", shard.database, shard.retention_policy, shard.id))
                 .collect(),
         }
     }

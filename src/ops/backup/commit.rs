@@ -120,7 +120,11 @@ impl Backup<'_> {
             .iter()
             .filter(|shard| shard.error.is_none())
             .filter_map(|shard| {
-                Some(format!("shard {}: {}", shard.path(), shard.unproven.as_ref()?))
+                Some(format!(
+                    "shard {}: {}",
+                    shard.path(),
+                    shard.unproven.as_ref()?
+                ))
             })
             .collect();
         // A shard that a busy server withholds is no failure, and all else is worth keeping.

@@ -411,10 +411,12 @@ fn earlier_sizes(contents: &Contents, cluster_id: u64) -> HashMap<ShardPath, u64
         .flat_map(|set| &set.shards)
     {
         match (shard.state, shard.tar_bytes()) {
-            (ShardState::Stored, Some(bytes)) => drop(sizes.insert(shard.path(), bytes)),
+            (ShardState::Stored, Some(bytes)) => {
+                sizes.insert(shard.path(), bytes);
+            }
             // It was found empty since.
             (ShardState::Empty, _) if shard.content == Content::Whole => {
-                drop(sizes.remove(&shard.path()))
+                sizes.remove(&shard.path());
             }
             _ => {}
         }

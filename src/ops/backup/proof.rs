@@ -149,6 +149,7 @@ impl Proof {
         if let Rule::Prompt(limit) = &mut self.rule {
             *limit = Duration::ZERO;
         }
+        self.given_up |= !self.late.is_zero();
     }
 
     /// Whether it was given up to wait for a prompt answer.

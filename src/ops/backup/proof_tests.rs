@@ -44,10 +44,7 @@ fn a_late_answer_proves_nothing_and_the_question_is_put_again() {
 fn a_download_that_comes_late_after_one_prompt_answer_is_hung_up_on_and_after_two_it_is_taken() {
     assert_eq!(
         outcome(&mut fresh(), &[20, 1057, 1057, 20, 1500]),
-        (
-            vec!["probe", "hung up", "probe", "probe", "taken"],
-            false
-        )
+        (vec!["probe", "hung up", "probe", "probe", "taken"], false)
     );
 }
 
