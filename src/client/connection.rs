@@ -25,8 +25,8 @@ pub struct Reply {
     sent: Stopwatch,
     /// How long after the request the first byte came.
     first_after: Option<Duration>,
-    /// The first byte, while nobody has read it.
-    held: Option<u8>,
+    /// What came with the first byte, while nobody has read it.
+    held: Vec<u8>,
     cancel: Cancel,
     limit: Option<Limit>,
 }
@@ -50,7 +50,7 @@ impl Reply {
             received: 0,
             sent,
             first_after: None,
-            held: None,
+            held: Vec::new(),
             cancel,
             limit,
         })
@@ -64,10 +64,11 @@ impl Reply {
     /// Those of reading.
     pub fn first_byte(&mut self) -> io::Result<Option<Duration>> {
         if self.received == 0 {
-            let mut byte = [0];
-            if self.receive(&mut byte)? > 0 {
+            let mut first = [0; 512];
+            let count = self.receive(&mut first)?;
+            if count > 0 {
                 self.first_after = Some(self.sent.elapsed());
-                self.held = Some(byte[0]);
+                self.held.extend_from_slice(&first[..count]);
             }
         }
         Ok(self.first_after)
@@ -140,13 +141,13 @@ impl Read for Reply {
         self.first_byte()?;
         let portion = self.portion(buffer.len())?;
         let buffer = &mut buffer[..portion];
-        let count = match (self.held, &mut *buffer) {
-            (Some(byte), [first, ..]) => {
-                *first = byte;
-                self.held = None;
-                1
-            }
-            _ => self.receive(buffer)?,
+        let count = if self.held.is_empty() {
+            self.receive(buffer)?
+        } else {
+            let count = self.held.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&self.held[..count]);
+            self.held.drain(..count);
+            count
         };
         self.spend(count);
         Ok(count)

@@ -29,7 +29,7 @@ use crate::error::{Class, class};
 use crate::format::meta::Data;
 use crate::format::portable;
 use crate::progress::{Event, Outcome, Progress};
-use crate::retry::{Attempts, Server};
+use crate::retry::{Attempts, Gate, Server};
 use crate::time;
 use crate::wire::{Dialect, MetaBlob};
 use commit::Settled;
@@ -399,6 +399,10 @@ impl Backup<'_> {
     fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
         let mut attempts = Attempts::default();
         loop {
+            if let Gate::Closed(wait) = self.server.gate(Instant::now()) {
+                self.pause(wait)?;
+                continue;
+            }
             let error = match ask() {
                 Ok(answer) => {
                     self.server.answered();
@@ -419,12 +423,18 @@ impl Backup<'_> {
             self.progress.report(&Event::Detail(&format!(
                 "asking again for {what} in {wait:?}: {error:#}"
             )));
-            let until = Instant::now() + wait;
-            while Instant::now() < until {
-                self.cancel.check()?;
-                std::thread::sleep(Duration::from_millis(50).min(wait));
-            }
+            self.pause(wait)?;
         }
+    }
+
+    /// Waits, and looks now and then whether a stop was asked for.
+    fn pause(&self, wait: Duration) -> Result<()> {
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            self.cancel.check()?;
+            std::thread::sleep(Duration::from_millis(50).min(wait));
+        }
+        Ok(())
     }
 }
 
