@@ -385,8 +385,10 @@ impl Downloader<'_> {
         shard: &ShardPath,
         since: Timestamp,
     ) -> Result<Option<MemberRecord>, Trouble> {
-        let Some((mut reply, came)) = self.reply(shard, Some(since))? else {
-            return Ok(None);
+        let (mut reply, came) = match self.reply(shard, Some(since)) {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(Trouble::Silence) => return Ok(None),
+            Err(trouble) => return Err(trouble),
         };
         self.saw(&mut job.proof, came);
         let mut listing = Listing::default();
@@ -419,8 +421,8 @@ impl Downloader<'_> {
         }
     }
 
-    /// Asks for the files of a shard that were modified after a time; the reply, of which the first byte has come, or `None` where it has
-    /// none.
+    /// Asks for the files of a shard that were modified after a time; the reply, of which the first byte has come, or `None` where the
+    /// server closed without one. A reset is [`Trouble::Silence`].
     fn reply(
         &self,
         shard: &ShardPath,
@@ -440,7 +442,7 @@ impl Downloader<'_> {
                 Ok(Some((reply, Came::After(after))))
             }
             Ok(None) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Trouble::Silence),
             // The server, or this shard? That the meta store tells.
             Err(error) => {
                 let reason = format!("no answer when asked for shard {shard}: {error}");
@@ -520,7 +522,10 @@ impl Downloader<'_> {
     fn says_empty_with_silence(&self, shard: &ShardPath) -> bool {
         let end_of_time = Some(time::from_nanos(time::GREATEST));
         self.client.dialect() == Some(Dialect::V1_0)
-            && matches!(self.reply(shard, end_of_time), Ok(None))
+            && matches!(
+                self.reply(shard, end_of_time),
+                Ok(None) | Err(Trouble::Silence)
+            )
             && self.probe(shard).is_ok()
     }
 

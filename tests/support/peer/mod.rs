@@ -346,7 +346,11 @@ fn body(model: &mut Model, request: &Request, reply: &Reply) -> Option<(ShardPat
                         .and_then(|modified| Timestamp::from_second(modified).ok())
                         .is_some_and(is_newer)
                 });
-                Tar::Bytes(tars::tar(&newer.cloned().collect::<Vec<_>>()))
+                let newer: Vec<Member> = newer.cloned().collect();
+                match newer[..] {
+                    [] => Tar::Bytes(nothing_newer),
+                    _ => Tar::Bytes(tars::tar(&newer)),
+                }
             } else if newer {
                 shard.tar.clone()
             } else {
