@@ -73,11 +73,11 @@ impl Attempts {
 /// Whether a server may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// It may. Whoever asks says then what came of it.
+    /// It may. Whoever asks must say then what came of it: meanwhile it may be closed to others.
     Open,
     /// Not yet, but after this long.
     Closed(Duration),
-    /// No more.
+    /// It was given up, and has not answered since to anybody who had asked before.
     GivenUp,
 }
 
@@ -141,10 +141,13 @@ impl Server {
     /// It answered, in whatever way.
     pub fn answered(&self) {
         self.has_answered.store(true, Ordering::Relaxed);
-        let mut state = self.state();
-        // Who has given up has said so.
-        if !matches!(*state, State::GivenUp) {
-            *state = State::Answers;
+        *self.state() = State::Answers;
+    }
+
+    /// Whoever found it open does not ask it after all.
+    pub fn not_asked(&self) {
+        if let State::Silent(outage) = &mut *self.state() {
+            outage.is_tried = false;
         }
     }
 
@@ -243,16 +246,22 @@ mod tests {
         // While one tries, the others wait.
         assert_eq!(server.gate(now + FIRST), Gate::Closed(FIRST));
         assert_eq!(server.failed(now + FIRST), Some(FIRST * 2));
+        assert_eq!(server.gate(now + FIRST * 3), Gate::Open);
+        server.not_asked();
+        assert_eq!(server.gate(now + FIRST * 3), Gate::Open);
         server.answered();
         assert_eq!(server.gate(now + FIRST), Gate::Open);
         assert_eq!(server.failed(now + FIRST), Some(FIRST));
     }
 
     #[test]
-    fn a_server_that_was_given_up_stays_so() {
+    fn a_server_that_was_given_up_stays_so_until_an_answer_comes_all_the_same() {
         let server = Server::new(0);
-        assert_eq!(server.failed(Instant::now()), None);
+        let now = Instant::now();
+        assert_eq!(server.failed(now), None);
+        assert_eq!(server.failed(now), None);
+        assert_eq!(server.gate(now), Gate::GivenUp);
         server.answered();
-        assert_eq!(server.gate(Instant::now()), Gate::GivenUp);
+        assert_eq!(server.gate(now), Gate::Open);
     }
 }

@@ -32,6 +32,9 @@ use crate::wire::{Dialect, Request, ShardPath};
 const EMPTY_AGAIN: Duration = Duration::from_secs(1);
 /// After so many shards in a row that were given up, the server and not a shard is the reason, and the others are not waited for.
 const IN_A_ROW: u32 = 4;
+/// After so many questions in a row about shards that were met with silence, it is the server that is busy or failing, and all wait
+/// together.
+const SILENCES: u32 = 16;
 /// Bytes read at a time of an answer that is only looked at.
 const LOOK: usize = 16 << 10;
 
@@ -139,13 +142,32 @@ pub enum Trouble {
     Fatal(anyhow::Error),
 }
 
-/// Shards that were given up, one after the other.
-#[derive(Debug, Default)]
-pub struct InARow {
-    /// Those that the server did not answer when asked about.
-    unanswered: AtomicU32,
-    /// Those that it never answered promptly.
+/// What a server does with shards, whichever they are.
+#[derive(Debug)]
+pub struct Habits {
+    /// How many questions about shards in a row it met with silence.
+    silences: AtomicU32,
+    /// Whether it can be asked about shards; that it can be asked at all is another matter.
+    shards: Server,
+    /// How many shards in a row it never answered promptly.
     late: AtomicU32,
+}
+
+impl Habits {
+    /// Those of a server of which nothing is known, and that is waited for as long as belongs to so many retries.
+    pub fn new(retries: u32) -> Self {
+        Self {
+            silences: AtomicU32::new(0),
+            shards: Server::new(retries),
+            late: AtomicU32::new(0),
+        }
+    }
+
+    /// It answered a question about a shard.
+    fn answered(&self) {
+        self.silences.store(0, Ordering::Relaxed);
+        self.shards.answered();
+    }
 }
 
 /// Fetches shards from one server into one set.
@@ -155,7 +177,7 @@ pub struct Downloader<'a> {
     /// Whether it can be asked at all.
     pub server: &'a Server,
     /// What it did with the shards before.
-    pub in_a_row: InARow,
+    pub habits: Habits,
     /// Where files grow.
     pub staging: &'a Staging,
     /// The layout they have.
@@ -176,14 +198,24 @@ impl Downloader<'_> {
     /// Asks about a shard for the first time: of most shards no more has to be known before the download, and many can be asked about at
     /// once. Whatever goes wrong goes wrong again in the attempt.
     pub fn ask_ahead(&self, job: &mut Job) {
-        let is_open = self.server.gate(Instant::now()) == Gate::Open;
-        if !is_open || job.planned.base.is_some() || job.proof.next() != Next::Probe {
+        let is_shared = job.planned.base.is_some() || job.proof.next() != Next::Probe;
+        if is_shared || self.habits.silences.load(Ordering::Relaxed) >= SILENCES {
             return;
         }
-        match self.probe(&job.planned.shard.path) {
-            Ok(came) => self.saw(&mut job.proof, came),
-            Err(Trouble::Server(_)) => drop(self.server.failed(Instant::now())),
-            Err(_) => self.server.answered(),
+        if self.server.gate(Instant::now()) != Gate::Open {
+            return;
+        }
+        let trouble = match self.probe(&job.planned.shard.path) {
+            Ok(came) => return self.saw(&mut job.proof, came),
+            Err(Trouble::Silence) => {
+                self.habits.silences.fetch_add(1, Ordering::Relaxed);
+                self.no_answer(job).err()
+            }
+            Err(trouble) => Some(trouble),
+        };
+        match trouble {
+            Some(Trouble::Server(_)) => drop(self.server.failed(Instant::now())),
+            _ => self.server.answered(),
         }
     }
 
@@ -201,34 +233,29 @@ impl Downloader<'_> {
                 return Ok(Step::Done(Fetched::Failed(reason)));
             }
         }
-        if self.in_a_row.late.load(Ordering::Relaxed) >= IN_A_ROW {
+        if let Gate::Closed(wait) = self.habits.shards.gate(Instant::now()) {
+            self.server.not_asked();
+            return Ok(Step::Again(wait));
+        }
+        if self.habits.late.load(Ordering::Relaxed) >= IN_A_ROW {
             job.proof.hurry();
         }
-        let trouble = match self.ask(job) {
-            Ok(step) => {
-                self.server.answered();
-                return Ok(step);
-            }
-            Err(Trouble::Silence) => match self.no_answer(job) {
-                Ok(step) => {
-                    self.server.answered();
-                    return Ok(step);
-                }
-                Err(trouble) => trouble,
-            },
-            Err(trouble) => trouble,
+        let result = match self.ask(job) {
+            Err(Trouble::Silence) => self.no_answer(job),
+            result => result,
         };
-        match trouble {
-            Trouble::Fatal(error) => Err(error),
-            Trouble::Server(reason) => Ok(self.outage(job, reason)),
-            Trouble::Shard(reason) => {
-                self.server.answered();
-                Ok(self.failed(job, self.retries, reason))
-            }
-            Trouble::Silence => {
-                self.server.answered();
-                Ok(self.silent(job))
-            }
+        if !matches!(result, Err(Trouble::Server(_))) {
+            self.server.answered();
+        }
+        if !matches!(result, Err(Trouble::Silence)) {
+            self.habits.answered();
+        }
+        match result {
+            Ok(step) => Ok(step),
+            Err(Trouble::Fatal(error)) => Err(error),
+            Err(Trouble::Server(reason)) => Ok(self.outage(reason)),
+            Err(Trouble::Shard(reason)) => Ok(self.failed(job, reason)),
+            Err(Trouble::Silence) => Ok(self.silent(job)),
         }
     }
 
@@ -477,16 +504,16 @@ impl Downloader<'_> {
     /// Takes note of what an answer says of the server.
     pub fn heard(&self, proof: &Proof, was_given_up: bool, came: Came) {
         self.server.answered();
-        self.in_a_row.unanswered.store(0, Ordering::Relaxed);
+        self.habits.answered();
         if proof.is_prompt(came) {
-            self.in_a_row.late.store(0, Ordering::Relaxed);
+            self.habits.late.store(0, Ordering::Relaxed);
         } else if let Came::After(after) = came {
             self.progress.report(&Event::Detail(&format!(
                 "the first byte came after {:.2} s, which proves nothing",
                 after.as_secs_f64()
             )));
             if proof.is_given_up() && !was_given_up {
-                self.in_a_row.late.fetch_add(1, Ordering::Relaxed);
+                self.habits.late.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -529,36 +556,40 @@ impl Downloader<'_> {
             && self.probe(shard).is_ok()
     }
 
-    /// A server that says nothing of one shard after the other is not asked for the others as often.
+    /// The server says nothing of this shard. It may be the shard's failure; but not where it says nothing of one after the other.
     fn silent(&self, job: &mut Job) -> Step {
         job.silent = true;
         job.proof.silence();
-        let unanswered = &self.in_a_row.unanswered;
-        let retries = match unanswered.load(Ordering::Relaxed) {
-            IN_A_ROW.. => 0,
-            _ => self.retries,
-        };
         let reason = "the server closed without an answer: busy with the shard, or failing; its log says which";
-        let step = self.failed(job, retries, reason.to_owned());
-        if let Step::Done(_) = step {
-            unanswered.fetch_add(1, Ordering::Relaxed);
+        if self.habits.silences.fetch_add(1, Ordering::Relaxed) < SILENCES {
+            return self.failed(job, reason.to_owned());
         }
-        step
+        job.empties = 0;
+        match self.habits.shards.failed(Instant::now()) {
+            None => Step::Done(Fetched::Failed(reason.to_owned())),
+            Some(wait) => self.again(job, job.attempts.failures() + 1, wait, reason),
+        }
     }
 
-    fn failed(&self, job: &mut Job, retries: u32, reason: String) -> Step {
+    fn failed(&self, job: &mut Job, reason: String) -> Step {
         job.empties = 0;
-        match job.attempts.failed(retries) {
+        match job.attempts.failed(self.retries) {
             None => Step::Done(Fetched::Failed(reason)),
             Some(wait) => self.again(job, job.attempts.failures(), wait, &reason),
         }
     }
 
     /// The server cannot be asked. That is not the shard's failure, and all wait.
-    fn outage(&self, job: &Job, reason: String) -> Step {
+    fn outage(&self, reason: String) -> Step {
         match self.server.failed(Instant::now()) {
             None => Step::Done(Fetched::Failed(reason)),
-            Some(wait) => self.again(job, job.attempts.failures() + 1, wait, &reason),
+            Some(wait) => {
+                self.progress.report(&Event::Status(&format!(
+                    "{reason}; asking again in {:.1} s",
+                    wait.as_secs_f64()
+                )));
+                Step::Again(wait)
+            }
         }
     }
 

@@ -33,7 +33,7 @@ use crate::retry::{Attempts, Gate, Server};
 use crate::time;
 use crate::wire::{Dialect, MetaBlob};
 use commit::Settled;
-use download::{Downloader, Fetched, InARow, Job, Step, Want, is_of_server};
+use download::{Downloader, Fetched, Habits, Job, Step, Want, is_of_server};
 pub use incremental::Building;
 use plan::{Plan, Planned};
 use proof::Rule;
@@ -308,7 +308,7 @@ impl Backup<'_> {
         let downloader = Downloader {
             client: self.client,
             server: &self.server,
-            in_a_row: InARow::default(),
+            habits: Habits::new(self.options.retries),
             staging,
             layout: self.options.layout,
             apply_deletes: self.options.apply_deletes,

@@ -26,7 +26,7 @@ use tars::BLOCK;
 pub use self::{
     busy::Cache,
     model::{Model, Shard, Version},
-    strangers::{Crowded, Cut, Manners, Proxy, Stranger, nobody},
+    strangers::{Crowded, Cut, Door, Manners, Presence, Proxy, Stranger, nobody},
     tars::{MODIFIED, Member, Tar, noise, offsets, tar, tsm},
 };
 pub use super::listener::End;
