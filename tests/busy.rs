@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::bench::{Bench, shard, states};
+use support::bench::{Bench, restore_dry_run, shard, states};
 use support::peer::{
     Asked, Cache, End, MODIFIED, Member, Model, Reply, Shard, Tar, Version, tar, tsm,
 };
@@ -192,6 +192,9 @@ fn expect_unproven(bench: &Bench, run: &Run) {
         let run = Snap::new(args).args([&dir]).run().expect(code);
         format!("{}{}", run.stdout, run.stderr)
     };
+    // A restore says it, or that the shard is missing.
+    let restored = restore_dry_run(&dir).stderr;
+    assert!(restored.contains("db/autogen/1"), "{restored}");
     let listed = said(&["list"], 0);
     assert!(
         listed.contains("partial")
