@@ -17,6 +17,9 @@ use support::{each, tree};
 /// The versions of the newer dialect, each of which does something else while it flushes.
 const VERSIONS: [Version; 3] = [Version::V1_6, Version::V1_8_3, Version::V1_8_10];
 
+/// A flush during which two questions, one after the other, are answered without what it writes.
+const OUTLASTS_TWO: Duration = Duration::from_millis(3500);
+
 /// A flush that outlasts any run.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
@@ -101,7 +104,7 @@ fn what_was_acknowledged_before_the_run_is_in_the_set_though_a_flush_is_under_wa
         |(version, layout)| {
             // Two that are written to, one of them with one flush after the other, and three that are not.
             let shards = vec![
-                hot(1, &[Duration::from_millis(1500)]),
+                hot(1, &[OUTLASTS_TWO]),
                 hot(2, &[Duration::from_millis(1100), seconds(0), seconds(1)]),
                 hot(3, &[]),
                 shard(4),
@@ -149,7 +152,7 @@ fn an_increment_and_a_range_have_what_was_acknowledged_before_the_run() {
             .iter()
             .flat_map(|version| wants.map(|want| (*version, want))),
         |(version, want)| {
-            let bench = bench(*version, vec![hot(1, &[Duration::from_millis(1500)])]);
+            let bench = bench(*version, vec![hot(1, &[OUTLASTS_TWO])]);
             bench.backup(want).expect(0);
             let files = files(&last(&bench), 1);
             assert!(files.contains(&2), "{version:?} {want:?}: {files:?}");
@@ -311,7 +314,7 @@ fn a_shard_is_not_shared_because_a_busy_server_says_late_that_nothing_is_newer()
         // What is cached then is not in files, and the first question meets a flush of it.
         let mut busy = cold(vec![member(1, 2, MODIFIED + 3600)]);
         if let Some(cache) = &mut busy.cache {
-            cache.flushes.push_back(Duration::from_millis(1500));
+            cache.flushes.push_back(OUTLASTS_TWO);
         }
         bench.peer.change(|model| *model.shard(1) = busy);
         bench.backup(&["-incremental"]).expect(0);
