@@ -66,6 +66,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --cold-after 'With -incremental, download shards that changed less than D before the earlier set was begun; with -since last, begin so much earlier: more than the clocks of server and client may differ'
             cand --portable 'Write influxd''s portable layout: compressed tars and a manifest, for `influxd restore -portable`'
             cand --apply-deletes 'Leave points out that the server has deleted and not compacted away yet, and the tombstones that say so: a live restore by influxd does not observe them. Of shards that are taken whole [default: true with -portable, else false]'
+            cand --flush-timeout 'How long to ask a server that is busy writing a shard to files, shard by shard; then the shard is stored as it comes, the set is marked as partial, and the exit code is 3'
             cand --skip-errors 'Where shards fail, make a set of the others, marked as partial, and exit with 3'
             cand --resume 'Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed; and keep those that this one finishes, should it fail'
             cand --dry-run 'Say what would be downloaded, and download nothing'

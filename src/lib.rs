@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
-//! those before it: `error`, `cancel`, `disk`, `open`, `stream`, `time`, `wire`, `progress`, `client`, `tsm`, `format`,
-//! `directory`, `service`, `local`, `ops`, `cli`.
+//! those before it: `error`, `cancel`, `disk`, `open`, `stream`, `time`, `retry`, `wire`, `progress`, `client`, `tsm`,
+//! `format`, `directory`, `service`, `local`, `ops`, `cli`.
 
 /// Being asked to stop.
 pub mod cancel;
@@ -28,6 +28,8 @@ mod open;
 pub mod ops;
 /// What an operation says while it works.
 pub mod progress;
+/// When to ask again after a failure.
+mod retry;
 /// The snapshotter as a service, over stores behind traits.
 pub mod service;
 /// A connection, over TCP or within this process.

@@ -530,6 +530,13 @@ fn downloads(bench: &Bench) {
     bench.backup(&nobody(), "new", &[], 5);
     bench.run(&["info", "-host", &nobody()], 5);
 
+    // A server that is too slow to be sure of what it sends.
+    let peer = Peer::start(Model::new(Version::V1_8_10, &[("db", "autogen", 1)]));
+    peer.script(Asked::Shard(1), [Reply::Late(Duration::from_millis(1050))]);
+    bench.backup(&peer.host(), "slow", &["-flush-timeout", "0"], 3);
+    bench.run(&["list", utf8(&bench.path("slow"))], 0);
+    bench.run(&["info", utf8(&bench.path("slow"))], 0);
+
     // The service inside the process says why it does not answer.
     let server = bench.server();
     fs::create_dir(server.join("data/plain/autogen/2/000000009-000000001.tsm"))

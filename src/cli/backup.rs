@@ -127,6 +127,10 @@ pub struct BackupArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           hide_possible_values = true, help_heading = "How")]
     apply_deletes: Option<bool>,
+    /// How long to ask a server that is busy writing a shard to files, shard by shard; then the shard is stored as it comes, the set is
+    /// marked as partial, and the exit code is 3
+    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = values::wait, help_heading = "How")]
+    flush_timeout: Duration,
     /// Where shards fail, make a set of the others, marked as partial, and exit with 3
     #[arg(long, help_heading = "How")]
     skip_errors: bool,
@@ -210,6 +214,8 @@ impl BackupArgs {
             apply_deletes: self.apply_deletes.unwrap_or(self.portable),
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
+            // What this process serves holds all there is.
+            flush_timeout: self.datadir.is_none().then_some(self.flush_timeout),
             skip_errors: self.skip_errors,
             retry_lock: self.retry_lock,
             resume: self.resume,
@@ -228,9 +234,11 @@ impl BackupArgs {
             files: None,
             bytes: report.bytes,
             missing: &report.missing,
+            unproven: &report.unproven,
             elapsed: report.elapsed,
         })?;
-        Ok((!report.missing.is_empty()).then_some(Class::Partial))
+        let is_whole = report.missing.is_empty() && report.unproven.is_empty();
+        Ok((!is_whole).then_some(Class::Partial))
     }
 
     /// What follows the run.

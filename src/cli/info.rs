@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::list::{kind, state};
+use super::list::{kind, state, unproven};
 use super::output::{Output, bytes, plural};
 use super::server::ServerArgs;
 use super::table::{fields, interval, table, time};
@@ -86,6 +86,9 @@ impl InfoArgs {
         }
         if let Some(complaint) = &info.summary.complaint {
             output.warning(complaint);
+        }
+        if let Some(text) = unproven(&info.summary) {
+            output.warning(&text);
         }
         let text = format!(
             "{}\n{}",
@@ -255,7 +258,10 @@ fn shards(shards: &[ShardInfo], of_set: bool) -> String {
             shard.retention_policy.clone(),
             shard.id.to_string(),
             interval(shard.start_time, shard.end_time),
-            shard.state.to_owned(),
+            match &shard.unproven {
+                Some(_) => format!("{}, unproven", shard.state),
+                None => shard.state.to_owned(),
+            },
         ];
         if of_set {
             row.push(or_dash(shard.files.map(|files| files.to_string())));

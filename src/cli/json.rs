@@ -122,6 +122,7 @@ pub fn summary(summary: &Summary<'_>) -> String {
         "files": summary.files,
         "bytes": summary.bytes,
         "missing": summary.missing,
+        "unproven": summary.unproven,
         "seconds": summary.elapsed.as_secs_f64(),
     });
     format!("{message}\n")

@@ -12,7 +12,7 @@ use super::terminal::print_lines;
 use super::{Ending, OutputArgs, json, values};
 use crate::directory::{Contents, steadily};
 use crate::error::Class;
-use crate::ops::{Kind, SetSummary, State, list};
+use crate::ops::{Kind, SetSummary, State, first_of, list};
 
 /// Show the sets in a backup directory, oldest first
 ///
@@ -90,6 +90,11 @@ impl ListArgs {
                     output.warning(&format!("set {id}: {complaint}"));
                 }
             }
+            for set in &sets {
+                if let Some(text) = unproven(set) {
+                    output.warning(&text);
+                }
+            }
             output.opening(&format!(
                 "{} in {}",
                 super::output::plural(sets.len(), "set"),
@@ -117,6 +122,17 @@ fn row(set: &SetSummary) -> Vec<String> {
             .map_or("-".to_owned(), |(start, end)| interval(start, end)),
         set.databases.join(", "),
     ]
+}
+
+/// Which shards of a set can lack points.
+pub fn unproven(set: &SetSummary) -> Option<String> {
+    let (id, shards) = (&set.id, &set.unproven);
+    (!shards.is_empty()).then(|| {
+        format!(
+            "set {id}: unproven, points acknowledged before the backup began can be missing: {}",
+            first_of(shards)
+        )
+    })
 }
 
 /// The kind in a word.

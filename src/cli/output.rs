@@ -82,6 +82,8 @@ pub struct Summary<'a> {
     pub bytes: u64,
     /// What is missing, a sentence each.
     pub missing: &'a [String],
+    /// What can lack points, a sentence each.
+    pub unproven: &'a [String],
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -189,15 +191,11 @@ impl Output {
         } else if self.verbosity == Verbosity::Quiet {
             // What is missing is an error, and those are printed always.
             summary
-                .missing
-                .iter()
-                .for_each(|missing| say(&format!("snap: missing: {missing}")));
+                .lacks()
+                .for_each(|lacks| say(&format!("snap: {lacks}")));
             return Ok(());
         } else {
-            summary
-                .missing
-                .iter()
-                .for_each(|missing| say(&format!("missing: {missing}")));
+            summary.lacks().for_each(|lacks| say(&lacks));
             print_line(&summary.line())
         };
         printed.context("writing to standard output")
@@ -219,6 +217,7 @@ impl Output {
 impl Summary<'_> {
     fn tally(&self) -> Tally {
         let missing = ("missing", self.missing.len());
+        let unproven = ("unproven", self.unproven.len());
         Tally {
             set: self.set.map(|set| set.id.clone()),
             bytes: Some(self.bytes),
@@ -230,13 +229,21 @@ impl Summary<'_> {
                         ("shared", self.shared),
                         ("empty", self.empty),
                         missing,
+                        unproven,
                     ]
                 }
                 _ => vec![("restored", self.shards), missing],
             },
-            wrong: self.missing.to_vec(),
+            wrong: [self.missing, self.unproven].concat(),
             ..Tally::default()
         }
+    }
+
+    /// What is missing, or may be, a line each.
+    fn lacks(&self) -> impl Iterator<Item = String> {
+        let missing = self.missing.iter().map(|text| format!("missing: {text}"));
+        let unproven = self.unproven.iter().map(|text| format!("unproven: {text}"));
+        missing.chain(unproven)
     }
 
     fn line(&self) -> String {
@@ -254,11 +261,15 @@ impl Summary<'_> {
         parts.push(bytes(self.bytes));
         let counts = parts.join(", ");
         let took = seconds(self.elapsed);
-        let missing = if self.missing.is_empty() {
-            String::new()
-        } else {
-            format!("; {} missing", self.missing.len())
-        };
+        let mut missing = String::new();
+        for (count, what) in [
+            (self.missing.len(), "missing"),
+            (self.unproven.len(), "unproven"),
+        ] {
+            if count > 0 {
+                missing += &format!("; {count} {what}");
+            }
+        }
         match (self.command, self.dry_run, self.set) {
             ("backup", true, _) => format!("dry run: would fetch {counts} into {directory}"),
             ("restore", true, _) => {

@@ -162,6 +162,7 @@ impl RestoreArgs {
             files: Some(report.files),
             bytes: report.bytes,
             missing: &report.missing,
+            unproven: &[],
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))

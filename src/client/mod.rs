@@ -20,6 +20,7 @@ use crate::wire::{
 };
 
 pub use address::Address;
+use connection::Stopwatch;
 pub use connection::{Reply, Upload, cancellation};
 pub use endpoint::{Connector, Endpoint};
 use rate::Limit;
@@ -201,6 +202,8 @@ impl Client {
         let prepared = stream
             .set_nodelay()
             .and_then(|()| stream.set_write_timeout(self.timeouts.idle));
+        // From before the first byte of the request goes out: the server does nothing before it has it, however long connecting took.
+        let sent = Stopwatch::start();
         match prepared.and_then(|()| request.write_to(&mut stream, dialect)) {
             // A peer that closed already: what it has to say, if anything, is read like any other answer.
             Err(error)
@@ -221,6 +224,7 @@ impl Client {
         }
         Reply::new(
             stream,
+            sent,
             self.timeouts,
             deadline,
             self.cancel.clone(),

@@ -322,6 +322,9 @@ pub struct ShardRecord {
     /// Why it failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why points that the server had acknowledged before the run began can be missing from it, where they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
 }
 
 impl ShardRecord {
@@ -391,6 +394,11 @@ impl MemberRecord {
     /// Whether it says what was deleted of a TSM file.
     pub fn is_tombstone(&self) -> bool {
         is_tombstone(&self.name)
+    }
+
+    /// Whether it is of the index that servers 1.3 and 1.4 send along, and holds no points.
+    pub fn is_index(&self) -> bool {
+        self.name.starts_with("index/")
     }
 }
 

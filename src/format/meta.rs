@@ -14,6 +14,7 @@ use prost::Message;
 
 use super::proto::{self, NotUtf8, Schema};
 use crate::error::Class;
+use crate::time;
 use crate::wire::ShardPath;
 
 /// Everything a server knows about its data. `Term` is left over from a Raft log and 0.
@@ -269,7 +270,7 @@ static DATA: Schema = Schema {
 pub struct Shard {
     /// Database, retention policy and id.
     pub path: ShardPath,
-    /// First nanosecond of its group.
+    /// First nanosecond of its group that a point can have.
     pub start: i64,
     /// First nanosecond behind its group.
     pub end: i64,
@@ -304,7 +305,7 @@ impl Data {
                             retention_policy: policy.name.clone(),
                             id: shard.id,
                         },
-                        start: group.start_time,
+                        start: group.start(),
                         end: group.end_time,
                         deleted_at: (group.deleted_at != 0).then_some(group.deleted_at),
                     })
@@ -325,6 +326,18 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
         .error(format!("the meta store is whole, but {text}"))
         .hint(hint)
         .into()
+}
+
+impl ShardGroupInfo {
+    /// The first nanosecond inside. The first group that there can be begins before what the field can hold, and influxd lets it wrap
+    /// round to 2262.
+    fn start(&self) -> i64 {
+        if self.start_time < self.end_time {
+            self.start_time
+        } else {
+            time::LEAST
+        }
+    }
 }
 
 impl DatabaseInfo {
@@ -388,6 +401,20 @@ mod tests {
                 ("db/autogen/10".into(), start, 0),
                 ("db/autogen/20".into(), start, 0)
             ]
+        );
+    }
+
+    #[test]
+    fn the_first_group_of_all_begins_with_the_first_time_there_is() {
+        let mut data = sample();
+        let group = &mut data.databases[0].retention_policies[0].shard_groups[0];
+        // As influxd 1.6.7 stores it: the start wrapped round.
+        (group.start_time, group.end_time) =
+            (9_223_196_473_709_551_616, -9_222_941_600_000_000_000);
+        let first = data.shards().next().unwrap();
+        assert_eq!(
+            (first.start, first.end),
+            (time::LEAST, -9_222_941_600_000_000_000)
         );
     }
 

@@ -49,6 +49,8 @@ pub struct SetSummary {
     pub kept: Option<Timestamp>,
     /// What is wrong with it, as far as can be told without reading its shards.
     pub complaint: Option<String>,
+    /// The shards of which points can be missing that the server had acknowledged before the run began.
+    pub unproven: Vec<String>,
 }
 
 /// Whether a set holds what was asked for.
@@ -134,6 +136,8 @@ pub struct ShardInfo {
     pub file: Option<String>,
     /// Bytes of the file.
     pub size: Option<u64>,
+    /// Why points can be missing that the server had acknowledged before the run began, where they can.
+    pub unproven: Option<String>,
 }
 
 /// What a server holds.
@@ -246,6 +250,7 @@ fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
                 tar_size: shard.tar_bytes(),
                 file: shard.file.as_ref().map(|file| file.name.clone()),
                 size: shard.file.as_ref().map(|file| file.size),
+                unproven: shard.unproven.clone(),
                 ..ShardInfo::new(&shard.path(), shard.start_time, shard.end_time, state)
             }
         })
@@ -401,6 +406,11 @@ impl SetSummary {
             size: 0,
             kept: set.kept,
             complaint: None,
+            unproven: shards
+                .iter()
+                .filter(|shard| shard.unproven.is_some())
+                .map(|shard| format!("{}/{}/{}", shard.database, shard.retention_policy, shard.id))
+                .collect(),
         }
     }
 }
@@ -423,6 +433,7 @@ impl ShardInfo {
             tar_size: None,
             file: None,
             size: None,
+            unproven: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::catalog::{Kind, SetSummary, State, info};
+use super::first_of;
 use crate::directory::{Contents, Set, SetRecord, SetState, ShardState, steadily};
 
 /// How far ahead of this clock a set's start may be before one of the clocks is called wrong.
@@ -138,7 +139,15 @@ fn why_not(set: &Set, summary: &SetSummary, database: Option<&str>) -> Option<No
     match database {
         Some(database) if !selection.takes_database(database) => Some(Not::OfInterest),
         _ if record.state == SetState::Partial => {
-            not(&format!("it is partial, {failed} of its shards missing"))
+            let unproven = if summary.unproven.is_empty() {
+                String::new()
+            } else {
+                let count = summary.unproven.len();
+                format!(", {count} unproven: {}", first_of(&summary.unproven))
+            };
+            not(&format!(
+                "it is partial, {failed} of its shards missing{unproven}"
+            ))
         }
         _ if selection.meta_only => not("it holds the meta store alone"),
         _ if record.is_range() => not("it holds a range of time alone"),

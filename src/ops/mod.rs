@@ -26,5 +26,6 @@ pub use forget::{
 pub use restore::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live,
 };
+pub(crate) use selection::list as first_of;
 pub use serve::{Directories, serve, serve_embedded};
 pub use verify::{Fault, SetFault, VerifyOptions, VerifyReport, verify};

@@ -166,15 +166,22 @@ impl<'a> Earlier<'a> {
         let set = self.sets.iter().find(whole)?;
         let shard = set
             .shard(path)
-            .filter(|shard| shard.content == Content::Whole)?;
+            .filter(|shard| shard.content == Content::Whole && shard.unproven.is_none())?;
         let file = shard.file.clone().filter(|_| set.layout == layout)?;
         let had_deletes =
             shard.deletes_applied || shard.members.iter().any(MemberRecord::is_tombstone);
         if self.contents.file(&file.name) != Some(file.size) || had_deletes {
             return None;
         }
-        let probes = probes(&shard.members)?;
-        let newest = shard.members.iter().map(|member| member.modified).max()?;
+        // An index follows from what is in the other files; servers 1.3 and 1.4 write theirs whenever they are asked for a shard.
+        let members: Vec<MemberRecord> = shard
+            .members
+            .iter()
+            .filter(|member| !member.is_index())
+            .cloned()
+            .collect();
+        let probes = probes(&members)?;
+        let newest = members.iter().map(|member| member.modified).max()?;
         let was_cold = newest
             .checked_add(ROUNDING)
             .ok()?

@@ -71,6 +71,7 @@ impl Planned {
             members: Vec::new(),
             deletes_applied: false,
             error: None,
+            unproven: None,
         }
     }
 }
@@ -416,7 +417,9 @@ fn earlier_sizes(contents: &Contents, cluster_id: u64) -> HashMap<ShardPath, u64
         .flat_map(|set| &set.shards)
     {
         match (shard.state, shard.tar_bytes()) {
-            (ShardState::Stored, Some(bytes)) => drop(sizes.insert(shard.path(), bytes)),
+            (ShardState::Stored, Some(bytes)) => {
+                sizes.insert(shard.path(), bytes);
+            }
             // It was found empty since.
             (ShardState::Empty, _) if shard.content == Content::Whole => {
                 sizes.remove(&shard.path());

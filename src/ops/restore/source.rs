@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::Wanted;
 use super::chain::{Chains, Choice};
-use crate::directory::{BackupFile, Contents, Held, Selection, Set, SetRecord, hex, steadily};
+use crate::directory::{
+    BackupFile, Contents, Held, Selection, Set, SetRecord, ShardRecord, hex, steadily,
+};
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
 use crate::local::refuse_leading_outside;
@@ -117,6 +119,24 @@ pub fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
     files.map(|file| file.set).collect()
 }
 
+/// Warns of shards that the set has, and that can lack points.
+fn say_unproven(set: &Set, chains: &Chains, progress: &dyn Progress) {
+    let records = set.record.iter().flat_map(|record| &record.shards);
+    let unproven: Vec<String> = records
+        .filter(|shard| shard.unproven.is_some())
+        .map(ShardRecord::path)
+        .filter(|path| chains.found.iter().any(|(shard, _)| shard == path))
+        .map(|path| path.to_string())
+        .collect();
+    if !unproven.is_empty() {
+        progress.report(&Event::Warning(&format!(
+            "set {}: unproven, points acknowledged before the backup began can be missing: {}",
+            set.id,
+            list(&unproven)
+        )));
+    }
+}
+
 impl Source {
     /// Reads what `selection` takes of a set, as far as it has points in `bounds`; `with_shards` says whether files of shards are
     /// looked for.
@@ -171,6 +191,7 @@ impl Source {
             Chains::default()
         };
         refuse_unknown(&choice, &chains)?;
+        say_unproven(chosen, &chains, progress);
         // An empty database is as good as any other, if it was asked for.
         let unasked: BTreeSet<&str> = chains
             .unasked
