@@ -227,6 +227,8 @@ impl BackupArgs {
             files: None,
             bytes: report.bytes,
             missing: &report.missing,
+            gaps: &report.gaps,
+            losses: report.losses.as_ref(),
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))

@@ -162,6 +162,8 @@ impl RestoreArgs {
             files: Some(report.files),
             bytes: report.bytes,
             missing: &report.missing,
+            gaps: &[],
+            losses: None,
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))

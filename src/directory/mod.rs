@@ -14,6 +14,7 @@
 //! .snap/lock                    held by a run that writes
 //! ```
 
+mod chain;
 mod contents;
 mod growing;
 mod leftover;
@@ -27,6 +28,7 @@ mod upkeep;
 
 use std::path::{Path, PathBuf};
 
+pub use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub use contents::{BackupFile, Contents, Set, Tar, id_of};
 pub use growing::{Finished, Growing, GrowingTar};
 pub use leftover::{Leftover, Run};

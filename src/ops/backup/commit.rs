@@ -186,6 +186,8 @@ impl Backup<'_> {
             shared,
             empty,
             missing,
+            gaps: Vec::new(),
+            losses: None,
             bytes,
             elapsed: self.begun.elapsed(),
         })

@@ -5,6 +5,7 @@
 //! together become a set (`commit`).
 
 mod commit;
+mod compare;
 mod cut;
 mod download;
 mod fetch;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::losses::Losses;
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
 use crate::client::Client;
@@ -77,6 +79,10 @@ pub struct BackupReport {
     pub empty: usize,
     /// Shards that are not in the set although they were asked for, each with the reason.
     pub missing: Vec<String>,
+    /// Why the set cannot be restored whole with the sets before it, a sentence each.
+    pub gaps: Vec<String>,
+    /// What the server does not hold any more, where there is a set to compare with.
+    pub losses: Option<Losses>,
     /// Bytes of all files but those that are shared.
     pub bytes: u64,
     /// How long it took.
@@ -144,7 +150,8 @@ pub fn backup(
     };
     let mut settled = backup.download(&staging, left)?;
     settled.extend(taken_over);
-    backup.commit(staging, meta, selection, settled, started)
+    let report = backup.commit(staging, meta, selection, settled, started)?;
+    Ok(backup.compare(report))
 }
 
 /// A server's meta store, as it came and as it is read.
@@ -207,6 +214,8 @@ impl Backup<'_> {
             shared: 0,
             empty: 0,
             missing: Vec::new(),
+            gaps: Vec::new(),
+            losses: None,
             bytes: asked.iter().filter_map(|planned| planned.known).sum(),
             elapsed: self.begun.elapsed(),
         }

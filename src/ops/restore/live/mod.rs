@@ -80,15 +80,9 @@ pub fn restore_live(
         Some(Begun { header, .. }) => (Which::UpTo(&header.set), &header.what),
         None => (Which::named(options.set.as_deref()), &options.what),
     };
-    let source = Source::read(
-        &contents,
-        which,
-        &what.selection(false),
-        what.bounds(),
-        true,
-        progress,
-    )?;
-    source.say_what_is_missing(&contents, progress)?;
+    let selection = what.selection(false);
+    let source = Source::read(&contents, which, &selection, what.bounds(), true, progress)?;
+    source.say_what_is_missing(&contents, &selection, progress)?;
     let live = Live {
         client,
         options,
