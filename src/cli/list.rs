@@ -94,7 +94,7 @@ fn row(set: &SetSummary) -> Vec<String> {
         time(set.started),
         set.layout.to_string(),
         kind(set.kind).to_owned(),
-        state(set.state).to_owned(),
+        state_of(set).to_owned(),
         set.shards.to_string(),
         bytes(set.size),
         set.start_time
@@ -112,6 +112,14 @@ pub fn kind(kind: Kind) -> &'static str {
         Kind::Range => "range",
         Kind::Meta => "meta only",
         Kind::Unknown => "unknown",
+    }
+}
+
+/// The state of a set in a word, with the sets that it goes on from.
+pub fn state_of(set: &SetSummary) -> &'static str {
+    match set.state {
+        State::Complete if !set.restorable_whole => "incomplete",
+        other => state(other),
     }
 }
 

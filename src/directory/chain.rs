@@ -351,6 +351,14 @@ struct Held {
     gap: Option<Gap>,
 }
 
+/// What older sets hold of a shard that a set itself has no word of.
+struct Beside {
+    /// The set that has the newest word.
+    from: usize,
+    files: Vec<BackupFile>,
+    gap: Option<Gap>,
+}
+
 /// A set's part in the chain of a shard.
 #[derive(Debug, Default)]
 struct Link {
@@ -455,7 +463,7 @@ impl<'a> Chains<'a> {
             Some(Claim::NotThere) => {
                 let files = self
                     .beside(context, path)
-                    .map_or_else(Vec::new, |(files, _)| files);
+                    .map_or_else(Vec::new, |beside| beside.files);
                 let set = set.id.clone();
                 return ShardChain::Asked {
                     files,
@@ -482,10 +490,10 @@ impl<'a> Chains<'a> {
         let set = set.id.clone();
         match beside {
             _ if limited.is_some() && path.database != "_internal" => ShardChain::Asked {
-                files: beside.map_or_else(Vec::new, |(files, _)| files),
+                files: beside.map_or_else(Vec::new, |beside| beside.files),
                 gap: Some(Gap::Limited { set }),
             },
-            Some((files, gap)) => ShardChain::Asked { files, gap },
+            Some(Beside { files, gap, .. }) => ShardChain::Asked { files, gap },
             // influxd writes a file for each shard it has open, so only a group that had not begun when the metastore was
             // fetched may lack one; and `_internal` is seldom wanted.
             None if is_legacy && may_hold && path.database != "_internal" => ShardChain::Asked {
@@ -518,22 +526,16 @@ impl<'a> Chains<'a> {
 
     /// What the directory holds of a shard that the set itself was not asked for: the newest word of an older set, or of the set
     /// where that took a range of time.
-    fn beside(
-        &mut self,
-        context: ChainContext,
-        path: &ShardPath,
-    ) -> Option<(Vec<BackupFile>, Option<Gap>)> {
+    fn beside(&mut self, context: ChainContext, path: &ShardPath) -> Option<Beside> {
         let mut ranges = Vec::new();
-        let mut explained = false;
+        // A set that tells why there is nothing.
+        let mut explained = None;
         for at in (0..=context.at).rev() {
             if self.are_foreign(at, context.at) {
                 continue;
             }
             match self.claim(at, path) {
-                Some(Claim::Range(held)) => {
-                    ranges.push((at, held.file));
-                    explained = true;
-                }
+                Some(Claim::Range(held)) => ranges.push((at, held.file)),
                 Some(
                     Claim::Whole(_)
                     | Claim::Since(..)
@@ -543,23 +545,34 @@ impl<'a> Chains<'a> {
                 ) => {
                     let (files, gap) = self.chain(context.at, at, path);
                     // Which of the two is wanted, nobody knows.
-                    if let (Some((_, Some(newest))), false) = (ranges.first(), files.is_empty()) {
-                        let file = newest.name.clone();
-                        return Some((files, Some(Gap::RangeBeside { file })));
-                    }
-                    if ranges.is_empty() {
-                        return Some((files, gap));
-                    }
+                    let gap = match (ranges.first(), files.is_empty()) {
+                        (None, _) => gap,
+                        (Some((_, Some(newest))), false) => Some(Gap::RangeBeside {
+                            file: newest.name.clone(),
+                        }),
+                        (Some(_), _) => continue,
+                    };
+                    return Some(Beside {
+                        from: at,
+                        files,
+                        gap,
+                    });
                 }
-                None => explained |= self.is_in_range_set(at, path),
-                Some(Claim::NotThere) => {}
-                Some(Claim::Expired) => explained = true,
+                None if self.is_in_range_set(at, path) => drop(explained.get_or_insert(at)),
+                Some(Claim::Expired) => drop(explained.get_or_insert(at)),
+                Some(Claim::NotThere) | None => {}
             }
         }
-        match ranges.first() {
-            Some((newest, _)) => Some(self.chain(context.at, *newest, path)),
-            None => explained.then(|| (Vec::new(), None)),
-        }
+        let from = ranges.first().map(|(at, _)| *at);
+        let (files, gap) = match from {
+            Some(newest) => self.chain(context.at, newest, path),
+            None => (Vec::new(), None),
+        };
+        Some(Beside {
+            from: from.or(explained)?,
+            files,
+            gap,
+        })
     }
 
     /// What the set at `at` does not bring back, alone and with what it builds on. Without its metastore a record tells, but for
@@ -752,8 +765,9 @@ impl<'a> Chains<'a> {
                         .and_then(|link| link.parent),
                 );
             } else if set.record.is_none() && set.manifest.is_none() {
-                // Its metastore names the shard, and the file is that of an older set.
-                parents.extend(self.older(at, &path, cluster));
+                // Its metastore names the shard, and an older set has the file or says why there is none.
+                let beside = self.beside(ChainContext::alone(at), &path);
+                parents.extend(beside.map(|beside| beside.from));
             }
         }
         parents

@@ -36,6 +36,7 @@ impl Losses {
         let record = set.record.as_ref()?;
         let is_empty = !holds_any(record, database);
         let (before, earlier) = earlier(contents, at, record, is_empty.then_some(database))?;
+        let is_related = is_same_server(earlier, record);
         let other_server = earlier
             .cluster_id
             .zip(record.cluster_id)
@@ -67,6 +68,9 @@ impl Losses {
             .iter()
             .filter(|shard| holds(shard) && of_database(shard, database))
             .filter(|shard| there.contains(&key(shard)) || !policies.expired(shard, record));
+        // A server that is new to the directory need not hold what another one does.
+        let expected =
+            expected.filter(|shard| is_related || is_empty || there.contains(&key(shard)));
         let (mut of, mut shards) = (0, 0);
         let mut lost: BTreeMap<&str, bool> = BTreeMap::new();
         for shard in expected {
@@ -229,10 +233,14 @@ fn earlier<'a>(
             .filter(|(_, other)| alike(other))
             .filter(|(_, other)| empty_of.is_none_or(|database| holds_any(other, database)))
     };
-    let is_same = |(_, other): &(&Set, &SetRecord)| {
-        other.host == record.host || other.cluster_id == record.cluster_id
-    };
-    older().find(is_same).or_else(|| older().next())
+    older()
+        .find(|(_, other)| is_same_server(other, record))
+        .or_else(|| older().next())
+}
+
+/// Whether two sets are of one server, made anew in between or not.
+fn is_same_server(one: &SetRecord, other: &SetRecord) -> bool {
+    one.host == other.host || one.cluster_id == other.cluster_id
 }
 
 fn of_database(shard: &ShardRecord, database: Option<&str>) -> bool {
