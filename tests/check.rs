@@ -307,7 +307,7 @@ fn an_increment_to_another_retention_policy_is_no_backup_of_its_own() {
         "{}",
         run.stdout
     );
-    snap(["verify", utf8(&dir)]).expect(3);
+    snap(["verify", utf8(&dir), "latest"]).expect(3);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use influx_snap::format::portable::{compress, decompress};
+use influx_snap::wire::ShardPath;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 use support::between::{Ask, Between, Spoil};
 use support::damage::damage;
 use support::data::{load_hours, without_hour};
+use support::handmade::{FILE, TSM};
 use support::influxd::{Index, Influxd};
 use support::peer::{self, Asked, End, Model, Peer, Reply, Version};
 use support::process::{Run, Snap, backup, restore_into, restore_online, snap};
@@ -471,12 +473,18 @@ fn files_that_were_given_their_names_by_a_run_that_died_then_are_no_set_and_are_
 
 /// A portable backup of a scripted server as influxd leaves one, without a record: `a` with the shards 1 and 2, `b` with 3.
 fn as_of_influxd(folder: &Path, flags: &[&str], code: i32) -> (PathBuf, String) {
-    let shards = [
-        ("a", "autogen", 1),
-        ("a", "autogen", 2),
-        ("b", "autogen", 3),
-    ];
-    let peer = Peer::start(Model::new(Version::V1_6, &shards));
+    let mut model = Model::new(Version::V1_6, &[]);
+    for (database, id) in [("a", 1), ("a", 2), ("b", 3)] {
+        let path = ShardPath {
+            database: database.into(),
+            retention_policy: "autogen".into(),
+            id,
+        };
+        let member = peer::Member::new(format!("{path}/{FILE}"), TSM.to_vec());
+        let tar = peer::Tar::Bytes(peer::tar(&[member]));
+        model.shards.push(peer::Shard::with_tar(path, tar));
+    }
+    let peer = Peer::start(model);
     if code != 0 {
         peer.script(Asked::Shard(2), [Reply::Nothing]);
     }

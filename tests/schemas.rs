@@ -519,6 +519,12 @@ fn downloads(bench: &Bench) {
     bench.backup(&nobody(), "new", &[], 5);
     bench.run(&["info", "-host", &nobody()], 5);
 
+    // An increment without a set before it, and a server that came up without its data.
+    bench.backup(&peer.host(), "lost", &["-since", "1h"], 0);
+    let empty = Peer::start(Model::new(Version::V1_6, &[]));
+    bench.backup(&empty.host(), "lost", &[], 0);
+    bench.run(&["check", "-max-age", "1h", utf8(&bench.path("lost"))], 1);
+
     // The service inside the process says why it does not answer.
     let server = bench.server();
     fs::create_dir(server.join("data/plain/autogen/2/000000009-000000001.tsm"))

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::catalog::{SetSummary, State, info};
+use super::catalog::{SetSummary, State, summary};
 use super::losses::Losses;
 use crate::directory::{Chains, Contents, Gap, Missing, Set, SetRecord, SetState, ShardState};
 
@@ -69,10 +69,11 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         lost_shards: None,
         lost_databases: Vec::new(),
     };
+    let mut chains = Chains::of(&contents);
     let mut passed_over = 0;
     for at in order {
         let set = &contents.sets()[at];
-        let summary = info(&contents, at).summary;
+        let summary = summary(&contents, &mut chains, at);
         match why_not(&contents, at, &summary, options.database.as_deref()) {
             // What was made for another purpose is nothing to be told of.
             Some(Not::OfInterest) => {}
@@ -81,7 +82,7 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
                 .notes
                 .push(format!("set {} does not count: {why}", set.id)),
             None => {
-                report.judge(&contents, at, summary, options);
+                report.judge(&mut chains, &contents, at, summary, options);
                 break;
             }
         }
@@ -163,6 +164,7 @@ fn why_not(
 impl CheckReport {
     fn judge(
         &mut self,
+        chains: &mut Chains<'_>,
         contents: &Contents,
         at: usize,
         summary: SetSummary,
@@ -175,7 +177,7 @@ impl CheckReport {
                 .as_ref()
                 .and_then(|record| missing_files(contents, record)),
         );
-        self.judge_chain(contents, at, options.database.as_deref());
+        self.judge_chain(chains, contents, at, options.database.as_deref());
         self.judge_losses(contents, at, options);
         let is_listed = set.manifest.is_some() && summary.state == State::Unrecorded;
         self.set = Some(SetSummary {
@@ -211,7 +213,13 @@ impl CheckReport {
     }
 
     /// Whether the set can be restored whole, alone and with the sets that it goes on from.
-    fn judge_chain(&mut self, contents: &Contents, at: usize, database: Option<&str>) {
+    fn judge_chain(
+        &mut self,
+        chains: &mut Chains<'_>,
+        contents: &Contents,
+        at: usize,
+        database: Option<&str>,
+    ) {
         let set = &contents.sets()[at];
         let read = contents.read_meta(set);
         let is_own = |file: &str| {
@@ -223,7 +231,7 @@ impl CheckReport {
             Gap::FileGone { file, .. } | Gap::FileChanged { file, .. } => is_own(file),
             _ => false,
         };
-        let missing = Chains::of(contents).missing(at, read.as_ref().ok().map(|(_, data)| data));
+        let missing = chains.missing(at, read.as_ref().ok().map(|(_, data)| data));
         let is_meant = |missing: &&Missing| {
             let shard = missing.shard.as_ref();
             shard

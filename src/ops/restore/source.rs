@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::Wanted;
 use crate::directory::{
-    BackupFile, ChainContext, Chains, Contents, Gap, Missing, Selection, Set, ShardChain, hex,
+    BackupFile, ChainContext, Chains, Contents, Gap, Missing, Selection, Set, SetRecord,
+    ShardChain, hex,
 };
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
@@ -27,7 +28,7 @@ pub struct Source {
     pub set: String,
     /// Its place among the sets.
     pub at: usize,
-    /// Whether a range of time is meant: that may be empty.
+    /// Whether a range of time is meant, or all that was backed up: that may be empty.
     pub is_range: bool,
     /// The meta store in its frame.
     pub blob: MetaBlob,
@@ -60,7 +61,13 @@ impl Restorable {
     /// # Errors
     ///
     /// [`Class::Refused`] where it is not clear which files are meant; [`Class::Damage`] where nobody knows of which server they are.
-    fn find(contents: &Contents, context: ChainContext, live: &[Shard]) -> Result<Self> {
+    fn find(
+        contents: &Contents,
+        context: ChainContext,
+        live: &[Shard],
+        metastore: &Data,
+        selection: &Selection,
+    ) -> Result<Self> {
         let mut chains = Chains::of(contents);
         let mut restorable = Self::default();
         for shard in live {
@@ -83,7 +90,13 @@ impl Restorable {
                 ShardChain::NotAsked { may_hold: false } => restorable.early.push(path.clone()),
             }
         }
-        let others = chains.missing_beside_shards(context, live.iter().map(|shard| &shard.path));
+        let mut others =
+            chains.missing_beside_shards(context, live.iter().map(|shard| &shard.path));
+        others.extend(chains.unnamed(context.at, metastore));
+        others.retain(|missing| {
+            let shard = missing.shard.as_ref();
+            shard.is_none_or(|shard| selection.takes(shard))
+        });
         restorable
             .missing
             .extend(others.iter().map(ToString::to_string));
@@ -215,13 +228,7 @@ impl Source {
         };
         let mut chains = Restorable::default();
         if with_shards {
-            chains = Restorable::find(contents, context, &live)?;
-            let unnamed = Chains::of(contents).unnamed(at, &data);
-            let meant = unnamed.iter().filter(|missing| {
-                let takes = |path| selection.takes(path);
-                missing.shard.as_ref().is_none_or(takes)
-            });
-            chains.missing.extend(meant.map(ToString::to_string));
+            chains = Restorable::find(contents, context, &live, &data, selection)?;
         }
         refuse_unknown(contents, at, &chains)?;
         // An empty database is as good as any other, if it was asked for.
@@ -252,7 +259,7 @@ impl Source {
         let mut source = Self {
             set: chosen.id.clone(),
             at,
-            is_range: bounds.is_some(),
+            is_range: bounds.is_some() || chosen.record.as_ref().is_some_and(SetRecord::is_range),
             blob,
             data,
             databases,
