@@ -578,24 +578,20 @@ fn one(
                 .into_iter()
                 .filter(|point| since.is_none_or(|since| *point > since));
             taken
-                .filter(|point| run.amount != Amount::Range || point % 2 == 0)
+                .filter(|point| run.amount != Amount::Range || point.is_multiple_of(2))
                 .collect()
         });
-        let (content, state) = match (run.amount, run.troubles[shard], &captured) {
-            (amount, trouble, captured) => (
-                match amount {
-                    Amount::Since(..) => Content::Since,
-                    Amount::Range => Content::Range,
-                    Amount::Full | Amount::MetaOnly => Content::Whole,
-                },
-                match (trouble, captured) {
-                    (Trouble::Failed, _) => ShardState::Failed,
-                    (Trouble::Expired, _) => ShardState::Expired,
-                    (_, None) => ShardState::NotHeld,
-                    (_, Some(points)) if points.is_empty() => ShardState::Empty,
-                    _ => ShardState::Stored,
-                },
-            ),
+        let content = match run.amount {
+            Amount::Since(..) => Content::Since,
+            Amount::Range => Content::Range,
+            Amount::Full | Amount::MetaOnly => Content::Whole,
+        };
+        let state = match (run.troubles[shard], &captured) {
+            (Trouble::Failed, _) => ShardState::Failed,
+            (Trouble::Expired, _) => ShardState::Expired,
+            (_, None) => ShardState::NotHeld,
+            (_, Some(points)) if points.is_empty() => ShardState::Empty,
+            _ => ShardState::Stored,
         };
         let is_influxd = run.maker == Maker::Influxd;
         // influxd asks for what is open, and writes a file of it whatever is in it.
@@ -926,7 +922,7 @@ fn brings_back_what_was_held(
         };
         let names = files.get(path).into_iter().flatten();
         let back: BTreeSet<u32> = names.flat_map(|name| &model.files[name]).copied().collect();
-        let is_meant = |point: &&u32| set.run.amount != Amount::Range || *point % 2 == 0;
+        let is_meant = |point: &&u32| set.run.amount != Amount::Range || point.is_multiple_of(2);
         let lost: Vec<&u32> = held
             .iter()
             .filter(is_meant)
