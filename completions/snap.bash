@@ -283,7 +283,7 @@ _snap() {
             return 0
             ;;
         snap__subcmd__check)
-            opts="-h --max-age --db --database --metrics-file --on-success --on-failure --quiet --verbose --json --profile --config --help"
+            opts="-h --max-age --db --database --max-lost-shards --allow-empty --metrics-file --on-success --on-failure --quiet --verbose --json --profile --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -299,6 +299,14 @@ _snap() {
                     ;;
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-lost-shards)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-empty)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --metrics-file)

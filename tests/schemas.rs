@@ -536,6 +536,11 @@ fn downloads(bench: &Bench) {
     bench.backup(&peer.host(), "slow", &["-flush-timeout", "0"], 3);
     bench.run(&["list", utf8(&bench.path("slow"))], 0);
     bench.run(&["info", utf8(&bench.path("slow"))], 0);
+    // An increment without a set before it, and a server that came up without its data.
+    bench.backup(&peer.host(), "lost", &["-since", "1h"], 0);
+    let empty = Peer::start(Model::new(Version::V1_6, &[]));
+    bench.backup(&empty.host(), "lost", &[], 0);
+    bench.run(&["check", "-max-age", "1h", utf8(&bench.path("lost"))], 1);
 
     // The service inside the process says why it does not answer.
     let server = bench.server();

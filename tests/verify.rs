@@ -380,7 +380,7 @@ fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came
 }
 
 #[test]
-fn a_partial_set_is_no_damage_and_files_that_are_no_part_of_a_set_are_left_alone() {
+fn a_partial_set_has_a_gap_and_no_damage_and_files_that_are_no_part_of_a_set_are_left_alone() {
     let bench = Bench::sound(3);
     let peer = Peer::start(bench.model.clone());
     for layout in LAYOUTS {
@@ -406,10 +406,15 @@ fn a_partial_set_is_no_damage_and_files_that_are_no_part_of_a_set_are_left_alone
             fs::write(dir.join(name), "not of a backup").expect("writing a file");
         }
         let before = tree::files(&dir);
-        let (faults, summary) = told(&dir, &["-deep"], 0);
+        let (faults, summary) = told(&dir, &["-deep"], 3);
         assert_eq!(
-            (faults.len(), &summary["shards"], &summary["points"]),
-            (0, &2.into(), &(2 * POINTS).into()),
+            (
+                faults.len(),
+                &summary["shards"],
+                &summary["points"],
+                &summary["gaps"]
+            ),
+            (0, &2.into(), &(2 * POINTS).into(), &1.into()),
             "{layout}"
         );
         assert!(

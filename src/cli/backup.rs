@@ -235,6 +235,8 @@ impl BackupArgs {
             bytes: report.bytes,
             missing: &report.missing,
             unproven: &report.unproven,
+            gaps: &report.gaps,
+            losses: report.losses.as_ref(),
             elapsed: report.elapsed,
         })?;
         let is_whole = report.missing.is_empty() && report.unproven.is_empty();

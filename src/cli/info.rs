@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::list::{kind, state, unproven};
+use super::list::{kind, state_of, unproven};
 use super::output::{Output, bytes, plural};
 use super::server::ServerArgs;
 use super::table::{fields, interval, table, time};
@@ -147,7 +147,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
         ("set", summary.id.clone()),
         ("directory", directory.display().to_string()),
         ("format", summary.layout.to_string()),
-        ("state", state(summary.state).to_owned()),
+        ("state", state_of(summary).to_owned()),
         ("kind", kind(summary.kind).to_owned()),
         ("started", format!("{} UTC", time(summary.started))),
     ];

@@ -123,6 +123,10 @@ pub fn summary(summary: &Summary<'_>) -> String {
         "bytes": summary.bytes,
         "missing": summary.missing,
         "unproven": summary.unproven,
+        "gaps": summary.gaps,
+        "lost_shards": summary.losses.map(|losses| losses.shards),
+        "lost_databases": summary.losses.map_or(&[][..], |losses| &losses.databases),
+        "server_changed": summary.losses.map(|losses| losses.other_server.is_some()),
         "seconds": summary.elapsed.as_secs_f64(),
     });
     format!("{message}\n")

@@ -12,7 +12,7 @@ use super::terminal::print_lines;
 use super::{Ending, OutputArgs, json, values};
 use crate::directory::{Contents, steadily};
 use crate::error::Class;
-use crate::ops::{Kind, SetSummary, State, first_of, list};
+use crate::ops::{Kind, SetSummary, State, list, name_list};
 
 /// Show the sets in a backup directory, oldest first
 ///
@@ -114,7 +114,7 @@ fn row(set: &SetSummary) -> Vec<String> {
         time(set.started),
         set.layout.to_string(),
         kind(set.kind).to_owned(),
-        state(set.state).to_owned(),
+        state_of(set).to_owned(),
         set.shards.to_string(),
         bytes(set.size),
         set.start_time
@@ -130,7 +130,7 @@ pub fn unproven(set: &SetSummary) -> Option<String> {
     (!shards.is_empty()).then(|| {
         format!(
             "set {id}: unproven, points acknowledged before the backup began can be missing: {}",
-            first_of(shards)
+            name_list(shards)
         )
     })
 }
@@ -143,6 +143,14 @@ pub fn kind(kind: Kind) -> &'static str {
         Kind::Range => "range",
         Kind::Meta => "meta only",
         Kind::Unknown => "unknown",
+    }
+}
+
+/// The state of a set in a word, with the sets that it goes on from.
+pub fn state_of(set: &SetSummary) -> &'static str {
+    match set.state {
+        State::Complete if !set.restorable_whole => "incomplete",
+        other => state(other),
     }
 }
 

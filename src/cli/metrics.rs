@@ -48,7 +48,7 @@ const LARGEST: u64 = 16 << 20;
 const LAST_SUCCESS: &str = "snap_last_success_timestamp_seconds";
 
 /// All metrics in their order, with what they mean.
-const METRICS: [(&str, &str); 12] = [
+const METRICS: [(&str, &str); 14] = [
     (
         "snap_last_run_timestamp_seconds",
         "When the last run ended, in seconds since 1970.",
@@ -89,6 +89,14 @@ const METRICS: [(&str, &str); 12] = [
     (
         "snap_shards",
         "Shards of the last run by what became of them; absent where it failed.",
+    ),
+    (
+        "snap_lost_databases",
+        "Databases that the set before holds and of which the last set has no shard, as backup or check found it.",
+    ),
+    (
+        "snap_server_changed",
+        "1 where the server is not the one of the set before, by its cluster id, as backup found it; else 0.",
     ),
     (
         "snap_sets",
@@ -194,6 +202,10 @@ fn text(earlier: &str, run: &Run<'_>) -> String {
             "snap_newest_set_timestamp_seconds" => {
                 tally.newest.map(|begun| begun.as_second().to_string())
             }
+            "snap_lost_databases" => tally.lost_databases.map(|count| count.to_string()),
+            "snap_server_changed" => tally
+                .server_changed
+                .map(|changed| u8::from(changed).to_string()),
             // Negative where a clock is wrong, which is to be seen.
             "snap_newest_set_age_seconds" => tally
                 .newest

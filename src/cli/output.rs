@@ -14,7 +14,7 @@ use super::json::{self, Json};
 use super::lines::Lines;
 use super::terminal::{print_exact, print_line, say};
 use crate::error::{class, hint};
-use crate::ops::MadeSet;
+use crate::ops::{Losses, MadeSet};
 use crate::progress::{Progress, Silent};
 
 /// How much is printed.
@@ -58,6 +58,10 @@ pub struct Tally {
     pub faults: Option<u64>,
     /// When the newest complete set was begun, where that was looked for.
     pub newest: Option<Timestamp>,
+    /// Databases of the set before of which nothing is left, where there was one to compare with.
+    pub lost_databases: Option<usize>,
+    /// Whether the server is another than that of the set before, where there was one to compare with.
+    pub server_changed: Option<bool>,
 }
 
 /// What a command did, for its last line.
@@ -84,6 +88,10 @@ pub struct Summary<'a> {
     pub missing: &'a [String],
     /// What can lack points, a sentence each.
     pub unproven: &'a [String],
+    /// Why the set cannot be restored whole with the sets before it, a sentence each.
+    pub gaps: &'a [String],
+    /// What the server does not hold any more, where there is a set to compare with.
+    pub losses: Option<&'a Losses>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -224,17 +232,21 @@ impl Summary<'_> {
             shards: match self.command {
                 "backup" => {
                     let stored = self.shards.saturating_sub(self.shared);
-                    vec![
+                    let mut shards = vec![
                         ("stored", stored),
                         ("shared", self.shared),
                         ("empty", self.empty),
                         missing,
                         unproven,
-                    ]
+                    ];
+                    shards.extend(self.losses.map(|losses| ("lost", losses.shards)));
+                    shards
                 }
                 _ => vec![("restored", self.shards), missing],
             },
             wrong: [self.missing, self.unproven].concat(),
+            lost_databases: self.losses.map(|losses| losses.databases.len()),
+            server_changed: self.losses.map(|losses| losses.other_server.is_some()),
             ..Tally::default()
         }
     }

@@ -163,6 +163,8 @@ impl RestoreArgs {
             bytes: report.bytes,
             missing: &report.missing,
             unproven: &[],
+            gaps: &[],
+            losses: None,
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))

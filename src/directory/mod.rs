@@ -15,6 +15,7 @@
 //! .snap/lock.held               stands in for the lock on file systems that have none
 //! ```
 
+mod chain;
 mod contents;
 mod growing;
 mod leftover;
@@ -31,6 +32,7 @@ mod upkeep;
 
 use std::path::{Path, PathBuf};
 
+pub use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub use contents::{BackupFile, Contents, Set, Tar, id_of};
 pub use growing::{Finished, Growing, GrowingTar};
 pub use leftover::{Leftover, Run};

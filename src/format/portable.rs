@@ -129,6 +129,11 @@ pub fn shard_file(stamp: &str, id: u64) -> String {
     format!("{stamp}.s{id}.tar.gz")
 }
 
+/// Whether a name is that of the shard's file in some set.
+pub fn is_file_of_shard(name: &str, id: u64) -> bool {
+    name.ends_with(&format!(".s{id}.tar.gz"))
+}
+
 /// The stamp in the name of a manifest.
 pub fn stamp_of_manifest(name: &str) -> Option<&str> {
     name.strip_suffix(".manifest")

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::directory::{
-    Contents, FileRecord, Layout, Selection, Set, SetRecord, SetState, ShardState,
+    Chains, Contents, FileRecord, Layout, Missing, Selection, Set, SetRecord, SetState, ShardState,
 };
 use crate::format::meta::{Data, Shard};
 use crate::time;
@@ -47,6 +47,9 @@ pub struct SetSummary {
     pub size: u64,
     /// Since when it is marked as one that is not to be removed.
     pub kept: Option<Timestamp>,
+    /// Whether all that it was asked for comes back, with the sets that it goes on from, as far as can be told without reading
+    /// shards.
+    pub restorable_whole: bool,
     /// What is wrong with it, as far as can be told without reading its shards.
     pub complaint: Option<String>,
     /// The shards of which points can be missing that the server had acknowledged before the run began.
@@ -155,26 +158,31 @@ pub struct ServerInfo {
 
 /// All sets of a directory, oldest first.
 pub fn list(contents: &Contents) -> Vec<SetSummary> {
+    let mut chains = Chains::of(contents);
     (0..contents.sets().len())
-        .map(|at| summary(contents, at))
+        .map(|at| summary(contents, &mut chains, at))
         .collect()
 }
 
 /// One set at a glance. Of what was recorded no file is read.
-pub fn summary(contents: &Contents, at: usize) -> SetSummary {
+pub fn summary(contents: &Contents, chains: &mut Chains<'_>, at: usize) -> SetSummary {
     let set = &contents.sets()[at];
     match &set.record {
-        Some(record) => summary_of(contents, set, record, &recorded_shards(contents, record)),
-        None => unrecorded(contents, at, set).summary,
+        Some(record) => {
+            let shards = recorded_shards(contents, record);
+            summary_of(contents, set, record, &shards).judged(&chains.missing(at, None))
+        }
+        None => unrecorded(contents, chains, at, set).summary,
     }
 }
 
 /// One set.
 pub fn info(contents: &Contents, at: usize) -> SetInfo {
     let set = &contents.sets()[at];
+    let mut chains = Chains::of(contents);
     match &set.record {
-        Some(record) => recorded(contents, set, record),
-        None => unrecorded(contents, at, set),
+        Some(record) => recorded(contents, &mut chains, at, record),
+        None => unrecorded(contents, &mut chains, at, set),
     }
 }
 
@@ -213,17 +221,22 @@ pub fn server_info(client: &Client) -> Result<ServerInfo> {
     })
 }
 
-fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
+fn recorded(
+    contents: &Contents,
+    chains: &mut Chains<'_>,
+    at: usize,
+    record: &SetRecord,
+) -> SetInfo {
+    let set = &contents.sets()[at];
     let shards = recorded_shards(contents, record);
+    let data = contents.read_meta(set).ok().map(|(_, data)| data);
+    let missing = chains.missing(at, data.as_ref());
     SetInfo {
-        summary: summary_of(contents, set, record, &shards),
+        summary: summary_of(contents, set, record, &shards).judged(&missing),
         selection: Some(record.selection.clone()),
         dialect: Some(record.dialect.clone()),
         cluster_id: record.cluster_id,
-        meta: contents
-            .read_meta(set)
-            .ok()
-            .map(|(_, data)| MetaCounts::of(&data)),
+        meta: data.as_ref().map(MetaCounts::of),
         shards,
     }
 }
@@ -306,7 +319,7 @@ fn summary_of(
     }
 }
 
-fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
+fn unrecorded(contents: &Contents, chains: &mut Chains<'_>, at: usize, set: &Set) -> SetInfo {
     let read = contents.read_meta(set);
     let data = read.as_ref().ok().map(|(_, data)| data);
     let mut shards = Vec::new();
@@ -365,7 +378,8 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
             .fold(meta_size, u64::saturating_add),
         complaint,
         ..SetSummary::of(set, state, Kind::Unknown, &shards)
-    };
+    }
+    .judged(&chains.missing(at, data));
     let (meta, cluster_id) = (data.map(MetaCounts::of), data.map(|data| data.cluster_id));
     SetInfo {
         summary,
@@ -378,6 +392,20 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
 }
 
 impl SetSummary {
+    /// With what a restore of it would miss.
+    fn judged(self, missing: &[Missing]) -> Self {
+        let more = match missing.len() {
+            0 | 1 => String::new(),
+            count => format!(", and {} more", count - 1),
+        };
+        let first = missing.first().map(|first| format!("{first}{more}"));
+        Self {
+            restorable_whole: missing.is_empty() && self.state != State::Damaged,
+            complaint: self.complaint.or(first),
+            ..self
+        }
+    }
+
     fn of(set: &Set, state: State, kind: Kind, shards: &[ShardInfo]) -> Self {
         let stored: Vec<&ShardInfo> = shards
             .iter()
@@ -405,6 +433,7 @@ impl SetSummary {
             end_time: stored.iter().map(|shard| shard.end_time).max(),
             size: 0,
             kept: set.kept,
+            restorable_whole: false,
             complaint: None,
             unproven: shards
                 .iter()

@@ -201,6 +201,8 @@ impl Backup<'_> {
             empty,
             missing,
             unproven,
+            gaps: Vec::new(),
+            losses: None,
             bytes,
             elapsed: self.begun.elapsed(),
         })

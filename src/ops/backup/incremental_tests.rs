@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::directory::{ShardState, made};
+use crate::directory::{SetState, ShardState, made};
 use crate::time;
 
 /// The cluster of the sets that may be built on.

@@ -5,6 +5,7 @@
 //! not wanted of it left out (`cut`, `stored`). All together become a set (`commit`).
 
 mod commit;
+mod compare;
 mod cut;
 mod download;
 mod fetch;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::losses::Losses;
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
 use crate::client::Client;
@@ -89,6 +91,10 @@ pub struct BackupReport {
     pub missing: Vec<String>,
     /// Shards that are in the set and can lack points that were acknowledged before the run began, each with the reason.
     pub unproven: Vec<String>,
+    /// Why the set cannot be restored whole with the sets before it, a sentence each.
+    pub gaps: Vec<String>,
+    /// What the server does not hold any more, where there is a set to compare with.
+    pub losses: Option<Losses>,
     /// Bytes of all files but those that are shared.
     pub bytes: u64,
     /// How long it took.
@@ -164,7 +170,8 @@ pub fn backup(
     };
     let mut settled = backup.download(&staging, left)?;
     settled.extend(taken_over);
-    backup.commit(staging, meta, selection, settled, started)
+    let report = backup.commit(staging, meta, selection, settled, started)?;
+    Ok(backup.compare(report))
 }
 
 /// A server's meta store, as it came and as it is read.
@@ -228,6 +235,8 @@ impl Backup<'_> {
             shared: 0,
             empty: 0,
             missing: Vec::new(),
+            gaps: Vec::new(),
+            losses: None,
             unproven: Vec::new(),
             bytes: asked
                 .iter()

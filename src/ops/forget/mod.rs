@@ -1,7 +1,6 @@
 //! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and marking those that no policy may remove.
 
 mod rules;
-mod standing;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use jiff::Timestamp;
 
 use super::catalog::{SetSummary, State, summary};
 use crate::cancel::Cancel;
-use crate::directory::{Contents, Removed, Selection, SetRecord, Upkeep};
+use crate::directory::{Chains, Contents, Removed, Selection, SetRecord, Upkeep};
 use crate::error::Class;
 use rules::{Candidate, apply};
 pub use rules::{Limit, Policy, Reason, Within};
@@ -147,7 +146,7 @@ fn sets_read(contents: &Contents, of: &HashSet<usize>) -> Result<HashSet<usize>>
     Ok(read)
 }
 
-/// Applies a policy, group by group, and lets what is kept keep what it stands on. Gives the places of the others, too.
+/// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the places of the others, too.
 fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
     judge_beside(contents, policy, &HashSet::new())
 }
@@ -176,8 +175,9 @@ fn judge_beside(
             None => groups.push((selection, server, vec![at])),
         }
     }
+    let mut chains = Chains::of(contents);
     let summaries: Vec<SetSummary> = (0..contents.sets().len())
-        .map(|at| summary(contents, at))
+        .map(|at| summary(contents, &mut chains, at))
         .collect();
     let mut reasons: Vec<Option<Vec<Reason>>> = vec![None; contents.sets().len()];
     for (.., members) in &groups {
@@ -185,7 +185,9 @@ fn judge_beside(
             let set = &contents.sets()[*at];
             Candidate {
                 started: set.started,
-                complete: summaries[*at].state == State::Complete,
+                // One that cannot be restored whole must not take the place of one that can.
+                complete: summaries[*at].state == State::Complete
+                    && summaries[*at].restorable_whole,
                 marked: set.kept.is_some(),
                 lost: contents.is_lost(set),
             }
@@ -198,12 +200,12 @@ fn judge_beside(
             reasons[*at] = Some(why);
         }
     }
-    // What a set stands on is older: from the newest on, each is judged before it is asked whether it keeps others.
-    for (at, below) in standing::standing(contents).iter().enumerate().rev() {
+    // What a set goes on from is older: from the newest on, each is judged before it is asked whether it keeps others.
+    for at in (0..reasons.len()).rev() {
         // No reasons at all: a set of influxd's, which stays.
         if reasons[at].as_ref().is_none_or(|why| !why.is_empty()) {
-            for below in below {
-                if let Some(why) = reasons[*below].as_mut().filter(|why| why.is_empty()) {
+            for below in chains.parents(at) {
+                if let Some(why) = reasons[below].as_mut().filter(|why| why.is_empty()) {
                     why.push(Reason::Needed {
                         by: contents.sets()[at].id.clone(),
                     });

@@ -3,7 +3,8 @@
 //! Everything is read and checked first ([`source`], [`check`]). Into directories ([`plan`], [`target`]), shards are unpacked
 //! out of sight and then moved into place, the meta store last ([`write`]).
 
-mod chain;
+#[cfg(test)]
+mod agreement_tests;
 mod check;
 mod journal;
 mod live;

@@ -80,7 +80,7 @@ pub fn plan(
         None => Some(old),
     })?;
     if options.datadir.is_some() {
-        source.say_what_is_missing(contents, progress)?;
+        source.say_what_is_missing(contents, &selection, progress)?;
     }
     Ok(Plan {
         meta,

@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents, FileRecord, Layout, Set, ShardRecord, hex, id_of};
+use crate::directory::{
+    BackupFile, Chains, Contents, FileRecord, Gap, Layout, Missing, Set, ShardRecord, hex, id_of,
+};
 use crate::error::Class;
 use crate::format::meta::Data;
-use crate::format::names;
 use crate::progress::{Event, Outcome, Progress};
-use crate::time;
 use crate::wire::ShardPath;
 
 /// What to verify, and how.
@@ -47,6 +47,28 @@ pub struct SetFault {
     /// What is wrong.
     #[serde(flatten)]
     pub fault: Fault,
+}
+
+/// Why a set cannot be restored whole, although its files are as they were written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SetGap {
+    /// The set.
+    pub set: String,
+    /// The shards that it is said of; none where it is the set as a whole.
+    pub shards: Vec<String>,
+    /// What is missing.
+    pub message: String,
+    /// What that means for a restore.
+    pub means: &'static str,
+}
+
+/// What verifying finds.
+#[derive(Debug, Clone, Copy)]
+pub enum Finding<'a> {
+    /// Damage.
+    Fault(&'a SetFault),
+    /// Something that was never there.
+    Gap(&'a SetGap),
 }
 
 /// What is wrong with a file.
@@ -92,6 +114,8 @@ pub struct VerifyReport {
     pub faults: u64,
     /// The ids of sets that were removed while the others were read: what is said of them may be incomplete, and is no fault.
     pub removed: Vec<String>,
+    /// Gaps found.
+    pub gaps: u64,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -99,30 +123,31 @@ pub struct VerifyReport {
 const SET_GONE: &str = "nothing of this set can be restored; snap forget -lost removes its record";
 const SET_LOST: &str = "nothing of this set can be restored";
 const SHARD_LOST: &str = "this shard cannot be restored from this set";
+const NOT_WHOLE: &str = "a restore of this set brings back less than was asked for";
 const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its record";
 
-/// Verifies sets. `tell` gets each fault.
+/// Verifies sets. `tell` gets each finding.
 ///
 /// # Errors
 ///
-/// When the directory cannot be read, or has no such set. Faults are no errors.
+/// When the directory cannot be read, or has no such set. Findings are no errors.
 pub fn verify(
     options: &VerifyOptions,
     cancel: &Cancel,
     progress: &dyn Progress,
-    tell: &mut dyn FnMut(&SetFault),
+    tell: &mut dyn FnMut(Finding<'_>),
 ) -> Result<VerifyReport> {
     let begun = Instant::now();
     let mut report = VerifyReport::default();
     let contents = Contents::read_past(&options.directory, &mut |file, error| {
         report.faults += 1;
         let set = id_of(&file).to_owned();
-        tell(&SetFault {
+        tell(Finding::Fault(&SetFault {
             set,
             file,
             shard: None,
             fault: Fault::of_file(format!("{error:#}"), SET_LOST),
-        });
+        }));
         Ok(())
     })?;
     let chosen: Vec<usize> = match &options.set {
@@ -143,6 +168,7 @@ pub fn verify(
         held = contents.hold_one(one)?;
     }
     let mut jobs = Vec::new();
+    let mut chains = Chains::of(&contents);
     for at in chosen {
         let set = &contents.sets()[at];
         let Some(_held) = contents.hold_one(at)? else {
@@ -164,8 +190,9 @@ pub fn verify(
             );
             continue;
         }
-        let groups = of_set.groups();
+        let (groups, metastore) = of_set.groups();
         jobs.extend(of_set.shards(&groups));
+        of_set.chain(chains.missing(at, metastore.as_ref()));
     }
     progress.report(&Event::Shards {
         count: jobs.len(),
@@ -228,12 +255,12 @@ pub fn verify(
         points += checked.points;
         for fault in checked.faults {
             let set = contents.sets()[job.file.set].id.clone();
-            tell(&SetFault {
+            tell(Finding::Fault(&SetFault {
                 set,
                 file: job.file.name.clone(),
                 shard: Some(job.path.to_string()),
                 fault,
-            });
+            }));
         }
     }
     report.points = options.deep.then_some(points);
@@ -261,23 +288,64 @@ struct OfSet<'a, 'b> {
     at: usize,
     set: &'a Set,
     report: &'b mut VerifyReport,
-    tell: &'b mut dyn FnMut(&SetFault),
+    tell: &'b mut dyn FnMut(Finding<'_>),
 }
 
 impl<'a> OfSet<'a, '_> {
     fn tell(&mut self, file: &str, shard: Option<&ShardPath>, fault: Fault) {
         self.report.faults += 1;
         let shard = shard.map(ToString::to_string);
-        (self.tell)(&SetFault {
+        (self.tell)(Finding::Fault(&SetFault {
             set: self.set.id.clone(),
             file: file.to_owned(),
             shard,
             fault,
-        });
+        }));
+    }
+
+    /// Tells what a restore of the set would miss, but for what was told of its own files.
+    fn chain(&mut self, missing: Vec<Missing>) {
+        let id = &self.set.id;
+        let mut gaps: Vec<(Gap, Vec<String>)> = Vec::new();
+        for Missing { shard, gap } in missing {
+            let is_own = match &gap {
+                Gap::FileGone { set, .. }
+                | Gap::FileChanged { set, .. }
+                | Gap::ServerUnknown { set } => set == id,
+                _ => false,
+            };
+            if is_own {
+                continue;
+            }
+            if gap.is_damage() {
+                let file = gap.file().map(|(_, file)| file.to_owned());
+                let file = file.unwrap_or_else(|| format!(".snap/{id}.json"));
+                self.tell(
+                    &file,
+                    shard.as_ref(),
+                    Fault::of_file(gap.to_string(), NOT_WHOLE),
+                );
+                continue;
+            }
+            let shard = shard.map(|shard| shard.to_string());
+            match gaps.iter_mut().find(|(other, _)| *other == gap) {
+                Some((_, shards)) => shards.extend(shard),
+                None => gaps.push((gap, shard.into_iter().collect())),
+            }
+        }
+        for (gap, shards) in gaps {
+            self.report.gaps += 1;
+            (self.tell)(Finding::Gap(&SetGap {
+                set: id.clone(),
+                shards,
+                message: gap.to_string(),
+                means: NOT_WHOLE,
+            }));
+        }
     }
 
     /// Looks at the meta store and the manifest; gives what is in the first.
-    fn groups(&mut self) -> Groups {
+    fn groups(&mut self) -> (Groups, Option<Data>) {
         let set = self.set;
         let name = match (&set.record, &set.manifest, &set.meta) {
             (Some(record), ..) => &record.meta.name,
@@ -287,7 +355,7 @@ impl<'a> OfSet<'a, '_> {
             _ if self.contents.latest().is_ok_and(|latest| latest > self.at)
                 || self.contents.has(&set.id) =>
             {
-                return self.later_groups();
+                return (self.later_groups(), None);
             }
             _ => &set.id,
         };
@@ -299,7 +367,7 @@ impl<'a> OfSet<'a, '_> {
             Some(meta) => {
                 if is_passing(self.contents, set, meta) {
                     self.report.removed.push(set.id.clone());
-                    return Groups::new();
+                    return (Groups::new(), None);
                 }
                 self.report.bytes = self.report.bytes.saturating_add(meta.size);
                 let read = self.contents.read_meta(set);
@@ -332,11 +400,11 @@ impl<'a> OfSet<'a, '_> {
                     // A shard made later gets the lowest free number, whatever that of the meta store is.
                     groups.extend(self.later_groups());
                 }
-                groups
+                (groups, Some(data))
             }
             Err(fault) => {
                 self.tell(name, None, fault);
-                Groups::new()
+                (Groups::new(), None)
             }
         }
     }
@@ -436,24 +504,7 @@ impl<'a> OfSet<'a, '_> {
                     let fault = Fault::of_file(format!("the file {what}"), SHARD_LOST);
                     self.tell(name, Some(path), fault);
                 }
-                // influxd writes a file for each shard it has open, so only a group that had not begun may lack one.
-                (None, None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
-                    // influxd's meta stores name all databases, also where it was asked for one.
-                    let taken = |other: &ShardPath| {
-                        other.database == path.database && !contents.files_of(other).is_empty()
-                    };
-                    let expected =
-                        times.start <= time::to_nanos(set.started) && path.database != "_internal";
-                    if expected && contents.files_of(path).is_empty() && groups.keys().any(taken) {
-                        let name =
-                            names::shard_file(path, names::meta_number(&set.id).unwrap_or(0));
-                        self.tell(
-                            &name,
-                            Some(path),
-                            Fault::of_file("the file is gone, or never was there", SHARD_LOST),
-                        );
-                    }
-                }
+                // Whether there should be one, the chain tells.
                 (None, None, None) => {}
             }
         }

@@ -89,7 +89,7 @@ pub fn restore_live(
             let sets = sets_of(&planned);
             Ok(((source, planned), sets))
         })?;
-    source.say_what_is_missing(&contents, progress)?;
+    source.say_what_is_missing(&contents, &what.selection(false), progress)?;
     let live = Live {
         client,
         options,
