@@ -24,8 +24,8 @@ use crate::wire::ShardPath;
 /// The file's name.
 const NAME: &str = "finished";
 
-/// Bytes of it that are read: the lines of some hundred thousand shards.
-const LARGEST: u64 = 1 << 30;
+/// Bytes of it that are read: the lines of a hundred thousand shards and more.
+const LARGEST: u64 = 256 << 20;
 
 /// How the names of files begin that runs have not finished.
 pub(super) const TEMPORARY: &str = ".tmp";

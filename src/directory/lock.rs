@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::marker::{Marked, Marker};
 use crate::cancel::Cancel;
 use crate::disk;
-use crate::error::Class;
+use crate::error::{Class, Fault};
 use crate::open::{open_regular_with, read_bounded};
 
 /// How often a waiting run tries again.
@@ -30,7 +30,7 @@ const LARGEST: u64 = 4 << 10;
 #[derive(Debug)]
 pub struct Lock {
     file: File,
-    claim: Claim,
+    claim: FileLock,
     warnings: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Lock {
         let mut file = open(path)?;
         let mut changes = 0..CHANGES;
         let claim = loop {
-            match Claim::of(&file, path)? {
+            match FileLock::of(&file, path)? {
                 // Whoever held it may have removed the file with the folder it had made: then it locks nobody out.
                 Ok(_) if !is_at(&file, path) => {
                     cancel.check()?;
@@ -61,9 +61,9 @@ impl Lock {
                     std::thread::sleep(POLL.min(wait));
                 }
                 Err(held) => {
-                    return Err(held
-                        .error(format!("{} is locked by {}", path.display(), held.holder))
-                        .into());
+                    let message = format!("{} is locked by {}", path.display(), held.holder);
+                    let wait = "wait for it to end; with -retry-lock 5m, snap waits by itself";
+                    return Err(held.error(message, wait).into());
                 }
             }
         };
@@ -119,7 +119,7 @@ impl Lock {
 
 /// A lock on an open file.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct FileLock {
     /// Where the file system has no locks.
     marker: Option<Marker>,
     marker_path: PathBuf,
@@ -127,37 +127,37 @@ pub(crate) struct Claim {
 
 /// Somebody else has the lock.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct LockedBy {
     holder: String,
     /// The file that stands in for a lock, where that is what is held.
     marker: Option<PathBuf>,
 }
 
-impl Held {
-    /// The error that says so.
-    pub fn error(&self, message: String) -> crate::error::Fault {
+impl LockedBy {
+    /// The error that says so, with what to do: `wait`, where the file system has locks.
+    pub fn error(&self, message: String, wait: &str) -> Fault {
         let fault = Class::Locked.error(message);
         match &self.marker {
-            None => fault.hint("wait for it to end; with -retry-lock 5m, snap waits by itself"),
+            None => fault.hint(wait),
             Some(marker) => fault.hint(format!(
-                "wait for it to end, -retry-lock 5m does; the file system has no locks: if that run is gone, remove {}",
+                "{wait}. The file system has no locks: if that run is gone, remove {}",
                 marker.display()
             )),
         }
     }
 }
 
-impl Claim {
+impl FileLock {
     /// Takes the lock on an open file, without waiting.
     ///
     /// # Errors
     ///
     /// When it can neither be taken nor is held.
-    pub fn of(file: &File, path: &Path) -> Result<Result<Self, Held>> {
+    pub fn of(file: &File, path: &Path) -> Result<Result<Self, LockedBy>> {
         let marker_path = marker_of(path);
         let held_by = |holder: String| {
             let marker = Some(marker_path.clone());
-            Ok(Err(Held { holder, marker }))
+            Ok(Err(LockedBy { holder, marker }))
         };
         match disk::try_lock(file, path) {
             // Another machine may reach the same directory without locks.
@@ -172,7 +172,7 @@ impl Claim {
                     held_by(holder)
                 }
             },
-            Err(TryLockError::WouldBlock) => Ok(Err(Held {
+            Err(TryLockError::WouldBlock) => Ok(Err(LockedBy {
                 holder: signer(path),
                 marker: None,
             })),

@@ -176,6 +176,8 @@ impl std::fmt::Display for Holder {
         let Self {
             pid, host, since, ..
         } = self;
+        // Anybody may have written it.
+        let host = host.replace(char::is_control, "?");
         write!(f, "process {pid} on {host} since {since:.0}")
     }
 }

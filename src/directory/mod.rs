@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 pub use contents::{BackupFile, Contents, Set, Tar, id_of};
 pub use growing::{Finished, Growing, GrowingTar};
 pub use leftover::{Leftover, Run};
-pub(crate) use lock::Claim;
+pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use record::{
     Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState,

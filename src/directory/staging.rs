@@ -300,7 +300,14 @@ impl Staging {
                 manifest.remove()?;
             }
             match record.layout {
-                Layout::Legacy => record.number += 1,
+                Layout::Legacy => {
+                    record.number = record.number.checked_add(1).ok_or_else(|| {
+                        let (most, place) = (u32::MAX, self.directory.display());
+                        Class::Failed
+                            .error(format!("no number is left for a set: {place} has one of {most}"))
+                            .hint("it is in the name of a file or in a record: remove that, or back up into another directory")
+                    })?;
+                }
                 Layout::Portable => self.id = free_stamp(&self.directory, cancel)?.0,
             }
         }

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::super::Wanted;
-use crate::directory::{Claim, hidden};
+use crate::directory::{FileLock, hidden};
 use crate::disk;
 use crate::error::{Class, class};
 use crate::open::{open_regular_with, read_bounded};
@@ -163,7 +163,7 @@ impl Begun {
 pub struct Journal {
     path: PathBuf,
     file: Option<Mutex<File>>,
-    _claim: Option<Claim>,
+    _lock: Option<FileLock>,
 }
 
 impl Journal {
@@ -190,28 +190,28 @@ impl Journal {
                 return Ok(Self {
                     path,
                     file: None,
-                    _claim: None,
+                    _lock: None,
                 });
             }
         };
-        let claim = match Claim::of(&file, &path)? {
-            Ok(claim) => claim,
+        let lock = match FileLock::of(&file, &path)? {
+            Ok(lock) => lock,
             Err(held) => {
                 let message = format!(
                     "another run restores from {} into {}",
                     directory.display(),
                     header.host
                 );
-                return Err(held.error(message).into());
+                return Err(held.error(message, "wait for it to end").into());
             }
         };
-        if let Some(warning) = claim.warning() {
+        if let Some(warning) = lock.warning() {
             progress.report(&Event::Warning(&warning));
         }
         let journal = Self {
             path,
             file: Some(Mutex::new(file)),
-            _claim: Some(claim),
+            _lock: Some(lock),
         };
         if go_on {
             journal.write("\n")?;
