@@ -421,3 +421,36 @@ mod failpoint {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::error::class;
+
+    #[test]
+    fn a_folder_of_our_own_is_no_link_no_file_and_where_others_may_write_no_other_users() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        create_private_dir(&at("own")).unwrap();
+        claim_private_dir(&at("own")).unwrap();
+        let owner = fs::metadata(at("own")).unwrap().uid();
+        assert!(refuse_stranger(&at("own"), Some(owner)).is_ok());
+        let refused = refuse_stranger(&at("own"), Some(owner + 1)).unwrap_err();
+        assert!(refused.message.contains("belongs to user"), "{refused}");
+
+        symlink(at("own"), at("link")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        for name in ["link", "dangling", "file"] {
+            for made in [create_private_dir(&at(name)), claim_private_dir(&at(name))] {
+                assert_eq!(class(&made.unwrap_err()), Class::Refused, "{name}");
+            }
+        }
+        assert!(!at("nowhere").exists());
+        // What is above it may lie behind a link.
+        create_private_dir(&at("link/below")).unwrap();
+        assert!(at("own/below").is_dir());
+    }
+}
