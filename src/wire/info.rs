@@ -125,7 +125,11 @@ impl Visitor<'_> for PathVisitor {
 /// Those of the reader; [`io::ErrorKind::UnexpectedEof`] for a reply that breaks off; [`io::ErrorKind::InvalidData`] for
 /// one that is no info reply, or is longer or names more shards than any server has.
 pub fn read_info(reader: impl Read) -> io::Result<InfoReply> {
-    let mut reader = BufReader::new(reader.take(MAX_INFO_BYTES));
+    read_at_most(reader, MAX_INFO_BYTES)
+}
+
+fn read_at_most(reader: impl Read, most: u64) -> io::Result<InfoReply> {
+    let mut reader = BufReader::new(reader.take(most));
     if reader.fill_buf()?.is_empty() {
         return Ok(InfoReply::Nothing);
     }
@@ -136,8 +140,7 @@ pub fn read_info(reader: impl Read) -> io::Result<InfoReply> {
             return error.into();
         }
         if is_too_long && error.is_eof() {
-            let most = MAX_INFO_BYTES >> 20;
-            let message = format!("the list of shards is longer than {most} MiB");
+            let message = format!("the list of shards is longer than {} MiB", most >> 20);
             return io::Error::new(io::ErrorKind::InvalidData, message);
         }
         let kind = if error.is_eof() {
@@ -269,9 +272,9 @@ mod tests {
         let (error, read) = refused(b"x");
         assert!(read < 1 << 20, "{error}: {read}");
         let blanks = (&b"{\"Paths\":["[..]).chain(io::repeat(b' '));
-        let error = read_info(blanks).unwrap_err();
+        let error = read_at_most(blanks, 2 << 20).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(error.to_string().contains("longer than 64 MiB"), "{error}");
+        assert!(error.to_string().contains("longer than 2 MiB"), "{error}");
         let long = format!("{{\"Paths\":[\"{}/r/1\"]}}", "d".repeat(600));
         let error = read_info(long.as_bytes()).unwrap_err().to_string();
         assert!(
