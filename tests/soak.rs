@@ -26,6 +26,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -334,7 +335,7 @@ impl<'a> Round<'a> {
         ];
         let rests = chance.percent(30);
         let length = if rests {
-            MONITOR * 2 + Duration::from_millis(4000 + chance.below(3000))
+            MONITOR * 2 + Duration::from_millis(100 + chance.below(4000))
         } else {
             Duration::from_millis(3000 + chance.below(4000))
         };
@@ -405,7 +406,7 @@ impl<'a> Round<'a> {
         } = work;
         let server = server.expect("the server runs");
         let before = points(&server);
-        copy(&self.source(), &self.root.join("before"));
+        self.copy_of(&server);
         let killed = chance.percent(50);
         if killed {
             server.kill();
@@ -423,6 +424,19 @@ impl<'a> Round<'a> {
         ));
         let restored = self.restore(online, &last.id);
         Findings::of(&before, &after, &restored, &acknowledged, last)
+    }
+
+    /// Copies the directories of a server that runs, for whoever has to explain a finding.
+    fn copy_of(&self, server: &Influxd) {
+        let signal = |name: &str| {
+            let sent = Command::new("kill")
+                .args([name, &server.pid().to_string()])
+                .status();
+            assert!(sent.is_ok_and(|status| status.success()), "kill {name}");
+        };
+        signal("-STOP");
+        copy(&self.source(), &self.root.join("before"));
+        signal("-CONT");
     }
 
     fn restore(&self, online: bool, id: &str) -> Points {
@@ -469,6 +483,20 @@ struct Work<'a> {
     acknowledged: Acknowledged,
     /// Makes all values different.
     count: u64,
+    /// What was written so far, to be written once more.
+    batches: Vec<Batch>,
+}
+
+/// Points written with one request.
+#[derive(Clone)]
+struct Batch {
+    db: &'static str,
+    rp: &'static str,
+    measurement: &'static str,
+    host: u64,
+    lines: String,
+    /// What the server is to answer: the key, the time and the value of each field.
+    fields: Vec<(String, i64, String)>,
 }
 
 impl<'a> Work<'a> {
@@ -479,6 +507,7 @@ impl<'a> Work<'a> {
             server: None,
             acknowledged: HashMap::new(),
             count: 0,
+            batches: Vec::new(),
         };
         work.start();
         for db in DATABASES {
@@ -564,41 +593,31 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Writes some points of one series: new ones, others in place of those there are, or late ones.
+    /// Writes some points of one series: new ones, others in place of those there are, late ones, or the very same again.
     fn write(&mut self) {
-        let db = self.chance.of(&DATABASES);
-        let (rp, _) = self.chance.of(&POLICIES);
-        let (measurement, fields) = self.chance.of(&MEASUREMENTS);
-        let host = self.chance.below(HOSTS);
-        let day = self.chance.below(DAYS) as i64;
-        let first = self.chance.below(600) as i64;
-        let step = 1 + self.chance.below(20) as i64;
-        let most = self.chance.of(&[5, 60, 300]);
-        let count = 1 + self.chance.below(most) as i64;
-        let mut lines = String::new();
-        let mut written = Vec::new();
-        for nth in 0..count {
-            let time = START + day * DAY + (first + nth * step) * SECOND;
-            let values = fields.map(|field| self.value(field));
-            let [(one, _), (two, _)] = &values;
-            writeln!(
-                lines,
-                "{measurement},host=h{host} {}={one},{}={two} {time}",
-                fields[0], fields[1]
-            )
-            .expect("writing to a string");
-            for (field, (_, answer)) in fields.iter().zip(&values) {
-                let key =
-                    format!("{db:?}.{rp:?} {measurement:?}{{\"host\"=\"h{host}\"}} {time} {field:?}");
-                written.push((key, time, answer.clone()));
-            }
-        }
-        let what = format!(
-            "write {count} to {db}.{rp} {measurement} h{host}, day {day} from {first} s by {step} s"
-        );
+        let again = self.batches.len() as u64;
+        let batch = if again > 0 && self.chance.percent(15) {
+            let at = usize::try_from(self.chance.below(again)).expect("a small number");
+            self.batches[at].clone()
+        } else {
+            let batch = self.batch();
+            self.batches.push(batch.clone());
+            batch
+        };
+        let Batch {
+            db,
+            rp,
+            measurement,
+            host,
+            lines,
+            fields,
+        } = batch;
+        let (count, (first, time, _)) = (fields.len() / 2, &fields[0]);
+        let second = (time - START) / SECOND;
+        let what = format!("write {count} points from {second} s: {first}");
         let done = self.does(&what, |server| server.write(db, rp, &lines));
         let touched = Timestamp::now();
-        for (key, time, value) in written {
+        for (key, time, value) in fields {
             let known = self.acknowledged.entry(key).or_insert_with(|| Known {
                 db,
                 rp,
@@ -616,17 +635,50 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// A value that no other has, in line protocol and as it is answered.
-    fn value(&mut self, field: &str) -> (String, String) {
+    fn batch(&mut self) -> Batch {
+        let db = self.chance.of(&DATABASES);
+        let (rp, _) = self.chance.of(&POLICIES);
+        let (measurement, names) = self.chance.of(&MEASUREMENTS);
+        let host = self.chance.below(HOSTS);
+        let start = START + self.chance.below(DAYS) as i64 * DAY;
+        let first = self.chance.below(600) as i64;
+        let step = 1 + self.chance.below(20) as i64;
+        let most = self.chance.of(&[5, 60, 300]);
+        let (mut lines, mut fields) = (String::new(), Vec::new());
+        for nth in 0..=self.chance.below(most) as i64 {
+            let time = start + (first + nth * step) * SECOND;
+            let [one, two] = names.map(|name| (name, self.value(name)));
+            writeln!(
+                lines,
+                "{measurement},host=h{host} {}={},{}={} {time}",
+                one.0, one.1, two.0, two.1
+            )
+            .expect("writing to a string");
+            for (name, value) in [one, two] {
+                let key = format!("{db:?}.{rp:?} {measurement:?}{{\"host\"=\"h{host}\"}} {time} {name:?}");
+                fields.push((key, time, value));
+            }
+        }
+        Batch {
+            db,
+            rp,
+            measurement,
+            host,
+            lines,
+            fields,
+        }
+    }
+
+    /// A value that, but for booleans, no other has; in line protocol it is what it is in [`Influxd::points`].
+    fn value(&mut self, field: &str) -> String {
         self.count += 1;
         let count = self.count;
-        let text = match field {
+        match field {
             "f" => format!("{count}.5"),
             "i" => format!("{count}i"),
             "s" => format!("\"text {count}\""),
             _ => (count % 2 == 0).to_string(),
-        };
-        (text.clone(), text)
+        }
     }
 
     fn delete(&mut self) {
