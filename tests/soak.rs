@@ -60,8 +60,11 @@ const POLICIES: [(&str, &str); 2] = [("days", "1d"), ("weeks", "7d")];
 const DAYS: u64 = 5;
 
 /// The measurements, with their fields.
-const MEASUREMENTS: [(&str, [&str; 2]); 3] =
-    [("cpu", ["f", "i"]), ("log", ["s", "b"]), ("net", ["i", "f"])];
+const MEASUREMENTS: [(&str, [&str; 2]); 3] = [
+    ("cpu", ["f", "i"]),
+    ("log", ["s", "b"]),
+    ("net", ["i", "f"]),
+];
 
 /// How many hosts there are, and so series of a measurement in a policy.
 const HOSTS: u64 = 5;
@@ -655,7 +658,9 @@ impl<'a> Work<'a> {
             )
             .expect("writing to a string");
             for (name, value) in [one, two] {
-                let key = format!("{db:?}.{rp:?} {measurement:?}{{\"host\"=\"h{host}\"}} {time} {name:?}");
+                let key = format!(
+                    "{db:?}.{rp:?} {measurement:?}{{\"host\"=\"h{host}\"}} {time} {name:?}"
+                );
                 fields.push((key, time, value));
             }
         }
@@ -694,9 +699,8 @@ impl<'a> Work<'a> {
         } else {
             format!("host = 'h{host}' AND ")
         };
-        let statement = format!(
-            "DELETE FROM {measurement} WHERE {of_host}time >= {from} AND time < {to}"
-        );
+        let statement =
+            format!("DELETE FROM {measurement} WHERE {of_host}time >= {from} AND time < {to}");
         self.deletes(db, &statement, |known| {
             known.db == db
                 && known.measurement == measurement
@@ -719,10 +723,9 @@ impl<'a> Work<'a> {
         let db = self.chance.of(&DATABASES);
         let (measurement, _) = self.chance.of(&MEASUREMENTS);
         // The statement fails where there is none.
-        let there = self
-            .acknowledged
-            .values()
-            .any(|known| known.db == db && known.measurement == measurement && known.value.is_some());
+        let there = self.acknowledged.values().any(|known| {
+            known.db == db && known.measurement == measurement && known.value.is_some()
+        });
         if there {
             self.deletes(db, &format!("DROP MEASUREMENT {measurement}"), |known| {
                 known.db == db && known.measurement == measurement
@@ -786,7 +789,11 @@ impl<'a> Work<'a> {
         });
         self.round.log.count("deletes and drops");
         let touched = Timestamp::now();
-        for known in self.acknowledged.values_mut().filter(|known| concerns(known)) {
+        for known in self
+            .acknowledged
+            .values_mut()
+            .filter(|known| concerns(known))
+        {
             // What was deleted before is deleted again where a server had it back.
             known.value = None;
             known.touched = touched;
@@ -876,7 +883,11 @@ impl<'a> Runs<'a> {
             flags.push("-resume");
         }
         let layouts = ["-portable=false", "-portable"];
-        flags.push(self.round.layout.unwrap_or_else(|| self.chance.of(&layouts)));
+        flags.push(
+            self.round
+                .layout
+                .unwrap_or_else(|| self.chance.of(&layouts)),
+        );
         flags.extend(["-jobs", self.chance.of(&["1", "2", "4"])]);
         flags.extend(["-retries", "3", "-connect-timeout", "2s"]);
         flags
@@ -903,7 +914,11 @@ impl<'a> Runs<'a> {
         if run.signal.is_some() {
             log.count("backups killed");
         }
-        self.say(&format!("killed after {after:?} and {shards} shards"), flags, &run);
+        self.say(
+            &format!("killed after {after:?} and {shards} shards"),
+            flags,
+            &run,
+        );
     }
 
     /// How many shards a run that is under way has noted as finished.
@@ -914,7 +929,10 @@ impl<'a> Runs<'a> {
         let notes = entries.filter_map(|entry| fs::read(entry.ok()?.path().join("finished")).ok());
         // An empty line and one with text for the run, and for each shard.
         let lines = |text: Vec<u8>| text.iter().filter(|byte| **byte == b'\n').count() / 2;
-        notes.map(|text| lines(text).saturating_sub(1)).max().unwrap_or(0)
+        notes
+            .map(|text| lines(text).saturating_sub(1))
+            .max()
+            .unwrap_or(0)
     }
 
     fn ended(&mut self, flags: &[&'static str]) -> Option<i32> {
@@ -1125,7 +1143,11 @@ impl Seen<'_> {
         if kept {
             return Some(("lost by influxd, and in the set", false));
         }
-        match (last.is_increment && known.deleted, acknowledged, self.restored) {
+        match (
+            last.is_increment && known.deleted,
+            acknowledged,
+            self.restored,
+        ) {
             (true, None, Some(_)) => Some(("deleted, and back with an increment", false)),
             (true, Some(_), Some(_)) => Some(("an old value came back with an increment", true)),
             (_, _, None) => Some(("missing from the set", true)),
