@@ -22,6 +22,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -426,7 +427,37 @@ impl<'a> Round<'a> {
             after.len()
         ));
         let restored = self.restore(online, &last.id);
-        Findings::of(&before, &after, &restored, &acknowledged, last)
+        let mut answers = Answers {
+            before,
+            after,
+            restored,
+            files: None,
+        };
+        let findings = Findings::of(&answers, &acknowledged, last);
+        if !findings.fails {
+            return findings;
+        }
+        // What a server answers is what its index names: is it in its files all the same?
+        answers.files = Some(self.in_files());
+        Findings::of(&answers, &acknowledged, last)
+    }
+
+    /// What is in the files that the server had before its restart, and in its WAL, whatever its index says.
+    fn in_files(&self) -> Points {
+        let root = self.root.join("files");
+        copy(&self.root.join("before"), &root);
+        for path in indexes(&root.join("data")) {
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
+            removed.unwrap_or_else(|error| panic!("removing {}: {error}", path.display()));
+        }
+        let server = Influxd::start_with(&root, Index::Inmem, &self.settings);
+        let found = points(&server);
+        server.stop();
+        found
     }
 
     /// Copies the directories of a server that runs, for whoever has to explain a finding.
@@ -476,6 +507,20 @@ impl<'a> Round<'a> {
             self.log.fault("the last set cannot be restored");
         }
     }
+}
+
+/// What a server makes anew from its TSM files where it is missing.
+fn indexes(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        match path.file_name().and_then(OsStr::to_str) {
+            Some("index" | "_series" | "fields.idx") => found.push(path),
+            _ if path.is_dir() => found.extend(indexes(&path)),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The work that a server is given.
@@ -1031,6 +1076,18 @@ thread_local! {
     static PARTS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
+/// What servers answer at the end of a round.
+struct Answers {
+    /// The one that was backed up.
+    before: Points,
+    /// That one after a restart.
+    after: Points,
+    /// One with the directories of before that makes its index anew; asked only where the others leave a doubt.
+    files: Option<Points>,
+    /// The one that was restored into.
+    restored: Points,
+}
+
 /// What a round showed.
 #[derive(Default)]
 struct Findings {
@@ -1047,14 +1104,14 @@ impl Findings {
         }
     }
 
-    /// Compares what the server answered before and after its restart, what was restored, and what was acknowledged.
-    fn of(
-        before: &Points,
-        after: &Points,
-        restored: &Points,
-        acknowledged: &Acknowledged,
-        last: &Last,
-    ) -> Self {
+    /// Compares what was answered and what was acknowledged.
+    fn of(answers: &Answers, acknowledged: &Acknowledged, last: &Last) -> Self {
+        let Answers {
+            before,
+            after,
+            files,
+            restored,
+        } = answers;
         let mut findings = Self::default();
         let keys: BTreeSet<&String> = before
             .keys()
@@ -1066,15 +1123,17 @@ impl Findings {
             let seen = Seen {
                 before: before.get(key),
                 after: after.get(key),
+                files: files.as_ref().map(|files| files.get(key)),
                 restored: restored.get(key),
                 known: acknowledged.get(key),
             };
             if let Some((class, fails)) = seen.class(last) {
                 findings.fails |= fails;
                 let text = format!(
-                    "{key}: before {:?}, after {:?}, restored {:?}, acknowledged {:?}",
+                    "{key}: before {:?}, after {:?}, in files {:?}, restored {:?}, acknowledged {:?}",
                     seen.before,
                     seen.after,
+                    seen.files,
                     seen.restored,
                     seen.known
                         .map(|known| (&known.value, known.touched, known.deleted))
@@ -1111,6 +1170,7 @@ impl Findings {
 struct Seen<'a> {
     before: Option<&'a String>,
     after: Option<&'a String>,
+    files: Option<Option<&'a String>>,
     restored: Option<&'a String>,
     known: Option<&'a Known>,
 }
@@ -1126,22 +1186,32 @@ impl Seen<'_> {
             return None;
         }
         let acknowledged = known.value.as_ref();
-        let kept = acknowledged.is_some() && self.restored == acknowledged;
+        let right = self.restored == acknowledged;
+        if right && self.before == acknowledged && self.after == acknowledged {
+            return None;
+        }
+        if right {
+            return Some(("influxd answers wrongly, and the set is right", false));
+        }
+        if acknowledged.is_some() && self.before == acknowledged && self.restored.is_none() {
+            return Some(if self.after == acknowledged {
+                ("missing from the set", true)
+            } else {
+                ("missing from the set, and lost by influxd's restart", true)
+            });
+        }
         if self.restored == self.after {
-            if self.before == self.after {
-                let class = "influxd lost or kept it against what it acknowledged";
-                return (self.after != acknowledged).then_some((class, false));
-            }
-            if acknowledged.is_some() && self.before == acknowledged && !kept {
-                return Some(("answered before, lost by the restart and by the set", true));
-            }
-            return Some(("influxd answered otherwise before its restart", false));
+            return Some(if self.before == self.after {
+                ("influxd and the set are wrong", false)
+            } else {
+                ("influxd is wrong since its restart, as the set is", false)
+            });
         }
         if self.restored == self.before {
-            return Some(("influxd answers otherwise after its restart", false));
+            return Some(("influxd was wrong before its restart, as the set is", false));
         }
-        if kept {
-            return Some(("lost by influxd, and in the set", false));
+        if self.files == Some(self.restored) {
+            return Some(("influxd has in its files what its index hides", false));
         }
         match (
             last.is_increment && known.deleted,
@@ -1150,8 +1220,8 @@ impl Seen<'_> {
         ) {
             (true, None, Some(_)) => Some(("deleted, and back with an increment", false)),
             (true, Some(_), Some(_)) => Some(("an old value came back with an increment", true)),
-            (_, _, None) => Some(("missing from the set", true)),
-            (_, _, Some(_)) => Some(("other than the server's in the set", true)),
+            (_, _, None) => Some(("missing from the set, as influxd has it", true)),
+            (_, _, Some(_)) => Some(("in the set and not in influxd", true)),
         }
     }
 }
