@@ -28,7 +28,7 @@ use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -321,10 +321,18 @@ struct Round<'a> {
     /// How long the server is given work, and whether it is left alone for a while so that shards are put to rest.
     length: Duration,
     rests: bool,
+    /// Whether no more than one backup, a killed one, comes between the rest and the last: what it leaves behind in the server
+    /// is then still there.
+    lone: bool,
     /// Where the server listens now.
     host: Mutex<String>,
-    quiet: AtomicBool,
+    phase: AtomicU8,
 }
+
+/// Before, during and after the rest of a round.
+const BUSY: u8 = 0;
+const RESTING: u8 = 1;
+const ROUSED: u8 = 2;
 
 impl<'a> Round<'a> {
     fn new(seed: u64, root: &'a Path, log: &'a Log) -> Self {
@@ -349,9 +357,10 @@ impl<'a> Round<'a> {
         } else {
             Index::Tsi1
         };
+        let lone = chance.percent(50);
         log.say(&format!(
             "seed {seed}: {index:?}, flushed when cold for {cold} or above {cache} bytes, compacted when cold for {full}, \
-             layout {layout:?}, {length:?} of work, rests: {rests}"
+             layout {layout:?}, {length:?} of work, rests: {rests}, one backup after that: {lone}"
         ));
         Self {
             seed,
@@ -362,8 +371,9 @@ impl<'a> Round<'a> {
             layout,
             length,
             rests,
+            lone,
             host: Mutex::default(),
-            quiet: AtomicBool::new(false),
+            phase: AtomicU8::new(BUSY),
         }
     }
 
@@ -612,17 +622,19 @@ impl<'a> Work<'a> {
 
     /// Leaves the server alone until the shards that can be are put to rest, then deletes in them.
     fn rest(&mut self, worked: Duration) {
-        self.round.quiet.store(true, Ordering::Relaxed);
+        self.round.phase.store(RESTING, Ordering::Relaxed);
         let rest = MONITOR + Duration::from_millis(500) + self.chance.wait(Duration::from_secs(3));
         self.round
             .log
             .say(&format!("after {worked:?} of work, {rest:?} of rest"));
         thread::sleep(rest);
-        self.round.quiet.store(false, Ordering::Relaxed);
         for _ in 0..3 {
+            self.drop_series();
             self.delete();
             self.write();
+            self.write();
         }
+        self.round.phase.store(ROUSED, Ordering::Relaxed);
     }
 
     fn something(&mut self) {
@@ -864,6 +876,8 @@ impl<'a> Work<'a> {
 struct Runs<'a> {
     round: &'a Round<'a>,
     chance: Chance,
+    /// Whether the only one between the rest and the last was made.
+    was_lone: bool,
 }
 
 /// The set that is judged.
@@ -880,14 +894,21 @@ impl<'a> Runs<'a> {
         Self {
             round,
             chance: Chance::new(round.seed, 3),
+            was_lone: false,
         }
     }
 
     /// Waits a little and makes a backup, or begins one and kills it.
     fn one(&mut self) {
-        if self.round.quiet.load(Ordering::Relaxed) {
+        let phase = self.round.phase.load(Ordering::Relaxed);
+        if phase == RESTING || phase == ROUSED && self.was_lone {
             thread::sleep(Duration::from_millis(100));
             return;
+        }
+        if phase == ROUSED && self.round.lone {
+            self.was_lone = true;
+            let flags = self.flags();
+            return self.killed(&flags);
         }
         thread::sleep(self.chance.wait(Duration::from_millis(300)));
         let flags = self.flags();
@@ -900,7 +921,12 @@ impl<'a> Runs<'a> {
 
     /// After the work: perhaps some that are killed, and one that succeeds.
     fn last(&mut self) -> Option<Last> {
-        for _ in 0..self.chance.below(4) {
+        let killed = if self.was_lone {
+            0
+        } else {
+            self.chance.below(4)
+        };
+        for _ in 0..killed {
             let flags = self.flags();
             self.killed(&flags);
         }
