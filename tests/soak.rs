@@ -1245,12 +1245,17 @@ impl Seen<'_> {
         let Some(known) = self.known else {
             return Some(("never written", true));
         };
-        // What changed after the set was begun may be in it or not.
-        if known.unknown || known.touched >= last.started {
+        if known.unknown {
             return None;
         }
         let acknowledged = known.value.as_ref();
         let right = self.restored == acknowledged;
+        // What changed after the set was begun may be in it or not. All work had ended when the last run began; but where it took
+        // over what another had finished, the set was begun when that was.
+        if known.touched >= last.started {
+            let late = !right && self.before == acknowledged;
+            return late.then_some(("changed after the run that was resumed", false));
+        }
         if right && self.before == acknowledged && self.after == acknowledged {
             return None;
         }
