@@ -236,7 +236,7 @@ impl Soak {
             println!("{}", log.text());
             tally.failed.push(seed);
         }
-        if tally.rounds % 20 == 0 {
+        if tally.rounds.is_multiple_of(20) {
             println!("soak: so far {tally}");
         }
     }
@@ -390,7 +390,7 @@ impl<'a> Round<'a> {
             Duration::from_millis(3000 + chance.below(4000))
         };
         let layout = chance.of(&[Some("-portable=false"), Some("-portable"), None]);
-        let index = if seed % 2 == 0 {
+        let index = if seed.is_multiple_of(2) {
             Index::Inmem
         } else {
             Index::Tsi1
@@ -777,7 +777,7 @@ impl<'a> Work<'a> {
             "f" => format!("{count}.5"),
             "i" => format!("{count}i"),
             "s" => format!("\"text {count}\""),
-            _ => (count % 2 == 0).to_string(),
+            _ => count.is_multiple_of(2).to_string(),
         }
     }
 
