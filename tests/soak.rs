@@ -16,10 +16,12 @@
 //!
 //! The first goes on for an hour, the second begins with the round of that seed; both together go on from there.
 //! `SNAP_SOAK_JOBS` is how many rounds run at a time. The directories of a round that fails are kept, and named: what the server
-//! held before and after its restart, the backup, what was restored, and the log of what was done.
+//! held before and after its restart, the backup, what was restored, and the log of what was done. With `SNAP_SOAK_KEEP` those of
+//! all rounds are kept in which anything differed, influxd's own answers for one.
 
 mod support;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 use std::ffi::OsStr;
@@ -320,7 +322,7 @@ impl Chance {
         choices[usize::try_from(at).expect("a small number")]
     }
 
-    /// A length of time up to `limit`, short ones as likely as long ones.
+    /// A length of time up to `limit`, more often a short one.
     fn wait(&mut self, limit: Duration) -> Duration {
         let share = self.below(1000) as f64 / 1000.0;
         limit.mul_f64(share * share)
@@ -474,7 +476,7 @@ impl<'a> Round<'a> {
             before.len(),
             after.len()
         ));
-        let restored = self.restore(online, &last.id);
+        let restored = self.restore(online, last);
         let mut answers = Answers {
             before,
             after,
@@ -521,7 +523,7 @@ impl<'a> Round<'a> {
         signal("-CONT");
     }
 
-    fn restore(&self, online: bool, id: &str) -> Points {
+    fn restore(&self, online: bool, last: &Last) -> Points {
         let (root, dir) = (self.root.join("restored"), self.backups());
         fs::create_dir_all(&root).expect("a directory");
         let check = snap(["verify", dir.to_str().expect("a path in UTF-8")]);
@@ -531,27 +533,26 @@ impl<'a> Round<'a> {
         let server = if online {
             let server = self.start(&root);
             let run = restore_online(&server.host(), &[], &dir).run();
-            self.restored(&run);
+            self.restored(&run, last);
             server
         } else {
             let run = restore_into(&root, &["-index", self.index.name()], &dir).run();
-            self.restored(&run);
+            self.restored(&run, last);
             self.start(&root)
         };
         let restored = points(&server);
         self.log
-            .say(&format!("set {id}: {} restored", restored.len()));
+            .say(&format!("set {}: {} restored", last.id, restored.len()));
         server.stop();
         restored
     }
 
-    fn restored(&self, run: &Run) {
+    fn restored(&self, run: &Run, last: &Last) {
         self.log.say(&format!(
             "restore: exit {:?}\n{}{}",
             run.code, run.stdout, run.stderr
         ));
-        // A backup without a single shard is none that can be restored.
-        if !matches!(run.code, Some(0 | 10)) {
+        if run.code != Some(0) && !last.is_empty {
             self.log.fault("the last set cannot be restored");
         }
     }
@@ -925,6 +926,8 @@ struct Last {
     started: Timestamp,
     /// Whether older sets are needed to restore it.
     is_increment: bool,
+    /// Whether it has no file of a shard.
+    is_empty: bool,
 }
 
 impl<'a> Runs<'a> {
@@ -1062,8 +1065,8 @@ impl<'a> Runs<'a> {
         ));
         match run.code {
             Some(0) => log.count(&format!("backups made, {}", kind(flags))),
-            // Failed, or the server was not reached: it may be restarting.
-            Some(1 | 5) => log.count("backups failed"),
+            // Failed, or not all could be had, or the server was not reached: it may be restarting.
+            Some(1 | 3 | 5) => log.count("backups failed"),
             Some(code) => log.fault(&format!("a backup ended with {code}")),
             None => {}
         }
@@ -1091,9 +1094,11 @@ impl<'a> Runs<'a> {
         let text = fs::read(hidden.join(format!("{newest}.json"))).expect("a record");
         let record: Value = serde_json::from_slice(&text).expect("a record in JSON");
         let started = record["started"].as_str().expect("a time");
+        let shards = record["shards"].as_array().expect("shards");
         let last = Last {
             started: started.parse().expect("a time"),
             is_increment: record["selection"]["since"].is_string(),
+            is_empty: !shards.iter().any(|shard| shard["state"] == "stored"),
             id: newest,
         };
         self.round.log.say(&format!(
@@ -1118,26 +1123,17 @@ type Points = BTreeMap<String, String>;
 
 /// All points of a server, asked until it answers: for a moment after a restore, shards may be disabled.
 fn points(server: &Influxd) -> Points {
-    let mut found = Vec::new();
+    let found = RefCell::new(Vec::new());
     let answered = server.comes_to_be(|| {
-        // A closure that is unwound must not leave half an answer.
-        let all = server.points();
-        PARTS.with(|parts| *parts.borrow_mut() = all);
+        *found.borrow_mut() = server.points();
         true
     });
     assert!(answered, "the server does not answer:\n{}", server.log());
-    PARTS.with(|parts| std::mem::swap(&mut found, &mut parts.borrow_mut()));
-    found
-        .into_iter()
-        .map(|point| {
-            let (key, value) = point.rsplit_once('=').expect("a value");
-            (key.to_owned(), value.to_owned())
-        })
-        .collect()
-}
-
-thread_local! {
-    static PARTS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+    let split = |point: String| {
+        let (key, value) = point.rsplit_once('=').expect("a value");
+        (key.to_owned(), value.to_owned())
+    };
+    found.into_inner().into_iter().map(split).collect()
 }
 
 /// What servers answer at the end of a round.
