@@ -157,10 +157,10 @@ fn check_shard(
                 size: *size,
                 crc: *crc,
             };
-            let replaced = files.insert(name.clone(), file);
-            let changed = replaced.is_some_and(|old| (old.size, old.crc) != (*size, *crc));
-            // A tombstone belongs to the TSM file it was written for, not to a later one of the same name.
-            if changed && let Some(stem) = name.strip_suffix(".tsm") {
+            files.insert(name.clone(), file);
+            // A tombstone belongs to the TSM file it was written for, not to a later one of the same name, which may even have
+            // the same bytes. A server that sends a file sends its tombstone too, which is newer.
+            if let Some(stem) = name.strip_suffix(".tsm") {
                 let tombstone = format!("{stem}.tombstone");
                 if files
                     .get(&tombstone)
