@@ -73,6 +73,7 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'Write 
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l apply-deletes -d 'Leave points out that the server has deleted and not compacted away yet, and the tombstones that say so: a live restore by influxd does not observe them. Of shards that are taken whole [default: true with -portable, else false]' -r -f -a "true\t''
 false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l flush-timeout -d 'How long to ask a server that is busy writing a shard to files, shard by shard; then the shard is stored as it comes, the set is marked as partial, and the exit code is 3' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l skip-errors -d 'Where shards fail, make a set of the others, marked as partial, and exit with 3' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l resume -d 'Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed; and keep those that this one finishes, should it fail' -r -f -a "true\t''
@@ -204,6 +205,9 @@ complete -c snap -n "__fish_snap_using_subcommand verify" -l config -d 'The conf
 complete -c snap -n "__fish_snap_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_using_subcommand check" -l max-age -d 'How long ago the set may have been begun' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l database -l db -d 'Look for a set that took this database' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l max-lost-shards -d 'How many of the shards that the set before it holds may be gone without having expired, in percent' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l allow-empty -d 'Take a set without any shard for well, though the set before it has some' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand check" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
 complete -c snap -n "__fish_snap_using_subcommand check" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l on-failure -d 'Run this with sh when something failed, is missing or is wrong' -r
@@ -224,6 +228,8 @@ complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-monthly -d 'Ke
 complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-yearly -d 'Keep the newest set of each of the last N years that have sets' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l keep-within -d 'Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l timezone -d 'Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l lost -d 'Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these alone' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l dry-run -d 'Say what would be removed, and remove nothing' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r

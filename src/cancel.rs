@@ -1,10 +1,11 @@
 //! Being asked to stop: one token that everything long-running looks at.
 
+use std::fs;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::error::{Class, Fault};
 
@@ -18,14 +19,26 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A token that Ctrl-C and SIGTERM set. A second signal ends the process at once.
+    /// A token that Ctrl-C, SIGTERM and SIGHUP set. A second one of the first two ends the process at once; SIGHUP comes twice
+    /// where a shell passes it on. What whoever started this process had it ignore stays ignored: SIGHUP under nohup, Ctrl-C in
+    /// the background of a script.
     ///
     /// # Errors
     ///
     /// When the system refuses the signal handlers.
     pub fn on_signals() -> io::Result<Self> {
         let cancel = Self::default();
+        let ignored = ignored_signals();
+        let is_ignored = |signal: i32| ignored.map(|ignored| ignored >> (signal - 1) & 1 == 1);
+        // Where the system does not say, nohup is trusted to be what it is used for.
+        if is_ignored(SIGHUP) == Some(false) {
+            let state = Arc::clone(&cancel.signal);
+            signal_hook::flag::register_usize(SIGHUP, state, SIGHUP as usize)?;
+        }
         for signal in [SIGINT, SIGTERM] {
+            if signal == SIGINT && is_ignored(SIGINT) == Some(true) {
+                continue;
+            }
             let seen = Arc::new(std::sync::atomic::AtomicBool::new(false));
             // Order matters: the shutdown is armed by the first signal and fires on the second.
             signal_hook::flag::register_conditional_shutdown(
@@ -36,6 +49,8 @@ impl Cancel {
             signal_hook::flag::register(signal, seen)?;
             signal_hook::flag::register_usize(signal, Arc::clone(&cancel.signal), signal as usize)?;
         }
+        // It would end the process where a file grows beyond the limit of its user; caught, the write fails and says so.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         Ok(cancel)
     }
 
@@ -76,9 +91,22 @@ impl Cancel {
         match self.signal() {
             0 => Ok(()),
             signal if signal == SIGINT as usize => Err(Class::Interrupted.error("interrupted")),
+            signal if signal == SIGHUP as usize => {
+                Err(Class::HungUp
+                    .error("terminated: the terminal or the session has gone (SIGHUP)"))
+            }
             _ => Err(Class::Terminated.error("terminated")),
         }
     }
+}
+
+/// The signals that this process was told to ignore before it began, a bit each from SIGHUP's on; Linux says.
+fn ignored_signals() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// A reader that fails once a stop was asked for.

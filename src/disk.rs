@@ -10,18 +10,24 @@
 //! | `fail:N` | the Nth step fails, as on a full disk; those after it do not |
 //! | `fail-from:N` | the Nth step and all after it fail |
 //! | `fail-each:WHAT` | each step of a kind fails: `link`, `sync`, … |
+//! | `errno-WHAT:ERRNO` | each step of a kind fails in the way of a file system that lacks it: `errno-dir-sync:EINVAL`, `errno-lock:ENOLCK` |
+//!
+//! Several values, with commas between, hold together.
 //!
 //! `SNAP_FAILPOINT_LOG` names a file that gets a line a step: what is done, and to which path. The command `snap` is never
 //! released with this feature.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU64;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
+
+use crate::error::{Class, Fault};
 
 /// How names begin that files have until they are whole.
 const UNFINISHED: &str = ".snap-";
@@ -29,13 +35,75 @@ const UNFINISHED: &str = ".snap-";
 /// After how many bytes of a file the system is told to begin writing them to the disk.
 const WRITE_BACK: u64 = 4 << 20;
 
-/// Makes a directory, and those above it, for the owner alone.
+/// Makes a directory, and those above it, for the owner alone. Where something else has the name, or a link to a directory, it
+/// is refused: what is written and cleared away there would lie elsewhere.
+///
+/// # Errors
+///
+/// [`Class::Refused`] for what is no directory, and those of the system.
 pub fn create_private_dir(path: &Path) -> Result<()> {
+    refuse_stranger(path, None)?;
     let create = || {
         step("create", path)?;
         DirBuilder::new().recursive(true).mode(0o700).create(path)
     };
-    create().with_context(|| format!("creating {}", path.display()))
+    create().with_context(|| format!("creating {}", path.display()))?;
+    Ok(refuse_stranger(path, None)?)
+}
+
+/// As [`create_private_dir`], in a directory that others may write in: one that is there already must be this user's, or somebody
+/// else could have filled it, and change it at any time.
+///
+/// # Errors
+///
+/// [`Class::Refused`] for another user's directory, and those of [`create_private_dir`].
+pub fn claim_private_dir(path: &Path) -> Result<()> {
+    refuse_stranger(path, Some(rustix::process::geteuid().as_raw()))?;
+    create_private_dir(path)
+}
+
+/// Refuses what has the name and is no directory, or not this user's.
+///
+/// # Errors
+///
+/// [`Class::Refused`].
+pub fn refuse_stranger(path: &Path, user: Option<u32>) -> Result<(), Fault> {
+    let Ok(there) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let name = path.display();
+    if there.is_symlink() {
+        return Err(Class::Refused
+            .error(format!("{name} is a symbolic link, and is not followed"))
+            .hint("put the directory it leads to in its place, or remove it"));
+    }
+    if !there.is_dir() {
+        return Err(Class::Refused
+            .error(format!("{name} is not a directory"))
+            .hint("snap keeps its own files there: move it away"));
+    }
+    match user {
+        Some(user) if there.uid() != user => Err(Class::Refused
+            .error(format!(
+                "{name} belongs to user {}, who could change what snap keeps there",
+                there.uid()
+            ))
+            .hint("run snap as that user, or look at what it holds and remove it")),
+        _ => Ok(()),
+    }
+}
+
+/// How files of our own are opened that are to be made: for the owner alone, whatever the umask.
+pub fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600);
+    options
+}
+
+/// Makes a file for the owner alone, where there is none.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    step("create-new", path)?;
+    private_file().create_new(true).open(path)
 }
 
 /// Gives a file or directory another name, which a file may have had until then.
@@ -49,15 +117,25 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 
 /// Renames, and fails with [`io::ErrorKind::AlreadyExists`] where the name is taken.
 pub fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
-    step("rename", to)?;
     let here = rustix::fs::CWD;
-    match rustix::fs::renameat_with(here, from, here, to, rustix::fs::RenameFlags::NOREPLACE) {
-        // File systems without that rename: a hard link does not replace either.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        result => Ok(result?),
+    let renamed = step_of("rename", "rename-free", to).and_then(|()| {
+        let only_free = rustix::fs::RenameFlags::NOREPLACE;
+        Ok(rustix::fs::renameat_with(here, from, here, to, only_free)?)
+    });
+    match renamed {
+        Err(error) if is_lacking(&error) => link_to_free_name(from, to),
+        renamed => renamed,
+    }
+}
+
+/// Renames where the file system has no rename that spares a name that is taken: a hard link does not replace either.
+fn link_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
+    match link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // Nor has it links. Between looking and renaming nothing else can be done; only somebody without our lock could come.
+        Err(_) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
+        Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
     }
 }
 
@@ -135,10 +213,44 @@ pub fn sync(file: &File, path: &Path) -> Result<()> {
     sync().with_context(|| format!("syncing {}", path.display()))
 }
 
-/// Makes what happened to the names in a directory last.
+/// Makes what happened to the names in a directory last. File systems that cannot do so for a directory, as some of network
+/// storage, keep names in their own way: [`can_sync_dir`] tells.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    let open = || File::open(path).with_context(|| format!("syncing {}", path.display()));
-    sync(&open()?, path)
+    can_sync_dir(path).map(drop)
+}
+
+/// As [`sync_dir`], and says whether the file system can.
+pub fn can_sync_dir(path: &Path) -> Result<bool> {
+    let sync = || {
+        let directory = File::open(path)?;
+        step_of("sync", "dir-sync", path)?;
+        directory.sync_all()
+    };
+    match sync() {
+        Err(error) if is_lacking(&error) => Ok(false),
+        synced => synced
+            .map(|()| true)
+            .with_context(|| format!("syncing {}", path.display())),
+    }
+}
+
+/// Takes the system's lock on an open file, without waiting.
+pub fn try_lock(file: &File, path: &Path) -> Result<(), TryLockError> {
+    step("lock", path).map_err(TryLockError::Error)?;
+    file.try_lock()
+}
+
+/// Whether an error says that the file system does not have what was asked for.
+pub fn is_lacking(error: &io::Error) -> bool {
+    // NOTSUP and OPNOTSUPP are one number on some systems and two on others, which no pattern can say.
+    let lacking = [
+        Errno::INVAL,
+        Errno::NOSYS,
+        Errno::NOTSUP,
+        Errno::OPNOTSUPP,
+        Errno::NOLCK,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| lacking.contains(&errno))
 }
 
 /// Writes a file so that its name either has the whole content or does not change.
@@ -151,6 +263,16 @@ pub fn write_whole_by(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
+    write_whole_as(path, content, |_| Ok(()))
+}
+
+/// As [`write_whole_by`]. `prepare` is handed the file before it gets its name, to set whose it is: by the name, somebody else's
+/// file might be met.
+pub fn write_whole_as(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let write = || -> Result<()> {
         let mut file = tempfile::Builder::new()
@@ -160,6 +282,7 @@ pub fn write_whole_by(
         content(&mut buffered)?;
         buffered.flush()?;
         drop(buffered);
+        prepare(file.as_file())?;
         sync(file.as_file(), file.path())?;
         step("rename", path)?;
         file.persist(path)?;
@@ -202,8 +325,13 @@ pub fn remove_unfinished(directory: &Path) -> Result<()> {
 
 /// Called before each step.
 fn step(what: &str, path: &Path) -> io::Result<()> {
+    step_of(what, what, path)
+}
+
+/// As [`step`], for one that can also be met by the name of its own `kind`.
+fn step_of(what: &str, kind: &str, path: &Path) -> io::Result<()> {
     if cfg!(feature = "failpoints") {
-        failpoint::pass(what, path)
+        failpoint::pass(what, kind, path)
     } else {
         Ok(())
     }
@@ -216,57 +344,122 @@ mod failpoint {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use rustix::io::Errno;
     use rustix::process::{Signal, getpid, kill_process};
 
     static PASSED: AtomicU64 = AtomicU64::new(0);
-    static WANTED: OnceLock<Option<Failpoint>> = OnceLock::new();
+    static WANTED: OnceLock<Vec<Failpoint>> = OnceLock::new();
 
     enum Failpoint {
         Kill { at: u64 },
         Fail { at: u64 },
         FailFrom { at: u64 },
-        FailEach { what: String },
+        FailEach { what: String, errno: Errno },
     }
 
-    /// What the environment asks for. A value that makes no sense is a fault of the test.
-    fn wanted() -> Option<Failpoint> {
-        let value = std::env::var("SNAP_FAILPOINT").ok()?;
-        let (how, which) = value.split_once(':').expect("SNAP_FAILPOINT has a colon");
-        let at = || which.parse().expect("SNAP_FAILPOINT ends in a number");
-        Some(match how {
-            "kill" => Failpoint::Kill { at: at() },
-            "fail" => Failpoint::Fail { at: at() },
-            "fail-from" => Failpoint::FailFrom { at: at() },
-            "fail-each" => Failpoint::FailEach {
-                what: which.to_owned(),
-            },
-            _ => panic!("SNAP_FAILPOINT={value}"),
-        })
+    impl Failpoint {
+        /// What the environment asks for. A value that makes no sense is a fault of the test.
+        fn parse(value: &str) -> Self {
+            let (how, which) = value.split_once(':').expect("SNAP_FAILPOINT has a colon");
+            let at = || which.parse().expect("SNAP_FAILPOINT ends in a number");
+            let each = |what: &str, errno| Self::FailEach {
+                what: what.to_owned(),
+                errno,
+            };
+            match how {
+                "kill" => Self::Kill { at: at() },
+                "fail" => Self::Fail { at: at() },
+                "fail-from" => Self::FailFrom { at: at() },
+                "fail-each" => each(which, Errno::NOSPC),
+                _ => match how.strip_prefix("errno-") {
+                    Some(what) => each(what, errno(which)),
+                    None => panic!("SNAP_FAILPOINT={value}"),
+                },
+            }
+        }
+
+        /// What the step fails with; the process ends here where it is to.
+        fn meet(&self, number: u64, names: [&str; 2]) -> io::Result<Option<Errno>> {
+            let fails = match self {
+                Self::Kill { at } if number == *at => {
+                    kill_process(getpid(), Signal::KILL)?;
+                    loop {
+                        std::thread::park();
+                    }
+                }
+                Self::Kill { .. } => false,
+                Self::Fail { at } => number == *at,
+                Self::FailFrom { at } => number >= *at,
+                Self::FailEach { what: each, errno } => {
+                    return Ok(names.contains(&each.as_str()).then_some(*errno));
+                }
+            };
+            Ok(fails.then_some(Errno::NOSPC))
+        }
     }
 
-    pub(super) fn pass(what: &str, path: &Path) -> io::Result<()> {
+    fn errno(name: &str) -> Errno {
+        match name {
+            "EINVAL" => Errno::INVAL,
+            "ENOLCK" => Errno::NOLCK,
+            "ENOTSUP" => Errno::NOTSUP,
+            "EOPNOTSUPP" => Errno::OPNOTSUPP,
+            "EPERM" => Errno::PERM,
+            "EIO" => Errno::IO,
+            _ => panic!("SNAP_FAILPOINT knows no {name}"),
+        }
+    }
+
+    fn wanted() -> Vec<Failpoint> {
+        let value = std::env::var("SNAP_FAILPOINT").unwrap_or_default();
+        let values = value.split(',').filter(|value| !value.is_empty());
+        values.map(Failpoint::parse).collect()
+    }
+
+    pub(super) fn pass(what: &str, kind: &str, path: &Path) -> io::Result<()> {
         let number = PASSED.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(log) = std::env::var_os("SNAP_FAILPOINT_LOG") {
             let mut log = OpenOptions::new().create(true).append(true).open(log)?;
             log.write_all(format!("{what} {}\n", path.display()).as_bytes())?;
         }
-        let fails = match WANTED.get_or_init(wanted) {
-            None => false,
-            Some(Failpoint::Kill { at }) if number == *at => {
-                kill_process(getpid(), Signal::KILL)?;
-                loop {
-                    std::thread::park();
-                }
+        for failpoint in WANTED.get_or_init(wanted) {
+            if let Some(errno) = failpoint.meet(number, [what, kind])? {
+                return Err(errno.into());
             }
-            Some(Failpoint::Kill { .. }) => false,
-            Some(Failpoint::Fail { at }) => number == *at,
-            Some(Failpoint::FailFrom { at }) => number >= *at,
-            Some(Failpoint::FailEach { what: each }) => what == each,
-        };
-        if fails {
-            Err(rustix::io::Errno::NOSPC.into())
-        } else {
-            Ok(())
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::error::class;
+
+    #[test]
+    fn a_folder_of_our_own_is_no_link_no_file_and_where_others_may_write_no_other_users() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        create_private_dir(&at("own")).unwrap();
+        claim_private_dir(&at("own")).unwrap();
+        let owner = fs::metadata(at("own")).unwrap().uid();
+        assert!(refuse_stranger(&at("own"), Some(owner)).is_ok());
+        let refused = refuse_stranger(&at("own"), Some(owner + 1)).unwrap_err();
+        assert!(refused.message.contains("belongs to user"), "{refused}");
+
+        symlink(at("own"), at("link")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        for name in ["link", "dangling", "file"] {
+            for made in [create_private_dir(&at(name)), claim_private_dir(&at(name))] {
+                assert_eq!(class(&made.unwrap_err()), Class::Refused, "{name}");
+            }
+        }
+        assert!(!at("nowhere").exists());
+        // What is above it may lie behind a link.
+        create_private_dir(&at("link/below")).unwrap();
+        assert!(at("own/below").is_dir());
     }
 }

@@ -4,6 +4,7 @@
 //! about it (a hint), a [`Fault`] stands somewhere in the error's chain.
 
 use std::fmt;
+use std::io;
 
 /// The kinds of outcome a script can tell apart; the discriminant is the process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Class {
     NoBackup = 10,
     /// Somebody else holds the lock.
     Locked = 11,
+    /// SIGHUP: the terminal or the session went away.
+    HungUp = 129,
     /// Ctrl-C.
     Interrupted = 130,
     /// SIGTERM.
@@ -37,6 +40,11 @@ impl Class {
         self as u8
     }
 
+    /// Whether somebody asked for a stop.
+    pub fn is_stop(self) -> bool {
+        matches!(self, Self::HungUp | Self::Interrupted | Self::Terminated)
+    }
+
     /// An error of this class that says `message`.
     pub fn error(self, message: impl fmt::Display) -> Fault {
         Fault {
@@ -46,6 +54,10 @@ impl Class {
         }
     }
 }
+
+/// What helps where a file may not grow.
+const TOO_LARGE: &str =
+    "the file reached the file size limit: that of this user (ulimit -f), or of the file system";
 
 /// An error whose class is known, with advice where there is any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,16 +101,29 @@ pub fn class(error: &anyhow::Error) -> Class {
     fault(error).map_or(Class::Failed, |fault| fault.class)
 }
 
-/// The first hint in an error's chain.
+/// The first hint in an error's chain, else what helps against the system's error in it.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
     let outermost = error
         .downcast_ref::<Fault>()
         .and_then(|fault| fault.hint.as_deref());
-    outermost.or_else(|| {
+    let below = || {
         error
             .chain()
             .find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_deref())
-    })
+    };
+    outermost
+        .or_else(below)
+        .or_else(|| is_too_large(error).then_some(TOO_LARGE))
+}
+
+/// Whether a file grew to the limit of the user or of the file system.
+fn is_too_large(error: &anyhow::Error) -> bool {
+    let is = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge)
+    };
+    error.chain().any(is)
 }
 
 #[cfg(test)]

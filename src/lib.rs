@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. From the bottom up, each module knowing only
-//! those before it: `error`, `cancel`, `disk`, `time`, `wire`, `progress`, `client`, `tsm`, `format`, `directory`, `service`,
-//! `local`, `ops`, `cli`.
+//! those before it: `error`, `cancel`, `disk`, `open`, `stream`, `time`, `retry`, `wire`, `progress`, `client`, `tsm`,
+//! `format`, `directory`, `service`, `local`, `ops`, `cli`.
 
 /// Being asked to stop.
 pub mod cancel;
@@ -22,12 +22,18 @@ pub mod error;
 pub mod format;
 /// The directories of an influxd that does not run.
 pub mod local;
+/// Opening files that somebody else may have put in their place.
+mod open;
 /// What the commands do: backup, restore, verify, forget, serve and the rest.
 pub mod ops;
 /// What an operation says while it works.
 pub mod progress;
+/// When to ask again after a failure.
+mod retry;
 /// The snapshotter as a service, over stores behind traits.
 pub mod service;
+/// A connection, over TCP or within this process.
+pub mod stream;
 /// Points in time as typed and as stored.
 pub mod time;
 /// TSM files, tombstones and the WAL, to points and back.

@@ -88,6 +88,11 @@ pub fn parse_stamp(text: &str) -> Option<Timestamp> {
         .map(|time| time.timestamp())
 }
 
+/// Whether a text is exactly what [`stamp`] gives.
+pub fn is_stamp(text: &str) -> bool {
+    text.len() == 16 && parse_stamp(text).is_some_and(|time| stamp(time) == text)
+}
+
 /// Reads a time as an operator writes it: RFC 3339, a date (midnight UTC), a time without a zone (UTC), or an age such as
 /// `90m`, `24h`, `7d`, `2w`, counted back from `now`.
 ///

@@ -3,9 +3,12 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -608,5 +611,96 @@ fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those
         );
         let name = "snap_last_success_timestamp_seconds{command=\"backup\"}";
         assert_eq!(metric(&late, name), metric(&early, name));
+    }
+}
+
+#[test]
+fn a_session_that_ends_stops_a_run_as_sigterm_does_and_nohup_keeps_it_going() {
+    let stalled = || {
+        let bench = Bench::new();
+        bench
+            .peer
+            .script(Asked::Shard(2), [Reply::Stall(700), Reply::Whole]);
+        let flags = [
+            "-on-failure",
+            "echo $SNAP_EXIT_CODE > failed",
+            "-metrics-file",
+            "snap.prom",
+            "-retries",
+            "3",
+        ];
+        (
+            bench.prepare(
+                &bench.peer.host(),
+                &[&flags[..], &["-idle-timeout", "5s"]].concat(),
+            ),
+            bench,
+        )
+    };
+    let begun = |bench: &Bench| {
+        wait_for(|| (bench.peer.shard_requests().len() >= 2).then_some(())).expect("two downloads");
+    };
+
+    let (snap, bench) = stalled();
+    let running = snap.spawn();
+    begun(&bench);
+    // The kernel and the shell both send it.
+    running.signal(libc::SIGHUP);
+    running.signal(libc::SIGHUP);
+    let run = running.wait().expect(129);
+    assert!(run.stderr.contains("SIGHUP"), "{}", run.stderr);
+    let told = fs::read_to_string(bench.path("failed")).expect("the command ran");
+    assert_eq!(told, "129\n");
+    let name = "snap_last_exit_code{command=\"backup\"}";
+    assert_eq!(metric(&bench.metrics(), name), Some(129.0));
+    assert!(!bench.path("backup").exists() || tree::names(&bench.path("backup")) == [".snap"]);
+
+    // Ignored by whoever began it: Ctrl-C in the background of a script too.
+    for signal in [libc::SIGHUP, libc::SIGINT] {
+        let (snap, bench) = stalled();
+        let running = snap.ignoring(signal).spawn();
+        begun(&bench);
+        running.signal(signal);
+        running.wait().expect(0);
+    }
+}
+
+/// A terminal of which the other side is closed, as after a connection has dropped: writing to it fails with EIO.
+// openpty is a call into libc that gives two descriptors of their own.
+#[allow(unsafe_code)]
+fn terminal_that_has_gone() -> OwnedFd {
+    let (mut master, mut slave) = (-1, -1);
+    let name = std::ptr::null_mut();
+    let (attributes, size) = (std::ptr::null(), std::ptr::null());
+    let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, name, attributes, size) };
+    assert_eq!(opened, 0, "openpty: {}", std::io::Error::last_os_error());
+    let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+    drop(master);
+    slave
+}
+
+#[test]
+fn a_run_whose_terminal_has_gone_ends_as_if_somebody_read_it() {
+    let bench = Bench::new();
+    let terminal = terminal_that_has_gone();
+    let write = (&File::from(terminal.try_clone().expect("a descriptor"))).write_all(b"x");
+    assert_eq!(write.unwrap_err().raw_os_error(), Some(libc::EIO));
+    let (host, dir) = (bench.peer.host(), bench.path("backup"));
+    for json in [&[][..], &["-json"]] {
+        let ends = || Stdio::from(terminal.try_clone().expect("a descriptor"));
+        let status = Command::new(env!("CARGO_BIN_EXE_snap"))
+            .args(["backup", "-host", &host, "-metrics-file", "snap.prom"])
+            .args(json)
+            .arg(&dir)
+            .env("SNAP_CONFIG", "")
+            .current_dir(bench.root.path())
+            .stdin(Stdio::null())
+            .stdout(ends())
+            .stderr(ends())
+            .status()
+            .expect("snap starts");
+        assert_eq!(status.code(), Some(0), "{json:?}");
+        let name = "snap_last_exit_code{command=\"backup\"}";
+        assert_eq!(metric(&bench.metrics(), name), Some(0.0));
     }
 }

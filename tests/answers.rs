@@ -4,11 +4,14 @@ mod support;
 
 use std::fs;
 
-use influx_snap::wire::ShardPath;
+use influx_snap::format::meta::ShardGroupInfo;
+use influx_snap::wire::{MetaBlob, ShardPath};
+use prost::Message;
 use serde_json::Value;
 use support::bench::{Bench, shard, states};
 use support::peer::{Asked, End, Gone, Member, Model, Reply, Tar, Version, noise, tar, tsm};
-use support::{each, tree};
+use support::process::snap;
+use support::{each, service, tree, utf8};
 
 #[test]
 fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_kept() {
@@ -52,7 +55,7 @@ fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_
 /// A tar that a server could send for the shard, and that lacks the newest points.
 fn stale(id: u64) -> Reply {
     let path = shard(id).path;
-    Reply::Bytes(tar(&[Member::new(
+    Reply::Stale(tar(&[Member::new(
         format!("{path}/000000001-000000001.tsm"),
         tsm(99, 300),
     )]))
@@ -130,7 +133,7 @@ fn the_question_after_a_silence_costs_a_newer_server_nothing() {
         request("0001-01-01T00:00:00Z"),
         request("2262-04-11T23:47:16.854775806Z"),
     );
-    assert_eq!(bench.peer.shard_requests(), [all.clone(), none, all]);
+    assert_eq!(bench.peer.shard_requests(), [none.clone(), none, all]);
 }
 
 #[test]
@@ -243,7 +246,7 @@ fn a_shard_that_the_server_does_not_have_open_is_warned_about_and_one_deleted_be
         states(&bench.expect_shards(|shard| shard.path.id == 3))[&1].0,
         "not_held"
     );
-    assert_eq!(bench.peer.shard_requests().len(), 1);
+    assert_eq!(bench.peer.asked_for(3), bench.peer.shard_requests().len());
 }
 
 #[test]
@@ -517,7 +520,11 @@ fn an_export_that_breaks_off_at_a_tombstone_becomes_the_whole_shard() {
         );
         let record = bench.expect_all();
         assert_eq!(record["shards"][0]["content"], "whole");
-        assert_eq!(bench.peer.shard_requests(), [export, whole.clone()]);
+        let ahead = request(0, "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z").replace(
+            "\"Since\":\"0001-01-01T00:00:00Z\"",
+            &format!("\"Since\":\"{greatest}\""),
+        );
+        assert_eq!(bench.peer.shard_requests(), [ahead, export, whole.clone()]);
     }
     let bench = Bench::new(model);
     bench
@@ -575,4 +582,340 @@ fn what_does_not_exist_is_said_with_what_does_and_no_directory_is_made() {
     bench.backup(&["-rp", "autogen"]).expect(2);
     bench.backup(&["-shard", "20"]).expect(0);
     bench.expect_shards(|shard| shard.path.id == 20);
+}
+
+#[test]
+fn a_list_of_shards_takes_memory_for_what_a_server_has_and_not_for_what_a_peer_sends() {
+    const MIB: u64 = 1 << 20;
+    let list = |path: &str, count: usize| {
+        let paths = vec![format!("\"{path}\""); count].join(",");
+        Reply::Bytes(format!("{{\"Paths\":[{paths}]}}\n").into_bytes())
+    };
+    for (reply, said) in [
+        (list("d/r/1", 5_000_000), "more than 500000 shards"),
+        (list(&"d/".repeat(20 << 20), 1), "a path of 41943040 bytes"),
+    ] {
+        let bench = Bench::with_shards([1]);
+        bench.peer.script(Asked::Info, [reply]);
+        let run = bench.backup(&["-retries", "0"]).expect(1);
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+        assert!(run.peak_rss < 192 * MIB, "{} MiB", run.peak_rss / MIB);
+        bench.expect_nothing();
+    }
+}
+
+/// A name that sets the title of a terminal, begins lines of its own, and turns the direction of a text.
+const HOSTILE: &str = "db\u{1b}]0;owned\u{7}\r\nok\u{9b}2J\u{202e}gpj";
+
+/// Panics where something in a text would act on a terminal.
+fn expect_harmless(text: &str, what: &str) {
+    let acts = |c: char| c != '\n' && c.is_control() || matches!(c, '\u{202a}'..='\u{202e}');
+    assert!(!text.contains(acts), "{what}: {text:?}");
+    let own_line = text.lines().any(|line| line.starts_with("ok"));
+    assert!(!own_line, "{what}: {text:?}");
+}
+
+#[test]
+fn names_from_a_server_or_a_set_are_printed_so_that_they_do_nothing_to_a_terminal() {
+    let shards = [(HOSTILE, "autogen", 1), (HOSTILE, HOSTILE, 2)];
+    let bench = Bench::new(Model::new(Version::V1_6, &shards));
+    let (dir, host) = (bench.dir(), bench.peer.host());
+    let damaged = bench.root.path().join("damaged");
+    bench
+        .peer
+        .script(Asked::Shard(2), [Reply::Cut(700, End::Fin), Reply::Whole]);
+    let made = bench.backup(&["-verbose", "-retries", "3"]).expect(0);
+    assert!(made.stderr.contains("attempt 1 failed"), "{}", made.stderr);
+    service::copy(&dir, &damaged);
+    for (name, mut bytes) in tree::visible_files(&damaged) {
+        if !name.starts_with("meta") {
+            bytes[600] ^= 0xff;
+            fs::write(damaged.join(name), bytes).expect("damaging a file");
+        }
+    }
+    let target = bench.root.path().join("target");
+    let (meta, data) = (target.join("meta"), target.join("data"));
+    let into = ["-metadir", utf8(&meta), "-datadir", utf8(&data)];
+    let (dir, damaged) = (utf8(&dir), utf8(&damaged));
+    let lines: [&[&str]; 14] = [
+        &["list", dir],
+        &["info", dir],
+        &["info", "-host", &host],
+        &["verify", "-verbose", "-deep", dir],
+        &["verify", "-deep", damaged],
+        &["check", damaged],
+        &[
+            "forget",
+            "-dry-run",
+            "-keep-last",
+            "1",
+            "-group-by",
+            "database",
+            dir,
+        ],
+        &["keep", dir, HOSTILE],
+        &[
+            "restore",
+            "-dry-run",
+            "-verbose",
+            "-host",
+            "127.0.0.1:1",
+            into[0],
+            into[1],
+            into[2],
+            into[3],
+            dir,
+        ],
+        &[
+            "restore",
+            "-host",
+            "127.0.0.1:1",
+            into[0],
+            into[1],
+            into[2],
+            into[3],
+            damaged,
+        ],
+        &[
+            "restore",
+            "-host",
+            "127.0.0.1:1",
+            "-database",
+            "none",
+            into[0],
+            into[1],
+            into[2],
+            into[3],
+            dir,
+        ],
+        &[
+            "backup",
+            "-host",
+            &host,
+            "-database",
+            HOSTILE,
+            "-retention",
+            "none",
+            dir,
+        ],
+        &["backup", "-host", HOSTILE, dir],
+        &[
+            "backup",
+            "-host",
+            &host,
+            "-quiet",
+            "-retries",
+            "0",
+            "-skip-errors",
+            "-db",
+            HOSTILE,
+            damaged,
+        ],
+    ];
+    expect_harmless(&made.stderr, "backup");
+    expect_harmless(&made.stdout, "backup");
+    bench
+        .peer
+        .script(Asked::Shard(1), [Reply::Bytes(b"\x1b[2J".repeat(400))]);
+    let mut shown = 0;
+    for line in lines {
+        let run = snap(line);
+        expect_harmless(&run.stdout, &format!("{line:?}"));
+        expect_harmless(&run.stderr, &format!("{line:?}"));
+        shown += [&run.stdout, &run.stderr]
+            .map(|text| {
+                text.matches(r"\u{1b}]0;owned\u{7}\r\nok\u{9b}2J\u{202e}gpj")
+                    .count()
+            })
+            .iter()
+            .sum::<usize>();
+    }
+    assert!(shown >= 12, "the names were shown {shown} times");
+
+    // A program gets them as they are.
+    let run = snap(["info", "-json", dir]).expect(0);
+    let exact = |message: &Value| message["database"] == HOSTILE;
+    assert_eq!(
+        run.messages()
+            .iter()
+            .filter(|message| exact(message))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_meta_store_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
+    let model = Model::new(
+        Version::V1_6,
+        &[("caf_", "autogen", 1), ("db", "autogen", 2)],
+    );
+    let mut meta = model.meta();
+    let at = meta
+        .windows(4)
+        .position(|bytes| bytes == b"caf_")
+        .expect("the name");
+    meta[at + 3] = 0xe9;
+    let bench = Bench::new(model);
+    bench.peer.script(Asked::Meta, [Reply::Bytes(meta.clone())]);
+    let host = bench.peer.host();
+    let dir = bench.root.path().join("influxd");
+    fs::create_dir(&dir).expect("a directory");
+    fs::write(dir.join("meta.00"), &meta).expect("a meta store");
+    let target = bench.root.path().join("meta");
+    let other = bench.dir();
+    for line in [
+        &["backup", "-host", &host, utf8(&other)][..],
+        &["info", "-host", &host],
+        &[
+            "restore",
+            "-metadir",
+            utf8(&target),
+            "-host",
+            "127.0.0.1:1",
+            utf8(&dir),
+        ],
+    ] {
+        let run = snap(line);
+        assert!(!matches!(run.code, Some(0 | 4)), "{line:?}: {run:?}");
+        for said in [
+            r#"the name of a database is not UTF-8: "caf\xe9""#,
+            "hint: SHOW DATABASES",
+        ] {
+            assert!(run.stderr.contains(said), "{line:?}: {}", run.stderr);
+        }
+    }
+    bench.expect_nothing();
+    assert!(!target.exists());
+}
+
+#[test]
+fn a_meta_store_with_times_ids_and_names_that_cannot_be_ends_no_run_in_a_panic() {
+    type Spoil = fn(&mut ShardGroupInfo);
+    let groups: [(&str, Spoil); 8] = [
+        ("least start", |group| group.start_time = i64::MIN),
+        ("greatest end", |group| group.end_time = i64::MAX),
+        ("no end", |group| {
+            (group.start_time, group.end_time) = (i64::MIN, i64::MAX);
+        }),
+        ("backwards", |group| {
+            (group.start_time, group.end_time) = (i64::MAX, i64::MIN);
+        }),
+        ("deleted before all", |group| group.deleted_at = i64::MIN),
+        ("truncated", |group| group.truncated_at = Some(i64::MIN)),
+        ("greatest id", |group| {
+            (group.id, group.shards[0].id) = (u64::MAX, u64::MAX);
+        }),
+        ("no id", |group| (group.id, group.shards[0].id) = (0, 0)),
+    ];
+    let names = [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/",
+        "a\\b",
+        "a\0b",
+        &"n".repeat(300),
+        "-x",
+        "\n",
+        "meta",
+        "_internal",
+    ];
+    let model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("x", "autogen", 2)]);
+    let of_groups = groups.iter().map(|(what, spoil)| {
+        let mut data = model.data();
+        spoil(&mut data.databases[0].retention_policies[0].shard_groups[0]);
+        ((*what).to_owned(), data)
+    });
+    let of_names = names.iter().flat_map(|name| {
+        let (mut database, mut policy) = (model.data(), model.data());
+        database.databases[0].name = (*name).to_owned();
+        policy.databases[0].retention_policies[0].name = (*name).to_owned();
+        [
+            (format!("database {name:?}"), database),
+            (format!("policy {name:?}"), policy),
+        ]
+    });
+    each(
+        of_groups.chain(of_names).collect::<Vec<_>>(),
+        |(what, data)| {
+            let bench = Bench::new(model.clone());
+            let blob = MetaBlob {
+                meta: data.encode_to_vec(),
+                node: b"null\n".to_vec(),
+            };
+            let mut framed = Vec::new();
+            blob.write_to(&mut framed).expect("writing to memory");
+            bench.peer.script(Asked::Meta, [Reply::Bytes(framed)]);
+            let (dir, host) = (bench.dir(), bench.peer.host());
+            let target = bench.root.path().join("target");
+            let into = |part: &str| target.join(part).display().to_string();
+            let (meta, data) = (into("meta"), into("data"));
+            let dir = utf8(&dir);
+            let take = [
+                "backup",
+                "-retries",
+                "0",
+                "-skip-errors",
+                "-idle-timeout",
+                "5s",
+                "-host",
+                &host,
+            ];
+            let runs: [&[&str]; 11] = [
+                &[&take[..], &[dir]].concat(),
+                &[&take[..], &["-portable", dir]].concat(),
+                &[
+                    &take[..],
+                    &["-start", "2000-01-01", "-end", "2100-01-01", dir],
+                ]
+                .concat(),
+                &[&take[..], &["-incremental", dir]].concat(),
+                &["info", "-host", &host],
+                &["list", dir],
+                &["info", dir],
+                &["verify", "-deep", dir],
+                &["check", dir],
+                &[
+                    "restore",
+                    "-metadir",
+                    &meta,
+                    "-datadir",
+                    &data,
+                    "-host",
+                    "127.0.0.1:1",
+                    dir,
+                ],
+                &[
+                    "restore",
+                    "-force",
+                    "-start",
+                    "2001-01-01",
+                    "-metadir",
+                    &meta,
+                    "-datadir",
+                    &data,
+                    "-host",
+                    "127.0.0.1:1",
+                    dir,
+                ],
+            ];
+            for run in runs {
+                let ended = snap(run);
+                let told = matches!(ended.code, Some(0..=6 | 10 | 11));
+                assert!(
+                    told && !ended.stderr.contains("panicked"),
+                    "{what}: {run:?}: {ended:?}"
+                );
+                expect_harmless(&format!("{}{}", ended.stdout, ended.stderr), what);
+            }
+            let outside = tree::names(bench.root.path());
+            let places = ["backup", "target"];
+            assert!(
+                outside.iter().all(|name| places.contains(&name.as_str())),
+                "{what}: {outside:?}"
+            );
+        },
+    );
 }

@@ -155,11 +155,9 @@ fn an_increment_needs_the_sets_that_it_stands_on() {
     assert!(bench.check(&[], 0).contains(&increment));
     fs::remove_file(bench.dir().join("db.autogen.00001.00"))
         .expect("removing a shard of the full set");
-    assert!(
-        bench
-            .check(&[], 1)
-            .contains(&format!("set {full}: db.autogen.00001.00 is gone"))
-    );
+    assert!(bench.check(&[], 1).contains(&format!(
+        "the file db.autogen.00001.00 of set {full} is gone"
+    )));
     for name in tree::names(&bench.dir())
         .iter()
         .filter(|name| name.ends_with(".00"))
@@ -167,11 +165,7 @@ fn an_increment_needs_the_sets_that_it_stands_on() {
         fs::remove_file(bench.dir().join(name)).expect("removing a file");
     }
     fs::remove_file(bench.dir().join(format!(".snap/{full}.json"))).expect("removing a record");
-    assert!(
-        bench
-            .check(&[], 1)
-            .contains("no full set that it stands on")
-    );
+    assert!(bench.check(&[], 1).contains("there is no set before it"));
 }
 
 #[test]
@@ -234,4 +228,166 @@ fn json_tells_the_same_and_a_directory_that_is_not_there_has_its_own_exit_code()
     let run: Run = snap(["check", "-max-age", "1h", "/nowhere"]).expect(10);
     assert!(run.stderr.contains("/nowhere"), "{}", run.stderr);
     snap(["check", utf8(&bench.dir())]).expect(2);
+}
+
+#[test]
+fn a_gap_before_an_increment_is_told_by_backup_check_verify_list_and_restore_alike() {
+    let bench = Bench::new();
+    let agree = |code: i32, gap: &str| {
+        let dir = bench.dir();
+        let target = bench.root.path().join("target");
+        let restored = support::process::restore_into(&target, &["-dry-run"], &dir).run();
+        let verified = snap(["verify", utf8(&dir), "latest"]);
+        let listed = snap(["list", "-json", utf8(&dir)]).expect(0).last_message();
+        let checked = bench.check(&[], i32::from(code != 0));
+        assert_eq!(
+            (restored.code, verified.code),
+            (Some(code), Some(if code == 0 { 0 } else { 3 })),
+            "{}{}",
+            restored.stderr,
+            verified.stdout
+        );
+        assert_eq!(
+            listed["restorable_whole"],
+            Value::Bool(code == 0),
+            "{listed}"
+        );
+        for said in [
+            &restored.stderr,
+            &verified.stdout,
+            &checked,
+            &listed.to_string(),
+        ] {
+            assert!(code == 0 || said.contains(gap), "{gap}: {said}");
+        }
+    };
+    // The full backup is an hour older than what the increment asks for.
+    let full = bench.backup(&[], 0);
+    bench.date(&full, ago(1));
+    let run = backup(&bench.peer.host(), &["-json", "-since", "1s"], &bench.dir())
+        .run()
+        .expect(0);
+    let gaps = run.last_message()["gaps"].as_array().map(Vec::len);
+    assert_eq!(gaps, Some(3), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("cannot be restored whole"),
+        "{}",
+        run.stdout
+    );
+    agree(3, "is in neither");
+    // What goes on from the full backup covers the gap.
+    bench.backup(&["-since", "2h"], 0);
+    agree(0, "");
+    // What -since last goes on from is not the set with the gap.
+    bench.backup(&["-since", "1s"], 0);
+    bench.backup(&["-since", "last", "-cold-after", "1s"], 0);
+    agree(0, "");
+}
+
+#[test]
+fn an_increment_to_another_retention_policy_is_no_backup_of_its_own() {
+    let root = folder();
+    let dir = root.path().join("backup");
+    let shards = [("db", "a", 1), ("db", "b", 2)];
+    let peer = Peer::start(Model::new(Version::V1_6, &shards));
+    let take = |flags: &[&str]| {
+        let flags = [&["-database", "db"], flags].concat();
+        backup(&peer.host(), &flags, &dir).run().expect(0)
+    };
+    take(&["-retention", "a"]);
+    let run = take(&["-retention", "b", "-since", "1h"]);
+    assert!(
+        run.stderr.contains("there is no set before it"),
+        "{}",
+        run.stderr
+    );
+    let run = snap(["check", "-max-age", "1h", utf8(&dir)]).expect(1);
+    assert!(
+        run.stdout.contains("there is no set before it"),
+        "{}",
+        run.stdout
+    );
+    snap(["verify", utf8(&dir), "latest"]).expect(3);
+}
+
+#[test]
+fn a_server_that_comes_up_without_its_data_is_told_of_by_backup_check_and_restore() {
+    let bench = Bench::new();
+    let full = bench.backup(&[], 0);
+    let metrics = bench.root.path().join("snap.prom");
+    let take = |model: Model| {
+        let peer = Peer::start(model);
+        let flags = ["-json", "-metrics-file", utf8(&metrics)];
+        backup(&peer.host(), &flags, &bench.dir()).run().expect(0)
+    };
+    let told = |run: &Run, text: &str| {
+        let mut messages = run.messages().into_iter();
+        messages.any(|message| {
+            message["level"] == "warning"
+                && message["message"]
+                    .as_str()
+                    .is_some_and(|said| said.contains(text))
+        })
+    };
+    // One database of two is gone, and two of three shards are not.
+    let part = Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2)]);
+    let run = take(part);
+    let summary = run.last_message();
+    assert!(
+        told(&run, "no shard is left of databases"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(
+        (&summary["lost_shards"], &summary["lost_databases"]),
+        (&1.into(), &vec!["other"].into())
+    );
+    assert!(
+        bench
+            .check(&[], 0)
+            .contains("no shard is left of databases")
+    );
+    assert!(
+        bench
+            .check(&["-max-lost-shards", "33"], 1)
+            .contains("1 of the 3 shards")
+    );
+    let said = bench.check(&["-database", "other"], 1);
+    assert!(said.contains("has the server lost its data?"), "{said}");
+
+    // All is gone, and stays so.
+    for _ in 0..2 {
+        let run = take(Model::new(Version::V1_6, &[]));
+        assert!(told(&run, "it holds no shard, and set"), "{}", run.stdout);
+        let said = fs::read_to_string(&metrics).expect("metrics");
+        assert!(
+            said.contains("snap_shards{command=\"backup\",state=\"lost\"} 2\n"),
+            "{said}"
+        );
+        assert!(
+            said.contains("snap_lost_databases{command=\"backup\"} 1\n"),
+            "{said}"
+        );
+        assert!(
+            said.contains("snap_server_changed{command=\"backup\"} 0\n"),
+            "{said}"
+        );
+        assert!(bench.check(&[], 1).contains("it holds no shard"));
+        bench.check(&["-allow-empty"], 0);
+    }
+    let dir = bench.dir();
+    let target = bench.root.path().join("target");
+    let run = support::process::restore_into(&target, &[], &dir)
+        .run()
+        .expect(10);
+    assert!(
+        run.stderr.contains("the newest set that holds any is"),
+        "{}",
+        run.stderr
+    );
+    assert!(!target.exists(), "something was written");
+    let run = support::process::restore_into(&target, &[], &dir)
+        .args([&full])
+        .run();
+    assert!(run.expect(0).stdout.contains("restored 3 shards"));
 }

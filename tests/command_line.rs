@@ -608,3 +608,59 @@ fn the_completions_and_the_manual_in_the_repository_are_current() {
         tree::names(&kept)
     );
 }
+
+#[test]
+fn a_flag_without_its_value_does_nothing_and_is_named() {
+    let folder = folder();
+    let here = folder.path();
+    fs::write(here.join("snap.toml"), "[empty]\ndatabase = \"\"\n").expect("a configuration");
+    let run = |line: &[&str]| {
+        Snap::new(line)
+            .dir(here)
+            .env("SNAP_HOST", "127.0.0.1:1")
+            .run()
+            .expect(2)
+    };
+    for (line, said) in [
+        (&["backup", "-host", ""][..], "the value of -host is empty"),
+        (&["backup", "-host=", "dir"], "the value of -host is empty"),
+        (
+            &["backup", "-db", "", "dir"],
+            "the value of -database is empty",
+        ),
+        (
+            &["restore", "-online", "-newdb", "", "dir"],
+            "the value of -newdb is empty",
+        ),
+        (
+            &["restore", "-metadir", "", "-datadir", "", "dir"],
+            "the value of -metadir is empty",
+        ),
+        (&["info", "-host", ""], "the value of -host is empty"),
+        (
+            &["serve", "-metadir", "m", "-datadir", "d", "-bind", ""],
+            "the value of -bind is empty",
+        ),
+        (&["forget", "-keep-last", "1", ""], "an argument is empty"),
+        (
+            &["backup", "-config", "snap.toml", "-profile", "empty"],
+            "the value of 'database' is empty",
+        ),
+    ] {
+        let run = run(line);
+        assert!(run.stderr.contains(said), "{line:?}: {}", run.stderr);
+        assert!(run.stderr.contains("hint: "), "{line:?}: {}", run.stderr);
+    }
+    assert_eq!(tree::names(here), ["snap.toml"]);
+    // In the environment, nothing is as good as not set.
+    let unset = Snap::new(["backup", "-connect-timeout", "1s"])
+        .dir(here)
+        .env("SNAP_DATABASE", "")
+        .env("SNAP_HOST", "")
+        .run();
+    assert!(
+        unset.stderr.contains("127.0.0.1:8088") && unset.code != Some(2),
+        "{}",
+        unset.stderr
+    );
+}

@@ -639,6 +639,31 @@ fn a_tombstone_whose_file_was_left_out_deletes_nothing_that_is_written_later() {
     }
 }
 
+/// All of a file is deleted and compacted away, and after a restart of the server the same points are written once more: the file
+/// has the name and the bytes of the one before.
+#[test]
+fn a_tombstone_deletes_nothing_of_a_file_that_was_written_anew_with_the_same_bytes() {
+    let folder = folder();
+    let dir = folder.path().join("backup");
+    let (file, tombstone) = with_tombstone();
+    let (file, tombstone) = (member("tsm", &file), member("tombstone", &tombstone));
+    let mut since = None;
+    for members in [&[file.clone()][..], &[tombstone], &[file]] {
+        let peer = Peer::start(Model::new(Version::V1_6, &[("db", "autogen", 1)]));
+        peer.script(Asked::Shard(1), [Reply::Bytes(tar(members))]);
+        let begun = moment();
+        let flags: Vec<&str> = since
+            .iter()
+            .flat_map(|since: &String| ["-since", since])
+            .collect();
+        backup(&peer.host(), &flags, &dir).run().expect(0);
+        since = Some(begun);
+    }
+    restore_into(folder.path(), &[], &dir).run().expect(0);
+    let server = Influxd::start(folder.path(), Index::Inmem);
+    assert_eq!(server.points_in("db", "autogen").len(), 3);
+}
+
 #[test]
 fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back() {
     let sample = SAMPLE.get();

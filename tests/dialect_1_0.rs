@@ -216,7 +216,7 @@ fn nothing_newer_is_no_failure_that_uses_up_a_retry() {
 
 /// A tar of shard 1 that lacks the newest points.
 fn stale() -> Reply {
-    Reply::Bytes(tar(&[Member::new(
+    Reply::Stale(tar(&[Member::new(
         "db/autogen/1/000000001-000000001.tsm",
         tsm(99, 300),
     )]))

@@ -1,15 +1,23 @@
-//! A backup directory on a disk that is full, or that may not be written.
+//! A backup directory on a disk that is full, that may not be written, or in which files may not grow; and who may read what is made.
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use influx_snap::format::portable::compress;
 use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
+use serde_json::Value;
 use support::disk::on_small_disk;
-use support::folder;
+use support::influxd::{Index, Influxd};
 use support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
+use support::process::{Run, Snap, backup, restore_into, snap};
+use support::service::copy;
 use support::tsm as by_hand;
+use support::{folder, tree, utf8};
 
 /// Bytes of each of two shards: a set fits the disk, and two do not.
 const SHARD: usize = 1200 << 10;
@@ -221,4 +229,251 @@ fn from_a_directory_that_may_not_be_written_all_is_read_and_what_would_write_say
             .all(|line| line.contains("Read-only file system") && line.contains("/disk/")),
         "{said}"
     );
+}
+
+/// Makes the file of shard 1 in a portable backup unpack to a tar with a TSM file of 32 MiB, from some kilobytes.
+fn plant_bomb(backup: &Path, is_listed: bool) {
+    let names = tree::names(backup);
+    let manifest = names
+        .iter()
+        .find(|name| name.ends_with(".manifest"))
+        .expect("a manifest");
+    let stamp = manifest.trim_end_matches(".manifest");
+    let path = "db/autogen/1/000000001-000000001.tsm";
+    let bomb = tar(&[Member::new(path, vec![0; 32 << 20])]);
+    let file = File::create(backup.join(format!("{stamp}.s1.tar.gz"))).expect("a file");
+    let mut packed = compress(stamp, 1, file);
+    packed.write_all(&bomb).expect("packing");
+    packed.finish().expect("packing");
+    if is_listed {
+        let at = backup.join(manifest);
+        let mut document: Value =
+            serde_json::from_slice(&fs::read(&at).expect("a manifest")).expect("JSON");
+        let files = document["files"].as_array_mut().expect("files");
+        let first = files
+            .iter_mut()
+            .find(|file| file["shardID"] == 1)
+            .expect("shard 1");
+        first["size"] = bomb.len().into();
+        fs::write(at, document.to_string()).expect("a manifest");
+    }
+}
+
+#[test]
+fn what_lacks_room_or_leave_in_tmpdir_is_told_of_tmpdir_and_not_of_the_backup() {
+    let (folder, peer) = (folder(), peer());
+    let at = |name: &str| folder.path().join(name);
+    let sound = at("sound");
+    snap(["backup", "-portable", "-host", &peer.host(), utf8(&sound)]).expect(0);
+    let bombs = [("unlisted", false), ("listed", true)];
+    for (name, is_listed) in bombs {
+        copy(&sound, &at(name));
+        // A set of influxd's: of a record, the size of the file would be known.
+        fs::remove_dir_all(at(name).join(".snap")).expect("removing the record");
+        plant_bomb(&at(name), is_listed);
+    }
+    let disk = at("disk");
+    fs::create_dir(&disk).expect("a mount point");
+    let script = r#"
+        root=$(dirname "$disk")
+        try() {
+            name=$1; shift
+            for run in verify "restore -host 127.0.0.1:1 -metadir $root/m -datadir $root/d"; do
+                "$snap" $run -quiet "$root/$name" > "$root/printed" 2>&1; echo "$name ${run%% *}: $?"
+                sed "s|^|    |" "$root/printed"; rm -rf "$root/m" "$root/d"
+            done
+        }
+        export TMPDIR="$disk"
+        try sound; try unlisted; try listed
+        mount -o remount,ro "$disk"; try sound
+        TMPDIR="$root/none"; try sound
+    "#;
+    let output = on_small_disk("4m", &disk, script);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let runs: Vec<&str> = printed
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .collect();
+    let expected = [
+        "sound verify: 0",
+        "sound restore: 0",
+        "unlisted verify: 4",
+        "unlisted restore: 4",
+        "listed verify: 1",
+        "listed restore: 1",
+        "sound verify: 1",
+        "sound restore: 1",
+        "sound verify: 1",
+        "sound restore: 1",
+    ];
+    assert_eq!(runs, expected, "{printed}");
+    let said = |what: &str| printed.matches(what).count();
+    assert_eq!(
+        said("claims 33554432 bytes, and its tar has 1230336 by the manifest"),
+        2,
+        "{printed}"
+    );
+    let tmpdir = format!("TMPDIR ({})", disk.display());
+    assert_eq!(said(&format!("{tmpdir} has room for")), 2, "{printed}");
+    assert_eq!(
+        said(&format!(
+            "cannot write a temporary file in {tmpdir}: Read-only"
+        )),
+        2,
+        "{printed}"
+    );
+    assert_eq!(
+        said(&format!(
+            "cannot write a temporary file in TMPDIR ({}): No such",
+            at("none").display()
+        )),
+        2,
+        "{printed}"
+    );
+    assert_eq!(said("hint: TMPDIR names a directory"), 6, "{printed}");
+}
+
+#[test]
+fn a_file_that_reaches_its_users_limit_ends_a_run_as_a_full_disk_does() {
+    let (folder, peer) = (folder(), peer());
+    let (dir, target) = (folder.path().join("backup"), folder.path().join("target"));
+    // In blocks of 512 bytes, of which a shard takes some more.
+    let limit = format!("ulimit -f {}", SHARD / 512 / 2);
+    let run = |snap: Snap| snap.after(&limit).run();
+    let expect_limit = |run: &Run| {
+        let said = &run.stderr;
+        assert!(
+            said.contains("File too large")
+                && said.contains("hint: ")
+                && said.contains("ulimit -f"),
+            "{said}"
+        );
+    };
+    for layout in [&[][..], &["-portable"]] {
+        let failed = run(backup(&peer.host(), layout, &dir)).expect(1);
+        expect_limit(&failed);
+        assert!(!dir.exists());
+    }
+    backup(&peer.host(), &[], &dir).run().expect(0);
+    let failed = run(restore_into(&target, &[], &dir)).expect(1);
+    expect_limit(&failed);
+    let left: Vec<String> = tree::files(&target).into_keys().collect();
+    assert_eq!(left, [""; 0], "the target is not as it was");
+    restore_into(&target, &[], &dir).run().expect(0);
+}
+
+/// What somebody else than the owner may do to something below a directory, by its path.
+fn open_to_others(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in tree::names(dir) {
+        let path = dir.join(&name);
+        let metadata = fs::symlink_metadata(&path).expect("a file's metadata");
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            found.push(format!("{mode:o} {}", path.display()));
+        }
+        if metadata.is_dir() {
+            found.extend(open_to_others(&path));
+        }
+    }
+    found
+}
+
+#[test]
+fn whatever_the_umask_what_a_run_makes_in_a_backup_directory_is_its_users_alone() {
+    let (folder, peer) = (folder(), peer());
+    let dir = folder.path().join("new/backup");
+    let run = |snap: Snap, code| snap.after("umask 0").run().expect(code);
+    let (host, dir_arg) = (peer.host(), utf8(&dir).to_owned());
+    for flags in [&[][..], &["-portable"], &["-portable", "-incremental"]] {
+        run(backup(&host, flags, &dir), 0);
+        assert_eq!(open_to_others(folder.path()), [""; 0], "{flags:?}");
+    }
+    run(Snap::new(["keep", &dir_arg, "latest"]), 0);
+    run(Snap::new(["forget", "-keep-last", "2", &dir_arg]), 0);
+    assert_eq!(open_to_others(folder.path()), [""; 0]);
+
+    // What runs leave that are killed, at each of their steps: notes, intents, half of a file.
+    for step in 1..60 {
+        let killed = backup(&host, &["-resume", "-jobs", "1"], &dir)
+            .env("SNAP_FAILPOINT", format!("kill:{step}"))
+            .after("umask 0")
+            .run();
+        assert_eq!(open_to_others(folder.path()), [""; 0], "step {step}");
+        if killed.code == Some(0) {
+            break;
+        }
+    }
+    let resumed = tree::names(&dir.join(".snap"));
+    assert!(
+        !resumed.iter().any(|name| name.ends_with(".files")),
+        "{resumed:?}"
+    );
+
+    // Where nothing is there that would say how the target's files are to be.
+    let target = folder.path().join("target");
+    run(restore_into(&target, &[], &dir), 0);
+    assert_eq!(open_to_others(folder.path()), [""; 0]);
+    // And where there is, as that.
+    let shared = folder.path().join("shared");
+    fs::create_dir_all(shared.join("data")).expect("a data directory");
+    fs::set_permissions(shared.join("data"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    run(restore_into(&shared, &[], &dir), 0);
+    let modes = |name: &str| {
+        let metadata = fs::metadata(shared.join("data").join(name)).expect("what was restored");
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(modes("db/autogen/1"), 0o755);
+    assert_eq!(modes("db/autogen/1/000000001-000000001.tsm"), 0o644);
+}
+
+#[test]
+fn a_database_whose_name_is_too_long_for_a_file_is_told_before_a_shard_is_asked_for() {
+    let folder = folder();
+    let dir = folder.path().join("backup");
+    let name = "d".repeat(240);
+    let peer = Peer::start(Model::new(Version::V1_6, &[(&name, "autogen", 1)]));
+    for flags in [&[][..], &["-dry-run"]] {
+        let refused = backup(&peer.host(), flags, &dir).run().expect(6);
+        let said = &refused.stderr;
+        assert!(
+            said.contains("the name has 257 bytes") && said.contains("hint: with -portable"),
+            "{said}"
+        );
+    }
+    assert_eq!(peer.shard_requests(), [""; 0]);
+    assert!(!dir.exists());
+
+    let server = Influxd::start(&folder.path().join("server"), Index::Inmem);
+    server.execute(&format!("CREATE DATABASE {name}"));
+    server.write(&name, "", "m v=1");
+    backup(&server.host(), &[], &dir).run().expect(6);
+    backup(&server.host(), &["-portable"], &dir).run().expect(0);
+    snap(["verify", utf8(&dir)]).expect(0);
+}
+
+#[test]
+fn a_meta_store_in_which_two_shards_would_have_one_file_is_refused_before_a_shard_is_asked_for() {
+    let folder = folder();
+    let dir = folder.path().join("backup");
+    let same_id = [("a", "autogen", 7), ("b", "autogen", 7)];
+    let same_name = [("a.b", "c", 7), ("a", "b.c", 7)];
+    let same_path = [("a", "autogen", 7), ("a", "autogen", 7)];
+    for (shards, flags, named) in [
+        (&same_id, &["-portable"][..], ["a/autogen/7", "b/autogen/7"]),
+        (&same_name, &[], ["a.b/c/7", "a/b.c/7"]),
+        (&same_path, &[], ["a/autogen/7", "more than once"]),
+        (
+            &same_path,
+            &["-portable"],
+            ["a/autogen/7", "more than once"],
+        ),
+    ] {
+        let peer = Peer::start(Model::new(Version::V1_6, shards));
+        let refused = backup(&peer.host(), flags, &dir).run().expect(6);
+        let said = &refused.stderr;
+        assert!(named.iter().all(|named| said.contains(named)), "{said}");
+        assert_eq!(peer.shard_requests(), [""; 0]);
+        assert!(!dir.exists());
+    }
 }

@@ -197,15 +197,23 @@ impl Bench {
 
     /// Panics unless nothing is left but sets.
     fn expect_swept(&self, dir: &Path) {
+        self.expect_swept_but(dir, &[]);
+    }
+
+    /// Panics unless nothing is left but sets and hidden files with these endings.
+    fn expect_swept_but(&self, dir: &Path, endings: &[&str]) {
+        let is_other = |name: &str| !endings.iter().any(|ending| name.ends_with(ending));
         let mut expected: BTreeSet<String> = sets(dir).into_values().flatten().collect();
         expected.extend(sets(dir).into_keys().map(|set| format!(".snap/{set}.json")));
         expected.insert(".snap/lock".to_owned());
-        let found: BTreeSet<String> = tree::files(dir).into_keys().collect();
+        let found = tree::files(dir).into_keys();
+        let found: BTreeSet<String> = found.filter(|name| is_other(name)).collect();
         assert_eq!(found, expected);
         let hidden = tree::names(&dir.join(".snap"));
         assert!(
             hidden
                 .iter()
+                .filter(|name| is_other(name))
                 .all(|name| name == "lock" || name.ends_with(".json")),
             "{hidden:?}"
         );
@@ -538,4 +546,151 @@ fn a_restore_over_old_data_leaves_the_old_or_the_new() {
     };
     old.prepare(&["backup"], &old.model()).run().expect(0);
     restore_at_every_step(Some(&old), &["-force"]);
+}
+
+/// A file system as of network storage: it syncs no directory, and has no locks.
+const NETWORK_STORAGE: &str = "errno-dir-sync:EINVAL,errno-lock:ENOLCK";
+
+/// The warnings of a run.
+fn warnings(run: &Run) -> Vec<&str> {
+    let lines = run.stderr.lines();
+    lines.filter(|line| line.contains("warning: ")).collect()
+}
+
+#[test]
+fn on_a_file_system_that_syncs_no_directory_and_has_no_locks_all_goes_on_with_one_warning_of_each()
+{
+    for lacking in [
+        NETWORK_STORAGE,
+        "errno-dir-sync:EOPNOTSUPP,errno-lock:EOPNOTSUPP",
+    ] {
+        let bench = Bench::new(&[&[]], &["backup"]);
+        let dir = bench.copy("storage");
+        for args in [&["backup"][..], &["backup", "-portable", "-resume"]] {
+            let run = bench
+                .prepare(args, &dir)
+                .env("SNAP_FAILPOINT", lacking)
+                .run()
+                .expect(0);
+            let said = warnings(&run);
+            assert_eq!(said.len(), 2, "{}", run.stderr);
+            assert!(said[0].contains("has no locks") && said[1].contains("sync directories"));
+        }
+        for args in [
+            &["keep", utf8(&dir), "latest"][..],
+            &["forget", "-keep-last", "1", utf8(&dir)],
+            &["verify", "-quiet", utf8(&dir)],
+        ] {
+            Snap::new(args.iter())
+                .env("SNAP_FAILPOINT", lacking)
+                .run()
+                .expect(0);
+        }
+        assert_eq!(sets(&dir).len(), 1);
+        bench.expect_swept_but(&dir, &[".keep"]);
+        let target = bench.folder.path().join("target");
+        let run = Snap::new(["restore"])
+            .directories(&target)
+            .args([&dir])
+            .env("SNAP_FAILPOINT", lacking)
+            .run()
+            .expect(0);
+        assert_eq!(warnings(&run).len(), 2, "{}", run.stderr);
+        assert!(!target.join("data/.snap-restore").exists());
+    }
+    // A disk that fails is no file system that lacks something.
+    let bench = Bench::new(&[], &["backup"]);
+    for failing in ["errno-dir-sync:EIO", "errno-lock:EIO"] {
+        let dir = bench.folder.path().join("failing");
+        let run = bench
+            .prepare(&["backup"], &dir)
+            .env("SNAP_FAILPOINT", failing);
+        run.run().expect(1);
+        verify(&dir).expect(10);
+    }
+}
+
+#[test]
+fn where_a_file_stands_in_for_the_lock_a_killed_run_is_taken_over_and_another_machine_is_waited_for()
+ {
+    let bench = Bench::new(&[&[]], &["backup"]);
+    let dir = bench.copy("storage");
+    let held = dir.join(".snap/lock.held");
+    let steps = bench.steps().len();
+    let run = |flags: &[&str], failpoint: &str| {
+        let args = [&["backup"], flags].concat();
+        bench.prepare(&args, &dir).env("SNAP_FAILPOINT", failpoint)
+    };
+    let killed = format!("{NETWORK_STORAGE},kill:{}", steps / 2);
+    assert!(run(&[], &killed).run().signal.is_some());
+    let text = fs::read_to_string(&held).expect("the file of a run that was killed");
+    run(&[], NETWORK_STORAGE).run().expect(0);
+    assert!(!held.exists());
+
+    let mut elsewhere: Value = serde_json::from_str(&text).expect("JSON");
+    elsewhere["host"] = "elsewhere".into();
+    fs::write(&held, elsewhere.to_string()).expect("a file of another machine's");
+    // On this machine there may be locks.
+    for lacking in [NETWORK_STORAGE, ""] {
+        let refused = run(&[], lacking).run().expect(11);
+        let said = &refused.stderr;
+        assert!(
+            said.contains(" on elsewhere since ")
+                && said.contains(&format!("remove {}", held.display())),
+            "{said}"
+        );
+    }
+    let before = sets(&dir).len();
+    let waiting = run(&["-retry-lock", "100s"], NETWORK_STORAGE).spawn();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(sets(&dir).len(), before);
+    fs::remove_file(&held).expect("removing it by hand");
+    waiting.wait().expect(0);
+    assert_eq!(sets(&dir).len(), before + 1);
+    bench.expect_swept(&dir);
+}
+
+#[test]
+fn a_file_system_that_can_neither_rename_to_a_free_name_nor_link_takes_a_set_and_replaces_nothing()
+{
+    let bench = Bench::new(&[&[]], &["backup"]);
+    for lacking in [
+        "errno-rename-free:EINVAL",
+        "errno-rename-free:EINVAL,errno-link:EPERM",
+        "errno-rename-free:ENOTSUP,errno-link:ENOTSUP",
+    ] {
+        for flags in [&["backup"][..], &["backup", "-portable", "-incremental"]] {
+            let dir = bench.copy(&format!("{lacking} {}", flags.len()));
+            let before = tree::visible_files(&dir);
+            let run = bench.prepare(flags, &dir).env("SNAP_FAILPOINT", lacking);
+            run.run().expect(0);
+            verify(&dir).expect(0);
+            let after = tree::visible_files(&dir);
+            assert_eq!(sets(&dir).len(), 2);
+            assert!(before.iter().all(|(name, content)| after[name] == *content));
+        }
+    }
+}
+
+#[test]
+fn a_name_that_the_file_system_does_not_take_is_told_before_a_shard_is_asked_for() {
+    let bench = Bench::new(&[], &["backup"]);
+    let dir = bench.folder.path().join("backup");
+    let run = |flags: &[&str]| {
+        let args = [&["backup"], flags].concat();
+        let run = bench.prepare(&args, &dir);
+        run.env("SNAP_FAILPOINT", "errno-create-new:EINVAL").run()
+    };
+    let refused = run(&[]).expect(6);
+    assert!(
+        refused
+            .stderr
+            .contains("does not take the name of shard db/autogen/1")
+            && refused.stderr.contains("hint: with -portable"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(bench.peer.shard_requests(), [""; 0]);
+    assert!(!dir.exists());
+    run(&["-portable"]).expect(0);
 }

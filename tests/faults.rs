@@ -9,7 +9,8 @@ use std::time::Duration;
 use support::bench::{Bench, SETTLE, expect_nothing, restore_dry_run, shard, states};
 use support::influxd::{Index, Influxd};
 use support::peer::{
-    Asked, Crowded, Cut, End, Manners, Model, Proxy, Reply, Stranger, Version, nobody, offsets,
+    Asked, Crowded, Cut, Door, End, Manners, Model, Presence, Proxy, Reply, Stranger, Version,
+    nobody, offsets,
 };
 use support::process::backup;
 use support::{each, folder, tree};
@@ -74,7 +75,8 @@ fn a_shard_cut_off_always_anywhere_is_named_and_nothing_is_kept() {
             .iter()
             .filter(|request| request.contains(&of_shard))
             .count();
-        assert_eq!(attempts, 2, "{end:?} at {at}");
+        // A question ahead, and two attempts.
+        assert_eq!(attempts, 3, "{end:?} at {at}");
     }
     bench.expect_nothing();
 }
@@ -479,4 +481,63 @@ fn a_connection_to_influxd_that_breaks_once_costs_nothing_and_one_that_always_br
         },
     );
     server.stop();
+}
+
+/// A server with so many shards, behind a door that lets the questions for the meta store and the list of shards through.
+fn behind_a_door(count: u64, then: Presence) -> (Bench, Door) {
+    let bench = Bench::with_shards(1..=count);
+    let door = Door::start(bench.peer.address(), 2, then);
+    (bench, door)
+}
+
+#[test]
+fn a_server_that_goes_away_for_a_while_is_waited_for_and_no_shard_has_failed() {
+    each([Presence::Closes, Presence::Away], |then| {
+        let (bench, door) = behind_a_door(30, *then);
+        // A shard alone would be tried again once, after half a second.
+        let running = backup(&door.host(), &["-retries", "1", "-jobs", "8"], &bench.dir()).spawn();
+        while !door.has_turned() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(Duration::from_secs(3));
+        door.open();
+        let run = running.wait().expect(0);
+        assert!(
+            !run.stderr.contains(": failed: "),
+            "{then:?}: {}",
+            run.stderr
+        );
+        bench.expect_all();
+    });
+}
+
+#[test]
+fn a_server_that_stays_away_is_asked_so_often_in_all_and_not_for_each_shard() {
+    let (bench, door) = behind_a_door(300, Presence::Closes);
+    let run = backup(&door.host(), &["-retries", "1", "-jobs", "8"], &bench.dir())
+        .run()
+        .expect(1);
+    // Those that are asked about at a time, and five attempts after, each with a look whether the server is there.
+    let most = 2 * (16 + 5);
+    assert!(door.turned_away() <= most, "{}", door.turned_away());
+    assert!(
+        run.stderr.contains("-resume") && run.stderr.contains("-retries"),
+        "{}",
+        run.stderr
+    );
+    bench.expect_nothing();
+}
+
+#[test]
+fn shards_of_which_a_server_says_nothing_one_after_the_other_are_not_all_tried_again() {
+    let count = 60;
+    let bench = Bench::with_shards(1..=count);
+    for id in 1..=count {
+        bench.peer.script(Asked::Shard(id), [Reply::Nothing]);
+    }
+    bench.backup(&["-retries", "1", "-jobs", "2"]).expect(1);
+    let asked = bench.peer.shard_requests().len();
+    // Sixteen ahead, as many in earnest, five to see whether that has changed, and then each once.
+    assert!(asked <= 16 + 16 + 5 + 60, "{asked}");
+    bench.expect_nothing();
 }

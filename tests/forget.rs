@@ -6,6 +6,8 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use influx_snap::cancel::Cancel;
@@ -414,4 +416,229 @@ fn what_makes_no_sense_is_refused_and_a_lock_is_waited_for_when_told_to() {
         "{}",
         berlin.stdout
     );
+}
+
+/// Backs up and forgets time and again, while `read` runs beside it.
+fn beside(bench: &Bench, rounds: usize, read: impl Fn(&AtomicBool) + Sync) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| read(&over));
+        for _ in 0..rounds {
+            bench.backup(&[]);
+            forget(&bench.dir(), &["-keep-last", "1", "-quiet"]).expect(0);
+        }
+        over.store(true, Ordering::Relaxed);
+        reader.join().expect("a reader that did not fail");
+    });
+}
+
+#[test]
+fn readers_beside_backups_and_forget_see_whole_sets_and_never_a_file_that_is_gone() {
+    let bench = Bench::new();
+    bench.backup(&[]);
+    let (dir, target) = (bench.dir(), folder());
+    let shards = Contents::read(&dir).expect("a backup").sets()[0]
+        .record
+        .as_ref()
+        .expect("a record")
+        .shards
+        .len();
+    let looks = AtomicUsize::new(0);
+    beside(&bench, 5, |over| {
+        while !over.load(Ordering::Relaxed) {
+            let listed = snap(["list", "-json", utf8(&dir)]).expect(0);
+            assert!((1..=2).contains(&listed.messages().len()), "{listed:?}");
+            for set in listed.messages() {
+                assert_eq!(
+                    (&set["state"], &set["written_by"] == "influxd"),
+                    (&"complete".into(), false),
+                    "{set}"
+                );
+            }
+            assert!(listed.stderr.is_empty(), "{}", listed.stderr);
+            let shown = snap(["info", "-json", utf8(&dir)]).expect(0);
+            assert_eq!(shown.messages().len(), shards + 1, "{}", shown.stdout);
+            assert!(!shown.messages()[0]["meta"].is_null(), "{}", shown.stdout);
+            snap(["check", "-max-age", "1h", utf8(&dir)]).expect(0);
+            snap(["verify", "-quiet", utf8(&dir)]).expect(0);
+            let restore = restore_into(target.path(), &["-dry-run"], &dir)
+                .run()
+                .expect(0);
+            let said: Vec<&str> = restore
+                .stderr
+                .lines()
+                .chain(restore.stdout.lines())
+                .filter(|line| line.starts_with("would write") && line.contains(" from "))
+                .collect();
+            assert_eq!(said.len(), shards, "{restore:?}");
+            assert!(
+                !said.iter().any(|line| line.contains(" + ")),
+                "two sets are mixed: {said:#?}"
+            );
+            looks.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    assert!(looks.into_inner() > 3, "there was hardly a reader");
+}
+
+#[test]
+fn a_set_that_is_being_restored_stays_with_what_it_stands_on_and_that_is_said() {
+    let bench = Bench::new();
+    let full = bench.backup(&[]);
+    bench.change(2);
+    let increment = bench.backup(&["-since", "last"]);
+    let newest = bench.backup(&[]);
+    let dir = bench.dir();
+    let contents = Contents::read(&dir).expect("a backup");
+    // What a restore holds of the increment while it reads.
+    let held = contents
+        .hold([contents.find(&increment).expect("a set")])
+        .expect("nobody removes it");
+    for flags in [&["-dry-run"][..], &[]] {
+        let flags = [flags, &["-keep-last", "1", "-json"]].concat();
+        let run = forget(&dir, &flags).expect(0);
+        let summary = run.last_message();
+        assert_eq!(summary["in_use"], serde_json::json!([increment]));
+        assert_eq!(
+            (&summary["kept"], &summary["removed"]),
+            (&3.into(), &0.into())
+        );
+        let reasons = |id: &str| {
+            run.messages()
+                .into_iter()
+                .find(|line| line["id"] == id)
+                .expect("a line")["reasons"]
+                .clone()
+        };
+        assert_eq!(reasons(&increment), serde_json::json!(["being read"]));
+        assert_eq!(
+            reasons(&full),
+            serde_json::json!([format!("needed by {increment}")])
+        );
+    }
+    assert!(
+        forget(&dir, &["-keep-last", "1"])
+            .expect(0)
+            .stderr
+            .contains(&format!("{increment}: a restore or verify is reading"))
+    );
+    drop(held);
+    forget(&dir, &["-keep-last", "1", "-quiet"]).expect(0);
+    assert_eq!(bench.ids(), [newest]);
+}
+
+#[test]
+fn after_the_files_were_removed_by_hand_every_command_says_so_once_and_how_to_end_it() {
+    let bench = Bench::new();
+    for _ in 0..2 {
+        bench.backup(&[]);
+    }
+    let dir = bench.dir();
+    // As rm -rf DIR/* does, which leaves what begins with a dot.
+    for name in tree::names(&dir)
+        .iter()
+        .filter(|name| !name.starts_with('.'))
+    {
+        fs::remove_file(dir.join(name)).expect("removing a file");
+    }
+    let way_out = format!("snap forget -lost {}", dir.display());
+    let target = folder();
+    let dir_text = utf8(&dir);
+    let runs = [
+        (snap(["verify", dir_text]), 4),
+        (snap(["verify", dir_text, "latest"]), 4),
+        (snap(["list", dir_text]), 0),
+        (snap(["check", "-max-age", "1h", dir_text]), 1),
+        (restore_into(target.path(), &[], &dir).run(), 4),
+    ];
+    for (run, code) in runs {
+        let run = run.expect(code);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert_eq!(
+            said.matches("has the records of 2 sets, and none of the files")
+                .count(),
+            1,
+            "{said}"
+        );
+        assert_eq!(said.matches(&way_out).count(), 1, "{said}");
+    }
+
+    // A backup made since does not make the old records right.
+    let new = bench.backup(&[]);
+    let verified = snap(["verify", dir_text]).expect(4);
+    assert_eq!(
+        verified.stdout.matches("snap forget -lost").count(),
+        2,
+        "{}",
+        verified.stdout
+    );
+    forget(&dir, &["-lost"]).expect(0);
+    assert_eq!(bench.ids(), [new]);
+    snap(["verify", dir_text]).expect(0);
+    snap(["check", "-max-age", "1h", dir_text]).expect(0);
+}
+
+#[test]
+fn a_copy_that_a_sync_program_left_of_a_record_is_no_set_to_any_command() {
+    let bench = Bench::new();
+    let sets = [
+        bench.backup(&[]),
+        bench.backup(&[]),
+        bench.backup(&["-portable"]),
+    ];
+    let dir = bench.dir();
+    let record = dir.join(format!(".snap/{}.json", sets[0]));
+    for name in [
+        "._ID.json",
+        "ID (conflicted copy).json",
+        "ID.sync-conflict-20261120-080000-ABCDEFG.json",
+        "ID 2.json",
+        "._ID.keep",
+    ] {
+        fs::copy(
+            &record,
+            dir.join(".snap").join(name.replace("ID", &sets[0])),
+        )
+        .expect("a copy");
+    }
+    let apple = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        ";
+    for name in tree::names(&dir)
+        .iter()
+        .filter(|name| !name.starts_with('.'))
+    {
+        fs::write(dir.join(format!("._{name}")), apple).expect("a file");
+    }
+    fs::write(dir.join(format!("{} 2.manifest", sets[2])), "{").expect("a file");
+    let dir_text = utf8(&dir);
+    let listed = snap(["list", "-json", dir_text]).expect(0);
+    assert_eq!(listed.messages().len(), 3, "{}", listed.stdout);
+    snap(["verify", dir_text]).expect(0);
+    snap(["check", "-max-age", "1h", dir_text]).expect(0);
+    snap(["info", dir_text]).expect(0);
+    restore_into(folder().path(), &[], &dir).run().expect(0);
+    let run = forget(&dir, &["-keep-last", "2", "-json"]).expect(0);
+    assert_eq!(
+        (
+            &run.last_message()["removed"],
+            &run.last_message()["unrecorded"]
+        ),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(bench.ids(), sets[1..]);
+}
+
+#[test]
+fn a_record_that_names_what_lies_outside_makes_keep_and_forget_touch_nothing_there() {
+    let bench = Bench::new();
+    let set = bench.backup(&[]);
+    let (dir, victim) = (bench.dir(), bench.path("victim"));
+    fs::write(bench.path("victim.json"), "mine").expect("a file");
+    let text = fs::read_to_string(dir.join(format!(".snap/{set}.json"))).expect("a record");
+    let mut record: Value = serde_json::from_str(&text).expect("JSON");
+    record["id"] = "../../victim".into();
+    record.as_object_mut().expect("an object").remove("sum");
+    fs::write(dir.join(format!(".snap/{set}.json")), record.to_string()).expect("a record");
+    snap(["keep", utf8(&dir), "../../victim"]).expect(4);
+    forget(&dir, &["-keep-last", "1"]).expect(4);
+    assert!(!victim.with_extension("keep").exists() && victim.with_extension("json").exists());
 }

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,7 +16,9 @@ use support::backups::{
 };
 use support::data::{START, flush};
 use support::influxd::Index;
-use support::peer::{Asked, End, Member, Model, Peer, Reply, Tar, Version, tar, tsm};
+use support::peer::{
+    Asked, Cache, End, MODIFIED, Member, Model, Peer, Reply, Tar, Version, noise, tar, tsm,
+};
 use support::process::{Snap, backup, restore_into, snap};
 use support::service::wait_for;
 use support::time::{DAY, SECOND};
@@ -344,11 +347,77 @@ fn a_shard_of_which_the_server_sends_anything_but_the_right_answers_is_downloade
 
 #[test]
 fn an_older_server_is_believed_only_where_it_says_that_nothing_is_newer() {
-    // Servers 1.0 and 1.1 say it by closing, as they do when they fail.
-    for (version, shared) in [(Version::V1_1, 0), (Version::V1_3, 1)] {
-        let script = Script::of(version, [1]);
-        assert_eq!(script.incremental(&[]), shared);
+    // Servers 1.0 and 1.1 say it by closing, as they do when they fail: so it has to be their answer to what can only be answered so,
+    // and they must answer otherwise.
+    for version in [Version::V1_1, Version::V1_3] {
+        let script = Script::of(version, [1, 2]);
+        script.peer.script(Asked::Shard(2), [Reply::Nothing]);
+        let run = script
+            .prepare(&["-incremental", "-retries", "0", "-skip-errors"])
+            .run()
+            .expect(3);
+        let summary = &messages(&run, "summary")[0];
+        assert_eq!(summary["shared"], 1, "{version:?}");
         assert!(script.newest() == old_tar(1));
+    }
+}
+
+#[test]
+fn a_shard_of_an_older_server_is_shared_until_points_or_deletes_are_newer() {
+    let file = |name: &str, content: Vec<u8>, modified: u64| {
+        Member::new(format!("db/autogen/1/{name}"), content).modified(modified)
+    };
+    let points = |number: u64, modified| {
+        file(
+            &format!("{number:09}-000000001.tsm"),
+            tsm(number, 700),
+            modified,
+        )
+    };
+    let index = |modified| file("index/MANIFEST", b"{}\n".to_vec(), modified);
+    let delete = |modified| file("000000001-000000001.tombstone", noise(1, 90), modified);
+    for version in [Version::V1_1, Version::V1_3] {
+        let has_index = version == Version::V1_3;
+        let with = |files: Vec<Member>, cached: Vec<Member>, flushes: &[Duration]| {
+            let cache = Cache {
+                files,
+                cached,
+                flushes: flushes.iter().copied().collect(),
+                ..Cache::default()
+            };
+            move |model: &mut Model| model.shard(1).cache = Some(cache)
+        };
+        // The index is written whenever the shard is asked for.
+        let files = |newer: u64| {
+            let index = has_index.then(|| index(MODIFIED + newer));
+            [points(1, MODIFIED)].into_iter().chain(index).collect()
+        };
+        let script = Script {
+            folder: folder(),
+            peer: Peer::start(Model::new(version, &[("db", "autogen", 1)])),
+        };
+        script.peer.change(with(files(50_000_000), Vec::new(), &[]));
+        assert_eq!(script.incremental(&[]), 0);
+        script.peer.change(with(files(60_000_000), Vec::new(), &[]));
+        assert_eq!(script.incremental(&[]), 1, "{version:?}");
+        assert_eq!(script.incremental(&[]), 1, "{version:?}");
+
+        // What a flush that is under way writes is newer.
+        let busy = with(
+            files(70_000_000),
+            vec![points(2, MODIFIED + 100)],
+            &[Duration::from_millis(700)],
+        );
+        script.peer.change(busy);
+        assert_eq!(script.incremental(&[]), 0, "{version:?}");
+        let names = |members: &[u8]| members.windows(9).any(|name| name == b"000000002");
+        assert!(names(&script.newest()), "{version:?}");
+        assert_eq!(script.incremental(&[]), 1, "{version:?}");
+
+        let mut deleted: Vec<Member> = files(80_000_000);
+        deleted.extend([points(2, MODIFIED + 100), delete(MODIFIED + 200)]);
+        script.peer.change(with(deleted, Vec::new(), &[]));
+        assert_eq!(script.incremental(&[]), 0, "{version:?}");
     }
 }
 

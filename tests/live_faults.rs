@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -525,4 +526,26 @@ fn writes_to_another_database_go_on_while_one_is_restored() {
             "d{nth}: the points differ"
         );
     }
+}
+
+#[test]
+fn whatever_the_umask_the_journal_of_a_restore_is_its_users_alone() {
+    let bench = Bench::with_running(|running| {
+        move |ask, nth| {
+            if ask == Ask::Upload(2) && nth == 0 {
+                signal(&running, Signal::KILL);
+            }
+            None
+        }
+    });
+    let running = bench.prepare(&[]).after("umask 0").spawn();
+    bench.running.store(running.pid(), Ordering::SeqCst);
+    assert_eq!(running.wait().signal, Some(9));
+    let hidden = bench.dir().join(".snap");
+    let journal = tree::names(&hidden)
+        .into_iter()
+        .find(|name| name.ends_with(".journal"));
+    let journal = fs::metadata(hidden.join(journal.expect("a journal"))).expect("its metadata");
+    assert_eq!(journal.permissions().mode() & 0o777, 0o600);
+    bench.resume();
 }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use influx_snap::format::portable::{compress, decompress};
+use influx_snap::wire::ShardPath;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,9 +18,10 @@ use tempfile::TempDir;
 use support::between::{Ask, Between, Spoil};
 use support::damage::damage;
 use support::data::{load_hours, without_hour};
+use support::handmade::{FILE, TSM};
 use support::influxd::{Index, Influxd};
 use support::peer::{self, Asked, End, Model, Peer, Reply, Version};
-use support::process::{Run, Snap, snap};
+use support::process::{Run, Snap, backup, restore_into, restore_online, snap};
 use support::service::{all_members, copy, influxd_client};
 use support::{folder, tree, utf8};
 
@@ -468,4 +470,126 @@ fn files_that_were_given_their_names_by_a_run_that_died_then_are_no_set_and_are_
         assert_eq!(bench.target.points_of(name).len(), bench.points.len());
         bench.target.execute(&format!("DROP DATABASE \"{name}\""));
     }
+}
+
+/// A portable backup of a scripted server as influxd leaves one, without a record: `a` with the shards 1 and 2, `b` with 3.
+fn as_of_influxd(folder: &Path, flags: &[&str], code: i32) -> (PathBuf, String) {
+    let mut model = Model::new(Version::V1_6, &[]);
+    for (database, id) in [("a", 1), ("a", 2), ("b", 3)] {
+        let path = ShardPath {
+            database: database.into(),
+            retention_policy: "autogen".into(),
+            id,
+        };
+        let member = peer::Member::new(format!("{path}/{FILE}"), TSM.to_vec());
+        let tar = peer::Tar::Bytes(peer::tar(&[member]));
+        model.shards.push(peer::Shard::with_tar(path, tar));
+    }
+    let peer = Peer::start(model);
+    if code != 0 {
+        peer.script(Asked::Shard(2), [Reply::Nothing]);
+    }
+    let dir = folder.join("backup");
+    let _ = fs::remove_dir_all(&dir);
+    let flags = [&["-portable", "-quiet", "-retries", "0"], flags].concat();
+    backup(&peer.host(), &flags, &dir).run().expect(code);
+    fs::remove_dir_all(dir.join(".snap")).expect("removing the record");
+    let names = tree::names(&dir);
+    let mut stamps = names
+        .iter()
+        .filter_map(|name| name.strip_suffix(".manifest"));
+    let stamp = stamps.next().expect("a manifest").to_owned();
+    (dir, stamp)
+}
+
+#[test]
+fn what_was_asked_for_and_is_not_in_a_manifest_is_named() {
+    let folder = folder();
+    let (dir, _) = as_of_influxd(folder.path(), &["-database", "a", "-shard", "1"], 0);
+    let target = folder.path().join("target");
+    for (flags, code, named) in [
+        (&["-database", "b"][..], 10, "b/autogen/3"),
+        (
+            &["-database", "b", "-retention", "autogen"],
+            10,
+            "b/autogen/3",
+        ),
+        (&["-shard", "3"], 10, "b/autogen/3"),
+        (&["-database", "a", "-shard", "2"], 10, "a/autogen/2"),
+        (&["-database", "a"], 3, "a/autogen/2"),
+        (&["-shard", "1"], 0, ""),
+        (&[], 0, "a/autogen/2"),
+    ] {
+        for set in [None, Some("latest")] {
+            let run = restore_into(&target, &[&["-dry-run"], flags].concat(), &dir);
+            let run = run.args(set).run().expect(code);
+            assert!(run.stderr.contains(named), "{flags:?}: {}", run.stderr);
+        }
+    }
+    // Into a running server, the same.
+    let peer = Peer::start(Model::new(Version::V1_6, &[]));
+    for (database, code) in [("b", 10), ("a", 3)] {
+        let flags = ["-dry-run", "-database", database];
+        restore_online(&peer.host(), &flags, &dir)
+            .run()
+            .expect(code);
+    }
+}
+
+#[test]
+fn an_entry_of_a_manifest_that_belongs_to_no_shard_is_damage_to_everybody() {
+    let folder = folder();
+    let target = folder.path().join("target");
+    let (dir, stamp) = as_of_influxd(folder.path(), &[], 0);
+    let manifest = dir.join(format!("{stamp}.manifest"));
+    let sound = fs::read_to_string(&manifest).expect("a manifest");
+    restore_into(&target, &["-dry-run"], &dir).run().expect(0);
+    snap(["verify", utf8(&dir)]).expect(0);
+    let third = format!("{stamp}.s3.tar.gz");
+    let second = format!("{stamp}.s2.tar.gz");
+    for (from, to, file) in [
+        ("\"shardID\": 3", "\"shardID\": 7", &third),
+        ("\"shardID\": 3", "\"shardID\": 2", &third),
+        ("\"database\": \"b\"", "\"database\": \"c\"", &third),
+        ("\"database\": \"b\"", "\"database\": \"a\"", &third),
+        (".s3.tar.gz", ".s2.tar.gz", &second),
+    ] {
+        let changed = sound.replacen(from, to, 1);
+        assert!(changed != sound, "{from}");
+        fs::write(&manifest, changed).expect("writing a manifest");
+        for flags in [&["-dry-run"][..], &["-dry-run", "-database", "a"]] {
+            let run = restore_into(&target, flags, &dir).run().expect(3);
+            assert!(
+                run.stderr.contains(&format!("lists {file}")),
+                "{to}: {}",
+                run.stderr
+            );
+        }
+        restore_into(&target, &["-dry-run", "-database", "b"], &dir)
+            .run()
+            .expect(10);
+        for flags in [&[][..], &["-deep"]] {
+            let run = snap([&["verify"], flags, &[utf8(&dir)]].concat()).expect(4);
+            assert!(run.stdout.contains(file.as_str()), "{to}: {}", run.stdout);
+        }
+        let run = snap(["check", "-max-age", "1h", utf8(&dir)]).expect(1);
+        assert!(run.stdout.contains(file.as_str()), "{to}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn a_partial_set_says_so_without_its_record_too() {
+    let folder = folder();
+    let (dir, _) = as_of_influxd(folder.path(), &["-skip-errors"], 3);
+    let target = folder.path().join("target");
+    for flags in [&["-dry-run"][..], &["-dry-run", "-database", "a"]] {
+        let run = restore_into(&target, flags, &dir).run().expect(3);
+        assert!(
+            run.stderr.contains("a/autogen/2") && run.stderr.contains("\"limited\": true"),
+            "{}",
+            run.stderr
+        );
+    }
+    let run = snap(["verify", utf8(&dir)]).expect(3);
+    assert!(run.stdout.contains("a/autogen/2"), "{}", run.stdout);
 }

@@ -663,3 +663,53 @@ fn a_restore_of_an_interval_that_was_interrupted_goes_on_with_that_interval() {
     has(&targets.live, name, &expected);
     targets.live.expect_no_errors();
 }
+
+#[test]
+fn points_of_the_first_shard_group_there_can_be_are_in_the_intervals_that_hold_them() {
+    let least = i64::MIN + 2;
+    let (folder, server) = Influxd::empty(Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    let line = |time: i64| format!("m v={}i {time}\n", time % 1000);
+    let times = [least, least + 1, least + 3600 * SECOND, START];
+    server.write("d", "autogen", &times.map(line).concat());
+    let points = server.points_of("d");
+    assert_eq!(points.len(), 4);
+    let cases = [
+        ("all", Range(Some(i64::MIN), Some(least + DAY))),
+        ("the first", Range(None, Some(least))),
+        ("the second", Range(Some(least + 1), Some(least + 1))),
+        ("from the second on", Range(Some(least + 1), None)),
+        ("none", Range(Some(least + 2), Some(least + 3))),
+    ];
+    let full = folder.path().join("full");
+    back_up("snap", &server.host(), &full, &[]);
+    verify(&full, 4);
+    for (name, range) in cases {
+        let (dir, flags) = (folder.path().join(name), range.flags());
+        back_up("snap", &server.host(), &dir, &strs(&flags));
+        let expected = range.of(&points);
+        verify(&dir, expected.len());
+        if expected.is_empty() {
+            continue;
+        }
+        let target = folder.path().join(format!("{name} restored"));
+        restore_into(&target, &["-host", &nobody()], &dir)
+            .run()
+            .expect(0);
+        let cut = folder.path().join(format!("{name} cut"));
+        restore_into(
+            &cut,
+            &[&["-host", &nobody()][..], &strs(&flags)].concat(),
+            &full,
+        )
+        .run()
+        .expect(0);
+        // Out of the files: influxd itself loses such a group from its sight when it is restarted.
+        for root in [&target, &cut] {
+            let again = folder.path().join(format!("{name} again"));
+            backup_of(root, &[], &again).run().expect(0);
+            verify(&again, expected.len());
+            fs::remove_dir_all(&again).expect("removing a backup");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use influx_snap::directory::Contents;
+use serde_json::{Value, json};
 
 use support::handmade::{
     Folder, Shard, TSM, Tree, assert_same, differences, everything, meta, restore, shard_file,
@@ -703,4 +704,147 @@ fn what_a_killed_restore_moved_is_not_put_back_under_a_running_influxd() {
         points.first()
     );
     assert!(!hidden(&target).exists());
+}
+
+/// A restore that was killed when all was moved away, of which nothing is left but the journal and what it moved.
+fn killed_restore(folder: &Folder) -> (PathBuf, PathBuf) {
+    let (old, new) = (many_shards(folder, "old", 1), many_shards(folder, "new", 2));
+    let target = folder.path("server");
+    restore(&old, &target, &[]).expect(0);
+    let forced = restore_into(&target, &["-force", "-jobs", "1"], &new);
+    interrupted(forced, &target, Moment::MovedAway(50), libc::SIGKILL);
+    assert!(
+        Moment::Planned.has_come(&target),
+        "it was over before it was killed"
+    );
+    (new, target)
+}
+
+#[test]
+fn a_journal_that_names_what_no_restore_makes_is_refused_and_nothing_is_touched() {
+    let folder = Folder::new();
+    let (new, target) = killed_restore(&folder);
+    let victim = folder.path("victim");
+    fs::create_dir_all(victim.join("rp/1")).expect("a directory");
+    fs::write(victim.join("meta.db"), "theirs").expect("a file");
+    let path = hidden(&target).join("journal.json");
+    let own = fs::read_to_string(&path).expect("a journal");
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut journal: Value = serde_json::from_str(&own).expect("JSON");
+        change(&mut journal);
+        journal.to_string()
+    };
+    let moved = |key: &str, to: PathBuf| changed(&|journal| journal["moves"][0][key] = json!(to));
+    // Of a file that is what the journal says was written, what is there now is nobody's, and removed.
+    let written = |place: &Path| {
+        let crc = crc32fast::hash(&fs::read(place).expect("a file"));
+        changed(&|journal| journal["files"] = json!([{"place": place, "old": null, "crc": crc}]))
+    };
+    // But for the lock, in which each run writes its own name.
+    let all = || {
+        let mut all = everything(folder.root());
+        all.remove(Path::new("server/data/.snap-restore/lock"));
+        all
+    };
+    let before = all();
+    for journal in [
+        written(&victim.join("meta.db")),
+        moved("place", victim.join("rp/1")),
+        moved("old", victim.join("rp")),
+        moved("new", target.join("data/../../victim")),
+        own[..own.len() / 2].to_owned(),
+    ] {
+        fs::write(&path, &journal).expect("a journal");
+        let refused = restore(&new, &target, &["-force"]).expect(6);
+        assert!(
+            refused.stderr.contains(utf8(&path)) && refused.stderr.contains("hint: "),
+            "{}",
+            refused.stderr
+        );
+        fs::write(&path, &own).expect("a journal");
+        assert_same(&all(), &before, "a forged journal");
+    }
+    // Nor is one followed into a directory that this run does not name.
+    fs::write(&path, written(&target.join("meta/meta.db"))).expect("a journal");
+    let datadir = target.join("data");
+    let unnamed = ["restore", "-force", "-database", "d", "-datadir"];
+    Snap::new(unnamed).args([&datadir, &new]).run().expect(6);
+    fs::write(&path, &own).expect("a journal");
+    assert_same(&all(), &before, "other directories");
+
+    restore(&new, &target, &["-force"]).expect(0);
+    assert!(!hidden(&target).exists());
+}
+
+#[test]
+fn a_restore_follows_no_link_that_has_the_name_of_its_folder_and_waits_for_no_fifo() {
+    let folder = Folder::new();
+    let backup = folder.backup("backup", &[("d", "autogen", 1)], 1);
+    let (target, victim) = (folder.path("target"), folder.path("victim"));
+    fs::create_dir_all(target.join("data")).expect("a data directory");
+    fs::create_dir(&victim).expect("a directory");
+    fs::write(victim.join("lock"), "theirs").expect("a file");
+    let before = everything(&victim);
+    let staging = hidden(&target);
+    std::os::unix::fs::symlink(&victim, &staging).expect("a link");
+    let refused = restore(&backup, &target, &[]).expect(6);
+    assert!(
+        refused.stderr.contains("is a symbolic link"),
+        "{}",
+        refused.stderr
+    );
+    assert_same(&everything(&victim), &before, "behind a link");
+    fs::remove_file(&staging).expect("removing a link");
+
+    for name in ["lock", "journal.json"] {
+        fs::create_dir(&staging).expect("a folder");
+        let made = std::process::Command::new("mkfifo")
+            .arg(staging.join(name))
+            .status();
+        assert!(made.expect("mkfifo").success());
+        let refused = restore(&backup, &target, &[]);
+        assert!(matches!(refused.code, Some(1 | 6)), "{refused:?}");
+        assert!(
+            refused.stderr.contains("it is not a regular file"),
+            "{}",
+            refused.stderr
+        );
+        fs::remove_dir_all(&staging).expect("removing a folder");
+    }
+    fs::create_dir(target.join("meta")).expect("a meta directory");
+    let made = std::process::Command::new("mkfifo")
+        .arg(target.join("meta/meta.db"))
+        .status();
+    assert!(made.expect("mkfifo").success());
+    let refused = restore(&backup, &target, &[]).expect(1);
+    assert!(
+        refused.stderr.contains("meta.db: it is not a regular file"),
+        "{}",
+        refused.stderr
+    );
+    fs::remove_file(target.join("meta/meta.db")).expect("removing a FIFO");
+    restore(&backup, &target, &[]).expect(0);
+}
+
+#[test]
+fn a_meta_store_that_gives_two_shards_one_id_is_refused_where_shards_get_new_ids() {
+    let folder = Folder::new();
+    let backup = folder.backup("backup", &[("a", "rp", 7), ("b", "rp", 7)], 1);
+    let target = folder.path("target");
+    restore(&folder.backup("other", &[("c", "rp", 1)], 1), &target, &[]).expect(0);
+    let before = everything(&target);
+    let refused = restore(&backup, &target, &["-merge"]).expect(6);
+    assert!(
+        refused.stderr.contains("a/rp/7 and b/rp/7"),
+        "{}",
+        refused.stderr
+    );
+    assert_same(&everything(&target), &before, "a merge that was refused");
+    restore(&backup, &target, &["-merge", "-database", "b"]).expect(0);
+    assert!(target.join("data/b/rp").exists() && !target.join("data/a").exists());
+
+    let server = Influxd::start(&folder.path("server"), Index::Inmem);
+    let online = process::restore_online(&server.host(), &[], &backup).run();
+    assert!(online.expect(6).stderr.contains("a/rp/7 and b/rp/7"));
+    assert_eq!(server.databases(), [""; 0]);
 }

@@ -391,6 +391,17 @@ fn sets(bench: &Bench) {
         "mine",
     )
     .expect("writing");
+    // A set that another process reads, and one that another removes just now.
+    let claimed = fs::File::open(hidden(&newer[0], "json")).expect("a record");
+    claimed.lock_shared().expect("a lock");
+    let run = bench.run(&["forget", "-keep-last", "1", "-dry-run", dir], 0);
+    assert_eq!(run.last_message()["in_use"], json!([newer[0]]));
+    claimed.unlock().expect("no lock");
+    claimed.lock().expect("a lock");
+    let run = bench.run(&["verify", dir, &newer[0]], 0);
+    assert_eq!(run.last_message()["removed"], json!([newer[0]]));
+    drop(claimed);
+
     let lock = Lock::take(
         &Path::new(dir).join(".snap/lock"),
         Duration::ZERO,
@@ -518,6 +529,18 @@ fn downloads(bench: &Bench) {
     bench.run(&["verify", "-deep", utf8(&bench.path("new"))], 4);
     bench.backup(&nobody(), "new", &[], 5);
     bench.run(&["info", "-host", &nobody()], 5);
+
+    // A server that is too slow to be sure of what it sends.
+    let peer = Peer::start(Model::new(Version::V1_8_10, &[("db", "autogen", 1)]));
+    peer.script(Asked::Shard(1), [Reply::Late(Duration::from_millis(1050))]);
+    bench.backup(&peer.host(), "slow", &["-flush-timeout", "0"], 3);
+    bench.run(&["list", utf8(&bench.path("slow"))], 0);
+    bench.run(&["info", utf8(&bench.path("slow"))], 0);
+    // An increment without a set before it, and a server that came up without its data.
+    bench.backup(&peer.host(), "lost", &["-since", "1h"], 0);
+    let empty = Peer::start(Model::new(Version::V1_6, &[]));
+    bench.backup(&empty.host(), "lost", &[], 0);
+    bench.run(&["check", "-max-age", "1h", utf8(&bench.path("lost"))], 1);
 
     // The service inside the process says why it does not answer.
     let server = bench.server();

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,10 +18,11 @@ use influx_snap::wire::read_shard_ids;
 use prost::Message;
 
 use support::handmade::{self, TSM, Tree, stopped_server, tar_of};
+use support::process::{Snap, snap};
 use support::service::{
     Ended, Serving, ask, connect, members, new_request, shard_request, swept, upload, wait_for,
 };
-use support::{folder, tree};
+use support::{folder, tree, utf8};
 
 /// A mebibyte.
 const MIB: u64 = 1 << 20;
@@ -628,5 +630,149 @@ fn an_import_that_is_refused_changes_nothing() {
     );
     assert!(
         root.path().join("data/new/rp/3").is_dir() && root.path().join("data/new/rp/4").is_dir()
+    );
+}
+
+/// The inodes of sockets that a process has open.
+fn sockets(pid: u32) -> BTreeSet<u64> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    open.filter_map(|fd| {
+        let target = fs::read_link(fd.ok()?.path()).ok()?;
+        let inode = target.to_str()?.strip_prefix("socket:[")?;
+        inode.strip_suffix(']')?.parse().ok()
+    })
+    .collect()
+}
+
+/// The inodes of sockets that have a place in a table of the network: of TCP, UDP, or Unix sockets with a name.
+fn reachable(pid: u32) -> BTreeSet<u64> {
+    let table = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}"));
+    let of_internet = ["tcp", "tcp6", "udp", "udp6"]
+        .into_iter()
+        .filter_map(|name| table(name).ok())
+        .flat_map(|text| {
+            let inodes = text
+                .lines()
+                .filter_map(|line| line.split_whitespace().nth(9));
+            inodes
+                .filter_map(|inode| inode.parse().ok())
+                .collect::<Vec<_>>()
+        });
+    let named = table("unix").unwrap_or_default();
+    let named = named.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(7).and_then(|_| fields[6].parse().ok())
+    });
+    of_internet.chain(named).collect()
+}
+
+#[test]
+fn a_backup_of_a_stopped_server_opens_nothing_that_another_process_could_connect_to() {
+    let root = folder();
+    stopped_server(root.path(), &[0, 0]);
+    let dir = root.path().join("backup");
+    // The tables show what listens.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let own = std::process::id();
+    assert!(!sockets(own).is_disjoint(&reachable(own)));
+    drop(listener);
+
+    let running = Snap::new(["backup", "-quiet", "-limit-rate", "2KiB", utf8(&dir)])
+        .directories(root.path())
+        .spawn();
+    let mut seen = 0;
+    let connected = wait_for(|| {
+        let open = sockets(running.pid());
+        assert!(open.is_disjoint(&reachable(running.pid())), "{open:?}");
+        // What the service sends is so little that it is done with it.
+        seen = seen.max(open.len());
+        (seen >= 2).then_some(())
+    });
+    running.wait().expect(0);
+    connected.expect("downloads over sockets of its own");
+    snap(["verify", "-quiet", utf8(&dir)]).expect(0);
+}
+
+#[test]
+fn links_and_special_files_in_a_shard_or_its_wal_are_named_and_hold_up_nobody() {
+    let root = folder();
+    stopped_server(root.path(), &[0, 0, 0, 0, 0, 0]);
+    let data = |name: &str| root.path().join("data/s/rp").join(name);
+    let wal = |name: &str| root.path().join("wal/s/rp").join(name);
+    let file = handmade::FILE;
+    let secret = root.path().join("secret");
+    fs::write(&secret, TSM).expect("a file that is none of the server's");
+    let fifo = |path: &Path| {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.expect("mkfifo").success());
+    };
+    let link = |target: &Path, path: &Path| {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::os::unix::fs::symlink(target, path).expect("a link");
+    };
+    link(&secret, &data("1/000000002-000000001.tsm"));
+    link(
+        "/dev/zero".as_ref(),
+        &data("2/000000001-000000001.tombstone"),
+    );
+    fifo(&data("3/000000002-000000001.tsm"));
+    link(&secret, &wal("4/_00001.wal"));
+    fifo(&wal("5/_00001.wal"));
+    // A directory may well lie elsewhere, as one of a database does on another disk.
+    fs::rename(data("6"), root.path().join("moved")).expect("moving a shard");
+    link(&root.path().join("moved"), &data("6"));
+
+    let serving = Serving::start(root.path(), &[]);
+    for (id, named) in [
+        (1, "000000002-000000001.tsm is a symbolic link"),
+        (2, "000000001-000000001.tombstone is a symbolic link"),
+        (3, "000000002-000000001.tsm is not a regular file"),
+        (4, "_00001.wal is a symbolic link"),
+        (5, "_00001.wal is not a regular file"),
+    ] {
+        assert_eq!(
+            ask(serving.address(), &shard_request(id)),
+            b"",
+            "shard {id}"
+        );
+        serving.logs(named, 1);
+    }
+    let files = members(&ask(serving.address(), &shard_request(6)), "s/rp/6");
+    assert_eq!(files.keys().collect::<Vec<_>>(), [file]);
+    serving.stop();
+    assert!(swept(root.path()));
+
+    // What has the name of our own folder, and leads elsewhere.
+    link(
+        &root.path().join("moved"),
+        &root.path().join("data/.snap-serve"),
+    );
+    let serving = Serving::start(root.path(), &[]);
+    assert_eq!(ask(serving.address(), &shard_request(6)), b"");
+    serving.logs(".snap-serve is a symbolic link", 1);
+    serving.stop();
+    assert_eq!(tree::names(&root.path().join("moved")), [file]);
+    fs::remove_file(root.path().join("data/.snap-serve")).expect("removing a link");
+
+    let meta = root.path().join("meta/meta.db");
+    fs::remove_file(&meta).expect("removing a meta store");
+    fifo(&meta);
+    let refused = support::process::snap([
+        "serve",
+        "-metadir",
+        support::utf8(&root.path().join("meta")),
+        "-datadir",
+        support::utf8(&root.path().join("data")),
+        "-bind",
+        "127.0.0.1:0",
+    ])
+    .expect(1);
+    assert!(
+        refused.stderr.contains("it is not a regular file"),
+        "{}",
+        refused.stderr
     );
 }

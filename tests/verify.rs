@@ -4,6 +4,8 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use influx_snap::tsm::HEADER;
 use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
@@ -15,7 +17,7 @@ use support::data::START;
 use support::handmade::FILE;
 use support::influxd::{Index, Influxd};
 use support::peer::{Asked, Peer, Reply};
-use support::process::{Run, backup, snap};
+use support::process::{Run, backup, restore_into, snap};
 use support::sets::{
     Bench, DELETES_LOST, Kind, LAYOUTS, POINTS, POINTS_LOST, SHARD_LOST, UNREACHABLE, group, keys,
     path, told,
@@ -378,7 +380,7 @@ fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came
 }
 
 #[test]
-fn a_partial_set_is_no_damage_and_files_that_are_no_part_of_a_set_are_left_alone() {
+fn a_partial_set_has_a_gap_and_no_damage_and_files_that_are_no_part_of_a_set_are_left_alone() {
     let bench = Bench::sound(3);
     let peer = Peer::start(bench.model.clone());
     for layout in LAYOUTS {
@@ -404,10 +406,15 @@ fn a_partial_set_is_no_damage_and_files_that_are_no_part_of_a_set_are_left_alone
             fs::write(dir.join(name), "not of a backup").expect("writing a file");
         }
         let before = tree::files(&dir);
-        let (faults, summary) = told(&dir, &["-deep"], 0);
+        let (faults, summary) = told(&dir, &["-deep"], 3);
         assert_eq!(
-            (faults.len(), &summary["shards"], &summary["points"]),
-            (0, &2.into(), &(2 * POINTS).into()),
+            (
+                faults.len(),
+                &summary["shards"],
+                &summary["points"],
+                &summary["gaps"]
+            ),
+            (0, &2.into(), &(2 * POINTS).into(), &1.into()),
             "{layout}"
         );
         assert!(
@@ -476,4 +483,55 @@ fn one_set_is_verified_alone_and_where_there_is_none_that_is_said() {
         !nowhere.exists() && tree::names(empty.path()).is_empty(),
         "verifying made something"
     );
+}
+
+#[test]
+fn what_is_no_regular_file_is_named_and_keeps_nobody_waiting() {
+    use std::os::unix::fs::symlink;
+
+    let bench = Bench::sound(2);
+    let elsewhere = bench.root.path().join("elsewhere");
+    let fifo = |path: &Path| {
+        fs::remove_file(path).expect("removing a file");
+        let made = Command::new("mkfifo").arg(path).status().expect("mkfifo");
+        assert!(made.success());
+    };
+    for recorded in [true, false] {
+        let dir = bench.copy("legacy", recorded);
+        let text = utf8(&dir);
+        let shard = dir.join("db.autogen.00001.00");
+        fs::rename(&shard, &elsewhere).expect("moving a file");
+        symlink(&elsewhere, &shard).expect("a link");
+        fifo(&dir.join("db.autogen.00002.00"));
+        let verified = snap(["verify", text]).expect(4).stdout;
+        if recorded {
+            assert!(
+                verified.contains("is a link, and links are not followed"),
+                "{verified}"
+            );
+            assert!(verified.contains("is not a regular file"), "{verified}");
+            let listed = snap(["list", text]).expect(0);
+            assert!(
+                listed.stderr.contains("which is a link"),
+                "{}",
+                listed.stderr
+            );
+            let checked = snap(["check", "-max-age", "1h", text]).expect(1);
+            assert!(checked.stdout.contains("is a link"), "{}", checked.stdout);
+        }
+        restore_into(folder().path(), &[], &dir).run().expect(10);
+        fifo(&dir.join("meta.00"));
+        for args in [&["verify", text][..], &["info", text], &["list", text]] {
+            snap(args).expect(if recorded {
+                if args[0] == "verify" { 4 } else { 0 }
+            } else {
+                10
+            });
+        }
+    }
+    // A directory that is reached through a link is as good as any.
+    let dir = bench.copy("portable", true);
+    let link = bench.root.path().join("link");
+    symlink(&dir, &link).expect("a link");
+    snap(["verify", utf8(&link)]).expect(0);
 }

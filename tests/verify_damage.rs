@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use influx_snap::cancel::Cancel;
 use influx_snap::error::{Class, class};
@@ -14,12 +16,14 @@ use influx_snap::format::shard_tar::BLOCK;
 use influx_snap::ops::{VerifyOptions, verify};
 use influx_snap::progress::{Event, Progress};
 use influx_snap::tsm::HEADER;
+use serde_json::{Value, json};
 
 use support::damage::damage;
+use support::peer::{Model, Peer, Version};
 use support::process::snap;
-use support::service::all_members;
+use support::service::{all_members, copy};
 use support::sets::{Bench, Kind, LAYOUTS, group, keys, told};
-use support::{tree, utf8};
+use support::{each, folder, tree, utf8};
 
 /// All kinds of damage.
 const DAMAGES: [&str; 6] = [
@@ -273,5 +277,138 @@ fn a_flip_of_any_byte_of_a_shard_of_influxd_s_is_told_but_where_nothing_is_said_
             if layout == "legacy" { keys.len() } else { 0 },
             "{of_keys:?}"
         );
+    }
+}
+
+/// Sets every number of that name, however deep.
+fn set_all(value: &mut Value, name: &str, to: &Value) {
+    match value {
+        Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| {
+            if key == name && !value.is_null() {
+                *value = to.clone();
+            } else {
+                set_all(value, name, to);
+            }
+        }),
+        Value::Array(values) => values.iter_mut().for_each(|value| set_all(value, name, to)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_record_or_manifest_with_numbers_and_times_that_cannot_be_is_judged_and_panics_nowhere() {
+    let folder = folder();
+    let shards = [
+        ("db", "autogen", 1),
+        ("db", "autogen", 2),
+        ("x", "autogen", 3),
+    ];
+    let peer = Peer::start(Model::new(Version::V1_6, &shards));
+    let host = peer.host();
+    let most = json!(u64::MAX);
+    let absurd = [
+        ("size", most.clone()),
+        ("tar_size", most.clone()),
+        ("meta_size", most),
+        ("number", json!(u32::MAX)),
+        ("started", json!("9999-12-30T22:00:00Z")),
+        ("started", json!("-009999-01-02T01:59:59Z")),
+        ("finished", json!("-009999-01-02T01:59:59Z")),
+        ("start_time", json!("-009999-01-02T01:59:59Z")),
+        ("end_time", json!("9999-12-30T22:00:00Z")),
+        ("modified", json!("9999-12-30T22:00:00Z")),
+        ("modified", json!("-009999-01-02T01:59:59Z")),
+        ("since", json!("9999-12-30T22:00:00Z")),
+        ("shardID", json!(u64::MAX)),
+    ];
+    for layout in [&[][..], &["-portable"]] {
+        let made = folder.path().join(format!("made{}", layout.len()));
+        let backup = |flags: &[&str], dir: &Path| {
+            snap([&["backup", "-host", &host], layout, flags, &[utf8(dir)]].concat())
+        };
+        backup(&["-since", "2001-01-01"], &made).expect(0);
+        thread::sleep(Duration::from_millis(1100));
+        backup(&[], &made).expect(0);
+        each(&absurd, |(name, to)| {
+            let dir = folder
+                .path()
+                .join(format!("{name}{}{to}", layout.len()).replace(['"', ':'], ""));
+            copy(&made, &dir);
+            let documents = tree::files(&dir)
+                .into_keys()
+                .filter(|file| file.ends_with(".json") || file.ends_with(".manifest"));
+            for file in documents {
+                let path = dir.join(&file);
+                let text = fs::read(&path).expect("a document");
+                let mut document: Value = serde_json::from_slice(&text).expect("JSON");
+                // Without a sum, a record may say anything.
+                document.as_object_mut().map(|fields| fields.remove("sum"));
+                set_all(&mut document, name, to);
+                fs::write(path, serde_json::to_vec_pretty(&document).expect("JSON"))
+                    .expect("a document");
+            }
+            let (dir, target) = (utf8(&dir), format!("{}.target", dir.display()));
+            let (meta, data) = (format!("{target}/meta"), format!("{target}/data"));
+            let runs: [&[&str]; 13] = [
+                &["list", dir],
+                &["list", "-json", dir],
+                &["info", dir],
+                &["info", "-json", dir],
+                &["verify", "-deep", dir],
+                &["check", dir],
+                &[
+                    "forget",
+                    "-dry-run",
+                    "-keep-daily",
+                    "1",
+                    "-keep-within",
+                    "1y",
+                    dir,
+                ],
+                &["keep", dir, "latest"],
+                &[
+                    "restore",
+                    "-dry-run",
+                    "-metadir",
+                    &meta,
+                    "-datadir",
+                    &data,
+                    "-host",
+                    "127.0.0.1:1",
+                    dir,
+                ],
+                &[
+                    "restore",
+                    "-metadir",
+                    &meta,
+                    "-datadir",
+                    &data,
+                    "-host",
+                    "127.0.0.1:1",
+                    dir,
+                ],
+                &[
+                    "backup",
+                    "-incremental",
+                    "-retries",
+                    "0",
+                    "-host",
+                    &host,
+                    dir,
+                ],
+                &[
+                    "backup", "-since", "last", "-retries", "0", "-host", &host, dir,
+                ],
+                &["forget", "-keep-last", "1", dir],
+            ];
+            for run in runs {
+                let ended = snap(run);
+                let told = matches!(ended.code, Some(0..=6 | 10 | 11));
+                assert!(
+                    told && !ended.stderr.contains("panicked"),
+                    "{name} {to}: {run:?}: {ended:?}"
+                );
+            }
+        });
     }
 }

@@ -9,6 +9,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{Arg, Command};
 
+use crate::error::{Class, Fault};
+
 /// Rewrites a command line, the program's name first.
 pub fn rewrite(root: &Command, args: &[OsString]) -> Vec<OsString> {
     let mut command = root;
@@ -54,6 +56,56 @@ pub fn rewrite(root: &Command, args: &[OsString]) -> Vec<OsString> {
         rewritten.push(OsString::from_vec(flag));
     }
     rewritten
+}
+
+/// The flags for which an empty value says something: no configuration, no command.
+pub const MAY_BE_EMPTY: [&str; 3] = ["config", "on-success", "on-failure"];
+
+/// Refuses empty values in a command line that was rewritten. They come from variables of a shell that are not set, and would
+/// mean the default: this machine in place of another, all databases in place of one.
+///
+/// # Errors
+///
+/// [`Class::Usage`] with the flag's name.
+pub fn refuse_empty(root: &Command, words: &[OsString]) -> Result<(), Fault> {
+    let mut command = root;
+    let mut words = words.iter().skip(1);
+    let fault = |what: &str, none: &str| {
+        let fault = Class::Usage.error(format!("{what} is empty"));
+        Err(fault.hint(format!("is a variable of the shell not set? {none}")))
+    };
+    let empty_word = || fault("an argument", "what is left out has its default");
+    for word in words.by_ref() {
+        if word.is_empty() {
+            return empty_word();
+        }
+        if word == "--" {
+            break;
+        }
+        let Some((name, value)) = flag(word) else {
+            if let Some(subcommand) = word.to_str().and_then(|word| command.find_subcommand(word)) {
+                command = subcommand;
+            }
+            continue;
+        };
+        let known = name.to_str().and_then(|name| {
+            let known = find(command, name).or_else(|| find(root, name))?;
+            known.get_long().filter(|_| takes_value(known))
+        });
+        if let (Some(name), Some(value)) = (known, value)
+            && value.is_empty()
+            && !MAY_BE_EMPTY.contains(&name)
+        {
+            return fault(
+                &format!("the value of -{name}"),
+                &format!("leave -{name} out for its default"),
+            );
+        }
+    }
+    match words.any(|word| word.is_empty()) {
+        true => empty_word(),
+        false => Ok(()),
+    }
 }
 
 /// Splits a flag into its name and the value written behind `=`.
@@ -174,6 +226,75 @@ mod tests {
         assert_eq!(rewritten(&["-version"]), ["--version"]);
         assert_eq!(rewritten(&["backup", "-h"]), ["backup", "--help"]);
         assert_eq!(rewritten(&["backup", "-"]), ["backup", "-"]);
+    }
+
+    #[test]
+    fn an_empty_value_is_refused_where_it_would_mean_the_default() {
+        let refused = |line: &[&str]| {
+            let args: Vec<OsString> = ["snap"].iter().chain(line).map(OsString::from).collect();
+            let root = super::super::command();
+            refuse_empty(&root, &rewrite(&root, &args))
+                .err()
+                .map(|fault| fault.message)
+        };
+        for flag in [
+            "host",
+            "database",
+            "db",
+            "retention",
+            "rp",
+            "shard",
+            "since",
+            "start",
+            "end",
+            "stop",
+            "metadir",
+            "datadir",
+            "waldir",
+            "metrics-file",
+            "profile",
+            "jobs",
+        ] {
+            let long = find(
+                &super::super::command()
+                    .find_subcommand("backup")
+                    .unwrap()
+                    .clone(),
+                flag,
+            )
+            .or(find(&super::super::command(), flag))
+            .and_then(Arg::get_long)
+            .unwrap()
+            .to_owned();
+            let said = Some(format!("the value of -{long} is empty"));
+            assert_eq!(refused(&["backup", &format!("-{flag}"), ""]), said);
+            assert_eq!(refused(&["backup", &format!("--{flag}="), "dir"]), said);
+        }
+        for line in [
+            &["backup", ""][..],
+            &["restore", "dir", ""],
+            &["backup", "--", ""],
+        ] {
+            assert_eq!(
+                refused(line),
+                Some("an argument is empty".to_owned()),
+                "{line:?}"
+            );
+        }
+        for line in [
+            &[
+                "backup",
+                "-config",
+                "",
+                "-on-success",
+                "",
+                "-on-failure=",
+                "dir",
+            ][..],
+            &["backup", "-database", "-", "-quiet=", "--nonsense="],
+        ] {
+            assert_eq!(refused(line), None, "{line:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::server::ServerArgs;
 use super::values::{self, Since};
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
-use crate::client::Address;
+use crate::client::{Address, Endpoint};
 use crate::directory::{Layout, Selection};
 use crate::error::{Class, Fault};
 use crate::ops::{BackupOptions, Building, Directories, backup, serve_embedded};
@@ -127,6 +127,10 @@ pub struct BackupArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           hide_possible_values = true, help_heading = "How")]
     apply_deletes: Option<bool>,
+    /// How long to ask a server that is busy writing a shard to files, shard by shard; then the shard is stored as it comes, the set is
+    /// marked as partial, and the exit code is 3
+    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = values::wait, help_heading = "How")]
+    flush_timeout: Duration,
     /// Where shards fail, make a set of the others, marked as partial, and exit with 3
     #[arg(long, help_heading = "How")]
     skip_errors: bool,
@@ -187,14 +191,15 @@ impl BackupArgs {
             )?),
             None => None,
         };
-        let address = service
-            .as_ref()
-            .map_or_else(|| self.host.clone(), |service| service.address().into());
+        let endpoint = service.as_ref().map_or_else(
+            || self.host.clone().into(),
+            |service| Endpoint::from(service.connector()),
+        );
         let source = self.datadir.as_ref().map_or_else(
             || self.host.to_string(),
             |datadir| datadir.display().to_string(),
         );
-        let client = self.server.client(address, cancel);
+        let client = self.server.client(endpoint, cancel);
         output.opening(&format!("backing up {source} into {}", directory.display()));
         let options = BackupOptions {
             source,
@@ -209,6 +214,8 @@ impl BackupArgs {
             apply_deletes: self.apply_deletes.unwrap_or(self.portable),
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
+            // What this process serves holds all there is.
+            flush_timeout: self.datadir.is_none().then_some(self.flush_timeout),
             skip_errors: self.skip_errors,
             retry_lock: self.retry_lock,
             resume: self.resume,
@@ -228,9 +235,13 @@ impl BackupArgs {
             files: None,
             bytes: report.bytes,
             missing: &report.missing,
+            unproven: &report.unproven,
+            gaps: &report.gaps,
+            losses: report.losses.as_ref(),
             elapsed: report.elapsed,
         })?;
-        Ok((!report.missing.is_empty()).then_some(Class::Partial))
+        let is_whole = report.missing.is_empty() && report.unproven.is_empty();
+        Ok((!is_whole).then_some(Class::Partial))
     }
 
     /// What follows the run.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::lines::line;
+use super::terminal::visible;
 use crate::progress::{Event, Outcome, Progress};
 use crate::wire::ShardPath;
 
@@ -87,7 +88,7 @@ impl Progress for Bars {
                     "{msg:30!} {spinner:20} {binary_bytes:>11}",
                 );
                 let bar = self.screen.insert(0, bar);
-                bar.set_message(shard.to_string());
+                bar.set_message(visible(&shard.to_string()).into_owned());
                 bar.enable_steady_tick(Duration::from_millis(100));
                 self.remove(shard);
                 self.drawn().shards.insert((*shard).clone(), bar);
@@ -118,7 +119,7 @@ impl Progress for Bars {
             _ => {}
         }
         if let Some(line) = line(event, self.verbose) {
-            let _ = self.screen.println(line);
+            let _ = self.screen.println(visible(&line));
         }
     }
 }

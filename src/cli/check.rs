@@ -9,16 +9,17 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::after::{After, AfterArgs};
-use super::output::{Output, Tally, bytes, one_line, plural};
-use super::{Ending, OutputArgs, json, list, print, values};
+use super::output::{Output, Tally, bytes, plural};
+use super::terminal::print_line;
+use super::{Ending, OutputArgs, json, list, values};
 use crate::error::Class;
 use crate::ops::{CheckOptions, CheckReport, check, length};
 
 /// Say whether the newest complete set is new enough and its files are there: for monitoring
 ///
-/// Prints one line. Exit code 0 where the newest complete set was begun no longer ago than -max-age and its files have the
-/// recorded sizes, those of the sets that an increment stands on too; 1 where not. Nothing but the directory is looked at, and no
-/// shard is read: for that there is snap verify.
+/// Prints one line. Exit code 0 where the newest complete set was begun no longer ago than -max-age, can be restored whole by the
+/// names and sizes of its files and of those that an increment goes on from, and does not lack most of what the set before it
+/// holds; 1 where not. Nothing but the directory is looked at, and no shard is read: for that there is snap verify.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct CheckArgs {
@@ -32,6 +33,13 @@ pub struct CheckArgs {
     /// Look for a set that took this database
     #[arg(long, visible_alias = "db", value_name = "NAME")]
     database: Option<String>,
+
+    /// How many of the shards that the set before it holds may be gone without having expired, in percent
+    #[arg(long, default_value_t = 50, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    max_lost_shards: u8,
+    /// Take a set without any shard for well, though the set before it has some
+    #[arg(long)]
+    allow_empty: bool,
 
     #[command(flatten)]
     after: AfterArgs,
@@ -54,6 +62,8 @@ impl CheckArgs {
             database: self.database.clone(),
             max_age: self.max_age,
             now: Timestamp::now(),
+            max_lost_shards: self.max_lost_shards,
+            allow_empty: self.allow_empty,
         };
         let report = check(&options)?;
         let failed = !report.faults.is_empty();
@@ -62,6 +72,12 @@ impl CheckArgs {
             wrong: report.faults.clone(),
             faults: Some(report.faults.len() as u64),
             newest: report.set.as_ref().map(|set| set.started),
+            lost_databases: report.lost_shards.map(|_| report.lost_databases.len()),
+            shards: report
+                .lost_shards
+                .map(|lost| ("lost", lost))
+                .into_iter()
+                .collect(),
             ..Tally::default()
         });
         if self.output.json {
@@ -73,12 +89,8 @@ impl CheckArgs {
             json::document("check", &document)?;
         } else if failed || !output.is_quiet() {
             // One line either way: it is what monitoring shows.
-            print(&format!(
-                "{}, in {}\n",
-                one_line(&line(&report)),
-                directory.display()
-            ))
-            .context("writing to standard output")?;
+            print_line(&format!("{}, in {}", line(&report), directory.display()))
+                .context("writing to standard output")?;
         }
         Ok(failed.then_some(Class::Failed))
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Arg, Command};
 
-use super::argv::{find, go_bool, takes_value};
+use super::argv::{MAY_BE_EMPTY, find, go_bool, takes_value};
 use super::config::{self, DEFAULT, Entry, Profile, Value};
 use crate::error::{Class, Fault};
 
@@ -374,6 +374,10 @@ fn judge(root: &Command, profile: &Profile, entry: &Entry) -> Result<(), Fault> 
     }
     let is_switch = find(having[0], key).is_some_and(|arg| !takes_value(arg));
     match value {
+        Value::Text(text) if text.is_empty() && !MAY_BE_EMPTY.contains(&key.as_str()) => {
+            let fault = Class::Usage.error(format!("{place}: the value of '{key}' is empty"));
+            Err(fault.hint(format!("leave '{key}' out for its default")))
+        }
         Value::Switch(_) if is_switch => Ok(()),
         Value::Text(_) if !is_switch => Ok(()),
         _ if is_switch => {

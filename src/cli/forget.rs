@@ -13,7 +13,8 @@ use super::info::asked_for;
 use super::list::{kind, state};
 use super::output::{Output, Tally, bytes, plural, seconds};
 use super::table::table;
-use super::{Ending, OutputArgs, json, print, values};
+use super::terminal::{print_line, print_lines, visible};
+use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::ops::{ForgetOptions, ForgetReport, Group, Limit, Policy, Verdict, Within, forget};
 
@@ -55,6 +56,10 @@ pub struct ForgetArgs {
     #[arg(long, value_name = "TZ", value_parser = values::zone, help_heading = "What to keep")]
     timezone: Option<TimeZone>,
 
+    /// Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these alone
+    #[arg(long, help_heading = "What to keep")]
+    lost: bool,
+
     /// Say what would be removed, and remove nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
@@ -75,7 +80,8 @@ N is a number, or unlimited.
 Examples:
   snap forget -keep-last 10 -dry-run /var/backups/influxdb
   snap forget -keep-daily 7 -keep-weekly 5 -keep-monthly 12 /var/backups/influxdb
-  snap forget -keep-within 14d -keep-yearly unlimited -timezone Europe/Berlin /var/backups/influxdb";
+  snap forget -keep-within 14d -keep-yearly unlimited -timezone Europe/Berlin /var/backups/influxdb
+  snap forget -lost /var/backups/influxdb                    after the files were removed by hand";
 
 impl ForgetArgs {
     /// Runs the command.
@@ -91,6 +97,7 @@ impl ForgetArgs {
             yearly: limit(self.keep_yearly),
             within: self.keep_within.clone(),
             zone: self.timezone.clone().unwrap_or(TimeZone::UTC),
+            lost: self.lost,
         };
         let (dry_run, retry_lock) = (self.dry_run, self.retry_lock);
         let options = ForgetOptions {
@@ -127,7 +134,7 @@ impl ForgetArgs {
             let one = report.groups.len() < 2;
             for group in &report.groups {
                 let title = if one { String::new() } else { title(group) };
-                print(&format!("{title}{}\n", sets(group, &options.policy.zone)))
+                print_lines(&format!("{title}{}\n", sets(group, &options.policy.zone)))
                     .context("writing to standard output")?;
             }
         }
@@ -136,14 +143,16 @@ impl ForgetArgs {
             .left
             .iter()
             .for_each(|left| output.warning(left));
+        if !report.read.is_empty() {
+            output.warning(&being_read(&report.read));
+        }
         if self.output.json {
             json::document(
                 "summary",
                 &summary(&report, &directory.display().to_string(), dry_run),
             )?;
         } else if !output.is_quiet() {
-            print(&format!("{}\n", line(&report, dry_run)))
-                .context("writing to standard output")?;
+            print_line(&line(&report, dry_run)).context("writing to standard output")?;
         }
         Ok(None)
     }
@@ -161,11 +170,24 @@ impl ForgetArgs {
     }
 }
 
+/// What is said of sets that stay because somebody reads them.
+fn being_read(sets: &[String]) -> String {
+    let named: Vec<&str> = sets.iter().take(5).map(String::as_str).collect();
+    let more = match sets.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{}{more}: a restore or verify is reading; what it needs stays until the next snap forget",
+        named.join(", ")
+    )
+}
+
 fn title(group: &Group) -> String {
     format!(
         "{}, server {}:\n",
-        asked_for(&group.selection),
-        group.server
+        visible(&asked_for(&group.selection)),
+        visible(&group.server)
     )
 }
 
@@ -280,6 +302,7 @@ fn summary(report: &ForgetReport, directory: &str, dry_run: bool) -> Value {
         "files": report.removed.files,
         "bytes": report.removed.bytes,
         "left": report.removed.left,
+        "in_use": report.read,
         "seconds": report.elapsed.as_secs_f64(),
     })
 }

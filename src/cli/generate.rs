@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
-use super::{command, print, say};
+use super::command;
+use super::terminal::{print_exact, say};
 use crate::error::Class;
 
 /// Print shell completions or the manual page
@@ -30,7 +31,7 @@ enum Kind {
 impl GenerateArgs {
     /// Runs the command.
     pub fn run(&self) -> u8 {
-        let written = text(self.kind).and_then(|text| print(&String::from_utf8_lossy(&text)));
+        let written = text(self.kind).and_then(|text| print_exact(&String::from_utf8_lossy(&text)));
         match written {
             Ok(()) => 0,
             Err(error) => {

@@ -1,19 +1,21 @@
 //! `snap info` as it is typed.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::list::{kind, state};
+use super::list::{kind, state_of, unproven};
 use super::output::{Output, bytes, plural};
 use super::server::ServerArgs;
 use super::table::{fields, interval, table, time};
-use super::{Ending, OutputArgs, json, print, values};
+use super::terminal::print_lines;
+use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::directory::{Contents, Selection};
+use crate::directory::{Contents, Selection, steadily};
 use crate::ops::{MetaCounts, SetInfo, ShardInfo, info, server_info};
 
 /// Show what one set holds, shard by shard; with -host, what a server holds
@@ -48,14 +50,25 @@ impl InfoArgs {
 
     fn of_set(&self, output: &Output) -> Result<()> {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read_for(&directory, self.set.as_deref(), &mut |text| {
-            output.warning(text)
-        })?;
-        let at = self
-            .set
-            .as_deref()
-            .map_or_else(|| contents.latest(), |name| contents.find(name))?;
-        let info = info(&contents, at);
+        let warnings = RefCell::new(Vec::new());
+        let read = || {
+            warnings.borrow_mut().clear();
+            Contents::read_for(&directory, self.set.as_deref(), &mut |text| {
+                warnings.borrow_mut().push(text.to_owned());
+            })
+        };
+        let found = steadily(&directory, read, |contents| {
+            let at = self
+                .set
+                .as_deref()
+                .map_or_else(|| contents.latest(), |name| contents.find(name))?;
+            Ok(info(contents, at))
+        });
+        warnings
+            .borrow()
+            .iter()
+            .for_each(|text| output.warning(text));
+        let (_, info) = found?;
         if self.output.json {
             let mut document = serde_json::to_value(&info.summary)?;
             document["dialect"] = json!(info.dialect);
@@ -74,12 +87,15 @@ impl InfoArgs {
         if let Some(complaint) = &info.summary.complaint {
             output.warning(complaint);
         }
+        if let Some(text) = unproven(&info.summary) {
+            output.warning(&text);
+        }
         let text = format!(
             "{}\n{}",
             fields(&described(&info, &directory)),
             shards(&info.shards, true)
         );
-        print(&text).context("writing to standard output")
+        print_lines(&text).context("writing to standard output")
     }
 
     fn of_server(&self, host: &Address, cancel: &Cancel, output: &Output) -> Result<()> {
@@ -116,7 +132,7 @@ impl InfoArgs {
                 format!("{}, {open} of them open", info.shards.len()),
             ),
         ];
-        print(&format!(
+        print_lines(&format!(
             "{}\n{}",
             fields(&described),
             shards(&info.shards, false)
@@ -131,7 +147,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
         ("set", summary.id.clone()),
         ("directory", directory.display().to_string()),
         ("format", summary.layout.to_string()),
-        ("state", state(summary.state).to_owned()),
+        ("state", state_of(summary).to_owned()),
         ("kind", kind(summary.kind).to_owned()),
         ("started", format!("{} UTC", time(summary.started))),
     ];
@@ -164,7 +180,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
         .iter()
         .filter(|shard| shard.file.is_some())
         .filter_map(|shard| shard.tar_size)
-        .sum();
+        .fold(0, u64::saturating_add);
     described.push((
         "shards",
         format!("{}, {}", plural(summary.shards, "shard"), bytes(tars)),
@@ -242,7 +258,10 @@ fn shards(shards: &[ShardInfo], of_set: bool) -> String {
             shard.retention_policy.clone(),
             shard.id.to_string(),
             interval(shard.start_time, shard.end_time),
-            shard.state.to_owned(),
+            match &shard.unproven {
+                Some(_) => format!("{}, unproven", shard.state),
+                None => shard.state.to_owned(),
+            },
         ];
         if of_set {
             row.push(or_dash(shard.files.map(|files| files.to_string())));

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::output::Summary;
-use super::print;
+use super::terminal::print_exact;
 use crate::progress::{Event, Outcome, Progress};
 use crate::wire::ShardPath;
 
@@ -105,7 +105,7 @@ pub fn document(message_type: &str, fields: &impl Serialize) -> anyhow::Result<(
     {
         message.extend(fields);
     }
-    Ok(print(&format!("{message}\n"))?)
+    Ok(print_exact(&format!("{message}\n"))?)
 }
 
 /// The summary as a line.
@@ -124,6 +124,11 @@ pub fn summary(summary: &Summary<'_>) -> String {
         "bytes": summary.bytes,
         "metastore": summary.metastore.map(Path::to_string_lossy),
         "missing": summary.missing,
+        "unproven": summary.unproven,
+        "gaps": summary.gaps,
+        "lost_shards": summary.losses.map(|losses| losses.shards),
+        "lost_databases": summary.losses.map_or(&[][..], |losses| &losses.databases),
+        "server_changed": summary.losses.map(|losses| losses.other_server.is_some()),
         "seconds": summary.elapsed.as_secs_f64(),
     });
     format!("{message}\n")
@@ -131,5 +136,5 @@ pub fn summary(summary: &Summary<'_>) -> String {
 
 fn emit(message: &Value) {
     // A listener has nobody to tell that standard output went away; the summary's print reports it.
-    let _ = print(&format!("{message}\n"));
+    let _ = print_exact(&format!("{message}\n"));
 }

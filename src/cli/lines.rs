@@ -1,7 +1,7 @@
 //! Progress as plain lines on standard error, one a shard: for logs, cron and pipes.
 
 use super::output::{bytes, plural, seconds};
-use super::say;
+use super::terminal::say;
 use crate::progress::{Event, Outcome, Progress};
 
 /// Prints lines.

@@ -1,5 +1,6 @@
 //! `snap list` as it is typed.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -7,10 +8,11 @@ use clap::Args;
 
 use super::output::{Output, bytes};
 use super::table::{interval, table, time};
-use super::{Ending, OutputArgs, json, print, values};
-use crate::directory::Contents;
+use super::terminal::print_lines;
+use super::{Ending, OutputArgs, json, values};
+use crate::directory::{Contents, steadily};
 use crate::error::Class;
-use crate::ops::{Kind, SetSummary, State, list};
+use crate::ops::{Kind, SetSummary, State, list, name_list};
 
 /// Show the sets in a backup directory, oldest first
 ///
@@ -30,10 +32,18 @@ impl ListArgs {
     /// Runs the command.
     pub fn run(&self, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let contents = Contents::read_past_damage(&directory, &mut |_, error| {
-            output.failure(&format!("{error:#}"))
-        })?;
-        let sets = list(&contents);
+        let damaged = RefCell::new(Vec::new());
+        let read = || {
+            damaged.borrow_mut().clear();
+            Contents::read_past_damage(&directory, &mut |_, error| {
+                damaged.borrow_mut().push(format!("{error:#}"));
+            })
+        };
+        let (contents, sets) = steadily(&directory, read, |contents| Ok(list(contents)))?;
+        damaged
+            .borrow()
+            .iter()
+            .for_each(|error| output.failure(error));
         let is_damaged = !contents.damaged().is_empty();
         if sets.is_empty() && !is_damaged {
             return Err(Class::NoBackup
@@ -68,12 +78,22 @@ impl ListArgs {
                     );
                 }
             }
-            print(&table(&heading, &rows)).context("writing to standard output")?;
-            for (id, complaint) in sets
-                .iter()
-                .filter_map(|set| Some((&set.id, set.complaint.as_ref()?)))
-            {
-                output.warning(&format!("set {id}: {complaint}"));
+            print_lines(&table(&heading, &rows)).context("writing to standard output")?;
+            if let Some(emptied) = contents.emptied() {
+                let hint = emptied.hint.as_deref().unwrap_or_default();
+                output.warning(&format!("{emptied}: {hint}"));
+            } else {
+                for (id, complaint) in sets
+                    .iter()
+                    .filter_map(|set| Some((&set.id, set.complaint.as_ref()?)))
+                {
+                    output.warning(&format!("set {id}: {complaint}"));
+                }
+            }
+            for set in &sets {
+                if let Some(text) = unproven(set) {
+                    output.warning(&text);
+                }
             }
             output.opening(&format!(
                 "{} in {}",
@@ -94,7 +114,7 @@ fn row(set: &SetSummary) -> Vec<String> {
         time(set.started),
         set.layout.to_string(),
         kind(set.kind).to_owned(),
-        state(set.state).to_owned(),
+        state_of(set).to_owned(),
         set.shards.to_string(),
         bytes(set.size),
         set.start_time
@@ -102,6 +122,17 @@ fn row(set: &SetSummary) -> Vec<String> {
             .map_or("-".to_owned(), |(start, end)| interval(start, end)),
         set.databases.join(", "),
     ]
+}
+
+/// Which shards of a set can lack points.
+pub fn unproven(set: &SetSummary) -> Option<String> {
+    let (id, shards) = (&set.id, &set.unproven);
+    (!shards.is_empty()).then(|| {
+        format!(
+            "set {id}: unproven, points acknowledged before the backup began can be missing: {}",
+            name_list(shards)
+        )
+    })
 }
 
 /// The kind in a word.
@@ -112,6 +143,14 @@ pub fn kind(kind: Kind) -> &'static str {
         Kind::Range => "range",
         Kind::Meta => "meta only",
         Kind::Unknown => "unknown",
+    }
+}
+
+/// The state of a set in a word, with the sets that it goes on from.
+pub fn state_of(set: &SetSummary) -> &'static str {
+    match set.state {
+        State::Complete if !set.restorable_whole => "incomplete",
+        other => state(other),
     }
 }
 

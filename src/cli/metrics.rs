@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 
 use super::output::Tally;
+use crate::open::read_bounded;
 
 /// A run that has ended.
 #[derive(Debug)]
@@ -41,10 +42,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a waiting run tries again.
 const POLL: Duration = Duration::from_millis(10);
 
+/// The largest file whose lines are kept, in bytes.
+const LARGEST: u64 = 16 << 20;
+
 const LAST_SUCCESS: &str = "snap_last_success_timestamp_seconds";
 
 /// All metrics in their order, with what they mean.
-const METRICS: [(&str, &str); 12] = [
+const METRICS: [(&str, &str); 14] = [
     (
         "snap_last_run_timestamp_seconds",
         "When the last run ended, in seconds since 1970.",
@@ -87,6 +91,14 @@ const METRICS: [(&str, &str); 12] = [
         "Shards of the last run by what became of them; absent where it failed.",
     ),
     (
+        "snap_lost_databases",
+        "Databases that the set before holds and of which the last set has no shard, as backup or check found it.",
+    ),
+    (
+        "snap_server_changed",
+        "1 where the server is not the one of the set before, by its cluster id, as backup found it; else 0.",
+    ),
+    (
         "snap_sets",
         "Sets of the last run of forget by what became of them; absent where it failed.",
     ),
@@ -109,7 +121,9 @@ pub fn write(path: &Path, run: &Run<'_>) -> Result<()> {
         "{} is no regular file",
         path.display()
     );
-    let earlier = match fs::read(path) {
+    let earlier = match read_bounded(path, LARGEST) {
+        // A link is replaced, and nothing kept of what it leads to: that may not be for all to read, which this file is.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(String::new()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         // Of a file that is no text, nothing is kept.
         read => Ok(String::from_utf8(read.unwrap_or_default()).unwrap_or_default()),
@@ -188,6 +202,10 @@ fn text(earlier: &str, run: &Run<'_>) -> String {
             "snap_newest_set_timestamp_seconds" => {
                 tally.newest.map(|begun| begun.as_second().to_string())
             }
+            "snap_lost_databases" => tally.lost_databases.map(|count| count.to_string()),
+            "snap_server_changed" => tally
+                .server_changed
+                .map(|changed| u8::from(changed).to_string()),
             // Negative where a clock is wrong, which is to be seen.
             "snap_newest_set_age_seconds" => tally
                 .newest
@@ -324,6 +342,30 @@ mod tests {
         let other = "snap_last_exit_code{command=\"backup\",profile=\"a\\\"b\"} 1";
         assert_eq!(codes, [other, "snap_last_exit_code{command=\"backup\"} 3"]);
         assert_eq!(again.matches("\nsnap_shards{").count(), 2);
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_neither_told_nor_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (secret, file) = (
+            folder.path().join("secret"),
+            folder.path().join("snap.prom"),
+        );
+        fs::write(&secret, "root:hash\n").unwrap();
+        std::os::unix::fs::symlink(&secret, &file).unwrap();
+        let tally = Tally::default();
+        let run = Run {
+            command: "backup",
+            profile: None,
+            went_well: true,
+            exit_code: 0,
+            ended: at(1),
+            elapsed: Duration::ZERO,
+            tally: &tally,
+        };
+        write(&file, &run).unwrap();
+        assert!(!fs::read_to_string(&file).unwrap().contains("hash"));
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "root:hash\n");
     }
 
     #[test]

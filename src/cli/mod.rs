@@ -20,11 +20,11 @@ mod restore;
 mod serve;
 mod server;
 mod table;
+mod terminal;
 mod values;
 mod verify;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::error::ErrorKind;
@@ -34,6 +34,7 @@ use crate::cancel::Cancel;
 use crate::error::{Class, class, hint};
 use after::After;
 use output::{Output, Verbosity};
+use terminal::say;
 
 /// Backup and restore for InfluxDB 1.x.
 #[derive(Debug, Parser)]
@@ -72,7 +73,7 @@ struct Cli {
 const EXIT_CODES: &str = "Exit codes:
   0 done   1 failed   2 usage   3 done in part (named shards are missing)   4 damage found
   5 server not reached, or not a snapshotter   6 refused for safety   10 no backup there
-  11 locked   130 interrupted   143 terminated";
+  11 locked   129 hung up   130 interrupted   143 terminated";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -137,7 +138,9 @@ fn command() -> clap::Command {
 /// Runs the command line `args` (the program's name first) and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let complete = match defaults::complete(&command(), argv::rewrite(&command(), &args)) {
+    let words = argv::rewrite(&command(), &args);
+    let complete = argv::refuse_empty(&command(), &words).map_err(Into::into);
+    let complete = match complete.and_then(|()| defaults::complete(&command(), words)) {
         Ok(complete) => complete,
         Err(error) => {
             // As for a command line that cannot be read, -json is not known yet.
@@ -225,22 +228,6 @@ fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
         say(&format!("note: --{flag} is from {place}"));
     }
     Class::Usage.exit_code()
-}
-
-/// Writes to standard output; a reader that went away is no error.
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout()
-        .write_all(text.as_bytes())
-        .and_then(|()| io::stdout().flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Writes a line to standard error; where nobody reads it, nobody misses it.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

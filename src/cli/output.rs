@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
+use super::OutputArgs;
 use super::bars::Bars;
 use super::json::{self, Json};
 use super::lines::Lines;
-use super::{OutputArgs, print, say};
+use super::terminal::{print_exact, print_line, say};
 use crate::error::{class, hint};
-use crate::ops::MadeSet;
+use crate::ops::{Losses, MadeSet};
 use crate::progress::{Progress, Silent};
 
 /// How much is printed.
@@ -57,6 +58,10 @@ pub struct Tally {
     pub faults: Option<u64>,
     /// When the newest complete set was begun, where that was looked for.
     pub newest: Option<Timestamp>,
+    /// Databases of the set before of which nothing is left, where there was one to compare with.
+    pub lost_databases: Option<usize>,
+    /// Whether the server is another than that of the set before, where there was one to compare with.
+    pub server_changed: Option<bool>,
 }
 
 /// What a command did, for its last line.
@@ -83,6 +88,12 @@ pub struct Summary<'a> {
     pub metastore: Option<&'a Path>,
     /// What is missing, a sentence each.
     pub missing: &'a [String],
+    /// What can lack points, a sentence each.
+    pub unproven: &'a [String],
+    /// Why the set cannot be restored whole with the sets before it, a sentence each.
+    pub gaps: &'a [String],
+    /// What the server does not hold any more, where there is a set to compare with.
+    pub losses: Option<&'a Losses>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -150,7 +161,7 @@ impl Output {
         match (self.verbosity, self.json) {
             (Verbosity::Quiet, _) => {}
             (_, true) => json::status("info", text),
-            (_, false) => print(&format!("{text}\n")).context("writing to standard output")?,
+            (_, false) => print_line(text).context("writing to standard output")?,
         }
         Ok(())
     }
@@ -185,23 +196,19 @@ impl Output {
     /// When standard output cannot be written.
     pub fn summary(&self, summary: &Summary<'_>) -> Result<()> {
         self.keep(summary.tally());
-        let text = if self.json {
-            json::summary(summary)
+        let printed = if self.json {
+            print_exact(&json::summary(summary))
         } else if self.verbosity == Verbosity::Quiet {
             // What is missing is an error, and those are printed always.
             summary
-                .missing
-                .iter()
-                .for_each(|missing| say(&format!("snap: missing: {missing}")));
+                .lacks()
+                .for_each(|lacks| say(&format!("snap: {lacks}")));
             return Ok(());
         } else {
-            summary
-                .missing
-                .iter()
-                .for_each(|missing| say(&format!("missing: {missing}")));
-            format!("{}\n", summary.line())
+            summary.lacks().for_each(|lacks| say(&lacks));
+            print_line(&summary.line())
         };
-        print(&text).context("writing to standard output")
+        printed.context("writing to standard output")
     }
 
     /// Prints an error with its causes, and its hint on a line of its own.
@@ -220,24 +227,37 @@ impl Output {
 impl Summary<'_> {
     fn tally(&self) -> Tally {
         let missing = ("missing", self.missing.len());
+        let unproven = ("unproven", self.unproven.len());
         Tally {
             set: self.set.map(|set| set.id.clone()),
             bytes: Some(self.bytes),
             shards: match self.command {
                 "backup" => {
                     let stored = self.shards.saturating_sub(self.shared);
-                    vec![
+                    let mut shards = vec![
                         ("stored", stored),
                         ("shared", self.shared),
                         ("empty", self.empty),
                         missing,
-                    ]
+                        unproven,
+                    ];
+                    shards.extend(self.losses.map(|losses| ("lost", losses.shards)));
+                    shards
                 }
                 _ => vec![("restored", self.shards), missing],
             },
-            wrong: self.missing.to_vec(),
+            wrong: [self.missing, self.unproven].concat(),
+            lost_databases: self.losses.map(|losses| losses.databases.len()),
+            server_changed: self.losses.map(|losses| losses.other_server.is_some()),
             ..Tally::default()
         }
+    }
+
+    /// What is missing, or may be, a line each.
+    fn lacks(&self) -> impl Iterator<Item = String> {
+        let missing = self.missing.iter().map(|text| format!("missing: {text}"));
+        let unproven = self.unproven.iter().map(|text| format!("unproven: {text}"));
+        missing.chain(unproven)
     }
 
     fn line(&self) -> String {
@@ -262,11 +282,15 @@ impl Summary<'_> {
             None => parts.join(", "),
         };
         let took = seconds(self.elapsed);
-        let missing = if self.missing.is_empty() {
-            String::new()
-        } else {
-            format!("; {} missing", self.missing.len())
-        };
+        let mut missing = String::new();
+        for (count, what) in [
+            (self.missing.len(), "missing"),
+            (self.unproven.len(), "unproven"),
+        ] {
+            if count > 0 {
+                missing += &format!("; {count} {what}");
+            }
+        }
         match (self.command, self.dry_run, self.set) {
             ("backup", true, _) => format!("dry run: would fetch {counts} into {directory}"),
             ("restore", true, _) => {

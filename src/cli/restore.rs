@@ -169,6 +169,9 @@ impl RestoreArgs {
             files: Some(report.files),
             bytes: report.bytes,
             missing: &report.missing,
+            unproven: &[],
+            gaps: &[],
+            losses: None,
             elapsed: report.elapsed,
         })?;
         Ok((!report.missing.is_empty()).then_some(Class::Partial))

@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{Output, Verbosity, one_line, seconds};
-use super::{Ending, OutputArgs, json, say, values};
+use super::output::{Output, Verbosity, seconds};
+use super::terminal::say;
+use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::error::Class;
 use crate::ops::{Directories, serve};
@@ -161,7 +162,7 @@ impl RequestLog {
 
 impl Log for RequestLog {
     fn warning(&self, text: &str) {
-        self.output.warning(&one_line(text));
+        self.output.warning(text);
     }
 
     fn request(&self, line: &LogLine<'_>) {
@@ -177,19 +178,11 @@ impl Log for RequestLog {
             Err(error) => format!("not answered: {error:#}"),
         };
         if self.json {
-            json::request(
-                &peer.to_string(),
-                request,
-                line.outcome.ok(),
-                &outcome,
-                line.elapsed,
-            );
+            json::request(peer, request, line.outcome.ok(), &outcome, line.elapsed);
         } else {
-            // Names come from the peer, and must not write lines of their own.
             say(&format!(
-                "{:.3} {peer} {}",
-                Timestamp::now(),
-                one_line(&format!("{request}: {outcome}"))
+                "{:.3} {peer} {request}: {outcome}",
+                Timestamp::now()
             ));
         }
     }

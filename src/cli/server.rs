@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::values::{self, DialectArg, RateArg};
 use crate::cancel::Cancel;
-use crate::client::{Address, Client, Timeouts};
+use crate::client::{Client, Endpoint, Timeouts};
 
 /// How to deal with a server.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub struct ServerArgs {
 
 impl ServerArgs {
     /// A client of the server at `address`.
-    pub fn client(&self, address: Address, cancel: &Cancel) -> Client {
+    pub fn client(&self, address: impl Into<Endpoint>, cancel: &Cancel) -> Client {
         let timeouts = Timeouts {
             connect: self.connect_timeout,
             idle: self.idle_timeout,

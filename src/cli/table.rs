@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::terminal::visible;
+
 /// Rows under a heading, all columns as wide as their widest cell. The last column is not padded.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();
@@ -57,9 +59,7 @@ pub fn interval(start: Timestamp, end: Timestamp) -> String {
 
 /// Names come from elsewhere, and must not write lines of their own.
 fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    visible(text).into_owned()
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
         ];
         assert_eq!(
             table(&["NAME", "N"], &rows),
-            "NAME       N\nä          1\ntwo\u{fffd}lines\n"
+            "NAME        N\nä           1\ntwo\\nlines\n"
         );
         assert_eq!(
             fields(&[("id", "x".into()), ("state", "y".into())]),

@@ -7,17 +7,19 @@ use clap::Args;
 use serde_json::json;
 
 use super::after::{After, AfterArgs};
-use super::output::{Output, Tally, bytes, one_line, plural, seconds};
-use super::{Ending, OutputArgs, json, print, values};
+use super::output::{Output, Tally, bytes, plural, seconds};
+use super::terminal::print_line;
+use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::error::Class;
-use crate::ops::{SetFault, VerifyOptions, VerifyReport, verify};
+use crate::ops::{Finding, SetFault, SetGap, VerifyOptions, VerifyReport, name_list, verify};
 
 /// Read sets end to end and report damage
 ///
 /// Every file is read: framing, gzip, SHA-256 against the record, and of each TSM file the envelope and the index. With -deep,
 /// every block is unpacked too: CRC-32, times in order, what the index says of it, and whether its points belong to the shard's
-/// time. Sets of influxd, which have no record, are verified by what is in their files. Exit code 4 where a fault is found.
+/// time. Sets of influxd, which have no record, are verified by what is in their files. Exit code 4 where a fault is found; 3 where a
+/// set is sound but cannot be restored whole: it is partial, or lacks a set that it goes on from.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct VerifyArgs {
@@ -65,12 +67,16 @@ impl VerifyArgs {
         let mut told = Ok(());
         let mut wrong = Vec::new();
         let report = output.while_running(|progress| {
-            verify(&options, cancel, progress, &mut |fault| {
-                let line = described(fault);
-                // Faults are printed always: what is quiet says errors still.
-                let telling = match self.output.json {
-                    true => json::document("fault", fault),
-                    false => print(&format!("{line}\n")).map_err(Into::into),
+            verify(&options, cancel, progress, &mut |finding| {
+                let line = match finding {
+                    Finding::Fault(fault) => described(fault),
+                    Finding::Gap(gap) => described_gap(gap),
+                };
+                // Findings are printed always: what is quiet says errors still.
+                let telling = match (self.output.json, finding) {
+                    (true, Finding::Fault(fault)) => json::document("fault", fault),
+                    (true, Finding::Gap(gap)) => json::document("gap", gap),
+                    (false, _) => print_line(&line).map_err(Into::into),
                 };
                 if wrong.len() < NAMED {
                     wrong.push(line);
@@ -78,16 +84,19 @@ impl VerifyArgs {
                 told = std::mem::replace(&mut told, Ok(())).and(telling);
             })
         })?;
-        let more = report.faults.saturating_sub(wrong.len() as u64);
+        let more = (report.faults + report.gaps).saturating_sub(wrong.len() as u64);
         wrong.extend((more > 0).then(|| format!("and {more} more")));
         output.keep(Tally {
             set: report.set.clone(),
             bytes: Some(report.bytes),
             shards: vec![("read", report.shards)],
             wrong,
-            faults: Some(report.faults),
+            faults: Some(report.faults + report.gaps),
             ..Tally::default()
         });
+        for id in &report.removed {
+            output.warning(&format!("set {id} was removed while others were read"));
+        }
         told.context("writing to standard output")?;
         if self.output.json {
             json::document(
@@ -95,9 +104,13 @@ impl VerifyArgs {
                 &summary(&report, &directory.display().to_string()),
             )?;
         } else if !output.is_quiet() {
-            print(&format!("{}\n", line(&report))).context("writing to standard output")?;
+            print_line(&line(&report)).context("writing to standard output")?;
         }
-        Ok((report.faults > 0).then_some(Class::Damage))
+        Ok(match (report.faults, report.gaps) {
+            (0, 0) => None,
+            (0, _) => Some(Class::Partial),
+            _ => Some(Class::Damage),
+        })
     }
 
     /// What follows the run.
@@ -134,17 +147,32 @@ fn described(found: &SetFault) -> String {
         .as_ref()
         .map(|shard| format!(" (shard {shard})"))
         .unwrap_or_default();
-    one_line(&format!(
+    format!(
         "set {set}: {file}{shard}{member}{offset}: {}; {}",
         fault.message, fault.means
-    ))
+    )
+}
+
+/// A gap in one line.
+fn described_gap(gap: &SetGap) -> String {
+    let shards = match gap.shards.len() {
+        0 => String::new(),
+        1 => format!("shard {}: ", gap.shards[0]),
+        _ => format!("shards {}: ", name_list(&gap.shards)),
+    };
+    format!("set {}: {shards}{}; {}", gap.set, gap.message, gap.means)
 }
 
 fn line(report: &VerifyReport) -> String {
-    let faults = if report.faults == 0 {
-        "no fault".to_owned()
-    } else {
-        plural(report.faults as usize, "fault")
+    let faults = match (report.faults, report.gaps) {
+        (0, 0) => "no fault".to_owned(),
+        (0, gaps) => format!("no fault, {}", plural(gaps as usize, "gap")),
+        (faults, 0) => plural(faults as usize, "fault"),
+        (faults, gaps) => format!(
+            "{}, {}",
+            plural(faults as usize, "fault"),
+            plural(gaps as usize, "gap")
+        ),
     };
     let points = report
         .points
@@ -170,6 +198,8 @@ fn summary(report: &VerifyReport, directory: &str) -> serde_json::Value {
         "bytes": report.bytes,
         "points": report.points,
         "faults": report.faults,
+        "removed": report.removed,
+        "gaps": report.gaps,
         "seconds": report.elapsed.as_secs_f64(),
     })
 }

@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::Shutdown;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Timeouts;
 use super::rate::Limit;
 use crate::cancel::Cancel;
 use crate::error::Fault;
+use crate::stream::Stream;
 
 /// How often a waiting read looks at the clock and at the cancel token.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -17,33 +18,61 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 /// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`Fault`] where it was not the socket that failed.
 #[derive(Debug)]
 pub struct Reply {
-    stream: TcpStream,
+    stream: Stream,
     timeouts: Timeouts,
     deadline: Instant,
     last_byte: Instant,
     received: u64,
+    sent: Stopwatch,
+    /// How long after the request the first byte came.
+    first_after: Option<Duration>,
+    /// What came with the first byte, while nobody has read it.
+    held: Vec<u8>,
     cancel: Cancel,
     limit: Option<Limit>,
 }
 
 impl Reply {
+    /// The reply to a request that was begun to be sent when `sent` was started.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
+        sent: Stopwatch,
         timeouts: Timeouts,
         deadline: Instant,
         cancel: Cancel,
         limit: Option<Limit>,
     ) -> io::Result<Self> {
-        stream.set_read_timeout(Some(TICK.min(timeouts.idle).max(Duration::from_millis(1))))?;
+        stream.set_read_timeout(TICK.min(timeouts.idle).max(Duration::from_millis(1)))?;
         Ok(Self {
             stream,
             timeouts,
             deadline,
             last_byte: Instant::now(),
             received: 0,
+            sent,
+            first_after: None,
+            held: Vec::new(),
             cancel,
             limit,
         })
+    }
+
+    /// Waits for the first byte, which stays to be read; how long after the request was begun to be sent it was here. `None` where
+    /// the peer closed without one. Making the connection does not count, nor does a limit on the rate.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub fn first_byte(&mut self) -> io::Result<Option<Duration>> {
+        if self.received == 0 {
+            let mut first = [0; 512];
+            let count = self.receive(&mut first)?;
+            if count > 0 {
+                self.first_after = Some(self.sent.elapsed());
+                self.held.extend_from_slice(&first[..count]);
+            }
+        }
+        Ok(self.first_after)
     }
 
     /// Waits for its share of the rate, where that is limited; how many of `length` bytes to move then.
@@ -61,12 +90,9 @@ impl Reply {
             limit.spend(count);
         }
     }
-}
 
-impl Read for Reply {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let portion = self.portion(buffer.len())?;
-        let buffer = &mut buffer[..portion];
+    /// Reads what has come, or waits for it.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.cancel.check().map_err(io::Error::other)?;
             let now = Instant::now();
@@ -80,7 +106,6 @@ impl Read for Reply {
                 Ok(count) => {
                     self.last_byte = Instant::now();
                     self.received += count as u64;
-                    self.spend(count);
                     return Ok(count);
                 }
                 Err(error)
@@ -111,6 +136,25 @@ impl Read for Reply {
     }
 }
 
+impl Read for Reply {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Before it waits for its turn: that is not the peer's time.
+        self.first_byte()?;
+        let portion = self.portion(buffer.len())?;
+        let buffer = &mut buffer[..portion];
+        let count = if self.held.is_empty() {
+            self.receive(buffer)?
+        } else {
+            let count = self.held.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&self.held[..count]);
+            self.held.drain(..count);
+            count
+        };
+        self.spend(count);
+        Ok(count)
+    }
+}
+
 /// A tar on its way to the server.
 #[derive(Debug)]
 pub struct Upload {
@@ -121,9 +165,9 @@ impl Upload {
     pub(super) fn new(connection: Reply) -> io::Result<Self> {
         // However this ends before its time, by an error or with the process: a reset tells the server that the tar is not whole.
         // An orderly close would not, between two members.
-        rustix::net::sockopt::set_socket_linger(&connection.stream, Some(Duration::ZERO))?;
+        connection.stream.reset_on_drop()?;
         // A write that waits is to look at the clock and at the cancel token, as a read does.
-        connection.stream.set_write_timeout(Some(TICK))?;
+        connection.stream.set_write_timeout(TICK)?;
         Ok(Self { connection })
     }
 
@@ -183,6 +227,29 @@ impl Write for Upload {
 
     fn flush(&mut self) -> io::Result<()> {
         self.connection.stream.flush()
+    }
+}
+
+/// Measures how long a peer takes, and rather too long than too short: the steady clock stands still while this machine sleeps, the
+/// other one is set now and then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stopwatch {
+    steady: Instant,
+    of_day: SystemTime,
+}
+
+impl Stopwatch {
+    pub(super) fn start() -> Self {
+        Self {
+            steady: Instant::now(),
+            of_day: SystemTime::now(),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.steady
+            .elapsed()
+            .max(self.of_day.elapsed().unwrap_or_default())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod endpoint;
 mod peer;
 mod rate;
 
@@ -19,7 +20,9 @@ use crate::wire::{
 };
 
 pub use address::Address;
+use connection::Stopwatch;
 pub use connection::{Reply, Upload, cancellation};
+pub use endpoint::{Connector, Endpoint};
 use rate::Limit;
 
 /// How long to wait for a server.
@@ -46,7 +49,7 @@ impl Default for Timeouts {
 /// A snapshotter server. Knows no retries: each call is one connection (two, while the dialect is unknown).
 #[derive(Debug)]
 pub struct Client {
-    address: Address,
+    address: Endpoint,
     timeouts: Timeouts,
     cancel: Cancel,
     dialect: OnceLock<Dialect>,
@@ -56,13 +59,13 @@ pub struct Client {
 impl Client {
     /// A client of the server at `address`. Nothing is sent yet; a `dialect` of `None` is found out by the first request.
     pub fn new(
-        address: Address,
+        address: impl Into<Endpoint>,
         dialect: Option<Dialect>,
         timeouts: Timeouts,
         cancel: Cancel,
     ) -> Self {
         Self {
-            address,
+            address: address.into(),
             timeouts,
             cancel,
             dialect: dialect.map(OnceLock::from).unwrap_or_default(),
@@ -78,8 +81,8 @@ impl Client {
         }
     }
 
-    /// The server's address.
-    pub fn address(&self) -> &Address {
+    /// The server's address, or what stands for it.
+    pub fn address(&self) -> &Endpoint {
         &self.address
     }
 
@@ -197,8 +200,10 @@ impl Client {
             &self.cancel,
         )?;
         let prepared = stream
-            .set_nodelay(true)
-            .and_then(|()| stream.set_write_timeout(Some(self.timeouts.idle)));
+            .set_nodelay()
+            .and_then(|()| stream.set_write_timeout(self.timeouts.idle));
+        // From before the first byte of the request goes out: the server does nothing before it has it, however long connecting took.
+        let sent = Stopwatch::start();
         match prepared.and_then(|()| request.write_to(&mut stream, dialect)) {
             // A peer that closed already: what it has to say, if anything, is read like any other answer.
             Err(error)
@@ -219,6 +224,7 @@ impl Client {
         }
         Reply::new(
             stream,
+            sent,
             self.timeouts,
             deadline,
             self.cancel.clone(),

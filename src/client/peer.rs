@@ -1,11 +1,11 @@
 //! Telling what a peer is that does not answer as a snapshotter does.
 
-use super::{Address, Silence};
+use super::{Endpoint, Silence};
 use crate::error::{Class, Fault};
 use crate::wire::{DEFAULT_PORT, Dialect};
 
 /// The fault for a peer whose reply begins with `first` in place of the meta store's magic.
-pub(super) fn not_a_snapshotter(address: &Address, first: &[u8]) -> Fault {
+pub(super) fn not_a_snapshotter(address: &Endpoint, first: &[u8]) -> Fault {
     let port_hint = format!(
         "point -host at the snapshotter: bind-address at the top of influxdb.conf, port {DEFAULT_PORT} unless it is changed"
     );
@@ -31,7 +31,7 @@ pub(super) fn not_a_snapshotter(address: &Address, first: &[u8]) -> Fault {
 }
 
 /// The error for a peer that ended the connection without a byte, in each of the dialects tried.
-pub(super) fn silent(address: &Address, tried: &[Dialect], silence: Silence) -> anyhow::Error {
+pub(super) fn silent(address: &Endpoint, tried: &[Dialect], silence: Silence) -> anyhow::Error {
     let how = match silence {
         Silence::Closed => "closed",
         Silence::Reset => "reset",

@@ -1,23 +1,28 @@
 //! Reading a backup directory, whoever wrote it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Layout, RECORD_FORMAT, SetRecord, hex, hidden, upkeep};
-use crate::disk;
-use crate::error::{Class, Fault, class};
+use super::snapshot::{Listed, Snapshot};
+use super::{Layout, SetRecord, hex};
+use crate::error::{Class, Fault, class, fault};
 use crate::format::portable::{self, Manifest};
 use crate::format::{meta::Data, names};
+use crate::open::{open_regular, read_bounded};
 use crate::time;
-use crate::wire::{MetaBlob, ShardPath};
+use crate::wire::{MAX_META_BYTES, MetaBlob, ShardPath};
+
+/// Bytes of a meta store's file beside the meta store itself, at most.
+const META_FRAME: u64 = 1 << 20;
 
 /// The files and sets of a backup directory.
 #[derive(Debug)]
@@ -33,6 +38,10 @@ pub struct Contents {
     half_removed: Vec<String>,
     /// The records and manifests that could not be read, by their names below the directory.
     damaged: Vec<String>,
+    /// What stands under a name and is no file of a backup, in a few words.
+    others: BTreeMap<String, &'static str>,
+    /// Whether a file was gone that was there when the directory was read.
+    vanished: AtomicBool,
 }
 
 /// What one run made, as far as it can be told.
@@ -130,42 +139,23 @@ impl Contents {
                 .hint("name it as PATH or in SNAP_DIR; without either it is ./backup")
                 .into());
         }
+        let Snapshot {
+            files: mut listed,
+            others,
+            records,
+            unfinished,
+            removals,
+            marks,
+            manifests,
+            damaged: unreadable,
+        } = Snapshot::read(path)?;
         let mut names_of_damaged = Vec::new();
         let mut damaged = |name: String, error| {
             names_of_damaged.push(name.clone());
             damaged(name, error)
         };
-        let mut files = BTreeMap::new();
-        for entry in fs::read_dir(path).with_context(|| format!("reading {}", path.display()))? {
-            let entry = entry.with_context(|| format!("reading {}", path.display()))?;
-            let metadata = entry
-                .metadata()
-                .with_context(|| format!("reading {}", entry.path().display()))?;
-            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                files.insert(name, metadata.len());
-            }
-        }
-        let mut records = Vec::new();
-        let (mut unfinished, mut removals) = (Vec::new(), Vec::new());
-        let mut marks = HashMap::new();
-        let hidden = hidden(path);
-        if hidden.is_dir() {
-            for file in disk::paths_in(&hidden)? {
-                match file.extension().and_then(OsStr::to_str) {
-                    Some("json") => match read_record(&file) {
-                        Ok(record) => records.push(record),
-                        Err(error) => damaged(below(path, &file), error)?,
-                    },
-                    Some("commit") if !file.with_extension("json").exists() => {
-                        unfinished.extend(read_record(&file).ok())
-                    }
-                    Some("forget") if !file.with_extension("json").exists() => {
-                        removals.extend(read_record(&file).ok())
-                    }
-                    Some("keep") => marks.extend(upkeep::read_mark(&file)),
-                    _ => {}
-                }
-            }
+        for (name, error) in unreadable {
+            damaged(name, error)?;
         }
         let recorded: HashSet<&str> = records
             .iter()
@@ -177,13 +167,20 @@ impl Contents {
             .chain(&removals)
             .flat_map(SetRecord::files)
         {
-            if files.get(&file.name) == Some(&file.size) && !recorded.contains(file.name.as_str()) {
-                files.remove(&file.name);
+            let is_it = listed
+                .get(&file.name)
+                .is_some_and(|listed| listed.size == file.size);
+            if is_it && !recorded.contains(file.name.as_str()) {
+                listed.remove(&file.name);
             }
         }
-        let mut sets = numbered_sets(path, &files, &recorded)?;
-        let manifests = manifest_sets(path, &files, &recorded, &mut damaged)?;
+        let mut sets = numbered_sets(&listed, &recorded);
         drop(recorded);
+        let files = listed
+            .into_iter()
+            .map(|(name, listed)| (name, listed.size))
+            .collect();
+        let manifests = manifest_sets(path, manifests, &files, &mut damaged)?;
         sets.extend(
             records
                 .into_iter()
@@ -217,6 +214,8 @@ impl Contents {
             numbered,
             half_removed,
             damaged: names_of_damaged,
+            others,
+            vanished: AtomicBool::new(false),
         })
     }
 
@@ -235,9 +234,64 @@ impl Contents {
         self.files.contains_key(name)
     }
 
+    /// All regular files, of backups and others, by name.
+    #[cfg(test)]
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// What became of a file that should be there: that it is gone, or what stands in its place and is not read.
+    pub fn absence(&self, name: &str) -> &'static str {
+        self.others.get(name).copied().unwrap_or("is gone")
+    }
+
+    /// What stands in the place of a shard's file in a legacy set and is none: its name, and what it is. Numbers of influxd's
+    /// shards may be lower than that of the set, so the newest set is told of all.
+    pub fn in_place_of(&self, shard: &ShardPath, set: usize) -> Option<(&str, &'static str)> {
+        let stem = names::shard_stem(shard);
+        let is_newest = set + 1 == self.sets.len();
+        let number = self.sets[set].number;
+        let is_its = |name: &str| {
+            names::split_number(name)
+                .is_some_and(|(of, its)| of == stem && (its == number || is_newest))
+        };
+        let mut others = self.others.iter();
+        let (name, what) = others.find(|(name, _)| is_its(name))?;
+        Some((name, what))
+    }
+
     /// Bytes of the file of that name.
     pub fn file(&self, name: &str) -> Option<u64> {
         self.files.get(name).copied()
+    }
+
+    /// Whether nothing is left of a set but its record.
+    pub fn is_lost(&self, set: &Set) -> bool {
+        let is_there = |name: &str| self.has(name) || self.others.contains_key(name);
+        set.record
+            .as_ref()
+            .is_some_and(|record| !record.files().any(|file| is_there(&file.name)))
+    }
+
+    /// What is to be said where there are records, and nothing else of any set: somebody emptied the directory, and did not see
+    /// the hidden folder.
+    pub fn emptied(&self) -> Option<Fault> {
+        let is_emptied = self.damaged.is_empty() && self.sets.iter().all(|set| self.is_lost(set));
+        let of = match &self.sets[..] {
+            _ if !is_emptied => return None,
+            [] => return None,
+            [one] => format!("the record of set {}", one.id),
+            sets => format!("the records of {} sets", sets.len()),
+        };
+        let directory = self.path.display();
+        let marked = match self.sets.iter().any(|set| set.kept.is_some()) {
+            true => "; but for marked sets, see snap keep -release",
+            false => "",
+        };
+        let fault = Class::Damage.error(format!("{directory} has {of}, and none of the files"));
+        Some(fault.hint(format!(
+            "if they were removed on purpose, this removes the records too: snap forget -lost {directory}{marked}"
+        )))
     }
 
     /// The ids of sets whose removal was begun and not ended. They count no more; the next run that writes ends it.
@@ -327,6 +381,15 @@ impl Contents {
     }
 
     fn nothing(&self) -> Fault {
+        let is_sign = |name: &&String| {
+            names::meta_number(name).is_some() || portable::stamp_of_manifest(name).is_some()
+        };
+        if let Some(name) = self.others.keys().find(is_sign) {
+            let (directory, what) = (self.path.display(), self.absence(name));
+            let fault =
+                Class::NoBackup.error(format!("{directory} holds no backup: {name} {what}"));
+            return fault.hint("name the directory that the files are in");
+        }
         Class::NoBackup
             .error(format!(
                 "{} holds no backup: there is no meta.NN and no manifest",
@@ -410,7 +473,7 @@ impl Contents {
         self.files
             .keys()
             .map(String::as_str)
-            .filter(move |name| legacy(name) || name.ends_with(".tar.gz"))
+            .filter(move |name| legacy(name) || portable::is_shard_file(name))
     }
 
     /// Reads the meta store of a set: magic or message, lengths and, where they were written down, size and SHA-256.
@@ -428,9 +491,15 @@ impl Contents {
                 .manifest
                 .as_ref()
                 .map(|list| (&list.meta.file_name, portable::manifest_file(&set.id)));
+            if let Some(emptied) = self.emptied() {
+                return Err(emptied.into());
+            }
             let (name, by) = named.or(listed).context("its meta store is gone")?;
-            let fault =
-                Class::Damage.error(format!("the meta store {name} of set {} is gone", set.id));
+            let fault = Class::Damage.error(format!(
+                "the meta store {name} of set {} {}",
+                set.id,
+                self.absence(name)
+            ));
             return Err(fault
                 .hint(format!(
                     "if the set was removed on purpose, remove {by} too"
@@ -439,7 +508,7 @@ impl Contents {
         };
         let path = self.path_of(&file.name);
         let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
-        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let bytes = self.read_file(&file.name)?;
         let blob = match set.layout {
             Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
             Layout::Portable => MetaBlob {
@@ -468,9 +537,54 @@ impl Contents {
             );
             return Err(Class::Damage.error(message).into());
         }
-        let data = Data::read(&blob.meta)
-            .with_context(|| Class::Damage.error(format!("reading {}", path.display())))?;
+        let data = Data::read(&blob.meta).map_err(|error| {
+            let reading = format!("reading {}", path.display());
+            // One that says what it is has its class.
+            match fault(&error) {
+                Some(_) => error.context(reading),
+                None => error.context(Class::Damage.error(reading)),
+            }
+        })?;
         Ok((blob, data))
+    }
+
+    /// Opens a file of the directory as it is, if it is a regular one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn open_file(&self, name: &str) -> Result<File> {
+        let path = self.path_of(name);
+        let opened = open_regular(&path).inspect_err(|error| self.note(name, error));
+        opened.with_context(|| format!("opening {}", path.display()))
+    }
+
+    /// Reads a small file of the directory whole, such as a meta store or a manifest.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is far larger than a meta store can be.
+    pub fn read_file(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path_of(name);
+        let bytes = read_bounded(&path, MAX_META_BYTES + META_FRAME)
+            .inspect_err(|error| self.note(name, error));
+        bytes.with_context(|| format!("reading {}", path.display()))
+    }
+
+    fn note(&self, name: &str, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound && self.has(name) {
+            self.note_vanished();
+        }
+    }
+
+    /// Notes that something was gone that was there when the directory was read: what was found since may never have been true.
+    pub(super) fn note_vanished(&self) {
+        self.vanished.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was gone that was there when the directory was read.
+    pub fn has_vanished(&self) -> bool {
+        self.vanished.load(Ordering::Relaxed)
     }
 
     /// Opens a shard's file: what is read is its tar. `through` gets the file as it is on the disk.
@@ -483,8 +597,7 @@ impl Contents {
         file: &BackupFile,
         through: impl FnOnce(File) -> R,
     ) -> Result<Tar<R>> {
-        let path = self.path_of(&file.name);
-        let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let opened = self.open_file(&file.name)?;
         Ok(Tar::new(through(opened), file.packed))
     }
 }
@@ -549,50 +662,44 @@ impl Set {
 }
 
 fn meta_in(files: &BTreeMap<String, u64>, name: &str) -> Option<BackupFile> {
-    files.get(name).map(|size| BackupFile {
+    files.get(name).map(|size| meta_of(name, *size))
+}
+
+fn meta_of(name: &str, size: u64) -> BackupFile {
+    BackupFile {
         name: name.to_owned(),
-        size: *size,
+        size,
         packed: false,
         set: 0,
-    })
+    }
 }
 
 /// The legacy sets of influxd's: files without a record, by their number.
-fn numbered_sets(
-    path: &Path,
-    files: &BTreeMap<String, u64>,
-    recorded: &HashSet<&str>,
-) -> Result<Vec<Set>> {
-    let numbers: BTreeSet<u32> = files
-        .keys()
-        .filter(|name| !recorded.contains(name.as_str()))
-        .filter_map(|name| names::split_number(name).filter(|(stem, _)| names::is_stem(stem)))
-        .map(|(_, number)| number)
-        .collect();
-    let set = |number| {
-        let id = names::meta_file(number);
-        let meta = meta_in(files, &id).filter(|_| !recorded.contains(id.as_str()));
-        // Where the meta store is gone, a file beside it tells about when.
-        let of_number =
-            |name: &&String| names::split_number(name).is_some_and(|(_, other)| other == number);
-        let dated = meta
-            .as_ref()
-            .map(|meta| &meta.name)
-            .or_else(|| files.keys().find(of_number))
-            .unwrap_or(&id);
-        let modified = fs::metadata(path.join(dated)).and_then(|metadata| metadata.modified());
-        let modified = modified.with_context(|| format!("reading {}", path.join(&id).display()))?;
-        let started = Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(Set {
-            id,
-            layout: Layout::Legacy,
-            started,
-            record: None,
-            manifest: None,
-            meta,
-            kept: None,
-            number,
-        })
+fn numbered_sets(files: &BTreeMap<String, Listed>, recorded: &HashSet<&str>) -> Vec<Set> {
+    // Where the meta store is gone, a file beside it tells about when.
+    let mut numbers: BTreeMap<u32, SystemTime> = BTreeMap::new();
+    let mut metas: HashMap<u32, BackupFile> = HashMap::new();
+    for (name, listed) in files {
+        let split = names::split_number(name).filter(|(stem, _)| names::is_stem(stem));
+        let Some((stem, number)) = split.filter(|_| !recorded.contains(name.as_str())) else {
+            continue;
+        };
+        if stem == "meta" {
+            numbers.insert(number, listed.modified);
+            metas.insert(number, meta_of(name, listed.size));
+        } else if !metas.contains_key(&number) {
+            numbers.entry(number).or_insert(listed.modified);
+        }
+    }
+    let set = |(number, modified)| Set {
+        id: names::meta_file(number),
+        layout: Layout::Legacy,
+        started: Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH),
+        record: None,
+        manifest: None,
+        meta: metas.remove(&number),
+        kept: None,
+        number,
     };
     numbers.into_iter().map(set).collect()
 }
@@ -600,41 +707,34 @@ fn numbered_sets(
 /// The portable sets of influxd's, oldest first: manifests without a record.
 fn manifest_sets(
     path: &Path,
+    manifests: BTreeMap<String, Vec<u8>>,
     files: &BTreeMap<String, u64>,
-    recorded: &HashSet<&str>,
     damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
 ) -> Result<Vec<Set>> {
     let mut sets = Vec::new();
-    for name in files
-        .keys()
-        .filter(|name| !recorded.contains(name.as_str()))
-    {
-        let Some(stamp) = portable::stamp_of_manifest(name) else {
+    for (name, bytes) in manifests {
+        let Some(stamp) = portable::stamp_of_manifest(&name).filter(|_| files.contains_key(&name))
+        else {
             continue;
         };
-        let file = path.join(name);
-        let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
         let manifest = Manifest::read(&bytes).with_context(|| {
+            let file = path.join(&name);
             let fault = Class::Damage.error(format!("the manifest {} is damaged", file.display()));
             fault.hint("without it, the other sets of the directory can be read: move it away")
         });
-        let manifest = match manifest {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                damaged(name.clone(), error)?;
-                continue;
-            }
-        };
-        sets.push(Set {
-            id: stamp.to_owned(),
-            layout: Layout::Portable,
-            started: time::parse_stamp(stamp).unwrap_or(Timestamp::UNIX_EPOCH),
-            record: None,
-            meta: meta_in(files, &manifest.meta.file_name),
-            manifest: Some(manifest),
-            kept: None,
-            number: 0,
-        });
+        match manifest {
+            Ok(manifest) => sets.push(Set {
+                id: stamp.to_owned(),
+                layout: Layout::Portable,
+                started: time::parse_stamp(stamp).unwrap_or(Timestamp::UNIX_EPOCH),
+                record: None,
+                meta: meta_in(files, &manifest.meta.file_name),
+                manifest: Some(manifest),
+                kept: None,
+                number: 0,
+            }),
+            Err(error) => damaged(name, error)?,
+        }
     }
     Ok(sets)
 }
@@ -645,42 +745,6 @@ pub fn id_of(file: &str) -> &str {
         .split('.')
         .next()
         .unwrap_or_default()
-}
-
-fn below(directory: &Path, file: &Path) -> String {
-    file.strip_prefix(directory)
-        .unwrap_or(file)
-        .display()
-        .to_string()
-}
-
-pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
-    // Whole in memory, where the record is to be anyway: thousands of them are read for a list.
-    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let damaged = || {
-        let fault = Class::Damage.error(format!("the record {} is damaged", path.display()));
-        fault.hint("another set can be named: snap list shows them. Moved away, it leaves files that count as influxd's")
-    };
-    #[derive(serde::Deserialize)]
-    struct Form {
-        format: u32,
-    }
-    ensure!(SetRecord::is_as_written(&bytes), damaged());
-    let form: Form = serde_json::from_slice(&bytes).with_context(damaged)?;
-    if form.format > RECORD_FORMAT {
-        bail!(
-            "the record {} was written by a newer snap (format {})",
-            path.display(),
-            form.format
-        );
-    }
-    let mut record: SetRecord = serde_json::from_slice(&bytes).with_context(damaged)?;
-    ensure!(
-        record.has_sound_names() && record.is_consistent(),
-        damaged()
-    );
-    record.shards.sort_by_key(|shard| shard.id);
-    Ok(record)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Tests of reading a backup directory.
 
+use std::fs;
+
 use super::*;
 use crate::directory::made;
 

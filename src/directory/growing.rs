@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 use super::{FileRecord, Layout, Tar, hex};
 use crate::disk::{self, WriteBack};
 use crate::format::gzip::GzipWriter;
+use crate::open::open_regular;
 
 /// A file that takes bytes. It goes away when it is dropped before [`Growing::finish`].
 #[derive(Debug)]
@@ -167,7 +168,7 @@ impl Finished {
     /// When it cannot be opened.
     pub fn open(&self, layout: Layout) -> Result<Tar<File>> {
         let file =
-            File::open(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
+            open_regular(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
         Ok(Tar::new(file, layout.packs()))
     }
 

@@ -6,8 +6,8 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -15,13 +15,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::staging::sha256_of;
-use super::{Finished, Layout, Selection, ShardRecord};
+use super::{FileRecord, Finished, Layout, Selection, ShardRecord};
 use crate::cancel::Cancel;
 use crate::disk;
+use crate::open::{open_regular, open_regular_with};
 use crate::wire::ShardPath;
 
 /// The file's name.
 const NAME: &str = "finished";
+
+/// Bytes of it that are read: the lines of a hundred thousand shards and more.
+const LARGEST: u64 = 256 << 20;
+
+/// How the names of files begin that runs have not finished.
+pub(super) const TEMPORARY: &str = ".tmp";
 
 /// A run, as far as another has to be like it to take over what it had finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +55,8 @@ pub struct Leftover {
 impl Leftover {
     /// Reads what there is in the folder of a run's files; nothing where nothing was finished.
     pub(super) fn read(folder: &Path) -> Option<Self> {
-        let lines = BufReader::new(File::open(folder.join(NAME)).ok()?).lines();
+        let file = open_regular(&folder.join(NAME)).ok()?;
+        let lines = BufReader::new(file.take(LARGEST)).lines();
         let mut lines = lines
             .map_while(io::Result::ok)
             .filter(|line| !line.is_empty());
@@ -56,6 +64,7 @@ impl Leftover {
         // Of runs that were killed, the last line may be cut off.
         let shards: Vec<ShardRecord> = lines
             .filter_map(|line| serde_json::from_str(&line).ok())
+            .filter(|shard: &ShardRecord| shard.file.as_ref().is_none_or(is_of_a_run))
             .collect();
         (!shards.is_empty()).then(|| Self {
             folder: folder.to_owned(),
@@ -78,7 +87,10 @@ impl Leftover {
                 .and_then(OsStr::to_str)
                 .is_some_and(|name| finished.contains(name))
             {
-                disk::remove_if_there(&path)?;
+                match fs::symlink_metadata(&path) {
+                    Ok(there) if there.is_dir() => disk::remove_tree_if_there(&path)?,
+                    _ => disk::remove_if_there(&path)?,
+                }
             }
         }
         Ok(())
@@ -97,17 +109,23 @@ impl Leftover {
         let Some(record) = self.shards.iter().rev().find(|record| record.is(shard)) else {
             return Ok(None);
         };
-        let Some(file) = record.file.as_ref().filter(|file| !file.name.contains('/')) else {
+        let Some(file) = record.file.as_ref() else {
             return Ok(None);
         };
         let path = self.folder.join(&file.name);
-        if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != file.size
-            || sha256_of(&path, cancel)? != file.sha256
-        {
+        let is_as_long = fs::symlink_metadata(&path)
+            .is_ok_and(|there| there.is_file() && there.len() == file.size);
+        if !is_as_long || sha256_of(&path, cancel)? != file.sha256 {
             return Ok(None);
         }
         Ok(Some((Finished::at(path, file), record)))
     }
+}
+
+/// Whether a file is called as runs call those they have not finished: no name leads out of the folder.
+fn is_of_a_run(file: &FileRecord) -> bool {
+    let random = file.name.strip_prefix(TEMPORARY);
+    random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Writes down what is finished.
@@ -128,7 +146,7 @@ impl Notes {
         let path = self.folder.join(NAME);
         // The line before it may have been cut off.
         let text = format!("\n{}\n", serde_json::to_string(line)?);
-        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = open_regular_with(disk::private_file().append(true), &path);
         file.and_then(|mut file| file.write_all(text.as_bytes()))
             .with_context(|| format!("writing {}", path.display()))
     }

@@ -36,6 +36,7 @@ pub(crate) fn shard(path: &ShardPath) -> ShardRecord {
         members: Vec::new(),
         deletes_applied: false,
         error: None,
+        unproven: None,
     }
 }
 

@@ -12,32 +12,40 @@
 //! .snap/20261120T080000Z.forget the record of a set that is being removed; the next run goes on with it
 //! .snap/20261120T080000Z.keep   a mark: the set is not to be removed
 //! .snap/lock                    held by a run that writes
+//! .snap/lock.held               stands in for the lock on file systems that have none
 //! ```
 
+mod chain;
 mod contents;
 mod growing;
 mod leftover;
 mod lock;
 #[cfg(test)]
 pub(crate) mod made;
+mod marker;
 mod record;
 mod removal;
+mod snapshot;
 mod staging;
+mod steady;
 mod upkeep;
 
 use std::path::{Path, PathBuf};
 
+pub use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub use contents::{BackupFile, Contents, Set, Tar, id_of};
 pub use growing::{Finished, Growing, GrowingTar};
 pub use leftover::{Leftover, Run};
+pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use record::{
     Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState,
     ShardRecord, ShardState,
 };
 pub use removal::Removed;
-pub(crate) use staging::hex;
 pub use staging::{SetFiles, Staging};
+pub(crate) use staging::{hex, next_number};
+pub use steady::{Held, steadily};
 pub use upkeep::Upkeep;
 
 /// The hidden folder's name.

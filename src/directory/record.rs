@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::hex;
 use crate::format::names;
 use crate::format::portable::{self, Manifest, MetaEntry, ShardEntry};
-use crate::time::Bounds;
+use crate::time::{Bounds, is_stamp};
 use crate::tsm::is_tombstone;
 use crate::wire::ShardPath;
 
@@ -63,10 +63,29 @@ pub struct SetRecord {
 }
 
 impl SetRecord {
-    /// Whether all files have names that the layout gives, and so none leads out of the directory.
+    /// Whether its id is a stamp, and all files have the very names that the layout gives them: none leads out of the directory.
     pub fn has_sound_names(&self) -> bool {
-        self.files()
-            .all(|file| !file.name.contains('/') && self.layout.is_file_name(&file.name))
+        let (meta, manifest) = match self.layout {
+            Layout::Legacy => (names::meta_file(self.number), None),
+            Layout::Portable => (
+                portable::meta_file(&self.id),
+                Some(portable::manifest_file(&self.id)),
+            ),
+        };
+        let is_named = |shard: &ShardRecord| {
+            let is_file = shard.file.as_ref().is_none_or(|file| {
+                let name = match self.layout {
+                    Layout::Legacy => names::shard_file(&shard.path(), self.number),
+                    Layout::Portable => portable::shard_file(&self.id, shard.id),
+                };
+                file.name == name && !name.contains('/')
+            });
+            is_file && shard.shared_with.as_deref().is_none_or(is_stamp)
+        };
+        is_stamp(&self.id)
+            && self.meta.name == meta
+            && self.manifest.as_ref().map(|file| &file.name) == manifest.as_ref()
+            && self.shards.iter().all(is_named)
     }
 
     /// Writes the document, piece by piece, for it can be large where there are many shards. Its last field, `sum`, is the SHA-256
@@ -186,13 +205,6 @@ impl Layout {
     pub fn packs(self) -> bool {
         self == Self::Portable
     }
-
-    fn is_file_name(self, name: &str) -> bool {
-        match self {
-            Self::Legacy => names::split_number(name).is_some_and(|(stem, _)| names::is_stem(stem)),
-            Self::Portable => portable::is_file_name(name),
-        }
-    }
 }
 
 impl fmt::Display for Layout {
@@ -310,6 +322,9 @@ pub struct ShardRecord {
     /// Why it failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why points that the server had acknowledged before the run began can be missing from it, where they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
 }
 
 impl ShardRecord {
@@ -379,6 +394,11 @@ impl MemberRecord {
     /// Whether it says what was deleted of a TSM file.
     pub fn is_tombstone(&self) -> bool {
         is_tombstone(&self.name)
+    }
+
+    /// Whether it is of the index that servers 1.3 and 1.4 send along, and holds no points.
+    pub fn is_index(&self) -> bool {
+        self.name.starts_with("index/")
     }
 }
 

@@ -7,9 +7,11 @@
 //!
 //! Each step is on disk, for all sets that are removed, before the next begins. Files of different sets may be hard links of
 //! each other: names are removed, and what other names stand for stays.
+//!
+//! A record is renamed under a lock on it that nobody else shares: who reads a set holds one ([`super::Held`]). From then on no
+//! reader begins with the set, so the rest, and what a later run goes on with, needs no look at readers.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::contents::read_record;
+use super::snapshot::{own_kind, read_record};
+use super::steady::claim;
 use super::{FileRecord, SetRecord, hidden};
 use crate::disk;
 
@@ -32,6 +35,8 @@ pub struct Removed {
     pub bytes: u64,
     /// What was left alone although a set recorded a file of that name, a sentence each.
     pub left: Vec<String>,
+    /// The ids of sets that were to be removed and stay: somebody began to read one of them, or a set that needs it.
+    pub spared: Vec<String>,
 }
 
 impl Removed {
@@ -41,6 +46,7 @@ impl Removed {
         self.files += other.files;
         self.bytes += other.bytes;
         self.left.extend(other.left);
+        self.spared.extend(other.spared);
     }
 }
 
@@ -59,14 +65,24 @@ pub(super) fn remove(
     }
     let hidden = hidden(directory);
     // The newest first: no increment stays behind without what it stands on.
-    for set in sets.iter().rev() {
+    let mut spared = sets.len();
+    while spared > 0 {
+        let set = sets[spared - 1];
         check()?;
+        let Some(_claim) = claim(directory, &set.id)? else {
+            break;
+        };
         let from = hidden.join(format!("{}.json", set.id));
         disk::rename(&from, &intent(directory, &set.id))?;
+        spared -= 1;
     }
     check()?;
     disk::sync_dir(&hidden)?;
-    remove_files(directory, sets, others, check)
+    // What is read now may stand on any of those that are older.
+    let (spared, going) = sets.split_at(spared);
+    let mut removed = remove_files(directory, going, others, check)?;
+    removed.spared = spared.iter().map(|set| set.id.clone()).collect();
+    Ok(removed)
 }
 
 /// What [`remove`] would do.
@@ -98,7 +114,7 @@ pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
     let hidden = hidden(directory);
     let (mut begun, mut paths) = (Vec::new(), Vec::new());
     for path in disk::paths_in(&hidden)? {
-        match path.extension().and_then(OsStr::to_str) {
+        match own_kind(&path) {
             Some("json") => paths.push(path),
             // A copy of the directory that was made meanwhile can have both names: then the set counts.
             Some("forget") if path.with_extension("json").exists() => disk::remove_if_there(&path)?,

@@ -1,25 +1,36 @@
 //! Writing a set: files grow out of sight, get their final names when all are complete, and count once the record is there.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
-use super::leftover::{Leftover, Notes, Run};
+use super::leftover::{Leftover, Notes, Run, TEMPORARY};
+use super::snapshot::own_kind;
 use super::{
     FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, hidden,
     removal,
 };
 use crate::cancel::Cancel;
 use crate::disk;
+use crate::error::Class;
 use crate::format::{names, portable};
+use crate::open::open_regular;
 use crate::time;
+use crate::wire::ShardPath;
+
+/// How often a set is given other names because somebody took one of its.
+const NAME_TRIES: u32 = 100;
+
+/// How long a run waits for a second whose stamp no set has.
+const STAMP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The finished files of a set.
 #[derive(Debug)]
@@ -44,7 +55,7 @@ pub struct Staging {
     leftover: Option<Leftover>,
     /// Whether what is finished stays for another run.
     keep: bool,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Staging {
@@ -87,8 +98,13 @@ impl Staging {
             made,
             leftover,
             keep: resume,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// What the directory's file system lacks, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        self.lock.warnings()
     }
 
     /// The set's id.
@@ -144,6 +160,46 @@ impl Staging {
         })
     }
 
+    /// Makes sure that the file system takes the names that files of shards get in the legacy layout, before any is downloaded. Not
+    /// all take colons, quotes or all of Unicode.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Refused`] with the name that it does not take.
+    pub fn try_names<'a>(
+        &self,
+        layout: Layout,
+        shards: impl Iterator<Item = &'a ShardPath>,
+    ) -> Result<()> {
+        if layout == Layout::Portable {
+            return Ok(());
+        }
+        // The numbers behind the names are harmless anywhere.
+        let mut tried = HashSet::new();
+        for shard in shards {
+            if !tried.insert((&shard.database, &shard.retention_policy)) {
+                continue;
+            }
+            let path = self.files.join(names::shard_stem(shard));
+            match disk::create_new(&path).map(drop) {
+                Ok(()) => disk::remove_if_there(&path)?,
+                Err(error) if is_of_the_name(&error) => {
+                    let directory = self.directory.display();
+                    let fault = Class::Refused.error(format!(
+                        "the file system of {directory} does not take the name of shard {shard}"
+                    ));
+                    let fault =
+                        fault.hint("with -portable the file is named by the shard's id alone");
+                    return Err(anyhow::Error::from(error).context(fault));
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("creating {}", path.display()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A folder for files that are wanted for a while.
     pub fn scratch(&self) -> &Path {
         &self.files
@@ -155,7 +211,9 @@ impl Staging {
     ///
     /// When it cannot be made.
     pub fn file(&self) -> Result<Growing> {
-        let file = NamedTempFile::new_in(&self.files)
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempfile_in(&self.files)
             .with_context(|| format!("creating a file in {}", self.files.display()))?;
         Ok(Growing::new(file))
     }
@@ -186,6 +244,9 @@ impl Staging {
         cancel: &Cancel,
     ) -> Result<Option<Finished>> {
         let sharing = || format!("sharing {}", path.display());
+        if !fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+            return Ok(None);
+        }
         if sha256_of(path, cancel)? != recorded.sha256 {
             return Ok(None);
         }
@@ -195,7 +256,8 @@ impl Staging {
             return Ok(Some(Finished::at(name, recorded)));
         }
         let mut copy = self.file()?;
-        io::copy(&mut File::open(path).with_context(sharing)?, &mut copy).with_context(sharing)?;
+        io::copy(&mut open_regular(path).with_context(sharing)?, &mut copy)
+            .with_context(sharing)?;
         let copy = copy.finish()?;
         Ok((copy.sha256 == recorded.sha256).then_some(copy))
     }
@@ -223,78 +285,119 @@ impl Staging {
         files: &SetFiles,
         cancel: &Cancel,
     ) -> Result<SetRecord> {
-        let hidden = hidden(&self.directory);
         self.made.clear();
         disk::sync_dir(&self.files)?;
         record.number = next_number(&self.directory)?;
-        loop {
+        for _ in 0..NAME_TRIES {
+            cancel.check()?;
             record.id.clone_from(&self.id);
             let manifest = self.name_files(&mut record, files)?;
-            let intent = hidden.join(format!("{}.commit", self.id));
-            let write = |path: &Path| disk::write_whole_by(path, |out| record.write_to(out));
-            write(&intent)?;
-            // What influxd takes for the sign of a backup comes last: it takes no shard for restorable without.
-            let shards = files
-                .shards
-                .iter()
-                .map(|(index, file)| (file, record.shards[*index].file.as_ref()));
-            let rest = [
-                (Some(&files.meta), Some(&record.meta)),
-                (manifest.as_ref(), record.manifest.as_ref()),
-            ];
-            let rest = rest
-                .into_iter()
-                .filter_map(|(file, record)| Some((file?, record)));
-            let moves: Vec<(&Path, PathBuf)> = shards
-                .chain(rest)
-                .filter_map(|(file, record)| {
-                    Some((&*file.path, self.directory.join(&record?.name)))
-                })
-                .collect();
-            match give_names(&moves) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    // Somebody without our lock, influxd say, took a name meanwhile.
-                    disk::remove_if_there(&intent)?;
-                    match record.layout {
-                        Layout::Legacy => record.number += 1,
-                        Layout::Portable => self.id = free_stamp(&self.directory, cancel)?.0,
-                    }
-                    continue;
-                }
-                Err(error) => {
-                    forget_intent(&intent, &moves);
-                    return Err(error).with_context(|| {
-                        format!(
-                            "giving the files in {} their names",
-                            self.directory.display()
-                        )
-                    });
-                }
+            if self.commit_as(&record, files, manifest.as_ref())? {
+                self.keep = false;
+                return Ok(record);
             }
-            let document = hidden.join(format!("{}.json", self.id));
-            let recorded = disk::sync_dir(&self.directory).and_then(|()| write(&document));
-            if let Err(error) = recorded {
-                // Where the record has its name already, and it cannot be taken back, the files stay with it.
-                if disk::remove_if_there(&document).is_err() && document.exists() {
-                    return Err(error.context(format!(
-                        "set {} is whole, but may not outlast a power failure",
-                        self.id
-                    )));
-                }
-                // Without a record these files are no set, and must not be taken for one.
-                let _ = disk::sync_dir(&hidden);
-                for (from, to) in &moves {
-                    let _ = disk::rename(to, from);
-                }
-                forget_intent(&intent, &moves);
-                return Err(error);
+            // Somebody without our lock, influxd say, took a name meanwhile.
+            if let Some(manifest) = manifest {
+                manifest.remove()?;
             }
-            // Beside a record it means nothing, and the next run removes it.
-            let _ = disk::remove_if_there(&intent);
-            self.keep = false;
-            return Ok(record);
+            match record.layout {
+                Layout::Legacy => {
+                    record.number = record.number.checked_add(1).ok_or_else(|| {
+                        let (most, place) = (u32::MAX, self.directory.display());
+                        Class::Failed
+                            .error(format!("no number is left for a set: {place} has one of {most}"))
+                            .hint("it is in the name of a file or in a record: remove that, or back up into another directory")
+                    })?;
+                }
+                Layout::Portable => self.id = free_stamp(&self.directory, cancel)?.0,
+            }
         }
+        bail!(
+            "the names of a set in {} were taken {NAME_TRIES} times before they could be given",
+            self.directory.display()
+        )
+    }
+
+    /// Gives the files the names that the record says, and writes it; `false` where one of the names is taken.
+    fn commit_as(
+        &self,
+        record: &SetRecord,
+        files: &SetFiles,
+        manifest: Option<&Finished>,
+    ) -> Result<bool> {
+        let hidden = hidden(&self.directory);
+        let moves = self.moves(record, files, manifest)?;
+        let intent = hidden.join(format!("{}.commit", self.id));
+        let write = |path: &Path| disk::write_whole_by(path, |out| record.write_to(out));
+        write(&intent)?;
+        match give_names(&moves) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk::remove_if_there(&intent)?;
+                return Ok(false);
+            }
+            Err(error) => {
+                forget_intent(&intent, &moves);
+                return Err(error).with_context(|| {
+                    format!(
+                        "giving the files in {} their names",
+                        self.directory.display()
+                    )
+                });
+            }
+        }
+        let document = hidden.join(format!("{}.json", self.id));
+        let recorded = disk::sync_dir(&self.directory).and_then(|()| write(&document));
+        if let Err(error) = recorded {
+            // Where the record has its name already, and it cannot be taken back, the files stay with it.
+            if disk::remove_if_there(&document).is_err() && document.exists() {
+                return Err(error.context(format!(
+                    "set {} is whole, but may not outlast a power failure",
+                    self.id
+                )));
+            }
+            // Without a record these files are no set, and must not be taken for one.
+            let _ = disk::sync_dir(&hidden);
+            for (from, to) in &moves {
+                let _ = disk::rename(to, from);
+            }
+            forget_intent(&intent, &moves);
+            return Err(error);
+        }
+        // Beside a record it means nothing, and the next run removes it.
+        let _ = disk::remove_if_there(&intent);
+        Ok(true)
+    }
+
+    /// Which file gets which name. What influxd takes for the sign of a backup comes last: it takes no shard for restorable
+    /// without.
+    fn moves<'a>(
+        &self,
+        record: &SetRecord,
+        files: &'a SetFiles,
+        manifest: Option<&'a Finished>,
+    ) -> Result<Vec<(&'a Path, PathBuf)>> {
+        let shards = files
+            .shards
+            .iter()
+            .map(|(index, file)| (file, record.shards[*index].file.as_ref()));
+        let rest = [
+            (Some(&files.meta), Some(&record.meta)),
+            (manifest, record.manifest.as_ref()),
+        ];
+        let rest = rest
+            .into_iter()
+            .filter_map(|(file, record)| Some((file?, record)));
+        let moves: Vec<(&Path, PathBuf)> = shards
+            .chain(rest)
+            .filter_map(|(file, record)| Some((&*file.path, self.directory.join(&record?.name))))
+            .collect();
+        // No other number or stamp would help.
+        let mut names = HashSet::new();
+        if let Some((_, twice)) = moves.iter().find(|(_, to)| !names.insert(to)) {
+            bail!("two files of the set would be called {}", twice.display());
+        }
+        Ok(moves)
     }
 
     /// Writes into the record what the files will be called; in the portable layout, makes the manifest.
@@ -327,7 +430,8 @@ impl Staging {
 
 /// A stamp that no set has, and its time. There is one a second: a second run within it waits for the next.
 fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> {
-    loop {
+    let begun = Instant::now();
+    while begun.elapsed() < STAMP_PATIENCE {
         let now = Timestamp::now();
         let id = time::stamp(now);
         let taken = ["json", "files"]
@@ -342,6 +446,15 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
         cancel.check()?;
         std::thread::sleep(Duration::from_millis(50));
     }
+    let directory = directory.display();
+    Err(Class::Failed
+        .error(format!(
+            "every stamp of the last {STAMP_PATIENCE:?} is taken in {directory}"
+        ))
+        .hint(
+            "was the clock of this machine set back? Then wait until it is ahead of the newest set",
+        )
+        .into())
 }
 
 impl Drop for Staging {
@@ -352,12 +465,18 @@ impl Drop for Staging {
         // Where this fails, the sweep of the next run takes what is left.
         let _ = disk::remove_tree_if_there(&self.files);
         if !self.made.is_empty() {
-            let _ = disk::remove_if_there(&hidden(&self.directory).join("lock"));
+            self.lock.remove(&hidden(&self.directory).join("lock"));
         }
         for directory in self.made.iter().rev() {
             let _ = disk::remove_empty_dir(directory);
         }
     }
+}
+
+/// Whether a file cannot be made because of its name.
+fn is_of_the_name(error: &io::Error) -> bool {
+    let of_the_name = [Errno::INVAL, Errno::ILSEQ, Errno::NAMETOOLONG];
+    Errno::from_io_error(error).is_some_and(|errno| of_the_name.contains(&errno))
 }
 
 /// Renames all files to their final names, none of which may exist, or none of them.
@@ -383,9 +502,9 @@ fn forget_intent(intent: &Path, moves: &[(&Path, PathBuf)]) {
 }
 
 /// One more than the highest number that a set, a meta store or a shard in the directory has.
-fn next_number(directory: &Path) -> Result<u32> {
+pub(crate) fn next_number(directory: &Path) -> Result<u32> {
     let mut next = 0;
-    for path in disk::paths_in(directory)? {
+    for path in paths_if_there(directory)? {
         let name = path.file_name().and_then(OsStr::to_str);
         // influxd counts a download that is under way, or was left behind, as taken; so do we.
         let name = name.map(|name| name.strip_suffix(".pending").unwrap_or(name));
@@ -400,11 +519,9 @@ fn next_number(directory: &Path) -> Result<u32> {
     struct Numbered {
         number: u32,
     }
-    for path in disk::paths_in(&hidden(directory))? {
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-            && let Ok(file) = File::open(&path)
+    for path in paths_if_there(&hidden(directory))? {
+        if own_kind(&path) == Some("json")
+            && let Ok(file) = open_regular(&path)
             && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
         {
             next = next.max(number.saturating_add(1));
@@ -413,14 +530,20 @@ fn next_number(directory: &Path) -> Result<u32> {
     Ok(next)
 }
 
+/// What is in a directory that may not be there.
+fn paths_if_there(directory: &Path) -> Result<Vec<PathBuf>> {
+    if directory.is_dir() {
+        disk::paths_in(directory)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
 /// The newest folder of files of which some were finished.
 fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
     let mut newest: Option<PathBuf> = None;
     for path in disk::paths_in(hidden)? {
-        let is_leftover = path
-            .extension()
-            .is_some_and(|extension| extension == "files")
-            && Leftover::read(&path).is_some();
+        let is_leftover = own_kind(&path) == Some("files") && Leftover::read(&path).is_some();
         if is_leftover && newest.as_ref().is_none_or(|newest| path > *newest) {
             newest = Some(path);
         }
@@ -432,7 +555,7 @@ fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
 pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) -> Result<()> {
     let hidden = hidden(directory);
     for path in disk::paths_in(&hidden)? {
-        match path.extension().and_then(OsStr::to_str) {
+        match own_kind(&path) {
             Some("commit") => {
                 if !path.with_extension("json").exists() {
                     undo(directory, &path, cancel)?;
@@ -451,16 +574,16 @@ pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) ->
 /// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
 /// by size and SHA-256, belongs to somebody else and stays.
 fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
-    let Ok(record) = super::contents::read_record(intent) else {
+    let Ok(record) = super::snapshot::read_record(intent) else {
         // Nobody can tell what it named. It must not stop every backup from now on, so it is set aside.
         let aside = intent.with_extension("commit-damaged");
         return disk::rename(intent, &aside);
     };
     for file in record.files() {
         let path = directory.join(&file.name);
-        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size)
-            && sha256_of(&path, cancel)? == file.sha256
-        {
+        let is_as_long = fs::symlink_metadata(&path)
+            .is_ok_and(|there| there.is_file() && there.len() == file.size);
+        if is_as_long && sha256_of(&path, cancel)? == file.sha256 {
             disk::remove_if_there(&path)?;
         }
     }
@@ -470,7 +593,7 @@ fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
 /// The SHA-256 of a file, in lower-case hexadecimal.
 pub(super) fn sha256_of(path: &Path, cancel: &Cancel) -> Result<String> {
     let read = || -> io::Result<String> {
-        let mut file = File::open(path)?;
+        let mut file = open_regular(path)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 256 << 10];
         loop {

@@ -280,3 +280,128 @@ fn what_a_failed_run_had_finished_is_taken_over_by_one_of_the_same_kind_alone() 
     drop(begin(cleared.path()));
     assert_eq!(visible(&hidden(cleared.path())), ["lock"]);
 }
+
+#[test]
+fn a_set_of_which_two_files_would_have_one_name_is_refused_before_any_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for layout in [Layout::Legacy, Layout::Portable] {
+        let staging = begin(directory.path());
+        let files = SetFiles {
+            meta: finished(&staging, b"meta"),
+            shards: vec![
+                (0, finished(&staging, b"one")),
+                (1, finished(&staging, b"two")),
+            ],
+        };
+        let mut record = record(&staging, layout);
+        record.shards.push(record.shards[0].clone());
+        let error = staging
+            .commit(record, &files, &Cancel::default())
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("two files of the set would be called"),
+            "{error:#}"
+        );
+        assert_eq!(visible(directory.path()), [""; 0]);
+        assert_eq!(visible(&hidden(directory.path())), ["lock"]);
+    }
+}
+
+/// A folder as a run left it that was killed, with this text in the place of its notes.
+fn left_by_a_run(directory: &Path, notes: &str) -> PathBuf {
+    let folder = hidden(directory).join("20260101T000000Z.files");
+    disk::create_private_dir(&folder).unwrap();
+    fs::write(folder.join("finished"), notes).unwrap();
+    folder
+}
+
+#[test]
+fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let victim = directory.path().join("victim");
+    fs::write(&victim, b"shard").unwrap();
+    let digest = sha256_of(&victim, &Cancel::default()).unwrap();
+    let staging = begin(directory.path());
+    let run = Run {
+        started: staging.started(),
+        cluster_id: 1,
+        layout: Layout::Legacy,
+        selection: crate::directory::Selection::default(),
+    };
+    drop(staging);
+    for name in [
+        "../../victim",
+        "/etc/passwd",
+        "..",
+        "",
+        ".tmp/../x",
+        ".tmpA/b",
+        "finished",
+    ] {
+        let shard = ShardRecord {
+            file: Some(FileRecord {
+                name: name.to_owned(),
+                size: 5,
+                sha256: digest.clone(),
+            }),
+            ..made::shard(&made::path("db", 7))
+        };
+        let line = |line: String| format!("\n{line}\n");
+        let notes = line(serde_json::to_string(&run).unwrap())
+            + &line(serde_json::to_string(&shard).unwrap());
+        let folder = left_by_a_run(directory.path(), &notes);
+        assert!(Leftover::read(&folder).is_none(), "{name}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+    assert!(victim.exists());
+}
+
+#[test]
+fn special_files_in_the_hidden_folder_hold_up_no_run_and_lead_none_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let fifo = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    fs::write(path("victim"), b"victim").unwrap();
+
+    // Of the notes of an earlier run.
+    let folder = left_by_a_run(directory.path(), "");
+    fs::remove_file(folder.join("finished")).unwrap();
+    fifo(&folder.join("finished"));
+    // A record in that a run looks for the number of its set.
+    fifo(&hidden(directory.path()).join("20260101T000001Z.json"));
+    let cancel = Cancel::default();
+    let staging = Staging::begin(directory.path(), Duration::ZERO, true, &cancel).unwrap();
+    assert!(!folder.exists());
+    // Its own, which somebody put a link in place of.
+    std::os::unix::fs::symlink(path("victim"), staging.files.join("finished")).unwrap();
+    let run = Run {
+        started: staging.started(),
+        cluster_id: 1,
+        layout: Layout::Legacy,
+        selection: crate::directory::Selection::default(),
+    };
+    assert!(staging.take_over(&run).is_err());
+    drop(staging);
+
+    fs::remove_file(hidden(directory.path()).join("lock")).unwrap();
+    std::os::unix::fs::symlink(path("victim"), hidden(directory.path()).join("lock")).unwrap();
+    assert!(Staging::begin(directory.path(), Duration::ZERO, false, &cancel).is_err());
+    fs::remove_file(hidden(directory.path()).join("lock")).unwrap();
+    fifo(&hidden(directory.path()).join("lock"));
+    assert!(Staging::begin(directory.path(), Duration::ZERO, false, &cancel).is_err());
+    assert_eq!(fs::read(path("victim")).unwrap(), b"victim");
+
+    // The folder itself: what is written and cleared away below would lie elsewhere.
+    fs::remove_dir_all(hidden(directory.path())).unwrap();
+    fs::create_dir(path("elsewhere")).unwrap();
+    fs::write(path("elsewhere/20260101T000000Z.files"), b"").unwrap();
+    std::os::unix::fs::symlink(path("elsewhere"), hidden(directory.path())).unwrap();
+    let error = Staging::begin(directory.path(), Duration::ZERO, false, &cancel).unwrap_err();
+    assert_eq!(crate::error::class(&error), Class::Refused, "{error:#}");
+    assert_eq!(visible(&path("elsewhere")), ["20260101T000000Z.files"]);
+}

@@ -9,10 +9,16 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::is_gone;
 use super::staging::sweep;
+use super::steady::claim;
 use super::{Contents, Lock, Removed, SetRecord, hidden, removal};
 use crate::cancel::Cancel;
 use crate::disk;
+use crate::open::read_bounded;
+
+/// The largest mark that is read.
+const MARK_LIMIT: u64 = 4 << 10;
 
 /// A directory whose lock is held.
 #[derive(Debug)]
@@ -51,8 +57,21 @@ impl Upkeep {
         ))
     }
 
+    /// Whether somebody reads the files of a set, which has a record.
+    ///
+    /// # Errors
+    ///
+    /// When its record cannot be opened.
+    pub fn is_read(contents: &Contents, set: usize) -> Result<bool> {
+        match claim(contents.path(), &contents.sets()[set].id) {
+            // A dry run takes no lock, and another may have removed the set.
+            Err(error) if is_gone(&error) => Ok(false),
+            claimed => Ok(claimed?.is_none()),
+        }
+    }
+
     /// Removes those of the sets that `which` names by their place; none without a record. Where it is stopped, the next run
-    /// goes on.
+    /// goes on. Where somebody has begun to read one of them, it stays, and so do the older ones.
     ///
     /// # Errors
     ///
@@ -120,19 +139,12 @@ fn split<'a>(
     (sets, others)
 }
 
-/// The id and the time of a mark. A set whose mark cannot be read is marked all the same.
-pub(super) fn read_mark(path: &Path) -> Option<(String, Timestamp)> {
-    let id = path.file_stem()?.to_str()?.to_owned();
+/// The time of a mark. A set whose mark cannot be read is marked all the same.
+pub(super) fn read_mark(path: &Path) -> Timestamp {
     let written = || {
-        Some(
-            serde_json::from_slice::<Mark>(&fs::read(path).ok()?)
-                .ok()?
-                .kept,
-        )
+        let bytes = read_bounded(path, MARK_LIMIT).ok()?;
+        Some(serde_json::from_slice::<Mark>(&bytes).ok()?.kept)
     };
-    let modified = || Timestamp::try_from(fs::metadata(path).ok()?.modified().ok()?).ok();
-    Some((
-        id,
-        written().or_else(modified).unwrap_or(Timestamp::UNIX_EPOCH),
-    ))
+    let modified = || Timestamp::try_from(fs::symlink_metadata(path).ok()?.modified().ok()?).ok();
+    written().or_else(modified).unwrap_or(Timestamp::UNIX_EPOCH)
 }

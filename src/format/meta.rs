@@ -12,8 +12,9 @@
 use anyhow::{Context, Result};
 use prost::Message;
 
-use super::proto::{self, Schema};
-use crate::error::{Class, Fault};
+use super::proto::{self, NotUtf8, Schema};
+use crate::error::Class;
+use crate::time;
 use crate::wire::ShardPath;
 
 /// Everything a server knows about its data. `Term` is left over from a Raft log and 0.
@@ -184,56 +185,77 @@ pub struct UserPrivilege {
 static NODE: Schema = Schema {
     name: "NodeInfo",
     required: &[1, 2],
+    texts: &[(2, "the host of a node"), (3, "the TCP host of a node")],
     messages: &[],
 };
 static OWNER: Schema = Schema {
     name: "ShardOwner",
     required: &[1],
+    texts: &[],
     messages: &[],
 };
 static SHARD: Schema = Schema {
     name: "ShardInfo",
     required: &[1],
+    texts: &[],
     messages: &[(3, &OWNER)],
 };
 static GROUP: Schema = Schema {
     name: "ShardGroupInfo",
     required: &[1, 2, 3, 4],
+    texts: &[],
     messages: &[(5, &SHARD)],
 };
 static SUBSCRIPTION: Schema = Schema {
     name: "SubscriptionInfo",
     required: &[1, 2],
+    texts: &[
+        (1, "the name of a subscription"),
+        (2, "the mode of a subscription"),
+        (3, "a destination of a subscription"),
+    ],
     messages: &[],
 };
 static QUERY: Schema = Schema {
     name: "ContinuousQueryInfo",
     required: &[1, 2],
+    texts: &[
+        (1, "the name of a continuous query"),
+        (2, "the text of a continuous query"),
+    ],
     messages: &[],
 };
 static POLICY: Schema = Schema {
     name: "RetentionPolicyInfo",
     required: &[1, 2, 3, 4],
+    texts: &[(1, "the name of a retention policy")],
     messages: &[(5, &GROUP), (6, &SUBSCRIPTION)],
 };
 static DATABASE: Schema = Schema {
     name: "DatabaseInfo",
     required: &[1, 2],
+    texts: &[
+        (1, "the name of a database"),
+        (2, "the name of a default retention policy"),
+    ],
     messages: &[(3, &POLICY), (4, &QUERY)],
 };
 static PRIVILEGE: Schema = Schema {
     name: "UserPrivilege",
     required: &[1, 2],
+    texts: &[(1, "the database of a user's privilege")],
     messages: &[],
 };
 static USER: Schema = Schema {
     name: "UserInfo",
     required: &[1, 2, 3],
+    texts: &[(1, "the name of a user"), (2, "a user's password hash")],
     messages: &[(4, &PRIVILEGE)],
 };
 static DATA: Schema = Schema {
     name: "Data",
     required: &[1, 2, 3, 7, 8, 9],
+    texts: &[],
     messages: &[
         (4, &NODE),
         (5, &DATABASE),
@@ -248,7 +270,7 @@ static DATA: Schema = Schema {
 pub struct Shard {
     /// Database, retention policy and id.
     pub path: ShardPath,
-    /// First nanosecond of its group.
+    /// First nanosecond of its group that a point can have.
     pub start: i64,
     /// First nanosecond behind its group.
     pub end: i64,
@@ -256,65 +278,15 @@ pub struct Shard {
     pub deleted_at: Option<i64>,
 }
 
-/// The names in a meta store, whatever their bytes.
-#[derive(Clone, PartialEq, Message)]
-struct RawData {
-    #[prost(message, repeated, tag = "5")]
-    databases: Vec<RawDatabase>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawDatabase {
-    #[prost(bytes = "vec", tag = "1")]
-    name: Vec<u8>,
-    #[prost(message, repeated, tag = "3")]
-    retention_policies: Vec<RawName>,
-    #[prost(message, repeated, tag = "4")]
-    continuous_queries: Vec<RawName>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawName {
-    #[prost(bytes = "vec", tag = "1")]
-    name: Vec<u8>,
-}
-
-/// What of a meta store has a name that is not UTF-8, as servers let clients give one.
-fn name_not_utf8(bytes: &[u8]) -> Option<Fault> {
-    let is_bad = |name: &[u8]| std::str::from_utf8(name).is_err();
-    let shown = |name: &[u8]| name.escape_ascii().to_string();
-    let data = <RawData as Message>::decode(bytes).ok()?;
-    let what = data.databases.iter().find_map(|database| {
-        let of = format!("of database '{}'", shown(&database.name));
-        if is_bad(&database.name) {
-            return Some(format!("database '{}'", shown(&database.name)));
-        }
-        let policies = database.retention_policies.iter();
-        let queries = database.continuous_queries.iter();
-        let mut named = policies
-            .map(|policy| ("retention policy", &policy.name))
-            .chain(queries.map(|query| ("continuous query", &query.name)));
-        let (kind, name) = named.find(|(_, name)| is_bad(name))?;
-        Some(format!("{kind} '{}' {of}", shown(name)))
-    })?;
-    let fault = Class::Failed.error(format!("the name of {what} is not UTF-8"));
-    Some(fault.hint(
-        "drop it on the server; its log has the statement that made it (service=httpd or query)",
-    ))
-}
-
 impl Data {
     /// Decodes a meta store and checks that all required fields are there, as servers do.
     ///
     /// # Errors
     ///
-    /// When it is no `meta.Data` message.
+    /// When it is no `meta.Data` message, or a name in it is not UTF-8.
     pub fn read(bytes: &[u8]) -> Result<Self> {
-        proto::check(bytes, &DATA).context("the meta store is damaged")?;
-        <Self as Message>::decode(bytes).map_err(|error| match name_not_utf8(bytes) {
-            Some(name) => anyhow::Error::new(error).context(name),
-            None => anyhow::Error::new(error).context("the meta store is damaged"),
-        })
+        proto::check(bytes, &DATA).map_err(explain)?;
+        <Self as Message>::decode(bytes).context("the meta store is damaged")
     }
 
     /// The database of that name.
@@ -333,13 +305,38 @@ impl Data {
                             retention_policy: policy.name.clone(),
                             id: shard.id,
                         },
-                        start: group.start_time,
+                        start: group.start(),
                         end: group.end_time,
                         deleted_at: (group.deleted_at != 0).then_some(group.deleted_at),
                     })
                 })
             })
         })
+    }
+}
+
+/// Tells a damaged meta store from one that is whole and holds a text that this program cannot.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let Some(text) = error.downcast_ref::<NotUtf8>() else {
+        return error.context("the meta store is damaged");
+    };
+    let hint = "SHOW DATABASES and the server's log show the name; it came from a client with another encoding (Latin-1, say). \
+                Until it is replaced on the server, only influxd backup can take this meta store";
+    Class::Failed
+        .error(format!("the meta store is whole, but {text}"))
+        .hint(hint)
+        .into()
+}
+
+impl ShardGroupInfo {
+    /// The first nanosecond inside. The first group that there can be begins before what the field can hold, and influxd lets it wrap
+    /// round to 2262.
+    fn start(&self) -> i64 {
+        if self.start_time < self.end_time {
+            self.start_time
+        } else {
+            time::LEAST
+        }
     }
 }
 
@@ -357,32 +354,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_name_that_is_not_utf8_is_named_with_its_database() {
-        let mut bytes = sample().encode_to_vec();
-        let at = bytes
-            .windows(7)
-            .position(|part| part == b"autogen")
-            .unwrap();
-        bytes[at] = 0xff;
-        let error = Data::read(&bytes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the name of retention policy '\\xffutogen' of database 'db' is not UTF-8"
-        );
-        let at = bytes
-            .windows(4)
-            .position(|part| part == b"\x0a\x02db")
-            .unwrap();
-        bytes[at + 2] = 0xfe;
-        let error = Data::read(&bytes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the name of database '\\xfeb' is not UTF-8"
-        );
-        assert!(crate::error::hint(&error).is_some_and(|hint| hint.contains("log")));
-    }
 
     fn sample() -> Data {
         let group = |id| ShardGroupInfo {
@@ -434,6 +405,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_group_of_all_begins_with_the_first_time_there_is() {
+        let mut data = sample();
+        let group = &mut data.databases[0].retention_policies[0].shard_groups[0];
+        // As influxd 1.6.7 stores it: the start wrapped round.
+        (group.start_time, group.end_time) =
+            (9_223_196_473_709_551_616, -9_222_941_600_000_000_000);
+        let first = data.shards().next().unwrap();
+        assert_eq!(
+            (first.start, first.end),
+            (time::LEAST, -9_222_941_600_000_000_000)
+        );
+    }
+
+    #[test]
     fn a_message_without_a_required_field_is_refused_as_servers_do() {
         let mut bytes = sample().encode_to_vec();
         assert_eq!(bytes[bytes.len() - 2..], [0x48, 20]);
@@ -442,6 +427,34 @@ mod tests {
             format!("{:#}", Data::read(&bytes).unwrap_err()).contains("Data lacks its field 9")
         );
         assert!(Data::read(b"").is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_is_shown_and_not_called_damage() {
+        let mut bytes = sample().encode_to_vec();
+        let at = bytes.windows(2).position(|pair| pair == b"db").unwrap();
+        bytes[at + 1] = 0xe9;
+        let error = Data::read(&bytes).unwrap_err();
+        let said = format!("{error:#}");
+        assert_eq!(
+            said,
+            r#"the meta store is whole, but the name of a database is not UTF-8: "d\xe9""#
+        );
+        assert!(crate::error::hint(&error).is_some());
+    }
+
+    #[test]
+    fn a_message_of_more_entries_than_any_server_has_is_refused_before_it_is_decoded() {
+        // A privilege takes six bytes, and ten times as many in memory.
+        let mut user = Vec::new();
+        proto::put_bytes(&mut user, 1, b"");
+        proto::put_bytes(&mut user, 2, b"");
+        proto::put_varint(&mut user, 3, 0);
+        (0..2_000_000).for_each(|_| proto::put_bytes(&mut user, 4, b"\x0a\0\x10\0"));
+        let mut bytes = sample().encode_to_vec();
+        proto::put_bytes(&mut bytes, 6, &user);
+        let said = format!("{:#}", Data::read(&bytes).unwrap_err());
+        assert!(said.contains("more than 2000000 entries"), "{said}");
     }
 
     proptest! {

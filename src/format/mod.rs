@@ -7,4 +7,5 @@ pub mod names;
 pub mod portable;
 pub mod proto;
 pub mod shard_tar;
+mod tar_fields;
 pub mod tar_writer;

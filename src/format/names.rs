@@ -24,13 +24,18 @@ pub fn shard_stem(shard: &ShardPath) -> String {
     )
 }
 
-/// Whether a name without its number can be that of a meta store or a shard.
+/// Whether a name without its number can be that of a meta store or a shard: `<database>.<policy>.<id>`.
 pub fn is_stem(stem: &str) -> bool {
-    let ends_in_id = |stem: &str| {
-        stem.rsplit_once('.')
-            .is_some_and(|(_, id)| id.len() >= 5 && id.bytes().all(|byte| byte.is_ascii_digit()))
+    let is_shard = |stem: &str| {
+        let (names, id) = stem.rsplit_once('.')?;
+        let is_id = id
+            .parse()
+            .is_ok_and(|number: u64| format!("{number:05}") == id);
+        // A name may begin or end with a dot, so any dot with something on both sides will do.
+        let two = names.len() >= 3 && names.as_bytes()[1..names.len() - 1].contains(&b'.');
+        (is_id && two).then_some(())
     };
-    stem == "meta" || ends_in_id(stem)
+    stem == "meta" || is_shard(stem).is_some()
 }
 
 /// The number in a meta store's file name.
@@ -68,7 +73,26 @@ mod tests {
             split_number("db.dot.autogen.00020.07"),
             Some(("db.dot.autogen.00020", 7))
         );
-        assert!(is_stem("db.dot.autogen.00020") && is_stem("meta") && !is_stem("report.2024"));
+        for stem in ["db.dot.autogen.00020", "meta", "..a.00001", ".é.ü.12345678"] {
+            assert!(is_stem(stem), "{stem}");
+        }
+        let others = [
+            "report.2024",
+            "report.20241231",
+            "._meta",
+            ".autogen.00001",
+            "db..00001",
+            "é.00001",
+            "db.autogen.0001",
+            "db.autogen.000001",
+            "db.autogen.00001 2",
+            "db.autogen.00001 (conflicted copy)",
+            "db.autogen.00001.sync-conflict-20261120-080000-ABCDEFG",
+            "db.autogen.99999999999999999999999",
+        ];
+        for stem in others {
+            assert!(!is_stem(stem), "{stem}");
+        }
         assert_eq!(meta_number("meta.99"), Some(99));
         assert_eq!(meta_number(&meta_file(100)), Some(100));
         for other in [

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gzip::GzipWriter;
 use super::proto::{self, Value, put_bytes, put_varint};
+use crate::time::is_stamp;
 use crate::wire::ShardPath;
 
 /// Bytes of a compressed file read at a time.
@@ -67,18 +68,22 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// When it is no such JSON, or names files that lead out of the directory.
+    /// When it is no such JSON, or names files otherwise than the layout does: none leads out of the directory.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = serde_json::from_slice(bytes).context("no manifest")?;
-        let names = manifest
+        let meta = &manifest.meta.file_name;
+        ensure!(
+            is_meta_file(meta),
+            "it names a meta store {meta:?}, and not <stamp>.meta"
+        );
+        if let Some(entry) = manifest
             .entries()
             .iter()
-            .map(|entry| &entry.file_name)
-            .chain([&manifest.meta.file_name]);
-        for name in names {
-            ensure!(
-                !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "..",
-                "it names a file '{name}'"
+            .find(|entry| !is_shard_file(&entry.file_name))
+        {
+            bail!(
+                "it names a shard's file {:?}, and not <stamp>.s<id>.tar.gz",
+                entry.file_name
             );
         }
         Ok(manifest)
@@ -124,18 +129,28 @@ pub fn shard_file(stamp: &str, id: u64) -> String {
     format!("{stamp}.s{id}.tar.gz")
 }
 
+/// Whether a name is that of the shard's file in some set.
+pub fn is_file_of_shard(name: &str, id: u64) -> bool {
+    name.ends_with(&format!(".s{id}.tar.gz"))
+}
+
 /// The stamp in the name of a manifest.
 pub fn stamp_of_manifest(name: &str) -> Option<&str> {
     name.strip_suffix(".manifest")
-        .filter(|stamp| !stamp.is_empty())
+        .filter(|stamp| is_stamp(stamp))
 }
 
-/// Whether a name can be that of a file of this layout.
-pub fn is_file_name(name: &str) -> bool {
-    [".manifest", ".meta", ".tar.gz"].iter().any(|suffix| {
-        name.strip_suffix(suffix)
-            .is_some_and(|stem| !stem.is_empty())
-    })
+/// Whether a name is that of a set's meta store.
+fn is_meta_file(name: &str) -> bool {
+    name.strip_suffix(".meta").is_some_and(is_stamp)
+}
+
+/// Whether a name is that of a shard's file in a set.
+pub fn is_shard_file(name: &str) -> bool {
+    let is_id = |id: &str| id.parse().is_ok_and(|number: u64| number.to_string() == id);
+    name.strip_suffix(".tar.gz")
+        .and_then(|stem| stem.split_once(".s"))
+        .is_some_and(|(stamp, id)| is_stamp(stamp) && is_id(id))
 }
 
 /// The meta store in a `.meta` file.

@@ -1,5 +1,7 @@
 //! Protocol Buffers as bytes: walking and rewriting a message without losing the fields we do not know.
 
+use std::fmt;
+
 use anyhow::{Result, bail, ensure};
 
 /// One field of a message, as it stands in the bytes.
@@ -146,6 +148,9 @@ pub fn rewrite(
     Ok(out)
 }
 
+/// The most messages within one: decoded, each takes up to twenty times its bytes. A meta store has two a shard.
+const MAX_MESSAGES: usize = 2_000_000;
+
 /// The fields a message must have, and the messages within it.
 #[derive(Debug)]
 pub struct Schema {
@@ -153,21 +158,65 @@ pub struct Schema {
     pub name: &'static str,
     /// The numbers of the required fields.
     pub required: &'static [u32],
+    /// The fields that hold text, and what that is.
+    pub texts: &'static [(u32, &'static str)],
     /// The fields that hold messages.
     pub messages: &'static [(u32, &'static Schema)],
 }
+
+/// A text in a message that is not UTF-8. Go, and so influxd, takes it all the same.
+#[derive(Debug)]
+pub struct NotUtf8 {
+    /// What the text is.
+    pub what: &'static str,
+    /// The text.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Display for NotUtf8 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.bytes[..self.bytes.len().min(256)];
+        write!(
+            f,
+            "{} is not UTF-8: \"{}\"",
+            self.what,
+            shown.escape_ascii()
+        )
+    }
+}
+
+impl std::error::Error for NotUtf8 {}
 
 /// Checks that a message and all within it are well formed and have their required fields: servers reject the whole where
 /// one is missing.
 ///
 /// # Errors
 ///
-/// What is wrong, and in which message.
+/// What is wrong, and in which message; and where there are more messages than any server has.
 pub fn check(message: &[u8], schema: &Schema) -> Result<()> {
+    check_within(message, schema, &mut 0)
+}
+
+fn check_within(message: &[u8], schema: &Schema, messages: &mut usize) -> Result<()> {
+    *messages += 1;
+    ensure!(
+        *messages <= MAX_MESSAGES,
+        "it has more than {MAX_MESSAGES} entries"
+    );
     let mut missing = schema.required.to_vec();
     for field in fields(message) {
         let field = field.map_err(|error| error.context(format!("malformed {}", schema.name)))?;
         missing.retain(|number| *number != field.number);
+        if let Value::Bytes(bytes) = field.value
+            && str::from_utf8(bytes).is_err()
+            && let Some((_, what)) = schema
+                .texts
+                .iter()
+                .find(|(number, _)| *number == field.number)
+        {
+            let bytes = bytes.to_owned();
+            return Err(NotUtf8 { what, bytes }.into());
+        }
         if let Some((_, inner)) = schema
             .messages
             .iter()
@@ -176,7 +225,7 @@ pub fn check(message: &[u8], schema: &Schema) -> Result<()> {
             let Value::Bytes(bytes) = field.value else {
                 bail!("a {} in {} that is no message", inner.name, schema.name)
             };
-            check(bytes, inner)?;
+            check_within(bytes, inner, messages)?;
         }
     }
     ensure!(

@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
+use super::tar_fields::{PaxRecords, number};
 use crate::tsm::is_tombstone;
 use crate::wire::ShardPath;
 
@@ -143,6 +144,13 @@ enum State {
     End,
 }
 
+/// What a PAX header sets for the next member.
+#[derive(Debug, Default)]
+struct Pax {
+    path: Option<String>,
+    size: Option<u64>,
+}
+
 /// Checks a shard's tar as its bytes pass.
 #[derive(Debug)]
 pub struct Scanner<'a, S> {
@@ -151,9 +159,8 @@ pub struct Scanner<'a, S> {
     state: State,
     /// The block being collected, or a PAX header's content.
     pending: Vec<u8>,
-    /// The path and size that a PAX header sets for the next member.
-    pax_path: Option<String>,
-    pax_size: Option<u64>,
+    /// The PAX header for the next member.
+    pax: Option<Pax>,
     /// Bytes of the stream so far.
     offset: u64,
     /// Where the block being collected begins.
@@ -171,8 +178,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
             sink,
             state: State::Header,
             pending: Vec::with_capacity(BLOCK),
-            pax_path: None,
-            pax_size: None,
+            pax: None,
             offset: 0,
             block_start: 0,
             members: 0,
@@ -283,7 +289,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
         match self.state {
             State::Trailer if zero => self.state = State::End,
             State::Trailer => return Err(self.malformed("a single zero block between members")),
-            _ if zero && (self.pax_path.is_some() || self.pax_size.is_some()) => {
+            _ if zero && self.pax.is_some() => {
                 return Err(self.malformed("a PAX header without its member"));
             }
             _ if zero => self.state = State::Trailer,
@@ -296,26 +302,20 @@ impl<'a, S: Sink> Scanner<'a, S> {
 
     fn header(&mut self, block: &[u8]) -> Result<(), TarError> {
         let header = Header::from_byte_slice(block);
-        let sum = block
-            .iter()
-            .enumerate()
-            .map(|(at, byte)| {
-                if (148..156).contains(&at) {
-                    32
-                } else {
-                    u32::from(*byte)
-                }
-            })
-            .sum();
-        let stated: Option<u32> = header.cksum().ok();
-        if stated != Some(sum) {
+        let stated = number(&header.as_old().cksum).ok().flatten();
+        if stated != Some(u64::from(sum_of(block))) {
             return Err(self.malformed("no tar header: its checksum does not match"));
         }
-        let size = header
-            .entry_size()
-            .map_err(|error| self.malformed(format!("a size that is no number: {error}")))?;
+        let size = match number(&header.as_old().size) {
+            Ok(Some(size)) => size,
+            Ok(None) => return Err(self.malformed("a negative size")),
+            Err(why) => return Err(self.malformed(format!("a size that is none: {why}"))),
+        };
         let kind = header.entry_type();
         if kind == EntryType::XHeader {
+            if self.pax.is_some() {
+                return Err(self.malformed("a PAX header without its member"));
+            }
             if size > MAX_PAX_BYTES {
                 return Err(self.malformed(format!("a PAX header of {size} bytes")));
             }
@@ -325,7 +325,8 @@ impl<'a, S: Sink> Scanner<'a, S> {
             };
             return Ok(());
         }
-        let path = match self.pax_path.take() {
+        let pax = self.pax.take().unwrap_or_default();
+        let path = match pax.path {
             Some(path) => path,
             None => String::from_utf8(header.path_bytes().into_owned()).map_err(|error| {
                 self.malformed(format!(
@@ -334,7 +335,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
                 ))
             })?,
         };
-        let size = self.pax_size.take().unwrap_or(size);
+        let size = pax.size.unwrap_or(size);
         let directory = kind == EntryType::Directory;
         if !directory && kind != EntryType::Regular {
             return Err(self.malformed(format!(
@@ -355,9 +356,10 @@ impl<'a, S: Sink> Scanner<'a, S> {
         if self.members > MAX_MEMBERS {
             return Err(self.malformed(format!("more than {MAX_MEMBERS} members")));
         }
-        let modified = header
-            .mtime()
-            .map_err(|error| self.malformed(format!("a time that is no number: {error}")))?;
+        // A file from before 1970 is as old as one of then, for all that is done with the time.
+        let modified = number(&header.as_old().mtime)
+            .map_err(|why| self.malformed(format!("a time that is none: {why}")))?
+            .unwrap_or(0);
         let member = Member {
             name,
             directory,
@@ -453,23 +455,26 @@ impl<'a, S: Sink> Scanner<'a, S> {
     }
 
     fn read_pax(&mut self, content: &[u8]) -> Result<(), TarError> {
-        for record in PaxExtensions::new(content) {
-            let record = record
-                .map_err(|error| self.malformed(format!("a malformed PAX header: {error}")))?;
-            let value = record
-                .value()
-                .map_err(|_| self.malformed("a PAX header that is not UTF-8"))?;
-            match record.key_bytes() {
-                b"path" => self.pax_path = Some(value.to_owned()),
+        let mut pax = Pax::default();
+        for record in PaxRecords(content) {
+            let (key, value) = record.map_err(|why| self.malformed(why))?;
+            let text = || {
+                str::from_utf8(value).map_err(|_| self.malformed("a PAX header that is not UTF-8"))
+            };
+            match key {
+                b"path" => pax.path = Some(text()?.to_owned()),
                 b"size" => {
-                    let size = value
-                        .parse()
-                        .map_err(|_| self.malformed(format!("a PAX size of '{value}'")))?;
-                    self.pax_size = Some(size);
+                    let digits = text()?;
+                    let size = digits.parse().ok();
+                    let size = size.filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+                    pax.size = Some(size.ok_or_else(|| {
+                        self.malformed(format!("a PAX size of '{}'", digits.escape_debug()))
+                    })?);
                 }
                 _ => {}
             }
         }
+        self.pax = Some(pax);
         Ok(())
     }
 
@@ -486,6 +491,18 @@ impl<'a, S: Sink> Scanner<'a, S> {
             kind: TarErrorKind::Sink(error),
         }
     }
+}
+
+/// The checksum of a header block: the sum of its bytes, those of the checksum itself taken for blanks.
+fn sum_of(block: &[u8]) -> u32 {
+    let checksum = 148..156;
+    let bytes = block.iter().enumerate();
+    bytes
+        .map(|(at, byte)| match checksum.contains(&at) {
+            true => u32::from(b' '),
+            false => u32::from(*byte),
+        })
+        .sum()
 }
 
 /// The size with the padding to a whole block.

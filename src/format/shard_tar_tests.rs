@@ -278,6 +278,70 @@ fn a_size_that_reaches_past_the_end_of_counting_is_refused() {
     );
 }
 
+/// The header of a member of that shard, with these bytes as its size.
+fn header_with_size(kind: EntryType, path: &str, size: [u8; 12]) -> Header {
+    let mut header = Header::new_gnu();
+    header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mtime(0);
+    header.as_old_mut().size = size;
+    header.set_cksum();
+    header
+}
+
+#[test]
+fn a_size_of_more_than_64_bits_is_not_read_as_a_smaller_one() {
+    let content = [7; BLOCK];
+    let with_size = |size| {
+        let header = header_with_size(EntryType::Regular, TSM, size);
+        [header.as_bytes(), &content[..], &[0; 1024][..]].concat()
+    };
+    let sized = with_size([0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0]);
+    assert_eq!(
+        scan_steps(&sized, 512).0.unwrap(),
+        Ending::Whole { members: 1 }
+    );
+    // 2 to the power of 64 more; and a negative one.
+    let huge = fault(&with_size([0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 0]));
+    assert!(huge.contains("more than 64 bits"), "{huge}");
+    let negative = fault(&with_size([0xff; 12]));
+    assert!(negative.contains("negative"), "{negative}");
+}
+
+#[test]
+fn a_pax_size_replaces_that_of_the_header_and_must_be_a_number_that_can_be() {
+    let pax = |records: &str| {
+        let mut builder = Builder::new(Vec::new());
+        add(
+            &mut builder,
+            "PaxHeaders.0/x",
+            records.as_bytes(),
+            EntryType::XHeader,
+        );
+        let mut bytes = builder.into_inner().unwrap();
+        bytes.truncate(bytes.len() - 1024);
+        bytes
+    };
+    let member = header_with_size(EntryType::Regular, TSM, *b"00000000000\0");
+    let rest = [member.as_bytes(), &[7; BLOCK][..], &[0; 1024][..]].concat();
+    let (result, recorder) = scan_steps(&[pax("12 size=512\n"), rest.clone()].concat(), 100);
+    assert_eq!(result.unwrap(), Ending::Whole { members: 1 });
+    assert_eq!(recorder.0[0].0.size, 512);
+    for (records, why) in [
+        ("29 size=18446744073709552128\n", "a PAX size"),
+        ("13 size=+512\n", "a PAX size"),
+        ("11 size=-1\n", "a PAX size"),
+        ("28 size=9223372036854775807\n", "claims"),
+        ("\n12 size=512\n", "malformed"),
+    ] {
+        let said = fault(&[pax(records), rest.clone()].concat());
+        assert!(said.contains(why), "{records:?}: {said}");
+    }
+    // Headers without end are none of a member.
+    let twice = [pax("12 size=512\n"), pax("12 size=512\n"), rest].concat();
+    assert!(fault(&twice).contains("without its member"));
+}
+
 proptest! {
     #[test]
     fn any_bytes_end_in_a_result_that_does_not_depend_on_their_split(

@@ -1,11 +1,13 @@
 //! The folders in which requests keep the files they send: each locked while it is used, and swept when it was left behind.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+use crate::disk::{claim_private_dir, is_lacking};
 
 /// How the names of the folders begin, one a request.
 const REQUEST: &str = "request-";
@@ -20,13 +22,13 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Makes one in `parent`, which is made too where it is not there.
-    pub(super) fn make(parent: &Path) -> io::Result<Self> {
+    pub(super) fn make(parent: &Path) -> Result<Self> {
         let _parent = lock_parent(parent)?;
         let folder = tempfile::Builder::new()
             .prefix(REQUEST)
             .tempdir_in(parent)?;
         let lock = File::open(folder.path())?;
-        lock.lock()?;
+        wait_for(&lock)?;
         Ok(Self {
             path: folder.keep(),
             _lock: lock,
@@ -50,18 +52,25 @@ impl Drop for Folder {
 }
 
 /// Makes the folder of folders and locks it: under this lock, folders in it are made and swept, and it is removed.
-fn lock_parent(parent: &Path) -> io::Result<File> {
+fn lock_parent(parent: &Path) -> Result<File> {
     // Each round but the last, somebody removed it in between.
     for _ in 0..1000 {
-        match DirBuilder::new().mode(0o700).create(parent) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        // The data directory may be another user's.
+        claim_private_dir(parent)?;
         if let Some(lock) = lock_if_there(parent)? {
             return Ok(lock);
         }
     }
-    Err(io::Error::other("it is removed as soon as it is made"))
+    bail!("it is removed as soon as it is made")
+}
+
+/// Waits for the lock on a folder. Where the file system has none, folders that were left behind are not told from those in use,
+/// and stay.
+fn wait_for(lock: &File) -> io::Result<()> {
+    match lock.lock() {
+        Err(error) if is_lacking(&error) => Ok(()),
+        locked => locked,
+    }
 }
 
 /// Locks a folder, unless it is gone by the time the lock is had.
@@ -70,7 +79,7 @@ fn lock_if_there(folder: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    lock.lock()?;
+    wait_for(&lock)?;
     // What is locked may have been removed meanwhile, and another made in its place.
     let same = fs::metadata(folder)
         .is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino()));
@@ -86,7 +95,7 @@ fn remove_if_empty(parent: &Path) {
 
 /// Removes the folders that nobody holds any more.
 pub(super) fn sweep(parent: &Path) -> Result<()> {
-    if !parent.is_dir() {
+    if !fs::symlink_metadata(parent).is_ok_and(|there| there.is_dir()) {
         return Ok(());
     }
     let _lock = lock_parent(parent).with_context(|| format!("locking {}", parent.display()))?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -13,8 +13,9 @@ use crate::disk;
 use crate::error::Class;
 use crate::format::meta::Data;
 use crate::format::meta_edit::{Merged, Pick, Rename, merge, rename, retain_databases};
+use crate::open::read_bounded;
 use crate::service::MetaStore;
-use crate::wire::{Import, ShardIds};
+use crate::wire::{Import, MAX_META_BYTES, ShardIds};
 
 /// `meta.db` in a meta directory. It is read anew for each request.
 #[derive(Debug)]
@@ -53,7 +54,8 @@ impl LocalMeta {
 
 impl MetaStore for LocalMeta {
     fn data(&self) -> Result<Vec<u8>> {
-        fs::read(self.path()).with_context(|| format!("reading {}", self.path().display()))
+        read_bounded(&self.path(), MAX_META_BYTES)
+            .with_context(|| format!("reading {}", self.path().display()))
     }
 
     fn import(
@@ -68,11 +70,18 @@ impl MetaStore for LocalMeta {
         let merged = merge_import(&self.data()?, request)?;
         prepare(&Data::read(&merged.meta)?, &merged)?;
         let path = self.path();
-        let before = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
-        disk::write_whole(&path, &merged.meta)?;
-        // The databases are there now, whoever may read the file; another owner is no reason to say that they are not.
-        let _ = fs::set_permissions(&path, before.permissions());
-        let _ = std::os::unix::fs::chown(&path, Some(before.uid()), Some(before.gid()));
+        let before =
+            fs::symlink_metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+        disk::write_whole_as(
+            &path,
+            |out| out.write_all(&merged.meta),
+            |file| {
+                // Another owner is no reason to take no databases.
+                let _ = file.set_permissions(before.permissions());
+                let _ = fchown(file, Some(before.uid()), Some(before.gid()));
+                Ok(())
+            },
+        )?;
         Ok(merged.shard_ids)
     }
 }

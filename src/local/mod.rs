@@ -8,14 +8,16 @@ mod shards;
 mod usage;
 mod wal;
 
-use std::fs;
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Class, Fault};
+use crate::open::open_regular;
 use crate::wire::ShardPath;
 
 pub use meta::LocalMeta;
@@ -147,20 +149,36 @@ impl Ownership {
         })
     }
 
-    /// Gives a file or directory these owners and mode.
+    /// Gives a file or directory these owners and mode. What has the name by then and is a link, or of another kind, is refused:
+    /// whoever may write in its directory could have put it there to be given another's file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, and of [`open_regular`].
+    pub fn apply(&self, path: &Path, directory: bool) -> io::Result<()> {
+        let opened = if directory {
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            File::from(rustix::fs::open(path, flags, Mode::empty())?)
+        } else {
+            open_regular(path)?
+        };
+        self.give(&opened, directory)
+    }
+
+    /// As [`Ownership::apply`], to an open one.
     ///
     /// # Errors
     ///
     /// Those of the system.
-    pub fn apply(&self, path: &Path, directory: bool) -> io::Result<()> {
+    pub fn give(&self, opened: &File, directory: bool) -> io::Result<()> {
         let mode = if directory {
             self.directory_mode
         } else {
             self.file_mode
         };
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        opened.set_permissions(fs::Permissions::from_mode(mode))?;
         match self.owner {
-            Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
+            Some((user, group)) => std::os::unix::fs::fchown(opened, Some(user), Some(group)),
             None => Ok(()),
         }
     }
@@ -176,11 +194,10 @@ impl Ownership {
             .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
             .collect();
         for directory in absent.into_iter().rev() {
-            match fs::create_dir(directory) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(error).with_context(|| format!("creating {}", directory.display()));
-                }
-                _ => {}
+            match DirBuilder::new().mode(0o700).create(directory) {
+                // Made meanwhile, by another thread or by somebody else: theirs to look after.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.with_context(|| format!("creating {}", directory.display()))?,
             }
             self.apply(directory, true)
                 .with_context(|| format!("setting owner and mode of {}", directory.display()))?;

@@ -12,8 +12,9 @@ use super::folder::{Folder, sweep};
 use super::wal::Wal;
 use super::{Ownership, refuse_leading_outside, shard_dir, uses_tsi1};
 use crate::disk;
-use crate::error::Fault;
+use crate::error::{Class, Fault};
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink};
+use crate::open::open_regular;
 use crate::service::{ShardStore, Snapshot, SnapshotFile};
 use crate::tsm::envelope::Envelope;
 use crate::tsm::{is_file_name, is_tombstone};
@@ -95,13 +96,14 @@ impl LocalShards {
                 continue;
             }
             let mut path = entry.path();
+            regular(&path)?;
             if let Some(folder) = folder {
                 path = folder.join(&name);
                 link_or_copy(&entry.path(), &path)
                     .with_context(|| format!("taking a snapshot of {}", entry.path().display()))?;
             }
-            let metadata =
-                fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+            // Once more, of what was linked: nobody else can change that.
+            let metadata = regular(&path)?;
             files.push(snapshot_file(name, path, &metadata, &metadata)?);
         }
         Ok(files)
@@ -146,7 +148,12 @@ impl ShardStore for LocalShards {
                 let into = match &folder {
                     Some(folder) => folder.path(),
                     None => elsewhere
-                        .insert(tempfile::tempdir().context("making a temporary folder")?)
+                        .insert(tempfile::tempdir().with_context(|| {
+                            format!(
+                                "making a temporary folder in TMPDIR ({})",
+                                std::env::temp_dir().display()
+                            )
+                        })?)
                         .path(),
                 };
                 let _alone = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,6 +268,23 @@ fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
     Ok(())
 }
 
+/// What the system says of a file of a shard, unless it is none: a link could lead anywhere, and a FIFO is read for ever.
+pub(super) fn regular(path: &Path) -> Result<Metadata> {
+    let metadata =
+        fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
+    if metadata.is_file() {
+        return Ok(metadata);
+    }
+    let what = match metadata.is_symlink() {
+        true => "a symbolic link, and is not followed",
+        false => "not a regular file",
+    };
+    Err(Class::Refused
+        .error(format!("{} is {what}", path.display()))
+        .hint("influxd makes no such file: put the file itself there, or move it away")
+        .into())
+}
+
 fn is_read_only(error: &anyhow::Error) -> bool {
     let kind = error
         .chain()
@@ -312,10 +336,12 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
         done => return done,
     }
-    let mut source = File::open(from)?;
-    let mut copy = File::options().write(true).create_new(true).open(to)?;
+    let mut source = open_regular(from)?;
+    let mut copy = disk::create_new(to)?;
     io::copy(&mut source, &mut copy)?;
-    copy.set_modified(source.metadata()?.modified()?)
+    let metadata = source.metadata()?;
+    copy.set_permissions(metadata.permissions())?;
+    copy.set_modified(metadata.modified()?)
 }
 
 /// Writes the TSM files of an upload into a folder. Other members are passed over, as influxd does.
@@ -337,10 +363,7 @@ impl Sink for Receiving<'_> {
                 member.name
             )));
         }
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .open(self.folder.join(&member.name))?;
+        let file = disk::create_new(&self.folder.join(&member.name))?;
         self.file = Some((file, Envelope::default()));
         self.names.push(member.name.clone());
         Ok(())

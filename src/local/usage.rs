@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::client::{Address, Client, Timeouts};
+use crate::open::read_bounded;
+use crate::wire::MAX_META_BYTES;
 
 /// How long a server that may run on the directories is given to answer.
 const ASK: Duration = Duration::from_secs(2);
@@ -51,7 +53,7 @@ pub fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
 
 /// Whether a snapshotter at `host` has the meta store of `metadir`, byte for byte.
 pub fn running_on(metadir: &Path, host: &Address) -> bool {
-    let Ok(meta) = fs::read(metadir.join("meta.db")) else {
+    let Ok(meta) = read_bounded(&metadir.join("meta.db"), MAX_META_BYTES) else {
         return false;
     };
     let timeouts = Timeouts {

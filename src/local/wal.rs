@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::shard_dir;
+use super::shards::regular;
+use crate::disk;
+use crate::open::open_regular;
 use crate::tsm::cache::{BUDGET, Cache};
 use crate::tsm::flush::{Types, flush};
 use crate::tsm::wal::Ending;
@@ -58,8 +61,7 @@ impl Wal {
                 continue;
             }
             let path = entry.path();
-            let metadata =
-                fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+            let metadata = regular(&path)?;
             if metadata.len() > 0 {
                 segments.push((path, metadata));
             }
@@ -97,7 +99,8 @@ impl Wal {
         let mut cache = Cache::new(folder, BUDGET);
         let mut notes = Vec::new();
         for (path, metadata) in &self.segments {
-            let opened = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+            let opened =
+                open_regular(path).with_context(|| format!("opening {}", path.display()))?;
             let ending = cache
                 .replay(BufReader::with_capacity(CHUNK, opened))
                 .with_context(|| format!("reading {}", path.display()))?;
@@ -125,7 +128,7 @@ impl Wal {
                 .and_then(|last| last.checked_add(1));
             let name = file_name(next.context("no generation is left for a TSM file")?, 1);
             let path = folder.join(&name);
-            let file = File::options().write(true).create_new(true).open(&path);
+            let file = disk::create_new(&path);
             let file = file.with_context(|| format!("making {}", path.display()))?;
             made.push((name, path));
             Ok(BufWriter::with_capacity(CHUNK, file))

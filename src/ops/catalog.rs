@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::directory::{
-    Contents, FileRecord, Layout, Selection, Set, SetRecord, SetState, ShardState,
+    Chains, Contents, FileRecord, Layout, Missing, Selection, Set, SetRecord, SetState, ShardState,
 };
 use crate::format::meta::{Data, Shard};
 use crate::time;
@@ -47,8 +47,13 @@ pub struct SetSummary {
     pub size: u64,
     /// Since when it is marked as one that is not to be removed.
     pub kept: Option<Timestamp>,
+    /// Whether all that it was asked for comes back, with the sets that it goes on from, as far as can be told without reading
+    /// shards.
+    pub restorable_whole: bool,
     /// What is wrong with it, as far as can be told without reading its shards.
     pub complaint: Option<String>,
+    /// The shards of which points can be missing that the server had acknowledged before the run began.
+    pub unproven: Vec<String>,
 }
 
 /// Whether a set holds what was asked for.
@@ -134,6 +139,8 @@ pub struct ShardInfo {
     pub file: Option<String>,
     /// Bytes of the file.
     pub size: Option<u64>,
+    /// Why points can be missing that the server had acknowledged before the run began, where they can.
+    pub unproven: Option<String>,
 }
 
 /// What a server holds.
@@ -151,26 +158,31 @@ pub struct ServerInfo {
 
 /// All sets of a directory, oldest first.
 pub fn list(contents: &Contents) -> Vec<SetSummary> {
+    let mut chains = Chains::of(contents);
     (0..contents.sets().len())
-        .map(|at| summary(contents, at))
+        .map(|at| summary(contents, &mut chains, at))
         .collect()
 }
 
 /// One set at a glance. Of what was recorded no file is read.
-pub fn summary(contents: &Contents, at: usize) -> SetSummary {
+pub fn summary(contents: &Contents, chains: &mut Chains<'_>, at: usize) -> SetSummary {
     let set = &contents.sets()[at];
     match &set.record {
-        Some(record) => summary_of(contents, set, record, &recorded_shards(contents, record)),
-        None => unrecorded(contents, at, set).summary,
+        Some(record) => {
+            let shards = recorded_shards(contents, record);
+            summary_of(contents, set, record, &shards).judged(&chains.missing(at, None))
+        }
+        None => unrecorded(contents, chains, at, set).summary,
     }
 }
 
 /// One set.
 pub fn info(contents: &Contents, at: usize) -> SetInfo {
     let set = &contents.sets()[at];
+    let mut chains = Chains::of(contents);
     match &set.record {
-        Some(record) => recorded(contents, set, record),
-        None => unrecorded(contents, at, set),
+        Some(record) => recorded(contents, &mut chains, at, record),
+        None => unrecorded(contents, &mut chains, at, set),
     }
 }
 
@@ -209,17 +221,22 @@ pub fn server_info(client: &Client) -> Result<ServerInfo> {
     })
 }
 
-fn recorded(contents: &Contents, set: &Set, record: &SetRecord) -> SetInfo {
+fn recorded(
+    contents: &Contents,
+    chains: &mut Chains<'_>,
+    at: usize,
+    record: &SetRecord,
+) -> SetInfo {
+    let set = &contents.sets()[at];
     let shards = recorded_shards(contents, record);
+    let data = contents.read_meta(set).ok().map(|(_, data)| data);
+    let missing = chains.missing(at, data.as_ref());
     SetInfo {
-        summary: summary_of(contents, set, record, &shards),
+        summary: summary_of(contents, set, record, &shards).judged(&missing),
         selection: Some(record.selection.clone()),
         dialect: Some(record.dialect.clone()),
         cluster_id: record.cluster_id,
-        meta: contents
-            .read_meta(set)
-            .ok()
-            .map(|(_, data)| MetaCounts::of(&data)),
+        meta: data.as_ref().map(MetaCounts::of),
         shards,
     }
 }
@@ -246,6 +263,7 @@ fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
                 tar_size: shard.tar_bytes(),
                 file: shard.file.as_ref().map(|file| file.name.clone()),
                 size: shard.file.as_ref().map(|file| file.size),
+                unproven: shard.unproven.clone(),
                 ..ShardInfo::new(&shard.path(), shard.start_time, shard.end_time, state)
             }
         })
@@ -286,18 +304,22 @@ fn summary_of(
         size: record
             .files()
             .filter_map(|file| contents.file(&file.name))
-            .sum(),
+            .fold(0, u64::saturating_add),
         complaint: gone.first().map(|first| {
             format!(
-                "{} file(s) are gone or of another size, {first} among them",
-                gone.len()
+                "{} file(s) are gone or of another size, {first} among them{}",
+                gone.len(),
+                match contents.absence(first) {
+                    "is gone" => String::new(),
+                    what => format!(", which {what}"),
+                }
             )
         }),
         ..SetSummary::of(set, state, kind, shards)
     }
 }
 
-fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
+fn unrecorded(contents: &Contents, chains: &mut Chains<'_>, at: usize, set: &Set) -> SetInfo {
     let read = contents.read_meta(set);
     let data = read.as_ref().ok().map(|(_, data)| data);
     let mut shards = Vec::new();
@@ -339,10 +361,8 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
             .iter()
             .find(|shard| shard.state == "gone")
             .map(|shard| {
-                format!(
-                    "the file {} is gone",
-                    shard.file.as_deref().unwrap_or_default()
-                )
+                let file = shard.file.as_deref().unwrap_or_default();
+                format!("the file {file} {}", contents.absence(file))
             }),
     };
     let state = if complaint.is_some() {
@@ -352,10 +372,14 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
     };
     let meta_size = set.meta.as_ref().map_or(0, |meta| meta.size);
     let summary = SetSummary {
-        size: meta_size + shards.iter().filter_map(|shard| shard.size).sum::<u64>(),
+        size: shards
+            .iter()
+            .filter_map(|shard| shard.size)
+            .fold(meta_size, u64::saturating_add),
         complaint,
         ..SetSummary::of(set, state, Kind::Unknown, &shards)
-    };
+    }
+    .judged(&chains.missing(at, data));
     let (meta, cluster_id) = (data.map(MetaCounts::of), data.map(|data| data.cluster_id));
     SetInfo {
         summary,
@@ -368,6 +392,20 @@ fn unrecorded(contents: &Contents, at: usize, set: &Set) -> SetInfo {
 }
 
 impl SetSummary {
+    /// With what a restore of it would miss.
+    fn judged(self, missing: &[Missing]) -> Self {
+        let more = match missing.len() {
+            0 | 1 => String::new(),
+            count => format!(", and {} more", count - 1),
+        };
+        let first = missing.first().map(|first| format!("{first}{more}"));
+        Self {
+            restorable_whole: missing.is_empty() && self.state != State::Damaged,
+            complaint: self.complaint.or(first),
+            ..self
+        }
+    }
+
     fn of(set: &Set, state: State, kind: Kind, shards: &[ShardInfo]) -> Self {
         let stored: Vec<&ShardInfo> = shards
             .iter()
@@ -395,7 +433,13 @@ impl SetSummary {
             end_time: stored.iter().map(|shard| shard.end_time).max(),
             size: 0,
             kept: set.kept,
+            restorable_whole: false,
             complaint: None,
+            unproven: shards
+                .iter()
+                .filter(|shard| shard.unproven.is_some())
+                .map(|shard| format!("{}/{}/{}", shard.database, shard.retention_policy, shard.id))
+                .collect(),
         }
     }
 }
@@ -418,6 +462,7 @@ impl ShardInfo {
             tar_size: None,
             file: None,
             size: None,
+            unproven: None,
         }
     }
 }

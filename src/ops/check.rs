@@ -7,8 +7,12 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::catalog::{Kind, SetSummary, State, info};
-use crate::directory::{Contents, Set, SetRecord, SetState, ShardState};
+use super::catalog::{SetSummary, State, summary};
+use super::losses::Losses;
+use super::name_list;
+use crate::directory::{
+    Chains, Contents, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
+};
 
 /// How far ahead of this clock a set's start may be before one of the clocks is called wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5 * 60);
@@ -27,6 +31,10 @@ pub struct CheckOptions {
     pub max_age: Duration,
     /// What time it is.
     pub now: Timestamp,
+    /// How many of the shards that the set before it holds may be gone, in percent.
+    pub max_lost_shards: u8,
+    /// Whether a set without any shard is well, though one before it has some.
+    pub allow_empty: bool,
 }
 
 /// What was found.
@@ -38,8 +46,12 @@ pub struct CheckReport {
     pub age_seconds: Option<u64>,
     /// What is wrong, a sentence each; all is well where there is nothing.
     pub faults: Vec<String>,
-    /// What should be known beside it: newer sets that do not count.
+    /// What should be known beside it: newer sets that do not count, and what the server does not hold any more.
     pub notes: Vec<String>,
+    /// How many shards of the set before it are gone and did not expire; nothing where there is no set to compare with.
+    pub lost_shards: Option<usize>,
+    /// The databases of the set before it of which no shard is left.
+    pub lost_databases: Vec<String>,
 }
 
 /// Looks at the newest set that counts as a backup.
@@ -48,7 +60,14 @@ pub struct CheckReport {
 ///
 /// When the directory cannot be read, or a record or manifest in it is damaged.
 pub fn check(options: &CheckOptions) -> Result<CheckReport> {
-    let contents = Contents::read(&options.directory)?;
+    let read = || Contents::read(&options.directory);
+    let (_, report) = steadily(&options.directory, read, |contents| {
+        Ok(look(contents, options))
+    })?;
+    Ok(report)
+}
+
+fn look(contents: &Contents, options: &CheckOptions) -> CheckReport {
     let mut order: Vec<usize> = (0..contents.sets().len()).collect();
     // Sets are in the order of their numbers, and what is asked for here is time.
     order.sort_by_key(|at| std::cmp::Reverse((contents.sets()[*at].started, *at)));
@@ -57,12 +76,20 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         age_seconds: None,
         faults: Vec::new(),
         notes: Vec::new(),
+        lost_shards: None,
+        lost_databases: Vec::new(),
     };
+    if let Some(emptied) = contents.emptied() {
+        let hint = emptied.hint.as_deref().unwrap_or_default();
+        report.faults.push(format!("{emptied}: {hint}"));
+        return report;
+    }
+    let mut chains = Chains::of(contents);
     let mut passed_over = 0;
     for at in order {
         let set = &contents.sets()[at];
-        let summary = info(&contents, at).summary;
-        match why_not(set, &summary, options.database.as_deref()) {
+        let summary = summary(contents, &mut chains, at);
+        match why_not(contents, at, &summary, options.database.as_deref()) {
             // What was made for another purpose is nothing to be told of.
             Some(Not::OfInterest) => {}
             Some(Not::Enough(_)) if report.notes.len() == NOTES => passed_over += 1,
@@ -70,7 +97,7 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
                 .notes
                 .push(format!("set {} does not count: {why}", set.id)),
             None => {
-                report.judge(&contents, set, summary, options);
+                report.judge(&mut chains, contents, at, summary, options);
                 break;
             }
         }
@@ -86,7 +113,7 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
             .unwrap_or_default();
         report.faults.push(format!("no complete set{of}"));
     }
-    Ok(report)
+    report
 }
 
 /// Why a set does not count.
@@ -98,7 +125,13 @@ enum Not {
 }
 
 /// Why a set does not count; `None` where it does, whole or damaged since.
-fn why_not(set: &Set, summary: &SetSummary, database: Option<&str>) -> Option<Not> {
+fn why_not(
+    contents: &Contents,
+    at: usize,
+    summary: &SetSummary,
+    database: Option<&str>,
+) -> Option<Not> {
+    let set = &contents.sets()[at];
     let not = |why: &str| Some(Not::Enough(why.to_owned()));
     let Some(record) = &set.record else {
         return match database {
@@ -126,12 +159,25 @@ fn why_not(set: &Set, summary: &SetSummary, database: Option<&str>) -> Option<No
     match database {
         Some(database) if !selection.takes_database(database) => Some(Not::OfInterest),
         _ if record.state == SetState::Partial => {
-            not(&format!("it is partial, {failed} of its shards missing"))
+            let unproven = if summary.unproven.is_empty() {
+                String::new()
+            } else {
+                let count = summary.unproven.len();
+                format!(", {count} unproven: {}", name_list(&summary.unproven))
+            };
+            not(&format!(
+                "it is partial, {failed} of its shards missing{unproven}"
+            ))
         }
         _ if selection.meta_only => not("it holds the meta store alone"),
         _ if record.is_range() => not("it holds a range of time alone"),
         _ if selection.shard.is_some() => not("it holds one shard alone"),
-        Some(database) if !record.shards.iter().any(|shard| shard.database == database) => {
+        // One that earlier sets hold, and this one does not, is lost.
+        Some(name)
+            if !record.shards.iter().any(|shard| shard.database == name)
+                && !Losses::of_set(contents, at, database)
+                    .is_some_and(|losses| losses.is_empty) =>
+        {
             Some(Not::OfInterest)
         }
         _ => None,
@@ -141,11 +187,33 @@ fn why_not(set: &Set, summary: &SetSummary, database: Option<&str>) -> Option<No
 impl CheckReport {
     fn judge(
         &mut self,
+        chains: &mut Chains<'_>,
         contents: &Contents,
-        set: &Set,
+        at: usize,
         summary: SetSummary,
         options: &CheckOptions,
     ) {
+        let set = &contents.sets()[at];
+        self.judge_age(set, options);
+        self.faults.extend(
+            set.record
+                .as_ref()
+                .and_then(|record| missing_files(contents, record)),
+        );
+        self.judge_chain(chains, contents, at, options.database.as_deref());
+        self.judge_losses(contents, at, options);
+        let is_listed = set.manifest.is_some() && summary.state == State::Unrecorded;
+        self.set = Some(SetSummary {
+            state: if is_listed {
+                State::Complete
+            } else {
+                summary.state
+            },
+            ..summary
+        });
+    }
+
+    fn judge_age(&mut self, set: &Set, options: &CheckOptions) {
         let id = &set.id;
         let age = options.now.duration_since(set.started);
         match Duration::try_from(age) {
@@ -165,64 +233,77 @@ impl CheckReport {
             _ => {}
         }
         self.age_seconds = Some(u64::try_from(age.as_secs()).unwrap_or(0));
-        match &set.record {
-            Some(record) => self.look_for_files(contents, record, summary.kind),
-            None => self.faults.extend(
-                summary
-                    .complaint
-                    .iter()
-                    .map(|complaint| format!("set {id}: {complaint}")),
-            ),
-        }
-        // A manifest that lists nothing but what is there says what a record would.
-        let listed = set.manifest.iter().flat_map(|manifest| manifest.entries());
-        self.faults.extend(
-            listed
-                .filter(|entry| !contents.has(&entry.file_name) && summary.complaint.is_none())
-                .take(1)
-                .map(|entry| format!("set {id}: the file {} is gone", entry.file_name)),
-        );
-        let is_listed = set.manifest.is_some() && summary.state == State::Unrecorded;
-        self.set = Some(SetSummary {
-            state: if is_listed {
-                State::Complete
-            } else {
-                summary.state
-            },
-            ..summary
-        });
     }
 
-    /// Looks for the files of a set and of the sets it stands on.
-    fn look_for_files(&mut self, contents: &Contents, record: &SetRecord, kind: Kind) {
-        self.faults.extend(missing_files(contents, record));
-        if kind != Kind::Increment {
-            return;
-        }
-        let selection = &record.selection;
-        let beneath = |other: &&SetRecord| {
-            let taken = &other.selection;
-            other.started < record.started
-                && other.cluster_id == record.cluster_id
-                && !taken.meta_only
-                && !other.is_range()
-                && (taken.database.is_none() || taken.database == selection.database)
+    /// Whether the set can be restored whole, alone and with the sets that it goes on from.
+    fn judge_chain(
+        &mut self,
+        chains: &mut Chains<'_>,
+        contents: &Contents,
+        at: usize,
+        database: Option<&str>,
+    ) {
+        let set = &contents.sets()[at];
+        let read = contents.read_meta(set);
+        let is_own = |file: &str| {
+            let mut files = set.record.iter().flat_map(SetRecord::files);
+            files.any(|own| own.name == file)
         };
-        let mut older: Vec<&SetRecord> = contents.records().filter(beneath).collect();
-        older.sort_by_key(|other| std::cmp::Reverse(other.started));
-        let full = older
+        // Of its own files all that is wrong is said already.
+        let is_told = |missing: &&Missing| match &missing.gap {
+            Gap::FileGone { file, .. } | Gap::FileChanged { file, .. } => is_own(file),
+            _ => false,
+        };
+        let missing = chains.missing(at, read.as_ref().ok().map(|(_, data)| data));
+        let is_meant = |missing: &&Missing| {
+            let shard = missing.shard.as_ref();
+            shard
+                .zip(database)
+                .is_none_or(|(shard, name)| shard.database == name)
+        };
+        let missing: Vec<&Missing> = missing
             .iter()
-            .position(|other| other.selection.since.is_none() && other.state == SetState::Complete);
-        match full {
-            Some(full) => self.faults.extend(
-                older[..=full]
-                    .iter()
-                    .filter_map(|other| missing_files(contents, other)),
-            ),
-            None => self.faults.push(format!(
-                "set {} is an increment, and no full set that it stands on is there",
-                record.id
-            )),
+            .filter(|missing| !is_told(missing) && is_meant(missing))
+            .collect();
+        if let Some(first) = missing.first() {
+            let more = match missing.len() {
+                1 => String::new(),
+                count => format!(", and {} more", count - 1),
+            };
+            self.faults.push(format!(
+                "set {} cannot be restored whole: {first}{more}",
+                set.id
+            ));
+        }
+        // Where it is not there, that is said already.
+        if let (Err(error), true, true) = (&read, set.meta.is_some(), self.faults.is_empty()) {
+            self.faults.push(format!("set {}: {error:#}", set.id));
+        }
+    }
+
+    /// Whether the server still had what the set before it holds.
+    fn judge_losses(&mut self, contents: &Contents, at: usize, options: &CheckOptions) {
+        let Some(losses) = Losses::of_set(contents, at, options.database.as_deref()) else {
+            return;
+        };
+        let id = &contents.sets()[at].id;
+        let told = |sentence: &String| format!("set {id}: {sentence}");
+        self.lost_shards = Some(losses.shards);
+        self.lost_databases.clone_from(&losses.databases);
+        let mut sentences = losses.sentences();
+        let is_fault = match losses.is_empty {
+            true => !options.allow_empty,
+            false => losses.exceed(options.max_lost_shards),
+        };
+        // A backup does not speak of a few shards, and here they are what is asked about.
+        let gone = losses.gone_shards();
+        if is_fault && !losses.is_empty && !sentences.contains(&gone) {
+            sentences.push(gone);
+        }
+        let sentences = sentences.iter().map(told);
+        match is_fault {
+            true => self.faults.extend(sentences),
+            false => self.notes.extend(sentences),
         }
     }
 }
@@ -236,7 +317,7 @@ fn missing_files(contents: &Contents, record: &SetRecord) -> Option<String> {
     let more = wrong.count();
     let what = match contents.file(&first.name) {
         Some(size) => format!("{} has {size} bytes and not {}", first.name, first.size),
-        None => format!("{} is gone", first.name),
+        None => format!("{} {}", first.name, contents.absence(&first.name)),
     };
     let more = if more == 0 {
         String::new()

@@ -1,17 +1,16 @@
 //! The members of a shard's tar as something that can be read at any offset, one after the other.
 
-use std::env;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::scratch::{in_scratch, no_room};
 use crate::cancel::{Cancel, Stoppable};
 use crate::directory::Tar;
-use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan, scan_in_place};
 use crate::tsm::index::{ReadAt, Section};
 use crate::wire::ShardPath;
@@ -24,28 +23,11 @@ enum Place<'a> {
     Spool(Spool),
 }
 
-/// Says where a file without a name could not be made, and that another place can be had.
-pub fn scratch_error(directory: &Path, error: io::Error) -> anyhow::Error {
-    let message = format!("creating a temporary file in {}", directory.display());
-    let fault = if directory == env::temp_dir() {
-        let name = if env::var_os("TMPDIR").is_some() {
-            format!("TMPDIR is {}", directory.display())
-        } else {
-            format!("TMPDIR is not set, so that it is {}", directory.display())
-        };
-        Class::Failed.error(message).hint(format!(
-            "{name}: set it to a directory that can be written and has room for a TSM file of each shard that is worked on"
-        ))
-    } else {
-        Class::Failed.error(message)
-    };
-    anyhow::Error::new(error).context(fault)
-}
-
 /// A file without a name, for one member at a time.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
+    directory: PathBuf,
     size: u64,
 }
 
@@ -57,7 +39,8 @@ impl Spool {
     /// When it cannot be made.
     pub fn new_in(directory: &Path) -> io::Result<Self> {
         Ok(Self {
-            file: tempfile::tempfile_in(directory)?,
+            file: tempfile::tempfile_in(directory).map_err(|error| in_scratch(directory, error))?,
+            directory: directory.to_owned(),
             size: 0,
         })
     }
@@ -65,6 +48,25 @@ impl Spool {
     /// Makes it empty again.
     pub fn clear(&mut self) {
         self.size = 0;
+    }
+
+    /// Looks whether there is room for so many bytes. A compressed file can claim any number, and others write there too.
+    fn want(&self, bytes: u64) -> io::Result<()> {
+        // What earlier members took is used again.
+        let own = self.file.metadata()?.len();
+        if bytes <= own {
+            return Ok(());
+        }
+        // Where the file system does not say, writing will.
+        let Ok(system) = rustix::fs::fstatvfs(&self.file) else {
+            return Ok(());
+        };
+        let room = system.f_bavail.saturating_mul(system.f_frsize);
+        let room = room.saturating_add(own);
+        match bytes > room && system.f_blocks > 0 {
+            true => Err(no_room(&self.directory, bytes, room)),
+            false => Ok(()),
+        }
     }
 
     /// What it holds.
@@ -75,7 +77,8 @@ impl Spool {
 
 impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write_at(bytes, self.size)?;
+        let written = self.file.write_at(bytes, self.size);
+        let count = written.map_err(|error| in_scratch(&self.directory, error))?;
         self.size += count as u64;
         Ok(count)
     }
@@ -96,8 +99,9 @@ pub struct Passed<'a> {
 }
 
 /// Reads a tar to its end, and hands each member that `wants` takes to `each` when it has passed. `tar` is the file itself where
-/// it is not compressed; else members are spooled, in the directory `scratch`. Gives how the tar ended and its bytes. The outer
-/// error is the reader's, the inner one the tar's or that of `each`.
+/// it is not compressed; else members are spooled, in the directory `scratch`. `listed` is the size of the tar where a manifest
+/// names it: no member is unpacked that is larger. Gives how the tar ended and its bytes. The outer error is the reader's, the
+/// inner one the tar's or that of `each`.
 ///
 /// # Errors
 ///
@@ -106,18 +110,18 @@ pub fn visit(
     reader: impl Read,
     tar: Option<&File>,
     scratch: &Path,
+    listed: Option<u64>,
     shard: &ShardPath,
     wants: impl FnMut(&Member) -> bool,
     each: impl FnMut(&Passed<'_>) -> io::Result<()>,
 ) -> Result<Result<(Ending, u64), TarError>> {
     let place = match tar {
         Some(file) => Place::Tar(file),
-        None => {
-            Place::Spool(Spool::new_in(scratch).map_err(|error| scratch_error(scratch, error))?)
-        }
+        None => Place::Spool(Spool::new_in(scratch)?),
     };
     let mut visiting = Visiting {
         place,
+        listed,
         wants,
         each,
         member: None,
@@ -154,6 +158,7 @@ pub fn visit_file(
             Stoppable { inner: tar, cancel },
             None,
             scratch,
+            None,
             shard,
             wants,
             each,
@@ -177,6 +182,7 @@ pub fn visit_in_place(
         shard,
         &mut Visiting {
             place: Place::Tar(tar),
+            listed: None,
             wants,
             each,
             member: None,
@@ -201,6 +207,7 @@ impl<R: Read> Read for Counted<R> {
 
 struct Visiting<'a, W, E> {
     place: Place<'a>,
+    listed: Option<u64>,
     wants: W,
     each: E,
     member: Option<Member>,
@@ -212,12 +219,26 @@ impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink
     for Visiting<'_, W, E>
 {
     fn begin(&mut self, member: &Member) -> io::Result<()> {
+        if let Some(listed) = self.listed
+            && member.offset.saturating_add(member.size) > listed
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "{} claims {} bytes, and its tar has {listed} by the manifest",
+                    member.name, member.size
+                ),
+            ));
+        }
         self.member = (self.wants)(member).then(|| member.clone());
         if let Some(crc) = &mut self.crc {
             crc.reset();
         }
         if let Place::Spool(spool) = &mut self.place {
             spool.clear();
+            if self.member.is_some() {
+                spool.want(member.size)?;
+            }
         }
         Ok(())
     }

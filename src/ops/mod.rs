@@ -4,10 +4,12 @@ mod backup;
 mod catalog;
 mod check;
 mod forget;
+mod losses;
 mod members;
 mod passing;
 mod queue;
 mod restore;
+mod scratch;
 mod selection;
 mod serve;
 mod sift;
@@ -22,8 +24,10 @@ pub use forget::{
     ForgetOptions, ForgetReport, Group, Limit, Marked, Policy, Reason, Verdict, Within, forget,
     keep,
 };
+pub use losses::Losses;
 pub use restore::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live,
 };
+pub use selection::list as name_list;
 pub use serve::{Directories, serve, serve_embedded};
-pub use verify::{Fault, SetFault, VerifyOptions, VerifyReport, verify};
+pub use verify::{Fault, Finding, SetFault, SetGap, VerifyOptions, VerifyReport, verify};

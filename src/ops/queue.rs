@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::cancel::Cancel;
-use crate::error::{Class, class};
+use crate::error::class;
 
 /// How often an idle thread looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(200);
@@ -79,7 +79,7 @@ pub fn all<R>(results: Vec<Result<R>>) -> Result<Vec<R>> {
             Err(error) => errors.push(error),
         }
     }
-    errors.sort_by_key(|error| matches!(class(error), Class::Interrupted | Class::Terminated));
+    errors.sort_by_key(|error| class(error).is_stop());
     errors.into_iter().next().map_or(Ok(done), Err)
 }
 
@@ -117,6 +117,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Class;
 
     #[test]
     fn a_job_that_waits_does_not_hold_up_the_others() {

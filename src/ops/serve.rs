@@ -10,7 +10,7 @@ use crate::directory::Selection;
 use crate::error::Class;
 use crate::format::meta::Data;
 use crate::local::{self, LocalMeta, LocalShards};
-use crate::service::{Log, MetaStore, Service, ServiceOptions};
+use crate::service::{LocalService, Log, MetaStore, Service, ServiceOptions};
 use crate::wire::ShardPath;
 
 /// The directories of an influxd, and what to make of its WAL.
@@ -29,6 +29,24 @@ pub struct Directories {
 impl Directories {
     fn wal(&self) -> Option<PathBuf> {
         local::wal_dir(self.waldir.as_deref(), &self.datadir)
+    }
+
+    /// Opens them.
+    ///
+    /// # Errors
+    ///
+    /// When they are not those of an influxd, or an influxd runs on them ([`Class::Refused`]).
+    fn open(&self) -> Result<(LocalMeta, LocalShards)> {
+        let waldir = self.wal();
+        refuse_running(&[Some(&self.metadir), Some(&self.datadir), waldir.as_ref()])?;
+        if let Some(waldir) = self.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
+            let fault =
+                Class::Usage.error(format!("there is no WAL directory {}", waldir.display()));
+            return Err(fault.hint("leave -waldir out where there is none").into());
+        }
+        let meta = LocalMeta::open(&self.metadir)?;
+        let shards = LocalShards::open(&self.datadir, waldir.as_deref(), self.ignore_wal)?;
+        Ok((meta, shards))
     }
 
     /// The shards of a selection that the meta store names and does not mark as deleted.
@@ -70,26 +88,7 @@ pub fn serve(
     log: Box<dyn Log>,
     options: ServiceOptions,
 ) -> Result<Service> {
-    let waldir = directories.wal();
-    refuse_running(&[
-        Some(&directories.metadir),
-        Some(&directories.datadir),
-        waldir.as_ref(),
-    ])?;
-    if let Some(waldir) = directories
-        .waldir
-        .as_ref()
-        .filter(|waldir| !waldir.is_dir())
-    {
-        let fault = Class::Usage.error(format!("there is no WAL directory {}", waldir.display()));
-        return Err(fault.hint("leave -waldir out where there is none").into());
-    }
-    let meta = LocalMeta::open(&directories.metadir)?;
-    let shards = LocalShards::open(
-        &directories.datadir,
-        waldir.as_deref(),
-        directories.ignore_wal,
-    )?;
+    let (meta, shards) = directories.open()?;
     Service::open(listener, Box::new(meta), Box::new(shards), log, options)
         .context("starting the service")
 }
@@ -103,14 +102,19 @@ pub fn serve_embedded(
     directories: &Directories,
     selection: &Selection,
     log: Box<dyn Log>,
-) -> Result<Service> {
+) -> Result<LocalService> {
     if !selection.meta_only {
         let shards = directories.live_shards(selection)?;
         directories.refuse_foreign(&shards)?;
     }
-    let listener =
-        TcpListener::bind(("127.0.0.1", 0)).context("opening a port on the loopback interface")?;
-    serve(directories, listener, log, ServiceOptions::default())
+    let (meta, shards) = directories.open()?;
+    Ok(LocalService::new(
+        directories.datadir.display().to_string(),
+        Box::new(meta),
+        Box::new(shards),
+        log,
+        ServiceOptions::default(),
+    ))
 }
 
 fn refuse_running(directories: &[Option<&PathBuf>]) -> Result<()> {

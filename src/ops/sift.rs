@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::scratch::in_scratch;
 use crate::disk;
 use crate::format::shard_tar::Member;
 use crate::time::Bounds;
@@ -109,15 +110,18 @@ pub fn sift(
     if !would_change(file, &mut left_out.reader(), left_out.bounds)? {
         return Ok(Kept::All);
     }
-    let written = |error: io::Error| FilterError::Write(error.into());
+    let written = |error: io::Error| FilterError::Write(in_scratch(scratch, error).into());
     let sum = Summing {
         file: tempfile::tempfile_in(scratch).map_err(written)?,
+        directory: scratch,
         crc: crc32fast::Hasher::new(),
         size: 0,
     };
     let mut out = BufWriter::with_capacity(CHUNK, sum);
     let (_, kept) = rewrite(file, &mut left_out.reader(), left_out.bounds, &mut out)?;
-    let Summing { file, crc, size } = out
+    let Summing {
+        file, crc, size, ..
+    } = out
         .into_inner()
         .map_err(|error| written(error.into_error()))?;
     Ok(if kept.is_some() {
@@ -184,15 +188,17 @@ pub fn try_to_sift(
 }
 
 /// Counts and sums up what is written.
-struct Summing {
+struct Summing<'a> {
     file: File,
+    directory: &'a Path,
     crc: crc32fast::Hasher,
     size: u64,
 }
 
-impl Write for Summing {
+impl Write for Summing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let written = self.file.write(bytes);
+        let count = written.map_err(|error| in_scratch(self.directory, error))?;
         self.crc.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)

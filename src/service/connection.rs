@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +13,9 @@ use super::export::{Choice, choose};
 use super::{LogLine, Shared, SnapshotFile};
 use crate::format::meta::Data;
 use crate::format::tar_writer::{MemberHeader, TarWriter};
-use crate::time::Bounds;
+use crate::open::open_regular;
+use crate::stream::Stream;
+use crate::time::{Bounds, GREATEST, from_nanos};
 use crate::wire::{
     Dialect, Import, MetaBlob, Request, ShardIds, ShardPath, write_info, write_shard_ids,
 };
@@ -23,11 +24,11 @@ use crate::wire::{
 const CHUNK: usize = 128 << 10;
 
 /// Serves one connection to its end.
-pub(super) fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
+pub(super) fn serve(shared: &Shared, stream: &Stream, peer: &str) {
     let begun = Instant::now();
     let mut words = String::new();
     let mut sent = 0;
-    let result = answer(shared, &stream, &mut words, &mut sent);
+    let result = answer(shared, stream, &mut words, &mut sent);
     let counter = if result.is_ok() {
         &shared.counters.answered
     } else {
@@ -42,13 +43,12 @@ pub(super) fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
         outcome,
         elapsed: begun.elapsed(),
     });
-    // The end is sent before the close, which becomes a reset where bytes of the peer were left unread.
-    let _ = stream.shutdown(Shutdown::Write);
+    stream.say_end();
 }
 
-fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u64) -> Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(shared.options.idle_timeout))?;
+fn answer(shared: &Shared, stream: &Stream, words: &mut String, sent: &mut u64) -> Result<()> {
+    stream.set_nodelay()?;
+    stream.set_write_timeout(shared.options.idle_timeout)?;
     let deadline = Deadline {
         stream,
         until: Some(Instant::now() + shared.options.request_timeout),
@@ -87,6 +87,16 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
                 &info(shared, Some(database), Some(retention_policy))?,
             )?;
         }
+        // Nothing is: the shard need not be made ready to send, which takes long where much is in its WAL.
+        Request::Shard {
+            id,
+            since: Some(since),
+        } if *since >= from_nanos(GREATEST) => {
+            find(shared, *id)?;
+            TarWriter::new(&mut out)
+                .finish()
+                .context("sending an empty tar")?;
+        }
         Request::Shard { id, since } => send_shard(shared, *id, &mut out, |file| {
             Ok(if since.is_none_or(|since| changed_after(file, since)) {
                 Choice::Whole
@@ -99,7 +109,7 @@ fn answer(shared: &Shared, stream: &TcpStream, words: &mut String, sent: &mut u6
         Request::Upload { id } => {
             let shard = find(shared, *id)?;
             reader.get_mut().until = None;
-            stream.set_read_timeout(Some(shared.options.idle_timeout))?;
+            stream.set_read_timeout(shared.options.idle_timeout)?;
             shared.shards.replace(&shard, &mut reader)?;
         }
     }
@@ -189,7 +199,7 @@ fn send_shard(
         };
         let mut send = || {
             tar.begin(&header)?;
-            let opened = File::open(&file.path)?;
+            let opened = open_regular(&file.path)?;
             match &choice {
                 Choice::Part(trimmed) => trimmed
                     .write_to(&opened, &mut tar)
@@ -241,7 +251,7 @@ fn import_into(shared: &Shared, import: &Import, out: &mut impl Write) -> Result
 
 /// Reads until a moment and no longer, however slowly bytes come.
 struct Deadline<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Stream,
     until: Option<Instant>,
 }
 
@@ -255,7 +265,7 @@ impl Read for Deadline<'_> {
                     "the request did not come in time",
                 ));
             }
-            self.stream.set_read_timeout(Some(left))?;
+            self.stream.set_read_timeout(left)?;
         }
         let mut stream = self.stream;
         stream.read(buffer).map_err(|error| match error.kind() {
@@ -269,7 +279,7 @@ impl Read for Deadline<'_> {
 
 /// Counts what is sent.
 struct Counting<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Stream,
     sent: &'a mut u64,
     failed: bool,
 }

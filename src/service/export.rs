@@ -1,10 +1,9 @@
 //! Deciding what of a file belongs into an export between two times.
 
-use std::fs::File;
-
 use anyhow::{Context, Result};
 
 use super::SnapshotFile;
+use crate::open::open_regular;
 use crate::time::Bounds;
 use crate::tsm::trim::{Touch, Trimmed, touch};
 
@@ -24,7 +23,7 @@ pub(super) fn choose(file: &SnapshotFile, bounds: Bounds) -> Result<Choice> {
     if !file.name.ends_with(".tsm") {
         return Ok(Choice::Whole);
     }
-    let opened = File::open(&file.path).with_context(|| format!("opening {}", file.name))?;
+    let opened = open_regular(&file.path).with_context(|| format!("opening {}", file.name))?;
     Ok(
         match touch(&opened, bounds)
             .with_context(|| format!("reading the index of {}", file.name))?

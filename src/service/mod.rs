@@ -1,7 +1,8 @@
 //! The snapshotter as a service: a listener, a meta store, a shard store and a log; one thread a connection.
 //!
 //! [`Service::open`] takes a bound listener and begins to answer; [`Service::close`] stops accepting and waits for the
-//! requests in flight. What is stored where is the business of the two stores, which are traits.
+//! requests in flight. A [`LocalService`] has no listener: it answers this process alone. What is stored where is the business of
+//! the two stores, which are traits.
 
 mod connection;
 mod export;
@@ -18,8 +19,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
+use crate::client::Connector;
 use crate::format::meta::Data;
 use crate::format::meta_edit::Merged;
+use crate::stream::Stream;
 use crate::wire::{Accept, Import, ShardIds, ShardPath};
 
 /// How long a connection that is cut off at the end of the grace time has to notice.
@@ -119,8 +122,8 @@ pub trait Log: Send + Sync {
 /// What the service did for one connection.
 #[derive(Debug)]
 pub struct LogLine<'a> {
-    /// Who asked.
-    pub peer: SocketAddr,
+    /// Who asked: an address, or this process.
+    pub peer: &'a str,
     /// What was asked for, in words; empty where that was not understood.
     pub request: &'a str,
     /// Bytes sent, or why the request was not answered.
@@ -208,10 +211,61 @@ struct Counters {
 #[derive(Default)]
 struct Active {
     next: u64,
-    streams: HashMap<u64, TcpStream>,
+    streams: HashMap<u64, Stream>,
 }
 
 impl Shared {
+    fn new(
+        meta: Box<dyn MetaStore>,
+        shards: Box<dyn ShardStore>,
+        log: Box<dyn Log>,
+        options: ServiceOptions,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            meta,
+            shards,
+            log,
+            options,
+            closing: AtomicBool::new(false),
+            counters: Counters::default(),
+            active: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Admits nobody from now on.
+    fn begin_to_close(&self) {
+        // Under the lock, so that nobody is between looking and waiting.
+        let _active = self.active();
+        self.closing.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    /// Waits until the requests in flight are answered, for up to `grace`, and cuts off those that are not. Says how many.
+    fn drain(&self, grace: Duration) -> usize {
+        if self.wait(Some(Instant::now() + grace), |active| {
+            active.streams.is_empty()
+        }) {
+            return 0;
+        }
+        let left = {
+            let active = self.active();
+            active
+                .streams
+                .values()
+                .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+            active.streams.len()
+        };
+        self.wait(Some(Instant::now() + LAST_WAIT), |active| {
+            active.streams.is_empty()
+        });
+        left
+    }
+
     fn active(&self) -> MutexGuard<'_, Active> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -257,16 +311,7 @@ impl Service {
         options: ServiceOptions,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            meta,
-            shards,
-            log,
-            options,
-            closing: AtomicBool::new(false),
-            counters: Counters::default(),
-            active: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let shared = Shared::new(meta, shards, log, options);
         let acceptor = {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
@@ -307,12 +352,7 @@ impl Service {
         let Some(acceptor) = self.acceptor.take() else {
             return 0;
         };
-        {
-            // Under the lock, so that nobody is between looking and waiting.
-            let _active = self.shared.active();
-            self.shared.closing.store(true, Ordering::SeqCst);
-            self.shared.changed.notify_all();
-        }
+        self.shared.begin_to_close();
         // The acceptor waits for a connection: here is one. Should it not come through, the acceptor is left waiting.
         let mut wake = self.address;
         match wake.ip() {
@@ -323,24 +363,7 @@ impl Service {
         if TcpStream::connect_timeout(&wake, LAST_WAIT).is_ok() {
             let _ = acceptor.join();
         }
-        if self.shared.wait(Some(Instant::now() + grace), |active| {
-            active.streams.is_empty()
-        }) {
-            return 0;
-        }
-        let left = {
-            let active = self.shared.active();
-            active
-                .streams
-                .values()
-                .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
-            active.streams.len()
-        };
-        self.shared
-            .wait(Some(Instant::now() + LAST_WAIT), |active| {
-                active.streams.is_empty()
-            });
-        left
+        self.shared.drain(grace)
     }
 }
 
@@ -352,12 +375,11 @@ impl Drop for Service {
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
-        let closing = || shared.closing.load(Ordering::SeqCst);
         shared.wait(None, |active| {
-            closing() || active.streams.len() < shared.options.connections
+            shared.is_closing() || active.streams.len() < shared.options.connections
         });
         let accepted = listener.accept();
-        if closing() {
+        if shared.is_closing() {
             return;
         }
         // Out of file descriptors, or a peer that is gone already: neither ends the service.
@@ -365,30 +387,76 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let Ok(watched) = stream.try_clone() else {
-            continue;
-        };
-        let number = {
-            let mut active = shared.active();
-            active.next += 1;
-            let number = active.next;
-            active.streams.insert(number, watched);
-            number
-        };
-        let leave = Leave {
-            shared: Arc::clone(shared),
-            number,
-        };
-        let spawned = thread::Builder::new()
-            .name(format!("peer {peer}"))
-            .spawn(move || {
-                connection::serve(&leave.shared, stream, peer);
-            });
-        // Without a thread the closure, and with it the connection, was dropped.
-        if spawned.is_err() {
-            shared.counters.failed.fetch_add(1, Ordering::Relaxed);
+        // Of a connection that cannot be served, the peer sees the end.
+        let _ = admit(shared, Stream::Tcp(stream), peer.to_string());
+    }
+}
+
+/// Serves a connection, in a thread of its own.
+fn admit(shared: &Arc<Shared>, stream: Stream, peer: String) -> io::Result<()> {
+    shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+    let watched = stream.try_clone()?;
+    let number = {
+        let mut active = shared.active();
+        active.next += 1;
+        let number = active.next;
+        active.streams.insert(number, watched);
+        number
+    };
+    let leave = Leave {
+        shared: Arc::clone(shared),
+        number,
+    };
+    let spawned = thread::Builder::new()
+        .name(format!("peer {peer}"))
+        .spawn(move || {
+            connection::serve(&leave.shared, &stream, &peer);
+        });
+    // Without a thread the closure, and with it the connection, was dropped.
+    spawned.map(drop).inspect_err(|_| {
+        shared.counters.failed.fetch_add(1, Ordering::Relaxed);
+    })
+}
+
+/// A snapshotter that answers this process alone, without a port that others could ask.
+pub struct LocalService {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+impl LocalService {
+    /// Begins to answer; `name` stands for it in messages.
+    pub fn new(
+        name: String,
+        meta: Box<dyn MetaStore>,
+        shards: Box<dyn ShardStore>,
+        log: Box<dyn Log>,
+        options: ServiceOptions,
+    ) -> Self {
+        Self {
+            shared: Shared::new(meta, shards, log, options),
+            name,
         }
+    }
+
+    /// What a client connects by, for as long as the service lives.
+    pub fn connector(&self) -> Connector {
+        let shared = Arc::clone(&self.shared);
+        Connector::new(self.name.clone(), move || {
+            if shared.is_closing() {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let (ours, theirs) = Stream::pair()?;
+            admit(&shared, ours, "this process".to_owned())?;
+            Ok(theirs)
+        })
+    }
+}
+
+impl Drop for LocalService {
+    fn drop(&mut self) {
+        self.shared.begin_to_close();
+        self.shared.drain(Duration::ZERO);
     }
 }
 

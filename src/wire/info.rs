@@ -1,12 +1,17 @@
 //! The info reply: one line of JSON with the paths of the shards a server holds, `{"Paths":["db/rp/1"]}`.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest info reply read, in bytes; a path takes some tens.
 const MAX_INFO_BYTES: u64 = 64 << 20;
+/// The most shards of a database that are read. A server with hourly shard groups has as many after 57 years.
+const MAX_SHARDS: usize = 500_000;
+/// The longest path read, in bytes: twice the longest name of a directory, and an id.
+const MAX_PATH_BYTES: usize = 600;
 
 /// Where a shard lives: `<database>/<retention policy>/<id>` below a data directory, and in a tar.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +59,63 @@ pub enum InfoReply {
 #[derive(Deserialize)]
 struct Document {
     #[serde(rename = "Paths")]
-    paths: Option<Vec<String>>,
+    paths: Option<Paths>,
+}
+
+/// The paths of a reply, read one by one: none is kept as text.
+struct Paths(Vec<ShardPath>);
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(PathsVisitor)
+    }
+}
+
+struct PathsVisitor;
+
+impl<'de> Visitor<'de> for PathsVisitor {
+    type Value = Paths;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of paths")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut paths: A) -> Result<Paths, A::Error> {
+        let mut shards = Vec::new();
+        while let Some(OnePath(shard)) = paths.next_element()? {
+            if shards.len() == MAX_SHARDS {
+                return Err(A::Error::custom(format!("more than {MAX_SHARDS} shards")));
+            }
+            shards.push(shard);
+        }
+        Ok(Paths(shards))
+    }
+}
+
+struct OnePath(ShardPath);
+
+impl<'de> Deserialize<'de> for OnePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(PathVisitor).map(Self)
+    }
+}
+
+struct PathVisitor;
+
+impl Visitor<'_> for PathVisitor {
+    type Value = ShardPath;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path <database>/<policy>/<id>")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<ShardPath, E> {
+        if text.len() > MAX_PATH_BYTES {
+            return Err(E::custom(format!("a path of {} bytes", text.len())));
+        }
+        ShardPath::parse(text)
+            .ok_or_else(|| E::custom(format!("'{text}' is not <database>/<policy>/<id>")))
+    }
 }
 
 /// Reads an info reply to its end.
@@ -62,20 +123,26 @@ struct Document {
 /// # Errors
 ///
 /// Those of the reader; [`io::ErrorKind::UnexpectedEof`] for a reply that breaks off; [`io::ErrorKind::InvalidData`] for
-/// one that is no info reply or is longer than 64 MiB.
+/// one that is no info reply, or is longer or names more shards than any server has.
 pub fn read_info(reader: impl Read) -> io::Result<InfoReply> {
-    let mut text = Vec::new();
-    reader.take(MAX_INFO_BYTES + 1).read_to_end(&mut text)?;
-    if text.is_empty() {
+    read_at_most(reader, MAX_INFO_BYTES)
+}
+
+fn read_at_most(reader: impl Read, most: u64) -> io::Result<InfoReply> {
+    let mut reader = BufReader::new(reader.take(most));
+    if reader.fill_buf()?.is_empty() {
         return Ok(InfoReply::Nothing);
     }
-    if text.len() as u64 > MAX_INFO_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the list of shards is longer than 64 MiB",
-        ));
-    }
-    let document: Document = serde_json::from_slice(&text).map_err(|error| {
+    let document: serde_json::Result<Document> = serde_json::from_reader(&mut reader);
+    let is_too_long = reader.get_ref().limit() == 0;
+    let document = document.map_err(|error| {
+        if error.is_io() {
+            return error.into();
+        }
+        if is_too_long && error.is_eof() {
+            let message = format!("the list of shards is longer than {} MiB", most >> 20);
+            return io::Error::new(io::ErrorKind::InvalidData, message);
+        }
         let kind = if error.is_eof() {
             io::ErrorKind::UnexpectedEof
         } else {
@@ -86,16 +153,9 @@ pub fn read_info(reader: impl Read) -> io::Result<InfoReply> {
             format!("the list of shards is no JSON of the form {{\"Paths\":[…]}}: {error}"),
         )
     })?;
-    let paths = document.paths.unwrap_or_default();
-    let shards = paths.iter().map(|path| {
-        ShardPath::parse(path).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("'{path}' in the list of shards is not <database>/<policy>/<id>"),
-            )
-        })
-    });
-    Ok(InfoReply::Shards(shards.collect::<io::Result<_>>()?))
+    Ok(InfoReply::Shards(
+        document.paths.map(|paths| paths.0).unwrap_or_default(),
+    ))
 }
 
 /// Writes an info reply as servers do: without shards, `null` stands for the list.
@@ -169,6 +229,72 @@ mod tests {
         text.clear();
         write_info(&mut text, &[]).unwrap();
         assert_eq!(text, b"{\"Paths\":null}\n");
+    }
+
+    /// A list of paths that goes on for ever; counts what was read of it.
+    struct Endless {
+        path: &'static [u8],
+        at: usize,
+        count: u64,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let head = b"{\"Paths\":[";
+            for place in &mut *buffer {
+                *place = match self.at.checked_sub(head.len()) {
+                    None => head[self.at],
+                    Some(at) => self.path[at % self.path.len()],
+                };
+                self.at += 1;
+            }
+            self.count += buffer.len() as u64;
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn a_list_without_end_is_refused_at_the_number_of_shards_that_no_server_has() {
+        let refused = |path: &'static [u8]| {
+            let mut endless = Endless {
+                path,
+                at: 0,
+                count: 0,
+            };
+            let error = read_info(&mut endless).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+            (error.to_string(), endless.count)
+        };
+        let (error, read) = refused(b"\"d/r/1\",");
+        assert!(error.contains("more than 500000 shards"), "{error}");
+        // What is held is bounded by what was read.
+        assert!(read < 5 << 20, "{read}");
+        let (error, read) = refused(b"x");
+        assert!(read < 1 << 20, "{error}: {read}");
+        let blanks = (&b"{\"Paths\":["[..]).chain(io::repeat(b' '));
+        let error = read_at_most(blanks, 2 << 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("longer than 2 MiB"), "{error}");
+        let long = format!("{{\"Paths\":[\"{}/r/1\"]}}", "d".repeat(600));
+        let error = read_info(long.as_bytes()).unwrap_err().to_string();
+        assert!(
+            error.contains("a path of 604 bytes") && error.len() < 200,
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_the_reader_fails_with_comes_through() {
+        let broken = (&b"{\"Paths\":["[..]).chain(Broken);
+        let error = read_info(broken).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(error.to_string(), "of its own");
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, "of its own"))
+            }
+        }
     }
 
     #[test]

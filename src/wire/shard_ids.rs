@@ -11,7 +11,7 @@ use super::META_MAGIC;
 pub type ShardIds = BTreeMap<u64, u64>;
 
 /// The most pairs read.
-const MAX_PAIRS: u64 = 10_000_000;
+const MAX_PAIRS: u64 = 2_000_000;
 
 /// Reads the reply to its end. Without pairs, or without a byte, the server refused, or what it imported has no shards.
 ///

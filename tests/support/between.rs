@@ -137,7 +137,7 @@ fn pass(
     let before = request.len();
     match (&spoil, ask) {
         (Some(Spoil::Break(count)), _) => {
-            drop((&client).take(*count as u64).read_to_end(&mut request)?)
+            let _ = (&client).take(*count as u64).read_to_end(&mut request)?;
         }
         (_, Ask::Upload(_)) => drop(client.read_to_end(&mut request)?),
         _ => drop(

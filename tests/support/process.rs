@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -106,6 +107,7 @@ where
 /// A run of `snap` being prepared: no `SNAP_*` variables, nothing on standard input.
 pub struct Snap {
     command: Command,
+    ignored: Vec<i32>,
 }
 
 impl Snap {
@@ -128,7 +130,16 @@ impl Snap {
         }
         // None of the machine's own configuration.
         command.env("SNAP_CONFIG", "");
-        Self { command }
+        Self {
+            command,
+            ignored: Vec::new(),
+        }
+    }
+
+    /// Has it begin with this signal ignored, as nohup does with SIGHUP.
+    pub fn ignoring(mut self, signal: i32) -> Self {
+        self.ignored.push(signal);
+        self
     }
 
     /// Adds arguments.
@@ -139,6 +150,26 @@ impl Snap {
     {
         self.command.args(args);
         self
+    }
+
+    /// Runs in a shell that did this before: `umask 0`, `ulimit -f 100`.
+    pub fn after(self, before: &str) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("{before}; exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &script])
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self { command, ..self }
     }
 
     /// Adds `-metadir` and `-datadir`, those below `root`.
@@ -176,8 +207,23 @@ impl Snap {
     }
 
     /// Starts the process without waiting for it.
+    // Between fork and exec, only the disposition of signals is set.
+    #[allow(unsafe_code)]
     pub fn spawn(mut self) -> Running {
         let started = Instant::now();
+        // Whatever the tests were started with: in the background of a script, SIGINT is ignored.
+        let ignored = std::mem::take(&mut self.ignored);
+        let dispositions = move || {
+            for signal in [libc::SIGHUP, libc::SIGINT] {
+                let disposition = match ignored.contains(&signal) {
+                    true => libc::SIG_IGN,
+                    false => libc::SIG_DFL,
+                };
+                unsafe { libc::signal(signal, disposition) };
+            }
+            Ok(())
+        };
+        unsafe { self.command.pre_exec(dispositions) };
         let mut child = self.command.spawn().expect("snap starts");
         let inherited = own_peak_rss();
         let stdout = Some(read_all(

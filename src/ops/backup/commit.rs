@@ -46,7 +46,7 @@ impl Settled {
 
 impl Backup<'_> {
     /// What the set has to say of a shard.
-    pub fn settle(&self, planned: &Planned, fetched: Fetched) -> Settled {
+    pub fn settle(&self, planned: &Planned, fetched: Fetched, doubt: Option<String>) -> Settled {
         let with_file = |state, stored: Stored| {
             let Stored {
                 file,
@@ -60,6 +60,7 @@ impl Backup<'_> {
                     tar_size,
                     members,
                     deletes_applied,
+                    unproven: doubt.clone(),
                     ..planned.record(state)
                 },
                 file: Some(file),
@@ -82,8 +83,16 @@ impl Backup<'_> {
                 }
             }
             Fetched::Empty(Some(stored)) => with_file(ShardState::Empty, stored),
-            Fetched::Empty(None) => Settled::without_file(planned.record(ShardState::Empty)),
+            Fetched::Empty(None) => Settled::without_file(ShardRecord {
+                unproven: doubt.clone(),
+                ..planned.record(ShardState::Empty)
+            }),
             Fetched::Expired => Settled::without_file(planned.record(ShardState::Expired)),
+            Fetched::Withheld(reason) => {
+                let mut settled = Settled::failed(planned, reason.clone());
+                settled.record.unproven = Some(reason);
+                settled
+            }
             Fetched::Failed(reason) => Settled::failed(planned, reason),
         }
     }
@@ -107,22 +116,27 @@ impl Backup<'_> {
             Some(format!("shard {}: {}", shard.path(), shard.error.as_ref()?))
         };
         let missing: Vec<String> = shards.iter().filter_map(why).collect();
-        if !missing.is_empty() && !self.options.skip_errors {
+        let unproven: Vec<String> = shards
+            .iter()
+            .filter(|shard| shard.error.is_none())
+            .filter_map(|shard| {
+                Some(format!(
+                    "shard {}: {}",
+                    shard.path(),
+                    shard.unproven.as_ref()?
+                ))
+            })
+            .collect();
+        // A shard that a busy server withholds is no failure, and all else is worth keeping.
+        let has_failed = |shard: &ShardRecord| shard.error.is_some() && shard.unproven.is_none();
+        if shards.iter().any(has_failed) && !self.options.skip_errors {
             let message = format!(
                 "{} of {} shards could not be fetched: {}",
                 missing.len(),
                 shards.len(),
                 missing.join("; ")
             );
-            let hint = match selection.bounds() {
-                Some(_) if !selection.coarse => {
-                    "nothing was kept; with -coarse blocks are taken as the server has them, and not looked into; with -skip-errors \
-                     the other shards make a set that is marked as partial"
-                }
-                _ => {
-                    "nothing was kept; with -skip-errors the other shards make a set that is marked as partial"
-                }
-            };
+            let hint = self.hint_after_failure(&selection);
             return Err(Class::Failed.error(message).hint(hint).into());
         }
         let count =
@@ -141,7 +155,7 @@ impl Backup<'_> {
             format: RECORD_FORMAT,
             written_by: concat!("snap ", env!("CARGO_PKG_VERSION")).to_owned(),
             id: staging.id().to_owned(),
-            state: if missing.is_empty() {
+            state: if missing.is_empty() && unproven.is_empty() {
                 SetState::Complete
             } else {
                 SetState::Partial
@@ -186,8 +200,28 @@ impl Backup<'_> {
             shared,
             empty,
             missing,
+            unproven,
+            gaps: Vec::new(),
+            losses: None,
             bytes,
             elapsed: self.begun.elapsed(),
         })
+    }
+
+    fn hint_after_failure(&self, selection: &Selection) -> String {
+        let kept = if self.options.resume {
+            "what was finished is kept for the next run with -resume"
+        } else {
+            "nothing was kept; with -resume a run keeps what it finished for the next one with -resume"
+        };
+        let coarse = if selection.bounds().is_some() && !selection.coarse {
+            "; with -coarse blocks are taken as the server has them, and not looked into"
+        } else {
+            ""
+        };
+        format!(
+            "{kept}; a larger -retries waits longer for the server{coarse}; with -skip-errors the other shards make a set that is marked as \
+             partial"
+        )
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
@@ -67,8 +67,7 @@ impl Cutter {
             scratch: scratch.to_owned(),
             tar: TarWriter::new(out),
             member: None,
-            spool: Spool::new_in(scratch)
-                .with_context(|| format!("creating a file in {}", scratch.display()))?,
+            spool: Spool::new_in(scratch)?,
             tombstones: Vec::new(),
             stay: BTreeSet::new(),
             members: Vec::new(),

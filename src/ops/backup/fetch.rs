@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::cut::Cutter;
-use super::download::Downloader;
+use super::download::{Downloader, Want};
 use super::plan::Planned;
+use super::proof::{Begun, Came, Proof};
 use super::stored::Stored;
 use crate::client::cancellation;
 use crate::directory::{GrowingTar, MemberRecord};
-use crate::error::{Class, class};
 use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError};
 use crate::ops::members::is_of_system;
 use crate::progress::Event;
@@ -27,8 +27,10 @@ const ALL_CHUNKS: usize = 8 << 20;
 pub enum Answer {
     /// The server closed, or reset, without a byte.
     Nothing,
-    /// An empty tar.
-    Empty,
+    /// Its first byte came too late to be sure of the rest, and it was not read.
+    TooLate,
+    /// An empty tar, and how it came.
+    Empty(Came),
     /// A tar with members of which not a point is asked for.
     NothingKept,
     /// A tar with members.
@@ -39,13 +41,17 @@ pub enum Answer {
 pub enum Attempt {
     /// The stream broke off. `tombstone`: behind a tombstone file.
     Broken { reason: String, tombstone: bool },
+    /// No byte came for too long.
+    Quiet(String),
+    /// The request did not reach the server.
+    Unreached(anyhow::Error),
     /// The fault is on this side, or a stop was asked for: no further attempt.
     Fatal(anyhow::Error),
 }
 
 impl Downloader<'_> {
     /// Asks for a shard once.
-    pub fn fetch(&self, planned: &Planned) -> Result<Answer, Attempt> {
+    pub fn fetch(&self, planned: &Planned, proof: &mut Proof) -> Result<Answer, Attempt> {
         let shard = &planned.shard.path;
         self.progress.report(&Event::Started {
             shard,
@@ -54,11 +60,33 @@ impl Downloader<'_> {
         let request = planned.want.request(shard.id);
         self.progress
             .report(&Event::Detail(&format!("asking for {request} ({shard})")));
+        let mut reply = self.client.request(&request).map_err(Attempt::Unreached)?;
+        let came = match reply.first_byte() {
+            Ok(None) => return Ok(Answer::Nothing),
+            // No server exports what it cannot flush.
+            Ok(Some(_)) if matches!(planned.want, Want::Range(_)) => Came::Flushed,
+            Ok(Some(after)) => Came::After(after),
+            Err(error) => match cancellation(&error) {
+                Some(fault) => return Err(Attempt::Fatal(fault.clone().into())),
+                None if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Ok(Answer::Nothing);
+                }
+                None => {
+                    let reason = format!("the connection failed before the first byte: {error}");
+                    return Err(Attempt::Quiet(reason));
+                }
+            },
+        };
+        let was_given_up = proof.is_given_up();
+        let begun = proof.begun(came);
+        self.heard(proof, was_given_up, came);
+        if begun == Begun::HangUp {
+            return Ok(Answer::TooLate);
+        }
         let file = self
             .staging
             .tar(self.layout, shard.id)
             .map_err(Attempt::Fatal)?;
-        let mut reply = self.client.request(&request).map_err(Attempt::of)?;
         let mut intake = Intake {
             listing: Listing::default(),
             out: self.out(planned, file).map_err(Attempt::Fatal)?,
@@ -72,9 +100,6 @@ impl Downloader<'_> {
                 Ok(count) => count,
                 Err(error) => match cancellation(&error) {
                     Some(fault) => return Err(Attempt::Fatal(fault.clone().into())),
-                    None if size == 0 && error.kind() == io::ErrorKind::ConnectionReset => {
-                        return Ok(Answer::Nothing);
-                    }
                     None => {
                         break Some(format!("the connection failed after {size} bytes: {error}"));
                     }
@@ -108,7 +133,7 @@ impl Downloader<'_> {
         let Intake { listing, out } = intake;
         match ending {
             Ok(Ending::Nothing) => return Ok(Answer::Nothing),
-            Ok(Ending::Whole { members: 0 }) => return Ok(Answer::Empty),
+            Ok(Ending::Whole { members: 0 }) => return Ok(Answer::Empty(came)),
             Ok(Ending::Whole { .. }) => {}
             Err(reason) => return broken(reason, &listing),
         }
@@ -194,19 +219,6 @@ impl Sink for Intake {
     }
 }
 
-impl Attempt {
-    /// Sorts an error of the client: a stop that was asked for, and a request the dialect does not have, end the run.
-    fn of(error: anyhow::Error) -> Self {
-        match class(&error) {
-            Class::Interrupted | Class::Terminated | Class::Usage => Self::Fatal(error),
-            _ => Self::Broken {
-                reason: format!("{error:#}"),
-                tombstone: false,
-            },
-        }
-    }
-}
-
 fn describe(error: &TarError) -> String {
     let chain = iter::successors(Some(error as &(dyn Error + 'static)), |error| {
         (*error).source()
@@ -226,6 +238,11 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// The members that hold points or deletes, and not an index.
+    pub fn contents(&self) -> impl Iterator<Item = &MemberRecord> {
+        self.members.iter().filter(|member| !member.is_index())
+    }
+
     fn duplicate(&self) -> Option<&str> {
         let mut names: Vec<&str> = self
             .members

@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::{
-    Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
-    ShardRecord, ShardState,
+    Chains, Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, ShardRecord,
+    ShardState,
 };
 use crate::wire::ShardPath;
 
@@ -96,22 +96,18 @@ fn probes(members: &[MemberRecord]) -> Option<Vec<Probe>> {
     members.iter().map(probe).collect()
 }
 
-/// The sets that a backup may build on: complete ones of the same server, newest first.
+/// The sets that a backup may build on, newest first.
 pub struct Earlier<'a> {
     contents: &'a Contents,
-    sets: Vec<&'a SetRecord>,
-    /// Those that would be, had they not been begun later than now.
-    ahead: Vec<&'a SetRecord>,
+    sets: Vec<(usize, &'a SetRecord)>,
+    /// The ids of those that would be, had they not been begun later than now.
+    ahead: Vec<&'a str>,
 }
 
 impl<'a> Earlier<'a> {
-    /// Those in a directory. The clock was set back since a set that was begun after `now`, so nobody knows what changed since.
+    /// Those in a directory, of the server with that cluster id.
     pub fn of(contents: &'a Contents, cluster_id: u64, now: Timestamp) -> Self {
-        let usable = |set: &&SetRecord| {
-            set.state == SetState::Complete && set.cluster_id == Some(cluster_id)
-        };
-        let usable = contents.records().rev().filter(usable);
-        let (sets, ahead) = usable.partition(|set| set.started <= now);
+        let (sets, ahead) = Chains::to_build_on(contents, cluster_id, now);
         Self {
             contents,
             sets,
@@ -121,28 +117,19 @@ impl<'a> Earlier<'a> {
 
     /// The ids of the sets that are not built on because they were begun later than now, newest first.
     pub fn ahead(&self) -> impl Iterator<Item = &'a str> {
-        self.ahead.iter().map(|set| set.id.as_str())
+        self.ahead.iter().copied()
     }
 
-    /// The newest set of the same selection, all of whose files are there: what was modified after it was begun is not in it.
+    /// The newest set of the same selection that can be restored whole: what was modified after it was begun is not in it.
     pub fn last(&self, selection: &Selection) -> Option<&'a SetRecord> {
-        let same = |set: &&&SetRecord| {
-            Selection {
-                since: None,
-                ..set.selection.clone()
-            } == *selection
-        };
-        let is_there = |set: &&&SetRecord| {
-            set.files()
-                .all(|file| self.contents.file(&file.name) == Some(file.size))
-        };
-        self.sets.iter().filter(same).find(is_there).copied()
+        Chains::of(self.contents).last_of(&self.sets, selection)
     }
 
     /// Whether it is time to download all shards again.
     pub fn is_full_due(&self, selection: &Selection, every: u32) -> bool {
-        let same = self.sets.iter().filter(|set| set.selection == *selection);
-        let shares = |set: &&&SetRecord| set.shards.iter().any(|shard| shard.shared_with.is_some());
+        let sets = self.sets.iter().map(|(_, set)| *set);
+        let same = sets.filter(|set| set.selection == *selection);
+        let shares = |set: &&SetRecord| set.shards.iter().any(|shard| shard.shared_with.is_some());
         same.take_while(shares).count() as u32 + 1 >= every
     }
 
@@ -154,7 +141,7 @@ impl<'a> Earlier<'a> {
         layout: Layout,
         margin: Duration,
     ) -> Option<Base> {
-        let whole = |set: &&&SetRecord| {
+        let whole = |set: &&SetRecord| {
             let selection = &set.selection;
             let alike = selection.ignore_wal == for_selection.ignore_wal;
             alike
@@ -163,18 +150,25 @@ impl<'a> Earlier<'a> {
                 && selection.since.is_none()
                 && selection.takes(path)
         };
-        let set = self.sets.iter().find(whole)?;
+        let set = self.sets.iter().map(|(_, set)| *set).find(whole)?;
         let shard = set
             .shard(path)
-            .filter(|shard| shard.content == Content::Whole)?;
+            .filter(|shard| shard.content == Content::Whole && shard.unproven.is_none())?;
         let file = shard.file.clone().filter(|_| set.layout == layout)?;
         let had_deletes =
             shard.deletes_applied || shard.members.iter().any(MemberRecord::is_tombstone);
         if self.contents.file(&file.name) != Some(file.size) || had_deletes {
             return None;
         }
-        let probes = probes(&shard.members)?;
-        let newest = shard.members.iter().map(|member| member.modified).max()?;
+        // An index follows from what is in the other files; servers 1.3 and 1.4 write theirs whenever they are asked for a shard.
+        let members: Vec<MemberRecord> = shard
+            .members
+            .iter()
+            .filter(|member| !member.is_index())
+            .cloned()
+            .collect();
+        let probes = probes(&members)?;
+        let newest = members.iter().map(|member| member.modified).max()?;
         let was_cold = newest
             .checked_add(ROUNDING)
             .ok()?
@@ -201,7 +195,8 @@ impl<'a> Earlier<'a> {
         selection: &Selection,
         is_named: impl Fn(&ShardPath) -> bool,
     ) -> Vec<String> {
-        let Some(set) = self.sets.iter().find(|set| set.selection == *selection) else {
+        let mut sets = self.sets.iter().map(|(_, set)| *set);
+        let Some(set) = sets.find(|set| set.selection == *selection) else {
             return Vec::new();
         };
         let stored = set

@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::directory::{ShardState, made};
+use crate::directory::{SetState, ShardState, made};
 use crate::time;
 
 /// The cluster of the sets that may be built on.
@@ -150,7 +150,11 @@ fn a_set_that_does_not_hold_the_whole_shard_of_this_server_is_no_base() {
     assert!(!is_base(|set| set.selection.shard = Some(8)));
     assert!(!is_base(|set| set.shards[0].content = Content::Since));
     assert!(!is_base(|set| set.shards[0].content = Content::Range));
-    assert!(!is_base(|set| set.shards[0].database = "other".into()));
+    assert!(!is_base(|set| {
+        let shard = &mut set.shards[0];
+        shard.database = "other".into();
+        shard.file.as_mut().unwrap().name = "other.autogen.00007.00".into();
+    }));
     assert!(!is_base(|set| set.shards[0].members.clear()));
     assert!(!is_base(|set| set.shards[0]
         .members
@@ -307,7 +311,7 @@ fn the_last_set_is_the_newest_complete_one_of_the_same_selection() {
 fn a_full_set_is_due_after_so_many_that_shared() {
     let shares = |number: u32| {
         let mut set = set(number, 10_000 * i64::from(number + 1));
-        set.shards[0].shared_with = Some("x".into());
+        set.shards[0].shared_with = Some("20200101T000000Z".into());
         set
     };
     let due = |sets: &[SetRecord], every: u32| {

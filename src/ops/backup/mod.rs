@@ -1,15 +1,18 @@
 //! `snap backup`: the meta store and shards of a server into a set.
 //!
 //! What is asked for is decided first (`plan`), and what it may be shared with (`incremental`). Then each shard is asked for until
-//! it is there for sure (`download`), request by request (`fetch`), and what is not wanted of it left out (`cut`, `stored`). All
-//! together become a set (`commit`).
+//! it is there for sure (`download`), request by request (`fetch`), until what came is proven to lack nothing (`proof`), and what is
+//! not wanted of it left out (`cut`, `stored`). All together become a set (`commit`).
 
 mod commit;
+mod compare;
 mod cut;
 mod download;
 mod fetch;
 mod incremental;
+mod names;
 mod plan;
+mod proof;
 mod stored;
 
 use std::path::PathBuf;
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::losses::Losses;
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
 use crate::client::Client;
@@ -28,12 +32,17 @@ use crate::error::{Class, class};
 use crate::format::meta::Data;
 use crate::format::portable;
 use crate::progress::{Event, Outcome, Progress};
+use crate::retry::{Attempts, Gate, Server};
 use crate::time;
-use crate::wire::MetaBlob;
+use crate::wire::{Dialect, MetaBlob};
 use commit::Settled;
-use download::{Downloader, Fetched, Job, Step, Want};
+use download::{Downloader, Fetched, Habits, Job, Step, Want, is_of_server};
 pub use incremental::Building;
 use plan::{Plan, Planned};
+use proof::Rule;
+
+/// How many shards are asked about at a time, before they are downloaded: the answers are small.
+const QUESTIONS: usize = 16;
 
 /// What to back up and how.
 #[derive(Debug, Clone)]
@@ -54,6 +63,9 @@ pub struct BackupOptions {
     pub jobs: usize,
     /// How many attempts follow a failed one.
     pub retries: u32,
+    /// How long to ask for a shard before it is stored although it can lack points that the server had not written to files; `None`
+    /// where the source never sends a shard without them.
+    pub flush_timeout: Option<Duration>,
     /// Make a set of what could be had, where shards failed.
     pub skip_errors: bool,
     /// How long to wait for the directory's lock.
@@ -77,6 +89,12 @@ pub struct BackupReport {
     pub empty: usize,
     /// Shards that are not in the set although they were asked for, each with the reason.
     pub missing: Vec<String>,
+    /// Shards that are in the set and can lack points that were acknowledged before the run began, each with the reason.
+    pub unproven: Vec<String>,
+    /// Why the set cannot be restored whole with the sets before it, a sentence each.
+    pub gaps: Vec<String>,
+    /// What the server does not hold any more, where there is a set to compare with.
+    pub losses: Option<Losses>,
     /// Bytes of all files but those that are shared.
     pub bytes: u64,
     /// How long it took.
@@ -111,6 +129,7 @@ pub fn backup(
         options,
         cancel,
         progress,
+        server: Server::new(options.retries),
         begun: Instant::now(),
     };
     if options.dry_run {
@@ -123,6 +142,9 @@ pub fn backup(
         options.resume,
         cancel,
     )?;
+    for warning in staging.warnings() {
+        progress.report(&Event::Warning(warning));
+    }
     let Plan {
         meta,
         selection,
@@ -135,6 +157,10 @@ pub fn backup(
         selection: selection.clone(),
     };
     let leftover = staging.take_over(&run)?;
+    staging.try_names(
+        options.layout,
+        shards.iter().map(|planned| &planned.shard.path),
+    )?;
     let meta = backup.store_meta(&staging, meta)?;
     let (left, taken_over) = backup.take_over(shards, leftover)?;
     // What is taken over is as old as the run that downloaded it.
@@ -144,7 +170,8 @@ pub fn backup(
     };
     let mut settled = backup.download(&staging, left)?;
     settled.extend(taken_over);
-    backup.commit(staging, meta, selection, settled, started)
+    let report = backup.commit(staging, meta, selection, settled, started)?;
+    Ok(backup.compare(report))
 }
 
 /// A server's meta store, as it came and as it is read.
@@ -166,6 +193,7 @@ struct Backup<'a> {
     options: &'a BackupOptions,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
+    server: Server,
     begun: Instant,
 }
 
@@ -207,7 +235,13 @@ impl Backup<'_> {
             shared: 0,
             empty: 0,
             missing: Vec::new(),
-            bytes: asked.iter().filter_map(|planned| planned.known).sum(),
+            gaps: Vec::new(),
+            losses: None,
+            unproven: Vec::new(),
+            bytes: asked
+                .iter()
+                .filter_map(|planned| planned.known)
+                .fold(0, u64::saturating_add),
             elapsed: self.begun.elapsed(),
         }
     }
@@ -270,7 +304,9 @@ impl Backup<'_> {
 
     /// Whether what an earlier run stored of a shard is what this one would store.
     fn is_as_asked(&self, planned: &Planned, record: &ShardRecord) -> bool {
-        let is_alike = record.content == planned.content() && record.state == ShardState::Stored;
+        let is_alike = record.content == planned.content()
+            && record.state == ShardState::Stored
+            && record.unproven.is_none();
         let other_deletes = match self.options.apply_deletes {
             true => {
                 record.content == Content::Whole
@@ -284,33 +320,31 @@ impl Backup<'_> {
     fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<Settled>> {
         let (asked, absent): (Vec<Planned>, Vec<Planned>) =
             planned.into_iter().partition(|planned| planned.held);
-        let bytes = asked.iter().map(|planned| planned.known).sum();
+        // A record can claim any size.
+        let bytes = asked.iter().try_fold(0_u64, |sum, planned| {
+            Some(sum.saturating_add(planned.known?))
+        });
         self.progress.report(&Event::Shards {
             count: asked.len(),
             bytes,
         });
-        let (retries, jobs) = (self.options.retries, self.options.jobs);
-        let layout = self.options.layout;
-        let (client, cancel, progress) = (self.client, self.cancel, self.progress);
-        let apply_deletes = self.options.apply_deletes;
         let downloader = Downloader {
-            client,
+            client: self.client,
+            server: &self.server,
+            habits: Habits::new(self.options.retries),
             staging,
-            layout,
-            apply_deletes,
-            retries,
-            jobs,
-            cancel,
-            progress,
+            layout: self.options.layout,
+            apply_deletes: self.options.apply_deletes,
+            retries: self.options.retries,
+            jobs: self.options.jobs,
+            cancel: self.cancel,
+            progress: self.progress,
         };
         // A fault of this side stops the other threads as well.
         let stop = self.cancel.child();
-        let jobs = asked
-            .into_iter()
-            .map(|planned| (Job::new(planned), None))
-            .collect();
+        let jobs = self.ask_ahead(&downloader, asked, &stop);
         let results = queue::work(
-            jobs,
+            jobs.into_iter().map(|job| (job, None)).collect(),
             self.options.jobs,
             &stop,
             |(mut job, begun): (Job, Option<Instant>)| {
@@ -318,18 +352,7 @@ impl Backup<'_> {
                 match downloader.attempt(&mut job) {
                     Ok(Step::Again(wait)) => Turn::Later((job, Some(begun)), wait),
                     Ok(Step::Done(fetched)) => {
-                        let (shard, elapsed) = (&job.planned.shard.path, begun.elapsed());
-                        self.progress.report(&Event::Finished {
-                            shard,
-                            outcome: outcome(&fetched),
-                            elapsed,
-                        });
-                        let settled = self.settle(&job.planned, fetched);
-                        Turn::Done(
-                            staging
-                                .note(&settled.record, settled.file.as_ref())
-                                .map(|()| settled),
-                        )
+                        Turn::Done(self.finish(staging, &job, fetched, begun))
                     }
                     Err(error) => {
                         stop.cancel();
@@ -344,27 +367,97 @@ impl Backup<'_> {
         Ok(settled)
     }
 
-    /// Asks again after a failure, unless the failure is one that will stay.
-    fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
-        let mut wait = Duration::from_millis(500);
-        let mut left = self.options.retries;
-        loop {
-            match ask() {
-                Err(error) if left > 0 && class(&error) == Class::Failed => {
-                    self.progress.report(&Event::Detail(&format!(
-                        "asking again for {what} in {wait:?}: {error:#}"
-                    )));
-                    let until = Instant::now() + wait;
-                    while Instant::now() < until {
-                        self.cancel.check()?;
-                        std::thread::sleep(Duration::from_millis(50).min(wait));
-                    }
-                    wait = (wait * 2).min(Duration::from_secs(10));
-                    left -= 1;
-                }
-                result => return result,
-            }
+    /// Asks about all shards once, many at a time.
+    fn ask_ahead(
+        &self,
+        downloader: &Downloader<'_>,
+        asked: Vec<Planned>,
+        stop: &Cancel,
+    ) -> Vec<Job> {
+        let rule = match (self.client.dialect(), self.options.flush_timeout) {
+            (Some(Dialect::V1_5), Some(limit)) => Rule::Prompt(limit),
+            _ => Rule::Any,
+        };
+        let jobs = asked
+            .into_iter()
+            .map(|planned| Job::new(planned, rule))
+            .collect();
+        if rule == Rule::Any {
+            return jobs;
         }
+        let at_a_time = QUESTIONS.max(self.options.jobs);
+        let mut jobs = queue::work(jobs, at_a_time, stop, |mut job| {
+            downloader.ask_ahead(&mut job);
+            Turn::Done(job)
+        });
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.planned.known));
+        jobs
+    }
+
+    /// A shard is dealt with: says so, and notes it for a run that may have to take it over.
+    fn finish(
+        &self,
+        staging: &Staging,
+        job: &Job,
+        fetched: Fetched,
+        begun: Instant,
+    ) -> Result<Settled> {
+        let shard = &job.planned.shard.path;
+        self.progress.report(&Event::Finished {
+            shard,
+            outcome: outcome(&fetched),
+            elapsed: begun.elapsed(),
+        });
+        let settled = self.settle(&job.planned, fetched, job.proof.doubt());
+        match &settled.record.unproven {
+            Some(why) => self.progress.report(&Event::Warning(&format!(
+                "shard {shard} is unproven: {why}"
+            ))),
+            None => staging.note(&settled.record, settled.file.as_ref())?,
+        }
+        Ok(settled)
+    }
+
+    /// Asks again after a failure, unless the failure is one that will stay. A server that has never answered is not waited for.
+    fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
+        let mut attempts = Attempts::default();
+        loop {
+            if let Gate::Closed(wait) = self.server.gate(Instant::now()) {
+                self.pause(wait)?;
+                continue;
+            }
+            let error = match ask() {
+                Ok(answer) => {
+                    self.server.answered();
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let wait = if self.server.has_answered() && is_of_server(&error) {
+                self.server.failed(Instant::now())
+            } else if class(&error) == Class::Failed {
+                attempts.failed(self.options.retries)
+            } else {
+                None
+            };
+            let Some(wait) = wait else {
+                return Err(error);
+            };
+            self.progress.report(&Event::Detail(&format!(
+                "asking again for {what} in {wait:?}: {error:#}"
+            )));
+            self.pause(wait)?;
+        }
+    }
+
+    /// Waits, and looks now and then whether a stop was asked for.
+    fn pause(&self, wait: Duration) -> Result<()> {
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            self.cancel.check()?;
+            std::thread::sleep(Duration::from_millis(50).min(wait));
+        }
+        Ok(())
     }
 }
 
@@ -377,6 +470,6 @@ fn outcome(fetched: &Fetched) -> Outcome<'_> {
         Fetched::Shared { .. } => Outcome::Skipped("unchanged: shared with an earlier set"),
         Fetched::Empty(_) => Outcome::Skipped("nothing to fetch"),
         Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),
-        Fetched::Failed(reason) => Outcome::Failed(reason),
+        Fetched::Failed(reason) | Fetched::Withheld(reason) => Outcome::Failed(reason),
     }
 }

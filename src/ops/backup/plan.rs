@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::download::Want;
 use super::incremental::{Base, Building, Earlier};
+use super::names::refuse_names;
 use super::{Backup, MetaStore};
 use crate::directory::{Content, Contents, Selection, ShardRecord, ShardState};
 use crate::error::Class;
@@ -70,6 +71,7 @@ impl Planned {
             members: Vec::new(),
             deletes_applied: false,
             error: None,
+            unproven: None,
         }
     }
 }
@@ -184,6 +186,11 @@ impl Backup<'_> {
                 shard,
             });
         }
+        refuse_names(
+            planned.iter().map(|planned| &planned.shard.path),
+            self.options.layout,
+            &self.options.directory,
+        )?;
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
         self.say_not_held(&planned);
         Ok(Plan {
@@ -410,10 +417,12 @@ fn earlier_sizes(contents: &Contents, cluster_id: u64) -> HashMap<ShardPath, u64
         .flat_map(|set| &set.shards)
     {
         match (shard.state, shard.tar_bytes()) {
-            (ShardState::Stored, Some(bytes)) => drop(sizes.insert(shard.path(), bytes)),
+            (ShardState::Stored, Some(bytes)) => {
+                sizes.insert(shard.path(), bytes);
+            }
             // It was found empty since.
             (ShardState::Empty, _) if shard.content == Content::Whole => {
-                drop(sizes.remove(&shard.path()))
+                sizes.remove(&shard.path());
             }
             _ => {}
         }

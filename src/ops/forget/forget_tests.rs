@@ -3,8 +3,6 @@
 use std::fs;
 use std::time::Instant;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::directory::made::{self, path};
 use crate::directory::{Content, FileRecord, SetState, ShardRecord, ShardState};
@@ -24,6 +22,7 @@ fn policy(last: u32) -> Policy {
         yearly: none,
         within: None,
         zone,
+        lost: false,
     }
 }
 
@@ -302,7 +301,15 @@ fn the_last_copy_of_a_shard_that_the_server_cannot_open_any_more_stays() {
     make(directory, 0, 1, Selection::default(), &stored("a", &[1, 2]));
     make(directory, 1, 1, Selection::default(), &not_held);
     make(directory, 2, 1, Selection::default(), &not_held);
-    assert_eq!(kept(directory, &policy(1)), ["0: needed by 2", "2: last"]);
+    // Sets that cannot bring it back use up nothing of what a rule keeps.
+    assert_eq!(
+        kept(directory, &policy(1)),
+        [
+            "0: last",
+            "1: nothing complete is newer",
+            "2: nothing complete is newer"
+        ]
+    );
     // One that was never there keeps nothing.
     make(
         directory,
@@ -336,7 +343,7 @@ fn a_set_that_says_that_nothing_was_left_of_a_shard_stays_before_one_that_could_
     make(directory, 3, 1, of("a"), &stored("a", &[1]));
     assert_eq!(
         kept(directory, &policy(1)),
-        ["0: needed by 2", "1: needed by 2", "3: last", "2: last"]
+        ["1: needed by 2", "3: last", "2: last"]
     );
 }
 
@@ -384,124 +391,6 @@ fn a_set_with_a_file_gone_or_cut_is_not_the_one_to_keep() {
     );
 }
 
-/// The sets a restore of `at` takes files of the shard from, walking back as it does; `None` where something is missing.
-fn chain(records: &[&SetRecord], at: usize, shard: &ShardPath) -> Option<Vec<String>> {
-    let same = |set: &&SetRecord| set.cluster_id == records[at].cluster_id;
-    let takes = |set: &&SetRecord| !set.selection.meta_only && set.selection.takes(shard);
-    let sets: Vec<&SetRecord> = records[..=at]
-        .iter()
-        .copied()
-        .filter(same)
-        .filter(takes)
-        .collect();
-    let has = |set: &&SetRecord| set.shard(shard).is_some_and(|record| record.file.is_some());
-    let (mut found, mut from) = (Vec::new(), None);
-    for (at, set) in sets.iter().enumerate().rev() {
-        let record = set.shard(shard);
-        match record.map(|record| record.state) {
-            Some(ShardState::Failed | ShardState::Expired) => continue,
-            Some(ShardState::NotHeld) if sets[..at].iter().any(has) => continue,
-            _ => {}
-        }
-        if from.is_some_and(|from| from > set.started) {
-            return None;
-        }
-        found.extend(has(set).then(|| set.id.clone()));
-        match record {
-            Some(record)
-                if record.state != ShardState::NotHeld && record.content == Content::Since =>
-            {
-                from = set.selection.since;
-            }
-            _ => return Some(found),
-        }
-    }
-    from.is_none().then_some(found)
-}
-
-#[derive(Debug, Clone)]
-struct Run {
-    database: Option<bool>,
-    meta_only: bool,
-    /// From which of the runs before it on it is an increment.
-    since: Option<usize>,
-    server: u64,
-    states: Vec<ShardState>,
-    marked: bool,
-}
-
-fn runs() -> impl Strategy<Value = Vec<Run>> {
-    use ShardState::{Empty, Expired, Failed, NotHeld, Stored};
-    let state = prop_oneof![10 => Just(Stored), 2 => Just(Empty), 1 => Just(NotHeld), 1 => Just(Failed), 1 => Just(Expired)];
-    let database = prop_oneof![4 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
-    let since = prop_oneof![2 => Just(None), 5 => (1..3_usize).prop_map(Some)];
-    let server = prop_oneof![8 => Just(1_u64), 1 => Just(2)];
-    let run = (
-        database,
-        prop::bool::weighted(0.05),
-        since,
-        server,
-        prop::collection::vec(state, 3),
-        prop::bool::weighted(0.05),
-    );
-    let run = run.prop_map(|(database, meta_only, since, server, states, marked)| Run {
-        database,
-        meta_only,
-        since,
-        server,
-        states,
-        marked,
-    });
-    prop::collection::vec(run, 2..14)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
-
-    #[test]
-    fn what_is_kept_is_restored_as_before(runs in runs(), last in 1..4_u32) {
-        let directory = tempfile::tempdir().unwrap();
-        let directory = directory.path();
-        let places = [path("a", 1), path("a", 2), path("b", 3)];
-        for (number, run) in runs.iter().enumerate() {
-            let selection = Selection {
-                database: run.database.map(|a| if a { "a" } else { "b" }.to_owned()),
-                meta_only: run.meta_only,
-                since: run.since.filter(|_| !run.meta_only).map(|back| hour(number.saturating_sub(back) as u32)),
-                ..Selection::default()
-            };
-            // The second shard comes into being with the fifth run.
-            let there = places.iter().enumerate().filter(|(nth, path)| {
-                selection.takes(path) && !run.meta_only && (*nth != 1 || number > 4)
-            });
-            let shards: Vec<_> = there.map(|(nth, path)| (path.clone(), run.states[nth])).collect();
-            let id = make(directory, number as u32, run.server, selection, &shards);
-            if run.marked {
-                fs::write(directory.join(format!(".snap/{id}.keep")), "").unwrap();
-            }
-        }
-        let before = Contents::read(directory).unwrap();
-        let all: Vec<&SetRecord> = before.records().collect();
-        let policy = policy(last);
-        let options = ForgetOptions { directory: directory.to_owned(), policy, retry_lock: Duration::ZERO, dry_run: false };
-        let dry = forget(&ForgetOptions { dry_run: true, ..options.clone() }, &Cancel::default()).unwrap();
-        let report = forget(&options, &Cancel::default()).unwrap();
-        prop_assert_eq!((&dry.groups, &dry.removed), (&report.groups, &report.removed));
-        let after = Contents::read(directory).unwrap();
-        let left: Vec<&SetRecord> = after.records().collect();
-        for (now, record) in left.iter().enumerate() {
-            let then = all.iter().position(|other| other.id == record.id).unwrap();
-            for shard in record.shards.iter().filter(|shard| shard.state != ShardState::Expired) {
-                let Some(was) = chain(&all, then, &shard.path()) else { continue };
-                let is = chain(&left, now, &shard.path());
-                let is_whole = is.as_ref().is_some_and(|is| was.iter().all(|id| is.contains(id)));
-                prop_assert!(is_whole, "{} of {}: {:?} was {:?}; {:#?}", shard.path(), record.id, is, was, report.groups);
-            }
-        }
-        prop_assert!(forget(&options, &Cancel::default()).unwrap().removed.sets.is_empty());
-    }
-}
-
 #[test]
 fn a_thousand_sets_are_judged_listed_and_removed() {
     let directory = tempfile::tempdir().unwrap();
@@ -542,4 +431,139 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
         left.sets().len()
     );
     assert_eq!(report.removed.files, report.removed.sets.len() * 21);
+}
+
+#[test]
+fn a_set_that_is_read_stays_with_all_that_it_stands_on_and_goes_when_nobody_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let shards = stored("a", &[1]);
+    for number in 0..6 {
+        let selection = match number {
+            1 | 2 => since(number - 1),
+            _ => Selection::default(),
+        };
+        make(directory, number, 1, selection, &shards);
+    }
+    let options = ForgetOptions {
+        directory: directory.to_owned(),
+        policy: policy(1),
+        retry_lock: Duration::ZERO,
+        dry_run: false,
+    };
+    let dry = ForgetOptions {
+        dry_run: true,
+        ..options.clone()
+    };
+    let forget = |options: &ForgetOptions| forget(options, &Cancel::default()).unwrap();
+    let contents = Contents::read(directory).unwrap();
+    let id = |at: usize| contents.sets()[at].id.clone();
+    let held = contents.hold([2]).unwrap();
+    let before = forget(&dry);
+    let report = forget(&options);
+    assert_eq!(before.groups, report.groups);
+    assert_eq!(report.read, [id(2)]);
+    assert_eq!(report.removed.sets, [id(3), id(4)]);
+    let reasons: Vec<Vec<Reason>> = report.groups[0]
+        .sets
+        .iter()
+        .map(|verdict| verdict.reasons.clone())
+        .collect();
+    let needed = |by: usize| vec![Reason::Needed { by: id(by) }];
+    assert_eq!(reasons[..3], [needed(1), needed(2), vec![Reason::Read]]);
+    let left = Contents::read(directory).unwrap();
+    assert_eq!(left.sets().len(), 4);
+    // What was removed since the directory was read cannot be held, and tells so.
+    assert!(contents.hold([3]).is_err() && contents.has_vanished());
+    assert!(contents.hold_one(3).unwrap().is_none());
+
+    drop(held);
+    let report = forget(&options);
+    assert_eq!((report.read.len(), report.removed.sets.len()), (0, 3));
+    assert!(
+        !report.groups[0]
+            .sets
+            .iter()
+            .any(|verdict| verdict.reasons == [Reason::Read])
+    );
+}
+
+#[test]
+fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_older() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    for number in 0..4 {
+        make(
+            directory,
+            number,
+            1,
+            Selection::default(),
+            &stored("a", &[1]),
+        );
+    }
+    let contents = Contents::read(directory).unwrap();
+    let cancel = Cancel::default();
+    let (upkeep, _) = Upkeep::begin(directory, Duration::ZERO, &cancel).unwrap();
+    let _held = contents.hold([1]).unwrap();
+    let which = (0..3).collect();
+    let removed = upkeep.remove(&contents, &which, &cancel).unwrap();
+    let id = |at: usize| contents.sets()[at].id.clone();
+    assert_eq!(
+        (removed.sets, removed.spared),
+        (vec![id(2)], vec![id(0), id(1)])
+    );
+    let left = Contents::read(directory).unwrap();
+    for set in left.sets() {
+        let files = set.record.iter().flat_map(SetRecord::files);
+        assert!(
+            files.into_iter().all(|file| left.has(&file.name)),
+            "{}",
+            set.id
+        );
+    }
+    assert_eq!(left.sets().len(), 3);
+}
+
+#[test]
+fn sets_of_which_nothing_is_left_go_when_that_is_asked_for_and_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let ids: Vec<String> = (0..4)
+        .map(|number| {
+            make(
+                directory,
+                number,
+                1,
+                Selection::default(),
+                &stored("a", &[1]),
+            )
+        })
+        .collect();
+    // Of the second, one file is left.
+    for name in [
+        "meta.00",
+        "a.autogen.00001.00",
+        "meta.01",
+        "meta.02",
+        "a.autogen.00001.02",
+    ] {
+        fs::remove_file(directory.join(name)).unwrap();
+    }
+    fs::write(directory.join(format!(".snap/{}.keep", ids[2])), "").unwrap();
+    let mut options = ForgetOptions {
+        directory: directory.to_owned(),
+        policy: Policy {
+            lost: true,
+            ..policy(0)
+        },
+        retry_lock: Duration::ZERO,
+        dry_run: false,
+    };
+    let report = forget(&options, &Cancel::default()).unwrap();
+    assert_eq!(report.removed.sets, [&*ids[0]]);
+    fs::remove_file(directory.join(format!(".snap/{}.keep", ids[2]))).unwrap();
+    options.policy.last = Limit::Newest(10);
+    let report = forget(&options, &Cancel::default()).unwrap();
+    assert_eq!(report.removed.sets, [&*ids[1], &*ids[2]]);
+    assert_eq!(Contents::read(directory).unwrap().sets().len(), 1);
 }

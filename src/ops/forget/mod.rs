@@ -1,7 +1,6 @@
 //! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and marking those that no policy may remove.
 
 mod rules;
-mod standing;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use jiff::Timestamp;
 
 use super::catalog::{SetSummary, State, summary};
 use crate::cancel::Cancel;
-use crate::directory::{Contents, Removed, Selection, SetRecord, Upkeep};
+use crate::directory::{Chains, Contents, Removed, Selection, SetRecord, Upkeep};
 use crate::error::Class;
 use rules::{Candidate, apply};
 pub use rules::{Limit, Policy, Reason, Within};
@@ -41,6 +40,8 @@ pub struct ForgetReport {
     pub removed: Removed,
     /// The removals among these that an earlier run had begun.
     pub ended: Vec<String>,
+    /// The sets that stay only because somebody reads them.
+    pub read: Vec<String>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -83,7 +84,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
     if options.policy.is_empty() {
         let fault = Class::Usage.error("the policy keeps no set at all");
         return Err(fault
-            .hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0")
+            .hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; or -lost")
             .into());
     }
     let mut contents = Contents::read(&options.directory)?;
@@ -101,7 +102,11 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         report.removed.add(ended);
         Some(upkeep)
     };
-    let (groups, unkept) = judge(&contents, &options.policy);
+    let (mut groups, mut unkept) = judge(&contents, &options.policy);
+    let read = sets_read(&contents, &unkept)?;
+    if !read.is_empty() {
+        (groups, unkept) = judge_beside(&contents, &options.policy, &read);
+    }
     report.groups = groups;
     report.unrecorded = contents
         .sets()
@@ -112,12 +117,46 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         Some(upkeep) => upkeep.remove(&contents, &unkept, cancel)?,
         None => Upkeep::measure(&contents, &unkept)?,
     });
+    report.spare(read.iter().map(|at| contents.sets()[*at].id.clone()));
     report.elapsed = begun.elapsed();
     Ok(report)
 }
 
-/// Applies a policy, group by group, and lets what is kept keep what it stands on. Gives the places of the others, too.
+impl ForgetReport {
+    /// Notes which sets stay because they are read: those that were when the policy was applied, and what turned out since.
+    fn spare(&mut self, read: impl Iterator<Item = String>) {
+        self.read = read.chain(self.removed.spared.iter().cloned()).collect();
+        self.read.sort_unstable();
+        let spared = &self.removed.spared;
+        let verdicts = self.groups.iter_mut().flat_map(|group| &mut group.sets);
+        for verdict in verdicts.filter(|verdict| spared.contains(&verdict.set.id)) {
+            verdict.reasons.push(Reason::Read);
+        }
+    }
+}
+
+/// Those of the sets that somebody reads.
+fn sets_read(contents: &Contents, of: &HashSet<usize>) -> Result<HashSet<usize>> {
+    let mut read = HashSet::new();
+    for at in of {
+        if Upkeep::is_read(contents, *at)? {
+            read.insert(*at);
+        }
+    }
+    Ok(read)
+}
+
+/// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the places of the others, too.
 fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
+    judge_beside(contents, policy, &HashSet::new())
+}
+
+/// As [`judge`], beside readers of some sets, which stay.
+fn judge_beside(
+    contents: &Contents,
+    policy: &Policy,
+    read: &HashSet<usize>,
+) -> (Vec<Group>, HashSet<usize>) {
     let mut groups: Vec<(Selection, String, Vec<usize>)> = Vec::new();
     for (at, set) in contents.sets().iter().enumerate() {
         let Some(record) = &set.record else { continue };
@@ -136,8 +175,9 @@ fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
             None => groups.push((selection, server, vec![at])),
         }
     }
+    let mut chains = Chains::of(contents);
     let summaries: Vec<SetSummary> = (0..contents.sets().len())
-        .map(|at| summary(contents, at))
+        .map(|at| summary(contents, &mut chains, at))
         .collect();
     let mut reasons: Vec<Option<Vec<Reason>>> = vec![None; contents.sets().len()];
     for (.., members) in &groups {
@@ -145,21 +185,27 @@ fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
             let set = &contents.sets()[*at];
             Candidate {
                 started: set.started,
-                complete: summaries[*at].state == State::Complete,
+                // One that cannot be restored whole must not take the place of one that can.
+                complete: summaries[*at].state == State::Complete
+                    && summaries[*at].restorable_whole,
                 marked: set.kept.is_some(),
+                lost: contents.is_lost(set),
             }
         };
         let candidates: Vec<Candidate> = members.iter().map(candidate).collect();
-        for (at, why) in members.iter().zip(apply(policy, &candidates)) {
+        for (at, mut why) in members.iter().zip(apply(policy, &candidates)) {
+            if read.contains(at) {
+                why.push(Reason::Read);
+            }
             reasons[*at] = Some(why);
         }
     }
-    // What a set stands on is older: from the newest on, each is judged before it is asked whether it keeps others.
-    for (at, below) in standing::standing(contents).iter().enumerate().rev() {
+    // What a set goes on from is older: from the newest on, each is judged before it is asked whether it keeps others.
+    for at in (0..reasons.len()).rev() {
         // No reasons at all: a set of influxd's, which stays.
         if reasons[at].as_ref().is_none_or(|why| !why.is_empty()) {
-            for below in below {
-                if let Some(why) = reasons[*below].as_mut().filter(|why| why.is_empty()) {
+            for below in chains.parents(at) {
+                if let Some(why) = reasons[below].as_mut().filter(|why| why.is_empty()) {
                     why.push(Reason::Needed {
                         by: contents.sets()[at].id.clone(),
                     });

@@ -27,16 +27,23 @@ pub struct Policy {
     pub within: Option<Within>,
     /// Where hours, days, weeks, months and years begin.
     pub zone: TimeZone,
+    /// Sets of which no file is left are kept by no other rule. Without another rule, all that have files are.
+    pub lost: bool,
 }
 
 impl Policy {
     /// Whether it says of no set that it is to be kept.
     pub fn is_empty(&self) -> bool {
-        self.within.is_none()
+        !self.lost && !self.has_rules()
+    }
+
+    /// Whether it says what to keep.
+    fn has_rules(&self) -> bool {
+        !(self.within.is_none()
             && self
                 .rules()
                 .iter()
-                .all(|(limit, ..)| *limit == Limit::Newest(0))
+                .all(|(limit, ..)| *limit == Limit::Newest(0)))
     }
 
     fn rules(&self) -> [(Limit, Reason, Bucket); 6] {
@@ -183,6 +190,8 @@ pub struct Candidate {
     pub complete: bool,
     /// Whether it is marked as one that is not to be removed.
     pub marked: bool,
+    /// Whether nothing is left of it but its record.
+    pub lost: bool,
 }
 
 /// Why a set is kept.
@@ -206,6 +215,10 @@ pub enum Reason {
     Within(String),
     /// Nothing complete is newer.
     Newest,
+    /// Only what is lost was to be removed, and it is not.
+    NotLost,
+    /// A restore, say, reads its files just now.
+    Read,
     /// A set that is kept cannot be restored without it.
     Needed {
         /// That set.
@@ -225,6 +238,8 @@ impl fmt::Display for Reason {
             Self::Yearly => "yearly",
             Self::Within(span) => return write!(f, "within {span}"),
             Self::Newest => "nothing complete is newer",
+            Self::NotLost => "not lost",
+            Self::Read => "being read",
             Self::Needed { by } => return write!(f, "needed by {by}"),
         })
     }
@@ -271,6 +286,13 @@ pub fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
         .filter(|reasons| reasons.is_empty())
     {
         reasons.push(Reason::Newest);
+    }
+    for (reasons, set) in kept.iter_mut().zip(group).filter(|_| policy.lost) {
+        if set.lost {
+            reasons.retain(|reason| *reason == Reason::Marked);
+        } else if !policy.has_rules() {
+            *reasons = vec![Reason::NotLost];
+        }
     }
     kept
 }

@@ -16,6 +16,7 @@ fn nothing() -> Policy {
         yearly: none,
         within: None,
         zone,
+        lost: false,
     }
 }
 
@@ -29,6 +30,7 @@ fn set(started: &str) -> Candidate {
         started: started.parse().unwrap(),
         complete: true,
         marked: false,
+        lost: false,
     }
 }
 
@@ -367,6 +369,7 @@ fn policies() -> impl Strategy<Value = Policy> {
                     yearly,
                     within,
                     zone,
+                    lost: false,
                 }
             },
         )
@@ -384,6 +387,7 @@ fn groups() -> impl Strategy<Value = Vec<Candidate>> {
                 started: Timestamp::from_second(now).unwrap(),
                 complete,
                 marked,
+                lost: false,
             }
         };
         sets.into_iter().map(candidate).collect()

@@ -2,7 +2,6 @@
 //! each of a shard's files comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +15,10 @@ use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents};
 use crate::error::Class;
 use crate::format::shard_tar::{Ending, Member};
-use crate::ops::members::{Passed, is_of_system, scratch_error, visit, visit_in_place};
+use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
 use crate::ops::passing::Passing;
 use crate::ops::queue::{self, Turn};
+use crate::ops::scratch::{scratch_error, scratch_fault};
 use crate::ops::sift::{LeftOut, try_to_sift};
 use crate::progress::{Event, Progress, Silent};
 use crate::time::Bounds;
@@ -152,7 +152,7 @@ pub fn check(
         .iter()
         .flat_map(|shard| &shard.chain)
         .map(|file| file.size)
-        .sum();
+        .fold(0, u64::saturating_add);
     if !planned.is_empty() {
         progress.report(&Event::Status(&format!(
             "checking {} shard(s)",
@@ -274,10 +274,10 @@ fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gat
                 unreadable.insert(name.clone(), Unreadable { path, fault });
             }
             let file = ShardFile { source, size, crc };
-            let replaced = files.insert(name.clone(), file);
-            let changed = replaced.is_some_and(|old| (old.size, old.crc) != (size, crc));
-            // A tombstone belongs to the TSM file it was written for, not to a later one of the same name.
-            if changed && let Some(stem) = name.strip_suffix(".tsm") {
+            files.insert(name.clone(), file);
+            // A tombstone belongs to the TSM file it was written for, not to a later one of the same name, which may even have
+            // the same bytes. A server that sends a file sends its tombstone too, which is newer.
+            if let Some(stem) = name.strip_suffix(".tsm") {
                 let tombstone = format!("{stem}.tombstone");
                 if files
                     .get(&tombstone)
@@ -440,10 +440,14 @@ impl Checker<'_> {
             .record
             .as_ref()
             .and_then(|record| record.shard(shard)?.file.as_ref());
-        let opened = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let opened = contents.open_file(&file.name)?;
         let mut tar = contents.open(file, |file| {
             Passing::new(file, recorded.is_some(), shard, stop, &Silent)
         })?;
+        let listed = set
+            .manifest
+            .as_ref()
+            .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
         let mut files = Vec::new();
         let each = |passed: &Passed<'_>| -> io::Result<()> {
             let mut fault = None;
@@ -478,11 +482,19 @@ impl Checker<'_> {
                 &mut tar,
                 (!file.packed).then_some(&opened),
                 scratch,
+                listed.map(|listed| listed.size),
                 shard,
                 wants,
                 each,
             ),
         };
+        let failed = match &outcome {
+            Ok(result) => result.as_ref().err().and_then(|error| scratch_fault(error)),
+            Err(error) => scratch_fault(error.as_ref()),
+        };
+        if let Some(fault) = failed {
+            return Err(fault.into());
+        }
         let (ending, count) = match outcome {
             Ok(Ok(whole)) => whole,
             Ok(Err(error)) if is_of_system(&error) => {
@@ -508,10 +520,6 @@ impl Checker<'_> {
         if ending == Ending::Nothing {
             return Err(damaged("it is empty".to_owned()).into());
         }
-        let listed = set
-            .manifest
-            .as_ref()
-            .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
         if let Some(listed) = listed.filter(|listed| listed.size != count) {
             return Err(damaged(format!(
                 "it holds a tar of {count} bytes, of {} by the manifest",

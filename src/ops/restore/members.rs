@@ -11,6 +11,7 @@ use crate::cancel::Cancel;
 use crate::directory::{BackupFile, Contents};
 use crate::format::shard_tar::Member;
 use crate::ops::members::{Passed, visit_file};
+use crate::ops::scratch::scratch_fault;
 use crate::ops::sift::read_deletes;
 use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::tombstone::Ending;
@@ -60,7 +61,13 @@ impl ShardMembers<'_> {
                     visit_file(tar, self.scratch, self.shard, self.stop, wanted, |passed| {
                         each(source, passed)
                     });
-                visited.with_context(reading)?.with_context(reading)?;
+                let outcome = visited
+                    .and_then(|outcome| Ok(outcome?))
+                    .with_context(reading);
+                outcome.map_err(|error| match scratch_fault(error.as_ref()) {
+                    Some(fault) => fault.into(),
+                    None => error,
+                })?;
             }
         }
         Ok(())

@@ -3,8 +3,10 @@
 //! Everything is read and checked first ([`source`], [`check`]). Into directories ([`plan`], [`target`]), shards are unpacked
 //! out of sight and then moved into place, the meta store last ([`write`]).
 
-mod chain;
+#[cfg(test)]
+mod agreement_tests;
 mod check;
+mod journal;
 mod live;
 mod members;
 mod plan;
@@ -16,7 +18,6 @@ mod target;
 mod types;
 mod write;
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ use crate::client::Address;
 use crate::directory::Selection;
 use crate::error::{Class, Fault};
 use crate::local::shard_dir;
+use crate::ops::scratch::scratch_dir;
 use crate::progress::{Event, Progress};
 use crate::time::Bounds;
 use crate::tsm::is_file_name;
@@ -204,8 +206,13 @@ pub fn restore(
     let options = &options.with_absolute_targets()?;
     target::refuse_running(options)?;
     write::recover(options, cancel, progress)?;
-    let contents = source::contents(&options.directory, options.set.as_deref(), progress)?;
-    let mut plan = plan::plan(&contents, options, progress)?;
+    let set = options.set.as_deref();
+    let (contents, mut plan, _held) =
+        source::planned(&options.directory, set, progress, |contents| {
+            let plan = plan::plan(contents, options, progress)?;
+            let sets = source::sets_of(&plan.shards);
+            Ok((plan, sets))
+        })?;
     target::refuse_data(plan.shards.iter().map(|shard| &shard.target), options)?;
     target::refuse_strays(&plan, options, progress)?;
     // Not needed any more, and as large as there are shards.
@@ -307,7 +314,7 @@ impl RestoreOptions {
             .filter(|_| !self.dry_run)
             .filter(usable)
             .cloned()
-            .unwrap_or_else(env::temp_dir)
+            .unwrap_or_else(scratch_dir)
     }
 
     /// Where a restore prepares what it moves into place: the data directory, or the meta directory where that is restored

@@ -1,7 +1,6 @@
 //! Deciding what a restore into directories is made of: which shards, under which names and ids, with which meta store.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 
 use anyhow::{Context, Result};
@@ -13,8 +12,9 @@ use crate::error::Class;
 use crate::format::meta::Data;
 use crate::format::meta_edit::{Pick, Rename, merge, rename};
 use crate::local::refuse_leading_outside;
+use crate::open::read_bounded;
 use crate::progress::{Event, Progress};
-use crate::wire::ShardIds;
+use crate::wire::{MAX_META_BYTES, ShardIds};
 
 /// What a restore is made of.
 pub struct Plan {
@@ -54,6 +54,9 @@ pub fn plan(
         options.datadir.is_some(),
         progress,
     )?;
+    if options.merge {
+        source.refuse_id_twice()?;
+    }
     let renamed = renamed(&source, options, progress)?;
     let (meta, shard_ids) = new_meta(renamed, &source, options, progress)?;
     let named = meta
@@ -77,7 +80,7 @@ pub fn plan(
         None => Some(old),
     })?;
     if options.datadir.is_some() {
-        source.say_what_is_missing(contents, progress)?;
+        source.say_what_is_missing(contents, &selection, progress)?;
     }
     Ok(Plan {
         meta,
@@ -139,7 +142,7 @@ fn new_meta(
     };
     let source = renamed.as_ref().unwrap_or(&backup.blob.meta);
     let target_path = metadir.join("meta.db");
-    let existing = match fs::read(&target_path) {
+    let existing = match read_bounded(&target_path, MAX_META_BYTES) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {

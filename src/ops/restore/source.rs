@@ -2,18 +2,20 @@
 //! of.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use super::Wanted;
-use super::chain::{Chains, Choice};
-use crate::directory::{BackupFile, Contents, Selection, Set, SetRecord, hex};
+use crate::directory::{
+    BackupFile, ChainContext, Chains, Contents, Gap, Held, Missing, Selection, Set, SetRecord,
+    ShardChain, ShardRecord, hex, steadily,
+};
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
 use crate::local::refuse_leading_outside;
+use crate::ops::losses::newest_holding;
 use crate::ops::selection::{list, select};
 use crate::progress::{Event, Progress};
 use crate::time::Bounds;
@@ -23,6 +25,10 @@ use crate::wire::{MetaBlob, ShardPath};
 pub struct Source {
     /// The id of the set that is restored.
     pub set: String,
+    /// Its place among the sets.
+    pub at: usize,
+    /// Whether a range of time is meant, or all that was backed up: that may be empty.
+    pub is_range: bool,
     /// The meta store in its frame.
     pub blob: MetaBlob,
     /// The meta store.
@@ -32,7 +38,80 @@ pub struct Source {
     /// The shards that are meant, without those of deleted groups.
     pub live: Vec<Shard>,
     /// Their files.
-    pub chains: Chains,
+    pub chains: Restorable,
+}
+
+/// The files of the shards that are meant, and what is not there.
+#[derive(Default)]
+pub struct Restorable {
+    /// The files of each shard, oldest first; never none.
+    pub found: Vec<(ShardPath, Vec<BackupFile>)>,
+    /// What is not in the backup, a sentence each.
+    pub missing: Vec<String>,
+    /// Shards that no set was asked for, and that may hold points.
+    pub unasked: Vec<ShardPath>,
+    /// Shards that no set was asked for, whose time had not begun.
+    pub early: Vec<ShardPath>,
+}
+
+impl Restorable {
+    /// Puts together what is there of shards that a set's metastore names.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Refused`] where it is not clear which files are meant; [`Class::Damage`] where nobody knows of which server they are.
+    fn find(
+        contents: &Contents,
+        context: ChainContext,
+        live: &[Shard],
+        metastore: &Data,
+        selection: &Selection,
+    ) -> Result<Self> {
+        let mut chains = Chains::of(contents);
+        let mut restorable = Self::default();
+        for shard in live {
+            let path = &shard.path;
+            match chains.of_shard(context, shard) {
+                ShardChain::Asked { files, gap } => {
+                    if let Some(gap) = gap {
+                        let missing = Missing {
+                            shard: Some(path.clone()),
+                            gap,
+                        };
+                        refuse_unclear(&missing)?;
+                        restorable.missing.push(missing.to_string());
+                    }
+                    if !files.is_empty() {
+                        restorable.found.push((path.clone(), files));
+                    }
+                }
+                ShardChain::NotAsked { may_hold: true } => restorable.unasked.push(path.clone()),
+                ShardChain::NotAsked { may_hold: false } => restorable.early.push(path.clone()),
+            }
+        }
+        let mut others =
+            chains.missing_beside_shards(context, live.iter().map(|shard| &shard.path));
+        others.extend(chains.unnamed(context.at, metastore));
+        others.retain(|missing| {
+            let shard = missing.shard.as_ref();
+            shard.is_none_or(|shard| selection.takes(shard))
+        });
+        restorable
+            .missing
+            .extend(others.iter().map(ToString::to_string));
+        Ok(restorable)
+    }
+}
+
+fn refuse_unclear(missing: &Missing) -> Result<()> {
+    match missing.gap {
+        Gap::RangeBeside { .. } => Err(Class::Refused
+            .error(missing)
+            .hint("name the set that is meant behind PATH; or move the sets made with -start or -end into a directory of their own")
+            .into()),
+        Gap::ServerUnknown { .. } => Err(Class::Damage.error(missing).into()),
+        _ => Ok(()),
+    }
 }
 
 /// Which of the sets of a directory is restored.
@@ -55,8 +134,8 @@ impl<'a> Which<'a> {
 
 /// Refuses what does not stand alone where a record was lost: it may have been that of the set, or have said of a shard that nothing
 /// was left of it.
-fn refuse_unknown(choice: &Choice<'_>, chains: &Chains) -> Result<()> {
-    let [lost, ..] = choice.contents.damaged() else {
+fn refuse_unknown(contents: &Contents, at: usize, chains: &Restorable) -> Result<()> {
+    let [lost, ..] = contents.damaged() else {
         return Ok(());
     };
     let refusal = |what: &str| {
@@ -66,11 +145,12 @@ fn refuse_unknown(choice: &Choice<'_>, chains: &Chains) -> Result<()> {
         fault
             .hint("snap verify tells more. Once it is moved away, its files count as influxd's, and nobody misses what it said")
     };
-    if choice.set().record.is_none() {
-        return Err(refusal(&format!("set {}", choice.set().id)).into());
+    let set = &contents.sets()[at];
+    if set.record.is_none() {
+        return Err(refusal(&format!("set {}", set.id)).into());
     }
     let mut files = chains.found.iter().flat_map(|(_, chain)| chain);
-    match files.find(|file| file.set != choice.at) {
+    match files.find(|file| file.set != at) {
         None => Ok(()),
         Some(file) => Err(refusal(&file.name).into()),
     }
@@ -88,15 +168,52 @@ pub struct PlannedShard {
     pub cut: Option<Bounds>,
 }
 
-/// Reads a backup directory to restore the set of that name, or else the newest.
+/// Reads a backup directory to restore the set of that name, or else the newest, plans with it, and holds the sets of the files that
+/// `plan` names: no `snap forget` removes them while they are read. All again where one was removed meanwhile.
 ///
 /// # Errors
 ///
-/// Those of [`Contents::read_for`].
-pub fn contents(directory: &Path, set: Option<&str>, progress: &dyn Progress) -> Result<Contents> {
-    Contents::read_for(directory, set, &mut |text| {
-        progress.report(&Event::Warning(text))
-    })
+/// Those of [`Contents::read_for`] and of `plan`.
+pub fn planned<T>(
+    directory: &Path,
+    set: Option<&str>,
+    progress: &dyn Progress,
+    mut plan: impl FnMut(&Contents) -> Result<(T, BTreeSet<usize>)>,
+) -> Result<(Contents, T, Held)> {
+    let read = || {
+        Contents::read_for(directory, set, &mut |text| {
+            progress.report(&Event::Warning(text))
+        })
+    };
+    let (contents, (plan, held)) = steadily(directory, read, |contents| {
+        let (plan, sets) = plan(contents)?;
+        Ok((plan, contents.hold(sets)?))
+    })?;
+    Ok((contents, plan, held))
+}
+
+/// The sets of the files that shards are put together from.
+pub fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
+    let files = shards.iter().flat_map(|shard| &shard.chain);
+    files.map(|file| file.set).collect()
+}
+
+/// Warns of shards that the set has, and that can lack points.
+fn say_unproven(set: &Set, chains: &Restorable, progress: &dyn Progress) {
+    let records = set.record.iter().flat_map(|record| &record.shards);
+    let unproven: Vec<String> = records
+        .filter(|shard| shard.unproven.is_some())
+        .map(ShardRecord::path)
+        .filter(|path| chains.found.iter().any(|(shard, _)| shard == path))
+        .map(|path| path.to_string())
+        .collect();
+    if !unproven.is_empty() {
+        progress.report(&Event::Warning(&format!(
+            "set {}: unproven, points acknowledged before the backup began can be missing: {}",
+            set.id,
+            list(&unproven)
+        )));
+    }
 }
 
 impl Source {
@@ -139,20 +256,18 @@ impl Source {
             .into_iter()
             .filter(|shard| shard.deleted_at.is_none() && inside(shard))
             .collect();
-        let foreign = foreign(contents, last, &data)?;
-        let choice = Choice {
-            contents,
+        refuse_contradicting_records(contents, last, &data)?;
+        let context = ChainContext {
             at,
             last,
-            named: matches!(which, Which::Alone(_)),
-            foreign,
+            alone: matches!(which, Which::Alone(_)),
         };
-        let chains = if with_shards {
-            Chains::find(&choice, &live, progress)?
-        } else {
-            Chains::default()
-        };
-        refuse_unknown(&choice, &chains)?;
+        let mut chains = Restorable::default();
+        if with_shards {
+            chains = Restorable::find(contents, context, &live, &data, selection)?;
+        }
+        refuse_unknown(contents, at, &chains)?;
+        say_unproven(chosen, &chains, progress);
         // An empty database is as good as any other, if it was asked for.
         let unasked: BTreeSet<&str> = chains
             .unasked
@@ -180,6 +295,8 @@ impl Source {
             .collect();
         let mut source = Self {
             set: chosen.id.clone(),
+            at,
+            is_range: bounds.is_some() || chosen.record.as_ref().is_some_and(SetRecord::is_range),
             blob,
             data,
             databases,
@@ -190,22 +307,49 @@ impl Source {
         Ok(source)
     }
 
+    /// Refuses a meta store that gives one id to two of the shards, for a restore that gives them new ids: these are told by the old
+    /// ones, and the points of one would come into the other.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Refused`] with both.
+    pub fn refuse_id_twice(&self) -> Result<()> {
+        let mut named: HashMap<u64, &ShardPath> = HashMap::new();
+        for shard in &self.live {
+            let Some(other) = named.insert(shard.path.id, &shard.path) else {
+                continue;
+            };
+            let fault = Class::Refused.error(format!(
+                "the meta store of the backup gives shards {other} and {} one id",
+                shard.path
+            ));
+            return Err(fault
+                .hint(
+                    "it is damaged, or no influxd's; -database and -retention restore a part of it",
+                )
+                .into());
+        }
+        Ok(())
+    }
+
     /// Counts shards that no set was asked for as missing, where the restore was asked for them by name. Else it is asked for
     /// what the backup holds, and they are left empty, with a warning.
     fn miss_unasked(&mut self, selection: &Selection) {
+        let mut absent: Vec<&ShardPath> = Vec::new();
         if selection.database.is_some() || selection.shard.is_some() {
-            let absent: Vec<String> = self
-                .chains
-                .unasked
-                .iter()
-                .map(ShardPath::to_string)
-                .collect();
-            if !absent.is_empty() {
-                self.chains.missing.push(format!(
-                    "no set of the backup was asked for: {}",
-                    list(&absent)
-                ));
-            }
+            absent.extend(&self.chains.unasked);
+        }
+        // One that may have been empty, and was asked for by its id all the same.
+        if selection.shard.is_some() {
+            absent.extend(&self.chains.early);
+        }
+        if !absent.is_empty() {
+            let absent: Vec<String> = absent.into_iter().map(ShardPath::to_string).collect();
+            self.chains.missing.push(format!(
+                "not in this backup, as far as set {} was made of it: {}",
+                self.set,
+                list(&absent)
+            ));
         }
     }
 
@@ -243,8 +387,13 @@ impl Source {
     /// # Errors
     ///
     /// [`Class::NoBackup`] when no shard that is meant is there.
-    pub fn say_what_is_missing(&self, contents: &Contents, progress: &dyn Progress) -> Result<()> {
-        let Chains { found, missing, .. } = &self.chains;
+    pub fn say_what_is_missing(
+        &self,
+        contents: &Contents,
+        selection: &Selection,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let Restorable { found, missing, .. } = &self.chains;
         let merged = found.iter().filter(|(_, chain)| chain.len() > 1).count();
         if merged > 0 {
             progress.report(&Event::Warning(&format!(
@@ -267,11 +416,39 @@ impl Source {
             );
             return Err(Class::NoBackup.error(message).into());
         }
+        if found.is_empty() && !self.is_range {
+            self.refuse_nothing(contents, selection, progress)?;
+        }
         missing
             .iter()
             .for_each(|missing| progress.report(&Event::Warning(missing)));
         self.say_left_empty(progress);
         Ok(())
+    }
+
+    /// Refuses to restore a set without any shard where another has some: a server that came up without its data is backed up
+    /// like any other, and nobody wants that set.
+    fn refuse_nothing(
+        &self,
+        contents: &Contents,
+        selection: &Selection,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let set = &self.set;
+        let Some((other, count)) = newest_holding(contents, self.at, selection) else {
+            progress.report(&Event::Warning(&format!(
+                "set {set} holds no points of what is restored, and no other set does: the metastore is all there is"
+            )));
+            return Ok(());
+        };
+        let (directory, id) = (contents.path().display(), &other.id);
+        let fault = Class::NoBackup.error(format!(
+            "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}, with {count} \
+             shard(s)"
+        ));
+        Err(fault
+            .hint(format!("write {id} behind PATH to restore that; -metadir without -datadir restores the metastore of {set} alone"))
+            .into())
     }
 
     /// Says which databases come back in part, or without a point, because the backup was made of others.
@@ -307,46 +484,24 @@ impl Source {
     }
 }
 
-/// Which of the sets up to `last` are of another server than the one with the meta store `data`. Where a record says so and its
-/// own meta store does not, it is refused: what it describes would be left out.
-fn foreign(contents: &Contents, last: usize, data: &Data) -> Result<Vec<bool>> {
-    let is_foreign = |set: &Set| -> Result<bool> {
-        match set {
-            Set {
-                record:
-                    Some(SetRecord {
-                        cluster_id: Some(id),
-                        ..
-                    }),
-                ..
-            } if *id != data.cluster_id => {
-                let own = contents.read_meta(set).map(|(_, own)| own.cluster_id);
-                ensure!(
-                    own.ok() == Some(*id),
-                    Class::Damage.error(format!(
-                        "the record of set {} and its meta store are of different servers",
-                        set.id
-                    ))
-                );
-                Ok(true)
-            }
-            // influxd does not write it down, so the meta store has to tell.
-            Set {
-                manifest: Some(_),
-                meta: Some(_),
-                ..
-            } => Ok(contents.read_meta(set)?.1.cluster_id != data.cluster_id),
-            Set {
-                record: None,
-                meta: Some(_),
-                ..
-            } => Ok(contents
-                .read_meta(set)
-                .is_ok_and(|(_, own)| own.cluster_id != data.cluster_id)),
-            _ => Ok(false),
-        }
-    };
-    contents.sets()[..=last].iter().map(is_foreign).collect()
+/// Refuses a set up to `last` whose record says that it is of another server than the one with the metastore `data`, and whose own
+/// metastore does not: what it describes would be left out.
+fn refuse_contradicting_records(contents: &Contents, last: usize, data: &Data) -> Result<()> {
+    for set in &contents.sets()[..=last] {
+        let recorded = set.record.as_ref().and_then(|record| record.cluster_id);
+        let Some(id) = recorded.filter(|id| *id != data.cluster_id) else {
+            continue;
+        };
+        let own = contents.read_meta(set).map(|(_, own)| own.cluster_id);
+        ensure!(
+            own.ok().is_none_or(|own| own == id),
+            Class::Damage.error(format!(
+                "the record of set {} and its meta store are of different servers",
+                set.id
+            ))
+        );
+    }
+    Ok(())
 }
 
 /// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do without.
@@ -358,7 +513,8 @@ fn say_lost_manifest(contents: &Contents, set: &Set, progress: &dyn Progress) {
     else {
         return;
     };
-    let sound = fs::read(contents.path_of(&manifest.name))
+    let sound = contents
+        .read_file(&manifest.name)
         .is_ok_and(|bytes| hex(Sha256::new_with_prefix(&bytes)) == manifest.sha256);
     if !sound {
         let message = format!(

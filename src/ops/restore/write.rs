@@ -2,16 +2,19 @@
 //! moved, so that a failed run is put back at once and a killed one by the next.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
 
 use super::RestoreOptions;
 use super::check::{CheckedShard, ShardFile};
+use super::journal::{
+    JOURNAL, Journal, META_FILES, Move, Replaced, Targets, folder, refuse_foreign_links,
+    write_owned,
+};
 use super::plan::{NewMeta, Plan};
 use super::rewrite::{Left, rewrite};
 use super::staging::{STAGING, remove_inner, staging_for};
@@ -22,64 +25,10 @@ use crate::disk::{self, WriteBack};
 use crate::error::Class;
 use crate::format::shard_tar::{Member, Sink, scan};
 use crate::local::{Ownership, shard_dir};
+use crate::open::read_bounded;
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome, Progress};
-
-/// The journal's name in that folder.
-const JOURNAL: &str = "journal.json";
-/// What is written into a meta directory, the meta store last. influxd's restore leaves the first too, and its server reads it.
-const META_FILES: [&str; 2] = ["node.json", "meta.db"];
-
-/// What a run moves; written before the first move, removed after the last. All paths are absolute.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Journal {
-    moves: Vec<Move>,
-    files: Vec<Replaced>,
-}
-
-/// A file that is written anew.
-#[derive(Debug, Serialize, Deserialize)]
-struct Replaced {
-    /// Its place.
-    place: PathBuf,
-    /// Where a copy of what was there is kept; `None` where nothing was there.
-    old: Option<PathBuf>,
-    /// CRC-32 of what is written.
-    crc: u32,
-}
-
-impl Replaced {
-    /// Whether the file is neither what was there nor what was written: somebody went on with it.
-    fn is_used(&self) -> bool {
-        let Ok(now) = fs::read(&self.place) else {
-            return false;
-        };
-        let old = self.old.as_ref().and_then(|old| fs::read(old).ok());
-        crc32fast::hash(&now) != self.crc && Some(now) != old
-    }
-}
-
-/// A directory that takes the place of another.
-#[derive(Debug, Serialize, Deserialize)]
-struct Move {
-    /// Where it was prepared; `None` where the place is only cleared.
-    new: Option<PathBuf>,
-    /// Its place.
-    place: PathBuf,
-    /// Where what was there is kept.
-    old: PathBuf,
-    /// Whether anything was there.
-    #[serde(default)]
-    replaces: bool,
-}
-
-impl Move {
-    /// Whether there is something again in a place that was cleared: a server ran on what was restored.
-    fn is_used(&self) -> bool {
-        let is_cleared = self.new.is_none() && (self.old.exists() || !self.replaces);
-        is_cleared && fs::read_dir(&self.place).is_ok_and(|mut entries| entries.next().is_some())
-    }
-}
+use crate::wire::MAX_META_BYTES;
 
 /// Writes what was planned and checked, and says what the shards hold now.
 ///
@@ -100,8 +49,8 @@ pub fn write(
     let ownership = Ownership::below(home)?;
     ownership.create_dirs(home)?;
     let staging = home.join(STAGING);
-    disk::create_private_dir(&staging)?;
-    let _lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
+    let _lock = lock(&staging, cancel, progress)?;
+    refuse_links(shards, options)?;
     let journal_path = staging.join(JOURNAL);
     let wal_staging = target::wal_dir(options).map(|wal| wal.join(STAGING));
 
@@ -131,7 +80,7 @@ pub fn write(
             .and_then(|()| disk::remove_if_there(&journal_path));
         installed.inspect_err(|_| {
             // What cannot be put back now, the next run puts back: the journal stays.
-            if roll_back(&journal).is_ok() {
+            if journal.roll_back().is_ok() {
                 let _ = disk::remove_if_there(&journal_path);
             }
         })?;
@@ -165,6 +114,27 @@ fn stagings(
         .collect()
 }
 
+/// Claims and locks the folder of the journal.
+fn lock(staging: &Path, cancel: &Cancel, progress: &dyn Progress) -> Result<Lock> {
+    disk::claim_private_dir(staging)?;
+    let lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
+    for warning in lock.warnings() {
+        progress.report(&Event::Warning(warning));
+    }
+    Ok(lock)
+}
+
+/// Refuses links on the way to where shards are to go that somebody else made.
+fn refuse_links(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
+    let waldir = target::wal_dir(options);
+    for root in [&options.datadir, &waldir].into_iter().flatten() {
+        for shard in shards {
+            refuse_foreign_links(root, &shard_dir(root, &shard.target))?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts back what a killed run had moved, and clears away what it had prepared.
 ///
 /// # Errors
@@ -178,7 +148,7 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     else {
         return Ok(());
     };
-    let _lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
+    let _lock = lock(&staging, cancel, progress)?;
     if options.dry_run {
         progress.report(&Event::Warning(
             "an interrupted restore left its files here; a run without -dry-run puts them back",
@@ -186,41 +156,25 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
         return Ok(());
     }
     let journal_path = staging.join(JOURNAL);
-    match fs::read(&journal_path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        text => {
-            let reading = || format!("reading {}", journal_path.display());
-            let journal: Journal =
-                serde_json::from_slice(&text.with_context(reading)?).with_context(reading)?;
-            let files = journal
-                .files
-                .iter()
-                .filter(|file| file.is_used())
-                .map(|file| &file.place);
-            let moves = journal
-                .moves
-                .iter()
-                .filter(|moved| moved.is_used())
-                .map(|moved| &moved.place);
-            if let Some(used) = files.chain(moves).next() {
-                let place = used.display();
-                return Err(Class::Refused
-                    .error(format!(
-                        "an interrupted restore left its journal, and {place} was changed since"
-                    ))
-                    .hint(format!(
-                        "to keep what is there now, remove {}",
-                        staging.display()
-                    ))
-                    .into());
-            }
-            progress.report(&Event::Status(
-                "putting back what an interrupted restore had moved",
-            ));
-            roll_back(&journal)?;
-            disk::remove_if_there(&journal_path)?;
-            disk::sync_dir(&staging)?;
+    if let Some(journal) = Journal::read(&journal_path, &Targets::of(options))? {
+        if let Some(used) = journal.used() {
+            let place = used.display();
+            return Err(Class::Refused
+                .error(format!(
+                    "an interrupted restore left its journal, and {place} was changed since"
+                ))
+                .hint(format!(
+                    "to keep what is there now, remove {}",
+                    staging.display()
+                ))
+                .into());
         }
+        progress.report(&Event::Status(
+            "putting back what an interrupted restore had moved",
+        ));
+        journal.roll_back()?;
+        disk::remove_if_there(&journal_path)?;
+        disk::sync_dir(&staging)?;
     }
     if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
         disk::remove_unfinished(metadir)?;
@@ -253,34 +207,6 @@ fn remove_other_staging(options: &RestoreOptions, wal_staging: Option<&Path>) ->
     wal_staging.map_or(Ok(()), disk::remove_tree_if_there)
 }
 
-fn roll_back(journal: &Journal) -> Result<()> {
-    for Replaced { place, old, .. } in &journal.files {
-        match old {
-            Some(old) => {
-                let content =
-                    fs::read(old).with_context(|| format!("reading {}", old.display()))?;
-                write_owned(place, &content)?;
-            }
-            None => disk::remove_if_there(place)?,
-        }
-    }
-    for moved in journal.moves.iter().rev() {
-        let back = |from: &Path, to: &Path| disk::rename(from, to).context("moving back");
-        // The new directory is in its place if it is no longer where it was prepared. Where what it replaced is gone, it stays.
-        if let Some(new) = &moved.new
-            && !new.exists()
-            && moved.place.exists()
-            && (!moved.replaces || moved.old.exists())
-        {
-            back(&moved.place, new)?;
-        }
-        if moved.old.exists() {
-            back(&moved.old, &moved.place)?;
-        }
-    }
-    Ok(())
-}
-
 struct Writer<'a> {
     contents: &'a Contents,
     options: &'a RestoreOptions,
@@ -302,7 +228,7 @@ impl Writer<'_> {
     fn unpack(&self, shards: &[CheckedShard]) -> Result<Left> {
         let others: BTreeSet<&PathBuf> = self.stagings.iter().collect();
         for staging in others.into_iter().filter(|other| *other != self.staging) {
-            disk::create_private_dir(staging)?;
+            disk::claim_private_dir(staging)?;
         }
         let tsi1 = target::wants_tsi1(self.options);
         let bytes = shards.iter().map(CheckedShard::bytes).sum();
@@ -401,7 +327,7 @@ impl Writer<'_> {
             return Ok(());
         };
         let path = metadir.join("meta.db");
-        if fs::read(&path).ok() == meta.replaces {
+        if read_bounded(&path, MAX_META_BYTES).ok() == meta.replaces {
             return Ok(());
         }
         Err(Class::Refused
@@ -440,12 +366,14 @@ impl Writer<'_> {
         if let (Some(meta), Some(metadir)) = (&plan.meta, &self.options.metadir) {
             for (name, content) in META_FILES.iter().zip([&meta.node, &meta.bytes]) {
                 let place = metadir.join(name);
-                let old = place.exists().then(|| self.staging.join("old").join(name));
-                if let Some(old) = &old {
-                    self.ownership.create_dirs(&self.staging.join("old"))?;
-                    let content =
-                        fs::read(&place).with_context(|| format!("reading {}", place.display()))?;
-                    disk::write_whole(old, &content)?;
+                let there = match read_bounded(&place, MAX_META_BYTES) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    read => Some(read.with_context(|| format!("reading {}", place.display()))?),
+                };
+                let old = there.is_some().then(|| self.staging.join("old").join(name));
+                if let (Some(old), Some(there)) = (&old, there) {
+                    disk::create_private_dir(&self.staging.join("old"))?;
+                    disk::write_whole(old, &there)?;
                 }
                 journal.files.push(Replaced {
                     place,
@@ -467,8 +395,8 @@ impl Writer<'_> {
             let parent = moved.place.parent().unwrap_or(Path::new("."));
             self.ownership.create_dirs(parent)?;
             if moved.place.exists() {
-                self.ownership
-                    .create_dirs(moved.old.parent().unwrap_or(Path::new(".")))?;
+                // Where there is a folder of that name in the WAL directory, this run made it.
+                disk::claim_private_dir(moved.old.parent().unwrap_or(Path::new(".")))?;
                 disk::rename(&moved.place, &moved.old)?;
             }
             if let Some(new) = &moved.new {
@@ -485,20 +413,6 @@ impl Writer<'_> {
         }
         Ok(())
     }
-}
-
-/// The name of the folder of shard number `index`. It is no number: influxd, started on what a killed restore left, would
-/// take it for a shard.
-fn folder(index: usize) -> String {
-    format!("s{index}")
-}
-
-/// Writes a file whole, with the owner and mode that its directory asks for.
-fn write_owned(path: &Path, content: &[u8]) -> Result<()> {
-    disk::write_whole(path, content)?;
-    Ownership::below(path.parent().unwrap_or(Path::new(".")))?
-        .apply(path, false)
-        .with_context(|| format!("setting owner and mode of {}", path.display()))
 }
 
 /// Unpacks from one tar the files that are to come from it.
@@ -542,7 +456,7 @@ impl Sink for Unpacking<'_> {
         }
         let (write_back, crc) = (WriteBack::default(), crc32fast::Hasher::new());
         self.file = Some(Unpacked {
-            file: File::create(&path)?,
+            file: disk::private_file().truncate(true).open(&path)?,
             path,
             checked: *wanted,
             write_back,
@@ -589,7 +503,7 @@ impl Sink for Unpacking<'_> {
             )));
         }
         self.count += 1;
-        disk::sync(&file, &path).map_err(io::Error::other)?;
-        self.writer.ownership.apply(&path, false)
+        self.writer.ownership.give(&file, false)?;
+        disk::sync(&file, &path).map_err(io::Error::other)
     }
 }

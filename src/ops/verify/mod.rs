@@ -8,18 +8,18 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents, FileRecord, Layout, Set, ShardRecord, hex, id_of};
+use crate::directory::{
+    BackupFile, Chains, Contents, FileRecord, Gap, Layout, Missing, Set, ShardRecord, hex, id_of,
+};
 use crate::error::Class;
 use crate::format::meta::Data;
-use crate::format::names;
 use crate::progress::{Event, Outcome, Progress};
-use crate::time;
 use crate::wire::ShardPath;
 
 /// What to verify, and how.
@@ -47,6 +47,28 @@ pub struct SetFault {
     /// What is wrong.
     #[serde(flatten)]
     pub fault: Fault,
+}
+
+/// Why a set cannot be restored whole, although its files are as they were written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SetGap {
+    /// The set.
+    pub set: String,
+    /// The shards that it is said of; none where it is the set as a whole.
+    pub shards: Vec<String>,
+    /// What is missing.
+    pub message: String,
+    /// What that means for a restore.
+    pub means: &'static str,
+}
+
+/// What verifying finds.
+#[derive(Debug, Clone, Copy)]
+pub enum Finding<'a> {
+    /// Damage.
+    Fault(&'a SetFault),
+    /// Something that was never there.
+    Gap(&'a SetGap),
 }
 
 /// What is wrong with a file.
@@ -90,36 +112,42 @@ pub struct VerifyReport {
     pub points: Option<u64>,
     /// Faults found.
     pub faults: u64,
+    /// The ids of sets that were removed while the others were read: what is said of them may be incomplete, and is no fault.
+    pub removed: Vec<String>,
+    /// Gaps found.
+    pub gaps: u64,
     /// How long it took.
     pub elapsed: Duration,
 }
 
+const SET_GONE: &str = "nothing of this set can be restored; snap forget -lost removes its record";
 const SET_LOST: &str = "nothing of this set can be restored";
 const SHARD_LOST: &str = "this shard cannot be restored from this set";
+const NOT_WHOLE: &str = "a restore of this set brings back less than was asked for";
 const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its record";
 
-/// Verifies sets. `tell` gets each fault.
+/// Verifies sets. `tell` gets each finding.
 ///
 /// # Errors
 ///
-/// When the directory cannot be read, or has no such set. Faults are no errors.
+/// When the directory cannot be read, or has no such set. Findings are no errors.
 pub fn verify(
     options: &VerifyOptions,
     cancel: &Cancel,
     progress: &dyn Progress,
-    tell: &mut dyn FnMut(&SetFault),
+    tell: &mut dyn FnMut(Finding<'_>),
 ) -> Result<VerifyReport> {
     let begun = Instant::now();
     let mut report = VerifyReport::default();
     let contents = Contents::read_past(&options.directory, &mut |file, error| {
         report.faults += 1;
         let set = id_of(&file).to_owned();
-        tell(&SetFault {
+        tell(Finding::Fault(&SetFault {
             set,
             file,
             shard: None,
             fault: Fault::of_file(format!("{error:#}"), SET_LOST),
-        });
+        }));
         Ok(())
     })?;
     let chosen: Vec<usize> = match &options.set {
@@ -129,33 +157,66 @@ pub fn verify(
     if chosen.is_empty() && report.faults == 0 {
         contents.latest()?;
     }
+    if let Some(emptied) = contents.emptied() {
+        return Err(emptied.into());
+    }
     report.sets = chosen.len();
+    // One set is held to the end; of all, those whose files are being read.
+    let mut held = None;
     if let [one] = chosen[..] {
         report.set = Some(contents.sets()[one].id.clone());
+        held = contents.hold_one(one)?;
     }
     let mut jobs = Vec::new();
+    let mut chains = Chains::of(&contents);
     for at in chosen {
+        let set = &contents.sets()[at];
+        let Some(_held) = contents.hold_one(at)? else {
+            report.removed.push(set.id.clone());
+            continue;
+        };
         let mut of_set = OfSet {
             contents: &contents,
             at,
-            set: &contents.sets()[at],
+            set,
             report: &mut report,
             tell,
         };
-        let groups = of_set.groups();
+        if contents.is_lost(set) {
+            of_set.tell(
+                &format!(".snap/{}.json", set.id),
+                None,
+                Fault::of_file("there is a record, and none of the files", SET_GONE),
+            );
+            continue;
+        }
+        let (groups, metastore) = of_set.groups();
         jobs.extend(of_set.shards(&groups));
+        of_set.chain(chains.missing(at, metastore.as_ref()));
     }
     progress.report(&Event::Shards {
         count: jobs.len(),
-        bytes: Some(jobs.iter().map(|job| job.file.size).sum()),
+        bytes: Some(
+            jobs.iter()
+                .map(|job| job.file.size)
+                .fold(0, u64::saturating_add),
+        ),
     });
     let results = queue::work(jobs, options.jobs, cancel, |job: Job<'_>| {
         let begun = Instant::now();
+        let _held = match contents.hold_one(job.file.set) {
+            Ok(Some(held)) => held,
+            Ok(None) => return Turn::Done(Ok((job, None))),
+            Err(error) => return Turn::Done(Err(error)),
+        };
         progress.report(&Event::Started {
             shard: &job.path,
             bytes: Some(job.file.size),
         });
         let result = shard::check(&contents, &job, options.deep, cancel, progress);
+        if result.is_err() && is_passing(&contents, &contents.sets()[job.file.set], &job.file) {
+            return Turn::Done(Ok((job, None)));
+        }
         if let Ok(checked) = &result {
             let (members, bytes, elapsed) = (checked.members.len(), job.file.size, begun.elapsed());
             let said = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
@@ -174,24 +235,32 @@ pub fn verify(
                 elapsed,
             });
         }
-        Turn::Done(result.map(|checked| (job, checked)))
+        Turn::Done(result.map(|checked| (job, Some(checked))))
     });
+    drop(held);
     cancel.check()?;
     let mut points = 0;
     for (job, checked) in queue::all(results)? {
+        let Some(checked) = checked else {
+            let id = &contents.sets()[job.file.set].id;
+            if !report.removed.contains(id) {
+                report.removed.push(id.clone());
+            }
+            continue;
+        };
         report.shards += 1;
         report.tsm_files += checked.tsm_files;
-        report.bytes += job.file.size;
+        report.bytes = report.bytes.saturating_add(job.file.size);
         report.faults += checked.faults.len() as u64;
         points += checked.points;
         for fault in checked.faults {
             let set = contents.sets()[job.file.set].id.clone();
-            tell(&SetFault {
+            tell(Finding::Fault(&SetFault {
                 set,
                 file: job.file.name.clone(),
                 shard: Some(job.path.to_string()),
                 fault,
-            });
+            }));
         }
     }
     report.points = options.deep.then_some(points);
@@ -219,23 +288,64 @@ struct OfSet<'a, 'b> {
     at: usize,
     set: &'a Set,
     report: &'b mut VerifyReport,
-    tell: &'b mut dyn FnMut(&SetFault),
+    tell: &'b mut dyn FnMut(Finding<'_>),
 }
 
 impl<'a> OfSet<'a, '_> {
     fn tell(&mut self, file: &str, shard: Option<&ShardPath>, fault: Fault) {
         self.report.faults += 1;
         let shard = shard.map(ToString::to_string);
-        (self.tell)(&SetFault {
+        (self.tell)(Finding::Fault(&SetFault {
             set: self.set.id.clone(),
             file: file.to_owned(),
             shard,
             fault,
-        });
+        }));
+    }
+
+    /// Tells what a restore of the set would miss, but for what was told of its own files.
+    fn chain(&mut self, missing: Vec<Missing>) {
+        let id = &self.set.id;
+        let mut gaps: Vec<(Gap, Vec<String>)> = Vec::new();
+        for Missing { shard, gap } in missing {
+            let is_own = match &gap {
+                Gap::FileGone { set, .. }
+                | Gap::FileChanged { set, .. }
+                | Gap::ServerUnknown { set } => set == id,
+                _ => false,
+            };
+            if is_own {
+                continue;
+            }
+            if gap.is_damage() {
+                let file = gap.file().map(|(_, file)| file.to_owned());
+                let file = file.unwrap_or_else(|| format!(".snap/{id}.json"));
+                self.tell(
+                    &file,
+                    shard.as_ref(),
+                    Fault::of_file(gap.to_string(), NOT_WHOLE),
+                );
+                continue;
+            }
+            let shard = shard.map(|shard| shard.to_string());
+            match gaps.iter_mut().find(|(other, _)| *other == gap) {
+                Some((_, shards)) => shards.extend(shard),
+                None => gaps.push((gap, shard.into_iter().collect())),
+            }
+        }
+        for (gap, shards) in gaps {
+            self.report.gaps += 1;
+            (self.tell)(Finding::Gap(&SetGap {
+                set: id.clone(),
+                shards,
+                message: gap.to_string(),
+                means: NOT_WHOLE,
+            }));
+        }
     }
 
     /// Looks at the meta store and the manifest; gives what is in the first.
-    fn groups(&mut self) -> Groups {
+    fn groups(&mut self) -> (Groups, Option<Data>) {
         let set = self.set;
         let name = match (&set.record, &set.manifest, &set.meta) {
             (Some(record), ..) => &record.meta.name,
@@ -245,14 +355,21 @@ impl<'a> OfSet<'a, '_> {
             _ if self.contents.latest().is_ok_and(|latest| latest > self.at)
                 || self.contents.has(&set.id) =>
             {
-                return self.later_groups();
+                return (self.later_groups(), None);
             }
             _ => &set.id,
         };
         let data = match &set.meta {
-            None => Err(Fault::of_file("the meta store is gone", SET_LOST)),
+            None => Err(Fault::of_file(
+                format!("the meta store {}", self.contents.absence(name)),
+                SET_LOST,
+            )),
             Some(meta) => {
-                self.report.bytes += meta.size;
+                if is_passing(self.contents, set, meta) {
+                    self.report.removed.push(set.id.clone());
+                    return (Groups::new(), None);
+                }
+                self.report.bytes = self.report.bytes.saturating_add(meta.size);
                 let read = self.contents.read_meta(set);
                 read.map_err(|error| Fault::of_file(format!("{error:#}"), SET_LOST))
             }
@@ -262,7 +379,7 @@ impl<'a> OfSet<'a, '_> {
             .as_ref()
             .and_then(|record| record.manifest.as_ref())
         {
-            self.report.bytes += manifest.size;
+            self.report.bytes = self.report.bytes.saturating_add(manifest.size);
             if let Err(error) = hash_matches(self.contents, manifest) {
                 self.tell(
                     &manifest.name,
@@ -283,11 +400,11 @@ impl<'a> OfSet<'a, '_> {
                     // A shard made later gets the lowest free number, whatever that of the meta store is.
                     groups.extend(self.later_groups());
                 }
-                groups
+                (groups, Some(data))
             }
             Err(fault) => {
                 self.tell(name, None, fault);
-                Groups::new()
+                (Groups::new(), None)
             }
         }
     }
@@ -324,7 +441,10 @@ impl<'a> OfSet<'a, '_> {
                     None => self.tell(
                         &file.name,
                         Some(&path),
-                        Fault::of_file("the file is gone", SHARD_LOST),
+                        Fault::of_file(
+                            format!("the file {}", contents.absence(&file.name)),
+                            SHARD_LOST,
+                        ),
                     ),
                     Some(size) => {
                         let file = BackupFile {
@@ -355,8 +475,8 @@ impl<'a> OfSet<'a, '_> {
                 .iter()
                 .flat_map(|manifest| manifest.entries())
                 .find(|entry| entry.is_of(path));
-            match (file, entry) {
-                (Some(file), entry) => {
+            match (file, entry, contents.in_place_of(path, at)) {
+                (Some(file), entry, _) => {
                     let (path, times, listed) = (
                         path.clone(),
                         Some(times.clone()),
@@ -370,41 +490,37 @@ impl<'a> OfSet<'a, '_> {
                         times,
                     });
                 }
-                (None, Some(entry)) => {
+                (None, Some(entry), _) => {
                     self.tell(
                         &entry.file_name,
                         Some(path),
-                        Fault::of_file("the file is gone", SHARD_LOST),
+                        Fault::of_file(
+                            format!("the file {}", contents.absence(&entry.file_name)),
+                            SHARD_LOST,
+                        ),
                     );
                 }
-                // influxd writes a file for each shard it has open, so only a group that had not begun may lack one.
-                (None, None) if set.layout == Layout::Legacy && set.meta.is_some() => {
-                    // influxd's meta stores name all databases, also where it was asked for one.
-                    let taken = |other: &ShardPath| {
-                        other.database == path.database && !contents.files_of(other).is_empty()
-                    };
-                    let expected =
-                        times.start <= time::to_nanos(set.started) && path.database != "_internal";
-                    if expected && contents.files_of(path).is_empty() && groups.keys().any(taken) {
-                        let name =
-                            names::shard_file(path, names::meta_number(&set.id).unwrap_or(0));
-                        self.tell(
-                            &name,
-                            Some(path),
-                            Fault::of_file("the file is gone, or never was there", SHARD_LOST),
-                        );
-                    }
+                (None, None, Some((name, what))) => {
+                    let fault = Fault::of_file(format!("the file {what}"), SHARD_LOST);
+                    self.tell(name, Some(path), fault);
                 }
-                (None, None) => {}
+                // Whether there should be one, the chain tells.
+                (None, None, None) => {}
             }
         }
         jobs
     }
 }
 
+/// Whether a file of influxd's is gone again. While it makes a set of the portable layout, it has files of the other layout for a
+/// moment each.
+fn is_passing(contents: &Contents, set: &Set, file: &BackupFile) -> bool {
+    set.record.is_none() && fs::symlink_metadata(contents.path_of(&file.name)).is_err()
+}
+
 /// Whether a small file is what was recorded.
 fn hash_matches(contents: &Contents, recorded: &FileRecord) -> Result<()> {
-    let bytes = fs::read(contents.path_of(&recorded.name)).context("reading it")?;
+    let bytes = contents.read_file(&recorded.name)?;
     ensure!(
         hex(Sha256::new_with_prefix(&bytes)) == recorded.sha256,
         Class::Damage.error("it is not what was recorded: SHA-256 differs")

@@ -1,6 +1,5 @@
 //! Reading one shard's file to its end.
 
-use std::fs::File;
 use std::io;
 
 use anyhow::{Context, Result};
@@ -11,6 +10,7 @@ use crate::directory::Contents;
 use crate::format::shard_tar::{Ending, Member};
 use crate::ops::members::{Passed, is_of_system, visit};
 use crate::ops::passing::Passing;
+use crate::ops::scratch::{scratch_dir, scratch_fault};
 use crate::progress::Progress;
 use crate::tsm::check::{self as deep, Finding};
 use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
@@ -49,7 +49,7 @@ pub fn check(
 ) -> Result<Checked> {
     let path = contents.path_of(&job.file.name);
     let reading = || format!("reading {}", path.display());
-    let opened = File::open(&path).with_context(reading)?;
+    let opened = contents.open_file(&job.file.name)?;
     let is_summed = job.record.is_some_and(|record| record.file.is_some());
     let mut tar = contents.open(&job.file, |file| {
         Passing::new(file, is_summed, &job.path, cancel, progress)
@@ -66,13 +66,21 @@ pub fn check(
     let visited = visit(
         &mut tar,
         (!job.file.packed).then_some(&opened),
-        &std::env::temp_dir(),
+        &scratch_dir(),
+        job.listed,
         &job.path,
         wants,
         each,
     );
     checked.members = members;
     cancel.check()?;
+    let failed = match &visited {
+        Ok(result) => result.as_ref().err().and_then(|error| scratch_fault(error)),
+        Err(error) => scratch_fault(error.as_ref()),
+    };
+    if let Some(fault) = failed {
+        return Err(fault.into());
+    }
     match visited {
         Ok(Ok((Ending::Nothing, _))) => checked
             .faults

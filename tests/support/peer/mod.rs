@@ -1,5 +1,6 @@
 //! Servers that answer from a script: a snapshotter of any version, peers that are none, and a proxy that cuts replies off.
 
+mod busy;
 mod model;
 mod strangers;
 mod tars;
@@ -17,13 +18,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::listener::{Service, finish, lock, read_request, wait_for_client};
+use busy::Flushed;
 use tars::BLOCK;
 
 // Each test file uses a part of them.
 #[allow(unused_imports)]
 pub use self::{
+    busy::Cache,
     model::{Model, Shard, Version},
-    strangers::{Crowded, Cut, Manners, Proxy, Stranger, nobody},
+    strangers::{Crowded, Cut, Door, Manners, Presence, Proxy, Stranger, nobody},
     tars::{MODIFIED, Member, Tar, noise, offsets, tar, tsm},
 };
 pub use super::listener::End;
@@ -49,10 +52,14 @@ pub enum Reply {
     Whole,
     /// With no byte.
     Nothing,
+    /// As a server does, so long after the request.
+    Late(Duration),
     /// With a tar without members, whatever is there.
     EmptyTar,
     /// With these bytes.
     Bytes(Vec<u8>),
+    /// With these bytes, as after a flush that failed: whatever is asked for next is answered so.
+    Stale(Vec<u8>),
     /// With this many of the right bytes.
     Cut(usize, End),
     /// With this many of the right bytes, and then neither more nor an end.
@@ -74,6 +81,16 @@ pub enum Reply {
     Vanish(Gone),
 }
 
+impl Reply {
+    /// Whether it is the state of the server that makes it answer so, and not what it was asked for.
+    fn is_a_state(&self) -> bool {
+        matches!(
+            self,
+            Self::Nothing | Self::Cut(0, _) | Self::Late(_) | Self::Stale(_) | Self::Vanish(_)
+        )
+    }
+}
+
 /// Where a server shows that a shard is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
@@ -92,6 +109,19 @@ struct Request {
     since: Option<Timestamp>,
     /// Info requests.
     database: String,
+    /// Shard requests for a range.
+    is_export: bool,
+}
+
+impl Request {
+    /// Whether it is for nothing, to see how it is answered.
+    fn is_probe(&self, version: Version) -> bool {
+        let end_of_time = "2200-01-01T00:00:00Z".parse().expect("a time");
+        !version.is_old()
+            && self
+                .since
+                .is_some_and(|since: Timestamp| since > end_of_time)
+    }
 }
 
 impl Request {
@@ -99,7 +129,7 @@ impl Request {
     fn parse(raw: &[u8], version: Version) -> Option<Self> {
         let (&mux, rest) = raw.split_first()?;
         let (&first, after) = rest.split_first()?;
-        let old = version != Version::V1_6;
+        let old = version.is_old();
         if mux != 3 || old != (first == b'{') {
             return None;
         }
@@ -129,6 +159,7 @@ impl Request {
             asked,
             since,
             database: database.as_str().unwrap_or_default().to_owned(),
+            is_export: kind == 5,
         })
     }
 }
@@ -174,6 +205,18 @@ impl Peer {
         lock(&self.shared.0)
             .scripts
             .insert(asked, replies.into_iter().collect());
+    }
+
+    /// Changes what it holds.
+    pub fn change(&self, change: impl FnOnce(&mut Model)) {
+        change(&mut lock(&self.shared.0).model);
+    }
+
+    /// How often it was asked for that shard.
+    pub fn asked_for(&self, id: u64) -> usize {
+        let id = format!("\"ShardID\":{id},");
+        let requests = self.shard_requests();
+        requests.iter().filter(|text| text.contains(&id)).count()
     }
 
     /// What it holds now.
@@ -243,13 +286,28 @@ fn serve(
             drop(state);
             return finish(stream, end);
         };
+        let is_probe = request.is_probe(state.model.version);
         let reply = match state.scripts.get_mut(&request.asked) {
+            Some(script) if is_probe && !script.front().is_some_and(Reply::is_a_state) => None,
             Some(script) if script.len() > 1 => script.pop_front(),
             Some(script) => script.front().cloned(),
             None => None,
         };
         let reply = reply.unwrap_or(Reply::Whole);
-        (reply.clone(), body(&mut state.model, &request, &reply))
+        drop(state);
+        if let Reply::Late(after) = reply {
+            thread::sleep(after);
+        }
+        let flushed = match request.asked {
+            Asked::Shard(id) => busy::flush(&shared.0, id, request.is_export),
+            _ => Flushed::Sends,
+        };
+        let mut state = lock(&shared.0);
+        match flushed {
+            Flushed::Sends => (reply.clone(), body(&mut state.model, &request, &reply)),
+            Flushed::Empty => (Reply::EmptyTar, body(&mut state.model, &request, &reply)),
+            Flushed::Closes => return finish(stream, End::Fin),
+        }
     };
     let Some((path, tar)) = body else {
         return finish(stream, End::Fin);
@@ -270,7 +328,8 @@ fn body(model: &mut Model, request: &Request, reply: &Reply) -> Option<(ShardPat
         Asked::Shard(id) => {
             let modified =
                 Timestamp::from_second(i64::try_from(MODIFIED).expect("a time")).expect("a time");
-            let newer = request.since.is_none_or(|since| since < modified);
+            let is_newer = |modified: Timestamp| request.since.is_none_or(|since| since < modified);
+            let newer = is_newer(modified);
             let nothing_newer = model.nothing_newer();
             let shard = model.shards.iter_mut().find(|shard| shard.path.id == id)?;
             if let Reply::Vanish(gone) = reply {
@@ -280,7 +339,19 @@ fn body(model: &mut Model, request: &Request, reply: &Reply) -> Option<(ShardPat
                     Gone::NotOpen => shard.open = false,
                 }
             }
-            let tar = if newer {
+            let tar = if let Some(cache) = &shard.cache {
+                let newer = cache.files.iter().filter(|file| {
+                    i64::try_from(file.modified)
+                        .ok()
+                        .and_then(|modified| Timestamp::from_second(modified).ok())
+                        .is_some_and(is_newer)
+                });
+                let newer: Vec<Member> = newer.cloned().collect();
+                match newer[..] {
+                    [] => Tar::Bytes(nothing_newer),
+                    _ => Tar::Bytes(tars::tar(&newer)),
+                }
+            } else if newer {
                 shard.tar.clone()
             } else {
                 Tar::Bytes(nothing_newer)
@@ -302,7 +373,7 @@ fn send(
         tar.write_to(path, &mut bytes).map(|()| bytes)
     };
     match reply {
-        Reply::Whole => {
+        Reply::Whole | Reply::Late(_) => {
             // One that is made piece by piece would stream slowly in packets of its small pieces.
             let mut buffered = io::BufWriter::with_capacity(1 << 16, &stream);
             tar.write_to(path, &mut buffered)?;
@@ -310,7 +381,7 @@ fn send(
         }
         Reply::Nothing | Reply::Vanish(_) => {}
         Reply::EmptyTar => stream.write_all(&[0; 2 * BLOCK])?,
-        Reply::Bytes(bytes) => stream.write_all(bytes)?,
+        Reply::Bytes(bytes) | Reply::Stale(bytes) => stream.write_all(bytes)?,
         Reply::Cut(at, end) => {
             let bytes = all()?;
             stream.write_all(&bytes[..bytes.len().min(*at)])?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::listener::End;
 use super::super::time::{HOUR, MONDAY};
+use super::busy::Cache;
 use super::tars::{BLOCK, Member, Tar, noise, tar, tombstone, tsm};
 
 /// The versions that answer differently.
@@ -18,8 +19,19 @@ pub enum Version {
     V1_1,
     /// Dialect 1.0; nothing newer is an empty tar; tars hold the index, with directories.
     V1_3,
-    /// Dialect 1.5.
+    /// Dialect 1.5; closes without a byte while it flushes.
     V1_6,
+    /// Dialect 1.5; an empty tar after three attempts to flush.
+    V1_8_3,
+    /// Dialect 1.5; a tar without what is not in files after four attempts to flush.
+    V1_8_10,
+}
+
+impl Version {
+    /// Whether it speaks the older dialect.
+    pub fn is_old(self) -> bool {
+        matches!(self, Self::V1_1 | Self::V1_3)
+    }
 }
 
 /// A shard of the model.
@@ -39,6 +51,8 @@ pub struct Shard {
     pub open: bool,
     /// Its content.
     pub tar: Tar,
+    /// What it has beside, where it is written to.
+    pub cache: Option<Cache>,
 }
 
 impl Shard {
@@ -65,6 +79,7 @@ impl Shard {
             named: true,
             open: true,
             tar,
+            cache: None,
         }
     }
 
@@ -79,7 +94,7 @@ impl Shard {
 }
 
 /// The members of a shard as a server of that version sends them.
-fn members(version: Version, path: &ShardPath) -> Vec<Member> {
+pub fn members(version: Version, path: &ShardPath) -> Vec<Member> {
     let regular = |name: &str, content| Member::new(format!("{path}/{name}"), content);
     let mut members = vec![
         regular("000000001-000000001.tsm", tsm(path.id, 700)),
@@ -104,7 +119,7 @@ fn members(version: Version, path: &ShardPath) -> Vec<Member> {
             );
             members
         }
-        Version::V1_6 => members,
+        Version::V1_6 | Version::V1_8_3 | Version::V1_8_10 => members,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -148,4 +148,127 @@ impl Proxy {
     pub fn host(&self) -> String {
         self.0.address.to_string()
     }
+}
+
+/// How a [`Door`] deals with those who come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// They are let through.
+    There,
+    /// Each connection is ended as soon as it is made.
+    Closes,
+    /// Nobody listens.
+    Away,
+}
+
+/// Stands before a snapshotter that can go away, and come back at the same address.
+pub struct Door {
+    address: SocketAddr,
+    shared: Arc<Mutex<DoorState>>,
+}
+
+struct DoorState {
+    presence: Presence,
+    /// How many are still let through before it is as it is to be.
+    left: usize,
+    then: Presence,
+    turned_away: usize,
+    is_over: bool,
+}
+
+impl Door {
+    /// A door before the server at `upstream` that lets so many connections through, and is `then` so.
+    pub fn start(upstream: SocketAddr, left: usize, then: Presence) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let shared = Arc::new(Mutex::new(DoorState {
+            presence: Presence::There,
+            left,
+            then,
+            turned_away: 0,
+            is_over: false,
+        }));
+        let state = Arc::clone(&shared);
+        thread::spawn(move || keep_door(listener, address, upstream, &state));
+        Self { address, shared }
+    }
+
+    /// Where it is, as `address:port`.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Whether as many were let through as were to be.
+    pub fn has_turned(&self) -> bool {
+        lock(&self.shared).presence != Presence::There
+    }
+
+    /// Lets everybody through from here on.
+    pub fn open(&self) {
+        let mut state = lock(&self.shared);
+        (state.presence, state.left) = (Presence::There, usize::MAX);
+    }
+
+    /// How many connections were made and ended.
+    pub fn turned_away(&self) -> usize {
+        lock(&self.shared).turned_away
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        lock(&self.shared).is_over = true;
+    }
+}
+
+fn keep_door(
+    listener: TcpListener,
+    address: SocketAddr,
+    upstream: SocketAddr,
+    state: &Mutex<DoorState>,
+) {
+    let mut listener = Some(listener);
+    loop {
+        let presence = {
+            let state = lock(state);
+            if state.is_over {
+                return;
+            }
+            state.presence
+        };
+        if presence == Presence::Away {
+            listener = None;
+        } else if listener.is_none() {
+            listener = TcpListener::bind(address).ok();
+        }
+        let accepted = listener.as_ref().and_then(|listener| {
+            listener.set_nonblocking(true).expect("a listener");
+            listener.accept().ok()
+        });
+        let Some((client, _)) = accepted else {
+            thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        let mut state = lock(state);
+        if presence == Presence::Closes {
+            state.turned_away += 1;
+            continue;
+        }
+        state.left = state.left.saturating_sub(1);
+        if state.left == 0 {
+            state.presence = state.then;
+        }
+        thread::spawn(move || pass(client, upstream));
+    }
+}
+
+/// Passes a request on, and its answer back.
+fn pass(mut client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
+    client.set_nonblocking(false)?;
+    let Some(raw) = read_request(&mut client)? else {
+        return Ok(());
+    };
+    let mut server = TcpStream::connect(upstream)?;
+    server.write_all(&raw)?;
+    io::copy(&mut server, &mut client).map(drop)
 }

@@ -105,6 +105,8 @@ pub struct Member {
     pub flag: u8,
     /// Where it leads, if it is a link.
     pub link: String,
+    /// When it was modified, in seconds since 1970.
+    pub modified: u64,
 }
 
 impl Member {
@@ -115,7 +117,13 @@ impl Member {
             content,
             flag: b'0',
             link: String::new(),
+            modified: MODIFIED,
         }
+    }
+
+    /// The same, modified then.
+    pub fn modified(self, modified: u64) -> Self {
+        Self { modified, ..self }
     }
 
     /// The same with another type flag.
@@ -135,7 +143,7 @@ impl Member {
         let mut header = Header::new_ustar();
         header.set_size(size);
         header.set_mode(0o644);
-        header.set_mtime(MODIFIED);
+        header.set_mtime(self.modified);
         let block = header.as_mut_bytes();
         // Written as they are: the crate refuses the names that a test wants to see refused.
         block[..self.name.len()].copy_from_slice(self.name.as_bytes());

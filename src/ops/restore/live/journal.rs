@@ -4,7 +4,8 @@
 //! line for each shard. Lines are only ever added, and each is on the disk before the next step; a line that was cut off in a
 //! crash counts as never written. It goes away when all is done.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -14,14 +15,18 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::super::Wanted;
-use crate::directory::hidden;
+use crate::directory::{FileLock, hidden};
 use crate::disk;
-use crate::error::Class;
+use crate::error::{Class, class};
+use crate::open::{open_regular_with, read_bounded};
 use crate::progress::{Event, Progress};
 use crate::wire::ShardIds;
 
 /// The number of the journal's form; readers refuse a larger one.
 pub const FORMAT: u32 = 1;
+
+/// The largest journal that is read, in bytes: that of some million shards.
+const LARGEST: u64 = 256 << 20;
 
 /// What was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,14 +83,18 @@ impl Begun {
         };
         let mut all = Vec::new();
         for entry in entries {
-            let path = entry
+            let found = entry
                 .with_context(|| format!("reading {}", folder.display()))?
                 .path();
-            if path
+            if found
                 .extension()
                 .is_some_and(|extension| extension == "journal")
             {
-                all.extend(Self::read(&path)?.filter(|begun| begun.header.host == host));
+                // Under another name, it is a copy that somebody made.
+                let is_meant = |begun: &Self| {
+                    begun.header.host == host && path(directory, &begun.header) == found
+                };
+                all.extend(Self::read(&found)?.filter(is_meant));
             }
         }
         all.sort_by(|a: &Self, b| a.header.names.cmp(&b.header.names));
@@ -94,7 +103,8 @@ impl Begun {
 
     fn read(path: &Path) -> Result<Option<Self>> {
         let reading = || format!("reading the journal {}", path.display());
-        let text = fs::read_to_string(path).with_context(reading)?;
+        let text = read_bounded(path, LARGEST).with_context(reading)?;
+        let text = String::from_utf8(text).with_context(reading)?;
         // What follows the last line feed was being written, and a line that makes no sense was cut off: neither was ever
         // written, and what it would have said shows on the server.
         let mut lines = text
@@ -125,7 +135,27 @@ impl Begun {
                 Err(_) => {}
             }
         }
+        begun.refuse_ids_of_others(path)?;
         Ok(Some(begun))
+    }
+
+    /// Refuses ids that an import cannot have given: what is uploaded under them would go into other shards.
+    fn refuse_ids_of_others(&self, path: &Path) -> Result<()> {
+        let Some(ids) = &self.ids else {
+            return Ok(());
+        };
+        let mut given = HashSet::new();
+        let is_new = |id: &u64| *id > self.header.max_shard_id;
+        if ids.values().all(|id| is_new(id) && given.insert(*id)) {
+            return Ok(());
+        }
+        Err(Class::Refused
+            .error(format!(
+                "the journal {} is not followed: it has ids that the server did not give to this restore",
+                path.display()
+            ))
+            .hint("remove it; drop the databases of the restore to begin anew")
+            .into())
     }
 }
 
@@ -133,6 +163,7 @@ impl Begun {
 pub struct Journal {
     path: PathBuf,
     file: Option<Mutex<File>>,
+    _lock: Option<FileLock>,
 }
 
 impl Journal {
@@ -150,28 +181,37 @@ impl Journal {
         let path = path(directory, header);
         let file = match open(&path) {
             Ok(file) => file,
+            Err(error) if class(&error) == Class::Refused => return Err(error),
             Err(error) => {
                 let message = format!(
                     "no journal can be kept, so that an interruption could not be resumed: {error:#}"
                 );
                 progress.report(&Event::Warning(&message));
-                return Ok(Self { path, file: None });
+                return Ok(Self {
+                    path,
+                    file: None,
+                    _lock: None,
+                });
             }
         };
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
+        let lock = match FileLock::of(&file, &path)? {
+            Ok(lock) => lock,
+            Err(held) => {
                 let message = format!(
                     "another run restores from {} into {}",
                     directory.display(),
                     header.host
                 );
-                return Err(Class::Locked.error(message).into());
+                return Err(held.error(message, "wait for it to end").into());
             }
-            result => result.with_context(|| format!("locking {}", path.display()))?,
+        };
+        if let Some(warning) = lock.warning() {
+            progress.report(&Event::Warning(&warning));
         }
         let journal = Self {
             path,
             file: Some(Mutex::new(file)),
+            _lock: Some(lock),
         };
         if go_on {
             journal.write("\n")?;
@@ -254,16 +294,103 @@ fn path(directory: &Path, header: &Header) -> PathBuf {
     hidden(directory).join(format!("restore-{host}-{names:08x}.journal"))
 }
 
+/// Opens the journal without changing it: whose it is shows once it is locked.
 fn open(path: &Path) -> Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     disk::create_private_dir(folder)?;
     let mut options = OpenOptions::new();
-    let file = options
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("opening {}", path.display()))?;
+    options.append(true).create(true).mode(0o600);
+    let file = open_regular_with(&mut options, path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Class::Refused
+            .error(format!("{} is not written to: {error}", path.display()))
+            .hint("it is not snap's: remove it")
+            .into(),
+        _ => anyhow::Error::from(error).context(format!("opening {}", path.display())),
+    })?;
     disk::sync_dir(folder)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::progress::Silent;
+
+    fn header(name: &str) -> Header {
+        Header {
+            format: FORMAT,
+            host: "localhost:8088".to_owned(),
+            cluster_id: 1,
+            max_shard_id: 10,
+            set: "20260101T000000Z".to_owned(),
+            named: false,
+            what: Wanted::default(),
+            names: vec![name.to_owned()],
+        }
+    }
+
+    fn all(directory: &Path) -> Result<Vec<Begun>> {
+        Begun::all(directory, "localhost:8088")
+    }
+
+    #[test]
+    fn what_is_no_journal_of_snaps_is_neither_followed_nor_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
+        fs::write(&victim, "victim").unwrap();
+        let header = header("d");
+        let journal = path(directory.path(), &header);
+        fs::create_dir(hidden(directory.path())).unwrap();
+        let begin = |go_on| Journal::begin(directory.path(), &header, go_on, &Silent);
+        symlink(&victim, &journal).unwrap();
+        for go_on in [false, true] {
+            assert_eq!(class(&begin(go_on).err().unwrap()), Class::Refused);
+        }
+        assert!(all(directory.path()).is_err());
+        fs::remove_file(&journal).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&journal).status();
+        assert!(made.unwrap().success());
+        assert_eq!(class(&begin(false).err().unwrap()), Class::Refused);
+        assert!(all(directory.path()).is_err());
+        assert_eq!(fs::read(&victim).unwrap(), b"victim");
+
+        // Where the hidden folder is a link, the journal would lie elsewhere.
+        fs::remove_dir_all(hidden(directory.path())).unwrap();
+        fs::create_dir(directory.path().join("elsewhere")).unwrap();
+        symlink(directory.path().join("elsewhere"), hidden(directory.path())).unwrap();
+        assert_eq!(class(&begin(false).err().unwrap()), Class::Refused);
+    }
+
+    #[test]
+    fn a_copy_of_a_journal_under_another_name_is_no_second_restore() {
+        let directory = tempfile::tempdir().unwrap();
+        let header = header("d");
+        drop(Journal::begin(directory.path(), &header, false, &Silent).unwrap());
+        let journal = path(directory.path(), &header);
+        for name in ["._copy.journal", "restore (conflicted copy).journal"] {
+            fs::copy(&journal, journal.with_file_name(name)).unwrap();
+        }
+        let begun = all(directory.path()).unwrap();
+        assert_eq!(begun.len(), 1);
+        assert_eq!(begun[0].header, header);
+    }
+
+    #[test]
+    fn ids_that_no_import_gave_this_restore_are_refused() {
+        for (new, is_taken) in [([11, 12], true), ([10, 12], false), ([11, 11], false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let journal = Journal::begin(directory.path(), &header("d"), false, &Silent).unwrap();
+            journal
+                .imported(&ShardIds::from([(1, new[0]), (2, new[1])]))
+                .unwrap();
+            drop(journal);
+            let begun = all(directory.path());
+            assert_eq!(begun.is_ok(), is_taken, "{new:?}");
+            if let Err(error) = begun {
+                assert_eq!(class(&error), Class::Refused, "{error:#}");
+            }
+        }
+    }
 }

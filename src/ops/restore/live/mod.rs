@@ -10,20 +10,20 @@ mod left_out;
 mod sifted;
 mod upload;
 
-use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::check::{CheckedShard, Use, check};
-use super::source::{Source, Which};
+use super::source::{Source, Which, planned, sets_of};
 use super::{RestoreReport, Wanted, missing, refuse_harmful_names};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::directory::Contents;
 use crate::error::Class;
 use crate::format::meta::Data;
+use crate::ops::scratch::scratch_dir;
 use crate::ops::selection::list;
 use crate::progress::{Event, Progress};
 use crate::wire::{Dialect, ShardIds};
@@ -70,7 +70,6 @@ pub fn restore_live(
 ) -> Result<RestoreReport> {
     let begun = Instant::now();
     options.what.refuse_contradictions()?;
-    let contents = super::source::contents(&options.directory, options.set.as_deref(), progress)?;
     let host = client.address().to_string();
     let begun_before = Begun::all(&options.directory, &host)?;
     let interrupted = if options.resume {
@@ -83,15 +82,17 @@ pub fn restore_live(
         Some(Begun { header, .. }) => (Which::UpTo(&header.set), &header.what),
         None => (Which::named(options.set.as_deref()), &options.what),
     };
-    let source = Source::read(
-        &contents,
-        which,
-        &what.selection(false),
-        what.bounds(),
-        true,
-        progress,
-    )?;
-    source.say_what_is_missing(&contents, progress)?;
+    let set = options.set.as_deref();
+    let (contents, (source, planned), _held) =
+        planned(&options.directory, set, progress, |contents| {
+            let selection = what.selection(false);
+            let source = Source::read(contents, which, &selection, what.bounds(), true, progress)?;
+            source.refuse_id_twice()?;
+            let planned = source.planned(what, Some)?;
+            let sets = sets_of(&planned);
+            Ok(((source, planned), sets))
+        })?;
+    source.say_what_is_missing(&contents, &what.selection(false), progress)?;
     let live = Live {
         client,
         options,
@@ -107,11 +108,10 @@ pub fn restore_live(
             None
         }
     };
-    let planned = source.planned(what, Some)?;
     let used = Use {
         leave_index: true,
         apply_deletes: options.apply_deletes,
-        scratch: env::temp_dir(),
+        scratch: scratch_dir(),
     };
     let mut shards = check(&contents, planned, &used, options.jobs, cancel, progress)?;
     refuse_harmful_names(&shards)?;

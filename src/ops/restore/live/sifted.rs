@@ -2,7 +2,6 @@
 //! with points outside the times that are restored.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::io;
 
 use anyhow::Result;
@@ -12,7 +11,7 @@ use super::super::members::ShardMembers;
 use super::Live;
 use crate::cancel::Cancel;
 use crate::directory::Contents;
-use crate::ops::members::scratch_error;
+use crate::ops::scratch::{scratch_dir, scratch_error};
 use crate::ops::sift::{Kept, LeftOut, SiftedFile, sift};
 use crate::time::Bounds;
 use crate::tsm::bounded_deletes::BoundedDeletes;
@@ -67,7 +66,7 @@ pub fn refuse_without_room(shards: &[CheckedShard], apply_deletes: bool) -> Resu
         .iter()
         .any(|shard| shard.largest_rewritten(apply_deletes) > 0)
     {
-        let directory = env::temp_dir();
+        let directory = scratch_dir();
         tempfile::tempfile_in(&directory).map_err(|error| scratch_error(&directory, error))?;
     }
     Ok(())
@@ -82,7 +81,7 @@ impl Live<'_> {
         shard: &CheckedShard,
         stop: &Cancel,
     ) -> Result<Sifted> {
-        let scratch = env::temp_dir();
+        let scratch = scratch_dir();
         let members = ShardMembers {
             contents,
             shard: &shard.source,

@@ -1,0 +1,132 @@
+//! What may reach a terminal. Names come from servers, backups and command lines, and must not move the cursor, set the title or
+//! turn the direction of a text: what could is escaped, here and nowhere else. JSON is exact, and not printed by this.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+/// The longest message printed, in bytes. A peer's words can be part of one.
+const MAX_LINE_BYTES: usize = 32 << 10;
+
+/// A text that is seen as it is, in one line: control characters and those that change how others are shown are escaped.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, is_unseen)
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut seen = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' if is_escaped(c) => seen.extend(c.escape_default()),
+            c if is_escaped(c) => seen.extend(c.escape_unicode()),
+            c => seen.push(c),
+        }
+    }
+    Cow::Owned(seen)
+}
+
+/// C0 and C1 controls and DEL; what sets the direction of a text (U+061C, U+200E, …); the separators of lines and paragraphs; and
+/// characters that show nothing at all. Joiners stay: some scripts need them.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// Writes a line to standard error; where nobody reads it, nobody misses it.
+pub fn say(line: &str) {
+    // One write: lines of several threads do not mix.
+    let _ = io::stderr().write_all(format!("{}\n", shortened(&visible(line))).as_bytes());
+}
+
+fn shortened(line: &str) -> Cow<'_, str> {
+    if line.len() <= MAX_LINE_BYTES {
+        return Cow::Borrowed(line);
+    }
+    let end = (0..=MAX_LINE_BYTES)
+        .rev()
+        .find(|end| line.is_char_boundary(*end));
+    let kept = &line[..end.unwrap_or(0)];
+    let more = line.len() - kept.len();
+    Cow::Owned(format!("{kept}… and {more} bytes more"))
+}
+
+/// Writes a line to standard output.
+///
+/// # Errors
+///
+/// Those of [`print_exact`].
+pub fn print_line(line: &str) -> io::Result<()> {
+    print_exact(&format!("{}\n", visible(line)))
+}
+
+/// Writes lines to standard output. Names in them must be [`visible`] already, or their line feeds would make lines too.
+///
+/// # Errors
+///
+/// Those of [`print_exact`].
+pub fn print_lines(lines: &str) -> io::Result<()> {
+    print_exact(&escaped(lines, |c| c != '\n' && is_unseen(c)))
+}
+
+/// Writes to standard output as it is; a reader that went away is no error.
+///
+/// # Errors
+///
+/// When standard output cannot be written.
+pub fn print_exact(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if !is_gone(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether nobody reads standard output any more: a pipe without its reader, or a terminal whose session has ended.
+fn is_gone(error: &io::Error) -> bool {
+    // A terminal that has hung up does not say that it is one, but still what kind of file it is.
+    let is_device = || {
+        rustix::fs::fstat(io::stdout())
+            .is_ok_and(|file| FileType::from_raw_mode(file.st_mode) == FileType::CharacterDevice)
+    };
+    error.kind() == io::ErrorKind::BrokenPipe
+        || Errno::from_io_error(error) == Some(Errno::IO) && is_device()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_name_holds_acts_on_a_terminal() {
+        assert_eq!(
+            visible("a\u{1b}]0;owned\u{7}b\r\n\u{9b}2J\u{7f}\u{202e}cba\u{2028}\u{feff}"),
+            r"a\u{1b}]0;owned\u{7}b\r\n\u{9b}2J\u{7f}\u{202e}cba\u{2028}\u{feff}"
+        );
+        for whole in ["名前 db", "a'b \"c\\", "naïve", "नमस्\u{200d}ते", ""] {
+            assert!(matches!(visible(whole), Cow::Borrowed(same) if same == whole));
+        }
+        assert_eq!(escaped("a\n\tb", |c| c != '\n' && is_unseen(c)), "a\n\\tb");
+    }
+
+    #[test]
+    fn a_message_ends_somewhere() {
+        let long = "é".repeat(MAX_LINE_BYTES);
+        let short = shortened(&long);
+        assert!(short.len() < MAX_LINE_BYTES + 40 && short.ends_with("… and 32768 bytes more"));
+    }
+}

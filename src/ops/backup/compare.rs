@@ -1,0 +1,52 @@
+//! What a backup says at once of the set that it has made: that it cannot be restored whole, and what the server does not hold any
+//! more.
+
+use super::{Backup, BackupReport};
+use crate::directory::{Chains, Contents};
+use crate::ops::losses::Losses;
+use crate::ops::selection::list;
+use crate::progress::Event;
+
+impl Backup<'_> {
+    /// Compares the set that was made with those before it. What it finds is no failure: what was asked for is there.
+    pub(super) fn compare(&self, report: BackupReport) -> BackupReport {
+        let Some(made) = &report.set else {
+            return report;
+        };
+        // What is damaged there was said before.
+        let contents = Contents::read_past(&self.options.directory, &mut |_, _| Ok(()));
+        let Ok(contents) = contents else {
+            return report;
+        };
+        let Some(at) = contents.sets().iter().position(|set| set.id == made.id) else {
+            return report;
+        };
+        // The shards that it lacks itself are told as missing.
+        let missing = Chains::of(&contents).missing(at, None);
+        let gaps: Vec<String> = missing
+            .iter()
+            .filter(|missing| missing.gap.is_between_sets())
+            .map(ToString::to_string)
+            .collect();
+        if !gaps.is_empty() {
+            self.warn(&format!(
+                "set {} cannot be restored whole: {}",
+                made.id,
+                list(&gaps)
+            ));
+        }
+        let losses = Losses::of_set(&contents, at, None);
+        for sentence in losses.iter().flat_map(Losses::sentences) {
+            self.warn(&format!("set {}: {sentence}", made.id));
+        }
+        BackupReport {
+            gaps,
+            losses,
+            ..report
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.progress.report(&Event::Warning(text));
+    }
+}

@@ -1,0 +1,171 @@
+//! Whether the files of a set can have the names they are to get: asked before anything is downloaded, not when all is there.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::directory::{Layout, next_number};
+use crate::error::{Class, Fault};
+use crate::format::names;
+use crate::local::nearest_existing;
+use crate::wire::ShardPath;
+
+/// Bytes that a path may have, with the end that the system adds.
+const LONGEST_PATH: usize = 4096;
+
+/// What to do where a shard cannot have its file in the legacy layout.
+const PORTABLE: &str = "with -portable the file is named by the shard's id alone";
+
+/// Refuses shards whose files could not all lie in the directory: two of one name, or a name that it cannot hold.
+///
+/// # Errors
+///
+/// [`Class::Refused`] with the shards.
+pub fn refuse_names<'a>(
+    shards: impl Iterator<Item = &'a ShardPath> + Clone,
+    layout: Layout,
+    directory: &Path,
+) -> Result<()> {
+    refuse_twice(shards.clone(), layout)?;
+    if layout == Layout::Portable {
+        return Ok(());
+    }
+    let there = nearest_existing(directory);
+    let longest = rustix::fs::statvfs(&there)
+        .with_context(|| format!("asking for the longest name in {}", there.display()))?
+        .f_namemax;
+    // Some file systems do not say.
+    let longest = usize::try_from(longest).ok().filter(|most| *most > 0);
+    let number = next_number(directory)?;
+    for shard in shards {
+        let name = names::shard_file(shard, number);
+        refuse_name(shard, &name, longest.unwrap_or(255), directory)?;
+    }
+    Ok(())
+}
+
+fn refuse_twice<'a>(
+    shards: impl Iterator<Item = &'a ShardPath>,
+    layout: Layout,
+) -> Result<(), Fault> {
+    let mut taken: HashMap<String, &ShardPath> = HashMap::new();
+    for shard in shards {
+        let name = match layout {
+            Layout::Legacy => names::shard_stem(shard),
+            Layout::Portable => shard.id.to_string(),
+        };
+        let Some(other) = taken.insert(name, shard) else {
+            continue;
+        };
+        if other == shard {
+            return Err(Class::Refused
+                .error(format!(
+                    "the server's meta store names shard {shard} more than once"
+                ))
+                .hint(
+                    "a backup could hold it only once: the meta store is damaged, or no influxd's",
+                ));
+        }
+        let fault = Class::Refused.error(format!(
+            "the files of shard {other} and shard {shard} would have the same name"
+        ));
+        return Err(fault.hint(match layout {
+            Layout::Legacy => PORTABLE,
+            Layout::Portable => {
+                "the server's meta store gives both one id; without -portable their names differ"
+            }
+        }));
+    }
+    Ok(())
+}
+
+fn refuse_name(
+    shard: &ShardPath,
+    name: &str,
+    longest: usize,
+    directory: &Path,
+) -> Result<(), Fault> {
+    let refused = |why: String| {
+        Err(Class::Refused
+            .error(format!("shard {shard} cannot have its file {name}: {why}"))
+            .hint(PORTABLE))
+    };
+    if name.contains(['/', '\0']) {
+        return refused("no file can be called that".to_owned());
+    }
+    if name.len() > longest {
+        return refused(format!(
+            "the name has {} bytes, and {} takes {longest}",
+            name.len(),
+            directory.display()
+        ));
+    }
+    let path = directory.join(name).as_os_str().len();
+    if path >= LONGEST_PATH {
+        return refused(format!("with its directory, it has {path} bytes"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{class, hint};
+
+    fn path(database: &str, retention_policy: &str, id: u64) -> ShardPath {
+        ShardPath {
+            database: database.to_owned(),
+            retention_policy: retention_policy.to_owned(),
+            id,
+        }
+    }
+
+    fn refusal(shards: &[ShardPath], layout: Layout) -> Option<(String, String)> {
+        let directory = tempfile::tempdir().unwrap();
+        let error = refuse_names(shards.iter(), layout, directory.path()).err()?;
+        assert_eq!(class(&error), Class::Refused);
+        Some((error.to_string(), hint(&error).unwrap().to_owned()))
+    }
+
+    #[test]
+    fn two_shards_of_one_file_name_are_refused_with_the_layout_in_which_their_names_differ() {
+        let same_id = [path("a", "rp", 1), path("b", "rp", 1)];
+        assert_eq!(refusal(&same_id, Layout::Legacy), None);
+        let (message, hint) = refusal(&same_id, Layout::Portable).unwrap();
+        assert!(
+            message.contains("shard a/rp/1 and shard b/rp/1"),
+            "{message}"
+        );
+        assert!(hint.contains("without -portable"), "{hint}");
+
+        let same_name = [path("a.b", "c", 1), path("a", "b.c", 1)];
+        let (message, hint) = refusal(&same_name, Layout::Legacy).unwrap();
+        assert!(
+            message.contains("shard a.b/c/1 and shard a/b.c/1"),
+            "{message}"
+        );
+        assert!(hint.starts_with("with -portable"), "{hint}");
+
+        for layout in [Layout::Legacy, Layout::Portable] {
+            let twice = [path("a", "rp", 1), path("a", "rp", 2), path("a", "rp", 1)];
+            let (message, _) = refusal(&twice, layout).unwrap();
+            assert!(message.contains("shard a/rp/1 more than once"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_directory_cannot_hold_is_refused_to_the_byte() {
+        // `.rp.00001.00` has twelve bytes, and names on Linux 255.
+        let legacy = |database: &str| refusal(&[path(database, "rp", 1)], Layout::Legacy);
+        assert_eq!(legacy(&"d".repeat(243)), None);
+        let (message, hint) = legacy(&"ä".repeat(122)).unwrap();
+        assert!(message.contains("the name has 256 bytes"), "{message}");
+        assert!(hint.starts_with("with -portable"), "{hint}");
+        for name in ["a/b", "../../etc/x"] {
+            assert!(legacy(name).is_some(), "{name}");
+        }
+        let long = [path(&"d".repeat(300), "rp", 1), path("../x", "rp", 2)];
+        assert_eq!(refusal(&long, Layout::Portable), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! Whether what a server sends of a shard holds all that it had acknowledged before the run began.
+//!
+//! A server flushes a shard's cache before it sends the shard. Where another flush of it is under way, servers up to 1.7 close without
+//! a byte; 1.8.0 to 1.8.4 send an empty tar, and later ones a tar without the cache and without what the flush under way holds. But
+//! before they do, they sleep for 1,024 ms at least. So an answer whose first byte came within less than a second has the flush behind
+//! it, and one that came later may have or not. What makes answers late for other reasons only makes more questions.
+//!
+//! One such answer is not enough: after a flush that failed, a server sets the cache of then aside, and the next flush writes that
+//! alone. What two flushes, one after the other, have not written was not there before the first. So a shard is asked about once
+//! before it is downloaded, for files newer than any can be: that flushes, and sends next to nothing. The download is the second
+//! answer; if it comes late, it is hung up on, and tried again when a second question was answered promptly. After that, a download
+//! may come late: the files are there, and it sends all files that are there. An export (`-start`, `-end`) is refused by all servers
+//! where they cannot flush, so that its answer is as good as a prompt one, however late it comes.
+//!
+//! This module decides, and knows neither clocks nor sockets.
+
+use std::time::Duration;
+
+/// A first byte sooner than this has a flush behind it. A server that goes on without one sleeps for 1.024 s at least.
+const PROMPT: Duration = Duration::from_secs(1);
+
+/// How many prompt answers, one after the other, prove that all is in files.
+const PROVEN: u32 = 2;
+
+/// How many prompt answers a download waits for, in the hope that it is one itself.
+const BEFORE_DOWNLOAD: u32 = 1;
+
+/// What a server's answers to questions about one shard prove, and what to ask next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    rule: Rule,
+    /// How many answers were prompt since the shard was last met with silence.
+    prompt: u32,
+    /// How many have to be, before a download begins.
+    before_download: u32,
+    /// How long was waited for answers that came late.
+    late: Duration,
+    /// It is taken as it comes.
+    given_up: bool,
+}
+
+/// When an answer has a flush behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Always: the server sends no byte without.
+    Any,
+    /// Where it is prompt. Late ones are put up with for this long altogether.
+    Prompt(Duration),
+}
+
+/// How an answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// Its first byte came so long after the question.
+    After(Duration),
+    /// It is one that no server gives without a flush.
+    Flushed,
+}
+
+/// What to do next about a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Ask for files newer than any can be.
+    Probe,
+    /// Ask for what is wanted of it.
+    Download,
+}
+
+/// What to do with a download of which the first byte has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// Read it.
+    Take,
+    /// Hang up: it can lack points.
+    HangUp,
+}
+
+impl Proof {
+    /// Of a shard about which nothing was asked yet.
+    pub fn new(rule: Rule) -> Self {
+        Self {
+            rule,
+            prompt: 0,
+            before_download: match rule {
+                Rule::Any => 0,
+                Rule::Prompt(_) => BEFORE_DOWNLOAD,
+            },
+            late: Duration::ZERO,
+            given_up: false,
+        }
+    }
+
+    /// What to ask next.
+    pub fn next(&self) -> Next {
+        if self.prompt < self.before_download && !self.given_up {
+            Next::Probe
+        } else {
+            Next::Download
+        }
+    }
+
+    /// A question was answered whose answer goes unused.
+    pub fn answered(&mut self, came: Came) {
+        if self.is_prompt(came) {
+            self.prompt += 1;
+            return;
+        }
+        if let (Came::After(after), Rule::Prompt(limit)) = (came, self.rule) {
+            self.late += after;
+            self.given_up |= self.late >= limit;
+        }
+    }
+
+    /// The first byte of a download came.
+    pub fn begun(&mut self, came: Came) -> Begun {
+        self.answered(came);
+        if self.rule == Rule::Any || self.prompt >= PROVEN {
+            return Begun::Take;
+        }
+        if self.is_prompt(came) {
+            // With one more like this it is proven.
+            return Begun::HangUp;
+        }
+        if self.given_up {
+            return Begun::Take;
+        }
+        // A shard that is slow to answer is proven before it is asked for again.
+        self.before_download = PROVEN;
+        Begun::HangUp
+    }
+
+    /// Whether an answer that came so and is empty means that there is nothing. Where it does not, the shard is to be asked for again,
+    /// unless that was given up.
+    pub fn is_prompt(&self, came: Came) -> bool {
+        match (self.rule, came) {
+            (Rule::Prompt(_), Came::After(after)) => after < PROMPT,
+            _ => true,
+        }
+    }
+
+    /// The server closed without a byte. That may have been a flush that failed, and the next answer one without the newest points.
+    pub fn silence(&mut self) {
+        self.prompt = 0;
+        self.before_download = self.before_download.max(1);
+    }
+
+    /// The server is slow to answer, whatever it is asked about: to wait long for each shard would take too long altogether.
+    pub fn hurry(&mut self) {
+        if let Rule::Prompt(limit) = &mut self.rule {
+            *limit = Duration::ZERO;
+        }
+        self.given_up |= !self.late.is_zero();
+    }
+
+    /// Whether it was given up to wait for a prompt answer.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// Why what was taken can lack points; `None` where it is proven to lack none.
+    pub fn doubt(&self) -> Option<String> {
+        (self.given_up && self.prompt < PROVEN).then(|| {
+            format!(
+                "each answer took the server more than a second, {:.1} s in all: it may have left out its newest points, which were not in \
+                 files yet",
+                self.late.as_secs_f64()
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "proof_tests.rs"]
+mod tests;

@@ -1,0 +1,110 @@
+use super::*;
+
+/// A server that answers each question after so long, in milliseconds; what it was asked, and whether the end is in doubt.
+fn outcome(proof: &mut Proof, answers: &[u64]) -> (Vec<&'static str>, bool) {
+    let mut asked = Vec::new();
+    for after in answers {
+        let came = Came::After(Duration::from_millis(*after));
+        match proof.next() {
+            Next::Probe => {
+                asked.push("probe");
+                proof.answered(came);
+            }
+            Next::Download if proof.begun(came) == Begun::HangUp => asked.push("hung up"),
+            Next::Download => {
+                asked.push("taken");
+                return (asked, proof.doubt().is_some());
+            }
+        }
+    }
+    panic!("it goes on behind {asked:?}: {proof:?}");
+}
+
+fn fresh() -> Proof {
+    Proof::new(Rule::Prompt(Duration::from_secs(10)))
+}
+
+#[test]
+fn a_cold_shard_is_asked_about_once_and_downloaded() {
+    assert_eq!(
+        outcome(&mut fresh(), &[3, 999]),
+        (vec!["probe", "taken"], false)
+    );
+}
+
+#[test]
+fn a_late_answer_proves_nothing_and_the_question_is_put_again() {
+    assert_eq!(
+        outcome(&mut fresh(), &[1000, 1057, 4000, 20, 20]),
+        (vec!["probe", "probe", "probe", "probe", "taken"], false)
+    );
+}
+
+#[test]
+fn a_download_that_comes_late_after_one_prompt_answer_is_hung_up_on_and_after_two_it_is_taken() {
+    assert_eq!(
+        outcome(&mut fresh(), &[20, 1057, 1057, 20, 1500]),
+        (vec!["probe", "hung up", "probe", "probe", "taken"], false)
+    );
+}
+
+#[test]
+fn a_shard_that_is_never_answered_promptly_is_taken_in_the_end_and_in_doubt() {
+    assert_eq!(
+        outcome(&mut fresh(), &[4000, 4000, 4000, 4000]),
+        (vec!["probe", "probe", "probe", "taken"], true)
+    );
+    // One prompt answer in the end is one too few; two are enough, however long it took.
+    assert_eq!(
+        outcome(&mut fresh(), &[12_000, 20, 4000]),
+        (vec!["probe", "hung up", "taken"], true)
+    );
+    assert_eq!(
+        outcome(&mut fresh(), &[12_000, 20, 20]),
+        (vec!["probe", "hung up", "taken"], false)
+    );
+    let mut hurried = fresh();
+    hurried.hurry();
+    assert_eq!(
+        outcome(&mut hurried, &[1000, 1000]),
+        (vec!["probe", "taken"], true)
+    );
+    let mut hurried = fresh();
+    hurried.hurry();
+    assert_eq!(
+        outcome(&mut hurried, &[10, 10]),
+        (vec!["probe", "taken"], false)
+    );
+}
+
+#[test]
+fn what_was_proven_before_a_silence_is_proven_no_more() {
+    let mut proof = fresh();
+    proof.answered(Came::After(Duration::ZERO));
+    proof.answered(Came::After(Duration::ZERO));
+    proof.silence();
+    assert_eq!(
+        outcome(&mut proof, &[20, 20]),
+        (vec!["probe", "taken"], false)
+    );
+}
+
+#[test]
+fn an_export_has_a_flush_behind_it_however_late_it_comes() {
+    let mut proof = fresh();
+    proof.answered(Came::After(Duration::ZERO));
+    assert_eq!(proof.begun(Came::Flushed), Begun::Take);
+    assert!(proof.is_prompt(Came::Flushed) && proof.doubt().is_none());
+}
+
+#[test]
+fn where_every_answer_has_a_flush_behind_it_nothing_is_asked_but_after_a_silence() {
+    let mut proof = Proof::new(Rule::Any);
+    assert_eq!(outcome(&mut proof, &[60_000]), (vec!["taken"], false));
+    proof.silence();
+    assert_eq!(
+        outcome(&mut proof, &[60_000, 60_000]),
+        (vec!["probe", "taken"], false)
+    );
+    assert!(proof.is_prompt(Came::After(Duration::from_secs(60))));
+}

@@ -1,0 +1,290 @@
+//! What a server held at the last backup and holds no more: how a lost volume shows in the sets.
+//!
+//! Shards go for good reasons, too. One that its retention policy let expire is no loss; a dropped database is one, because nothing
+//! in a backup tells whether it was meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::directory::{Content, Contents, Selection, Set, SetRecord, ShardRecord, ShardState};
+use crate::format::meta::Data;
+use crate::format::names;
+use crate::ops::selection::list;
+use crate::time;
+
+/// What a set holds no more, compared with an earlier one of the same selection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Losses {
+    /// The earlier set: the newest of the same server, or if this one holds no shard, the newest that holds any.
+    pub before: String,
+    /// How many shards that holds, but for those that have expired since.
+    pub of: usize,
+    /// How many of these are gone.
+    pub shards: usize,
+    /// The databases of which no shard is left, though not all expired.
+    pub databases: Vec<String>,
+    /// Whether the set holds no shard at all.
+    pub is_empty: bool,
+    /// The cluster ids then and now, where they differ: the server was made anew, or is another.
+    pub other_server: Option<(u64, u64)>,
+}
+
+impl Losses {
+    /// Compares the set at `at` with the one before it; `None` where there is none, or it takes no whole shards. Only `database`
+    /// is looked at, where one is named.
+    pub fn of_set(contents: &Contents, at: usize, database: Option<&str>) -> Option<Self> {
+        let set = &contents.sets()[at];
+        let record = set.record.as_ref()?;
+        let is_empty = !holds_any(record, database);
+        let (before, earlier) = earlier(contents, at, record, is_empty.then_some(database))?;
+        let is_related = is_same_server(earlier, record);
+        let other_server = earlier
+            .cluster_id
+            .zip(record.cluster_id)
+            .filter(|(then, now)| then != now);
+        let policies = Policies {
+            now: contents.read_meta(set).ok().map(|(_, data)| data),
+            then: contents.read_meta(before).ok().map(|(_, data)| data),
+        };
+        // Ids begin anew on another server. The times of groups do not.
+        let key = |shard: &ShardRecord| {
+            let place = match other_server {
+                None => (shard.id, 0),
+                Some(_) => (0, time::to_nanos(shard.start_time)),
+            };
+            (
+                shard.database.clone(),
+                shard.retention_policy.clone(),
+                place,
+            )
+        };
+        let there: BTreeSet<_> = record
+            .shards
+            .iter()
+            .filter(|shard| is_there(shard))
+            .map(key)
+            .collect();
+        let expected = earlier
+            .shards
+            .iter()
+            .filter(|shard| holds(shard) && of_database(shard, database))
+            .filter(|shard| there.contains(&key(shard)) || !policies.expired(shard, record));
+        // A server that is new to the directory need not hold what another one does.
+        let expected =
+            expected.filter(|shard| is_related || is_empty || there.contains(&key(shard)));
+        let (mut of, mut shards) = (0, 0);
+        let mut lost: BTreeMap<&str, bool> = BTreeMap::new();
+        for shard in expected {
+            let is_there = there.contains(&key(shard));
+            of += 1;
+            shards += usize::from(!is_there);
+            let all = lost.entry(&shard.database).or_insert(true);
+            *all &= !is_there;
+        }
+        let has = |name: &str| {
+            let mut shards = record.shards.iter();
+            shards.any(|shard| shard.database == name && is_there(shard))
+        };
+        let databases = lost
+            .into_iter()
+            .filter(|(name, all)| *all && !has(name))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        Some(Self {
+            before: before.id.clone(),
+            of,
+            shards,
+            databases,
+            is_empty: is_empty && of > 0,
+            other_server,
+        })
+    }
+
+    /// Whether more than that share of the shards is gone.
+    pub fn exceed(&self, percent: u8) -> bool {
+        self.shards * 100 > self.of * usize::from(percent)
+    }
+
+    /// What an operator should know, a sentence each.
+    pub fn sentences(&self) -> Vec<String> {
+        let before = &self.before;
+        let mut sentences = Vec::new();
+        if let Some((then, now)) = self.other_server {
+            sentences.push(format!(
+                "the server is not the one of set {before}: its cluster id was {then} and is {now}; it was made anew, or is another"
+            ));
+        }
+        sentences.extend(self.empty());
+        if !self.is_empty {
+            sentences.extend(self.gone_databases());
+            if self.exceed(MOST) {
+                sentences.push(self.gone_shards());
+            }
+        }
+        sentences
+    }
+
+    /// That no shard is left, where none is.
+    pub fn empty(&self) -> Option<String> {
+        self.is_empty.then(|| {
+            format!(
+                "it holds no shard, and set {} before it holds {}: has the server lost its data?",
+                self.before, self.of
+            )
+        })
+    }
+
+    /// Which databases are gone, where some are.
+    pub fn gone_databases(&self) -> Option<String> {
+        let quoted: Vec<String> = self
+            .databases
+            .iter()
+            .map(|name| format!("'{name}'"))
+            .collect();
+        (!quoted.is_empty()).then(|| {
+            format!(
+                "no shard is left of databases that set {} holds: {}",
+                self.before,
+                list(&quoted)
+            )
+        })
+    }
+
+    /// How many shards are gone.
+    pub fn gone_shards(&self) -> String {
+        format!(
+            "{} of the {} shards that set {} holds are gone from the server, and did not expire",
+            self.shards, self.of, self.before
+        )
+    }
+}
+
+/// From which share of the shards on, in percent, a backup warns.
+const MOST: u8 = 50;
+
+/// The newest set, but for that at `at`, that holds shards that `selection` takes, and how many.
+pub fn newest_holding<'a>(
+    contents: &'a Contents,
+    at: usize,
+    selection: &Selection,
+) -> Option<(&'a Set, usize)> {
+    let sets = contents.sets().iter().enumerate().rev();
+    let others = sets.filter(|(other, _)| *other != at);
+    others
+        .map(|(_, set)| (set, held_by(contents, set, selection)))
+        .find(|(_, held)| *held > 0)
+}
+
+fn held_by(contents: &Contents, set: &Set, selection: &Selection) -> usize {
+    if let Some(record) = &set.record {
+        let stored = record
+            .shards
+            .iter()
+            .filter(|shard| shard.state == ShardState::Stored);
+        return stored
+            .filter(|shard| selection.takes(&shard.path()))
+            .count();
+    }
+    if let Some(manifest) = &set.manifest {
+        let taken = manifest.entries().iter().filter(|entry| {
+            let names = [&selection.database, &selection.retention_policy];
+            let is = |(wanted, listed): (&Option<String>, &String)| {
+                listed.is_empty() || wanted.as_ref().is_none_or(|wanted| wanted == listed)
+            };
+            names
+                .into_iter()
+                .zip([&entry.database, &entry.policy])
+                .all(is)
+                && selection.shard.is_none_or(|id| id == entry.shard_id)
+        });
+        return taken.count();
+    }
+    let number = names::meta_number(&set.id);
+    let Ok((_, data)) = contents.read_meta(set) else {
+        return 0;
+    };
+    let shards = data.shards().map(|shard| shard.path);
+    let taken = shards.filter(|path| selection.takes(path));
+    taken
+        .filter(|path| number.is_some_and(|number| contents.has(&names::shard_file(path, number))))
+        .count()
+}
+
+/// The set to compare with: of the same selection, and of the same server by its cluster id or its address; else, of any.
+fn earlier<'a>(
+    contents: &'a Contents,
+    at: usize,
+    record: &SetRecord,
+    empty_of: Option<Option<&str>>,
+) -> Option<(&'a Set, &'a SetRecord)> {
+    let alike = |other: &SetRecord| {
+        let without_since = |record: &SetRecord| Selection {
+            since: None,
+            ..record.selection.clone()
+        };
+        without_since(other) == without_since(record)
+    };
+    if record.is_range() || record.selection.meta_only {
+        return None;
+    }
+    let older = || {
+        let sets = contents.sets()[..at].iter().rev();
+        let records = sets.filter_map(|set| Some((set, set.record.as_ref()?)));
+        records
+            .filter(|(_, other)| alike(other))
+            .filter(|(_, other)| empty_of.is_none_or(|database| holds_any(other, database)))
+    };
+    older()
+        .find(|(_, other)| is_same_server(other, record))
+        .or_else(|| older().next())
+}
+
+/// Whether two sets are of one server, made anew in between or not.
+fn is_same_server(one: &SetRecord, other: &SetRecord) -> bool {
+    one.host == other.host || one.cluster_id == other.cluster_id
+}
+
+fn of_database(shard: &ShardRecord, database: Option<&str>) -> bool {
+    database.is_none_or(|database| shard.database == database)
+}
+
+fn holds_any(record: &SetRecord, database: Option<&str>) -> bool {
+    let mut shards = record.shards.iter();
+    shards.any(|shard| of_database(shard, database) && holds(shard))
+}
+
+/// Whether the server had something of it: it is stored, or had not changed since the set before.
+fn holds(shard: &ShardRecord) -> bool {
+    match shard.state {
+        ShardState::Stored | ShardState::Failed => true,
+        ShardState::Empty => shard.content == Content::Since,
+        ShardState::Expired | ShardState::NotHeld => false,
+    }
+}
+
+/// Whether the server still has it, as far as it says.
+fn is_there(shard: &ShardRecord) -> bool {
+    holds(shard) || shard.state == ShardState::NotHeld
+}
+
+/// How long retention policies keep points, by the metastores of two sets.
+struct Policies {
+    now: Option<Data>,
+    then: Option<Data>,
+}
+
+impl Policies {
+    /// Whether a shard had to expire by the time that a set was begun.
+    fn expired(&self, shard: &ShardRecord, by: &SetRecord) -> bool {
+        let of = |data: &Option<Data>| {
+            let database = data.as_ref()?.database(&shard.database)?;
+            Some(database.retention_policy(&shard.retention_policy)?.duration)
+        };
+        let duration = of(&self.now).or_else(|| of(&self.then)).unwrap_or(0);
+        let end = i128::from(time::to_nanos(shard.end_time)) + i128::from(duration);
+        duration > 0 && end <= i128::from(time::to_nanos(by.finished))
+    }
+}
+
+#[cfg(test)]
+#[path = "losses_tests.rs"]
+mod tests;

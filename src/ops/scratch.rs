@@ -1,0 +1,142 @@
+//! Files that live no longer than the run, in TMPDIR or in the backup directory. What goes wrong there is no fault of what is read.
+
+use std::env;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Class, Fault};
+
+/// What the operator can do where TMPDIR fails.
+const HINT: &str = "TMPDIR names a directory for temporary files that can be written and has room";
+
+/// TMPDIR, where commands make such files that must not write to the backup directory.
+pub fn scratch_dir() -> PathBuf {
+    let directory = env::temp_dir();
+    // A variable that is empty is none.
+    match directory.as_os_str().is_empty() {
+        true => PathBuf::from("/tmp"),
+        false => directory,
+    }
+}
+
+/// A temporary file could not be made or written.
+#[derive(Debug)]
+struct ScratchError {
+    directory: PathBuf,
+    /// Bytes that are wanted, and how many there is room for, where that was asked before anything was written.
+    room: Option<(u64, u64)>,
+    error: io::Error,
+}
+
+impl ScratchError {
+    fn is_tmpdir(&self) -> bool {
+        self.directory == scratch_dir()
+    }
+}
+
+impl fmt::Display for ScratchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let directory = match self.is_tmpdir() {
+            true => format!("TMPDIR ({})", self.directory.display()),
+            false => self.directory.display().to_string(),
+        };
+        match (self.room, self.error.kind()) {
+            (Some((wanted, room)), _) => write!(
+                f,
+                "{directory} has room for {room} bytes, and a temporary file of {wanted} is needed"
+            ),
+            (None, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                write!(f, "{directory} is full")
+            }
+            _ => write!(f, "cannot write a temporary file in {directory}"),
+        }
+    }
+}
+
+impl Error for ScratchError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// An error of making or writing a file in `directory`, which it names. It keeps its kind, and the system's error as its cause.
+pub fn in_scratch(directory: &Path, error: io::Error) -> io::Error {
+    let directory = directory.to_owned();
+    io::Error::new(
+        error.kind(),
+        ScratchError {
+            directory,
+            room: None,
+            error,
+        },
+    )
+}
+
+/// The error for a file of `wanted` bytes in a directory that has room for `room`.
+pub fn no_room(directory: &Path, wanted: u64, room: u64) -> io::Error {
+    let error = io::Error::from(rustix::io::Errno::NOSPC);
+    let directory = directory.to_owned();
+    io::Error::new(
+        error.kind(),
+        ScratchError {
+            directory,
+            room: Some((wanted, room)),
+            error,
+        },
+    )
+}
+
+/// The fault for an error of this module that stands anywhere in the chain.
+pub fn scratch_fault(error: &(dyn Error + 'static)) -> Option<Fault> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // The source of such an error is the system's: the link between stands inside.
+        let inside = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if let Some(scratch) = inside.and_then(|inside| inside.downcast_ref::<ScratchError>()) {
+            let fault = Class::Failed.error(format!("{scratch}: {}", scratch.error));
+            return Some(match scratch.is_tmpdir() {
+                true => fault.hint(HINT),
+                false => fault,
+            });
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The error for a file that could not be made in `directory`.
+pub fn scratch_error(directory: &Path, error: io::Error) -> anyhow::Error {
+    let error = in_scratch(directory, error);
+    scratch_fault(&error).map_or_else(|| error.into(), Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::members::is_of_system;
+
+    #[test]
+    fn a_full_tmpdir_is_named_in_any_chain_and_is_the_systems_fault() {
+        let full = || io::Error::from(rustix::io::Errno::NOSPC);
+        let error = in_scratch(&scratch_dir(), full());
+        assert!(is_of_system(&error));
+        let error = anyhow::Error::new(error).context("reading x.tar.gz");
+        let fault = scratch_fault(error.as_ref()).expect("a fault");
+        let tmpdir = scratch_dir();
+        assert!(
+            fault
+                .message
+                .starts_with(&format!("TMPDIR ({}) is full: No space", tmpdir.display()))
+        );
+        assert_eq!(fault.hint.as_deref(), Some(HINT));
+        let elsewhere = in_scratch(Path::new("/b/.snap/x.files"), full());
+        let fault = scratch_fault(&elsewhere).expect("a fault");
+        assert_eq!(fault.hint, None);
+        assert!(fault.message.starts_with("/b/.snap/x.files is full"));
+        assert!(scratch_fault(&full()).is_none());
+    }
+}

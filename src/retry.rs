@@ -1,0 +1,267 @@
+//! When to ask again: after a failure of one thing, and after a failure of the server, which is everybody's.
+//!
+//! What fails by itself, a shard say, waits by itself, and has so many attempts. A server that does not answer has nothing to do with
+//! any one shard: all who ask it wait together, one of them tries it at a time, and all give up together.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The wait after the first failure; it doubles with each further one.
+const FIRST: Duration = Duration::from_millis(500);
+/// The longest wait between attempts at one thing.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The longest wait between attempts at a server: shorter, for it is back for all at once.
+const LONGEST_FOR_SERVER: Duration = Duration::from_secs(15);
+/// How often a server is tried again, and for how long altogether, for each time that one thing would be. With the default of five
+/// it is four minutes, as long as influxd's own client waits.
+const SERVER_ATTEMPTS: u32 = 4;
+const SERVER_PATIENCE: Duration = Duration::from_secs(48);
+
+/// Waits that grow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    fn up_to(longest: Duration) -> Self {
+        Self {
+            next: FIRST,
+            longest,
+        }
+    }
+
+    /// How long to wait this time.
+    fn wait(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(self.longest);
+        wait
+    }
+}
+
+/// The attempts at one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempts {
+    failures: u32,
+    backoff: Backoff,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            failures: 0,
+            backoff: Backoff::up_to(LONGEST),
+        }
+    }
+}
+
+impl Attempts {
+    /// How many have failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Counts a failure; how long to wait before the next attempt, `None` where `retries` of them have been made.
+    pub fn failed(&mut self, retries: u32) -> Option<Duration> {
+        self.failures += 1;
+        (self.failures <= retries).then(|| self.backoff.wait())
+    }
+}
+
+/// Whether a server may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// It may. Whoever asks must say then what came of it: meanwhile it may be closed to others.
+    Open,
+    /// Not yet, but after this long.
+    Closed(Duration),
+    /// It was given up, and has not answered since to anybody who had asked before.
+    GivenUp,
+}
+
+/// What is known of a server that several threads ask.
+#[derive(Debug)]
+pub struct Server {
+    retries: u32,
+    has_answered: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// As far as anybody knows.
+    #[default]
+    Answers,
+    Silent(Outage),
+    GivenUp,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    failures: u32,
+    backoff: Backoff,
+    /// Nobody asks before.
+    until: Instant,
+    /// Somebody asks now, to see whether it is back.
+    is_tried: bool,
+}
+
+impl Server {
+    /// A server that is waited for as long as belongs to so many retries.
+    pub fn new(retries: u32) -> Self {
+        Self {
+            retries,
+            has_answered: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether it ever answered.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may be asked.
+    pub fn gate(&self, now: Instant) -> Gate {
+        match &mut *self.state() {
+            State::Answers => Gate::Open,
+            State::GivenUp => Gate::GivenUp,
+            State::Silent(outage) if now < outage.until => Gate::Closed(outage.until - now),
+            State::Silent(outage) if outage.is_tried => Gate::Closed(FIRST),
+            State::Silent(outage) => {
+                outage.is_tried = true;
+                Gate::Open
+            }
+        }
+    }
+
+    /// It answered, in whatever way.
+    pub fn answered(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
+        *self.state() = State::Answers;
+    }
+
+    /// Whoever found it open does not ask it after all.
+    pub fn not_asked(&self) {
+        if let State::Silent(outage) = &mut *self.state() {
+            outage.is_tried = false;
+        }
+    }
+
+    /// It did not answer; how long to wait before it is asked again, `None` where it is given up.
+    pub fn failed(&self, now: Instant) -> Option<Duration> {
+        let mut state = self.state();
+        if let State::Answers = *state {
+            *state = State::Silent(Outage {
+                since: now,
+                failures: 0,
+                backoff: Backoff::up_to(LONGEST_FOR_SERVER),
+                until: now,
+                is_tried: true,
+            });
+        }
+        let State::Silent(outage) = &mut *state else {
+            return None;
+        };
+        // Of several that had asked when it went away, the first counts.
+        if !outage.is_tried {
+            return Some(outage.until.saturating_duration_since(now));
+        }
+        outage.is_tried = false;
+        outage.failures += 1;
+        let wait = outage.backoff.wait();
+        let is_enough = outage.failures > SERVER_ATTEMPTS.saturating_mul(self.retries)
+            || now + wait > outage.since + SERVER_PATIENCE.saturating_mul(self.retries);
+        if is_enough {
+            *state = State::GivenUp;
+            return None;
+        }
+        outage.until = now + wait;
+        Some(wait)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thing_is_tried_again_so_often_and_each_time_after_a_longer_wait() {
+        let mut attempts = Attempts::default();
+        let waits: Vec<u128> = std::iter::from_fn(|| attempts.failed(8))
+            .map(|wait| wait.as_millis())
+            .collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+        assert_eq!(attempts.failures(), 9);
+        assert_eq!(Attempts::default().failed(0), None);
+    }
+
+    /// How often a server that never answers is asked by so many threads, and for how long, by a clock of our own.
+    fn outlast(retries: u32, threads: usize) -> (u32, Duration) {
+        let server = Server::new(retries);
+        let begun = Instant::now();
+        let (mut now, mut asked) = (begun, 0);
+        loop {
+            // All threads find out at once what they may do, and then fail.
+            let gates: Vec<Gate> = (0..threads).map(|_| server.gate(now)).collect();
+            for gate in &gates {
+                if *gate == Gate::Open {
+                    asked += 1;
+                    let _ = server.failed(now);
+                }
+            }
+            match server.gate(now) {
+                Gate::GivenUp => return (asked, now - begun),
+                Gate::Closed(wait) => now += wait,
+                Gate::Open => unreachable!("a server that has just failed"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_asked_as_often_by_many_as_by_one_and_for_four_minutes() {
+        let (asked, lasted) = outlast(5, 1);
+        assert_eq!((asked, lasted.as_secs()), (20, 225));
+        // Those that had asked already when it went away come on top.
+        assert_eq!(outlast(5, 64), (asked + 63, lasted));
+        assert_eq!(outlast(0, 1).0, 1);
+        assert_eq!(outlast(1, 1), (5, Duration::from_millis(7500)));
+    }
+
+    #[test]
+    fn a_server_that_is_back_is_back_for_all_and_the_next_outage_begins_anew() {
+        let server = Server::new(5);
+        let now = Instant::now();
+        assert_eq!(server.failed(now), Some(FIRST));
+        assert_eq!(server.failed(now), Some(FIRST));
+        assert_eq!(server.gate(now), Gate::Closed(FIRST));
+        assert_eq!(server.gate(now + FIRST), Gate::Open);
+        // While one tries, the others wait.
+        assert_eq!(server.gate(now + FIRST), Gate::Closed(FIRST));
+        assert_eq!(server.failed(now + FIRST), Some(FIRST * 2));
+        assert_eq!(server.gate(now + FIRST * 3), Gate::Open);
+        server.not_asked();
+        assert_eq!(server.gate(now + FIRST * 3), Gate::Open);
+        server.answered();
+        assert_eq!(server.gate(now + FIRST), Gate::Open);
+        assert_eq!(server.failed(now + FIRST), Some(FIRST));
+    }
+
+    #[test]
+    fn a_server_that_was_given_up_stays_so_until_an_answer_comes_all_the_same() {
+        let server = Server::new(0);
+        let now = Instant::now();
+        assert_eq!(server.failed(now), None);
+        assert_eq!(server.failed(now), None);
+        assert_eq!(server.gate(now), Gate::GivenUp);
+        server.answered();
+        assert_eq!(server.gate(now), Gate::Open);
+    }
+}
