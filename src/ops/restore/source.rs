@@ -346,9 +346,9 @@ impl Source {
         if !absent.is_empty() {
             let absent: Vec<String> = absent.into_iter().map(ShardPath::to_string).collect();
             self.chains.missing.push(format!(
-                "not in this backup, as far as set {} was made of it: {}",
-                self.set,
-                list(&absent)
+                "not in this backup: {} (set {} was made without)",
+                list(&absent),
+                self.set
             ));
         }
     }

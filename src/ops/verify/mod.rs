@@ -19,6 +19,7 @@ use crate::directory::{
 };
 use crate::error::Class;
 use crate::format::meta::Data;
+use crate::format::names;
 use crate::progress::{Event, Outcome, Progress};
 use crate::wire::ShardPath;
 
@@ -318,13 +319,17 @@ impl<'a> OfSet<'a, '_> {
                 continue;
             }
             if gap.is_damage() {
-                let file = gap.file().map(|(_, file)| file.to_owned());
-                let file = file.unwrap_or_else(|| format!(".snap/{id}.json"));
-                self.tell(
-                    &file,
-                    shard.as_ref(),
-                    Fault::of_file(gap.to_string(), NOT_WHOLE),
-                );
+                let number = names::meta_number(id);
+                let (file, means) = match (gap.file(), number, &shard) {
+                    (Some((_, file)), ..) => (file.to_owned(), NOT_WHOLE),
+                    // What the file would be called.
+                    (None, Some(number), Some(shard)) => {
+                        (names::shard_file(shard, number), SHARD_LOST)
+                    }
+                    _ => (format!(".snap/{id}.json"), NOT_WHOLE),
+                };
+                let fault = Fault::of_file(gap.to_string(), means);
+                self.tell(&file, shard.as_ref(), fault);
                 continue;
             }
             let shard = shard.map(|shard| shard.to_string());
