@@ -656,9 +656,9 @@ fn a_session_that_ends_stops_a_run_as_sigterm_does_and_nohup_keeps_it_going() {
     assert!(!bench.path("backup").exists() || tree::names(&bench.path("backup")) == [".snap"]);
 
     // Ignored by whoever began it: Ctrl-C in the background of a script too.
-    for signal in [libc::SIGHUP, libc::SIGINT] {
+    for (name, signal) in [("HUP", libc::SIGHUP), ("INT", libc::SIGINT)] {
         let (snap, bench) = stalled();
-        let running = snap.ignoring(signal).spawn();
+        let running = snap.ignoring(name).spawn();
         begun(&bench);
         running.signal(signal);
         running.wait().expect(0);

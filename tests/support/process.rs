@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -107,7 +107,6 @@ where
 /// A run of `snap` being prepared: no `SNAP_*` variables, nothing on standard input.
 pub struct Snap {
     command: Command,
-    ignored: Vec<i32>,
 }
 
 impl Snap {
@@ -130,16 +129,12 @@ impl Snap {
         }
         // None of the machine's own configuration.
         command.env("SNAP_CONFIG", "");
-        Self {
-            command,
-            ignored: Vec::new(),
-        }
+        Self { command }
     }
 
-    /// Has it begin with this signal ignored, as nohup does with SIGHUP.
-    pub fn ignoring(mut self, signal: i32) -> Self {
-        self.ignored.push(signal);
-        self
+    /// Has it begin with this signal ignored, as nohup does with `HUP`.
+    pub fn ignoring(self, signal: &str) -> Self {
+        self.after(&format!("trap '' {signal}"))
     }
 
     /// Adds arguments.
@@ -169,7 +164,7 @@ impl Snap {
                 None => command.env_remove(name),
             };
         }
-        Self { command, ..self }
+        Self { command }
     }
 
     /// Adds `-metadir` and `-datadir`, those below `root`.
@@ -207,23 +202,9 @@ impl Snap {
     }
 
     /// Starts the process without waiting for it.
-    // Between fork and exec, only the disposition of signals is set.
-    #[allow(unsafe_code)]
     pub fn spawn(mut self) -> Running {
         let started = Instant::now();
-        // Whatever the tests were started with: in the background of a script, SIGINT is ignored.
-        let ignored = std::mem::take(&mut self.ignored);
-        let dispositions = move || {
-            for signal in [libc::SIGHUP, libc::SIGINT] {
-                let disposition = match ignored.contains(&signal) {
-                    true => libc::SIG_IGN,
-                    false => libc::SIG_DFL,
-                };
-                unsafe { libc::signal(signal, disposition) };
-            }
-            Ok(())
-        };
-        unsafe { self.command.pre_exec(dispositions) };
+        heed_signals();
         let mut child = self.command.spawn().expect("snap starts");
         let inherited = own_peak_rss();
         let stdout = Some(read_all(
@@ -239,6 +220,19 @@ impl Snap {
             reaped: false,
         }
     }
+}
+
+/// Has what is started heed SIGHUP and SIGINT, whatever the tests were started with: in the background of a script, they are ignored.
+/// Once for all, and not between fork and exec, where a child would hold the files of the other tests for a moment.
+#[allow(unsafe_code)]
+fn heed_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in [libc::SIGHUP, libc::SIGINT] {
+            // The default disposition runs no code.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    });
 }
 
 /// A process that was started; it is killed if nobody waits for it.
