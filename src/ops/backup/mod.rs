@@ -378,19 +378,17 @@ impl Backup<'_> {
             (Some(Dialect::V1_5), Some(limit)) => Rule::Prompt(limit),
             _ => Rule::Any,
         };
-        let jobs = asked
+        let mut jobs: Vec<Job> = asked
             .into_iter()
             .map(|planned| Job::new(planned, rule))
             .collect();
-        if rule == Rule::Any {
-            return jobs;
+        if rule != Rule::Any {
+            let at_a_time = QUESTIONS.max(self.options.jobs);
+            queue::work(jobs.iter_mut().collect(), at_a_time, stop, |job| {
+                downloader.ask_ahead(job);
+                Turn::<&mut Job, ()>::Done(())
+            });
         }
-        let at_a_time = QUESTIONS.max(self.options.jobs);
-        let mut jobs = queue::work(jobs, at_a_time, stop, |mut job| {
-            downloader.ask_ahead(&mut job);
-            Turn::Done(job)
-        });
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.planned.known));
         jobs
     }
 
