@@ -375,7 +375,7 @@ struct Link {
 }
 
 /// The links that are known of a shard, by set.
-type Links = BTreeMap<usize, Link>;
+type Links = BTreeMap<usize, Box<Link>>;
 
 /// What is known of a set without a record.
 struct Unrecorded<'a> {
@@ -862,7 +862,7 @@ impl<'a> Chains<'a> {
                 continue;
             }
             match self.link(at, path, cluster, &links) {
-                Ok(link) => drop(links.insert(at, link)),
+                Ok(link) => drop(links.insert(at, Box::new(link))),
                 Err(needed) => open.push(needed),
             }
         }
