@@ -531,9 +531,9 @@ fn downloads(bench: &Bench) {
     bench.run(&["info", "-host", &nobody()], 5);
 
     // A server that is too slow to be sure of what it sends.
-    let peer = Peer::start(Model::new(Version::V1_8_10, &[("db", "autogen", 1)]));
-    peer.script(Asked::Shard(1), [Reply::Late(Duration::from_millis(1050))]);
-    bench.backup(&peer.host(), "slow", &["-flush-timeout", "0"], 3);
+    let slow = Peer::start(Model::new(Version::V1_8_10, &[("db", "autogen", 1)]));
+    slow.script(Asked::Shard(1), [Reply::Late(Duration::from_millis(1050))]);
+    bench.backup(&slow.host(), "slow", &["-flush-timeout", "0"], 3);
     bench.run(&["list", utf8(&bench.path("slow"))], 0);
     bench.run(&["info", utf8(&bench.path("slow"))], 0);
     // An increment without a set before it, and a server that came up without its data.
