@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use influx_snap::cancel::Cancel;
 use influx_snap::directory::Lock;
 use serde_json::Value;
+use support::damage::damage;
 use support::peer::{Asked, Model, Peer, Reply, Version, nobody};
 use support::process::{Run, Snap, snap};
 use support::service::wait_for;
@@ -179,6 +180,10 @@ fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_succes
         success
     );
 
+    damage(
+        &bench.path("backup").join("db.autogen.00002.01"),
+        "flipped in the middle",
+    );
     snap([
         "verify",
         "-metrics-file",
@@ -189,7 +194,6 @@ fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_succes
     .expect(4);
     let verified = read();
     assert_eq!(value(&verified, "snap_last_exit_code"), Some(3.0));
-    // The scripted server's files look like TSM files from outside only.
     assert!(
         metric(&verified, "snap_last_faults{command=\"verify\"}")
             .is_some_and(|faults| faults > 0.0),
@@ -375,7 +379,8 @@ fn verify_check_and_forget_tell_what_they_looked_at_and_what_is_wrong() {
     };
     let value = |name: &str| metric(&bench.metrics(), name);
     let first = bench.made(&[]);
-    // The scripted server's files look like TSM files from outside only.
+    let file = bench.path("backup").join("db.autogen.00001.00");
+    damage(&file, "flipped in the middle");
     let verified = run(&["verify", &dir], 4);
     let fault = verified.stdout.lines().next().expect("a fault");
     let told = bench.told();

@@ -425,9 +425,11 @@ fn a_temporary_directory_that_cannot_be_used_is_named_and_not_needed_where_the_t
             .expect(code)
     };
     let run = with_tmpdir(&["-dry-run"], 1);
-    let hint = format!("TMPDIR is {}", folder.path("nowhere").display());
+    let place = format!("TMPDIR ({})", folder.path("nowhere").display());
     assert!(
-        run.stderr.contains("creating a temporary file in") && run.stderr.contains(&hint),
+        run.stderr.contains("cannot write a temporary file in")
+            && run.stderr.contains(&place)
+            && run.stderr.contains("hint: "),
         "{}",
         run.stderr
     );
