@@ -197,7 +197,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--database', '--database', [CompletionResultType]::ParameterName, 'Look for a set that took this database')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Look for a set that took this database')
             [CompletionResult]::new('--max-lost-shards', '--max-lost-shards', [CompletionResultType]::ParameterName, 'How many of the shards that the set before it holds may be gone without having expired, in percent')
-            [CompletionResult]::new('--allow-empty', '--allow-empty', [CompletionResultType]::ParameterName, 'Take a set without any shard for well, though the set before it has some')
+            [CompletionResult]::new('--allow-empty', '--allow-empty', [CompletionResultType]::ParameterName, 'Accept a set without shards although the set before it has some')
             [CompletionResult]::new('--metrics-file', '--metrics-file', [CompletionResultType]::ParameterName, 'Write how the run went into this file, for Prometheus''s textfile collector')
             [CompletionResult]::new('--on-success', '--on-success', [CompletionResultType]::ParameterName, 'Run this with sh when all went well; exit code 1 where it fails')
             [CompletionResult]::new('--on-failure', '--on-failure', [CompletionResultType]::ParameterName, 'Run this with sh when something failed, is missing or is wrong')

@@ -187,7 +187,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --database 'Look for a set that took this database'
             cand --db 'Look for a set that took this database'
             cand --max-lost-shards 'How many of the shards that the set before it holds may be gone without having expired, in percent'
-            cand --allow-empty 'Take a set without any shard for well, though the set before it has some'
+            cand --allow-empty 'Accept a set without shards although the set before it has some'
             cand --metrics-file 'Write how the run went into this file, for Prometheus''s textfile collector'
             cand --on-success 'Run this with sh when all went well; exit code 1 where it fails'
             cand --on-failure 'Run this with sh when something failed, is missing or is wrong'

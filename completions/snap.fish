@@ -206,7 +206,7 @@ complete -c snap -n "__fish_snap_using_subcommand verify" -s h -l help -d 'Print
 complete -c snap -n "__fish_snap_using_subcommand check" -l max-age -d 'How long ago the set may have been begun' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l database -l db -d 'Look for a set that took this database' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l max-lost-shards -d 'How many of the shards that the set before it holds may be gone without having expired, in percent' -r
-complete -c snap -n "__fish_snap_using_subcommand check" -l allow-empty -d 'Take a set without any shard for well, though the set before it has some' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand check" -l allow-empty -d 'Accept a set without shards although the set before it has some' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand check" -l metrics-file -d 'Write how the run went into this file, for Prometheus\'s textfile collector' -r -F
 complete -c snap -n "__fish_snap_using_subcommand check" -l on-success -d 'Run this with sh when all went well; exit code 1 where it fails' -r

@@ -92,8 +92,7 @@ impl Cancel {
             0 => Ok(()),
             signal if signal == SIGINT as usize => Err(Class::Interrupted.error("interrupted")),
             signal if signal == SIGHUP as usize => {
-                Err(Class::HungUp
-                    .error("terminated: the terminal or the session has gone (SIGHUP)"))
+                Err(Class::HungUp.error("hung up: the terminal or the session is gone (SIGHUP)"))
             }
             _ => Err(Class::Terminated.error("terminated")),
         }

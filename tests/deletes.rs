@@ -490,7 +490,7 @@ fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
     let took_over = |run: &Run| {
         run.stderr
             .lines()
-            .any(|line| line == "1 shard(s) are taken over from an earlier run")
+            .any(|line| line == "1 shard taken over from an earlier run")
     };
     let runs = [
         (&["-apply-deletes"][..], false),

@@ -335,7 +335,7 @@ fn a_backup_with_resume_leaves_a_set_or_what_the_next_takes_over() {
         assert!(
             again
                 .stderr
-                .contains("3 shard(s) are taken over from an earlier run"),
+                .contains("3 shards taken over from an earlier run"),
             "{}",
             again.stderr
         );

@@ -555,7 +555,7 @@ fn after_the_files_were_removed_by_hand_every_command_says_so_once_and_how_to_en
         let run = run.expect(code);
         let said = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(
-            said.matches("has the records of 2 sets, and none of the files")
+            said.matches("has the records of 2 sets, but none of the files")
                 .count(),
             1,
             "{said}"

@@ -1071,7 +1071,7 @@ impl<'a> Runs<'a> {
             None => {}
         }
         if run.stderr.contains("taken over from an earlier run")
-            && !run.stderr.contains(" 0 shard(s) are taken over")
+            && !run.stderr.contains(" 0 shards taken over")
         {
             log.count("backups that resumed");
         }

@@ -72,9 +72,9 @@ pub fn refuse_empty(root: &Command, words: &[OsString]) -> Result<(), Fault> {
     let mut words = words.iter().skip(1);
     let fault = |what: &str, none: &str| {
         let fault = Class::Usage.error(format!("{what} is empty"));
-        Err(fault.hint(format!("is a variable of the shell not set? {none}")))
+        Err(fault.hint(format!("is a shell variable not set? {none}")))
     };
-    let empty_word = || fault("an argument", "what is left out has its default");
+    let empty_word = || fault("an argument", "leave the argument out to use its default");
     for word in words.by_ref() {
         if word.is_empty() {
             return empty_word();
@@ -98,7 +98,7 @@ pub fn refuse_empty(root: &Command, words: &[OsString]) -> Result<(), Fault> {
         {
             return fault(
                 &format!("the value of -{name}"),
-                &format!("leave -{name} out for its default"),
+                &format!("leave -{name} out to use its default"),
             );
         }
     }

@@ -37,7 +37,7 @@ pub struct CheckArgs {
     /// How many of the shards that the set before it holds may be gone without having expired, in percent
     #[arg(long, default_value_t = 50, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     max_lost_shards: u8,
-    /// Take a set without any shard for well, though the set before it has some
+    /// Accept a set without shards although the set before it has some
     #[arg(long)]
     allow_empty: bool,
 

@@ -14,6 +14,7 @@ use super::json::{self, Json};
 use super::lines::Lines;
 use super::terminal::{print_exact, print_line, say};
 use crate::error::{class, hint};
+pub use crate::ops::plural;
 use crate::ops::{Losses, MadeSet};
 use crate::progress::{Progress, Silent};
 
@@ -301,15 +302,6 @@ impl Summary<'_> {
             }
             _ => format!("restored {counts} in {took} from {directory}{missing}"),
         }
-    }
-}
-
-/// `1 shard`, `2 shards`.
-pub fn plural(count: usize, what: &str) -> String {
-    if count == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{count} {what}s")
     }
 }
 

@@ -240,7 +240,7 @@ impl fmt::Display for Gap {
             ),
             Self::NoFile { set, .. } => write!(
                 f,
-                "it is in the metastore of set {set} but has no file in the backup"
+                "named in the metastore of set {set}, but without a file in the backup"
             ),
             Self::Limited { set } => write!(
                 f,

@@ -134,10 +134,7 @@ impl Contents {
         damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
     ) -> Result<Self> {
         if !path.is_dir() {
-            return Err(Class::NoBackup
-                .error(format!("there is no backup directory {}", path.display()))
-                .hint("name it as PATH or in SNAP_DIR; without either it is ./backup")
-                .into());
+            return Err(no_directory(path).into());
         }
         let Snapshot {
             files: mut listed,
@@ -285,12 +282,12 @@ impl Contents {
         };
         let directory = self.path.display();
         let marked = match self.sets.iter().any(|set| set.kept.is_some()) {
-            true => "; but for marked sets, see snap keep -release",
+            true => " (after snap keep -release where a set is marked)",
             false => "",
         };
-        let fault = Class::Damage.error(format!("{directory} has {of}, and none of the files"));
+        let fault = Class::Damage.error(format!("{directory} has {of}, but none of the files"));
         Some(fault.hint(format!(
-            "if they were removed on purpose, this removes the records too: snap forget -lost {directory}{marked}"
+            "if the files were removed on purpose, remove the records too: snap forget -lost {directory}{marked}"
         )))
     }
 
@@ -745,6 +742,27 @@ pub fn id_of(file: &str) -> &str {
         .split('.')
         .next()
         .unwrap_or_default()
+}
+
+/// That there is no such directory; a set's name in its place is the usual mistake.
+fn no_directory(path: &Path) -> Fault {
+    let fault = Class::NoBackup.error(format!("there is no backup directory {}", path.display()));
+    match path.to_str().filter(|name| is_set_name(name)) {
+        Some(name) => fault.hint(format!(
+            "'{name}' names a set: write PATH, the backup directory, before it"
+        )),
+        None => fault.hint("name it as PATH or in SNAP_DIR; without either it is ./backup"),
+    }
+}
+
+/// Whether a word can only be meant as a set: `latest`, or an id from its day on, as `20261120T0800`.
+fn is_set_name(word: &str) -> bool {
+    let day_and_time = word.split_once('T');
+    let is_id = day_and_time.is_some_and(|(day, time)| {
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        day.len() == 8 && is_number(day) && is_number(time.trim_end_matches('Z'))
+    });
+    word == "latest" || is_id
 }
 
 #[cfg(test)]

@@ -117,6 +117,17 @@ fn sets_of_both_layouts_stand_in_one_row_and_are_found_by_name() {
     ] {
         assert_eq!(contents.find(name), at, "{name}");
     }
+    for (name, is_set) in [
+        ("latest", true),
+        ("20991231T2359", true),
+        ("20991231T235959Z", true),
+        ("backups", false),
+        ("20991231", false),
+        ("2099123iT235959Z", false),
+    ] {
+        let hint = no_directory(Path::new(name)).hint.unwrap();
+        assert_eq!(hint.contains("names a set"), is_set, "{name}: {hint}");
+    }
     assert_eq!(contents.find("2099").unwrap_err().class, Class::Usage);
     assert_eq!(contents.find("20").unwrap_err().class, Class::Usage);
     let none = contents.find("nosuch").unwrap_err();

@@ -11,6 +11,7 @@ use crate::directory::{
     Chains, Contents, FileRecord, Layout, Missing, Selection, Set, SetRecord, SetState, ShardState,
 };
 use crate::format::meta::{Data, Shard};
+use crate::ops::selection::{first_of, plural};
 use crate::time;
 use crate::wire::{Dialect, InfoReply, ShardPath};
 
@@ -307,8 +308,8 @@ fn summary_of(
             .fold(0, u64::saturating_add),
         complaint: gone.first().map(|first| {
             format!(
-                "{} file(s) are gone or of another size, {first} among them{}",
-                gone.len(),
+                "{} gone or of another size, {first} among them{}",
+                plural(gone.len(), "file"),
                 match contents.absence(first) {
                     "is gone" => String::new(),
                     what => format!(", which {what}"),
@@ -394,11 +395,7 @@ fn unrecorded(contents: &Contents, chains: &mut Chains<'_>, at: usize, set: &Set
 impl SetSummary {
     /// With what a restore of it would miss.
     fn judged(self, missing: &[Missing]) -> Self {
-        let more = match missing.len() {
-            0 | 1 => String::new(),
-            count => format!(", and {} more", count - 1),
-        };
-        let first = missing.first().map(|first| format!("{first}{more}"));
+        let first = (!missing.is_empty()).then(|| first_of(missing));
         Self {
             restorable_whole: missing.is_empty() && self.state != State::Damaged,
             complaint: self.complaint.or(first),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::catalog::{SetSummary, State, summary};
 use super::losses::Losses;
 use super::name_list;
+use super::selection::first_of;
 use crate::directory::{
     Chains, Contents, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
 };
@@ -265,14 +266,11 @@ impl CheckReport {
             .iter()
             .filter(|missing| !is_told(missing) && is_meant(missing))
             .collect();
-        if let Some(first) = missing.first() {
-            let more = match missing.len() {
-                1 => String::new(),
-                count => format!(", and {} more", count - 1),
-            };
+        if !missing.is_empty() {
             self.faults.push(format!(
-                "set {} cannot be restored whole: {first}{more}",
-                set.id
+                "set {} cannot be restored whole: {}",
+                set.id,
+                first_of(&missing)
             ));
         }
         // Where it is not there, that is said already.

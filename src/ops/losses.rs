@@ -110,7 +110,7 @@ impl Losses {
         let mut sentences = Vec::new();
         if let Some((then, now)) = self.other_server {
             sentences.push(format!(
-                "the server is not the one of set {before}: its cluster id was {then} and is {now}; it was made anew, or is another"
+                "the server has another cluster id ({now}) than in set {before} ({then}): it was set up anew, or is another one"
             ));
         }
         sentences.extend(self.empty());
@@ -127,7 +127,7 @@ impl Losses {
     pub fn empty(&self) -> Option<String> {
         self.is_empty.then(|| {
             format!(
-                "it holds no shard, and set {} before it holds {}: has the server lost its data?",
+                "it holds no shard, but set {} before it holds {}: look at once whether the server has lost its data",
                 self.before, self.of
             )
         })
@@ -142,7 +142,7 @@ impl Losses {
             .collect();
         (!quoted.is_empty()).then(|| {
             format!(
-                "no shard is left of databases that set {} holds: {}",
+                "databases that set {} holds have no shard any more: {}",
                 self.before,
                 list(&quoted)
             )

@@ -179,7 +179,7 @@ fn a_server_that_was_made_anew_is_known_by_its_address_or_by_being_the_only_one(
         (losses.other_server, losses.shards, losses.of),
         (Some((1, 2)), 0, 2)
     );
-    assert!(losses.sentences()[0].contains("its cluster id was 1 and is 2"));
+    assert!(losses.sentences()[0].contains("another cluster id (2)"));
 
     // Another server that backs up into the same directory, and is known from then on.
     make(directory, 3, (3, "other:8088"), &[("a", 0)], &shards);

@@ -28,6 +28,6 @@ pub use losses::Losses;
 pub use restore::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live,
 };
-pub use selection::list as name_list;
+pub use selection::{list as name_list, plural};
 pub use serve::{Directories, serve, serve_embedded};
 pub use verify::{Fault, Finding, SetFault, SetGap, VerifyOptions, VerifyReport, verify};

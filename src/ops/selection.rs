@@ -1,5 +1,7 @@
 //! Finding in a meta store what was asked for by name, and saying well what is not there.
 
+use std::fmt;
+
 use crate::directory::Selection;
 use crate::error::{Class, Fault};
 use crate::format::meta::{Data, Shard};
@@ -92,6 +94,23 @@ pub fn list(names: &[String]) -> String {
         0 => "none".to_owned(),
         1..=SHOWN => names.join(", "),
         count => format!("{}, and {} more", names[..SHOWN].join(", "), count - SHOWN),
+    }
+}
+
+/// `1 shard`, `2 shards`.
+pub fn plural(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// The first of sentences that say much the same, and how many there are besides.
+pub fn first_of<T: fmt::Display>(sentences: &[T]) -> String {
+    match sentences {
+        [] => "none".to_owned(),
+        [one] => one.to_string(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Backup, BackupReport};
 use crate::directory::{Chains, Contents};
 use crate::ops::losses::Losses;
-use crate::ops::selection::list;
+use crate::ops::selection::first_of;
 use crate::progress::Event;
 
 impl Backup<'_> {
@@ -32,7 +32,7 @@ impl Backup<'_> {
             self.warn(&format!(
                 "set {} cannot be restored whole: {}",
                 made.id,
-                list(&gaps)
+                first_of(&gaps)
             ));
         }
         let losses = Losses::of_set(&contents, at, None);

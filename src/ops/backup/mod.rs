@@ -22,6 +22,7 @@ use anyhow::Result;
 
 use super::losses::Losses;
 use super::queue::{self, Turn};
+use super::selection::plural;
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::directory::{
@@ -295,8 +296,8 @@ impl Backup<'_> {
             }
         }
         let message = format!(
-            "{} shard(s) are taken over from an earlier run",
-            taken_over.len()
+            "{} taken over from an earlier run",
+            plural(taken_over.len(), "shard")
         );
         self.progress.report(&Event::Status(&message));
         Ok((left, taken_over))

@@ -13,7 +13,7 @@ use super::{Backup, MetaStore};
 use crate::directory::{Content, Contents, Selection, ShardRecord, ShardState};
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
-use crate::ops::selection::{list, select};
+use crate::ops::selection::{list, plural, select};
 use crate::progress::Event;
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply, ShardPath};
@@ -250,9 +250,9 @@ impl Backup<'_> {
             .collect();
         if !absent.is_empty() {
             self.progress.report(&Event::Warning(&format!(
-                "the meta store names {} shard(s) that the server does not have open (never written to, or failed to open at \
+                "the meta store names {} that the server does not have open (never written to, or failed to open at \
                  its start; its log tells): {}",
-                absent.len(),
+                plural(absent.len(), "shard"),
                 list(&absent)
             )));
         }

@@ -19,6 +19,7 @@ use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
 use crate::ops::passing::Passing;
 use crate::ops::queue::{self, Turn};
 use crate::ops::scratch::{scratch_error, scratch_fault};
+use crate::ops::selection::plural;
 use crate::ops::sift::{LeftOut, try_to_sift};
 use crate::progress::{Event, Progress, Silent};
 use crate::time::Bounds;
@@ -155,8 +156,8 @@ pub fn check(
         .fold(0, u64::saturating_add);
     if !planned.is_empty() {
         progress.report(&Event::Status(&format!(
-            "checking {} shard(s)",
-            planned.len()
+            "checking {}",
+            plural(planned.len(), "shard")
         )));
     }
     progress.report(&Event::Detail(&format!(

@@ -259,7 +259,7 @@ pub fn restore(
         (report.files, report.bytes) = (left.files, left.bytes);
         if !shards.is_empty() {
             progress.report(&Event::Status(
-                "back this server up whole next, without -since: an increment would mix what was restored with sets made before",
+                "make the next backup of this server a full one, without -since: an increment would mix what was restored with sets made before",
             ));
         }
     }

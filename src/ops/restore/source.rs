@@ -16,7 +16,7 @@ use crate::error::Class;
 use crate::format::meta::{Data, Shard};
 use crate::local::refuse_leading_outside;
 use crate::ops::losses::newest_holding;
-use crate::ops::selection::{list, select};
+use crate::ops::selection::{first_of, list, plural, select};
 use crate::progress::{Event, Progress};
 use crate::time::Bounds;
 use crate::wire::{MetaBlob, ShardPath};
@@ -249,7 +249,14 @@ impl Source {
             &data,
             selection,
             &format!("the backup {}", contents.path().display()),
-        )?;
+        )
+        .map_err(|fault| match newest_holding(contents, at, selection) {
+            Some((other, _)) => fault.hint(format!(
+                "set {0} holds it: write {0} behind PATH to restore that",
+                other.id
+            )),
+            None => fault,
+        })?;
         let inside =
             |shard: &Shard| bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
         let live: Vec<Shard> = selected
@@ -397,24 +404,24 @@ impl Source {
         let merged = found.iter().filter(|(_, chain)| chain.len() > 1).count();
         if merged > 0 {
             progress.report(&Event::Warning(&format!(
-                "{merged} shard(s) are put together from a backup and later increments: points that were deleted on the \
-                 server between those can come back"
+                "{} put together from a backup and later increments: points that were deleted on the server in between can \
+                 come back",
+                plural(merged, "shard")
             )));
         }
         if found.is_empty() && !(missing.is_empty() && self.chains.unasked.is_empty()) {
             let directory = contents.path().display();
-            let absent: Vec<String> = self
-                .chains
-                .unasked
-                .iter()
-                .map(ShardPath::to_string)
-                .chain(missing.clone())
-                .collect();
+            let unasked = self.chains.unasked.iter().map(ShardPath::to_string);
+            // Those with a reason come first.
+            let absent: Vec<String> = missing.iter().cloned().chain(unasked).collect();
             let message = format!(
                 "{directory} holds none of the shards asked for: {}",
-                list(&absent)
+                first_of(&absent)
             );
-            return Err(Class::NoBackup.error(message).into());
+            return Err(Class::NoBackup
+                .error(message)
+                .hint("snap info PATH SET shows what a set holds")
+                .into());
         }
         if found.is_empty() && !self.is_range {
             self.refuse_nothing(contents, selection, progress)?;
@@ -443,8 +450,8 @@ impl Source {
         };
         let (directory, id) = (contents.path().display(), &other.id);
         let fault = Class::NoBackup.error(format!(
-            "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}, with {count} \
-             shard(s)"
+            "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}, with {}",
+            plural(count, "shard")
         ));
         Err(fault
             .hint(format!("write {id} behind PATH to restore that; -metadir without -datadir restores the metastore of {set} alone"))
