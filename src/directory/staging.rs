@@ -434,7 +434,7 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
     while begun.elapsed() < STAMP_PATIENCE {
         let now = Timestamp::now();
         let id = time::stamp(now);
-        let taken = ["json", "files"]
+        let taken = ["json", "commit", "forget", "files"]
             .iter()
             .any(|kind| hidden(directory).join(format!("{id}.{kind}")).exists())
             || [portable::manifest_file(&id), portable::meta_file(&id)]
@@ -557,10 +557,10 @@ pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) ->
     for path in disk::paths_in(&hidden)? {
         match own_kind(&path) {
             Some("commit") => {
-                if !path.with_extension("json").exists() {
-                    undo(directory, &path, cancel)?;
+                let is_over = path.with_extension("json").exists();
+                if is_over || undo(directory, &path, cancel)? {
+                    disk::remove_if_there(&path)?;
                 }
-                disk::remove_if_there(&path)?;
             }
             Some("files") if spared == Some(&path) => {}
             Some("files") => disk::remove_tree_if_there(&path)?,
@@ -572,12 +572,12 @@ pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) ->
 }
 
 /// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
-/// by size and SHA-256, belongs to somebody else and stays.
-fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
+/// by size and SHA-256, belongs to somebody else and stays. Tells whether the commit is undone.
+fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<bool> {
     let Ok(record) = super::snapshot::read_record(intent) else {
-        // Nobody can tell what it named. It must not stop every backup from now on, so it is set aside.
-        let aside = intent.with_extension("commit-damaged");
-        return disk::rename(intent, &aside);
+        // Nobody can tell what it named. It must not stop every backup from now on; but while it is there, no reader takes what it
+        // named for a set of influxd's.
+        return Ok(false);
     };
     for file in record.files() {
         let path = directory.join(&file.name);
@@ -587,7 +587,7 @@ fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<()> {
             disk::remove_if_there(&path)?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The SHA-256 of a file, in lower-case hexadecimal.

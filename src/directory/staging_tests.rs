@@ -175,6 +175,24 @@ fn a_set_that_is_dropped_leaves_nothing_visible() {
 }
 
 #[test]
+fn a_damaged_commit_stops_no_backup_and_what_it_named_is_not_taken_for_a_set_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = commit(directory.path());
+    let json = hidden(directory.path()).join(format!("{}.json", record.id));
+    let document = fs::read(&json).unwrap();
+    let intent = json.with_extension("commit");
+    fs::write(&intent, &document[..document.len() / 2]).unwrap();
+    fs::remove_file(&json).unwrap();
+
+    let next = commit(directory.path());
+    assert!(intent.exists());
+    assert!(Contents::read(directory.path()).is_err());
+    let contents = Contents::read_past_damage(directory.path(), &mut |_, _| {}).unwrap();
+    assert!(contents.records().any(|record| record.id == next.id));
+    assert_eq!(contents.damaged(), [format!(".snap/{}.commit", record.id)]);
+}
+
+#[test]
 fn a_commit_that_was_killed_is_not_read_and_is_undone_by_the_next_run() {
     let directory = tempfile::tempdir().unwrap();
     let done = commit(directory.path());
