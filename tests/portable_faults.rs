@@ -575,6 +575,20 @@ fn an_entry_of_a_manifest_that_belongs_to_no_shard_is_damage_to_everybody() {
         let run = snap(["check", "-max-age", "1h", utf8(&dir)]).expect(1);
         assert!(run.stdout.contains(file.as_str()), "{to}: {}", run.stdout);
     }
+    // A file that nobody lists.
+    let mut document: Value = serde_json::from_str(&sound).expect("JSON");
+    let files = document["files"].as_array_mut().expect("files");
+    files.retain(|file| file["fileName"] != third);
+    fs::write(&manifest, document.to_string()).expect("writing a manifest");
+    let told = format!("does not list {third}");
+    let run = restore_into(&target, &["-dry-run"], &dir).run().expect(3);
+    assert!(run.stderr.contains(&told), "{}", run.stderr);
+    let run = snap(["verify", utf8(&dir)]).expect(4);
+    assert!(run.stdout.contains(&told), "{}", run.stdout);
+    let run = snap(["check", "-max-age", "1h", utf8(&dir)]).expect(1);
+    assert!(run.stdout.contains(&told), "{}", run.stdout);
+    fs::remove_file(dir.join(&third)).expect("removing a file");
+    snap(["verify", utf8(&dir)]).expect(0);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::format::meta::{Data, Shard};
 use crate::format::names;
-use crate::format::portable::{self, ShardEntry};
+use crate::format::portable::{self, Manifest, ShardEntry};
 use crate::time;
 use crate::wire::ShardPath;
 
@@ -123,6 +123,13 @@ pub enum Gap {
         /// The shard that is listed with it.
         listed: String,
     },
+    /// A file of a shard lies beside a manifest that does not list it.
+    NotListed {
+        /// The set.
+        set: String,
+        /// The file in the backup directory.
+        file: String,
+    },
     /// The metastore that tells of which server a set of influxd's is cannot be read.
     ServerUnknown {
         /// The set.
@@ -146,6 +153,7 @@ impl Gap {
                 | Self::NotNamed { .. }
                 | Self::NoFile { others: true, .. }
                 | Self::Stray { .. }
+                | Self::NotListed { .. }
                 | Self::ServerUnknown { .. }
         )
     }
@@ -163,7 +171,8 @@ impl Gap {
         match self {
             Self::FileGone { set, file, .. }
             | Self::FileChanged { set, file, .. }
-            | Self::Stray { set, file, .. } => Some((set, file)),
+            | Self::Stray { set, file, .. }
+            | Self::NotListed { set, file } => Some((set, file)),
             _ => None,
         }
     }
@@ -250,6 +259,10 @@ impl fmt::Display for Gap {
                 f,
                 "the manifest of set {set} lists {file} as {listed}, which does not fit the metastore beside it: its points are \
                  not restored"
+            ),
+            Self::NotListed { set, file } => write!(
+                f,
+                "the manifest of set {set} does not list {file}, which lies beside it: its points are not restored"
             ),
             Self::ServerUnknown { set } => write!(
                 f,
@@ -480,6 +493,22 @@ impl<'a> Chains<'a> {
                 return ShardChain::Asked { files, gap };
             }
             None => {}
+        }
+        let file = portable::shard_file(&set.id, path.id);
+        let lists_it = |manifest: &Manifest| {
+            let mut entries = manifest.entries().iter();
+            entries.any(|entry| entry.file_name == file)
+        };
+        let is_unlisted = set
+            .manifest
+            .as_ref()
+            .is_some_and(|manifest| !lists_it(manifest));
+        if set.record.is_none() && is_unlisted && self.contents.has(&file) {
+            let set = set.id.clone();
+            return ShardChain::Asked {
+                files: Vec::new(),
+                gap: Some(Gap::NotListed { set, file }),
+            };
         }
         let limited = set
             .manifest

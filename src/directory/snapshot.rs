@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
 use super::{RECORD_FORMAT, SetRecord, hidden, upkeep};
+use crate::disk;
 use crate::error::{Class, Fault};
 use crate::format::portable;
 use crate::open::{open_regular, read_bounded, read_to_limit};
@@ -271,10 +272,10 @@ pub(super) fn own_kind(path: &Path) -> Option<&str> {
 /// What of the hidden folder decides which sets there are. A folder that is not there is like an empty one.
 fn list_hidden(folder: &Path) -> Result<Hidden> {
     let reading = || format!("reading {}", folder.display());
+    // Where a link leads nowhere, on a volume that is not mounted say, sets with records would count as sets without.
+    disk::refuse_stranger(folder, None)?;
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Hidden::new()),
-        // Somebody else's file of that name is no folder of ours.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Hidden::new()),
         entries => entries.with_context(reading)?,
     };
     let mut names = Hidden::new();
