@@ -219,6 +219,7 @@ impl BackupArgs {
             skip_errors: self.skip_errors,
             retry_lock: self.retry_lock,
             resume: self.resume,
+            cold_after: self.cold_after,
             dry_run: self.dry_run,
         };
         let report =

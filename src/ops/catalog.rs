@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::directory::{
-    Chains, Contents, FileRecord, Layout, Missing, Selection, Set, SetRecord, SetState, ShardState,
+    Chains, Contents, FileRecord, Gap, Layout, Missing, Selection, Set, SetRecord, SetState,
+    ShardState,
 };
 use crate::format::meta::{Data, Shard};
 use crate::time;
@@ -52,6 +53,9 @@ pub struct SetSummary {
     pub restorable_whole: bool,
     /// What is wrong with it, as far as can be told without reading its shards.
     pub complaint: Option<String>,
+    /// Whether all that is wrong is that shards of its own are unproven.
+    #[serde(skip)]
+    pub is_told_as_unproven: bool,
     /// The shards of which points can be missing that the server had acknowledged before the run began.
     pub unproven: Vec<String>,
 }
@@ -398,8 +402,13 @@ impl SetSummary {
             0 | 1 => String::new(),
             count => format!(", and {} more", count - 1),
         };
-        let first = missing.first().map(|first| format!("{first}{more}"));
+        let is_own =
+            |missing: &&Missing| matches!(&missing.gap, Gap::Unproven { set } if *set == self.id);
+        let other = missing.iter().find(|missing| !is_own(missing));
+        let first = other.or(missing.first());
+        let first = first.map(|first| format!("{first}{more}"));
         Self {
+            is_told_as_unproven: other.is_none() && self.complaint.is_none(),
             restorable_whole: missing.is_empty() && self.state != State::Damaged,
             complaint: self.complaint.or(first),
             ..self
@@ -435,6 +444,7 @@ impl SetSummary {
             kept: set.kept,
             restorable_whole: false,
             complaint: None,
+            is_told_as_unproven: false,
             unproven: shards
                 .iter()
                 .filter(|shard| shard.unproven.is_some())
