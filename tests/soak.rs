@@ -1070,8 +1070,9 @@ impl<'a> Runs<'a> {
             Some(code) => log.fault(&format!("a backup ended with {code}")),
             None => {}
         }
-        if run.stderr.contains("taken over from an earlier run")
-            && !run.stderr.contains(" 0 shard(s) are taken over")
+        if run
+            .stderr
+            .contains("unchanged: taken over from an earlier run")
         {
             log.count("backups that resumed");
         }
