@@ -68,7 +68,7 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l full -d 'With -incremental, download all shards this once' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l full-every -d 'With -incremental, download all shards in every Nth set' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l cold-after -d 'With -incremental, download shards that changed less than D before the earlier set was begun; with -since last, begin so much earlier: more than the clocks of server and client may differ' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l cold-after -d 'With -incremental and -resume, download shards that changed less than D before the earlier run was begun; with -since last, begin so much earlier: more than the clocks of server and client may differ' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'Write influxd\'s portable layout: compressed tars and a manifest, for `influxd restore -portable`' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l apply-deletes -d 'Leave points out that the server has deleted and not compacted away yet, and the tombstones that say so: a live restore by influxd does not observe them. Of shards that are taken whole [default: true with -portable, else false]' -r -f -a "true\t''
@@ -76,7 +76,7 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l flush-timeout -d 'How long to ask a server that is busy writing a shard to files, shard by shard; then the shard is stored as it comes, the set is marked as partial, and the exit code is 3' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l skip-errors -d 'Where shards fail, make a set of the others, marked as partial, and exit with 3' -r -f -a "true\t''
 false\t''"
-complete -c snap -n "__fish_snap_using_subcommand backup" -l resume -d 'Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed; and keep those that this one finishes, should it fail' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand backup" -l resume -d 'Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed, and that have not changed since; and keep those that this one finishes, should it fail' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dry-run -d 'Say what would be downloaded, and download nothing' -r -f -a "true\t''
 false\t''"

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use support::bench::{Bench, restore_dry_run, shard, states};
 use support::peer::{
@@ -195,9 +196,21 @@ fn expect_unproven(bench: &Bench, run: &Run) {
         let run = Snap::new(args).args([&dir]).run().expect(code);
         format!("{}{}", run.stdout, run.stderr)
     };
-    // A restore says it, or that the shard is missing.
-    let restored = restore_dry_run(&dir).stderr;
-    assert!(restored.contains("db/autogen/1"), "{restored}");
+    // A restore says it once, or that the shard is missing.
+    let restored = restore_dry_run(&dir).expect(3);
+    let lines = restored.stderr.lines();
+    let said_of =
+        lines.filter(|line| line.starts_with("warning: ") && line.contains("db/autogen/1"));
+    assert_eq!(said_of.count(), 1, "{}", restored.stderr);
+    let is_stored = record["shards"][0]["state"] == "stored";
+    assert_eq!(
+        restored
+            .stderr
+            .contains("shard db/autogen/1: it is unproven in set "),
+        is_stored,
+        "{}",
+        restored.stderr
+    );
     let listed = said(&["list"], 0);
     assert!(
         listed.contains("partial")
@@ -205,6 +218,14 @@ fn expect_unproven(bench: &Bench, run: &Run) {
             && listed.contains("db/autogen/1"),
         "{listed}"
     );
+    let verified = said(&["verify"], 3);
+    assert!(verified.contains("db/autogen/1"), "{verified}");
+    if is_stored {
+        for text in [&listed, &said(&["info"], 0)] {
+            assert_eq!(text.matches("db/autogen/1").count(), 1, "{text}");
+        }
+        assert!(verified.contains("it is unproven in set "), "{verified}");
+    }
     let info = said(&["info"], 0);
     assert!(info.contains(", unproven "), "{info}");
     let check = said(&["check", "-max-age", "1h"], 1);
@@ -287,12 +308,131 @@ fn an_unproven_shard_is_not_taken_over_by_the_run_that_resumes() {
     bench.backup(&flags).expect(1);
     bench.peer.change(|model| *model.shard(1) = hot(1, &[]));
     bench.peer.script(Asked::Shard(3), [Reply::Whole]);
-    let asked = bench.peer.asked_for(2);
     bench.backup(&flags).expect(0);
-    assert_eq!(bench.peer.asked_for(2), asked);
     let record = last(&bench);
     assert_eq!(record["state"], "complete");
     assert_eq!(files(&record, 1), [1, 2]);
+}
+
+#[test]
+fn a_run_that_resumes_has_what_was_acknowledged_before_it_and_downloads_no_cold_shard_again() {
+    let now = u64::try_from(Timestamp::now().as_second()).expect("a time");
+    let with_files = |id: u64, files: Vec<Member>| {
+        with_cache(
+            id,
+            Cache {
+                files,
+                ..Cache::default()
+            },
+        )
+    };
+    let cases: [(&[&str], usize); 5] = [
+        (&[], 1),
+        (&["-portable"], 1),
+        (&["-incremental"], 1),
+        (&["-since", "2024-01-10"], 1),
+        // The server makes these files for the run.
+        (&["-coarse", "-start", "2020-09-07T01:30:00Z"], 0),
+    ];
+    each(
+        VERSIONS
+            .iter()
+            .flat_map(|version| cases.map(|case| (*version, case))),
+        |(version, (what, taken_over))| {
+            let case = format!("{version:?} {what:?}");
+            let shards = vec![
+                with_files(1, vec![member(1, 1, MODIFIED)]),
+                with_files(2, vec![member(2, 1, MODIFIED)]),
+                with_files(3, vec![member(3, 1, now - 2)]),
+                shard(4),
+            ];
+            let bench = bench(*version, shards);
+            bench
+                .peer
+                .script(Asked::Shard(4), [Reply::Cut(700, End::Rst)]);
+            let flags = [*what, &["-resume", "-retries", "0"]].concat();
+            bench.backup(&flags).expect(1);
+
+            // A point is acknowledged, and the next run begins.
+            bench.peer.change(|model| {
+                let cache = model.shard(2).cache.as_mut().expect("a cache");
+                cache.cached.push(member(2, 2, now));
+            });
+            bench.peer.script(Asked::Shard(4), [Reply::Whole]);
+            let begun = Timestamp::now();
+            let before = bench.peer.shard_requests().len();
+            let run = bench.backup(&flags).expect(0);
+            let record = last(&bench);
+            assert_eq!(record["state"], "complete");
+            for (id, expected) in [(1, &[1][..]), (2, &[1, 2]), (3, &[1])] {
+                assert_eq!(files(&record, id), expected, "{case}: shard {id}");
+            }
+            // An increment to it goes on from the run that made it.
+            let started: Timestamp = record["started"]
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .expect("a time");
+            assert!(started >= begun, "{case}: {started}");
+            let shards = if *taken_over == 1 { "shard" } else { "shards" };
+            let said = format!(
+                "{taken_over} {shards} taken over from an earlier run; {} not, because points may have changed since",
+                3 - taken_over
+            );
+            assert!(run.stderr.contains(&said), "{case}: {}", run.stderr);
+            let asked = bench.peer.shard_requests().split_off(before);
+            let of_cold = asked.iter().filter(|text| text.contains("\"ShardID\":1,"));
+            let of_cold: Vec<bool> = of_cold
+                .map(|text| text.contains("\"2024-01-15T0"))
+                .collect();
+            if *taken_over == 1 {
+                assert_eq!(of_cold, [true; 3], "{case}: {asked:?}");
+            }
+            // There is no set below an increment.
+            let code = if what.contains(&"-since") { 3 } else { 0 };
+            Snap::new(["verify"]).args([bench.dir()]).run().expect(code);
+        },
+    );
+}
+
+#[test]
+fn what_two_runs_left_is_as_old_as_the_run_that_downloaded_it() {
+    let now = u64::try_from(Timestamp::now().as_second()).expect("a time");
+    let cache = |numbers: &[u64], modified| Cache {
+        files: numbers
+            .iter()
+            .map(|number| member(1, *number, modified))
+            .collect(),
+        ..Cache::default()
+    };
+    let bench = bench(
+        Version::V1_6,
+        vec![with_cache(1, cache(&[1], now - 2)), shard(2)],
+    );
+    bench
+        .peer
+        .script(Asked::Shard(2), [Reply::Cut(700, End::Rst)]);
+    let flags = ["-resume", "-retries", "0"];
+    // Hot in the first run; the second downloads it when it is old; the third takes it over.
+    let asked_each = [2, 2, 3, 3];
+    for (nth, asked) in asked_each.into_iter().enumerate() {
+        if nth == 1 {
+            let old = with_cache(1, cache(&[2], MODIFIED));
+            bench.peer.change(|model| *model.shard(1) = old);
+        }
+        if nth == 3 {
+            bench.peer.script(Asked::Shard(2), [Reply::Whole]);
+        }
+        let before = bench.peer.asked_for(1);
+        let code = if nth == 3 { 0 } else { 1 };
+        let run = bench.backup(&flags).expect(code);
+        assert_eq!(
+            bench.peer.asked_for(1) - before,
+            asked,
+            "run {nth}: {}",
+            run.stderr
+        );
+    }
+    assert_eq!(files(&last(&bench), 1), [2]);
 }
 
 #[test]

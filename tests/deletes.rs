@@ -15,7 +15,7 @@ use influx_snap::tsm::values::ValueType;
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
 use support::influxd::{Index, Influxd};
 use support::peer::{Asked, Member, Model, Peer, Reply, Tar, Version, tar};
-use support::process::{Run, backup, restore_into, restore_online, snap};
+use support::process::{backup, restore_into, restore_online, snap};
 use support::service::{all_members, copy, influxd_client, wait_for};
 use support::time::{DAY, SECOND, moment};
 use support::{Shared, folder, tools, tree, tsm, utf8};
@@ -469,7 +469,7 @@ fn with_tombstone() -> (Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
+fn a_shard_in_which_another_run_found_deletes_is_not_taken_over_and_has_them_as_asked_for() {
     let (file, tombstone) = with_tombstone();
     let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "autogen", 2)]);
     model.shard(1).tar = Tar::Bytes(tar(&[
@@ -487,27 +487,26 @@ fn what_another_run_stored_with_other_deletes_is_not_taken_over() {
             .run()
     };
     peer.script(Asked::Shard(2), [Reply::Nothing]);
-    let took_over = |run: &Run| {
-        run.stderr
-            .lines()
-            .any(|line| line == "1 shard taken over from an earlier run")
-    };
     let runs = [
-        (&["-apply-deletes"][..], false),
-        (&["-apply-deletes"], true),
-        // Also after a run that finished nothing itself.
-        (&["-apply-deletes"], true),
-        (&["-apply-deletes=false"], false),
-        (&["-apply-deletes=false"], true),
-        (&["-apply-deletes"], false),
+        "-apply-deletes",
+        "-apply-deletes",
+        "-apply-deletes=false",
+        "-apply-deletes=false",
+        "-apply-deletes",
     ];
-    for (nth, (flags, expected)) in runs.into_iter().enumerate() {
-        let run = back_up(flags).expect(1);
-        assert_eq!(took_over(&run), expected, "{flags:?}: {}", run.stderr);
-        let is_first = run
-            .stderr
-            .contains("no earlier run of the same kind left anything to take over");
-        assert_eq!(is_first, nth == 0, "{flags:?}: {}", run.stderr);
+    for (nth, flag) in runs.into_iter().enumerate() {
+        let run = back_up(&[flag]).expect(1);
+        let said = match nth {
+            0 => "no earlier run of the same kind left anything to take over",
+            _ => {
+                "0 shards taken over from an earlier run; 1 not, because points may have changed since"
+            }
+        };
+        assert!(
+            run.stderr.lines().any(|line| line == said),
+            "{flag}: {}",
+            run.stderr
+        );
     }
     peer.script(Asked::Shard(2), [Reply::Whole]);
     back_up(&["-apply-deletes"]).expect(0);

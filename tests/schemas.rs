@@ -537,6 +537,7 @@ fn downloads(bench: &Bench) {
     bench.run(&["list", utf8(&bench.path("slow"))], 0);
     bench.run(&["info", utf8(&bench.path("slow"))], 0);
     // An increment without a set before it, and a server that came up without its data.
+    peer.script(Asked::Shard(1), [Reply::Whole]);
     bench.backup(&peer.host(), "lost", &["-since", "1h"], 0);
     let empty = Peer::start(Model::new(Version::V1_6, &[]));
     bench.backup(&empty.host(), "lost", &[], 0);

@@ -389,6 +389,54 @@ fn a_backup_of_a_stopped_influxd_equals_one_of_the_running_and_what_its_wal_hold
     );
 }
 
+#[test]
+fn a_resumed_backup_of_a_stopped_influxd_has_what_its_wal_got_since_the_run_that_was_killed() {
+    let (sample, own) = (SAMPLE.get(), folder());
+    let (root, log) = (own.path().join("influxd"), own.path().join("log"));
+    let path = |name: &str| own.path().join(name);
+    sample.copied(&root);
+    // All as old as in shards that are no longer written to.
+    for name in tree::files(&root.join("data")).keys() {
+        let file = fs::File::options()
+            .write(true)
+            .open(root.join("data").join(name))
+            .expect("a file");
+        let old = "2020-01-01T00:00:00Z".parse::<Timestamp>().expect("a time");
+        file.set_modified(old.into()).expect("a time");
+    }
+    let flags = ["-resume", "-jobs", "1"];
+    backup_of(&root, &flags, &path("steps"))
+        .env("SNAP_FAILPOINT_LOG", &log)
+        .run()
+        .expect(0);
+    let steps = fs::read_to_string(&log).expect("a log of steps");
+    let commit = steps
+        .lines()
+        .position(|step| step.ends_with(".commit"))
+        .expect("an intent");
+    let kill = format!("kill:{}", commit + 1);
+    let killed = backup_of(&root, &flags, &path("resumed"))
+        .env("SNAP_FAILPOINT", kill)
+        .run();
+    assert!(killed.signal.is_some(), "{}", killed.stderr);
+
+    let server = Influxd::start(&root, Index::Inmem);
+    server.write("simple", "autogen", "m,t=late v=9 1528070409000000000");
+    server.kill();
+    let run = backup_of(&root, &flags, &path("resumed")).run().expect(0);
+    backup_of(&root, &[], &path("anew")).run().expect(0);
+    assert!(
+        stored(&path("resumed")) == stored(&path("anew")),
+        "the backups differ"
+    );
+    let said = run
+        .stderr
+        .lines()
+        .find(|line| line.contains("taken over from an earlier run; "));
+    let taken_over: Option<usize> = said.and_then(|line| line.split(' ').next()?.parse().ok());
+    assert!(taken_over.is_some_and(|count| count >= 1), "{}", run.stderr);
+}
+
 /// A reply; where it is a tar, without what no reader looks at: names of owners, device numbers, the checksums over them, and
 /// name and mode of the headers that say the true name of the next.
 fn without_trifles(mut reply: Vec<u8>) -> Vec<u8> {

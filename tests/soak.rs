@@ -1070,8 +1070,9 @@ impl<'a> Runs<'a> {
             Some(code) => log.fault(&format!("a backup ended with {code}")),
             None => {}
         }
-        if run.stderr.contains("taken over from an earlier run")
-            && !run.stderr.contains(" 0 shards taken over")
+        if run
+            .stderr
+            .contains("unchanged: taken over from an earlier run")
         {
             log.count("backups that resumed");
         }
@@ -1246,11 +1247,9 @@ impl Seen<'_> {
         }
         let acknowledged = known.value.as_ref();
         let right = self.restored == acknowledged;
-        // What changed after the set was begun may be in it or not. All work had ended when the last run began; but where it took
-        // over what another had finished, the set was begun when that was.
+        // All work had ended when the last run began, whatever it took over from another.
         if known.touched >= last.started {
-            let late = !right && self.before == acknowledged;
-            return late.then_some(("changed after the run that was resumed", false));
+            return Some(("changed after the last run was begun, by its set", true));
         }
         if right && self.before == acknowledged && self.after == acknowledged {
             return None;

@@ -114,8 +114,8 @@ pub struct BackupArgs {
     /// With -incremental, download all shards in every Nth set
     #[arg(long, requires = "incremental", value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How")]
     full_every: Option<u32>,
-    /// With -incremental, download shards that changed less than D before the earlier set was begun; with -since last, begin so
-    /// much earlier: more than the clocks of server and client may differ
+    /// With -incremental and -resume, download shards that changed less than D before the earlier run was begun; with -since last,
+    /// begin so much earlier: more than the clocks of server and client may differ
     #[arg(long, default_value = "10m", value_name = "D", value_parser = values::duration,
           help_heading = "How")]
     cold_after: Duration,
@@ -134,8 +134,8 @@ pub struct BackupArgs {
     /// Where shards fail, make a set of the others, marked as partial, and exit with 3
     #[arg(long, help_heading = "How")]
     skip_errors: bool,
-    /// Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed; and
-    /// keep those that this one finishes, should it fail
+    /// Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed, and that
+    /// have not changed since; and keep those that this one finishes, should it fail
     #[arg(long, help_heading = "How")]
     resume: bool,
     /// Say what would be downloaded, and download nothing
@@ -219,6 +219,7 @@ impl BackupArgs {
             skip_errors: self.skip_errors,
             retry_lock: self.retry_lock,
             resume: self.resume,
+            cold_after: self.cold_after,
             dry_run: self.dry_run,
         };
         let report =

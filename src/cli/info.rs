@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::list::{kind, state_of, unproven};
+use super::list::{complaint, kind, state_of, unproven};
 use super::output::{Output, bytes, plural};
 use super::server::ServerArgs;
 use super::table::{fields, interval, table, time};
@@ -84,7 +84,7 @@ impl InfoArgs {
         if output.is_quiet() {
             return Ok(());
         }
-        if let Some(complaint) = &info.summary.complaint {
+        if let Some(complaint) = complaint(&info.summary) {
             output.warning(complaint);
         }
         if let Some(text) = unproven(&info.summary) {

@@ -83,11 +83,10 @@ impl ListArgs {
                 let hint = emptied.hint.as_deref().unwrap_or_default();
                 output.warning(&format!("{emptied}: {hint}"));
             } else {
-                for (id, complaint) in sets
-                    .iter()
-                    .filter_map(|set| Some((&set.id, set.complaint.as_ref()?)))
-                {
-                    output.warning(&format!("set {id}: {complaint}"));
+                for set in &sets {
+                    if let Some(complaint) = complaint(set) {
+                        output.warning(&format!("set {}: {complaint}", set.id));
+                    }
                 }
             }
             for set in &sets {
@@ -122,6 +121,12 @@ fn row(set: &SetSummary) -> Vec<String> {
             .map_or("-".to_owned(), |(start, end)| interval(start, end)),
         set.databases.join(", "),
     ]
+}
+
+/// What is wrong with a set, but for what [`unproven`] says.
+pub fn complaint(set: &SetSummary) -> Option<&str> {
+    let complaint = set.complaint.as_deref();
+    complaint.filter(|_| !set.is_told_as_unproven)
 }
 
 /// Which shards of a set can lack points.

@@ -87,7 +87,12 @@ pub enum Gap {
         /// Whether an older set has it.
         older: bool,
     },
-    /// The set is marked as partial, and no shard of it is known to be missing.
+    /// The shard is in the set, and can lack points that the server had acknowledged before that was begun.
+    Unproven {
+        /// The set.
+        set: String,
+    },
+    /// The set is marked as partial, and no shard of it is known to be missing or unproven.
     Partial {
         /// The set.
         set: String,
@@ -158,12 +163,13 @@ impl Gap {
         )
     }
 
-    /// Whether it lies between sets, where the others are of one set alone.
-    pub fn is_between_sets(&self) -> bool {
-        !matches!(
-            self,
-            Self::Failed { .. } | Self::Partial { .. } | Self::Limited { .. }
-        )
+    /// Whether it lies between a set and those it goes on from, where the others are of the set alone.
+    pub fn is_below(&self, id: &str) -> bool {
+        match self {
+            Self::Unproven { set } => set != id,
+            Self::Failed { .. } | Self::Partial { .. } | Self::Limited { .. } => false,
+            _ => true,
+        }
     }
 
     /// The set and the file in the backup directory, where it is one file's.
@@ -234,6 +240,10 @@ impl fmt::Display for Gap {
             Self::Failed { set, older: false } => write!(
                 f,
                 "it could not be fetched for set {set} and is in no older one"
+            ),
+            Self::Unproven { set } => write!(
+                f,
+                "it is unproven in set {set}: points acknowledged before that was begun can be missing"
             ),
             Self::Partial { set } => write!(
                 f,
@@ -693,7 +703,8 @@ impl<'a> Chains<'a> {
         let id = set.id.clone();
         if let Some(record) = &set.record {
             let mut shards = record.shards.iter();
-            let is_told = shards.any(|shard| shard.state == ShardState::Failed);
+            let is_told =
+                shards.any(|shard| shard.state == ShardState::Failed || shard.unproven.is_some());
             let is_partial = record.state == SetState::Partial && !is_told;
             return is_partial.then_some(Gap::Partial { set: id });
         }
@@ -919,10 +930,10 @@ impl<'a> Chains<'a> {
                 ..Link::default()
             },
             Claim::Whole(Held { file, gap }) => {
-                // Where it is gone, an older state is better than none.
                 let parent = match gap {
+                    None | Some(Gap::Unproven { .. }) => None,
+                    // Where it is gone, an older state is better than none.
                     Some(_) => self.older(at, path, cluster),
-                    None => None,
                 };
                 parent.map_or(Ok(()), |parent| known(parent).map(drop))?;
                 Link {
@@ -979,7 +990,7 @@ impl<'a> Chains<'a> {
                 Link {
                     file: held.file,
                     parent,
-                    gap: held.gap.or(below),
+                    gap: worse(held.gap, below),
                     is_unknown: false,
                 }
             }
@@ -1112,10 +1123,19 @@ impl<'a> Chains<'a> {
             return is_taken.then_some(Claim::NotThere);
         };
         let range = shard.content == Content::Range;
-        let file = || match shard.state {
-            // That of an empty shard is there for influxd alone.
-            ShardState::Stored => self.held(at, shard.file.as_ref()),
-            _ => Held::default(),
+        let file = || {
+            let held = match shard.state {
+                // That of an empty shard is there for influxd alone.
+                ShardState::Stored => self.held(at, shard.file.as_ref()),
+                _ => Held::default(),
+            };
+            let unproven = shard.unproven.is_some().then(|| Gap::Unproven {
+                set: record.id.clone(),
+            });
+            Held {
+                gap: held.gap.or(unproven),
+                ..held
+            }
         };
         Some(match (shard.state, shard.content) {
             (ShardState::Failed, _) => Claim::Failed { range },
@@ -1255,6 +1275,15 @@ impl<'a> Unrecorded<'a> {
 
 fn is_foreign(one: Option<u64>, other: Option<u64>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
+}
+
+/// What is missing of an increment, where that is known of it and of what it goes on from: first what is wrong with its file.
+fn worse(own: Option<Gap>, below: Option<Gap>) -> Option<Gap> {
+    match own {
+        // Its file is there, and what is below may not be.
+        Some(Gap::Unproven { .. }) => below.or(own),
+        _ => own.or(below),
+    }
 }
 
 /// Whether a chain has any file from a set down, or a set whose part has to be known first.

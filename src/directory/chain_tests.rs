@@ -277,3 +277,51 @@ fn a_chain_of_thousands_of_increments_is_walked_to_its_end() {
     }
     assert_eq!(found(at), (vec![], None));
 }
+
+/// Marks the shard as unproven in the newest set of a directory.
+fn doubt(directory: &Path) {
+    let contents = Contents::read(directory).unwrap();
+    let mut record = contents.sets().last().unwrap().record.clone().unwrap();
+    record.state = SetState::Partial;
+    record.shards[0].unproven = Some("busy".into());
+    made::put(directory, &record);
+}
+
+#[test]
+fn an_unproven_shard_is_named_and_comes_back_from_its_own_set_and_no_chain_counts_it_as_whole() {
+    let directory = folder();
+    let at = directory.path();
+    set(at, 0, 0, None, Some(ShardState::Stored));
+    set(at, 1, 10, None, Some(ShardState::Stored));
+    doubt(at);
+    let unproven = "it is unproven in set 20261120T081000Z: ";
+    let (numbers, complaint) = found(at);
+    assert_eq!(numbers, [1]);
+    assert!(complaint.unwrap().starts_with(unproven));
+    let contents = Contents::read(at).unwrap();
+    let missing = Chains::of(&contents).missing(1, None);
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert!(missing[0].to_string().starts_with("shard db/autogen/7: "));
+    assert!(!missing[0].gap.is_below("20261120T081000Z"));
+    drop(contents);
+
+    // An increment to it lacks the same, and one that goes back farther does not.
+    set(at, 2, 20, Some(10), Some(ShardState::Stored));
+    let (numbers, complaint) = found(at);
+    assert_eq!(numbers, [1, 2]);
+    assert!(complaint.unwrap().starts_with(unproven));
+    set(at, 2, 20, Some(0), Some(ShardState::Stored));
+    assert_eq!(found(at), (vec![0, 2], None));
+    doubt(at);
+    let (numbers, complaint) = found(at);
+    assert_eq!(numbers, [0, 2]);
+    assert!(
+        complaint
+            .unwrap()
+            .contains("unproven in set 20261120T082000Z")
+    );
+    // A file that is gone below it is worse.
+    fs::remove_file(at.join(names::shard_file(&path(), 0))).unwrap();
+    fs::remove_file(at.join(names::shard_file(&path(), 1))).unwrap();
+    assert!(found(at).1.unwrap().contains("the file "));
+}

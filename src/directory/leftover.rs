@@ -2,7 +2,8 @@
 //!
 //! `finished` in the folder of a run's files, a JSON document a line, and empty lines between: first the [`Run`], then a
 //! [`ShardRecord`] for each shard that is complete, with the name its file has in that folder. A file counts only if it still is what
-//! its line says; of a shard with several lines, the last counts. The run that takes over goes on in the same folder.
+//! its line says; of a shard with several lines, the last counts. The run that takes over goes on in the same folder and file, with
+//! a line for itself before those of the shards that it finishes, or finds unchanged.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -14,9 +15,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::staging::sha256_of;
-use super::{FileRecord, Finished, Layout, Selection, ShardRecord};
-use crate::cancel::Cancel;
+use super::{FileRecord, Layout, Selection, ShardRecord};
 use crate::disk;
 use crate::open::{open_regular, open_regular_with};
 use crate::wire::ShardPath;
@@ -33,7 +32,7 @@ pub(super) const TEMPORARY: &str = ".tmp";
 /// A run, as far as another has to be like it to take over what it had finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// When the first of the runs that led to this one was begun.
+    /// When it was begun.
     pub started: Timestamp,
     /// The random number of the server's meta store.
     pub cluster_id: u64,
@@ -47,9 +46,21 @@ pub struct Run {
 #[derive(Debug)]
 pub struct Leftover {
     folder: PathBuf,
-    /// The run.
+    /// The first of the runs that led to it; the others are alike.
     pub run: Run,
-    shards: Vec<ShardRecord>,
+    /// With the time at which the run was begun that finished each.
+    shards: Vec<(ShardRecord, Timestamp)>,
+}
+
+/// A shard that another run had finished.
+#[derive(Debug, Clone)]
+pub struct LeftShard<'a> {
+    /// Where its file is.
+    pub path: PathBuf,
+    /// What is in the file.
+    pub record: &'a ShardRecord,
+    /// When the run was begun that finished it, or that found it unchanged.
+    pub started: Timestamp,
 }
 
 impl Leftover {
@@ -60,12 +71,19 @@ impl Leftover {
         let mut lines = lines
             .map_while(io::Result::ok)
             .filter(|line| !line.is_empty());
-        let run = serde_json::from_str(&lines.next()?).ok()?;
+        let run: Run = serde_json::from_str(&lines.next()?).ok()?;
+        let mut started = run.started;
+        let mut shards: Vec<(ShardRecord, Timestamp)> = Vec::new();
         // Of runs that were killed, the last line may be cut off.
-        let shards: Vec<ShardRecord> = lines
-            .filter_map(|line| serde_json::from_str(&line).ok())
-            .filter(|shard: &ShardRecord| shard.file.as_ref().is_none_or(is_of_a_run))
-            .collect();
+        for line in lines {
+            if let Ok(shard) = serde_json::from_str::<ShardRecord>(&line) {
+                if shard.file.as_ref().is_none_or(is_of_a_run) {
+                    shards.push((shard, started));
+                }
+            } else if let Ok(next) = serde_json::from_str::<Run>(&line) {
+                started = next.started;
+            }
+        }
         (!shards.is_empty()).then(|| Self {
             folder: folder.to_owned(),
             run,
@@ -75,17 +93,30 @@ impl Leftover {
 
     /// Removes the files that were not finished, and take room.
     pub(super) fn remove_unfinished(&self) -> Result<()> {
-        let finished: HashSet<&str> = self
-            .shards
+        let shards = self.shards.iter();
+        let finished = shards.filter_map(|(shard, _)| Some(shard.file.as_ref()?.name.as_str()));
+        self.remove_but(finished.collect())
+    }
+
+    /// Removes all files but those, which take room.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be removed.
+    pub fn keep_only(&self, paths: &[PathBuf]) -> Result<()> {
+        let names = paths
             .iter()
-            .filter_map(|shard| Some(shard.file.as_ref()?.name.as_str()))
-            .chain([NAME])
-            .collect();
+            .filter_map(|path| path.file_name().and_then(OsStr::to_str));
+        self.remove_but(names.collect())
+    }
+
+    fn remove_but(&self, mut kept: HashSet<&str>) -> Result<()> {
+        kept.insert(NAME);
         for path in disk::paths_in(&self.folder)? {
             if !path
                 .file_name()
                 .and_then(OsStr::to_str)
-                .is_some_and(|name| finished.contains(name))
+                .is_some_and(|name| kept.contains(name))
             {
                 match fs::symlink_metadata(&path) {
                     Ok(there) if there.is_dir() => disk::remove_tree_if_there(&path)?,
@@ -96,29 +127,19 @@ impl Leftover {
         Ok(())
     }
 
-    /// Takes over a shard's file, if it still is what it was.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read.
-    pub fn take(
-        &self,
-        shard: &ShardPath,
-        cancel: &Cancel,
-    ) -> Result<Option<(Finished, &ShardRecord)>> {
-        let Some(record) = self.shards.iter().rev().find(|record| record.is(shard)) else {
-            return Ok(None);
-        };
-        let Some(file) = record.file.as_ref() else {
-            return Ok(None);
-        };
+    /// A shard of which there is a file, of the size that it had.
+    pub fn shard(&self, shard: &ShardPath) -> Option<LeftShard<'_>> {
+        let mut shards = self.shards.iter().rev();
+        let (record, started) = shards.find(|(record, _)| record.is(shard))?;
+        let file = record.file.as_ref()?;
         let path = self.folder.join(&file.name);
         let is_as_long = fs::symlink_metadata(&path)
             .is_ok_and(|there| there.is_file() && there.len() == file.size);
-        if !is_as_long || sha256_of(&path, cancel)? != file.sha256 {
-            return Ok(None);
-        }
-        Ok(Some((Finished::at(path, file), record)))
+        is_as_long.then_some(LeftShard {
+            path,
+            record,
+            started: *started,
+        })
     }
 }
 

@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 pub use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub use contents::{BackupFile, Contents, Set, Tar, id_of};
 pub use growing::{Finished, Growing, GrowingTar};
-pub use leftover::{Leftover, Run};
+pub use leftover::{LeftShard, Leftover, Run};
 pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use record::{

@@ -132,6 +132,7 @@ impl Staging {
         };
         if let Some(leftover) = self.leftover.as_ref().filter(like) {
             leftover.remove_unfinished()?;
+            Notes::new(&self.files).add(run)?;
             return Ok(Some(leftover));
         }
         if self.leftover.is_some() {
@@ -260,6 +261,22 @@ impl Staging {
             .with_context(sharing)?;
         let copy = copy.finish()?;
         Ok((copy.sha256 == recorded.sha256).then_some(copy))
+    }
+
+    /// A file that an earlier run had finished in the folder of this one's; none where it is not what was recorded.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or a stop was asked for.
+    pub fn reuse(
+        &self,
+        path: &Path,
+        recorded: &FileRecord,
+        cancel: &Cancel,
+    ) -> Result<Option<Finished>> {
+        let is_sound = fs::symlink_metadata(path).is_ok_and(|there| there.is_file())
+            && sha256_of(path, cancel)? == recorded.sha256;
+        Ok(is_sound.then(|| Finished::at(path.to_owned(), recorded)))
     }
 
     /// A finished file with that content.

@@ -252,8 +252,11 @@ fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>>
     next(&mut run);
     let leftover = staging.take_over(&run).unwrap();
     assert!(!staging.scratch().join(".tmp").exists());
-    let taken = leftover?.take(&shard.path(), &cancel).unwrap();
-    taken.map(|(file, _)| fs::read(file.path).unwrap())
+    let left = leftover?.shard(&shard.path())?;
+    assert!(left.started <= run.started || run.started == Timestamp::UNIX_EPOCH);
+    let recorded = left.record.file.as_ref()?;
+    let taken = staging.reuse(&left.path, recorded, &cancel).unwrap();
+    taken.map(|file| fs::read(file.path).unwrap())
 }
 
 #[test]

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::directory::{
-    Chains, Contents, FileRecord, Layout, Missing, Selection, Set, SetRecord, SetState, ShardState,
+    Chains, Contents, FileRecord, Gap, Layout, Missing, Selection, Set, SetRecord, SetState,
+    ShardState,
 };
 use crate::format::meta::{Data, Shard};
 use crate::ops::selection::{first_of, plural};
@@ -53,6 +54,9 @@ pub struct SetSummary {
     pub restorable_whole: bool,
     /// What is wrong with it, as far as can be told without reading its shards.
     pub complaint: Option<String>,
+    /// Whether all that is wrong is that shards of its own are unproven.
+    #[serde(skip)]
+    pub is_told_as_unproven: bool,
     /// The shards of which points can be missing that the server had acknowledged before the run began.
     pub unproven: Vec<String>,
 }
@@ -395,8 +399,14 @@ fn unrecorded(contents: &Contents, chains: &mut Chains<'_>, at: usize, set: &Set
 impl SetSummary {
     /// With what a restore of it would miss.
     fn judged(self, missing: &[Missing]) -> Self {
-        let first = (!missing.is_empty()).then(|| first_of(missing));
+        let is_own =
+            |missing: &&Missing| matches!(&missing.gap, Gap::Unproven { set } if *set == self.id);
+        let (own, other): (Vec<&Missing>, Vec<&Missing>) = missing.iter().partition(is_own);
+        let is_only_own = other.is_empty();
+        let ordered = [other, own].concat();
+        let first = (!ordered.is_empty()).then(|| first_of(&ordered));
         Self {
+            is_told_as_unproven: is_only_own && self.complaint.is_none(),
             restorable_whole: missing.is_empty() && self.state != State::Damaged,
             complaint: self.complaint.or(first),
             ..self
@@ -432,6 +442,7 @@ impl SetSummary {
             kept: set.kept,
             restorable_whole: false,
             complaint: None,
+            is_told_as_unproven: false,
             unproven: shards
                 .iter()
                 .filter(|shard| shard.unproven.is_some())

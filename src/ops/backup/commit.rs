@@ -68,9 +68,8 @@ impl Backup<'_> {
         };
         match fetched {
             Fetched::Stored(stored) => with_file(ShardState::Stored, stored),
-            Fetched::Shared { file, base } => {
-                let (tar_size, members, shared_with) =
-                    (base.tar_size, base.members, Some(base.set));
+            Fetched::Unchanged { file, base } => {
+                let (tar_size, members, shared_with) = (base.tar_size, base.members, base.set);
                 let record = ShardRecord {
                     tar_size,
                     members,
@@ -97,14 +96,13 @@ impl Backup<'_> {
         }
     }
 
-    /// Makes a set of the shards. What changed after `started` may not be in it.
+    /// Makes a set of the shards.
     pub fn commit(
         &self,
         staging: Staging,
         meta: StoredMeta,
         selection: Selection,
         mut settled: Vec<Settled>,
-        started: Timestamp,
     ) -> Result<BackupReport> {
         settled.sort_by_key(|shard| shard.record.id);
         let (mut shards, mut files) = (Vec::new(), Vec::new());
@@ -162,7 +160,7 @@ impl Backup<'_> {
             },
             layout: self.options.layout,
             number: 0,
-            started,
+            started: staging.started(),
             finished: Timestamp::now(),
             host: self.options.source.clone(),
             cluster_id: Some(meta.cluster_id),

@@ -21,11 +21,11 @@ impl Backup<'_> {
         let Some(at) = contents.sets().iter().position(|set| set.id == made.id) else {
             return report;
         };
-        // The shards that it lacks itself are told as missing.
+        // The shards that it lacks itself, or has unproven, are told already.
         let missing = Chains::of(&contents).missing(at, None);
         let gaps: Vec<String> = missing
             .iter()
-            .filter(|missing| missing.gap.is_between_sets())
+            .filter(|missing| missing.gap.is_below(&made.id))
             .map(ToString::to_string)
             .collect();
         if !gaps.is_empty() {

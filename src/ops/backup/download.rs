@@ -20,6 +20,7 @@ use super::stored::Stored;
 use crate::cancel::Cancel;
 use crate::client::{Client, Reply};
 use crate::directory::{Content, Finished, Layout, MemberRecord, Staging};
+use crate::disk;
 use crate::error::{Class, class};
 use crate::format::meta::Data;
 use crate::format::shard_tar::{Ending, Scanner};
@@ -103,11 +104,11 @@ impl Job {
 pub enum Fetched {
     /// The shard is in a file.
     Stored(Stored),
-    /// It has not changed since an earlier set, and shares the file of that.
-    Shared {
+    /// It has not changed since an earlier run, and has the file of that.
+    Unchanged {
         /// The file.
         file: Finished,
-        /// What it is shared with.
+        /// What that run recorded.
         base: Box<Base>,
     },
     /// There is nothing to store; with an empty tar, where the set has to say so to influxd.
@@ -262,25 +263,20 @@ impl Downloader<'_> {
     fn ask(&self, job: &mut Job) -> Result<Step, Trouble> {
         if let Some(base) = job.planned.base.take() {
             match self.is_unchanged(job, &base) {
-                Ok(true) => match self
-                    .staging
-                    .share(&base.path, &base.file, self.cancel)
-                    .map_err(Trouble::Fatal)?
-                {
-                    Some(file) => return Ok(Step::Done(Fetched::Shared { file, base })),
-                    None => {
-                        let message = format!(
-                            "{} is damaged: the shard is downloaded again",
-                            base.path.display()
-                        );
-                        self.progress.report(&Event::Warning(&message));
+                Ok(true) => {
+                    if let Some(file) = self.file_of(&base).map_err(Trouble::Fatal)? {
+                        return Ok(Step::Done(Fetched::Unchanged { file, base }));
                     }
-                },
+                }
                 Ok(false) => {}
                 Err(trouble) => {
                     job.planned.base = Some(base);
                     return Err(trouble);
                 }
+            }
+            if base.set.is_none() {
+                // Nobody will want it, and it takes room.
+                disk::remove_if_there(&base.path).map_err(Trouble::Fatal)?;
             }
         }
         // At once, and not behind other shards: after a flush that took long there is little to flush.
@@ -293,6 +289,20 @@ impl Downloader<'_> {
                 return Ok(step);
             }
         }
+    }
+
+    /// The file of an earlier run for this one's set; none, with a warning, where it is damaged.
+    fn file_of(&self, base: &Base) -> Result<Option<Finished>> {
+        let file = match base.set {
+            Some(_) => self.staging.share(&base.path, &base.file, self.cancel),
+            None => self.staging.reuse(&base.path, &base.file, self.cancel),
+        }?;
+        if file.is_none() {
+            let path = base.path.display();
+            let message = format!("{path} is damaged: the shard is downloaded again");
+            self.progress.report(&Event::Warning(&message));
+        }
+        Ok(file)
     }
 
     /// Downloads what is wanted of a shard; `None` where what came proves nothing, and it is to be asked for again.
@@ -355,7 +365,7 @@ impl Downloader<'_> {
         Ok(Some(step))
     }
 
-    /// Whether the server has of the shard what an earlier set has, and no more, as far as it tells.
+    /// Whether the server has of the shard what an earlier run got, and no more, as far as it tells.
     fn is_unchanged(&self, job: &mut Job, base: &Base) -> Result<bool, Trouble> {
         // The second answer proves what the first can have left to be flushed.
         Ok(self.has_nothing_since(job, base)?

@@ -1,8 +1,9 @@
-//! What a backup can share with an earlier set instead of downloading it again.
+//! What a backup can have from an earlier run instead of downloading it again: from a set, which it shares the file with, or from
+//! a run that ended before its time, whose file it takes over.
 //!
-//! A shard is shared only when the server has nothing of it that is newer than what the set holds. What is newer the server
+//! That is done only when the server has nothing of the shard that is newer than what the file holds. What is newer the server
 //! tells by modification times, which a tar has in whole seconds, and only for files that there are. So a shard is asked about
-//! only when its newest file was old already when the set was made, and when no deletes were under way in it.
+//! only when its newest file was old already when the earlier run was begun, and when no deletes were under way in it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::{
-    Chains, Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, ShardRecord,
-    ShardState,
+    Chains, Content, Contents, FileRecord, Layout, LeftShard, MemberRecord, Selection, SetRecord,
+    ShardRecord, ShardState,
 };
 use crate::wire::ShardPath;
 
@@ -40,11 +41,11 @@ pub enum Building {
     },
 }
 
-/// A shard's file in an earlier set.
+/// A shard's file of an earlier run.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// The set that downloaded it.
-    pub set: String,
+    /// The set that downloaded it; none where the run made no set, and the file becomes one of this run's set.
+    pub set: Option<String>,
     /// Where it is.
     pub path: PathBuf,
     /// Its size and sum.
@@ -57,6 +58,66 @@ pub struct Base {
     pub since: Timestamp,
     /// What shows that each member is still there.
     pub probes: Vec<Probe>,
+}
+
+impl Base {
+    /// The file of a shard as a run recorded it that was begun at `started`; none where the server could not tell whether it has
+    /// changed since.
+    fn new(
+        shard: &ShardRecord,
+        started: Timestamp,
+        margin: Duration,
+        set: Option<String>,
+        path: PathBuf,
+    ) -> Option<Self> {
+        let had_deletes =
+            shard.deletes_applied || shard.members.iter().any(MemberRecord::is_tombstone);
+        if had_deletes || shard.unproven.is_some() {
+            return None;
+        }
+        // An index follows from what is in the other files; servers 1.3 and 1.4 write theirs whenever they are asked for a shard.
+        let members: Vec<MemberRecord> = shard
+            .members
+            .iter()
+            .filter(|member| !member.is_index())
+            .cloned()
+            .collect();
+        let probes = probes(&members)?;
+        let newest = members.iter().map(|member| member.modified).max()?;
+        let since = newest.checked_add(ROUNDING).ok()?;
+        let was_cold = since.checked_add(margin).ok()? < started;
+        was_cold.then_some(Self {
+            set,
+            path,
+            file: shard.file.clone()?,
+            tar_size: shard.tar_size,
+            members: shard.members.clone(),
+            since,
+            probes,
+        })
+    }
+
+    /// The file of a shard that an earlier run had finished, and that holds `content` as this one would, which was begun at `now`.
+    /// What holds a range is none: the server made its files for that run.
+    pub fn of_leftover(
+        left: LeftShard<'_>,
+        content: Content,
+        now: Timestamp,
+        margin: Duration,
+    ) -> Option<Self> {
+        let LeftShard {
+            path,
+            record,
+            started,
+        } = left;
+        let is_as_asked = record.state == ShardState::Stored
+            && record.content == content
+            && content != Content::Range;
+        // Where the clock was set back, nobody knows what changed since.
+        (is_as_asked && started <= now)
+            .then(|| Self::new(record, started, margin, None, path))
+            .flatten()
+    }
 }
 
 /// A question to a server and the beginning of its answer: files modified after a time come in the order of their names.
@@ -153,40 +214,14 @@ impl<'a> Earlier<'a> {
         let set = self.sets.iter().map(|(_, set)| *set).find(whole)?;
         let shard = set
             .shard(path)
-            .filter(|shard| shard.content == Content::Whole && shard.unproven.is_none())?;
-        let file = shard.file.clone().filter(|_| set.layout == layout)?;
-        let had_deletes =
-            shard.deletes_applied || shard.members.iter().any(MemberRecord::is_tombstone);
-        if self.contents.file(&file.name) != Some(file.size) || had_deletes {
+            .filter(|shard| shard.content == Content::Whole)?;
+        let file = shard.file.as_ref().filter(|_| set.layout == layout)?;
+        if self.contents.file(&file.name) != Some(file.size) {
             return None;
         }
-        // An index follows from what is in the other files; servers 1.3 and 1.4 write theirs whenever they are asked for a shard.
-        let members: Vec<MemberRecord> = shard
-            .members
-            .iter()
-            .filter(|member| !member.is_index())
-            .cloned()
-            .collect();
-        let probes = probes(&members)?;
-        let newest = members.iter().map(|member| member.modified).max()?;
-        let was_cold = newest
-            .checked_add(ROUNDING)
-            .ok()?
-            .checked_add(margin)
-            .ok()?
-            < set.started;
-        if !was_cold {
-            return None;
-        }
-        Some(Base {
-            set: shard.shared_with.clone().unwrap_or_else(|| set.id.clone()),
-            path: self.contents.path_of(&file.name),
-            file,
-            tar_size: shard.tar_size,
-            members: shard.members.clone(),
-            since: newest.checked_add(ROUNDING).ok()?,
-            probes,
-        })
+        let downloaded_by = shard.shared_with.clone().unwrap_or_else(|| set.id.clone());
+        let path = self.contents.path_of(&file.name);
+        Base::new(shard, set.started, margin, Some(downloaded_by), path)
     }
 
     /// The shards of the newest set of the same selection that the server no longer names.

@@ -87,7 +87,7 @@ fn is_base(change: impl FnOnce(&mut SetRecord)) -> bool {
 #[test]
 fn a_base_is_the_file_of_the_newest_set_with_the_times_around_its_newest_member() {
     let base = base(&[set(0, 10_000), set(1, 20_000)]).unwrap();
-    assert_eq!(base.set, time::stamp(at(20_000)));
+    assert_eq!(base.set, Some(time::stamp(at(20_000))));
     assert_eq!(base.path.file_name().unwrap(), "db.autogen.00007.01");
     assert_eq!(base.file.name, "db.autogen.00007.01");
     // A time in a tar is up to a second off, either way.
@@ -132,7 +132,10 @@ fn a_base_that_is_shared_names_the_set_that_downloaded_it() {
     second.shards[0].shared_with = Some(set(0, 10_000).id);
     second.shards[0].tar_size = Some(4096);
     let base = base(&[set(0, 10_000), second]).unwrap();
-    assert_eq!((base.set, base.tar_size), (set(0, 10_000).id, Some(4096)));
+    assert_eq!(
+        (base.set, base.tar_size),
+        (Some(set(0, 10_000).id), Some(4096))
+    );
     assert_eq!(base.file.name, "db.autogen.00007.01");
 }
 
@@ -254,7 +257,7 @@ fn only_the_newest_set_that_takes_the_shard_counts() {
     let id = base(&[set(0, 10_000), of_other, of_range, partial])
         .unwrap()
         .set;
-    assert_eq!(id, set(0, 10_000).id);
+    assert_eq!(id, Some(set(0, 10_000).id));
 
     // A set that should have it and has not, and one that saw it grow.
     let mut without = set(1, 20_000);
@@ -360,4 +363,40 @@ fn shards_that_are_no_longer_named_have_vanished() {
     let mut empty = set(0, 10_000);
     (empty.shards[0].state, empty.shards[0].file) = (ShardState::Empty, None);
     assert_eq!(vanished(&[empty], false), [""; 0]);
+}
+
+#[test]
+fn what_a_run_left_is_taken_over_only_if_the_server_can_tell_whether_it_changed_since() {
+    let started = at(10_000);
+    let is_base = |started: Timestamp, content, change: &dyn Fn(&mut ShardRecord)| {
+        let mut record = set(0, 10_000).shards.remove(0);
+        change(&mut record);
+        let left = LeftShard {
+            path: "finished".into(),
+            record: &record,
+            started,
+        };
+        let base = Base::of_leftover(left, content, at(20_000), MARGIN);
+        base.is_some_and(|base| base.set.is_none() && base.since == at(1))
+    };
+    let (whole, since) = (Content::Whole, Content::Since);
+    assert!(is_base(started, whole, &|_| ()));
+    assert!(is_base(started, since, &|shard| shard.content = since));
+    // Other content than is asked for, or what the server made for that run.
+    assert!(!is_base(started, since, &|_| ()));
+    let range = Content::Range;
+    assert!(!is_base(started, range, &|shard| shard.content = range));
+    // Not old when that run began; or it began later than this one.
+    assert!(!is_base(at(601), whole, &|_| ()));
+    assert!(is_base(at(602), whole, &|_| ()));
+    assert!(!is_base(at(20_001), whole, &|_| ()));
+    let changes: [&dyn Fn(&mut ShardRecord); 4] = [
+        &|shard| shard.deletes_applied = true,
+        &|shard| shard.members[1].name = "000000002-000000001.tombstone".into(),
+        &|shard| shard.unproven = Some("busy".into()),
+        &|shard| shard.state = ShardState::Empty,
+    ];
+    for (nth, change) in changes.iter().enumerate() {
+        assert!(!is_base(started, whole, change), "{nth}");
+    }
 }

@@ -16,19 +16,18 @@ mod proof;
 mod stored;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 use super::losses::Losses;
 use super::queue::{self, Turn};
 use super::selection::plural;
 use crate::cancel::Cancel;
 use crate::client::Client;
-use crate::directory::{
-    Content, Finished, Layout, Leftover, MemberRecord, Run, Selection, ShardRecord, ShardState,
-    Staging,
-};
+use crate::directory::{Finished, Layout, Leftover, Run, Selection, Staging};
 use crate::error::{Class, class};
 use crate::format::meta::Data;
 use crate::format::portable;
@@ -38,6 +37,7 @@ use crate::time;
 use crate::wire::{Dialect, MetaBlob};
 use commit::Settled;
 use download::{Downloader, Fetched, Habits, Job, Step, Want, is_of_server};
+use incremental::Base;
 pub use incremental::Building;
 use plan::{Plan, Planned};
 use proof::Rule;
@@ -71,8 +71,11 @@ pub struct BackupOptions {
     pub skip_errors: bool,
     /// How long to wait for the directory's lock.
     pub retry_lock: Duration,
-    /// Take over what an earlier run had finished, and leave for a later one what this finishes should it fail.
+    /// Take over what an earlier run had finished and has not changed since, and leave for a later one what this finishes should it
+    /// fail.
     pub resume: bool,
+    /// How old the newest file of a shard has to be that is taken over: more than the clocks of server and client may differ.
+    pub cold_after: Duration,
     /// Say what would be fetched, and fetch nothing.
     pub dry_run: bool,
 }
@@ -132,6 +135,7 @@ pub fn backup(
         progress,
         server: Server::new(options.retries),
         begun: Instant::now(),
+        taken_over: AtomicUsize::new(0),
     };
     if options.dry_run {
         return Ok(backup.describe(&backup.plan()?.shards));
@@ -149,7 +153,7 @@ pub fn backup(
     let Plan {
         meta,
         selection,
-        shards,
+        mut shards,
     } = backup.plan()?;
     let run = Run {
         started: staging.started(),
@@ -157,21 +161,25 @@ pub fn backup(
         layout: options.layout,
         selection: selection.clone(),
     };
-    let leftover = staging.take_over(&run)?;
+    let left = match staging.take_over(&run)? {
+        Some(leftover) => Some(backup.build_on(leftover, &mut shards, run.started)?),
+        None => None,
+    };
     staging.try_names(
         options.layout,
         shards.iter().map(|planned| &planned.shard.path),
     )?;
+    if left.is_none() && options.resume {
+        progress.report(&Event::Status(
+            "no earlier run of the same kind left anything to take over",
+        ));
+    }
     let meta = backup.store_meta(&staging, meta)?;
-    let (left, taken_over) = backup.take_over(shards, leftover)?;
-    // What is taken over is as old as the run that downloaded it.
-    let started = match leftover {
-        Some(leftover) if !taken_over.is_empty() => leftover.run.started.min(staging.started()),
-        _ => staging.started(),
-    };
-    let mut settled = backup.download(&staging, left)?;
-    settled.extend(taken_over);
-    let report = backup.commit(staging, meta, selection, settled, started)?;
+    let settled = backup.download(&staging, shards)?;
+    if let Some(left) = left {
+        backup.say_taken_over(left);
+    }
+    let report = backup.commit(staging, meta, selection, settled)?;
     Ok(backup.compare(report))
 }
 
@@ -196,6 +204,8 @@ struct Backup<'a> {
     progress: &'a dyn Progress,
     server: Server,
     begun: Instant,
+    /// How many shards of an earlier run were taken over.
+    taken_over: AtomicUsize,
 }
 
 impl Backup<'_> {
@@ -268,54 +278,46 @@ impl Backup<'_> {
         })
     }
 
-    /// Takes over the shards that an earlier run had finished; gives those that are left and those taken over.
-    fn take_over(
+    /// Notes with each shard what an earlier run had finished of it and may not have changed since; of the others the files are
+    /// removed. Gives how many it had finished.
+    fn build_on(
         &self,
-        planned: Vec<Planned>,
-        leftover: Option<&Leftover>,
-    ) -> Result<(Vec<Planned>, Vec<Settled>)> {
-        let Some(leftover) = leftover else {
-            if self.options.resume {
-                self.progress.report(&Event::Status(
-                    "no earlier run of the same kind left anything to take over",
-                ));
-            }
-            return Ok((planned, Vec::new()));
-        };
-        let (mut left, mut taken_over) = (Vec::new(), Vec::new());
+        leftover: &Leftover,
+        planned: &mut [Planned],
+        started: Timestamp,
+    ) -> Result<usize> {
+        let (mut finished, mut kept) = (0, Vec::new());
         for planned in planned {
-            self.cancel.check()?;
-            match leftover.take(&planned.shard.path, self.cancel)? {
-                Some((file, record)) if self.is_as_asked(&planned, record) => {
-                    taken_over.push(Settled {
-                        record: record.clone(),
-                        file: Some(file),
-                    });
-                }
-                _ => left.push(planned),
+            let Some(left) = leftover.shard(&planned.shard.path) else {
+                continue;
+            };
+            finished += 1;
+            planned.known = planned.known.or(left.record.tar_bytes());
+            let content = planned.content();
+            let base = Base::of_leftover(left, content, started, self.options.cold_after);
+            if let Some(base) = base {
+                kept.push(base.path.clone());
+                planned.base = Some(Box::new(base));
             }
         }
-        let message = format!(
-            "{} taken over from an earlier run",
-            plural(taken_over.len(), "shard")
-        );
-        self.progress.report(&Event::Status(&message));
-        Ok((left, taken_over))
+        leftover.keep_only(&kept)?;
+        Ok(finished)
     }
 
-    /// Whether what an earlier run stored of a shard is what this one would store.
-    fn is_as_asked(&self, planned: &Planned, record: &ShardRecord) -> bool {
-        let is_alike = record.content == planned.content()
-            && record.state == ShardState::Stored
-            && record.unproven.is_none();
-        let other_deletes = match self.options.apply_deletes {
-            true => {
-                record.content == Content::Whole
-                    && record.members.iter().any(MemberRecord::is_tombstone)
-            }
-            false => record.deletes_applied,
-        };
-        is_alike && !other_deletes
+    /// Says how many of so many shards that an earlier run had finished are taken over.
+    fn say_taken_over(&self, finished: usize) {
+        let taken_over = self.taken_over.load(Ordering::Relaxed);
+        let mut message = format!(
+            "{} taken over from an earlier run",
+            plural(taken_over, "shard")
+        );
+        if finished > taken_over {
+            message += &format!(
+                "; {} not, because points may have changed since",
+                finished - taken_over
+            );
+        }
+        self.progress.report(&Event::Status(&message));
     }
 
     fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<Settled>> {
@@ -407,6 +409,9 @@ impl Backup<'_> {
             outcome: outcome(&fetched),
             elapsed: begun.elapsed(),
         });
+        if matches!(&fetched, Fetched::Unchanged { base, .. } if base.set.is_none()) {
+            self.taken_over.fetch_add(1, Ordering::Relaxed);
+        }
         let settled = self.settle(&job.planned, fetched, job.proof.doubt());
         match &settled.record.unproven {
             Some(why) => self.progress.report(&Event::Warning(&format!(
@@ -466,7 +471,10 @@ fn outcome(fetched: &Fetched) -> Outcome<'_> {
             files: stored.members.len(),
             bytes: stored.file.size,
         },
-        Fetched::Shared { .. } => Outcome::Skipped("unchanged: shared with an earlier set"),
+        Fetched::Unchanged { base, .. } => Outcome::Skipped(match base.set {
+            Some(_) => "unchanged: shared with an earlier set",
+            None => "unchanged: taken over from an earlier run",
+        }),
         Fetched::Empty(_) => Outcome::Skipped("nothing to fetch"),
         Fetched::Expired => Outcome::Skipped("deleted on the server meanwhile"),
         Fetched::Failed(reason) | Fetched::Withheld(reason) => Outcome::Failed(reason),

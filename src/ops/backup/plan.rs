@@ -37,9 +37,9 @@ pub struct Planned {
     pub want: Want,
     /// The times of the points that are kept, where what comes can hold others.
     pub cut: Option<Bounds>,
-    /// Bytes of its file in an earlier set.
+    /// Bytes of its tar in an earlier run.
     pub known: Option<u64>,
-    /// What it is shared with, if the server has nothing newer.
+    /// What is not downloaded again, if the server has nothing newer.
     pub base: Option<Box<Base>>,
     /// Whether the server has it open.
     pub held: bool,

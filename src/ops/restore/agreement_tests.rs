@@ -86,6 +86,8 @@ enum Trouble {
     Failed,
     NotOpen,
     Expired,
+    /// It is there, without its newest point, and that is written down.
+    Unproven,
 }
 
 /// What becomes of a file later.
@@ -176,6 +178,7 @@ fn runs() -> impl Strategy<Value = Vec<Run>> {
         1 => Just(Trouble::Failed),
         1 => Just(Trouble::NotOpen),
         1 => Just(Trouble::Expired),
+        1 => Just(Trouble::Unproven),
     ];
     let fate = prop_oneof![40 => Just(Fate::Stays), 1 => Just(Fate::Removed), 1 => Just(Fate::Cut)];
     let run = (
@@ -219,10 +222,12 @@ fn runs() -> impl Strategy<Value = Vec<Run>> {
 enum Got {
     /// It was not asked for it.
     NotAsked,
-    /// All that changed after that minute; where there is none, all. With the file, where something was there.
+    /// All that changed after that minute; where there is none, all. With the file, where something was there; and whether the
+    /// run knew that nothing is missing of it.
     All {
         since: Option<u32>,
         file: Option<String>,
+        proven: bool,
     },
     /// It did not exist.
     NotThere,
@@ -233,7 +238,7 @@ enum Got {
     /// Nothing, because it was deleted meanwhile.
     Dropped,
     /// The even points.
-    Part { file: Option<String> },
+    Part { file: Option<String>, proven: bool },
     /// Something that nobody wrote down.
     Unknown { file: String },
 }
@@ -265,6 +270,11 @@ struct Model {
 enum Why {
     FileGone,
     Other,
+}
+
+/// Why what a run got is not enough, where it did not know that nothing is missing of it.
+fn doubt(proven: bool) -> Option<Why> {
+    (!proven).then_some(Why::Other)
 }
 
 /// The files that a restore can use, and why they are not enough.
@@ -308,9 +318,9 @@ impl Model {
         match &set.got[shard] {
             Got::NotAsked => (Vec::new(), None),
             Got::NotThere | Got::Dropped => (Vec::new(), None),
-            Got::Part { file } => {
+            Got::Part { file, proven } => {
                 let why = (!self.is_intact(file)).then_some(Why::FileGone);
-                (self.usable(file), why)
+                (self.usable(file), why.or(doubt(*proven)))
             }
             Got::Failed => {
                 let older = self
@@ -337,8 +347,14 @@ impl Model {
                 let is_gone = !self.is_intact(&own);
                 (files, is_gone.then_some(Why::FileGone).or(why))
             }
-            Got::All { since: None, file } if self.is_intact(file) => (self.usable(file), None),
-            Got::All { since: None, file } => {
+            Got::All {
+                since: None,
+                file,
+                proven,
+            } if self.is_intact(file) => (self.usable(file), doubt(*proven)),
+            Got::All {
+                since: None, file, ..
+            } => {
                 let older = self.newest_before(at, shard);
                 let below = older.map_or((Vec::new(), None), |older| self.bring_back(older, shard));
                 let (files, _) = join(below, file);
@@ -347,10 +363,12 @@ impl Model {
             Got::All {
                 since: Some(since),
                 file,
+                proven,
             } => {
                 let (files, why) = join(self.below(at, shard, *since), file);
                 let is_gone = !self.is_intact(file);
-                (files, is_gone.then_some(Why::FileGone).or(why))
+                let why = is_gone.then_some(Why::FileGone).or(why);
+                (files, why.or(doubt(*proven)))
             }
         }
     }
@@ -454,7 +472,11 @@ impl Model {
         for (_, set, got) in own.chain(self.before(at, shard)) {
             match got {
                 Got::NotThere => covered.extend(0..=set.minute),
-                Got::All { since, file } if self.is_intact(file) => {
+                Got::All {
+                    since,
+                    file,
+                    proven: true,
+                } if self.is_intact(file) => {
                     covered.extend(since.map_or(0, |since| since + 1)..=set.minute);
                 }
                 _ => {}
@@ -509,7 +531,7 @@ fn make(directory: &Path, runs: &[Run]) -> Model {
 fn spoil(directory: &Path, model: &mut Model, number: usize, shard: usize, fate: Fate) {
     let set = &mut model.sets[number];
     let file = match &set.got[shard] {
-        Got::All { file, .. } | Got::Part { file } => file.clone(),
+        Got::All { file, .. } | Got::Part { file, .. } => file.clone(),
         Got::Unknown { file } => Some(file.clone()),
         _ => None,
     };
@@ -569,6 +591,7 @@ fn one(
             }
             continue;
         }
+        let proven = run.troubles[shard] != Trouble::Unproven || run.maker == Maker::Influxd;
         let points = server[shard]
             .clone()
             .filter(|_| run.troubles[shard] != Trouble::NotOpen);
@@ -579,6 +602,7 @@ fn one(
                 .filter(|point| since.is_none_or(|since| *point > since));
             taken
                 .filter(|point| run.amount != Amount::Range || point.is_multiple_of(2))
+                .filter(|point| proven || *point != minute_of_run - 5)
                 .collect()
         });
         let content = match run.amount {
@@ -615,10 +639,11 @@ fn one(
             (_, ShardState::NotHeld, _) => Got::NotOpen {
                 early: *start > minute_of_run,
             },
-            (_, _, Content::Range) => Got::Part { file },
+            (_, _, Content::Range) => Got::Part { file, proven },
             _ => Got::All {
                 since: run.since(number),
                 file,
+                proven,
             },
         };
         if let Some((file, tar_size, _)) = &stored {
@@ -643,6 +668,8 @@ fn one(
             file,
             tar_size: tar_size.filter(|_| run.layout == Layout::Portable),
             members,
+            unproven: (!proven && matches!(state, ShardState::Stored | ShardState::Empty))
+                .then(|| "the server was busy".to_owned()),
             ..made::shard(path)
         });
     }
@@ -718,7 +745,9 @@ fn finish(
         Layout::Portable => (portable::meta_file(&set.id), portable::write_meta(&meta)),
     };
     let meta = write(directory, &name, &bytes);
-    let is_partial = shards.iter().any(|shard| shard.state == ShardState::Failed);
+    let is_partial = shards
+        .iter()
+        .any(|shard| shard.state == ShardState::Failed || shard.unproven.is_some());
     let mut record = SetRecord {
         state: if is_partial {
             SetState::Partial

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Wanted;
 use crate::directory::{
     BackupFile, ChainContext, Chains, Contents, Gap, Held, Missing, Selection, Set, SetRecord,
-    ShardChain, ShardRecord, hex, steadily,
+    ShardChain, hex, steadily,
 };
 use crate::error::Class;
 use crate::format::meta::{Data, Shard};
@@ -198,24 +198,6 @@ pub fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
     files.map(|file| file.set).collect()
 }
 
-/// Warns of shards that the set has, and that can lack points.
-fn say_unproven(set: &Set, chains: &Restorable, progress: &dyn Progress) {
-    let records = set.record.iter().flat_map(|record| &record.shards);
-    let unproven: Vec<String> = records
-        .filter(|shard| shard.unproven.is_some())
-        .map(ShardRecord::path)
-        .filter(|path| chains.found.iter().any(|(shard, _)| shard == path))
-        .map(|path| path.to_string())
-        .collect();
-    if !unproven.is_empty() {
-        progress.report(&Event::Warning(&format!(
-            "set {}: unproven, points acknowledged before the backup began can be missing: {}",
-            set.id,
-            list(&unproven)
-        )));
-    }
-}
-
 impl Source {
     /// Reads what `selection` takes of a set, as far as it has points in `bounds`; `with_shards` says whether files of shards are
     /// looked for.
@@ -274,7 +256,6 @@ impl Source {
             chains = Restorable::find(contents, context, &live, &data, selection)?;
         }
         refuse_unknown(contents, at, &chains)?;
-        say_unproven(chosen, &chains, progress);
         // An empty database is as good as any other, if it was asked for.
         let unasked: BTreeSet<&str> = chains
             .unasked
