@@ -534,4 +534,23 @@ fn what_is_no_regular_file_is_named_and_keeps_nobody_waiting() {
     let link = bench.root.path().join("link");
     symlink(&dir, &link).expect("a link");
     snap(["verify", utf8(&link)]).expect(0);
+
+    // What says which sets there are is not read through one: where it leads nowhere, all sets would be without records.
+    let hidden = dir.join(".snap");
+    fs::rename(&hidden, bench.root.path().join("records")).expect("moving a folder");
+    symlink(bench.root.path().join("records"), &hidden).expect("a link");
+    for args in [
+        &["list"][..],
+        &["info"],
+        &["verify"],
+        &["check", "-max-age", "1h"],
+        &["forget", "-keep-last", "1"],
+    ] {
+        let run = snap([args, &[utf8(&dir)]].concat()).expect(6);
+        assert!(
+            run.stderr.contains("is a symbolic link"),
+            "{args:?}: {}",
+            run.stderr
+        );
+    }
 }
