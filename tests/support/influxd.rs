@@ -173,13 +173,16 @@ impl Influxd {
         log_in(&self.root)
     }
 
-    /// Panics if the server logged an error or a warning.
+    /// Panics if the server logged an error or a warning. Every ten seconds it looks for shards that are not used, and warns of one that
+    /// is being replaced at that moment: that is no fault of whoever replaces it.
     pub fn expect_no_errors(&self) {
         let log = self.log();
-        assert!(
-            !log.contains("lvl=error") && !log.contains("lvl=warn"),
-            "{log}"
-        );
+        let faults: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("lvl=error") || line.contains("lvl=warn"))
+            .filter(|line| !line.contains("Error while freeing cold shard resources"))
+            .collect();
+        assert!(faults.is_empty(), "{faults:#?}");
     }
 
     /// Asks the server to end and waits for it; kills it after 30 seconds.
