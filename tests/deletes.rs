@@ -705,7 +705,7 @@ fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back()
     // The increment has the compacted files alone, and the files of the full set stay beside them.
     let stderr = restore(&server, &sample.path("late"), "late");
     assert!(
-        stderr.contains("points that were deleted on the server between those can come back"),
+        stderr.contains("points that were deleted on the server in between can come back"),
         "{stderr}"
     );
     assert!(come_back("late") > 0);
