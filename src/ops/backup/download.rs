@@ -169,6 +169,24 @@ impl Habits {
         self.silences.store(0, Ordering::Relaxed);
         self.shards.answered();
     }
+
+    /// It met a question about a shard with silence.
+    fn silent(&self, now: Instant) -> Silent {
+        if self.silences.fetch_add(1, Ordering::Relaxed) < SILENCES {
+            // Another shard was answered meanwhile, perhaps: whoever waits for this question must not wait for ever.
+            self.shards.not_asked();
+            return Silent::Shard;
+        }
+        Silent::Server(self.shards.failed(now))
+    }
+}
+
+/// Whose failure a silence is.
+enum Silent {
+    /// The shard's.
+    Shard,
+    /// The server's: how long to wait before it is asked about any, and nothing where it is given up.
+    Server(Option<Duration>),
 }
 
 /// Fetches shards from one server into one set.
@@ -571,11 +589,12 @@ impl Downloader<'_> {
         job.silent = true;
         job.proof.silence();
         let reason = "the server closed without an answer: busy with the shard, or failing; its log says which";
-        if self.habits.silences.fetch_add(1, Ordering::Relaxed) < SILENCES {
-            return self.failed(job, reason.to_owned());
-        }
+        let wait = match self.habits.silent(Instant::now()) {
+            Silent::Shard => return self.failed(job, reason.to_owned()),
+            Silent::Server(wait) => wait,
+        };
         job.empties = 0;
-        match self.habits.shards.failed(Instant::now()) {
+        match wait {
             None => Step::Done(Fetched::Failed(reason.to_owned())),
             Some(wait) => self.again(job, job.attempts.failures() + 1, wait, reason),
         }
@@ -677,4 +696,24 @@ pub fn is_of_server(error: &anyhow::Error) -> bool {
             .chain()
             .filter_map(|cause| cause.downcast_ref())
             .any(is_of_connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_after_an_answer_to_another_thread_lets_the_others_ask() {
+        let habits = Habits::new(5);
+        let now = Instant::now();
+        habits.silences.store(SILENCES, Ordering::Relaxed);
+        let Silent::Server(Some(wait)) = habits.silent(now) else {
+            panic!("the server is silent");
+        };
+        // Between the two steps of an answer, the failure of another thread can fall.
+        habits.silences.store(0, Ordering::Relaxed);
+        assert_eq!(habits.shards.gate(now + wait), Gate::Open);
+        assert!(matches!(habits.silent(now + wait), Silent::Shard));
+        assert_eq!(habits.shards.gate(now + wait), Gate::Open);
+    }
 }

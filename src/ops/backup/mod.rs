@@ -439,10 +439,13 @@ impl Backup<'_> {
             };
             let wait = if self.server.has_answered() && is_of_server(&error) {
                 self.server.failed(Instant::now())
-            } else if class(&error) == Class::Failed {
-                attempts.failed(self.options.retries)
             } else {
-                None
+                // The failure is not the server's, and whoever waits to ask it may.
+                self.server.not_asked();
+                let is_passing = class(&error) == Class::Failed;
+                is_passing
+                    .then(|| attempts.failed(self.options.retries))
+                    .flatten()
             };
             let Some(wait) = wait else {
                 return Err(error);
