@@ -1,3 +1,5 @@
+//! Tests of the proof: what is asked next, and what is in doubt in the end, for servers that answer after so long.
+
 use super::*;
 
 /// A server that answers each question after so long, in milliseconds; what it was asked, and whether the end is in doubt.
