@@ -30,7 +30,6 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 /// # Errors
 ///
 /// Those of [`open_regular`].
-#[allow(dead_code)]
 pub(crate) fn open_regular_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     // Without NONBLOCK, opening a FIFO waits for its other end. For a regular file it changes nothing.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
