@@ -22,7 +22,7 @@ use crate::time;
 use crate::wire::{MAX_META_BYTES, MetaBlob, ShardPath};
 
 /// Bytes of a meta store's file beside the meta store itself, at most.
-const META_FRAME: u64 = 1 << 20;
+pub(super) const META_FRAME: u64 = 1 << 20;
 
 /// The files and sets of a backup directory.
 #[derive(Debug)]

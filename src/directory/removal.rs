@@ -8,6 +8,9 @@
 //! Each step is on disk, for all sets that are removed, before the next begins. Files of different sets may be hard links of
 //! each other: names are removed, and what other names stand for stays.
 //!
+//! A file that is not as long as was recorded may be somebody else's, so it stays where it is whole in itself. Where it is not, it
+//! is what damage left of the set's own file, and goes: without the record it would count as one of influxd's.
+//!
 //! A record is renamed under a lock on it that nobody else shares: who reads a set holds one ([`super::Held`]). From then on no
 //! reader begins with the set, so the rest, and what a later run goes on with, needs no look at readers.
 
@@ -19,10 +22,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::snapshot::{own_kind, read_record};
+use super::contents::META_FRAME;
+use super::snapshot::{MANIFEST_LIMIT, own_kind, read_record};
 use super::steady::claim;
-use super::{FileRecord, SetRecord, hidden};
+use super::{FileRecord, Layout, SetRecord, hidden};
 use crate::disk;
+use crate::format::portable::{self, Manifest};
+use crate::format::shard_tar::{Ending, Member, Sink, scan_in_place};
+use crate::open::{open_regular, read_bounded};
+use crate::wire::{MAX_META_BYTES, MetaBlob, ShardPath};
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,8 +104,8 @@ pub(super) fn measure(
         ..Removed::default()
     };
     let mut names: HashMap<(u64, u64), u64> = HashMap::new();
-    for file in sets.iter().flat_map(|set| set.files()) {
-        if let Some((_, metadata)) = ours(directory, file, others, &mut removed.left)? {
+    for file in signs(sets).into_iter().chain(shards(sets)) {
+        if let Some((_, metadata)) = ours(directory, &file, others, &mut removed.left)? {
             removed.files += 1;
             let seen = names.entry((metadata.dev(), metadata.ino())).or_default();
             *seen += 1;
@@ -149,19 +157,10 @@ fn remove_files(
         sets: sets.iter().map(|set| set.id.clone()).collect(),
         ..Removed::default()
     };
-    let signs = sets
-        .iter()
-        .flat_map(|set| set.manifest.iter().chain([&set.meta]))
-        .collect();
-    let shards = sets
-        .iter()
-        .flat_map(|set| set.shards.iter().filter_map(|shard| shard.file.as_ref()))
-        .collect();
-    let steps: [Vec<&FileRecord>; 2] = [signs, shards];
-    for files in steps {
+    for files in [signs(sets), shards(sets)] {
         for file in files {
             check()?;
-            let Some((path, metadata)) = ours(directory, file, others, &mut removed.left)? else {
+            let Some((path, metadata)) = ours(directory, &file, others, &mut removed.left)? else {
                 continue;
             };
             disk::remove_if_there(&path)?;
@@ -182,27 +181,113 @@ fn remove_files(
     Ok(removed)
 }
 
-/// The file, where it is there and is the one that was recorded; else says why it is left alone.
+/// A file that a set recorded, and what it holds.
+struct SetFile<'a> {
+    record: &'a FileRecord,
+    layout: Layout,
+    content: FileContent,
+}
+
+enum FileContent {
+    Manifest,
+    Metastore,
+    Shard(ShardPath),
+}
+
+/// What influxd takes for the sign of a backup.
+fn signs<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
+    let of_set = |set: &&'a SetRecord| {
+        let set: &'a SetRecord = set;
+        let manifest = set
+            .manifest
+            .iter()
+            .map(|file| (file, FileContent::Manifest));
+        let files = manifest.chain([(&set.meta, FileContent::Metastore)]);
+        files.map(|(record, content)| SetFile {
+            record,
+            layout: set.layout,
+            content,
+        })
+    };
+    sets.iter().flat_map(of_set).collect()
+}
+
+fn shards<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
+    let of_set = |set: &&'a SetRecord| {
+        let set: &'a SetRecord = set;
+        set.shards.iter().filter_map(|shard| {
+            Some(SetFile {
+                record: shard.file.as_ref()?,
+                layout: set.layout,
+                content: FileContent::Shard(shard.path()),
+            })
+        })
+    };
+    sets.iter().flat_map(of_set).collect()
+}
+
+impl SetFile<'_> {
+    /// Whether what lies at `path` can be read to its end, or nobody knows.
+    fn is_whole(&self, path: &Path) -> bool {
+        match (&self.content, self.layout) {
+            (FileContent::Manifest, _) => read_bounded(path, MANIFEST_LIMIT)
+                .map_or(true, |bytes| Manifest::read(&bytes).is_ok()),
+            (FileContent::Metastore, Layout::Legacy) => {
+                open_regular(path).map_or(true, |file| MetaBlob::read_from(file).is_ok())
+            }
+            (FileContent::Metastore, Layout::Portable) => {
+                read_bounded(path, MAX_META_BYTES + META_FRAME)
+                    .map_or(true, |bytes| portable::read_meta(&bytes).is_ok())
+            }
+            (FileContent::Shard(shard), Layout::Legacy) => open_regular(path)
+                .and_then(|file| scan_in_place(&file, shard, &mut Discard))
+                .map_or(true, |scanned| {
+                    matches!(scanned, Ok((Ending::Whole { .. }, _)))
+                }),
+            (FileContent::Shard(_), Layout::Portable) => open_regular(path).map_or(true, |file| {
+                io::copy(&mut portable::decompress(file), &mut io::sink()).is_ok()
+            }),
+        }
+    }
+}
+
+/// What a tar is scanned for is only whether it is whole.
+struct Discard;
+
+impl Sink for Discard {
+    fn begin(&mut self, _: &Member) -> io::Result<()> {
+        Ok(())
+    }
+    fn data(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The file, where it is there and is the set's; else says why it is left alone.
 fn ours(
     directory: &Path,
-    file: &FileRecord,
+    file: &SetFile<'_>,
     others: &HashSet<&str>,
     left: &mut Vec<String>,
 ) -> Result<Option<(PathBuf, Metadata)>> {
-    let path = directory.join(&file.name);
+    let record = file.record;
+    let path = directory.join(&record.name);
     let metadata = match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.with_context(|| format!("reading {}", path.display()))?,
     };
-    let why = if others.contains(file.name.as_str()) {
+    let why = if others.contains(record.name.as_str()) {
         "another set recorded it too".to_owned()
     } else if !metadata.is_file() {
         "it is not a regular file".to_owned()
-    } else if metadata.len() != file.size {
+    } else if metadata.len() != record.size && file.is_whole(&path) {
         format!(
             "it has {} bytes, and {} were recorded",
             metadata.len(),
-            file.size
+            record.size
         )
     } else {
         return Ok(Some((path, metadata)));

@@ -8,6 +8,7 @@ use super::*;
 use crate::cancel::Cancel;
 use crate::directory::{Contents, Finished, Layout, SetFiles, Staging, Upkeep, made};
 use crate::format::{names, portable};
+use crate::wire::MetaBlob;
 
 /// Makes a set of two shards.
 fn commit(directory: &Path, layout: Layout) -> SetRecord {
@@ -196,11 +197,17 @@ fn a_backup_ends_a_removal_that_was_cut_short_before_it_begins() {
 }
 
 #[test]
-fn what_is_not_the_file_that_was_recorded_is_left_alone_and_said() {
+fn what_is_not_the_file_that_was_recorded_and_is_whole_is_left_alone_and_said() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let record = commit(directory.path(), Layout::Legacy);
-    fs::write(at("meta.00"), "another one").unwrap();
+    let mut another = Vec::new();
+    let blob = MetaBlob {
+        meta: b"another one".to_vec(),
+        node: Vec::new(),
+    };
+    blob.write_to(&mut another).unwrap();
+    fs::write(at("meta.00"), &another).unwrap();
     fs::remove_file(at("db.autogen.00007.00")).unwrap();
     std::os::unix::fs::symlink("meta.00", at("db.autogen.00007.00")).unwrap();
     let removed = remove(
@@ -213,11 +220,11 @@ fn what_is_not_the_file_that_was_recorded_is_left_alone_and_said() {
     assert_eq!((removed.files, removed.bytes), (1, "second".len() as u64));
     assert_eq!(removed.left.len(), 2);
     assert!(
-        removed.left[0].contains("meta.00 is left alone: it has 11 bytes, and 4"),
+        removed.left[0].contains("meta.00 is left alone: it has 35 bytes, and 4"),
         "{:?}",
         removed.left
     );
-    assert_eq!(fs::read(at("meta.00")).unwrap(), b"another one");
+    assert_eq!(fs::read(at("meta.00")).unwrap(), another);
     assert!(at("db.autogen.00007.00").is_symlink());
 
     // Nor is a file that a set which stays has recorded.
@@ -226,6 +233,31 @@ fn what_is_not_the_file_that_was_recorded_is_left_alone_and_said() {
     let removed = remove(directory.path(), &[&record], &others, &mut || Ok(())).unwrap();
     assert_eq!((removed.files, removed.left.len()), (2, 1));
     assert!(at("db.autogen.00008.01").exists());
+}
+
+/// Left in its place without the record, it would count as a file of influxd's.
+#[test]
+fn what_damage_left_of_a_file_goes_with_its_set() {
+    for layout in [Layout::Legacy, Layout::Portable] {
+        let directory = tempfile::tempdir().unwrap();
+        let record = commit(directory.path(), layout);
+        let mut sizes = 0;
+        for file in record.files() {
+            let path = directory.path().join(&file.name);
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(3).unwrap();
+            sizes += 3;
+        }
+        let remove = |check: Check<'_>| {
+            let measured = measure(directory.path(), &[&record], &HashSet::new()).unwrap();
+            let removed = remove(directory.path(), &[&record], &HashSet::new(), check).unwrap();
+            assert_eq!(measured, removed);
+            removed
+        };
+        let removed = remove(&mut || Ok(()));
+        assert_eq!((removed.bytes, removed.left), (sizes, Vec::new()));
+        assert_eq!(tree(directory.path()), []);
+    }
 }
 
 #[test]

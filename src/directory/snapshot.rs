@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const RECORD_LIMIT: u64 = 1 << 30;
 
 /// The largest manifest that is read: that of a million shards.
-const MANIFEST_LIMIT: u64 = 256 << 20;
+pub(super) const MANIFEST_LIMIT: u64 = 256 << 20;
 
 /// How an AppleDouble file begins, in which macOS keeps what other file systems have no place for: `._NAME` beside NAME.
 const APPLE_DOUBLE: [u8; 4] = [0x00, 0x05, 0x16, 0x07];
