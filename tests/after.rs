@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use influx_snap::cancel::Cancel;
-use influx_snap::directory::Lock;
+use influx_snap::repository::Lock;
 use serde_json::Value;
 use support::damage::damage;
 use support::peer::{Asked, Model, Peer, Reply, Version, nobody};

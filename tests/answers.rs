@@ -4,8 +4,9 @@ mod support;
 
 use std::fs;
 
-use influx_snap::format::meta::ShardGroupInfo;
-use influx_snap::wire::{MetaBlob, ShardPath};
+use influx_snap::metastore::ShardGroupInfo;
+use influx_snap::shard::ShardPath;
+use influx_snap::wire::MetaBlob;
 use prost::Message;
 use serde_json::Value;
 use support::bench::{Bench, shard, states};

@@ -6,7 +6,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use influx_snap::directory::{Contents, Selection};
+use influx_snap::repository::{Contents, Selection};
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 
-use influx_snap::directory::{Contents, Layout};
+use influx_snap::repository::{Contents, Layout};
 use support::peer::{Model, Peer, Version};
 use support::process::{Run, Snap};
 use support::{folder, tree, utf8};

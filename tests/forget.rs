@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use influx_snap::cancel::Cancel;
-use influx_snap::directory::{Contents, Lock};
+use influx_snap::repository::{Contents, Lock};
 use serde_json::Value;
 use tempfile::TempDir;
 

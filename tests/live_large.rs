@@ -6,9 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use influx_snap::format::meta::{
-    Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo,
-};
+use influx_snap::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 use prost::Message;
 use tempfile::TempDir;
 

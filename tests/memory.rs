@@ -8,11 +8,12 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use influx_snap::format::portable::{self, Manifest, MetaEntry, ShardEntry};
+use influx_snap::repository::manifest::{self, Manifest, MetaEntry, ShardEntry};
+use influx_snap::shard::ShardPath;
 use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::{Points, ValueType, Values};
 use influx_snap::tsm::writer::Writer;
-use influx_snap::wire::{MetaBlob, ShardPath};
+use influx_snap::wire::MetaBlob;
 use support::handmade;
 use support::influxd::{Index, Influxd};
 use support::peer::{Asked, Model, Peer, Reply, Shard, Tar, Version, nobody, noise};
@@ -213,7 +214,7 @@ fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
             "{size} bytes"
         );
         tsm.rewind().expect("a file");
-        let file_name = portable::shard_file("20260101T000000Z", id);
+        let file_name = manifest::shard_file("20260101T000000Z", id);
         let packed = File::create(dir.join(&file_name)).expect("a file");
         let mut tar = tar::Builder::new(GzEncoder::new(packed, Compression::none()));
         let mut header = tar::Header::new_ustar();
@@ -241,14 +242,14 @@ fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
     let meta = MetaBlob::read_from(&model.meta()[..])
         .expect("a meta store")
         .meta;
-    let file_name = portable::meta_file("20260101T000000Z");
-    fs::write(dir.join(&file_name), portable::write_meta(&meta)).expect("a file");
+    let file_name = manifest::meta_file("20260101T000000Z");
+    fs::write(dir.join(&file_name), manifest::write_meta(&meta)).expect("a file");
     let meta = MetaEntry {
         file_name,
         size: meta.len() as u64,
     };
     let manifest =
-        File::create(dir.join(portable::manifest_file("20260101T000000Z"))).expect("a file");
+        File::create(dir.join(manifest::manifest_file("20260101T000000Z"))).expect("a file");
     Manifest {
         meta,
         limited: false,

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use influx_snap::format::portable::{compress, decompress};
-use influx_snap::wire::ShardPath;
+use influx_snap::repository::manifest::{compress, decompress};
+use influx_snap::shard::ShardPath;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use influx_snap::directory::Contents;
+use influx_snap::repository::Contents;
 use serde_json::{Value, json};
 
 use support::handmade::{

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use influx_snap::directory::{SetRecord, ShardState};
+use influx_snap::repository::{SetRecord, ShardState};
 use jiff::Timestamp;
 
 use support::data::{DATABASES, START, flush};

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use influx_snap::cancel::Cancel;
-use influx_snap::directory::Lock;
-use influx_snap::format::meta::Data;
+use influx_snap::metastore::Data;
+use influx_snap::repository::Lock;
 use prost::Message;
 use serde_json::{Value, json};
 use tempfile::TempDir;

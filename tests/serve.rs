@@ -8,9 +8,9 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use influx_snap::format::meta::Data;
+use influx_snap::metastore::Data;
 use influx_snap::time::{Bounds, GREATEST, LEAST};
-use influx_snap::tsm::trim::{Touch, touch};
+use influx_snap::tsm::export::{Touch, touch};
 use influx_snap::wire::read_shard_ids;
 use jiff::Timestamp;
 use tempfile::TempDir;

@@ -11,9 +11,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use influx_snap::format::meta::Data;
-use influx_snap::local::{LocalMeta, LocalShards};
-use influx_snap::service::{Log, LogLine, Service, ServiceOptions};
+use influx_snap::influxd_dir::{LocalMeta, LocalShards};
+use influx_snap::metastore::Data;
+use influx_snap::server::{Log, LogLine, Service, ServiceOptions};
 use influx_snap::wire::read_shard_ids;
 use prost::Message;
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use influx_snap::cancel::Cancel;
 use influx_snap::error::{Class, class};
-use influx_snap::format::portable::decompress;
-use influx_snap::format::shard_tar::BLOCK;
 use influx_snap::ops::{VerifyOptions, verify};
 use influx_snap::progress::{Event, Progress};
+use influx_snap::repository::manifest::decompress;
+use influx_snap::shard_tar::BLOCK;
 use influx_snap::tsm::HEADER;
 use serde_json::{Value, json};
 

@@ -6,17 +6,17 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::after::{After, AfterArgs};
 use super::output::{Output, Summary};
+use super::post_run::{After, AfterArgs};
 use super::serve::RequestLog;
 use super::server::ServerArgs;
 use super::values::{self, Since};
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
-use crate::directory::{Layout, Selection};
 use crate::error::{Class, Fault};
 use crate::ops::{BackupOptions, Building, Directories, backup, serve_embedded};
+use crate::repository::{Layout, Selection};
 
 /// Download the meta store and the shards of a running influxd into a backup directory
 ///

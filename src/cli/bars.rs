@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::lines::line;
 use super::terminal::visible;
 use crate::progress::{Event, Outcome, Progress};
-use crate::wire::ShardPath;
+use crate::shard::ShardPath;
 
 /// Draws bars.
 pub struct Bars {

@@ -8,8 +8,8 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::after::{After, AfterArgs};
 use super::output::{Output, Tally, bytes, plural};
+use super::post_run::{After, AfterArgs};
 use super::terminal::print_line;
 use super::{Ending, OutputArgs, json, list, values};
 use crate::error::Class;

@@ -8,10 +8,10 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::after::{After, AfterArgs};
 use super::info::asked_for;
 use super::list::{kind, state};
 use super::output::{Output, Tally, bytes, plural, seconds};
+use super::post_run::{After, AfterArgs};
 use super::table::table;
 use super::terminal::{print_line, print_lines, visible};
 use super::{Ending, OutputArgs, json, values};

@@ -15,8 +15,8 @@ use super::terminal::print_lines;
 use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::directory::{Contents, Selection, steadily};
 use crate::ops::{MetaCounts, SetInfo, ShardInfo, info, server_info};
+use crate::repository::{Contents, Selection, steadily};
 
 /// Show what one set holds, shard by shard; with -host, what a server holds
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::output::Summary;
 use super::terminal::print_exact;
 use crate::progress::{Event, Outcome, Progress};
-use crate::wire::ShardPath;
+use crate::shard::ShardPath;
 
 /// Prints events as JSON lines.
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use super::output::{Output, bytes};
 use super::table::{interval, table, time};
 use super::terminal::print_lines;
 use super::{Ending, OutputArgs, json, values};
-use crate::directory::{Contents, steadily};
 use crate::error::Class;
 use crate::ops::{Kind, SetSummary, State, list, name_list};
+use crate::repository::{Contents, steadily};
 
 /// Show the sets in a backup directory, oldest first
 ///

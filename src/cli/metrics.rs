@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 
 use super::output::Tally;
-use crate::open::read_bounded;
+use crate::io::open::read_bounded;
 
 /// A run that has ended.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! The command line: from what was typed to options, and from results to text and exit codes.
 
-mod after;
 mod argv;
 mod backup;
 mod bars;
@@ -16,6 +15,7 @@ mod lines;
 mod list;
 mod metrics;
 mod output;
+mod post_run;
 mod restore;
 mod serve;
 mod server;
@@ -32,8 +32,8 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 
 use crate::cancel::Cancel;
 use crate::error::{Class, class, hint};
-use after::After;
 use output::{Output, Verbosity};
+use post_run::After;
 use terminal::say;
 
 /// Backup and restore for InfluxDB 1.x.

@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::after::{After, AfterArgs};
 use super::output::{Output, Summary};
+use super::post_run::{After, AfterArgs};
 use super::server::ServerArgs;
 use super::values;
 use super::{Ending, OutputArgs};

@@ -15,7 +15,7 @@ use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::error::Class;
 use crate::ops::{Directories, serve};
-use crate::service::{Log, LogLine, ServiceOptions};
+use crate::server::{Log, LogLine, ServiceOptions};
 use crate::wire::{Accept, Dialect};
 
 /// Be the snapshotter service over the directories of a stopped influxd

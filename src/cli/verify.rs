@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::after::{After, AfterArgs};
 use super::output::{Output, Tally, bytes, plural, seconds};
+use super::post_run::{After, AfterArgs};
 use super::terminal::print_line;
 use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;

@@ -10,7 +10,7 @@ use super::Timeouts;
 use super::rate::Limit;
 use crate::cancel::Cancel;
 use crate::error::Fault;
-use crate::stream::Stream;
+use crate::io::stream::Stream;
 
 /// How often a waiting read looks at the clock and at the cancel token.
 pub(super) const TICK: Duration = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Address;
 use crate::cancel::Cancel;
 use crate::error::{Class, Fault};
-use crate::stream::Stream;
+use crate::io::stream::Stream;
 
 /// What a client connects to.
 #[derive(Debug, Clone)]

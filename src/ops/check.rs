@@ -7,11 +7,11 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::catalog::{SetSummary, State, summary};
+use super::info::{SetSummary, State, summary};
 use super::losses::Losses;
 use super::name_list;
 use super::selection::first_of;
-use crate::directory::{
+use crate::repository::{
     Chains, Contents, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
 };
 

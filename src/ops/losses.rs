@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::directory::{Content, Contents, Selection, Set, SetRecord, ShardRecord, ShardState};
-use crate::format::meta::Data;
-use crate::format::names;
+use crate::metastore::Data;
 use crate::ops::selection::list;
+use crate::repository::names;
+use crate::repository::{Content, Contents, Selection, Set, SetRecord, ShardRecord, ShardState};
 use crate::time;
 
 /// What a set holds no more, compared with an earlier one of the same selection.

@@ -7,9 +7,10 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::directory::{FileRecord, hex, made};
-use crate::format::meta::{DatabaseInfo, RetentionPolicyInfo};
-use crate::wire::{MetaBlob, ShardPath};
+use crate::metastore::{DatabaseInfo, RetentionPolicyInfo};
+use crate::repository::{FileRecord, hex, test_records};
+use crate::shard::ShardPath;
+use crate::wire::MetaBlob;
 
 const DAY: i64 = 86_400;
 
@@ -58,14 +59,14 @@ fn make(
         }
     };
     let shard = |(database, id, start, state): &(&str, u64, i64, ShardState)| {
-        let path: ShardPath = made::path(database, *id);
+        let path: ShardPath = test_records::path(database, *id);
         ShardRecord {
             start_time: day(*start),
             end_time: day(*start + 1),
             state: *state,
             file: (*state == ShardState::Stored)
                 .then(|| file(names::shard_file(&path, number), b"x")),
-            ..made::shard(&path)
+            ..test_records::shard(&path)
         }
     };
     let started = day(i64::from(number));
@@ -74,13 +75,13 @@ fn make(
         host: server.1.into(),
         cluster_id: Some(server.0),
         meta: file(names::meta_file(number), &bytes),
-        ..made::set(
+        ..test_records::set(
             &time::stamp(started),
             started,
             shards.iter().map(shard).collect(),
         )
     };
-    made::put(directory, &record);
+    test_records::put(directory, &record);
 }
 
 fn newest(directory: &Path) -> Losses {

@@ -10,10 +10,10 @@ use anyhow::Result;
 
 use super::scratch::{in_scratch, no_room};
 use crate::cancel::{Cancel, Stoppable};
-use crate::directory::Tar;
-use crate::format::shard_tar::{Ending, Member, Sink, TarError, scan, scan_in_place};
+use crate::repository::Tar;
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Member, Sink, TarError, scan, scan_in_place};
 use crate::tsm::index::{ReadAt, Section};
-use crate::wire::ShardPath;
 
 /// Where the content of members is found once they have passed.
 enum Place<'a> {

@@ -1,9 +1,9 @@
 //! What `snap` does: each operation takes its inputs, options and a listener, and returns what it did.
 
 mod backup;
-mod catalog;
 mod check;
 mod forget;
+mod info;
 mod losses;
 mod members;
 mod passing;
@@ -16,13 +16,13 @@ mod sift;
 mod verify;
 
 pub use backup::{BackupOptions, BackupReport, Building, MadeSet, backup};
-pub use catalog::{
-    Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info,
-};
 pub use check::{CheckOptions, CheckReport, check, length};
 pub use forget::{
     ForgetOptions, ForgetReport, Group, Limit, Marked, Policy, Reason, Verdict, Within, forget,
     keep,
+};
+pub use info::{
+    Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info,
 };
 pub use losses::Losses;
 pub use restore::{

@@ -6,9 +6,9 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use crate::cancel::{Cancel, Stoppable};
-use crate::directory::hex;
 use crate::progress::{Event, Progress};
-use crate::wire::ShardPath;
+use crate::repository::hex;
+use crate::shard::ShardPath;
 
 /// Counts the bytes that pass and reports them, sums them up where there is something to compare the sum with, and stops when asked
 /// to.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::directory::Selection;
 use crate::error::{Class, Fault};
-use crate::format::meta::{Data, Shard};
+use crate::metastore::{Data, Shard};
+use crate::repository::Selection;
 
 /// The shards that `selection` takes, those of deleted groups included, in the order of the meta store.
 ///
@@ -117,7 +117,7 @@ pub fn first_of<T: fmt::Display>(sentences: &[T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::meta::{DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
+    use crate::metastore::{DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 
     fn data() -> Data {
         let group = |id| ShardGroupInfo {

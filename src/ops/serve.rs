@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::selection::select;
-use crate::directory::Selection;
 use crate::error::Class;
-use crate::format::meta::Data;
-use crate::local::{self, LocalMeta, LocalShards};
-use crate::service::{LocalService, Log, MetaStore, Service, ServiceOptions};
-use crate::wire::ShardPath;
+use crate::influxd_dir::{self, LocalMeta, LocalShards};
+use crate::metastore::Data;
+use crate::repository::Selection;
+use crate::server::{LocalService, Log, MetaStore, Service, ServiceOptions};
+use crate::shard::ShardPath;
 
 /// The directories of an influxd, and what to make of its WAL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Directories {
 
 impl Directories {
     fn wal(&self) -> Option<PathBuf> {
-        local::wal_dir(self.waldir.as_deref(), &self.datadir)
+        influxd_dir::wal_dir(self.waldir.as_deref(), &self.datadir)
     }
 
     /// Opens them.
@@ -65,7 +65,7 @@ impl Directories {
         if shards.is_empty()
             || shards
                 .iter()
-                .any(|shard| local::shard_dir(&self.datadir, shard).exists())
+                .any(|shard| influxd_dir::shard_dir(&self.datadir, shard).exists())
         {
             return Ok(());
         }
@@ -123,7 +123,7 @@ fn refuse_running(directories: &[Option<&PathBuf>]) -> Result<()> {
         .flatten()
         .map(|directory| directory.as_path())
         .collect();
-    match local::open_file_below(&directories) {
+    match influxd_dir::open_file_below(&directories) {
         Some((process, file)) => Err(Class::Refused
             .error(format!("process {process} has {} open", file.display()))
             .hint("an influxd that runs serves its own snapshots: use its port, or stop it first")

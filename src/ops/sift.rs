@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::scratch::in_scratch;
-use crate::disk;
-use crate::format::shard_tar::Member;
+use crate::io::durable;
+use crate::shard_tar::Member;
 use crate::time::Bounds;
 use crate::tsm::bounded_deletes::{BoundedDeletes, Reader};
 use crate::tsm::fields::{NewTypes, OfOtherTypes};
@@ -157,18 +157,18 @@ pub fn sift_in_place(file: &dyn ReadAt, path: &Path, left_out: &LeftOut<'_>) -> 
         return Ok(InPlace::AsItWas);
     }
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut new = disk::unfinished_in(directory)?;
+    let mut new = durable::unfinished_in(directory)?;
     let mut out = BufWriter::with_capacity(CHUNK, new.as_file_mut());
     let (_, kept) = rewrite(file, &mut left_out.reader(), left_out.bounds, &mut out)?;
     out.flush()
         .map_err(|error| FilterError::Write(error.into()))?;
     drop(out);
     if kept.is_none() {
-        disk::remove_if_there(path)?;
+        durable::remove_if_there(path)?;
         return Ok(InPlace::Removed);
     }
-    disk::sync(new.as_file(), new.path())?;
-    disk::rename(&new.into_temp_path(), path)?;
+    durable::sync(new.as_file(), new.path())?;
+    durable::rename(&new.into_temp_path(), path)?;
     Ok(InPlace::Rewritten)
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::deletes::{DeletedRanges, Deletes, InMemory, Range};
 use super::index::{FromStart, Key};
-use super::spill::{Event, Sorter};
+use super::sort::{Event, Sorter};
 use super::tombstone::{self, Ending, Record};
 
 /// The most bytes of ranges that are held in memory.

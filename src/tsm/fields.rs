@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use super::deletes::{Deletes, Range};
 use super::index::{IndexError, IndexWalk, Key, ReadAt};
 use super::sieve::{Fate, Sieve};
-use super::spill::{Event, Sorter};
+use super::sort::{Event, Sorter};
 use super::values::ValueType;
 use super::wal::Value;
 use crate::time::Bounds;

@@ -1,29 +1,27 @@
 //! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
 //!
 //! A file is a header, blocks back to back, an index and a footer. [`envelope`] sees that the outside is whole, [`index`] walks
-//! the index, [`trim`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
+//! the index, [`export`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
 //! with what is in [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every fault of a file,
 //! [`filter`] rewrites one without some of its points, as `sieve` says; [`fields`] finds fields of which files disagree.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`], [`deletes`], and [`bounded_deletes`] where they are many), and elsewhere the WAL, with what
-//! was written since the last flush ([`wal`]); [`cache`] makes points of it, and [`flush`] files of those.
+//! was written since the last flush ([`wal`]); [`wal::replay`] makes points of it, and [`wal::flush`] files of those.
 
 pub mod block;
 pub mod bounded_deletes;
-pub mod cache;
 pub mod check;
 pub mod deletes;
 pub mod encoding;
 pub mod envelope;
+pub mod export;
 pub mod fields;
 pub mod file;
 pub mod filter;
-pub mod flush;
 pub mod index;
 mod sieve;
-mod spill;
+mod sort;
 pub mod tombstone;
-pub mod trim;
 pub mod values;
 pub mod wal;
 pub mod writer;

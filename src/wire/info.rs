@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
+use crate::shard::ShardPath;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -12,40 +13,6 @@ const MAX_INFO_BYTES: u64 = 64 << 20;
 const MAX_SHARDS: usize = 500_000;
 /// The longest path read, in bytes: twice the longest name of a directory, and an id.
 const MAX_PATH_BYTES: usize = 600;
-
-/// Where a shard lives: `<database>/<retention policy>/<id>` below a data directory, and in a tar.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardPath {
-    /// The database's name.
-    pub database: String,
-    /// The retention policy's name.
-    pub retention_policy: String,
-    /// The shard's id, unique in a server.
-    pub id: u64,
-}
-
-impl ShardPath {
-    /// Reads `db/rp/id`, or `db\rp\id` as servers on Windows write it.
-    fn parse(text: &str) -> Option<Self> {
-        let separator = if text.contains('/') { '/' } else { '\\' };
-        let mut parts = text.split(separator);
-        let (database, retention_policy, id) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || database.is_empty() || retention_policy.is_empty() {
-            return None;
-        }
-        Some(Self {
-            database: database.to_owned(),
-            retention_policy: retention_policy.to_owned(),
-            id: id.parse().ok()?,
-        })
-    }
-}
-
-impl fmt::Display for ShardPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.database, self.retention_policy, self.id)
-    }
-}
 
 /// What a server said when asked for its shards.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ mod shard_ids;
 
 pub use dialect::Dialect;
 pub use incoming::{Accept, RequestError};
-pub use info::{InfoReply, ShardPath, read_info, write_info};
+pub use info::{InfoReply, read_info, write_info};
 pub use meta_blob::{BlobError, MAX_META_BYTES, MetaBlob};
 pub use request::{Import, Request};
 pub use shard_ids::{ShardIds, read_shard_ids, write_shard_ids};

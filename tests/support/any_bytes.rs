@@ -5,9 +5,9 @@ use influx_snap::tsm::block::{self, Decoder};
 use influx_snap::tsm::check::check;
 use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::encoding::{DecodeError, EncodeError};
+use influx_snap::tsm::export::{Touch, touch};
 use influx_snap::tsm::file::Reader;
 use influx_snap::tsm::filter;
-use influx_snap::tsm::trim::{Touch, touch};
 use influx_snap::tsm::values::{Points, ValueType};
 use influx_snap::tsm::writer::Writer;
 

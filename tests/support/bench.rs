@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use influx_snap::wire::ShardPath;
+use influx_snap::shard::ShardPath;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use influx_snap::format::shard_tar::BLOCK;
+use influx_snap::shard_tar::BLOCK;
 use influx_snap::tsm::HEADER;
 
 /// Does one kind of damage to a file.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use influx_snap::shard::ShardPath;
 use influx_snap::tsm::values::{Points, Strings, Values};
 use influx_snap::tsm::writer::Writer;
-use influx_snap::wire::ShardPath;
 use prost::Message;
 use tempfile::TempDir;
 

@@ -9,8 +9,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use influx_snap::format::shard_tar::{Ending, Member, Sink, scan};
-use influx_snap::wire::ShardPath;
+use influx_snap::shard::ShardPath;
+use influx_snap::shard_tar::{Ending, Member, Sink, scan};
 
 use super::influxd::influxd_binary;
 use super::peer;

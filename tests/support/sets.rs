@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use influx_snap::shard::ShardPath;
 use influx_snap::tsm::values::ValueType;
-use influx_snap::wire::ShardPath;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use influx_snap::directory::{Contents, SetRecord};
+use influx_snap::repository::{Contents, SetRecord};
 use tempfile::TempDir;
 
 use super::data::{delete_some, load_sample, tombstones};

@@ -7,11 +7,11 @@ use super::download::Fetched;
 use super::plan::Planned;
 use super::stored::Stored;
 use super::{Backup, BackupReport, MadeSet, StoredMeta};
-use crate::directory::{
+use crate::error::Class;
+use crate::repository::{
     FileRecord, Finished, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord,
     ShardState, Staging,
 };
-use crate::error::Class;
 
 /// A shard that is dealt with.
 #[derive(Debug)]

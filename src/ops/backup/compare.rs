@@ -2,10 +2,10 @@
 //! more.
 
 use super::{Backup, BackupReport};
-use crate::directory::{Chains, Contents};
 use crate::ops::losses::Losses;
 use crate::ops::selection::first_of;
 use crate::progress::Event;
+use crate::repository::{Chains, Contents};
 
 impl Backup<'_> {
     /// Compares the set that was made with those before it. What it finds is no failure: what was asked for is there.

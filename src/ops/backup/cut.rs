@@ -8,17 +8,17 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
-use crate::directory::{GrowingTar, MemberRecord};
-use crate::format::shard_tar::{Member, Sink};
-use crate::format::tar_writer::{MemberHeader, TarWriter};
 use crate::ops::members::Spool;
 use crate::ops::sift::{Kept, LeftOut, sift};
+use crate::repository::{GrowingTar, MemberRecord};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Member, Sink};
+use crate::shard_tar::{MemberHeader, TarWriter};
 use crate::time::Bounds;
 use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::fields::NewTypes;
 use crate::tsm::index::FromStart;
 use crate::tsm::stem;
-use crate::wire::ShardPath;
 
 /// How much of a tombstone waits in memory.
 const TOMBSTONE_BYTES: usize = 64 << 10;

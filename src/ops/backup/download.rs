@@ -19,15 +19,16 @@ use super::proof::{Came, Next, Proof, Rule};
 use super::stored::Stored;
 use crate::cancel::Cancel;
 use crate::client::{Client, Reply};
-use crate::directory::{Content, Finished, Layout, MemberRecord, Staging};
-use crate::disk;
 use crate::error::{Class, class};
-use crate::format::meta::Data;
-use crate::format::shard_tar::{Ending, Scanner};
+use crate::io::durable;
+use crate::metastore::Data;
 use crate::progress::{Event, Progress};
+use crate::repository::{Content, Finished, Layout, MemberRecord, Staging};
 use crate::retry::{Attempts, Gate, Server};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Scanner};
 use crate::time::{self, Bounds};
-use crate::wire::{Dialect, Request, ShardPath};
+use crate::wire::{Dialect, Request};
 
 /// How long after an empty answer the question is put again, before the answer is believed.
 const EMPTY_AGAIN: Duration = Duration::from_secs(1);
@@ -294,7 +295,7 @@ impl Downloader<'_> {
             }
             if base.set.is_none() {
                 // Nobody will want it, and it takes room.
-                disk::remove_if_there(&base.path).map_err(Trouble::Fatal)?;
+                durable::remove_if_there(&base.path).map_err(Trouble::Fatal)?;
             }
         }
         // At once, and not behind other shards: after a flush that took long there is little to flush.

@@ -14,10 +14,10 @@ use super::plan::Planned;
 use super::proof::{Begun, Came, Proof};
 use super::stored::Stored;
 use crate::client::cancellation;
-use crate::directory::{GrowingTar, MemberRecord};
-use crate::format::shard_tar::{Ending, Member, Scanner, Sink, TarError};
 use crate::ops::members::is_of_system;
 use crate::progress::Event;
+use crate::repository::{GrowingTar, MemberRecord};
+use crate::shard_tar::{Ending, Member, Scanner, Sink, TarError};
 use crate::tsm::envelope::Envelope;
 
 /// The most bytes read at a time by one job, and by all together.

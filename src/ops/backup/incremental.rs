@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::{
+use crate::repository::{
     Chains, Content, Contents, FileRecord, Layout, LeftShard, MemberRecord, Selection, SetRecord,
     ShardRecord, ShardState,
 };
-use crate::wire::ShardPath;
+use crate::shard::ShardPath;
 
 /// How times are rounded in a tar: to the nearest second, or down.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(1);

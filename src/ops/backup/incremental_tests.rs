@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::directory::{SetState, ShardState, made};
+use crate::repository::{SetState, ShardState, test_records};
 use crate::time;
 
 /// The cluster of the sets that may be built on.
@@ -18,7 +18,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn path() -> ShardPath {
-    made::path("db", 7)
+    test_records::path("db", 7)
 }
 
 fn member(name: &str, modified: Timestamp) -> MemberRecord {
@@ -44,13 +44,13 @@ fn set(number: u32, started: i64) -> SetRecord {
             member("000000001-000000001.tsm", at(-50)),
             member("000000002-000000001.tsm", at(0)),
         ],
-        ..made::shard(&path())
+        ..test_records::shard(&path())
     };
     SetRecord {
         number,
         cluster_id: Some(CLUSTER),
         meta: file(format!("meta.{number:02}")),
-        ..made::set(&time::stamp(at(started)), at(started), vec![shard])
+        ..test_records::set(&time::stamp(at(started)), at(started), vec![shard])
     }
 }
 
@@ -60,7 +60,7 @@ fn directory(sets: &[SetRecord]) -> TempDir {
     for set in sets {
         set.files()
             .for_each(|file| fs::write(directory.path().join(&file.name), "tar").unwrap());
-        made::put(directory.path(), set);
+        test_records::put(directory.path(), set);
     }
     directory
 }

@@ -27,11 +27,11 @@ use super::queue::{self, Turn};
 use super::selection::plural;
 use crate::cancel::Cancel;
 use crate::client::Client;
-use crate::directory::{Finished, Layout, Leftover, Run, Selection, Staging};
 use crate::error::{Class, class};
-use crate::format::meta::Data;
-use crate::format::portable;
+use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
+use crate::repository::manifest;
+use crate::repository::{Finished, Layout, Leftover, Run, Selection, Staging};
 use crate::retry::{Attempts, Gate, Server};
 use crate::time;
 use crate::wire::{Dialect, MetaBlob};
@@ -264,7 +264,7 @@ impl Backup<'_> {
     ) -> Result<StoredMeta> {
         let size = blob.meta.len() as u64;
         let bytes = match self.options.layout {
-            Layout::Portable => portable::write_meta(&blob.meta),
+            Layout::Portable => manifest::write_meta(&blob.meta),
             Layout::Legacy => {
                 let mut bytes = Vec::with_capacity(blob.meta.len() + blob.node.len() + 24);
                 blob.write_to(&mut bytes)?;

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::directory::{Layout, next_number};
 use crate::error::{Class, Fault};
-use crate::format::names;
-use crate::local::nearest_existing;
-use crate::wire::ShardPath;
+use crate::influxd_dir::nearest_existing;
+use crate::repository::names;
+use crate::repository::{Layout, next_number};
+use crate::shard::ShardPath;
 
 /// Bytes that a path may have, with the end that the system adds.
 const LONGEST_PATH: usize = 4096;

@@ -10,13 +10,14 @@ use super::download::Want;
 use super::incremental::{Base, Building, Earlier};
 use super::names::refuse_names;
 use super::{Backup, MetaStore};
-use crate::directory::{Content, Contents, Selection, ShardRecord, ShardState};
 use crate::error::Class;
-use crate::format::meta::{Data, Shard};
+use crate::metastore::{Data, Shard};
 use crate::ops::selection::{list, plural, select};
 use crate::progress::Event;
+use crate::repository::{Content, Contents, Selection, ShardRecord, ShardState};
+use crate::shard::ShardPath;
 use crate::time::{self, Bounds};
-use crate::wire::{Dialect, InfoReply, ShardPath};
+use crate::wire::{Dialect, InfoReply};
 
 /// How often the meta store is fetched again because the server made a shard meanwhile.
 const CATCH_UPS: u32 = 5;

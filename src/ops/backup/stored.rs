@@ -9,15 +9,15 @@ use super::download::{Downloader, Fetched, Want};
 use super::fetch::invalid;
 use super::plan::Planned;
 use crate::cancel::Stoppable;
-use crate::directory::{Finished, MemberRecord};
-use crate::format::shard_tar::{Member, scan};
-use crate::format::tar_writer::TarWriter;
 use crate::ops::members::{Passed, is_of_system, visit_file};
 use crate::ops::sift::read_deletes;
 use crate::progress::Event;
+use crate::repository::{Finished, MemberRecord};
+use crate::shard::ShardPath;
+use crate::shard_tar::TarWriter;
+use crate::shard_tar::{Member, scan};
 use crate::time::Bounds;
 use crate::tsm::{stem, tombstone};
-use crate::wire::ShardPath;
 
 /// A shard's tar in its file.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::fs;
 use std::time::Instant;
 
 use super::*;
-use crate::directory::made::{self, path};
-use crate::directory::{Content, FileRecord, SetState, ShardRecord, ShardState};
-use crate::format::names;
-use crate::wire::ShardPath;
+use crate::repository::names;
+use crate::repository::test_records::{self, path};
+use crate::repository::{Content, FileRecord, SetState, ShardRecord, ShardState};
+use crate::shard::ShardPath;
 
 fn policy(last: u32) -> Policy {
     let none = Limit::default();
@@ -55,7 +55,7 @@ fn make(
         state: *state,
         content,
         file: (*state == ShardState::Stored).then(|| file(names::shard_file(path, number))),
-        ..made::shard(path)
+        ..test_records::shard(path)
     };
     let shards: Vec<ShardRecord> = shards.iter().map(shard).collect();
     let partial = shards.iter().any(|shard| shard.state == ShardState::Failed);
@@ -70,9 +70,9 @@ fn make(
         cluster_id: Some(server),
         selection,
         meta: file(names::meta_file(number)),
-        ..made::set(&crate::time::stamp(hour(number)), hour(number), shards)
+        ..test_records::set(&crate::time::stamp(hour(number)), hour(number), shards)
     };
-    made::put(directory, &record);
+    test_records::put(directory, &record);
     record.id
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::catalog::{SetSummary, State, summary};
+use super::info::{SetSummary, State, summary};
 use crate::cancel::Cancel;
-use crate::directory::{Chains, Contents, Removed, Selection, SetRecord, Upkeep};
 use crate::error::Class;
+use crate::repository::{Chains, Contents, Removed, Selection, SetRecord, Upkeep};
 use rules::{Candidate, apply};
 pub use rules::{Limit, Policy, Reason, Within};
 

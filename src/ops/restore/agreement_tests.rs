@@ -18,23 +18,24 @@ use sha2::{Digest, Sha256};
 
 use super::source::{Source, Which};
 use crate::cancel::Cancel;
-use crate::directory::{
-    Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
-    ShardRecord, ShardState, hex, made,
-};
 use crate::error::{Class, class};
-use crate::format::meta::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
-use crate::format::names;
-use crate::format::portable::{self, Manifest, MetaEntry, ShardEntry};
-use crate::format::tar_writer::{MemberHeader, TarWriter};
+use crate::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 use crate::ops::{
     CheckOptions, Finding, ForgetOptions, Limit, Policy, VerifyOptions, check, forget, list, verify,
 };
 use crate::progress::Silent;
+use crate::repository::manifest::{self, Manifest, MetaEntry, ShardEntry};
+use crate::repository::names;
+use crate::repository::{
+    Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
+    ShardRecord, ShardState, hex, test_records,
+};
+use crate::shard::ShardPath;
+use crate::shard_tar::{MemberHeader, TarWriter};
 use crate::time;
 use crate::tsm::values::{Points, Values};
 use crate::tsm::writer::Writer;
-use crate::wire::{MetaBlob, ShardPath};
+use crate::wire::MetaBlob;
 
 /// The shards of each server, and the minute in which the group of each begins.
 static SHARDS: LazyLock<[(ShardPath, u32); 4]> = LazyLock::new(|| {
@@ -520,7 +521,7 @@ fn make(directory: &Path, runs: &[Run]) -> Model {
         if run.metastore_goes {
             let name = match run.layout {
                 Layout::Legacy => names::meta_file(u32::try_from(number).unwrap()),
-                Layout::Portable => portable::meta_file(&model.sets[number].id),
+                Layout::Portable => manifest::meta_file(&model.sets[number].id),
             };
             fs::remove_file(directory.join(name)).unwrap();
         }
@@ -624,7 +625,7 @@ fn one(
         }
         let name = match run.layout {
             Layout::Legacy => names::shard_file(path, u32::try_from(number).unwrap()),
-            Layout::Portable => portable::shard_file(&set.id, path.id),
+            Layout::Portable => manifest::shard_file(&set.id, path.id),
         };
         let stored = (is_influxd || state == ShardState::Stored)
             .then(|| store(directory, &name, path, number, run.layout, &set.id));
@@ -670,7 +671,7 @@ fn one(
             members,
             unproven: (!proven && matches!(state, ShardState::Stored | ShardState::Empty))
                 .then(|| "the server was busy".to_owned()),
-            ..made::shard(path)
+            ..test_records::shard(path)
         });
     }
     finish(
@@ -700,7 +701,7 @@ fn store(
     let bytes = match layout {
         Layout::Legacy => tar,
         Layout::Portable => {
-            let mut packed = portable::compress(id, path.id, Vec::new());
+            let mut packed = manifest::compress(id, path.id, Vec::new());
             packed.write_all(&tar).unwrap();
             packed.finish().unwrap()
         }
@@ -742,7 +743,7 @@ fn finish(
             MetaBlob { meta, node }.write_to(&mut bytes).unwrap();
             (names::meta_file(small), bytes)
         }
-        Layout::Portable => (portable::meta_file(&set.id), portable::write_meta(&meta)),
+        Layout::Portable => (manifest::meta_file(&set.id), manifest::write_meta(&meta)),
     };
     let meta = write(directory, &name, &bytes);
     let is_partial = shards
@@ -761,7 +762,7 @@ fn finish(
         selection,
         meta: meta.clone(),
         meta_size: (run.layout == Layout::Portable).then_some(size),
-        ..made::set(&set.id, minute(set.minute), shards)
+        ..test_records::set(&set.id, minute(set.minute), shards)
     };
     let manifest = Manifest {
         meta: MetaEntry {
@@ -774,10 +775,10 @@ fn finish(
     if run.layout == Layout::Portable {
         let mut bytes = Vec::new();
         manifest.write_to(&mut bytes).unwrap();
-        record.manifest = Some(write(directory, &portable::manifest_file(&set.id), &bytes));
+        record.manifest = Some(write(directory, &manifest::manifest_file(&set.id), &bytes));
     }
     match run.maker {
-        Maker::Snap => made::put(directory, &record),
+        Maker::Snap => test_records::put(directory, &record),
         Maker::Influxd if run.layout == Layout::Legacy => {
             set.id = meta.name.clone();
             let file = File::options()
@@ -853,7 +854,7 @@ fn restored(contents: &Contents, id: &str) -> (Vec<String>, BTreeMap<ShardPath, 
     };
     let said = source.say_what_is_missing(contents, &selection, &Silent);
     assert!(said.is_ok() || source.chains.found.is_empty(), "{said:?}");
-    let names = |(path, files): &(ShardPath, Vec<crate::directory::BackupFile>)| {
+    let names = |(path, files): &(ShardPath, Vec<crate::repository::BackupFile>)| {
         let names = files.iter().map(|file| file.name.clone()).collect();
         (path.clone(), names)
     };

@@ -12,9 +12,7 @@ use super::source::PlannedShard;
 use super::summed::Summed;
 use super::types::{Settled, settle};
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents};
 use crate::error::Class;
-use crate::format::shard_tar::{Ending, Member};
 use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
 use crate::ops::passing::Passing;
 use crate::ops::queue::{self, Turn};
@@ -22,13 +20,15 @@ use crate::ops::scratch::{scratch_error, scratch_fault};
 use crate::ops::selection::plural;
 use crate::ops::sift::{LeftOut, try_to_sift};
 use crate::progress::{Event, Progress, Silent};
+use crate::repository::{BackupFile, Contents};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Member};
 use crate::time::Bounds;
 use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::check as deep;
 use crate::tsm::fields::{Field, FieldTypes, NewTypes};
 use crate::tsm::index::{FromStart, IndexError, ReadAt};
 use crate::tsm::{is_tombstone, stem, tombstone};
-use crate::wire::ShardPath;
 
 /// A shard whose files were read and found whole.
 pub struct CheckedShard {

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::staging::STAGING;
 use super::{RestoreOptions, target};
-use crate::disk;
 use crate::error::Class;
-use crate::local::{Ownership, refuse_leading_outside};
-use crate::open::read_bounded;
+use crate::influxd_dir::{Ownership, refuse_leading_outside};
+use crate::io::durable;
+use crate::io::open::read_bounded;
 use crate::wire::MAX_META_BYTES;
 
 /// The journal's name in the folder of a restore.
@@ -98,7 +98,7 @@ impl Replaced {
 
     fn put_back(&self) -> Result<()> {
         let Some(old) = &self.old else {
-            return disk::remove_if_there(&self.place);
+            return durable::remove_if_there(&self.place);
         };
         let content = read_bounded(old, MAX_META_BYTES)
             .with_context(|| format!("reading {}", old.display()))?;
@@ -152,7 +152,7 @@ impl Move {
     }
 
     fn put_back(&self) -> Result<()> {
-        let back = |from: &Path, to: &Path| disk::rename(from, to).context("moving back");
+        let back = |from: &Path, to: &Path| durable::rename(from, to).context("moving back");
         // The new directory is in its place if it is no longer where it was prepared. Where what it replaced is gone, it stays.
         if let Some(new) = &self.new
             && !new.exists()
@@ -201,7 +201,7 @@ impl Move {
                 (staging.clone(), None, staging.join(number))
             }
         };
-        disk::refuse_stranger(&staging, Some(rustix::process::geteuid().as_raw()))?;
+        durable::refuse_stranger(&staging, Some(rustix::process::geteuid().as_raw()))?;
         Ok(Self {
             new,
             place,
@@ -361,7 +361,7 @@ fn foreign_link(root: &Path, place: &Path, trusted: &[u32]) -> Option<(PathBuf, 
 /// When it cannot be written.
 pub fn write_owned(path: &Path, content: &[u8]) -> Result<()> {
     let ownership = Ownership::below(path.parent().unwrap_or(Path::new(".")))?;
-    disk::write_whole_as(
+    durable::write_whole_as(
         path,
         |out| out.write_all(content),
         |file| ownership.give(file, false),

@@ -8,15 +8,15 @@ use anyhow::{Context, Result};
 
 use super::check::ShardFiles;
 use crate::cancel::Cancel;
-use crate::directory::{BackupFile, Contents};
-use crate::format::shard_tar::Member;
 use crate::ops::members::{Passed, visit_file};
 use crate::ops::scratch::scratch_fault;
 use crate::ops::sift::read_deletes;
+use crate::repository::{BackupFile, Contents};
+use crate::shard::ShardPath;
+use crate::shard_tar::Member;
 use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::tombstone::Ending;
 use crate::tsm::{is_tombstone, stem};
-use crate::wire::ShardPath;
 
 /// The files of a shard in its backup.
 pub struct ShardMembers<'a> {

@@ -29,14 +29,14 @@ use check::{CheckedShard, Use};
 
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::directory::Selection;
 use crate::error::{Class, Fault};
-use crate::local::shard_dir;
+use crate::influxd_dir::shard_dir;
 use crate::ops::scratch::scratch_dir;
 use crate::progress::{Event, Progress};
+use crate::repository::Selection;
+use crate::shard::ShardPath;
 use crate::time::Bounds;
 use crate::tsm::is_file_name;
-use crate::wire::ShardPath;
 
 pub use live::{LiveOptions, restore_live};
 

@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 
 use super::RestoreOptions;
 use super::source::{PlannedShard, Source, Which};
-use crate::directory::Contents;
 use crate::error::Class;
-use crate::format::meta::Data;
-use crate::format::meta_edit::{Pick, Rename, merge, rename};
-use crate::local::refuse_leading_outside;
-use crate::open::read_bounded;
+use crate::influxd_dir::refuse_leading_outside;
+use crate::io::open::read_bounded;
+use crate::metastore::Data;
+use crate::metastore::edit::{Pick, Rename, merge, rename};
 use crate::progress::{Event, Progress};
+use crate::repository::Contents;
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
 /// What a restore is made of.

@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 
 use super::check::CheckedShard;
 use crate::cancel::Cancel;
-use crate::disk;
 use crate::error::Class;
-use crate::local::Ownership;
+use crate::influxd_dir::Ownership;
+use crate::io::durable;
 use crate::ops::sift::{InPlace, LeftOut, sift_in_place};
 use crate::time::Bounds;
 use crate::tsm::bounded_deletes::BoundedDeletes;
@@ -66,7 +66,7 @@ pub fn rewrite(
             left.files += 1;
             left.bytes += file.size;
         } else {
-            disk::remove_if_there(&directory.join(name))?;
+            durable::remove_if_there(&directory.join(name))?;
         }
     }
     Ok(left)

@@ -8,18 +8,19 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use super::Wanted;
-use crate::directory::{
-    BackupFile, ChainContext, Chains, Contents, Gap, Held, Missing, Selection, Set, SetRecord,
-    ShardChain, hex, steadily,
-};
 use crate::error::Class;
-use crate::format::meta::{Data, Shard};
-use crate::local::refuse_leading_outside;
+use crate::influxd_dir::refuse_leading_outside;
+use crate::metastore::{Data, Shard};
 use crate::ops::losses::newest_holding;
 use crate::ops::selection::{first_of, list, plural, select};
 use crate::progress::{Event, Progress};
+use crate::repository::{
+    BackupFile, ChainContext, Chains, Contents, Gap, Held, Missing, Selection, Set, SetRecord,
+    ShardChain, hex, steadily,
+};
+use crate::shard::ShardPath;
 use crate::time::Bounds;
-use crate::wire::{MetaBlob, ShardPath};
+use crate::wire::MetaBlob;
 
 /// A backup as a restore sees it.
 pub struct Source {

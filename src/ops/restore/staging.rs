@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::disk;
-use crate::local::nearest_existing;
+use crate::influxd_dir::nearest_existing;
+use crate::io::durable;
 
 /// The folder's name.
 pub const STAGING: &str = ".snap-restore";
@@ -84,7 +84,7 @@ pub fn remove_inner(below: &Path) -> Result<()> {
 fn remove(staging: &Path) -> Result<()> {
     // What a link leads to was not made here.
     if fs::symlink_metadata(staging).is_ok_and(|metadata| metadata.is_dir()) {
-        disk::remove_tree_if_there(staging)?;
+        durable::remove_tree_if_there(staging)?;
     }
     Ok(())
 }

@@ -13,17 +13,17 @@ use super::plan::Plan;
 use super::staging::staging_for;
 use super::{IndexKind, RestoreOptions};
 use crate::error::Class;
-use crate::local::{self, USAGE_ADVICE, nearest_existing, shard_dir, shards_below};
+use crate::influxd_dir::{self, USAGE_ADVICE, nearest_existing, shard_dir, shards_below};
 use crate::ops::selection::list;
 use crate::progress::{Event, Progress};
-use crate::wire::ShardPath;
+use crate::shard::ShardPath;
 
 /// Room left free beyond what is written, in bytes: directories, the journal, the file system's own.
 const HEADROOM: u64 = 16 << 20;
 
 /// The target's WAL directory.
 pub fn wal_dir(options: &RestoreOptions) -> Option<PathBuf> {
-    local::wal_dir(options.waldir.as_deref(), options.datadir.as_deref()?)
+    influxd_dir::wal_dir(options.waldir.as_deref(), options.datadir.as_deref()?)
 }
 
 /// Refuses a target that an influxd runs on. It is told in two ways: a process that has a file below one of the directories
@@ -34,7 +34,7 @@ pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
         .into_iter()
         .filter_map(|directory| directory.as_deref())
         .collect();
-    if let Some((process, file)) = local::open_file_below(&directories) {
+    if let Some((process, file)) = influxd_dir::open_file_below(&directories) {
         return Err(Class::Refused
             .error(format!("process {process} has {} open", file.display()))
             .hint(USAGE_ADVICE)
@@ -45,7 +45,7 @@ pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
     let Some(metadir) = options.metadir.clone().or_else(beside) else {
         return Ok(());
     };
-    if local::running_on(&metadir, &options.host) {
+    if influxd_dir::running_on(&metadir, &options.host) {
         let metadir = metadir.display();
         return Err(Class::Refused
             .error(format!("the influxd at {} has the same meta store as {metadir}: it runs on it", options.host))
@@ -188,7 +188,10 @@ pub fn wants_tsi1(options: &RestoreOptions) -> bool {
     match options.index {
         IndexKind::Tsi1 => true,
         IndexKind::Inmem => false,
-        IndexKind::Auto => options.datadir.as_deref().is_some_and(local::uses_tsi1),
+        IndexKind::Auto => options
+            .datadir
+            .as_deref()
+            .is_some_and(influxd_dir::uses_tsi1),
     }
 }
 

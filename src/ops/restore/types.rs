@@ -11,11 +11,11 @@ use anyhow::Result;
 
 use super::members::ShardMembers;
 use crate::ops::selection::list;
+use crate::shard::ShardPath;
 use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::fields::{Field, NewTypes, living_fields};
 use crate::tsm::stem;
 use crate::tsm::values::ValueType;
-use crate::wire::ShardPath;
 
 /// What is to be done about fields with several types.
 #[derive(Debug, Default)]

@@ -20,14 +20,14 @@ use super::rewrite::{Left, rewrite};
 use super::staging::{STAGING, remove_inner, staging_for};
 use super::target;
 use crate::cancel::Cancel;
-use crate::directory::{Contents, Lock};
-use crate::disk::{self, WriteBack};
 use crate::error::Class;
-use crate::format::shard_tar::{Member, Sink, scan};
-use crate::local::{Ownership, shard_dir};
-use crate::open::read_bounded;
+use crate::influxd_dir::{Ownership, shard_dir};
+use crate::io::durable::{self, WriteBack};
+use crate::io::open::read_bounded;
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome, Progress};
+use crate::repository::{Contents, Lock};
+use crate::shard_tar::{Member, Sink, scan};
 use crate::wire::MAX_META_BYTES;
 
 /// Writes what was planned and checked, and says what the shards hold now.
@@ -72,19 +72,19 @@ pub fn write(
         target::refuse_data(shards.iter().map(|shard| &shard.target), options)?;
         writer.refuse_changed_meta(plan)?;
         let journal = writer.journal(plan, shards)?;
-        disk::write_whole_by(&journal_path, |out| {
+        durable::write_whole_by(&journal_path, |out| {
             serde_json::to_writer(out, &journal).map_err(io::Error::from)
         })?;
         let installed = writer
             .install(&journal, plan.meta.as_ref())
-            .and_then(|()| disk::remove_if_there(&journal_path));
+            .and_then(|()| durable::remove_if_there(&journal_path));
         installed.inspect_err(|_| {
             // What cannot be put back now, the next run puts back: the journal stays.
             if journal.roll_back().is_ok() {
-                let _ = disk::remove_if_there(&journal_path);
+                let _ = durable::remove_if_there(&journal_path);
             }
         })?;
-        if let Err(error) = disk::sync_dir(&staging) {
+        if let Err(error) = durable::sync_dir(&staging) {
             // The journal may be back after a power failure, and then needs what was moved away.
             return Ok(Err(error.context(
                 "all is in its place, but may not outlast a power failure",
@@ -116,7 +116,7 @@ fn stagings(
 
 /// Claims and locks the folder of the journal.
 fn lock(staging: &Path, cancel: &Cancel, progress: &dyn Progress) -> Result<Lock> {
-    disk::claim_private_dir(staging)?;
+    durable::claim_private_dir(staging)?;
     let lock = Lock::take(&staging.join("lock"), Duration::ZERO, cancel)?;
     for warning in lock.warnings() {
         progress.report(&Event::Warning(warning));
@@ -173,11 +173,11 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
             "putting back what an interrupted restore had moved",
         ));
         journal.roll_back()?;
-        disk::remove_if_there(&journal_path)?;
-        disk::sync_dir(&staging)?;
+        durable::remove_if_there(&journal_path)?;
+        durable::sync_dir(&staging)?;
     }
     if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
-        disk::remove_unfinished(metadir)?;
+        durable::remove_unfinished(metadir)?;
     }
     remove_staging(
         options,
@@ -195,7 +195,7 @@ fn remove_staging(
     wal_staging: Option<&Path>,
 ) -> Result<()> {
     remove_other_staging(options, wal_staging)?;
-    disk::remove_tree_if_there(staging)
+    durable::remove_tree_if_there(staging)
 }
 
 /// Removes the hidden folders but that of the journal.
@@ -204,7 +204,7 @@ fn remove_other_staging(options: &RestoreOptions, wal_staging: Option<&Path>) ->
     for below in options.datadir.as_deref().into_iter().chain(wal) {
         remove_inner(below)?;
     }
-    wal_staging.map_or(Ok(()), disk::remove_tree_if_there)
+    wal_staging.map_or(Ok(()), durable::remove_tree_if_there)
 }
 
 struct Writer<'a> {
@@ -228,7 +228,7 @@ impl Writer<'_> {
     fn unpack(&self, shards: &[CheckedShard]) -> Result<Left> {
         let others: BTreeSet<&PathBuf> = self.stagings.iter().collect();
         for staging in others.into_iter().filter(|other| *other != self.staging) {
-            disk::claim_private_dir(staging)?;
+            durable::claim_private_dir(staging)?;
         }
         let tsi1 = target::wants_tsi1(self.options);
         let bytes = shards.iter().map(CheckedShard::bytes).sum();
@@ -317,7 +317,7 @@ impl Writer<'_> {
         if tsi1 {
             self.ownership.create_dirs(&directory.join("index"))?;
         }
-        disk::sync_dir(directory)?;
+        durable::sync_dir(directory)?;
         Ok(left)
     }
 
@@ -372,8 +372,8 @@ impl Writer<'_> {
                 };
                 let old = there.is_some().then(|| self.staging.join("old").join(name));
                 if let (Some(old), Some(there)) = (&old, there) {
-                    disk::create_private_dir(&self.staging.join("old"))?;
-                    disk::write_whole(old, &there)?;
+                    durable::create_private_dir(&self.staging.join("old"))?;
+                    durable::write_whole(old, &there)?;
                 }
                 journal.files.push(Replaced {
                     place,
@@ -396,13 +396,13 @@ impl Writer<'_> {
             self.ownership.create_dirs(parent)?;
             if moved.place.exists() {
                 // Where there is a folder of that name in the WAL directory, this run made it.
-                disk::claim_private_dir(moved.old.parent().unwrap_or(Path::new(".")))?;
-                disk::rename(&moved.place, &moved.old)?;
+                durable::claim_private_dir(moved.old.parent().unwrap_or(Path::new(".")))?;
+                durable::rename(&moved.place, &moved.old)?;
             }
             if let Some(new) = &moved.new {
-                disk::rename(new, &moved.place)?;
+                durable::rename(new, &moved.place)?;
             }
-            disk::sync_dir(parent)?;
+            durable::sync_dir(parent)?;
         }
         let (Some(meta), Some(metadir)) = (meta, &self.options.metadir) else {
             return Ok(());
@@ -456,7 +456,7 @@ impl Sink for Unpacking<'_> {
         }
         let (write_back, crc) = (WriteBack::default(), crc32fast::Hasher::new());
         self.file = Some(Unpacked {
-            file: disk::private_file().truncate(true).open(&path)?,
+            file: durable::private_file().truncate(true).open(&path)?,
             path,
             checked: *wanted,
             write_back,
@@ -504,6 +504,6 @@ impl Sink for Unpacking<'_> {
         }
         self.count += 1;
         self.writer.ownership.give(&file, false)?;
-        disk::sync(&file, &path).map_err(io::Error::other)
+        durable::sync(&file, &path).map_err(io::Error::other)
     }
 }

@@ -14,14 +14,14 @@ use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
-use crate::directory::{
+use crate::error::Class;
+use crate::metastore::Data;
+use crate::progress::{Event, Outcome, Progress};
+use crate::repository::names;
+use crate::repository::{
     BackupFile, Chains, Contents, FileRecord, Gap, Layout, Missing, Set, ShardRecord, hex, id_of,
 };
-use crate::error::Class;
-use crate::format::meta::Data;
-use crate::format::names;
-use crate::progress::{Event, Outcome, Progress};
-use crate::wire::ShardPath;
+use crate::shard::ShardPath;
 
 /// What to verify, and how.
 #[derive(Debug, Clone)]

@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 
 use super::{Fault, Job, SHARD_LOST};
 use crate::cancel::Cancel;
-use crate::directory::Contents;
-use crate::format::shard_tar::{Ending, Member};
 use crate::ops::members::{Passed, is_of_system, visit};
 use crate::ops::passing::Passing;
 use crate::ops::scratch::{scratch_dir, scratch_fault};
 use crate::progress::Progress;
+use crate::repository::Contents;
+use crate::shard_tar::{Ending, Member};
 use crate::tsm::check::{self as deep, Finding};
 use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
 use crate::tsm::{is_file_name, tombstone};

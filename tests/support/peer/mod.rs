@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use influx_snap::wire::ShardPath;
+use influx_snap::shard::ShardPath;
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -1,9 +1,8 @@
 //! What a scripted snapshotter holds: shards, and the meta store that names them.
 
-use influx_snap::format::meta::{
-    Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo,
-};
-use influx_snap::wire::{MetaBlob, ShardPath};
+use influx_snap::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
+use influx_snap::shard::ShardPath;
+use influx_snap::wire::MetaBlob;
 use prost::Message;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use influx_snap::wire::ShardPath;
+use influx_snap::shard::ShardPath;
 use tar::{Builder, Header};
 
 /// When the files of every shard were modified, in seconds since 1970: 2024-01-15T08:00:00Z.

@@ -10,8 +10,8 @@ use super::super::Wanted;
 use super::super::source::Source;
 use super::{Live, WAIT};
 use crate::error::Class;
-use crate::format::meta::Data;
-use crate::format::meta_edit::{Pick, merge};
+use crate::metastore::Data;
+use crate::metastore::edit::{Pick, merge};
 use crate::wire::{Import, ShardIds};
 
 /// Up to how many bytes of meta store no blanks are put before it.

@@ -15,11 +15,11 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::super::Wanted;
-use crate::directory::{FileLock, hidden};
-use crate::disk;
 use crate::error::{Class, class};
-use crate::open::{open_regular_with, read_bounded};
+use crate::io::durable;
+use crate::io::open::{open_regular_with, read_bounded};
 use crate::progress::{Event, Progress};
+use crate::repository::{FileLock, hidden};
 use crate::wire::ShardIds;
 
 /// The number of the journal's form; readers refuse a larger one.
@@ -252,7 +252,7 @@ impl Journal {
     /// When it cannot be removed.
     pub fn end(self) -> Result<()> {
         if self.file.is_some() {
-            disk::remove_if_there(&self.path)?;
+            durable::remove_if_there(&self.path)?;
         }
         Ok(())
     }
@@ -297,7 +297,7 @@ fn path(directory: &Path, header: &Header) -> PathBuf {
 /// Opens the journal without changing it: whose it is shows once it is locked.
 fn open(path: &Path) -> Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    disk::create_private_dir(folder)?;
+    durable::create_private_dir(folder)?;
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
     let file = open_regular_with(&mut options, path).map_err(|error| match error.kind() {
@@ -307,7 +307,7 @@ fn open(path: &Path) -> Result<File> {
             .into(),
         _ => anyhow::Error::from(error).context(format!("opening {}", path.display())),
     })?;
-    disk::sync_dir(folder)?;
+    durable::sync_dir(folder)?;
     Ok(file)
 }
 

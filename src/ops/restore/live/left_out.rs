@@ -4,7 +4,7 @@ use super::super::check::CheckedShard;
 use super::super::deletes_applied;
 use super::super::source::Source;
 use super::Live;
-use crate::format::meta::{DatabaseInfo, UserInfo};
+use crate::metastore::{DatabaseInfo, UserInfo};
 use crate::progress::Event;
 
 impl Live<'_> {

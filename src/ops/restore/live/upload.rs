@@ -13,12 +13,12 @@ use super::journal::Journal;
 use super::sifted::{Sent, Sifted};
 use super::{Live, WAIT, tsm_files};
 use crate::cancel::Cancel;
-use crate::directory::Contents;
 use crate::error::{Class, class};
-use crate::format::shard_tar::{Ending, Member, Sink, scan};
-use crate::format::tar_writer::{MemberHeader, TarWriter};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome};
+use crate::repository::Contents;
+use crate::shard_tar::{Ending, Member, Sink, scan};
+use crate::shard_tar::{MemberHeader, TarWriter};
 use crate::tsm::generation;
 use crate::wire::Request;
 

@@ -1,0 +1,67 @@
+//! Whether an influxd runs on directories that are to be read or written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cancel::Cancel;
+use crate::client::{Address, Client, Timeouts};
+use crate::io::open::read_bounded;
+use crate::wire::MAX_META_BYTES;
+
+/// How long a server that may run on the directories is given to answer.
+const ASK: Duration = Duration::from_secs(2);
+
+/// What to do where an influxd runs on the target of a change.
+pub const USAGE_ADVICE: &str =
+    "stop influxd first: it would not notice new files, and would write its own over them";
+
+/// A process other than this one that has a file below one of the directories open (Linux, as far as this user may see), and
+/// the file.
+pub fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
+    let directories: Vec<PathBuf> = directories
+        .iter()
+        .filter_map(|directory| fs::canonicalize(directory).ok())
+        .collect();
+    let own = std::process::id().to_string();
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let pid = process.file_name().into_string().unwrap_or_default();
+        if pid == own || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        // Processes of other users, and those that just ended, cannot be looked into.
+        let Ok(open) = fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
+        for file in open
+            .flatten()
+            .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
+        {
+            // What other runs of this program are at, their locks tell.
+            let ours = |below: &Path| below.as_os_str().as_encoded_bytes().starts_with(b".snap-");
+            let mut below = directories
+                .iter()
+                .filter_map(|directory| file.strip_prefix(directory).ok());
+            if below.any(|below| !ours(below)) {
+                let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+                return Some((format!("{pid} ({})", name.trim()), file));
+            }
+        }
+    }
+    None
+}
+
+/// Whether a snapshotter at `host` has the meta store of `metadir`, byte for byte.
+pub fn running_on(metadir: &Path, host: &Address) -> bool {
+    let Ok(meta) = read_bounded(&metadir.join("meta.db"), MAX_META_BYTES) else {
+        return false;
+    };
+    let timeouts = Timeouts {
+        connect: ASK,
+        idle: ASK,
+        attempt: ASK,
+    };
+    Client::new(host.clone(), None, timeouts, Cancel::default())
+        .meta_store()
+        .is_ok_and(|blob| blob.meta == meta)
+}

@@ -1,0 +1,393 @@
+//! The shards of an influxd that does not run: snapshots of their files, and files put into them.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use super::folder::{Folder, sweep};
+use super::wal::Wal;
+use super::{Ownership, refuse_leading_outside, shard_dir, uses_tsi1};
+use crate::error::{Class, Fault};
+use crate::io::durable;
+use crate::io::open::open_regular;
+use crate::server::{ShardStore, Snapshot, SnapshotFile};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Member, Scanner, Sink};
+use crate::tsm::envelope::Envelope;
+use crate::tsm::{is_file_name, is_tombstone};
+
+/// The hidden folder in the data directory where snapshots and uploads live while a request goes on.
+pub const SNAPSHOTS: &str = ".snap-serve";
+/// Bytes of an upload read at a time.
+const CHUNK: usize = 128 << 10;
+
+/// `data/<db>/<rp>/<id>` below a data directory.
+#[derive(Debug)]
+pub struct LocalShards {
+    datadir: PathBuf,
+    /// Where WAL entries are looked for; `None` where none are.
+    waldir: Option<PathBuf>,
+    /// Whether shards are handed out without what is in their WAL.
+    ignore_wal: bool,
+    /// Held to write while files are put into a shard, and to read while a snapshot is taken.
+    change: RwLock<()>,
+    /// Held while a WAL is replayed: one at a time, whatever the number of requests, so that memory is bounded.
+    replay: Mutex<()>,
+}
+
+impl LocalShards {
+    /// The shards below `datadir`. With a `waldir`, what is in the WAL of a shard is handed out with it as TSM files, or, with
+    /// `ignore_wal`, left out, and the snapshot says so. Removes what a killed process left of its snapshots.
+    ///
+    /// # Errors
+    ///
+    /// When the data directory is not there, or what was left cannot be removed.
+    pub fn open(datadir: &Path, waldir: Option<&Path>, ignore_wal: bool) -> Result<Self> {
+        ensure!(
+            datadir.is_dir(),
+            "there is no data directory {}",
+            datadir.display()
+        );
+        match sweep(&datadir.join(SNAPSHOTS)) {
+            Err(error) if is_read_only(&error) => {}
+            swept => swept?,
+        }
+        Ok(Self {
+            datadir: datadir.to_owned(),
+            waldir: waldir.map(Path::to_owned),
+            ignore_wal,
+            change: RwLock::default(),
+            replay: Mutex::default(),
+        })
+    }
+
+    /// A fresh folder for one request.
+    fn folder(&self) -> Result<Folder> {
+        let parent = self.datadir.join(SNAPSHOTS);
+        Folder::make(&parent).with_context(|| format!("making a folder in {}", parent.display()))
+    }
+
+    /// What the WAL of a shard holds.
+    fn wal(&self, shard: &ShardPath) -> Result<Option<Wal>> {
+        self.waldir
+            .as_ref()
+            .map_or(Ok(None), |waldir| Wal::find(waldir, shard))
+    }
+
+    /// The TSM and tombstone files in a shard's directory, linked into `folder` if there is one.
+    fn files(&self, shard: &ShardPath, folder: Option<&Path>) -> Result<Vec<SnapshotFile>> {
+        let directory = shard_dir(&self.datadir, shard);
+        let mut files = Vec::new();
+        let entries = match fs::read_dir(&directory) {
+            // All that the shard has is in the WAL.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            entries => entries.with_context(|| format!("reading {}", directory.display()))?,
+        };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            if !name.ends_with(".tsm") && !is_tombstone(&name) {
+                continue;
+            }
+            let mut path = entry.path();
+            regular(&path)?;
+            if let Some(folder) = folder {
+                path = folder.join(&name);
+                link_or_copy(&entry.path(), &path)
+                    .with_context(|| format!("taking a snapshot of {}", entry.path().display()))?;
+            }
+            // Once more, of what was linked: nobody else can change that.
+            let metadata = regular(&path)?;
+            files.push(snapshot_file(name, path, &metadata, &metadata)?);
+        }
+        Ok(files)
+    }
+}
+
+impl ShardStore for LocalShards {
+    fn holds(&self, shard: &ShardPath) -> Result<bool> {
+        let directory = shard_dir(&self.datadir, shard);
+        match fs::metadata(&directory) {
+            _ if refuse_outside(shard).is_err() => Ok(false),
+            Ok(metadata) => Ok(metadata.is_dir()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(!self.ignore_wal && self.wal(shard)?.is_some())
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("looking for {}", directory.display()))
+            }
+        }
+    }
+
+    fn snapshot(&self, shard: &ShardPath) -> Result<Snapshot> {
+        let wal = self.wal(shard)?;
+        let _unchanged = self.change.read().unwrap_or_else(PoisonError::into_inner);
+        // On a file system that cannot be written, nothing changes, and the files themselves do.
+        let folder = match self.folder() {
+            Err(error) if is_read_only(&error) => None,
+            folder => Some(folder?),
+        };
+        let mut files = self.files(shard, folder.as_ref().map(Folder::path))?;
+        let mut notes = Vec::new();
+        let mut elsewhere = None;
+        match wal {
+            None => {}
+            Some(wal) if self.ignore_wal => {
+                notes.push(format!(
+                    "the {} bytes in the WAL of shard {shard} are left out",
+                    wal.bytes()
+                ));
+            }
+            Some(wal) => {
+                let into = match &folder {
+                    Some(folder) => folder.path(),
+                    None => elsewhere
+                        .insert(tempfile::tempdir().with_context(|| {
+                            format!(
+                                "making a temporary folder in TMPDIR ({})",
+                                std::env::temp_dir().display()
+                            )
+                        })?)
+                        .path(),
+                };
+                let _alone = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+                let names = files.iter().map(|file| file.name.as_str());
+                let flushed = wal
+                    .flush_into(into, names)
+                    .with_context(|| format!("reading the WAL of shard {shard}"))?;
+                notes.extend(
+                    flushed
+                        .notes
+                        .into_iter()
+                        .map(|note| format!("the WAL of shard {shard}: {note}")),
+                );
+                for (name, path) in flushed.files {
+                    let made = fs::metadata(&path)
+                        .with_context(|| format!("reading {}", path.display()))?;
+                    files.push(snapshot_file(name, path, &made, wal.metadata())?);
+                }
+            }
+        }
+        // As servers of 1.5 and later send them: a tombstone before its TSM file.
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Snapshot {
+            files,
+            notes,
+            _guard: Box::new((folder, elsewhere)),
+        })
+    }
+
+    fn create(&self, shards: &[ShardPath]) -> Result<()> {
+        let tsi1 = uses_tsi1(&self.datadir);
+        let ownership = Ownership::below(&self.datadir)?;
+        for shard in shards {
+            refuse_outside(shard)?;
+            let directory = shard_dir(&self.datadir, shard);
+            let filled = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
+            ensure!(
+                !filled,
+                "{} is there already and holds something",
+                directory.display()
+            );
+            ownership.create_dirs(&directory)?;
+            if tsi1 {
+                ownership.create_dirs(&directory.join("index"))?;
+            }
+            durable::sync_dir(&directory)?;
+        }
+        Ok(())
+    }
+
+    fn replace(&self, shard: &ShardPath, tar: &mut dyn Read) -> Result<usize> {
+        let folder = self.folder()?;
+        let mut sink = Receiving {
+            folder: folder.path(),
+            names: Vec::new(),
+            file: None,
+        };
+        receive(tar, shard, &mut sink)?;
+        let names = sink.names;
+        let _change = self.change.write().unwrap_or_else(PoisonError::into_inner);
+        let directory = shard_dir(&self.datadir, shard);
+        let ownership = Ownership::below(&self.datadir)?;
+        if !names.is_empty() {
+            // First: an index that is built anew is right whether or not the files come.
+            reset_index(&directory, &ownership)?;
+        }
+        for name in &names {
+            let (from, to) = (folder.path().join(name), directory.join(name));
+            ownership
+                .apply(&from, false)
+                .with_context(|| format!("setting owner and mode of {name}"))?;
+            durable::rename(&from, &to)?;
+            // A tombstone was written for the file that went away, not for the one that came.
+            durable::remove_if_there(&to.with_extension("tombstone"))?;
+        }
+        durable::sync_dir(&directory)?;
+        Ok(names.len())
+    }
+}
+
+fn refuse_outside(shard: &ShardPath) -> Result<(), Fault> {
+    refuse_leading_outside(&shard.database)
+        .and_then(|()| refuse_leading_outside(&shard.retention_policy))
+}
+
+/// Reads a tar to its end, and no further: a client may wait for an answer before it closes, or pad its tar.
+fn receive(tar: &mut dyn Read, shard: &ShardPath, sink: &mut Receiving<'_>) -> Result<()> {
+    let mut scanner = Scanner::new(shard, sink);
+    let mut buffer = vec![0; CHUNK];
+    while !scanner.is_complete() {
+        match tar.read(&mut buffer).context("receiving the tar")? {
+            0 => break,
+            count => scanner.feed_to_end(&buffer[..count])?,
+        };
+    }
+    match scanner.finish()? {
+        Ending::Whole { .. } => Ok(()),
+        Ending::Nothing => Err(anyhow!("no tar came")),
+    }
+}
+
+/// Makes influxd build a shard's index and field list anew at its next start: it trusts those it finds.
+fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
+    for name in ["fields.idx", "fields.idxl"] {
+        durable::remove_if_there(&directory.join(name))?;
+    }
+    let index = directory.join("index");
+    if index.is_dir() {
+        fs::remove_dir_all(&index).with_context(|| format!("removing {}", index.display()))?;
+        ownership.create_dirs(&index)?;
+    }
+    Ok(())
+}
+
+/// What the system says of a file of a shard, unless it is none: a link could lead anywhere, and a FIFO is read for ever.
+pub(super) fn regular(path: &Path) -> Result<Metadata> {
+    let metadata =
+        fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
+    if metadata.is_file() {
+        return Ok(metadata);
+    }
+    let what = match metadata.is_symlink() {
+        true => "a symbolic link, and is not followed",
+        false => "not a regular file",
+    };
+    Err(Class::Refused
+        .error(format!("{} is {what}", path.display()))
+        .hint("influxd makes no such file: put the file itself there, or move it away")
+        .into())
+}
+
+fn is_read_only(error: &anyhow::Error) -> bool {
+    let kind = error
+        .chain()
+        .find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    matches!(
+        kind,
+        Some(io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+    )
+}
+
+/// The name of a user or group; empty where the file does not have it.
+fn name_of(file: &str, id: u32) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let entries = text.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    });
+    entries.map(str::to_owned).next().unwrap_or_default()
+}
+
+/// A file with the owner and mode of another one.
+fn snapshot_file(
+    name: String,
+    path: PathBuf,
+    metadata: &Metadata,
+    owned_as: &Metadata,
+) -> Result<SnapshotFile> {
+    Ok(SnapshotFile {
+        size: metadata.len(),
+        modified: metadata
+            .modified()
+            .with_context(|| format!("reading {}", path.display()))?,
+        name,
+        path,
+        mode: owned_as.mode() & 0o777,
+        owner: (owned_as.uid(), owned_as.gid()),
+        owner_names: (
+            name_of("/etc/passwd", owned_as.uid()),
+            name_of("/etc/group", owned_as.gid()),
+        ),
+    })
+}
+
+/// A hard link, or a copy with the same modification time where the file system has none.
+fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        // Both may be one file by now, and a copy would begin with emptying it.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+        done => return done,
+    }
+    let mut source = open_regular(from)?;
+    let mut copy = durable::create_new(to)?;
+    io::copy(&mut source, &mut copy)?;
+    let metadata = source.metadata()?;
+    copy.set_permissions(metadata.permissions())?;
+    copy.set_modified(metadata.modified()?)
+}
+
+/// Writes the TSM files of an upload into a folder. Other members are passed over, as influxd does.
+struct Receiving<'a> {
+    folder: &'a Path,
+    names: Vec<String>,
+    file: Option<(File, Envelope)>,
+}
+
+impl Sink for Receiving<'_> {
+    fn begin(&mut self, member: &Member) -> io::Result<()> {
+        if !member.is_tsm() {
+            return Ok(());
+        }
+        // Another name would close the shard for good when influxd opens it.
+        if !is_file_name(&member.name) {
+            return Err(invalid(format!(
+                "{} is not named <generation>-<sequence>.tsm",
+                member.name
+            )));
+        }
+        let file = durable::create_new(&self.folder.join(&member.name))?;
+        self.file = Some((file, Envelope::default()));
+        self.names.push(member.name.clone());
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+        let Some((file, envelope)) = &mut self.file else {
+            return Ok(());
+        };
+        envelope.feed(chunk);
+        file.write_all(chunk)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let Some((file, envelope)) = self.file.take() else {
+            return Ok(());
+        };
+        envelope
+            .finish()
+            .map_err(|error| invalid(error.to_string()))?;
+        file.sync_all()
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}

@@ -1,0 +1,5 @@
+//! Files and connections: durable steps with failpoints, files that somebody else may have put there, streams.
+
+pub(crate) mod durable;
+pub(crate) mod open;
+pub mod stream;

@@ -1,0 +1,7 @@
+//! The metastore: a protobuf message with the databases, retention policies, shards and users of a server.
+
+mod data;
+pub mod edit;
+pub mod proto;
+
+pub use data::*;

@@ -1,0 +1,497 @@
+//! What a backup directory and a server hold: the view behind `snap list` and `snap info`.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::client::Client;
+use crate::metastore::{Data, Shard};
+use crate::ops::selection::{first_of, plural};
+use crate::repository::{
+    Chains, Contents, FileRecord, Gap, Layout, Missing, Selection, Set, SetRecord, SetState,
+    ShardState,
+};
+use crate::shard::ShardPath;
+use crate::time;
+use crate::wire::{Dialect, InfoReply};
+
+/// A set at a glance. Sizes in bytes, times UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SetSummary {
+    /// The set's id.
+    pub id: String,
+    /// When the run began; for legacy sets of influxd's, when the meta store was written.
+    pub started: Timestamp,
+    /// When all its files were complete, where that was recorded.
+    pub finished: Option<Timestamp>,
+    /// How its files are laid out.
+    pub layout: Layout,
+    /// Whether all is there.
+    pub state: State,
+    /// How much of each shard it holds.
+    pub kind: Kind,
+    /// The server it was taken from, or its data directory, where that was recorded.
+    pub host: Option<String>,
+    /// The program that wrote it.
+    pub written_by: String,
+    /// The databases of which it holds shards.
+    pub databases: Vec<String>,
+    /// The retention policies of which it holds shards, each as `database.policy`.
+    pub retention_policies: Vec<String>,
+    /// Shards with a file.
+    pub shards: usize,
+    /// The start of the earliest shard group with a file.
+    pub start_time: Option<Timestamp>,
+    /// The end of the latest shard group with a file, exclusive.
+    pub end_time: Option<Timestamp>,
+    /// Bytes of all files.
+    pub size: u64,
+    /// Since when it is marked as one that is not to be removed.
+    pub kept: Option<Timestamp>,
+    /// Whether all that it was asked for comes back, with the sets that it goes on from, as far as can be told without reading
+    /// shards.
+    pub restorable_whole: bool,
+    /// What is wrong with it, as far as can be told without reading its shards.
+    pub complaint: Option<String>,
+    /// Whether all that is wrong is that shards of its own are unproven.
+    #[serde(skip)]
+    pub is_told_as_unproven: bool,
+    /// The shards of which points can be missing that the server had acknowledged before the run began.
+    pub unproven: Vec<String>,
+}
+
+/// Whether a set holds what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// All of it.
+    Complete,
+    /// Shards are missing, and were from the beginning.
+    Partial,
+    /// influxd does not record what it was asked for.
+    Unrecorded,
+    /// Files that it had are gone or of another size, or its meta store cannot be read.
+    Damaged,
+}
+
+/// How much of each shard a set holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// All of it.
+    Full,
+    /// What changed after a time: it stands on earlier sets.
+    Increment,
+    /// An interval of time.
+    Range,
+    /// No shard, by intention.
+    Meta,
+    /// influxd does not record it.
+    Unknown,
+}
+
+/// A set in full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetInfo {
+    /// It at a glance.
+    pub summary: SetSummary,
+    /// What was asked for, where that was recorded.
+    pub selection: Option<Selection>,
+    /// The dialect and the random number of the server's meta store.
+    pub dialect: Option<String>,
+    /// The random number of the server's meta store.
+    pub cluster_id: Option<u64>,
+    /// What the meta store holds; `None` where it cannot be read.
+    pub meta: Option<MetaCounts>,
+    /// The shards that are there, and those that should be.
+    pub shards: Vec<ShardInfo>,
+}
+
+/// What a meta store holds beside shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MetaCounts {
+    /// Databases, `_internal` too.
+    pub databases: usize,
+    /// Users.
+    pub users: usize,
+    /// Continuous queries.
+    pub continuous_queries: usize,
+    /// Subscriptions.
+    pub subscriptions: usize,
+}
+
+/// A shard of a set or of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShardInfo {
+    /// The database.
+    pub database: String,
+    /// The retention policy.
+    pub retention_policy: String,
+    /// The id.
+    pub id: u64,
+    /// Start of its group.
+    pub start_time: Timestamp,
+    /// End of its group, exclusive.
+    pub end_time: Timestamp,
+    /// What became of it, in a word.
+    pub state: &'static str,
+    /// TSM, tombstone and other files in its tar, where that was recorded.
+    pub files: Option<usize>,
+    /// Bytes of its tar, where that was recorded.
+    pub tar_size: Option<u64>,
+    /// The file, and bytes of it.
+    pub file: Option<String>,
+    /// Bytes of the file.
+    pub size: Option<u64>,
+    /// Why points can be missing that the server had acknowledged before the run began, where they can.
+    pub unproven: Option<String>,
+}
+
+/// What a server holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// The dialect it speaks.
+    pub dialect: Option<Dialect>,
+    /// The random number of its meta store.
+    pub cluster_id: u64,
+    /// What its meta store holds.
+    pub meta: MetaCounts,
+    /// Its shards.
+    pub shards: Vec<ShardInfo>,
+}
+
+/// All sets of a directory, oldest first.
+pub fn list(contents: &Contents) -> Vec<SetSummary> {
+    let mut chains = Chains::of(contents);
+    (0..contents.sets().len())
+        .map(|at| summary(contents, &mut chains, at))
+        .collect()
+}
+
+/// One set at a glance. Of what was recorded no file is read.
+pub fn summary(contents: &Contents, chains: &mut Chains<'_>, at: usize) -> SetSummary {
+    let set = &contents.sets()[at];
+    match &set.record {
+        Some(record) => {
+            let shards = recorded_shards(contents, record);
+            summary_of(contents, set, record, &shards).judged(&chains.missing(at, None))
+        }
+        None => unrecorded(contents, chains, at, set).summary,
+    }
+}
+
+/// One set.
+pub fn info(contents: &Contents, at: usize) -> SetInfo {
+    let set = &contents.sets()[at];
+    let mut chains = Chains::of(contents);
+    match &set.record {
+        Some(record) => recorded(contents, &mut chains, at, record),
+        None => unrecorded(contents, &mut chains, at, set),
+    }
+}
+
+/// Asks a server.
+///
+/// # Errors
+///
+/// When it is not reached or does not answer.
+pub fn server_info(client: &Client) -> Result<ServerInfo> {
+    let data = Data::read(&client.meta_store()?.meta)?;
+    let mut held: BTreeSet<ShardPath> = BTreeSet::new();
+    for database in &data.databases {
+        if let InfoReply::Shards(shards) = client.shards_of(&database.name)? {
+            held.extend(shards);
+        }
+    }
+    let shard = |shard: Shard| {
+        let state = match shard.deleted_at {
+            Some(_) => "deleted",
+            None if held.contains(&shard.path) => "open",
+            None => "not_open",
+        };
+        ShardInfo::new(
+            &shard.path,
+            time::from_nanos(shard.start),
+            time::from_nanos(shard.end),
+            state,
+        )
+    };
+    let shards = data.shards().map(shard).collect();
+    Ok(ServerInfo {
+        dialect: client.dialect(),
+        cluster_id: data.cluster_id,
+        meta: MetaCounts::of(&data),
+        shards,
+    })
+}
+
+fn recorded(
+    contents: &Contents,
+    chains: &mut Chains<'_>,
+    at: usize,
+    record: &SetRecord,
+) -> SetInfo {
+    let set = &contents.sets()[at];
+    let shards = recorded_shards(contents, record);
+    let data = contents.read_meta(set).ok().map(|(_, data)| data);
+    let missing = chains.missing(at, data.as_ref());
+    SetInfo {
+        summary: summary_of(contents, set, record, &shards).judged(&missing),
+        selection: Some(record.selection.clone()),
+        dialect: Some(record.dialect.clone()),
+        cluster_id: record.cluster_id,
+        meta: data.as_ref().map(MetaCounts::of),
+        shards,
+    }
+}
+
+fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
+    record
+        .shards
+        .iter()
+        .map(|shard| {
+            let gone = shard
+                .file
+                .as_ref()
+                .is_some_and(|file| contents.file(&file.name) != Some(file.size));
+            let state = match shard.state {
+                _ if gone => "gone",
+                ShardState::Stored => "stored",
+                ShardState::Empty => "empty",
+                ShardState::Expired => "expired",
+                ShardState::NotHeld => "not_held",
+                ShardState::Failed => "failed",
+            };
+            ShardInfo {
+                files: shard.file.as_ref().map(|_| shard.members.len()),
+                tar_size: shard.tar_bytes(),
+                file: shard.file.as_ref().map(|file| file.name.clone()),
+                size: shard.file.as_ref().map(|file| file.size),
+                unproven: shard.unproven.clone(),
+                ..ShardInfo::new(&shard.path(), shard.start_time, shard.end_time, state)
+            }
+        })
+        .collect()
+}
+
+fn summary_of(
+    contents: &Contents,
+    set: &Set,
+    record: &SetRecord,
+    shards: &[ShardInfo],
+) -> SetSummary {
+    let sizes = |file: &&FileRecord| contents.file(&file.name) != Some(file.size);
+    let gone: Vec<&str> = record
+        .files()
+        .filter(sizes)
+        .map(|file| file.name.as_str())
+        .collect();
+    let selection = &record.selection;
+    let kind = if selection.meta_only {
+        Kind::Meta
+    } else if record.is_range() {
+        Kind::Range
+    } else if selection.since.is_some() {
+        Kind::Increment
+    } else {
+        Kind::Full
+    };
+    let state = match record.state {
+        _ if !gone.is_empty() => State::Damaged,
+        SetState::Complete => State::Complete,
+        SetState::Partial => State::Partial,
+    };
+    SetSummary {
+        finished: Some(record.finished),
+        host: Some(record.host.clone()),
+        written_by: record.written_by.clone(),
+        size: record
+            .files()
+            .filter_map(|file| contents.file(&file.name))
+            .fold(0, u64::saturating_add),
+        complaint: gone.first().map(|first| {
+            format!(
+                "{} gone or of another size, {first} among them{}",
+                plural(gone.len(), "file"),
+                match contents.absence(first) {
+                    "is gone" => String::new(),
+                    what => format!(", which {what}"),
+                }
+            )
+        }),
+        ..SetSummary::of(set, state, kind, shards)
+    }
+}
+
+fn unrecorded(contents: &Contents, chains: &mut Chains<'_>, at: usize, set: &Set) -> SetInfo {
+    let read = contents.read_meta(set);
+    let data = read.as_ref().ok().map(|(_, data)| data);
+    let mut shards = Vec::new();
+    for shard in data
+        .iter()
+        .flat_map(|data| data.shards())
+        .filter(|shard| shard.deleted_at.is_none())
+    {
+        let file = contents
+            .files_of(&shard.path)
+            .into_iter()
+            .find(|file| file.set == at);
+        let entry = set
+            .manifest
+            .iter()
+            .flat_map(|manifest| manifest.entries())
+            .find(|entry| entry.is_of(&shard.path));
+        if file.is_none() && entry.is_none() {
+            continue;
+        }
+        let state = if file.is_some() { "stored" } else { "gone" };
+        let (start, end) = (time::from_nanos(shard.start), time::from_nanos(shard.end));
+        shards.push(ShardInfo {
+            tar_size: entry.map(|entry| entry.size).or_else(|| {
+                file.as_ref()
+                    .filter(|file| !file.packed)
+                    .map(|file| file.size)
+            }),
+            size: file.as_ref().map(|file| file.size),
+            file: file
+                .map(|file| file.name)
+                .or_else(|| entry.map(|entry| entry.file_name.clone())),
+            ..ShardInfo::new(&shard.path, start, end, state)
+        });
+    }
+    let complaint = match &read {
+        Err(error) => Some(format!("{error:#}")),
+        Ok(_) => shards
+            .iter()
+            .find(|shard| shard.state == "gone")
+            .map(|shard| {
+                let file = shard.file.as_deref().unwrap_or_default();
+                format!("the file {file} {}", contents.absence(file))
+            }),
+    };
+    let state = if complaint.is_some() {
+        State::Damaged
+    } else {
+        State::Unrecorded
+    };
+    let meta_size = set.meta.as_ref().map_or(0, |meta| meta.size);
+    let summary = SetSummary {
+        size: shards
+            .iter()
+            .filter_map(|shard| shard.size)
+            .fold(meta_size, u64::saturating_add),
+        complaint,
+        ..SetSummary::of(set, state, Kind::Unknown, &shards)
+    }
+    .judged(&chains.missing(at, data));
+    let (meta, cluster_id) = (data.map(MetaCounts::of), data.map(|data| data.cluster_id));
+    SetInfo {
+        summary,
+        selection: None,
+        dialect: None,
+        cluster_id,
+        meta,
+        shards,
+    }
+}
+
+impl SetSummary {
+    /// With what a restore of it would miss.
+    fn judged(self, missing: &[Missing]) -> Self {
+        let is_own =
+            |missing: &&Missing| matches!(&missing.gap, Gap::Unproven { set } if *set == self.id);
+        let (own, other): (Vec<&Missing>, Vec<&Missing>) = missing.iter().partition(is_own);
+        let is_only_own = other.is_empty();
+        let ordered = [other, own].concat();
+        let first = (!ordered.is_empty()).then(|| first_of(&ordered));
+        Self {
+            is_told_as_unproven: is_only_own && self.complaint.is_none(),
+            restorable_whole: missing.is_empty() && self.state != State::Damaged,
+            complaint: self.complaint.or(first),
+            ..self
+        }
+    }
+
+    fn of(set: &Set, state: State, kind: Kind, shards: &[ShardInfo]) -> Self {
+        let stored: Vec<&ShardInfo> = shards
+            .iter()
+            .filter(|shard| shard.state == "stored")
+            .collect();
+        let databases: BTreeSet<String> =
+            stored.iter().map(|shard| shard.database.clone()).collect();
+        let policies: BTreeSet<String> = stored
+            .iter()
+            .map(|shard| format!("{}.{}", shard.database, shard.retention_policy))
+            .collect();
+        Self {
+            id: set.id.clone(),
+            started: set.started,
+            finished: None,
+            layout: set.layout,
+            state,
+            kind,
+            host: None,
+            written_by: "influxd".to_owned(),
+            databases: databases.into_iter().collect(),
+            retention_policies: policies.into_iter().collect(),
+            shards: stored.len(),
+            start_time: stored.iter().map(|shard| shard.start_time).min(),
+            end_time: stored.iter().map(|shard| shard.end_time).max(),
+            size: 0,
+            kept: set.kept,
+            restorable_whole: false,
+            complaint: None,
+            is_told_as_unproven: false,
+            unproven: shards
+                .iter()
+                .filter(|shard| shard.unproven.is_some())
+                .map(|shard| format!("{}/{}/{}", shard.database, shard.retention_policy, shard.id))
+                .collect(),
+        }
+    }
+}
+
+impl ShardInfo {
+    fn new(
+        path: &ShardPath,
+        start_time: Timestamp,
+        end_time: Timestamp,
+        state: &'static str,
+    ) -> Self {
+        Self {
+            database: path.database.clone(),
+            retention_policy: path.retention_policy.clone(),
+            id: path.id,
+            start_time,
+            end_time,
+            state,
+            files: None,
+            tar_size: None,
+            file: None,
+            size: None,
+            unproven: None,
+        }
+    }
+}
+
+impl MetaCounts {
+    fn of(data: &Data) -> Self {
+        let policies = || {
+            data.databases
+                .iter()
+                .flat_map(|database| &database.retention_policies)
+        };
+        Self {
+            databases: data.databases.len(),
+            users: data.users.len(),
+            continuous_queries: data
+                .databases
+                .iter()
+                .map(|database| database.continuous_queries.len())
+                .sum(),
+            subscriptions: policies().map(|policy| policy.subscriptions.len()).sum(),
+        }
+    }
+}

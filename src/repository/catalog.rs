@@ -1,0 +1,772 @@
+//! Reading a backup directory, whoever wrote it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::snapshot::{Listed, Snapshot};
+use super::{Layout, SetRecord, hex};
+use crate::error::{Class, Fault, class, fault};
+use crate::io::open::{open_regular, read_bounded};
+use crate::metastore::Data;
+use crate::repository::manifest::{self, Manifest};
+use crate::repository::names;
+use crate::shard::ShardPath;
+use crate::time;
+use crate::wire::{MAX_META_BYTES, MetaBlob};
+
+/// Bytes of a meta store's file beside the meta store itself, at most.
+pub(super) const META_FRAME: u64 = 1 << 20;
+
+/// The files and sets of a backup directory.
+#[derive(Debug)]
+pub struct Contents {
+    path: PathBuf,
+    /// Sizes in bytes by name. Files that an interrupted run gave their names are not among them.
+    files: BTreeMap<String, u64>,
+    /// Oldest first.
+    sets: Vec<Set>,
+    /// The sets whose files end in a number: those with a record, and those without.
+    numbered: HashMap<u32, [Option<usize>; 2]>,
+    /// The ids of sets whose removal was begun and not ended. Their files are not among the files.
+    half_removed: Vec<String>,
+    /// The records and manifests that could not be read, by their names below the directory.
+    damaged: Vec<String>,
+    /// What stands under a name and is no file of a backup, in a few words.
+    others: BTreeMap<String, &'static str>,
+    /// Whether a file was gone that was there when the directory was read.
+    vanished: AtomicBool,
+}
+
+/// What one run made, as far as it can be told.
+///
+/// A run of snap left a record. Of a portable run of influxd's there is the manifest. Of legacy runs of influxd's nothing tells
+/// which files belong together; those with the same number are taken for a set.
+#[derive(Debug)]
+pub struct Set {
+    /// The stamp of its start. Legacy sets of influxd's have none, and are called as their meta store: `meta.03`.
+    pub id: String,
+    /// How its files are laid out.
+    pub layout: Layout,
+    /// When the run began; in legacy sets of influxd's, when the meta store was written.
+    pub started: Timestamp,
+    /// What snap wrote down.
+    pub record: Option<SetRecord>,
+    /// What influxd wrote down.
+    pub manifest: Option<Manifest>,
+    /// The file with the meta store, where it is there.
+    pub meta: Option<BackupFile>,
+    /// Since when it is marked as one that is not to be removed.
+    pub kept: Option<Timestamp>,
+    number: u32,
+}
+
+/// A file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupFile {
+    /// Its name in the directory.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Whether it is compressed with gzip.
+    pub packed: bool,
+    /// Which of the sets it belongs to.
+    pub set: usize,
+}
+
+impl Contents {
+    /// Lists the directory and reads its records and manifests.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::NoBackup`] where there is no such directory; [`Class::Damage`] for a record or manifest that cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::read_past(path, &mut |_, error| Err(error))
+    }
+
+    /// As [`Contents::read`], for somebody who may name a set: then what is damaged of others is said by `warn`, and passed over.
+    /// Without a name, nobody could tell which set is the newest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contents::read`].
+    pub fn read_for(path: &Path, set: Option<&str>, warn: &mut dyn FnMut(&str)) -> Result<Self> {
+        match set {
+            None | Some("latest") => Self::read(path),
+            Some(_) => Self::read_past_damage(path, &mut |file, error| {
+                warn(&format!("{file} is passed over: {error:#}"))
+            }),
+        }
+    }
+
+    /// As [`Contents::read`], but goes on without what is damaged, which is told.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contents::read`], but for damage.
+    pub fn read_past_damage(
+        path: &Path,
+        tell: &mut dyn FnMut(&str, &anyhow::Error),
+    ) -> Result<Self> {
+        Self::read_past(path, &mut |file, error| match class(&error) {
+            Class::Damage => {
+                tell(&file, &error);
+                Ok(())
+            }
+            _ => Err(error),
+        })
+    }
+
+    /// As [`Contents::read`], but hands records and manifests that cannot be read to `damaged`, with their names below the
+    /// directory, and goes on without them where that allows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::NoBackup`] where there is no such directory, and what `damaged` gives back.
+    pub fn read_past(
+        path: &Path,
+        damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
+    ) -> Result<Self> {
+        if !path.is_dir() {
+            return Err(no_directory(path).into());
+        }
+        let Snapshot {
+            files: mut listed,
+            others,
+            records,
+            unfinished,
+            removals,
+            marks,
+            manifests,
+            damaged: unreadable,
+        } = Snapshot::read(path)?;
+        let mut names_of_damaged = Vec::new();
+        let mut damaged = |name: String, error| {
+            names_of_damaged.push(name.clone());
+            damaged(name, error)
+        };
+        for (name, error) in unreadable {
+            damaged(name, error)?;
+        }
+        let recorded: HashSet<&str> = records
+            .iter()
+            .flat_map(SetRecord::files)
+            .map(|file| file.name.as_str())
+            .collect();
+        for file in unfinished
+            .iter()
+            .chain(&removals)
+            .flat_map(SetRecord::files)
+        {
+            let is_it = listed
+                .get(&file.name)
+                .is_some_and(|listed| listed.size == file.size);
+            if is_it && !recorded.contains(file.name.as_str()) {
+                listed.remove(&file.name);
+            }
+        }
+        let mut sets = numbered_sets(&listed, &recorded);
+        drop(recorded);
+        let files = listed
+            .into_iter()
+            .map(|(name, listed)| (name, listed.size))
+            .collect();
+        let manifests = manifest_sets(path, manifests, &files, &mut damaged)?;
+        sets.extend(
+            records
+                .into_iter()
+                .map(|record| Set::recorded(record, &files)),
+        );
+        // By number first: a clock can go backwards.
+        sets.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
+        for set in manifests {
+            let at = sets
+                .iter()
+                .position(|other| other.started > set.started)
+                .unwrap_or(sets.len());
+            sets.insert(at, set);
+        }
+        let mut numbered: HashMap<u32, [Option<usize>; 2]> = HashMap::new();
+        for (index, set) in sets.iter_mut().enumerate() {
+            if let Some(meta) = &mut set.meta {
+                meta.set = index;
+            }
+            set.kept = marks.get(&set.id).copied();
+            if set.layout == Layout::Legacy {
+                numbered.entry(set.number).or_default()[usize::from(set.record.is_none())] =
+                    Some(index);
+            }
+        }
+        let half_removed = removals.into_iter().map(|record| record.id).collect();
+        Ok(Self {
+            path: path.to_owned(),
+            files,
+            sets,
+            numbered,
+            half_removed,
+            damaged: names_of_damaged,
+            others,
+            vanished: AtomicBool::new(false),
+        })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in the directory.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Whether the directory has a file of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// All regular files, of backups and others, by name.
+    #[cfg(test)]
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// What became of a file that should be there: that it is gone, or what stands in its place and is not read.
+    pub fn absence(&self, name: &str) -> &'static str {
+        self.others.get(name).copied().unwrap_or("is gone")
+    }
+
+    /// What stands in the place of a shard's file in a legacy set and is none: its name, and what it is. Numbers of influxd's
+    /// shards may be lower than that of the set, so the newest set is told of all.
+    pub fn in_place_of(&self, shard: &ShardPath, set: usize) -> Option<(&str, &'static str)> {
+        let stem = names::shard_stem(shard);
+        let is_newest = set + 1 == self.sets.len();
+        let number = self.sets[set].number;
+        let is_its = |name: &str| {
+            names::split_number(name)
+                .is_some_and(|(of, its)| of == stem && (its == number || is_newest))
+        };
+        let mut others = self.others.iter();
+        let (name, what) = others.find(|(name, _)| is_its(name))?;
+        Some((name, what))
+    }
+
+    /// Bytes of the file of that name.
+    pub fn file(&self, name: &str) -> Option<u64> {
+        self.files.get(name).copied()
+    }
+
+    /// Whether nothing is left of a set but its record.
+    pub fn is_lost(&self, set: &Set) -> bool {
+        let is_there = |name: &str| self.has(name) || self.others.contains_key(name);
+        set.record
+            .as_ref()
+            .is_some_and(|record| !record.files().any(|file| is_there(&file.name)))
+    }
+
+    /// What is to be said where there are records, and nothing else of any set: somebody emptied the directory, and did not see
+    /// the hidden folder.
+    pub fn emptied(&self) -> Option<Fault> {
+        let is_emptied = self.damaged.is_empty() && self.sets.iter().all(|set| self.is_lost(set));
+        let of = match &self.sets[..] {
+            _ if !is_emptied => return None,
+            [] => return None,
+            [one] => format!("the record of set {}", one.id),
+            sets => format!("the records of {} sets", sets.len()),
+        };
+        let directory = self.path.display();
+        let marked = match self.sets.iter().any(|set| set.kept.is_some()) {
+            true => " (after snap keep -release where a set is marked)",
+            false => "",
+        };
+        let fault = Class::Damage.error(format!("{directory} has {of}, but none of the files"));
+        Some(fault.hint(format!(
+            "if the files were removed on purpose, remove the records too: snap forget -lost {directory}{marked}"
+        )))
+    }
+
+    /// The ids of sets whose removal was begun and not ended. They count no more; the next run that writes ends it.
+    pub fn half_removed(&self) -> &[String] {
+        &self.half_removed
+    }
+
+    /// The records and manifests that could not be read, by their names below the directory.
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
+    }
+
+    /// All sets, oldest first.
+    pub fn sets(&self) -> &[Set] {
+        &self.sets
+    }
+
+    /// The sets with a record, oldest first.
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = &SetRecord> {
+        self.sets.iter().filter_map(|set| set.record.as_ref())
+    }
+
+    /// Finds a set by its id, the beginning of it, or as `latest`.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::NoBackup`] where there is none of that name; [`Class::Usage`] where there are several.
+    pub fn find(&self, name: &str) -> Result<usize, Fault> {
+        let directory = self.path.display();
+        if name == "latest" {
+            return self.latest();
+        }
+        let known: Vec<usize> = (0..self.sets.len())
+            .filter(|at| self.sets[*at].is_known())
+            .collect();
+        if let Some(exact) = known.iter().find(|at| self.sets[**at].id == name) {
+            return Ok(*exact);
+        }
+        let ids = |sets: &[usize]| {
+            let shown: Vec<&str> = sets
+                .iter()
+                .rev()
+                .take(5)
+                .map(|at| self.sets[*at].id.as_str())
+                .collect();
+            let more = if sets.len() > shown.len() {
+                format!(" and {} more", sets.len() - shown.len())
+            } else {
+                String::new()
+            };
+            format!("{}{more}", shown.join(", "))
+        };
+        let lost = |file: &&String| !name.is_empty() && id_of(file).starts_with(name);
+        if let Some(lost) = self.damaged.iter().find(lost) {
+            let fault = Class::Damage.error(format!(
+                "'{name}' may mean the set of {directory}/{lost}, which is damaged"
+            ));
+            return Err(fault.hint(format!("there are: {}", ids(&known))));
+        }
+        let close: Vec<usize> = known
+            .iter()
+            .copied()
+            .filter(|at| !name.is_empty() && self.sets[*at].id.starts_with(name))
+            .collect();
+        match close[..] {
+            [one] => Ok(one),
+            [] if known.is_empty() => Err(self.nothing()),
+            [] => Err(Class::NoBackup
+                .error(format!("{directory} has no set '{name}'"))
+                .hint(format!("there are: {}", ids(&known)))),
+            _ => Err(Class::Usage
+                .error(format!("'{name}' is the beginning of more than one set"))
+                .hint(format!("there are: {}", ids(&close)))),
+        }
+    }
+
+    /// The newest set.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::NoBackup`] where there is none.
+    pub fn latest(&self) -> Result<usize, Fault> {
+        self.sets
+            .iter()
+            .rposition(Set::is_known)
+            .ok_or_else(|| self.nothing())
+    }
+
+    fn nothing(&self) -> Fault {
+        let is_sign = |name: &&String| {
+            names::meta_number(name).is_some() || manifest::stamp_of_manifest(name).is_some()
+        };
+        if let Some(name) = self.others.keys().find(is_sign) {
+            let (directory, what) = (self.path.display(), self.absence(name));
+            let fault =
+                Class::NoBackup.error(format!("{directory} holds no backup: {name} {what}"));
+            return fault.hint("name the directory that the files are in");
+        }
+        Class::NoBackup
+            .error(format!(
+                "{} holds no backup: there is no meta.NN and no manifest",
+                self.path.display()
+            ))
+            .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
+    }
+
+    /// The files of a shard, oldest first.
+    pub fn files_of(&self, shard: &ShardPath) -> Vec<BackupFile> {
+        let prefix = format!("{}.", names::shard_stem(shard));
+        let named = self
+            .files
+            .range(prefix.clone()..)
+            .take_while(|(name, _)| name.starts_with(&prefix));
+        let mut found: Vec<BackupFile> = named
+            .filter_map(|(name, size)| {
+                let (stem, number) = names::split_number(name)?;
+                let [recorded, other] = self.numbered.get(&number).copied().unwrap_or_default();
+                let is_recorded = |set: &usize| {
+                    self.recorded_file(*set, shard)
+                        .is_some_and(|file| file == name)
+                };
+                let set = recorded.filter(is_recorded).or(other)?;
+                (stem.len() + 1 == prefix.len()).then(|| BackupFile {
+                    name: name.clone(),
+                    size: *size,
+                    packed: false,
+                    set,
+                })
+            })
+            .collect();
+        let portable = self
+            .sets
+            .iter()
+            .enumerate()
+            .filter(|(_, set)| set.layout == Layout::Portable);
+        found.extend(portable.filter_map(|(at, set)| {
+            let listed = || {
+                Some(
+                    set.manifest
+                        .as_ref()?
+                        .entries()
+                        .iter()
+                        .find(|entry| entry.is_of(shard))?
+                        .file_name
+                        .as_str(),
+                )
+            };
+            let name = self.recorded_file(at, shard).or_else(listed)?;
+            Some(BackupFile {
+                name: name.to_owned(),
+                size: *self.files.get(name)?,
+                packed: true,
+                set: at,
+            })
+        }));
+        found.sort_by_key(|file| file.set);
+        found
+    }
+
+    fn recorded_file(&self, set: usize, shard: &ShardPath) -> Option<&str> {
+        Some(
+            self.sets[set]
+                .record
+                .as_ref()?
+                .shard(shard)?
+                .file
+                .as_ref()?
+                .name
+                .as_str(),
+        )
+    }
+
+    /// The names of all files that look like a shard's.
+    pub fn shard_files(&self) -> impl Iterator<Item = &str> {
+        let legacy = |name: &str| {
+            names::split_number(name)
+                .is_some_and(|(stem, _)| stem != "meta" && names::is_stem(stem))
+        };
+        self.files
+            .keys()
+            .map(String::as_str)
+            .filter(move |name| legacy(name) || manifest::is_shard_file(name))
+    }
+
+    /// Reads the meta store of a set: magic or message, lengths and, where they were written down, size and SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Damage`] with the file's name.
+    pub fn read_meta(&self, set: &Set) -> Result<(MetaBlob, Data)> {
+        let Some(file) = &set.meta else {
+            let named = set
+                .record
+                .as_ref()
+                .map(|record| (&record.meta.name, format!(".snap/{}.json", set.id)));
+            let listed = set
+                .manifest
+                .as_ref()
+                .map(|list| (&list.meta.file_name, manifest::manifest_file(&set.id)));
+            if let Some(emptied) = self.emptied() {
+                return Err(emptied.into());
+            }
+            let (name, by) = named.or(listed).context("its meta store is gone")?;
+            let fault = Class::Damage.error(format!(
+                "the meta store {name} of set {} {}",
+                set.id,
+                self.absence(name)
+            ));
+            return Err(fault
+                .hint(format!(
+                    "if the set was removed on purpose, remove {by} too"
+                ))
+                .into());
+        };
+        let path = self.path_of(&file.name);
+        let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
+        let bytes = self.read_file(&file.name)?;
+        let blob = match set.layout {
+            Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
+            Layout::Portable => MetaBlob {
+                meta: manifest::read_meta(&bytes).with_context(damaged)?,
+                node: b"null\n".to_vec(),
+            },
+        };
+        if let Some(record) = &set.record
+            && hex(Sha256::new_with_prefix(&bytes)) != record.meta.sha256
+        {
+            let message = format!(
+                "{} is not what set {} recorded: SHA-256 differs",
+                path.display(),
+                set.id
+            );
+            return Err(Class::Damage.error(message).into());
+        }
+        if let Some(manifest) = &set.manifest
+            && manifest.meta.size != blob.meta.len() as u64
+        {
+            let (is, listed) = (blob.meta.len(), manifest.meta.size);
+            let message = format!(
+                "{} holds {is} bytes, and {listed} by the manifest of set {}",
+                path.display(),
+                set.id
+            );
+            return Err(Class::Damage.error(message).into());
+        }
+        let data = Data::read(&blob.meta).map_err(|error| {
+            let reading = format!("reading {}", path.display());
+            // One that says what it is has its class.
+            match fault(&error) {
+                Some(_) => error.context(reading),
+                None => error.context(Class::Damage.error(reading)),
+            }
+        })?;
+        Ok((blob, data))
+    }
+
+    /// Opens a file of the directory as it is, if it is a regular one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn open_file(&self, name: &str) -> Result<File> {
+        let path = self.path_of(name);
+        let opened = open_regular(&path).inspect_err(|error| self.note(name, error));
+        opened.with_context(|| format!("opening {}", path.display()))
+    }
+
+    /// Reads a small file of the directory whole, such as a meta store or a manifest.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is far larger than a meta store can be.
+    pub fn read_file(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path_of(name);
+        let bytes = read_bounded(&path, MAX_META_BYTES + META_FRAME)
+            .inspect_err(|error| self.note(name, error));
+        bytes.with_context(|| format!("reading {}", path.display()))
+    }
+
+    fn note(&self, name: &str, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound && self.has(name) {
+            self.note_vanished();
+        }
+    }
+
+    /// Notes that something was gone that was there when the directory was read: what was found since may never have been true.
+    pub(super) fn note_vanished(&self) {
+        self.vanished.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was gone that was there when the directory was read.
+    pub fn has_vanished(&self) -> bool {
+        self.vanished.load(Ordering::Relaxed)
+    }
+
+    /// Opens a shard's file: what is read is its tar. `through` gets the file as it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn open<R: Read>(
+        &self,
+        file: &BackupFile,
+        through: impl FnOnce(File) -> R,
+    ) -> Result<Tar<R>> {
+        let opened = self.open_file(&file.name)?;
+        Ok(Tar::new(through(opened), file.packed))
+    }
+}
+
+/// The tar in a shard's file.
+#[derive(Debug)]
+pub enum Tar<R> {
+    /// As it stands in the file.
+    Plain(R),
+    /// Compressed with gzip.
+    Packed(Box<MultiGzDecoder<BufReader<R>>>),
+}
+
+impl<R: Read> Tar<R> {
+    /// The tar in a file that is packed or not.
+    pub(super) fn new(reader: R, packed: bool) -> Self {
+        if packed {
+            Self::Packed(Box::new(manifest::decompress(reader)))
+        } else {
+            Self::Plain(reader)
+        }
+    }
+}
+
+impl<R> Tar<R> {
+    /// The reader of the file.
+    pub fn inner(&self) -> &R {
+        match self {
+            Self::Plain(reader) => reader,
+            Self::Packed(decoder) => decoder.get_ref().get_ref(),
+        }
+    }
+}
+
+impl<R: Read> Read for Tar<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Packed(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+impl Set {
+    /// Whether it is more than stray files under a number: its meta store is there, or something tells that it should be.
+    fn is_known(&self) -> bool {
+        self.meta.is_some() || self.record.is_some() || self.manifest.is_some()
+    }
+
+    fn recorded(record: SetRecord, files: &BTreeMap<String, u64>) -> Self {
+        Self {
+            id: record.id.clone(),
+            layout: record.layout,
+            started: record.started,
+            meta: meta_in(files, &record.meta.name),
+            number: record.number,
+            manifest: None,
+            kept: None,
+            record: Some(record),
+        }
+    }
+}
+
+fn meta_in(files: &BTreeMap<String, u64>, name: &str) -> Option<BackupFile> {
+    files.get(name).map(|size| meta_of(name, *size))
+}
+
+fn meta_of(name: &str, size: u64) -> BackupFile {
+    BackupFile {
+        name: name.to_owned(),
+        size,
+        packed: false,
+        set: 0,
+    }
+}
+
+/// The legacy sets of influxd's: files without a record, by their number.
+fn numbered_sets(files: &BTreeMap<String, Listed>, recorded: &HashSet<&str>) -> Vec<Set> {
+    // Where the meta store is gone, a file beside it tells about when.
+    let mut numbers: BTreeMap<u32, SystemTime> = BTreeMap::new();
+    let mut metas: HashMap<u32, BackupFile> = HashMap::new();
+    for (name, listed) in files {
+        let split = names::split_number(name).filter(|(stem, _)| names::is_stem(stem));
+        let Some((stem, number)) = split.filter(|_| !recorded.contains(name.as_str())) else {
+            continue;
+        };
+        if stem == "meta" {
+            numbers.insert(number, listed.modified);
+            metas.insert(number, meta_of(name, listed.size));
+        } else if !metas.contains_key(&number) {
+            numbers.entry(number).or_insert(listed.modified);
+        }
+    }
+    let set = |(number, modified)| Set {
+        id: names::meta_file(number),
+        layout: Layout::Legacy,
+        started: Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH),
+        record: None,
+        manifest: None,
+        meta: metas.remove(&number),
+        kept: None,
+        number,
+    };
+    numbers.into_iter().map(set).collect()
+}
+
+/// The portable sets of influxd's, oldest first: manifests without a record.
+fn manifest_sets(
+    path: &Path,
+    manifests: BTreeMap<String, Vec<u8>>,
+    files: &BTreeMap<String, u64>,
+    damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
+) -> Result<Vec<Set>> {
+    let mut sets = Vec::new();
+    for (name, bytes) in manifests {
+        let Some(stamp) = manifest::stamp_of_manifest(&name).filter(|_| files.contains_key(&name))
+        else {
+            continue;
+        };
+        let manifest = Manifest::read(&bytes).with_context(|| {
+            let file = path.join(&name);
+            let fault = Class::Damage.error(format!("the manifest {} is damaged", file.display()));
+            fault.hint("without it, the other sets of the directory can be read: move it away")
+        });
+        match manifest {
+            Ok(manifest) => sets.push(Set {
+                id: stamp.to_owned(),
+                layout: Layout::Portable,
+                started: time::parse_stamp(stamp).unwrap_or(Timestamp::UNIX_EPOCH),
+                record: None,
+                meta: meta_in(files, &manifest.meta.file_name),
+                manifest: Some(manifest),
+                kept: None,
+                number: 0,
+            }),
+            Err(error) => damaged(name, error)?,
+        }
+    }
+    Ok(sets)
+}
+
+/// The id of the set of a record or manifest, of which the name below the directory is given.
+pub fn id_of(file: &str) -> &str {
+    file.trim_start_matches(".snap/")
+        .split('.')
+        .next()
+        .unwrap_or_default()
+}
+
+/// That there is no such directory; a set's name in its place is the usual mistake.
+fn no_directory(path: &Path) -> Fault {
+    let fault = Class::NoBackup.error(format!("there is no backup directory {}", path.display()));
+    match path.to_str().filter(|name| is_set_name(name)) {
+        Some(name) => fault.hint(format!(
+            "'{name}' names a set: write PATH, the backup directory, before it"
+        )),
+        None => fault.hint("name it as PATH or in SNAP_DIR; without either it is ./backup"),
+    }
+}
+
+/// Whether a word can only be meant as a set: `latest`, or an id from its day on, as `20261120T0800`.
+fn is_set_name(word: &str) -> bool {
+    let day_and_time = word.split_once('T');
+    let is_id = day_and_time.is_some_and(|(day, time)| {
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        day.len() == 8 && is_number(day) && is_number(time.trim_end_matches('Z'))
+    });
+    word == "latest" || is_id
+}
+
+#[cfg(test)]
+#[path = "catalog_tests.rs"]
+mod tests;

@@ -1,0 +1,59 @@
+//! A backup directory: influxd's files, and the hidden folder `.snap` beside them that holds what influxd has no place for.
+//!
+//! ```text
+//! meta.03                       influxd's names, legacy: the meta store and one tar a shard
+//! db.autogen.00012.03
+//! 20261120T090000Z.manifest     influxd's names, portable: a list, the meta store and one packed tar a shard
+//! 20261120T090000Z.meta
+//! 20261120T090000Z.s12.tar.gz
+//! .snap/20261120T080000Z.json   the record of a set; written last, it is what makes a set count
+//! .snap/20261120T080000Z.files/ files of a run that goes on; removed by the run or by the next
+//! .snap/20261120T080000Z.commit what a run is about to give final names; undone by the next run if no record followed
+//! .snap/20261120T080000Z.forget the record of a set that is being removed; the next run goes on with it
+//! .snap/20261120T080000Z.keep   a mark: the set is not to be removed
+//! .snap/lock                    held by a run that writes
+//! .snap/lock.held               stands in for the lock on file systems that have none
+//! ```
+
+mod catalog;
+mod chain;
+mod lock;
+mod maintenance;
+pub mod manifest;
+mod marker;
+pub mod names;
+mod prune;
+mod readers;
+mod record;
+mod resume;
+mod snapshot;
+mod staged_file;
+#[cfg(test)]
+pub(crate) mod test_records;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+pub use catalog::{BackupFile, Contents, Set, Tar, id_of};
+pub use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
+pub(crate) use lock::FileLock;
+pub use lock::Lock;
+pub use maintenance::Upkeep;
+pub use prune::Removed;
+pub use readers::{Held, steadily};
+pub use record::{
+    Content, FileRecord, Layout, MemberRecord, RECORD_FORMAT, Selection, SetRecord, SetState,
+    ShardRecord, ShardState,
+};
+pub use resume::{LeftShard, Leftover, Run};
+pub use staged_file::{Finished, Growing, GrowingTar};
+pub use writer::{SetFiles, Staging};
+pub(crate) use writer::{hex, next_number};
+
+/// The hidden folder's name.
+const HIDDEN: &str = ".snap";
+
+/// The hidden folder, for what a run must remember and no set holds.
+pub(crate) fn hidden(directory: &Path) -> PathBuf {
+    directory.join(HIDDEN)
+}

@@ -1,0 +1,77 @@
+//! Records for tests, which change of them what matters to them.
+
+use std::fs;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{
+    Content, FileRecord, Layout, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord,
+    ShardState, hidden,
+};
+use crate::shard::ShardPath;
+
+/// A shard of the policy `autogen`.
+pub(crate) fn path(database: &str, id: u64) -> ShardPath {
+    ShardPath {
+        database: database.into(),
+        retention_policy: "autogen".into(),
+        id,
+    }
+}
+
+/// A shard that was stored, but for its file.
+pub(crate) fn shard(path: &ShardPath) -> ShardRecord {
+    ShardRecord {
+        database: path.database.clone(),
+        retention_policy: path.retention_policy.clone(),
+        id: path.id,
+        start_time: Timestamp::UNIX_EPOCH,
+        end_time: Timestamp::UNIX_EPOCH,
+        state: ShardState::Stored,
+        content: Content::Whole,
+        file: None,
+        tar_size: None,
+        shared_with: None,
+        members: Vec::new(),
+        deletes_applied: false,
+        error: None,
+        unproven: None,
+    }
+}
+
+/// A complete legacy set of these shards, whose meta store has no name yet.
+pub(crate) fn set(id: &str, started: Timestamp, shards: Vec<ShardRecord>) -> SetRecord {
+    SetRecord {
+        format: RECORD_FORMAT,
+        written_by: "test".into(),
+        id: id.into(),
+        state: SetState::Complete,
+        layout: Layout::Legacy,
+        number: 0,
+        started,
+        finished: started,
+        host: String::new(),
+        cluster_id: None,
+        dialect: "1.5".into(),
+        selection: Selection::default(),
+        meta: FileRecord {
+            name: String::new(),
+            size: 0,
+            sha256: String::new(),
+        },
+        meta_size: None,
+        manifest: None,
+        shards,
+    }
+}
+
+/// Puts a record where those of a directory are.
+pub(crate) fn put(directory: &Path, record: &SetRecord) {
+    fs::create_dir_all(hidden(directory)).unwrap();
+    fs::write(
+        hidden(directory).join(format!("{}.json", record.id)),
+        serde_json::to_vec(record).unwrap(),
+    )
+    .unwrap();
+}
