@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 
 /// Says whether the run is to stop. Clones share one state.
 #[derive(Debug, Clone, Default)]
@@ -86,15 +86,16 @@ impl Cancel {
     ///
     /// # Errors
     ///
-    /// A [`Fault`] of the class that belongs to the signal.
-    pub fn check(&self) -> Result<(), Fault> {
+    /// An [`Error`] of the kind that belongs to the signal.
+    pub fn check(&self) -> Result<(), Error> {
         match self.signal() {
             0 => Ok(()),
-            signal if signal == SIGINT as usize => Err(Class::Interrupted.error("interrupted")),
+            signal if signal == SIGINT as usize => Err(ErrorKind::Interrupted.error("interrupted")),
             signal if signal == SIGHUP as usize => {
-                Err(Class::HungUp.error("hung up: the terminal or the session is gone (SIGHUP)"))
+                Err(ErrorKind::HungUp
+                    .error("hung up: the terminal or the session is gone (SIGHUP)"))
             }
-            _ => Err(Class::Terminated.error("terminated")),
+            _ => Err(ErrorKind::Terminated.error("terminated")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What kind of failure an error is, so that the exit code can tell scripts apart what happened.
 //!
 //! Operations return `anyhow` errors. Where the kind matters (it decides the exit code) or the operator can do something
-//! about it (a hint), a [`Fault`] stands somewhere in the error's chain.
+//! about it (a hint), an [`Error`] stands somewhere in the error's chain.
 
 use std::fmt;
 use std::io;
@@ -9,8 +9,8 @@ use std::io;
 /// The kinds of outcome a script can tell apart; the discriminant is the process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Class {
-    /// Something failed that no other class describes.
+pub enum ErrorKind {
+    /// Something failed that no other kind describes.
     Failed = 1,
     /// The command line asks for something that makes no sense.
     Usage = 2,
@@ -34,7 +34,7 @@ pub enum Class {
     Terminated = 143,
 }
 
-impl Class {
+impl ErrorKind {
     /// The process's exit code.
     pub fn exit_code(self) -> u8 {
         self as u8
@@ -45,10 +45,10 @@ impl Class {
         matches!(self, Self::HungUp | Self::Interrupted | Self::Terminated)
     }
 
-    /// An error of this class that says `message`.
-    pub fn error(self, message: impl fmt::Display) -> Fault {
-        Fault {
-            class: self,
+    /// An error of this kind that says `message`.
+    pub fn error(self, message: impl fmt::Display) -> Error {
+        Error {
+            kind: self,
             message: message.to_string(),
             hint: None,
         }
@@ -59,18 +59,18 @@ impl Class {
 const TOO_LARGE: &str =
     "the file reached the file size limit: that of this user (ulimit -f), or of the file system";
 
-/// An error whose class is known, with advice where there is any.
+/// An error whose kind is known, with advice where there is any.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct Error {
     /// What kind of failure this is.
-    pub class: Class,
+    pub kind: ErrorKind,
     /// What was being done, and to what.
     pub message: String,
     /// What the operator can do about it.
     pub hint: Option<String>,
 }
 
-impl Fault {
+impl Error {
     /// The same error with advice for the operator.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
@@ -78,38 +78,38 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for Error {}
 
-/// The first [`Fault`] in an error's chain, outermost first.
-pub fn fault(error: &anyhow::Error) -> Option<&Fault> {
-    // `chain` hands out the links as plain errors, and a Fault added with `.context(…)` is only found by anyhow itself.
-    error.downcast_ref::<Fault>().or_else(|| {
+/// The first [`Error`] in an error's chain, outermost first.
+pub fn error_in(error: &anyhow::Error) -> Option<&Error> {
+    // `chain` hands out the links as plain errors, and an Error added with `.context(…)` is only found by anyhow itself.
+    error.downcast_ref::<Error>().or_else(|| {
         error
             .chain()
-            .find_map(|cause| cause.downcast_ref::<Fault>())
+            .find_map(|cause| cause.downcast_ref::<Error>())
     })
 }
 
-/// The class of an error: that of its first [`Fault`], [`Class::Failed`] if it has none.
-pub fn class(error: &anyhow::Error) -> Class {
-    fault(error).map_or(Class::Failed, |fault| fault.class)
+/// The kind of an error: that of its first [`Error`], [`ErrorKind::Failed`] if it has none.
+pub fn kind_of(error: &anyhow::Error) -> ErrorKind {
+    error_in(error).map_or(ErrorKind::Failed, |error| error.kind)
 }
 
 /// The first hint in an error's chain, else what helps against the system's error in it.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
     let outermost = error
-        .downcast_ref::<Fault>()
-        .and_then(|fault| fault.hint.as_deref());
+        .downcast_ref::<Error>()
+        .and_then(|error| error.hint.as_deref());
     let below = || {
         error
             .chain()
-            .find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_deref())
+            .find_map(|cause| cause.downcast_ref::<Error>()?.hint.as_deref())
     };
     outermost
         .or_else(below)
@@ -133,17 +133,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_class_and_hint_of_a_fault_are_found_below_and_above_other_context() {
-        let below = anyhow::Error::from(Class::Locked.error("held").hint("wait"))
+    fn the_kind_and_hint_of_an_error_are_found_below_and_above_other_context() {
+        let below = anyhow::Error::from(ErrorKind::Locked.error("held").hint("wait"))
             .context("taking the lock");
-        assert_eq!((class(&below), hint(&below)), (Class::Locked, Some("wait")));
+        assert_eq!(
+            (kind_of(&below), hint(&below)),
+            (ErrorKind::Locked, Some("wait"))
+        );
 
         let above = Err::<(), _>(std::io::Error::other("torn"))
-            .context(Class::Damage.error("reading meta.00"))
+            .context(ErrorKind::Damage.error("reading meta.00"))
             .unwrap_err();
-        assert_eq!((class(&above), hint(&above)), (Class::Damage, None));
+        assert_eq!((kind_of(&above), hint(&above)), (ErrorKind::Damage, None));
         assert_eq!(format!("{above:#}"), "reading meta.00: torn");
 
-        assert_eq!(class(&anyhow::anyhow!("plain")), Class::Failed);
+        assert_eq!(kind_of(&anyhow::anyhow!("plain")), ErrorKind::Failed);
     }
 }

@@ -6,7 +6,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use influx_snap::repository::{Contents, Selection};
+use influx_snap::repository::{Catalog, Selection};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ fn every_spelling_of_influxd_asks_for_the_same() {
     let asked = |number: usize, flags: &[&str]| -> Selection {
         let backup = folder.path().join(format!("backup {number}"));
         snap([&["backup"], flags, &["-host", &host, utf8(&backup)]].concat()).expect(0);
-        Contents::read(&backup)
+        Catalog::read(&backup)
             .expect("a backup")
             .records()
             .next()
@@ -498,7 +498,7 @@ fn json_is_lines_with_a_type_that_end_in_a_summary_or_an_error() {
             "{messages:?}"
         );
     }
-    let set = Contents::read(&backup)
+    let set = Catalog::read(&backup)
         .expect("a backup")
         .records()
         .next()

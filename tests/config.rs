@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 
-use influx_snap::repository::{Contents, Layout};
+use influx_snap::repository::{Catalog, Layout};
 use support::peer::{Model, Peer, Version};
 use support::process::{Run, Snap};
 use support::{folder, tree, utf8};
@@ -56,7 +56,7 @@ impl Bench {
 
     /// Database and layout of the only set in a folder, which is removed.
     fn made(&self, folder: &str) -> (Option<String>, Layout) {
-        let contents = Contents::read(&self.path(folder)).expect("a backup");
+        let contents = Catalog::read(&self.path(folder)).expect("a backup");
         let record = contents.records().next().expect("a set");
         let made = (record.selection.database.clone(), record.layout);
         fs::remove_dir_all(self.path(folder)).expect("removing a backup");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use influx_snap::repository::{Contents, SetRecord};
+use influx_snap::repository::{Catalog, SetRecord};
 use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
@@ -244,7 +244,7 @@ fn lone_tombstones(dir: &Path) -> usize {
 
 /// How many shards there are in the only set out of which deleted points were left.
 fn shards_without_deletes(dir: &Path) -> usize {
-    let contents = Contents::read(dir).expect("a backup");
+    let contents = Catalog::read(dir).expect("a backup");
     let record = contents.records().next().expect("a record");
     let tombstones = record
         .shards
@@ -606,7 +606,7 @@ fn a_tombstone_whose_file_was_left_out_deletes_nothing_that_is_written_later() {
             &place("backup"),
             &["-since", &since],
         );
-        let contents = Contents::read(&place("backup")).expect("a backup");
+        let contents = Catalog::read(&place("backup")).expect("a backup");
         let members = |set: &SetRecord| {
             set.shards
                 .iter()

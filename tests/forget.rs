@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use influx_snap::cancel::Cancel;
-use influx_snap::repository::{Contents, Lock};
+use influx_snap::repository::{Catalog, Lock};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -46,7 +46,7 @@ impl Bench {
         backup_of(&self.path("server"), &[&["-quiet"], flags].concat(), &dir)
             .run()
             .expect(0);
-        let contents = Contents::read(&dir).expect("a backup");
+        let contents = Catalog::read(&dir).expect("a backup");
         contents.sets()[contents.latest().expect("a set")]
             .id
             .clone()
@@ -63,7 +63,7 @@ impl Bench {
     }
 
     fn started(&self, id: &str) -> String {
-        let contents = Contents::read(&self.dir()).expect("a backup");
+        let contents = Catalog::read(&self.dir()).expect("a backup");
         contents.sets()[contents.find(id).expect("a set")]
             .started
             .to_string()
@@ -85,7 +85,7 @@ impl Bench {
 }
 
 fn ids(dir: &Path) -> Vec<String> {
-    Contents::read(dir)
+    Catalog::read(dir)
         .expect("a backup")
         .sets()
         .iter()
@@ -437,7 +437,7 @@ fn readers_beside_backups_and_forget_see_whole_sets_and_never_a_file_that_is_gon
     let bench = Bench::new();
     bench.backup(&[]);
     let (dir, target) = (bench.dir(), folder());
-    let shards = Contents::read(&dir).expect("a backup").sets()[0]
+    let shards = Catalog::read(&dir).expect("a backup").sets()[0]
         .record
         .as_ref()
         .expect("a record")
@@ -489,7 +489,7 @@ fn a_set_that_is_being_restored_stays_with_what_it_stands_on_and_that_is_said() 
     let increment = bench.backup(&["-since", "last"]);
     let newest = bench.backup(&[]);
     let dir = bench.dir();
-    let contents = Contents::read(&dir).expect("a backup");
+    let contents = Catalog::read(&dir).expect("a backup");
     // What a restore holds of the increment while it reads.
     let held = contents
         .hold([contents.find(&increment).expect("a set")])

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use influx_snap::repository::Contents;
+use influx_snap::repository::Catalog;
 use serde_json::{Value, json};
 
 use support::handmade::{
@@ -97,7 +97,7 @@ fn two_sets(folder: &Folder) -> PathBuf {
         "",
         &format!("m,h=a v=-1 {MONDAY}\nm,h=a v=-2 {}", MONDAY + 3 * WEEK),
     );
-    let since = Contents::read(&backup)
+    let since = Catalog::read(&backup)
         .expect("a backup")
         .records()
         .next()

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use influx_snap::cancel::Cancel;
-use influx_snap::error::{Class, class};
+use influx_snap::error::{ErrorKind, kind_of};
 use influx_snap::ops::{VerifyOptions, verify};
 use influx_snap::progress::{Event, Progress};
 use influx_snap::repository::manifest::decompress;
@@ -167,7 +167,7 @@ impl Progress for Silent {
     fn report(&self, _: &Event<'_>) {}
 }
 
-/// Verifies in this process: whether there was a fault, or an error of [`Class::Damage`].
+/// Verifies in this process: whether there was a fault, or an error of [`ErrorKind::Damage`].
 fn is_damaged(dir: &Path, deep: bool) -> bool {
     let options = VerifyOptions {
         directory: dir.to_owned(),
@@ -182,7 +182,7 @@ fn is_damaged(dir: &Path, deep: bool) -> bool {
             count > 0
         }
         Err(error) => {
-            assert_eq!(class(&error), Class::Damage, "{error:#}");
+            assert_eq!(kind_of(&error), ErrorKind::Damage, "{error:#}");
             true
         }
     }

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{Arg, Command};
 
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 
 /// Rewrites a command line, the program's name first.
 pub fn rewrite(root: &Command, args: &[OsString]) -> Vec<OsString> {
@@ -66,12 +66,12 @@ pub const MAY_BE_EMPTY: [&str; 3] = ["config", "on-success", "on-failure"];
 ///
 /// # Errors
 ///
-/// [`Class::Usage`] with the flag's name.
-pub fn refuse_empty(root: &Command, words: &[OsString]) -> Result<(), Fault> {
+/// [`ErrorKind::Usage`] with the flag's name.
+pub fn refuse_empty(root: &Command, words: &[OsString]) -> Result<(), Error> {
     let mut command = root;
     let mut words = words.iter().skip(1);
     let fault = |what: &str, none: &str| {
-        let fault = Class::Usage.error(format!("{what} is empty"));
+        let fault = ErrorKind::Usage.error(format!("{what} is empty"));
         Err(fault.hint(format!("is a shell variable not set? {none}")))
     };
     let empty_word = || fault("an argument", "leave the argument out to use its default");

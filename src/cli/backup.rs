@@ -14,8 +14,8 @@ use super::values::{self, Since};
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
-use crate::error::{Class, Fault};
-use crate::ops::{BackupOptions, Building, Directories, backup, serve_embedded};
+use crate::error::{Error, ErrorKind};
+use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
 use crate::repository::{Layout, Selection};
 
 /// Download the meta store and the shards of a running influxd into a backup directory
@@ -242,7 +242,7 @@ impl BackupArgs {
             elapsed: report.elapsed,
         })?;
         let is_whole = report.missing.is_empty() && report.unproven.is_empty();
-        Ok((!is_whole).then_some(Class::Partial))
+        Ok((!is_whole).then_some(ErrorKind::Partial))
     }
 
     /// What follows the run.
@@ -256,16 +256,16 @@ impl BackupArgs {
         }
     }
 
-    fn building(&self) -> Building {
+    fn building(&self) -> IncrementalMode {
         match self.since {
-            Some(Since::Last) => Building::SinceLast {
+            Some(Since::Last) => IncrementalMode::SinceLast {
                 margin: self.cold_after,
             },
-            None if self.incremental => Building::Incremental {
+            None if self.incremental => IncrementalMode::Incremental {
                 full_every: if self.full { Some(1) } else { self.full_every },
                 margin: self.cold_after,
             },
-            _ => Building::Not,
+            _ => IncrementalMode::Not,
         }
     }
 
@@ -278,8 +278,8 @@ impl BackupArgs {
         })
     }
 
-    fn refuse_contradictions(&self) -> Result<(), Fault> {
-        let usage = |message: &str, hint: &str| Err(Class::Usage.error(message).hint(hint));
+    fn refuse_contradictions(&self) -> Result<(), Error> {
+        let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
         if self.since.is_some() && (self.start.is_some() || self.end.is_some()) {
             return usage(
                 "-since cannot go with -start or -end",

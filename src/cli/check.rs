@@ -12,7 +12,7 @@ use super::output::{Output, Tally, bytes, plural};
 use super::post_run::{After, AfterArgs};
 use super::terminal::print_line;
 use super::{Ending, OutputArgs, json, list, values};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::ops::{CheckOptions, CheckReport, check, length};
 
 /// Say whether the newest complete set is new enough and its files are there: for monitoring
@@ -92,7 +92,7 @@ impl CheckArgs {
             print_line(&format!("{}, in {}", line(&report), directory.display()))
                 .context("writing to standard output")?;
         }
-        Ok(failed.then_some(Class::Failed))
+        Ok(failed.then_some(ErrorKind::Failed))
     }
 
     /// What follows the run.

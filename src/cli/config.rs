@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use toml::de::{DeTable, DeValue};
 
-use crate::error::Class;
+use crate::error::ErrorKind;
 
 /// The profile that holds for every other.
 pub const DEFAULT: &str = "default";
@@ -67,7 +67,7 @@ pub fn find(named: Option<&Path>) -> Result<Option<PathBuf>> {
             return Ok(None);
         }
         fs::metadata(named).with_context(|| {
-            Class::Usage.error(format!("cannot read the configuration {}", named.display()))
+            ErrorKind::Usage.error(format!("cannot read the configuration {}", named.display()))
         })?;
         return Ok(Some(named.to_owned()));
     }
@@ -94,10 +94,10 @@ pub fn usual() -> Vec<PathBuf> {
 ///
 /// # Errors
 ///
-/// [`Class::Usage`] when it cannot be read, is no TOML, or has anything outside of tables.
+/// [`ErrorKind::Usage`] when it cannot be read, is no TOML, or has anything outside of tables.
 pub fn read(path: &Path) -> Result<Vec<Profile>> {
     let unreadable =
-        || Class::Usage.error(format!("cannot read the configuration {}", path.display()));
+        || ErrorKind::Usage.error(format!("cannot read the configuration {}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => io::Error::new(error.kind(), "it is not text in UTF-8"),
         _ => error,
@@ -118,12 +118,12 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
     };
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        Class::Usage.error(format!("{}: {}", place(at), error.message()))
+        ErrorKind::Usage.error(format!("{}: {}", place(at), error.message()))
     })?;
     let mut profiles = Vec::new();
     for (name, value) in document.get_ref() {
         let Some(table) = value.get_ref().as_table() else {
-            let fault = Class::Usage.error(format!(
+            let fault = ErrorKind::Usage.error(format!(
                 "{}: '{}' stands outside of a profile",
                 place(name.span().start),
                 name.get_ref()

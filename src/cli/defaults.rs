@@ -13,7 +13,7 @@ use clap::{Arg, Command};
 
 use super::argv::{MAY_BE_EMPTY, find, go_bool, takes_value};
 use super::config::{self, DEFAULT, Entry, Profile, Value};
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 
 /// The flags that have a variable: `SNAP_` and the flag's name in capitals.
 const VARIABLES: [&str; 9] = [
@@ -63,7 +63,7 @@ pub struct Complete {
 ///
 /// # Errors
 ///
-/// [`Class::Usage`] when the configuration cannot be read, or names what does not exist.
+/// [`ErrorKind::Usage`] when the configuration cannot be read, or names what does not exist.
 pub fn complete(root: &Command, words: Vec<OsString>) -> Result<Complete> {
     let unchanged = |words| {
         Ok(Complete {
@@ -283,7 +283,7 @@ fn choose<'a>(
     profiles: &'a [Profile],
     wanted: Option<&str>,
     file: Option<&Path>,
-) -> Result<Vec<&'a Profile>, Fault> {
+) -> Result<Vec<&'a Profile>, Error> {
     let named = |name: &str| profiles.iter().find(|profile| profile.name == name);
     let mut chosen: Vec<&Profile> = named(DEFAULT).into_iter().collect();
     let Some(wanted) = wanted.filter(|wanted| *wanted != DEFAULT) else {
@@ -294,7 +294,7 @@ fn choose<'a>(
             .iter()
             .map(|path| path.display().to_string())
             .collect();
-        return Err(Class::Usage
+        return Err(ErrorKind::Usage
             .error(format!(
                 "there is no configuration that could have a profile '{wanted}'"
             ))
@@ -308,7 +308,7 @@ fn choose<'a>(
             .iter()
             .map(|profile| profile.name.as_str())
             .collect();
-        return Err(Class::Usage
+        return Err(ErrorKind::Usage
             .error(format!("{} has no profile '{wanted}'", file.display()))
             .hint(advice(wanted, &names)));
     };
@@ -317,7 +317,7 @@ fn choose<'a>(
 }
 
 /// Refuses an entry that means nothing.
-fn judge(root: &Command, profile: &Profile, entry: &Entry) -> Result<(), Fault> {
+fn judge(root: &Command, profile: &Profile, entry: &Entry) -> Result<(), Error> {
     let Entry {
         command,
         key,
@@ -339,7 +339,7 @@ fn judge(root: &Command, profile: &Profile, entry: &Entry) -> Result<(), Fault> 
     );
     if named.is_empty() {
         let names: Vec<&str> = commands.iter().map(|command| command.get_name()).collect();
-        let fault = Class::Usage.error(format!("{place}: [{table}] is of no command"));
+        let fault = ErrorKind::Usage.error(format!("{place}: [{table}] is of no command"));
         return Err(fault.hint(advice(command.as_deref().unwrap_or_default(), &names)));
     }
     let is_path = |command: &&Command| {
@@ -359,7 +359,7 @@ fn judge(root: &Command, profile: &Profile, entry: &Entry) -> Result<(), Fault> 
         let mut names: Vec<&str> = flags.collect();
         names.sort_unstable();
         names.dedup();
-        return Err(Class::Usage
+        return Err(ErrorKind::Usage
             .error(format!("{place}: [{table}] has an unknown key '{key}'"))
             .hint(advice(key, &names)));
     }
@@ -369,25 +369,27 @@ fn judge(root: &Command, profile: &Profile, entry: &Entry) -> Result<(), Fault> 
             .any(|command| takes_shared(command.get_name(), key))
     {
         let own = having[0].get_name();
-        let fault = Class::Usage.error(format!("{place}: '{key}' cannot be said of all commands"));
+        let fault =
+            ErrorKind::Usage.error(format!("{place}: '{key}' cannot be said of all commands"));
         return Err(fault.hint(format!("write it below a line [{}.{own}]", profile.name)));
     }
     let is_switch = find(having[0], key).is_some_and(|arg| !takes_value(arg));
     match value {
         Value::Text(text) if text.is_empty() && !MAY_BE_EMPTY.contains(&key.as_str()) => {
-            let fault = Class::Usage.error(format!("{place}: the value of '{key}' is empty"));
+            let fault = ErrorKind::Usage.error(format!("{place}: the value of '{key}' is empty"));
             Err(fault.hint(format!("leave '{key}' out for its default")))
         }
         Value::Switch(_) if is_switch => Ok(()),
         Value::Text(_) if !is_switch => Ok(()),
         _ if is_switch => {
-            Err(Class::Usage.error(format!("{place}: '{key}' must be true or false")))
+            Err(ErrorKind::Usage.error(format!("{place}: '{key}' must be true or false")))
         }
         Value::Switch(_) => {
-            Err(Class::Usage.error(format!("{place}: '{key}' must be text, not true or false")))
+            Err(ErrorKind::Usage.error(format!("{place}: '{key}' must be text, not true or false")))
         }
         Value::Other(kind) => {
-            Err(Class::Usage.error(format!("{place}: '{key}' must be text, not of type {kind}")))
+            Err(ErrorKind::Usage
+                .error(format!("{place}: '{key}' must be text, not of type {kind}")))
         }
         Value::Text(_) => Ok(()),
     }

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::command;
 use super::terminal::{print_exact, say};
-use crate::error::Class;
+use crate::error::ErrorKind;
 
 /// Print shell completions or the manual page
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ impl GenerateArgs {
             Ok(()) => 0,
             Err(error) => {
                 say(&format!("snap: generating: {error}"));
-                Class::Failed.exit_code()
+                ErrorKind::Failed.exit_code()
             }
         }
     }

@@ -16,7 +16,7 @@ use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::ops::{MetaCounts, SetInfo, ShardInfo, info, server_info};
-use crate::repository::{Contents, Selection, steadily};
+use crate::repository::{Catalog, Selection, steadily};
 
 /// Show what one set holds, shard by shard; with -host, what a server holds
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ impl InfoArgs {
         let warnings = RefCell::new(Vec::new());
         let read = || {
             warnings.borrow_mut().clear();
-            Contents::read_for(&directory, self.set.as_deref(), &mut |text| {
+            Catalog::read_for(&directory, self.set.as_deref(), &mut |text| {
                 warnings.borrow_mut().push(text.to_owned());
             })
         };

@@ -10,9 +10,9 @@ use super::output::{Output, bytes};
 use super::table::{interval, table, time};
 use super::terminal::print_lines;
 use super::{Ending, OutputArgs, json, values};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::ops::{Kind, SetSummary, State, list, name_list};
-use crate::repository::{Contents, steadily};
+use crate::repository::{Catalog, steadily};
 
 /// Show the sets in a backup directory, oldest first
 ///
@@ -35,7 +35,7 @@ impl ListArgs {
         let damaged = RefCell::new(Vec::new());
         let read = || {
             damaged.borrow_mut().clear();
-            Contents::read_past_damage(&directory, &mut |_, error| {
+            Catalog::read_past_damage(&directory, &mut |_, error| {
                 damaged.borrow_mut().push(format!("{error:#}"));
             })
         };
@@ -46,7 +46,7 @@ impl ListArgs {
             .for_each(|error| output.failure(error));
         let is_damaged = !contents.damaged().is_empty();
         if sets.is_empty() && !is_damaged {
-            return Err(Class::NoBackup
+            return Err(ErrorKind::NoBackup
                 .error(format!("{} holds no backup", directory.display()))
                 .into());
         }
@@ -100,7 +100,7 @@ impl ListArgs {
                 directory.display()
             ));
         }
-        Ok(is_damaged.then_some(Class::Damage))
+        Ok(is_damaged.then_some(ErrorKind::Damage))
     }
 }
 

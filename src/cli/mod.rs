@@ -27,11 +27,10 @@ mod verify;
 use std::ffi::OsString;
 
 use anyhow::Result;
-use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cancel::Cancel;
-use crate::error::{Class, class, hint};
+use crate::error::{ErrorKind, hint, kind_of};
 use output::{Output, Verbosity};
 use post_run::After;
 use terminal::say;
@@ -90,7 +89,7 @@ enum Command {
 }
 
 /// How a command ended: `Ok(Some(…))` where it is done but not wholly well.
-type Ending = Result<Option<Class>>;
+type Ending = Result<Option<ErrorKind>>;
 
 /// Flags that say how much to print.
 #[derive(Debug, Args)]
@@ -148,7 +147,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             hint(&error)
                 .iter()
                 .for_each(|hint| say(&format!("hint: {hint}")));
-            return class(&error).exit_code();
+            return kind_of(&error).exit_code();
         }
     };
     let cli = match command()
@@ -162,7 +161,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cancel) => cancel,
         Err(error) => {
             say(&format!("snap: cannot watch for signals: {error}"));
-            return Class::Failed.exit_code();
+            return ErrorKind::Failed.exit_code();
         }
     };
     let profile = cli.profile.as_deref().filter(|name| !name.is_empty());
@@ -192,10 +191,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Generate(args) => return args.run(),
     };
     match result {
-        Ok(class) => class.map_or(0, Class::exit_code),
+        Ok(kind) => kind.map_or(0, ErrorKind::exit_code),
         Err(error) => {
             output.error(&error);
-            class(&error).exit_code()
+            kind_of(&error).exit_code()
         }
     }
 }
@@ -212,7 +211,7 @@ fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
     let _ = error.print();
     if matches!(
         error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
     ) {
         return 0;
     }
@@ -227,7 +226,7 @@ fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
     {
         say(&format!("note: --{flag} is from {place}"));
     }
-    Class::Usage.exit_code()
+    ErrorKind::Usage.exit_code()
 }
 
 #[cfg(test)]

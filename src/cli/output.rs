@@ -13,7 +13,7 @@ use super::bars::Bars;
 use super::json::{self, Json};
 use super::lines::Lines;
 use super::terminal::{print_exact, print_line, say};
-use crate::error::{class, hint};
+use crate::error::{hint, kind_of};
 pub use crate::ops::plural;
 use crate::ops::{Losses, MadeSet};
 use crate::progress::{Progress, Silent};
@@ -215,7 +215,11 @@ impl Output {
     /// Prints an error with its causes, and its hint on a line of its own.
     pub fn error(&self, error: &anyhow::Error) {
         if self.json {
-            json::exit_error(class(error).exit_code(), &format!("{error:#}"), hint(error));
+            json::exit_error(
+                kind_of(error).exit_code(),
+                &format!("{error:#}"),
+                hint(error),
+            );
             return;
         }
         say(&format!("snap: {error:#}"));

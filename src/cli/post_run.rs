@@ -14,7 +14,7 @@ use super::Ending;
 use super::metrics::{self, Run};
 use super::output::{Output, Tally, one_line};
 use crate::cancel::Cancel;
-use crate::error::{Class, class};
+use crate::error::{ErrorKind, kind_of};
 
 /// How often a hook is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -161,14 +161,14 @@ impl After<'_> {
             output.failure(&format!("the command of {flag} failed too: {failure}"));
             return ending;
         }
-        let class = cancel
+        let kind = cancel
             .check()
-            .map_or_else(|fault| fault.class, |()| Class::Failed);
+            .map_or_else(|fault| fault.kind, |()| ErrorKind::Failed);
         let done = match self.command {
             "backup" | "restore" => format!("the {} is done and whole", self.command),
             command => format!("snap {command} went well"),
         };
-        Err(class
+        Err(kind
             .error(format!(
                 "{done}, but the command of {flag} failed: {failure}"
             ))
@@ -178,8 +178,8 @@ impl After<'_> {
 
 fn exit_code(ending: &Ending) -> u8 {
     match ending {
-        Ok(class) => class.map_or(0, Class::exit_code),
-        Err(error) => class(error).exit_code(),
+        Ok(kind) => kind.map_or(0, ErrorKind::exit_code),
+        Err(error) => kind_of(error).exit_code(),
     }
 }
 

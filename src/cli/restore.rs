@@ -14,9 +14,9 @@ use super::values;
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::ops::{
-    IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live,
+    IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };
 
 /// Put a backup back: into the directories of a stopped influxd, or with -online into a running one
@@ -174,7 +174,7 @@ impl RestoreArgs {
             losses: None,
             elapsed: report.elapsed,
         })?;
-        Ok((!report.missing.is_empty()).then_some(Class::Partial))
+        Ok((!report.missing.is_empty()).then_some(ErrorKind::Partial))
     }
 
     /// What follows the run.
@@ -193,8 +193,8 @@ impl RestoreArgs {
         self.online || (!offline && (self.portable || self.resume))
     }
 
-    fn what(&self) -> Wanted {
-        Wanted {
+    fn what(&self) -> RestoreSelection {
+        RestoreSelection {
             database: self.database.clone(),
             retention_policy: self.retention.clone(),
             shard: self.shard,

@@ -13,7 +13,7 @@ use super::output::{Output, Verbosity, seconds};
 use super::terminal::say;
 use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::ops::{Directories, serve};
 use crate::server::{Log, LogLine, ServiceOptions};
 use crate::wire::{Accept, Dialect};
@@ -125,7 +125,7 @@ impl ServeArgs {
     }
 
     fn listen(&self) -> Result<TcpListener> {
-        let refused = || Class::Failed.error(format!("cannot listen on {}", self.bind));
+        let refused = || ErrorKind::Failed.error(format!("cannot listen on {}", self.bind));
         let addresses: Vec<SocketAddr> =
             self.bind.to_socket_addrs().with_context(refused)?.collect();
         TcpListener::bind(&addresses[..]).with_context(refused)

@@ -11,7 +11,7 @@ use super::post_run::{After, AfterArgs};
 use super::terminal::print_line;
 use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::ops::{Finding, SetFault, SetGap, VerifyOptions, VerifyReport, name_list, verify};
 
 /// Read sets end to end and report damage
@@ -108,8 +108,8 @@ impl VerifyArgs {
         }
         Ok(match (report.faults, report.gaps) {
             (0, 0) => None,
-            (0, _) => Some(Class::Partial),
-            _ => Some(Class::Damage),
+            (0, _) => Some(ErrorKind::Partial),
+            _ => Some(ErrorKind::Damage),
         })
     }
 

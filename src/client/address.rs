@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::TICK;
 use crate::cancel::Cancel;
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::wire::DEFAULT_PORT;
 
 /// A host and a port: `db.example:8088`, `[::1]:8088`; the port is 8088 where none is written.
@@ -22,7 +22,7 @@ pub struct Address {
 
 impl Address {
     /// Resolves the name and connects to the first of its addresses that answers, in no longer than `timeout` altogether.
-    pub(super) fn connect(&self, timeout: Duration, cancel: &Cancel) -> Result<TcpStream, Fault> {
+    pub(super) fn connect(&self, timeout: Duration, cancel: &Cancel) -> Result<TcpStream, Error> {
         let (sender, receiver) = mpsc::channel();
         let address = self.clone();
         // Neither resolving nor connecting can be interrupted, so they are left to a thread that is not waited for.
@@ -39,12 +39,12 @@ impl Address {
         }
     }
 
-    fn connect_first(&self, timeout: Duration) -> Result<TcpStream, Fault> {
+    fn connect_first(&self, timeout: Duration) -> Result<TcpStream, Error> {
         let begun = Instant::now();
         let addresses: Vec<SocketAddr> = (self.host.as_str(), self.port)
             .to_socket_addrs()
             .map_err(|error| {
-                Class::Unreachable
+                ErrorKind::Unreachable
                     .error(format!("cannot find the host of {self}: {error}"))
                     .hint("check -host")
             })?
@@ -62,16 +62,16 @@ impl Address {
         Err(self.unreachable(&last, timeout))
     }
 
-    fn unreachable(&self, error: &io::Error, timeout: Duration) -> Fault {
+    fn unreachable(&self, error: &io::Error, timeout: Duration) -> Error {
         match error.kind() {
-            io::ErrorKind::ConnectionRefused => Class::Unreachable.error(format!("{self} refused the connection")).hint(
+            io::ErrorKind::ConnectionRefused => ErrorKind::Unreachable.error(format!("{self} refused the connection")).hint(
                 "is influxd running there? its snapshotter listens on bind-address of influxdb.conf (the top-level one), \
                  which is 127.0.0.1:8088 unless it is changed: from another machine it must be set",
             ),
-            io::ErrorKind::TimedOut => Class::Unreachable
+            io::ErrorKind::TimedOut => ErrorKind::Unreachable
                 .error(format!("{self} did not answer within {timeout:?}"))
                 .hint("check the address and the firewall, or raise -connect-timeout"),
-            _ => Class::Unreachable
+            _ => ErrorKind::Unreachable
                 .error(format!("cannot connect to {self}: {error}"))
                 .hint("check the address, the firewall and whatever stands between"),
         }

@@ -1,6 +1,5 @@
 //! The reply as a reader that never waits longer than it was told to and stops when asked to.
 
-use std::error::Error;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -9,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Timeouts;
 use super::rate::Limit;
 use crate::cancel::Cancel;
-use crate::error::Fault;
+use crate::error::Error;
 use crate::io::stream::Stream;
 
 /// How often a waiting read looks at the clock and at the cancel token.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
-/// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`Fault`] where it was not the socket that failed.
+/// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`Error`] where it was not the socket that failed.
 #[derive(Debug)]
 pub struct Reply {
     stream: Stream,
@@ -274,7 +273,7 @@ impl fmt::Display for Stalled {
     }
 }
 
-impl Error for Stalled {}
+impl std::error::Error for Stalled {}
 
 /// The peer reset the connection before it sent a byte.
 #[derive(Debug)]
@@ -286,16 +285,16 @@ impl fmt::Display for ResetBeforeReply {
     }
 }
 
-impl Error for ResetBeforeReply {}
+impl std::error::Error for ResetBeforeReply {}
 
 /// Whether the error is a reset before the first byte of the reply.
 pub(super) fn is_reset_before_reply(error: &io::Error) -> bool {
     error
         .get_ref()
-        .is_some_and(<dyn Error + Send + Sync>::is::<ResetBeforeReply>)
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<ResetBeforeReply>)
 }
 
 /// The cancel token's fault, where that is why a read ended.
-pub fn cancellation(error: &io::Error) -> Option<&Fault> {
-    error.get_ref()?.downcast_ref::<Fault>()
+pub fn cancellation(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref::<Error>()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Address;
 use crate::cancel::Cancel;
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::io::stream::Stream;
 
 /// What a client connects to.
@@ -21,11 +21,11 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Connects, in no longer than `timeout`.
-    pub(super) fn connect(&self, timeout: Duration, cancel: &Cancel) -> Result<Stream, Fault> {
+    pub(super) fn connect(&self, timeout: Duration, cancel: &Cancel) -> Result<Stream, Error> {
         match self {
             Self::Tcp(address) => address.connect(timeout, cancel).map(Stream::Tcp),
             Self::Local(connector) => (connector.connect)().map_err(|error| {
-                Class::Failed.error(format!(
+                ErrorKind::Failed.error(format!(
                     "cannot connect to the service over {connector}: {error}"
                 ))
             }),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::cancel::Cancel;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::wire::{
     BlobError, Dialect, Import, InfoReply, MetaBlob, Request, ShardIds, read_info, read_shard_ids,
 };
@@ -96,7 +96,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the server is not reached, is no snapshotter ([`Class::Unreachable`]), or its reply breaks off.
+    /// When the server is not reached, is no snapshotter ([`ErrorKind::Unreachable`]), or its reply breaks off.
     pub fn meta_store(&self) -> Result<MetaBlob> {
         if let Some(dialect) = self.dialect() {
             return self
@@ -212,13 +212,13 @@ impl Client {
                     io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
                 ) => {}
             Err(error) => {
-                let class = if error.kind() == io::ErrorKind::Unsupported {
-                    Class::Usage
+                let kind = if error.kind() == io::ErrorKind::Unsupported {
+                    ErrorKind::Usage
                 } else {
-                    Class::Failed
+                    ErrorKind::Failed
                 };
                 let message = format!("sending a request to {}", self.address);
-                return Err(anyhow::Error::new(error).context(class.error(message)));
+                return Err(anyhow::Error::new(error).context(kind.error(message)));
             }
             Ok(()) => {}
         }

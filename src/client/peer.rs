@@ -1,16 +1,16 @@
 //! Telling what a peer is that does not answer as a snapshotter does.
 
 use super::{Endpoint, Silence};
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::wire::{DEFAULT_PORT, Dialect};
 
 /// The fault for a peer whose reply begins with `first` in place of the meta store's magic.
-pub(super) fn not_a_snapshotter(address: &Endpoint, first: &[u8]) -> Fault {
+pub(super) fn not_a_snapshotter(address: &Endpoint, first: &[u8]) -> Error {
     let port_hint = format!(
         "point -host at the snapshotter: bind-address at the top of influxdb.conf, port {DEFAULT_PORT} unless it is changed"
     );
     if first.starts_with(b"HTTP/") {
-        return Class::Unreachable
+        return ErrorKind::Unreachable
             .error(format!(
                 "{address} speaks HTTP, not the snapshotter protocol"
             ))
@@ -18,11 +18,11 @@ pub(super) fn not_a_snapshotter(address: &Endpoint, first: &[u8]) -> Fault {
     }
     // A TLS record: alert or handshake, major version 3.
     if matches!(first, [0x15 | 0x16, 0x03, ..]) {
-        return Class::Unreachable
+        return ErrorKind::Unreachable
             .error(format!("{address} speaks TLS, not the snapshotter protocol"))
             .hint(format!("no InfluxDB 1.x snapshotter uses TLS; {port_hint}, or at the near end of your tunnel"));
     }
-    Class::Unreachable
+    ErrorKind::Unreachable
         .error(format!(
             "{address} is not a snapshotter: its answer begins with \"{}\"",
             first.escape_ascii()
@@ -37,10 +37,10 @@ pub(super) fn silent(address: &Endpoint, tried: &[Dialect], silence: Silence) ->
         Silence::Reset => "reset",
     };
     let fault = match tried {
-        [dialect] => Class::Unreachable
+        [dialect] => ErrorKind::Unreachable
             .error(format!("{address} {how} the connection without an answer, asked in dialect {dialect}"))
             .hint("without -dialect, both dialects are tried"),
-        _ => Class::Unreachable
+        _ => ErrorKind::Unreachable
             .error(format!("{address} {how} the connection without an answer, in both dialects"))
             .hint("either it is not a snapshotter, or influxd is shutting down; influxd's log says which (service=snapshot)"),
     };

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::error::Fault;
+use crate::error::Error;
 
 /// What may be moved at once after a pause, as a length of time at full rate.
 const BURST: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ impl Limit {
     }
 
     /// Waits until there is something to spend; how long that was.
-    pub(super) fn wait(&self, cancel: &Cancel) -> Result<Duration, Fault> {
+    pub(super) fn wait(&self, cancel: &Cancel) -> Result<Duration, Error> {
         let begun = Instant::now();
         loop {
             let now = Instant::now();

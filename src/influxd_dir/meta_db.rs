@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, ensure};
 
 use super::refuse_leading_outside;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::io::durable;
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
@@ -37,7 +37,7 @@ impl LocalMeta {
             change: Mutex::default(),
         };
         if !store.path().exists() {
-            return Err(Class::Failed
+            return Err(ErrorKind::Failed
                 .error(format!("there is no meta store {}", store.path().display()))
                 .hint("name the meta directory of an influxd; one that is to be restored into is made by starting influxd once")
                 .into());

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::io::open::open_regular;
 use crate::shard::ShardPath;
 
@@ -92,13 +92,13 @@ pub fn uses_tsi1(datadir: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// [`Class::Refused`] with the name.
-pub fn refuse_leading_outside(name: &str) -> Result<(), Fault> {
+/// [`ErrorKind::Refused`] with the name.
+pub fn refuse_leading_outside(name: &str) -> Result<(), Error> {
     if matches!(name, "" | "." | "..")
         || name.contains(['/', '\\', '\0'])
         || name.starts_with(".snap-")
     {
-        return Err(Class::Refused
+        return Err(ErrorKind::Refused
             .error(format!("'{name}' cannot be the name of a directory here"))
             .hint("give it another name with -newdb or -newrp"));
     }

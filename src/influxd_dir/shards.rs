@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::folder::{Folder, sweep};
 use super::wal::Wal;
 use super::{Ownership, refuse_leading_outside, shard_dir, uses_tsi1};
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::io::durable;
 use crate::io::open::open_regular;
 use crate::server::{ShardStore, Snapshot, SnapshotFile};
@@ -234,7 +234,7 @@ impl ShardStore for LocalShards {
     }
 }
 
-fn refuse_outside(shard: &ShardPath) -> Result<(), Fault> {
+fn refuse_outside(shard: &ShardPath) -> Result<(), Error> {
     refuse_leading_outside(&shard.database)
         .and_then(|()| refuse_leading_outside(&shard.retention_policy))
 }
@@ -279,7 +279,7 @@ pub(super) fn regular(path: &Path) -> Result<Metadata> {
         true => "a symbolic link, and is not followed",
         false => "not a regular file",
     };
-    Err(Class::Refused
+    Err(ErrorKind::Refused
         .error(format!("{} is {what}", path.display()))
         .hint("influxd makes no such file: put the file itself there, or move it away")
         .into())

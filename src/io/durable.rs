@@ -27,7 +27,7 @@ use anyhow::{Context, Result};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 
 /// How names begin that files have until they are whole.
 const UNFINISHED: &str = ".snap-";
@@ -40,7 +40,7 @@ const WRITE_BACK: u64 = 4 << 20;
 ///
 /// # Errors
 ///
-/// [`Class::Refused`] for what is no directory, and those of the system.
+/// [`ErrorKind::Refused`] for what is no directory, and those of the system.
 pub fn create_private_dir(path: &Path) -> Result<()> {
     refuse_stranger(path, None)?;
     let create = || {
@@ -56,7 +56,7 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Class::Refused`] for another user's directory, and those of [`create_private_dir`].
+/// [`ErrorKind::Refused`] for another user's directory, and those of [`create_private_dir`].
 pub fn claim_private_dir(path: &Path) -> Result<()> {
     refuse_stranger(path, Some(rustix::process::geteuid().as_raw()))?;
     create_private_dir(path)
@@ -66,24 +66,24 @@ pub fn claim_private_dir(path: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Class::Refused`].
-pub fn refuse_stranger(path: &Path, user: Option<u32>) -> Result<(), Fault> {
+/// [`ErrorKind::Refused`].
+pub fn refuse_stranger(path: &Path, user: Option<u32>) -> Result<(), Error> {
     let Ok(there) = fs::symlink_metadata(path) else {
         return Ok(());
     };
     let name = path.display();
     if there.is_symlink() {
-        return Err(Class::Refused
+        return Err(ErrorKind::Refused
             .error(format!("{name} is a symbolic link, and is not followed"))
             .hint("put the directory it leads to in its place, or remove it"));
     }
     if !there.is_dir() {
-        return Err(Class::Refused
+        return Err(ErrorKind::Refused
             .error(format!("{name} is not a directory"))
             .hint("snap keeps its own files there: move it away"));
     }
     match user {
-        Some(user) if there.uid() != user => Err(Class::Refused
+        Some(user) if there.uid() != user => Err(ErrorKind::Refused
             .error(format!(
                 "{name} belongs to user {}, who could change what snap keeps there",
                 there.uid()
@@ -436,7 +436,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::error::class;
+    use crate::error::kind_of;
 
     #[test]
     fn a_folder_of_our_own_is_no_link_no_file_and_where_others_may_write_no_other_users() {
@@ -454,7 +454,7 @@ mod tests {
         fs::write(at("file"), "").unwrap();
         for name in ["link", "dangling", "file"] {
             for made in [create_private_dir(&at(name)), claim_private_dir(&at(name))] {
-                assert_eq!(class(&made.unwrap_err()), Class::Refused, "{name}");
+                assert_eq!(kind_of(&made.unwrap_err()), ErrorKind::Refused, "{name}");
             }
         }
         assert!(!at("nowhere").exists());

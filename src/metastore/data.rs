@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use prost::Message;
 
 use super::proto::{self, NotUtf8, Schema};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::shard::ShardPath;
 use crate::time;
 
@@ -322,7 +322,7 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
     };
     let hint = "SHOW DATABASES and the server's log show the name; it came from a client with another encoding (Latin-1, say). \
                 Until it is replaced on the server, only influxd backup can take this meta store";
-    Class::Failed
+    ErrorKind::Failed
         .error(format!("the meta store is whole, but {text}"))
         .hint(hint)
         .into()

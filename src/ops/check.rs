@@ -12,7 +12,7 @@ use super::losses::Losses;
 use super::name_list;
 use super::selection::first_of;
 use crate::repository::{
-    Chains, Contents, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
+    Catalog, Chains, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
 };
 
 /// How far ahead of this clock a set's start may be before one of the clocks is called wrong.
@@ -61,14 +61,14 @@ pub struct CheckReport {
 ///
 /// When the directory cannot be read, or a record or manifest in it is damaged.
 pub fn check(options: &CheckOptions) -> Result<CheckReport> {
-    let read = || Contents::read(&options.directory);
+    let read = || Catalog::read(&options.directory);
     let (_, report) = steadily(&options.directory, read, |contents| {
         Ok(look(contents, options))
     })?;
     Ok(report)
 }
 
-fn look(contents: &Contents, options: &CheckOptions) -> CheckReport {
+fn look(contents: &Catalog, options: &CheckOptions) -> CheckReport {
     let mut order: Vec<usize> = (0..contents.sets().len()).collect();
     // Sets are in the order of their numbers, and what is asked for here is time.
     order.sort_by_key(|at| std::cmp::Reverse((contents.sets()[*at].started, *at)));
@@ -127,7 +127,7 @@ enum Not {
 
 /// Why a set does not count; `None` where it does, whole or damaged since.
 fn why_not(
-    contents: &Contents,
+    contents: &Catalog,
     at: usize,
     summary: &SetSummary,
     database: Option<&str>,
@@ -189,7 +189,7 @@ impl CheckReport {
     fn judge(
         &mut self,
         chains: &mut Chains<'_>,
-        contents: &Contents,
+        contents: &Catalog,
         at: usize,
         summary: SetSummary,
         options: &CheckOptions,
@@ -240,7 +240,7 @@ impl CheckReport {
     fn judge_chain(
         &mut self,
         chains: &mut Chains<'_>,
-        contents: &Contents,
+        contents: &Catalog,
         at: usize,
         database: Option<&str>,
     ) {
@@ -280,7 +280,7 @@ impl CheckReport {
     }
 
     /// Whether the server still had what the set before it holds.
-    fn judge_losses(&mut self, contents: &Contents, at: usize, options: &CheckOptions) {
+    fn judge_losses(&mut self, contents: &Catalog, at: usize, options: &CheckOptions) {
         let Some(losses) = Losses::of_set(contents, at, options.database.as_deref()) else {
             return;
         };
@@ -307,7 +307,7 @@ impl CheckReport {
 }
 
 /// Says which files of a set are gone or have another size.
-fn missing_files(contents: &Contents, record: &SetRecord) -> Option<String> {
+fn missing_files(contents: &Catalog, record: &SetRecord) -> Option<String> {
     let mut wrong = record
         .files()
         .filter(|file| contents.file(&file.name) != Some(file.size));

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::{first_of, plural};
 use crate::repository::{
-    Chains, Contents, FileRecord, Gap, Layout, Missing, Selection, Set, SetRecord, SetState,
+    Catalog, Chains, FileRecord, Gap, Layout, Missing, Selection, Set, SetRecord, SetState,
     ShardState,
 };
 use crate::shard::ShardPath;
@@ -163,7 +163,7 @@ pub struct ServerInfo {
 }
 
 /// All sets of a directory, oldest first.
-pub fn list(contents: &Contents) -> Vec<SetSummary> {
+pub fn list(contents: &Catalog) -> Vec<SetSummary> {
     let mut chains = Chains::of(contents);
     (0..contents.sets().len())
         .map(|at| summary(contents, &mut chains, at))
@@ -171,7 +171,7 @@ pub fn list(contents: &Contents) -> Vec<SetSummary> {
 }
 
 /// One set at a glance. Of what was recorded no file is read.
-pub fn summary(contents: &Contents, chains: &mut Chains<'_>, at: usize) -> SetSummary {
+pub fn summary(contents: &Catalog, chains: &mut Chains<'_>, at: usize) -> SetSummary {
     let set = &contents.sets()[at];
     match &set.record {
         Some(record) => {
@@ -183,7 +183,7 @@ pub fn summary(contents: &Contents, chains: &mut Chains<'_>, at: usize) -> SetSu
 }
 
 /// One set.
-pub fn info(contents: &Contents, at: usize) -> SetInfo {
+pub fn info(contents: &Catalog, at: usize) -> SetInfo {
     let set = &contents.sets()[at];
     let mut chains = Chains::of(contents);
     match &set.record {
@@ -227,12 +227,7 @@ pub fn server_info(client: &Client) -> Result<ServerInfo> {
     })
 }
 
-fn recorded(
-    contents: &Contents,
-    chains: &mut Chains<'_>,
-    at: usize,
-    record: &SetRecord,
-) -> SetInfo {
+fn recorded(contents: &Catalog, chains: &mut Chains<'_>, at: usize, record: &SetRecord) -> SetInfo {
     let set = &contents.sets()[at];
     let shards = recorded_shards(contents, record);
     let data = contents.read_meta(set).ok().map(|(_, data)| data);
@@ -247,7 +242,7 @@ fn recorded(
     }
 }
 
-fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
+fn recorded_shards(contents: &Catalog, record: &SetRecord) -> Vec<ShardInfo> {
     record
         .shards
         .iter()
@@ -277,7 +272,7 @@ fn recorded_shards(contents: &Contents, record: &SetRecord) -> Vec<ShardInfo> {
 }
 
 fn summary_of(
-    contents: &Contents,
+    contents: &Catalog,
     set: &Set,
     record: &SetRecord,
     shards: &[ShardInfo],
@@ -325,7 +320,7 @@ fn summary_of(
     }
 }
 
-fn unrecorded(contents: &Contents, chains: &mut Chains<'_>, at: usize, set: &Set) -> SetInfo {
+fn unrecorded(contents: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) -> SetInfo {
     let read = contents.read_meta(set);
     let data = read.as_ref().ok().map(|(_, data)| data);
     let mut shards = Vec::new();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::metastore::Data;
 use crate::ops::selection::list;
 use crate::repository::names;
-use crate::repository::{Content, Contents, Selection, Set, SetRecord, ShardRecord, ShardState};
+use crate::repository::{Catalog, Content, Selection, Set, SetRecord, ShardRecord, ShardState};
 use crate::time;
 
 /// What a set holds no more, compared with an earlier one of the same selection.
@@ -31,7 +31,7 @@ pub struct Losses {
 impl Losses {
     /// Compares the set at `at` with the one before it; `None` where there is none, or it takes no whole shards. Only `database`
     /// is looked at, where one is named.
-    pub fn of_set(contents: &Contents, at: usize, database: Option<&str>) -> Option<Self> {
+    pub fn of_set(contents: &Catalog, at: usize, database: Option<&str>) -> Option<Self> {
         let set = &contents.sets()[at];
         let record = set.record.as_ref()?;
         let is_empty = !holds_any(record, database);
@@ -163,7 +163,7 @@ const MOST: u8 = 50;
 
 /// The newest set, but for that at `at`, that holds shards that `selection` takes, and how many.
 pub fn newest_holding<'a>(
-    contents: &'a Contents,
+    contents: &'a Catalog,
     at: usize,
     selection: &Selection,
 ) -> Option<(&'a Set, usize)> {
@@ -174,7 +174,7 @@ pub fn newest_holding<'a>(
         .find(|(_, held)| *held > 0)
 }
 
-fn held_by(contents: &Contents, set: &Set, selection: &Selection) -> usize {
+fn held_by(contents: &Catalog, set: &Set, selection: &Selection) -> usize {
     if let Some(record) = &set.record {
         let stored = record
             .shards
@@ -211,7 +211,7 @@ fn held_by(contents: &Contents, set: &Set, selection: &Selection) -> usize {
 
 /// The set to compare with: of the same selection, and of the same server by its cluster id or its address; else, of any.
 fn earlier<'a>(
-    contents: &'a Contents,
+    contents: &'a Catalog,
     at: usize,
     record: &SetRecord,
     empty_of: Option<Option<&str>>,

@@ -85,7 +85,7 @@ fn make(
 }
 
 fn newest(directory: &Path) -> Losses {
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     Losses::of_set(&contents, contents.sets().len() - 1, None).unwrap()
 }
 

@@ -15,7 +15,7 @@ mod serve;
 mod sift;
 mod verify;
 
-pub use backup::{BackupOptions, BackupReport, Building, MadeSet, backup};
+pub use backup::{BackupOptions, BackupReport, IncrementalMode, MadeSet, backup};
 pub use check::{CheckOptions, CheckReport, check, length};
 pub use forget::{
     ForgetOptions, ForgetReport, Group, Limit, Marked, Policy, Reason, Verdict, Within, forget,
@@ -26,7 +26,7 @@ pub use info::{
 };
 pub use losses::Losses;
 pub use restore::{
-    IndexKind, LiveOptions, RestoreOptions, RestoreReport, Wanted, restore, restore_live,
+    IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };
 pub use selection::{list as name_list, plural};
 pub use serve::{Directories, serve, serve_embedded};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::cancel::Cancel;
-use crate::error::class;
+use crate::error::kind_of;
 
 /// How often an idle thread looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(200);
@@ -79,7 +79,7 @@ pub fn all<R>(results: Vec<Result<R>>) -> Result<Vec<R>> {
             Err(error) => errors.push(error),
         }
     }
-    errors.sort_by_key(|error| class(error).is_stop());
+    errors.sort_by_key(|error| kind_of(error).is_stop());
     errors.into_iter().next().map_or(Ok(done), Err)
 }
 
@@ -117,7 +117,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Class;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_job_that_waits_does_not_hold_up_the_others() {
@@ -139,7 +139,11 @@ mod tests {
 
     #[test]
     fn the_error_that_stopped_the_others_is_the_one_that_is_told() {
-        let stopped = || Err::<(), _>(anyhow::Error::from(Class::Terminated.error("terminated")));
+        let stopped = || {
+            Err::<(), _>(anyhow::Error::from(
+                ErrorKind::Terminated.error("terminated"),
+            ))
+        };
         let results = vec![
             Ok(()),
             stopped(),

@@ -1,12 +1,11 @@
 //! Files that live no longer than the run, in TMPDIR or in the backup directory. What goes wrong there is no fault of what is read.
 
 use std::env;
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 
 /// What the operator can do where TMPDIR fails.
 const HINT: &str = "TMPDIR names a directory for temporary files that can be written and has room";
@@ -55,8 +54,8 @@ impl fmt::Display for ScratchError {
     }
 }
 
-impl Error for ScratchError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
+impl std::error::Error for ScratchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }
 }
@@ -89,7 +88,7 @@ pub fn no_room(directory: &Path, wanted: u64, room: u64) -> io::Error {
 }
 
 /// The fault for an error of this module that stands anywhere in the chain.
-pub fn scratch_fault(error: &(dyn Error + 'static)) -> Option<Fault> {
+pub fn scratch_fault(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         // The source of such an error is the system's: the link between stands inside.
@@ -97,7 +96,7 @@ pub fn scratch_fault(error: &(dyn Error + 'static)) -> Option<Fault> {
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
         if let Some(scratch) = inside.and_then(|inside| inside.downcast_ref::<ScratchError>()) {
-            let fault = Class::Failed.error(format!("{scratch}: {}", scratch.error));
+            let fault = ErrorKind::Failed.error(format!("{scratch}: {}", scratch.error));
             return Some(match scratch.is_tmpdir() {
                 true => fault.hint(HINT),
                 false => fault,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
 
@@ -11,7 +11,7 @@ use crate::repository::Selection;
 /// # Errors
 ///
 /// When a database, policy or shard that is named is not in the meta store of `holder`; with the names that are.
-pub fn select(data: &Data, selection: &Selection, holder: &str) -> Result<Vec<Shard>, Fault> {
+pub fn select(data: &Data, selection: &Selection, holder: &str) -> Result<Vec<Shard>, Error> {
     if let Some(name) = &selection.database {
         let names = || data.databases.iter().map(|database| database.name.as_str());
         let Some(database) = data.database(name) else {
@@ -45,9 +45,9 @@ pub fn select(data: &Data, selection: &Selection, holder: &str) -> Result<Vec<Sh
     Ok(shards)
 }
 
-fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> Fault {
+fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> Error {
     if let Some(shard) = data.shards().find(|shard| shard.path.id == id) {
-        return Class::Failed
+        return ErrorKind::Failed
             .error(format!(
                 "shard {id} of {holder} is not where it was asked for"
             ))
@@ -62,12 +62,12 @@ fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> F
         .filter(|shard| wider.takes(&shard.path))
         .map(|shard| shard.path.id.to_string())
         .collect();
-    Class::Failed
+    ErrorKind::Failed
         .error(format!("{holder} has no shard {id}"))
         .hint(format!("there are: {}", list(&ids)))
 }
 
-fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>) -> Fault {
+fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>) -> Error {
     let names: Vec<&str> = names.collect();
     let close = names
         .iter()
@@ -81,7 +81,7 @@ fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
     let there = format!("there are: {}", list(&quoted));
-    Class::Failed.error(message).hint(match close {
+    ErrorKind::Failed.error(message).hint(match close {
         Some((_, name)) => format!("did you mean '{name}'? {there}"),
         None => there,
     })

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::selection::select;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::influxd_dir::{self, LocalMeta, LocalShards};
 use crate::metastore::Data;
 use crate::repository::Selection;
@@ -35,13 +35,13 @@ impl Directories {
     ///
     /// # Errors
     ///
-    /// When they are not those of an influxd, or an influxd runs on them ([`Class::Refused`]).
+    /// When they are not those of an influxd, or an influxd runs on them ([`ErrorKind::Refused`]).
     fn open(&self) -> Result<(LocalMeta, LocalShards)> {
         let waldir = self.wal();
         refuse_running(&[Some(&self.metadir), Some(&self.datadir), waldir.as_ref()])?;
         if let Some(waldir) = self.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
             let fault =
-                Class::Usage.error(format!("there is no WAL directory {}", waldir.display()));
+                ErrorKind::Usage.error(format!("there is no WAL directory {}", waldir.display()));
             return Err(fault.hint("leave -waldir out where there is none").into());
         }
         let meta = LocalMeta::open(&self.metadir)?;
@@ -70,7 +70,7 @@ impl Directories {
             return Ok(());
         }
         let (metadir, datadir) = (self.metadir.display(), self.datadir.display());
-        Err(Class::Refused
+        Err(ErrorKind::Refused
             .error(format!("{datadir} has none of the shards that {metadir}/meta.db names"))
             .hint("is it the data directory, and may this user read it? -meta-only takes the meta store alone")
             .into())
@@ -81,7 +81,7 @@ impl Directories {
 ///
 /// # Errors
 ///
-/// When the directories are not those of an influxd, or an influxd runs on them ([`Class::Refused`]).
+/// When the directories are not those of an influxd, or an influxd runs on them ([`ErrorKind::Refused`]).
 pub fn serve(
     directories: &Directories,
     listener: TcpListener,
@@ -97,7 +97,7 @@ pub fn serve(
 ///
 /// # Errors
 ///
-/// Those of [`serve`], and [`Class::Refused`] when the data directory is another's.
+/// Those of [`serve`], and [`ErrorKind::Refused`] when the data directory is another's.
 pub fn serve_embedded(
     directories: &Directories,
     selection: &Selection,
@@ -124,7 +124,7 @@ fn refuse_running(directories: &[Option<&PathBuf>]) -> Result<()> {
         .map(|directory| directory.as_path())
         .collect();
     match influxd_dir::open_file_below(&directories) {
-        Some((process, file)) => Err(Class::Refused
+        Some((process, file)) => Err(ErrorKind::Refused
             .error(format!("process {process} has {} open", file.display()))
             .hint("an influxd that runs serves its own snapshots: use its port, or stop it first")
             .into()),

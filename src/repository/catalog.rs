@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::snapshot::{Listed, Snapshot};
 use super::{Layout, SetRecord, hex};
-use crate::error::{Class, Fault, class, fault};
+use crate::error::{Error, ErrorKind, error_in, kind_of};
 use crate::io::open::{open_regular, read_bounded};
 use crate::metastore::Data;
 use crate::repository::manifest::{self, Manifest};
@@ -28,7 +28,7 @@ pub(super) const META_FRAME: u64 = 1 << 20;
 
 /// The files and sets of a backup directory.
 #[derive(Debug)]
-pub struct Contents {
+pub struct Catalog {
     path: PathBuf,
     /// Sizes in bytes by name. Files that an interrupted run gave their names are not among them.
     files: BTreeMap<String, u64>,
@@ -82,22 +82,22 @@ pub struct BackupFile {
     pub set: usize,
 }
 
-impl Contents {
+impl Catalog {
     /// Lists the directory and reads its records and manifests.
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] where there is no such directory; [`Class::Damage`] for a record or manifest that cannot be read.
+    /// [`ErrorKind::NoBackup`] where there is no such directory; [`ErrorKind::Damage`] for a record or manifest that cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_past(path, &mut |_, error| Err(error))
     }
 
-    /// As [`Contents::read`], for somebody who may name a set: then what is damaged of others is said by `warn`, and passed over.
+    /// As [`Catalog::read`], for somebody who may name a set: then what is damaged of others is said by `warn`, and passed over.
     /// Without a name, nobody could tell which set is the newest.
     ///
     /// # Errors
     ///
-    /// Those of [`Contents::read`].
+    /// Those of [`Catalog::read`].
     pub fn read_for(path: &Path, set: Option<&str>, warn: &mut dyn FnMut(&str)) -> Result<Self> {
         match set {
             None | Some("latest") => Self::read(path),
@@ -107,17 +107,17 @@ impl Contents {
         }
     }
 
-    /// As [`Contents::read`], but goes on without what is damaged, which is told.
+    /// As [`Catalog::read`], but goes on without what is damaged, which is told.
     ///
     /// # Errors
     ///
-    /// Those of [`Contents::read`], but for damage.
+    /// Those of [`Catalog::read`], but for damage.
     pub fn read_past_damage(
         path: &Path,
         tell: &mut dyn FnMut(&str, &anyhow::Error),
     ) -> Result<Self> {
-        Self::read_past(path, &mut |file, error| match class(&error) {
-            Class::Damage => {
+        Self::read_past(path, &mut |file, error| match kind_of(&error) {
+            ErrorKind::Damage => {
                 tell(&file, &error);
                 Ok(())
             }
@@ -125,12 +125,12 @@ impl Contents {
         })
     }
 
-    /// As [`Contents::read`], but hands records and manifests that cannot be read to `damaged`, with their names below the
+    /// As [`Catalog::read`], but hands records and manifests that cannot be read to `damaged`, with their names below the
     /// directory, and goes on without them where that allows it.
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] where there is no such directory, and what `damaged` gives back.
+    /// [`ErrorKind::NoBackup`] where there is no such directory, and what `damaged` gives back.
     pub fn read_past(
         path: &Path,
         damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
@@ -274,7 +274,7 @@ impl Contents {
 
     /// What is to be said where there are records, and nothing else of any set: somebody emptied the directory, and did not see
     /// the hidden folder.
-    pub fn emptied(&self) -> Option<Fault> {
+    pub fn emptied(&self) -> Option<Error> {
         let is_emptied = self.damaged.is_empty() && self.sets.iter().all(|set| self.is_lost(set));
         let of = match &self.sets[..] {
             _ if !is_emptied => return None,
@@ -287,7 +287,7 @@ impl Contents {
             true => " (after snap keep -release where a set is marked)",
             false => "",
         };
-        let fault = Class::Damage.error(format!("{directory} has {of}, but none of the files"));
+        let fault = ErrorKind::Damage.error(format!("{directory} has {of}, but none of the files"));
         Some(fault.hint(format!(
             "if the files were removed on purpose, remove the records too: snap forget -lost {directory}{marked}"
         )))
@@ -317,8 +317,8 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] where there is none of that name; [`Class::Usage`] where there are several.
-    pub fn find(&self, name: &str) -> Result<usize, Fault> {
+    /// [`ErrorKind::NoBackup`] where there is none of that name; [`ErrorKind::Usage`] where there are several.
+    pub fn find(&self, name: &str) -> Result<usize, Error> {
         let directory = self.path.display();
         if name == "latest" {
             return self.latest();
@@ -345,7 +345,7 @@ impl Contents {
         };
         let lost = |file: &&String| !name.is_empty() && id_of(file).starts_with(name);
         if let Some(lost) = self.damaged.iter().find(lost) {
-            let fault = Class::Damage.error(format!(
+            let fault = ErrorKind::Damage.error(format!(
                 "'{name}' may mean the set of {directory}/{lost}, which is damaged"
             ));
             return Err(fault.hint(format!("there are: {}", ids(&known))));
@@ -358,10 +358,10 @@ impl Contents {
         match close[..] {
             [one] => Ok(one),
             [] if known.is_empty() => Err(self.nothing()),
-            [] => Err(Class::NoBackup
+            [] => Err(ErrorKind::NoBackup
                 .error(format!("{directory} has no set '{name}'"))
                 .hint(format!("there are: {}", ids(&known)))),
-            _ => Err(Class::Usage
+            _ => Err(ErrorKind::Usage
                 .error(format!("'{name}' is the beginning of more than one set"))
                 .hint(format!("there are: {}", ids(&close)))),
         }
@@ -371,25 +371,25 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] where there is none.
-    pub fn latest(&self) -> Result<usize, Fault> {
+    /// [`ErrorKind::NoBackup`] where there is none.
+    pub fn latest(&self) -> Result<usize, Error> {
         self.sets
             .iter()
             .rposition(Set::is_known)
             .ok_or_else(|| self.nothing())
     }
 
-    fn nothing(&self) -> Fault {
+    fn nothing(&self) -> Error {
         let is_sign = |name: &&String| {
             names::meta_number(name).is_some() || manifest::stamp_of_manifest(name).is_some()
         };
         if let Some(name) = self.others.keys().find(is_sign) {
             let (directory, what) = (self.path.display(), self.absence(name));
             let fault =
-                Class::NoBackup.error(format!("{directory} holds no backup: {name} {what}"));
+                ErrorKind::NoBackup.error(format!("{directory} holds no backup: {name} {what}"));
             return fault.hint("name the directory that the files are in");
         }
-        Class::NoBackup
+        ErrorKind::NoBackup
             .error(format!(
                 "{} holds no backup: there is no meta.NN and no manifest",
                 self.path.display()
@@ -479,7 +479,7 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// [`Class::Damage`] with the file's name.
+    /// [`ErrorKind::Damage`] with the file's name.
     pub fn read_meta(&self, set: &Set) -> Result<(MetaBlob, Data)> {
         let Some(file) = &set.meta else {
             let named = set
@@ -494,7 +494,7 @@ impl Contents {
                 return Err(emptied.into());
             }
             let (name, by) = named.or(listed).context("its meta store is gone")?;
-            let fault = Class::Damage.error(format!(
+            let fault = ErrorKind::Damage.error(format!(
                 "the meta store {name} of set {} {}",
                 set.id,
                 self.absence(name)
@@ -506,7 +506,7 @@ impl Contents {
                 .into());
         };
         let path = self.path_of(&file.name);
-        let damaged = || Class::Damage.error(format!("{} is no meta store", path.display()));
+        let damaged = || ErrorKind::Damage.error(format!("{} is no meta store", path.display()));
         let bytes = self.read_file(&file.name)?;
         let blob = match set.layout {
             Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
@@ -523,7 +523,7 @@ impl Contents {
                 path.display(),
                 set.id
             );
-            return Err(Class::Damage.error(message).into());
+            return Err(ErrorKind::Damage.error(message).into());
         }
         if let Some(manifest) = &set.manifest
             && manifest.meta.size != blob.meta.len() as u64
@@ -534,14 +534,14 @@ impl Contents {
                 path.display(),
                 set.id
             );
-            return Err(Class::Damage.error(message).into());
+            return Err(ErrorKind::Damage.error(message).into());
         }
         let data = Data::read(&blob.meta).map_err(|error| {
             let reading = format!("reading {}", path.display());
             // One that says what it is has its class.
-            match fault(&error) {
+            match error_in(&error) {
                 Some(_) => error.context(reading),
-                None => error.context(Class::Damage.error(reading)),
+                None => error.context(ErrorKind::Damage.error(reading)),
             }
         })?;
         Ok((blob, data))
@@ -718,7 +718,8 @@ fn manifest_sets(
         };
         let manifest = Manifest::read(&bytes).with_context(|| {
             let file = path.join(&name);
-            let fault = Class::Damage.error(format!("the manifest {} is damaged", file.display()));
+            let fault =
+                ErrorKind::Damage.error(format!("the manifest {} is damaged", file.display()));
             fault.hint("without it, the other sets of the directory can be read: move it away")
         });
         match manifest {
@@ -747,8 +748,9 @@ pub fn id_of(file: &str) -> &str {
 }
 
 /// That there is no such directory; a set's name in its place is the usual mistake.
-fn no_directory(path: &Path) -> Fault {
-    let fault = Class::NoBackup.error(format!("there is no backup directory {}", path.display()));
+fn no_directory(path: &Path) -> Error {
+    let fault =
+        ErrorKind::NoBackup.error(format!("there is no backup directory {}", path.display()));
     match path.to_str().filter(|name| is_set_name(name)) {
         Some(name) => fault.hint(format!(
             "'{name}' names a set: write PATH, the backup directory, before it"

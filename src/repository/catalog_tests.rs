@@ -44,7 +44,7 @@ fn manifest(directory: &Path, stamp: &str, shards: &[u64]) {
     }
 }
 
-fn files_of(contents: &Contents, database: &str, id: u64) -> Vec<String> {
+fn files_of(contents: &Catalog, database: &str, id: u64) -> Vec<String> {
     contents
         .files_of(&test_records::path(database, id))
         .into_iter()
@@ -68,7 +68,7 @@ fn files_are_found_by_what_their_names_must_be_and_ordered_by_number() {
         "a.b.autogen.00010.00",
         "a.autogen.00001.00",
     ]);
-    let contents = Contents::read(directory.path()).unwrap();
+    let contents = Catalog::read(directory.path()).unwrap();
     assert_eq!(contents.sets()[contents.latest().unwrap()].id, "meta.100");
     assert_eq!(
         files_of(&contents, "a", 10),
@@ -89,7 +89,7 @@ fn sets_of_both_layouts_stand_in_one_row_and_are_found_by_name() {
     manifest(directory.path(), "20991231T235959Z", &[10, 11]);
     manifest(directory.path(), "20991230T000000Z", &[10]);
     manifest(directory.path(), "20000101T000000Z", &[10]);
-    let contents = Contents::read(directory.path()).unwrap();
+    let contents = Catalog::read(directory.path()).unwrap();
     let ids: Vec<&str> = contents.sets().iter().map(|set| set.id.as_str()).collect();
     assert_eq!(
         ids,
@@ -128,10 +128,10 @@ fn sets_of_both_layouts_stand_in_one_row_and_are_found_by_name() {
         let hint = no_directory(Path::new(name)).hint.unwrap();
         assert_eq!(hint.contains("names a set"), is_set, "{name}: {hint}");
     }
-    assert_eq!(contents.find("2099").unwrap_err().class, Class::Usage);
-    assert_eq!(contents.find("20").unwrap_err().class, Class::Usage);
+    assert_eq!(contents.find("2099").unwrap_err().kind, ErrorKind::Usage);
+    assert_eq!(contents.find("20").unwrap_err().kind, ErrorKind::Usage);
     let none = contents.find("nosuch").unwrap_err();
-    assert_eq!(none.class, Class::NoBackup);
+    assert_eq!(none.kind, ErrorKind::NoBackup);
     assert_eq!(
         none.hint.unwrap(),
         "there are: 20991231T235959Z, 20991230T000000Z, meta.00, 20000101T000000Z"
@@ -147,8 +147,8 @@ fn a_manifest_that_is_damaged_or_leads_outside_is_refused_by_name() {
     ] {
         let directory = directory(&[]);
         fs::write(directory.path().join("20991231T235959Z.manifest"), text).unwrap();
-        let error = Contents::read(directory.path()).unwrap_err();
-        assert_eq!(crate::error::class(&error), Class::Damage, "{text}");
+        let error = Catalog::read(directory.path()).unwrap_err();
+        assert_eq!(crate::error::kind_of(&error), ErrorKind::Damage, "{text}");
         assert!(
             error.to_string().contains("20991231T235959Z.manifest"),
             "{error}"

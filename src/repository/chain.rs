@@ -16,7 +16,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::{
-    BackupFile, Content, Contents, FileRecord, Layout, Selection, Set, SetRecord, SetState,
+    BackupFile, Catalog, Content, FileRecord, Layout, Selection, Set, SetRecord, SetState,
     ShardRecord, ShardState,
 };
 use crate::metastore::{Data, Shard};
@@ -412,7 +412,7 @@ struct Unrecorded<'a> {
 
 /// The chains of a backup directory.
 pub struct Chains<'a> {
-    contents: &'a Contents,
+    contents: &'a Catalog,
     unrecorded: Vec<Option<Unrecorded<'a>>>,
     clusters: Vec<Option<u64>>,
     /// The legacy sets with a record, by number.
@@ -422,7 +422,7 @@ pub struct Chains<'a> {
 
 impl<'a> Chains<'a> {
     /// Those of a directory. Of sets without a record the metastores are read.
-    pub fn of(contents: &'a Contents) -> Self {
+    pub fn of(contents: &'a Catalog) -> Self {
         let (mut unrecorded, mut clusters) = (Vec::new(), Vec::new());
         let mut numbered = HashMap::new();
         for (at, set) in contents.sets().iter().enumerate() {
@@ -839,7 +839,7 @@ impl<'a> Chains<'a> {
     /// before. And the ids of those that would be, had they not been begun later: the clock was set back since, and nobody knows
     /// what changed since then.
     pub fn to_build_on(
-        contents: &Contents,
+        contents: &Catalog,
         cluster_id: u64,
         now: Timestamp,
     ) -> (Vec<(usize, &SetRecord)>, Vec<&str>) {

@@ -75,7 +75,7 @@ fn path() -> ShardPath {
 
 /// What a restore of the newest set finds: the numbers of the files, and what is missing.
 fn found(directory: &Path) -> (Vec<u32>, Option<String>) {
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     let at = contents.sets().len() - 1;
     let shard = Shard {
         path: path(),
@@ -280,7 +280,7 @@ fn a_chain_of_thousands_of_increments_is_walked_to_its_end() {
 
 /// Marks the shard as unproven in the newest set of a directory.
 fn doubt(directory: &Path) {
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     let mut record = contents.sets().last().unwrap().record.clone().unwrap();
     record.state = SetState::Partial;
     record.shards[0].unproven = Some("busy".into());
@@ -298,7 +298,7 @@ fn an_unproven_shard_is_named_and_comes_back_from_its_own_set_and_no_chain_count
     let (numbers, complaint) = found(at);
     assert_eq!(numbers, [1]);
     assert!(complaint.unwrap().starts_with(unproven));
-    let contents = Contents::read(at).unwrap();
+    let contents = Catalog::read(at).unwrap();
     let missing = Chains::of(&contents).missing(1, None);
     assert_eq!(missing.len(), 1, "{missing:?}");
     assert!(missing[0].to_string().starts_with("shard db/autogen/7: "));

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::marker::{Marked, Marker};
 use crate::cancel::Cancel;
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};
 
@@ -39,7 +39,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Class::Locked`] when another process holds it, with what that one said of itself. [`Class::Refused`] where the file's folder
+    /// [`ErrorKind::Locked`] when another process holds it, with what that one said of itself. [`ErrorKind::Refused`] where the file's folder
     /// is a link.
     pub fn take(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Self> {
         let begun = Instant::now();
@@ -135,8 +135,8 @@ pub(crate) struct LockedBy {
 
 impl LockedBy {
     /// The error that says so, with what to do: `wait`, where the file system has locks.
-    pub fn error(&self, message: String, wait: &str) -> Fault {
-        let fault = Class::Locked.error(message);
+    pub fn error(&self, message: String, wait: &str) -> Error {
+        let fault = ErrorKind::Locked.error(message);
         match &self.marker {
             None => fault.hint(wait),
             Some(marker) => fault.hint(format!(
@@ -241,7 +241,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::class;
+    use crate::error::kind_of;
 
     #[test]
     fn a_held_lock_is_refused_with_its_holder_and_free_again_when_dropped() {
@@ -249,7 +249,7 @@ mod tests {
         let path = directory.path().join("lock");
         let held = Lock::take(&path, Duration::ZERO, &Cancel::default()).unwrap();
         let refusal = Lock::take(&path, Duration::from_millis(1), &Cancel::default()).unwrap_err();
-        assert_eq!(class(&refusal), Class::Locked);
+        assert_eq!(kind_of(&refusal), ErrorKind::Locked);
         assert!(
             refusal
                 .to_string()

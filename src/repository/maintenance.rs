@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::readers::claim;
 use super::snapshot::is_gone;
 use super::writer::sweep;
-use super::{Contents, Lock, Removed, SetRecord, hidden, prune};
+use super::{Catalog, Lock, Removed, SetRecord, hidden, prune};
 use crate::cancel::Cancel;
 use crate::io::durable;
 use crate::io::open::read_bounded;
@@ -62,7 +62,7 @@ impl Upkeep {
     /// # Errors
     ///
     /// When its record cannot be opened.
-    pub fn is_read(contents: &Contents, set: usize) -> Result<bool> {
+    pub fn is_read(contents: &Catalog, set: usize) -> Result<bool> {
         match claim(contents.path(), &contents.sets()[set].id) {
             // A dry run takes no lock, and another may have removed the set.
             Err(error) if is_gone(&error) => Ok(false),
@@ -78,7 +78,7 @@ impl Upkeep {
     /// When a file cannot be removed.
     pub fn remove(
         &self,
-        contents: &Contents,
+        contents: &Catalog,
         which: &HashSet<usize>,
         cancel: &Cancel,
     ) -> Result<Removed> {
@@ -91,7 +91,7 @@ impl Upkeep {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub fn measure(contents: &Contents, which: &HashSet<usize>) -> Result<Removed> {
+    pub fn measure(contents: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
         let (sets, others) = split(contents, which);
         prune::measure(contents.path(), &sets, &others)
     }
@@ -124,7 +124,7 @@ impl Upkeep {
 
 /// The records of the sets named, and the files of all others.
 fn split<'a>(
-    contents: &'a Contents,
+    contents: &'a Catalog,
     which: &HashSet<usize>,
 ) -> (Vec<&'a SetRecord>, HashSet<&'a str>) {
     let (mut sets, mut others) = (Vec::new(), HashSet::new());

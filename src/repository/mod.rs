@@ -34,7 +34,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub use catalog::{BackupFile, Contents, Set, Tar, id_of};
+pub use catalog::{BackupFile, Catalog, Set, Tar, id_of};
 pub use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub(crate) use lock::FileLock;
 pub use lock::Lock;
@@ -46,7 +46,7 @@ pub use record::{
     ShardRecord, ShardState,
 };
 pub use resume::{LeftShard, Leftover, Run};
-pub use staged_file::{Finished, Growing, GrowingTar};
+pub use staged_file::{SealedFile, StagedFile, StagedTar};
 pub use writer::{SetFiles, Staging};
 pub(crate) use writer::{hex, next_number};
 

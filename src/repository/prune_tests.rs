@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::*;
 use crate::cancel::Cancel;
-use crate::repository::{Contents, Finished, Layout, SetFiles, Staging, Upkeep, test_records};
+use crate::repository::{Catalog, Layout, SealedFile, SetFiles, Staging, Upkeep, test_records};
 use crate::repository::{manifest, names};
 use crate::wire::MetaBlob;
 
@@ -14,7 +14,7 @@ use crate::wire::MetaBlob;
 fn commit(directory: &Path, layout: Layout) -> SetRecord {
     let cancel = Cancel::default();
     let staging = Staging::begin(directory, Duration::ZERO, false, &cancel).unwrap();
-    let finished = |content: &str| -> Finished { staging.write(content.as_bytes()).unwrap() };
+    let finished = |content: &str| -> SealedFile { staging.write(content.as_bytes()).unwrap() };
     let files = SetFiles {
         meta: finished("meta"),
         shards: vec![(0, finished("first")), (1, finished("second"))],
@@ -79,7 +79,7 @@ fn assert_whole_for_influxd(directory: &Path, record: &SetRecord) {
     }
 }
 
-fn ids(contents: &Contents) -> Vec<&str> {
+fn ids(contents: &Catalog) -> Vec<&str> {
     contents.sets().iter().map(|set| set.id.as_str()).collect()
 }
 
@@ -117,7 +117,7 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
                 }
             });
             // A set whose record is there is whole; any other does not count.
-            let contents = Contents::read(directory).unwrap();
+            let contents = Catalog::read(directory).unwrap();
             for set in contents.sets() {
                 let record = set
                     .record
@@ -147,7 +147,7 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
             let (upkeep, done) =
                 Upkeep::begin(directory, Duration::ZERO, &Cancel::default()).unwrap();
             assert_eq!(done.sets.len(), begun.len());
-            let after = Contents::read(directory).unwrap();
+            let after = Catalog::read(directory).unwrap();
             assert_eq!(
                 (ids(&after), after.half_removed().len()),
                 (ids(&contents), 0)
@@ -185,7 +185,7 @@ fn a_backup_ends_a_removal_that_was_cut_short_before_it_begins() {
     )
     .unwrap();
     fs::remove_file(directory.path().join("meta.00")).unwrap();
-    let contents = Contents::read(directory.path()).unwrap();
+    let contents = Catalog::read(directory.path()).unwrap();
     assert_eq!(
         (contents.sets().len(), contents.half_removed()),
         (0, &[record.id][..])
@@ -316,7 +316,7 @@ fn a_damaged_intent_stops_no_backup_and_an_intent_beside_a_record_removes_nothin
     let mut damaged = Vec::new();
     let mut read = || {
         damaged.clear();
-        Contents::read_past_damage(directory.path(), &mut |name, _| {
+        Catalog::read_past_damage(directory.path(), &mut |name, _| {
             damaged.push(name.to_owned())
         })
         .unwrap()

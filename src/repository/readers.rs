@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::snapshot::{pause, restless, tries};
-use super::{Contents, hidden};
-use crate::error::{Class, Fault};
+use super::{Catalog, hidden};
+use crate::error::{Error, ErrorKind};
 use crate::io::open::{open_regular, open_regular_with};
 
 /// Files that a process has open beside the records it holds.
@@ -35,12 +35,12 @@ pub struct Held {
     _records: Vec<File>,
 }
 
-impl Contents {
+impl Catalog {
     /// Holds sets, by their places, against removal. Those without a record are never removed.
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] where one has been removed since the directory was read; [`steadily`] looks again then.
+    /// [`ErrorKind::NoBackup`] where one has been removed since the directory was read; [`steadily`] looks again then.
     pub fn hold(&self, sets: impl IntoIterator<Item = usize>) -> Result<Held> {
         let mut sets: Vec<usize> = sets
             .into_iter()
@@ -64,7 +64,7 @@ impl Contents {
         Ok(Held { _records: records })
     }
 
-    /// As [`Contents::hold`] for one set; nothing where it has been removed meanwhile.
+    /// As [`Catalog::hold`] for one set; nothing where it has been removed meanwhile.
     ///
     /// # Errors
     ///
@@ -90,9 +90,9 @@ impl Contents {
 /// Those of `read` and `look`; when sets are removed all the time.
 pub fn steadily<T>(
     directory: &Path,
-    mut read: impl FnMut() -> Result<Contents>,
-    mut look: impl FnMut(&Contents) -> Result<T>,
-) -> Result<(Contents, T)> {
+    mut read: impl FnMut() -> Result<Catalog>,
+    mut look: impl FnMut(&Catalog) -> Result<T>,
+) -> Result<(Catalog, T)> {
     for attempt in tries() {
         let contents = read()?;
         let result = look(&contents);
@@ -197,8 +197,8 @@ fn allow_open_files(held: u64) {
     }
 }
 
-fn removed_meanwhile(id: &str) -> Fault {
-    Class::NoBackup.error(format!("set {id} was removed a moment ago"))
+fn removed_meanwhile(id: &str) -> Error {
+    ErrorKind::NoBackup.error(format!("set {id} was removed a moment ago"))
 }
 
 fn record_path(directory: &Path, id: &str) -> PathBuf {

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
 use super::{RECORD_FORMAT, SetRecord, hidden, maintenance};
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::io::durable;
 use crate::io::open::{open_regular, read_bounded, read_to_limit};
 use crate::repository::manifest;
@@ -242,8 +242,8 @@ pub(super) fn pause(attempt: u32) -> Duration {
 }
 
 /// What is said of a directory that never stays the same.
-pub(super) fn restless(directory: &Path) -> Fault {
-    Class::Failed
+pub(super) fn restless(directory: &Path) -> Error {
+    ErrorKind::Failed
         .error(format!(
             "{} changes faster than it can be read",
             directory.display()
@@ -338,7 +338,7 @@ fn reading(path: &Path, error: io::Error) -> anyhow::Error {
     let is_odd = matches!(error.kind(), InvalidData | InvalidInput);
     let reading = format!("reading {}", path.display());
     match is_odd {
-        true => anyhow::Error::new(error).context(Class::Damage.error(reading)),
+        true => anyhow::Error::new(error).context(ErrorKind::Damage.error(reading)),
         false => anyhow::Error::new(error).context(reading),
     }
 }
@@ -350,7 +350,7 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
         .and_then(|file| read_to_limit(file, RECORD_LIMIT))
         .map_err(|error| reading(path, error))?;
     let damaged = || {
-        let fault = Class::Damage.error(format!("the record {} is damaged", path.display()));
+        let fault = ErrorKind::Damage.error(format!("the record {} is damaged", path.display()));
         fault.hint(match own_kind(path) {
             Some("json") => {
                 "another set can be named: snap list shows them. Moved away, it leaves files that count as influxd's"

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
-use crate::error::class;
+use crate::error::kind_of;
 use crate::repository::names;
-use crate::repository::{Contents, FileRecord, test_records};
+use crate::repository::{Catalog, FileRecord, test_records};
 
 /// A record of one shard, whose files are not there yet.
 fn record(number: u32) -> SetRecord {
@@ -76,7 +76,7 @@ fn forget(directory: &Path, record: &SetRecord) -> Vec<Step> {
 }
 
 /// Reads a directory in which these steps happen meanwhile: `before[m]` of them before the mth moment.
-fn read_while(directory: &Path, steps: Vec<Step>, before: [usize; 3]) -> Contents {
+fn read_while(directory: &Path, steps: Vec<Step>, before: [usize; 3]) -> Catalog {
     let mut steps = steps.into_iter();
     let mut done = 0;
     MEANWHILE.set(Some(Box::new(move |moment| {
@@ -86,7 +86,7 @@ fn read_while(directory: &Path, steps: Vec<Step>, before: [usize; 3]) -> Content
             done += 1;
         }
     })));
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     MEANWHILE.set(None);
     contents
 }
@@ -98,7 +98,7 @@ fn ways(steps: usize) -> impl Iterator<Item = [usize; 3]> {
 }
 
 /// The ids, if each set is snap's and whole, and nothing else is there.
-fn whole(contents: &Contents) -> Vec<&str> {
+fn whole(contents: &Catalog) -> Vec<&str> {
     let is_there = |file: &FileRecord| contents.file(&file.name) == Some(file.size);
     assert!(contents.damaged().is_empty());
     for set in contents.sets() {
@@ -175,7 +175,7 @@ fn a_directory_that_never_stays_the_same_is_given_up_on() {
         count += 1;
         fs::write(&mark, " ".repeat(count)).unwrap();
     })));
-    let error = Contents::read(directory).unwrap_err();
+    let error = Catalog::read(directory).unwrap_err();
     MEANWHILE.set(None);
     assert!(error.to_string().contains("changes faster"), "{error:#}");
 }
@@ -223,7 +223,7 @@ fn what_sync_programs_and_file_servers_leave_is_no_record_no_mark_and_no_file() 
     let mut apple = APPLE_DOUBLE.to_vec();
     apple.extend([0, 2, 0, 0]);
     fs::write(directory.join("._db.autogen.00099.04"), apple).unwrap();
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     assert_eq!(
         contents.sets().len(),
         2,
@@ -243,7 +243,7 @@ fn what_sync_programs_and_file_servers_leave_is_no_record_no_mark_and_no_file() 
     let mut tar = b"._db/autogen/00099/000000001-000000001.tsm".to_vec();
     tar.resize(1024, 0);
     fs::write(directory.join("._db.autogen.00099.01"), tar).unwrap();
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     assert_eq!(contents.files_of(&test_records::path("._db", 99)).len(), 1);
 }
 
@@ -266,8 +266,8 @@ fn a_record_is_of_the_set_that_its_name_says_and_names_its_own_files() {
         let path = hidden(directory.path()).join(format!("{}.json", changed.id));
         change(&mut changed);
         fs::write(path, serde_json::to_vec(&changed).unwrap()).unwrap();
-        let error = Contents::read(directory.path()).unwrap_err();
-        assert_eq!(class(&error), Class::Damage, "{at}: {error:#}");
+        let error = Catalog::read(directory.path()).unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::Damage, "{at}: {error:#}");
     }
 }
 
@@ -292,7 +292,7 @@ fn nothing_but_a_regular_file_is_read_and_nothing_else_makes_a_reader_wait() {
     fifo(directory.join("meta.01"));
 
     let mut damaged = Vec::new();
-    let contents = Contents::read_past_damage(directory, &mut |name, error| {
+    let contents = Catalog::read_past_damage(directory, &mut |name, error| {
         damaged.push(format!("{name}: {error:#}"))
     });
     let contents = contents.unwrap();
@@ -323,6 +323,6 @@ fn nothing_but_a_regular_file_is_read_and_nothing_else_makes_a_reader_wait() {
     );
 }
 
-fn whole_sets(contents: &Contents) -> Vec<&str> {
+fn whole_sets(contents: &Catalog) -> Vec<&str> {
     contents.sets().iter().map(|set| &*set.id).collect()
 }

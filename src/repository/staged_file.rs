@@ -13,16 +13,16 @@ use crate::io::durable::{self, WriteBack};
 use crate::io::open::open_regular;
 use crate::shard_tar::gzip::GzipWriter;
 
-/// A file that takes bytes. It goes away when it is dropped before [`Growing::finish`].
+/// A file that takes bytes. It goes away when it is dropped before [`StagedFile::finish`].
 #[derive(Debug)]
-pub struct Growing {
+pub struct StagedFile {
     file: NamedTempFile,
     size: u64,
     write_back: WriteBack,
     digest: Sha256,
 }
 
-impl Growing {
+impl StagedFile {
     /// Takes over a fresh file.
     pub(super) fn new(file: NamedTempFile) -> Self {
         Self {
@@ -43,13 +43,13 @@ impl Growing {
     /// # Errors
     ///
     /// When the system cannot.
-    pub fn finish(self) -> Result<Finished> {
+    pub fn finish(self) -> Result<SealedFile> {
         durable::sync(self.file.as_file(), self.file.path())?;
         let (_, path) = self
             .file
             .keep()
             .context("keeping a file that is complete")?;
-        Ok(Finished {
+        Ok(SealedFile {
             path,
             size: self.size,
             sha256: hex(self.digest),
@@ -57,7 +57,7 @@ impl Growing {
     }
 }
 
-impl Write for Growing {
+impl Write for StagedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // With the system's error as its source: that is told apart from damage in what was read.
         let named = |error: io::Error| {
@@ -80,7 +80,7 @@ impl Write for Growing {
 
 /// A shard's file that takes the bytes of its tar.
 #[derive(Debug)]
-pub struct GrowingTar {
+pub struct StagedTar {
     packing: Packing,
     size: u64,
 }
@@ -88,14 +88,14 @@ pub struct GrowingTar {
 #[derive(Debug)]
 enum Packing {
     /// As they are.
-    Plain(Growing),
+    Plain(StagedFile),
     /// Compressed with gzip.
-    Gzip(Box<GzipWriter<Growing>>),
+    Gzip(Box<GzipWriter<StagedFile>>),
 }
 
-impl GrowingTar {
+impl StagedTar {
     /// Keeps the bytes as they are.
-    pub(super) fn plain(file: Growing) -> Self {
+    pub(super) fn plain(file: StagedFile) -> Self {
         Self {
             packing: Packing::Plain(file),
             size: 0,
@@ -103,7 +103,7 @@ impl GrowingTar {
     }
 
     /// Compresses them.
-    pub(super) fn packed(encoder: GzipWriter<Growing>) -> Self {
+    pub(super) fn packed(encoder: GzipWriter<StagedFile>) -> Self {
         Self {
             packing: Packing::Gzip(Box::new(encoder)),
             size: 0,
@@ -115,7 +115,7 @@ impl GrowingTar {
     /// # Errors
     ///
     /// When the system cannot.
-    pub fn finish(self) -> Result<(Finished, u64)> {
+    pub fn finish(self) -> Result<(SealedFile, u64)> {
         let file = match self.packing {
             Packing::Plain(file) => file,
             Packing::Gzip(encoder) => encoder
@@ -126,7 +126,7 @@ impl GrowingTar {
     }
 }
 
-impl Write for GrowingTar {
+impl Write for StagedTar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = match &mut self.packing {
             Packing::Plain(file) => file.write(bytes)?,
@@ -143,7 +143,7 @@ impl Write for GrowingTar {
 
 /// A file that is complete and synced, under a temporary name in the folder of the run's files, and goes away with that.
 #[derive(Debug)]
-pub struct Finished {
+pub struct SealedFile {
     pub(super) path: PathBuf,
     /// Bytes.
     pub size: u64,
@@ -151,7 +151,7 @@ pub struct Finished {
     pub sha256: String,
 }
 
-impl Finished {
+impl SealedFile {
     /// A file that is there already.
     pub(super) fn at(path: PathBuf, recorded: &FileRecord) -> Self {
         Self {

@@ -15,10 +15,11 @@ use sha2::{Digest, Sha256};
 use super::resume::{Leftover, Notes, Run, TEMPORARY};
 use super::snapshot::own_kind;
 use super::{
-    FileRecord, Finished, Growing, GrowingTar, Layout, Lock, SetRecord, ShardRecord, hidden, prune,
+    FileRecord, Layout, Lock, SealedFile, SetRecord, ShardRecord, StagedFile, StagedTar, hidden,
+    prune,
 };
 use crate::cancel::Cancel;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::io::durable;
 use crate::io::open::open_regular;
 use crate::repository::{manifest, names};
@@ -35,9 +36,9 @@ const STAMP_PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct SetFiles {
     /// The meta store.
-    pub meta: Finished,
+    pub meta: SealedFile,
     /// Those of shards, by index into the record's `shards`.
-    pub shards: Vec<(usize, Finished)>,
+    pub shards: Vec<(usize, SealedFile)>,
 }
 
 /// A set being written. What it holds goes away when it is dropped before [`Staging::commit`].
@@ -148,7 +149,7 @@ impl Staging {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn note(&self, record: &ShardRecord, file: Option<&Finished>) -> Result<()> {
+    pub fn note(&self, record: &ShardRecord, file: Option<&SealedFile>) -> Result<()> {
         let Some(file) = file.filter(|_| record.shared_with.is_none()) else {
             return Ok(());
         };
@@ -165,7 +166,7 @@ impl Staging {
     ///
     /// # Errors
     ///
-    /// [`Class::Refused`] with the name that it does not take.
+    /// [`ErrorKind::Refused`] with the name that it does not take.
     pub fn try_names<'a>(
         &self,
         layout: Layout,
@@ -185,7 +186,7 @@ impl Staging {
                 Ok(()) => durable::remove_if_there(&path)?,
                 Err(error) if is_of_the_name(&error) => {
                     let directory = self.directory.display();
-                    let fault = Class::Refused.error(format!(
+                    let fault = ErrorKind::Refused.error(format!(
                         "the file system of {directory} does not take the name of shard {shard}"
                     ));
                     let fault =
@@ -210,12 +211,12 @@ impl Staging {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub fn file(&self) -> Result<Growing> {
+    pub fn file(&self) -> Result<StagedFile> {
         let file = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .tempfile_in(&self.files)
             .with_context(|| format!("creating a file in {}", self.files.display()))?;
-        Ok(Growing::new(file))
+        Ok(StagedFile::new(file))
     }
 
     /// A fresh file for the tar of a shard.
@@ -223,11 +224,11 @@ impl Staging {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub fn tar(&self, layout: Layout, shard: u64) -> Result<GrowingTar> {
+    pub fn tar(&self, layout: Layout, shard: u64) -> Result<StagedTar> {
         let file = self.file()?;
         Ok(match layout {
-            Layout::Legacy => GrowingTar::plain(file),
-            Layout::Portable => GrowingTar::packed(manifest::compress(&self.id, shard, file)),
+            Layout::Legacy => StagedTar::plain(file),
+            Layout::Portable => StagedTar::packed(manifest::compress(&self.id, shard, file)),
         })
     }
 
@@ -242,7 +243,7 @@ impl Staging {
         path: &Path,
         recorded: &FileRecord,
         cancel: &Cancel,
-    ) -> Result<Option<Finished>> {
+    ) -> Result<Option<SealedFile>> {
         let sharing = || format!("sharing {}", path.display());
         if !fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
             return Ok(None);
@@ -253,7 +254,7 @@ impl Staging {
         // The name is free: the folder is this run's own.
         let name = self.file()?.into_name();
         if durable::link(path, &name).is_ok() {
-            return Ok(Some(Finished::at(name, recorded)));
+            return Ok(Some(SealedFile::at(name, recorded)));
         }
         let mut copy = self.file()?;
         io::copy(&mut open_regular(path).with_context(sharing)?, &mut copy)
@@ -272,10 +273,10 @@ impl Staging {
         path: &Path,
         recorded: &FileRecord,
         cancel: &Cancel,
-    ) -> Result<Option<Finished>> {
+    ) -> Result<Option<SealedFile>> {
         let is_sound = fs::symlink_metadata(path).is_ok_and(|there| there.is_file())
             && sha256_of(path, cancel)? == recorded.sha256;
-        Ok(is_sound.then(|| Finished::at(path.to_owned(), recorded)))
+        Ok(is_sound.then(|| SealedFile::at(path.to_owned(), recorded)))
     }
 
     /// A finished file with that content.
@@ -283,7 +284,7 @@ impl Staging {
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn write(&self, content: &[u8]) -> Result<Finished> {
+    pub fn write(&self, content: &[u8]) -> Result<SealedFile> {
         let mut file = self.file()?;
         file.write_all(content).context("writing")?;
         file.finish()
@@ -320,7 +321,7 @@ impl Staging {
                 Layout::Legacy => {
                     record.number = record.number.checked_add(1).ok_or_else(|| {
                         let (most, place) = (u32::MAX, self.directory.display());
-                        Class::Failed
+                        ErrorKind::Failed
                             .error(format!("no number is left for a set: {place} has one of {most}"))
                             .hint("it is in the name of a file or in a record: remove that, or back up into another directory")
                     })?;
@@ -339,7 +340,7 @@ impl Staging {
         &self,
         record: &SetRecord,
         files: &SetFiles,
-        manifest: Option<&Finished>,
+        manifest: Option<&SealedFile>,
     ) -> Result<bool> {
         let hidden = hidden(&self.directory);
         let moves = self.moves(record, files, manifest)?;
@@ -391,7 +392,7 @@ impl Staging {
         &self,
         record: &SetRecord,
         files: &'a SetFiles,
-        manifest: Option<&'a Finished>,
+        manifest: Option<&'a SealedFile>,
     ) -> Result<Vec<(&'a Path, PathBuf)>> {
         let shards = files
             .shards
@@ -417,7 +418,7 @@ impl Staging {
     }
 
     /// Writes into the record what the files will be called; in the portable layout, makes the manifest.
-    fn name_files(&self, record: &mut SetRecord, files: &SetFiles) -> Result<Option<Finished>> {
+    fn name_files(&self, record: &mut SetRecord, files: &SetFiles) -> Result<Option<SealedFile>> {
         let portable = record.layout == Layout::Portable;
         let meta = if portable {
             manifest::meta_file(&self.id)
@@ -463,7 +464,7 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
         std::thread::sleep(Duration::from_millis(50));
     }
     let directory = directory.display();
-    Err(Class::Failed
+    Err(ErrorKind::Failed
         .error(format!(
             "every stamp of the last {STAMP_PATIENCE:?} is taken in {directory}"
         ))

@@ -1,9 +1,9 @@
 //! Tests of writing a set: what is committed is there whole, and what is not leaves nothing.
 
 use super::*;
-use crate::repository::{Contents, Selection, test_records};
+use crate::repository::{Catalog, Selection, test_records};
 
-fn finished(staging: &Staging, content: &[u8]) -> Finished {
+fn finished(staging: &Staging, content: &[u8]) -> SealedFile {
     staging.write(content).unwrap()
 }
 
@@ -51,7 +51,7 @@ fn a_committed_set_has_its_files_and_its_record_and_nothing_else() {
         ["db.autogen.00007.00", "meta.00"]
     );
     assert_eq!(
-        Contents::read(directory.path())
+        Catalog::read(directory.path())
             .unwrap()
             .records()
             .collect::<Vec<_>>(),
@@ -72,13 +72,13 @@ fn a_record_in_which_any_byte_was_changed_is_damaged_or_says_the_same() {
         let mut changed = document.clone();
         changed[at] ^= 1;
         fs::write(&path, changed).unwrap();
-        match Contents::read(directory.path()) {
+        match Catalog::read(directory.path()) {
             Ok(contents) => {
                 assert_eq!(contents.records().collect::<Vec<_>>(), [&record], "at {at}")
             }
             Err(error) => assert_eq!(
-                crate::error::class(&error),
-                crate::error::Class::Damage,
+                crate::error::kind_of(&error),
+                crate::error::ErrorKind::Damage,
                 "at {at}: {error:#}"
             ),
         }
@@ -121,7 +121,7 @@ fn a_portable_set_has_influxds_names_and_a_manifest_of_what_is_there() {
 }"#;
     assert_eq!(text, expected.replace("STAMP", &first.id));
     assert_eq!(
-        Contents::read(directory.path())
+        Catalog::read(directory.path())
             .unwrap()
             .records()
             .collect::<Vec<_>>(),
@@ -186,8 +186,8 @@ fn a_damaged_commit_stops_no_backup_and_what_it_named_is_not_taken_for_a_set_aft
 
     let next = commit(directory.path());
     assert!(intent.exists());
-    assert!(Contents::read(directory.path()).is_err());
-    let contents = Contents::read_past_damage(directory.path(), &mut |_, _| {}).unwrap();
+    assert!(Catalog::read(directory.path()).is_err());
+    let contents = Catalog::read_past_damage(directory.path(), &mut |_, _| {}).unwrap();
     assert!(contents.records().any(|record| record.id == next.id));
     assert_eq!(contents.damaged(), [format!(".snap/{}.commit", record.id)]);
 }
@@ -203,7 +203,7 @@ fn a_commit_that_was_killed_is_not_read_and_is_undone_by_the_next_run() {
         hidden.join(format!("{}.commit", done.id)),
     )
     .unwrap();
-    assert!(Contents::read(directory.path()).unwrap().latest().is_err());
+    assert!(Catalog::read(directory.path()).unwrap().latest().is_err());
     // Another tool took one of the names meanwhile: its file has other content and stays.
     fs::write(directory.path().join("meta.00"), "MINE").unwrap();
     drop(begin(directory.path()));
@@ -423,6 +423,10 @@ fn special_files_in_the_hidden_folder_hold_up_no_run_and_lead_none_elsewhere() {
     fs::write(path("elsewhere/20260101T000000Z.files"), b"").unwrap();
     std::os::unix::fs::symlink(path("elsewhere"), hidden(directory.path())).unwrap();
     let error = Staging::begin(directory.path(), Duration::ZERO, false, &cancel).unwrap_err();
-    assert_eq!(crate::error::class(&error), Class::Refused, "{error:#}");
+    assert_eq!(
+        crate::error::kind_of(&error),
+        ErrorKind::Refused,
+        "{error:#}"
+    );
     assert_eq!(visible(&path("elsewhere")), ["20260101T000000Z.files"]);
 }

@@ -26,14 +26,14 @@ pub struct Finding<'a> {
     /// The key it belongs to; empty where that is none or not known.
     pub key: &'a [u8],
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: TsmFinding,
 }
 
 /// What can be wrong in a TSM file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum TsmFinding {
     /// The index.
-    Index(index::Fault),
+    Index(index::IndexDamage),
     /// A block, or what the index says of it.
     Block(BlockFault),
     /// Bytes between header and index that are of no block, up to this offset.
@@ -55,7 +55,7 @@ pub enum Fault {
     },
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for TsmFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index(fault) => fault.fmt(f),
@@ -127,14 +127,14 @@ pub fn check<R: ReadAt + ?Sized>(
     };
     match check.run(&mut walk) {
         Err(IndexError::Damaged { offset, fault }) => {
-            check.tell(walk.key(), offset, Fault::Index(fault))
+            check.tell(walk.key(), offset, TsmFinding::Index(fault))
         }
         Err(error) => return Err(error),
         // Where the index broke off, blocks are missed in it and not in the file.
         Ok(()) if check.end < walk.index_offset() => check.tell(
             b"",
             check.end,
-            Fault::Gap {
+            TsmFinding::Gap {
                 end: walk.index_offset(),
             },
         ),
@@ -154,7 +154,7 @@ struct Check<'a, R: ?Sized> {
 }
 
 impl<R: ReadAt + ?Sized> Check<'_, R> {
-    fn tell(&mut self, key: &[u8], offset: u64, fault: Fault) {
+    fn tell(&mut self, key: &[u8], offset: u64, fault: TsmFinding) {
         self.report.faults += 1;
         (self.tell)(Finding { offset, key, fault });
     }
@@ -163,18 +163,18 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
         while let Some(raw) = walk.raw_key()? {
             self.report.keys += 1;
             for (offset, fault) in raw.faults().into_iter().flatten() {
-                self.tell(walk.key(), offset, Fault::Index(fault));
+                self.tell(walk.key(), offset, TsmFinding::Index(fault));
             }
             while let Some((at, entry)) = walk.raw_entry()? {
                 self.report.blocks += 1;
                 if let Err(fault) = walk.pass_times(&entry) {
-                    self.tell(walk.key(), at, Fault::Index(fault));
+                    self.tell(walk.key(), at, TsmFinding::Index(fault));
                 }
                 match walk.pass_place(&entry) {
                     Ok(()) => {
                         self.block(walk.key(), ValueType::from_byte(raw.block_type), &entry)?
                     }
-                    Err(fault) => self.tell(walk.key(), at, Fault::Index(fault)),
+                    Err(fault) => self.tell(walk.key(), at, TsmFinding::Index(fault)),
                 }
             }
         }
@@ -189,9 +189,9 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
         entry: &BlockEntry,
     ) -> Result<(), IndexError> {
         if entry.offset > self.end {
-            self.tell(key, self.end, Fault::Gap { end: entry.offset });
+            self.tell(key, self.end, TsmFinding::Gap { end: entry.offset });
         } else if entry.offset < self.end {
-            self.tell(key, entry.offset, Fault::Order { end: self.end });
+            self.tell(key, entry.offset, TsmFinding::Order { end: self.end });
         }
         self.end = self.end.max(entry.offset + u64::from(entry.size));
         let (mut first, mut last) = (entry.min_time, entry.max_time);
@@ -205,7 +205,7 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
                     self.tell(
                         key,
                         entry.offset,
-                        Fault::Block(BlockFault::Type { index, found }),
+                        TsmFinding::Block(BlockFault::Type { index, found }),
                     );
                 }
                 if (span.first, span.last) != (first, last) {
@@ -215,11 +215,13 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
                         first: span.first,
                         last: span.last,
                     };
-                    self.tell(key, entry.offset, Fault::Block(fault));
+                    self.tell(key, entry.offset, TsmFinding::Block(fault));
                 }
                 (first, last) = (span.first, span.last);
             }
-            Err(FileError::Block { offset, fault }) => self.tell(key, offset, Fault::Block(fault)),
+            Err(FileError::Block { offset, fault }) => {
+                self.tell(key, offset, TsmFinding::Block(fault))
+            }
             Err(FileError::Index(error)) => return Err(error),
         }
         if self
@@ -227,7 +229,7 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
             .as_ref()
             .is_some_and(|times| first < times.start || last >= times.end)
         {
-            self.tell(key, entry.offset, Fault::Outside { first, last });
+            self.tell(key, entry.offset, TsmFinding::Outside { first, last });
         }
         Ok(())
     }
@@ -258,7 +260,7 @@ mod tests {
     use super::*;
 
     /// The faults of a file, each with its offset and key.
-    fn faults(file: &[u8], times: Option<std::ops::Range<i64>>) -> Vec<(u64, Vec<u8>, Fault)> {
+    fn faults(file: &[u8], times: Option<std::ops::Range<i64>>) -> Vec<(u64, Vec<u8>, TsmFinding)> {
         let mut found = Vec::new();
         let report = check(file, times, &mut |finding| {
             found.push((finding.offset, finding.key.to_vec(), finding.fault))
@@ -331,7 +333,7 @@ mod tests {
             .iter()
             .map(|(_, key, fault)| (&key[..], *fault))
             .collect();
-        let outside = |first, last| Fault::Outside { first, last };
+        let outside = |first, last| TsmFinding::Outside { first, last };
         assert_eq!(
             blocks,
             [
@@ -362,7 +364,7 @@ mod tests {
         assert!(
             found
                 .iter()
-                .all(|(.., fault)| matches!(fault, Fault::Block(BlockFault::Crc { .. })))
+                .all(|(.., fault)| matches!(fault, TsmFinding::Block(BlockFault::Crc { .. })))
         );
     }
 
@@ -388,7 +390,7 @@ mod tests {
                 vec![block(1, 1, &packed(&integers(&[1])))],
             ),
         ]);
-        let found: Vec<Fault> = faults(&file, None)
+        let found: Vec<TsmFinding> = faults(&file, None)
             .into_iter()
             .map(|(.., fault)| fault)
             .collect();
@@ -406,7 +408,7 @@ mod tests {
                 found: ValueType::Integer,
             },
         ];
-        assert_eq!(found, expected.map(Fault::Block));
+        assert_eq!(found, expected.map(TsmFinding::Block));
     }
 
     #[test]
@@ -421,7 +423,7 @@ mod tests {
             ],
         )];
         let file = build(&series);
-        let places = |offsets: [u64; 3]| -> Vec<(u64, Fault)> {
+        let places = |offsets: [u64; 3]| -> Vec<(u64, TsmFinding)> {
             let mut file = file.clone();
             for (at, offset) in offsets.iter().enumerate() {
                 file[32 + 6 + 28 * at + 16..][..8].copy_from_slice(&offset.to_be_bytes());
@@ -430,21 +432,30 @@ mod tests {
                 .into_iter()
                 .map(|(offset, _, fault)| (offset, fault));
             found
-                .filter(|(_, fault)| !matches!(fault, Fault::Block(_)))
+                .filter(|(_, fault)| !matches!(fault, TsmFinding::Block(_)))
                 .collect()
         };
         assert_eq!(places([5, 14, 23]), []);
         assert_eq!(
             places([14, 5, 23]),
-            [(5, Fault::Gap { end: 14 }), (5, Fault::Order { end: 23 })]
+            [
+                (5, TsmFinding::Gap { end: 14 }),
+                (5, TsmFinding::Order { end: 23 })
+            ]
         );
         assert_eq!(
             places([5, 14, 14]),
-            [(14, Fault::Order { end: 23 }), (23, Fault::Gap { end: 32 })]
+            [
+                (14, TsmFinding::Order { end: 23 }),
+                (23, TsmFinding::Gap { end: 32 })
+            ]
         );
         assert_eq!(
             places([5, 14, 22]),
-            [(22, Fault::Order { end: 23 }), (31, Fault::Gap { end: 32 })]
+            [
+                (22, TsmFinding::Order { end: 23 }),
+                (31, TsmFinding::Gap { end: 32 })
+            ]
         );
     }
 
@@ -452,7 +463,7 @@ mod tests {
     fn a_damaged_index_is_walked_on_as_long_as_it_goes() {
         let file = small();
         let index = IndexWalk::open(&file[..]).unwrap().index_offset() as usize;
-        let with = |damage: &[(usize, u8)]| -> Vec<Fault> {
+        let with = |damage: &[(usize, u8)]| -> Vec<TsmFinding> {
             let mut file = file.clone();
             damage
                 .iter()
@@ -472,12 +483,15 @@ mod tests {
             last: 3,
         };
         let expected = [
-            Fault::Index(index::Fault::KeyOrder),
-            Fault::Index(index::Fault::BlockType(0x42)),
-            Fault::Block(times),
+            TsmFinding::Index(index::IndexDamage::KeyOrder),
+            TsmFinding::Index(index::IndexDamage::BlockType(0x42)),
+            TsmFinding::Block(times),
         ];
         assert_eq!(found, expected);
-        assert_eq!(with(&[(0, 0x80)]), [Fault::Index(index::Fault::Cut)]);
+        assert_eq!(
+            with(&[(0, 0x80)]),
+            [TsmFinding::Index(index::IndexDamage::Cut)]
+        );
     }
 
     #[test]

@@ -255,7 +255,7 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
             return Err(fault.at(offset));
         }
         let value_type = ValueType::from_byte(raw.block_type)
-            .ok_or(Fault::BlockType(raw.block_type).at(raw.type_at))?;
+            .ok_or(IndexDamage::BlockType(raw.block_type).at(raw.type_at))?;
         Ok(Some(Key {
             bytes: &self.key,
             value_type,
@@ -327,35 +327,35 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     }
 
     /// Checks the times of an entry against those of the one before.
-    pub(super) fn pass_times(&mut self, entry: &BlockEntry) -> Result<(), Fault> {
+    pub(super) fn pass_times(&mut self, entry: &BlockEntry) -> Result<(), IndexDamage> {
         let &BlockEntry {
             min_time, max_time, ..
         } = entry;
         if max_time < min_time {
-            return Err(Fault::Times { min_time, max_time });
+            return Err(IndexDamage::Times { min_time, max_time });
         }
         if self.last_time.is_some_and(|last| min_time <= last) {
-            return Err(Fault::TimeOrder(min_time));
+            return Err(IndexDamage::TimeOrder(min_time));
         }
         self.last_time = Some(max_time);
         Ok(())
     }
 
     /// Checks that a record can be where an entry has it, beside those that were passed.
-    pub(super) fn pass_place(&mut self, entry: &BlockEntry) -> Result<(), Fault> {
+    pub(super) fn pass_place(&mut self, entry: &BlockEntry) -> Result<(), IndexDamage> {
         let &BlockEntry { offset, size, .. } = entry;
         let space = self.index_offset.checked_sub(offset);
         let inside =
             offset >= HEADER.len() as u64 && space.is_some_and(|space| u64::from(size) <= space);
         if !inside || size < MIN_RECORD_BYTES {
-            return Err(Fault::Place { offset, size });
+            return Err(IndexDamage::Place { offset, size });
         }
         // Blocks share no bytes. To see most of what does, without the memory to see all, is enough to say that no choice of
         // blocks is larger than the file.
         self.room = self
             .room
             .checked_sub(u64::from(size))
-            .ok_or(Fault::Overlap)?;
+            .ok_or(IndexDamage::Overlap)?;
         Ok(())
     }
 }
@@ -373,16 +373,16 @@ pub(super) struct RawKey {
 
 impl RawKey {
     /// What is wrong with it, each with the offset where that shows.
-    pub(super) fn faults(&self) -> [Option<(u64, Fault)>; 3] {
+    pub(super) fn faults(&self) -> [Option<(u64, IndexDamage)>; 3] {
         let key = match (self.empty, self.rises) {
-            (true, _) => Some(Fault::EmptyKey),
-            (_, false) => Some(Fault::KeyOrder),
+            (true, _) => Some(IndexDamage::EmptyKey),
+            (_, false) => Some(IndexDamage::KeyOrder),
             _ => None,
         };
         let unknown = ValueType::from_byte(self.block_type)
             .is_none()
-            .then_some(Fault::BlockType(self.block_type));
-        let none = (self.count == 0).then_some(Fault::NoBlocks);
+            .then_some(IndexDamage::BlockType(self.block_type));
+        let none = (self.count == 0).then_some(IndexDamage::NoBlocks);
         [
             key.map(|fault| (self.at, fault)),
             unknown.map(|fault| (self.type_at, fault)),
@@ -422,7 +422,7 @@ impl<R: ReadAt + ?Sized> Cursor<'_, R> {
         if length as u64 <= self.end - self.at {
             Ok(())
         } else {
-            Err(Fault::Cut.at(self.at))
+            Err(IndexDamage::Cut.at(self.at))
         }
     }
 
@@ -477,13 +477,13 @@ pub enum IndexError {
         /// Where in the file that shows.
         offset: u64,
         /// What is wrong there.
-        fault: Fault,
+        fault: IndexDamage,
     },
 }
 
 /// What can be wrong in an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum IndexDamage {
     /// The footer comes before the end of a key or block entry.
     Cut,
     /// A key has the length 0.
@@ -514,7 +514,7 @@ pub enum Fault {
     Overlap,
 }
 
-impl Fault {
+impl IndexDamage {
     fn at(self, offset: u64) -> IndexError {
         IndexError::Damaged {
             offset,
@@ -523,7 +523,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for IndexDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cut => f.write_str("the index breaks off"),
@@ -705,7 +705,7 @@ pub(crate) mod tests {
     }
 
     /// What is wrong with the small file once `bytes` stand at `offset` of its index.
-    fn fault(offset: usize, bytes: &[u8]) -> (u64, Fault) {
+    fn fault(offset: usize, bytes: &[u8]) -> (u64, IndexDamage) {
         let mut file = build(&small());
         let index = file.len() - 8 - (2 * 11 + 3 * ENTRY_BYTES);
         file[index + offset..][..bytes.len()].copy_from_slice(bytes);
@@ -792,31 +792,34 @@ pub(crate) mod tests {
     #[test]
     fn every_fault_of_an_index_is_told_with_its_offset() {
         let second = 11 + 2 * ENTRY_BYTES;
-        assert_eq!(fault(0, &[0, 0]), (0, Fault::EmptyKey));
-        assert_eq!(fault(0, &[0xff, 0xff]), (2, Fault::Cut));
+        assert_eq!(fault(0, &[0, 0]), (0, IndexDamage::EmptyKey));
+        assert_eq!(fault(0, &[0xff, 0xff]), (2, IndexDamage::Cut));
         assert_eq!(
             fault(second + 2, b"a#!~#f"),
-            (second as u64, Fault::KeyOrder)
+            (second as u64, IndexDamage::KeyOrder)
         );
-        assert_eq!(fault(second + 2, b"A"), (second as u64, Fault::KeyOrder));
-        assert_eq!(fault(8, &[5]), (8, Fault::BlockType(5)));
-        assert_eq!(fault(9, &[0, 0]), (8, Fault::NoBlocks));
+        assert_eq!(
+            fault(second + 2, b"A"),
+            (second as u64, IndexDamage::KeyOrder)
+        );
+        assert_eq!(fault(8, &[5]), (8, IndexDamage::BlockType(5)));
+        assert_eq!(fault(9, &[0, 0]), (8, IndexDamage::NoBlocks));
         assert_eq!(
             fault(second + 9, &[0, 2]),
-            (second as u64 + 11 + 28, Fault::Cut)
+            (second as u64 + 11 + 28, IndexDamage::Cut)
         );
         let time = |time: i64| time.to_be_bytes();
         assert_eq!(
             fault(11, &time(-3)),
             (
                 11,
-                Fault::Times {
+                IndexDamage::Times {
                     min_time: -3,
                     max_time: -5
                 }
             )
         );
-        assert_eq!(fault(39, &time(-5)), (39, Fault::TimeOrder(-5)));
+        assert_eq!(fault(39, &time(-5)), (39, IndexDamage::TimeOrder(-5)));
         let place =
             |offset: u64, size: u32| [&offset.to_be_bytes()[..], &size.to_be_bytes()].concat();
         // The blocks lie at 5, 12 and 19; the index begins at 28.
@@ -832,11 +835,11 @@ pub(crate) mod tests {
         ] {
             assert_eq!(
                 fault(27, &place(offset, size)),
-                (11, Fault::Place { offset, size })
+                (11, IndexDamage::Place { offset, size })
             );
         }
-        assert_eq!(fault(55, &place(5, 23)), (39, Fault::Overlap));
-        let told = Fault::Place { offset: 4, size: 7 }.at(39).to_string();
+        assert_eq!(fault(55, &place(5, 23)), (39, IndexDamage::Overlap));
+        let told = IndexDamage::Place { offset: 4, size: 7 }.at(39).to_string();
         assert_eq!(
             told,
             "a damaged TSM file: at offset 39, a block of 7 bytes at offset 4, where none can be"

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use influx_snap::repository::{Contents, SetRecord};
+use influx_snap::repository::{Catalog, SetRecord};
 use tempfile::TempDir;
 
 use super::data::{delete_some, load_sample, tombstones};
@@ -91,7 +91,7 @@ pub fn index_flags(index: Index) -> &'static [&'static str] {
 
 /// The sets in a backup directory, oldest first.
 pub fn sets(backup: &Path) -> Vec<SetRecord> {
-    Contents::read(backup)
+    Catalog::read(backup)
         .expect("a backup directory")
         .records()
         .cloned()

@@ -7,9 +7,9 @@ use super::download::Fetched;
 use super::plan::Planned;
 use super::stored::Stored;
 use super::{Backup, BackupReport, MadeSet, StoredMeta};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::repository::{
-    FileRecord, Finished, RECORD_FORMAT, Selection, SetFiles, SetRecord, SetState, ShardRecord,
+    FileRecord, RECORD_FORMAT, SealedFile, Selection, SetFiles, SetRecord, SetState, ShardRecord,
     ShardState, Staging,
 };
 
@@ -19,7 +19,7 @@ pub struct Settled {
     /// What became of it; the name of the file is not known yet.
     pub record: ShardRecord,
     /// The file, where there is one.
-    pub file: Option<Finished>,
+    pub file: Option<SealedFile>,
 }
 
 impl Settled {
@@ -135,13 +135,13 @@ impl Backup<'_> {
                 missing.join("; ")
             );
             let hint = self.hint_after_failure(&selection);
-            return Err(Class::Failed.error(message).hint(hint).into());
+            return Err(ErrorKind::Failed.error(message).hint(hint).into());
         }
         let count =
             |is: &dyn Fn(&ShardRecord) -> bool| shards.iter().filter(|shard| is(shard)).count();
         let empty = count(&|shard| shard.state == ShardState::Empty);
         let shared = count(&|shard| shard.shared_with.is_some());
-        let is_own = |(index, _): &&(usize, Finished)| shards[*index].shared_with.is_none();
+        let is_own = |(index, _): &&(usize, SealedFile)| shards[*index].shared_with.is_none();
         let bytes = meta.file.size
             + files
                 .iter()

@@ -5,7 +5,7 @@ use super::{Backup, BackupReport};
 use crate::ops::losses::Losses;
 use crate::ops::selection::first_of;
 use crate::progress::Event;
-use crate::repository::{Chains, Contents};
+use crate::repository::{Catalog, Chains};
 
 impl Backup<'_> {
     /// Compares the set that was made with those before it. What it finds is no failure: what was asked for is there.
@@ -14,7 +14,7 @@ impl Backup<'_> {
             return report;
         };
         // What is damaged there was said before.
-        let contents = Contents::read_past(&self.options.directory, &mut |_, _| Ok(()));
+        let contents = Catalog::read_past(&self.options.directory, &mut |_, _| Ok(()));
         let Ok(contents) = contents else {
             return report;
         };

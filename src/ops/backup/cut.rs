@@ -10,7 +10,7 @@ use tempfile::SpooledTempFile;
 
 use crate::ops::members::Spool;
 use crate::ops::sift::{Kept, LeftOut, sift};
-use crate::repository::{GrowingTar, MemberRecord};
+use crate::repository::{MemberRecord, StagedTar};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Member, Sink};
 use crate::shard_tar::{MemberHeader, TarWriter};
@@ -31,7 +31,7 @@ pub struct Cutter {
     deletes: BTreeMap<String, BoundedDeletes>,
     /// Where files go that take a member for a while.
     scratch: PathBuf,
-    tar: TarWriter<GrowingTar>,
+    tar: TarWriter<StagedTar>,
     /// The member that passes.
     member: Option<Passing>,
     spool: Spool,
@@ -57,7 +57,7 @@ impl Cutter {
         shard: &ShardPath,
         bounds: Bounds,
         deletes: BTreeMap<String, BoundedDeletes>,
-        out: GrowingTar,
+        out: StagedTar,
         scratch: &Path,
     ) -> Result<Self> {
         Ok(Self {
@@ -79,7 +79,7 @@ impl Cutter {
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn finish(mut self) -> io::Result<(GrowingTar, Vec<MemberRecord>)> {
+    pub fn finish(mut self) -> io::Result<(StagedTar, Vec<MemberRecord>)> {
         for (member, mut content) in std::mem::take(&mut self.tombstones) {
             if self.stay.contains(stem(&member.name))
                 && !self.deletes.contains_key(stem(&member.name))
@@ -161,7 +161,7 @@ impl Sink for Cutter {
 }
 
 fn begin(
-    tar: &mut TarWriter<GrowingTar>,
+    tar: &mut TarWriter<StagedTar>,
     shard: &ShardPath,
     members: &mut Vec<MemberRecord>,
     member: &Member,

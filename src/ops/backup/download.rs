@@ -19,11 +19,11 @@ use super::proof::{Came, Next, Proof, Rule};
 use super::stored::Stored;
 use crate::cancel::Cancel;
 use crate::client::{Client, Reply};
-use crate::error::{Class, class};
+use crate::error::{ErrorKind, kind_of};
 use crate::io::durable;
 use crate::metastore::Data;
 use crate::progress::{Event, Progress};
-use crate::repository::{Content, Finished, Layout, MemberRecord, Staging};
+use crate::repository::{Content, Layout, MemberRecord, SealedFile, Staging};
 use crate::retry::{Attempts, Gate, Server};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, Scanner};
@@ -108,7 +108,7 @@ pub enum Fetched {
     /// It has not changed since an earlier run, and has the file of that.
     Unchanged {
         /// The file.
-        file: Finished,
+        file: SealedFile,
         /// What that run recorded.
         base: Box<Base>,
     },
@@ -311,7 +311,7 @@ impl Downloader<'_> {
     }
 
     /// The file of an earlier run for this one's set; none, with a warning, where it is damaged.
-    fn file_of(&self, base: &Base) -> Result<Option<Finished>> {
+    fn file_of(&self, base: &Base) -> Result<Option<SealedFile>> {
         let file = match base.set {
             Some(_) => self.staging.share(&base.path, &base.file, self.cancel),
             None => self.staging.reuse(&base.path, &base.file, self.cancel),
@@ -652,10 +652,11 @@ impl Downloader<'_> {
         if let Err(fault) = self.cancel.check() {
             return Trouble::Fatal(fault.into());
         }
-        match class(&error) {
-            Class::HungUp | Class::Interrupted | Class::Terminated | Class::Usage => {
-                Trouble::Fatal(error)
-            }
+        match kind_of(&error) {
+            ErrorKind::HungUp
+            | ErrorKind::Interrupted
+            | ErrorKind::Terminated
+            | ErrorKind::Usage => Trouble::Fatal(error),
             _ if is_of_server(&error) => Trouble::Server(format!("{error:#}")),
             _ => Trouble::Shard(format!("{error:#}")),
         }
@@ -692,7 +693,7 @@ pub fn is_of_server(error: &anyhow::Error) -> bool {
                 | io::ErrorKind::BrokenPipe
         )
     };
-    class(error) == Class::Unreachable
+    kind_of(error) == ErrorKind::Unreachable
         || error
             .chain()
             .filter_map(|cause| cause.downcast_ref())

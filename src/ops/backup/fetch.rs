@@ -16,7 +16,7 @@ use super::stored::Stored;
 use crate::client::cancellation;
 use crate::ops::members::is_of_system;
 use crate::progress::Event;
-use crate::repository::{GrowingTar, MemberRecord};
+use crate::repository::{MemberRecord, StagedTar};
 use crate::shard_tar::{Ending, Member, Scanner, Sink, TarError};
 use crate::tsm::envelope::Envelope;
 
@@ -162,7 +162,7 @@ impl Downloader<'_> {
         }))
     }
 
-    fn out(&self, planned: &Planned, file: GrowingTar) -> Result<Out> {
+    fn out(&self, planned: &Planned, file: StagedTar) -> Result<Out> {
         Ok(match planned.cut {
             Some(bounds) => {
                 let cutter = Cutter::new(
@@ -188,7 +188,7 @@ struct Intake {
 /// Where a tar goes.
 enum Out {
     /// Into a file as it comes, headers and all.
-    Raw(GrowingTar),
+    Raw(StagedTar),
     /// Through the knife, member by member.
     Cut(Box<Cutter>),
 }

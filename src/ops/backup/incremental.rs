@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::repository::{
-    Chains, Content, Contents, FileRecord, Layout, LeftShard, MemberRecord, Selection, SetRecord,
+    Catalog, Chains, Content, FileRecord, Layout, LeftShard, MemberRecord, Selection, SetRecord,
     ShardRecord, ShardState,
 };
 use crate::shard::ShardPath;
@@ -24,7 +24,7 @@ const MOST_PROBES: usize = 16;
 
 /// How a backup builds on earlier sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Building {
+pub enum IncrementalMode {
     /// Not at all.
     Not,
     /// It takes what was modified after the newest complete set was begun.
@@ -159,7 +159,7 @@ fn probes(members: &[MemberRecord]) -> Option<Vec<Probe>> {
 
 /// The sets that a backup may build on, newest first.
 pub struct Earlier<'a> {
-    contents: &'a Contents,
+    contents: &'a Catalog,
     sets: Vec<(usize, &'a SetRecord)>,
     /// The ids of those that would be, had they not been begun later than now.
     ahead: Vec<&'a str>,
@@ -167,7 +167,7 @@ pub struct Earlier<'a> {
 
 impl<'a> Earlier<'a> {
     /// Those in a directory, of the server with that cluster id.
-    pub fn of(contents: &'a Contents, cluster_id: u64, now: Timestamp) -> Self {
+    pub fn of(contents: &'a Catalog, cluster_id: u64, now: Timestamp) -> Self {
         let (sets, ahead) = Chains::to_build_on(contents, cluster_id, now);
         Self {
             contents,

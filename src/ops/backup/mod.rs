@@ -27,18 +27,18 @@ use super::queue::{self, Turn};
 use super::selection::plural;
 use crate::cancel::Cancel;
 use crate::client::Client;
-use crate::error::{Class, class};
+use crate::error::{ErrorKind, kind_of};
 use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::manifest;
-use crate::repository::{Finished, Layout, Leftover, Run, Selection, Staging};
+use crate::repository::{Layout, Leftover, Run, SealedFile, Selection, Staging};
 use crate::retry::{Attempts, Gate, Server};
 use crate::time;
 use crate::wire::{Dialect, MetaBlob};
 use commit::Settled;
 use download::{Downloader, Fetched, Habits, Job, Step, Want, is_of_server};
 use incremental::Base;
-pub use incremental::Building;
+pub use incremental::IncrementalMode;
 use plan::{Plan, Planned};
 use proof::Rule;
 
@@ -55,7 +55,7 @@ pub struct BackupOptions {
     /// What to take.
     pub selection: Selection,
     /// How it builds on earlier sets.
-    pub building: Building,
+    pub building: IncrementalMode,
     /// How the files are laid out.
     pub layout: Layout,
     /// Leave out of shards that are taken whole what was deleted and not compacted away.
@@ -191,7 +191,7 @@ struct MetaStore {
 
 /// A meta store in its file.
 struct StoredMeta {
-    file: Finished,
+    file: SealedFile,
     cluster_id: u64,
     /// Bytes of the meta store itself.
     size: u64,
@@ -442,7 +442,7 @@ impl Backup<'_> {
             } else {
                 // The failure is not the server's, and whoever waits to ask it may.
                 self.server.not_asked();
-                let is_passing = class(&error) == Class::Failed;
+                let is_passing = kind_of(&error) == ErrorKind::Failed;
                 is_passing
                     .then(|| attempts.failed(self.options.retries))
                     .flatten()

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::influxd_dir::nearest_existing;
 use crate::repository::names;
 use crate::repository::{Layout, next_number};
@@ -21,7 +21,7 @@ const PORTABLE: &str = "with -portable the file is named by the shard's id alone
 ///
 /// # Errors
 ///
-/// [`Class::Refused`] with the shards.
+/// [`ErrorKind::Refused`] with the shards.
 pub fn refuse_names<'a>(
     shards: impl Iterator<Item = &'a ShardPath> + Clone,
     layout: Layout,
@@ -48,7 +48,7 @@ pub fn refuse_names<'a>(
 fn refuse_twice<'a>(
     shards: impl Iterator<Item = &'a ShardPath>,
     layout: Layout,
-) -> Result<(), Fault> {
+) -> Result<(), Error> {
     let mut taken: HashMap<String, &ShardPath> = HashMap::new();
     for shard in shards {
         let name = match layout {
@@ -59,7 +59,7 @@ fn refuse_twice<'a>(
             continue;
         };
         if other == shard {
-            return Err(Class::Refused
+            return Err(ErrorKind::Refused
                 .error(format!(
                     "the server's meta store names shard {shard} more than once"
                 ))
@@ -67,7 +67,7 @@ fn refuse_twice<'a>(
                     "a backup could hold it only once: the meta store is damaged, or no influxd's",
                 ));
         }
-        let fault = Class::Refused.error(format!(
+        let fault = ErrorKind::Refused.error(format!(
             "the files of shard {other} and shard {shard} would have the same name"
         ));
         return Err(fault.hint(match layout {
@@ -85,9 +85,9 @@ fn refuse_name(
     name: &str,
     longest: usize,
     directory: &Path,
-) -> Result<(), Fault> {
+) -> Result<(), Error> {
     let refused = |why: String| {
-        Err(Class::Refused
+        Err(ErrorKind::Refused
             .error(format!("shard {shard} cannot have its file {name}: {why}"))
             .hint(PORTABLE))
     };
@@ -111,7 +111,7 @@ fn refuse_name(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{class, hint};
+    use crate::error::{hint, kind_of};
 
     fn path(database: &str, retention_policy: &str, id: u64) -> ShardPath {
         ShardPath {
@@ -124,7 +124,7 @@ mod tests {
     fn refusal(shards: &[ShardPath], layout: Layout) -> Option<(String, String)> {
         let directory = tempfile::tempdir().unwrap();
         let error = refuse_names(shards.iter(), layout, directory.path()).err()?;
-        assert_eq!(class(&error), Class::Refused);
+        assert_eq!(kind_of(&error), ErrorKind::Refused);
         Some((error.to_string(), hint(&error).unwrap().to_owned()))
     }
 

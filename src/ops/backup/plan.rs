@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::download::Want;
-use super::incremental::{Base, Building, Earlier};
+use super::incremental::{Base, Earlier, IncrementalMode};
 use super::names::refuse_names;
 use super::{Backup, MetaStore};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::{list, plural, select};
 use crate::progress::Event;
-use crate::repository::{Content, Contents, Selection, ShardRecord, ShardState};
+use crate::repository::{Catalog, Content, Selection, ShardRecord, ShardState};
 use crate::shard::ShardPath;
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply};
@@ -91,7 +91,7 @@ impl Backup<'_> {
     pub fn plan(&self) -> Result<Plan> {
         let mut meta = self.meta_store()?;
         // What is damaged there must not stop a backup; but it is not built on, and that is said.
-        let contents = Contents::read_past(&self.options.directory, &mut |file, error| {
+        let contents = Catalog::read_past(&self.options.directory, &mut |file, error| {
             self.progress.report(&Event::Warning(&format!(
                 "{file} is not built on: {error:#}"
             )));
@@ -157,7 +157,7 @@ impl Backup<'_> {
                     shard.path
                 );
                 if selection.shard.is_some() {
-                    return Err(Class::Failed.error(why).into());
+                    return Err(ErrorKind::Failed.error(why).into());
                 }
                 self.progress.report(&Event::Status(&why));
                 continue;
@@ -165,7 +165,7 @@ impl Backup<'_> {
             let Some(want) = want(&selection, &shard, dialect) else {
                 continue;
             };
-            let is_new = matches!(self.options.building, Building::SinceLast { .. })
+            let is_new = matches!(self.options.building, IncrementalMode::SinceLast { .. })
                 && !last.shards.contains(&shard.path);
             let want = if is_new { Want::Whole } else { want };
             let is_cut = |bounds: &Bounds| !selection.coarse && bounds.cuts(shard.start, shard.end);
@@ -266,7 +266,7 @@ impl Backup<'_> {
             .flat_map(|earlier| earlier.ahead())
             .map(str::to_owned)
             .collect();
-        if !ahead.is_empty() && self.options.building != Building::Not {
+        if !ahead.is_empty() && self.options.building != IncrementalMode::Not {
             self.progress.report(&Event::Warning(&format!(
                 "it is {now:.0}, and sets were begun later: the clock of this machine was set back, and they are not built on: {}",
                 list(&ahead)
@@ -294,7 +294,7 @@ impl Backup<'_> {
 
     /// What `-since last` stands for.
     fn newest_set(&self, earlier: Option<&Earlier<'_>>) -> Last {
-        let Building::SinceLast { margin } = self.options.building else {
+        let IncrementalMode::SinceLast { margin } = self.options.building else {
             return Last::default();
         };
         let set = earlier.and_then(|earlier| earlier.last(&self.options.selection));
@@ -326,7 +326,7 @@ impl Backup<'_> {
 
     /// How old a shard's newest file must be for the shard to be shared; `None` where none is.
     fn margin(&self, earlier: Option<&Earlier<'_>>) -> Option<Duration> {
-        let Building::Incremental { full_every, margin } = self.options.building else {
+        let IncrementalMode::Incremental { full_every, margin } = self.options.building else {
             return None;
         };
         if full_every.is_some_and(|every| {
@@ -391,7 +391,7 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
         return Ok(());
     }
     if selection.coarse && selection.bounds().is_some() {
-        return Err(Class::Usage
+        return Err(ErrorKind::Usage
             .error("the server is of version 1.0 to 1.4, which cannot export a time range")
             .hint("leave out -coarse: then shards are taken whole and cut here")
             .into());
@@ -399,7 +399,7 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
     if selection.shard.is_some()
         && (selection.database.is_none() || selection.retention_policy.is_none())
     {
-        return Err(Class::Usage
+        return Err(ErrorKind::Usage
             .error(
                 "the server is of version 1.0 to 1.4, where -shard needs -database and -retention",
             )
@@ -410,7 +410,7 @@ fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Res
 }
 
 /// How large the shards of a server were in earlier sets, in bytes of their tars.
-fn earlier_sizes(contents: &Contents, cluster_id: u64) -> HashMap<ShardPath, u64> {
+fn earlier_sizes(contents: &Catalog, cluster_id: u64) -> HashMap<ShardPath, u64> {
     let mut sizes = HashMap::new();
     for shard in contents
         .records()

@@ -12,7 +12,7 @@ use crate::cancel::Stoppable;
 use crate::ops::members::{Passed, is_of_system, visit_file};
 use crate::ops::sift::read_deletes;
 use crate::progress::Event;
-use crate::repository::{Finished, MemberRecord};
+use crate::repository::{MemberRecord, SealedFile};
 use crate::shard::ShardPath;
 use crate::shard_tar::TarWriter;
 use crate::shard_tar::{Member, scan};
@@ -22,7 +22,7 @@ use crate::tsm::{stem, tombstone};
 /// A shard's tar in its file.
 #[derive(Debug)]
 pub struct Stored {
-    pub file: Finished,
+    pub file: SealedFile,
     /// Bytes of the tar.
     pub tar_size: u64,
     /// Its members.
@@ -83,7 +83,7 @@ impl Downloader<'_> {
     }
 
     /// A tar without its tombstones and what they delete; none where nothing else is in it.
-    fn without_deletes(&self, shard: &ShardPath, tar: &Finished) -> Result<Option<Stored>> {
+    fn without_deletes(&self, shard: &ShardPath, tar: &SealedFile) -> Result<Option<Stored>> {
         let mut deletes = BTreeMap::new();
         let scratch = self.staging.scratch();
         visit_file(

@@ -98,7 +98,7 @@ fn stored(database: &str, ids: &[u64]) -> Vec<(ShardPath, ShardState)> {
 
 /// The numbers of the sets that are kept, with why.
 fn kept(directory: &Path, policy: &Policy) -> Vec<String> {
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     let (groups, _) = judge(&contents, policy);
     let mut lines = Vec::new();
     for verdict in groups
@@ -242,7 +242,7 @@ fn the_example_of_the_documents_is_right() {
     }
     let (daily, weekly, monthly) = (Limit::Newest(3), Limit::Newest(2), Limit::Newest(2));
     let (groups, unkept) = judge(
-        &Contents::read(directory).unwrap(),
+        &Catalog::read(directory).unwrap(),
         &Policy {
             daily,
             weekly,
@@ -405,7 +405,7 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
         make(directory, number, 1, selection, &stored("a", &ids));
     }
     let begun = Instant::now();
-    let listed = crate::ops::list(&Contents::read(directory).unwrap()).len();
+    let listed = crate::ops::list(&Catalog::read(directory).unwrap()).len();
     println!("listed {listed} sets in {:?}", begun.elapsed());
     let options = ForgetOptions {
         directory: directory.to_owned(),
@@ -423,7 +423,7 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
         report.removed.sets.len(),
         report.elapsed
     );
-    let left = Contents::read(directory).unwrap();
+    let left = Catalog::read(directory).unwrap();
     assert_eq!(left.sets().len() + report.removed.sets.len(), 1000);
     assert!(
         (24..120).contains(&left.sets().len()),
@@ -456,7 +456,7 @@ fn a_set_that_is_read_stays_with_all_that_it_stands_on_and_goes_when_nobody_read
         ..options.clone()
     };
     let forget = |options: &ForgetOptions| forget(options, &Cancel::default()).unwrap();
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     let id = |at: usize| contents.sets()[at].id.clone();
     let held = contents.hold([2]).unwrap();
     let before = forget(&dry);
@@ -471,7 +471,7 @@ fn a_set_that_is_read_stays_with_all_that_it_stands_on_and_goes_when_nobody_read
         .collect();
     let needed = |by: usize| vec![Reason::Needed { by: id(by) }];
     assert_eq!(reasons[..3], [needed(1), needed(2), vec![Reason::Read]]);
-    let left = Contents::read(directory).unwrap();
+    let left = Catalog::read(directory).unwrap();
     assert_eq!(left.sets().len(), 4);
     // What was removed since the directory was read cannot be held, and tells so.
     assert!(contents.hold([3]).is_err() && contents.has_vanished());
@@ -501,7 +501,7 @@ fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_
             &stored("a", &[1]),
         );
     }
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     let cancel = Cancel::default();
     let (upkeep, _) = Upkeep::begin(directory, Duration::ZERO, &cancel).unwrap();
     let _held = contents.hold([1]).unwrap();
@@ -512,7 +512,7 @@ fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_
         (removed.sets, removed.spared),
         (vec![id(2)], vec![id(0), id(1)])
     );
-    let left = Contents::read(directory).unwrap();
+    let left = Catalog::read(directory).unwrap();
     for set in left.sets() {
         let files = set.record.iter().flat_map(SetRecord::files);
         assert!(
@@ -565,5 +565,5 @@ fn sets_of_which_nothing_is_left_go_when_that_is_asked_for_and_no_others() {
     options.policy.last = Limit::Newest(10);
     let report = forget(&options, &Cancel::default()).unwrap();
     assert_eq!(report.removed.sets, [&*ids[1], &*ids[2]]);
-    assert_eq!(Contents::read(directory).unwrap().sets().len(), 1);
+    assert_eq!(Catalog::read(directory).unwrap().sets().len(), 1);
 }

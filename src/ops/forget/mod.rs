@@ -11,8 +11,8 @@ use jiff::Timestamp;
 
 use super::info::{SetSummary, State, summary};
 use crate::cancel::Cancel;
-use crate::error::Class;
-use crate::repository::{Chains, Contents, Removed, Selection, SetRecord, Upkeep};
+use crate::error::ErrorKind;
+use crate::repository::{Catalog, Chains, Removed, Selection, SetRecord, Upkeep};
 use rules::{Candidate, apply};
 pub use rules::{Limit, Policy, Reason, Within};
 
@@ -77,17 +77,17 @@ impl Verdict {
 ///
 /// # Errors
 ///
-/// [`Class::Usage`] for a policy that keeps nothing; [`Class::NoBackup`] where there is no set; [`Class::Locked`] while another
+/// [`ErrorKind::Usage`] for a policy that keeps nothing; [`ErrorKind::NoBackup`] where there is no set; [`ErrorKind::Locked`] while another
 /// run works in the directory; when a record cannot be read or a file not be removed.
 pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> {
     let begun = Instant::now();
     if options.policy.is_empty() {
-        let fault = Class::Usage.error("the policy keeps no set at all");
+        let fault = ErrorKind::Usage.error("the policy keeps no set at all");
         return Err(fault
             .hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; or -lost")
             .into());
     }
-    let mut contents = Contents::read(&options.directory)?;
+    let mut contents = Catalog::read(&options.directory)?;
     if contents.half_removed().is_empty() {
         contents.latest()?;
     }
@@ -97,7 +97,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         None
     } else {
         let (upkeep, ended) = Upkeep::begin(&options.directory, options.retry_lock, cancel)?;
-        contents = Contents::read(&options.directory)?;
+        contents = Catalog::read(&options.directory)?;
         report.ended.clone_from(&ended.sets);
         report.removed.add(ended);
         Some(upkeep)
@@ -136,7 +136,7 @@ impl ForgetReport {
 }
 
 /// Those of the sets that somebody reads.
-fn sets_read(contents: &Contents, of: &HashSet<usize>) -> Result<HashSet<usize>> {
+fn sets_read(contents: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
     let mut read = HashSet::new();
     for at in of {
         if Upkeep::is_read(contents, *at)? {
@@ -147,13 +147,13 @@ fn sets_read(contents: &Contents, of: &HashSet<usize>) -> Result<HashSet<usize>>
 }
 
 /// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the places of the others, too.
-fn judge(contents: &Contents, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
+fn judge(contents: &Catalog, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
     judge_beside(contents, policy, &HashSet::new())
 }
 
 /// As [`judge`], beside readers of some sets, which stay.
 fn judge_beside(
-    contents: &Contents,
+    contents: &Catalog,
     policy: &Policy,
     read: &HashSet<usize>,
 ) -> (Vec<Group>, HashSet<usize>) {
@@ -250,7 +250,7 @@ pub struct Marked {
 ///
 /// # Errors
 ///
-/// [`Class::NoBackup`] where there is no such set; [`Class::Locked`] while another run works in the directory.
+/// [`ErrorKind::NoBackup`] where there is no such set; [`ErrorKind::Locked`] while another run works in the directory.
 pub fn keep(
     directory: &Path,
     set: &str,
@@ -258,7 +258,7 @@ pub fn keep(
     retry_lock: Duration,
     cancel: &Cancel,
 ) -> Result<Marked> {
-    let contents = Contents::read(directory)?;
+    let contents = Catalog::read(directory)?;
     let found = &contents.sets()[contents.find(set)?];
     if found.record.is_none() {
         return Ok(Marked {
@@ -270,7 +270,7 @@ pub fn keep(
     }
     let (upkeep, _) = Upkeep::begin(directory, retry_lock, cancel)?;
     // Another run may have removed it before the lock was ours.
-    let contents = Contents::read(directory)?;
+    let contents = Catalog::read(directory)?;
     let found = &contents.sets()[contents.find(&found.id)?];
     let (id, was) = (found.id.clone(), found.kept);
     let kept = match (release, was) {

@@ -16,9 +16,9 @@ use proptest::prelude::*;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::source::{Source, Which};
+use super::source::{SetSelector, Source};
 use crate::cancel::Cancel;
-use crate::error::{Class, class};
+use crate::error::{ErrorKind, kind_of};
 use crate::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 use crate::ops::{
     CheckOptions, Finding, ForgetOptions, Limit, Policy, VerifyOptions, check, forget, list, verify,
@@ -27,7 +27,7 @@ use crate::progress::Silent;
 use crate::repository::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use crate::repository::names;
 use crate::repository::{
-    Content, Contents, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
+    Catalog, Content, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
     ShardRecord, ShardState, hex, test_records,
 };
 use crate::shard::ShardPath;
@@ -839,14 +839,21 @@ fn metastore(server: usize, held: &[Option<BTreeSet<u32>>]) -> Data {
 
 /// Whether a restore of the set alone would miss nothing, and the files it would use.
 /// What a restore of a set says is missing, and the files of each shard that it puts together.
-fn restored(contents: &Contents, id: &str) -> (Vec<String>, BTreeMap<ShardPath, Vec<String>>) {
+fn restored(contents: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, Vec<String>>) {
     let selection = Selection::default();
-    let read = Source::read(contents, Which::Alone(id), &selection, None, true, &Silent);
+    let read = Source::read(
+        contents,
+        SetSelector::Alone(id),
+        &selection,
+        None,
+        true,
+        &Silent,
+    );
     let source = match read {
         Ok(source) => source,
         Err(error) => {
             assert!(
-                matches!(class(&error), Class::Damage | Class::Refused),
+                matches!(kind_of(&error), ErrorKind::Damage | ErrorKind::Refused),
                 "{error:#}"
             );
             return (vec![format!("{error:#}")], BTreeMap::new());
@@ -865,7 +872,7 @@ fn restored(contents: &Contents, id: &str) -> (Vec<String>, BTreeMap<ShardPath, 
 
 /// Compares what everybody says of each set with the model; gives which are whole.
 fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, TestCaseError> {
-    let contents = Contents::read(directory).unwrap();
+    let contents = Catalog::read(directory).unwrap();
     let mut findings: BTreeSet<String> = BTreeSet::new();
     let options = VerifyOptions {
         directory: directory.to_owned(),

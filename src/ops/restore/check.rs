@@ -12,7 +12,7 @@ use super::source::PlannedShard;
 use super::summed::Summed;
 use super::types::{Settled, settle};
 use crate::cancel::Cancel;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
 use crate::ops::passing::Passing;
 use crate::ops::queue::{self, Turn};
@@ -20,7 +20,7 @@ use crate::ops::scratch::{scratch_error, scratch_fault};
 use crate::ops::selection::plural;
 use crate::ops::sift::{LeftOut, try_to_sift};
 use crate::progress::{Event, Progress, Silent};
-use crate::repository::{BackupFile, Contents};
+use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, Member};
 use crate::time::Bounds;
@@ -140,9 +140,9 @@ pub struct Use {
 ///
 /// # Errors
 ///
-/// [`Class::Damage`] with the file and the offset of the first fault found.
+/// [`ErrorKind::Damage`] with the file and the offset of the first fault found.
 pub fn check(
-    contents: &Contents,
+    contents: &Catalog,
     planned: Vec<PlannedShard>,
     used: &Use,
     jobs: usize,
@@ -175,7 +175,7 @@ pub fn check(
 }
 
 fn check_shard(
-    contents: &Contents,
+    contents: &Catalog,
     shard: PlannedShard,
     used: &Use,
     stop: &Cancel,
@@ -309,7 +309,7 @@ fn several_types(types: FieldTypes, shard: &ShardPath, used: &Use) -> Result<BTr
         .several()
         .map_err(|error| scratch_error(&used.scratch, error))?;
     several.ok_or_else(|| {
-        Class::Refused
+        ErrorKind::Refused
             .error(format!(
                 "too many fields of shard {shard} have several types"
             ))
@@ -360,7 +360,7 @@ fn try_to_rewrite(
         } else {
             "nothing was written; take another backup or set"
         };
-        Err(error.context(Class::Damage.error("the backup is damaged").hint(hint)))
+        Err(error.context(ErrorKind::Damage.error("the backup is damaged").hint(hint)))
     })
 }
 
@@ -383,7 +383,7 @@ impl Unreadable {
         let Self { path, fault } = self;
         if used.apply_deletes {
             let message = format!("{} is damaged: {name} {fault}", path.display());
-            return Err(Class::Damage
+            return Err(ErrorKind::Damage
                 .error(message)
                 .hint(
                     "nothing was written; -apply-deletes=false restores the shard without looking at what was deleted of it",
@@ -409,7 +409,7 @@ struct CheckedMember {
 
 /// Checks the files that a shard is put together from.
 struct Checker<'a> {
-    contents: &'a Contents,
+    contents: &'a Catalog,
     shard: &'a ShardPath,
     scratch: &'a Path,
     stop: &'a Cancel,
@@ -432,7 +432,7 @@ impl Checker<'_> {
         } = *self;
         let path = contents.path_of(&file.name);
         let damaged = |why: String| {
-            Class::Damage
+            ErrorKind::Damage
                 .error(format!("{} is damaged: {why}", path.display()))
                 .hint("nothing was written; take another backup or set")
         };

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::staging::STAGING;
 use super::{RestoreOptions, target};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::influxd_dir::{Ownership, refuse_leading_outside};
 use crate::io::durable;
 use crate::io::open::read_bounded;
@@ -235,7 +235,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`Class::Refused`] where it cannot be one of those.
+    /// [`ErrorKind::Refused`] where it cannot be one of those.
     pub fn read(path: &Path, targets: &Targets) -> Result<Option<Self>> {
         let text = match read_bounded(path, LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -248,7 +248,7 @@ impl Journal {
             .and_then(|journal| journal.checked(targets));
         let staging = path.parent().unwrap_or(path).display();
         let refusal = || {
-            Class::Refused
+            ErrorKind::Refused
                 .error(format!(
                     "an interrupted restore left a journal that is not followed: {}",
                     path.display()
@@ -329,13 +329,13 @@ fn is_folder(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// [`Class::Refused`] with the link.
+/// [`ErrorKind::Refused`] with the link.
 pub fn refuse_foreign_links(root: &Path, place: &Path) -> Result<()> {
     let trusted = [0, rustix::process::geteuid().as_raw()];
     let Some((link, user)) = foreign_link(root, place, &trusted) else {
         return Ok(());
     };
-    let fault = Class::Refused.error(format!(
+    let fault = ErrorKind::Refused.error(format!(
         "{} is a symbolic link that user {user} made, and is not followed",
         link.display()
     ));

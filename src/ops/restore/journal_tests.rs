@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::error::class;
+use crate::error::kind_of;
 
 /// The directories of a server, and beside them what is nobody's business.
 struct Bench {
@@ -136,7 +136,11 @@ fn a_path_that_no_restore_makes_is_refused_with_the_journal() {
         let mut journal = bench.journal();
         *journal.pointer_mut(pointer).unwrap() = json!(path);
         let error = bench.read(&journal, &bench.targets()).unwrap_err();
-        assert_eq!(class(&error), Class::Refused, "{pointer} {path}: {error:#}");
+        assert_eq!(
+            kind_of(&error),
+            ErrorKind::Refused,
+            "{pointer} {path}: {error:#}"
+        );
         let text = format!("{error:#}");
         assert!(text.contains("data/.snap-restore/journal.json"), "{text}");
     }
@@ -146,7 +150,7 @@ fn a_path_that_no_restore_makes_is_refused_with_the_journal() {
         ..bench.targets()
     };
     let error = bench.read(&bench.journal(), &targets).unwrap_err();
-    assert_eq!(class(&error), Class::Refused, "{error:#}");
+    assert_eq!(kind_of(&error), ErrorKind::Refused, "{error:#}");
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn what_is_no_regular_file_or_no_journal_is_refused_and_nobody_waits_for_it() {
     let path = bench.file();
     let refused = |what: &str| {
         let error = Journal::read(&bench.file(), &bench.targets()).unwrap_err();
-        assert_eq!(class(&error), Class::Refused, "{what}: {error:#}");
+        assert_eq!(kind_of(&error), ErrorKind::Refused, "{what}: {error:#}");
         fs::remove_file(&path).unwrap();
     };
     let made = std::process::Command::new("mkfifo").arg(&path).status();

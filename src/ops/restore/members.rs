@@ -11,7 +11,7 @@ use crate::cancel::Cancel;
 use crate::ops::members::{Passed, visit_file};
 use crate::ops::scratch::scratch_fault;
 use crate::ops::sift::read_deletes;
-use crate::repository::{BackupFile, Contents};
+use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::shard_tar::Member;
 use crate::tsm::bounded_deletes::BoundedDeletes;
@@ -21,7 +21,7 @@ use crate::tsm::{is_tombstone, stem};
 /// The files of a shard in its backup.
 pub struct ShardMembers<'a> {
     /// The backup.
-    pub contents: &'a Contents,
+    pub contents: &'a Catalog,
     /// What the shard is called in it.
     pub shard: &'a ShardPath,
     /// The tars it is put together from, oldest first.

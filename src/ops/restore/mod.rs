@@ -29,7 +29,7 @@ use check::{CheckedShard, Use};
 
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::error::{Class, Fault};
+use crate::error::{Error, ErrorKind};
 use crate::influxd_dir::shard_dir;
 use crate::ops::scratch::scratch_dir;
 use crate::progress::{Event, Progress};
@@ -54,7 +54,7 @@ pub struct RestoreOptions {
     /// The target's WAL directory; `wal` beside the data directory where it is not named.
     pub waldir: Option<PathBuf>,
     /// What of the backup, and under which names.
-    pub what: Wanted,
+    pub what: RestoreSelection,
     /// Replace what the target holds.
     pub force: bool,
     /// Add the databases to the target's meta store, under new ids.
@@ -73,7 +73,7 @@ pub struct RestoreOptions {
 
 /// What of a backup to restore, and under which names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct RestoreSelection {
     /// Only this database.
     pub database: Option<String>,
     /// Only this retention policy.
@@ -90,7 +90,7 @@ pub struct Wanted {
     pub end: Option<Timestamp>,
 }
 
-impl Wanted {
+impl RestoreSelection {
     /// The shards that are meant, by their names in the backup.
     fn selection(&self, include_internal: bool) -> Selection {
         Selection {
@@ -123,8 +123,8 @@ impl Wanted {
     }
 
     /// Refuses new names for what is not named.
-    fn refuse_contradictions(&self) -> Result<(), Fault> {
-        let usage = |message: &str, hint: &str| Err(Class::Usage.error(message).hint(hint));
+    fn refuse_contradictions(&self) -> Result<(), Error> {
+        let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
         match self {
             Self {
                 new_database: Some(_),
@@ -192,8 +192,8 @@ pub struct RestoreReport {
 ///
 /// # Errors
 ///
-/// Before anything is written: when the backup is damaged ([`Class::Damage`]) or does not hold what was asked for, or the
-/// target holds data or is in use ([`Class::Refused`]). Later: when the target cannot be written; it is put back then.
+/// Before anything is written: when the backup is damaged ([`ErrorKind::Damage`]) or does not hold what was asked for, or the
+/// target holds data or is in use ([`ErrorKind::Refused`]). Later: when the target cannot be written; it is put back then.
 pub fn restore(
     options: &RestoreOptions,
     cancel: &Cancel,
@@ -333,7 +333,7 @@ fn refuse_harmful_names(shards: &[CheckedShard]) -> Result<()> {
             .map(|(name, _)| name)
             .filter(|name| name.ends_with(".tsm"));
         if let Some(name) = names.find(|name| !is_file_name(name)) {
-            let fault = Class::Damage.error(format!(
+            let fault = ErrorKind::Damage.error(format!(
                 "{name} in shard {} is not named <generation>-<sequence>.tsm",
                 shard.source
             ));
@@ -382,8 +382,8 @@ fn describe(
     }
 }
 
-fn refuse_contradictions(options: &RestoreOptions) -> Result<(), Fault> {
-    let usage = |message: &str, hint: &str| Err(Class::Usage.error(message).hint(hint));
+fn refuse_contradictions(options: &RestoreOptions) -> Result<(), Error> {
+    let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
     match options {
         RestoreOptions {
             metadir: None,
@@ -395,7 +395,7 @@ fn refuse_contradictions(options: &RestoreOptions) -> Result<(), Fault> {
         ),
         RestoreOptions {
             metadir: None,
-            what: Wanted { database: None, .. },
+            what: RestoreSelection { database: None, .. },
             ..
         } => usage(
             "-datadir without -metadir needs -database",

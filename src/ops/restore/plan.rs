@@ -6,14 +6,14 @@ use std::io;
 use anyhow::{Context, Result};
 
 use super::RestoreOptions;
-use super::source::{PlannedShard, Source, Which};
-use crate::error::Class;
+use super::source::{PlannedShard, SetSelector, Source};
+use crate::error::ErrorKind;
 use crate::influxd_dir::refuse_leading_outside;
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
 use crate::metastore::edit::{Pick, Rename, merge, rename};
 use crate::progress::{Event, Progress};
-use crate::repository::Contents;
+use crate::repository::Catalog;
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
 /// What a restore is made of.
@@ -39,16 +39,12 @@ pub struct NewMeta {
 }
 
 /// Makes the plan, and tells `progress` what the operator should know of it.
-pub fn plan(
-    contents: &Contents,
-    options: &RestoreOptions,
-    progress: &dyn Progress,
-) -> Result<Plan> {
+pub fn plan(contents: &Catalog, options: &RestoreOptions, progress: &dyn Progress) -> Result<Plan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
     let source = Source::read(
         contents,
-        Which::named(options.set.as_deref()),
+        SetSelector::named(options.set.as_deref()),
         &selection,
         options.what.bounds(),
         options.datadir.is_some(),
@@ -127,7 +123,7 @@ fn renamed(
     };
     rename(&source.blob.meta, &names)
         .map(Some)
-        .with_context(|| Class::Refused.error("renaming in the meta store"))
+        .with_context(|| ErrorKind::Refused.error("renaming in the meta store"))
 }
 
 /// The meta store to write, `None` where the target's stays as it is, and the shards' new ids where they change.
@@ -164,7 +160,7 @@ fn new_meta(
         Some(existing) if options.merge => {
             let picks = picks(source, options)?;
             let merged = merge(&existing, source, &picks).with_context(|| {
-                Class::Refused
+                ErrorKind::Refused
                     .error(format!("adding to {}", target_path.display()))
                     .hint("-newdb gives the database another name")
             })?;
@@ -174,7 +170,7 @@ fn new_meta(
             }
             Ok((Some(new(merged.meta, Some(existing))), Some(merged.shard_ids)))
         }
-        Some(_) => Err(Class::Refused
+        Some(_) => Err(ErrorKind::Refused
             .error(format!("{} exists and is another meta store", target_path.display()))
             .hint("-merge adds the restored databases to it under new shard ids; -force replaces it with the backup's")
             .into()),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::check::CheckedShard;
 use crate::cancel::Cancel;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::influxd_dir::Ownership;
 use crate::io::durable;
 use crate::ops::sift::{InPlace, LeftOut, sift_in_place};
@@ -119,7 +119,7 @@ fn deletes_of(shard: &CheckedShard, name: &str, directory: &Path) -> Result<Boun
     let (deletes, ending) = BoundedDeletes::read(file, directory).with_context(reading)?;
     if ending == Ending::Torn {
         // It was whole a moment ago.
-        return Err(Class::Damage
+        return Err(ErrorKind::Damage
             .error(format!("{tombstone} breaks off"))
             .into());
     }

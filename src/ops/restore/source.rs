@@ -7,15 +7,15 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use super::Wanted;
-use crate::error::Class;
+use super::RestoreSelection;
+use crate::error::ErrorKind;
 use crate::influxd_dir::refuse_leading_outside;
 use crate::metastore::{Data, Shard};
 use crate::ops::losses::newest_holding;
 use crate::ops::selection::{first_of, list, plural, select};
 use crate::progress::{Event, Progress};
 use crate::repository::{
-    BackupFile, ChainContext, Chains, Contents, Gap, Held, Missing, Selection, Set, SetRecord,
+    BackupFile, Catalog, ChainContext, Chains, Gap, Held, Missing, Selection, Set, SetRecord,
     ShardChain, hex, steadily,
 };
 use crate::shard::ShardPath;
@@ -60,9 +60,9 @@ impl Restorable {
     ///
     /// # Errors
     ///
-    /// [`Class::Refused`] where it is not clear which files are meant; [`Class::Damage`] where nobody knows of which server they are.
+    /// [`ErrorKind::Refused`] where it is not clear which files are meant; [`ErrorKind::Damage`] where nobody knows of which server they are.
     fn find(
-        contents: &Contents,
+        contents: &Catalog,
         context: ChainContext,
         live: &[Shard],
         metastore: &Data,
@@ -106,18 +106,18 @@ impl Restorable {
 
 fn refuse_unclear(missing: &Missing) -> Result<()> {
     match missing.gap {
-        Gap::RangeBeside { .. } => Err(Class::Refused
+        Gap::RangeBeside { .. } => Err(ErrorKind::Refused
             .error(missing)
             .hint("name the set that is meant behind PATH; or move the sets made with -start or -end into a directory of their own")
             .into()),
-        Gap::ServerUnknown { .. } => Err(Class::Damage.error(missing).into()),
+        Gap::ServerUnknown { .. } => Err(ErrorKind::Damage.error(missing).into()),
         _ => Ok(()),
     }
 }
 
 /// Which of the sets of a directory is restored.
 #[derive(Debug, Clone, Copy)]
-pub enum Which<'a> {
+pub enum SetSelector<'a> {
     /// The newest, and what the directory holds beside it.
     Newest,
     /// This one, and what it stands on.
@@ -126,7 +126,7 @@ pub enum Which<'a> {
     UpTo(&'a str),
 }
 
-impl<'a> Which<'a> {
+impl<'a> SetSelector<'a> {
     /// The one that was named, else the newest.
     pub fn named(set: Option<&'a str>) -> Self {
         set.map_or(Self::Newest, Self::Alone)
@@ -135,12 +135,12 @@ impl<'a> Which<'a> {
 
 /// Refuses what does not stand alone where a record was lost: it may have been that of the set, or have said of a shard that nothing
 /// was left of it.
-fn refuse_unknown(contents: &Contents, at: usize, chains: &Restorable) -> Result<()> {
+fn refuse_unknown(contents: &Catalog, at: usize, chains: &Restorable) -> Result<()> {
     let [lost, ..] = contents.damaged() else {
         return Ok(());
     };
     let refusal = |what: &str| {
-        let fault = Class::Damage.error(format!(
+        let fault = ErrorKind::Damage.error(format!(
             "{lost} is damaged, and may be what tells of {what}"
         ));
         fault
@@ -174,15 +174,15 @@ pub struct PlannedShard {
 ///
 /// # Errors
 ///
-/// Those of [`Contents::read_for`] and of `plan`.
+/// Those of [`Catalog::read_for`] and of `plan`.
 pub fn planned<T>(
     directory: &Path,
     set: Option<&str>,
     progress: &dyn Progress,
-    mut plan: impl FnMut(&Contents) -> Result<(T, BTreeSet<usize>)>,
-) -> Result<(Contents, T, Held)> {
+    mut plan: impl FnMut(&Catalog) -> Result<(T, BTreeSet<usize>)>,
+) -> Result<(Catalog, T, Held)> {
     let read = || {
-        Contents::read_for(directory, set, &mut |text| {
+        Catalog::read_for(directory, set, &mut |text| {
             progress.report(&Event::Warning(text))
         })
     };
@@ -205,18 +205,18 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] or [`Class::Damage`] for the meta store; when what is meant is not in it.
+    /// [`ErrorKind::NoBackup`] or [`ErrorKind::Damage`] for the meta store; when what is meant is not in it.
     pub fn read(
-        contents: &Contents,
-        which: Which<'_>,
+        contents: &Catalog,
+        which: SetSelector<'_>,
         selection: &Selection,
         bounds: Option<Bounds>,
         with_shards: bool,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let (at, last) = match which {
-            Which::Newest => (contents.latest()?, contents.sets().len() - 1),
-            Which::Alone(name) | Which::UpTo(name) => {
+            SetSelector::Newest => (contents.latest()?, contents.sets().len() - 1),
+            SetSelector::Alone(name) | SetSelector::UpTo(name) => {
                 let at = contents.find(name)?;
                 (at, at)
             }
@@ -250,7 +250,7 @@ impl Source {
         let context = ChainContext {
             at,
             last,
-            alone: matches!(which, Which::Alone(_)),
+            alone: matches!(which, SetSelector::Alone(_)),
         };
         let mut chains = Restorable::default();
         if with_shards {
@@ -301,14 +301,14 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`Class::Refused`] with both.
+    /// [`ErrorKind::Refused`] with both.
     pub fn refuse_id_twice(&self) -> Result<()> {
         let mut named: HashMap<u64, &ShardPath> = HashMap::new();
         for shard in &self.live {
             let Some(other) = named.insert(shard.path.id, &shard.path) else {
                 continue;
             };
-            let fault = Class::Refused.error(format!(
+            let fault = ErrorKind::Refused.error(format!(
                 "the meta store of the backup gives shards {other} and {} one id",
                 shard.path
             ));
@@ -345,7 +345,7 @@ impl Source {
     /// The shards that have files, each with what it will be called; `new_id` finds the id it gets.
     pub fn planned(
         &self,
-        what: &Wanted,
+        what: &RestoreSelection,
         new_id: impl Fn(u64) -> Option<u64>,
     ) -> Result<Vec<PlannedShard>> {
         let cut: HashMap<&ShardPath, Bounds> = what.bounds().map_or_else(HashMap::new, |bounds| {
@@ -375,10 +375,10 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`Class::NoBackup`] when no shard that is meant is there.
+    /// [`ErrorKind::NoBackup`] when no shard that is meant is there.
     pub fn say_what_is_missing(
         &self,
-        contents: &Contents,
+        contents: &Catalog,
         selection: &Selection,
         progress: &dyn Progress,
     ) -> Result<()> {
@@ -400,7 +400,7 @@ impl Source {
                 "{directory} holds none of the shards asked for: {}",
                 first_of(&absent)
             );
-            return Err(Class::NoBackup
+            return Err(ErrorKind::NoBackup
                 .error(message)
                 .hint("snap info PATH SET shows what a set holds")
                 .into());
@@ -419,7 +419,7 @@ impl Source {
     /// like any other, and nobody wants that set.
     fn refuse_nothing(
         &self,
-        contents: &Contents,
+        contents: &Catalog,
         selection: &Selection,
         progress: &dyn Progress,
     ) -> Result<()> {
@@ -431,7 +431,7 @@ impl Source {
             return Ok(());
         };
         let (directory, id) = (contents.path().display(), &other.id);
-        let fault = Class::NoBackup.error(format!(
+        let fault = ErrorKind::NoBackup.error(format!(
             "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}, with {}",
             plural(count, "shard")
         ));
@@ -475,7 +475,7 @@ impl Source {
 
 /// Refuses a set up to `last` whose record says that it is of another server than the one with the metastore `data`, and whose own
 /// metastore does not: what it describes would be left out.
-fn refuse_contradicting_records(contents: &Contents, last: usize, data: &Data) -> Result<()> {
+fn refuse_contradicting_records(contents: &Catalog, last: usize, data: &Data) -> Result<()> {
     for set in &contents.sets()[..=last] {
         let recorded = set.record.as_ref().and_then(|record| record.cluster_id);
         let Some(id) = recorded.filter(|id| *id != data.cluster_id) else {
@@ -484,7 +484,7 @@ fn refuse_contradicting_records(contents: &Contents, last: usize, data: &Data) -
         let own = contents.read_meta(set).map(|(_, own)| own.cluster_id);
         ensure!(
             own.ok().is_none_or(|own| own == id),
-            Class::Damage.error(format!(
+            ErrorKind::Damage.error(format!(
                 "the record of set {} and its meta store are of different servers",
                 set.id
             ))
@@ -494,7 +494,7 @@ fn refuse_contradicting_records(contents: &Contents, last: usize, data: &Data) -
 }
 
 /// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do without.
-fn say_lost_manifest(contents: &Contents, set: &Set, progress: &dyn Progress) {
+fn say_lost_manifest(contents: &Catalog, set: &Set, progress: &dyn Progress) {
     let Some(manifest) = set
         .record
         .as_ref()

@@ -12,7 +12,7 @@ use super::check::CheckedShard;
 use super::plan::Plan;
 use super::staging::staging_for;
 use super::{IndexKind, RestoreOptions};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::influxd_dir::{self, USAGE_ADVICE, nearest_existing, shard_dir, shards_below};
 use crate::ops::selection::list;
 use crate::progress::{Event, Progress};
@@ -35,7 +35,7 @@ pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
         .filter_map(|directory| directory.as_deref())
         .collect();
     if let Some((process, file)) = influxd_dir::open_file_below(&directories) {
-        return Err(Class::Refused
+        return Err(ErrorKind::Refused
             .error(format!("process {process} has {} open", file.display()))
             .hint(USAGE_ADVICE)
             .into());
@@ -47,7 +47,7 @@ pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
     };
     if influxd_dir::running_on(&metadir, &options.host) {
         let metadir = metadir.display();
-        return Err(Class::Refused
+        return Err(ErrorKind::Refused
             .error(format!("the influxd at {} has the same meta store as {metadir}: it runs on it", options.host))
             .hint(format!("{USAGE_ADVICE}; if {metadir} is but a copy, point -host at the port its own influxd would have"))
             .into());
@@ -74,7 +74,7 @@ pub fn refuse_data<'a>(
         }
     }
     if !taken.is_empty() && !options.force {
-        return Err(Class::Refused
+        return Err(ErrorKind::Refused
             .error(format!("the target holds data: {}", list(&taken)))
             .hint("-force replaces it; -newdb, or -merge with -metadir, put the backup beside it")
             .into());
@@ -104,7 +104,7 @@ pub fn refuse_strays(plan: &Plan, options: &RestoreOptions, progress: &dyn Progr
                 list(&strays)
             );
             if !options.force && !options.merge {
-                return Err(Class::Refused
+                return Err(ErrorKind::Refused
                     .error(format!("the target holds {message}"))
                     .hint("move them away, or restore elsewhere; -force leaves them, but influxd may give their ids out again")
                     .into());
@@ -172,7 +172,7 @@ pub fn refuse_too_small(shards: &[CheckedShard], options: &RestoreOptions) -> Re
         let free = system.f_bavail.saturating_mul(system.f_frsize);
         let needed = needed.bytes(options.jobs);
         if free < needed {
-            return Err(Class::Refused
+            return Err(ErrorKind::Refused
                 .error(format!(
                     "{there} has {free} bytes free, and {needed} are needed"
                 ))

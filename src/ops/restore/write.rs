@@ -20,13 +20,13 @@ use super::rewrite::{Left, rewrite};
 use super::staging::{STAGING, remove_inner, staging_for};
 use super::target;
 use crate::cancel::Cancel;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable::{self, WriteBack};
 use crate::io::open::read_bounded;
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome, Progress};
-use crate::repository::{Contents, Lock};
+use crate::repository::{Catalog, Lock};
 use crate::shard_tar::{Member, Sink, scan};
 use crate::wire::MAX_META_BYTES;
 
@@ -36,7 +36,7 @@ use crate::wire::MAX_META_BYTES;
 ///
 /// When the target cannot be written or a stop was asked for; the target is as before then.
 pub fn write(
-    contents: &Contents,
+    contents: &Catalog,
     plan: &Plan,
     shards: &[CheckedShard],
     options: &RestoreOptions,
@@ -139,7 +139,7 @@ fn refuse_links(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()>
 ///
 /// # Errors
 ///
-/// [`Class::Locked`] when that run still goes on.
+/// [`ErrorKind::Locked`] when that run still goes on.
 pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progress) -> Result<()> {
     let Some(staging) = options
         .home()
@@ -159,7 +159,7 @@ pub fn recover(options: &RestoreOptions, cancel: &Cancel, progress: &dyn Progres
     if let Some(journal) = Journal::read(&journal_path, &Targets::of(options))? {
         if let Some(used) = journal.used() {
             let place = used.display();
-            return Err(Class::Refused
+            return Err(ErrorKind::Refused
                 .error(format!(
                     "an interrupted restore left its journal, and {place} was changed since"
                 ))
@@ -208,7 +208,7 @@ fn remove_other_staging(options: &RestoreOptions, wal_staging: Option<&Path>) ->
 }
 
 struct Writer<'a> {
-    contents: &'a Contents,
+    contents: &'a Catalog,
     options: &'a RestoreOptions,
     ownership: Ownership,
     /// The folder of the journal.
@@ -330,7 +330,7 @@ impl Writer<'_> {
         if read_bounded(&path, MAX_META_BYTES).ok() == meta.replaces {
             return Ok(());
         }
-        Err(Class::Refused
+        Err(ErrorKind::Refused
             .error(format!(
                 "{} was changed while the backup was read",
                 path.display()

@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::names;
 use crate::repository::{
-    BackupFile, Chains, Contents, FileRecord, Gap, Layout, Missing, Set, ShardRecord, hex, id_of,
+    BackupFile, Catalog, Chains, FileRecord, Gap, Layout, Missing, Set, ShardRecord, hex, id_of,
 };
 use crate::shard::ShardPath;
 
@@ -140,7 +140,7 @@ pub fn verify(
 ) -> Result<VerifyReport> {
     let begun = Instant::now();
     let mut report = VerifyReport::default();
-    let contents = Contents::read_past(&options.directory, &mut |file, error| {
+    let contents = Catalog::read_past(&options.directory, &mut |file, error| {
         report.faults += 1;
         let set = id_of(&file).to_owned();
         tell(Finding::Fault(&SetFault {
@@ -285,7 +285,7 @@ type Groups = BTreeMap<ShardPath, Range<i64>>;
 
 /// Looks at one set.
 struct OfSet<'a, 'b> {
-    contents: &'a Contents,
+    contents: &'a Catalog,
     at: usize,
     set: &'a Set,
     report: &'b mut VerifyReport,
@@ -519,16 +519,16 @@ impl<'a> OfSet<'a, '_> {
 
 /// Whether a file of influxd's is gone again. While it makes a set of the portable layout, it has files of the other layout for a
 /// moment each.
-fn is_passing(contents: &Contents, set: &Set, file: &BackupFile) -> bool {
+fn is_passing(contents: &Catalog, set: &Set, file: &BackupFile) -> bool {
     set.record.is_none() && fs::symlink_metadata(contents.path_of(&file.name)).is_err()
 }
 
 /// Whether a small file is what was recorded.
-fn hash_matches(contents: &Contents, recorded: &FileRecord) -> Result<()> {
+fn hash_matches(contents: &Catalog, recorded: &FileRecord) -> Result<()> {
     let bytes = contents.read_file(&recorded.name)?;
     ensure!(
         hex(Sha256::new_with_prefix(&bytes)) == recorded.sha256,
-        Class::Damage.error("it is not what was recorded: SHA-256 differs")
+        ErrorKind::Damage.error("it is not what was recorded: SHA-256 differs")
     );
     Ok(())
 }

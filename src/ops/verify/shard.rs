@@ -10,7 +10,7 @@ use crate::ops::members::{Passed, is_of_system, visit};
 use crate::ops::passing::Passing;
 use crate::ops::scratch::{scratch_dir, scratch_fault};
 use crate::progress::Progress;
-use crate::repository::Contents;
+use crate::repository::Catalog;
 use crate::shard_tar::{Ending, Member};
 use crate::tsm::check::{self as deep, Finding};
 use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
@@ -41,7 +41,7 @@ pub struct Checked {
 ///
 /// When the disk fails, or a stop was asked for.
 pub fn check(
-    contents: &Contents,
+    contents: &Catalog,
     job: &Job<'_>,
     deep: bool,
     cancel: &Cancel,
@@ -180,8 +180,8 @@ impl Checked {
     ) -> Result<(), IndexError> {
         let report = deep::check(content, job.times.clone(), &mut |finding: Finding<'_>| {
             let means = match finding.fault {
-                deep::Fault::Block(_) => POINTS_LOST,
-                deep::Fault::Outside { .. } => UNREACHABLE,
+                deep::TsmFinding::Block(_) => POINTS_LOST,
+                deep::TsmFinding::Outside { .. } => UNREACHABLE,
                 _ => SHARD_LOST,
             };
             // The offset is told by itself.

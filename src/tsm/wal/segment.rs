@@ -57,13 +57,13 @@ pub enum Ending {
         /// Where that entry begins.
         offset: u64,
         /// What is wrong with it.
-        fault: Fault,
+        fault: WalError,
     },
 }
 
 /// What can be wrong with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum WalError {
     /// The segment ends within it.
     Cut,
     /// No entry has this type.
@@ -76,7 +76,7 @@ pub enum Fault {
     Content,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for WalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cut => f.write_str("the file ends within an entry"),
@@ -143,7 +143,7 @@ impl<R: Read> Segment<R> {
         match have {
             0 => return Ok(Unpacked::End),
             HEADER_BYTES => {}
-            _ => return Ok(Unpacked::Torn(Fault::Cut)),
+            _ => return Ok(Unpacked::Torn(WalError::Cut)),
         }
         let (entry_type, length) = (self.packed[0], BigEndian::read_u32(&self.packed[1..]));
         let mut rest = self.source.by_ref().take(length.into());
@@ -152,16 +152,16 @@ impl<R: Read> Segment<R> {
             // Of bytes that are no length, it is seldom that so many follow.
             return match io::copy(&mut rest, &mut io::sink())? {
                 count if count == u64::from(length) => Err(too_large(self.offset, length as usize)),
-                _ => Ok(Unpacked::Torn(Fault::Cut)),
+                _ => Ok(Unpacked::Torn(WalError::Cut)),
             };
         }
         // Memory grows with the bytes that come, not with those that are said to come.
         if rest.read_to_end(&mut self.packed)? < length as usize {
-            return Ok(Unpacked::Torn(Fault::Cut));
+            return Ok(Unpacked::Torn(WalError::Cut));
         }
         let plain = match snappy::raw::decompress_len(&self.packed) {
             Ok(plain) if !self.packed.is_empty() && plain <= self.packed.len() * MAX_RATIO => plain,
-            _ => return Ok(Unpacked::Torn(Fault::Packing)),
+            _ => return Ok(Unpacked::Torn(WalError::Packing)),
         };
         if plain > MAX_ENTRY_BYTES {
             return Err(too_large(self.offset, plain));
@@ -169,7 +169,7 @@ impl<R: Read> Segment<R> {
         self.plain.resize(plain, 0);
         match snappy::raw::Decoder::new().decompress(&self.packed, &mut self.plain) {
             Ok(count) if count == plain => Ok(Unpacked::Plain(entry_type)),
-            _ => Ok(Unpacked::Torn(Fault::Packing)),
+            _ => Ok(Unpacked::Torn(WalError::Packing)),
         }
     }
 }
@@ -178,7 +178,7 @@ impl<R: Read> Segment<R> {
 enum Unpacked {
     Plain(u8),
     End,
-    Torn(Fault),
+    Torn(WalError),
 }
 
 fn too_large(offset: u64, bytes: usize) -> io::Error {
@@ -208,7 +208,7 @@ pub enum Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn parse(entry_type: u8, plain: &'a [u8]) -> Result<Self, Fault> {
+    fn parse(entry_type: u8, plain: &'a [u8]) -> Result<Self, WalError> {
         match entry_type {
             1 => {
                 let mut rest = plain;
@@ -230,7 +230,7 @@ impl<'a> Entry<'a> {
                 }
                 Ok(Self::DeleteRange { min, max, keys })
             }
-            _ => Err(Fault::Type(entry_type)),
+            _ => Err(WalError::Type(entry_type)),
         }
     }
 }
@@ -259,20 +259,20 @@ pub struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    fn take(rest: &mut &'a [u8]) -> Result<Self, Fault> {
+    fn take(rest: &mut &'a [u8]) -> Result<Self, WalError> {
         let value_type = match take(rest, 1)?[0] {
             1 => ValueType::Float,
             2 => ValueType::Integer,
             3 => ValueType::Boolean,
             4 => ValueType::String,
             5 => ValueType::Unsigned,
-            other => return Err(Fault::ValueType(other)),
+            other => return Err(WalError::ValueType(other)),
         };
         let length = BigEndian::read_u16(take(rest, 2)?);
         let key = take(rest, length.into())?;
         let count = BigEndian::read_u32(take(rest, 4)?) as usize;
         if count == 0 || count > rest.len() {
-            return Err(Fault::Content);
+            return Err(WalError::Content);
         }
         let begun = *rest;
         match value_type {
@@ -282,8 +282,8 @@ impl<'a> Written<'a> {
                     take_long(rest)?;
                 }
             }
-            ValueType::Boolean => drop(take(rest, count.checked_mul(9).ok_or(Fault::Content)?)?),
-            _ => drop(take(rest, count.checked_mul(16).ok_or(Fault::Content)?)?),
+            ValueType::Boolean => drop(take(rest, count.checked_mul(9).ok_or(WalError::Content)?)?),
+            _ => drop(take(rest, count.checked_mul(16).ok_or(WalError::Content)?)?),
         }
         Ok(Self {
             key,
@@ -361,14 +361,14 @@ impl<'a> Iterator for Keys<'a> {
 }
 
 /// The next `count` bytes.
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], Fault> {
-    let (taken, left) = rest.split_at_checked(count).ok_or(Fault::Content)?;
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], WalError> {
+    let (taken, left) = rest.split_at_checked(count).ok_or(WalError::Content)?;
     *rest = left;
     Ok(taken)
 }
 
 /// The next bytes, as many as four bytes before them say.
-fn take_long<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
+fn take_long<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], WalError> {
     let length = BigEndian::read_u32(take(rest, 4)?);
     take(rest, length as usize)
 }

@@ -201,7 +201,7 @@ fn a_segment_torn_at_any_byte_gives_what_stands_before_the_torn_entry() {
         } else {
             Ending::Torn {
                 offset: offset as u64,
-                fault: Fault::Cut,
+                fault: WalError::Cut,
             }
         };
         assert_eq!(
@@ -219,39 +219,45 @@ fn an_entry_that_is_not_sound_ends_the_segment_as_in_influxd() {
     let range = [0; 16];
     // influxd 1.6.7 was seen to cut its segment at each of these.
     let bad = [
-        (entry(9, b"abc"), Fault::Type(9)),
-        (entry(0, b""), Fault::Type(0)),
+        (entry(9, b"abc"), WalError::Type(9)),
+        (entry(0, b""), WalError::Type(0)),
         (
             entry(1, b"\x07\x00\x01k\x00\x00\x00\x01"),
-            Fault::ValueType(7),
+            WalError::ValueType(7),
         ),
-        (entry(1, b"\x01\x00\x01k\x00\x00\x00\x00"), Fault::Content),
-        (entry(1, &key[..key.len() - 1]), Fault::Content),
+        (
+            entry(1, b"\x01\x00\x01k\x00\x00\x00\x00"),
+            WalError::Content,
+        ),
+        (entry(1, &key[..key.len() - 1]), WalError::Content),
         (
             entry(
                 1,
                 b"\x04\x00\x01k\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff",
             ),
-            Fault::Content,
+            WalError::Content,
         ),
-        (entry(1, b"\x01\x00\x01k\xff\xff\xff\xff"), Fault::Content),
-        (entry(3, b"abc"), Fault::Content),
+        (
+            entry(1, b"\x01\x00\x01k\xff\xff\xff\xff"),
+            WalError::Content,
+        ),
+        (entry(3, b"abc"), WalError::Content),
         (
             entry(3, &[&range[..], b"\x00\x00\x00\x01k\x00\x00"].concat()),
-            Fault::Content,
+            WalError::Content,
         ),
         (
             entry(3, &[&range[..], b"\xff\xff\xff\xffk"].concat()),
-            Fault::Content,
+            WalError::Content,
         ),
-        (b"\x01\x00\x00\x00\x00".to_vec(), Fault::Packing),
-        (b"\x01\x00\x00\x00\x02\x02\x00".to_vec(), Fault::Packing),
+        (b"\x01\x00\x00\x00\x00".to_vec(), WalError::Packing),
+        (b"\x01\x00\x00\x00\x02\x02\x00".to_vec(), WalError::Packing),
         // A block that says it unpacks to 4 GiB.
         (
             b"\x01\x00\x00\x00\x06\xff\xff\xff\xff\x0f\x00".to_vec(),
-            Fault::Packing,
+            WalError::Packing,
         ),
-        (b"\x01\xff\xff\xff\xffabc".to_vec(), Fault::Cut),
+        (b"\x01\xff\xff\xff\xffabc".to_vec(), WalError::Cut),
     ];
     for (bad, fault) in bad {
         let bytes = [REAL, &bad, REAL].concat();
@@ -259,7 +265,7 @@ fn an_entry_that_is_not_sound_ends_the_segment_as_in_influxd() {
             offset: REAL.len() as u64,
             fault,
         };
-        if fault == Fault::Cut {
+        if fault == WalError::Cut {
             assert_eq!(
                 read(&bytes[..REAL.len() + bad.len()]).unwrap(),
                 (real(), ending)

@@ -6,10 +6,10 @@ use std::thread;
 use anyhow::Result;
 use prost::Message;
 
-use super::super::Wanted;
+use super::super::RestoreSelection;
 use super::super::source::Source;
 use super::{Live, WAIT};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::metastore::Data;
 use crate::metastore::edit::{Pick, merge};
 use crate::wire::{Import, ShardIds};
@@ -98,7 +98,8 @@ impl Live<'_> {
             }
             thread::sleep(WAIT);
         }
-        let fault = Class::Failed.error(format!("{} refused the import", self.client.address()));
+        let fault =
+            ErrorKind::Failed.error(format!("{} refused the import", self.client.address()));
         Err(fault.hint(if import.meta.len() > LARGE {
             "the meta store of what is restored is large, and servers before 1.8.8 may not take it in: restore a policy at a time"
         } else {
@@ -110,7 +111,12 @@ impl Live<'_> {
 
 /// The ids that an import gave, as far as the server's meta store shows: shards in groups of the same times, with ids that it
 /// gave out since `before`.
-pub(super) fn ids_by_time(source: &Source, what: &Wanted, there: &Data, before: u64) -> ShardIds {
+pub(super) fn ids_by_time(
+    source: &Source,
+    what: &RestoreSelection,
+    there: &Data,
+    before: u64,
+) -> ShardIds {
     let mut groups = BTreeMap::new();
     for shard in there
         .shards()

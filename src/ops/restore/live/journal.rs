@@ -14,8 +14,8 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::super::Wanted;
-use crate::error::{Class, class};
+use super::super::RestoreSelection;
+use crate::error::{ErrorKind, kind_of};
 use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};
 use crate::progress::{Event, Progress};
@@ -44,7 +44,7 @@ pub struct Header {
     /// Whether it was named, and is restored alone.
     pub named: bool,
     /// What of it, and under which names.
-    pub what: Wanted,
+    pub what: RestoreSelection,
     /// What the databases are called on the server.
     pub names: Vec<String>,
 }
@@ -149,7 +149,7 @@ impl Begun {
         if ids.values().all(|id| is_new(id) && given.insert(*id)) {
             return Ok(());
         }
-        Err(Class::Refused
+        Err(ErrorKind::Refused
             .error(format!(
                 "the journal {} is not followed: it has ids that the server did not give to this restore",
                 path.display()
@@ -171,7 +171,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`Class::Locked`] when a run that goes on writes to it.
+    /// [`ErrorKind::Locked`] when a run that goes on writes to it.
     pub fn begin(
         directory: &Path,
         header: &Header,
@@ -181,7 +181,7 @@ impl Journal {
         let path = path(directory, header);
         let file = match open(&path) {
             Ok(file) => file,
-            Err(error) if class(&error) == Class::Refused => return Err(error),
+            Err(error) if kind_of(&error) == ErrorKind::Refused => return Err(error),
             Err(error) => {
                 let message = format!(
                     "no journal can be kept, so that an interruption could not be resumed: {error:#}"
@@ -301,7 +301,7 @@ fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
     let file = open_regular_with(&mut options, path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => Class::Refused
+        io::ErrorKind::InvalidInput => ErrorKind::Refused
             .error(format!("{} is not written to: {error}", path.display()))
             .hint("it is not snap's: remove it")
             .into(),
@@ -326,7 +326,7 @@ mod tests {
             max_shard_id: 10,
             set: "20260101T000000Z".to_owned(),
             named: false,
-            what: Wanted::default(),
+            what: RestoreSelection::default(),
             names: vec![name.to_owned()],
         }
     }
@@ -346,13 +346,13 @@ mod tests {
         let begin = |go_on| Journal::begin(directory.path(), &header, go_on, &Silent);
         symlink(&victim, &journal).unwrap();
         for go_on in [false, true] {
-            assert_eq!(class(&begin(go_on).err().unwrap()), Class::Refused);
+            assert_eq!(kind_of(&begin(go_on).err().unwrap()), ErrorKind::Refused);
         }
         assert!(all(directory.path()).is_err());
         fs::remove_file(&journal).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&journal).status();
         assert!(made.unwrap().success());
-        assert_eq!(class(&begin(false).err().unwrap()), Class::Refused);
+        assert_eq!(kind_of(&begin(false).err().unwrap()), ErrorKind::Refused);
         assert!(all(directory.path()).is_err());
         assert_eq!(fs::read(&victim).unwrap(), b"victim");
 
@@ -360,7 +360,7 @@ mod tests {
         fs::remove_dir_all(hidden(directory.path())).unwrap();
         fs::create_dir(directory.path().join("elsewhere")).unwrap();
         symlink(directory.path().join("elsewhere"), hidden(directory.path())).unwrap();
-        assert_eq!(class(&begin(false).err().unwrap()), Class::Refused);
+        assert_eq!(kind_of(&begin(false).err().unwrap()), ErrorKind::Refused);
     }
 
     #[test]
@@ -389,7 +389,7 @@ mod tests {
             let begun = all(directory.path());
             assert_eq!(begun.is_ok(), is_taken, "{new:?}");
             if let Err(error) = begun {
-                assert_eq!(class(&error), Class::Refused, "{error:#}");
+                assert_eq!(kind_of(&error), ErrorKind::Refused, "{error:#}");
             }
         }
     }

@@ -16,16 +16,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::check::{CheckedShard, Use, check};
-use super::source::{Source, Which, planned, sets_of};
-use super::{RestoreReport, Wanted, missing, refuse_harmful_names};
+use super::source::{SetSelector, Source, planned, sets_of};
+use super::{RestoreReport, RestoreSelection, missing, refuse_harmful_names};
 use crate::cancel::Cancel;
 use crate::client::Client;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::metastore::Data;
 use crate::ops::scratch::scratch_dir;
 use crate::ops::selection::list;
 use crate::progress::{Event, Progress};
-use crate::repository::Contents;
+use crate::repository::Catalog;
 use crate::wire::{Dialect, ShardIds};
 use journal::{Begun, Header, Journal};
 use upload::Uploaded;
@@ -41,7 +41,7 @@ pub struct LiveOptions {
     /// The set; where none is named, the newest and all that the directory holds beside it.
     pub set: Option<String>,
     /// What of it, and under which names.
-    pub what: Wanted,
+    pub what: RestoreSelection,
     /// How many shards at a time.
     pub jobs: usize,
     /// How many attempts follow a failed one.
@@ -61,7 +61,7 @@ pub struct LiveOptions {
 /// # Errors
 ///
 /// Before anything is sent: when the backup is damaged, the server too old, or a database is there already
-/// ([`Class::Refused`]). Later: when the server refuses the import. Shards that could not be uploaded are in the report.
+/// ([`ErrorKind::Refused`]). Later: when the server refuses the import. Shards that could not be uploaded are in the report.
 pub fn restore_live(
     client: &Client,
     options: &LiveOptions,
@@ -78,9 +78,11 @@ pub fn restore_live(
         None
     };
     let (which, what) = match interrupted {
-        Some(Begun { header, .. }) if header.named => (Which::Alone(&header.set), &header.what),
-        Some(Begun { header, .. }) => (Which::UpTo(&header.set), &header.what),
-        None => (Which::named(options.set.as_deref()), &options.what),
+        Some(Begun { header, .. }) if header.named => {
+            (SetSelector::Alone(&header.set), &header.what)
+        }
+        Some(Begun { header, .. }) => (SetSelector::UpTo(&header.set), &header.what),
+        None => (SetSelector::named(options.set.as_deref()), &options.what),
     };
     let set = options.set.as_deref();
     let (contents, (source, planned), _held) =
@@ -160,7 +162,8 @@ fn resumed<'a>(options: &LiveOptions, begun: &'a [Begun], host: &str) -> Result<
             .set
             .as_ref()
             .is_none_or(|set| *set == begun.header.set);
-        same_set && (options.what == Wanted::default() || options.what == begun.header.what)
+        same_set
+            && (options.what == RestoreSelection::default() || options.what == begun.header.what)
     };
     let found: Vec<&Begun> = begun.iter().filter(named).collect();
     let directory = options.directory.display();
@@ -174,14 +177,14 @@ fn resumed<'a>(options: &LiveOptions, begun: &'a [Begun], host: &str) -> Result<
     match (&found[..], begun) {
         ([one], _) => Ok(one),
         ([], []) => {
-            let fault = Class::Refused.error(format!(
+            let fault = ErrorKind::Refused.error(format!(
                 "no interrupted restore into {host} is known in {directory}"
             ));
             Err(fault.hint("leave -resume out to begin one; -host and PATH must be those of the interrupted run").into())
         }
         ([], others) => {
             let others: Vec<String> = others.iter().map(|begun| of(&begun)).collect();
-            let fault = Class::Usage.error(format!(
+            let fault = ErrorKind::Usage.error(format!(
                 "no interrupted restore into {host} was of what is named here"
             ));
             Err(fault
@@ -190,7 +193,7 @@ fn resumed<'a>(options: &LiveOptions, begun: &'a [Begun], host: &str) -> Result<
         }
         (several, _) => {
             let several: Vec<String> = several.iter().map(of).collect();
-            let fault = Class::Usage.error(format!(
+            let fault = ErrorKind::Usage.error(format!(
                 "{} restores into {host} were interrupted",
                 several.len()
             ));
@@ -213,7 +216,7 @@ fn tsm_files(shard: &CheckedShard) -> impl Iterator<Item = (&str, u64)> {
 struct Live<'a> {
     client: &'a Client,
     options: &'a LiveOptions,
-    what: &'a Wanted,
+    what: &'a RestoreSelection,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
 }
@@ -223,7 +226,7 @@ impl Live<'_> {
     fn look(&self) -> Result<Data> {
         let there = Data::read(&self.client.meta_store()?.meta)?;
         if self.client.dialect() == Some(Dialect::V1_0) {
-            return Err(Class::Refused
+            return Err(ErrorKind::Refused
                 .error(format!(
                     "{} is of version 1.0 to 1.4, which cannot be restored into while it runs",
                     self.client.address()
@@ -261,7 +264,7 @@ impl Live<'_> {
         let Some(name) = names.iter().find(|name| there.database(name).is_some()) else {
             return Ok(());
         };
-        let fault = Class::Refused.error(format!(
+        let fault = ErrorKind::Refused.error(format!(
             "{} already has a database '{name}'",
             self.client.address()
         ));
@@ -284,7 +287,7 @@ impl Live<'_> {
     ) -> Result<Option<(ShardIds, Vec<u64>)>> {
         let (header, address) = (&begun.header, self.client.address());
         let refuse =
-            |message: String, hint: &str| Err(Class::Refused.error(message).hint(hint).into());
+            |message: String, hint: &str| Err(ErrorKind::Refused.error(message).hint(hint).into());
         if header.cluster_id != there.cluster_id {
             return refuse(
                 format!("{address} is not the server that the restore was begun on"),
@@ -333,7 +336,7 @@ impl Live<'_> {
     /// Imports, where that was not done yet, and uploads.
     fn write(
         &self,
-        contents: &Contents,
+        contents: &Catalog,
         source: &Source,
         shards: &mut [CheckedShard],
         header: &Header,

@@ -12,7 +12,7 @@ use super::Live;
 use crate::cancel::Cancel;
 use crate::ops::scratch::{scratch_dir, scratch_error};
 use crate::ops::sift::{Kept, LeftOut, SiftedFile, sift};
-use crate::repository::Contents;
+use crate::repository::Catalog;
 use crate::time::Bounds;
 use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::stem;
@@ -77,7 +77,7 @@ impl Live<'_> {
     /// holds up who writes to the shard until all is there.
     pub(super) fn sift(
         &self,
-        contents: &Contents,
+        contents: &Catalog,
         shard: &CheckedShard,
         stop: &Cancel,
     ) -> Result<Sifted> {

@@ -13,10 +13,10 @@ use super::journal::Journal;
 use super::sifted::{Sent, Sifted};
 use super::{Live, WAIT, tsm_files};
 use crate::cancel::Cancel;
-use crate::error::{Class, class};
+use crate::error::{ErrorKind, kind_of};
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome};
-use crate::repository::Contents;
+use crate::repository::Catalog;
 use crate::shard_tar::{Ending, Member, Sink, scan};
 use crate::shard_tar::{MemberHeader, TarWriter};
 use crate::tsm::generation;
@@ -75,7 +75,7 @@ impl Live<'_> {
     /// Uploads all shards. `earlier` are, where a restore is gone on with, those that were done, by their old ids.
     pub(super) fn upload(
         &self,
-        contents: &Contents,
+        contents: &Catalog,
         shards: &[CheckedShard],
         journal: &Journal,
         earlier: Option<&[u64]>,
@@ -144,7 +144,7 @@ impl Live<'_> {
                     Err(error) if stop.is_cancelled() => Turn::Done(Err(error)),
                     Err(error)
                         if job.failures < self.options.retries
-                            && class(&error) != Class::Refused =>
+                            && kind_of(&error) != ErrorKind::Refused =>
                     {
                         job.failures += 1;
                         job.again = true;
@@ -159,7 +159,7 @@ impl Live<'_> {
                         Turn::Later(job, wait)
                     }
                     // The others would find nobody there either.
-                    Err(error) if class(&error) == Class::Unreachable => {
+                    Err(error) if kind_of(&error) == ErrorKind::Unreachable => {
                         stop.cancel();
                         Turn::Done(Err(error))
                     }
@@ -171,7 +171,7 @@ impl Live<'_> {
                             elapsed,
                         });
                         let failed = vec![format!("shard {} (now {path}): {reason}", shard.source)];
-                        let spoiled = class(&error) == Class::Refused;
+                        let spoiled = kind_of(&error) == ErrorKind::Refused;
                         Turn::Done(Ok(Uploaded {
                             failed,
                             spoiled,
@@ -197,7 +197,7 @@ impl Live<'_> {
     }
 
     /// Makes one attempt at a shard.
-    fn attempt(&self, contents: &Contents, job: &mut Job<'_>) -> Result<()> {
+    fn attempt(&self, contents: &Catalog, job: &mut Job<'_>) -> Result<()> {
         let shard = job.shard;
         let sifted = match &mut job.sifted {
             Some(sifted) => sifted,
@@ -258,7 +258,7 @@ impl Live<'_> {
     }
 
     /// Sends all that the shard is to hold in one upload, and waits until the server is done with it.
-    fn send(&self, contents: &Contents, shard: &CheckedShard, sifted: &Sifted) -> Result<()> {
+    fn send(&self, contents: &Catalog, shard: &CheckedShard, sifted: &Sifted) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
         let stop = self.cancel.child();
         thread::scope(|scope| {
@@ -307,7 +307,7 @@ impl Live<'_> {
     /// Makes the tar, piece by piece.
     fn pack(
         &self,
-        contents: &Contents,
+        contents: &Catalog,
         shard: &CheckedShard,
         sifted: &Sifted,
         sender: SyncSender<Piece>,
@@ -400,7 +400,7 @@ impl Live<'_> {
 
 /// A shard that only a new beginning can mend.
 fn spoiled(why: &str) -> anyhow::Error {
-    Class::Refused
+    ErrorKind::Refused
         .error(format!(
             "{why}: drop the database on the server and restore it anew"
         ))
