@@ -1,41 +1,62 @@
-//! Backup and restore for InfluxDB 1.x: the snapshotter protocol, the backup formats, and what is done with them.
+//! Backup and restore for InfluxDB 1.x: the snapshotter protocol, the backup formats, and what is
+//! done with them.
 //!
 //! # Layout
 //!
-//! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. The modules stand here from the bottom up, and each
-//! knows only those above it in this list.
+//! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. The modules stand
+//! here from the bottom up, and each knows only those before it.
+
+// What kind of failure an error is, and its exit code.
+pub mod error;
 
 // Being asked to stop.
 pub mod cancel;
-// The command line.
-pub mod cli;
-// One request a connection: sockets, time-outs, telling peers apart.
-pub mod client;
-// What kind of failure an error is, and its exit code.
-pub mod error;
-// The directories of a stopped influxd.
-pub mod influxd_dir;
+
 // Files and connections: durable steps, files of strangers, streams.
 pub mod io;
-// The metastore: databases, retention policies, shards, users.
-pub mod metastore;
-// What the commands do: backup, restore, verify, forget, serve and the rest.
-pub mod ops;
-// What an operation says while it works.
-pub mod progress;
-// A backup directory: records, lock, catalog, commit.
-pub mod repository;
-// When to ask again after a failure.
-mod retry;
-// The snapshotter as a service, over stores behind traits.
-pub mod server;
-// Which shard of a server.
-pub mod shard;
-// The tar stream of a shard.
-pub mod shard_tar;
+
 // Points in time as typed and as stored.
 pub mod time;
-// TSM files, tombstones and the WAL, to points and back.
-pub mod tsm;
+
+// When to ask again after a failure.
+mod retry;
+
+// Which shard of a server.
+pub mod shard;
+
+// What an operation says while it works.
+pub mod progress;
+
 // The protocol's messages over `Read` and `Write`.
 pub mod wire;
+
+// The metastore: databases, retention policies, shards, users.
+pub mod metastore;
+
+// TSM files, tombstones and the WAL, to points and back.
+pub mod tsm;
+
+// The tar stream of a shard.
+pub mod shard_tar;
+
+// One request a connection: sockets, time-outs, telling peers apart.
+pub mod client;
+
+// A backup directory: records, lock, catalog, commit.
+pub mod repository;
+
+// The snapshotter as a service, over stores behind traits.
+pub mod server;
+
+// The directories of a stopped influxd.
+pub mod influxd_dir;
+
+// What the commands do: backup, restore, verify, forget, serve and the rest.
+pub mod ops;
+
+// The command line.
+pub mod cli;
+
+// That the order above is true.
+#[cfg(test)]
+mod layers;
