@@ -60,7 +60,8 @@ const TOO_LARGE: &str =
     "the file reached the file size limit: that of this user (ulimit -f), or of the file system";
 
 /// An error whose kind is known, with advice where there is any.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Error {
     /// What kind of failure this is.
     pub kind: ErrorKind,
@@ -77,14 +78,6 @@ impl Error {
         self
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// The first [`Error`] in an error's chain, outermost first.
 pub fn error_in(error: &anyhow::Error) -> Option<&Error> {

@@ -1,20 +1,21 @@
 //! The reply as a reader that never waits longer than it was told to and stops when asked to.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant, SystemTime};
 
+use thiserror::Error;
+
 use super::Timeouts;
 use super::rate::Limit;
 use crate::cancel::Cancel;
-use crate::error::Error;
+use crate::error;
 use crate::io::stream::Stream;
 
 /// How often a waiting read looks at the clock and at the cancel token.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
-/// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`Error`] where it was not the socket that failed.
+/// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`error::Error`] where it was not the socket that failed.
 #[derive(Debug)]
 pub struct Reply {
     stream: Stream,
@@ -96,10 +97,7 @@ impl Reply {
             self.cancel.check().map_err(io::Error::other)?;
             let now = Instant::now();
             if now >= self.deadline {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    Stalled::Attempt(self.timeouts.attempt),
-                ));
+                return Err(Stalled::Attempt(self.timeouts.attempt).into());
             }
             match self.stream.read(buffer) {
                 Ok(count) => {
@@ -107,17 +105,9 @@ impl Reply {
                     self.received += count as u64;
                     return Ok(count);
                 }
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) =>
-                {
+                Err(error) if is_tick(&error) => {
                     if self.last_byte.elapsed() >= self.timeouts.idle {
-                        return Err(io::Error::new(
-                            io::ErrorKind::TimedOut,
-                            Stalled::Idle(self.timeouts.idle),
-                        ));
+                        return Err(Stalled::Idle(self.timeouts.idle).into());
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -196,24 +186,13 @@ impl Write for Upload {
         let count = loop {
             connection.cancel.check().map_err(io::Error::other)?;
             if Instant::now() >= connection.deadline {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    Stalled::Attempt(connection.timeouts.attempt),
-                ));
+                return Err(Stalled::Attempt(connection.timeouts.attempt).into());
             }
             match connection.stream.write(&bytes[..portion]) {
                 Ok(count) => break count,
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) =>
-                {
+                Err(error) if is_tick(&error) => {
                     if begun.elapsed() >= connection.timeouts.idle {
-                        return Err(io::Error::new(
-                            io::ErrorKind::TimedOut,
-                            Stalled::Idle(connection.timeouts.idle),
-                        ));
+                        return Err(Stalled::Idle(connection.timeouts.idle).into());
                     }
                 }
                 Err(error) => return Err(error),
@@ -253,39 +232,34 @@ impl Stopwatch {
 }
 
 /// A time-out of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum Stalled {
     /// No byte came for this long.
+    #[error("no byte came for {0:?} (-idle-timeout)")]
     Idle(Duration),
     /// The reply was not complete after this long.
+    #[error("the reply was not complete after {0:?} (-attempt-timeout)")]
     Attempt(Duration),
 }
 
-impl fmt::Display for Stalled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Idle(limit) => write!(f, "no byte came for {limit:?} (-idle-timeout)"),
-            Self::Attempt(limit) => write!(
-                f,
-                "the reply was not complete after {limit:?} (-attempt-timeout)"
-            ),
-        }
+impl From<Stalled> for io::Error {
+    fn from(stalled: Stalled) -> Self {
+        Self::new(io::ErrorKind::TimedOut, stalled)
     }
 }
-
-impl std::error::Error for Stalled {}
 
 /// The peer reset the connection before it sent a byte.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("the peer reset the connection without a reply")]
 struct ResetBeforeReply;
 
-impl fmt::Display for ResetBeforeReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the peer reset the connection without a reply")
-    }
+/// Whether a wait of [`TICK`] was over.
+fn is_tick(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
-
-impl std::error::Error for ResetBeforeReply {}
 
 /// Whether the error is a reset before the first byte of the reply.
 pub(super) fn is_reset_before_reply(error: &io::Error) -> bool {
@@ -294,7 +268,7 @@ pub(super) fn is_reset_before_reply(error: &io::Error) -> bool {
         .is_some_and(<dyn std::error::Error + Send + Sync>::is::<ResetBeforeReply>)
 }
 
-/// The cancel token's fault, where that is why a read ended.
-pub fn cancellation(error: &io::Error) -> Option<&Error> {
-    error.get_ref()?.downcast_ref::<Error>()
+/// The cancel token's error, where that is why a read ended.
+pub fn cancellation(error: &io::Error) -> Option<&error::Error> {
+    error.get_ref()?.downcast_ref::<error::Error>()
 }

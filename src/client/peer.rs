@@ -4,7 +4,7 @@ use super::{Endpoint, Silence};
 use crate::error::{Error, ErrorKind};
 use crate::wire::{DEFAULT_PORT, Dialect};
 
-/// The fault for a peer whose reply begins with `first` in place of the meta store's magic.
+/// The error for a peer whose reply begins with `first` in place of the meta store's magic.
 pub(super) fn not_a_snapshotter(address: &Endpoint, first: &[u8]) -> Error {
     let port_hint = format!(
         "point -host at the snapshotter: bind-address at the top of influxdb.conf, port {DEFAULT_PORT} unless it is changed"
@@ -36,7 +36,7 @@ pub(super) fn silent(address: &Endpoint, tried: &[Dialect], silence: Silence) ->
         Silence::Closed => "closed",
         Silence::Reset => "reset",
     };
-    let fault = match tried {
+    let error = match tried {
         [dialect] => ErrorKind::Unreachable
             .error(format!("{address} {how} the connection without an answer, asked in dialect {dialect}"))
             .hint("without -dialect, both dialects are tried"),
@@ -44,5 +44,5 @@ pub(super) fn silent(address: &Endpoint, tried: &[Dialect], silence: Silence) ->
             .error(format!("{address} {how} the connection without an answer, in both dialects"))
             .hint("either it is not a snapshotter, or influxd is shutting down; influxd's log says which (service=snapshot)"),
     };
-    fault.into()
+    error.into()
 }

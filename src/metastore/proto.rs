@@ -1,8 +1,7 @@
 //! Protocol Buffers as bytes: walking and rewriting a message without losing the fields we do not know.
 
-use std::fmt;
-
 use anyhow::{Result, bail, ensure};
+use thiserror::Error;
 
 /// One field of a message, as it stands in the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,27 +164,14 @@ pub struct Schema {
 }
 
 /// A text in a message that is not UTF-8. Go, and so influxd, takes it all the same.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{what} is not UTF-8: \"{}\"", bytes[..bytes.len().min(256)].escape_ascii())]
 pub struct NotUtf8 {
     /// What the text is.
     pub what: &'static str,
     /// The text.
     pub bytes: Vec<u8>,
 }
-
-impl fmt::Display for NotUtf8 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = &self.bytes[..self.bytes.len().min(256)];
-        write!(
-            f,
-            "{} is not UTF-8: \"{}\"",
-            self.what,
-            shown.escape_ascii()
-        )
-    }
-}
-
-impl std::error::Error for NotUtf8 {}
 
 /// Checks that a message and all within it are well formed and have their required fields: servers reject the whole where
 /// one is missing.

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
-use super::stores::{Choice, choose};
-use super::{LogLine, Shared, SnapshotFile};
+use super::export::{Choice, choose};
+use super::log::LogLine;
+use super::shared::Shared;
+use super::stores::SnapshotFile;
 use crate::io::open::open_regular;
 use crate::io::stream::Stream;
 use crate::metastore::Data;

@@ -3,10 +3,10 @@
 //! Eight bytes magic, eight bytes length M, M bytes of protobuf, eight bytes length N, N bytes of JSON about the node.
 //! Nothing follows. Servers of all 1.x versions send the five bytes `null\n` as the node.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 
 use byteorder::{BigEndian, ByteOrder, WriteBytesExt};
+use thiserror::Error;
 
 use super::META_MAGIC;
 
@@ -23,13 +23,19 @@ pub struct MetaBlob {
 }
 
 /// Why bytes are not a framed meta store.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum BlobError {
     /// There is not a single byte.
+    #[error("it is empty")]
     Nothing,
     /// The first bytes, up to eight of them, are not the magic.
+    #[error(
+        "it does not begin with the magic {META_MAGIC:#010x} but with \"{}\"",
+        .0.escape_ascii()
+    )]
     NotMagic(Vec<u8>),
     /// It breaks off.
+    #[error("it breaks off after {have} of at least {need} bytes")]
     CutOff {
         /// How many bytes there are.
         have: u64,
@@ -37,11 +43,14 @@ pub enum BlobError {
         need: u64,
     },
     /// A length is larger than [`MAX_META_BYTES`].
+    #[error("it claims {0} bytes, more than the {MAX_META_BYTES} that are accepted")]
     TooLong(u64),
     /// There are bytes after the end.
+    #[error("there are bytes after its end")]
     Trailing,
     /// The reader failed.
-    Io(io::Error),
+    #[error("it could not be read")]
+    Io(#[source] io::Error),
 }
 
 impl MetaBlob {
@@ -135,39 +144,6 @@ fn read_up_to(reader: &mut impl Read, limit: u64, have: &mut u64) -> Result<Vec<
         .map_err(BlobError::Io)?;
     *have += bytes.len() as u64;
     Ok(bytes)
-}
-
-impl fmt::Display for BlobError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => write!(f, "it is empty"),
-            Self::NotMagic(bytes) => {
-                write!(
-                    f,
-                    "it does not begin with the magic {META_MAGIC:#010x} but with \"{}\"",
-                    bytes.escape_ascii()
-                )
-            }
-            Self::CutOff { have, need } => {
-                write!(f, "it breaks off after {have} of at least {need} bytes")
-            }
-            Self::TooLong(length) => write!(
-                f,
-                "it claims {length} bytes, more than the {MAX_META_BYTES} that are accepted"
-            ),
-            Self::Trailing => write!(f, "there are bytes after its end"),
-            Self::Io(_) => write!(f, "it could not be read"),
-        }
-    }
-}
-
-impl std::error::Error for BlobError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

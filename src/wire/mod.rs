@@ -7,16 +7,16 @@
 //! Source of these facts: runs against influxd 1.6.7 and reading the sources of 1.0 to 1.12; docs/protocol.md has the whole.
 
 mod dialect;
-mod incoming;
 mod info;
 mod meta_blob;
+mod read_request;
 mod request;
 mod shard_ids;
 
 pub use dialect::Dialect;
-pub use incoming::{Accept, RequestError};
 pub use info::{InfoReply, read_info, write_info};
 pub use meta_blob::{BlobError, MAX_META_BYTES, MetaBlob};
+pub use read_request::{Accept, RequestError};
 pub use request::{Import, Request};
 pub use shard_ids::{ShardIds, read_shard_ids, write_shard_ids};
 

@@ -3,13 +3,13 @@
 //! A server of 1.x reads one JSON value into a struct: field names in any case, unknown fields ignored, missing fields and
 //! nulls zero, a wrong type refused. What follows the value is only looked at where the request carries a payload.
 
-use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use byteorder::{BigEndian, ReadBytesExt};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 use super::request::{Import, Request};
 use super::{Dialect, MAX_META_BYTES, MUX_HEADER};
@@ -31,39 +31,20 @@ pub enum Accept {
 }
 
 /// Why bytes are no request.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum RequestError {
     /// The connection ended before the request was whole.
+    #[error("the connection ended before the request was whole")]
     CutOff,
     /// The first byte is not the mux header.
+    #[error("the first byte is {0:#04x}, not the mux header {MUX_HEADER:#04x}")]
     NotMux(u8),
     /// The bytes are no request of a dialect that is answered; the text says why.
+    #[error("no request: {0}")]
     Malformed(String),
     /// The reader failed.
-    Io(io::Error),
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CutOff => write!(f, "the connection ended before the request was whole"),
-            Self::NotMux(byte) => write!(
-                f,
-                "the first byte is {byte:#04x}, not the mux header {MUX_HEADER:#04x}"
-            ),
-            Self::Malformed(why) => write!(f, "no request: {why}"),
-            Self::Io(_) => write!(f, "reading the request failed"),
-        }
-    }
-}
-
-impl std::error::Error for RequestError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            _ => None,
-        }
-    }
+    #[error("reading the request failed")]
+    Io(#[source] io::Error),
 }
 
 impl From<io::Error> for RequestError {
@@ -99,7 +80,7 @@ impl Request {
         let json = matches!(next, b'{' | b'n' | b' ' | b'\t' | b'\r' | b'\n');
         match (accept, json) {
             (Accept::Both | Accept::Only(Dialect::V1_0), true) => {
-                Ok((Dialect::V1_0, old(&Document::read(reader)?)?))
+                Ok((Dialect::V1_0, dialect_1_0(&Document::read(reader)?)?))
             }
             (Accept::Both | Accept::Only(Dialect::V1_5), false) => {
                 reader.consume(1);
@@ -108,7 +89,7 @@ impl Request {
                         "imports and uploads are answered only with -writable".to_owned(),
                     ));
                 }
-                Ok((Dialect::V1_5, new(next, reader)?))
+                Ok((Dialect::V1_5, dialect_1_5(next, reader)?))
             }
             (Accept::Only(dialect), _) => Err(malformed(format!(
                 "{next:#04x} begins no request of dialect {dialect}"
@@ -117,7 +98,7 @@ impl Request {
     }
 }
 
-fn old(document: &Document) -> Result<Request, RequestError> {
+fn dialect_1_0(document: &Document) -> Result<Request, RequestError> {
     Ok(match document.byte("Type")? {
         0 => Request::Shard {
             id: document.unsigned("ShardID")?,
@@ -136,7 +117,7 @@ fn old(document: &Document) -> Result<Request, RequestError> {
     })
 }
 
-fn new(kind: u8, reader: &mut impl BufRead) -> Result<Request, RequestError> {
+fn dialect_1_5(kind: u8, reader: &mut impl BufRead) -> Result<Request, RequestError> {
     if kind == 7 {
         return Ok(Request::Upload {
             id: reader.read_u64::<BigEndian>()?,
