@@ -52,7 +52,7 @@ pub fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
 }
 
 /// Whether a snapshotter at `host` has the meta store of `metadir`, byte for byte.
-pub fn running_on(metadir: &Path, host: &Address) -> bool {
+pub fn is_running_on(metadir: &Path, host: &Address) -> bool {
     let Ok(meta) = read_bounded(&metadir.join("meta.db"), MAX_META_BYTES) else {
         return false;
     };

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 
-use super::refuse_leading_outside;
+use super::layout::ensure_directory_name;
 use crate::error::ErrorKind;
 use crate::io::durable;
 use crate::io::open::read_bounded;
@@ -98,17 +98,17 @@ fn merge_import(target: &[u8], request: &Import) -> Result<Merged> {
             "the database '{}' stands twice in what is imported",
             database.name
         );
-        refuse_leading_outside(&database.name)?;
+        ensure_directory_name(&database.name)?;
         database
             .retention_policies
             .iter()
-            .try_for_each(|policy| refuse_leading_outside(&policy.name))?;
+            .try_for_each(|policy| ensure_directory_name(&policy.name))?;
     }
     for name in [&request.new_database, &request.new_retention_policy]
         .into_iter()
         .filter(|name| !name.is_empty())
     {
-        refuse_leading_outside(name)?;
+        ensure_directory_name(name)?;
     }
     let pick = |database: String, policy: Option<String>| Pick {
         database,

@@ -8,10 +8,11 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::folder::{Folder, sweep};
+use super::layout::{ensure_directory_name, regular_file, shard_dir, uses_tsi1};
+use super::ownership::Ownership;
+use super::request_folder::{RequestFolder, sweep};
 use super::wal::Wal;
-use super::{Ownership, refuse_leading_outside, shard_dir, uses_tsi1};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::io::durable;
 use crate::io::open::open_regular;
 use crate::server::{ShardStore, Snapshot, SnapshotFile};
@@ -66,9 +67,10 @@ impl LocalShards {
     }
 
     /// A fresh folder for one request.
-    fn folder(&self) -> Result<Folder> {
+    fn folder(&self) -> Result<RequestFolder> {
         let parent = self.datadir.join(SNAPSHOTS);
-        Folder::make(&parent).with_context(|| format!("making a folder in {}", parent.display()))
+        RequestFolder::make(&parent)
+            .with_context(|| format!("making a folder in {}", parent.display()))
     }
 
     /// What the WAL of a shard holds.
@@ -96,14 +98,14 @@ impl LocalShards {
                 continue;
             }
             let mut path = entry.path();
-            regular(&path)?;
+            regular_file(&path)?;
             if let Some(folder) = folder {
                 path = folder.join(&name);
                 link_or_copy(&entry.path(), &path)
                     .with_context(|| format!("taking a snapshot of {}", entry.path().display()))?;
             }
             // Once more, of what was linked: nobody else can change that.
-            let metadata = regular(&path)?;
+            let metadata = regular_file(&path)?;
             files.push(snapshot_file(name, path, &metadata, &metadata)?);
         }
         Ok(files)
@@ -133,7 +135,7 @@ impl ShardStore for LocalShards {
             Err(error) if is_read_only(&error) => None,
             folder => Some(folder?),
         };
-        let mut files = self.files(shard, folder.as_ref().map(Folder::path))?;
+        let mut files = self.files(shard, folder.as_ref().map(RequestFolder::path))?;
         let mut notes = Vec::new();
         let mut elsewhere = None;
         match wal {
@@ -235,8 +237,8 @@ impl ShardStore for LocalShards {
 }
 
 fn refuse_outside(shard: &ShardPath) -> Result<(), Error> {
-    refuse_leading_outside(&shard.database)
-        .and_then(|()| refuse_leading_outside(&shard.retention_policy))
+    ensure_directory_name(&shard.database)
+        .and_then(|()| ensure_directory_name(&shard.retention_policy))
 }
 
 /// Reads a tar to its end, and no further: a client may wait for an answer before it closes, or pad its tar.
@@ -266,23 +268,6 @@ fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
         ownership.create_dirs(&index)?;
     }
     Ok(())
-}
-
-/// What the system says of a file of a shard, unless it is none: a link could lead anywhere, and a FIFO is read for ever.
-pub(super) fn regular(path: &Path) -> Result<Metadata> {
-    let metadata =
-        fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
-    if metadata.is_file() {
-        return Ok(metadata);
-    }
-    let what = match metadata.is_symlink() {
-        true => "a symbolic link, and is not followed",
-        false => "not a regular file",
-    };
-    Err(ErrorKind::Refused
-        .error(format!("{} is {what}", path.display()))
-        .hint("influxd makes no such file: put the file itself there, or move it away")
-        .into())
 }
 
 fn is_read_only(error: &anyhow::Error) -> bool {

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::shard_dir;
-use super::shards::regular;
+use super::layout::{regular_file, shard_dir};
 use crate::io::durable;
 use crate::io::open::open_regular;
 use crate::shard::ShardPath;
@@ -61,7 +60,7 @@ impl Wal {
                 continue;
             }
             let path = entry.path();
-            let metadata = regular(&path)?;
+            let metadata = regular_file(&path)?;
             if metadata.len() > 0 {
                 segments.push((path, metadata));
             }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::staging::STAGING;
 use super::{RestoreOptions, target};
 use crate::error::ErrorKind;
-use crate::influxd_dir::{Ownership, refuse_leading_outside};
+use crate::influxd_dir::{Ownership, ensure_directory_name};
 use crate::io::durable;
 use crate::io::open::read_bounded;
 use crate::wire::MAX_META_BYTES;
@@ -174,8 +174,8 @@ impl Move {
             None => targets.waldir.as_deref(),
         };
         let (place, [database, policy, id]) = below(root, &self.place)?;
-        refuse_leading_outside(&database)?;
-        refuse_leading_outside(&policy)?;
+        ensure_directory_name(&database)?;
+        ensure_directory_name(&policy)?;
         ensure!(
             id.parse::<u64>()
                 .is_ok_and(|number| number.to_string() == id),

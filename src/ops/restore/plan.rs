@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::RestoreOptions;
 use super::source::{PlannedShard, SetSelector, Source};
 use crate::error::ErrorKind;
-use crate::influxd_dir::refuse_leading_outside;
+use crate::influxd_dir::ensure_directory_name;
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
 use crate::metastore::edit::{Pick, Rename, merge, rename};
@@ -65,11 +65,11 @@ pub fn plan(contents: &Catalog, options: &RestoreOptions, progress: &dyn Progres
         .flat_map(|_| &named)
         .flat_map(|named| &named.databases)
     {
-        refuse_leading_outside(&database.name)?;
+        ensure_directory_name(&database.name)?;
         database
             .retention_policies
             .iter()
-            .try_for_each(|policy| refuse_leading_outside(&policy.name))?;
+            .try_for_each(|policy| ensure_directory_name(&policy.name))?;
     }
     let shards = source.planned(&options.what, |old| match &shard_ids {
         Some(ids) => ids.get(&old).copied(),

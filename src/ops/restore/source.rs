@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::RestoreSelection;
 use crate::error::ErrorKind;
-use crate::influxd_dir::refuse_leading_outside;
+use crate::influxd_dir::ensure_directory_name;
 use crate::metastore::{Data, Shard};
 use crate::ops::losses::newest_holding;
 use crate::ops::selection::{first_of, list, plural, select};
@@ -359,8 +359,8 @@ impl Source {
             let id = new_id(source.id)
                 .with_context(|| format!("shard {source} has no place in the new meta store"))?;
             let target = what.target(source, id);
-            refuse_leading_outside(&target.database)?;
-            refuse_leading_outside(&target.retention_policy)?;
+            ensure_directory_name(&target.database)?;
+            ensure_directory_name(&target.retention_policy)?;
             Ok(PlannedShard {
                 source: source.clone(),
                 target,

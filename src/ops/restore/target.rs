@@ -45,7 +45,7 @@ pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
     let Some(metadir) = options.metadir.clone().or_else(beside) else {
         return Ok(());
     };
-    if influxd_dir::running_on(&metadir, &options.host) {
+    if influxd_dir::is_running_on(&metadir, &options.host) {
         let metadir = metadir.display();
         return Err(ErrorKind::Refused
             .error(format!("the influxd at {} has the same meta store as {metadir}: it runs on it", options.host))

@@ -15,12 +15,12 @@ const REQUEST: &str = "request-";
 /// A folder that goes away with its value, and its parent with the last. It is locked while it lives, so that other processes
 /// can tell it from one that was left behind.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct RequestFolder {
     path: PathBuf,
     _lock: File,
 }
 
-impl Folder {
+impl RequestFolder {
     /// Makes one in `parent`, which is made too where it is not there.
     pub(super) fn make(parent: &Path) -> Result<Self> {
         let _parent = lock_parent(parent)?;
@@ -41,7 +41,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for RequestFolder {
     fn drop(&mut self) {
         // Where this fails, a later start sweeps it.
         let _ = fs::remove_dir_all(&self.path);

@@ -1,0 +1,104 @@
+//! Owner and mode of new files.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
+
+use super::layout::nearest_existing;
+use crate::io::open::open_regular;
+
+/// Whose new files are to be and who may read them, taken from the directory they go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// User and group, where this process may give files away.
+    pub owner: Option<(u32, u32)>,
+    /// Permission bits of directories.
+    pub directory_mode: u32,
+    /// Permission bits of files.
+    pub file_mode: u32,
+}
+
+impl Ownership {
+    /// That of files below `target`: owner and mode of the directory, or, where it does not exist, the owner of the nearest
+    /// one above it and a mode for the owner alone.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be looked at.
+    pub fn below(target: &Path) -> Result<Self> {
+        let there = nearest_existing(target);
+        let metadata =
+            fs::metadata(&there).with_context(|| format!("reading {}", there.display()))?;
+        let mode = if there == target {
+            metadata.permissions().mode() & 0o777
+        } else {
+            0o700
+        };
+        let root = rustix::process::geteuid().is_root();
+        Ok(Self {
+            owner: root.then(|| (metadata.uid(), metadata.gid())),
+            directory_mode: mode | 0o700,
+            file_mode: mode & 0o666 | 0o600,
+        })
+    }
+
+    /// Gives a file or directory these owners and mode. What has the name by then and is a link, or of another kind, is refused:
+    /// whoever may write in its directory could have put it there to be given another's file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, and of [`open_regular`].
+    pub fn apply(&self, path: &Path, directory: bool) -> io::Result<()> {
+        let opened = if directory {
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            File::from(rustix::fs::open(path, flags, Mode::empty())?)
+        } else {
+            open_regular(path)?
+        };
+        self.give(&opened, directory)
+    }
+
+    /// As [`Ownership::apply`], to an open one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn give(&self, opened: &File, directory: bool) -> io::Result<()> {
+        let mode = if directory {
+            self.directory_mode
+        } else {
+            self.file_mode
+        };
+        opened.set_permissions(fs::Permissions::from_mode(mode))?;
+        match self.owner {
+            Some((user, group)) => std::os::unix::fs::fchown(opened, Some(user), Some(group)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a directory and those above it; those it made get owner and mode.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be made.
+    pub fn create_dirs(&self, path: &Path) -> Result<()> {
+        let absent: Vec<&Path> = path
+            .ancestors()
+            .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+            .collect();
+        for directory in absent.into_iter().rev() {
+            match DirBuilder::new().mode(0o700).create(directory) {
+                // Made meanwhile, by another thread or by somebody else: theirs to look after.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.with_context(|| format!("creating {}", directory.display()))?,
+            }
+            self.apply(directory, true)
+                .with_context(|| format!("setting owner and mode of {}", directory.display()))?;
+        }
+        Ok(())
+    }
+}
