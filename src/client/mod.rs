@@ -98,35 +98,30 @@ impl Client {
     ///
     /// When the server is not reached, is no snapshotter ([`ErrorKind::Unreachable`]), or its reply breaks off.
     pub fn meta_store(&self) -> Result<MetaBlob> {
-        if let Some(dialect) = self.dialect() {
-            return self
-                .meta_store_in(dialect)?
-                .map_err(|silence| peer::silent(&self.address, &[dialect], silence));
-        }
+        let dialects = match self.dialect() {
+            Some(dialect) => vec![dialect],
+            None => vec![Dialect::V1_5, Dialect::V1_0],
+        };
         let mut silence = Silence::Closed;
-        for dialect in [Dialect::V1_5, Dialect::V1_0] {
-            match self.meta_store_in(dialect)? {
-                Ok(blob) => {
-                    let _ = self.dialect.set(dialect);
+        for dialect in &dialects {
+            match self.meta_store_in(*dialect)? {
+                FirstReply::Metastore(blob) => {
+                    let _ = self.dialect.set(*dialect);
                     return Ok(blob);
                 }
-                Err(how) => silence = how,
+                FirstReply::Silence(how) => silence = how,
             }
         }
-        Err(peer::silent(
-            &self.address,
-            &[Dialect::V1_5, Dialect::V1_0],
-            silence,
-        ))
+        Err(peer::silent(&self.address, &dialects, silence))
     }
 
-    fn meta_store_in(&self, dialect: Dialect) -> Result<Result<MetaBlob, Silence>> {
+    fn meta_store_in(&self, dialect: Dialect) -> Result<FirstReply> {
         let error = match MetaBlob::read_from(self.send(&Request::MetaStore, dialect)?) {
-            Ok(blob) => return Ok(Ok(blob)),
-            Err(BlobError::Nothing) => return Ok(Err(Silence::Closed)),
-            // A server that does not want what it was sent may answer with a reset: the same silence on another road.
+            Ok(blob) => return Ok(FirstReply::Metastore(blob)),
+            Err(BlobError::Nothing) => return Ok(FirstReply::Silence(Silence::Closed)),
+            // A server that does not want what it was sent may answer with a reset: silence too.
             Err(BlobError::Io(error)) if connection::is_reset_before_reply(&error) => {
-                return Ok(Err(Silence::Reset));
+                return Ok(FirstReply::Silence(Silence::Reset));
             }
             Err(BlobError::NotMagic(first)) => {
                 return Err(peer::not_a_snapshotter(&self.address, &first).into());
@@ -232,6 +227,12 @@ impl Client {
         )
         .with_context(|| format!("preparing to read from {}", self.address))
     }
+}
+
+/// What a peer said to the request that tells which dialect it speaks.
+enum FirstReply {
+    Metastore(MetaBlob),
+    Silence(Silence),
 }
 
 /// How a peer said nothing.
