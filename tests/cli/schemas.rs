@@ -1,8 +1,6 @@
 //! That every line of `-json`, and the JSON that lies in a backup directory, is as its schema in `docs/schema` says; and that the
 //! schemas name nothing that is never there.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -15,14 +13,14 @@ use prost::Message;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::between::{Ask, Between, Spoil};
-use support::peer::{
+use crate::support::between::{Ask, Between, Spoil};
+use crate::support::peer::{
     Asked, Gone, Member, Model, Peer, Reply, Shard, Tar, Version, nobody, tar, tsm,
 };
-use support::process::{Run, snap};
-use support::schema::Schemas;
-use support::service::{Serving, ask, copy, shard_path};
-use support::{tree, utf8};
+use crate::support::process::{Run, snap};
+use crate::support::schema::Schemas;
+use crate::support::service::{Serving, ask, copy, shard_path};
+use crate::support::{tree, utf8};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 

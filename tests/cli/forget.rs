@@ -1,8 +1,6 @@
 //! That `snap forget` removes what a policy does not keep and nothing else, that what it keeps is verified and restored as
 //! before, and that a removal which was cut short is taken for a backup by nobody.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +13,9 @@ use influx_snap::repository::{Catalog, Lock};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::process::{Run, Snap, backup_of, restore_into, snap};
-use support::service::{copy, influxd_client};
-use support::{folder, tree, utf8};
+use crate::support::process::{Run, Snap, backup_of, restore_into, snap};
+use crate::support::service::{copy, influxd_client};
+use crate::support::{folder, tree, utf8};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 

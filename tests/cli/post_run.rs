@@ -1,8 +1,6 @@
 //! What follows a run, whichever command it was and however it ended: metrics for Prometheus, and the commands that were asked
 //! for.
 
-mod support;
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -12,14 +10,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::damage::damage;
+use crate::support::peer::{Asked, Model, Peer, Reply, Version, nobody};
+use crate::support::process::{Run, Snap, snap};
+use crate::support::service::wait_for;
+use crate::support::{folder, tree, utf8};
 use influx_snap::cancel::Cancel;
 use influx_snap::repository::Lock;
 use serde_json::Value;
-use support::damage::damage;
-use support::peer::{Asked, Model, Peer, Reply, Version, nobody};
-use support::process::{Run, Snap, snap};
-use support::service::wait_for;
-use support::{folder, tree, utf8};
 use tempfile::TempDir;
 
 /// A server with the shards `db/autogen/1` and `db/autogen/2`, and a folder.

@@ -1,14 +1,12 @@
 //! Flags that were not typed: which of them hold, and what is said of those that mean nothing.
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 
+use crate::support::peer::{Model, Peer, Version};
+use crate::support::process::{Run, Snap};
+use crate::support::{folder, tree, utf8};
 use influx_snap::repository::{Catalog, Layout};
-use support::peer::{Model, Peer, Version};
-use support::process::{Run, Snap};
-use support::{folder, tree, utf8};
 use tempfile::TempDir;
 
 /// A server with a shard each of the databases `a` to `e`, and a folder.

@@ -1,7 +1,5 @@
 //! That `snap verify` passes what is sound, and names what was wrong before it was backed up: where, and what it means.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -12,19 +10,19 @@ use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 use serde_json::Value;
 
-use support::damage::damage;
-use support::data::START;
-use support::handmade::FILE;
-use support::influxd::{Index, Influxd};
-use support::peer::{Asked, Peer, Reply};
-use support::process::{Run, backup, restore_into, snap};
-use support::sets::{
+use crate::support::damage::damage;
+use crate::support::data::START;
+use crate::support::handmade::FILE;
+use crate::support::influxd::{Index, Influxd};
+use crate::support::peer::{Asked, Peer, Reply};
+use crate::support::process::{Run, backup, restore_into, snap};
+use crate::support::sets::{
     Bench, DELETES_LOST, Kind, LAYOUTS, POINTS, POINTS_LOST, SHARD_LOST, UNREACHABLE, group, keys,
     path, told,
 };
-use support::time::{DAY, SECOND};
-use support::tsm::{Block, Key, file, key};
-use support::{folder, tools, tree, utf8};
+use crate::support::time::{DAY, SECOND};
+use crate::support::tsm::{Block, Key, file, key};
+use crate::support::{folder, tools, tree, utf8};
 
 #[test]
 fn sound_sets_of_either_tool_in_either_layout_pass_with_the_points_that_the_server_has() {

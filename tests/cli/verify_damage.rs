@@ -1,7 +1,5 @@
 //! That `snap verify` finds every damage to the files of a set: which file, where, and what it means.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
@@ -18,12 +16,12 @@ use influx_snap::shard_tar::BLOCK;
 use influx_snap::tsm::HEADER;
 use serde_json::{Value, json};
 
-use support::damage::damage;
-use support::peer::{Model, Peer, Version};
-use support::process::snap;
-use support::service::{all_members, copy};
-use support::sets::{Bench, Kind, LAYOUTS, group, keys, told};
-use support::{each, folder, tree, utf8};
+use crate::support::damage::damage;
+use crate::support::peer::{Model, Peer, Version};
+use crate::support::process::snap;
+use crate::support::service::{all_members, copy};
+use crate::support::sets::{Bench, Kind, LAYOUTS, group, keys, told};
+use crate::support::{each, folder, tree, utf8};
 
 /// All kinds of damage.
 const DAMAGES: [&str; 6] = [
@@ -245,7 +243,7 @@ fn a_flip_of_any_byte_of_a_shard_of_influxd_s_is_told_but_where_nothing_is_said_
         };
         let whole = tar(&sound).expect("a tar");
         // Behind the header and the TSM file there is padding, and the two blocks at the end.
-        let tsm = BLOCK..BLOCK + support::tsm::file(&keys).len();
+        let tsm = BLOCK..BLOCK + crate::support::tsm::file(&keys).len();
         let of_tsm = if layout == "legacy" {
             tsm.end
         } else {

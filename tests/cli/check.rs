@@ -1,16 +1,14 @@
 //! `snap check`: that it is content with what an operator would be content with, and says what is wrong with the rest.
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::support::peer::{Asked, Model, Peer, Reply, Version};
+use crate::support::process::{Run, backup, snap};
+use crate::support::{folder, tree, utf8};
 use jiff::Timestamp;
 use serde_json::Value;
-use support::peer::{Asked, Model, Peer, Reply, Version};
-use support::process::{Run, backup, snap};
-use support::{folder, tree, utf8};
 use tempfile::TempDir;
 
 /// A server with the shards `db/autogen/1`, `db/autogen/2` and `other/autogen/3`, and backups of it.
@@ -236,7 +234,7 @@ fn a_gap_before_an_increment_is_told_by_backup_check_verify_list_and_restore_ali
     let agree = |code: i32, gap: &str| {
         let dir = bench.dir();
         let target = bench.root.path().join("target");
-        let restored = support::process::restore_into(&target, &["-dry-run"], &dir).run();
+        let restored = crate::support::process::restore_into(&target, &["-dry-run"], &dir).run();
         let verified = snap(["verify", utf8(&dir), "latest"]);
         let listed = snap(["list", "-json", utf8(&dir)]).expect(0).last_message();
         let checked = bench.check(&[], i32::from(code != 0));
@@ -372,7 +370,7 @@ fn a_server_that_comes_up_without_its_data_is_told_of_by_backup_check_and_restor
     }
     let dir = bench.dir();
     let target = bench.root.path().join("target");
-    let run = support::process::restore_into(&target, &[], &dir)
+    let run = crate::support::process::restore_into(&target, &[], &dir)
         .run()
         .expect(10);
     assert!(
@@ -381,11 +379,11 @@ fn a_server_that_comes_up_without_its_data_is_told_of_by_backup_check_and_restor
         run.stderr
     );
     assert!(!target.exists(), "something was written");
-    let run = support::process::restore_into(&target, &["-database", "db"], &dir)
+    let run = crate::support::process::restore_into(&target, &["-database", "db"], &dir)
         .run()
         .expect(1);
     assert!(run.stderr.contains("holds it: write"), "{}", run.stderr);
-    let run = support::process::restore_into(&target, &[], &dir)
+    let run = crate::support::process::restore_into(&target, &[], &dir)
         .args([&full])
         .run();
     assert!(run.expect(0).stdout.contains("restored 3 shards"));

@@ -1,7 +1,5 @@
 //! What can be typed, what is printed for it, and what the exit code is.
 
-mod support;
-
 use std::env;
 use std::fs;
 use std::path::PathBuf;
@@ -10,9 +8,9 @@ use influx_snap::repository::{Catalog, Selection};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use support::data::small_server;
-use support::process::{Run, Snap, snap};
-use support::{folder, tree, utf8};
+use crate::support::data::small_server;
+use crate::support::process::{Run, Snap, snap};
+use crate::support::{folder, tree, utf8};
 
 #[test]
 fn every_spelling_of_influxd_asks_for_the_same() {
