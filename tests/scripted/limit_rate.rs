@@ -1,15 +1,13 @@
 //! `-limit-rate`: what is moved is moved whole, not faster than allowed, and a stop is obeyed at once all the same.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use support::peer::{Model, Peer, Version};
-use support::process::{Snap, snap};
-use support::service::{Serving, copy};
-use support::{folder, tree, utf8};
+use crate::support::peer::{Model, Peer, Version};
+use crate::support::process::{Snap, snap};
+use crate::support::service::{Serving, copy};
+use crate::support::{folder, tree, utf8};
 
 #[test]
 fn a_download_takes_as_long_as_its_bytes_do_and_is_whole() {

@@ -1,8 +1,6 @@
 //! That every set of a series of incremental backups is whole, whatever a server went through between them, and that what has
 //! not changed is not downloaded again.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,18 +9,18 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::backups::{
+use crate::support::backups::{
     Backups, SHARDS, alone, by_influxd, expect_offline, files_of, messages, record, shared,
 };
-use support::data::{START, flush};
-use support::influxd::Index;
-use support::peer::{
+use crate::support::data::{START, flush};
+use crate::support::influxd::Index;
+use crate::support::peer::{
     Asked, Cache, End, MODIFIED, Member, Model, Peer, Reply, Tar, Version, noise, tar, tsm,
 };
-use support::process::{Snap, backup, restore_into, snap};
-use support::service::wait_for;
-use support::time::{DAY, SECOND};
-use support::{folder, tree, utf8};
+use crate::support::process::{Snap, backup, restore_into, snap};
+use crate::support::service::wait_for;
+use crate::support::time::{DAY, SECOND};
+use crate::support::{folder, tree, utf8};
 
 #[test]
 fn a_shard_of_which_all_files_are_gone_is_not_taken_for_unchanged() {

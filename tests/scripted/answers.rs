@@ -1,18 +1,16 @@
 //! Whatever a server answers: what is not the shard is never stored, and what is missing is said.
 
-mod support;
-
 use std::fs;
 
+use crate::support::bench::{Bench, shard, states};
+use crate::support::peer::{Asked, End, Gone, Member, Model, Reply, Tar, Version, noise, tar, tsm};
+use crate::support::process::snap;
+use crate::support::{each, service, tree, utf8};
 use influx_snap::metastore::ShardGroupInfo;
 use influx_snap::shard::ShardPath;
 use influx_snap::wire::MetaBlob;
 use prost::Message;
 use serde_json::Value;
-use support::bench::{Bench, shard, states};
-use support::peer::{Asked, End, Gone, Member, Model, Reply, Tar, Version, noise, tar, tsm};
-use support::process::snap;
-use support::{each, service, tree, utf8};
 
 #[test]
 fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_kept() {

@@ -1,7 +1,5 @@
 //! That the service outlives whatever its clients do, changes directories wholly or not at all, and leaves nothing behind.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -17,12 +15,12 @@ use influx_snap::server::{Log, LogLine, Service, ServiceOptions};
 use influx_snap::wire::read_shard_ids;
 use prost::Message;
 
-use support::handmade::{self, TSM, Tree, stopped_server, tar_of};
-use support::process::{Snap, snap};
-use support::service::{
+use crate::support::handmade::{self, TSM, Tree, stopped_server, tar_of};
+use crate::support::process::{Snap, snap};
+use crate::support::service::{
     Ended, Serving, ask, connect, members, new_request, shard_request, swept, upload, wait_for,
 };
-use support::{folder, tree, utf8};
+use crate::support::{folder, tree, utf8};
 
 /// A mebibyte.
 const MIB: u64 = 1 << 20;
@@ -760,12 +758,12 @@ fn links_and_special_files_in_a_shard_or_its_wal_are_named_and_hold_up_nobody() 
     let meta = root.path().join("meta/meta.db");
     fs::remove_file(&meta).expect("removing a meta store");
     fifo(&meta);
-    let refused = support::process::snap([
+    let refused = crate::support::process::snap([
         "serve",
         "-metadir",
-        support::utf8(&root.path().join("meta")),
+        crate::support::utf8(&root.path().join("meta")),
         "-datadir",
-        support::utf8(&root.path().join("data")),
+        crate::support::utf8(&root.path().join("data")),
         "-bind",
         "127.0.0.1:0",
     ])

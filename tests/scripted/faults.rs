@@ -1,19 +1,17 @@
 //! Whatever a connection or a peer that is no snapshotter does: no backup ends well with data missing, and none that failed leaves
 //! a trace.
 
-mod support;
-
 use std::thread;
 use std::time::Duration;
 
-use support::bench::{Bench, SETTLE, expect_nothing, restore_dry_run, shard, states};
-use support::influxd::{Index, Influxd};
-use support::peer::{
+use crate::support::bench::{Bench, SETTLE, expect_nothing, restore_dry_run, shard, states};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::peer::{
     Asked, Crowded, Cut, Door, End, Manners, Model, Presence, Proxy, Reply, Stranger, Version,
     nobody, offsets,
 };
-use support::process::backup;
-use support::{each, folder, tree};
+use crate::support::process::backup;
+use crate::support::{each, folder, tree};
 
 /// Far longer than the time-outs that the runs are given take, and far shorter than the default ones.
 const GENEROUS: Duration = Duration::from_secs(60);

@@ -1,13 +1,11 @@
 //! Backups of servers 1.0 to 1.4: literal requests, and what their silences and tars mean.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use support::peer::{Asked, End, Member, Model, Peer, Reply, Version, nobody, tar, tsm};
-use support::process::{Run, backup, restore_into};
-use support::{each, folder, tree};
+use crate::support::peer::{Asked, End, Member, Model, Peer, Reply, Version, nobody, tar, tsm};
+use crate::support::process::{Run, backup, restore_into};
+use crate::support::{each, folder, tree};
 use tempfile::TempDir;
 
 /// The versions that speak the older dialect.

@@ -1,19 +1,17 @@
 //! Servers that are written to while they are backed up: all that they had acknowledged before is in the set, or it is said.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::Value;
-use support::bench::{Bench, restore_dry_run, shard, states};
-use support::peer::{
+use crate::support::bench::{Bench, restore_dry_run, shard, states};
+use crate::support::peer::{
     Asked, Cache, End, MODIFIED, Member, Model, Reply, Shard, Tar, Version, tar, tsm,
 };
-use support::process::{Run, Snap};
-use support::{each, tree};
+use crate::support::process::{Run, Snap};
+use crate::support::{each, tree};
+use jiff::Timestamp;
+use serde_json::Value;
 
 /// The versions of the newer dialect, each of which does something else while it flushes.
 const VERSIONS: [Version; 3] = [Version::V1_6, Version::V1_8_3, Version::V1_8_10];

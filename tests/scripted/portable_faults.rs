@@ -1,7 +1,5 @@
 //! That damage to a portable backup is found before a server is touched, and that no failed backup leaves one behind.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -15,15 +13,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::between::{Ask, Between, Spoil};
-use support::damage::damage;
-use support::data::{load_hours, without_hour};
-use support::handmade::{FILE, TSM};
-use support::influxd::{Index, Influxd};
-use support::peer::{self, Asked, End, Model, Peer, Reply, Version};
-use support::process::{Run, Snap, backup, restore_into, restore_online, snap};
-use support::service::{all_members, copy, influxd_client};
-use support::{folder, tree, utf8};
+use crate::support::between::{Ask, Between, Spoil};
+use crate::support::damage::damage;
+use crate::support::data::{load_hours, without_hour};
+use crate::support::handmade::{FILE, TSM};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::peer::{self, Asked, End, Model, Peer, Reply, Version};
+use crate::support::process::{Run, Snap, backup, restore_into, restore_online, snap};
+use crate::support::service::{all_members, copy, influxd_client};
+use crate::support::{folder, tree, utf8};
 
 /// A server with a database `d` of three shards, a portable backup of it, and an empty server to restore into.
 struct Bench {
