@@ -1,7 +1,5 @@
 //! That points which were deleted stay deleted in a running server that is restored into.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -9,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::support::data::{START, before_deletes_are_carried_out, flush, tombstones};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::peer::{Asked, Member, Model, Peer, Reply, Tar, Version, tar};
+use crate::support::process::{backup, restore_into, restore_online, snap};
+use crate::support::service::{all_members, copy, influxd_client, wait_for};
+use crate::support::time::{DAY, SECOND, moment};
+use crate::support::{Shared, folder, tools, tree, tsm, utf8};
 use influx_snap::repository::{Catalog, SetRecord};
 use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
-use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
-use support::influxd::{Index, Influxd};
-use support::peer::{Asked, Member, Model, Peer, Reply, Tar, Version, tar};
-use support::process::{backup, restore_into, restore_online, snap};
-use support::service::{all_members, copy, influxd_client, wait_for};
-use support::time::{DAY, SECOND, moment};
-use support::{Shared, folder, tools, tree, tsm, utf8};
 
 /// What a server answers of the database `d`, or of one that was made from it.
 #[derive(Debug, PartialEq, Eq)]

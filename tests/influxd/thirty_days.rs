@@ -1,7 +1,5 @@
 //! Thirty days of a server's life with an incremental backup each, and every set brought back by snap and by influxd.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -10,17 +8,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use support::backups::{
+use crate::support::backups::{
     Backups, Made, SHARDS, alone, by_influxd, expect_offline, expect_points, files_of, messages,
     record, shared,
 };
-use support::data::{START, flush_shard};
-use support::each_of;
-use support::influxd::{Index, Influxd};
-use support::process::{Snap, snap};
-use support::service::wait_for;
-use support::time::{DAY, HOUR, SECOND};
-use support::{folder, tree, utf8};
+use crate::support::data::{START, flush_shard};
+use crate::support::each_of;
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::{Snap, snap};
+use crate::support::service::wait_for;
+use crate::support::time::{DAY, HOUR, SECOND};
+use crate::support::{folder, tree, utf8};
 
 /// How many days pass after the first set.
 const DAYS: usize = 30;

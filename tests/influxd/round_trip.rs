@@ -1,7 +1,5 @@
 //! That what a real influxd held is what a real influxd holds after a backup and an offline restore, point by point.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -13,16 +11,16 @@ use std::time::Duration;
 use influx_snap::repository::{SetRecord, ShardState};
 use jiff::Timestamp;
 
-use support::data::{DATABASES, START, flush};
-use support::influxd::{Index, Influxd};
-use support::process::{Snap, restore_into};
-use support::service::influxd_client;
-use support::source::{
+use crate::support::data::{DATABASES, START, flush};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::{Snap, restore_into};
+use crate::support::service::influxd_client;
+use crate::support::source::{
     EMPTIED, Source, assert_opened_as, assert_same, back_up, index_flags, paths_of, restore, sets,
     shard_dirs,
 };
-use support::time::{DAY, SECOND, WEEK};
-use support::{folder, tree, utf8};
+use crate::support::time::{DAY, SECOND, WEEK};
+use crate::support::{folder, tree, utf8};
 
 /// Deletes and writes in old and new shards, with every kind of statement that goes through the index.
 fn go_on(server: &Influxd) {

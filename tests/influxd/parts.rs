@@ -1,19 +1,17 @@
 //! That a database, a policy, a shard or a stretch of time is taken alone and put back alone, point by point.
 
-mod support;
-
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use support::data::{DATABASES, START, delete_some, flush, tombstones};
-use support::influxd::{Index, Influxd, Shard, time_of};
-use support::process::snap;
-use support::source::{
+use crate::support::data::{DATABASES, START, delete_some, flush, tombstones};
+use crate::support::influxd::{Index, Influxd, Shard, time_of};
+use crate::support::process::snap;
+use crate::support::source::{
     Source, assert_opened_as, assert_same, back_up, index_flags, paths_of, restore, shard_dirs,
 };
-use support::time::{DAY, SECOND};
-use support::utf8;
+use crate::support::time::{DAY, SECOND};
+use crate::support::utf8;
 
 /// The points at `start` or later and at `end` or earlier.
 fn within(points: &[String], start: i64, end: i64) -> Vec<String> {

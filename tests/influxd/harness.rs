@@ -1,15 +1,13 @@
 //! That the support code of the other tests does what it says.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::data::{DATABASES, delete_some, flush, load_sample, tombstones};
-use support::influxd::{Index, Influxd};
-use support::process::Snap;
-use support::service::influxd_client;
-use support::{folder, tree, utf8};
+use crate::support::data::{DATABASES, delete_some, flush, load_sample, tombstones};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::Snap;
+use crate::support::service::influxd_client;
+use crate::support::{folder, tree, utf8};
 
 /// Loads the sample, deletes some of it, and compares what the server answers before and after a restart.
 fn restart(index: Index) {

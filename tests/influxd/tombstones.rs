@@ -1,7 +1,5 @@
 //! Tombstone files of a real influxd: read, carried out on their TSM files, and written for it to read.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -10,17 +8,17 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::support::data::{delete_some, load_sample, tombstones};
+use crate::support::handmade::{FILE, meta, shard_file, shard_tar};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::{Run, restore_into, restore_online};
+use crate::support::time::MONDAY;
+use crate::support::{folder, tree, tsm};
 use influx_snap::time::Bounds;
 use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::filter::rewrite;
 use influx_snap::tsm::tombstone::{Ending, Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
-use support::data::{delete_some, load_sample, tombstones};
-use support::handmade::{FILE, meta, shard_file, shard_tar};
-use support::influxd::{Index, Influxd};
-use support::process::{Run, restore_into, restore_online};
-use support::time::MONDAY;
-use support::{folder, tree, tsm};
 
 fn deletes_in(tombstone: &Path) -> DeletedRanges {
     let file = fs::File::open(tombstone).expect("a tombstone file");

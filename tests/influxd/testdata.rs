@@ -1,17 +1,15 @@
 //! The data sets in `testdata`, each made by a real influxd and never edited: each is backed up and restored, and an influxd
 //! on the result answers what the one that made it answered. So are the backups that older ones made, without the first step.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::influxd::{Index, Influxd, time_of};
+use crate::support::process::{Run, Snap, backup_of, restore_into};
+use crate::support::service::{all_members, copy};
+use crate::support::{folder, tree, utf8};
 use serde_json::Value;
-use support::influxd::{Index, Influxd, time_of};
-use support::process::{Run, Snap, backup_of, restore_into};
-use support::service::{all_members, copy};
-use support::{folder, tree, utf8};
 
 /// All data sets, so that none is forgotten.
 fn data_sets() -> Vec<PathBuf> {

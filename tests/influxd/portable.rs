@@ -1,7 +1,5 @@
 //! That portable backups of snap and of influxd, and legacy ones beside them, come back into running servers, by either tool.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +10,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::data::START;
-use support::influxd::{Index, Influxd, Shard, time_of};
-use support::peer::nobody;
-use support::process::{Running, Snap, restore_into, snap};
-use support::service::copy;
-use support::time::{DAY, SECOND, moment};
-use support::{Shared, folder, tools, tree, utf8};
+use crate::support::data::START;
+use crate::support::influxd::{Index, Influxd, Shard, time_of};
+use crate::support::peer::nobody;
+use crate::support::process::{Running, Snap, restore_into, snap};
+use crate::support::service::copy;
+use crate::support::time::{DAY, SECOND, moment};
+use crate::support::{Shared, folder, tools, tree, utf8};
 
 /// The policy of `plain` beside `autogen`.
 const DAYS: &str = "two weeks";

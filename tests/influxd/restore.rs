@@ -1,7 +1,5 @@
 //! What restore refuses, what it says it would do, and what it makes of files, owners and numbers.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -9,16 +7,16 @@ use std::path::Path;
 use influx_snap::wire::MetaBlob;
 use serde_json::Value;
 
-use support::data::small_server;
-use support::disk::on_small_disk;
-use support::handmade::{
+use crate::support::data::small_server;
+use crate::support::disk::on_small_disk;
+use crate::support::handmade::{
     FILE, Folder, Shard, TSM, assert_same, differences, everything, meta, restore, shard_file,
     shard_tar, tsm,
 };
-use support::influxd::{Index, Influxd};
-use support::peer::{self, Member, Model, Peer, Version};
-use support::process::{self, snap};
-use support::{tree, utf8};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::peer::{self, Member, Model, Peer, Version};
+use crate::support::process::{self, snap};
+use crate::support::{tree, utf8};
 
 const FIRST: Shard<'static> = ("d", "autogen", 1);
 const LATER: Shard<'static> = ("d", "autogen", 10);

@@ -1,18 +1,16 @@
 //! The WAL of an influxd that was killed: backed up as influxd itself reads it at its next start.
 
-mod support;
-
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::support::data::{START, flush};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::{Run, backup_of, restore_into};
+use crate::support::service::copy;
+use crate::support::time::SECOND;
+use crate::support::{folder, tree, utf8};
 use influx_snap::tsm::wal::{Ending, Entry, Next, Segment, Value};
-use support::data::{START, flush};
-use support::influxd::{Index, Influxd};
-use support::process::{Run, backup_of, restore_into};
-use support::service::copy;
-use support::time::SECOND;
-use support::{folder, tree, utf8};
 
 /// Backs up the directories below `root` into `backup`.
 fn backup(root: &Path, backup: &Path, flags: &[&str]) -> Run {
@@ -243,7 +241,7 @@ fn what_is_made_of_a_wal_is_byte_for_byte_what_influxd_makes_of_it() {
     server.kill();
     backup(&root, &own.path().join("backup"), &[]).expect(0);
     let tar = fs::read(own.path().join("backup/d.autogen.00001.00")).expect("a shard");
-    let made = support::service::members(&tar, "d/autogen/1");
+    let made = crate::support::service::members(&tar, "d/autogen/1");
     let server = Influxd::start(&root, Index::Inmem);
     flush(&server);
     server.kill();
@@ -333,7 +331,7 @@ fn since_goes_by_when_the_wal_was_written_and_an_export_sees_it_too() {
         let tars = tree::files(backup)
             .into_iter()
             .filter(|(name, _)| name.starts_with("d.autogen.00001."));
-        tars.flat_map(|(_, tar)| support::service::members(&tar, "d/autogen/1").into_keys())
+        tars.flat_map(|(_, tar)| crate::support::service::members(&tar, "d/autogen/1").into_keys())
             .collect()
     };
     let made = ["000000002-000000001.tsm".to_owned()];

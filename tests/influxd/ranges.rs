@@ -1,7 +1,5 @@
 //! That -start and -end keep exactly the points in an interval: in backups, of servers of either dialect, and in restores.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use support::between::{Ask, Between, Spoil};
-use support::data::{START, before_deletes_are_carried_out, flush, tombstones};
-use support::influxd::{Index, Influxd, time_of};
-use support::peer::nobody;
-use support::process::{Run, backup_of, restore_into, restore_online, snap};
-use support::service::{Serving, copy, influxd_client};
-use support::time::{DAY, SECOND};
-use support::{Shared, folder, tools, utf8};
+use crate::support::between::{Ask, Between, Spoil};
+use crate::support::data::{START, before_deletes_are_carried_out, flush, tombstones};
+use crate::support::influxd::{Index, Influxd, time_of};
+use crate::support::peer::nobody;
+use crate::support::process::{Run, backup_of, restore_into, restore_online, snap};
+use crate::support::service::{Serving, copy, influxd_client};
+use crate::support::time::{DAY, SECOND};
+use crate::support::{Shared, folder, tools, utf8};
 
 /// Nanoseconds between the points of the longest series: blocks of 1000, 1000 and 880 on the first day, and one on the second.
 const STEP: i64 = 30 * SECOND + 1;

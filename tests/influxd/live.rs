@@ -1,7 +1,5 @@
 //! That `snap restore -online` brings a backup into a real influxd that runs, or says why not and leaves the server alone.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
@@ -10,12 +8,12 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use support::data::{DATABASES, START, delete_some, flush, load_sample, tombstones};
-use support::influxd::{Index, Influxd, Shard};
-use support::process::{Run, backup, restore_online};
-use support::service::{Serving, copy};
-use support::time::{DAY, SECOND, moment};
-use support::{Shared, folder, tree};
+use crate::support::data::{DATABASES, START, delete_some, flush, load_sample, tombstones};
+use crate::support::influxd::{Index, Influxd, Shard};
+use crate::support::process::{Run, backup, restore_online};
+use crate::support::service::{Serving, copy};
+use crate::support::time::{DAY, SECOND, moment};
+use crate::support::{Shared, folder, tree};
 
 /// Backups of the sample.
 struct Sample {

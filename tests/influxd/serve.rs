@@ -1,7 +1,5 @@
 //! That the service stands in for influxd's own port: for influxd's client, for snap, and byte by byte.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -15,14 +13,14 @@ use influx_snap::wire::read_shard_ids;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use support::data::{DATABASES, START, flush, load_sample};
-use support::influxd::{Index, Influxd, Shard, quote};
-use support::process::{self, Snap, backup_of, restore_online};
-use support::service::{
+use crate::support::data::{DATABASES, START, flush, load_sample};
+use crate::support::influxd::{Index, Influxd, Shard, quote};
+use crate::support::process::{self, Snap, backup_of, restore_online};
+use crate::support::service::{
     Serving, ask, copy, influxd_client, members, new_request, old_request, shard_request, swept,
 };
-use support::time::SECOND;
-use support::{Shared, folder, tree, utf8};
+use crate::support::time::SECOND;
+use crate::support::{Shared, folder, tree, utf8};
 
 /// The directories of a stopped influxd that hold the sample and a small database `simple`, all of it in TSM files.
 struct Sample {

@@ -15,11 +15,9 @@ use influx_snap::tsm::filter;
 use influx_snap::tsm::values::{Points, Strings, ValueType, Values};
 use influx_snap::tsm::writer::{WriteError, Writer};
 
-mod support;
-
-use support::data::{START, flush};
-use support::influxd::{Index, Influxd};
-use support::{folder, tree};
+use crate::support::data::{START, flush};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::{folder, tree};
 
 /// Shards of a hundred years, whose borders are far from [`START`].
 const POLICY: &str = "CREATE DATABASE tsm WITH DURATION 0s REPLICATION 1 SHARD DURATION 5200w NAME long; CREATE DATABASE other";

@@ -1,7 +1,5 @@
 //! That databases with a large meta store come back into a running server: a 1.6 refuses what does not arrive at once.
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,11 +8,11 @@ use influx_snap::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroup
 use prost::Message;
 use tempfile::TempDir;
 
-use support::data::{START, flush, load_hours};
-use support::folder;
-use support::influxd::{Index, Influxd};
-use support::process::{Run, backup_of, restore_online};
-use support::time::HOUR;
+use crate::support::data::{START, flush, load_hours};
+use crate::support::folder;
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::{Run, backup_of, restore_online};
+use crate::support::time::HOUR;
 
 /// The directories of a stopped server with a database `d` of four shards, a backup of it, and an empty server.
 struct Bench {
