@@ -1,7 +1,5 @@
 //! That a restore of a damaged backup, or one that is killed or stopped, changes nothing, or leaves what the next one puts right.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -10,14 +8,14 @@ use std::time::Duration;
 use influx_snap::repository::Catalog;
 use serde_json::{Value, json};
 
-use support::handmade::{
+use crate::support::handmade::{
     Folder, Shard, TSM, Tree, assert_same, differences, everything, meta, restore, shard_file,
     shard_tar,
 };
-use support::influxd::{Index, Influxd};
-use support::process::{self, Run, Running, Snap, restore_into, snap};
-use support::time::{MONDAY, WEEK};
-use support::{data, tree, utf8};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::{self, Run, Running, Snap, restore_into, snap};
+use crate::support::time::{MONDAY, WEEK};
+use crate::support::{data, tree, utf8};
 
 /// A way to damage a file.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,5 @@
 //! Whatever happens on the way into a running server: a restore says what is there and what is not, and can be gone on with.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -14,15 +12,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::between::{Ask, Between, Spoil};
-use support::data::{START, load_hours, without_hour};
-use support::http;
-use support::influxd::{Index, Influxd};
-use support::peer::End;
-use support::process::{Run, Snap, snap};
-use support::service::copy;
-use support::time::HOUR;
-use support::{Shared, folder, tree, utf8};
+use crate::support::between::{Ask, Between, Spoil};
+use crate::support::data::{START, load_hours, without_hour};
+use crate::support::http;
+use crate::support::influxd::{Index, Influxd};
+use crate::support::peer::End;
+use crate::support::process::{Run, Snap, snap};
+use crate::support::service::copy;
+use crate::support::time::HOUR;
+use crate::support::{Shared, folder, tree, utf8};
 
 /// How many shards `d` has, an hour each.
 const SHARDS: i64 = 8;
@@ -307,7 +305,7 @@ fn what_somebody_writes_before_a_shard_is_sent_is_not_written_over() {
 
 #[test]
 fn a_server_that_shows_something_else_than_was_sent_is_not_believed() {
-    let edits: [fn(&mut Vec<support::peer::Member>); 3] = [
+    let edits: [fn(&mut Vec<crate::support::peer::Member>); 3] = [
         |members| drop(members.pop()),
         |members| members.last_mut().expect("a member").content[20] ^= 1,
         |members| members.last_mut().expect("a member").content.truncate(100),
@@ -393,8 +391,10 @@ fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
         if at == Ask::Import {
             // The proxy passes it on all the same; nobody heard the answer.
             assert!(
-                support::service::wait_for(|| (bench.server.databases() == ["d"]).then_some(()))
-                    .is_some()
+                crate::support::service::wait_for(
+                    || (bench.server.databases() == ["d"]).then_some(())
+                )
+                .is_some()
             );
         }
         bench.resume();

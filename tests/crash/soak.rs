@@ -10,16 +10,14 @@
 //! come again, not sure. By hand:
 //!
 //! ```text
-//! SNAP_SOAK_SECONDS=3600 cargo test --locked --test soak -- --nocapture
-//! SNAP_SOAK_SEED=1234    cargo test --locked --test soak -- --nocapture
+//! SNAP_SOAK_SECONDS=3600 cargo test --locked --test crash soak -- --nocapture
+//! SNAP_SOAK_SEED=1234    cargo test --locked --test crash soak -- --nocapture
 //! ```
 //!
 //! The first goes on for an hour, the second begins with the round of that seed; both together go on from there.
 //! `SNAP_SOAK_JOBS` is how many rounds run at a time. The directories of a round that fails are kept, and named: what the server
 //! held before and after its restart, the backup, what was restored, and the log of what was done. With `SNAP_SOAK_KEEP` those of
 //! all rounds are kept in which anything differed, influxd's own answers for one.
-
-mod support;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -39,13 +37,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::backups::{expect_offline, expect_points};
-use support::data::START;
-use support::folder;
-use support::influxd::{Index, Influxd};
-use support::process::{Run, Snap, backup, restore_into, restore_online, snap};
-use support::service::{ask, copy, shard_request};
-use support::time::{DAY, SECOND};
+use crate::support::backups::{expect_offline, expect_points};
+use crate::support::data::START;
+use crate::support::folder;
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::{Run, Snap, backup, restore_into, restore_online, snap};
+use crate::support::service::{ask, copy, shard_request};
+use crate::support::time::{DAY, SECOND};
 
 /// How many rounds there are where nobody asks for more.
 const ROUNDS: u64 = 4;

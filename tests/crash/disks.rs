@@ -1,23 +1,21 @@
 //! A backup directory on a disk that is full, that may not be written, or in which files may not grow; and who may read what is made.
 
-mod support;
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::support::disk::on_small_disk;
+use crate::support::influxd::{Index, Influxd};
+use crate::support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
+use crate::support::process::{Run, Snap, backup, restore_into, snap};
+use crate::support::service::copy;
+use crate::support::tsm as by_hand;
+use crate::support::{folder, tree, utf8};
 use influx_snap::repository::manifest::compress;
 use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 use serde_json::Value;
-use support::disk::on_small_disk;
-use support::influxd::{Index, Influxd};
-use support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
-use support::process::{Run, Snap, backup, restore_into, snap};
-use support::service::copy;
-use support::tsm as by_hand;
-use support::{folder, tree, utf8};
 
 /// Bytes of each of two shards: a set fits the disk, and two do not.
 const SHARD: usize = 1200 << 10;

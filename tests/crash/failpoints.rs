@@ -1,8 +1,6 @@
 //! A run that is killed, or to which the disk says no, at any of the steps by which it changes its directory: what is left is a
 //! backup or it is none, for snap and for influxd, and the next run is right.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +9,9 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
-use support::process::{Run, Snap, snap};
-use support::{each, folder, tree, utf8};
+use crate::support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
+use crate::support::process::{Run, Snap, snap};
+use crate::support::{each, folder, tree, utf8};
 
 /// The shards of the server.
 const SHARDS: [u64; 3] = [1, 2, 30];
