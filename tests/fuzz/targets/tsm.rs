@@ -1,4 +1,6 @@
-//! What must hold for any bytes whatever. The targets for libFuzzer call these, and so does a test that needs no fuzzer.
+//! TSM files and their blocks, tombstone files, WAL segments.
+
+use std::io;
 
 use influx_snap::time::Bounds;
 use influx_snap::tsm::block::{self, Decoder};
@@ -8,7 +10,10 @@ use influx_snap::tsm::encoding::{DecodeError, EncodeError};
 use influx_snap::tsm::export::{Touch, touch};
 use influx_snap::tsm::file::Reader;
 use influx_snap::tsm::filter;
+use influx_snap::tsm::tombstone::{self, Record, TombstoneWriter};
 use influx_snap::tsm::values::{Points, ValueType};
+use influx_snap::tsm::wal::replay::Cache;
+use influx_snap::tsm::wal::{self, Entry, Next, Segment};
 use influx_snap::tsm::writer::Writer;
 
 /// More points than a fuzzer should spend its time on; a dozen bytes can be a million.
@@ -133,6 +138,82 @@ pub fn block_in_file(bytes: &[u8]) {
         span.is_ok()
     );
     file(&out);
+}
+
+/// Bytes as a tombstone file of any version: its records come back from one that is written.
+pub fn tombstone(bytes: &[u8]) {
+    let records = |bytes: &[u8]| {
+        let mut records = Vec::new();
+        let ending = tombstone::read_until_error(bytes, |Record { key, min, max }| {
+            if records.len() == MANY {
+                return Err(io::Error::other("enough"));
+            }
+            records.push((key.to_vec(), min, max));
+            Ok(())
+        });
+        (records, ending)
+    };
+    let (found, ending) = records(bytes);
+    assert!(found.iter().all(|(key, ..)| !key.is_empty()));
+    assert_eq!(
+        tombstone::read(bytes, |_| {}).is_err(),
+        ending.is_err() && found.len() < MANY
+    );
+    let mut writer = TombstoneWriter::new(Vec::new()).expect("memory is written");
+    for (key, min, max) in &found {
+        let (min, max) = (*min, *max);
+        writer
+            .record(Record { key, min, max })
+            .expect("a key of a tombstone");
+    }
+    let written = writer.finish().expect("memory is written");
+    let (again, ending) = records(&written);
+    assert!(again == found && matches!(ending, Ok(tombstone::Ending::Clean)));
+}
+
+/// Bytes as a segment of a WAL: what its entries leave comes in the order of keys and times.
+pub fn wal_segment(bytes: &[u8]) {
+    let mut segment = Segment::new(bytes);
+    let (mut points, mut keys) = (0, 0);
+    let ending = loop {
+        match segment.next_entry() {
+            Ok(Next::Entry(Entry::Write(writes))) => {
+                for written in writes {
+                    let count = written.points().count();
+                    assert!(count > 0);
+                    points += count;
+                }
+            }
+            Ok(Next::Entry(Entry::Delete(deleted) | Entry::DeleteRange { keys: deleted, .. })) => {
+                keys += deleted.count();
+            }
+            Ok(Next::End(ending)) => break Some(ending),
+            Err(_) => break None,
+        }
+    };
+    if let Some(wal::Ending::Torn { offset, fault }) = ending {
+        assert!(offset < bytes.len() as u64 && !fault.to_string().is_empty());
+        // What stands before the entry that is not sound is a segment of its own.
+        let mut before = Cache::new(&std::env::temp_dir(), usize::MAX);
+        let ending = before
+            .replay(&bytes[..offset as usize])
+            .expect("memory is read");
+        assert_eq!(ending, wal::Ending::Clean);
+    }
+    if points + keys > MANY {
+        return;
+    }
+    let mut cache = Cache::new(&std::env::temp_dir(), usize::MAX);
+    assert_eq!(cache.replay(bytes).ok(), ending);
+    let (mut last, mut left) = (None, 0);
+    let handed_out = cache.finish(|key, time, _| {
+        let this = Some((key.to_vec(), time));
+        assert!(last < this);
+        (last, left) = (this, left + 1);
+        io::Result::Ok(())
+    });
+    handed_out.expect("nothing fails in memory");
+    assert!(left <= points);
 }
 
 /// The CRC-32 of gzip, bit by bit: the bytes are few.
