@@ -1,8 +1,8 @@
-//! `targets::block_in_file` for libFuzzer.
+//! `targets::tsm::block_in_file` for libFuzzer.
 #![no_main]
 
-#[path = "../../tests/support/any_bytes.rs"]
+#[path = "../../tests/fuzz/targets/mod.rs"]
 #[allow(dead_code)]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::block_in_file(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::tsm::block_in_file(bytes));

@@ -1,0 +1,8 @@
+//! `targets::wire::meta_blob` for libFuzzer.
+#![no_main]
+
+#[path = "../../tests/fuzz/targets/mod.rs"]
+#[allow(dead_code)]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::wire::meta_blob(bytes));

@@ -1,0 +1,664 @@
+//! What can be typed, what is printed for it, and what the exit code is.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use influx_snap::repository::{Catalog, Selection};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::support::data::small_server;
+use crate::support::process::{Run, Snap, snap};
+use crate::support::{folder, tree, utf8};
+
+#[test]
+fn every_spelling_of_influxd_asks_for_the_same() {
+    let folder = folder();
+    let server = small_server(&folder.path().join("server"));
+    let host = server.host();
+    let asked = |number: usize, flags: &[&str]| -> Selection {
+        let backup = folder.path().join(format!("backup {number}"));
+        snap([&["backup"], flags, &["-host", &host, utf8(&backup)]].concat()).expect(0);
+        Catalog::read(&backup)
+            .expect("a backup")
+            .records()
+            .next()
+            .expect("a set")
+            .selection
+            .clone()
+    };
+    let (start, end) = ("2020-09-06T23:00:00Z", "2020-09-08T00:00:00.000000001Z");
+    let time = |text: &str| Some(text.parse::<Timestamp>().expect("a time"));
+    let one_shard = Selection {
+        database: Some("d".into()),
+        retention_policy: Some("autogen".into()),
+        shard: Some(1),
+        start: time(start),
+        end: time(end),
+        ..Selection::default()
+    };
+    let since = Selection {
+        database: Some("d".into()),
+        since: time("2015-12-24T08:12:23Z"),
+        ..Selection::default()
+    };
+    let cases: [(&[&str], &Selection); 9] = [
+        (
+            &[
+                "-database",
+                "d",
+                "-retention",
+                "autogen",
+                "-shard",
+                "1",
+                "-start",
+                start,
+                "-end",
+                end,
+            ],
+            &one_shard,
+        ),
+        (
+            &[
+                "-db", "d", "-rp", "autogen", "-shard", "1", "-start", start, "-stop", end,
+            ],
+            &one_shard,
+        ),
+        (
+            &[
+                "--database=d",
+                "--retention=autogen",
+                "--shard=1",
+                "--start=2020-09-07T01:00:00+02:00",
+                "--end",
+                end,
+            ],
+            &one_shard,
+        ),
+        (
+            &[
+                "--db",
+                "nosuch",
+                "-db=d",
+                "-rp=autogen",
+                "-shard=1",
+                "-start",
+                "2020-09-06 23:00:00",
+                "-stop",
+                end,
+            ],
+            &one_shard,
+        ),
+        (&["-db", "d", "-since", "2015-12-24T08:12:23Z"], &since),
+        (&["-db", "d", "-since", "2015-12-24T08:12:23"], &since),
+        (
+            &[
+                "-db",
+                "d",
+                "-since",
+                "2015-12-24T09:12:23.0+01:00",
+                "-skip-errors=false",
+                "-quiet=F",
+            ],
+            &since,
+        ),
+        (
+            &[
+                "-skip-errors",
+                "-since=2015-12-24T08:12:23Z",
+                "-json=0",
+                "-verbose=t",
+                "-database=d",
+            ],
+            &since,
+        ),
+        (
+            &["-include-internal=FALSE", "-meta-only=False", "-dry-run=0"],
+            &Selection::default(),
+        ),
+    ];
+    for (number, (flags, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(asked(number, flags), *expected, "{flags:?}");
+    }
+    assert!(
+        asked(100, &["-include-internal"]).include_internal
+            && asked(101, &["-meta-only=1"]).meta_only
+    );
+
+    let restored = |number: usize, flags: &[&str]| {
+        let target = folder.path().join(format!("target {number}"));
+        let (meta, data) = (target.join("meta"), target.join("data"));
+        let backup = folder.path().join("backup 8");
+        let (meta, data) = (
+            format!("-metadir={}", utf8(&meta)),
+            format!("--datadir={}", utf8(&data)),
+        );
+        snap([&["restore", &meta, &data], flags, &[utf8(&backup)]].concat()).expect(0);
+        tree::files(&target.join("data"))
+            .into_keys()
+            .collect::<Vec<_>>()
+    };
+    let renamed = ["e/r/1/000000001-000000001.tsm"];
+    assert_eq!(
+        restored(
+            0,
+            &[
+                "-database",
+                "d",
+                "-retention",
+                "autogen",
+                "-newdb",
+                "e",
+                "-newrp",
+                "r"
+            ]
+        ),
+        renamed
+    );
+    assert_eq!(
+        restored(
+            1,
+            &[
+                "-db",
+                "d",
+                "-rp",
+                "autogen",
+                "-newdb=e",
+                "--newrp=r",
+                "-force=false",
+                "-merge=f"
+            ]
+        ),
+        renamed
+    );
+    let whole = ["d/autogen/1/000000001-000000001.tsm"];
+    assert_eq!(restored(2, &["--db=d", "--rp=autogen", "--shard=1"]), whole);
+}
+
+#[test]
+fn the_directory_and_the_host_come_from_the_environment_or_have_defaults() {
+    let folder = folder();
+    let server = small_server(&folder.path().join("server"));
+    let here = folder.path().join("here");
+    fs::create_dir(&here).expect("a directory");
+    let run = |args: &[&str], environment: &[(&str, &str)]| -> Run {
+        let prepared = Snap::new(args).dir(&here).env("SNAP_HOST", server.host());
+        environment
+            .iter()
+            .fold(prepared, |run, (name, value)| run.env(name, value))
+            .run()
+    };
+    let made = |run: Run, directory: &str| {
+        let run = run.expect(0);
+        assert!(
+            run.stdout.contains(directory) && run.stderr.contains(directory),
+            "{}{}",
+            run.stdout,
+            run.stderr
+        );
+        assert!(
+            here.join(directory).join("meta.00").exists(),
+            "no {directory}: {:?}",
+            tree::names(&here)
+        );
+        fs::remove_dir_all(here.join(directory)).expect("removing a backup");
+        assert_eq!(tree::names(&here), [""; 0]);
+    };
+    made(
+        run(&["backup", "-database", "d", "-since", "7d"], &[]),
+        "backup",
+    );
+    made(
+        run(&["backup"], &[("SNAP_DIR", "from environment")]),
+        "from environment",
+    );
+    made(run(&["backup"], &[("SNAP_DIR", "")]), "backup");
+    made(
+        run(&["backup", "named"], &[("SNAP_DIR", "from environment")]),
+        "named",
+    );
+    made(run(&["backup", "--", "-named"], &[]), "-named");
+    // As in Go, a boolean takes its value behind = only.
+    made(run(&["backup", "-skip-errors", "false"], &[]), "false");
+
+    run(&["backup"], &[("SNAP_HOST", "127.0.0.1:1")]).expect(5);
+    made(
+        run(
+            &["backup", "-host", &server.host()],
+            &[("SNAP_HOST", "127.0.0.1:1")],
+        ),
+        "backup",
+    );
+    let refused = run(&["restore", "-metadir", "m"], &[("SNAP_DIR", "nowhere")]).expect(10);
+    assert!(
+        refused.stderr.contains("nowhere") && refused.stderr.contains("SNAP_DIR"),
+        "{}",
+        refused.stderr
+    );
+    let refused = run(&["restore", "-metadir", "m"], &[]).expect(10);
+    assert!(refused.stderr.contains("backup"), "{}", refused.stderr);
+    assert_eq!(tree::names(&here), [""; 0]);
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error_that_says_what_to_write() {
+    let folder = folder();
+    // The command line and a word that its advice must hold.
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &["backup", "-since", "24h", "-start", "2020-01-01"],
+            "one or the other",
+        ),
+        (
+            &["backup", "-since", "24h", "-end", "2020-01-01"],
+            "one or the other",
+        ),
+        (
+            &["backup", "-start", "2020-01-02", "-end", "2020-01-01"],
+            "before",
+        ),
+        (&["backup", "-meta-only", "-shard", "1"], "-meta-only"),
+        (&["backup", "-retention", "autogen"], "--database"),
+        (&["backup", "-since", "yesterday"], "RFC 3339"),
+        (&["backup", "-since"], "since"),
+        (&["backup", "-jobs", "0"], "jobs"),
+        (&["backup", "-host", "http://db:8086"], "8088"),
+        (&["backup", "-databse", "db"], "--database"),
+        (&["backup", "-quiet=maybe"], "quiet"),
+        (&["backup", "-dialect", "2"], "dialect"),
+        (&["backup", "one", "two"], "two"),
+        (&["backup", "-metadir", "m"], "metadir"),
+        (&["restore"], "-metadir"),
+        (&["restore", "-datadir", "d"], "-database"),
+        (&["restore", "-metadir", "m", "-newdb", "new"], "-database"),
+        (
+            &["restore", "-metadir", "m", "-retention", "rp"],
+            "-database",
+        ),
+        (
+            &[
+                "restore",
+                "-metadir",
+                "m",
+                "-database",
+                "d",
+                "-newrp",
+                "new",
+            ],
+            "-retention",
+        ),
+        (
+            &["restore", "-metadir", "m", "-force", "-merge"],
+            "choose one",
+        ),
+        (
+            &["restore", "-datadir", "d", "-database", "d", "-merge"],
+            "-metadir",
+        ),
+        (&["restore", "-metadir", "m", "-index", "tsi2"], "tsi1"),
+        (&["forget"], "-keep-last"),
+        (&["forget", "-keep-last", "0"], "-keep-last"),
+        (&["forget", "-keep-weekly", "many"], "unlimited"),
+        (
+            &["forget", "-keep-last", "1", "-timezone", "Nowhere"],
+            "Europe/Berlin",
+        ),
+        (&["keep"], "SET"),
+        (&["resotre", "-metadir", "m"], "restore"),
+        (&["generate"], "KIND"),
+        (&["generate", "csh"], "bash"),
+        (&[], "backup"),
+    ];
+    for (args, advice) in cases {
+        let run = Snap::new(*args).dir(folder.path()).run();
+        assert_eq!(run.code, Some(2), "{args:?}\n{}", run.stderr);
+        assert!(
+            run.stderr.contains(advice),
+            "{args:?} without {advice:?}: {}",
+            run.stderr
+        );
+        assert!(run.stdout.is_empty(), "{args:?}: {}", run.stdout);
+    }
+    assert_eq!(tree::names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn help_is_a_page_with_examples_however_it_is_asked_for() {
+    for command in ["backup", "restore"] {
+        let pages: Vec<String> = ["-help", "--help", "-h"]
+            .iter()
+            .map(|flag| snap([command, flag]).expect(0).stdout)
+            .collect();
+        let page = &pages[0];
+        assert!(
+            pages.iter().all(|other| other == page),
+            "{command}: {pages:?}"
+        );
+        assert!(
+            page.contains("Examples") && page.contains(&format!("  snap {command} ")),
+            "{page}"
+        );
+        for flag in [
+            "--database",
+            "--retention",
+            "--shard",
+            "--host",
+            "--dry-run",
+            "--quiet",
+            "--json",
+            "SNAP_DIR",
+        ] {
+            assert!(
+                page.contains(flag),
+                "{flag} is not in the help of {command}: {page}"
+            );
+        }
+    }
+    let page = snap(["generate", "-help"]).expect(0).stdout;
+    assert!(
+        ["man", "bash", "zsh", "fish", "powershell", "elvish"]
+            .iter()
+            .all(|kind| page.contains(kind)),
+        "{page}"
+    );
+    let page = snap(["-help"]).expect(0).stdout;
+    assert!(
+        page.contains("Exit codes") && page.contains("11 locked"),
+        "{page}"
+    );
+    let version = snap(["-version"]).expect(0).stdout;
+    assert_eq!(version.trim(), concat!("snap ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn quiet_prints_errors_alone() {
+    let folder = folder();
+    let server = small_server(&folder.path().join("server"));
+    let (host, backup) = (server.host(), folder.path().join("backup"));
+    let (meta, data) = (folder.path().join("meta"), folder.path().join("data"));
+    let restore = [
+        "restore",
+        "-quiet",
+        "-metadir",
+        utf8(&meta),
+        "-datadir",
+        utf8(&data),
+        utf8(&backup),
+    ];
+    for args in [
+        &["backup", "-host", &host, "-quiet", utf8(&backup)][..],
+        &restore,
+    ] {
+        let run = snap(args).expect(0);
+        assert!(
+            run.stdout.is_empty() && run.stderr.is_empty(),
+            "{args:?}: {}{}",
+            run.stdout,
+            run.stderr
+        );
+    }
+    let refused = snap(restore).expect(6);
+    assert!(
+        refused.stdout.is_empty() && refused.stderr.starts_with("snap: "),
+        "{}{}",
+        refused.stdout,
+        refused.stderr
+    );
+
+    // Without it, each shard has a line on standard error and the result is on standard output.
+    let run = snap(["backup", "-host", &host, utf8(&backup)]).expect(0);
+    assert_eq!(
+        run.stderr
+            .lines()
+            .filter(|line| line.contains("d/autogen/1"))
+            .count(),
+        1,
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stdout.lines().count() == 1 && run.stdout.contains("1 shard"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        !format!("{}{}", run.stdout, run.stderr).contains('\u{1b}'),
+        "escapes that no terminal asked for"
+    );
+}
+
+/// The messages of a run, each with its type.
+fn messages(run: &Run) -> Vec<(String, Value)> {
+    assert!(
+        run.stderr.is_empty(),
+        "text beside the JSON: {}",
+        run.stderr
+    );
+    let typed = |message: Value| {
+        let kind = message["message_type"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no message_type in {message}"))
+            .to_owned();
+        (kind, message)
+    };
+    run.messages().into_iter().map(typed).collect()
+}
+
+#[test]
+fn json_is_lines_with_a_type_that_end_in_a_summary_or_an_error() {
+    let folder = folder();
+    let server = small_server(&folder.path().join("server"));
+    let (host, backup) = (server.host(), folder.path().join("backup"));
+    let (meta, data) = (folder.path().join("meta"), folder.path().join("data"));
+    let restore = [
+        "restore",
+        "-json",
+        "-metadir",
+        utf8(&meta),
+        "-datadir",
+        utf8(&data),
+        utf8(&backup),
+    ];
+    for args in [
+        &["backup", "-json", "-host", &host, utf8(&backup)][..],
+        &restore,
+    ] {
+        let messages = messages(&snap(args).expect(0));
+        let (kind, summary) = messages.last().expect("a message");
+        assert_eq!(
+            (kind.as_str(), &summary["command"], &summary["shards"]),
+            ("summary", &args[0].into(), &1.into())
+        );
+        assert!(
+            summary["bytes"].as_u64().is_some_and(|bytes| bytes > 0),
+            "{summary}"
+        );
+        assert_eq!(summary["directory"], utf8(&backup));
+        let shards: Vec<&Value> = messages
+            .iter()
+            .filter(|(kind, _)| kind == "shard")
+            .map(|(_, message)| message)
+            .collect();
+        assert!(
+            shards.len() == 1 && shards[0]["database"] == "d" && shards[0]["id"] == 1,
+            "{shards:?}"
+        );
+        assert!(
+            shards[0]["state"] == "done" && shards[0]["retention_policy"] == "autogen",
+            "{shards:?}"
+        );
+        let known = ["status", "shard", "summary"];
+        assert!(
+            messages
+                .iter()
+                .all(|(kind, _)| known.contains(&kind.as_str())),
+            "{messages:?}"
+        );
+    }
+    let set = Catalog::read(&backup)
+        .expect("a backup")
+        .records()
+        .next()
+        .expect("a set")
+        .id
+        .clone();
+    let again =
+        messages(&snap(["backup", "-json", "-verbose", "-host", &host, utf8(&backup)]).expect(0));
+    let (_, summary) = again.last().expect("a message");
+    assert!(
+        summary["set"].as_str().is_some_and(|id| id > set.as_str()) && summary["number"] == 1,
+        "{summary}"
+    );
+
+    let nowhere = folder.path().join("nowhere");
+    let failures: [(&[&str], i32); 5] = [
+        (&restore, 6),
+        (
+            &["restore", "-json", "-metadir", utf8(&meta), utf8(&nowhere)],
+            10,
+        ),
+        (
+            &["backup", "-json", "-host", "127.0.0.1:1", utf8(&backup)],
+            5,
+        ),
+        (
+            &[
+                "backup",
+                "-json",
+                "-database",
+                "D",
+                "-host",
+                &host,
+                utf8(&backup),
+            ],
+            1,
+        ),
+        (
+            &[
+                "backup",
+                "-json",
+                "-since",
+                "1h",
+                "-start",
+                "2020-01-01",
+                utf8(&backup),
+            ],
+            2,
+        ),
+    ];
+    for (args, code) in failures {
+        let messages = messages(&snap(args).expect(code));
+        let (kind, error) = messages.last().expect("a message");
+        assert_eq!(
+            (kind.as_str(), &error["code"]),
+            ("exit_error", &code.into()),
+            "{args:?}"
+        );
+        assert!(
+            error["message"].is_string() && error["hint"].is_string(),
+            "{args:?}: {error}"
+        );
+        assert!(
+            !messages.iter().any(|(kind, _)| kind == "summary"),
+            "{args:?}: {messages:?}"
+        );
+    }
+}
+
+/// What `snap generate` makes and where it is kept.
+const GENERATED: [(&str, &str); 6] = [
+    ("bash", "snap.bash"),
+    ("zsh", "_snap"),
+    ("fish", "snap.fish"),
+    ("powershell", "_snap.ps1"),
+    ("elvish", "snap.elv"),
+    ("man", "snap.1"),
+];
+
+/// With `UPDATE_COMPLETIONS=1` in the environment, writes the files anew.
+#[test]
+fn the_completions_and_the_manual_in_the_repository_are_current() {
+    let kept = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("completions");
+    for (kind, file) in GENERATED {
+        let path = kept.join(file);
+        let generated = snap(["generate", kind]).expect(0).stdout;
+        for flag in ["skip-errors", "newdb", "include-internal"] {
+            assert!(
+                generated.replace('\\', "").contains(flag),
+                "{kind} without {flag}"
+            );
+        }
+        if env::var_os("UPDATE_COMPLETIONS").is_some_and(|value| value == "1") {
+            fs::write(&path, &generated).unwrap_or_else(|error| panic!("writing {file}: {error}"));
+        }
+        let current =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("completions/{file}: {error}"));
+        assert!(
+            current == generated,
+            "completions/{file} is not current: run this test with UPDATE_COMPLETIONS=1"
+        );
+    }
+    assert_eq!(
+        tree::names(&kept).len(),
+        GENERATED.len(),
+        "{:?}",
+        tree::names(&kept)
+    );
+}
+
+#[test]
+fn a_flag_without_its_value_does_nothing_and_is_named() {
+    let folder = folder();
+    let here = folder.path();
+    fs::write(here.join("snap.toml"), "[empty]\ndatabase = \"\"\n").expect("a configuration");
+    let run = |line: &[&str]| {
+        Snap::new(line)
+            .dir(here)
+            .env("SNAP_HOST", "127.0.0.1:1")
+            .run()
+            .expect(2)
+    };
+    for (line, said) in [
+        (&["backup", "-host", ""][..], "the value of -host is empty"),
+        (&["backup", "-host=", "dir"], "the value of -host is empty"),
+        (
+            &["backup", "-db", "", "dir"],
+            "the value of -database is empty",
+        ),
+        (
+            &["restore", "-online", "-newdb", "", "dir"],
+            "the value of -newdb is empty",
+        ),
+        (
+            &["restore", "-metadir", "", "-datadir", "", "dir"],
+            "the value of -metadir is empty",
+        ),
+        (&["info", "-host", ""], "the value of -host is empty"),
+        (
+            &["serve", "-metadir", "m", "-datadir", "d", "-bind", ""],
+            "the value of -bind is empty",
+        ),
+        (&["forget", "-keep-last", "1", ""], "an argument is empty"),
+        (
+            &["backup", "-config", "snap.toml", "-profile", "empty"],
+            "the value of 'database' is empty",
+        ),
+    ] {
+        let run = run(line);
+        assert!(run.stderr.contains(said), "{line:?}: {}", run.stderr);
+        assert!(run.stderr.contains("hint: "), "{line:?}: {}", run.stderr);
+    }
+    assert_eq!(tree::names(here), ["snap.toml"]);
+    // In the environment, nothing is as good as not set.
+    let unset = Snap::new(["backup", "-connect-timeout", "1s"])
+        .dir(here)
+        .env("SNAP_DATABASE", "")
+        .env("SNAP_HOST", "")
+        .run();
+    assert!(
+        unset.stderr.contains("127.0.0.1:8088") && unset.code != Some(2),
+        "{}",
+        unset.stderr
+    );
+}

@@ -1,0 +1,356 @@
+//! Flags that were not typed: which of them hold, and what is said of those that mean nothing.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::support::peer::{Model, Peer, Version};
+use crate::support::process::{Run, Snap};
+use crate::support::{folder, tree, utf8};
+use influx_snap::repository::{Catalog, Layout};
+use tempfile::TempDir;
+
+/// A server with a shard each of the databases `a` to `e`, and a folder.
+struct Bench {
+    root: TempDir,
+    peer: Peer,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let shards = [
+            ("a", "rp", 1),
+            ("b", "rp", 2),
+            ("c", "rp", 3),
+            ("d", "rp", 4),
+            ("e", "rp", 5),
+        ];
+        Self {
+            root: folder(),
+            peer: Peer::start(Model::new(Version::V1_6, &shards)),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Writes the configuration; `HOST` in it is the server's.
+    fn configure(&self, text: &str) -> PathBuf {
+        let path = self.path("config.toml");
+        fs::write(&path, text.replace("HOST", &self.peer.host())).expect("writing a configuration");
+        path
+    }
+
+    /// Runs with this configuration.
+    fn run(&self, args: &[&str], environment: &[(&str, &str)]) -> Run {
+        let prepared = Snap::new(args)
+            .dir(self.root.path())
+            .env("SNAP_CONFIG", self.path("config.toml"));
+        environment
+            .iter()
+            .fold(prepared, |run, (name, value)| run.env(name, value))
+            .run()
+    }
+
+    /// Database and layout of the only set in a folder, which is removed.
+    fn made(&self, folder: &str) -> (Option<String>, Layout) {
+        let contents = Catalog::read(&self.path(folder)).expect("a backup");
+        let record = contents.records().next().expect("a set");
+        let made = (record.selection.database.clone(), record.layout);
+        fs::remove_dir_all(self.path(folder)).expect("removing a backup");
+        made
+    }
+}
+
+/// Arguments, environment, and the folder, database and layout of the set that they make.
+type Case<'a> = (
+    &'a [&'a str],
+    &'a [(&'a str, &'a str)],
+    &'a str,
+    &'a str,
+    Layout,
+);
+
+#[test]
+fn what_is_typed_counts_most_and_then_the_environment_the_profile_and_the_default() {
+    let bench = Bench::new();
+    bench.configure(
+        "[default]\nhost = \"HOST\"\ndatabase = \"a\"\npath = \"from default\"\n\
+         [prod]\ndatabase = \"b\"\npath = \"from profile\"\nretries = 0\n\
+         [prod.backup]\ndatabase = \"c\"\nportable = true\n[prod.verify]\ndeep = true\n",
+    );
+    let prod = ["-profile", "prod", "backup"];
+    let variable = [
+        ("SNAP_DATABASE", "d"),
+        ("SNAP_PORTABLE", "0"),
+        ("SNAP_DIR", "from environment"),
+    ];
+    let cases: [Case; 7] = [
+        (&["backup"], &[], "from default", "a", Layout::Legacy),
+        (&prod, &[], "from profile", "c", Layout::Portable),
+        (
+            &["backup", "-profile=prod"],
+            &[],
+            "from profile",
+            "c",
+            Layout::Portable,
+        ),
+        (
+            &["backup"],
+            &[("SNAP_PROFILE", "prod")],
+            "from profile",
+            "c",
+            Layout::Portable,
+        ),
+        (&prod, &variable, "from environment", "d", Layout::Legacy),
+        (
+            &[&prod[..], &["-db", "e", "-portable", "typed"]].concat(),
+            &variable,
+            "typed",
+            "e",
+            Layout::Portable,
+        ),
+        (
+            &[&prod[..], &["-portable=false", "--", "-typed"]].concat(),
+            &[],
+            "-typed",
+            "c",
+            Layout::Legacy,
+        ),
+    ];
+    for (args, environment, folder, database, layout) in cases {
+        bench.run(args, environment).expect(0);
+        assert_eq!(
+            bench.made(folder),
+            (Some(database.to_owned()), layout),
+            "{args:?} {environment:?}"
+        );
+    }
+    // Empty variables are none, and so is a profile without a name.
+    bench
+        .run(
+            &["backup"],
+            &[
+                ("SNAP_DATABASE", ""),
+                ("SNAP_DIR", ""),
+                ("SNAP_PROFILE", ""),
+            ],
+        )
+        .expect(0);
+    assert_eq!(bench.made("from default").0.as_deref(), Some("a"));
+    assert_eq!(tree::names(bench.root.path()), ["config.toml"]);
+}
+
+#[test]
+fn the_file_is_the_one_that_was_named_or_lies_in_the_home() {
+    let bench = Bench::new();
+    let typed = bench.configure("[default]\nhost = \"HOST\"\ndatabase = \"a\"\n");
+    let text = fs::read_to_string(&typed).expect("a configuration");
+    for (folder, database) in [("home/.config/snap", "b"), ("xdg/snap", "c")] {
+        fs::create_dir_all(bench.path(folder)).expect("a folder");
+        let text = text.replace("database = \"a\"", &format!("database = \"{database}\""));
+        fs::write(bench.path(folder).join("config.toml"), text).expect("writing a configuration");
+    }
+    // The variable that tests run with names no file.
+    let unset = |args: &[&str]| {
+        let mut all = vec!["-u", "SNAP_CONFIG", env!("CARGO_BIN_EXE_snap")];
+        all.extend(args);
+        let mut command = std::process::Command::new("env");
+        command
+            .args(all)
+            .current_dir(bench.root.path())
+            .env("HOME", bench.path("home"))
+            .env_remove("XDG_CONFIG_HOME");
+        command
+    };
+    assert!(unset(&["backup"]).output().expect("env").status.success());
+    assert_eq!(bench.made("backup").0.as_deref(), Some("b"));
+    assert!(
+        unset(&["backup"])
+            .env("XDG_CONFIG_HOME", bench.path("xdg"))
+            .output()
+            .expect("env")
+            .status
+            .success()
+    );
+    assert_eq!(bench.made("backup").0.as_deref(), Some("c"));
+    assert!(
+        unset(&["backup", "-config", utf8(&typed)])
+            .output()
+            .expect("env")
+            .status
+            .success()
+    );
+    assert_eq!(bench.made("backup").0.as_deref(), Some("a"));
+    bench
+        .run(&["backup", "-config", "", "-host", &bench.peer.host()], &[])
+        .expect(0);
+    assert_eq!(bench.made("backup").0, None);
+}
+
+#[test]
+fn a_restore_takes_from_a_profile_how_and_from_where_but_not_what_and_where_to() {
+    let bench = Bench::new();
+    bench.configure(
+        "[p]\nhost = \"HOST\"\npath = \"b\"\ndatabase = \"a\"\nportable = true\nmetadir = \"m\"\ndatadir = \"d\"\n\
+         [q]\npath = \"b\"\n[q.restore]\nonline = true\n",
+    );
+    bench
+        .run(
+            &["backup", "-profile", "p", "-host", &bench.peer.host()],
+            &[],
+        )
+        .expect(0);
+    let refused = bench
+        .run(
+            &["restore", "-profile", "p"],
+            &[("SNAP_PORTABLE", "1"), ("SNAP_DATABASE", "a")],
+        )
+        .expect(2);
+    assert!(refused.stderr.contains("-metadir"), "{}", refused.stderr);
+    // What was typed puts aside what cannot go with it.
+    let run = bench
+        .run(
+            &["restore", "-profile", "q", "-metadir", "m2", "-dry-run"],
+            &[],
+        )
+        .expect(0);
+    assert!(run.stdout.starts_with("dry run: "), "{}", run.stdout);
+    assert_eq!(tree::names(bench.root.path()), ["b", "config.toml"]);
+    // Nor does the host of a profile turn a look at a set into one at a server.
+    let info = bench.run(&["info", "-profile", "p"], &[]).expect(0);
+    assert!(info.stdout.contains("portable"), "{}", info.stdout);
+}
+
+#[test]
+fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
+    let bench = Bench::new();
+    let file = bench.path("config.toml");
+    let place = |line: u32| format!("{}:{line}", file.display());
+    let cases: [(&str, &[&str], &str, &str); 11] = [
+        (
+            "[prod]\n",
+            &["-profile", "prd"],
+            "has no profile 'prd'",
+            "did you mean 'prod'? there are: prod",
+        ),
+        (
+            "[p]\n\nprtable = true\n",
+            &["-profile", "p"],
+            "[p] has an unknown key 'prtable'",
+            "did you mean 'portable'?",
+        ),
+        (
+            "[p.backup]\nforce = true\n",
+            &["-profile", "p"],
+            "[p.backup] has an unknown key 'force'",
+            "database",
+        ),
+        (
+            "[p]\nforce = true\n",
+            &["-profile", "p"],
+            "cannot be said of all commands",
+            "[p.restore]",
+        ),
+        (
+            "[p.bakcup]\njobs = 1\n",
+            &["-profile", "p"],
+            "[p.bakcup] is of no command",
+            "did you mean 'backup'?",
+        ),
+        (
+            "jobs = 1\n",
+            &[],
+            "'jobs' stands outside of a profile",
+            "[default]",
+        ),
+        (
+            "[default]\nportable = \"yes\"\n",
+            &[],
+            "must be true or false",
+            "",
+        ),
+        ("[default]\nhost = true\n", &[], "must be text", ""),
+        (
+            "[default]\ndatabase = [\"a\"]\n",
+            &[],
+            "must be text, not of type array",
+            "",
+        ),
+        ("[default]\nhost =\n", &[], "config.toml:2", ""),
+        (
+            "[default]\njobs = 0\n",
+            &[],
+            "--jobs",
+            "note: --jobs is from",
+        ),
+    ];
+    for (text, flags, message, hint) in cases {
+        bench.configure(text);
+        let run = bench.run(&[flags, &["backup"]].concat(), &[]).expect(2);
+        assert!(
+            run.stderr.contains(message) && run.stderr.contains(hint),
+            "{text}: {}",
+            run.stderr
+        );
+        bench
+            .run(&[flags, &["backup", "-help"]].concat(), &[])
+            .expect(0);
+    }
+    bench.configure("[p]\n\nprtable = true\n");
+    assert!(
+        bench
+            .run(&["backup", "-profile", "p"], &[])
+            .expect(2)
+            .stderr
+            .contains(&place(3))
+    );
+    // Other profiles are not looked into.
+    bench.run(&["list"], &[]).expect(10);
+    let run = bench
+        .run(&["backup"], &[("SNAP_LIMIT_RATE", "fast")])
+        .expect(2);
+    assert!(
+        run.stderr
+            .contains("note: --limit-rate is from SNAP_LIMIT_RATE"),
+        "{}",
+        run.stderr
+    );
+    let run = bench
+        .run(&["backup", "-config", "nowhere.toml"], &[])
+        .expect(2);
+    assert!(run.stderr.contains("nowhere.toml"), "{}", run.stderr);
+    let run = bench
+        .run(&["backup", "-profile", "p", "-config", ""], &[])
+        .expect(2);
+    assert!(
+        run.stderr.contains("there is no configuration") && run.stderr.contains("/etc/snap.toml"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(tree::names(bench.root.path()), ["config.toml"]);
+}
+
+#[test]
+fn hooks_and_metrics_come_from_a_profile_too_and_the_metrics_name_it() {
+    let bench = Bench::new();
+    bench.configure("[prod]\nhost = \"HOST\"\nmetrics-file = \"x.prom\"\non-success = \"touch \\\"ran $SNAP_COMMAND\\\"\"\n");
+    bench.run(&["-profile", "prod", "backup"], &[]).expect(0);
+    assert!(bench.path("ran backup").exists());
+    let metrics = fs::read_to_string(bench.path("x.prom")).expect("metrics");
+    assert!(
+        metrics.contains("snap_last_exit_code{command=\"backup\",profile=\"prod\"} 0"),
+        "{metrics}"
+    );
+    let environment = [
+        ("SNAP_ON_SUCCESS", "touch hooked"),
+        ("SNAP_METRICS_FILE", "y.prom"),
+    ];
+    bench
+        .run(
+            &["backup", "-host", &bench.peer.host(), "other"],
+            &environment,
+        )
+        .expect(0);
+    assert!(bench.path("hooked").exists() && bench.path("y.prom").exists());
+}

@@ -1,0 +1,25 @@
+//! The command line: what can be typed, what is printed, and the commands that read or change a backup directory.
+//!
+//! A real influxd is needed by `command_line`, and by one test each of `forget` and `verify`; its client by more of `forget`.
+
+// `snap check`: which sets count, and what is wrong with the rest.
+mod check;
+// Flags, help, `-quiet`, `-json`, usage errors, exit codes, completions and manual.
+mod command_line;
+// Flags from the configuration file and the environment.
+mod config;
+// README and docs: their commands and their links.
+mod documents;
+// `snap forget` and `snap keep`: what goes, what stays, what a removal cut short leaves.
+mod forget;
+// Metrics and commands after a run; how signals end both.
+mod post_run;
+// Every line of `-json` and every JSON file against `docs/schema`.
+mod schemas;
+// `snap verify` on sound sets, and on what was wrong before the backup.
+mod verify;
+// `snap verify` on each kind of damage to each kind of file.
+mod verify_damage;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,709 @@
+//! What follows a run, whichever command it was and however it ended: metrics for Prometheus, and the commands that were asked
+//! for.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::damage::damage;
+use crate::support::peer::{Asked, Model, Peer, Reply, Version, nobody};
+use crate::support::process::{Run, Snap, snap};
+use crate::support::service::wait_for;
+use crate::support::{folder, tree, utf8};
+use influx_snap::cancel::Cancel;
+use influx_snap::repository::Lock;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A server with the shards `db/autogen/1` and `db/autogen/2`, and a folder.
+struct Bench {
+    root: TempDir,
+    peer: Peer,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let shards = [("db", "autogen", 1), ("db", "autogen", 2)];
+        Self {
+            root: folder(),
+            peer: Peer::start(Model::new(Version::V1_6, &shards)),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn prepare(&self, host: &str, flags: &[&str]) -> Snap {
+        let dir = self.path("backup");
+        Snap::new(
+            [
+                &["backup", "-retries", "0", "-host", host],
+                flags,
+                &[utf8(&dir)],
+            ]
+            .concat(),
+        )
+        .dir(self.root.path())
+    }
+
+    fn backup(&self, flags: &[&str]) -> Run {
+        self.prepare(&self.peer.host(), flags).run()
+    }
+
+    /// Backs up; the id of the set.
+    fn made(&self, flags: &[&str]) -> String {
+        self.backup(flags)
+            .expect(0)
+            .stdout
+            .split(' ')
+            .nth(2)
+            .expect("a set")
+            .to_owned()
+    }
+
+    /// Runs in the folder.
+    fn run(&self, args: &[&str]) -> Run {
+        Snap::new(args).dir(self.root.path()).run()
+    }
+
+    /// What a hook told, once.
+    fn told(&self) -> String {
+        let told = self.path("told");
+        let text = fs::read_to_string(&told).expect("a hook that was run");
+        fs::remove_file(&told).expect("removing a file");
+        text
+    }
+
+    /// The metrics, which are in `snap.prom`.
+    fn metrics(&self) -> String {
+        fs::read_to_string(self.path("snap.prom")).expect("metrics")
+    }
+}
+
+/// Tells what a hook knows, in the file `told`.
+const TELL: &str = "printf '%s|' \"$SNAP_COMMAND\" \"$SNAP_EXIT_CODE\" \"$SNAP_SET\" \"${SNAP_REMOVED-unset}\" \"$SNAP_ERROR\" > told";
+
+/// A run that is followed by metrics and by [`TELL`].
+const FOLLOWED: [&str; 6] = [
+    "-metrics-file",
+    "snap.prom",
+    "-on-success",
+    TELL,
+    "-on-failure",
+    TELL,
+];
+
+/// The value of a metric.
+fn metric(text: &str, name: &str) -> Option<f64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    Some(
+        line.parse()
+            .unwrap_or_else(|error| panic!("{error}: {line}")),
+    )
+}
+
+#[test]
+fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_success() {
+    let bench = Bench::new();
+    let file = bench.path("snap.prom");
+    let read = || fs::read_to_string(&file).expect("metrics");
+    let flags = ["-metrics-file", utf8(&file)];
+    bench.backup(&flags).expect(0);
+    let first = read();
+    assert_eq!(
+        fs::metadata(&file).expect("metrics").permissions().mode() & 0o777,
+        0o644
+    );
+    let value = |text: &str, name: &str| metric(text, &format!("{name}{{command=\"backup\"}}"));
+    assert_eq!(value(&first, "snap_last_exit_code"), Some(0.0));
+    assert_eq!(
+        metric(&first, "snap_shards{command=\"backup\",state=\"stored\"}"),
+        Some(2.0)
+    );
+    assert!(
+        value(&first, "snap_last_bytes").is_some_and(|bytes| bytes > 512.0),
+        "{first}"
+    );
+    let success = value(&first, "snap_last_success_timestamp_seconds");
+    assert!(success.is_some_and(|time| time > 1.7e9), "{first}");
+    for line in first.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split('{').next().expect("a name");
+        assert!(
+            first.contains(&format!("# HELP {name} "))
+                && first.contains(&format!("# TYPE {name} gauge\n")),
+            "{name}"
+        );
+    }
+
+    bench
+        .backup(&[&flags[..], &["-dry-run"]].concat())
+        .expect(0);
+    assert_eq!(read(), first, "a dry run is no run");
+
+    thread::sleep(Duration::from_millis(1100));
+    bench.prepare(&nobody(), &flags).run().expect(5);
+    let failed = read();
+    assert_eq!(value(&failed, "snap_last_exit_code"), Some(5.0));
+    assert_eq!(
+        value(&failed, "snap_last_success_timestamp_seconds"),
+        success
+    );
+    assert!(
+        value(&failed, "snap_last_run_timestamp_seconds") > success
+            && value(&failed, "snap_last_bytes").is_none()
+    );
+
+    bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
+    bench
+        .backup(&[&flags[..], &["-skip-errors"]].concat())
+        .expect(3);
+    let partial = read();
+    assert_eq!(
+        metric(
+            &partial,
+            "snap_shards{command=\"backup\",state=\"missing\"}"
+        ),
+        Some(1.0)
+    );
+    assert_eq!(
+        value(&partial, "snap_last_success_timestamp_seconds"),
+        success
+    );
+
+    damage(
+        &bench.path("backup").join("db.autogen.00002.01"),
+        "flipped in the middle",
+    );
+    snap([
+        "verify",
+        "-metrics-file",
+        utf8(&file),
+        utf8(&bench.path("backup")),
+        "latest",
+    ])
+    .expect(4);
+    let verified = read();
+    assert_eq!(value(&verified, "snap_last_exit_code"), Some(3.0));
+    assert!(
+        metric(&verified, "snap_last_faults{command=\"verify\"}")
+            .is_some_and(|faults| faults > 0.0),
+        "{verified}"
+    );
+    assert_eq!(tree::names(bench.root.path()), ["backup", "snap.prom"]);
+}
+
+#[test]
+fn metrics_that_cannot_be_written_are_a_warning() {
+    let bench = Bench::new();
+    // What nobody would learn of is printed with -quiet too.
+    let run = bench
+        .backup(&[
+            "-quiet",
+            "-metrics-file",
+            utf8(&bench.path("nowhere/snap.prom")),
+        ])
+        .expect(0);
+    assert!(
+        run.stderr
+            .contains("warning: the metrics of this run are not written"),
+        "{}",
+        run.stderr
+    );
+    let run = bench
+        .backup(&["-metrics-file", utf8(bench.root.path())])
+        .expect(0);
+    assert!(run.stderr.contains("is no regular file"), "{}", run.stderr);
+}
+
+#[test]
+fn commands_run_after_success_and_after_failure_and_know_what_happened() {
+    let bench = Bench::new();
+    let told = bench.path("told");
+    let tell = "echo said; printf '%s|' \"$SNAP_COMMAND\" \"$SNAP_EXIT_CODE\" \"$SNAP_DIRECTORY\" \"$SNAP_HOST\" \"$SNAP_SET\" \
+                \"$SNAP_ERROR\" > told";
+    let flags = ["-on-success", tell, "-on-failure", tell];
+    let take = || {
+        let text = fs::read_to_string(&told).expect("a hook that was run");
+        fs::remove_file(&told).expect("removing a file");
+        text
+    };
+    let dir = bench.path("backup");
+    let run = bench.backup(&flags).expect(0);
+    let set = run.stdout.split(' ').nth(2).expect("a set");
+    assert_eq!(
+        take(),
+        format!("backup|0|{}|{}|{set}||", dir.display(), bench.peer.host())
+    );
+    assert!(
+        !run.stdout.contains("said") && run.stderr.contains("said\n"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+
+    let gone = nobody();
+    let run = bench.prepare(&gone, &flags).run().expect(5);
+    let text = take();
+    assert!(
+        text.starts_with(&format!("backup|5|{}|{gone}||", dir.display())),
+        "{text}"
+    );
+    assert!(
+        run.stderr.contains(
+            text.trim_end_matches('|')
+                .rsplit('|')
+                .next()
+                .expect("an error")
+        ),
+        "{text}\n{}",
+        run.stderr
+    );
+
+    bench
+        .backup(&[&flags[..], &["-database", "d", "-shard", "9"]].concat())
+        .expect(1);
+    assert!(take().starts_with("backup|1|"));
+    bench
+        .backup(&[&flags[..], &["-dry-run"]].concat())
+        .expect(0);
+    assert!(!told.exists(), "a dry run has nothing to follow it");
+
+    bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
+    bench
+        .backup(&[&flags[..], &["-skip-errors"]].concat())
+        .expect(3);
+    let text = take();
+    assert!(
+        text.starts_with("backup|3|") && text.contains("db/autogen/1"),
+        "{text}"
+    );
+
+    let target = [
+        "restore",
+        "-metadir",
+        "m",
+        "-datadir",
+        "d",
+        "-on-success",
+        tell,
+        utf8(&dir),
+        set,
+    ];
+    Snap::new(target).dir(bench.root.path()).run().expect(0);
+    assert!(take().starts_with("restore|0|"));
+}
+
+#[test]
+fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_change_its_exit_code()
+ {
+    let bench = Bench::new();
+    let file = bench.path("snap.prom");
+    let run = bench
+        .backup(&["-on-success", "exit 7", "-metrics-file", utf8(&file)])
+        .expect(1);
+    assert!(
+        run.stderr
+            .contains("the backup is done and whole, but the command of -on-success failed"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stdout.starts_with("1 set "), "{}", run.stdout);
+    let metrics = fs::read_to_string(&file).expect("metrics");
+    assert_eq!(
+        metric(&metrics, "snap_last_exit_code{command=\"backup\"}"),
+        Some(1.0)
+    );
+    assert!(
+        metrics.contains("snap_last_success_timestamp_seconds{"),
+        "{metrics}"
+    );
+
+    let dir = utf8(&bench.path("backup")).to_owned();
+    let run = bench
+        .run(&[
+            "check",
+            "-max-age",
+            "1h",
+            "-metrics-file",
+            "snap.prom",
+            "-on-success",
+            "exit 7",
+            &dir,
+        ])
+        .expect(1);
+    assert!(
+        run.stdout.starts_with("ok: ")
+            && run.stderr.contains("snap check went well, but the command"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(
+        metric(&bench.metrics(), "snap_last_exit_code{command=\"check\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        metric(&bench.metrics(), "snap_check_ok{command=\"check\"}"),
+        Some(1.0)
+    );
+
+    let run = bench
+        .prepare(&nobody(), &["-quiet", "-on-failure", "exit 7"])
+        .run()
+        .expect(5);
+    assert!(
+        run.stderr
+            .contains("warning: the command of -on-failure failed too"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn verify_check_and_forget_tell_what_they_looked_at_and_what_is_wrong() {
+    let bench = Bench::new();
+    let dir = utf8(&bench.path("backup")).to_owned();
+    let run = |args: &[&str], code| {
+        bench
+            .run(&[&args[..1], &FOLLOWED, &args[1..]].concat())
+            .expect(code)
+    };
+    let value = |name: &str| metric(&bench.metrics(), name);
+    let first = bench.made(&[]);
+    let file = bench.path("backup").join("db.autogen.00001.00");
+    damage(&file, "flipped in the middle");
+    let verified = run(&["verify", &dir], 4);
+    let fault = verified.stdout.lines().next().expect("a fault");
+    let told = bench.told();
+    assert!(
+        told.starts_with(&format!("verify|4|{first}|unset|{fault}")),
+        "{told}\n{}",
+        verified.stdout
+    );
+    let messages = bench
+        .run(&["verify", "-json", "-jobs", "1", "-on-failure", TELL, &dir])
+        .expect(4)
+        .stdout;
+    messages
+        .lines()
+        .for_each(|line| drop(serde_json::from_str::<Value>(line).expect("JSON")));
+    assert_eq!(bench.told().len(), told.len());
+
+    let second = bench.made(&["-meta-only"]);
+    run(&["verify", &dir, "latest"], 0);
+    assert_eq!(bench.told(), format!("verify|0|{second}|unset||"));
+    run(&["verify", &dir], 4);
+    assert!(
+        bench.told().starts_with("verify|4||unset|"),
+        "no set was the only one that was looked at"
+    );
+
+    run(&["check", "-max-age", "1h", &dir], 0);
+    assert_eq!(bench.told(), format!("check|0|{first}|unset||"));
+    assert_eq!(value("snap_check_ok{command=\"check\"}"), Some(1.0));
+    let age = value("snap_newest_set_age_seconds{command=\"check\"}");
+    assert!(
+        age.is_some_and(|age| (1.0..600.0).contains(&age)),
+        "{}",
+        bench.metrics()
+    );
+    let begun = value("snap_newest_set_timestamp_seconds{command=\"check\"}").expect("a time");
+    let success = value("snap_last_success_timestamp_seconds{command=\"check\"}");
+    assert!(
+        success.is_some_and(|success| (begun..begun + 600.0).contains(&success)),
+        "{}",
+        bench.metrics()
+    );
+    run(&["check", "-max-age", "1ms", &dir], 1);
+    let told = bench.told();
+    assert!(
+        told.starts_with(&format!("check|1|{first}|unset|set {first} is "))
+            && told.contains(" old, more than "),
+        "{told}"
+    );
+    assert_eq!(value("snap_check_ok{command=\"check\"}"), Some(0.0));
+    assert_eq!(value("snap_last_faults{command=\"check\"}"), Some(1.0));
+    assert_eq!(
+        value("snap_last_success_timestamp_seconds{command=\"check\"}"),
+        success
+    );
+
+    let third = bench.made(&[]);
+    let last = bench.made(&[]);
+    let before = bench.metrics();
+    run(&["forget", "-keep-last", "1", "-dry-run", &dir], 0);
+    assert!(
+        !bench.path("told").exists() && bench.metrics() == before,
+        "a dry run has nothing to follow it"
+    );
+    run(&["forget", "-keep-last", "1", &dir], 0);
+    assert_eq!(bench.told(), format!("forget|0||{first} {third}||"));
+    // The set of the meta store alone is a group of its own.
+    assert_eq!(
+        value("snap_sets{command=\"forget\",state=\"kept\"}"),
+        Some(2.0)
+    );
+    assert_eq!(
+        value("snap_sets{command=\"forget\",state=\"removed\"}"),
+        Some(2.0)
+    );
+    assert_eq!(value("snap_last_files{command=\"forget\"}"), Some(6.0));
+    assert!(
+        value("snap_last_bytes{command=\"forget\"}").is_some_and(|bytes| bytes > 512.0),
+        "{}",
+        bench.metrics()
+    );
+    run(&["forget", "-keep-last", "1", &dir], 0);
+    assert_eq!(bench.told(), "forget|0||||");
+    run(&["check", "-max-age", "1h", &dir], 0);
+    assert_eq!(bench.told(), format!("check|0|{last}|unset||"));
+}
+
+#[test]
+fn runs_that_fail_before_they_begin_are_followed_too() {
+    let bench = Bench::new();
+    bench.made(&[]);
+    let dir = utf8(&bench.path("backup")).to_owned();
+    let lock = bench.path("backup/.snap/lock");
+    let held = Lock::take(&lock, Duration::ZERO, &Cancel::default()).expect("the lock");
+    let host = bench.peer.host();
+    let cases: [(&[&str], u8, &str); 9] = [
+        (
+            &[
+                "backup",
+                "-host",
+                &host,
+                "-since",
+                "1h",
+                "-start",
+                "2020-01-01",
+                &dir,
+            ],
+            2,
+            "-since cannot go with -start",
+        ),
+        (&["restore", &dir], 2, "restore needs to know where to"),
+        (&["forget", &dir], 2, "the policy keeps no set at all"),
+        (&["backup", "-host", &host, &dir], 11, "is locked by "),
+        (&["forget", "-keep-last", "1", &dir], 11, "is locked by "),
+        (
+            &["restore", "-metadir", "m", "nowhere"],
+            10,
+            "there is no backup directory nowhere",
+        ),
+        (
+            &["verify", "nowhere"],
+            10,
+            "there is no backup directory nowhere",
+        ),
+        (
+            &["check", "-max-age", "1h", "nowhere"],
+            10,
+            "there is no backup directory nowhere",
+        ),
+        (
+            &["forget", "-keep-last", "1", "nowhere"],
+            10,
+            "there is no backup directory nowhere",
+        ),
+    ];
+    for (args, code, why) in cases {
+        bench
+            .run(&[&args[..1], &FOLLOWED, &args[1..]].concat())
+            .expect(code.into());
+        let told = bench.told();
+        assert!(
+            told.starts_with(&format!("{}|{code}||unset|", args[0])) && told.contains(why),
+            "{args:?}: {told}"
+        );
+        let labels = format!("{{command=\"{}\"}}", args[0]);
+        assert_eq!(
+            metric(&bench.metrics(), &format!("snap_last_exit_code{labels}")),
+            Some(code.into()),
+            "{args:?}"
+        );
+    }
+    assert_eq!(
+        metric(&bench.metrics(), "snap_check_ok{command=\"check\"}"),
+        Some(0.0)
+    );
+    drop(held);
+}
+
+#[test]
+fn an_interrupted_run_is_followed_too() {
+    let bench = Bench::new();
+    for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
+        bench.peer.script(Asked::Shard(1), [Reply::Stall(100)]);
+        let before = bench.peer.shard_requests().len();
+        let running = bench.prepare(&bench.peer.host(), &FOLLOWED).spawn();
+        wait_for(|| (bench.peer.shard_requests().len() > before).then_some(()))
+            .expect("a shard is asked for");
+        running.signal(signal);
+        running.wait().expect(code);
+        assert!(bench.told().starts_with(&format!("backup|{code}||unset|")));
+        assert_eq!(
+            metric(&bench.metrics(), "snap_last_exit_code{command=\"backup\"}"),
+            Some(code.into())
+        );
+    }
+}
+
+#[test]
+fn what_a_command_prints_goes_to_standard_error_whatever_it_is() {
+    let bench = Bench::new();
+    let print = "printf '\\377\\376'; head -c 1000000 /dev/zero | tr '\\0' x";
+    for (flags, code) in [
+        (&["-json"][..], 0),
+        (&["-quiet"], 0),
+        (&["-json", "-database", "none"], 1),
+    ] {
+        let run = bench
+            .backup(&[flags, &["-on-success", print, "-on-failure", print]].concat())
+            .expect(code);
+        assert!(
+            run.stderr.starts_with("\u{fffd}\u{fffd}xxx") && run.stderr.len() > 1_000_000,
+            "{flags:?}"
+        );
+        run.stdout
+            .lines()
+            .for_each(|line| drop(serde_json::from_str::<Value>(line).expect("JSON")));
+        assert_eq!(run.stdout.is_empty(), flags == ["-quiet"], "{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those_that_do_not_heed_it()
+ {
+    for ignores in ["", "trap '' TERM; "] {
+        let bench = Bench::new();
+        let command = format!("{ignores}touch begun; sleep 60; sleep 60");
+        let running = bench
+            .prepare(
+                &bench.peer.host(),
+                &["-on-success", &command, "-metrics-file", "snap.prom"],
+            )
+            .spawn();
+        wait_for(|| bench.path("begun").exists().then_some(())).expect("the command runs");
+        let early = bench.metrics();
+        assert_eq!(
+            metric(&early, "snap_last_exit_code{command=\"backup\"}"),
+            Some(0.0),
+            "metrics do not wait for the command"
+        );
+        let asked = Instant::now();
+        running.signal(libc::SIGTERM);
+        // That includes the end of standard error, which all that the command runs holds open.
+        running.wait().expect(143);
+        assert!(
+            asked.elapsed() < Duration::from_secs(40),
+            "{ignores}: {:?}",
+            asked.elapsed()
+        );
+        let late = bench.metrics();
+        assert_eq!(
+            metric(&late, "snap_last_exit_code{command=\"backup\"}"),
+            Some(143.0)
+        );
+        let name = "snap_last_success_timestamp_seconds{command=\"backup\"}";
+        assert_eq!(metric(&late, name), metric(&early, name));
+    }
+}
+
+#[test]
+fn a_session_that_ends_stops_a_run_as_sigterm_does_and_nohup_keeps_it_going() {
+    let stalled = || {
+        let bench = Bench::new();
+        bench
+            .peer
+            .script(Asked::Shard(2), [Reply::Stall(700), Reply::Whole]);
+        let flags = [
+            "-on-failure",
+            "echo $SNAP_EXIT_CODE > failed",
+            "-metrics-file",
+            "snap.prom",
+            "-retries",
+            "3",
+        ];
+        (
+            bench.prepare(
+                &bench.peer.host(),
+                &[&flags[..], &["-idle-timeout", "5s"]].concat(),
+            ),
+            bench,
+        )
+    };
+    let begun = |bench: &Bench| {
+        wait_for(|| (bench.peer.shard_requests().len() >= 2).then_some(())).expect("two downloads");
+    };
+
+    let (snap, bench) = stalled();
+    let running = snap.spawn();
+    begun(&bench);
+    // The kernel and the shell both send it.
+    running.signal(libc::SIGHUP);
+    running.signal(libc::SIGHUP);
+    let run = running.wait().expect(129);
+    assert!(run.stderr.contains("SIGHUP"), "{}", run.stderr);
+    let told = fs::read_to_string(bench.path("failed")).expect("the command ran");
+    assert_eq!(told, "129\n");
+    let name = "snap_last_exit_code{command=\"backup\"}";
+    assert_eq!(metric(&bench.metrics(), name), Some(129.0));
+    assert!(!bench.path("backup").exists() || tree::names(&bench.path("backup")) == [".snap"]);
+
+    // Ignored by whoever began it: Ctrl-C in the background of a script too.
+    for (name, signal) in [("HUP", libc::SIGHUP), ("INT", libc::SIGINT)] {
+        let (snap, bench) = stalled();
+        let running = snap.ignoring(name).spawn();
+        begun(&bench);
+        running.signal(signal);
+        running.wait().expect(0);
+    }
+}
+
+/// A terminal of which the other side is closed, as after a connection has dropped: writing to it fails with EIO.
+// openpty is a call into libc that gives two descriptors of their own.
+#[allow(unsafe_code)]
+fn terminal_that_has_gone() -> OwnedFd {
+    let (mut master, mut slave) = (-1, -1);
+    let name = std::ptr::null_mut();
+    let (attributes, size) = (std::ptr::null(), std::ptr::null());
+    let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, name, attributes, size) };
+    assert_eq!(opened, 0, "openpty: {}", std::io::Error::last_os_error());
+    let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+    drop(master);
+    slave
+}
+
+#[test]
+fn a_run_whose_terminal_has_gone_ends_as_if_somebody_read_it() {
+    let bench = Bench::new();
+    let terminal = terminal_that_has_gone();
+    let write = (&File::from(terminal.try_clone().expect("a descriptor"))).write_all(b"x");
+    assert_eq!(write.unwrap_err().raw_os_error(), Some(libc::EIO));
+    let (host, dir) = (bench.peer.host(), bench.path("backup"));
+    for json in [&[][..], &["-json"]] {
+        let ends = || Stdio::from(terminal.try_clone().expect("a descriptor"));
+        let status = Command::new(env!("CARGO_BIN_EXE_snap"))
+            .args(["backup", "-host", &host, "-metrics-file", "snap.prom"])
+            .args(json)
+            .arg(&dir)
+            .env("SNAP_CONFIG", "")
+            .current_dir(bench.root.path())
+            .stdin(Stdio::null())
+            .stdout(ends())
+            .stderr(ends())
+            .status()
+            .expect("snap starts");
+        assert_eq!(status.code(), Some(0), "{json:?}");
+        let name = "snap_last_exit_code{command=\"backup\"}";
+        assert_eq!(metric(&bench.metrics(), name), Some(0.0));
+    }
+}

@@ -1,0 +1,477 @@
+//! A backup directory on a disk that is full, that may not be written, or in which files may not grow; and who may read what is made.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::disk::on_small_disk;
+use crate::support::influxd::{Index, Influxd};
+use crate::support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
+use crate::support::process::{Run, Snap, backup, restore_into, snap};
+use crate::support::service::copy;
+use crate::support::tsm as by_hand;
+use crate::support::{folder, tree, utf8};
+use influx_snap::repository::manifest::compress;
+use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
+use influx_snap::tsm::values::ValueType;
+use serde_json::Value;
+
+/// Bytes of each of two shards: a set fits the disk, and two do not.
+const SHARD: usize = 1200 << 10;
+
+/// A server with two shards.
+fn peer() -> Peer {
+    let ids = [1, 2];
+    let mut model = Model::new(Version::V1_6, &ids.map(|id| ("db", "autogen", id)));
+    for id in ids {
+        let member = Member::new(
+            format!("db/autogen/{id}/000000001-000000001.tsm"),
+            tsm(id, SHARD),
+        );
+        model.shard(id).tar = Tar::Bytes(tar(&[member]));
+    }
+    Peer::start(model)
+}
+
+/// Runs a script on a small disk, in which `$host` is a server. What it prints, and what it says.
+fn script(size: &str, script: &str) -> (String, String) {
+    let (folder, peer) = (folder(), peer());
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).expect("a mount point");
+    let output = on_small_disk(size, &disk, &format!("host={}; {script}", peer.host()));
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[test]
+fn a_backup_that_finds_the_disk_full_leaves_the_sets_there_are_and_gives_back_the_room() {
+    for layout in ["", "-portable"] {
+        let (printed, said) = script(
+            "4m",
+            &format!(
+                r#"
+                "$snap" backup -quiet -host $host {layout} "$disk/b"; echo "first: $?"
+                ls -A "$disk/b" "$disk/b/.snap" > "$disk.before"
+                free() {{ df --output=avail "$disk" | tail -1; }}
+                left=$(free)
+                "$snap" backup -quiet -host $host {layout} -retries 5 "$disk/b"; echo "second: $?"
+                ls -A "$disk/b" "$disk/b/.snap" | diff "$disk.before" - && echo "the same files"
+                [ "$(free)" = "$left" ] && echo "the same room"
+                "$snap" verify -quiet "$disk/b"; echo "verify: $?"
+                "$snap" list "$disk/b" 2> /dev/null | grep -c complete
+                "$snap" backup -quiet -host $host {layout} -incremental "$disk/b"; echo "shared: $?"
+                "$snap" verify -quiet "$disk/b"; echo "verify: $?"
+                "$snap" list "$disk/b" 2> /dev/null | grep -c complete
+                "#
+            ),
+        );
+        let expected = "first: 0\nsecond: 1\nthe same files\nthe same room\nverify: 0\n1\nshared: 0\nverify: 0\n2\n";
+        assert_eq!(printed, expected, "{said}");
+        let [error] = said.lines().collect::<Vec<_>>()[..] else {
+            panic!("{said}")
+        };
+        assert!(
+            error.contains("No space left on device") && error.contains("/disk/b/.snap/"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn shards_are_restored_into_directories_of_databases_and_policies_on_other_file_systems() {
+    let (printed, said) = script(
+        "40m",
+        r#"
+        "$snap" backup -quiet -host $host "$disk.b"
+        restore() { "$snap" restore -quiet -host 127.0.0.1:1 -metadir "$1/meta" -datadir "$1/data" -force "$disk.b"; echo "restore: $?"; }
+        shards() { (cd "$1" && find -L . -name '*.tsm' | sort; find -L . -name '.snap*'); }
+        # A database on another disk, by a link; once empty, once with what is replaced, and with what a killed run left.
+        mkdir -p "$disk.1/data" "$disk/db"; ln -s "$disk/db" "$disk.1/data/db"
+        restore "$disk.1"; mkdir -p "$disk/db/.snap-restore/new/s0"; restore "$disk.1"; shards "$disk.1/data"
+        ls "$disk/db/autogen"
+        # Killed at any step, by way of which another follows.
+        cp -rL "$disk.1/data" "$disk.whole"; n=0; ended=137
+        while [ $ended != 0 ] && [ $n -lt 200 ]; do
+            n=$((n + 1)); echo old > "$disk/db/autogen/1/old"
+            (export SNAP_FAILPOINT=kill:$n; restore "$disk.1") > "$disk.said" 2>&1; ended=$(sed 's/.* //' "$disk.said" | tail -1)
+            if [ $ended != 0 ]; then restore "$disk.1" > "$disk.said"; fi
+            diff -r "$disk.whole" "$disk.1/data" && [ -z "$(find -L "$disk.1" -name '.snap*')" ] || echo "killed at $n: $(cat "$disk.said")"
+        done
+        [ $n -gt 20 ] && echo "ended: $ended"
+        # A policy on it.
+        mkdir -p "$disk.2/data/db" "$disk/rp"; ln -s "$disk/rp" "$disk.2/data/db/autogen"
+        rm -r "$disk/db"; restore "$disk.2"; restore "$disk.2"; shards "$disk.2/data"; ls "$disk/rp"
+        # Another directory of the same file system, mounted there, and its WAL too.
+        mkdir -p "$disk.3/data/db" "$disk.3/wal/db" "$disk.4/wal/autogen/1" "$disk.4/data"
+        mount --bind "$disk.4/data" "$disk.3/data/db"; mount --bind "$disk.4/wal" "$disk.3/wal/db"
+        touch "$disk.3/wal/db/autogen/1/_00001.wal"
+        restore "$disk.3"; restore "$disk.3"; shards "$disk.3/data"; find "$disk.3/wal" -type f
+        # Room is asked for where it is needed.
+        mount -t tmpfs -o size=1m none "$disk.4/data"; mkdir -p "$disk.5/data"; ln -s "$disk.4/data" "$disk.5/data/db"
+        restore "$disk.5"; ls -A "$disk.4/data"
+        "#,
+    );
+    let files = |shards: [u64; 2]| {
+        shards
+            .map(|id| format!("./db/autogen/{id}/000000001-000000001.tsm\n"))
+            .concat()
+    };
+    let shards = files([1, 2]);
+    let twice = "restore: 0\nrestore: 0\n";
+    let expected =
+        format!("{twice}{shards}1\n2\nended: 0\n{twice}{shards}1\n2\n{twice}{shards}restore: 6\n");
+    assert_eq!(printed, expected, "{said}");
+    assert!(
+        said.lines().count() == 2 && said.contains("bytes free") && said.contains(".5/data/db"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_disk_that_is_full_while_a_shard_is_rewritten_is_no_damage_of_the_shard() {
+    // Six files, all of a key of their own; of one, a point is deleted.
+    let times: Vec<i64> = (0..40_000)
+        .map(|nth| nth * 1_000_003 + nth * nth * 7919 % 1_000_003)
+        .collect();
+    let blocks: Vec<&[i64]> = times.chunks(1000).collect();
+    let name = |number: usize, end: &str| format!("db/autogen/1/{number:09}-000000001.{end}");
+    let file = |number| {
+        by_hand::file(&[by_hand::key(
+            &format!("m,k={number}#!~#v"),
+            ValueType::Float,
+            &blocks,
+        )])
+    };
+    let mut members: Vec<Member> = (1..=6)
+        .map(|number| Member::new(name(number, "tsm"), file(number)))
+        .collect();
+    let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
+    tombstone
+        .record(Record {
+            key: b"m,k=1#!~#v",
+            min: times[0],
+            max: times[0],
+        })
+        .expect("a tombstone");
+    members.insert(
+        0,
+        Member::new(
+            name(1, "tombstone"),
+            tombstone.finish().expect("a tombstone"),
+        ),
+    );
+    let tar = tar(&members);
+    let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
+    model.shard(1).tar = Tar::Bytes(tar.clone());
+    let peer = Peer::start(model);
+    let mut said = Vec::new();
+    // Room for what comes, and for a part of what is made of it.
+    for part in 11..19 {
+        let (folder, size) = (folder(), tar.len() * part / 10 / 1024);
+        let disk = folder.path().join("disk");
+        fs::create_dir(&disk).expect("a mount point");
+        let flags = "-apply-deletes -quiet -retries 3 -skip-errors -host";
+        let script = format!(
+            r#""$snap" backup {flags} {} "$disk/b"; echo "exit: $?"; ls -A "$disk""#,
+            peer.host()
+        );
+        let output = on_small_disk(&format!("{size}k"), &disk, &script);
+        let (printed, error) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert_eq!(printed, "exit: 1\n", "{part}: {error}");
+        assert!(
+            error.contains("No space left on device") && error.lines().count() == 1,
+            "{part}: {error}"
+        );
+        said.push(error.into_owned());
+    }
+    assert!(
+        said.iter()
+            .any(|error| error.contains(".tombstone") || !error.contains("writing what came")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn from_a_directory_that_may_not_be_written_all_is_read_and_what_would_write_says_so() {
+    let (printed, said) = script(
+        "8m",
+        r#"
+        "$snap" backup -quiet -host $host "$disk/b"; "$snap" backup -quiet -host $host "$disk/b"
+        mount -o remount,ro "$disk"
+        "$snap" backup -quiet -host $host "$disk/b"; echo "backup: $?"
+        "$snap" backup -quiet -host $host "$disk/new"; echo "new: $?"
+        "$snap" forget -quiet -keep-last 1 "$disk/b"; echo "forget: $?"
+        "$snap" keep -quiet "$disk/b" latest; echo "keep: $?"
+        "$snap" list "$disk/b" 2> /dev/null | grep -c complete
+        "$snap" info "$disk/b" > /dev/null 2>&1; echo "info: $?"
+        "$snap" verify -quiet "$disk/b"; echo "verify: $?"
+        "$snap" check -quiet -max-age 1h "$disk/b"; echo "check: $?"
+        "$snap" forget -quiet -keep-last 1 -dry-run "$disk/b"; echo "forget: $?"
+        "$snap" restore -quiet -metadir "$disk.meta" -datadir "$disk.data" "$disk/b"; echo "restore: $?"
+        ls "$disk.data/db/autogen"
+        "#,
+    );
+    let expected = "backup: 1\nnew: 1\nforget: 1\nkeep: 1\n2\ninfo: 0\nverify: 0\ncheck: 0\nforget: 0\nrestore: 0\n1\n2\n";
+    assert_eq!(printed, expected, "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 4, "{said}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("Read-only file system") && line.contains("/disk/")),
+        "{said}"
+    );
+}
+
+/// Makes the file of shard 1 in a portable backup unpack to a tar with a TSM file of 32 MiB, from some kilobytes.
+fn plant_bomb(backup: &Path, is_listed: bool) {
+    let names = tree::names(backup);
+    let manifest = names
+        .iter()
+        .find(|name| name.ends_with(".manifest"))
+        .expect("a manifest");
+    let stamp = manifest.trim_end_matches(".manifest");
+    let path = "db/autogen/1/000000001-000000001.tsm";
+    let bomb = tar(&[Member::new(path, vec![0; 32 << 20])]);
+    let file = File::create(backup.join(format!("{stamp}.s1.tar.gz"))).expect("a file");
+    let mut packed = compress(stamp, 1, file);
+    packed.write_all(&bomb).expect("packing");
+    packed.finish().expect("packing");
+    if is_listed {
+        let at = backup.join(manifest);
+        let mut document: Value =
+            serde_json::from_slice(&fs::read(&at).expect("a manifest")).expect("JSON");
+        let files = document["files"].as_array_mut().expect("files");
+        let first = files
+            .iter_mut()
+            .find(|file| file["shardID"] == 1)
+            .expect("shard 1");
+        first["size"] = bomb.len().into();
+        fs::write(at, document.to_string()).expect("a manifest");
+    }
+}
+
+#[test]
+fn what_lacks_room_or_leave_in_tmpdir_is_told_of_tmpdir_and_not_of_the_backup() {
+    let (folder, peer) = (folder(), peer());
+    let at = |name: &str| folder.path().join(name);
+    let sound = at("sound");
+    snap(["backup", "-portable", "-host", &peer.host(), utf8(&sound)]).expect(0);
+    let bombs = [("unlisted", false), ("listed", true)];
+    for (name, is_listed) in bombs {
+        copy(&sound, &at(name));
+        // A set of influxd's: of a record, the size of the file would be known.
+        fs::remove_dir_all(at(name).join(".snap")).expect("removing the record");
+        plant_bomb(&at(name), is_listed);
+    }
+    let disk = at("disk");
+    fs::create_dir(&disk).expect("a mount point");
+    let script = r#"
+        root=$(dirname "$disk")
+        try() {
+            name=$1; shift
+            for run in verify "restore -host 127.0.0.1:1 -metadir $root/m -datadir $root/d"; do
+                "$snap" $run -quiet "$root/$name" > "$root/printed" 2>&1; echo "$name ${run%% *}: $?"
+                sed "s|^|    |" "$root/printed"; rm -rf "$root/m" "$root/d"
+            done
+        }
+        export TMPDIR="$disk"
+        try sound; try unlisted; try listed
+        mount -o remount,ro "$disk"; try sound
+        TMPDIR="$root/none"; try sound
+    "#;
+    let output = on_small_disk("4m", &disk, script);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let runs: Vec<&str> = printed
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .collect();
+    let expected = [
+        "sound verify: 0",
+        "sound restore: 0",
+        "unlisted verify: 4",
+        "unlisted restore: 4",
+        "listed verify: 1",
+        "listed restore: 1",
+        "sound verify: 1",
+        "sound restore: 1",
+        "sound verify: 1",
+        "sound restore: 1",
+    ];
+    assert_eq!(runs, expected, "{printed}");
+    let said = |what: &str| printed.matches(what).count();
+    assert_eq!(
+        said("claims 33554432 bytes, and its tar has 1230336 by the manifest"),
+        2,
+        "{printed}"
+    );
+    let tmpdir = format!("TMPDIR ({})", disk.display());
+    assert_eq!(said(&format!("{tmpdir} has room for")), 2, "{printed}");
+    assert_eq!(
+        said(&format!(
+            "cannot write a temporary file in {tmpdir}: Read-only"
+        )),
+        2,
+        "{printed}"
+    );
+    assert_eq!(
+        said(&format!(
+            "cannot write a temporary file in TMPDIR ({}): No such",
+            at("none").display()
+        )),
+        2,
+        "{printed}"
+    );
+    assert_eq!(said("hint: TMPDIR names a directory"), 6, "{printed}");
+}
+
+#[test]
+fn a_file_that_reaches_its_users_limit_ends_a_run_as_a_full_disk_does() {
+    let (folder, peer) = (folder(), peer());
+    let (dir, target) = (folder.path().join("backup"), folder.path().join("target"));
+    // In blocks of 512 bytes, of which a shard takes some more.
+    let limit = format!("ulimit -f {}", SHARD / 512 / 2);
+    let run = |snap: Snap| snap.after(&limit).run();
+    let expect_limit = |run: &Run| {
+        let said = &run.stderr;
+        assert!(
+            said.contains("File too large")
+                && said.contains("hint: ")
+                && said.contains("ulimit -f"),
+            "{said}"
+        );
+    };
+    for layout in [&[][..], &["-portable"]] {
+        let failed = run(backup(&peer.host(), layout, &dir)).expect(1);
+        expect_limit(&failed);
+        assert!(!dir.exists());
+    }
+    backup(&peer.host(), &[], &dir).run().expect(0);
+    let failed = run(restore_into(&target, &[], &dir)).expect(1);
+    expect_limit(&failed);
+    let left: Vec<String> = tree::files(&target).into_keys().collect();
+    assert_eq!(left, [""; 0], "the target is not as it was");
+    restore_into(&target, &[], &dir).run().expect(0);
+}
+
+/// What somebody else than the owner may do to something below a directory, by its path.
+fn open_to_others(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in tree::names(dir) {
+        let path = dir.join(&name);
+        let metadata = fs::symlink_metadata(&path).expect("a file's metadata");
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            found.push(format!("{mode:o} {}", path.display()));
+        }
+        if metadata.is_dir() {
+            found.extend(open_to_others(&path));
+        }
+    }
+    found
+}
+
+#[test]
+fn whatever_the_umask_what_a_run_makes_in_a_backup_directory_is_its_users_alone() {
+    let (folder, peer) = (folder(), peer());
+    let dir = folder.path().join("new/backup");
+    let run = |snap: Snap, code| snap.after("umask 0").run().expect(code);
+    let (host, dir_arg) = (peer.host(), utf8(&dir).to_owned());
+    for flags in [&[][..], &["-portable"], &["-portable", "-incremental"]] {
+        run(backup(&host, flags, &dir), 0);
+        assert_eq!(open_to_others(folder.path()), [""; 0], "{flags:?}");
+    }
+    run(Snap::new(["keep", &dir_arg, "latest"]), 0);
+    run(Snap::new(["forget", "-keep-last", "2", &dir_arg]), 0);
+    assert_eq!(open_to_others(folder.path()), [""; 0]);
+
+    // What runs leave that are killed, at each of their steps: notes, intents, half of a file.
+    for step in 1..60 {
+        let killed = backup(&host, &["-resume", "-jobs", "1"], &dir)
+            .env("SNAP_FAILPOINT", format!("kill:{step}"))
+            .after("umask 0")
+            .run();
+        assert_eq!(open_to_others(folder.path()), [""; 0], "step {step}");
+        if killed.code == Some(0) {
+            break;
+        }
+    }
+    let resumed = tree::names(&dir.join(".snap"));
+    assert!(
+        !resumed.iter().any(|name| name.ends_with(".files")),
+        "{resumed:?}"
+    );
+
+    // Where nothing is there that would say how the target's files are to be.
+    let target = folder.path().join("target");
+    run(restore_into(&target, &[], &dir), 0);
+    assert_eq!(open_to_others(folder.path()), [""; 0]);
+    // And where there is, as that.
+    let shared = folder.path().join("shared");
+    fs::create_dir_all(shared.join("data")).expect("a data directory");
+    fs::set_permissions(shared.join("data"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    run(restore_into(&shared, &[], &dir), 0);
+    let modes = |name: &str| {
+        let metadata = fs::metadata(shared.join("data").join(name)).expect("what was restored");
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(modes("db/autogen/1"), 0o755);
+    assert_eq!(modes("db/autogen/1/000000001-000000001.tsm"), 0o644);
+}
+
+#[test]
+fn a_database_whose_name_is_too_long_for_a_file_is_told_before_a_shard_is_asked_for() {
+    let folder = folder();
+    let dir = folder.path().join("backup");
+    let name = "d".repeat(240);
+    let peer = Peer::start(Model::new(Version::V1_6, &[(&name, "autogen", 1)]));
+    for flags in [&[][..], &["-dry-run"]] {
+        let refused = backup(&peer.host(), flags, &dir).run().expect(6);
+        let said = &refused.stderr;
+        assert!(
+            said.contains("the name has 257 bytes") && said.contains("hint: with -portable"),
+            "{said}"
+        );
+    }
+    assert_eq!(peer.shard_requests(), [""; 0]);
+    assert!(!dir.exists());
+
+    let server = Influxd::start(&folder.path().join("server"), Index::Inmem);
+    server.execute(&format!("CREATE DATABASE {name}"));
+    server.write(&name, "", "m v=1");
+    backup(&server.host(), &[], &dir).run().expect(6);
+    backup(&server.host(), &["-portable"], &dir).run().expect(0);
+    snap(["verify", utf8(&dir)]).expect(0);
+}
+
+#[test]
+fn a_meta_store_in_which_two_shards_would_have_one_file_is_refused_before_a_shard_is_asked_for() {
+    let folder = folder();
+    let dir = folder.path().join("backup");
+    let same_id = [("a", "autogen", 7), ("b", "autogen", 7)];
+    let same_name = [("a.b", "c", 7), ("a", "b.c", 7)];
+    let same_path = [("a", "autogen", 7), ("a", "autogen", 7)];
+    for (shards, flags, named) in [
+        (&same_id, &["-portable"][..], ["a/autogen/7", "b/autogen/7"]),
+        (&same_name, &[], ["a.b/c/7", "a/b.c/7"]),
+        (&same_path, &[], ["a/autogen/7", "more than once"]),
+        (
+            &same_path,
+            &["-portable"],
+            ["a/autogen/7", "more than once"],
+        ),
+    ] {
+        let peer = Peer::start(Model::new(Version::V1_6, shards));
+        let refused = backup(&peer.host(), flags, &dir).run().expect(6);
+        let said = &refused.stderr;
+        assert!(named.iter().all(|named| said.contains(named)), "{said}");
+        assert_eq!(peer.shard_requests(), [""; 0]);
+        assert!(!dir.exists());
+    }
+}

@@ -1,0 +1,17 @@
+//! Runs that are killed or stopped, and disks that say no: what is left, and that the next run puts it right.
+//!
+//! A real influxd is needed by all modules but `failpoints`.
+
+// Disks that are full or may not be written, file size limits, umask, file names.
+mod disks;
+// A run killed or failed at each step that changes its directory.
+mod failpoints;
+// Live restores: imports and uploads that break, a restore that is killed, and how it is resumed.
+mod live_faults;
+// Offline restores: damaged backups, kills, signals, hostile journals.
+mod restore_faults;
+// Backups killed at random, for some seconds or for as long as is asked for; see there.
+mod soak;
+
+#[path = "../support/mod.rs"]
+mod support;

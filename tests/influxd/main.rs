@@ -1,0 +1,35 @@
+//! Round trips with a real influxd, point by point. All of these tests need one and fail where there is none.
+
+// Deleted points stay deleted in a running server that is restored into.
+mod deletes;
+// The support code of the tests itself.
+mod harness;
+// `snap restore -online`, and what it refuses.
+mod live;
+// A large metastore into a running server.
+mod live_large;
+// A database, a retention policy, a shard or a stretch of time, backed up and restored alone.
+mod parts;
+// Portable backups of snap and of influxd, restored by either.
+mod portable;
+// `-start` and `-end` keep exactly the points of an interval.
+mod ranges;
+// Offline restore: what it refuses, what it says it would do, owners, modes, numbers.
+mod restore;
+// Backup and offline restore in both layouts and with both indexes.
+mod round_trip;
+// `snap serve` in place of influxd's own port.
+mod serve;
+// The data sets and the old backups in `testdata`.
+mod testdata;
+// Thirty days of incremental backups, each set brought back.
+mod thirty_days;
+// Tombstone files: read, applied and written.
+mod tombstones;
+// TSM files: read, and written again to the byte.
+mod tsm;
+// The WAL of an influxd that was killed.
+mod wal;
+
+#[path = "../support/mod.rs"]
+mod support;
