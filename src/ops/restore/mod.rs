@@ -6,17 +6,16 @@
 #[cfg(test)]
 mod agreement_tests;
 mod check;
-mod journal;
+
 mod live;
 mod members;
-mod plan;
+mod offline;
 mod rewrite;
 mod source;
-mod staging;
+
 mod summed;
-mod target;
+
 mod types;
-mod write;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,6 +25,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use check::{CheckedShard, Use};
+use offline::{plan, target, write};
 
 use crate::cancel::Cancel;
 use crate::client::Address;

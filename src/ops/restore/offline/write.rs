@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::RestoreOptions;
-use super::check::{CheckedShard, ShardFile};
+use super::super::RestoreOptions;
+use super::super::check::{CheckedShard, ShardFile};
+use super::super::rewrite::{Left, rewrite};
 use super::journal::{
     JOURNAL, Journal, META_FILES, Move, Replaced, Targets, folder, refuse_foreign_links,
     write_owned,
 };
 use super::plan::{NewMeta, Plan};
-use super::rewrite::{Left, rewrite};
 use super::staging::{STAGING, remove_inner, staging_for};
 use super::target;
 use crate::cancel::Cancel;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::check::CheckedShard;
+use super::super::check::CheckedShard;
+use super::super::{IndexKind, RestoreOptions};
 use super::plan::Plan;
 use super::staging::staging_for;
-use super::{IndexKind, RestoreOptions};
 use crate::error::ErrorKind;
 use crate::influxd_dir::{self, USAGE_ADVICE, nearest_existing, shard_dir, shards_below};
 use crate::ops::selection::list;

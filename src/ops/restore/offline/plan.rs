@@ -5,8 +5,8 @@ use std::io;
 
 use anyhow::{Context, Result};
 
-use super::RestoreOptions;
-use super::source::{PlannedShard, SetSelector, Source};
+use super::super::RestoreOptions;
+use super::super::source::{PlannedShard, SetSelector, Source};
 use crate::error::ErrorKind;
 use crate::influxd_dir::refuse_leading_outside;
 use crate::io::open::read_bounded;

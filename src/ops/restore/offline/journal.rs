@@ -11,8 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::super::RestoreOptions;
 use super::staging::STAGING;
-use super::{RestoreOptions, target};
+use super::target;
 use crate::error::ErrorKind;
 use crate::influxd_dir::{Ownership, refuse_leading_outside};
 use crate::io::durable;
