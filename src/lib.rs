@@ -11,6 +11,8 @@ pub mod cancel;
 pub mod cli;
 // One request a connection: sockets, time-outs, telling peers apart.
 pub mod client;
+// What every operation is given: who may stop it, and who listens.
+pub mod context;
 // What kind of failure an error is, and its exit code.
 pub mod error;
 // The directories of a stopped influxd.
