@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::Result;
 use prost::Message;
 
-use super::super::RestoreSelection;
+use super::super::selection::RestoreSelection;
 use super::super::source::Source;
 use super::{Live, WAIT};
 use crate::error::ErrorKind;

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::super::RestoreSelection;
+use super::super::selection::RestoreSelection;
 use crate::error::{ErrorKind, kind_of};
 use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};

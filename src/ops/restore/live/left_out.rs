@@ -1,7 +1,7 @@
 //! Telling what of a backup a server cannot be given back while it runs.
 
 use super::super::check::CheckedShard;
-use super::super::deletes_applied;
+use super::super::report::deletes_applied;
 use super::super::source::Source;
 use super::Live;
 use crate::metastore::{DatabaseInfo, UserInfo};

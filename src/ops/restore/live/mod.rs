@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::check::{CheckedShard, Use, check};
+use super::report::{RestoreReport, ensure_influxd_opens_names, missing};
+use super::selection::RestoreSelection;
 use super::source::{SetSelector, Source, planned, sets_of};
-use super::{RestoreReport, RestoreSelection, missing, refuse_harmful_names};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::ErrorKind;
@@ -69,7 +70,7 @@ pub fn restore_live(
     progress: &dyn Progress,
 ) -> Result<RestoreReport> {
     let begun = Instant::now();
-    options.what.refuse_contradictions()?;
+    options.what.ensure_consistent()?;
     let host = client.address().to_string();
     let begun_before = Begun::all(&options.directory, &host)?;
     let interrupted = if options.resume {
@@ -89,12 +90,12 @@ pub fn restore_live(
         planned(&options.directory, set, progress, |contents| {
             let selection = what.selection(false);
             let source = Source::read(contents, which, &selection, what.bounds(), true, progress)?;
-            source.refuse_id_twice()?;
+            source.ensure_unique_ids()?;
             let planned = source.planned(what, Some)?;
             let sets = sets_of(&planned);
             Ok(((source, planned), sets))
         })?;
-    source.say_what_is_missing(&contents, &what.selection(false), progress)?;
+    source.report_missing(&contents, &what.selection(false), progress)?;
     let live = Live {
         client,
         options,
@@ -116,7 +117,7 @@ pub fn restore_live(
         scratch: scratch_dir(),
     };
     let mut shards = check(&contents, planned, &used, options.jobs, cancel, progress)?;
-    refuse_harmful_names(&shards)?;
+    ensure_influxd_opens_names(&shards)?;
     sifted::refuse_without_room(&shards, options.apply_deletes)?;
     live.say_what_is_left_out(&source, &shards);
     let mut report = RestoreReport {
