@@ -12,7 +12,7 @@ use super::scratch::{in_scratch, no_room};
 use crate::cancel::{Cancel, Stoppable};
 use crate::repository::Tar;
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, Member, Sink, TarError, scan, scan_in_place};
+use crate::shard_tar::{Ending, Member, ScanError as TarError, Sink, scan, scan_in_place};
 use crate::tsm::index::{ReadAt, Section};
 
 /// Where the content of members is found once they have passed.

@@ -17,7 +17,7 @@ use crate::client::cancellation;
 use crate::ops::members::is_of_system;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
-use crate::shard_tar::{Ending, Member, Scanner, Sink, TarError};
+use crate::shard_tar::{Ending, Member, ScanError as TarError, Scanner, Sink};
 use crate::tsm::envelope::Envelope;
 
 /// The most bytes read at a time by one job, and by all together.
