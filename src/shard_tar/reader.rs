@@ -84,6 +84,16 @@ pub enum TarError {
     Source(io::Error),
 }
 
+impl TarError {
+    /// Bytes of the tar before what is wrong.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::CutOff { offset, .. } | Self::Malformed { offset, .. } => Some(*offset),
+            Self::Source(_) => None,
+        }
+    }
+}
+
 impl From<TarError> for io::Error {
     fn from(error: TarError) -> Self {
         match error {
@@ -126,19 +136,24 @@ struct Pax {
 impl<R: Read> ShardTarReader<R> {
     /// Reads the tar of `shard` as a stream: content that nobody reads is read all the same.
     pub fn new(source: R, shard: &ShardPath) -> Self {
-        Self::with(source, shard, read_past)
+        Self::passing_by(source, shard, read_past)
     }
 }
 
 impl<R: Read + Seek> ShardTarReader<R> {
     /// Reads the tar of `shard` from a source that can seek: content that nobody reads is not read.
     pub fn in_place(source: R, shard: &ShardPath) -> Self {
-        Self::with(source, shard, seek_past)
+        Self::passing_by(source, shard, seek_past)
     }
 }
 
 impl<R: Read> ShardTarReader<R> {
-    fn with(source: R, shard: &ShardPath, pass: fn(&mut R, u64) -> io::Result<u64>) -> Self {
+    /// Reads the tar of `shard`. `pass` passes over bytes of the source, and says how many of them there were.
+    pub(crate) fn passing_by(
+        source: R,
+        shard: &ShardPath,
+        pass: fn(&mut R, u64) -> io::Result<u64>,
+    ) -> Self {
         Self {
             source,
             pass,
@@ -246,6 +261,11 @@ impl<R: Read> ShardTarReader<R> {
                 members: self.members,
             },
         }
+    }
+
+    /// What the tar is read from.
+    pub fn source(&self) -> &R {
+        &self.source
     }
 
     /// Bytes of the stream so far.
@@ -472,14 +492,14 @@ fn read_retrying(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize>
 }
 
 /// Reads so many bytes, or as many as there are, and drops them.
-fn read_past<R: Read>(source: &mut R, bytes: u64) -> io::Result<u64> {
+pub(crate) fn read_past<R: Read>(source: &mut R, bytes: u64) -> io::Result<u64> {
     let buffered = bytes.min(CHUNK as u64) as usize;
     let mut rest = BufReader::with_capacity(buffered, source.take(bytes));
     io::copy(&mut rest, &mut io::sink())
 }
 
 /// Seeks past so many bytes, or as many as there are.
-fn seek_past<R: Seek>(source: &mut R, bytes: u64) -> io::Result<u64> {
+pub(crate) fn seek_past<R: Seek>(source: &mut R, bytes: u64) -> io::Result<u64> {
     let here = source.stream_position()?;
     let end = source.seek(SeekFrom::End(0))?;
     let there = here.saturating_add(bytes).min(end).max(here);

@@ -13,7 +13,6 @@ mod plan;
 mod rewrite;
 mod source;
 mod staging;
-mod summed;
 mod target;
 mod types;
 mod write;
