@@ -12,7 +12,6 @@ mod report;
 mod rewrite;
 mod selection;
 mod source;
-mod summed;
 mod types;
 
 pub use live::{LiveOptions, restore_live};
