@@ -27,6 +27,9 @@ pub mod shard;
 // What an operation says while it works.
 pub mod progress;
 
+// What every operation is given: who may stop it, and who listens.
+pub mod context;
+
 // The protocol's messages over `Read` and `Write`.
 pub mod wire;
 

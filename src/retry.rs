@@ -1,11 +1,19 @@
-//! When to ask again: after a failure of one thing, and after a failure of the server, which is everybody's.
+//! When to ask again after a failure: the one schedule that every operation keeps to.
 //!
-//! What fails by itself, a shard say, waits by itself, and has so many attempts. A server that does not answer has nothing to do with
-//! any one shard: all who ask it wait together, one of them tries it at a time, and all give up together.
+//! - **One thing**, a shard or a request, waits by itself: 0.5 s after the first failure, twice as long after each further one,
+//!   at most 30 s, as often as `-retries` says ([`Attempts`]).
+//! - **A server** that does not answer has nothing to do with any one thing: all who ask it wait together, one of them tries it
+//!   at a time, and all give up together ([`Server`]). The waits double from 0.5 s to at most 15 s. It is given up after four
+//!   attempts, or 48 s, for each of the `-retries`: with the default of five after 20 attempts or four minutes, as long as
+//!   influxd's own client waits. The first answer ends the outage.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::cancel::Cancel;
+use crate::error::Error;
 
 /// The wait after the first failure; it doubles with each further one.
 const FIRST: Duration = Duration::from_millis(500);
@@ -13,10 +21,29 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest wait between attempts at a server: shorter, for it is back for all at once.
 const LONGEST_FOR_SERVER: Duration = Duration::from_secs(15);
-/// How often a server is tried again, and for how long altogether, for each time that one thing would be. With the default of five
-/// it is four minutes, as long as influxd's own client waits.
+/// How often a server is tried again, and for how long altogether, for each time that one thing would be.
 const SERVER_ATTEMPTS: u32 = 4;
 const SERVER_PATIENCE: Duration = Duration::from_secs(48);
+
+/// How often somebody who waits looks whether to stop.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Waits before something is asked again.
+///
+/// # Errors
+///
+/// When a stop is asked for meanwhile.
+pub fn pause(wait: Duration, cancel: &Cancel) -> Result<(), Error> {
+    let until = Instant::now() + wait;
+    loop {
+        cancel.check()?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(TICK));
+    }
+}
 
 /// Waits that grow.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Files and connections: durable steps with failpoints, files that somebody else may have put there, streams.
 
+pub(crate) mod adapters;
 pub(crate) mod durable;
 pub(crate) mod open;
 pub mod stream;

@@ -1,24 +1,26 @@
 //! The members of a shard's tar as something that can be read at any offset, one after the other.
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use thiserror::Error;
 
 use super::scratch::{in_scratch, no_room};
 use crate::cancel::{Cancel, Stoppable};
 use crate::repository::Tar;
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, Member, Sink, TarError, scan, scan_in_place};
-use crate::tsm::index::{ReadAt, Section};
+use crate::shard_tar::{BLOCK, Ending, Member, ShardTarReader, TarError, read_past, seek_past};
+use crate::tsm::index::Section;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
 
 /// Where the content of members is found once they have passed.
-enum Place<'a> {
+pub enum Place {
     /// In the tar itself.
-    Tar(&'a File),
+    Tar(File),
     /// In a file without a name, that takes one member after the other.
     Spool(Spool),
 }
@@ -88,199 +90,198 @@ impl Write for Spool {
     }
 }
 
-/// A member that has passed.
-pub struct Passed<'a> {
-    /// What its header says.
-    pub member: &'a Member,
-    /// Its content.
-    pub content: &'a dyn ReadAt,
-    /// CRC-32 of its content, where that was read.
+/// Reads the members of a shard's tar, of which the content can be read at any offset.
+pub struct MemberReader<R> {
+    reader: ShardTarReader<R>,
+    place: Place,
+    /// Whether content passes, and is not only passed over.
+    is_streamed: bool,
+    /// Bytes of the tar, where a manifest names them.
+    listed: Option<u64>,
+    /// Where the content of the last member begins, and its bytes.
+    offset: u64,
+    size: u64,
+}
+
+/// The content of a member.
+pub struct MemberContent<'a> {
+    /// Its bytes.
+    pub bytes: Section<'a, File>,
+    /// CRC-32 of them, where they were read anyway.
     pub crc: Option<u32>,
 }
 
-/// Reads a tar to its end, and hands each member that `wants` takes to `each` when it has passed. `tar` is the file itself where
-/// it is not compressed; else members are spooled, in the directory `scratch`. `listed` is the size of the tar where a manifest
-/// names it: no member is unpacked that is larger. Gives how the tar ended and its bytes. The outer error is the reader's, the
-/// inner one the tar's or that of `each`.
-///
-/// # Errors
-///
-/// Those of the reader, and when no spool can be made.
-pub fn visit(
-    reader: impl Read,
-    tar: Option<&File>,
-    scratch: &Path,
-    listed: Option<u64>,
-    shard: &ShardPath,
-    wants: impl FnMut(&Member) -> bool,
-    each: impl FnMut(&Passed<'_>) -> io::Result<()>,
-) -> Result<Result<(Ending, u64), TarError>> {
-    let place = match tar {
-        Some(file) => Place::Tar(file),
-        None => Place::Spool(Spool::new_in(scratch)?),
-    };
-    let mut visiting = Visiting {
-        place,
-        listed,
-        wants,
-        each,
-        member: None,
-        crc: Some(crc32fast::Hasher::new()),
-    };
-    let mut counted = Counted {
-        inner: reader,
-        count: 0,
-    };
-    let scanned = scan(&mut counted, shard, &mut visiting)?;
-    Ok(scanned.map(|ending| (ending, counted.count)))
+/// Why the content of a member cannot be had.
+#[derive(Debug, Error)]
+pub enum ContentError {
+    /// The tar cannot be read on.
+    #[error(transparent)]
+    Tar(#[from] TarError),
+    /// There is no room for it, say, where it was to be unpacked.
+    #[error(transparent)]
+    Scratch(io::Error),
 }
 
-/// As [`visit`], of the tar of a shard's file, until a stop is asked for; where it is not compressed, as [`visit_in_place`].
-///
-/// # Errors
-///
-/// As [`visit`].
-pub fn visit_file(
-    tar: Tar<File>,
-    scratch: &Path,
-    shard: &ShardPath,
-    cancel: &Cancel,
-    wants: impl FnMut(&Member) -> bool,
-    mut each: impl FnMut(&Passed<'_>) -> io::Result<()>,
-) -> Result<Result<(Ending, u64), TarError>> {
-    let each = |passed: &Passed<'_>| {
-        cancel.check().map_err(io::Error::other)?;
-        each(passed)
-    };
-    match tar {
-        Tar::Plain(file) => visit_in_place(&file, shard, wants, each),
-        Tar::Packed(_) => visit(
-            Stoppable { inner: tar, cancel },
-            None,
-            scratch,
-            None,
-            shard,
-            wants,
-            each,
-        ),
+impl From<ContentError> for io::Error {
+    fn from(error: ContentError) -> Self {
+        match error {
+            ContentError::Tar(error) => error.into(),
+            ContentError::Scratch(error) => error,
+        }
     }
 }
 
-/// As [`visit`], of a tar in a file; what `each` does not read of the content of members is not read.
-///
-/// # Errors
-///
-/// Those of reading.
-pub fn visit_in_place(
-    tar: &File,
-    shard: &ShardPath,
-    wants: impl FnMut(&Member) -> bool,
-    each: impl FnMut(&Passed<'_>) -> io::Result<()>,
-) -> Result<Result<(Ending, u64), TarError>> {
-    Ok(scan_in_place(
-        tar,
-        shard,
-        &mut Visiting {
-            place: Place::Tar(tar),
+impl<'a> MemberReader<Stoppable<'a, Tar<File>>> {
+    /// Reads no more of the tar of a shard's file than is asked for, where it is not compressed, until a stop is asked for. Members
+    /// of a compressed one are unpacked in the directory `scratch`.
+    ///
+    /// # Errors
+    ///
+    /// When no file can be made there.
+    pub fn open(
+        tar: Tar<File>,
+        scratch: &Path,
+        shard: &ShardPath,
+        cancel: &'a Cancel,
+    ) -> io::Result<Self> {
+        let (place, is_streamed) = match &tar {
+            Tar::Plain(file) => (Place::Tar(file.try_clone()?), false),
+            Tar::Packed(_) => (Place::Spool(Spool::new_in(scratch)?), true),
+        };
+        let tar = Stoppable { inner: tar, cancel };
+        Ok(Self {
+            reader: ShardTarReader::passing_by(tar, shard, |tar, bytes| match &mut tar.inner {
+                Tar::Plain(file) => seek_past(file, bytes),
+                Tar::Packed(_) => read_past(tar, bytes),
+            }),
+            place,
+            is_streamed,
             listed: None,
-            wants,
-            each,
-            member: None,
-            crc: None,
-        },
-    )?)
-}
-
-/// Counts the bytes that pass.
-struct Counted<R> {
-    inner: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.count += count as u64;
-        Ok(count)
+            offset: 0,
+            size: 0,
+        })
     }
 }
 
-struct Visiting<'a, W, E> {
-    place: Place<'a>,
-    listed: Option<u64>,
-    wants: W,
-    each: E,
-    member: Option<Member>,
-    /// Of the content so far, where it passes.
-    crc: Option<crc32fast::Hasher>,
-}
+impl<R: Read> MemberReader<R> {
+    /// Reads all of a tar, which comes from `source`. `listed` is its size where a manifest names it: no member is unpacked that is
+    /// larger.
+    pub fn streamed(source: R, place: Place, listed: Option<u64>, shard: &ShardPath) -> Self {
+        Self {
+            reader: ShardTarReader::new(source, shard),
+            place,
+            is_streamed: true,
+            listed,
+            offset: 0,
+            size: 0,
+        }
+    }
 
-impl<W: FnMut(&Member) -> bool, E: FnMut(&Passed<'_>) -> io::Result<()>> Sink
-    for Visiting<'_, W, E>
-{
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
+    /// The next member; none at the end of the tar.
+    ///
+    /// # Errors
+    ///
+    /// When the tar is damaged, or its source fails.
+    pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
+        let Some(member) = self.reader.next_member()? else {
+            return Ok(None);
+        };
         if let Some(listed) = self.listed
             && member.offset.saturating_add(member.size) > listed
         {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!(
+            return Err(TarError::Malformed {
+                offset: member.offset - BLOCK as u64,
+                why: format!(
                     "{} claims {} bytes, and its tar has {listed} by the manifest",
                     member.name, member.size
                 ),
-            ));
+            });
         }
-        self.member = (self.wants)(member).then(|| member.clone());
-        if let Some(crc) = &mut self.crc {
-            crc.reset();
-        }
-        if let Place::Spool(spool) = &mut self.place {
-            spool.clear();
-            if self.member.is_some() {
-                spool.want(member.size)?;
+        (self.offset, self.size) = (member.offset, member.size);
+        Ok(Some(member))
+    }
+
+    /// The content of the last member, which is whole then. To be asked for once.
+    ///
+    /// # Errors
+    ///
+    /// When the tar is damaged, its source fails, or there is no room.
+    pub fn content(&mut self) -> Result<MemberContent<'_>, ContentError> {
+        let spool = match &mut self.place {
+            Place::Tar(_) => None,
+            Place::Spool(spool) => {
+                spool.clear();
+                spool.want(self.size).map_err(ContentError::Scratch)?;
+                Some(spool)
             }
-        }
-        Ok(())
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        if self.member.is_none() {
-            return Ok(());
-        }
-        if let Some(crc) = &mut self.crc {
-            crc.update(chunk);
-        }
-        match &mut self.place {
-            Place::Spool(spool) => spool.write_all(chunk),
-            Place::Tar(_) => Ok(()),
-        }
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        let Some(member) = self.member.take() else {
-            return Ok(());
         };
-        let crc = self.crc.clone().map(crc32fast::Hasher::finalize);
-        match &self.place {
-            Place::Tar(file) => {
-                let content = Section::new(*file, member.offset, member.size);
-                (self.each)(&Passed {
-                    member: &member,
-                    content: &content,
-                    crc,
-                })
-            }
-            Place::Spool(spool) => (self.each)(&Passed {
-                member: &member,
-                content: &spool.content(),
-                crc,
-            }),
+        let crc = match self.is_streamed {
+            true => Some(pass_through(&mut self.reader, spool)?),
+            false => None,
+        };
+        self.reader.pass_content()?;
+        let bytes = match &self.place {
+            Place::Tar(file) => Section::new(file, self.offset, self.size),
+            Place::Spool(spool) => spool.content(),
+        };
+        Ok(MemberContent { bytes, crc })
+    }
+
+    /// CRC-32 of the content of the last member, which is whole then; none where it is not read for other reasons.
+    ///
+    /// # Errors
+    ///
+    /// When the tar is damaged, or its source fails.
+    pub fn pass_content(&mut self) -> Result<Option<u32>, ContentError> {
+        match self.is_streamed {
+            true => pass_through(&mut self.reader, None).map(Some),
+            false => Ok(self.reader.pass_content().map(|()| None)?),
+        }
+    }
+
+    /// Makes sure that the tar ends where it should.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, or its source fails.
+    pub fn finish(&mut self) -> Result<Ending, TarError> {
+        self.reader.finish()
+    }
+
+    /// Bytes of the tar so far.
+    pub fn offset(&self) -> u64 {
+        self.reader.offset()
+    }
+}
+
+/// Reads the content of a member to its end, into a spool where there is one; its CRC-32.
+fn pass_through(
+    reader: &mut ShardTarReader<impl Read>,
+    mut spool: Option<&mut Spool>,
+) -> Result<u32, ContentError> {
+    let mut crc = crc32fast::Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let count = reader.read_content(&mut buffer)?;
+        if count == 0 {
+            return Ok(crc.finalize());
+        }
+        crc.update(&buffer[..count]);
+        if let Some(spool) = &mut spool {
+            spool
+                .write_all(&buffer[..count])
+                .map_err(ContentError::Scratch)?;
         }
     }
 }
 
+/// An error with the offset in the tar where it came up.
+pub fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!("at offset {offset}"))
+}
+
 /// Whether the system, the disk say, is at fault, and not what was read.
-pub fn is_of_system(error: &(dyn Error + 'static)) -> bool {
+pub fn is_of_system(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error

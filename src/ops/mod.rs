@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod examine;
 mod forget;
 mod info;
 mod losses;
@@ -13,6 +14,7 @@ mod scratch;
 mod selection;
 mod serve;
 mod sift;
+mod summed;
 mod verify;
 
 pub use backup::{BackupOptions, BackupReport, IncrementalMode, MadeSet, backup};
@@ -30,4 +32,4 @@ pub use restore::{
 };
 pub use selection::{list as name_list, plural};
 pub use serve::{Directories, serve, serve_embedded};
-pub use verify::{Fault, Finding, SetFault, SetGap, VerifyOptions, VerifyReport, verify};
+pub use verify::{FileDamage, Finding, SetFault, SetGap, VerifyOptions, VerifyReport, verify};

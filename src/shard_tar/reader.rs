@@ -1,15 +1,12 @@
-//! A shard's tar stream, checked while it passes.
+//! Reading a shard's tar member by member, strictly.
 //!
-//! A server sends a shard as `<database>/<policy>/<id>/<file>` members in a USTAR archive, with PAX headers where a name
-//! needs them, and two zero blocks at the end; nothing follows. [`Scanner`] takes the bytes in any split, with fixed memory,
-//! and hands each member's content to a [`Sink`].
+//! A server sends a shard as `<database>/<policy>/<id>/<file>` members in a USTAR archive, with PAX headers where a name needs
+//! them, and two zero blocks at the end; nothing follows. [`ShardTarReader`] takes it from any reader, with fixed memory.
 
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use tar::{EntryType, Header};
+use thiserror::Error;
 
 use super::fields::{PaxRecords, number};
 use crate::shard::ShardPath;
@@ -21,8 +18,8 @@ pub const BLOCK: usize = 512;
 const MAX_PAX_BYTES: u64 = 64 << 10;
 /// The most members accepted; a busy shard has hundreds.
 const MAX_MEMBERS: u64 = 20_000;
-/// Bytes read at a time by [`scan`].
-const CHUNK: usize = 256 << 10;
+/// Bytes read at a time of content that nobody asked for.
+const CHUNK: usize = 64 << 10;
 
 /// One member of a shard's tar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,97 +48,82 @@ impl Member {
     }
 }
 
-/// Where a [`Scanner`] puts what it finds.
-pub trait Sink {
-    /// A member begins.
-    ///
-    /// # Errors
-    ///
-    /// The sink's own; they end the scan.
-    fn begin(&mut self, member: &Member) -> io::Result<()>;
-
-    /// The next bytes of the member's content.
-    ///
-    /// # Errors
-    ///
-    /// The sink's own; they end the scan.
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()>;
-
-    /// The member was whole.
-    ///
-    /// # Errors
-    ///
-    /// The sink's own; they end the scan.
-    fn end(&mut self) -> io::Result<()>;
-}
-
 /// How a stream ended that has no fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// It had no byte at all: a failure on the server, or, in servers 1.0 and 1.1, nothing to send.
     Nothing,
-    /// Its trailer came and nothing after it.
+    /// Its trailer came.
     Whole {
         /// How many members there were; 0 is an empty tar.
         members: u64,
     },
 }
 
-/// What is wrong with a shard's tar.
-#[derive(Debug)]
-pub struct TarError {
-    /// Bytes of the stream before the block or content that is wrong.
-    pub offset: u64,
-    /// What is wrong.
-    pub kind: TarErrorKind,
+/// Why a shard's tar cannot be read on.
+#[derive(Debug, Error)]
+pub enum TarError {
+    /// The stream ended in the middle.
+    #[error("the tar breaks off after {offset} bytes, {inside}")]
+    CutOff {
+        /// Bytes of the stream.
+        offset: u64,
+        /// In the middle of what.
+        inside: String,
+    },
+    /// The bytes are not those of a shard's tar.
+    #[error("at offset {offset}: {why}")]
+    Malformed {
+        /// Where the header is that is wrong.
+        offset: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The tar's source failed: the disk, the connection, or the decompressor.
+    #[error(transparent)]
+    Source(io::Error),
 }
 
-/// The kinds of fault in a shard's tar.
-#[derive(Debug)]
-pub enum TarErrorKind {
-    /// The stream ended in the middle; the text says of what.
-    CutOff(String),
-    /// The bytes are not those of a shard's tar; the text says why.
-    Malformed(String),
-    /// The sink failed.
-    Sink(io::Error),
-}
-
-impl fmt::Display for TarError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            TarErrorKind::CutOff(inside) => write!(
-                f,
-                "the tar breaks off after {} bytes, {inside}",
-                self.offset
-            ),
-            TarErrorKind::Malformed(why) => write!(f, "at offset {}: {why}", self.offset),
-            TarErrorKind::Sink(_) => write!(f, "at offset {}", self.offset),
+impl TarError {
+    /// Bytes of the tar before what is wrong.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::CutOff { offset, .. } | Self::Malformed { offset, .. } => Some(*offset),
+            Self::Source(_) => None,
         }
     }
 }
 
-impl std::error::Error for TarError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
-            TarErrorKind::Sink(error) => Some(error),
-            _ => None,
+impl From<TarError> for io::Error {
+    fn from(error: TarError) -> Self {
+        match error {
+            TarError::Source(error) => error,
+            damage => Self::new(io::ErrorKind::InvalidData, damage),
         }
     }
 }
 
+/// Reads the tar of a shard: [`ShardTarReader::next_member`], its content by [`ShardTarReader::read_content`] or [`Read`], and so
+/// on. After an error it is of no use.
 #[derive(Debug)]
-enum State {
-    /// Collecting a header block.
-    Header,
-    /// Collecting a PAX header's content; `left` counts the padding too.
-    Pax { size: usize, left: u64 },
-    /// Passing a member's content, then its padding.
-    Content { left: u64, padding: u64 },
-    /// One zero block was seen.
-    Trailer,
-    /// Two were.
-    End,
+pub struct ShardTarReader<R> {
+    source: R,
+    /// Passes over bytes of the source, and says how many of them there were.
+    pass: fn(&mut R, u64) -> io::Result<u64>,
+    /// What the path of every member begins with.
+    prefix: String,
+    /// Bytes of the stream so far.
+    offset: u64,
+    /// Where the header began that was read last.
+    header_at: u64,
+    members: u64,
+    /// The path of the last member, for messages.
+    path: String,
+    /// Bytes of its content that are still to come.
+    left: u64,
+    /// Bytes that fill the last block of the content.
+    padding: usize,
+    is_at_end: bool,
 }
 
 /// What a PAX header sets for the next member.
@@ -151,181 +133,188 @@ struct Pax {
     size: Option<u64>,
 }
 
-/// Checks a shard's tar as its bytes pass.
-#[derive(Debug)]
-pub struct Scanner<'a, S> {
-    prefix: String,
-    sink: &'a mut S,
-    state: State,
-    /// The block being collected, or a PAX header's content.
-    pending: Vec<u8>,
-    /// The PAX header for the next member.
-    pax: Option<Pax>,
-    /// Bytes of the stream so far.
-    offset: u64,
-    /// Where the block being collected begins.
-    block_start: u64,
-    members: u64,
-    /// The member whose content passes, for messages.
-    current: String,
+impl<R: Read> ShardTarReader<R> {
+    /// Reads the tar of `shard` as a stream: content that nobody reads is read all the same.
+    pub fn new(source: R, shard: &ShardPath) -> Self {
+        Self::passing_by(source, shard, read_past)
+    }
 }
 
-impl<'a, S: Sink> Scanner<'a, S> {
-    /// A scanner for the tar of `shard`.
-    pub fn new(shard: &ShardPath, sink: &'a mut S) -> Self {
+impl<R: Read + Seek> ShardTarReader<R> {
+    /// Reads the tar of `shard` from a source that can seek: content that nobody reads is not read.
+    pub fn in_place(source: R, shard: &ShardPath) -> Self {
+        Self::passing_by(source, shard, seek_past)
+    }
+}
+
+impl<R: Read> ShardTarReader<R> {
+    /// Reads the tar of `shard`. `pass` passes over bytes of the source, and says how many of them there were.
+    pub(crate) fn passing_by(
+        source: R,
+        shard: &ShardPath,
+        pass: fn(&mut R, u64) -> io::Result<u64>,
+    ) -> Self {
         Self {
+            source,
+            pass,
             prefix: format!("{shard}/"),
-            sink,
-            state: State::Header,
-            pending: Vec::with_capacity(BLOCK),
-            pax: None,
             offset: 0,
-            block_start: 0,
+            header_at: 0,
             members: 0,
-            current: String::new(),
+            path: String::new(),
+            left: 0,
+            padding: 0,
+            is_at_end: false,
         }
     }
 
-    /// Takes the next bytes of the stream.
+    /// The next member; none at the end of the tar, of which nothing behind the two zero blocks was read. What was not read of the
+    /// member before is passed over.
     ///
     /// # Errors
     ///
-    /// When they cannot be part of this shard's tar, or the sink fails. The scanner is of no use afterwards.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), TarError> {
-        match self.feed_to_end(bytes)? {
-            taken if taken < bytes.len() => {
-                self.block_start = self.offset;
-                Err(self.malformed("there are bytes behind the end of the tar"))
+    /// When the tar is damaged, or its source fails.
+    pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
+        self.pass_content()?;
+        let mut pax = None;
+        while let Some(block) = self.header_block()? {
+            if block.iter().all(|byte| *byte == 0) {
+                if pax.is_some() {
+                    return Err(self.malformed("a PAX header without its member"));
+                }
+                self.end_of_trailer()?;
+                break;
             }
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes the next bytes up to the end of the tar, and says how many those were.
-    ///
-    /// # Errors
-    ///
-    /// As [`Scanner::feed`].
-    pub fn feed_to_end(&mut self, bytes: &[u8]) -> Result<usize, TarError> {
-        let mut rest = bytes;
-        while !rest.is_empty() && !self.is_complete() {
-            if matches!(self.state, State::Header | State::Trailer) && self.pending.is_empty() {
-                self.block_start = self.offset;
+            let header = Header::from_byte_slice(&block);
+            let size = self.stated_size(header, &block)?;
+            if header.entry_type() != EntryType::XHeader {
+                return self.member(header, size, pax.unwrap_or_default()).map(Some);
             }
-            let taken = match self.state {
-                State::Header | State::Trailer => self.collect_block(rest)?,
-                State::Pax { size, left } => self.collect_pax(rest, size, left)?,
-                State::Content { left, padding } => self.pass_content(rest, left, padding)?,
-                State::End => 0,
-            };
-            self.offset += taken as u64;
-            rest = &rest[taken..];
-            self.settle()?;
-        }
-        Ok(bytes.len() - rest.len())
-    }
-
-    /// Takes up to `most` bytes of the content of the member that passes as seen; its sink is not given them.
-    fn skip(&mut self, most: u64) -> Result<(), TarError> {
-        let State::Content { left, padding } = self.state else {
-            return Ok(());
-        };
-        let taken = left.min(most);
-        self.state = State::Content {
-            left: left - taken,
-            padding,
-        };
-        self.offset += taken;
-        self.settle()
-    }
-
-    /// Where members go.
-    pub fn sink(&mut self) -> &mut S {
-        self.sink
-    }
-
-    /// Whether the end of the tar has come.
-    pub fn is_complete(&self) -> bool {
-        matches!(self.state, State::End)
-    }
-
-    /// Says how the stream ended, once it did.
-    ///
-    /// # Errors
-    ///
-    /// When it ended before its trailer was complete.
-    pub fn finish(self) -> Result<Ending, TarError> {
-        let inside = match self.state {
-            State::End => {
-                return Ok(Ending::Whole {
-                    members: self.members,
-                });
-            }
-            State::Header if self.offset == 0 => return Ok(Ending::Nothing),
-            State::Header if self.pending.is_empty() => {
-                "without the two zero blocks that end it".to_owned()
-            }
-            State::Header | State::Pax { .. } => "in a header".to_owned(),
-            State::Content { left: 0, .. } => format!("in the padding of {}", self.current),
-            State::Content { left, .. } => {
-                format!("{left} bytes before the end of {}", self.current)
-            }
-            State::Trailer => "in the two zero blocks that end it".to_owned(),
-        };
-        Err(TarError {
-            offset: self.offset,
-            kind: TarErrorKind::CutOff(inside),
-        })
-    }
-
-    fn collect_block(&mut self, bytes: &[u8]) -> Result<usize, TarError> {
-        let taken = bytes.len().min(BLOCK - self.pending.len());
-        self.pending.extend_from_slice(&bytes[..taken]);
-        if self.pending.len() < BLOCK {
-            return Ok(taken);
-        }
-        let block = std::mem::take(&mut self.pending);
-        let zero = block.iter().all(|byte| *byte == 0);
-        match self.state {
-            State::Trailer if zero => self.state = State::End,
-            State::Trailer => return Err(self.malformed("a single zero block between members")),
-            _ if zero && self.pax.is_some() => {
+            if pax.is_some() {
                 return Err(self.malformed("a PAX header without its member"));
             }
-            _ if zero => self.state = State::Trailer,
-            _ => self.header(&block)?,
+            pax = Some(self.pax(size)?);
         }
-        self.pending = block;
-        self.pending.clear();
-        Ok(taken)
+        self.is_at_end = true;
+        Ok(None)
     }
 
-    fn header(&mut self, block: &[u8]) -> Result<(), TarError> {
-        let header = Header::from_byte_slice(block);
+    /// Reads content of the last member; 0 once all of it was read and the member is whole, its padding too.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShardTarReader::next_member`].
+    pub fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+        if self.left == 0 {
+            self.pass_content()?;
+            return Ok(0);
+        }
+        let most = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let count = self.read_source(&mut buffer[..most])?;
+        if count == 0 && most > 0 {
+            return Err(self.cut_off_in_content());
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+
+    /// Passes over what was not read of the content of the last member. The member is whole then.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShardTarReader::next_member`].
+    pub fn pass_content(&mut self) -> Result<(), TarError> {
+        if self.left > 0 {
+            let passed = (self.pass)(&mut self.source, self.left).map_err(TarError::Source)?;
+            self.offset += passed;
+            self.left -= passed;
+            if self.left > 0 {
+                return Err(self.cut_off_in_content());
+            }
+        }
+        let padding = std::mem::take(&mut self.padding);
+        if self.fill(&mut [0; BLOCK][..padding])? < padding {
+            return Err(self.cut_off(format!("in the padding of {}", self.path)));
+        }
+        Ok(())
+    }
+
+    /// Passes over what was not read of the tar, and makes sure that nothing follows it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShardTarReader::next_member`], and when something follows.
+    pub fn finish(&mut self) -> Result<Ending, TarError> {
+        while self.next_member()?.is_some() {}
+        self.header_at = self.offset;
+        if self.offset > 0 && self.read_source(&mut [0])? > 0 {
+            return Err(self.malformed("there are bytes behind the end of the tar"));
+        }
+        Ok(self.ending())
+    }
+
+    /// How the tar ended, once there was no next member.
+    pub fn ending(&self) -> Ending {
+        match self.offset {
+            0 => Ending::Nothing,
+            _ => Ending::Whole {
+                members: self.members,
+            },
+        }
+    }
+
+    /// What the tar is read from.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+
+    /// Bytes of the stream so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next block of headers; none where the tar has ended, or never began.
+    fn header_block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
+        if self.is_at_end {
+            return Ok(None);
+        }
+        self.header_at = self.offset;
+        let mut block = [0; BLOCK];
+        match self.fill(&mut block)? {
+            BLOCK => Ok(Some(block)),
+            0 if self.offset == 0 => Ok(None),
+            0 => Err(self.cut_off("without the two zero blocks that end it")),
+            _ => Err(self.cut_off("in a header")),
+        }
+    }
+
+    /// Reads the second of the two zero blocks.
+    fn end_of_trailer(&mut self) -> Result<(), TarError> {
+        self.header_at = self.offset;
+        let mut block = [0; BLOCK];
+        if self.fill(&mut block)? < BLOCK {
+            return Err(self.cut_off("in the two zero blocks that end it"));
+        }
+        match block.iter().all(|byte| *byte == 0) {
+            true => Ok(()),
+            false => Err(self.malformed("a single zero block between members")),
+        }
+    }
+
+    /// The size that a header states, whose checksum is right.
+    fn stated_size(&self, header: &Header, block: &[u8]) -> Result<u64, TarError> {
         let stated = number(&header.as_old().cksum).ok().flatten();
         if stated != Some(u64::from(sum_of(block))) {
             return Err(self.malformed("no tar header: its checksum does not match"));
         }
-        let size = match number(&header.as_old().size) {
-            Ok(Some(size)) => size,
-            Ok(None) => return Err(self.malformed("a negative size")),
-            Err(why) => return Err(self.malformed(format!("a size that is none: {why}"))),
-        };
-        let kind = header.entry_type();
-        if kind == EntryType::XHeader {
-            if self.pax.is_some() {
-                return Err(self.malformed("a PAX header without its member"));
-            }
-            if size > MAX_PAX_BYTES {
-                return Err(self.malformed(format!("a PAX header of {size} bytes")));
-            }
-            self.state = State::Pax {
-                size: size as usize,
-                left: padded(size),
-            };
-            return Ok(());
+        match number(&header.as_old().size) {
+            Ok(Some(size)) => Ok(size),
+            Ok(None) => Err(self.malformed("a negative size")),
+            Err(why) => Err(self.malformed(format!("a size that is none: {why}"))),
         }
-        let pax = self.pax.take().unwrap_or_default();
+    }
+
+    fn member(&mut self, header: &Header, size: u64, pax: Pax) -> Result<Member, TarError> {
         let path = match pax.path {
             Some(path) => path,
             None => String::from_utf8(header.path_bytes().into_owned()).map_err(|error| {
@@ -336,8 +325,8 @@ impl<'a, S: Sink> Scanner<'a, S> {
             })?,
         };
         let size = pax.size.unwrap_or(size);
-        let directory = kind == EntryType::Directory;
-        if !directory && kind != EntryType::Regular {
+        let directory = header.entry_type() == EntryType::Directory;
+        if !directory && header.entry_type() != EntryType::Regular {
             return Err(self.malformed(format!(
                 "'{path}' is neither a regular file nor a directory"
             )));
@@ -349,7 +338,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
         }
         let name = self.name_in_shard(&path, directory)?;
         // The last block of the content must still have an offset.
-        if size > i64::MAX as u64 - self.offset - 2 * BLOCK as u64 {
+        if size > i64::MAX as u64 - self.offset - BLOCK as u64 {
             return Err(self.malformed(format!("'{path}' claims {size} bytes")));
         }
         self.members += 1;
@@ -360,22 +349,16 @@ impl<'a, S: Sink> Scanner<'a, S> {
         let modified = number(&header.as_old().mtime)
             .map_err(|why| self.malformed(format!("a time that is none: {why}")))?
             .unwrap_or(0);
-        let member = Member {
+        self.path = path;
+        self.left = size;
+        self.padding = padding(size);
+        Ok(Member {
             name,
             directory,
             size,
             modified,
-            offset: self.block_start + BLOCK as u64,
-        };
-        self.sink
-            .begin(&member)
-            .map_err(|error| self.sink_failed(error))?;
-        self.current = path;
-        self.state = State::Content {
-            left: size,
-            padding: padded(size) - size,
-        };
-        Ok(())
+            offset: self.offset,
+        })
     }
 
     /// The name below the shard's directory; empty for the directory itself.
@@ -403,60 +386,18 @@ impl<'a, S: Sink> Scanner<'a, S> {
         Ok(name.to_owned())
     }
 
-    fn collect_pax(&mut self, bytes: &[u8], size: usize, left: u64) -> Result<usize, TarError> {
-        let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let content = taken.min(size - self.pending.len());
-        self.pending.extend_from_slice(&bytes[..content]);
-        self.state = State::Pax {
-            size,
-            left: left - taken as u64,
-        };
-        Ok(taken)
-    }
-
-    fn pass_content(&mut self, bytes: &[u8], left: u64, padding: u64) -> Result<usize, TarError> {
-        if left == 0 {
-            let taken = bytes.len().min(padding as usize);
-            self.state = State::Content {
-                left,
-                padding: padding - taken as u64,
-            };
-            return Ok(taken);
+    /// Reads a PAX header of so many bytes.
+    fn pax(&mut self, size: u64) -> Result<Pax, TarError> {
+        if size > MAX_PAX_BYTES {
+            return Err(self.malformed(format!("a PAX header of {size} bytes")));
         }
-        let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.sink
-            .data(&bytes[..taken])
-            .map_err(|error| self.sink_failed(error))?;
-        self.state = State::Content {
-            left: left - taken as u64,
-            padding,
-        };
-        Ok(taken)
-    }
-
-    /// Leaves states that have nothing more to wait for.
-    fn settle(&mut self) -> Result<(), TarError> {
-        match self.state {
-            State::Pax { left: 0, .. } => {
-                let content = std::mem::take(&mut self.pending);
-                self.read_pax(&content)?;
-                self.state = State::Header;
-            }
-            State::Content {
-                left: 0,
-                padding: 0,
-            } => {
-                self.sink.end().map_err(|error| self.sink_failed(error))?;
-                self.state = State::Header;
-            }
-            _ => {}
+        let size = size as usize;
+        let mut content = vec![0; size + padding(size as u64)];
+        if self.fill(&mut content)? < content.len() {
+            return Err(self.cut_off("in a header"));
         }
-        Ok(())
-    }
-
-    fn read_pax(&mut self, content: &[u8]) -> Result<(), TarError> {
         let mut pax = Pax::default();
-        for record in PaxRecords(content) {
+        for record in PaxRecords(&content[..size]) {
             let (key, value) = record.map_err(|why| self.malformed(why))?;
             let text = || {
                 str::from_utf8(value).map_err(|_| self.malformed("a PAX header that is not UTF-8"))
@@ -474,22 +415,53 @@ impl<'a, S: Sink> Scanner<'a, S> {
                 _ => {}
             }
         }
-        self.pax = Some(pax);
-        Ok(())
+        Ok(pax)
+    }
+
+    /// Reads until the buffer is full or the stream ends; how many bytes there were.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read_source(&mut buffer[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    }
+
+    fn read_source(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+        let count = read_retrying(&mut self.source, buffer).map_err(TarError::Source)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+
+    fn cut_off_in_content(&self) -> TarError {
+        self.cut_off(format!(
+            "{} bytes before the end of {}",
+            self.left, self.path
+        ))
+    }
+
+    fn cut_off(&self, inside: impl Into<String>) -> TarError {
+        TarError::CutOff {
+            offset: self.offset,
+            inside: inside.into(),
+        }
     }
 
     fn malformed(&self, why: impl Into<String>) -> TarError {
-        TarError {
-            offset: self.block_start,
-            kind: TarErrorKind::Malformed(why.into()),
+        TarError::Malformed {
+            offset: self.header_at,
+            why: why.into(),
         }
     }
+}
 
-    fn sink_failed(&self, error: io::Error) -> TarError {
-        TarError {
-            offset: self.offset,
-            kind: TarErrorKind::Sink(error),
-        }
+/// The content of the last member. An error that is not its source's has a [`TarError`] inside.
+impl<R: Read> Read for ShardTarReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_content(buffer)?)
     }
 }
 
@@ -505,71 +477,34 @@ fn sum_of(block: &[u8]) -> u32 {
         .sum()
 }
 
-/// The size with the padding to a whole block.
-fn padded(size: u64) -> u64 {
-    size.saturating_add(BLOCK as u64 - 1) / BLOCK as u64 * BLOCK as u64
+/// The bytes that fill the last block of so many bytes.
+pub(super) fn padding(size: u64) -> usize {
+    (BLOCK - (size % BLOCK as u64) as usize) % BLOCK
 }
 
-/// Scans a whole stream. The outer error is the reader's, the inner one the tar's.
-///
-/// # Errors
-///
-/// Those of the reader.
-pub fn scan(
-    mut reader: impl Read,
-    shard: &ShardPath,
-    sink: &mut impl Sink,
-) -> io::Result<Result<Ending, TarError>> {
-    let mut scanner = Scanner::new(shard, sink);
-    let mut buffer = vec![0; CHUNK];
+fn read_retrying(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(scanner.finish()),
-            Ok(count) => {
-                if let Err(error) = scanner.feed(&buffer[..count]) {
-                    return Ok(Err(error));
-                }
-            }
+        match source.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            result => return result,
         }
     }
 }
 
-/// Scans a tar that lies in a file, and reads nothing but what is between the contents of members: of a content, the sink is given
-/// a few bytes or none, and can read it at its place. Gives the bytes of the tar too. The outer error is that of reading, the inner
-/// one the tar's.
-///
-/// # Errors
-///
-/// Those of reading.
-pub fn scan_in_place(
-    tar: &File,
-    shard: &ShardPath,
-    sink: &mut impl Sink,
-) -> io::Result<Result<(Ending, u64), TarError>> {
-    let size = tar.metadata()?.len();
-    let mut scanner = Scanner::new(shard, sink);
-    let mut buffer = [0; BLOCK];
-    loop {
-        let here = size.saturating_sub(scanner.offset);
-        if let Err(error) = scanner.skip(here) {
-            return Ok(Err(error));
-        }
-        match tar.read_at(&mut buffer, scanner.offset) {
-            Ok(0) => {
-                let bytes = scanner.offset;
-                return Ok(scanner.finish().map(|ending| (ending, bytes)));
-            }
-            Ok(count) => {
-                if let Err(error) = scanner.feed(&buffer[..count]) {
-                    return Ok(Err(error));
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// Reads so many bytes, or as many as there are, and drops them.
+pub(crate) fn read_past<R: Read>(source: &mut R, bytes: u64) -> io::Result<u64> {
+    let buffered = bytes.min(CHUNK as u64) as usize;
+    let mut rest = BufReader::with_capacity(buffered, source.take(bytes));
+    io::copy(&mut rest, &mut io::sink())
+}
+
+/// Seeks past so many bytes, or as many as there are.
+pub(crate) fn seek_past<R: Seek>(source: &mut R, bytes: u64) -> io::Result<u64> {
+    let here = source.stream_position()?;
+    let end = source.seek(SeekFrom::End(0))?;
+    let there = here.saturating_add(bytes).min(end).max(here);
+    source.seek(SeekFrom::Start(there))?;
+    Ok(there - here)
 }
 
 #[cfg(test)]

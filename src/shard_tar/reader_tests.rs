@@ -1,26 +1,23 @@
-//! Tests of the scanner: what a server sends passes whole in any split, and every kind of damage is seen.
+//! Tests of the reader: what a server sends passes whole in any split, and every kind of damage is seen.
 
 use proptest::prelude::*;
 use tar::Builder;
 
 use super::*;
 
-/// Remembers what it was given.
-#[derive(Debug, Default, PartialEq)]
-struct Recorder(Vec<(Member, Vec<u8>, bool)>);
+/// The members that were read: each with its content, and whether it was whole.
+type Seen = Vec<(Member, Vec<u8>, bool)>;
 
-impl Sink for Recorder {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        self.0.push((member.clone(), Vec::new(), false));
-        Ok(())
-    }
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.0.last_mut().unwrap().1.extend_from_slice(chunk);
-        Ok(())
-    }
-    fn end(&mut self) -> io::Result<()> {
-        self.0.last_mut().unwrap().2 = true;
-        Ok(())
+/// Gives no more than so many bytes at a time.
+struct Drip<'a> {
+    bytes: &'a [u8],
+    step: usize,
+}
+
+impl Read for Drip<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.step);
+        self.bytes.read(&mut buffer[..most])
     }
 }
 
@@ -51,39 +48,52 @@ fn add(builder: &mut Builder<Vec<u8>>, path: &str, content: &[u8], kind: EntryTy
     builder.append(&header, content).unwrap();
 }
 
-/// Scans bytes as a file of which the contents of members are read at their places.
-fn scan_placed(bytes: &[u8]) -> (Result<(Ending, u64), TarError>, Recorder) {
-    struct Places<'a>(Recorder, &'a [u8]);
-    impl Sink for Places<'_> {
-        fn begin(&mut self, member: &Member) -> io::Result<()> {
-            self.0.begin(member)
+/// Reads bytes as a file of which the contents of members are read at their places.
+fn read_placed(bytes: &[u8]) -> (Result<(Ending, u64), TarError>, Seen) {
+    let mut reader = ShardTarReader::in_place(io::Cursor::new(bytes), &shard());
+    let mut seen = Seen::new();
+    let mut read_all = || {
+        while let Some(member) = reader.next_member()? {
+            seen.push((member.clone(), Vec::new(), false));
+            reader.pass_content()?;
+            let content = &bytes[member.offset as usize..][..member.size as usize];
+            seen.pop();
+            seen.push((member, content.to_owned(), true));
         }
-        fn data(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-        fn end(&mut self) -> io::Result<()> {
-            let (member, content, _) = self.0.0.last_mut().unwrap();
-            content.extend_from_slice(&self.1[member.offset as usize..][..member.size as usize]);
-            self.0.end()
-        }
-    }
-    let mut file = tempfile::tempfile().unwrap();
-    io::Write::write_all(&mut file, bytes).unwrap();
-    let mut places = Places(Recorder::default(), bytes);
-    let result = scan_in_place(&file, &shard(), &mut places).unwrap();
-    (result, places.0)
+        Ok((reader.finish()?, reader.offset()))
+    };
+    (read_all(), seen)
 }
 
-fn scan_steps(bytes: &[u8], step: usize) -> (Result<Ending, TarError>, Recorder) {
-    let mut recorder = Recorder::default();
-    let mut scanner = Scanner::new(&shard(), &mut recorder);
-    let fed = bytes.chunks(step).try_for_each(|chunk| scanner.feed(chunk));
-    let result = fed.and_then(|()| scanner.finish());
-    (result, recorder)
+fn read_steps(bytes: &[u8], step: usize) -> (Result<Ending, TarError>, Seen) {
+    read_from(Drip { bytes, step }, &shard())
+}
+
+fn read_from(source: impl Read, shard: &ShardPath) -> (Result<Ending, TarError>, Seen) {
+    let mut reader = ShardTarReader::new(source, shard);
+    let mut seen = Seen::new();
+    let result = read_all(&mut reader, &mut seen);
+    (result, seen)
+}
+
+fn read_all(reader: &mut ShardTarReader<impl Read>, seen: &mut Seen) -> Result<Ending, TarError> {
+    let mut buffer = [0; 300];
+    while let Some(member) = reader.next_member()? {
+        seen.push((member, Vec::new(), false));
+        let (_, content, is_whole) = seen.last_mut().unwrap();
+        loop {
+            match reader.read_content(&mut buffer)? {
+                0 => break,
+                count => content.extend_from_slice(&buffer[..count]),
+            }
+        }
+        *is_whole = true;
+    }
+    reader.finish()
 }
 
 fn fault(bytes: &[u8]) -> String {
-    scan_steps(bytes, 333).0.unwrap_err().to_string()
+    read_steps(bytes, 333).0.unwrap_err().to_string()
 }
 
 const TSM: &str = "db.dot/a'b \"c/10/000000001-000000001.tsm";
@@ -96,37 +106,36 @@ fn the_members_come_out_whole_however_the_bytes_are_split() {
         (TSM, &content),
     ]);
     for step in [1, 2, 511, 512, 513, 1024, bytes.len()] {
-        let (result, recorder) = scan_steps(&bytes, step);
+        let (result, seen) = read_steps(&bytes, step);
         assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
-        assert_eq!(recorder.0[0].0.name, "000000001-000000001.tombstone");
-        assert!(!recorder.0[0].0.is_tsm() && recorder.0[1].0.is_tsm());
-        assert_eq!((&recorder.0[1].1, recorder.0[1].2), (&content, true));
-        let (result, placed) = scan_placed(&bytes);
+        assert_eq!(seen[0].0.name, "000000001-000000001.tombstone");
+        assert!(!seen[0].0.is_tsm() && seen[1].0.is_tsm());
+        assert_eq!((&seen[1].1, seen[1].2), (&content, true));
+        let (result, placed) = read_placed(&bytes);
         assert_eq!(
             result.unwrap(),
             (Ending::Whole { members: 2 }, bytes.len() as u64)
         );
-        assert_eq!(placed, recorder);
+        assert_eq!(placed, seen);
     }
 }
 
 #[test]
 fn no_bytes_an_empty_tar_and_a_cut_one_are_three_different_things() {
-    assert_eq!(scan_steps(b"", 1).0.unwrap(), Ending::Nothing);
+    assert_eq!(read_steps(b"", 1).0.unwrap(), Ending::Nothing);
     assert_eq!(
-        scan_steps(&[0; 1024], 100).0.unwrap(),
+        read_steps(&[0; 1024], 100).0.unwrap(),
         Ending::Whole { members: 0 }
     );
     let bytes = archive(&[(TSM, &[7; 700]), (TSM, b"x")]);
     for end in 1..bytes.len() {
-        let error = scan_steps(&bytes[..end], 97).0.unwrap_err();
+        let error = read_steps(&bytes[..end], 97).0.unwrap_err();
         assert!(
-            matches!(error.kind, TarErrorKind::CutOff(_)),
+            matches!(error, TarError::CutOff { offset, .. } if offset == end as u64),
             "cut at {end}: {error}"
         );
-        assert_eq!(error.offset, end as u64);
         assert_eq!(
-            scan_placed(&bytes[..end]).0.unwrap_err().to_string(),
+            read_placed(&bytes[..end]).0.unwrap_err().to_string(),
             error.to_string()
         );
     }
@@ -145,7 +154,7 @@ fn a_flipped_header_byte_is_seen() {
     for at in 0..BLOCK {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x01;
-        assert!(scan_steps(&damaged, 512).0.is_err(), "byte {at} flipped");
+        assert!(read_steps(&damaged, 512).0.is_err(), "byte {at} flipped");
     }
 }
 
@@ -201,10 +210,10 @@ fn the_nul_type_of_old_servers_and_directories_are_taken() {
         b"{}",
         EntryType::new(0),
     );
-    let (result, recorder) = scan_steps(&builder.into_inner().unwrap(), 512);
+    let (result, seen) = read_steps(&builder.into_inner().unwrap(), 512);
     assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
-    assert!(recorder.0[0].0.directory);
-    assert_eq!(recorder.0[1].0.name, "index/MANIFEST");
+    assert!(seen[0].0.directory);
+    assert_eq!(seen[1].0.name, "index/MANIFEST");
 }
 
 #[test]
@@ -214,10 +223,10 @@ fn backslashes_of_windows_servers_are_separators() {
         retention_policy: "rp".into(),
         id: 3,
     };
-    let mut recorder = Recorder::default();
     let bytes = archive(&[("db\\rp\\3\\000000001-000000001.tsm", b"x")]);
-    scan(&bytes[..], &shard, &mut recorder).unwrap().unwrap();
-    assert_eq!(recorder.0[0].0.name, "000000001-000000001.tsm");
+    let (result, seen) = read_from(&bytes[..], &shard);
+    result.unwrap();
+    assert_eq!(seen[0].0.name, "000000001-000000001.tsm");
 }
 
 #[test]
@@ -247,12 +256,9 @@ fn a_pax_path_replaces_the_name_and_a_huge_pax_header_is_refused() {
         EntryType::Regular,
     );
     let bytes = builder.into_inner().unwrap();
-    let mut recorder = Recorder::default();
-    assert_eq!(
-        scan(&bytes[..], &shard, &mut recorder).unwrap().unwrap(),
-        Ending::Whole { members: 1 }
-    );
-    assert_eq!(recorder.0[0].0.name, "000000001-000000001.tsm");
+    let (result, seen) = read_from(&bytes[..], &shard);
+    assert_eq!(result.unwrap(), Ending::Whole { members: 1 });
+    assert_eq!(seen[0].0.name, "000000001-000000001.tsm");
 
     let mut builder = Builder::new(Vec::new());
     add(
@@ -298,7 +304,7 @@ fn a_size_of_more_than_64_bits_is_not_read_as_a_smaller_one() {
     };
     let sized = with_size([0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0]);
     assert_eq!(
-        scan_steps(&sized, 512).0.unwrap(),
+        read_steps(&sized, 512).0.unwrap(),
         Ending::Whole { members: 1 }
     );
     // 2 to the power of 64 more; and a negative one.
@@ -324,9 +330,9 @@ fn a_pax_size_replaces_that_of_the_header_and_must_be_a_number_that_can_be() {
     };
     let member = header_with_size(EntryType::Regular, TSM, *b"00000000000\0");
     let rest = [member.as_bytes(), &[7; BLOCK][..], &[0; 1024][..]].concat();
-    let (result, recorder) = scan_steps(&[pax("12 size=512\n"), rest.clone()].concat(), 100);
+    let (result, seen) = read_steps(&[pax("12 size=512\n"), rest.clone()].concat(), 100);
     assert_eq!(result.unwrap(), Ending::Whole { members: 1 });
-    assert_eq!(recorder.0[0].0.size, 512);
+    assert_eq!(seen[0].0.size, 512);
     for (records, why) in [
         ("29 size=18446744073709552128\n", "a PAX size"),
         ("13 size=+512\n", "a PAX size"),
@@ -342,6 +348,63 @@ fn a_pax_size_replaces_that_of_the_header_and_must_be_a_number_that_can_be() {
     assert!(fault(&twice).contains("without its member"));
 }
 
+#[test]
+fn an_error_of_the_source_is_told_apart_from_damage() {
+    struct Failing<'a>(&'a [u8]);
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(io::Error::from_raw_os_error(5)),
+                count => Ok(count),
+            }
+        }
+    }
+    let bytes = archive(&[(TSM, &[7; 700])]);
+    for end in [0, 1, 512, 600, 1212, 1536, 2048, 2560] {
+        let failing = || Failing(&bytes[..end]);
+        let (result, _) = read_from(failing(), &shard());
+        let error = result.unwrap_err();
+        assert!(matches!(error, TarError::Source(_)), "{end}: {error}");
+        let passed = ShardTarReader::new(failing(), &shard()).finish();
+        assert!(matches!(passed.unwrap_err(), TarError::Source(_)), "{end}");
+        let error = io::Error::from(error);
+        assert_eq!(error.raw_os_error(), Some(5));
+    }
+}
+
+#[test]
+fn what_follows_the_end_is_left_where_it_is_until_the_reader_is_asked_to_finish() {
+    let bytes = [archive(&[(TSM, b"x")]), b"more".to_vec()].concat();
+    let mut source = &bytes[..];
+    let mut reader = ShardTarReader::new(&mut source, &shard());
+    assert!(reader.next_member().unwrap().is_some());
+    assert!(reader.next_member().unwrap().is_none());
+    assert_eq!(reader.ending(), Ending::Whole { members: 1 });
+    assert_eq!(source, b"more");
+}
+
+#[test]
+fn the_content_is_read_to_its_end_and_no_further() {
+    let bytes = archive(&[(TSM, &[7; 700]), (TSM, b"x")]);
+    let mut reader = ShardTarReader::new(&bytes[..], &shard());
+    assert_eq!(reader.read(&mut [0; 9]).unwrap(), 0);
+    for expected in [&[7; 700][..], b"x"] {
+        reader.next_member().unwrap().unwrap();
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).unwrap();
+        assert_eq!(content, expected);
+    }
+    assert_eq!(reader.finish().unwrap(), Ending::Whole { members: 2 });
+    let mut cut = ShardTarReader::new(&bytes[..600], &shard());
+    cut.next_member().unwrap();
+    let error = cut.read_to_end(&mut Vec::new()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("breaks off after 600 bytes, 612 bytes before the end")
+    );
+}
+
 proptest! {
     #[test]
     fn any_bytes_end_in_a_result_that_does_not_depend_on_their_split(
@@ -353,10 +416,12 @@ proptest! {
         let at = at.min(bytes.len());
         let end = (at + noise.len()).min(bytes.len());
         bytes[at..end].copy_from_slice(&noise[..end - at]);
-        let (whole, seen_whole) = scan_steps(&bytes, bytes.len());
-        let (split, seen_split) = scan_steps(&bytes, step);
-        let (placed, seen_placed) = scan_placed(&bytes);
+        let (whole, seen_whole) = read_steps(&bytes, bytes.len());
+        let (split, seen_split) = read_steps(&bytes, step);
+        let (placed, seen_placed) = read_placed(&bytes);
+        let passed = ShardTarReader::new(&bytes[..], &shard()).finish();
         prop_assert_eq!(format!("{whole:?}"), format!("{split:?}"));
+        prop_assert_eq!(format!("{whole:?}"), format!("{passed:?}"));
         prop_assert_eq!(format!("{whole:?}"), format!("{:?}", placed.map(|(ending, _)| ending)));
         if whole.is_ok() {
             prop_assert_eq!(&seen_whole, &seen_split);

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-use super::BLOCK;
+use super::reader::{BLOCK, padding};
 
 /// Writes the members of a tar one after the other: [`TarWriter::begin`], the content by [`Write`], [`TarWriter::end`].
 #[derive(Debug)]
@@ -168,11 +168,6 @@ fn set_checksum(header: &mut Header) {
         .unwrap_or(&[0; 8]);
 }
 
-/// The zero bytes that fill the last block of so many bytes.
-fn padding(size: u64) -> usize {
-    (BLOCK - (size % BLOCK as u64) as usize) % BLOCK
-}
-
 /// A PAX record: its own length in decimal, a blank, the key, `=`, the value, a newline.
 fn pax_record(key: &str, value: &str) -> String {
     let rest = format!(" {key}={value}\n");
@@ -185,28 +180,13 @@ fn pax_record(key: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use proptest::prelude::*;
 
-    use super::super::{Ending, Member, Sink, scan};
+    use super::super::{Ending, ShardTarReader};
     use super::*;
     use crate::shard::ShardPath;
-
-    #[derive(Default)]
-    struct Recorder(Vec<(Member, Vec<u8>)>);
-
-    impl Sink for Recorder {
-        fn begin(&mut self, member: &Member) -> io::Result<()> {
-            self.0.push((member.clone(), Vec::new()));
-            Ok(())
-        }
-        fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-            self.0.last_mut().unwrap().1.extend_from_slice(chunk);
-            Ok(())
-        }
-        fn end(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn header(path: &str, size: u64) -> MemberHeader<'_> {
         MemberHeader {
@@ -221,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_the_scanner_reads(
+        fn what_is_written_the_reader_reads(
             database in "[a-z名 ]{1,90}", policy in "[a-zé.]{1,90}x", content in prop::collection::vec(any::<u8>(), 0..1500),
         ) {
             let shard = ShardPath { database, retention_policy: policy, id: 12_345_678 };
@@ -231,11 +211,14 @@ mod tests {
             writer.write_all(&content).unwrap();
             writer.end().unwrap();
             let bytes = writer.finish().unwrap();
-            let mut recorder = Recorder::default();
-            prop_assert_eq!(scan(&bytes[..], &shard, &mut recorder).unwrap().unwrap(), Ending::Whole { members: 1 });
-            prop_assert_eq!(&recorder.0[0].0.name, "000000001-000000001.tombstone");
-            prop_assert_eq!(recorder.0[0].0.modified, 1_600_000_000);
-            prop_assert_eq!(&recorder.0[0].1, &content);
+            let mut reader = ShardTarReader::new(&bytes[..], &shard);
+            let member = reader.next_member().unwrap().unwrap();
+            prop_assert_eq!(&member.name, "000000001-000000001.tombstone");
+            prop_assert_eq!(member.modified, 1_600_000_000);
+            let mut read = Vec::new();
+            reader.read_to_end(&mut read).unwrap();
+            prop_assert_eq!(&read, &content);
+            prop_assert_eq!(reader.finish().unwrap(), Ending::Whole { members: 1 });
         }
     }
 

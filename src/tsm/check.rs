@@ -73,19 +73,27 @@ impl fmt::Display for TsmFinding {
     }
 }
 
-impl fmt::Display for Finding<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at offset {}: {}", self.offset, self.fault)?;
+impl Finding<'_> {
+    /// What is wrong and with which key, but not where.
+    pub fn what(&self) -> String {
         match self.key {
-            [] => Ok(()),
-            key if key.len() <= SHOWN_OF_KEY => write!(f, " (key {})", key.escape_ascii()),
-            key => write!(
-                f,
-                " (key {}…, {} bytes)",
+            [] => self.fault.to_string(),
+            key if key.len() <= SHOWN_OF_KEY => {
+                format!("{} (key {})", self.fault, key.escape_ascii())
+            }
+            key => format!(
+                "{} (key {}…, {} bytes)",
+                self.fault,
                 key[..SHOWN_OF_KEY].escape_ascii(),
                 key.len()
             ),
         }
+    }
+}
+
+impl fmt::Display for Finding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at offset {}: {}", self.offset, self.what())
     }
 }
 

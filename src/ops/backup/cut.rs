@@ -12,8 +12,7 @@ use crate::ops::members::Spool;
 use crate::ops::sift::{Kept, LeftOut, sift};
 use crate::repository::{MemberRecord, StagedTar};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Member, Sink};
-use crate::shard_tar::{MemberHeader, TarWriter};
+use crate::shard_tar::{Member, MemberHeader, TarWriter};
 use crate::time::Bounds;
 use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::fields::NewTypes;
@@ -98,11 +97,9 @@ impl Cutter {
         }
         Ok((self.tar.finish()?, self.members))
     }
-}
 
-impl Sink for Cutter {
-    /// Members that are neither TSM nor tombstone files, an old server's index say, would not fit what is left.
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
+    /// A member begins. Members that are neither TSM nor tombstone files, an old server's index say, would not fit what is left.
+    pub fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.spool.clear();
         self.member = if member.is_tsm() {
             Some(Passing::Tsm(member.clone()))
@@ -117,7 +114,8 @@ impl Sink for Cutter {
         Ok(())
     }
 
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+    /// The next bytes of its content.
+    pub fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
         match &mut self.member {
             Some(Passing::Tsm(_)) => self.spool.write_all(chunk),
             Some(Passing::Tombstone(_, content)) => content.write_all(chunk),
@@ -125,7 +123,8 @@ impl Sink for Cutter {
         }
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    /// It was whole.
+    pub fn end(&mut self) -> io::Result<()> {
         let member = match self.member.take() {
             Some(Passing::Tsm(member)) => member,
             Some(Passing::Tombstone(member, content)) => {

@@ -5,7 +5,7 @@
 //! the states of a server look like is in docs/protocol.md, "When a server says nothing".
 //! Whether a whole tar holds all that it should is another matter: see `proof`.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use crate::progress::{Event, Progress};
 use crate::repository::{Content, Layout, MemberRecord, SealedFile, Staging};
 use crate::retry::{Attempts, Gate, Server};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, Scanner};
+use crate::shard_tar::{Ending, ShardTarReader, TarError};
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, Request};
 
@@ -461,19 +461,12 @@ impl Downloader<'_> {
         shard: &ShardPath,
         listing: &mut Listing,
     ) -> Result<Option<Ending>, Trouble> {
-        let mut scanner = Scanner::new(shard, listing);
-        let mut buffer = vec![0; LOOK];
-        loop {
-            let count = match reply.read(&mut buffer) {
-                Ok(0) => return Ok(scanner.finish().ok()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Err(error) => return Err(self.trouble(error.into())),
-            };
-            let is_sound = scanner.feed(&buffer[..count]).is_ok();
-            if !is_sound || scanner.sink().contents().next().is_some() {
-                return Ok(None);
+        match look_for_contents(reply, shard, listing) {
+            Ok(ending) => Ok(ending),
+            Err(TarError::Source(error)) if error.kind() != io::ErrorKind::ConnectionReset => {
+                Err(self.trouble(error.into()))
             }
+            Err(_) => Ok(None),
         }
     }
 
@@ -661,6 +654,21 @@ impl Downloader<'_> {
             _ => Trouble::Shard(format!("{error:#}")),
         }
     }
+}
+
+/// Reads up to the header of the first member that is not of an index; how the tar ended where there is none.
+fn look_for_contents(
+    reply: &mut Reply,
+    shard: &ShardPath,
+    listing: &mut Listing,
+) -> Result<Option<Ending>, TarError> {
+    let mut reader = ShardTarReader::new(BufReader::with_capacity(LOOK, reply), shard);
+    while let Some(member) = reader.next_member()? {
+        if listing.begin(&member).is_err() || listing.contents().next().is_some() {
+            return Ok(None);
+        }
+    }
+    reader.finish().map(Some)
 }
 
 /// What an answer that is only looked at holds.

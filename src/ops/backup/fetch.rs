@@ -1,9 +1,8 @@
 //! One request for a shard: its answer, checked while it passes, in a file.
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::io::{self, Read, Write};
-use std::{fmt, iter};
+use std::fmt;
+use std::io::{self, Read};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -13,11 +12,15 @@ use super::download::{Downloader, Want};
 use super::plan::Planned;
 use super::proof::{Begun, Came, Proof};
 use super::stored::Stored;
-use crate::client::cancellation;
+use crate::client::{Reply, cancellation};
+use crate::io::adapters::TeeReader;
 use crate::ops::members::is_of_system;
+use crate::ops::passing::ProgressReader;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
-use crate::shard_tar::{Ending, Member, Scanner, Sink, TarError};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Member, ShardTarReader, TarError};
+use crate::time::Bounds;
 use crate::tsm::envelope::Envelope;
 
 /// The most bytes read at a time by one job, and by all together.
@@ -87,55 +90,29 @@ impl Downloader<'_> {
             .staging
             .tar(self.layout, shard.id)
             .map_err(Attempt::Fatal)?;
-        let mut intake = Intake {
-            listing: Listing::default(),
-            out: self.out(planned, file).map_err(Attempt::Fatal)?,
+        let (mut filter, raw) = match planned.cut {
+            Some(bounds) => (Some(self.filter(planned, bounds, file)?), None),
+            None => (None, Some(file)),
         };
-        let mut scanner = Scanner::new(shard, &mut intake);
-        let mut size = 0;
-        let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
-        let outcome = loop {
-            let count = match reply.read(&mut buffer) {
-                Ok(0) => break None,
-                Ok(count) => count,
-                Err(error) => match cancellation(&error) {
-                    Some(fault) => return Err(Attempt::Fatal(fault.clone().into())),
-                    None => {
-                        break Some(format!("the connection failed after {size} bytes: {error}"));
-                    }
-                },
-            };
-            let chunk = &buffer[..count];
-            match scanner.feed(chunk) {
-                Err(error) if is_of_system(&error) => return Err(Attempt::Fatal(error.into())),
-                Err(error) => break Some(describe(&error)),
-                Ok(()) => {}
-            }
-            if let Out::Raw(file) = &mut scanner.sink().out {
-                file.write_all(chunk)
-                    .context("writing what came")
-                    .map_err(Attempt::Fatal)?;
-            }
-            size += count as u64;
-            self.progress.report(&Event::Bytes {
-                shard,
-                count: count as u64,
-            });
-        };
-        let ending = match outcome {
-            Some(reason) => Err(reason),
-            None => scanner.finish().map_err(|error| describe(&error)),
-        };
+        let arriving = ProgressReader::new(reply, shard, self.progress);
+        let mut arriving = TeeReader::new(arriving, raw);
+        let mut listing = Listing::default();
+        let outcome = self.take_in(&mut arriving, shard, &mut listing, filter.as_mut());
         let broken = |reason, listing: &Listing| {
             let tombstone = listing.members.iter().any(MemberRecord::is_tombstone);
             Err(Attempt::Broken { reason, tombstone })
         };
-        let Intake { listing, out } = intake;
+        let ending = match outcome {
+            Ok(ending) => ending,
+            Err(error) => {
+                let reason = error.reason(&mut arriving).map_err(Attempt::Fatal)?;
+                return broken(reason, &listing);
+            }
+        };
         match ending {
-            Ok(Ending::Nothing) => return Ok(Answer::Nothing),
-            Ok(Ending::Whole { members: 0 }) => return Ok(Answer::Empty(came)),
-            Ok(Ending::Whole { .. }) => {}
-            Err(reason) => return broken(reason, &listing),
+            Ending::Nothing => return Ok(Answer::Nothing),
+            Ending::Whole { members: 0 } => return Ok(Answer::Empty(came)),
+            Ending::Whole { .. } => {}
         }
         if let Some(name) = listing.duplicate() {
             return broken(
@@ -143,12 +120,13 @@ impl Downloader<'_> {
                 &listing,
             );
         }
-        let (file, members) = match out {
-            Out::Raw(file) => (file, listing.members),
-            Out::Cut(cutter) => cutter
+        let (file, members) = match (filter, arriving.into_writer()) {
+            (Some(filter), _) => filter
                 .finish()
                 .context("writing what is kept of what came")
                 .map_err(Attempt::Fatal)?,
+            (None, Some(file)) => (file, listing.members),
+            (None, None) => return Ok(Answer::NothingKept),
         };
         if members.is_empty() {
             return Ok(Answer::NothingKept);
@@ -162,71 +140,99 @@ impl Downloader<'_> {
         }))
     }
 
-    fn out(&self, planned: &Planned, file: StagedTar) -> Result<Out> {
-        Ok(match planned.cut {
-            Some(bounds) => {
-                let cutter = Cutter::new(
-                    &planned.shard.path,
-                    bounds,
-                    BTreeMap::new(),
-                    file,
-                    self.staging.scratch(),
-                )?;
-                Out::Cut(Box::new(cutter))
+    /// Reads the tar to its end: its members go into the list, and through the filter where there is one.
+    fn take_in(
+        &self,
+        arriving: impl Read,
+        shard: &ShardPath,
+        listing: &mut Listing,
+        mut filter: Option<&mut Cutter>,
+    ) -> Result<Ending, IntakeError> {
+        let mut reader = ShardTarReader::new(arriving, shard);
+        let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
+        while let Some(member) = reader.next_member()? {
+            let content = |error| IntakeError::of_content(member.offset, error);
+            listing.begin(&member).map_err(content)?;
+            if let Some(filter) = &mut filter {
+                filter.begin(&member).map_err(content)?;
             }
-            None => Out::Raw(file),
-        })
+            loop {
+                let count = reader.read_content(&mut buffer)?;
+                if count == 0 {
+                    break;
+                }
+                listing.data(&buffer[..count]);
+                if let Some(filter) = &mut filter {
+                    filter.data(&buffer[..count]).map_err(content)?;
+                }
+            }
+            let content = |error| IntakeError::of_content(reader.offset(), error);
+            listing.end().map_err(content)?;
+            if let Some(filter) = &mut filter {
+                filter.end().map_err(content)?;
+            }
+        }
+        Ok(reader.finish()?)
+    }
+
+    fn filter(
+        &self,
+        planned: &Planned,
+        bounds: Bounds,
+        file: StagedTar,
+    ) -> Result<Cutter, Attempt> {
+        let (shard, scratch) = (&planned.shard.path, self.staging.scratch());
+        Cutter::new(shard, bounds, BTreeMap::new(), file, scratch).map_err(Attempt::Fatal)
     }
 }
 
-/// Lists what comes, and puts it where it goes.
-struct Intake {
-    listing: Listing,
-    out: Out,
+/// What comes from the server, and goes into a file as it comes where nothing is to be left out.
+type Arriving<'a> = TeeReader<ProgressReader<'a, Reply>, StagedTar>;
+
+/// Why a tar was not taken in.
+enum IntakeError {
+    /// It cannot be read on.
+    Tar(TarError),
+    /// A member's content is damaged.
+    Content { offset: u64, error: anyhow::Error },
+    /// What is kept of it cannot be written.
+    Store(anyhow::Error),
 }
 
-/// Where a tar goes.
-enum Out {
-    /// Into a file as it comes, headers and all.
-    Raw(StagedTar),
-    /// Through the knife, member by member.
-    Cut(Box<Cutter>),
-}
-
-impl Sink for Intake {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        self.listing.begin(member)?;
-        match &mut self.out {
-            Out::Raw(_) => Ok(()),
-            Out::Cut(cutter) => cutter.begin(member),
+impl IntakeError {
+    fn of_content(offset: u64, error: io::Error) -> Self {
+        if is_of_system(&error) {
+            Self::Store(error.into())
+        } else {
+            let error = error.into();
+            Self::Content { offset, error }
         }
     }
 
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.listing.data(chunk)?;
-        match &mut self.out {
-            Out::Raw(_) => Ok(()),
-            Out::Cut(cutter) => cutter.data(chunk),
-        }
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        self.listing.end()?;
-        match &mut self.out {
-            Out::Raw(_) => Ok(()),
-            Out::Cut(cutter) => cutter.end(),
+    /// Why the attempt failed, where another may help; else the error that ends all attempts.
+    fn reason(self, arriving: &mut Arriving<'_>) -> Result<String> {
+        match self {
+            Self::Store(error) => Err(error),
+            Self::Content { offset, error } => Ok(format!("at offset {offset}: {error:#}")),
+            Self::Tar(TarError::Source(error)) => {
+                if let Some(error) = arriving.take_write_error() {
+                    return Err(error).context("writing what came");
+                }
+                if let Some(fault) = cancellation(&error) {
+                    return Err(fault.clone().into());
+                }
+                let size = arriving.inner().count();
+                Ok(format!("the connection failed after {size} bytes: {error}"))
+            }
+            Self::Tar(damage) => Ok(damage.to_string()),
         }
     }
 }
 
-fn describe(error: &TarError) -> String {
-    let chain = iter::successors(Some(error as &(dyn Error + 'static)), |error| {
-        (*error).source()
-    });
-    chain
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+impl From<TarError> for IntakeError {
+    fn from(error: TarError) -> Self {
+        Self::Tar(error)
+    }
 }
 
 /// Lists the members of a tar and looks at the TSM files among them.
@@ -257,8 +263,9 @@ impl Listing {
     }
 }
 
-impl Sink for Listing {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
+impl Listing {
+    /// A member begins.
+    pub fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.envelope = member.is_tsm().then(Envelope::default);
         let modified = i64::try_from(member.modified)
             .ok()
@@ -277,13 +284,14 @@ impl Sink for Listing {
         Ok(())
     }
 
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+    /// The next bytes of its content.
+    fn data(&mut self, chunk: &[u8]) {
         if let Some(envelope) = &mut self.envelope {
             envelope.feed(chunk);
         }
-        Ok(())
     }
 
+    /// It was whole.
     fn end(&mut self) -> io::Result<()> {
         let Some(envelope) = self.envelope.take() else {
             return Ok(());

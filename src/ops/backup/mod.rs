@@ -32,7 +32,7 @@ use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::manifest;
 use crate::repository::{Layout, Leftover, Run, SealedFile, Selection, Staging};
-use crate::retry::{Attempts, Gate, Server};
+use crate::retry::{self, Attempts, Gate, Server};
 use crate::time;
 use crate::wire::{Dialect, MetaBlob};
 use commit::Settled;
@@ -427,7 +427,7 @@ impl Backup<'_> {
         let mut attempts = Attempts::default();
         loop {
             if let Gate::Closed(wait) = self.server.gate(Instant::now()) {
-                self.pause(wait)?;
+                retry::pause(wait, self.cancel)?;
                 continue;
             }
             let error = match ask() {
@@ -453,18 +453,8 @@ impl Backup<'_> {
             self.progress.report(&Event::Detail(&format!(
                 "asking again for {what} in {wait:?}: {error:#}"
             )));
-            self.pause(wait)?;
+            retry::pause(wait, self.cancel)?;
         }
-    }
-
-    /// Waits, and looks now and then whether a stop was asked for.
-    fn pause(&self, wait: Duration) -> Result<()> {
-        let until = Instant::now() + wait;
-        while Instant::now() < until {
-            self.cancel.check()?;
-            std::thread::sleep(Duration::from_millis(50).min(wait));
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is kept of a shard that has come.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 
 use anyhow::Result;
 
@@ -9,15 +10,18 @@ use super::download::{Downloader, Fetched, Want};
 use super::fetch::invalid;
 use super::plan::Planned;
 use crate::cancel::Stoppable;
-use crate::ops::members::{Passed, is_of_system, visit_file};
+use crate::ops::members::{MemberReader, at_offset, is_of_system};
 use crate::ops::sift::read_deletes;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, SealedFile};
 use crate::shard::ShardPath;
-use crate::shard_tar::TarWriter;
-use crate::shard_tar::{Member, scan};
+use crate::shard_tar::{ShardTarReader, TarWriter};
 use crate::time::Bounds;
+use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::{stem, tombstone};
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
 
 /// A shard's tar in its file.
 #[derive(Debug)]
@@ -84,41 +88,31 @@ impl Downloader<'_> {
 
     /// A tar without its tombstones and what they delete; none where nothing else is in it.
     fn without_deletes(&self, shard: &ShardPath, tar: &SealedFile) -> Result<Option<Stored>> {
-        let mut deletes = BTreeMap::new();
+        let deletes = self.deletes_of(shard, tar)?;
         let scratch = self.staging.scratch();
-        visit_file(
-            tar.open(self.layout)?,
-            scratch,
-            shard,
-            self.cancel,
-            Member::is_tombstone,
-            |&Passed {
-                 member, content, ..
-             }| {
-                match read_deletes(member, content, scratch)? {
-                    (_, tombstone::Ending::Torn) => {
-                        return Err(invalid(format!("{} breaks off", member.name)));
-                    }
-                    (of_file, _) => drop(deletes.insert(stem(&member.name).to_owned(), of_file)),
+        let out = self.staging.tar(self.layout, shard.id)?;
+        let mut cutter = Cutter::new(shard, Bounds::ANY, deletes, out, scratch)?;
+        let stoppable = Stoppable {
+            inner: tar.open(self.layout)?,
+            cancel: self.cancel,
+        };
+        let mut reader = ShardTarReader::new(stoppable, shard);
+        let mut buffer = vec![0; CHUNK];
+        while let Some(member) = reader.next_member().map_err(io::Error::from)? {
+            let filtering = |error| at_offset(member.offset, error);
+            cutter.begin(&member).map_err(filtering)?;
+            loop {
+                let count = reader.read(&mut buffer)?;
+                if count == 0 {
+                    break;
                 }
-                Ok(())
-            },
-        )??;
-        let mut cutter = Cutter::new(
-            shard,
-            Bounds::ANY,
-            deletes,
-            self.staging.tar(self.layout, shard.id)?,
-            scratch,
-        )?;
-        scan(
-            Stoppable {
-                inner: tar.open(self.layout)?,
-                cancel: self.cancel,
-            },
-            shard,
-            &mut cutter,
-        )??;
+                cutter.data(&buffer[..count]).map_err(filtering)?;
+            }
+            cutter
+                .end()
+                .map_err(|error| at_offset(reader.offset(), error))?;
+        }
+        reader.finish().map_err(io::Error::from)?;
         let (file, members) = cutter.finish()?;
         if members.is_empty() {
             return Ok(None);
@@ -130,5 +124,35 @@ impl Downloader<'_> {
             members,
             deletes_applied: true,
         }))
+    }
+
+    /// What the tombstones in a tar say was deleted, by what they have in common with their TSM files.
+    fn deletes_of(
+        &self,
+        shard: &ShardPath,
+        tar: &SealedFile,
+    ) -> Result<BTreeMap<String, BoundedDeletes>> {
+        let mut deletes = BTreeMap::new();
+        let scratch = self.staging.scratch();
+        let tar = tar.open(self.layout)?;
+        let mut members = MemberReader::open(tar, scratch, shard, self.cancel)?;
+        while let Some(member) = members.next_member().map_err(io::Error::from)? {
+            self.cancel.check()?;
+            if !member.is_tombstone() {
+                continue;
+            }
+            let content = members.content().map_err(io::Error::from)?;
+            let read = match read_deletes(&member, &content.bytes, scratch) {
+                Ok((_, tombstone::Ending::Torn)) => {
+                    Err(invalid(format!("{} breaks off", member.name)))
+                }
+                Ok((of_file, _)) => Ok(of_file),
+                Err(error) => Err(error),
+            };
+            let of_file = read.map_err(|error| at_offset(members.offset(), error))?;
+            deletes.insert(stem(&member.name).to_owned(), of_file);
+        }
+        members.finish().map_err(io::Error::from)?;
+        Ok(deletes)
     }
 }

@@ -859,7 +859,7 @@ fn restored(contents: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, V
             return (vec![format!("{error:#}")], BTreeMap::new());
         }
     };
-    let said = source.say_what_is_missing(contents, &selection, &Silent);
+    let said = source.report_missing(contents, &selection, &Silent);
     assert!(said.is_ok() || source.chains.found.is_empty(), "{said:?}");
     let names = |(path, files): &(ShardPath, Vec<crate::repository::BackupFile>)| {
         let names = files.iter().map(|file| file.name.clone()).collect();

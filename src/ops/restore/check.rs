@@ -5,30 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::members::ShardMembers;
 use super::source::PlannedShard;
-use super::summed::Summed;
 use super::types::{Settled, settle};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::ops::members::{Passed, is_of_system, visit, visit_in_place};
-use crate::ops::passing::Passing;
+use crate::ops::examine::{
+    Depth, Difference, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
+};
+use crate::ops::members::is_of_system;
 use crate::ops::queue::{self, Turn};
-use crate::ops::scratch::{scratch_error, scratch_fault};
+use crate::ops::scratch::scratch_error;
 use crate::ops::selection::plural;
 use crate::ops::sift::{LeftOut, try_to_sift};
 use crate::progress::{Event, Progress, Silent};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, Member};
 use crate::time::Bounds;
 use crate::tsm::bounded_deletes::BoundedDeletes;
-use crate::tsm::check as deep;
 use crate::tsm::fields::{Field, FieldTypes, NewTypes};
-use crate::tsm::index::{FromStart, IndexError, ReadAt};
-use crate::tsm::{is_tombstone, stem, tombstone};
+use crate::tsm::{is_tombstone, stem};
 
 /// A shard whose files were read and found whole.
 pub struct CheckedShard {
@@ -260,11 +258,9 @@ fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gat
     let mut types = FieldTypes::new(used.scratch.clone());
     for (source, file) in shard.chain.iter().enumerate() {
         for member in checker.file(file, shard.cut.is_some(), &mut types)? {
-            let CheckedMember {
-                name,
-                size,
-                crc,
-                fault,
+            let fault = tombstone_fault(&member);
+            let ExaminedMember {
+                name, size, crc, ..
             } = member;
             if used.leave_index && name.starts_with("index/") {
                 continue;
@@ -397,16 +393,6 @@ impl Unreadable {
     }
 }
 
-/// A member of a tar that was read and found whole.
-struct CheckedMember {
-    name: String,
-    size: u64,
-    /// CRC-32 of its content.
-    crc: u32,
-    /// Why not all of a tombstone file can be read.
-    fault: Option<String>,
-}
-
 /// Checks the files that a shard is put together from.
 struct Checker<'a> {
     contents: &'a Catalog,
@@ -416,169 +402,100 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// Reads one tar to its end; its regular files with size and CRC-32, in the order of the tar. `look_into`: every block of
-    /// its TSM files too, which is done anyway where nothing was recorded of it. What their fields are goes into `types`.
+    /// Reads one tar to its end; its regular files, in the order of the tar. `look_into`: every block of its TSM files too, which is
+    /// done anyway where nothing was recorded of it. What their fields are goes into `types`.
     fn file(
         &self,
         file: &BackupFile,
         look_into: bool,
         types: &mut FieldTypes,
-    ) -> Result<Vec<CheckedMember>> {
+    ) -> Result<Vec<ExaminedMember>> {
         let Self {
             contents,
             shard,
             scratch,
             stop,
         } = *self;
-        let path = contents.path_of(&file.name);
-        let damaged = |why: String| {
-            ErrorKind::Damage
-                .error(format!("{} is damaged: {why}", path.display()))
-                .hint("nothing was written; take another backup or set")
-        };
         let set = &contents.sets()[file.set];
         let recorded = set
             .record
             .as_ref()
             .and_then(|record| record.shard(shard)?.file.as_ref());
-        let opened = contents.open_file(&file.name)?;
-        let mut tar = contents.open(file, |file| {
-            Passing::new(file, recorded.is_some(), shard, stop, &Silent)
-        })?;
         let listed = set
             .manifest
             .as_ref()
             .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
-        let mut files = Vec::new();
-        let each = |passed: &Passed<'_>| -> io::Result<()> {
-            let mut fault = None;
-            let summed = Summed::new(passed.content, stop);
-            let content = if passed.crc.is_some() {
-                passed.content
-            } else {
-                &summed
-            };
-            if passed.member.is_tsm() {
-                // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
-                if set.record.is_none() || look_into {
-                    refuse_damaged(passed.member, content)?;
-                }
-                add_types(passed.member, content, types)?;
-            } else if passed.member.is_tombstone() {
-                fault = tombstone_fault(content)?;
-            }
-            files.push(CheckedMember {
-                name: passed.member.name.clone(),
-                size: passed.member.size,
-                crc: passed.crc.map_or_else(|| summed.crc(), Ok)?,
-                fault,
-            });
-            Ok(())
-        };
-        let wants = |member: &Member| !member.directory;
-        let outcome = match recorded {
+        let examination = Examination {
+            contents,
+            file,
+            shard,
+            recorded,
+            listed: listed.map(|listed| listed.size),
+            // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
+            depth: match set.record.is_none() || look_into {
+                true => Depth::Blocks { times: None },
+                false => Depth::Index,
+            },
             // Looking into the blocks reads all of a file, and no sum over the tar asks for that to be done twice.
-            None if !file.packed => visit_in_place(&opened, shard, wants, each),
-            _ => visit(
-                &mut tar,
-                (!file.packed).then_some(&opened),
-                scratch,
-                listed.map(|listed| listed.size),
-                shard,
-                wants,
-                each,
-            ),
+            reads_all: recorded.is_some(),
+            stops_at_damage: true,
+            scratch,
+            cancel: stop,
+            progress: &Silent,
         };
-        let failed = match &outcome {
-            Ok(result) => result.as_ref().err().and_then(|error| scratch_fault(error)),
-            Err(error) => scratch_fault(error.as_ref()),
-        };
-        if let Some(fault) = failed {
-            return Err(fault.into());
+        let examined = examination.run(Some(types))?;
+        match damage(&examined, &examination, &set.id) {
+            None => Ok(examined.members),
+            Some(why) => {
+                let path = contents.path_of(&file.name);
+                Err(ErrorKind::Damage
+                    .error(format!("{} is damaged: {why}", path.display()))
+                    .hint("nothing was written; take another backup or set")
+                    .into())
+            }
         }
-        let (ending, count) = match outcome {
-            Ok(Ok(whole)) => whole,
-            Ok(Err(error)) if is_of_system(&error) => {
-                return Err(error).with_context(|| format!("reading {}", path.display()));
-            }
-            Ok(Err(error)) => {
-                stop.check()?;
-                return Err(damaged(format!("{:#}", anyhow::Error::new(error))).into());
-            }
-            Err(error) => {
-                stop.check()?;
-                // What gzip has to complain of, and not what the disk has.
-                if file.packed && !error.chain().any(is_of_system) {
-                    return Err(damaged(format!(
-                        "about offset {} of the compressed file: {error:#}",
-                        tar.inner().count()
-                    ))
-                    .into());
+    }
+}
+
+/// Why a file cannot be restored from: the first damage in it.
+fn damage(examined: &ExaminedFile, examination: &Examination<'_>, set: &str) -> Option<String> {
+    match &examined.state {
+        FileState::Empty => Some("it is empty".to_owned()),
+        FileState::Tar(error) => Some(error.to_string()),
+        FileState::Gzip(offset, error) => Some(format!(
+            "about offset {offset} of the compressed file: {error}"
+        )),
+        FileState::NotReadOn { tar_bytes } => {
+            let member = examined.members.last()?;
+            let name = &member.name;
+            let what = match member.damage()? {
+                MemberFinding::Inside {
+                    offset, message, ..
+                } => format!("{name}, at offset {offset}: {message}"),
+                MemberFinding::Index(error) => format!("{name} is {error}"),
+                _ => return None,
+            };
+            Some(format!("at offset {tar_bytes}: {what}"))
+        }
+        FileState::Whole { .. } => {
+            let first = examined.differences(examination).into_iter().next()?;
+            Some(match first {
+                Difference::Listed { tar_bytes, listed } => {
+                    format!("it holds a tar of {tar_bytes} bytes, of {listed} by the manifest")
                 }
-                return Err(error).with_context(|| format!("reading {}", path.display()));
-            }
-        };
-        if ending == Ending::Nothing {
-            return Err(damaged("it is empty".to_owned()).into());
+                Difference::Size { .. } | Difference::Sha256 => {
+                    format!("it is not what set {set} recorded: SHA-256 differs")
+                }
+            })
         }
-        if let Some(listed) = listed.filter(|listed| listed.size != count) {
-            return Err(damaged(format!(
-                "it holds a tar of {count} bytes, of {} by the manifest",
-                listed.size
-            ))
-            .into());
-        }
-        if tar.inner().sha256() != recorded.map(|recorded| recorded.sha256.clone()) {
-            return Err(damaged(format!(
-                "it is not what set {} recorded: SHA-256 differs",
-                set.id
-            ))
-            .into());
-        }
-        Ok(files)
     }
 }
 
 /// Why not all of a tombstone file can be read.
-fn tombstone_fault(content: &dyn ReadAt) -> io::Result<Option<String>> {
-    match tombstone::read(FromStart::new(content), |_| {}) {
-        Ok(tombstone::Ending::Clean) => Ok(None),
-        Ok(tombstone::Ending::Torn) => Ok(Some("breaks off".to_owned())),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-            ) && error.raw_os_error().is_none() =>
-        {
-            Ok(Some(format!("is no tombstone file: {error}")))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Refuses a TSM file in which not all is as it should be. influxd would take it, and not say what is missing.
-fn refuse_damaged(member: &Member, content: &dyn ReadAt) -> io::Result<()> {
-    let mut first = None;
-    let report = deep::check(content, None, &mut |finding| {
-        first.get_or_insert_with(|| finding.to_string());
-    });
-    match (report, first) {
-        (Ok(_), None) => Ok(()),
-        (Ok(_), Some(first)) => Err(invalid(format!("{}, {first}", member.name))),
-        (Err(IndexError::Read { source, .. }), _) => Err(source),
-        (Err(error), _) => Err(invalid(format!("{} is {error}", member.name))),
-    }
-}
-
-/// Adds the fields of a TSM file with their types. Refuses one whose index cannot be walked.
-fn add_types(member: &Member, content: &dyn ReadAt, types: &mut FieldTypes) -> io::Result<()> {
-    match types.add_file(content) {
-        Err(IndexError::Read { source, .. }) => Err(source),
-        Err(error) => Err(invalid(format!("{} is {error}", member.name))),
-        Ok(()) => Ok(()),
-    }
-}
-
-fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
+fn tombstone_fault(member: &ExaminedMember) -> Option<String> {
+    member.findings.iter().find_map(|finding| match finding {
+        MemberFinding::Torn => Some("breaks off".to_owned()),
+        MemberFinding::Tombstone(error) => Some(format!("is no tombstone file: {error}")),
+        _ => None,
+    })
 }

@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 
 use super::check::ShardFiles;
 use crate::cancel::Cancel;
-use crate::ops::members::{Passed, visit_file};
+use crate::ops::members::{MemberReader, at_offset};
 use crate::ops::scratch::scratch_fault;
 use crate::ops::sift::read_deletes;
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::shard_tar::Member;
 use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::index::ReadAt;
 use crate::tsm::tombstone::Ending;
 use crate::tsm::{is_tombstone, stem};
 
@@ -34,6 +35,14 @@ pub struct ShardMembers<'a> {
     pub stop: &'a Cancel,
 }
 
+/// One of them.
+pub struct ShardMember<'a> {
+    /// What its header says.
+    pub member: &'a Member,
+    /// Its content.
+    pub content: &'a dyn ReadAt,
+}
+
 impl ShardMembers<'_> {
     /// Hands the files that are wanted to `each`, with the number of their tar.
     ///
@@ -43,7 +52,7 @@ impl ShardMembers<'_> {
     pub fn each(
         &self,
         wants: impl Fn(&str) -> bool,
-        mut each: impl FnMut(usize, &Passed<'_>) -> io::Result<()>,
+        mut each: impl FnMut(usize, &ShardMember<'_>) -> io::Result<()>,
     ) -> Result<()> {
         for (source, file) in self.sources.iter().enumerate() {
             let wanted = |name: &str| {
@@ -55,14 +64,8 @@ impl ShardMembers<'_> {
             };
             if self.files.iter().any(|(name, _)| wanted(name)) {
                 let reading = || format!("reading {}", self.contents.path_of(&file.name).display());
-                let wanted = |member: &Member| !member.directory && wanted(&member.name);
-                let tar = self.contents.open(file, |file| file)?;
-                let visited =
-                    visit_file(tar, self.scratch, self.shard, self.stop, wanted, |passed| {
-                        each(source, passed)
-                    });
-                let outcome = visited
-                    .and_then(|outcome| Ok(outcome?))
+                let outcome = self
+                    .each_of(file, wanted, |passed| each(source, passed))
                     .with_context(reading);
                 outcome.map_err(|error| match scratch_fault(error.as_ref()) {
                     Some(fault) => fault.into(),
@@ -70,6 +73,31 @@ impl ShardMembers<'_> {
                 })?;
             }
         }
+        Ok(())
+    }
+
+    /// Hands the files of one tar that are wanted to `each`.
+    fn each_of(
+        &self,
+        file: &BackupFile,
+        wanted: impl Fn(&str) -> bool,
+        mut each: impl FnMut(&ShardMember<'_>) -> io::Result<()>,
+    ) -> Result<()> {
+        let tar = self.contents.open(file, |file| file)?;
+        let mut members = MemberReader::open(tar, self.scratch, self.shard, self.stop)?;
+        while let Some(member) = members.next_member().map_err(io::Error::from)? {
+            if member.directory || !wanted(&member.name) {
+                continue;
+            }
+            self.stop.check()?;
+            let content = members.content().map_err(io::Error::from)?;
+            let passed = ShardMember {
+                member: &member,
+                content: &content.bytes,
+            };
+            each(&passed).map_err(|error| at_offset(members.offset(), error))?;
+        }
+        members.finish().map_err(io::Error::from)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use super::RestoreSelection;
+use super::selection::RestoreSelection;
 use crate::error::ErrorKind;
 use crate::influxd_dir::ensure_directory_name;
 use crate::metastore::{Data, Shard};
@@ -79,7 +79,7 @@ impl Restorable {
                             shard: Some(path.clone()),
                             gap,
                         };
-                        refuse_unclear(&missing)?;
+                        ensure_clear(&missing)?;
                         restorable.missing.push(missing.to_string());
                     }
                     if !files.is_empty() {
@@ -104,7 +104,7 @@ impl Restorable {
     }
 }
 
-fn refuse_unclear(missing: &Missing) -> Result<()> {
+fn ensure_clear(missing: &Missing) -> Result<()> {
     match missing.gap {
         Gap::RangeBeside { .. } => Err(ErrorKind::Refused
             .error(missing)
@@ -135,7 +135,7 @@ impl<'a> SetSelector<'a> {
 
 /// Refuses what does not stand alone where a record was lost: it may have been that of the set, or have said of a shard that nothing
 /// was left of it.
-fn refuse_unknown(contents: &Catalog, at: usize, chains: &Restorable) -> Result<()> {
+fn ensure_known(contents: &Catalog, at: usize, chains: &Restorable) -> Result<()> {
     let [lost, ..] = contents.damaged() else {
         return Ok(());
     };
@@ -223,7 +223,7 @@ impl Source {
         };
         let chosen = &contents.sets()[at];
         let (blob, data) = contents.read_meta(chosen)?;
-        say_lost_manifest(contents, chosen, progress);
+        warn_lost_manifest(contents, chosen, progress);
         progress.report(&Event::Detail(&format!(
             "using the meta store of set {}",
             chosen.id
@@ -246,7 +246,7 @@ impl Source {
             .into_iter()
             .filter(|shard| shard.deleted_at.is_none() && inside(shard))
             .collect();
-        refuse_contradicting_records(contents, last, &data)?;
+        ensure_agreeing_records(contents, last, &data)?;
         let context = ChainContext {
             at,
             last,
@@ -256,7 +256,7 @@ impl Source {
         if with_shards {
             chains = Restorable::find(contents, context, &live, &data, selection)?;
         }
-        refuse_unknown(contents, at, &chains)?;
+        ensure_known(contents, at, &chains)?;
         // An empty database is as good as any other, if it was asked for.
         let unasked: BTreeSet<&str> = chains
             .unasked
@@ -292,7 +292,7 @@ impl Source {
             live,
             chains,
         };
-        source.miss_unasked(selection);
+        source.count_unasked(selection);
         Ok(source)
     }
 
@@ -302,7 +302,7 @@ impl Source {
     /// # Errors
     ///
     /// [`ErrorKind::Refused`] with both.
-    pub fn refuse_id_twice(&self) -> Result<()> {
+    pub fn ensure_unique_ids(&self) -> Result<()> {
         let mut named: HashMap<u64, &ShardPath> = HashMap::new();
         for shard in &self.live {
             let Some(other) = named.insert(shard.path.id, &shard.path) else {
@@ -323,7 +323,7 @@ impl Source {
 
     /// Counts shards that no set was asked for as missing, where the restore was asked for them by name. Else it is asked for
     /// what the backup holds, and they are left empty, with a warning.
-    fn miss_unasked(&mut self, selection: &Selection) {
+    fn count_unasked(&mut self, selection: &Selection) {
         let mut absent: Vec<&ShardPath> = Vec::new();
         if selection.database.is_some() || selection.shard.is_some() {
             absent.extend(&self.chains.unasked);
@@ -376,7 +376,7 @@ impl Source {
     /// # Errors
     ///
     /// [`ErrorKind::NoBackup`] when no shard that is meant is there.
-    pub fn say_what_is_missing(
+    pub fn report_missing(
         &self,
         contents: &Catalog,
         selection: &Selection,
@@ -406,18 +406,18 @@ impl Source {
                 .into());
         }
         if found.is_empty() && !self.is_range {
-            self.refuse_nothing(contents, selection, progress)?;
+            self.ensure_something(contents, selection, progress)?;
         }
         missing
             .iter()
             .for_each(|missing| progress.report(&Event::Warning(missing)));
-        self.say_left_empty(progress);
+        self.report_left_empty(progress);
         Ok(())
     }
 
     /// Refuses to restore a set without any shard where another has some: a server that came up without its data is backed up
     /// like any other, and nobody wants that set.
-    fn refuse_nothing(
+    fn ensure_something(
         &self,
         contents: &Catalog,
         selection: &Selection,
@@ -441,7 +441,7 @@ impl Source {
     }
 
     /// Says which databases come back in part, or without a point, because the backup was made of others.
-    fn say_left_empty(&self, progress: &dyn Progress) {
+    fn report_left_empty(&self, progress: &dyn Progress) {
         let restored: BTreeSet<&str> = self
             .chains
             .found
@@ -475,7 +475,7 @@ impl Source {
 
 /// Refuses a set up to `last` whose record says that it is of another server than the one with the metastore `data`, and whose own
 /// metastore does not: what it describes would be left out.
-fn refuse_contradicting_records(contents: &Catalog, last: usize, data: &Data) -> Result<()> {
+fn ensure_agreeing_records(contents: &Catalog, last: usize, data: &Data) -> Result<()> {
     for set in &contents.sets()[..=last] {
         let recorded = set.record.as_ref().and_then(|record| record.cluster_id);
         let Some(id) = recorded.filter(|id| *id != data.cluster_id) else {
@@ -494,7 +494,7 @@ fn refuse_contradicting_records(contents: &Catalog, last: usize, data: &Data) ->
 }
 
 /// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do without.
-fn say_lost_manifest(contents: &Catalog, set: &Set, progress: &dyn Progress) {
+fn warn_lost_manifest(contents: &Catalog, set: &Set, progress: &dyn Progress) {
     let Some(manifest) = set
         .record
         .as_ref()

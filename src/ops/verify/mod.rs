@@ -47,7 +47,7 @@ pub struct SetFault {
     pub shard: Option<String>,
     /// What is wrong.
     #[serde(flatten)]
-    pub fault: Fault,
+    pub fault: FileDamage,
 }
 
 /// Why a set cannot be restored whole, although its files are as they were written.
@@ -74,7 +74,7 @@ pub enum Finding<'a> {
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct FileDamage {
     /// The file in the shard's tar, where it is one of these.
     pub member: Option<String>,
     /// Bytes before the fault: in the member where there is one, else in the file.
@@ -85,7 +85,7 @@ pub struct Fault {
     pub means: &'static str,
 }
 
-impl Fault {
+impl FileDamage {
     fn of_file(message: impl Into<String>, means: &'static str) -> Self {
         Self {
             member: None,
@@ -147,7 +147,7 @@ pub fn verify(
             set,
             file,
             shard: None,
-            fault: Fault::of_file(format!("{error:#}"), SET_LOST),
+            fault: FileDamage::of_file(format!("{error:#}"), SET_LOST),
         }));
         Ok(())
     })?;
@@ -187,7 +187,7 @@ pub fn verify(
             of_set.tell(
                 &format!(".snap/{}.json", set.id),
                 None,
-                Fault::of_file("there is a record, and none of the files", SET_GONE),
+                FileDamage::of_file("there is a record, and none of the files", SET_GONE),
             );
             continue;
         }
@@ -219,7 +219,7 @@ pub fn verify(
             return Turn::Done(Ok((job, None)));
         }
         if let Ok(checked) = &result {
-            let (members, bytes, elapsed) = (checked.members.len(), job.file.size, begun.elapsed());
+            let (members, bytes, elapsed) = (checked.members, job.file.size, begun.elapsed());
             let said = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
             let whole = Outcome::Done {
                 files: members,
@@ -293,7 +293,7 @@ struct OfSet<'a, 'b> {
 }
 
 impl<'a> OfSet<'a, '_> {
-    fn tell(&mut self, file: &str, shard: Option<&ShardPath>, fault: Fault) {
+    fn tell(&mut self, file: &str, shard: Option<&ShardPath>, fault: FileDamage) {
         self.report.faults += 1;
         let shard = shard.map(ToString::to_string);
         (self.tell)(Finding::Fault(&SetFault {
@@ -328,7 +328,7 @@ impl<'a> OfSet<'a, '_> {
                     }
                     _ => (format!(".snap/{id}.json"), NOT_WHOLE),
                 };
-                let fault = Fault::of_file(gap.to_string(), means);
+                let fault = FileDamage::of_file(gap.to_string(), means);
                 self.tell(&file, shard.as_ref(), fault);
                 continue;
             }
@@ -365,7 +365,7 @@ impl<'a> OfSet<'a, '_> {
             _ => &set.id,
         };
         let data = match &set.meta {
-            None => Err(Fault::of_file(
+            None => Err(FileDamage::of_file(
                 format!("the meta store {}", self.contents.absence(name)),
                 SET_LOST,
             )),
@@ -376,7 +376,7 @@ impl<'a> OfSet<'a, '_> {
                 }
                 self.report.bytes = self.report.bytes.saturating_add(meta.size);
                 let read = self.contents.read_meta(set);
-                read.map_err(|error| Fault::of_file(format!("{error:#}"), SET_LOST))
+                read.map_err(|error| FileDamage::of_file(format!("{error:#}"), SET_LOST))
             }
         };
         if let Some(manifest) = set
@@ -389,7 +389,7 @@ impl<'a> OfSet<'a, '_> {
                 self.tell(
                     &manifest.name,
                     None,
-                    Fault::of_file(format!("{error:#}"), NOT_INFLUXD),
+                    FileDamage::of_file(format!("{error:#}"), NOT_INFLUXD),
                 );
             }
         }
@@ -446,7 +446,7 @@ impl<'a> OfSet<'a, '_> {
                     None => self.tell(
                         &file.name,
                         Some(&path),
-                        Fault::of_file(
+                        FileDamage::of_file(
                             format!("the file {}", contents.absence(&file.name)),
                             SHARD_LOST,
                         ),
@@ -499,14 +499,14 @@ impl<'a> OfSet<'a, '_> {
                     self.tell(
                         &entry.file_name,
                         Some(path),
-                        Fault::of_file(
+                        FileDamage::of_file(
                             format!("the file {}", contents.absence(&entry.file_name)),
                             SHARD_LOST,
                         ),
                     );
                 }
                 (None, None, Some((name, what))) => {
-                    let fault = Fault::of_file(format!("the file {what}"), SHARD_LOST);
+                    let fault = FileDamage::of_file(format!("the file {what}"), SHARD_LOST);
                     self.tell(name, Some(path), fault);
                 }
                 // Whether there should be one, the chain tells.

@@ -1,59 +1,35 @@
 //! The import: databases are made on the server, and each shard gets a new id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
 
 use anyhow::Result;
 use prost::Message;
 
-use super::super::RestoreSelection;
-use super::super::source::Source;
-use super::{Live, WAIT};
+use super::target::Live;
 use crate::error::ErrorKind;
 use crate::metastore::Data;
-use crate::metastore::edit::{Pick, merge};
+use crate::metastore::edit::{Merged, Pick, merge};
+use crate::ops::restore::selection::RestoreSelection;
+use crate::ops::restore::source::Source;
+use crate::retry::{self, Attempts};
 use crate::wire::{Import, ShardIds};
 
-/// Up to how many bytes of meta store no blanks are put before it.
+/// Up to how many bytes of metastore no blanks are put before it.
 const SMALL: usize = 1 << 10;
 /// The least and the most blanks put before a larger one.
 const LEAST_PADDING: usize = 512 << 10;
 const MOST_PADDING: usize = 32 << 20;
-/// From how many bytes on a meta store is more than such servers may take in.
+/// From how many bytes on a metastore is more than such servers may take in.
 const LARGE: usize = 1 << 20;
 
 impl Live<'_> {
     /// Imports what is restored, and no more: no users, no deleted groups, no shard without a file. `before` is the highest id
     /// that the server had given out.
     pub(super) fn import(&self, source: &Source, before: u64) -> Result<ShardIds> {
-        let shards: BTreeSet<u64> = source
-            .chains
-            .found
-            .iter()
-            .map(|(shard, _)| shard.id)
-            .collect();
-        let pick = |database: &String| Pick {
-            database: database.clone(),
-            policy: self.what.retention_policy.clone(),
-            shards: Some(shards.clone()),
-            deleted_groups: false,
-            continuous_queries: false,
-            subscriptions: false,
-        };
         let only = self.only_database(source);
-        let picks: Vec<Pick> = only.as_ref().map_or_else(
-            || source.databases.iter().map(pick).collect(),
-            |name| vec![pick(name)],
-        );
-        let small = merge(&Data::default().encode_to_vec(), &source.blob.meta, &picks)?;
+        let small = self.metastore_to_import(source, only.as_deref())?;
+        let padding = padding(small.meta.len());
         let text = |name: &Option<String>| name.clone().unwrap_or_default();
-        // Servers before 1.8.8 take in as much of the meta store as has arrived when they have decoded the JSON before it. The
-        // more there is to read before it, the more will have.
-        let padding = if small.meta.len() > SMALL {
-            LEAST_PADDING.max(4 * small.meta.len())
-        } else {
-            0
-        };
         let mut import = Import {
             database: text(&only),
             new_database: text(&self.what.new_database),
@@ -62,9 +38,10 @@ impl Live<'_> {
             meta: small.meta,
             padding: 0,
         };
-        for attempt in 0.. {
-            self.cancel.check()?;
-            import.padding = (padding << attempt.min(3)).min(MOST_PADDING);
+        let mut attempts = Attempts::default();
+        loop {
+            self.context.check()?;
+            import.padding = (padding << attempts.failures().min(3)).min(MOST_PADDING);
             let failure = match self.client.import(import.clone()) {
                 Ok(imported) if !imported.is_empty() => {
                     let new = |between: &u64| imported.get(between).copied();
@@ -77,48 +54,90 @@ impl Live<'_> {
                 Ok(_) => None,
                 Err(error) => Some(error),
             };
-            self.cancel.check()?;
-            // A reply without pairs is that to an import without shards too; one that broke off says nothing at all. So the
-            // server is asked what it has now: it did not have the databases before.
-            let there = self.look()?;
-            let names = self.new_names(source);
-            if names.iter().all(|name| there.database(name).is_some()) {
-                let ids = ids_by_time(source, self.what, &there, before);
-                if ids.len() == small.shard_ids.len() {
-                    return Ok(ids);
-                }
+            self.context.check()?;
+            let shards = small.shard_ids.len();
+            if let Some(ids) = self.imported_all_the_same(source, shards, before)? {
+                return Ok(ids);
             }
-            // Nothing was changed, so it may be asked again.
-            self.refuse_what_is_there(source, &there, &[])?;
-            if let Some(error) = failure.filter(|_| attempt >= self.options.retries) {
-                return Err(error);
-            }
-            if attempt >= self.options.retries {
-                break;
-            }
-            thread::sleep(WAIT);
+            let Some(wait) = attempts.failed(self.options.retries) else {
+                return Err(failure.unwrap_or_else(|| self.refused(import.meta.len())));
+            };
+            retry::pause(wait, self.context.cancel)?;
         }
-        let fault =
+    }
+
+    /// The metastore of what is restored.
+    fn metastore_to_import(&self, source: &Source, only: Option<&str>) -> Result<Merged> {
+        let found = source.chains.found.iter();
+        let shards: BTreeSet<u64> = found.map(|(shard, _)| shard.id).collect();
+        let pick = |database: &str| Pick {
+            database: database.to_owned(),
+            policy: self.what.retention_policy.clone(),
+            shards: Some(shards.clone()),
+            deleted_groups: false,
+            continuous_queries: false,
+            subscriptions: false,
+        };
+        let picks: Vec<Pick> = match only {
+            Some(name) => vec![pick(name)],
+            None => source.databases.iter().map(|name| pick(name)).collect(),
+        };
+        merge(&Data::default().encode_to_vec(), &source.blob.meta, &picks)
+    }
+
+    /// The ids that an import gave of which the reply says nothing. One without pairs is that to an import without shards too;
+    /// one that broke off says nothing at all. So the server is asked what it has now: it did not have the databases before.
+    fn imported_all_the_same(
+        &self,
+        source: &Source,
+        shards: usize,
+        before: u64,
+    ) -> Result<Option<ShardIds>> {
+        let server_metastore = self.metastore()?;
+        let is_there = |name: &String| server_metastore.database(name).is_some();
+        if self.new_names(source).iter().all(is_there) {
+            let ids = ids_by_time(source, self.what, &server_metastore, before);
+            if ids.len() == shards {
+                return Ok(Some(ids));
+            }
+        }
+        // Nothing was changed, so it may be asked again.
+        self.ensure_absent(source, &server_metastore, &[])?;
+        Ok(None)
+    }
+
+    fn refused(&self, bytes: usize) -> anyhow::Error {
+        let error =
             ErrorKind::Failed.error(format!("{} refused the import", self.client.address()));
-        Err(fault.hint(if import.meta.len() > LARGE {
+        let hint = if bytes > LARGE {
             "the meta store of what is restored is large, and servers before 1.8.8 may not take it in: restore a policy at a time"
         } else {
             "its log says why (service=snapshot); is it writable?"
-        })
-        .into())
+        };
+        error.hint(hint).into()
     }
 }
 
-/// The ids that an import gave, as far as the server's meta store shows: shards in groups of the same times, with ids that it
+/// How many blanks are put before so many bytes of metastore. Servers before 1.8.8 take in as much of it as has arrived when
+/// they have decoded the JSON before it. The more there is to read before it, the more will have.
+fn padding(bytes: usize) -> usize {
+    if bytes > SMALL {
+        LEAST_PADDING.max(4 * bytes)
+    } else {
+        0
+    }
+}
+
+/// The ids that an import gave, as far as the server's metastore shows: shards in groups of the same times, with ids that it
 /// gave out since `before`.
 pub(super) fn ids_by_time(
     source: &Source,
     what: &RestoreSelection,
-    there: &Data,
+    server_metastore: &Data,
     before: u64,
 ) -> ShardIds {
     let mut groups = BTreeMap::new();
-    for shard in there
+    for shard in server_metastore
         .shards()
         .filter(|shard| shard.path.id > before && shard.deleted_at.is_none())
     {

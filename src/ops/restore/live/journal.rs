@@ -1,7 +1,7 @@
-//! The journal of a restore into a server: what was begun, the ids it was given, and the shards that are done.
+//! The journal of a restore into a server: what was started, the ids it was given, and the shards that are done.
 //!
-//! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory, a JSON document a line: first the [`Header`], then the ids, then a
-//! line for each shard. Lines are only ever added, and each is on the disk before the next step; a line that was cut off in a
+//! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory, a JSON document a line: first the [`Header`],
+//! then the ids, then a line for each shard. Lines are only ever added, and each is on the disk before the next step; a line that was cut off in a
 //! crash counts as never written. It goes away when all is done.
 
 use std::collections::HashSet;
@@ -11,14 +11,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::super::RestoreSelection;
+use crate::context::Context;
 use crate::error::{ErrorKind, kind_of};
 use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};
-use crate::progress::{Event, Progress};
+use crate::ops::restore::selection::RestoreSelection;
 use crate::repository::{FileLock, hidden};
 use crate::wire::ShardIds;
 
@@ -28,7 +28,7 @@ pub const FORMAT: u32 = 1;
 /// The largest journal that is read, in bytes: that of some million shards.
 const LARGEST: u64 = 256 << 20;
 
-/// What was begun.
+/// What was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// [`FORMAT`].
@@ -58,10 +58,10 @@ enum Line {
     Done(u64),
 }
 
-/// A restore that was begun, and how far it came.
+/// A restore that was interrupted, and how far it came.
 #[derive(Debug)]
-pub struct Begun {
-    /// What was begun.
+pub struct Interrupted {
+    /// What was started.
     pub header: Header,
     /// The shards' new ids, once the import's reply was there.
     pub ids: Option<ShardIds>,
@@ -69,7 +69,7 @@ pub struct Begun {
     pub done: Vec<u64>,
 }
 
-impl Begun {
+impl Interrupted {
     /// Reads the journals of restores from `directory` into `host`.
     ///
     /// # Errors
@@ -91,8 +91,9 @@ impl Begun {
                 .is_some_and(|extension| extension == "journal")
             {
                 // Under another name, it is a copy that somebody made.
-                let is_meant = |begun: &Self| {
-                    begun.header.host == host && path(directory, &begun.header) == found
+                let is_meant = |interrupted: &Self| {
+                    let header = &interrupted.header;
+                    header.host == host && path(directory, header) == found
                 };
                 all.extend(Self::read(&found)?.filter(is_meant));
             }
@@ -123,24 +124,24 @@ impl Begun {
                 header.format
             );
         }
-        let mut begun = Self {
+        let mut interrupted = Self {
             header,
             ids: None,
             done: Vec::new(),
         };
         for line in lines {
             match serde_json::from_str(line) {
-                Ok(Line::Ids(ids)) => begun.ids = Some(ids),
-                Ok(Line::Done(id)) => begun.done.push(id),
+                Ok(Line::Ids(ids)) => interrupted.ids = Some(ids),
+                Ok(Line::Done(id)) => interrupted.done.push(id),
                 Err(_) => {}
             }
         }
-        begun.refuse_ids_of_others(path)?;
-        Ok(Some(begun))
+        interrupted.ensure_own_ids(path)?;
+        Ok(Some(interrupted))
     }
 
     /// Refuses ids that an import cannot have given: what is uploaded under them would go into other shards.
-    fn refuse_ids_of_others(&self, path: &Path) -> Result<()> {
+    fn ensure_own_ids(&self, path: &Path) -> Result<()> {
         let Some(ids) = &self.ids else {
             return Ok(());
         };
@@ -167,26 +168,40 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins a journal in place of an older one, or goes on with the one that is there.
+    /// Begins a journal in place of an older one.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Locked`] when a run that goes on writes to it.
-    pub fn begin(
-        directory: &Path,
-        header: &Header,
-        go_on: bool,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
+    pub fn begin(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
+        let journal = Self::open(directory, header, context)?;
+        journal.truncate()?;
+        journal.line(header)?;
+        Ok(journal)
+    }
+
+    /// Goes on with the journal that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Locked`] when a run that goes on writes to it.
+    pub fn resume(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
+        let journal = Self::open(directory, header, context)?;
+        // The last line may have been cut off.
+        journal.write("\n")?;
+        Ok(journal)
+    }
+
+    /// Opens and locks the journal without changing it.
+    fn open(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
         let path = path(directory, header);
         let file = match open(&path) {
             Ok(file) => file,
             Err(error) if kind_of(&error) == ErrorKind::Refused => return Err(error),
             Err(error) => {
-                let message = format!(
+                context.warn(format!(
                     "no journal can be kept, so that an interruption could not be resumed: {error:#}"
-                );
-                progress.report(&Event::Warning(&message));
+                ));
                 return Ok(Self {
                     path,
                     file: None,
@@ -206,20 +221,13 @@ impl Journal {
             }
         };
         if let Some(warning) = lock.warning() {
-            progress.report(&Event::Warning(&warning));
+            context.warn(warning);
         }
-        let journal = Self {
+        Ok(Self {
             path,
             file: Some(Mutex::new(file)),
             _lock: Some(lock),
-        };
-        if go_on {
-            journal.write("\n")?;
-        } else {
-            journal.truncate()?;
-            journal.line(header)?;
-        }
-        Ok(journal)
+        })
     }
 
     /// Whether there is one.
@@ -316,7 +324,26 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::cancel::Cancel;
     use crate::progress::Silent;
+
+    fn begin(directory: &Path, header: &Header) -> Result<Journal> {
+        let cancel = Cancel::default();
+        let context = Context {
+            cancel: &cancel,
+            progress: &Silent,
+        };
+        Journal::begin(directory, header, context)
+    }
+
+    fn resume(directory: &Path, header: &Header) -> Result<Journal> {
+        let cancel = Cancel::default();
+        let context = Context {
+            cancel: &cancel,
+            progress: &Silent,
+        };
+        Journal::resume(directory, header, context)
+    }
 
     fn header(name: &str) -> Header {
         Header {
@@ -331,8 +358,8 @@ mod tests {
         }
     }
 
-    fn all(directory: &Path) -> Result<Vec<Begun>> {
-        Begun::all(directory, "localhost:8088")
+    fn all(directory: &Path) -> Result<Vec<Interrupted>> {
+        Interrupted::all(directory, "localhost:8088")
     }
 
     #[test]
@@ -343,16 +370,19 @@ mod tests {
         let header = header("d");
         let journal = path(directory.path(), &header);
         fs::create_dir(hidden(directory.path())).unwrap();
-        let begin = |go_on| Journal::begin(directory.path(), &header, go_on, &Silent);
         symlink(&victim, &journal).unwrap();
-        for go_on in [false, true] {
-            assert_eq!(kind_of(&begin(go_on).err().unwrap()), ErrorKind::Refused);
+        for open in [begin, resume] {
+            let refusal = open(directory.path(), &header).err().unwrap();
+            assert_eq!(kind_of(&refusal), ErrorKind::Refused);
         }
         assert!(all(directory.path()).is_err());
         fs::remove_file(&journal).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&journal).status();
         assert!(made.unwrap().success());
-        assert_eq!(kind_of(&begin(false).err().unwrap()), ErrorKind::Refused);
+        assert_eq!(
+            kind_of(&begin(directory.path(), &header).err().unwrap()),
+            ErrorKind::Refused
+        );
         assert!(all(directory.path()).is_err());
         assert_eq!(fs::read(&victim).unwrap(), b"victim");
 
@@ -360,14 +390,17 @@ mod tests {
         fs::remove_dir_all(hidden(directory.path())).unwrap();
         fs::create_dir(directory.path().join("elsewhere")).unwrap();
         symlink(directory.path().join("elsewhere"), hidden(directory.path())).unwrap();
-        assert_eq!(kind_of(&begin(false).err().unwrap()), ErrorKind::Refused);
+        assert_eq!(
+            kind_of(&begin(directory.path(), &header).err().unwrap()),
+            ErrorKind::Refused
+        );
     }
 
     #[test]
     fn a_copy_of_a_journal_under_another_name_is_no_second_restore() {
         let directory = tempfile::tempdir().unwrap();
         let header = header("d");
-        drop(Journal::begin(directory.path(), &header, false, &Silent).unwrap());
+        drop(begin(directory.path(), &header).unwrap());
         let journal = path(directory.path(), &header);
         for name in ["._copy.journal", "restore (conflicted copy).journal"] {
             fs::copy(&journal, journal.with_file_name(name)).unwrap();
@@ -381,7 +414,7 @@ mod tests {
     fn ids_that_no_import_gave_this_restore_are_refused() {
         for (new, is_taken) in [([11, 12], true), ([10, 12], false), ([11, 11], false)] {
             let directory = tempfile::tempdir().unwrap();
-            let journal = Journal::begin(directory.path(), &header("d"), false, &Silent).unwrap();
+            let journal = begin(directory.path(), &header("d")).unwrap();
             journal
                 .imported(&ShardIds::from([(1, new[0]), (2, new[1])]))
                 .unwrap();

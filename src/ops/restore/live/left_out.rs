@@ -1,94 +1,112 @@
 //! Telling what of a backup a server cannot be given back while it runs.
 
-use super::super::check::CheckedShard;
-use super::super::deletes_applied;
-use super::super::source::Source;
-use super::Live;
+use super::target::Live;
 use crate::metastore::{DatabaseInfo, UserInfo};
-use crate::progress::Event;
+use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::report::{count_with_deletes, deletes_applied};
+use crate::ops::restore::source::Source;
 
 impl Live<'_> {
     /// Says in a line each, with counts, what does not come back; what it was, where somebody wants details.
-    pub(super) fn say_what_is_left_out(&self, source: &Source, shards: &[CheckedShard]) {
-        let say = |text: String| self.progress.report(&Event::Warning(&text));
-        let detail = |text: &str| {
-            self.progress
-                .report(&Event::Detail(&format!("not restored: {text}")))
-        };
-        let deleted = shards
-            .iter()
-            .filter(|shard| shard.files.have_deletes())
-            .count();
-        if deleted > 0 && self.options.apply_deletes {
-            self.progress
-                .report(&Event::Status(&deletes_applied(deleted)));
-        } else if deleted > 0 {
-            let shards = if deleted == 1 {
-                "shard has"
-            } else {
-                "shards have"
-            };
-            say(format!(
-                "{deleted} {shards} deletes that are not yet compacted: a server takes no tombstones, so the points come back"
-            ));
-        }
+    pub(super) fn report_left_out(&self, source: &Source, shards: &[CheckedShard]) {
+        self.report_deletes(count_with_deletes(shards));
         let only = self.only_database(source);
-        let taken = |database: &&DatabaseInfo| match &only {
+        let is_taken = |database: &&DatabaseInfo| match &only {
             Some(name) => database.name == *name,
             None => source.databases.contains(&database.name),
         };
-        let databases: Vec<&DatabaseInfo> = source.data.databases.iter().filter(taken).collect();
-        let queries: Vec<&str> = databases
-            .iter()
-            .flat_map(|database| &database.continuous_queries)
-            .map(|query| query.query.as_str())
-            .collect();
-        if !queries.is_empty() {
-            let count = counted(queries.len(), "continuous query", "continuous queries");
-            say(format!(
-                "{count} left out: servers take none in with an import"
-            ));
-            queries.into_iter().for_each(detail);
+        let databases: Vec<&DatabaseInfo> = source.data.databases.iter().filter(is_taken).collect();
+        self.report_queries(&databases);
+        self.report_subscriptions(&databases);
+        self.report_users(&source.data.users);
+        if only.is_none() {
+            self.report_internal(source);
         }
+    }
+
+    fn detail_of(&self, text: &str) {
+        self.context.detail(format!("not restored: {text}"));
+    }
+
+    fn report_deletes(&self, shards: usize) {
+        if shards == 0 {
+            return;
+        }
+        if self.options.apply_deletes {
+            self.context.status(deletes_applied(shards));
+            return;
+        }
+        let have = if shards == 1 {
+            "shard has"
+        } else {
+            "shards have"
+        };
+        self.context.warn(format!(
+            "{shards} {have} deletes that are not yet compacted: a server takes no tombstones, so the points come back"
+        ));
+    }
+
+    fn report_queries(&self, databases: &[&DatabaseInfo]) {
+        let queries = databases
+            .iter()
+            .flat_map(|database| &database.continuous_queries);
+        let queries: Vec<&str> = queries.map(|query| query.query.as_str()).collect();
+        if queries.is_empty() {
+            return;
+        }
+        let count = counted(queries.len(), "continuous query", "continuous queries");
+        self.context.warn(format!(
+            "{count} left out: servers take none in with an import"
+        ));
+        queries.into_iter().for_each(|query| self.detail_of(query));
+    }
+
+    fn report_subscriptions(&self, databases: &[&DatabaseInfo]) {
         let policy = self.what.retention_policy.as_deref();
-        let subscriptions: Vec<String> = databases
+        let statements: Vec<String> = databases
             .iter()
             .flat_map(|database| subscriptions(database, policy))
             .collect();
-        if !subscriptions.is_empty() {
-            let count = counted(subscriptions.len(), "subscription", "subscriptions");
-            say(format!(
-                "{count} left out: what is written would go to the old destinations at once"
-            ));
-            subscriptions.iter().for_each(|statement| detail(statement));
+        if statements.is_empty() {
+            return;
         }
-        let users = &source.data.users;
-        if !users.is_empty() {
-            let grants: usize = users.iter().map(|user| user.privileges.len()).sum();
-            let count = counted(users.len(), "user", "users");
-            let grants = if grants == 1 {
-                "1 grant".to_owned()
-            } else {
-                format!("{grants} grants")
-            };
-            say(format!(
-                "{count} left out, with {grants}: they are no part of an import"
-            ));
-            users
-                .iter()
-                .flat_map(grants_of)
-                .for_each(|statement| detail(&statement));
+        let count = counted(statements.len(), "subscription", "subscriptions");
+        self.context.warn(format!(
+            "{count} left out: what is written would go to the old destinations at once"
+        ));
+        statements
+            .iter()
+            .for_each(|statement| self.detail_of(statement));
+    }
+
+    fn report_users(&self, users: &[UserInfo]) {
+        if users.is_empty() {
+            return;
         }
-        let internal = source.data.database("_internal").map_or(0, |database| {
-            database
-                .retention_policies
-                .iter()
-                .map(|policy| policy.shard_groups.len())
-                .sum::<usize>()
-        });
-        if internal > 0 && only.is_none() {
-            let groups = counted(internal, "shard group", "shard groups");
-            say(format!(
+        let grants: usize = users.iter().map(|user| user.privileges.len()).sum();
+        let count = counted(users.len(), "user", "users");
+        let grants = if grants == 1 {
+            "1 grant".to_owned()
+        } else {
+            format!("{grants} grants")
+        };
+        self.context.warn(format!(
+            "{count} left out, with {grants}: they are no part of an import"
+        ));
+        for statement in users.iter().flat_map(grants_of) {
+            self.detail_of(&statement);
+        }
+    }
+
+    fn report_internal(&self, source: &Source) {
+        let Some(internal) = source.data.database("_internal") else {
+            return;
+        };
+        let policies = internal.retention_policies.iter();
+        let groups: usize = policies.map(|policy| policy.shard_groups.len()).sum();
+        if groups > 0 {
+            let groups = counted(groups, "shard group", "shard groups");
+            self.context.warn(format!(
                 "_internal left out, {groups}: a server has its own"
             ));
         }

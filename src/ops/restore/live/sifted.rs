@@ -6,10 +6,10 @@ use std::io;
 
 use anyhow::Result;
 
-use super::super::check::CheckedShard;
-use super::super::members::ShardMembers;
-use super::Live;
+use super::target::Live;
 use crate::cancel::Cancel;
+use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::members::ShardMembers;
 use crate::ops::scratch::{scratch_dir, scratch_error};
 use crate::ops::sift::{Kept, LeftOut, SiftedFile, sift};
 use crate::repository::Catalog;
@@ -61,7 +61,7 @@ impl Sifted {
 }
 
 /// Refuses to begin where what is sent in another form could not be made.
-pub fn refuse_without_room(shards: &[CheckedShard], apply_deletes: bool) -> Result<()> {
+pub fn ensure_scratch(shards: &[CheckedShard], apply_deletes: bool) -> Result<()> {
     if shards
         .iter()
         .any(|shard| shard.largest_rewritten(apply_deletes) > 0)

@@ -6,17 +6,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 
-use super::super::check::CheckedShard;
 use super::journal::Journal;
 use super::sifted::{Sent, Sifted};
-use super::{Live, WAIT, tsm_files};
+use super::target::Live;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
 use crate::ops::queue::{self, Turn};
+use crate::ops::restore::check::CheckedShard;
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
+use crate::retry::{self, Attempts};
 use crate::shard_tar::{Ending, Member, Sink, scan};
 use crate::shard_tar::{MemberHeader, TarWriter};
 use crate::tsm::generation;
@@ -28,6 +29,8 @@ const CHUNK: usize = 256 << 10;
 const AHEAD: usize = 8;
 /// How long an upload waits for the backup to be read. While it lasts, the server holds up all who write to the shard.
 const STALL: Duration = Duration::from_secs(10);
+/// How often it looks until then whether it is to stop.
+const TICK: Duration = Duration::from_millis(500);
 
 /// What became of the shards.
 #[derive(Debug, Default)]
@@ -63,137 +66,146 @@ struct Job<'a> {
     shard: &'a CheckedShard,
     /// What of it is sent in another form, once that is made.
     sifted: Option<Sifted>,
-    failures: u32,
+    attempts: Attempts,
+    /// An earlier run had it whole on the server.
+    was_done: bool,
     /// An earlier attempt, or run, may have left something.
     again: bool,
     /// All of it was sent before, and the server took its time with it and closed.
     sent: bool,
-    begun: Instant,
+    /// When the first attempt was made.
+    started: Option<Instant>,
+}
+
+/// The TSM files of a shard with their sizes: all that a server takes.
+pub(super) fn tsm_files(shard: &CheckedShard) -> impl Iterator<Item = (&str, u64)> {
+    let files = shard.files.iter().map(|(name, file)| (name, file.size));
+    files.filter(|(name, _)| name.ends_with(".tsm"))
 }
 
 impl Live<'_> {
-    /// Uploads all shards. `earlier` are, where a restore is gone on with, those that were done, by their old ids.
+    /// Uploads all shards. `done` are, where a restore is gone on with, those that were done, by their old ids.
     pub(super) fn upload(
         &self,
         contents: &Catalog,
         shards: &[CheckedShard],
         journal: &Journal,
-        earlier: Option<&[u64]>,
+        done: Option<&[u64]>,
     ) -> Result<Uploaded> {
-        let bytes = shards
-            .iter()
-            .flat_map(tsm_files)
-            .map(|(_, size)| size)
-            .sum();
-        self.progress.report(&Event::Shards {
+        self.context.report(&Event::Shards {
             count: shards.len(),
-            bytes: Some(bytes),
+            bytes: Some(shards.iter().map(tsm_bytes).sum()),
         });
-        let begun = Instant::now();
-        let was_done =
-            |shard: &CheckedShard| earlier.is_some_and(|done| done.contains(&shard.source.id));
-        let job = |shard| Job {
-            shard,
-            sifted: None,
-            failures: 0,
-            again: earlier.is_some(),
-            sent: was_done(shard),
-            begun,
-        };
-        let stop = self.cancel.child();
-        let results = queue::work(
-            shards.iter().map(job).collect(),
-            self.options.jobs,
-            &stop,
-            |mut job: Job<'_>| {
-                let (shard, path) = (job.shard, &job.shard.target);
-                if job.failures == 0 {
-                    job.begun = Instant::now();
-                }
-                let bytes = tsm_files(shard).map(|(_, size)| size).sum();
-                self.progress.report(&Event::Started {
-                    shard: path,
-                    bytes: Some(bytes),
-                });
-                // Without being asked to look, what was done stays done.
-                let settled = !self.options.verify && was_done(shard);
-                let attempt = if settled {
-                    Ok(())
-                } else {
-                    self.attempt(contents, &mut job)
-                };
-                let elapsed = job.begun.elapsed();
-                match attempt.and_then(|()| journal.done(shard.source.id)) {
-                    Ok(()) => {
-                        let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(shard));
-                        let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| {
-                            (files + 1, bytes + sent.size)
-                        });
-                        self.progress.report(&Event::Finished {
-                            shard: path,
-                            outcome: Outcome::Done { files, bytes },
-                            elapsed,
-                        });
-                        Turn::Done(Ok(Uploaded {
-                            shards: 1,
-                            files,
-                            bytes,
-                            ..Uploaded::default()
-                        }))
-                    }
-                    Err(error) if stop.is_cancelled() => Turn::Done(Err(error)),
-                    Err(error)
-                        if job.failures < self.options.retries
-                            && kind_of(&error) != ErrorKind::Refused =>
-                    {
-                        job.failures += 1;
-                        job.again = true;
-                        let wait = WAIT.saturating_mul(1 << (job.failures - 1).min(6));
-                        let reason = format!("{error:#}");
-                        self.progress.report(&Event::Retry {
-                            shard: path,
-                            attempt: job.failures,
-                            wait,
-                            reason: &reason,
-                        });
-                        Turn::Later(job, wait)
-                    }
-                    // The others would find nobody there either.
-                    Err(error) if kind_of(&error) == ErrorKind::Unreachable => {
-                        stop.cancel();
-                        Turn::Done(Err(error))
-                    }
-                    Err(error) => {
-                        let reason = format!("{error:#}");
-                        self.progress.report(&Event::Finished {
-                            shard: path,
-                            outcome: Outcome::Failed(&reason),
-                            elapsed,
-                        });
-                        let failed = vec![format!("shard {} (now {path}): {reason}", shard.source)];
-                        let spoiled = kind_of(&error) == ErrorKind::Refused;
-                        Turn::Done(Ok(Uploaded {
-                            failed,
-                            spoiled,
-                            ..Uploaded::default()
-                        }))
-                    }
-                }
-            },
-        );
-        self.cancel.check()?;
-        let all = queue::all(results)?.into_iter();
-        Ok(all.fold(Uploaded::default(), |mut all, one| {
+        let mut jobs = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let was_done = done.is_some_and(|done| done.contains(&shard.source.id));
+            jobs.push(Job {
+                shard,
+                sifted: None,
+                attempts: Attempts::default(),
+                was_done,
+                again: done.is_some(),
+                sent: was_done,
+                started: None,
+            });
+        }
+        let stop = self.context.cancel.child();
+        let results = queue::work(jobs, self.options.jobs, &stop, |job: Job<'_>| {
+            self.upload_shard(contents, job, journal, &stop)
+        });
+        self.context.check()?;
+        let mut all = Uploaded::default();
+        for one in queue::all(results)? {
+            all.shards += one.shards;
+            all.files += one.files;
+            all.bytes += one.bytes;
             all.failed.extend(one.failed);
-            let (files, bytes) = (all.files + one.files, all.bytes + one.bytes);
-            Uploaded {
-                shards: all.shards + one.shards,
-                files,
-                bytes,
-                spoiled: all.spoiled || one.spoiled,
-                ..all
-            }
-        }))
+            all.spoiled |= one.spoiled;
+        }
+        Ok(all)
+    }
+
+    /// Makes one attempt at a shard, tells of it, and decides whether there is another.
+    fn upload_shard<'j>(
+        &self,
+        contents: &Catalog,
+        mut job: Job<'j>,
+        journal: &Journal,
+        stop: &Cancel,
+    ) -> Turn<Job<'j>, Result<Uploaded>> {
+        let shard = job.shard;
+        let started = *job.started.get_or_insert_with(Instant::now);
+        self.context.report(&Event::Started {
+            shard: &shard.target,
+            bytes: Some(tsm_bytes(shard)),
+        });
+        // Without being asked to look, what was done stays done.
+        let attempt = if job.was_done && !self.options.verify {
+            Ok(())
+        } else {
+            self.attempt(contents, &mut job)
+        };
+        let error = match attempt.and_then(|()| journal.done(shard.source.id)) {
+            Ok(()) => return Turn::Done(Ok(self.uploaded(&job, started))),
+            Err(error) => error,
+        };
+        if stop.is_cancelled() {
+            return Turn::Done(Err(error));
+        }
+        let kind = kind_of(&error);
+        if kind != ErrorKind::Refused
+            && let Some(wait) = job.attempts.failed(self.options.retries)
+        {
+            job.again = true;
+            self.context.report(&Event::Retry {
+                shard: &shard.target,
+                attempt: job.attempts.failures(),
+                wait,
+                reason: &format!("{error:#}"),
+            });
+            return Turn::Later(job, wait);
+        }
+        if kind == ErrorKind::Unreachable {
+            // The others would find nobody there either.
+            stop.cancel();
+            return Turn::Done(Err(error));
+        }
+        Turn::Done(Ok(self.failed(shard, &error, started)))
+    }
+
+    /// A shard is on the server.
+    fn uploaded(&self, job: &Job<'_>, started: Instant) -> Uploaded {
+        let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(job.shard));
+        let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| {
+            (files + 1, bytes + sent.size)
+        });
+        self.context.report(&Event::Finished {
+            shard: &job.shard.target,
+            outcome: Outcome::Done { files, bytes },
+            elapsed: started.elapsed(),
+        });
+        Uploaded {
+            shards: 1,
+            files,
+            bytes,
+            ..Uploaded::default()
+        }
+    }
+
+    /// A shard failed for good.
+    fn failed(&self, shard: &CheckedShard, error: &anyhow::Error, started: Instant) -> Uploaded {
+        let path = &shard.target;
+        let reason = format!("{error:#}");
+        self.context.report(&Event::Finished {
+            shard: path,
+            outcome: Outcome::Failed(&reason),
+            elapsed: started.elapsed(),
+        });
+        Uploaded {
+            failed: vec![format!("shard {} (now {path}): {reason}", shard.source)],
+            spoiled: kind_of(error) == ErrorKind::Refused,
+            ..Uploaded::default()
+        }
     }
 
     /// Makes one attempt at a shard.
@@ -201,7 +213,7 @@ impl Live<'_> {
         let shard = job.shard;
         let sifted = match &mut job.sifted {
             Some(sifted) => sifted,
-            none => none.insert(self.sift(contents, shard, self.cancel)?),
+            none => none.insert(self.sift(contents, shard, self.context.cancel)?),
         };
         if sifted.sent(shard).next().is_none() {
             return Ok(());
@@ -216,7 +228,7 @@ impl Live<'_> {
             Held::All => return Ok(()),
             Held::Nothing => {}
             Held::Compacted if job.sent => {
-                self.say_not_compared(shard);
+                self.warn_not_compared(shard);
                 return Ok(());
             }
             Held::Part(absent) => {
@@ -243,33 +255,32 @@ impl Live<'_> {
                 bail!("the server holds files that were not sent, and not all that were")
             }
             Held::Compacted => {
-                self.say_not_compared(shard);
+                self.warn_not_compared(shard);
                 Ok(())
             }
         }
     }
 
-    fn say_not_compared(&self, shard: &CheckedShard) {
-        let message = format!(
+    fn warn_not_compared(&self, shard: &CheckedShard) {
+        self.context.warn(format!(
             "the server has compacted shard {} already: it was not compared",
             shard.target
-        );
-        self.progress.report(&Event::Warning(&message));
+        ));
     }
 
     /// Sends all that the shard is to hold in one upload, and waits until the server is done with it.
     fn send(&self, contents: &Catalog, shard: &CheckedShard, sifted: &Sifted) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
-        let stop = self.cancel.child();
+        let stop = self.context.cancel.child();
         thread::scope(|scope| {
-            let packing = scope.spawn(|| self.pack(contents, shard, sifted, sender, &stop));
+            let reading = scope.spawn(|| self.pack(contents, shard, sifted, sender, &stop));
             let sent = self.forward(shard, receiver);
             stop.cancel();
-            let packed = packing
+            let read = reading
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            match packed {
-                // Where the connection failed, packing found nobody to take what it read.
+            match read {
+                // Where the connection failed, there was nobody to take what was read.
                 Err(error) if !is_broken_pipe(&error) => Err(error),
                 _ => sent,
             }
@@ -280,9 +291,9 @@ impl Live<'_> {
     fn forward(&self, shard: &CheckedShard, pieces: Receiver<Piece>) -> Result<()> {
         // Nothing is held up before the first piece is there.
         let mut piece = loop {
-            match pieces.recv_timeout(WAIT) {
+            match pieces.recv_timeout(TICK) {
                 Ok(piece) => break piece,
-                Err(RecvTimeoutError::Timeout) => self.cancel.check()?,
+                Err(RecvTimeoutError::Timeout) => self.context.check()?,
                 Err(RecvTimeoutError::Disconnected) => bail!("the backup was not read to its end"),
             }
         };
@@ -351,32 +362,15 @@ impl Live<'_> {
 
     /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what it is to hold.
     fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
-        let mut answer = None;
-        for _ in 0..=self.options.retries {
-            let mut there = Sums::default();
-            let reply = self.client.request(&Request::Shard {
-                id: shard.target.id,
-                since: None,
-            })?;
-            if scan(reply, &shard.target, &mut there).context("reading the shard back")??
-                != Ending::Nothing
-            {
-                answer = Some(there.files);
-                break;
-            }
-            // A shard that was just put in place may be closed for a moment.
-            self.cancel.check()?;
-            thread::sleep(WAIT);
-        }
-        let answer = answer.context("the server does not send the shard back")?;
-        let mut there: BTreeMap<&str, (u64, u32)> = answer
+        let answer = self.files_on_server(shard)?;
+        let mut on_server: BTreeMap<&str, (u64, u32)> = answer
             .iter()
             .filter(|(name, ..)| name.ends_with(".tsm"))
             .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
             .collect();
         let (mut absent, mut same, mut newest, mut is_other) = (None, 0, None, false);
         for Sent { name, size, crc } in sifted.sent(shard) {
-            let found = there.remove(name);
+            let found = on_server.remove(name);
             if found == Some((size, crc)) {
                 same += 1;
             } else {
@@ -390,12 +384,39 @@ impl Live<'_> {
             |name: &&str| generation(name) >= newest && !name.ends_with("-000000001.tsm");
         Ok(match absent {
             None => Held::All,
-            Some(_) if there.keys().any(compacted) => Held::Compacted,
-            Some(_) if is_other || !there.is_empty() => Held::Other,
+            Some(_) if on_server.keys().any(compacted) => Held::Compacted,
+            Some(_) if is_other || !on_server.is_empty() => Held::Other,
             Some(_) if same == 0 && answer.is_empty() => Held::Nothing,
             Some(absent) => Held::Part(absent),
         })
     }
+
+    /// The files that the server has of the shard, with sizes and CRC-32.
+    fn files_on_server(&self, shard: &CheckedShard) -> Result<Vec<(String, u64, u32)>> {
+        let mut attempts = Attempts::default();
+        loop {
+            let mut sums = Sums::default();
+            let reply = self.client.request(&Request::Shard {
+                id: shard.target.id,
+                since: None,
+            })?;
+            let ending =
+                scan(reply, &shard.target, &mut sums).context("reading the shard back")??;
+            if ending != Ending::Nothing {
+                return Ok(sums.files);
+            }
+            // A shard that was just put in place may be closed for a moment.
+            let wait = attempts
+                .failed(self.options.retries)
+                .context("the server does not send the shard back")?;
+            retry::pause(wait, self.context.cancel)?;
+        }
+    }
+}
+
+/// Bytes of the TSM files of a shard.
+fn tsm_bytes(shard: &CheckedShard) -> u64 {
+    tsm_files(shard).map(|(_, size)| size).sum()
 }
 
 /// A shard that only a new beginning can mend.
@@ -524,7 +545,7 @@ impl Sink for Packing<'_> {
                 self.tar.write_all(chunk)?;
             }
             self.crc.update(chunk);
-            self.live.progress.report(&Event::Bytes {
+            self.live.context.report(&Event::Bytes {
                 shard: &self.shard.target,
                 count: chunk.len() as u64,
             });

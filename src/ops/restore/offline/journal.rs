@@ -11,28 +11,19 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::staging::STAGING;
-use super::{RestoreOptions, target};
+use super::options::RestoreOptions;
+use super::staging::{STAGING, is_folder};
 use crate::error::ErrorKind;
 use crate::influxd_dir::{Ownership, ensure_directory_name};
 use crate::io::durable;
 use crate::io::open::read_bounded;
 use crate::wire::MAX_META_BYTES;
 
-/// The journal's name in the folder of a restore.
-pub const JOURNAL: &str = "journal.json";
-
 /// What is written into a meta directory, the meta store last. influxd's restore leaves the first too, and its server reads it.
 pub const META_FILES: [&str; 2] = ["node.json", "meta.db"];
 
 /// The largest journal that is read, in bytes: that of some hundred thousand shards.
 const LARGEST: u64 = 256 << 20;
-
-/// The name of the folder of shard number `index`. It is no number: influxd, started on what a killed restore left, would
-/// take it for a shard.
-pub fn folder(index: usize) -> String {
-    format!("s{index}")
-}
 
 /// The directories of a restore, as named for this run. All paths are absolute.
 #[derive(Debug, Clone)]
@@ -51,7 +42,7 @@ impl Targets {
         Self {
             metadir: options.metadir.clone(),
             datadir: options.datadir.clone(),
-            waldir: target::wal_dir(options),
+            waldir: options.wal_dir(),
         }
     }
 
@@ -182,7 +173,7 @@ impl Move {
             "{} is no shard",
             place.display()
         );
-        refuse_foreign_links(root.unwrap_or(&place), &place)?;
+        ensure_no_foreign_links(root.unwrap_or(&place), &place)?;
         let (staging, new, old) = match &self.new {
             Some(new) => {
                 let (staging, [of_new, number]) = in_staging(&place, new)?;
@@ -211,7 +202,7 @@ impl Move {
     }
 }
 
-/// The folder of a restore in which a path of `N` names lies, and the names, the last of which is that of a shard's [`folder`]. That is
+/// The folder of a restore in which a path of `N` names lies, and the names, the last of which is that of a shard's folder. That is
 /// in the data (or WAL) directory, in that of the database or in that of the retention policy.
 fn in_staging<const N: usize>(place: &Path, path: &Path) -> Result<(PathBuf, [String; N])> {
     let homes = place.ancestors().skip(1).take(3);
@@ -316,21 +307,13 @@ fn below<const N: usize>(directory: Option<&Path>, path: &Path) -> Result<(PathB
     Ok((path, names))
 }
 
-/// Whether a name is that of a [`folder`].
-fn is_folder(name: &str) -> bool {
-    let number = name
-        .strip_prefix('s')
-        .and_then(|digits| digits.parse().ok());
-    number.is_some_and(|index| folder(index) == name)
-}
-
 /// Refuses a link on the way from a directory of influxd's to what is to be moved there, unless this user or root made it. Whole
 /// databases may lie on another disk, behind a link; but whoever may write in the directory could have links lead anywhere.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] with the link.
-pub fn refuse_foreign_links(root: &Path, place: &Path) -> Result<()> {
+pub fn ensure_no_foreign_links(root: &Path, place: &Path) -> Result<()> {
     let trusted = [0, rustix::process::geteuid().as_raw()];
     let Some((link, user)) = foreign_link(root, place, &trusted) else {
         return Ok(());

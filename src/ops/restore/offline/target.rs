@@ -1,35 +1,32 @@
 //! Looking at where a backup is to go: what is there already, who uses it, what fits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
-use super::check::CheckedShard;
+use super::options::{IndexKind, RestoreOptions};
 use super::plan::Plan;
 use super::staging::staging_for;
-use super::{IndexKind, RestoreOptions};
+use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::{self, USAGE_ADVICE, nearest_existing, shard_dir, shards_below};
+use crate::io::open::read_bounded;
+use crate::ops::restore::check::CheckedShard;
 use crate::ops::selection::list;
-use crate::progress::{Event, Progress};
 use crate::shard::ShardPath;
+use crate::wire::MAX_META_BYTES;
 
 /// Room left free beyond what is written, in bytes: directories, the journal, the file system's own.
 const HEADROOM: u64 = 16 << 20;
 
-/// The target's WAL directory.
-pub fn wal_dir(options: &RestoreOptions) -> Option<PathBuf> {
-    influxd_dir::wal_dir(options.waldir.as_deref(), options.datadir.as_deref()?)
-}
-
 /// Refuses a target that an influxd runs on. It is told in two ways: a process that has a file below one of the directories
 /// open, and a snapshotter at `-host` whose meta store is the target's, byte for byte.
-pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
-    let wal = wal_dir(options);
+pub fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
+    let wal = options.wal_dir();
     let directories: Vec<&Path> = [&options.metadir, &options.datadir, &wal]
         .into_iter()
         .filter_map(|directory| directory.as_deref())
@@ -56,14 +53,14 @@ pub fn refuse_running(options: &RestoreOptions) -> Result<()> {
 }
 
 /// Refuses a target that holds data where shards are to go, unless `-force`.
-pub fn refuse_data<'a>(
+pub fn ensure_free<'a>(
     shards: impl Iterator<Item = &'a ShardPath>,
     options: &RestoreOptions,
 ) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
     };
-    let wal = wal_dir(options);
+    let wal = options.wal_dir();
     let mut taken = Vec::new();
     for shard in shards {
         for below in [Some(datadir), wal.as_ref()].into_iter().flatten() {
@@ -82,39 +79,59 @@ pub fn refuse_data<'a>(
     Ok(())
 }
 
-/// Refuses a target with directories of shards that the new meta store does not name, unless `-force`: a later shard of the same
-/// id would pick them up. A merge leaves them what they were.
-pub fn refuse_strays(plan: &Plan, options: &RestoreOptions, progress: &dyn Progress) -> Result<()> {
+/// Refuses a target with directories of shards that the new metastore does not name, unless `-force`: a later shard of the
+/// same id would pick them up. A merge leaves them what they were.
+pub fn ensure_no_strays(plan: &Plan, options: &RestoreOptions, context: Context<'_>) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
     };
-    if let (Some(named), Some(_)) = (&plan.named, &plan.meta) {
-        let named: Vec<ShardPath> = named.shards().map(|shard| shard.path).collect();
-        let strays: Vec<String> = shards_below(datadir)
-            .into_iter()
-            .filter(|shard| {
-                !named.contains(shard)
-                    && !plan.shards.iter().any(|planned| planned.target == *shard)
-            })
-            .map(|shard| shard_dir(datadir, &shard).display().to_string())
-            .collect();
-        if !strays.is_empty() {
-            let message = format!(
-                "shards that the restored meta store does not name: {}",
-                list(&strays)
-            );
-            if !options.force && !options.merge {
-                return Err(ErrorKind::Refused
-                    .error(format!("the target holds {message}"))
-                    .hint("move them away, or restore elsewhere; -force leaves them, but influxd may give their ids out again")
-                    .into());
-            }
-            progress.report(&Event::Warning(&format!(
-                "left in place, {message}; influxd may give their ids out again"
-            )));
-        }
+    let Some(named) = &plan.named else {
+        return Ok(());
+    };
+    let mut known: HashSet<ShardPath> = named.shards().map(|shard| shard.path).collect();
+    known.extend(plan.shards.iter().map(|shard| shard.target.clone()));
+    let strays: Vec<String> = shards_below(datadir)
+        .into_iter()
+        .filter(|shard| !known.contains(shard))
+        .map(|shard| shard_dir(datadir, &shard).display().to_string())
+        .collect();
+    if strays.is_empty() {
+        return Ok(());
     }
+    let message = format!(
+        "shards that the restored meta store does not name: {}",
+        list(&strays)
+    );
+    if !options.force && !options.merge {
+        return Err(ErrorKind::Refused
+            .error(format!("the target holds {message}"))
+            .hint(
+                "move them away, or restore elsewhere; -force leaves them, but influxd may give their ids out again",
+            )
+            .into());
+    }
+    context.warn(format!(
+        "left in place, {message}; influxd may give their ids out again"
+    ));
     Ok(())
+}
+
+/// Refuses a metastore that is no longer the one that was planned with.
+pub fn ensure_same_metastore(plan: &Plan, options: &RestoreOptions) -> Result<()> {
+    let (Some(metastore), Some(metadir)) = (&plan.metastore, &options.metadir) else {
+        return Ok(());
+    };
+    let path = metadir.join("meta.db");
+    if read_bounded(&path, MAX_META_BYTES).ok() == metastore.replaces {
+        return Ok(());
+    }
+    Err(ErrorKind::Refused
+        .error(format!(
+            "{} was changed while the backup was read",
+            path.display()
+        ))
+        .hint("try again")
+        .into())
 }
 
 fn holds_something(directory: &Path) -> Result<bool> {
@@ -144,28 +161,11 @@ impl Needed {
 }
 
 /// Refuses file systems that have no room for what is to be written.
-pub fn refuse_too_small(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
+pub fn ensure_room(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
     };
-    let mut systems: BTreeMap<u64, Needed> = BTreeMap::new();
-    for shard in shards {
-        let staging = staging_for(datadir, &shard_dir(datadir, &shard.target))?;
-        let directory = nearest_existing(&staging);
-        let device = fs::metadata(&directory)
-            .with_context(|| format!("looking at {}", directory.display()))?
-            .dev();
-        let needed = systems.entry(device).or_insert(Needed {
-            directory,
-            files: 0,
-            rewritten: Vec::new(),
-        });
-        needed.files += shard.bytes();
-        needed
-            .rewritten
-            .push(shard.largest_rewritten(options.apply_deletes));
-    }
-    for needed in systems.into_values() {
+    for needed in needed(shards, datadir, options.apply_deletes)?.into_values() {
         let there = needed.directory.display().to_string();
         let system = rustix::fs::statvfs(&needed.directory)
             .with_context(|| format!("asking for the free space at {there}"))?;
@@ -183,6 +183,30 @@ pub fn refuse_too_small(shards: &[CheckedShard], options: &RestoreOptions) -> Re
     Ok(())
 }
 
+/// What is to be written to each file system, by its device.
+fn needed(
+    shards: &[CheckedShard],
+    datadir: &Path,
+    apply_deletes: bool,
+) -> Result<BTreeMap<u64, Needed>> {
+    let mut systems: BTreeMap<u64, Needed> = BTreeMap::new();
+    for shard in shards {
+        let staging = staging_for(datadir, &shard_dir(datadir, &shard.target))?;
+        let directory = nearest_existing(&staging);
+        let metadata = fs::metadata(&directory)
+            .with_context(|| format!("looking at {}", directory.display()))?;
+        let needed = systems.entry(metadata.dev()).or_insert(Needed {
+            directory,
+            files: 0,
+            rewritten: Vec::new(),
+        });
+        needed.files += shard.bytes();
+        let rewritten = shard.largest_rewritten(apply_deletes);
+        needed.rewritten.push(rewritten);
+    }
+    Ok(systems)
+}
+
 /// Whether restored shards are to open with a tsi1 index.
 pub fn wants_tsi1(options: &RestoreOptions) -> bool {
     match options.index {
@@ -195,15 +219,15 @@ pub fn wants_tsi1(options: &RestoreOptions) -> bool {
     }
 }
 
-/// Says how the shards will open where the target does not show it.
-pub fn say_index(shards: &[CheckedShard], options: &RestoreOptions, progress: &dyn Progress) {
+/// Tells how the shards will open where the target does not show it.
+pub fn report_index(shards: &[CheckedShard], options: &RestoreOptions, context: Context<'_>) {
     let unknown = options
         .datadir
         .as_deref()
         .is_some_and(|datadir| shards_below(datadir).is_empty());
     if options.index == IndexKind::Auto && unknown && !shards.is_empty() {
-        progress.report(&Event::Status(
+        context.status(
             "the shards get no tsi1 index and open as inmem; for a server with index-version = \"tsi1\" give -index tsi1",
-        ));
+        );
     }
 }

@@ -1,21 +1,148 @@
-//! Where shards are prepared, and kept while others take their place: in a hidden folder that a rename leads out of to where they
-//! go.
+//! Hidden folders in which shards are prepared, and kept while others take their place; a rename leads out of them to where
+//! the shards go.
 //!
-//! That is the folder in the data (or WAL) directory. Where the directory of a database or of a retention policy lies on another
-//! file system, a mount point or a link, there is another folder in that directory. influxd takes none of them for a shard: their
-//! names and those in them are no numbers.
+//! That is the folder in the data (or WAL) directory. Where the directory of a database or of a retention policy lies on
+//! another file system, a mount point or a link, there is another folder in that directory. influxd takes none of them for a
+//! shard: their names and those in them are no numbers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
-use crate::influxd_dir::nearest_existing;
+use super::options::RestoreOptions;
+use crate::context::Context;
+use crate::influxd_dir::{nearest_existing, shard_dir};
 use crate::io::durable;
+use crate::repository::Lock;
+use crate::shard::ShardPath;
 
 /// The folder's name.
 pub const STAGING: &str = ".snap-restore";
+
+/// The journal's name in the folder of a restore.
+const JOURNAL: &str = "journal.json";
+
+/// The hidden folders of a restore, all of them under the lock of the one that has the journal.
+pub struct HiddenFolders<'a> {
+    options: &'a RestoreOptions,
+    /// The folder with the journal.
+    main: PathBuf,
+    _lock: Lock,
+}
+
+impl<'a> HiddenFolders<'a> {
+    /// Claims and locks those of a restore that is prepared in `home`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Locked`] while another run works there, [`ErrorKind::Refused`] where they are somebody else's.
+    ///
+    /// [`ErrorKind::Locked`]: crate::error::ErrorKind::Locked
+    /// [`ErrorKind::Refused`]: crate::error::ErrorKind::Refused
+    pub fn claim(options: &'a RestoreOptions, home: &Path, context: Context<'_>) -> Result<Self> {
+        let main = home.join(STAGING);
+        durable::claim_private_dir(&main)?;
+        let lock = Lock::take(&main.join("lock"), Duration::ZERO, context.cancel)?;
+        lock.warnings()
+            .iter()
+            .for_each(|warning| context.warn(warning));
+        Ok(Self {
+            options,
+            main,
+            _lock: lock,
+        })
+    }
+
+    /// The folder with the journal.
+    pub fn main(&self) -> &Path {
+        &self.main
+    }
+
+    /// Where the journal is.
+    pub fn journal(&self) -> PathBuf {
+        self.main.join(JOURNAL)
+    }
+
+    /// Removes them; that of the journal last, because without it nobody looks for the others.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        self.remove_others()?;
+        durable::remove_tree_if_there(&self.main)
+    }
+
+    /// Removes all but that of the journal.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be removed.
+    pub fn remove_others(&self) -> Result<()> {
+        let wal = self.options.wal_dir();
+        for below in [&self.options.datadir, &wal].into_iter().flatten() {
+            remove_inner(below)?;
+        }
+        wal.map_or(Ok(()), |wal| {
+            durable::remove_tree_if_there(&wal.join(STAGING))
+        })
+    }
+}
+
+/// Where each shard is prepared, and what it replaces is kept, by the shard's place in the list of all.
+pub struct ShardStaging(Vec<PathBuf>);
+
+impl ShardStaging {
+    /// Below a data directory; in `main` where no shard goes anywhere.
+    ///
+    /// # Errors
+    ///
+    /// When the directories cannot be looked at.
+    pub fn of<'a>(
+        shards: impl Iterator<Item = &'a ShardPath>,
+        datadir: Option<&Path>,
+        main: &Path,
+    ) -> Result<Self> {
+        let folders = shards.map(|shard| match datadir {
+            Some(datadir) => staging_for(datadir, &shard_dir(datadir, shard)),
+            None => Ok(main.to_owned()),
+        });
+        Ok(Self(folders.collect::<Result<_>>()?))
+    }
+
+    /// The hidden folders that are used.
+    pub fn folders(&self) -> BTreeSet<&Path> {
+        self.0.iter().map(PathBuf::as_path).collect()
+    }
+
+    /// Where a shard is prepared.
+    pub fn prepared(&self, index: usize) -> PathBuf {
+        self.0[index].join("new").join(folder(index))
+    }
+
+    /// Where what it replaces is kept.
+    pub fn replaced(&self, index: usize) -> PathBuf {
+        self.0[index].join("old").join(folder(index))
+    }
+}
+
+/// The name of the folder of shard number `index`. It is no number: influxd, started on what a killed restore left, would
+/// take it for a shard.
+pub fn folder(index: usize) -> String {
+    format!("s{index}")
+}
+
+/// Whether a name is that of a [`folder`].
+pub fn is_folder(name: &str) -> bool {
+    let number = name
+        .strip_prefix('s')
+        .and_then(|digits| digits.parse().ok());
+    number.is_some_and(|index| folder(index) == name)
+}
 
 /// The folder out of which a rename leads to `place`, which is below the data or WAL directory `below`.
 ///
@@ -67,11 +194,7 @@ fn identify(directory: &Path) -> io::Result<(u64, u64)> {
 }
 
 /// Removes the folders in the directories of databases and retention policies below a data or WAL directory.
-///
-/// # Errors
-///
-/// When one cannot be removed.
-pub fn remove_inner(below: &Path) -> Result<()> {
+fn remove_inner(below: &Path) -> Result<()> {
     for database in directories_in(below) {
         for policy in directories_in(&database) {
             remove(&policy.join(STAGING))?;

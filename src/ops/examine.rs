@@ -1,0 +1,415 @@
+//! Judging a shard's file once, for verify and for restore: whether it can be read, whether its tar is whole, and whether its members
+//! are what their names say.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::members::{ContentError, MemberReader, Place, Spool, is_of_system};
+use super::passing::Passing;
+use super::scratch::scratch_fault;
+use super::summed::Summed;
+use crate::cancel::Cancel;
+use crate::progress::Progress;
+use crate::repository::{BackupFile, Catalog, FileRecord};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Member, TarError};
+use crate::tsm::check::{self, TsmFinding};
+use crate::tsm::fields::FieldTypes;
+use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
+use crate::tsm::{is_file_name, tombstone};
+
+/// The most findings kept of one member: a file of garbage has no end of them.
+const MOST_OF_MEMBER: usize = 100;
+
+/// A shard's file to judge, and how.
+pub struct Examination<'a> {
+    /// The backup.
+    pub contents: &'a Catalog,
+    /// The file.
+    pub file: &'a BackupFile,
+    /// What the shard is called in the backup.
+    pub shard: &'a ShardPath,
+    /// What was recorded of the file.
+    pub recorded: Option<&'a FileRecord>,
+    /// Bytes of its tar, where a manifest names them.
+    pub listed: Option<u64>,
+    /// What is looked at of TSM files.
+    pub depth: Depth,
+    /// Whether all of the file is read, and not only what is looked at.
+    pub reads_all: bool,
+    /// Whether a member that is damaged is the last that is looked at.
+    pub stops_at_damage: bool,
+    /// Where files without a name are made.
+    pub scratch: &'a Path,
+    /// Ends the reading.
+    pub cancel: &'a Cancel,
+    /// Is told how far the reading came.
+    pub progress: &'a dyn Progress,
+}
+
+/// What is looked at of TSM files.
+#[derive(Debug, Clone)]
+pub enum Depth {
+    /// The index.
+    Index,
+    /// Every block too.
+    Blocks {
+        /// The times that points may have.
+        times: Option<Range<i64>>,
+    },
+}
+
+/// What was found in a shard's file.
+#[derive(Debug)]
+pub struct ExaminedFile {
+    /// The regular files in its tar that could be read to their ends, in order.
+    pub members: Vec<ExaminedMember>,
+    /// How far it could be read.
+    pub state: FileState,
+}
+
+/// How far a shard's file can be read.
+#[derive(Debug)]
+pub enum FileState {
+    /// It has not a byte.
+    Empty,
+    /// It is a whole tar.
+    Whole {
+        /// Bytes of the tar.
+        tar_bytes: u64,
+        /// Bytes of the file, and SHA-256 of them, where it was recorded.
+        read: Option<(u64, String)>,
+    },
+    /// Its tar is damaged or breaks off.
+    Tar(TarError),
+    /// It cannot be decompressed from about this offset on.
+    Gzip(u64, io::Error),
+    /// What comes behind the damaged member was not looked at.
+    NotReadOn {
+        /// Bytes of the tar up to there.
+        tar_bytes: u64,
+    },
+}
+
+/// What was found of a member.
+#[derive(Debug)]
+pub struct ExaminedMember {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub size: u64,
+    /// CRC-32 of its content.
+    pub crc: u32,
+    /// Points in its blocks, where these were looked at.
+    pub points: u64,
+    /// What is wrong with it.
+    pub findings: Vec<MemberFinding>,
+    /// How much more is.
+    pub more: u64,
+}
+
+/// What can be wrong with a member.
+#[derive(Debug)]
+pub enum MemberFinding {
+    /// A TSM file is not named as one of influxd's.
+    Name,
+    /// A TSM file is none, or its index breaks off.
+    Index(IndexError),
+    /// Something in a TSM file.
+    Inside {
+        /// Where.
+        offset: u64,
+        /// What.
+        fault: TsmFinding,
+        /// The same, in words, with the key it belongs to.
+        message: String,
+    },
+    /// A tombstone file breaks off.
+    Torn,
+    /// A tombstone file is none, or damaged.
+    Tombstone(io::Error),
+}
+
+impl ExaminedFile {
+    /// Where a file of which the tar is whole differs from what was written down of it, but for its members.
+    pub fn differences(&self, examination: &Examination<'_>) -> Vec<Difference> {
+        let FileState::Whole { tar_bytes, read } = &self.state else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        if let Some(listed) = examination.listed.filter(|listed| listed != tar_bytes) {
+            found.push(Difference::Listed {
+                tar_bytes: *tar_bytes,
+                listed,
+            });
+        }
+        if let (Some(recorded), Some((bytes, sha256))) = (examination.recorded, read) {
+            if *bytes != recorded.size {
+                found.push(Difference::Size {
+                    bytes: *bytes,
+                    recorded: recorded.size,
+                });
+            } else if *sha256 != recorded.sha256 {
+                found.push(Difference::Sha256);
+            }
+        }
+        found
+    }
+}
+
+/// How a file can differ from what was written down of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// The size of its tar is another than in the manifest.
+    Listed {
+        /// That of the tar.
+        tar_bytes: u64,
+        /// That in the manifest.
+        listed: u64,
+    },
+    /// Its size is another than in the record.
+    Size {
+        /// That of the file.
+        bytes: u64,
+        /// That in the record.
+        recorded: u64,
+    },
+    /// Its SHA-256 is another than in the record.
+    Sha256,
+}
+
+impl ExaminedMember {
+    fn of(member: &Member) -> Self {
+        Self {
+            name: member.name.clone(),
+            size: member.size,
+            crc: 0,
+            points: 0,
+            findings: Vec::new(),
+            more: 0,
+        }
+    }
+
+    fn push(&mut self, finding: MemberFinding) {
+        if self.findings.len() < MOST_OF_MEMBER {
+            self.findings.push(finding);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// The first thing that is wrong inside a TSM file.
+    pub fn damage(&self) -> Option<&MemberFinding> {
+        let is_damage = |finding: &&MemberFinding| {
+            matches!(
+                finding,
+                MemberFinding::Index(_) | MemberFinding::Inside { .. }
+            )
+        };
+        self.findings.iter().find(is_damage)
+    }
+}
+
+/// Why a tar was not examined to its end.
+enum Stop {
+    Tar(TarError),
+    /// The disk, say, or a file for what is unpacked.
+    System(io::Error),
+}
+
+impl From<TarError> for Stop {
+    fn from(error: TarError) -> Self {
+        Self::Tar(error)
+    }
+}
+
+impl From<ContentError> for Stop {
+    fn from(error: ContentError) -> Self {
+        match error {
+            ContentError::Tar(error) => Self::Tar(error),
+            ContentError::Scratch(error) => Self::System(error),
+        }
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl Examination<'_> {
+    /// Reads the file. The fields of its TSM files go into `types`.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails, or a stop was asked for. What is wrong with the file is none.
+    pub fn run(&self, types: Option<&mut FieldTypes>) -> Result<ExaminedFile> {
+        let mut members = Vec::new();
+        let (outcome, count, sha256) = if self.file.packed || self.reads_all {
+            let mut tar = self.contents.open(self.file, |file| {
+                let is_summed = self.recorded.is_some();
+                Passing::new(file, is_summed, self.shard, self.cancel, self.progress)
+            })?;
+            let reader = MemberReader::streamed(&mut tar, self.place()?, self.listed, self.shard);
+            let outcome = self.walk(reader, types, &mut members);
+            (outcome, tar.inner().count(), tar.inner().sha256())
+        } else {
+            let tar = self.contents.open(self.file, |file| file)?;
+            let reader = MemberReader::open(tar, self.scratch, self.shard, self.cancel)?;
+            (self.walk(reader, types, &mut members), 0, None)
+        };
+        self.cancel.check()?;
+        let state = match outcome {
+            Ok(FileState::Whole { tar_bytes, .. }) => FileState::Whole {
+                tar_bytes,
+                read: sha256.map(|sha256| (count, sha256)),
+            },
+            Ok(state) => state,
+            // What gzip has to complain of, and not the disk.
+            Err(Stop::Tar(TarError::Source(error)))
+                if self.file.packed && !is_of_system(&error) =>
+            {
+                FileState::Gzip(count, error)
+            }
+            Err(Stop::Tar(TarError::Source(error)) | Stop::System(error)) => {
+                return Err(self.failed(error));
+            }
+            Err(Stop::Tar(damage)) => FileState::Tar(damage),
+        };
+        Ok(ExaminedFile { members, state })
+    }
+
+    /// Where members are looked at.
+    fn place(&self) -> Result<Place> {
+        Ok(match self.file.packed {
+            true => {
+                let spool = Spool::new_in(self.scratch).map_err(|error| self.failed(error))?;
+                Place::Spool(spool)
+            }
+            false => Place::Tar(self.contents.open_file(&self.file.name)?),
+        })
+    }
+
+    fn failed(&self, error: io::Error) -> anyhow::Error {
+        let path = self.contents.path_of(&self.file.name);
+        match scratch_fault(&error) {
+            Some(fault) => fault.into(),
+            None => anyhow::Error::new(error).context(format!("reading {}", path.display())),
+        }
+    }
+
+    /// Looks at all members, or at those up to the first that is damaged.
+    fn walk(
+        &self,
+        mut reader: MemberReader<impl Read>,
+        mut types: Option<&mut FieldTypes>,
+        members: &mut Vec<ExaminedMember>,
+    ) -> Result<FileState, Stop> {
+        while let Some(member) = reader.next_member()? {
+            if member.directory {
+                continue;
+            }
+            let mut examined = ExaminedMember::of(&member);
+            self.look_at(&member, &mut reader, types.as_deref_mut(), &mut examined)?;
+            let is_last = self.stops_at_damage && examined.damage().is_some();
+            members.push(examined);
+            if is_last {
+                return Ok(FileState::NotReadOn {
+                    tar_bytes: reader.offset(),
+                });
+            }
+        }
+        Ok(match reader.finish()? {
+            Ending::Nothing => FileState::Empty,
+            Ending::Whole { .. } => FileState::Whole {
+                tar_bytes: reader.offset(),
+                read: None,
+            },
+        })
+    }
+
+    fn look_at(
+        &self,
+        member: &Member,
+        reader: &mut MemberReader<impl Read>,
+        types: Option<&mut FieldTypes>,
+        examined: &mut ExaminedMember,
+    ) -> Result<(), Stop> {
+        let has_nothing_to_see = !member.is_tsm() && !member.is_tombstone();
+        if has_nothing_to_see && let Some(crc) = reader.pass_content()? {
+            examined.crc = crc;
+            return Ok(());
+        }
+        let content = reader.content()?;
+        let summed = Summed::new(&content.bytes, self.cancel);
+        let bytes: &dyn ReadAt = match content.crc {
+            Some(_) => &content.bytes,
+            None => &summed,
+        };
+        if member.is_tsm() {
+            self.look_into_tsm(bytes, types, examined)?;
+        } else if member.is_tombstone() {
+            look_into_tombstone(bytes, examined)?;
+        }
+        examined.crc = content.crc.map_or_else(|| summed.crc(), Ok)?;
+        Ok(())
+    }
+
+    fn look_into_tsm(
+        &self,
+        content: &dyn ReadAt,
+        types: Option<&mut FieldTypes>,
+        examined: &mut ExaminedMember,
+    ) -> io::Result<()> {
+        if !is_file_name(&examined.name) {
+            examined.push(MemberFinding::Name);
+        }
+        let walked = match &self.depth {
+            Depth::Index if types.is_none() => IndexWalk::open(content).and_then(IndexWalk::to_end),
+            Depth::Index => Ok(()),
+            Depth::Blocks { times } => {
+                let report = check::check(content, times.clone(), &mut |finding| {
+                    examined.push(MemberFinding::Inside {
+                        offset: finding.offset,
+                        fault: finding.fault,
+                        message: finding.what(),
+                    });
+                });
+                report.map(|report| examined.points = report.points)
+            }
+        };
+        let walked = walked.and_then(|()| match types {
+            Some(types) if examined.damage().is_none() => types.add_file(content),
+            _ => Ok(()),
+        });
+        match walked {
+            Ok(()) => Ok(()),
+            Err(IndexError::Read { source, .. }) => Err(source),
+            Err(error) => {
+                examined.push(MemberFinding::Index(error));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn look_into_tombstone(content: &dyn ReadAt, examined: &mut ExaminedMember) -> io::Result<()> {
+    match tombstone::read(FromStart::new(content), |_| {}) {
+        Ok(tombstone::Ending::Clean) => {}
+        Ok(tombstone::Ending::Torn) => examined.push(MemberFinding::Torn),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            ) && error.raw_os_error().is_none() =>
+        {
+            examined.push(MemberFinding::Tombstone(error));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! A restore is fresh, or goes on with one that was interrupted.
+
+use anyhow::Result;
+
+use super::import::ids_by_time;
+use super::journal::{FORMAT, Header, Interrupted};
+use super::target::{Live, LiveOptions};
+use crate::error::{Error, ErrorKind};
+use crate::metastore::Data;
+use crate::ops::restore::selection::RestoreSelection;
+use crate::ops::restore::source::{SetSelector, Source};
+use crate::wire::ShardIds;
+
+/// Whether a restore is fresh.
+#[derive(Debug, Clone, Copy)]
+pub enum Run<'a> {
+    /// It is, whatever was interrupted before.
+    Fresh {
+        /// What was.
+        interrupted: &'a [Interrupted],
+    },
+    /// It goes on with this one.
+    Resumed(&'a Interrupted),
+}
+
+/// Where on the server a restore begins.
+#[derive(Debug)]
+pub enum Start {
+    /// With the import.
+    Import,
+    /// With the uploads: an interrupted restore has done the import.
+    Upload {
+        /// The new id of each shard by its old one.
+        ids: ShardIds,
+        /// The shards that are done, by their old ids.
+        done: Vec<u64>,
+    },
+}
+
+impl<'a> Run<'a> {
+    /// What the options ask for.
+    ///
+    /// # Errors
+    ///
+    /// Where they ask to go on, and it is not clear with what.
+    pub fn of(
+        options: &LiveOptions,
+        interrupted: &'a [Interrupted],
+        host: &str,
+    ) -> Result<Self, Error> {
+        if options.resume {
+            Ok(Self::Resumed(find(options, interrupted, host)?))
+        } else {
+            Ok(Self::Fresh { interrupted })
+        }
+    }
+
+    /// Which set is restored.
+    pub fn selector<'b>(self, options: &'b LiveOptions) -> SetSelector<'b>
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Fresh { .. } => SetSelector::named(options.set.as_deref()),
+            Self::Resumed(Interrupted { header, .. }) if header.named => {
+                SetSelector::Alone(&header.set)
+            }
+            Self::Resumed(Interrupted { header, .. }) => SetSelector::UpTo(&header.set),
+        }
+    }
+
+    /// What of it is restored.
+    pub fn what<'b>(self, options: &'b LiveOptions) -> &'b RestoreSelection
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Fresh { .. } => &options.what,
+            Self::Resumed(interrupted) => &interrupted.header.what,
+        }
+    }
+
+    /// Where it begins on a server with that metastore.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] where the server has what a fresh one would make, or is not as the interrupted one left it.
+    pub fn start(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Result<Start> {
+        match self {
+            Self::Fresh { interrupted } => {
+                live.ensure_absent(source, server_metastore, interrupted)?;
+                Ok(Start::Import)
+            }
+            Self::Resumed(interrupted) => live.resumed_at(interrupted, source, server_metastore),
+        }
+    }
+
+    /// What its journal begins with.
+    pub fn header(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Header {
+        match self {
+            Self::Fresh { .. } => Header {
+                format: FORMAT,
+                host: live.client.address().to_string(),
+                cluster_id: server_metastore.cluster_id,
+                max_shard_id: server_metastore.max_shard_id,
+                set: source.set.clone(),
+                named: live.options.set.is_some(),
+                what: live.what.clone(),
+                names: live.new_names(source),
+            },
+            Self::Resumed(interrupted) => interrupted.header.clone(),
+        }
+    }
+}
+
+impl Live<'_> {
+    /// Where to go on, which depends on whether the import took place.
+    fn resumed_at(
+        &self,
+        interrupted: &Interrupted,
+        source: &Source,
+        server_metastore: &Data,
+    ) -> Result<Start> {
+        let (header, address) = (&interrupted.header, self.client.address());
+        if header.cluster_id != server_metastore.cluster_id {
+            return Err(ErrorKind::Refused
+                .error(format!(
+                    "{address} is not the server that the restore was begun on"
+                ))
+                .hint("leave -resume out to begin anew")
+                .into());
+        }
+        let is_there = |name: &&String| server_metastore.database(name).is_some();
+        let Some(name) = header.names.iter().find(is_there) else {
+            if interrupted.ids.is_none() {
+                // It did not come so far as to make one.
+                return Ok(Start::Import);
+            }
+            return Err(ErrorKind::Refused
+                .error(format!(
+                    "the databases of the interrupted restore are gone from {address}"
+                ))
+                .hint("leave -resume out to begin anew")
+                .into());
+        };
+        let ids = interrupted.ids.clone().unwrap_or_else(|| {
+            ids_by_time(source, self.what, server_metastore, header.max_shard_id)
+        });
+        for (shard, _) in &source.chains.found {
+            let target = ids.get(&shard.id).map(|id| self.what.target(shard, *id));
+            let has_place = target.is_some_and(|target| {
+                let mut known = server_metastore.shards();
+                known.any(|known| known.path == target && known.deleted_at.is_none())
+            });
+            if !has_place {
+                return Err(ErrorKind::Refused
+                    .error(format!(
+                        "the database '{name}' on {address} is not as the interrupted restore left it: shard {shard} has no \
+                         place in it"
+                    ))
+                    .hint("drop the databases of the restore and leave -resume out to begin anew")
+                    .into());
+            }
+        }
+        let done = interrupted.done.clone();
+        Ok(Start::Upload { ids, done })
+    }
+}
+
+/// The interrupted restore that is gone on with: the one that there is, or that was of what is named.
+fn find<'a>(
+    options: &LiveOptions,
+    interrupted: &'a [Interrupted],
+    host: &str,
+) -> Result<&'a Interrupted, Error> {
+    let is_named = |interrupted: &&Interrupted| {
+        let header = &interrupted.header;
+        options.set.as_ref().is_none_or(|set| *set == header.set)
+            && (options.what == RestoreSelection::default() || options.what == header.what)
+    };
+    let found: Vec<&Interrupted> = interrupted.iter().filter(is_named).collect();
+    match &found[..] {
+        [one] => Ok(one),
+        [] if interrupted.is_empty() => Err(ErrorKind::Refused
+            .error(format!(
+                "no interrupted restore into {host} is known in {}",
+                options.directory.display()
+            ))
+            .hint(
+                "leave -resume out to begin one; -host and PATH must be those of the interrupted run",
+            )),
+        [] => Err(ErrorKind::Usage
+            .error(format!(
+                "no interrupted restore into {host} was of what is named here"
+            ))
+            .hint(format!("there are: {}", listed(interrupted)))),
+        several => Err(ErrorKind::Usage
+            .error(format!(
+                "{} restores into {host} were interrupted",
+                several.len()
+            ))
+            .hint(format!(
+                "name one by its set, -database and the like, as it was begun: {}",
+                listed(several.iter().copied())
+            ))),
+    }
+}
+
+fn listed<'a>(interrupted: impl IntoIterator<Item = &'a Interrupted>) -> String {
+    let texts: Vec<String> = interrupted
+        .into_iter()
+        .map(|Interrupted { header, .. }| {
+            format!("{} of set {}", header.names.join(", "), header.set)
+        })
+        .collect();
+    texts.join("; ")
+}

@@ -1,0 +1,123 @@
+//! The server that is restored into: what it holds, and what the databases are called there.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::journal::Interrupted;
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::ErrorKind;
+use crate::metastore::Data;
+use crate::ops::restore::selection::RestoreSelection;
+use crate::ops::restore::source::Source;
+use crate::ops::selection::list;
+use crate::wire::Dialect;
+
+/// What to restore into a server, and how.
+#[derive(Debug, Clone)]
+pub struct LiveOptions {
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// The set; where none is named, the newest and all that the directory holds beside it.
+    pub set: Option<String>,
+    /// What of it, and under which names.
+    pub what: RestoreSelection,
+    /// How many shards at a time.
+    pub jobs: usize,
+    /// How many attempts follow a failed one.
+    pub retries: u32,
+    /// Read each shard back and compare its files.
+    pub verify: bool,
+    /// Go on with the restore into this server that was interrupted; what and which set are those of its journal.
+    pub resume: bool,
+    /// Leave out what was deleted; else it comes back, because servers throw tombstones away.
+    pub apply_deletes: bool,
+    /// Say what would be done, and change nothing.
+    pub dry_run: bool,
+}
+
+/// A restore into a running server.
+pub(super) struct Live<'a> {
+    pub(super) client: &'a Client,
+    pub(super) options: &'a LiveOptions,
+    /// What is restored: what is asked for, or what an interrupted restore was asked for.
+    pub(super) what: &'a RestoreSelection,
+    pub(super) context: Context<'a>,
+}
+
+impl Live<'_> {
+    /// What the server holds.
+    pub(super) fn metastore(&self) -> Result<Data> {
+        let metastore = Data::read(&self.client.meta_store()?.meta)?;
+        if self.client.dialect() == Some(Dialect::V1_0) {
+            return Err(ErrorKind::Refused
+                .error(format!(
+                    "{} is of version 1.0 to 1.4, which cannot be restored into while it runs",
+                    self.client.address()
+                ))
+                .hint("stop it and restore into its directories with -metadir and -datadir")
+                .into());
+        }
+        Ok(metastore)
+    }
+
+    /// The one database that is meant, where there is but one: it was named, or the shard that was named is in it.
+    pub(super) fn only_database(&self, source: &Source) -> Option<String> {
+        if let Some(name) = &self.what.database {
+            return Some(name.clone());
+        }
+        self.what.shard?;
+        Some(source.live.first()?.path.database.clone())
+    }
+
+    /// The names that the backup's databases get on the server.
+    pub(super) fn new_names(&self, source: &Source) -> Vec<String> {
+        let only = self.what.new_database.clone();
+        match only.or_else(|| self.only_database(source)) {
+            Some(name) => vec![name],
+            None => source.databases.clone(),
+        }
+    }
+
+    /// Refuses a server that has one of the databases already.
+    pub(super) fn ensure_absent(
+        &self,
+        source: &Source,
+        server_metastore: &Data,
+        interrupted: &[Interrupted],
+    ) -> Result<()> {
+        let names = self.new_names(source);
+        let is_there = |name: &&String| server_metastore.database(name).is_some();
+        let Some(name) = names.iter().find(is_there) else {
+            return Ok(());
+        };
+        let error = ErrorKind::Refused.error(format!(
+            "{} already has a database '{name}'",
+            self.client.address()
+        ));
+        let was_interrupted = interrupted
+            .iter()
+            .any(|interrupted| interrupted.header.names.contains(name));
+        let hint = if was_interrupted {
+            "a restore of it was interrupted: -resume goes on with that; or drop the database to begin anew"
+        } else {
+            "-database DB -newdb NEW restores it beside; influxd cannot merge into a database"
+        };
+        Err(error.hint(hint).into())
+    }
+
+    /// Warns that the databases may be on the server in part.
+    pub(super) fn warn_in_part(&self, source: &Source, is_resumable: bool) {
+        let next = if is_resumable {
+            "snap restore -resume goes on where this stopped; or drop them to begin anew"
+        } else {
+            "drop them before the next try"
+        };
+        self.context.warn(format!(
+            "{} now may have {} in part: {next}",
+            self.client.address(),
+            list(&self.new_names(source))
+        ));
+    }
+}

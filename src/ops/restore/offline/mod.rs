@@ -1,0 +1,156 @@
+//! Restoring into the directories of a stopped influxd.
+//!
+//! What is to be written is decided ([`plan`]) and the target looked at ([`target`]). Shards are then unpacked out of
+//! sight ([`unpack`], [`staging`]) and take the place of what is there, the metastore last ([`swap`]). A [`journal`] says what
+//! was moved, so that a failed run is put back at once and a killed one by the next ([`write`]).
+
+mod journal;
+mod options;
+mod plan;
+mod staging;
+mod swap;
+mod target;
+mod unpack;
+mod write;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::check::{CheckedShard, Use, check};
+use super::report::{
+    RestoreReport, count_with_deletes, deletes_applied, ensure_influxd_opens_names, missing,
+};
+use super::source::{planned, sets_of};
+use crate::cancel::Cancel;
+use crate::context::Context;
+use crate::influxd_dir::shard_dir;
+use crate::progress::Progress;
+use crate::repository::Catalog;
+use plan::Plan;
+
+pub use options::{IndexKind, RestoreOptions};
+
+/// Restores a backup.
+///
+/// # Errors
+///
+/// Before anything is written: when the backup is damaged ([`ErrorKind::Damage`]) or does not hold what was asked for, or
+/// the target holds data or is in use ([`ErrorKind::Refused`]). Later: when the target cannot be written; it is put back then.
+///
+/// [`ErrorKind::Damage`]: crate::error::ErrorKind::Damage
+/// [`ErrorKind::Refused`]: crate::error::ErrorKind::Refused
+pub fn restore(
+    options: &RestoreOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<RestoreReport> {
+    let context = Context { cancel, progress };
+    let started = Instant::now();
+    options.ensure_consistent()?;
+    options.what.ensure_consistent()?;
+    // What is moved is written down, and must mean the same wherever the next run is started.
+    let options = &options.with_absolute_targets()?;
+    target::ensure_not_running(options)?;
+    write::recover(options, context)?;
+
+    let set = options.set.as_deref();
+    let (catalog, mut plan, _held) = planned(&options.directory, set, progress, |catalog| {
+        let plan = plan::plan(catalog, options, context)?;
+        let sets = sets_of(&plan.shards);
+        Ok((plan, sets))
+    })?;
+    target::ensure_free(plan.shards.iter().map(|shard| &shard.target), options)?;
+    target::ensure_no_strays(&plan, options, context)?;
+    // Not needed any more, and as large as there are shards.
+    plan.named = None;
+
+    let shards = checked(&catalog, &mut plan, options, context)?;
+    let mut report = RestoreReport {
+        shards: shards.len(),
+        files: shards.iter().map(|shard| shard.files.len()).sum(),
+        bytes: shards.iter().map(CheckedShard::bytes).sum(),
+        metastore: (plan.metastore.as_ref())
+            .and(options.metadir.as_ref())
+            .map(|metadir| metadir.join("meta.db")),
+        missing: missing(&plan.missing, &shards),
+        elapsed: Duration::ZERO,
+    };
+    if options.dry_run {
+        describe(&plan, &shards, options, context);
+    } else {
+        let written = write::write(&catalog, &plan, &shards, options, context)?;
+        (report.files, report.bytes) = (written.files, written.bytes);
+        if !shards.is_empty() {
+            context.status(
+                "make the next backup of this server a full one, without -since: an increment would mix what was restored \
+                 with sets made before",
+            );
+        }
+    }
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// Reads the planned shards and checks that they can be written.
+fn checked(
+    catalog: &Catalog,
+    plan: &mut Plan,
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<Vec<CheckedShard>> {
+    let used = Use {
+        leave_index: options.index == IndexKind::Inmem,
+        apply_deletes: options.apply_deletes,
+        scratch: options.scratch(),
+    };
+    let planned = std::mem::take(&mut plan.shards);
+    let shards = check(
+        catalog,
+        planned,
+        &used,
+        options.jobs,
+        context.cancel,
+        context.progress,
+    )?;
+    ensure_influxd_opens_names(&shards)?;
+    target::ensure_room(&shards, options)?;
+    target::report_index(&shards, options, context);
+    let deleted = count_with_deletes(&shards);
+    if deleted > 0 && options.apply_deletes {
+        context.status(deletes_applied(deleted));
+    }
+    Ok(shards)
+}
+
+/// Tells what would be written.
+fn describe(plan: &Plan, shards: &[CheckedShard], options: &RestoreOptions, context: Context<'_>) {
+    let datadir = options.datadir.as_deref().unwrap_or(Path::new(""));
+    for shard in shards {
+        let names: Vec<&str> = shard
+            .sources
+            .iter()
+            .map(|source| source.name.as_str())
+            .collect();
+        let deletes = if options.apply_deletes && shard.files.have_deletes() {
+            ", without what was deleted"
+        } else {
+            ""
+        };
+        context.status(format!(
+            "would write {} from {} ({} files, {} bytes{deletes})",
+            shard_dir(datadir, &shard.target).display(),
+            names.join(" + "),
+            shard.files.len(),
+            shard.bytes()
+        ));
+    }
+    if let (Some(metadir), Some(metastore)) = (&options.metadir, &plan.metastore) {
+        context.status(format!(
+            "would write {} ({} bytes)",
+            metadir.join("meta.db").display(),
+            metastore.bytes.len()
+        ));
+    }
+}

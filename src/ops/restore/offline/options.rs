@@ -1,0 +1,133 @@
+//! What a restore into directories is asked for.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::client::Address;
+use crate::error::{Error, ErrorKind};
+use crate::influxd_dir;
+use crate::ops::restore::RestoreSelection;
+use crate::ops::scratch::scratch_dir;
+
+/// What to restore, and where to.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// The set; where none is named, the newest and all that the directory holds beside it.
+    pub set: Option<String>,
+    /// The target's meta directory; without one, the meta store is left alone.
+    pub metadir: Option<PathBuf>,
+    /// The target's data directory; without one, no shard is restored.
+    pub datadir: Option<PathBuf>,
+    /// The target's WAL directory; `wal` beside the data directory where it is not named.
+    pub waldir: Option<PathBuf>,
+    /// What of the backup, and under which names.
+    pub what: RestoreSelection,
+    /// Replace what the target holds.
+    pub force: bool,
+    /// Add the databases to the target's meta store, under new ids.
+    pub merge: bool,
+    /// The index the restored shards get.
+    pub index: IndexKind,
+    /// Leave out what was deleted, rather than keep the tombstones that say so.
+    pub apply_deletes: bool,
+    /// Where to ask whether an influxd runs on the target.
+    pub host: Address,
+    /// How many shards at a time.
+    pub jobs: usize,
+    /// Say what would be done, and change nothing.
+    pub dry_run: bool,
+}
+
+/// The series index that a restored shard opens with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexKind {
+    /// That of the shards the target already holds; `inmem` where it holds none.
+    Auto,
+    /// Rebuilt in memory at each start.
+    Inmem,
+    /// Rebuilt on disk at the first start.
+    Tsi1,
+}
+
+impl RestoreOptions {
+    /// The same with absolute paths, which mean the same wherever the next run is started.
+    pub(super) fn with_absolute_targets(&self) -> Result<Self> {
+        Ok(Self {
+            metadir: self.metadir.as_deref().map(absolute).transpose()?,
+            datadir: self.datadir.as_deref().map(absolute).transpose()?,
+            waldir: self.waldir.as_deref().map(absolute).transpose()?,
+            ..self.clone()
+        })
+    }
+
+    /// The target's WAL directory.
+    pub(super) fn wal_dir(&self) -> Option<PathBuf> {
+        influxd_dir::wal_dir(self.waldir.as_deref(), self.datadir.as_deref()?)
+    }
+
+    /// Where members of compressed tars are put while they are checked: in the data directory, which has room for all of them,
+    /// where it is there and may be written; never where nothing is to be written.
+    pub(super) fn scratch(&self) -> PathBuf {
+        let usable = |directory: &&PathBuf| tempfile::tempfile_in(directory).is_ok();
+        self.datadir
+            .as_ref()
+            .filter(|_| !self.dry_run)
+            .filter(usable)
+            .cloned()
+            .unwrap_or_else(scratch_dir)
+    }
+
+    /// Where a restore prepares what it moves into place: the data directory, or the meta directory where that is restored
+    /// alone.
+    pub(super) fn home(&self) -> Option<&Path> {
+        self.datadir.as_deref().or(self.metadir.as_deref())
+    }
+
+    /// Refuses flags that contradict each other, and such as need others.
+    pub(super) fn ensure_consistent(&self) -> Result<(), Error> {
+        let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
+        match self {
+            Self {
+                metadir: None,
+                datadir: None,
+                ..
+            } => usage(
+                "restore needs to know where to",
+                "write: snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data PATH, influxd being stopped",
+            ),
+            Self {
+                metadir: None,
+                what: RestoreSelection { database: None, .. },
+                ..
+            } => usage(
+                "-datadir without -metadir needs -database",
+                "add -database DB for the shards of one database, or -metadir M to restore the meta store as well",
+            ),
+            Self {
+                merge: true,
+                force: true,
+                ..
+            } => usage(
+                "-merge and -force contradict each other",
+                "-merge adds to the target's meta store, -force replaces it: choose one",
+            ),
+            Self {
+                merge: true,
+                metadir: None,
+                ..
+            } => usage(
+                "-merge needs -metadir",
+                "name the meta directory that the databases are to be added to",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .with_context(|| format!("finding the absolute path of {}", path.display()))
+}

@@ -1,0 +1,226 @@
+//! Deciding what a restore into directories is made of: which shards, under which names and ids, with which metastore.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::journal::META_FILES;
+use super::options::RestoreOptions;
+use crate::context::Context;
+use crate::error::ErrorKind;
+use crate::influxd_dir::ensure_directory_name;
+use crate::io::open::read_bounded;
+use crate::metastore::Data;
+use crate::metastore::edit::{Pick, Rename, merge, rename};
+use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
+use crate::repository::Catalog;
+use crate::wire::{MAX_META_BYTES, ShardIds};
+
+/// What a restore is made of.
+pub struct Plan {
+    /// The metastore to write, where one is to be written.
+    pub metastore: Option<NewMetastore>,
+    /// What the new metastore names.
+    pub named: Option<Data>,
+    /// The shards to restore.
+    pub shards: Vec<PlannedShard>,
+    /// What of the selection is not in the backup, a sentence each.
+    pub missing: Vec<String>,
+}
+
+/// A metastore to write.
+pub struct NewMetastore {
+    /// The protobuf message.
+    pub bytes: Vec<u8>,
+    /// JSON about the node.
+    pub node: Vec<u8>,
+    /// The file that it takes the place of.
+    pub replaces: Option<Vec<u8>>,
+}
+
+impl NewMetastore {
+    /// The files it becomes, and their content, the metastore last.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        META_FILES.into_iter().zip([&self.node[..], &self.bytes])
+    }
+}
+
+/// Makes the plan, and tells what the operator should know of it.
+pub fn plan(catalog: &Catalog, options: &RestoreOptions, context: Context<'_>) -> Result<Plan> {
+    // A merge brings in what somebody would miss; a server has an `_internal` of its own.
+    let selection = options.what.selection(!options.merge);
+    let source = Source::read(
+        catalog,
+        SetSelector::named(options.set.as_deref()),
+        &selection,
+        options.what.bounds(),
+        options.datadir.is_some(),
+        context.progress,
+    )?;
+    if options.merge {
+        source.ensure_unique_ids()?;
+    }
+    let renamed = renamed(&source, options, context)?;
+    let (metastore, shard_ids) = new_metastore(renamed, &source, options, context)?;
+    let mut named = None;
+    if let Some(metastore) = &metastore {
+        let data = Data::read(&metastore.bytes)?;
+        ensure_names_stay_inside(&data)?;
+        named = Some(data);
+    }
+    let shards = source.planned(&options.what, |old| match &shard_ids {
+        Some(ids) => ids.get(&old).copied(),
+        None => Some(old),
+    })?;
+    if options.datadir.is_some() {
+        source.report_missing(catalog, &selection, context.progress)?;
+    }
+    Ok(Plan {
+        metastore,
+        named,
+        shards,
+        missing: source.chains.missing,
+    })
+}
+
+/// Refuses names that lead out of a data directory, with or without a shard in this backup: influxd makes directories of all
+/// names in its metastore.
+fn ensure_names_stay_inside(data: &Data) -> Result<()> {
+    for database in &data.databases {
+        ensure_directory_name(&database.name)?;
+        for policy in &database.retention_policies {
+            ensure_directory_name(&policy.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The backup's metastore under the new names; `None` where there are none.
+fn renamed(
+    source: &Source,
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<Option<Vec<u8>>> {
+    let what = &options.what;
+    let Some(database) = &what.database else {
+        return Ok(None);
+    };
+    if what.new_database.is_none() && what.new_retention_policy.is_none() {
+        return Ok(None);
+    }
+    let old_policy = what.retention_policy.as_deref();
+    let names = Rename {
+        database,
+        new_database: what.new_database.as_deref().unwrap_or(database),
+        policy: old_policy.zip(what.new_retention_policy.as_deref()),
+    };
+    let known = source.data.database(database);
+    if let (Some(known), Some(_)) = (known, &options.metadir) {
+        for query in &known.continuous_queries {
+            context.warn(format!(
+                "the continuous query '{}' names what is renamed and is left out; it was: {}",
+                query.name, query.query
+            ));
+        }
+    }
+    rename(&source.blob.meta, &names)
+        .map(Some)
+        .with_context(|| ErrorKind::Refused.error("renaming in the meta store"))
+}
+
+/// The metastore to write, `None` where the target's stays as it is, and the shards' new ids where they change.
+fn new_metastore(
+    renamed: Option<Vec<u8>>,
+    backup: &Source,
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<(Option<NewMetastore>, Option<ShardIds>)> {
+    let Some(metadir) = &options.metadir else {
+        return Ok((None, None));
+    };
+    let source = renamed.as_ref().unwrap_or(&backup.blob.meta);
+    let path = metadir.join("meta.db");
+    let replacing = |bytes: Vec<u8>, replaces| NewMetastore {
+        bytes,
+        node: backup.blob.node.clone(),
+        replaces,
+    };
+    let Some(existing) = existing(&path)? else {
+        return Ok((Some(replacing(source.clone(), None)), None));
+    };
+    if existing == *source {
+        context.status(format!(
+            "{} already is what is restored: left as it is",
+            path.display()
+        ));
+        return Ok((None, None));
+    }
+    if options.force {
+        return Ok((Some(replacing(source.clone(), Some(existing))), None));
+    }
+    if !options.merge {
+        return Err(ErrorKind::Refused
+            .error(format!(
+                "{} exists and is another meta store",
+                path.display()
+            ))
+            .hint(
+                "-merge adds the restored databases to it under new shard ids; -force replaces it with the backup's",
+            )
+            .into());
+    }
+    let picks = picks(source, options)?;
+    let merged = merge(&existing, source, &picks).with_context(|| {
+        ErrorKind::Refused
+            .error(format!("adding to {}", path.display()))
+            .hint("-newdb gives the database another name")
+    })?;
+    let users = backup.data.users.len();
+    if users > 0 {
+        context.warn(format!(
+            "the backup's {users} user(s) and their grants are not added"
+        ));
+    }
+    let metastore = replacing(merged.meta, Some(existing));
+    Ok((Some(metastore), Some(merged.shard_ids)))
+}
+
+/// The metastore that the target has.
+fn existing(path: &Path) -> Result<Option<Vec<u8>>> {
+    match read_bounded(path, MAX_META_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// What of the backup's metastore a merge adds: what was asked for, or all databases but `_internal`.
+fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
+    let what = &options.what;
+    let policy = what
+        .new_retention_policy
+        .clone()
+        .or_else(|| what.retention_policy.clone());
+    let pick = |database: String| Pick {
+        database,
+        policy: policy.clone(),
+        shards: what.shard.map(|id| BTreeSet::from([id])),
+        deleted_groups: false,
+        continuous_queries: true,
+        subscriptions: true,
+    };
+    Ok(
+        match what.new_database.as_ref().or(what.database.as_ref()) {
+            Some(database) => vec![pick(database.clone())],
+            None => {
+                let names = Data::read(source)?
+                    .databases
+                    .into_iter()
+                    .map(|database| database.name);
+                names.filter(|name| name != "_internal").map(pick).collect()
+            }
+        },
+    )
+}

@@ -1,0 +1,129 @@
+//! Writing a restore, and putting back one that was killed.
+
+use anyhow::Result;
+
+use super::journal::{Journal, Targets, ensure_no_foreign_links};
+use super::options::RestoreOptions;
+use super::plan::Plan;
+use super::staging::{HiddenFolders, STAGING, ShardStaging};
+use super::swap::{Swap, Swapped};
+use super::target;
+use super::unpack::Unpacker;
+use crate::context::Context;
+use crate::error::ErrorKind;
+use crate::influxd_dir::{Ownership, shard_dir};
+use crate::io::durable;
+use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::rewrite::Left;
+use crate::repository::Catalog;
+
+/// Writes what was planned and checked, and says what the shards hold now.
+///
+/// # Errors
+///
+/// When the target cannot be written or a stop was asked for; the target is as before then.
+pub fn write(
+    catalog: &Catalog,
+    plan: &Plan,
+    shards: &[CheckedShard],
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<Left> {
+    let Some(home) = options.home() else {
+        return Ok(Left::default());
+    };
+    let ownership = Ownership::below(home)?;
+    ownership.create_dirs(home)?;
+    let hidden = HiddenFolders::claim(options, home, context)?;
+    ensure_own_links(shards, options)?;
+    // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it is to be moved back.
+    hidden.remove_others()?;
+
+    let targets = shards.iter().map(|shard| &shard.target);
+    let staging = ShardStaging::of(targets.clone(), options.datadir.as_deref(), hidden.main())?;
+    let unpacker = Unpacker {
+        catalog,
+        options,
+        ownership: &ownership,
+        main: hidden.main(),
+        staging: &staging,
+        context,
+    };
+    let written = unpacker.unpack(shards).and_then(|left| {
+        // Under the lock, once more: what was looked at may have changed while the backup was read.
+        target::ensure_not_running(options)?;
+        target::ensure_free(targets, options)?;
+        target::ensure_same_metastore(plan, options)?;
+        let swap = Swap::prepare(plan, shards, &staging, &hidden, &ownership, options)?;
+        Ok((left, swap.commit(context)?))
+    });
+    // What may have to be moved back is kept.
+    match written {
+        Ok((left, Swapped::Durable)) => {
+            let _ = hidden.remove();
+            Ok(left)
+        }
+        Ok((_, Swapped::NotDurable(error))) => Err(error),
+        Err(error) => {
+            if !hidden.journal().exists() {
+                let _ = hidden.remove();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Refuses links on the way to where shards are to go that somebody else made.
+fn ensure_own_links(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
+    let waldir = options.wal_dir();
+    for root in [&options.datadir, &waldir].into_iter().flatten() {
+        for shard in shards {
+            ensure_no_foreign_links(root, &shard_dir(root, &shard.target))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts back what a killed run had moved, and clears away what it had prepared.
+///
+/// # Errors
+///
+/// [`ErrorKind::Locked`] when that run still goes on.
+pub fn recover(options: &RestoreOptions, context: Context<'_>) -> Result<()> {
+    let Some(home) = options.home().filter(|home| home.join(STAGING).is_dir()) else {
+        return Ok(());
+    };
+    let hidden = HiddenFolders::claim(options, home, context)?;
+    if options.dry_run {
+        context.warn(
+            "an interrupted restore left its files here; a run without -dry-run puts them back",
+        );
+        return Ok(());
+    }
+    if let Some(journal) = Journal::read(&hidden.journal(), &Targets::of(options))? {
+        put_back(&journal, &hidden, context)?;
+    }
+    if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
+        durable::remove_unfinished(metadir)?;
+    }
+    hidden.remove()
+}
+
+fn put_back(journal: &Journal, hidden: &HiddenFolders<'_>, context: Context<'_>) -> Result<()> {
+    if let Some(place) = journal.used() {
+        return Err(ErrorKind::Refused
+            .error(format!(
+                "an interrupted restore left its journal, and {} was changed since",
+                place.display()
+            ))
+            .hint(format!(
+                "to keep what is there now, remove {}",
+                hidden.main().display()
+            ))
+            .into());
+    }
+    context.status("putting back what an interrupted restore had moved");
+    journal.roll_back()?;
+    durable::remove_if_there(&hidden.journal())?;
+    durable::sync_dir(hidden.main())
+}

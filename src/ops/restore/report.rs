@@ -1,0 +1,67 @@
+//! What both kinds of restore check, count and tell in the same way.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::check::CheckedShard;
+use crate::error::ErrorKind;
+use crate::tsm::is_file_name;
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Shards restored, or for a dry run, those that would be.
+    pub shards: usize,
+    /// Their files.
+    pub files: usize,
+    /// Bytes of those files.
+    pub bytes: u64,
+    /// The `meta.db` that was written, or would be; none where the target's stays as it is.
+    pub metastore: Option<PathBuf>,
+    /// What of the selection is not in the backup, a sentence each.
+    pub missing: Vec<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What is not restored: what the backup lacks, and what influxd will not show.
+pub(super) fn missing(of_backup: &[String], shards: &[CheckedShard]) -> Vec<String> {
+    let undecided = shards.iter().filter_map(|shard| shard.undecided.clone());
+    of_backup.iter().cloned().chain(undecided).collect()
+}
+
+/// How many of the shards have deletes that are not yet compacted.
+pub(super) fn count_with_deletes(shards: &[CheckedShard]) -> usize {
+    let with_deletes = shards.iter().filter(|shard| shard.files.have_deletes());
+    with_deletes.count()
+}
+
+/// Tells that deletes are applied to so many shards.
+pub(super) fn deletes_applied(shards: usize) -> String {
+    let shards = if shards == 1 {
+        "1 shard has".to_owned()
+    } else {
+        format!("{shards} shards have")
+    };
+    format!("{shards} deletes that are not yet compacted: the points are left out")
+}
+
+/// Refuses TSM files with names with which influxd could not open the shard.
+pub(super) fn ensure_influxd_opens_names(shards: &[CheckedShard]) -> Result<()> {
+    for shard in shards {
+        let names = shard.files.iter().map(|(name, _)| name);
+        let mut tsm_files = names.filter(|name| name.ends_with(".tsm"));
+        if let Some(name) = tsm_files.find(|name| !is_file_name(name)) {
+            let error = ErrorKind::Damage.error(format!(
+                "{name} in shard {} is not named <generation>-<sequence>.tsm",
+                shard.source
+            ));
+            return Err(error
+                .hint("influxd could not open the shard with it")
+                .into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! What of a backup to restore, and under which names.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::repository::Selection;
+use crate::shard::ShardPath;
+use crate::time::Bounds;
+
+/// What of a backup to restore, and under which names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreSelection {
+    /// Only this database.
+    pub database: Option<String>,
+    /// Only this retention policy.
+    pub retention_policy: Option<String>,
+    /// Only this shard.
+    pub shard: Option<u64>,
+    /// The name the database gets.
+    pub new_database: Option<String>,
+    /// The name the retention policy gets.
+    pub new_retention_policy: Option<String>,
+    /// Only points at this time or later.
+    pub start: Option<Timestamp>,
+    /// Only points at this time or earlier.
+    pub end: Option<Timestamp>,
+}
+
+impl RestoreSelection {
+    /// The shards that are meant, by their names in the backup.
+    pub(super) fn selection(&self, include_internal: bool) -> Selection {
+        Selection {
+            database: self.database.clone(),
+            retention_policy: self.retention_policy.clone(),
+            shard: self.shard,
+            include_internal,
+            ..Selection::default()
+        }
+    }
+
+    /// The times of the points that are meant, where not all are.
+    pub(super) fn bounds(&self) -> Option<Bounds> {
+        (self.start.is_some() || self.end.is_some()).then(|| Bounds::between(self.start, self.end))
+    }
+
+    /// What a shard is called where it goes, under the id it has there.
+    pub(super) fn target(&self, source: &ShardPath, id: u64) -> ShardPath {
+        ShardPath {
+            database: self
+                .new_database
+                .clone()
+                .unwrap_or_else(|| source.database.clone()),
+            retention_policy: self
+                .new_retention_policy
+                .clone()
+                .unwrap_or_else(|| source.retention_policy.clone()),
+            id,
+        }
+    }
+
+    /// Refuses new names for what is not named, and an end before the start.
+    pub(super) fn ensure_consistent(&self) -> Result<(), Error> {
+        let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
+        match self {
+            Self {
+                new_database: Some(_),
+                database: None,
+                ..
+            } => usage("-newdb needs -database", "write -database OLD -newdb NEW"),
+            Self {
+                retention_policy: Some(_),
+                database: None,
+                ..
+            } => usage(
+                "-retention needs -database",
+                "write -database DB -retention RP",
+            ),
+            Self {
+                new_retention_policy: Some(_),
+                retention_policy: None,
+                ..
+            } => usage(
+                "-newrp needs -retention",
+                "write -database DB -retention OLD -newrp NEW",
+            ),
+            Self {
+                start: Some(start),
+                end: Some(end),
+                ..
+            } if end < start => usage(
+                &format!("-end {end} is before -start {start}"),
+                "exchange the two",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
