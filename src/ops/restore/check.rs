@@ -334,7 +334,7 @@ fn try_to_rewrite(
     let wants = |name: &str| {
         let is_recorded = |file: &ShardFile| {
             let set = members.sources[file.source].set;
-            members.contents.sets()[set].record.is_some()
+            members.contents.sets()[set].is_recorded()
         };
         name.ends_with(".tsm")
             && members.files.get(name).is_some_and(is_recorded)
@@ -438,17 +438,13 @@ impl Checker<'_> {
         };
         let set = &contents.sets()[file.set];
         let recorded = set
-            .record
-            .as_ref()
+            .record()
             .and_then(|record| record.shard(shard)?.file.as_ref());
         let opened = contents.open_file(&file.name)?;
         let mut tar = contents.open(file, |file| {
             Passing::new(file, recorded.is_some(), shard, stop, &Silent)
         })?;
-        let listed = set
-            .manifest
-            .as_ref()
-            .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
+        let listed = set.listed(shard);
         let mut files = Vec::new();
         let each = |passed: &Passed<'_>| -> io::Result<()> {
             let mut fault = None;
@@ -460,7 +456,7 @@ impl Checker<'_> {
             };
             if passed.member.is_tsm() {
                 // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
-                if set.record.is_none() || look_into {
+                if !set.is_recorded() || look_into {
                     refuse_damaged(passed.member, content)?;
                 }
                 add_types(passed.member, content, types)?;

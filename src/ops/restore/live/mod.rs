@@ -378,7 +378,7 @@ impl Live<'_> {
             host: self.client.address().to_string(),
             cluster_id: there.cluster_id,
             max_shard_id: there.max_shard_id,
-            set: source.set.clone(),
+            set: source.set.to_string(),
             named: self.options.set.is_some(),
             what: self.what.clone(),
             names: self.new_names(source),
