@@ -1245,5 +1245,4 @@ fn has_files(top: usize, links: &Links) -> Result<bool, usize> {
 }
 
 #[cfg(test)]
-#[path = "chain_tests.rs"]
 mod tests;
