@@ -68,7 +68,7 @@ impl CheckArgs {
         let report = check(&options)?;
         let failed = !report.faults.is_empty();
         output.keep(Tally {
-            set: report.set.as_ref().map(|set| set.id.clone()),
+            set: report.set.as_ref().map(|set| set.id.to_string()),
             wrong: report.faults.clone(),
             faults: Some(report.faults.len() as u64),
             newest: report.set.as_ref().map(|set| set.started),

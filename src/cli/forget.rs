@@ -17,6 +17,7 @@ use super::terminal::{print_line, print_lines, visible};
 use super::{Ending, OutputArgs, json, values};
 use crate::cancel::Cancel;
 use crate::ops::{ForgetOptions, ForgetReport, Group, Limit, Policy, Verdict, Within, forget};
+use crate::repository::SetId;
 
 /// Remove the sets that a retention policy does not keep
 ///
@@ -171,8 +172,8 @@ impl ForgetArgs {
 }
 
 /// What is said of sets that stay because somebody reads them.
-fn being_read(sets: &[String]) -> String {
-    let named: Vec<&str> = sets.iter().take(5).map(String::as_str).collect();
+fn being_read(sets: &[SetId]) -> String {
+    let named: Vec<&str> = sets.iter().take(5).map(SetId::as_str).collect();
     let more = match sets.len() - named.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -196,7 +197,7 @@ fn sets(group: &Group, zone: &TimeZone) -> String {
         let Verdict { set, reasons } = verdict;
         let started = set.started.to_zoned(zone.clone());
         vec![
-            set.id.clone(),
+            set.id.to_string(),
             started.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             state(set.state).to_owned(),
             kind(set.kind).to_owned(),
@@ -234,7 +235,7 @@ fn described(group: &Group, verdict: &Verdict) -> Value {
         "state": set.state,
         "kind": set.kind,
         "size": set.size,
-        "kept": set.kept,
+        "kept": set.pinned_at,
         "selection": group.selection,
         "server": group.server,
     })
@@ -255,8 +256,8 @@ fn tally(report: &ForgetReport) -> Tally {
     let removed: Vec<String> = report
         .ended
         .iter()
-        .cloned()
-        .chain(unkept.map(|verdict| verdict.set.id.clone()))
+        .chain(unkept.map(|verdict| &verdict.set.id))
+        .map(SetId::to_string)
         .collect();
     Tally {
         bytes: Some(report.removed.bytes),

@@ -144,7 +144,7 @@ impl InfoArgs {
 fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     let summary = &info.summary;
     let mut described = vec![
-        ("set", summary.id.clone()),
+        ("set", summary.id.to_string()),
         ("directory", directory.display().to_string()),
         ("format", summary.layout.to_string()),
         ("state", state_of(summary).to_owned()),
@@ -154,7 +154,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     if let Some(finished) = summary.finished {
         described.push(("finished", format!("{} UTC", time(finished))));
     }
-    if let Some(since) = summary.kept {
+    if let Some(since) = summary.pinned_at {
         described.push(("kept", format!("marked {} UTC", time(since))));
     }
     if let Some(host) = &summary.host {

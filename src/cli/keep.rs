@@ -48,12 +48,16 @@ impl KeepArgs {
         let id = &marked.id;
         if self.output.json {
             let (command, directory) = ("keep", directory.display().to_string());
-            let (kept, changed) = (marked.kept, marked.changed);
+            let (kept, changed) = (marked.pinned_at, marked.changed);
             let summary = json!({ "command": command, "directory": directory, "set": id, "kept": kept, "changed": changed });
             json::document("summary", &summary)?;
             return Ok(None);
         }
-        let what = match (marked.unrecorded, marked.kept.is_some(), marked.changed) {
+        let what = match (
+            marked.unrecorded,
+            marked.pinned_at.is_some(),
+            marked.changed,
+        ) {
             (true, ..) => "is influxd's, and never removed: it needs no mark",
             (_, true, true) => "is marked: snap forget keeps it",
             (_, true, false) => "was marked before",

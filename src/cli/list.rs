@@ -35,9 +35,10 @@ impl ListArgs {
         let damaged = RefCell::new(Vec::new());
         let read = || {
             damaged.borrow_mut().clear();
-            Catalog::read_past_damage(&directory, &mut |_, error| {
-                damaged.borrow_mut().push(format!("{error:#}"));
-            })
+            let (catalog, unreadable) = Catalog::read_past_damage(&directory)?;
+            let errors = unreadable.iter().map(|file| format!("{:#}", file.error));
+            damaged.borrow_mut().extend(errors);
+            Ok(catalog)
         };
         let (contents, sets) = steadily(&directory, read, |contents| Ok(list(contents)))?;
         damaged
@@ -69,12 +70,12 @@ impl ListArgs {
             ];
             let mut rows: Vec<Vec<String>> = sets.iter().map(row).collect();
             // Most directories have no marks.
-            if sets.iter().any(|set| set.kept.is_some()) {
+            if sets.iter().any(|set| set.pinned_at.is_some()) {
                 heading.insert(MARKED, "KEPT");
                 for (row, set) in rows.iter_mut().zip(&sets) {
                     row.insert(
                         MARKED,
-                        if set.kept.is_some() { "yes" } else { "-" }.to_owned(),
+                        if set.pinned_at.is_some() { "yes" } else { "-" }.to_owned(),
                     );
                 }
             }
@@ -109,7 +110,7 @@ const MARKED: usize = 5;
 
 fn row(set: &SetSummary) -> Vec<String> {
     vec![
-        set.id.clone(),
+        set.id.to_string(),
         time(set.started),
         set.layout.to_string(),
         kind(set.kind).to_owned(),

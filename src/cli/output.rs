@@ -234,7 +234,7 @@ impl Summary<'_> {
         let missing = ("missing", self.missing.len());
         let unproven = ("unproven", self.unproven.len());
         Tally {
-            set: self.set.map(|set| set.id.clone()),
+            set: self.set.map(|set| set.id.to_string()),
             bytes: Some(self.bytes),
             shards: match self.command {
                 "backup" => {

@@ -87,7 +87,7 @@ impl VerifyArgs {
         let more = (report.faults + report.gaps).saturating_sub(wrong.len() as u64);
         wrong.extend((more > 0).then(|| format!("and {more} more")));
         output.keep(Tally {
-            set: report.set.clone(),
+            set: report.set.as_ref().map(|set| set.to_string()),
             bytes: Some(report.bytes),
             shards: vec![("read", report.shards)],
             wrong,

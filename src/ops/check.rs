@@ -62,16 +62,16 @@ pub struct CheckReport {
 /// When the directory cannot be read, or a record or manifest in it is damaged.
 pub fn check(options: &CheckOptions) -> Result<CheckReport> {
     let read = || Catalog::read(&options.directory);
-    let (_, report) = steadily(&options.directory, read, |contents| {
-        Ok(look(contents, options))
+    let (_, report) = steadily(&options.directory, read, |catalog| {
+        Ok(look(catalog, options))
     })?;
     Ok(report)
 }
 
-fn look(contents: &Catalog, options: &CheckOptions) -> CheckReport {
-    let mut order: Vec<usize> = (0..contents.sets().len()).collect();
+fn look(catalog: &Catalog, options: &CheckOptions) -> CheckReport {
+    let mut order: Vec<usize> = (0..catalog.sets().len()).collect();
     // Sets are in the order of their numbers, and what is asked for here is time.
-    order.sort_by_key(|at| std::cmp::Reverse((contents.sets()[*at].started, *at)));
+    order.sort_by_key(|at| std::cmp::Reverse((catalog.sets()[*at].started, *at)));
     let mut report = CheckReport {
         set: None,
         age_seconds: None,
@@ -80,17 +80,17 @@ fn look(contents: &Catalog, options: &CheckOptions) -> CheckReport {
         lost_shards: None,
         lost_databases: Vec::new(),
     };
-    if let Some(emptied) = contents.emptied() {
+    if let Some(emptied) = catalog.emptied() {
         let hint = emptied.hint.as_deref().unwrap_or_default();
         report.faults.push(format!("{emptied}: {hint}"));
         return report;
     }
-    let mut chains = Chains::of(contents);
+    let mut chains = Chains::of(catalog);
     let mut passed_over = 0;
     for at in order {
-        let set = &contents.sets()[at];
-        let summary = summary(contents, &mut chains, at);
-        match why_not(contents, at, &summary, options.database.as_deref()) {
+        let set = &catalog.sets()[at];
+        let summary = summary(catalog, &mut chains, at);
+        match why_not(catalog, at, &summary, options.database.as_deref()) {
             // What was made for another purpose is nothing to be told of.
             Some(Not::OfInterest) => {}
             Some(Not::Enough(_)) if report.notes.len() == NOTES => passed_over += 1,
@@ -98,7 +98,7 @@ fn look(contents: &Catalog, options: &CheckOptions) -> CheckReport {
                 .notes
                 .push(format!("set {} does not count: {why}", set.id)),
             None => {
-                report.judge(&mut chains, contents, at, summary, options);
+                report.judge(&mut chains, catalog, at, summary, options);
                 break;
             }
         }
@@ -127,22 +127,16 @@ enum Not {
 
 /// Why a set does not count; `None` where it does, whole or damaged since.
 fn why_not(
-    contents: &Catalog,
+    catalog: &Catalog,
     at: usize,
     summary: &SetSummary,
     database: Option<&str>,
 ) -> Option<Not> {
-    let set = &contents.sets()[at];
+    let set = &catalog.sets()[at];
     let not = |why: &str| Some(Not::Enough(why.to_owned()));
-    let Some(record) = &set.record else {
+    let Some(record) = set.record() else {
         return match database {
-            _ if set
-                .manifest
-                .as_ref()
-                .is_some_and(|manifest| manifest.limited) =>
-            {
-                not("it is partial by its manifest")
-            }
+            _ if set.is_limited() => not("it is partial by its manifest"),
             _ if summary.state == State::Damaged => None,
             Some(database) if !summary.databases.iter().any(|other| other == database) => {
                 Some(Not::OfInterest)
@@ -176,8 +170,7 @@ fn why_not(
         // One that earlier sets hold, and this one does not, is lost.
         Some(name)
             if !record.shards.iter().any(|shard| shard.database == name)
-                && !Losses::of_set(contents, at, database)
-                    .is_some_and(|losses| losses.is_empty) =>
+                && !Losses::of_set(catalog, at, database).is_some_and(|losses| losses.is_empty) =>
         {
             Some(Not::OfInterest)
         }
@@ -189,21 +182,20 @@ impl CheckReport {
     fn judge(
         &mut self,
         chains: &mut Chains<'_>,
-        contents: &Catalog,
+        catalog: &Catalog,
         at: usize,
         summary: SetSummary,
         options: &CheckOptions,
     ) {
-        let set = &contents.sets()[at];
+        let set = &catalog.sets()[at];
         self.judge_age(set, options);
         self.faults.extend(
-            set.record
-                .as_ref()
-                .and_then(|record| missing_files(contents, record)),
+            set.record()
+                .and_then(|record| missing_files(catalog, record)),
         );
-        self.judge_chain(chains, contents, at, options.database.as_deref());
-        self.judge_losses(contents, at, options);
-        let is_listed = set.manifest.is_some() && summary.state == State::Unrecorded;
+        self.judge_chain(chains, catalog, at, options.database.as_deref());
+        self.judge_losses(catalog, at, options);
+        let is_listed = set.listing().is_some() && summary.state == State::Unrecorded;
         self.set = Some(SetSummary {
             state: if is_listed {
                 State::Complete
@@ -240,15 +232,15 @@ impl CheckReport {
     fn judge_chain(
         &mut self,
         chains: &mut Chains<'_>,
-        contents: &Catalog,
+        catalog: &Catalog,
         at: usize,
         database: Option<&str>,
     ) {
-        let set = &contents.sets()[at];
-        let read = contents.read_meta(set);
+        let set = &catalog.sets()[at];
+        let read = catalog.read_meta(set);
         let is_own = |file: &str| {
-            let mut files = set.record.iter().flat_map(SetRecord::files);
-            files.any(|own| own.name == file)
+            let is_its = |record: &SetRecord| record.files().any(|own| own.name == file);
+            set.record().is_some_and(is_its)
         };
         // Of its own files all that is wrong is said already.
         let is_told = |missing: &&Missing| match &missing.gap {
@@ -280,11 +272,11 @@ impl CheckReport {
     }
 
     /// Whether the server still had what the set before it holds.
-    fn judge_losses(&mut self, contents: &Catalog, at: usize, options: &CheckOptions) {
-        let Some(losses) = Losses::of_set(contents, at, options.database.as_deref()) else {
+    fn judge_losses(&mut self, catalog: &Catalog, at: usize, options: &CheckOptions) {
+        let Some(losses) = Losses::of_set(catalog, at, options.database.as_deref()) else {
             return;
         };
-        let id = &contents.sets()[at].id;
+        let id = &catalog.sets()[at].id;
         let told = |sentence: &String| format!("set {id}: {sentence}");
         self.lost_shards = Some(losses.shards);
         self.lost_databases.clone_from(&losses.databases);
@@ -307,15 +299,15 @@ impl CheckReport {
 }
 
 /// Says which files of a set are gone or have another size.
-fn missing_files(contents: &Catalog, record: &SetRecord) -> Option<String> {
+fn missing_files(catalog: &Catalog, record: &SetRecord) -> Option<String> {
     let mut wrong = record
         .files()
-        .filter(|file| contents.file(&file.name) != Some(file.size));
+        .filter(|file| catalog.file(&file.name) != Some(file.size));
     let first = wrong.next()?;
     let more = wrong.count();
-    let what = match contents.file(&first.name) {
+    let what = match catalog.file(&first.name) {
         Some(size) => format!("{} has {size} bytes and not {}", first.name, first.size),
-        None => format!("{} {}", first.name, contents.absence(&first.name)),
+        None => format!("{} {}", first.name, catalog.absence(&first.name)),
     };
     let more = if more == 0 {
         String::new()

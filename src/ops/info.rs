@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::{first_of, plural};
 use crate::repository::{
-    Catalog, Chains, FileRecord, Gap, Layout, Missing, Selection, Set, SetRecord, SetState,
+    Catalog, Chains, FileRecord, Gap, Layout, Missing, Selection, Set, SetId, SetRecord, SetState,
     ShardState,
 };
 use crate::shard::ShardPath;
@@ -21,7 +21,7 @@ use crate::wire::{Dialect, InfoReply};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SetSummary {
     /// The set's id.
-    pub id: String,
+    pub id: SetId,
     /// When the run began; for legacy sets of influxd's, when the meta store was written.
     pub started: Timestamp,
     /// When all its files were complete, where that was recorded.
@@ -48,8 +48,9 @@ pub struct SetSummary {
     pub end_time: Option<Timestamp>,
     /// Bytes of all files.
     pub size: u64,
-    /// Since when it is marked as one that is not to be removed.
-    pub kept: Option<Timestamp>,
+    /// Since when it is pinned: not to be removed.
+    #[serde(rename = "kept")]
+    pub pinned_at: Option<Timestamp>,
     /// Whether all that it was asked for comes back, with the sets that it goes on from, as far as can be told without reading
     /// shards.
     pub restorable_whole: bool,
@@ -163,32 +164,32 @@ pub struct ServerInfo {
 }
 
 /// All sets of a directory, oldest first.
-pub fn list(contents: &Catalog) -> Vec<SetSummary> {
-    let mut chains = Chains::of(contents);
-    (0..contents.sets().len())
-        .map(|at| summary(contents, &mut chains, at))
+pub fn list(catalog: &Catalog) -> Vec<SetSummary> {
+    let mut chains = Chains::of(catalog);
+    (0..catalog.sets().len())
+        .map(|at| summary(catalog, &mut chains, at))
         .collect()
 }
 
 /// One set at a glance. Of what was recorded no file is read.
-pub fn summary(contents: &Catalog, chains: &mut Chains<'_>, at: usize) -> SetSummary {
-    let set = &contents.sets()[at];
-    match &set.record {
+pub fn summary(catalog: &Catalog, chains: &mut Chains<'_>, at: usize) -> SetSummary {
+    let set = &catalog.sets()[at];
+    match set.record() {
         Some(record) => {
-            let shards = recorded_shards(contents, record);
-            summary_of(contents, set, record, &shards).judged(&chains.missing(at, None))
+            let shards = recorded_shards(catalog, record);
+            summary_of(catalog, set, record, &shards).judged(&chains.missing(at, None))
         }
-        None => unrecorded(contents, chains, at, set).summary,
+        None => unrecorded(catalog, chains, at, set).summary,
     }
 }
 
 /// One set.
-pub fn info(contents: &Catalog, at: usize) -> SetInfo {
-    let set = &contents.sets()[at];
-    let mut chains = Chains::of(contents);
-    match &set.record {
-        Some(record) => recorded(contents, &mut chains, at, record),
-        None => unrecorded(contents, &mut chains, at, set),
+pub fn info(catalog: &Catalog, at: usize) -> SetInfo {
+    let set = &catalog.sets()[at];
+    let mut chains = Chains::of(catalog);
+    match set.record() {
+        Some(record) => recorded(catalog, &mut chains, at, record),
+        None => unrecorded(catalog, &mut chains, at, set),
     }
 }
 
@@ -227,13 +228,13 @@ pub fn server_info(client: &Client) -> Result<ServerInfo> {
     })
 }
 
-fn recorded(contents: &Catalog, chains: &mut Chains<'_>, at: usize, record: &SetRecord) -> SetInfo {
-    let set = &contents.sets()[at];
-    let shards = recorded_shards(contents, record);
-    let data = contents.read_meta(set).ok().map(|(_, data)| data);
+fn recorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, record: &SetRecord) -> SetInfo {
+    let set = &catalog.sets()[at];
+    let shards = recorded_shards(catalog, record);
+    let data = catalog.read_meta(set).ok().map(|(_, data)| data);
     let missing = chains.missing(at, data.as_ref());
     SetInfo {
-        summary: summary_of(contents, set, record, &shards).judged(&missing),
+        summary: summary_of(catalog, set, record, &shards).judged(&missing),
         selection: Some(record.selection.clone()),
         dialect: Some(record.dialect.clone()),
         cluster_id: record.cluster_id,
@@ -242,7 +243,7 @@ fn recorded(contents: &Catalog, chains: &mut Chains<'_>, at: usize, record: &Set
     }
 }
 
-fn recorded_shards(contents: &Catalog, record: &SetRecord) -> Vec<ShardInfo> {
+fn recorded_shards(catalog: &Catalog, record: &SetRecord) -> Vec<ShardInfo> {
     record
         .shards
         .iter()
@@ -250,7 +251,7 @@ fn recorded_shards(contents: &Catalog, record: &SetRecord) -> Vec<ShardInfo> {
             let gone = shard
                 .file
                 .as_ref()
-                .is_some_and(|file| contents.file(&file.name) != Some(file.size));
+                .is_some_and(|file| catalog.file(&file.name) != Some(file.size));
             let state = match shard.state {
                 _ if gone => "gone",
                 ShardState::Stored => "stored",
@@ -272,12 +273,12 @@ fn recorded_shards(contents: &Catalog, record: &SetRecord) -> Vec<ShardInfo> {
 }
 
 fn summary_of(
-    contents: &Catalog,
+    catalog: &Catalog,
     set: &Set,
     record: &SetRecord,
     shards: &[ShardInfo],
 ) -> SetSummary {
-    let sizes = |file: &&FileRecord| contents.file(&file.name) != Some(file.size);
+    let sizes = |file: &&FileRecord| catalog.file(&file.name) != Some(file.size);
     let gone: Vec<&str> = record
         .files()
         .filter(sizes)
@@ -304,13 +305,13 @@ fn summary_of(
         written_by: record.written_by.clone(),
         size: record
             .files()
-            .filter_map(|file| contents.file(&file.name))
+            .filter_map(|file| catalog.file(&file.name))
             .fold(0, u64::saturating_add),
         complaint: gone.first().map(|first| {
             format!(
                 "{} gone or of another size, {first} among them{}",
                 plural(gone.len(), "file"),
-                match contents.absence(first) {
+                match catalog.absence(first) {
                     "is gone" => String::new(),
                     what => format!(", which {what}"),
                 }
@@ -320,8 +321,8 @@ fn summary_of(
     }
 }
 
-fn unrecorded(contents: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) -> SetInfo {
-    let read = contents.read_meta(set);
+fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) -> SetInfo {
+    let read = catalog.read_meta(set);
     let data = read.as_ref().ok().map(|(_, data)| data);
     let mut shards = Vec::new();
     for shard in data
@@ -329,15 +330,8 @@ fn unrecorded(contents: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set)
         .flat_map(|data| data.shards())
         .filter(|shard| shard.deleted_at.is_none())
     {
-        let file = contents
-            .files_of(&shard.path)
-            .into_iter()
-            .find(|file| file.set == at);
-        let entry = set
-            .manifest
-            .iter()
-            .flat_map(|manifest| manifest.entries())
-            .find(|entry| entry.is_of(&shard.path));
+        let file = catalog.file_of(at, &shard.path);
+        let entry = set.listed(&shard.path);
         if file.is_none() && entry.is_none() {
             continue;
         }
@@ -363,7 +357,7 @@ fn unrecorded(contents: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set)
             .find(|shard| shard.state == "gone")
             .map(|shard| {
                 let file = shard.file.as_deref().unwrap_or_default();
-                format!("the file {file} {}", contents.absence(file))
+                format!("the file {file} {}", catalog.absence(file))
             }),
     };
     let state = if complaint.is_some() {
@@ -424,7 +418,7 @@ impl SetSummary {
             id: set.id.clone(),
             started: set.started,
             finished: None,
-            layout: set.layout,
+            layout: set.layout(),
             state,
             kind,
             host: None,
@@ -435,7 +429,7 @@ impl SetSummary {
             start_time: stored.iter().map(|shard| shard.start_time).min(),
             end_time: stored.iter().map(|shard| shard.end_time).max(),
             size: 0,
-            kept: set.kept,
+            pinned_at: set.pinned_at,
             restorable_whole: false,
             complaint: None,
             is_told_as_unproven: false,

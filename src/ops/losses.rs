@@ -7,15 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metastore::Data;
 use crate::ops::selection::list;
-use crate::repository::names;
-use crate::repository::{Catalog, Content, Selection, Set, SetRecord, ShardRecord, ShardState};
+use crate::repository::{
+    Catalog, Content, Manifest, Origin, Selection, Set, SetId, SetRecord, ShardRecord, ShardState,
+};
 use crate::time;
 
 /// What a set holds no more, compared with an earlier one of the same selection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Losses {
     /// The earlier set: the newest of the same server, or if this one holds no shard, the newest that holds any.
-    pub before: String,
+    pub before: SetId,
     /// How many shards that holds, but for those that have expired since.
     pub of: usize,
     /// How many of these are gone.
@@ -31,19 +32,19 @@ pub struct Losses {
 impl Losses {
     /// Compares the set at `at` with the one before it; `None` where there is none, or it takes no whole shards. Only `database`
     /// is looked at, where one is named.
-    pub fn of_set(contents: &Catalog, at: usize, database: Option<&str>) -> Option<Self> {
-        let set = &contents.sets()[at];
-        let record = set.record.as_ref()?;
+    pub fn of_set(catalog: &Catalog, at: usize, database: Option<&str>) -> Option<Self> {
+        let set = &catalog.sets()[at];
+        let record = set.record()?;
         let is_empty = !holds_any(record, database);
-        let (before, earlier) = earlier(contents, at, record, is_empty.then_some(database))?;
+        let (before, earlier) = earlier(catalog, at, record, is_empty.then_some(database))?;
         let is_related = is_same_server(earlier, record);
         let other_server = earlier
             .cluster_id
             .zip(record.cluster_id)
             .filter(|(then, now)| then != now);
         let policies = Policies {
-            now: contents.read_meta(set).ok().map(|(_, data)| data),
-            then: contents.read_meta(before).ok().map(|(_, data)| data),
+            now: catalog.read_meta(set).ok().map(|(_, data)| data),
+            then: catalog.read_meta(before).ok().map(|(_, data)| data),
         };
         // Ids begin anew on another server. The times of groups do not.
         let key = |shard: &ShardRecord| {
@@ -163,55 +164,58 @@ const MOST: u8 = 50;
 
 /// The newest set, but for that at `at`, that holds shards that `selection` takes, and how many.
 pub fn newest_holding<'a>(
-    contents: &'a Catalog,
+    catalog: &'a Catalog,
     at: usize,
     selection: &Selection,
 ) -> Option<(&'a Set, usize)> {
-    let sets = contents.sets().iter().enumerate().rev();
+    let sets = catalog.sets().iter().enumerate().rev();
     let others = sets.filter(|(other, _)| *other != at);
     others
-        .map(|(_, set)| (set, held_by(contents, set, selection)))
+        .map(|(other, set)| (set, held_by(catalog, other, selection)))
         .find(|(_, held)| *held > 0)
 }
 
-fn held_by(contents: &Catalog, set: &Set, selection: &Selection) -> usize {
-    if let Some(record) = &set.record {
-        let stored = record
-            .shards
-            .iter()
-            .filter(|shard| shard.state == ShardState::Stored);
-        return stored
-            .filter(|shard| selection.takes(&shard.path()))
-            .count();
-    }
-    if let Some(manifest) = &set.manifest {
-        let taken = manifest.entries().iter().filter(|entry| {
-            let names = [&selection.database, &selection.retention_policy];
-            let is = |(wanted, listed): (&Option<String>, &String)| {
-                listed.is_empty() || wanted.as_ref().is_none_or(|wanted| wanted == listed)
+fn held_by(catalog: &Catalog, at: usize, selection: &Selection) -> usize {
+    let set = &catalog.sets()[at];
+    match &set.origin {
+        Origin::Recorded(record) => stored(record, selection),
+        Origin::Listed(manifest) => listed(manifest, selection),
+        Origin::Loose { .. } => {
+            let Ok((_, data)) = catalog.read_meta(set) else {
+                return 0;
             };
-            names
-                .into_iter()
-                .zip([&entry.database, &entry.policy])
-                .all(is)
-                && selection.shard.is_none_or(|id| id == entry.shard_id)
-        });
-        return taken.count();
+            let shards = data.shards().map(|shard| shard.path);
+            let taken = shards.filter(|path| selection.takes(path));
+            taken
+                .filter(|path| catalog.file_of(at, path).is_some())
+                .count()
+        }
     }
-    let number = names::meta_number(&set.id);
-    let Ok((_, data)) = contents.read_meta(set) else {
-        return 0;
-    };
-    let shards = data.shards().map(|shard| shard.path);
-    let taken = shards.filter(|path| selection.takes(path));
-    taken
-        .filter(|path| number.is_some_and(|number| contents.has(&names::shard_file(path, number))))
+}
+
+fn stored(record: &SetRecord, selection: &Selection) -> usize {
+    let shards = record.shards.iter();
+    let stored = shards.filter(|shard| shard.state == ShardState::Stored);
+    stored
+        .filter(|shard| selection.takes(&shard.path()))
         .count()
+}
+
+fn listed(manifest: &Manifest, selection: &Selection) -> usize {
+    let is = |wanted: &Option<String>, listed: &str| {
+        listed.is_empty() || wanted.as_ref().is_none_or(|wanted| wanted == listed)
+    };
+    let taken = manifest.entries().iter().filter(|entry| {
+        is(&selection.database, &entry.database)
+            && is(&selection.retention_policy, &entry.policy)
+            && selection.shard.is_none_or(|id| id == entry.shard_id)
+    });
+    taken.count()
 }
 
 /// The set to compare with: of the same selection, and of the same server by its cluster id or its address; else, of any.
 fn earlier<'a>(
-    contents: &'a Catalog,
+    catalog: &'a Catalog,
     at: usize,
     record: &SetRecord,
     empty_of: Option<Option<&str>>,
@@ -227,8 +231,8 @@ fn earlier<'a>(
         return None;
     }
     let older = || {
-        let sets = contents.sets()[..at].iter().rev();
-        let records = sets.filter_map(|set| Some((set, set.record.as_ref()?)));
+        let sets = catalog.sets()[..at].iter().rev();
+        let records = sets.filter_map(|set| Some((set, set.record()?)));
         records
             .filter(|(_, other)| alike(other))
             .filter(|(_, other)| empty_of.is_none_or(|database| holds_any(other, database)))

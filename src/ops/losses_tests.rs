@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::metastore::{DatabaseInfo, RetentionPolicyInfo};
+use crate::repository::names;
 use crate::repository::{FileRecord, hex, test_records};
 use crate::shard::ShardPath;
 use crate::wire::MetaBlob;
@@ -85,8 +86,8 @@ fn make(
 }
 
 fn newest(directory: &Path) -> Losses {
-    let contents = Catalog::read(directory).unwrap();
-    Losses::of_set(&contents, contents.sets().len() - 1, None).unwrap()
+    let catalog = Catalog::read(directory).unwrap();
+    Losses::of_set(&catalog, catalog.sets().len() - 1, None).unwrap()
 }
 
 const STORED: ShardState = ShardState::Stored;

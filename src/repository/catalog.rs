@@ -2,23 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::digest::hex;
+use super::manifest::{self, Manifest};
+use super::names;
+use super::record::{Layout, SetRecord};
+use super::set::{MetaFile, Origin, Set};
+use super::set_id::SetId;
 use super::snapshot::{Listed, Snapshot};
-use super::{Layout, SetRecord, hex};
+use super::tar::Tar;
 use crate::error::{Error, ErrorKind, error_in, kind_of};
 use crate::io::open::{open_regular, read_bounded};
 use crate::metastore::Data;
-use crate::repository::manifest::{self, Manifest};
-use crate::repository::names;
 use crate::shard::ShardPath;
 use crate::time;
 use crate::wire::{MAX_META_BYTES, MetaBlob};
@@ -34,10 +37,10 @@ pub struct Catalog {
     files: BTreeMap<String, u64>,
     /// Oldest first.
     sets: Vec<Set>,
-    /// The sets whose files end in a number: those with a record, and those without.
-    numbered: HashMap<u32, [Option<usize>; 2]>,
+    /// The legacy sets with a record, by number.
+    recorded: HashMap<u32, usize>,
     /// The ids of sets whose removal was begun and not ended. Their files are not among the files.
-    half_removed: Vec<String>,
+    half_removed: Vec<SetId>,
     /// The records and manifests that could not be read, by their names below the directory.
     damaged: Vec<String>,
     /// What stands under a name and is no file of a backup, in a few words.
@@ -46,27 +49,20 @@ pub struct Catalog {
     vanished: AtomicBool,
 }
 
-/// What one run made, as far as it can be told.
-///
-/// A run of snap left a record. Of a portable run of influxd's there is the manifest. Of legacy runs of influxd's nothing tells
-/// which files belong together; those with the same number are taken for a set.
+/// A record or a manifest that could not be read.
 #[derive(Debug)]
-pub struct Set {
-    /// The stamp of its start. Legacy sets of influxd's have none, and are called as their meta store: `meta.03`.
-    pub id: String,
-    /// How its files are laid out.
-    pub layout: Layout,
-    /// When the run began; in legacy sets of influxd's, when the meta store was written.
-    pub started: Timestamp,
-    /// What snap wrote down.
-    pub record: Option<SetRecord>,
-    /// What influxd wrote down.
-    pub manifest: Option<Manifest>,
-    /// The file with the meta store, where it is there.
-    pub meta: Option<BackupFile>,
-    /// Since when it is marked as one that is not to be removed.
-    pub kept: Option<Timestamp>,
-    number: u32,
+pub struct Unreadable {
+    /// Its name below the directory.
+    pub file: String,
+    /// Why.
+    pub error: anyhow::Error,
+}
+
+impl Unreadable {
+    /// The set that it tells of.
+    pub fn set(&self) -> SetId {
+        id_of(&self.file).into()
+    }
 }
 
 /// A file of a backup.
@@ -87,54 +83,53 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoBackup`] where there is no such directory; [`ErrorKind::Damage`] for a record or manifest that cannot be read.
+    /// [`ErrorKind::NoBackup`] where there is no such directory; [`ErrorKind::Damage`] for a record
+    /// or manifest that cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::read_past(path, &mut |_, error| Err(error))
+        match Self::read_past_all(path)? {
+            (catalog, unreadable) if unreadable.is_empty() => Ok(catalog),
+            (_, mut unreadable) => Err(unreadable.swap_remove(0).error),
+        }
     }
 
-    /// As [`Catalog::read`], for somebody who may name a set: then what is damaged of others is said by `warn`, and passed over.
-    /// Without a name, nobody could tell which set is the newest.
+    /// As [`Catalog::read`], for somebody who may name a set: then what is damaged of others is
+    /// said by `warn`, and passed over. Without a name, nobody could tell which set is the newest.
     ///
     /// # Errors
     ///
     /// Those of [`Catalog::read`].
     pub fn read_for(path: &Path, set: Option<&str>, warn: &mut dyn FnMut(&str)) -> Result<Self> {
-        match set {
-            None | Some("latest") => Self::read(path),
-            Some(_) => Self::read_past_damage(path, &mut |file, error| {
-                warn(&format!("{file} is passed over: {error:#}"))
-            }),
+        if matches!(set, None | Some("latest")) {
+            return Self::read(path);
         }
+        let (catalog, damaged) = Self::read_past_damage(path)?;
+        for Unreadable { file, error } in damaged {
+            warn(&format!("{file} is passed over: {error:#}"));
+        }
+        Ok(catalog)
     }
 
-    /// As [`Catalog::read`], but goes on without what is damaged, which is told.
+    /// As [`Catalog::read`], but goes on without what is damaged, which it gives too.
     ///
     /// # Errors
     ///
     /// Those of [`Catalog::read`], but for damage.
-    pub fn read_past_damage(
-        path: &Path,
-        tell: &mut dyn FnMut(&str, &anyhow::Error),
-    ) -> Result<Self> {
-        Self::read_past(path, &mut |file, error| match kind_of(&error) {
-            ErrorKind::Damage => {
-                tell(&file, &error);
-                Ok(())
-            }
-            _ => Err(error),
-        })
+    pub fn read_past_damage(path: &Path) -> Result<(Self, Vec<Unreadable>)> {
+        let (catalog, mut unreadable) = Self::read_past_all(path)?;
+        let is_other = |unreadable: &Unreadable| kind_of(&unreadable.error) != ErrorKind::Damage;
+        match unreadable.iter().position(is_other) {
+            None => Ok((catalog, unreadable)),
+            Some(other) => Err(unreadable.swap_remove(other).error),
+        }
     }
 
-    /// As [`Catalog::read`], but hands records and manifests that cannot be read to `damaged`, with their names below the
-    /// directory, and goes on without them where that allows it.
+    /// As [`Catalog::read`], but goes on without the records and manifests that cannot be read,
+    /// which it gives too.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoBackup`] where there is no such directory, and what `damaged` gives back.
-    pub fn read_past(
-        path: &Path,
-        damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
-    ) -> Result<Self> {
+    /// [`ErrorKind::NoBackup`] where there is no such directory; when it cannot be listed.
+    pub fn read_past_all(path: &Path) -> Result<(Self, Vec<Unreadable>)> {
         if !path.is_dir() {
             return Err(no_directory(path).into());
         }
@@ -144,18 +139,14 @@ impl Catalog {
             records,
             unfinished,
             removals,
-            marks,
+            pins,
             manifests,
-            damaged: unreadable,
+            damaged,
         } = Snapshot::read(path)?;
-        let mut names_of_damaged = Vec::new();
-        let mut damaged = |name: String, error| {
-            names_of_damaged.push(name.clone());
-            damaged(name, error)
-        };
-        for (name, error) in unreadable {
-            damaged(name, error)?;
-        }
+        let mut unreadable: Vec<Unreadable> = damaged
+            .into_iter()
+            .map(|(file, error)| Unreadable { file, error })
+            .collect();
         let recorded: HashSet<&str> = records
             .iter()
             .flat_map(SetRecord::files)
@@ -173,49 +164,47 @@ impl Catalog {
                 listed.remove(&file.name);
             }
         }
-        let mut sets = numbered_sets(&listed, &recorded);
+        let mut sets = loose_sets(&listed, &recorded);
         drop(recorded);
-        let files = listed
+        let files: BTreeMap<String, u64> = listed
             .into_iter()
             .map(|(name, listed)| (name, listed.size))
             .collect();
-        let manifests = manifest_sets(path, manifests, &files, &mut damaged)?;
         sets.extend(
             records
                 .into_iter()
-                .map(|record| Set::recorded(record, &files)),
+                .map(|record| recorded_set(record, &files)),
         );
         // By number first: a clock can go backwards.
-        sets.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
-        for set in manifests {
+        sets.sort_by(|a, b| (a.number(), &a.id).cmp(&(b.number(), &b.id)));
+        for set in listed_sets(path, manifests, &files, &mut unreadable) {
             let at = sets
                 .iter()
                 .position(|other| other.started > set.started)
                 .unwrap_or(sets.len());
             sets.insert(at, set);
         }
-        let mut numbered: HashMap<u32, [Option<usize>; 2]> = HashMap::new();
-        for (index, set) in sets.iter_mut().enumerate() {
-            if let Some(meta) = &mut set.meta {
-                meta.set = index;
-            }
-            set.kept = marks.get(&set.id).copied();
-            if set.layout == Layout::Legacy {
-                numbered.entry(set.number).or_default()[usize::from(set.record.is_none())] =
-                    Some(index);
-            }
+        for set in &mut sets {
+            set.pinned_at = pins.get(&set.id).copied();
         }
-        let half_removed = removals.into_iter().map(|record| record.id).collect();
-        Ok(Self {
+        let numbered = |(at, set): (usize, &Set)| {
+            let record = set.record()?;
+            (record.layout == Layout::Legacy).then_some((record.number, at))
+        };
+        let catalog = Self {
             path: path.to_owned(),
             files,
+            recorded: sets.iter().enumerate().filter_map(numbered).collect(),
             sets,
-            numbered,
-            half_removed,
-            damaged: names_of_damaged,
+            half_removed: removals.into_iter().map(|record| record.id).collect(),
+            damaged: unreadable
+                .iter()
+                .map(|damaged| damaged.file.clone())
+                .collect(),
             others,
             vanished: AtomicBool::new(false),
-        })
+        };
+        Ok((catalog, unreadable))
     }
 
     /// The directory.
@@ -249,10 +238,10 @@ impl Catalog {
     pub fn in_place_of(&self, shard: &ShardPath, set: usize) -> Option<(&str, &'static str)> {
         let stem = names::shard_stem(shard);
         let is_newest = set + 1 == self.sets.len();
-        let number = self.sets[set].number;
+        let number = self.sets[set].number();
         let is_its = |name: &str| {
             names::split_number(name)
-                .is_some_and(|(of, its)| of == stem && (its == number || is_newest))
+                .is_some_and(|(of, its)| of == stem && (number == Some(its) || is_newest))
         };
         let mut others = self.others.iter();
         let (name, what) = others.find(|(name, _)| is_its(name))?;
@@ -267,8 +256,7 @@ impl Catalog {
     /// Whether nothing is left of a set but its record.
     pub fn is_lost(&self, set: &Set) -> bool {
         let is_there = |name: &str| self.has(name) || self.others.contains_key(name);
-        set.record
-            .as_ref()
+        set.record()
             .is_some_and(|record| !record.files().any(|file| is_there(&file.name)))
     }
 
@@ -283,18 +271,18 @@ impl Catalog {
             sets => format!("the records of {} sets", sets.len()),
         };
         let directory = self.path.display();
-        let marked = match self.sets.iter().any(|set| set.kept.is_some()) {
+        let pinned = match self.sets.iter().any(|set| set.pinned_at.is_some()) {
             true => " (after snap keep -release where a set is marked)",
             false => "",
         };
         let fault = ErrorKind::Damage.error(format!("{directory} has {of}, but none of the files"));
         Some(fault.hint(format!(
-            "if the files were removed on purpose, remove the records too: snap forget -lost {directory}{marked}"
+            "if the files were removed on purpose, remove the records too: snap forget -lost {directory}{pinned}"
         )))
     }
 
     /// The ids of sets whose removal was begun and not ended. They count no more; the next run that writes ends it.
-    pub fn half_removed(&self) -> &[String] {
+    pub fn half_removed(&self) -> &[SetId] {
         &self.half_removed
     }
 
@@ -310,7 +298,7 @@ impl Catalog {
 
     /// The sets with a record, oldest first.
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &SetRecord> {
-        self.sets.iter().filter_map(|set| set.record.as_ref())
+        self.sets.iter().filter_map(Set::record)
     }
 
     /// Finds a set by its id, the beginning of it, or as `latest`.
@@ -353,7 +341,7 @@ impl Catalog {
         let close: Vec<usize> = known
             .iter()
             .copied()
-            .filter(|at| !name.is_empty() && self.sets[*at].id.starts_with(name))
+            .filter(|at| !name.is_empty() && self.sets[*at].id.as_str().starts_with(name))
             .collect();
         match close[..] {
             [one] => Ok(one),
@@ -397,70 +385,29 @@ impl Catalog {
             .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
     }
 
-    /// The files of a shard, oldest first.
-    pub fn files_of(&self, shard: &ShardPath) -> Vec<BackupFile> {
-        let prefix = format!("{}.", names::shard_stem(shard));
-        let named = self
-            .files
-            .range(prefix.clone()..)
-            .take_while(|(name, _)| name.starts_with(&prefix));
-        let mut found: Vec<BackupFile> = named
-            .filter_map(|(name, size)| {
-                let (stem, number) = names::split_number(name)?;
-                let [recorded, other] = self.numbered.get(&number).copied().unwrap_or_default();
-                let is_recorded = |set: &usize| {
-                    self.recorded_file(*set, shard)
-                        .is_some_and(|file| file == name)
-                };
-                let set = recorded.filter(is_recorded).or(other)?;
-                (stem.len() + 1 == prefix.len()).then(|| BackupFile {
-                    name: name.clone(),
-                    size: *size,
-                    packed: false,
-                    set,
-                })
-            })
-            .collect();
-        let portable = self
-            .sets
-            .iter()
-            .enumerate()
-            .filter(|(_, set)| set.layout == Layout::Portable);
-        found.extend(portable.filter_map(|(at, set)| {
-            let listed = || {
-                Some(
-                    set.manifest
-                        .as_ref()?
-                        .entries()
-                        .iter()
-                        .find(|entry| entry.is_of(shard))?
-                        .file_name
-                        .as_str(),
-                )
-            };
-            let name = self.recorded_file(at, shard).or_else(listed)?;
-            Some(BackupFile {
-                name: name.to_owned(),
-                size: *self.files.get(name)?,
-                packed: true,
-                set: at,
-            })
-        }));
-        found.sort_by_key(|file| file.set);
-        found
+    /// The file of a shard in the set at `at`, where it is there.
+    pub fn file_of(&self, at: usize, shard: &ShardPath) -> Option<BackupFile> {
+        let set = &self.sets[at];
+        let name = set.name_of(shard)?;
+        // A set with a record may have the same number, and then the file is its own.
+        if let Origin::Loose { number } = set.origin
+            && let Some(recorded) = self.recorded.get(&number)
+            && self.sets[*recorded].name_of(shard).as_ref() == Some(&name)
+        {
+            return None;
+        }
+        let size = self.file(&name)?;
+        Some(self.backup_file(at, name, size))
     }
 
-    fn recorded_file(&self, set: usize, shard: &ShardPath) -> Option<&str> {
-        Some(
-            self.sets[set]
-                .record
-                .as_ref()?
-                .shard(shard)?
-                .file
-                .as_ref()?
-                .name
-                .as_str(),
-        )
+    /// A file of the set at `at`.
+    pub fn backup_file(&self, at: usize, name: String, size: u64) -> BackupFile {
+        BackupFile {
+            name,
+            size,
+            packed: self.sets[at].layout().packs(),
+            set: at,
+        }
     }
 
     /// The names of all files that look like a shard's.
@@ -482,40 +429,19 @@ impl Catalog {
     /// [`ErrorKind::Damage`] with the file's name.
     pub fn read_meta(&self, set: &Set) -> Result<(MetaBlob, Data)> {
         let Some(file) = &set.meta else {
-            let named = set
-                .record
-                .as_ref()
-                .map(|record| (&record.meta.name, format!(".snap/{}.json", set.id)));
-            let listed = set
-                .manifest
-                .as_ref()
-                .map(|list| (&list.meta.file_name, manifest::manifest_file(&set.id)));
-            if let Some(emptied) = self.emptied() {
-                return Err(emptied.into());
-            }
-            let (name, by) = named.or(listed).context("its meta store is gone")?;
-            let fault = ErrorKind::Damage.error(format!(
-                "the meta store {name} of set {} {}",
-                set.id,
-                self.absence(name)
-            ));
-            return Err(fault
-                .hint(format!(
-                    "if the set was removed on purpose, remove {by} too"
-                ))
-                .into());
+            return Err(self.no_meta(set));
         };
         let path = self.path_of(&file.name);
         let damaged = || ErrorKind::Damage.error(format!("{} is no meta store", path.display()));
         let bytes = self.read_file(&file.name)?;
-        let blob = match set.layout {
+        let blob = match set.layout() {
             Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
             Layout::Portable => MetaBlob {
                 meta: manifest::read_meta(&bytes).with_context(damaged)?,
                 node: b"null\n".to_vec(),
             },
         };
-        if let Some(record) = &set.record
+        if let Some(record) = set.record()
             && hex(Sha256::new_with_prefix(&bytes)) != record.meta.sha256
         {
             let message = format!(
@@ -525,7 +451,7 @@ impl Catalog {
             );
             return Err(ErrorKind::Damage.error(message).into());
         }
-        if let Some(manifest) = &set.manifest
+        if let Some(manifest) = set.listing()
             && manifest.meta.size != blob.meta.len() as u64
         {
             let (is, listed) = (blob.meta.len(), manifest.meta.size);
@@ -545,6 +471,26 @@ impl Catalog {
             }
         })?;
         Ok((blob, data))
+    }
+
+    /// That the meta store of a set is not there.
+    fn no_meta(&self, set: &Set) -> anyhow::Error {
+        if let Some(emptied) = self.emptied() {
+            return emptied.into();
+        }
+        let Some((name, by)) = set.meta_name().zip(set.named_by()) else {
+            return anyhow::anyhow!("its meta store is gone");
+        };
+        let fault = ErrorKind::Damage.error(format!(
+            "the meta store {name} of set {} {}",
+            set.id,
+            self.absence(name)
+        ));
+        fault
+            .hint(format!(
+                "if the set was removed on purpose, remove {by} too"
+            ))
+            .into()
     }
 
     /// Opens a file of the directory as it is, if it is a regular one.
@@ -601,115 +547,24 @@ impl Catalog {
     }
 }
 
-/// The tar in a shard's file.
-#[derive(Debug)]
-pub enum Tar<R> {
-    /// As it stands in the file.
-    Plain(R),
-    /// Compressed with gzip.
-    Packed(Box<MultiGzDecoder<BufReader<R>>>),
-}
-
-impl<R: Read> Tar<R> {
-    /// The tar in a file that is packed or not.
-    pub(super) fn new(reader: R, packed: bool) -> Self {
-        if packed {
-            Self::Packed(Box::new(manifest::decompress(reader)))
-        } else {
-            Self::Plain(reader)
-        }
+/// A set that snap recorded.
+fn recorded_set(record: SetRecord, files: &BTreeMap<String, u64>) -> Set {
+    Set {
+        id: record.id.clone(),
+        started: record.started,
+        meta: meta_in(files, &record.meta.name),
+        pinned_at: None,
+        origin: Origin::Recorded(Box::new(record)),
     }
-}
-
-impl<R> Tar<R> {
-    /// The reader of the file.
-    pub fn inner(&self) -> &R {
-        match self {
-            Self::Plain(reader) => reader,
-            Self::Packed(decoder) => decoder.get_ref().get_ref(),
-        }
-    }
-}
-
-impl<R: Read> Read for Tar<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(reader) => reader.read(buffer),
-            Self::Packed(decoder) => decoder.read(buffer),
-        }
-    }
-}
-
-impl Set {
-    /// Whether it is more than stray files under a number: its meta store is there, or something tells that it should be.
-    fn is_known(&self) -> bool {
-        self.meta.is_some() || self.record.is_some() || self.manifest.is_some()
-    }
-
-    fn recorded(record: SetRecord, files: &BTreeMap<String, u64>) -> Self {
-        Self {
-            id: record.id.clone(),
-            layout: record.layout,
-            started: record.started,
-            meta: meta_in(files, &record.meta.name),
-            number: record.number,
-            manifest: None,
-            kept: None,
-            record: Some(record),
-        }
-    }
-}
-
-fn meta_in(files: &BTreeMap<String, u64>, name: &str) -> Option<BackupFile> {
-    files.get(name).map(|size| meta_of(name, *size))
-}
-
-fn meta_of(name: &str, size: u64) -> BackupFile {
-    BackupFile {
-        name: name.to_owned(),
-        size,
-        packed: false,
-        set: 0,
-    }
-}
-
-/// The legacy sets of influxd's: files without a record, by their number.
-fn numbered_sets(files: &BTreeMap<String, Listed>, recorded: &HashSet<&str>) -> Vec<Set> {
-    // Where the meta store is gone, a file beside it tells about when.
-    let mut numbers: BTreeMap<u32, SystemTime> = BTreeMap::new();
-    let mut metas: HashMap<u32, BackupFile> = HashMap::new();
-    for (name, listed) in files {
-        let split = names::split_number(name).filter(|(stem, _)| names::is_stem(stem));
-        let Some((stem, number)) = split.filter(|_| !recorded.contains(name.as_str())) else {
-            continue;
-        };
-        if stem == "meta" {
-            numbers.insert(number, listed.modified);
-            metas.insert(number, meta_of(name, listed.size));
-        } else if !metas.contains_key(&number) {
-            numbers.entry(number).or_insert(listed.modified);
-        }
-    }
-    let set = |(number, modified)| Set {
-        id: names::meta_file(number),
-        layout: Layout::Legacy,
-        started: Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH),
-        record: None,
-        manifest: None,
-        meta: metas.remove(&number),
-        kept: None,
-        number,
-    };
-    numbers.into_iter().map(set).collect()
 }
 
 /// The portable sets of influxd's, oldest first: manifests without a record.
-fn manifest_sets(
+fn listed_sets(
     path: &Path,
     manifests: BTreeMap<String, Vec<u8>>,
     files: &BTreeMap<String, u64>,
-    damaged: &mut dyn FnMut(String, anyhow::Error) -> Result<()>,
-) -> Result<Vec<Set>> {
+    unreadable: &mut Vec<Unreadable>,
+) -> Vec<Set> {
     let mut sets = Vec::new();
     for (name, bytes) in manifests {
         let Some(stamp) = manifest::stamp_of_manifest(&name).filter(|_| files.contains_key(&name))
@@ -724,23 +579,58 @@ fn manifest_sets(
         });
         match manifest {
             Ok(manifest) => sets.push(Set {
-                id: stamp.to_owned(),
-                layout: Layout::Portable,
+                id: stamp.into(),
                 started: time::parse_stamp(stamp).unwrap_or(Timestamp::UNIX_EPOCH),
-                record: None,
                 meta: meta_in(files, &manifest.meta.file_name),
-                manifest: Some(manifest),
-                kept: None,
-                number: 0,
+                pinned_at: None,
+                origin: Origin::Listed(manifest),
             }),
-            Err(error) => damaged(name, error)?,
+            Err(error) => unreadable.push(Unreadable { file: name, error }),
         }
     }
-    Ok(sets)
+    sets
+}
+
+/// The legacy sets of influxd's: files without a record, by their number.
+fn loose_sets(files: &BTreeMap<String, Listed>, recorded: &HashSet<&str>) -> Vec<Set> {
+    // Where the meta store is gone, a file beside it tells about when.
+    let mut numbers: BTreeMap<u32, SystemTime> = BTreeMap::new();
+    let mut metas: HashMap<u32, MetaFile> = HashMap::new();
+    for (name, listed) in files {
+        let split = names::split_number(name).filter(|(stem, _)| names::is_stem(stem));
+        let Some((stem, number)) = split.filter(|_| !recorded.contains(name.as_str())) else {
+            continue;
+        };
+        if stem == "meta" {
+            numbers.insert(number, listed.modified);
+            metas.insert(number, meta_file(name, listed.size));
+        } else if !metas.contains_key(&number) {
+            numbers.entry(number).or_insert(listed.modified);
+        }
+    }
+    let set = |(number, modified)| Set {
+        id: names::meta_file(number).into(),
+        started: Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH),
+        meta: metas.remove(&number),
+        pinned_at: None,
+        origin: Origin::Loose { number },
+    };
+    numbers.into_iter().map(set).collect()
+}
+
+fn meta_in(files: &BTreeMap<String, u64>, name: &str) -> Option<MetaFile> {
+    files.get(name).map(|size| meta_file(name, *size))
+}
+
+fn meta_file(name: &str, size: u64) -> MetaFile {
+    MetaFile {
+        name: name.to_owned(),
+        size,
+    }
 }
 
 /// The id of the set of a record or manifest, of which the name below the directory is given.
-pub fn id_of(file: &str) -> &str {
+fn id_of(file: &str) -> &str {
     file.trim_start_matches(".snap/")
         .split('.')
         .next()

@@ -44,10 +44,10 @@ fn manifest(directory: &Path, stamp: &str, shards: &[u64]) {
     }
 }
 
-fn files_of(contents: &Catalog, database: &str, id: u64) -> Vec<String> {
-    contents
-        .files_of(&test_records::path(database, id))
-        .into_iter()
+fn files_of(catalog: &Catalog, database: &str, id: u64) -> Vec<String> {
+    let shard = test_records::path(database, id);
+    let sets = 0..catalog.sets().len();
+    sets.filter_map(|at| catalog.file_of(at, &shard))
         .map(|file| file.name)
         .collect()
 }
@@ -68,19 +68,19 @@ fn files_are_found_by_what_their_names_must_be_and_ordered_by_number() {
         "a.b.autogen.00010.00",
         "a.autogen.00001.00",
     ]);
-    let contents = Catalog::read(directory.path()).unwrap();
-    assert_eq!(contents.sets()[contents.latest().unwrap()].id, "meta.100");
+    let catalog = Catalog::read(directory.path()).unwrap();
+    assert_eq!(catalog.sets()[catalog.latest().unwrap()].id, "meta.100");
     assert_eq!(
-        files_of(&contents, "a", 10),
+        files_of(&catalog, "a", 10),
         [
             "a.autogen.00010.00",
             "a.autogen.00010.11",
             "a.autogen.00010.100"
         ]
     );
-    assert_eq!(files_of(&contents, "a.b", 10), ["a.b.autogen.00010.00"]);
-    assert_eq!(files_of(&contents, "meta", 39), ["meta.autogen.00039.00"]);
-    assert_eq!(files_of(&contents, "a", 100), [""; 0]);
+    assert_eq!(files_of(&catalog, "a.b", 10), ["a.b.autogen.00010.00"]);
+    assert_eq!(files_of(&catalog, "meta", 39), ["meta.autogen.00039.00"]);
+    assert_eq!(files_of(&catalog, "a", 100), [""; 0]);
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn sets_of_both_layouts_stand_in_one_row_and_are_found_by_name() {
     manifest(directory.path(), "20991231T235959Z", &[10, 11]);
     manifest(directory.path(), "20991230T000000Z", &[10]);
     manifest(directory.path(), "20000101T000000Z", &[10]);
-    let contents = Catalog::read(directory.path()).unwrap();
-    let ids: Vec<&str> = contents.sets().iter().map(|set| set.id.as_str()).collect();
+    let catalog = Catalog::read(directory.path()).unwrap();
+    let ids: Vec<&str> = catalog.sets().iter().map(|set| set.id.as_str()).collect();
     assert_eq!(
         ids,
         [
@@ -106,8 +106,8 @@ fn sets_of_both_layouts_stand_in_one_row_and_are_found_by_name() {
         "20991230T000000Z.s10.tar.gz",
         "20991231T235959Z.s10.tar.gz",
     ];
-    assert_eq!(files_of(&contents, "a", 10), names);
-    assert_eq!(files_of(&contents, "b", 10), [""; 0]);
+    assert_eq!(files_of(&catalog, "a", 10), names);
+    assert_eq!(files_of(&catalog, "b", 10), [""; 0]);
     for (name, at) in [
         ("latest", Ok(3)),
         ("20991231T235959Z", Ok(3)),
@@ -115,7 +115,7 @@ fn sets_of_both_layouts_stand_in_one_row_and_are_found_by_name() {
         ("meta.00", Ok(1)),
         ("meta", Ok(1)),
     ] {
-        assert_eq!(contents.find(name), at, "{name}");
+        assert_eq!(catalog.find(name), at, "{name}");
     }
     for (name, is_set) in [
         ("latest", true),
@@ -128,9 +128,9 @@ fn sets_of_both_layouts_stand_in_one_row_and_are_found_by_name() {
         let hint = no_directory(Path::new(name)).hint.unwrap();
         assert_eq!(hint.contains("names a set"), is_set, "{name}: {hint}");
     }
-    assert_eq!(contents.find("2099").unwrap_err().kind, ErrorKind::Usage);
-    assert_eq!(contents.find("20").unwrap_err().kind, ErrorKind::Usage);
-    let none = contents.find("nosuch").unwrap_err();
+    assert_eq!(catalog.find("2099").unwrap_err().kind, ErrorKind::Usage);
+    assert_eq!(catalog.find("20").unwrap_err().kind, ErrorKind::Usage);
+    let none = catalog.find("nosuch").unwrap_err();
     assert_eq!(none.kind, ErrorKind::NoBackup);
     assert_eq!(
         none.hint.unwrap(),

@@ -1,4 +1,4 @@
-//! A backup directory that is locked for removing sets and for marking those that are not to be removed.
+//! A backup directory that is locked for removing sets and for pinning those that are not to be removed.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::readers::claim;
+use super::set_id::SetId;
 use super::snapshot::is_gone;
 use super::writer::sweep;
 use super::{Catalog, Lock, Removed, SetRecord, hidden, prune};
@@ -17,8 +18,8 @@ use crate::cancel::Cancel;
 use crate::io::durable;
 use crate::io::open::read_bounded;
 
-/// The largest mark that is read.
-const MARK_LIMIT: u64 = 4 << 10;
+/// The largest pin that is read.
+const PIN_LIMIT: u64 = 4 << 10;
 
 /// A directory whose lock is held.
 #[derive(Debug)]
@@ -27,9 +28,9 @@ pub struct Upkeep {
     _lock: Lock,
 }
 
-/// The content of a mark. That the file is there is what counts.
+/// The content of a pin. That the file is there is what counts.
 #[derive(Debug, Serialize, Deserialize)]
-struct Mark {
+struct Pin {
     kept: Timestamp,
 }
 
@@ -62,8 +63,8 @@ impl Upkeep {
     /// # Errors
     ///
     /// When its record cannot be opened.
-    pub fn is_read(contents: &Catalog, set: usize) -> Result<bool> {
-        match claim(contents.path(), &contents.sets()[set].id) {
+    pub fn is_read(catalog: &Catalog, set: usize) -> Result<bool> {
+        match claim(catalog.path(), &catalog.sets()[set].id) {
             // A dry run takes no lock, and another may have removed the set.
             Err(error) if is_gone(&error) => Ok(false),
             claimed => Ok(claimed?.is_none()),
@@ -78,11 +79,11 @@ impl Upkeep {
     /// When a file cannot be removed.
     pub fn remove(
         &self,
-        contents: &Catalog,
+        catalog: &Catalog,
         which: &HashSet<usize>,
         cancel: &Cancel,
     ) -> Result<Removed> {
-        let (sets, others) = split(contents, which);
+        let (sets, others) = split(catalog, which);
         prune::remove(&self.directory, &sets, &others, &mut || Ok(cancel.check()?))
     }
 
@@ -91,46 +92,48 @@ impl Upkeep {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub fn measure(contents: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
-        let (sets, others) = split(contents, which);
-        prune::measure(contents.path(), &sets, &others)
+    pub fn measure(catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
+        let (sets, others) = split(catalog, which);
+        prune::measure(catalog.path(), &sets, &others)
     }
 
-    /// Marks a set as one that is not to be removed.
+    /// Pins a set, so that it is not removed.
     ///
     /// # Errors
     ///
-    /// When the mark cannot be written.
-    pub fn mark(&self, id: &str, now: Timestamp) -> Result<()> {
-        let mut text = serde_json::to_vec(&Mark { kept: now }).context("writing a mark")?;
+    /// When the pin cannot be written.
+    pub fn pin(&self, id: &SetId, now: Timestamp) -> Result<()> {
+        let mut text = serde_json::to_vec(&Pin { kept: now }).context("writing a mark")?;
         text.push(b'\n');
-        durable::write_whole(&self.mark_of(id), &text)
+        durable::write_whole(&self.pin_of(id), &text)
     }
 
-    /// Takes the mark off a set.
+    /// Unpins a set.
     ///
     /// # Errors
     ///
     /// When it cannot be removed.
-    pub fn release(&self, id: &str) -> Result<()> {
-        durable::remove_if_there(&self.mark_of(id))?;
+    pub fn unpin(&self, id: &SetId) -> Result<()> {
+        durable::remove_if_there(&self.pin_of(id))?;
         durable::sync_dir(&hidden(&self.directory))
     }
 
-    fn mark_of(&self, id: &str) -> PathBuf {
+    fn pin_of(&self, id: &SetId) -> PathBuf {
         hidden(&self.directory).join(format!("{id}.keep"))
     }
 }
 
 /// The records of the sets named, and the files of all others.
 fn split<'a>(
-    contents: &'a Catalog,
+    catalog: &'a Catalog,
     which: &HashSet<usize>,
 ) -> (Vec<&'a SetRecord>, HashSet<&'a str>) {
     let (mut sets, mut others) = (Vec::new(), HashSet::new());
-    for (at, set) in contents.sets().iter().enumerate() {
-        let Some(record) = &set.record else { continue };
-        if which.contains(&at) && set.kept.is_none() {
+    for (at, set) in catalog.sets().iter().enumerate() {
+        let Some(record) = set.record() else {
+            continue;
+        };
+        if which.contains(&at) && set.pinned_at.is_none() {
             sets.push(record);
         } else {
             others.extend(record.files().map(|file| file.name.as_str()));
@@ -139,11 +142,11 @@ fn split<'a>(
     (sets, others)
 }
 
-/// The time of a mark. A set whose mark cannot be read is marked all the same.
-pub(super) fn read_mark(path: &Path) -> Timestamp {
+/// The time of a pin. A set whose pin cannot be read is pinned all the same.
+pub(super) fn read_pin(path: &Path) -> Timestamp {
     let written = || {
-        let bytes = read_bounded(path, MARK_LIMIT).ok()?;
-        Some(serde_json::from_slice::<Mark>(&bytes).ok()?.kept)
+        let bytes = read_bounded(path, PIN_LIMIT).ok()?;
+        Some(serde_json::from_slice::<Pin>(&bytes).ok()?.kept)
     };
     let modified = || Timestamp::try_from(fs::symlink_metadata(path).ok()?.modified().ok()?).ok();
     written().or_else(modified).unwrap_or(Timestamp::UNIX_EPOCH)

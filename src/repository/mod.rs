@@ -17,6 +17,7 @@
 
 mod catalog;
 mod chain;
+mod digest;
 mod lock;
 mod maintenance;
 pub mod manifest;
@@ -26,19 +27,24 @@ mod prune;
 mod readers;
 mod record;
 mod resume;
+mod set;
+mod set_id;
 mod snapshot;
 mod staged_file;
+mod tar;
 #[cfg(test)]
 pub(crate) mod test_records;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub use catalog::{BackupFile, Catalog, Set, Tar, id_of};
+pub use catalog::{BackupFile, Catalog, Unreadable};
 pub use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
+pub(crate) use digest::hex;
 pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use maintenance::Upkeep;
+pub use manifest::Manifest;
 pub use prune::Removed;
 pub use readers::{Held, steadily};
 pub use record::{
@@ -46,9 +52,12 @@ pub use record::{
     ShardRecord, ShardState,
 };
 pub use resume::{LeftShard, Leftover, Run};
+pub use set::{MetaFile, Origin, Set};
+pub use set_id::SetId;
 pub use staged_file::{SealedFile, StagedFile, StagedTar};
+pub use tar::Tar;
+pub(crate) use writer::next_number;
 pub use writer::{SetFiles, Staging};
-pub(crate) use writer::{hex, next_number};
 
 /// The hidden folder's name.
 const HIDDEN: &str = ".snap";

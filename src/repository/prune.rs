@@ -24,6 +24,7 @@ use anyhow::{Context, Result};
 
 use super::catalog::META_FRAME;
 use super::readers::claim;
+use super::set_id::SetId;
 use super::snapshot::{MANIFEST_LIMIT, own_kind, read_record};
 use super::{FileRecord, Layout, SetRecord, hidden};
 use crate::io::durable;
@@ -37,7 +38,7 @@ use crate::wire::{MAX_META_BYTES, MetaBlob};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
     /// The ids of the sets.
-    pub sets: Vec<String>,
+    pub sets: Vec<SetId>,
     /// Files.
     pub files: usize,
     /// Bytes that became free: of a file with other names none do.
@@ -45,7 +46,7 @@ pub struct Removed {
     /// What was left alone although a set recorded a file of that name, a sentence each.
     pub left: Vec<String>,
     /// The ids of sets that were to be removed and stay: somebody began to read one of them, or a set that needs it.
-    pub spared: Vec<String>,
+    pub spared: Vec<SetId>,
 }
 
 impl Removed {
@@ -299,7 +300,7 @@ fn ours(
     Ok(None)
 }
 
-fn intent(directory: &Path, id: &str) -> PathBuf {
+fn intent(directory: &Path, id: &SetId) -> PathBuf {
     hidden(directory).join(format!("{id}.forget"))
 }
 

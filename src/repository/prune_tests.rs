@@ -27,7 +27,7 @@ fn commit(directory: &Path, layout: Layout) -> SetRecord {
     staging.commit(record, &files, &cancel).unwrap()
 }
 
-/// All files below the directory, hidden ones too, with their contents.
+/// All files below the directory, hidden ones too, with their catalog.
 fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for folder in [directory.to_owned(), hidden(directory)] {
@@ -65,7 +65,7 @@ fn copy(from: &Path) -> tempfile::TempDir {
 fn assert_whole_for_influxd(directory: &Path, record: &SetRecord) {
     let signs: Vec<String> = match record.layout {
         Layout::Legacy => vec![names::meta_file(record.number)],
-        Layout::Portable => vec![manifest::manifest_file(&record.id)],
+        Layout::Portable => vec![manifest::manifest_file(record.id.as_str())],
     };
     if signs.iter().any(|name| directory.join(name).exists()) {
         let shards = record.shards.iter().filter_map(|shard| shard.file.as_ref());
@@ -79,8 +79,8 @@ fn assert_whole_for_influxd(directory: &Path, record: &SetRecord) {
     }
 }
 
-fn ids(contents: &Catalog) -> Vec<&str> {
-    contents.sets().iter().map(|set| set.id.as_str()).collect()
+fn ids(catalog: &Catalog) -> Vec<&str> {
+    catalog.sets().iter().map(|set| set.id.as_str()).collect()
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
         let others: HashSet<&str> = records[2].files().map(|file| file.name.as_str()).collect();
         let mut expected = tree(model.path());
         let gone = |name: &str| {
-            unwanted
-                .iter()
-                .any(|set| name.contains(&set.id) || set.files().any(|file| file.name == name))
+            unwanted.iter().any(|set| {
+                name.contains(set.id.as_str()) || set.files().any(|file| file.name == name)
+            })
         };
         expected.retain(|(name, _)| !gone(name));
 
@@ -117,40 +117,39 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
                 }
             });
             // A set whose record is there is whole; any other does not count.
-            let contents = Catalog::read(directory).unwrap();
-            for set in contents.sets() {
+            let catalog = Catalog::read(directory).unwrap();
+            for set in catalog.sets() {
                 let record = set
-                    .record
-                    .as_ref()
+                    .record()
                     .expect("nothing is taken for a set of influxd's");
                 assert!(
                     record
                         .files()
-                        .all(|file| contents.file(&file.name) == Some(file.size)),
+                        .all(|file| catalog.file(&file.name) == Some(file.size)),
                     "step {stopped}"
                 );
             }
-            assert!(ids(&contents).contains(&&*records[2].id));
+            assert!(ids(&catalog).contains(&records[2].id.as_str()));
             assert!(
-                stopped > 2 || contents.sets().len() == 3 - stopped,
+                stopped > 2 || catalog.sets().len() == 3 - stopped,
                 "the newest goes first: {:?}",
-                ids(&contents)
+                ids(&catalog)
             );
-            if !contents.sets().iter().any(|set| set.id == records[0].id) {
-                assert!(!contents.sets().iter().any(|set| set.id == records[1].id));
+            if !catalog.sets().iter().any(|set| set.id == records[0].id) {
+                assert!(!catalog.sets().iter().any(|set| set.id == records[1].id));
             }
             records
                 .iter()
                 .for_each(|record| assert_whole_for_influxd(directory, record));
             // Whatever writes next ends the removals that were begun, and no others.
-            let begun: Vec<String> = contents.half_removed().to_vec();
+            let begun: Vec<SetId> = catalog.half_removed().to_vec();
             let (upkeep, done) =
                 Upkeep::begin(directory, Duration::ZERO, &Cancel::default()).unwrap();
             assert_eq!(done.sets.len(), begun.len());
             let after = Catalog::read(directory).unwrap();
             assert_eq!(
                 (ids(&after), after.half_removed().len()),
-                (ids(&contents), 0)
+                (ids(&catalog), 0)
             );
             let rest = (0..after.sets().len())
                 .filter(|at| after.sets()[*at].id != records[2].id)
@@ -185,13 +184,13 @@ fn a_backup_ends_a_removal_that_was_cut_short_before_it_begins() {
     )
     .unwrap();
     fs::remove_file(directory.path().join("meta.00")).unwrap();
-    let contents = Catalog::read(directory.path()).unwrap();
+    let catalog = Catalog::read(directory.path()).unwrap();
     assert_eq!(
-        (contents.sets().len(), contents.half_removed()),
+        (catalog.sets().len(), catalog.half_removed()),
         (0, &[record.id][..])
     );
-    assert!(contents.latest().is_err());
-    assert_eq!(contents.shard_files().count(), 0);
+    assert!(catalog.latest().is_err());
+    assert_eq!(catalog.shard_files().count(), 0);
     drop(Staging::begin(directory.path(), Duration::ZERO, false, &Cancel::default()).unwrap());
     assert_eq!(tree(directory.path()), []);
 }
@@ -313,17 +312,15 @@ fn a_damaged_intent_stops_no_backup_and_an_intent_beside_a_record_removes_nothin
     )
     .unwrap();
     // The files it names may be there still, and would count as influxd's.
-    let mut damaged = Vec::new();
+    let mut damaged: Vec<String> = Vec::new();
     let mut read = || {
-        damaged.clear();
-        Catalog::read_past_damage(directory.path(), &mut |name, _| {
-            damaged.push(name.to_owned())
-        })
-        .unwrap()
+        let (catalog, unreadable) = Catalog::read_past_damage(directory.path()).unwrap();
+        damaged = unreadable.into_iter().map(|damaged| damaged.file).collect();
+        catalog
     };
-    assert_eq!(ids(&read()), [&*record.id]);
+    assert_eq!(ids(&read()), [record.id.as_str()]);
     let other = commit(directory.path(), Layout::Legacy);
-    assert_eq!(ids(&read()), [&*record.id, &*other.id]);
+    assert_eq!(ids(&read()), [record.id.as_str(), other.id.as_str()]);
     assert_eq!(damaged, [".snap/20200101T000000Z.forget"]);
     assert!(!hidden.join(format!("{}.forget", record.id)).exists());
 }

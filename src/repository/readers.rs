@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use super::set_id::SetId;
 use super::snapshot::{pause, restless, tries};
 use super::{Catalog, hidden};
 use crate::error::{Error, ErrorKind};
@@ -44,7 +45,7 @@ impl Catalog {
     pub fn hold(&self, sets: impl IntoIterator<Item = usize>) -> Result<Held> {
         let mut sets: Vec<usize> = sets
             .into_iter()
-            .filter(|at| self.sets()[*at].record.is_some())
+            .filter(|at| self.sets()[*at].is_recorded())
             .collect();
         sets.sort_unstable();
         sets.dedup();
@@ -71,7 +72,7 @@ impl Catalog {
     /// When its record cannot be opened.
     pub fn hold_one(&self, set: usize) -> Result<Option<Held>> {
         let set = &self.sets()[set];
-        if set.record.is_none() {
+        if !set.is_recorded() {
             return Ok(Some(Held::default()));
         }
         let path = record_path(self.path(), &set.id);
@@ -94,10 +95,10 @@ pub fn steadily<T>(
     mut look: impl FnMut(&Catalog) -> Result<T>,
 ) -> Result<(Catalog, T)> {
     for attempt in tries() {
-        let contents = read()?;
-        let result = look(&contents);
-        if !contents.has_vanished() {
-            return Ok((contents, result?));
+        let catalog = read()?;
+        let result = look(&catalog);
+        if !catalog.has_vanished() {
+            return Ok((catalog, result?));
         }
         std::thread::sleep(pause(attempt));
     }
@@ -105,7 +106,7 @@ pub fn steadily<T>(
 }
 
 /// The record of a set that is about to be removed, if nobody reads the set. To be kept until the record has another name.
-pub(super) fn claim(directory: &Path, id: &str) -> Result<Option<Claim>> {
+pub(super) fn claim(directory: &Path, id: &SetId) -> Result<Option<Claim>> {
     let path = record_path(directory, id);
     let claiming = || format!("locking {}", path.display());
     // NFS locks for one alone only what is open for writing.
@@ -197,10 +198,10 @@ fn allow_open_files(held: u64) {
     }
 }
 
-fn removed_meanwhile(id: &str) -> Error {
+fn removed_meanwhile(id: &SetId) -> Error {
     ErrorKind::NoBackup.error(format!("set {id} was removed a moment ago"))
 }
 
-fn record_path(directory: &Path, id: &str) -> PathBuf {
+fn record_path(directory: &Path, id: &SetId) -> PathBuf {
     hidden(directory).join(format!("{id}.json"))
 }

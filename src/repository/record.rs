@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::hex;
-use crate::repository::manifest::{self, Manifest, MetaEntry, ShardEntry};
-use crate::repository::names;
+use super::digest::hex;
+use super::manifest::{self, Manifest, MetaEntry, ShardEntry};
+use super::names;
+use super::set_id::SetId;
 use crate::shard::ShardPath;
 use crate::time::{Bounds, is_stamp};
 use crate::tsm::is_tombstone;
@@ -30,7 +31,7 @@ pub struct SetRecord {
     /// Program and version.
     pub written_by: String,
     /// The stamp of the start: `20261120T080000Z`.
-    pub id: String,
+    pub id: SetId,
     /// Whether all shards that were asked for are there.
     pub state: SetState,
     /// Which of influxd's two layouts the files have.
@@ -68,21 +69,25 @@ impl SetRecord {
         let (meta, manifest) = match self.layout {
             Layout::Legacy => (names::meta_file(self.number), None),
             Layout::Portable => (
-                manifest::meta_file(&self.id),
-                Some(manifest::manifest_file(&self.id)),
+                manifest::meta_file(self.id.as_str()),
+                Some(manifest::manifest_file(self.id.as_str())),
             ),
         };
         let is_named = |shard: &ShardRecord| {
             let is_file = shard.file.as_ref().is_none_or(|file| {
                 let name = match self.layout {
                     Layout::Legacy => names::shard_file(&shard.path(), self.number),
-                    Layout::Portable => manifest::shard_file(&self.id, shard.id),
+                    Layout::Portable => manifest::shard_file(self.id.as_str(), shard.id),
                 };
                 file.name == name && !name.contains('/')
             });
-            is_file && shard.shared_with.as_deref().is_none_or(is_stamp)
+            is_file
+                && shard
+                    .shared_with
+                    .as_ref()
+                    .is_none_or(|set| is_stamp(set.as_str()))
         };
-        is_stamp(&self.id)
+        is_stamp(self.id.as_str())
             && self.meta.name == meta
             && self.manifest.as_ref().map(|file| &file.name) == manifest.as_ref()
             && self.shards.iter().all(is_named)
@@ -312,7 +317,7 @@ pub struct ShardRecord {
     pub tar_size: Option<u64>,
     /// The set that downloaded the file, where this one shares it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shared_with: Option<String>,
+    pub shared_with: Option<SetId>,
     /// The members of its tar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberRecord>,

@@ -18,11 +18,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
-use super::{RECORD_FORMAT, SetRecord, hidden, maintenance};
+use super::record::{RECORD_FORMAT, SetRecord};
+use super::set_id::SetId;
+use super::{hidden, maintenance, manifest};
 use crate::error::{Error, ErrorKind};
 use crate::io::durable;
 use crate::io::open::{open_regular, read_bounded, read_to_limit};
-use crate::repository::manifest;
 use crate::time;
 
 /// How often a directory is looked at that never stays the same, and how long apart.
@@ -51,8 +52,8 @@ pub(super) struct Snapshot {
     pub unfinished: Vec<SetRecord>,
     /// What removals that have not ended may have left.
     pub removals: Vec<SetRecord>,
-    /// The marks, by the sets' ids.
-    pub marks: HashMap<String, Timestamp>,
+    /// When sets were pinned, by their ids.
+    pub pins: HashMap<SetId, Timestamp>,
     /// The manifests that no record names, by their names.
     pub manifests: BTreeMap<String, Vec<u8>>,
     /// What could not be read, by its name below the directory.
@@ -137,9 +138,8 @@ impl Snapshot {
                     }
                 }
                 "keep" => {
-                    snapshot
-                        .marks
-                        .insert(id.to_owned(), maintenance::read_mark(&path));
+                    let pinned_at = maintenance::read_pin(&path);
+                    snapshot.pins.insert(id.into(), pinned_at);
                 }
                 _ => {}
             }
@@ -373,7 +373,7 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     }
     let mut record: SetRecord = serde_json::from_slice(&bytes).with_context(damaged)?;
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let is_own = own_name(name).is_some_and(|(id, _)| id == record.id);
+    let is_own = own_name(name).is_some_and(|(id, _)| record.id == id);
     ensure!(
         is_own && record.has_sound_names() && record.is_consistent(),
         damaged()

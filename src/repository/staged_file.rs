@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{FileRecord, Layout, Tar, hex};
+use super::digest::hex;
+use super::{FileRecord, Layout, Tar};
 use crate::io::durable::{self, WriteBack};
 use crate::io::open::open_regular;
 use crate::shard_tar::gzip::GzipWriter;

@@ -41,11 +41,15 @@ pub(crate) fn shard(path: &ShardPath) -> ShardRecord {
 }
 
 /// A complete legacy set of these shards, whose meta store has no name yet.
-pub(crate) fn set(id: &str, started: Timestamp, shards: Vec<ShardRecord>) -> SetRecord {
+pub(crate) fn set(
+    id: &(impl AsRef<str> + ?Sized),
+    started: Timestamp,
+    shards: Vec<ShardRecord>,
+) -> SetRecord {
     SetRecord {
         format: RECORD_FORMAT,
         written_by: "test".into(),
-        id: id.into(),
+        id: id.as_ref().into(),
         state: SetState::Complete,
         layout: Layout::Legacy,
         number: 0,

@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 
+use super::digest::sha256_of;
 use super::resume::{Leftover, Notes, Run, TEMPORARY};
+use super::set_id::SetId;
 use super::snapshot::own_kind;
 use super::{
     FileRecord, Layout, Lock, SealedFile, SetRecord, ShardRecord, StagedFile, StagedTar, hidden,
@@ -45,7 +46,7 @@ pub struct SetFiles {
 #[derive(Debug)]
 pub struct Staging {
     directory: PathBuf,
-    id: String,
+    id: SetId,
     started: Timestamp,
     /// The folder of unfinished files.
     files: PathBuf,
@@ -108,7 +109,7 @@ impl Staging {
     }
 
     /// The set's id.
-    pub fn id(&self) -> &str {
+    pub fn id(&self) -> &SetId {
         &self.id
     }
 
@@ -228,7 +229,9 @@ impl Staging {
         let file = self.file()?;
         Ok(match layout {
             Layout::Legacy => StagedTar::plain(file),
-            Layout::Portable => StagedTar::packed(manifest::compress(&self.id, shard, file)),
+            Layout::Portable => {
+                StagedTar::packed(manifest::compress(self.id.as_str(), shard, file))
+            }
         })
     }
 
@@ -421,7 +424,7 @@ impl Staging {
     fn name_files(&self, record: &mut SetRecord, files: &SetFiles) -> Result<Option<SealedFile>> {
         let portable = record.layout == Layout::Portable;
         let meta = if portable {
-            manifest::meta_file(&self.id)
+            manifest::meta_file(self.id.as_str())
         } else {
             names::meta_file(record.number)
         };
@@ -430,7 +433,7 @@ impl Staging {
             let shard = &mut record.shards[*index];
             let name = match record.layout {
                 Layout::Legacy => names::shard_file(&shard.path(), record.number),
-                Layout::Portable => manifest::shard_file(&self.id, shard.id),
+                Layout::Portable => manifest::shard_file(self.id.as_str(), shard.id),
             };
             shard.file = Some(file.record(name));
         }
@@ -440,13 +443,13 @@ impl Staging {
         let mut bytes = Vec::new();
         record.to_manifest().write_to(&mut bytes)?;
         let manifest = self.write(&bytes)?;
-        record.manifest = Some(manifest.record(manifest::manifest_file(&self.id)));
+        record.manifest = Some(manifest.record(manifest::manifest_file(self.id.as_str())));
         Ok(Some(manifest))
     }
 }
 
 /// A stamp that no set has, and its time. There is one a second: a second run within it waits for the next.
-fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> {
+fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
     let begun = Instant::now();
     while begun.elapsed() < STAMP_PATIENCE {
         let now = Timestamp::now();
@@ -458,7 +461,7 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(String, Timestamp)> 
                 .iter()
                 .any(|name| directory.join(name).exists());
         if !taken {
-            return Ok((id, now));
+            return Ok((id.into(), now));
         }
         cancel.check()?;
         std::thread::sleep(Duration::from_millis(50));
@@ -605,34 +608,6 @@ fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// The SHA-256 of a file, in lower-case hexadecimal.
-pub(super) fn sha256_of(path: &Path, cancel: &Cancel) -> Result<String> {
-    let read = || -> io::Result<String> {
-        let mut file = open_regular(path)?;
-        let mut digest = Sha256::new();
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            cancel.check().map_err(io::Error::other)?;
-            match file.read(&mut buffer)? {
-                0 => return Ok(hex(digest)),
-                count => digest.update(&buffer[..count]),
-            }
-        }
-    };
-    let result = read();
-    cancel.check()?;
-    result.with_context(|| format!("reading {}", path.display()))
-}
-
-/// A digest in lower-case hexadecimal.
-pub(crate) fn hex(digest: Sha256) -> String {
-    digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 #[cfg(test)]

@@ -73,8 +73,8 @@ fn a_record_in_which_any_byte_was_changed_is_damaged_or_says_the_same() {
         changed[at] ^= 1;
         fs::write(&path, changed).unwrap();
         match Catalog::read(directory.path()) {
-            Ok(contents) => {
-                assert_eq!(contents.records().collect::<Vec<_>>(), [&record], "at {at}")
+            Ok(catalog) => {
+                assert_eq!(catalog.records().collect::<Vec<_>>(), [&record], "at {at}")
             }
             Err(error) => assert_eq!(
                 crate::error::kind_of(&error),
@@ -99,9 +99,9 @@ fn a_portable_set_has_influxds_names_and_a_manifest_of_what_is_there() {
     let names = |id: &str| ["manifest", "meta", "s7.tar.gz"].map(|end| format!("{id}.{end}"));
     assert_eq!(
         visible(directory.path()),
-        [names(&first.id), names(&second.id)].concat()
+        [names(first.id.as_str()), names(second.id.as_str())].concat()
     );
-    let text = fs::read_to_string(directory.path().join(&names(&first.id)[0])).unwrap();
+    let text = fs::read_to_string(directory.path().join(&names(first.id.as_str())[0])).unwrap();
     let expected = r#"{
   "meta": {
     "fileName": "STAMP.meta",
@@ -119,7 +119,7 @@ fn a_portable_set_has_influxds_names_and_a_manifest_of_what_is_there() {
     }
   ]
 }"#;
-    assert_eq!(text, expected.replace("STAMP", &first.id));
+    assert_eq!(text, expected.replace("STAMP", first.id.as_str()));
     assert_eq!(
         Catalog::read(directory.path())
             .unwrap()
@@ -133,13 +133,13 @@ fn a_portable_set_has_influxds_names_and_a_manifest_of_what_is_there() {
 fn a_portable_set_gives_way_to_a_run_of_influxd_in_the_same_second() {
     let directory = tempfile::tempdir().unwrap();
     let staging = begin(directory.path());
-    let id = staging.id().to_owned();
+    let id = staging.id().clone();
     let files = SetFiles {
         meta: finished(&staging, b"meta"),
         shards: vec![(0, finished(&staging, b"shard"))],
     };
     let record = record(&staging, Layout::Portable);
-    let theirs = directory.path().join(manifest::shard_file(&id, 7));
+    let theirs = directory.path().join(manifest::shard_file(id.as_str(), 7));
     fs::write(&theirs, "THEIRS").unwrap();
     let record = staging.commit(record, &files, &Cancel::default()).unwrap();
     assert_ne!(record.id, id);
@@ -187,9 +187,9 @@ fn a_damaged_commit_stops_no_backup_and_what_it_named_is_not_taken_for_a_set_aft
     let next = commit(directory.path());
     assert!(intent.exists());
     assert!(Catalog::read(directory.path()).is_err());
-    let contents = Catalog::read_past_damage(directory.path(), &mut |_, _| {}).unwrap();
-    assert!(contents.records().any(|record| record.id == next.id));
-    assert_eq!(contents.damaged(), [format!(".snap/{}.commit", record.id)]);
+    let (catalog, _) = Catalog::read_past_damage(directory.path()).unwrap();
+    assert!(catalog.records().any(|record| record.id == next.id));
+    assert_eq!(catalog.damaged(), [format!(".snap/{}.commit", record.id)]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Bench {
         let contents = Catalog::read(&dir).expect("a backup");
         contents.sets()[contents.latest().expect("a set")]
             .id
-            .clone()
+            .to_string()
     }
 
     /// Gives a shard of `plain` another file.
@@ -87,7 +87,7 @@ fn ids(dir: &Path) -> Vec<String> {
         .expect("a backup")
         .sets()
         .iter()
-        .map(|set| set.id.clone())
+        .map(|set| set.id.to_string())
         .collect()
 }
 
@@ -436,8 +436,7 @@ fn readers_beside_backups_and_forget_see_whole_sets_and_never_a_file_that_is_gon
     bench.backup(&[]);
     let (dir, target) = (bench.dir(), folder());
     let shards = Catalog::read(&dir).expect("a backup").sets()[0]
-        .record
-        .as_ref()
+        .record()
         .expect("a record")
         .shards
         .len();

@@ -14,8 +14,8 @@ impl Backup<'_> {
             return report;
         };
         // What is damaged there was said before.
-        let contents = Catalog::read_past(&self.options.directory, &mut |_, _| Ok(()));
-        let Ok(contents) = contents else {
+        let contents = Catalog::read_past_all(&self.options.directory);
+        let Ok((contents, _)) = contents else {
             return report;
         };
         let Some(at) = contents.sets().iter().position(|set| set.id == made.id) else {

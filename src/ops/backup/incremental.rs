@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::repository::{
-    Catalog, Chains, Content, FileRecord, Layout, LeftShard, MemberRecord, Selection, SetRecord,
-    ShardRecord, ShardState,
+    Catalog, Chains, Content, FileRecord, Layout, LeftShard, MemberRecord, Selection, SetId,
+    SetRecord, ShardRecord, ShardState,
 };
 use crate::shard::ShardPath;
 
@@ -45,7 +45,7 @@ pub enum IncrementalMode {
 #[derive(Debug, Clone)]
 pub struct Base {
     /// The set that downloaded it; none where the run made no set, and the file becomes one of this run's set.
-    pub set: Option<String>,
+    pub set: Option<SetId>,
     /// Where it is.
     pub path: PathBuf,
     /// Its size and sum.
@@ -67,7 +67,7 @@ impl Base {
         shard: &ShardRecord,
         started: Timestamp,
         margin: Duration,
-        set: Option<String>,
+        set: Option<SetId>,
         path: PathBuf,
     ) -> Option<Self> {
         let had_deletes =
@@ -162,7 +162,7 @@ pub struct Earlier<'a> {
     contents: &'a Catalog,
     sets: Vec<(usize, &'a SetRecord)>,
     /// The ids of those that would be, had they not been begun later than now.
-    ahead: Vec<&'a str>,
+    ahead: Vec<&'a SetId>,
 }
 
 impl<'a> Earlier<'a> {
@@ -177,7 +177,7 @@ impl<'a> Earlier<'a> {
     }
 
     /// The ids of the sets that are not built on because they were begun later than now, newest first.
-    pub fn ahead(&self) -> impl Iterator<Item = &'a str> {
+    pub fn ahead(&self) -> impl Iterator<Item = &'a SetId> {
         self.ahead.iter().copied()
     }
 

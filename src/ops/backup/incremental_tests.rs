@@ -87,7 +87,7 @@ fn is_base(change: impl FnOnce(&mut SetRecord)) -> bool {
 #[test]
 fn a_base_is_the_file_of_the_newest_set_with_the_times_around_its_newest_member() {
     let base = base(&[set(0, 10_000), set(1, 20_000)]).unwrap();
-    assert_eq!(base.set, Some(time::stamp(at(20_000))));
+    assert_eq!(base.set, Some(time::stamp(at(20_000)).into()));
     assert_eq!(base.path.file_name().unwrap(), "db.autogen.00007.01");
     assert_eq!(base.file.name, "db.autogen.00007.01");
     // A time in a tar is up to a second off, either way.

@@ -31,7 +31,7 @@ use crate::error::{ErrorKind, kind_of};
 use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::manifest;
-use crate::repository::{Layout, Leftover, Run, SealedFile, Selection, Staging};
+use crate::repository::{Layout, Leftover, Run, SealedFile, Selection, SetId, Staging};
 use crate::retry::{self, Attempts, Gate, Server};
 use crate::time;
 use crate::wire::{Dialect, MetaBlob};
@@ -109,7 +109,7 @@ pub struct BackupReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeSet {
     /// Its id.
-    pub id: String,
+    pub id: SetId,
     /// Its number.
     pub number: u32,
     /// The name of its meta store.

@@ -14,7 +14,7 @@ use crate::error::ErrorKind;
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::{list, plural, select};
 use crate::progress::Event;
-use crate::repository::{Catalog, Content, Selection, ShardRecord, ShardState};
+use crate::repository::{Catalog, Content, Selection, SetId, ShardRecord, ShardState, Unreadable};
 use crate::shard::ShardPath;
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply};
@@ -91,13 +91,15 @@ impl Backup<'_> {
     pub fn plan(&self) -> Result<Plan> {
         let mut meta = self.meta_store()?;
         // What is damaged there must not stop a backup; but it is not built on, and that is said.
-        let contents = Catalog::read_past(&self.options.directory, &mut |file, error| {
-            self.progress.report(&Event::Warning(&format!(
-                "{file} is not built on: {error:#}"
-            )));
-            Ok(())
+        let contents = Catalog::read_past_all(&self.options.directory);
+        let contents = contents.ok().map(|(contents, unreadable)| {
+            for Unreadable { file, error } in unreadable {
+                self.progress.report(&Event::Warning(&format!(
+                    "{file} is not built on: {error:#}"
+                )));
+            }
+            contents
         });
-        let contents = contents.ok();
         let now = Timestamp::now();
         let earlier = contents
             .as_ref()
@@ -264,7 +266,7 @@ impl Backup<'_> {
         let ahead: Vec<String> = earlier
             .iter()
             .flat_map(|earlier| earlier.ahead())
-            .map(str::to_owned)
+            .map(SetId::to_string)
             .collect();
         if !ahead.is_empty() && self.options.building != IncrementalMode::Not {
             self.progress.report(&Event::Warning(&format!(

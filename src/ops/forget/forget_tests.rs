@@ -73,7 +73,7 @@ fn make(
         ..test_records::set(&crate::time::stamp(hour(number)), hour(number), shards)
     };
     test_records::put(directory, &record);
-    record.id
+    record.id.to_string()
 }
 
 fn of(database: &str) -> Selection {
@@ -98,24 +98,24 @@ fn stored(database: &str, ids: &[u64]) -> Vec<(ShardPath, ShardState)> {
 
 /// The numbers of the sets that are kept, with why.
 fn kept(directory: &Path, policy: &Policy) -> Vec<String> {
-    let contents = Catalog::read(directory).unwrap();
-    let (groups, _) = judge(&contents, policy);
+    let catalog = Catalog::read(directory).unwrap();
+    let (groups, _) = judge(&catalog, policy);
     let mut lines = Vec::new();
     for verdict in groups
         .iter()
         .flat_map(|group| &group.sets)
         .filter(|verdict| verdict.is_kept())
     {
-        let number = contents
+        let number = catalog
             .sets()
             .iter()
             .position(|set| set.id == verdict.set.id)
             .unwrap();
         let mut words: Vec<String> = verdict.reasons.iter().map(ToString::to_string).collect();
-        for (at, set) in contents.sets().iter().enumerate() {
+        for (at, set) in catalog.sets().iter().enumerate() {
             words
                 .iter_mut()
-                .for_each(|word| *word = word.replace(&set.id, &at.to_string()));
+                .for_each(|word| *word = word.replace(set.id.as_str(), &at.to_string()));
         }
         lines.push(format!("{number}: {}", words.join(", ")));
     }
@@ -456,9 +456,9 @@ fn a_set_that_is_read_stays_with_all_that_it_stands_on_and_goes_when_nobody_read
         ..options.clone()
     };
     let forget = |options: &ForgetOptions| forget(options, &Cancel::default()).unwrap();
-    let contents = Catalog::read(directory).unwrap();
-    let id = |at: usize| contents.sets()[at].id.clone();
-    let held = contents.hold([2]).unwrap();
+    let catalog = Catalog::read(directory).unwrap();
+    let id = |at: usize| catalog.sets()[at].id.clone();
+    let held = catalog.hold([2]).unwrap();
     let before = forget(&dry);
     let report = forget(&options);
     assert_eq!(before.groups, report.groups);
@@ -474,8 +474,8 @@ fn a_set_that_is_read_stays_with_all_that_it_stands_on_and_goes_when_nobody_read
     let left = Catalog::read(directory).unwrap();
     assert_eq!(left.sets().len(), 4);
     // What was removed since the directory was read cannot be held, and tells so.
-    assert!(contents.hold([3]).is_err() && contents.has_vanished());
-    assert!(contents.hold_one(3).unwrap().is_none());
+    assert!(catalog.hold([3]).is_err() && catalog.has_vanished());
+    assert!(catalog.hold_one(3).unwrap().is_none());
 
     drop(held);
     let report = forget(&options);
@@ -501,20 +501,20 @@ fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_
             &stored("a", &[1]),
         );
     }
-    let contents = Catalog::read(directory).unwrap();
+    let catalog = Catalog::read(directory).unwrap();
     let cancel = Cancel::default();
     let (upkeep, _) = Upkeep::begin(directory, Duration::ZERO, &cancel).unwrap();
-    let _held = contents.hold([1]).unwrap();
+    let _held = catalog.hold([1]).unwrap();
     let which = (0..3).collect();
-    let removed = upkeep.remove(&contents, &which, &cancel).unwrap();
-    let id = |at: usize| contents.sets()[at].id.clone();
+    let removed = upkeep.remove(&catalog, &which, &cancel).unwrap();
+    let id = |at: usize| catalog.sets()[at].id.clone();
     assert_eq!(
         (removed.sets, removed.spared),
         (vec![id(2)], vec![id(0), id(1)])
     );
     let left = Catalog::read(directory).unwrap();
     for set in left.sets() {
-        let files = set.record.iter().flat_map(SetRecord::files);
+        let files = set.record().into_iter().flat_map(SetRecord::files);
         assert!(
             files.into_iter().all(|file| left.has(&file.name)),
             "{}",

@@ -1,4 +1,5 @@
-//! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and marking those that no policy may remove.
+//! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and pinning those that no policy may
+//! remove.
 
 mod rules;
 
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use super::info::{SetSummary, State, summary};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::repository::{Catalog, Chains, Removed, Selection, SetRecord, Upkeep};
+use crate::repository::{Catalog, Chains, Removed, Selection, SetId, SetRecord, Upkeep};
 use rules::{Candidate, apply};
 pub use rules::{Limit, Policy, Reason, Within};
 
@@ -39,9 +40,9 @@ pub struct ForgetReport {
     /// What was removed, or would be.
     pub removed: Removed,
     /// The removals among these that an earlier run had begun.
-    pub ended: Vec<String>,
+    pub ended: Vec<SetId>,
     /// The sets that stay only because somebody reads them.
-    pub read: Vec<String>,
+    pub read: Vec<SetId>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -87,44 +88,44 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
             .hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; or -lost")
             .into());
     }
-    let mut contents = Catalog::read(&options.directory)?;
-    if contents.half_removed().is_empty() {
-        contents.latest()?;
+    let mut catalog = Catalog::read(&options.directory)?;
+    if catalog.half_removed().is_empty() {
+        catalog.latest()?;
     }
     let mut report = ForgetReport::default();
     let upkeep = if options.dry_run || !Upkeep::is_needed(&options.directory) {
-        report.ended = contents.half_removed().to_vec();
+        report.ended = catalog.half_removed().to_vec();
         None
     } else {
         let (upkeep, ended) = Upkeep::begin(&options.directory, options.retry_lock, cancel)?;
-        contents = Catalog::read(&options.directory)?;
+        catalog = Catalog::read(&options.directory)?;
         report.ended.clone_from(&ended.sets);
         report.removed.add(ended);
         Some(upkeep)
     };
-    let (mut groups, mut unkept) = judge(&contents, &options.policy);
-    let read = sets_read(&contents, &unkept)?;
+    let (mut groups, mut unkept) = judge(&catalog, &options.policy);
+    let read = sets_read(&catalog, &unkept)?;
     if !read.is_empty() {
-        (groups, unkept) = judge_beside(&contents, &options.policy, &read);
+        (groups, unkept) = judge_beside(&catalog, &options.policy, &read);
     }
     report.groups = groups;
-    report.unrecorded = contents
+    report.unrecorded = catalog
         .sets()
         .iter()
-        .filter(|set| set.record.is_none())
+        .filter(|set| !set.is_recorded())
         .count();
     report.removed.add(match upkeep {
-        Some(upkeep) => upkeep.remove(&contents, &unkept, cancel)?,
-        None => Upkeep::measure(&contents, &unkept)?,
+        Some(upkeep) => upkeep.remove(&catalog, &unkept, cancel)?,
+        None => Upkeep::measure(&catalog, &unkept)?,
     });
-    report.spare(read.iter().map(|at| contents.sets()[*at].id.clone()));
+    report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
     report.elapsed = begun.elapsed();
     Ok(report)
 }
 
 impl ForgetReport {
     /// Notes which sets stay because they are read: those that were when the policy was applied, and what turned out since.
-    fn spare(&mut self, read: impl Iterator<Item = String>) {
+    fn spare(&mut self, read: impl Iterator<Item = SetId>) {
         self.read = read.chain(self.removed.spared.iter().cloned()).collect();
         self.read.sort_unstable();
         let spared = &self.removed.spared;
@@ -136,10 +137,10 @@ impl ForgetReport {
 }
 
 /// Those of the sets that somebody reads.
-fn sets_read(contents: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
+fn sets_read(catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
     let mut read = HashSet::new();
     for at in of {
-        if Upkeep::is_read(contents, *at)? {
+        if Upkeep::is_read(catalog, *at)? {
             read.insert(*at);
         }
     }
@@ -147,19 +148,21 @@ fn sets_read(contents: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> 
 }
 
 /// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the places of the others, too.
-fn judge(contents: &Catalog, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
-    judge_beside(contents, policy, &HashSet::new())
+fn judge(catalog: &Catalog, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
+    judge_beside(catalog, policy, &HashSet::new())
 }
 
 /// As [`judge`], beside readers of some sets, which stay.
 fn judge_beside(
-    contents: &Catalog,
+    catalog: &Catalog,
     policy: &Policy,
     read: &HashSet<usize>,
 ) -> (Vec<Group>, HashSet<usize>) {
     let mut groups: Vec<(Selection, String, Vec<usize>)> = Vec::new();
-    for (at, set) in contents.sets().iter().enumerate() {
-        let Some(record) = &set.record else { continue };
+    for (at, set) in catalog.sets().iter().enumerate() {
+        let Some(record) = set.record() else {
+            continue;
+        };
         let (selection, server) = (
             Selection {
                 since: None,
@@ -175,21 +178,21 @@ fn judge_beside(
             None => groups.push((selection, server, vec![at])),
         }
     }
-    let mut chains = Chains::of(contents);
-    let summaries: Vec<SetSummary> = (0..contents.sets().len())
-        .map(|at| summary(contents, &mut chains, at))
+    let mut chains = Chains::of(catalog);
+    let summaries: Vec<SetSummary> = (0..catalog.sets().len())
+        .map(|at| summary(catalog, &mut chains, at))
         .collect();
-    let mut reasons: Vec<Option<Vec<Reason>>> = vec![None; contents.sets().len()];
+    let mut reasons: Vec<Option<Vec<Reason>>> = vec![None; catalog.sets().len()];
     for (.., members) in &groups {
         let candidate = |at: &usize| {
-            let set = &contents.sets()[*at];
+            let set = &catalog.sets()[*at];
             Candidate {
                 started: set.started,
                 // One that cannot be restored whole must not take the place of one that can.
                 complete: summaries[*at].state == State::Complete
                     && summaries[*at].restorable_whole,
-                marked: set.kept.is_some(),
-                lost: contents.is_lost(set),
+                pinned: set.pinned_at.is_some(),
+                lost: catalog.is_lost(set),
             }
         };
         let candidates: Vec<Candidate> = members.iter().map(candidate).collect();
@@ -207,7 +210,7 @@ fn judge_beside(
             for below in chains.parents(at) {
                 if let Some(why) = reasons[below].as_mut().filter(|why| why.is_empty()) {
                     why.push(Reason::Needed {
-                        by: contents.sets()[at].id.clone(),
+                        by: catalog.sets()[at].id.clone(),
                     });
                 }
             }
@@ -233,20 +236,20 @@ fn server(record: &SetRecord) -> String {
         .map_or_else(|| record.host.clone(), |id| id.to_string())
 }
 
-/// What became of a mark.
+/// What became of a pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marked {
+pub struct Pin {
     /// The set's id.
-    pub id: String,
-    /// Since when it is marked; `None`: it is not.
-    pub kept: Option<Timestamp>,
+    pub id: SetId,
+    /// Since when the set is pinned; `None`: it is not.
+    pub pinned_at: Option<Timestamp>,
     /// Whether that is new.
     pub changed: bool,
-    /// Whether it is one of those that are never removed, marked or not.
+    /// Whether the set is one of those that are never removed, pinned or not.
     pub unrecorded: bool,
 }
 
-/// Marks a set as one that is not to be removed or, with `release`, takes the mark off.
+/// Pins a set, so that it is not removed, or, with `release`, unpins it.
 ///
 /// # Errors
 ///
@@ -257,36 +260,36 @@ pub fn keep(
     release: bool,
     retry_lock: Duration,
     cancel: &Cancel,
-) -> Result<Marked> {
-    let contents = Catalog::read(directory)?;
-    let found = &contents.sets()[contents.find(set)?];
-    if found.record.is_none() {
-        return Ok(Marked {
+) -> Result<Pin> {
+    let catalog = Catalog::read(directory)?;
+    let found = &catalog.sets()[catalog.find(set)?];
+    if !found.is_recorded() {
+        return Ok(Pin {
             id: found.id.clone(),
-            kept: None,
+            pinned_at: None,
             changed: false,
             unrecorded: true,
         });
     }
     let (upkeep, _) = Upkeep::begin(directory, retry_lock, cancel)?;
     // Another run may have removed it before the lock was ours.
-    let contents = Catalog::read(directory)?;
-    let found = &contents.sets()[contents.find(&found.id)?];
-    let (id, was) = (found.id.clone(), found.kept);
-    let kept = match (release, was) {
+    let catalog = Catalog::read(directory)?;
+    let found = &catalog.sets()[catalog.find(found.id.as_str())?];
+    let (id, was) = (found.id.clone(), found.pinned_at);
+    let pinned_at = match (release, was) {
         (true, _) => None,
         (false, Some(since)) => Some(since),
         (false, None) => Some(Timestamp::now()),
     };
-    match kept {
-        None => upkeep.release(&id)?,
-        Some(now) if was.is_none() => upkeep.mark(&id, now)?,
+    match pinned_at {
+        None => upkeep.unpin(&id)?,
+        Some(now) if was.is_none() => upkeep.pin(&id, now)?,
         Some(_) => {}
     }
-    Ok(Marked {
+    Ok(Pin {
         id,
-        kept,
-        changed: kept != was,
+        pinned_at,
+        changed: pinned_at != was,
         unrecorded: false,
     })
 }

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
+use crate::repository::SetId;
+
 /// What to keep. Each rule keeps by itself; what none keeps is removed.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -188,8 +190,8 @@ pub struct Candidate {
     pub started: Timestamp,
     /// Whether all that was asked for is there.
     pub complete: bool,
-    /// Whether it is marked as one that is not to be removed.
-    pub marked: bool,
+    /// Whether it is pinned.
+    pub pinned: bool,
     /// Whether nothing is left of it but its record.
     pub lost: bool,
 }
@@ -197,8 +199,8 @@ pub struct Candidate {
 /// Why a set is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// It is marked.
-    Marked,
+    /// It is pinned.
+    Pinned,
     /// One of the newest.
     Last,
     /// The newest of its hour.
@@ -222,14 +224,14 @@ pub enum Reason {
     /// A set that is kept cannot be restored without it.
     Needed {
         /// That set.
-        by: String,
+        by: SetId,
     },
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Marked => "marked",
+            Self::Pinned => "marked",
             Self::Last => "last",
             Self::Hourly => "hourly",
             Self::Daily => "daily",
@@ -255,8 +257,8 @@ pub fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
         .map(|set| set.started.to_zoned(policy.zone.clone()))
         .collect();
     let mut kept = vec![Vec::new(); group.len()];
-    for (reasons, _) in kept.iter_mut().zip(group).filter(|(_, set)| set.marked) {
-        reasons.push(Reason::Marked);
+    for (reasons, _) in kept.iter_mut().zip(group).filter(|(_, set)| set.pinned) {
+        reasons.push(Reason::Pinned);
     }
     let complete = || (0..group.len()).rev().filter(|at| group[*at].complete);
     for (limit, reason, bucket) in policy.rules() {
@@ -289,7 +291,7 @@ pub fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
     }
     for (reasons, set) in kept.iter_mut().zip(group).filter(|_| policy.lost) {
         if set.lost {
-            reasons.retain(|reason| *reason == Reason::Marked);
+            reasons.retain(|reason| *reason == Reason::Pinned);
         } else if !policy.has_rules() {
             *reasons = vec![Reason::NotLost];
         }

@@ -29,7 +29,7 @@ fn set(started: &str) -> Candidate {
     Candidate {
         started: started.parse().unwrap(),
         complete: true,
-        marked: false,
+        pinned: false,
         lost: false,
     }
 }
@@ -263,7 +263,7 @@ fn partial_sets_use_up_nothing_and_stay_only_while_nothing_complete_is_newer() {
         ["11-18 06:00: daily", "11-20 06:00: daily", newest]
     );
     // Marked ones stay, whatever they are, and are counted like others.
-    (group[0].marked, group[1].marked) = (true, true);
+    (group[0].pinned, group[1].pinned) = (true, true);
     let policy = Policy {
         last: Limit::Newest(1),
         ..nothing()
@@ -280,7 +280,7 @@ fn partial_sets_use_up_nothing_and_stay_only_while_nothing_complete_is_newer() {
     // Where nothing is complete, nothing is removed.
     group
         .iter_mut()
-        .for_each(|set| (set.complete, set.marked) = (false, false));
+        .for_each(|set| (set.complete, set.pinned) = (false, false));
     assert_eq!(kept(&policy, &group).len(), 4);
 }
 
@@ -386,7 +386,7 @@ fn groups() -> impl Strategy<Value = Vec<Candidate>> {
             Candidate {
                 started: Timestamp::from_second(now).unwrap(),
                 complete,
-                marked,
+                pinned: marked,
                 lost: false,
             }
         };
@@ -405,8 +405,8 @@ proptest! {
                 move |at: usize| group[at].started.to_zoned(zone.clone()).strftime(form).to_string()
             };
             let mut expected = Vec::new();
-            if set.marked {
-                expected.push(Reason::Marked);
+            if set.pinned {
+                expected.push(Reason::Pinned);
             }
             let rules: [(Limit, Reason, Label); 6] = [
                 (policy.last, Reason::Last, Box::new(|at| at.to_string())),

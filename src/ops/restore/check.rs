@@ -330,7 +330,7 @@ fn try_to_rewrite(
     let wants = |name: &str| {
         let is_recorded = |file: &ShardFile| {
             let set = members.sources[file.source].set;
-            members.contents.sets()[set].record.is_some()
+            members.contents.sets()[set].is_recorded()
         };
         name.ends_with(".tsm")
             && members.files.get(name).is_some_and(is_recorded)
@@ -418,13 +418,9 @@ impl Checker<'_> {
         } = *self;
         let set = &contents.sets()[file.set];
         let recorded = set
-            .record
-            .as_ref()
+            .record()
             .and_then(|record| record.shard(shard)?.file.as_ref());
-        let listed = set
-            .manifest
-            .as_ref()
-            .and_then(|manifest| manifest.entries().iter().find(|entry| entry.is_of(shard)));
+        let listed = set.listed(shard);
         let examination = Examination {
             contents,
             file,
@@ -432,7 +428,7 @@ impl Checker<'_> {
             recorded,
             listed: listed.map(|listed| listed.size),
             // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
-            depth: match set.record.is_none() || look_into {
+            depth: match !set.is_recorded() || look_into {
                 true => Depth::Blocks { times: None },
                 false => Depth::Index,
             },
@@ -444,7 +440,7 @@ impl Checker<'_> {
             progress: &Silent,
         };
         let examined = examination.run(Some(types))?;
-        match damage(&examined, &examination, &set.id) {
+        match damage(&examined, &examination, set.id.as_str()) {
             None => Ok(examined.members),
             Some(why) => {
                 let path = contents.path_of(&file.name);

@@ -15,7 +15,7 @@ use crate::ops::losses::newest_holding;
 use crate::ops::selection::{first_of, list, plural, select};
 use crate::progress::{Event, Progress};
 use crate::repository::{
-    BackupFile, Catalog, ChainContext, Chains, Gap, Held, Missing, Selection, Set, SetRecord,
+    BackupFile, Catalog, ChainContext, Chains, Gap, Held, Missing, Selection, Set, SetId,
     ShardChain, hex, steadily,
 };
 use crate::shard::ShardPath;
@@ -25,7 +25,7 @@ use crate::wire::MetaBlob;
 /// A backup as a restore sees it.
 pub struct Source {
     /// The id of the set that is restored.
-    pub set: String,
+    pub set: SetId,
     /// Its place among the sets.
     pub at: usize,
     /// Whether a range of time is meant, or all that was backed up: that may be empty.
@@ -147,7 +147,7 @@ fn ensure_known(contents: &Catalog, at: usize, chains: &Restorable) -> Result<()
             .hint("snap verify tells more. Once it is moved away, its files count as influxd's, and nobody misses what it said")
     };
     let set = &contents.sets()[at];
-    if set.record.is_none() {
+    if !set.is_recorded() {
         return Err(refusal(&format!("set {}", set.id)).into());
     }
     let mut files = chains.found.iter().flat_map(|(_, chain)| chain);
@@ -270,8 +270,7 @@ impl Source {
             .collect();
         let asked = |name: &str| {
             chosen
-                .record
-                .as_ref()
+                .record()
                 .is_none_or(|record| record.selection.takes_database(name))
         };
         let comes_back =
@@ -285,7 +284,7 @@ impl Source {
         let mut source = Self {
             set: chosen.id.clone(),
             at,
-            is_range: bounds.is_some() || chosen.record.as_ref().is_some_and(SetRecord::is_range),
+            is_range: bounds.is_some() || chosen.is_range(),
             blob,
             data,
             databases,
@@ -477,7 +476,7 @@ impl Source {
 /// metastore does not: what it describes would be left out.
 fn ensure_agreeing_records(contents: &Catalog, last: usize, data: &Data) -> Result<()> {
     for set in &contents.sets()[..=last] {
-        let recorded = set.record.as_ref().and_then(|record| record.cluster_id);
+        let recorded = set.recorded_cluster();
         let Some(id) = recorded.filter(|id| *id != data.cluster_id) else {
             continue;
         };
@@ -495,11 +494,7 @@ fn ensure_agreeing_records(contents: &Catalog, last: usize, data: &Data) -> Resu
 
 /// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do without.
 fn warn_lost_manifest(contents: &Catalog, set: &Set, progress: &dyn Progress) {
-    let Some(manifest) = set
-        .record
-        .as_ref()
-        .and_then(|record| record.manifest.as_ref())
-    else {
+    let Some(manifest) = set.record().and_then(|record| record.manifest.as_ref()) else {
         return;
     };
     let sound = contents

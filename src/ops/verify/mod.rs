@@ -19,7 +19,7 @@ use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::names;
 use crate::repository::{
-    BackupFile, Catalog, Chains, FileRecord, Gap, Layout, Missing, Set, ShardRecord, hex, id_of,
+    BackupFile, Catalog, Chains, FileRecord, Gap, Missing, Set, SetId, ShardRecord, hex,
 };
 use crate::shard::ShardPath;
 
@@ -40,7 +40,7 @@ pub struct VerifyOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SetFault {
     /// The set.
-    pub set: String,
+    pub set: SetId,
     /// The file in the backup directory.
     pub file: String,
     /// The shard, where it is one's.
@@ -54,7 +54,7 @@ pub struct SetFault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SetGap {
     /// The set.
-    pub set: String,
+    pub set: SetId,
     /// The shards that it is said of; none where it is the set as a whole.
     pub shards: Vec<String>,
     /// What is missing.
@@ -100,7 +100,7 @@ impl FileDamage {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {
     /// The set that was read, where it is one.
-    pub set: Option<String>,
+    pub set: Option<SetId>,
     /// Sets.
     pub sets: usize,
     /// Files of shards.
@@ -114,7 +114,7 @@ pub struct VerifyReport {
     /// Faults found.
     pub faults: u64,
     /// The ids of sets that were removed while the others were read: what is said of them may be incomplete, and is no fault.
-    pub removed: Vec<String>,
+    pub removed: Vec<SetId>,
     /// Gaps found.
     pub gaps: u64,
     /// How long it took.
@@ -140,17 +140,16 @@ pub fn verify(
 ) -> Result<VerifyReport> {
     let begun = Instant::now();
     let mut report = VerifyReport::default();
-    let contents = Catalog::read_past(&options.directory, &mut |file, error| {
+    let (contents, unreadable) = Catalog::read_past_all(&options.directory)?;
+    for unreadable in unreadable {
         report.faults += 1;
-        let set = id_of(&file).to_owned();
         tell(Finding::Fault(&SetFault {
-            set,
-            file,
+            set: unreadable.set(),
+            file: unreadable.file,
             shard: None,
-            fault: FileDamage::of_file(format!("{error:#}"), SET_LOST),
+            fault: FileDamage::of_file(format!("{:#}", unreadable.error), SET_LOST),
         }));
-        Ok(())
-    })?;
+    }
     let chosen: Vec<usize> = match &options.set {
         Some(name) => vec![contents.find(name)?],
         None => (0..contents.sets().len()).collect(),
@@ -215,7 +214,8 @@ pub fn verify(
             bytes: Some(job.file.size),
         });
         let result = shard::check(&contents, &job, options.deep, cancel, progress);
-        if result.is_err() && is_passing(&contents, &contents.sets()[job.file.set], &job.file) {
+        if result.is_err() && is_passing(&contents, &contents.sets()[job.file.set], &job.file.name)
+        {
             return Turn::Done(Ok((job, None)));
         }
         if let Ok(checked) = &result {
@@ -319,7 +319,7 @@ impl<'a> OfSet<'a, '_> {
                 continue;
             }
             if gap.is_damage() {
-                let number = names::meta_number(id);
+                let number = names::meta_number(id.as_str());
                 let (file, means) = match (gap.file(), number, &shard) {
                     (Some((_, file)), ..) => (file.to_owned(), NOT_WHOLE),
                     // What the file would be called.
@@ -352,17 +352,15 @@ impl<'a> OfSet<'a, '_> {
     /// Looks at the meta store and the manifest; gives what is in the first.
     fn groups(&mut self) -> (Groups, Option<Data>) {
         let set = self.set;
-        let name = match (&set.record, &set.manifest, &set.meta) {
-            (Some(record), ..) => &record.meta.name,
-            (_, Some(manifest), _) => &manifest.meta.file_name,
-            (.., Some(meta)) => &meta.name,
+        let name = match set.meta_name() {
+            Some(name) => name,
             // Files of shards that influxd wrote under a number whose meta store is gone.
-            _ if self.contents.latest().is_ok_and(|latest| latest > self.at)
-                || self.contents.has(&set.id) =>
+            None if self.contents.latest().is_ok_and(|latest| latest > self.at)
+                || self.contents.has(set.id.as_str()) =>
             {
                 return (self.later_groups(), None);
             }
-            _ => &set.id,
+            None => set.id.as_str(),
         };
         let data = match &set.meta {
             None => Err(FileDamage::of_file(
@@ -370,7 +368,7 @@ impl<'a> OfSet<'a, '_> {
                 SET_LOST,
             )),
             Some(meta) => {
-                if is_passing(self.contents, set, meta) {
+                if is_passing(self.contents, set, &meta.name) {
                     self.report.removed.push(set.id.clone());
                     return (Groups::new(), None);
                 }
@@ -379,11 +377,7 @@ impl<'a> OfSet<'a, '_> {
                 read.map_err(|error| FileDamage::of_file(format!("{error:#}"), SET_LOST))
             }
         };
-        if let Some(manifest) = set
-            .record
-            .as_ref()
-            .and_then(|record| record.manifest.as_ref())
-        {
+        if let Some(manifest) = set.record().and_then(|record| record.manifest.as_ref()) {
             self.report.bytes = self.report.bytes.saturating_add(manifest.size);
             if let Err(error) = hash_matches(self.contents, manifest) {
                 self.tell(
@@ -401,7 +395,7 @@ impl<'a> OfSet<'a, '_> {
         match data {
             Ok((_, data)) => {
                 let mut groups: Groups = of_data(&data);
-                if set.record.is_none() && set.layout == Layout::Legacy {
+                if set.is_loose() {
                     // A shard made later gets the lowest free number, whatever that of the meta store is.
                     groups.extend(self.later_groups());
                 }
@@ -436,7 +430,7 @@ impl<'a> OfSet<'a, '_> {
     fn shards(&mut self, groups: &Groups) -> Vec<Job<'a>> {
         let (contents, at, set) = (self.contents, self.at, self.set);
         let mut jobs = Vec::new();
-        if let Some(record) = &set.record {
+        if let Some(record) = set.record() {
             for shard in &record.shards {
                 let (Some(file), path) = (&shard.file, shard.path()) else {
                     continue;
@@ -452,12 +446,7 @@ impl<'a> OfSet<'a, '_> {
                         ),
                     ),
                     Some(size) => {
-                        let file = BackupFile {
-                            name: file.name.clone(),
-                            size,
-                            packed: set.layout.packs(),
-                            set: at,
-                        };
+                        let file = contents.backup_file(at, file.name.clone(), size);
                         jobs.push(Job {
                             path,
                             file,
@@ -471,16 +460,11 @@ impl<'a> OfSet<'a, '_> {
             return jobs;
         }
         for (path, times) in groups {
-            let file = contents
-                .files_of(path)
-                .into_iter()
-                .find(|file| file.set == at);
-            let entry = set
-                .manifest
-                .iter()
-                .flat_map(|manifest| manifest.entries())
-                .find(|entry| entry.is_of(path));
-            match (file, entry, contents.in_place_of(path, at)) {
+            match (
+                contents.file_of(at, path),
+                set.listed(path),
+                contents.in_place_of(path, at),
+            ) {
                 (Some(file), entry, _) => {
                     let (path, times, listed) = (
                         path.clone(),
@@ -519,8 +503,8 @@ impl<'a> OfSet<'a, '_> {
 
 /// Whether a file of influxd's is gone again. While it makes a set of the portable layout, it has files of the other layout for a
 /// moment each.
-fn is_passing(contents: &Catalog, set: &Set, file: &BackupFile) -> bool {
-    set.record.is_none() && fs::symlink_metadata(contents.path_of(&file.name)).is_err()
+fn is_passing(contents: &Catalog, set: &Set, file: &str) -> bool {
+    !set.is_recorded() && fs::symlink_metadata(contents.path_of(file)).is_err()
 }
 
 /// Whether a small file is what was recorded.

@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
                 host: live.client.address().to_string(),
                 cluster_id: server_metastore.cluster_id,
                 max_shard_id: server_metastore.max_shard_id,
-                set: source.set.clone(),
+                set: source.set.to_string(),
                 named: live.options.set.is_some(),
                 what: live.what.clone(),
                 names: live.new_names(source),

@@ -15,13 +15,12 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::{
-    BackupFile, Catalog, Content, FileRecord, Layout, Selection, Set, SetRecord, SetState,
-    ShardRecord, ShardState,
-};
+use super::catalog::{BackupFile, Catalog};
+use super::manifest::{self, Manifest, ShardEntry};
+use super::record::{Content, FileRecord, Selection, SetRecord, SetState, ShardRecord, ShardState};
+use super::set::{Origin, Set};
+use super::set_id::SetId;
 use crate::metastore::{Data, Shard};
-use crate::repository::manifest::{self, Manifest, ShardEntry};
-use crate::repository::names;
 use crate::shard::ShardPath;
 use crate::time;
 
@@ -31,7 +30,7 @@ pub enum Gap {
     /// A file that a set recorded or listed is gone.
     FileGone {
         /// The set.
-        set: String,
+        set: SetId,
         /// The file in the backup directory.
         file: String,
         /// What became of it: that it is gone, or what stands in its place.
@@ -40,7 +39,7 @@ pub enum Gap {
     /// A file has another size than its set recorded.
     FileChanged {
         /// The set.
-        set: String,
+        set: SetId,
         /// The file in the backup directory.
         file: String,
         /// Bytes that it has.
@@ -51,78 +50,78 @@ pub enum Gap {
     /// An increment, and no earlier set that was asked for the shard.
     NoParent {
         /// The increment.
-        set: String,
+        set: SetId,
         /// What changed after this time is in it.
         since: Timestamp,
     },
     /// An increment takes what changed after a time that lies after the start of the set before it.
     TimeGap {
         /// The increment.
-        after: String,
+        after: SetId,
         /// What changed after this time is in it.
         since: Timestamp,
         /// The set before it.
-        before: String,
+        before: SetId,
         /// What changed after this time may not be in that.
         started: Timestamp,
     },
     /// The set before an increment was begun later than the increment, by the clock.
     ClockSetBack {
         /// The increment.
-        after: String,
+        after: SetId,
         /// The set before it.
-        before: String,
+        before: SetId,
         /// When that was begun.
         started: Timestamp,
     },
     /// The server did not have the shard open, and it holds data in other sets.
     NotHeldThen {
         /// The set that was made then.
-        set: String,
+        set: SetId,
     },
     /// The shard could not be fetched.
     Failed {
         /// The set that lacks it.
-        set: String,
+        set: SetId,
         /// Whether an older set has it.
         older: bool,
     },
     /// The shard is in the set, and can lack points that the server had acknowledged before that was begun.
     Unproven {
         /// The set.
-        set: String,
+        set: SetId,
     },
     /// The set is marked as partial, and no shard of it is known to be missing or unproven.
     Partial {
         /// The set.
-        set: String,
+        set: SetId,
     },
     /// The set's metastore names the shard, and its record has no word of it.
     NotRecorded {
         /// The set.
-        set: String,
+        set: SetId,
     },
     /// The set's record has a file of the shard, and its metastore does not name it.
     NotNamed {
         /// The set.
-        set: String,
+        set: SetId,
     },
     /// A legacy directory of influxd's has no file of a shard that its metastore names.
     NoFile {
         /// The set.
-        set: String,
+        set: SetId,
         /// Whether there are files of other shards of the retention policy.
         others: bool,
     },
     /// A manifest says that it lacks something, and does not list the shard or, where there is no shard, does not say what.
     Limited {
         /// The set.
-        set: String,
+        set: SetId,
     },
     /// A manifest lists a file for a shard that the metastore beside it does not name, or that is another's by its name.
     Stray {
         /// The set.
-        set: String,
+        set: SetId,
         /// The file in the backup directory.
         file: String,
         /// The shard that is listed with it.
@@ -131,14 +130,14 @@ pub enum Gap {
     /// A file of a shard lies beside a manifest that does not list it.
     NotListed {
         /// The set.
-        set: String,
+        set: SetId,
         /// The file in the backup directory.
         file: String,
     },
     /// The metastore that tells of which server a set of influxd's is cannot be read.
     ServerUnknown {
         /// The set.
-        set: String,
+        set: SetId,
     },
     /// The newest file of the shard holds a range of time, and older ones hold more.
     RangeBeside {
@@ -164,7 +163,7 @@ impl Gap {
     }
 
     /// Whether it lies between a set and those it goes on from, where the others are of the set alone.
-    pub fn is_below(&self, id: &str) -> bool {
+    pub fn is_below(&self, id: &SetId) -> bool {
         match self {
             Self::Unproven { set } => set != id,
             Self::Failed { .. } | Self::Partial { .. } | Self::Limited { .. } => false,
@@ -173,7 +172,7 @@ impl Gap {
     }
 
     /// The set and the file in the backup directory, where it is one file's.
-    pub fn file(&self) -> Option<(&str, &str)> {
+    pub fn file(&self) -> Option<(&SetId, &str)> {
         match self {
             Self::FileGone { set, file, .. }
             | Self::FileChanged { set, file, .. }
@@ -402,8 +401,6 @@ type Links = BTreeMap<usize, Box<Link>>;
 
 /// What is known of a set without a record.
 struct Unrecorded<'a> {
-    /// The number of a legacy one.
-    number: Option<u32>,
     entries: HashMap<u64, Vec<&'a ShardEntry>>,
     strays: Vec<&'a ShardEntry>,
     /// Whether a metastore is there that cannot be read.
@@ -412,47 +409,31 @@ struct Unrecorded<'a> {
 
 /// The chains of a backup directory.
 pub struct Chains<'a> {
-    contents: &'a Catalog,
+    catalog: &'a Catalog,
     unrecorded: Vec<Option<Unrecorded<'a>>>,
     clusters: Vec<Option<u64>>,
-    /// The legacy sets with a record, by number.
-    numbered: HashMap<u32, usize>,
     links: HashMap<(Option<u64>, ShardPath), Links>,
 }
 
 impl<'a> Chains<'a> {
     /// Those of a directory. Of sets without a record the metastores are read.
-    pub fn of(contents: &'a Catalog) -> Self {
+    pub fn of(catalog: &'a Catalog) -> Self {
         let (mut unrecorded, mut clusters) = (Vec::new(), Vec::new());
-        let mut numbered = HashMap::new();
-        for (at, set) in contents.sets().iter().enumerate() {
-            if let Some(SetRecord {
-                cluster_id: Some(cluster),
-                ..
-            }) = &set.record
-            {
-                clusters.push(Some(*cluster));
+        for set in catalog.sets() {
+            if let Some(cluster) = set.recorded_cluster() {
+                clusters.push(Some(cluster));
                 unrecorded.push(None);
-            } else {
-                let read = contents.read_meta(set).ok().map(|(_, data)| data);
-                clusters.push(read.as_ref().map(|data| data.cluster_id));
-                let shards: Option<Vec<Shard>> = read.map(|data| data.shards().collect());
-                let is_recorded = set.record.is_some();
-                unrecorded.push((!is_recorded).then(|| Unrecorded::of(set, shards.as_deref())));
+                continue;
             }
-            if let Some(record) = set
-                .record
-                .as_ref()
-                .filter(|record| record.layout == Layout::Legacy)
-            {
-                numbered.insert(record.number, at);
-            }
+            let read = catalog.read_meta(set).ok().map(|(_, data)| data);
+            clusters.push(read.as_ref().map(|data| data.cluster_id));
+            let shards: Option<Vec<Shard>> = read.map(|data| data.shards().collect());
+            unrecorded.push((!set.is_recorded()).then(|| Unrecorded::of(set, shards.as_deref())));
         }
         Self {
-            contents,
+            catalog,
             unrecorded,
             clusters,
-            numbered,
             links: HashMap::new(),
         }
     }
@@ -484,7 +465,7 @@ impl<'a> Chains<'a> {
 
     fn without_strays(&mut self, context: ChainContext, shard: &Shard) -> ShardChain {
         let (at, path) = (context.at, &shard.path);
-        let set = &self.contents.sets()[at];
+        let set = &self.catalog.sets()[at];
         let may_hold = shard.start <= time::to_nanos(set.started);
         match self.claim(at, path) {
             Some(Claim::NotThere) => {
@@ -504,42 +485,35 @@ impl<'a> Chains<'a> {
             }
             None => {}
         }
-        let file = manifest::shard_file(&set.id, path.id);
-        let lists_it = |manifest: &Manifest| {
+        if let Some(manifest) = set.listing() {
+            let file = manifest::shard_file(set.id.as_str(), path.id);
             let mut entries = manifest.entries().iter();
-            entries.any(|entry| entry.file_name == file)
-        };
-        let is_unlisted = set
-            .manifest
-            .as_ref()
-            .is_some_and(|manifest| !lists_it(manifest));
-        if set.record.is_none() && is_unlisted && self.contents.has(&file) {
-            let set = set.id.clone();
-            return ShardChain::Asked {
-                files: Vec::new(),
-                gap: Some(Gap::NotListed { set, file }),
-            };
+            let is_listed = entries.any(|entry| entry.file_name == file);
+            if !is_listed && self.catalog.has(&file) {
+                let set = set.id.clone();
+                return ShardChain::Asked {
+                    files: Vec::new(),
+                    gap: Some(Gap::NotListed { set, file }),
+                };
+            }
         }
-        let limited = set
-            .manifest
-            .as_ref()
-            .filter(|manifest| manifest.limited && may_hold);
-        let is_legacy = set.record.is_none() && set.manifest.is_none();
+        let is_limited = set.is_limited() && may_hold;
+        let is_loose = set.is_loose();
         // Of influxd's legacy directories nobody knows which files were written by the run that wrote the metastore.
-        let beside = match context.alone && !is_legacy && limited.is_none() {
+        let beside = match context.alone && !is_loose && !is_limited {
             true => None,
             false => self.beside(context, path),
         };
         let set = set.id.clone();
         match beside {
-            _ if limited.is_some() && path.database != "_internal" => ShardChain::Asked {
+            _ if is_limited && path.database != "_internal" => ShardChain::Asked {
                 files: beside.map_or_else(Vec::new, |beside| beside.files),
                 gap: Some(Gap::Limited { set }),
             },
             Some(Beside { files, gap, .. }) => ShardChain::Asked { files, gap },
             // influxd writes a file for each shard it has open, so only a group that had not begun when the metastore was
             // fetched may lack one; and `_internal` is seldom wanted.
-            None if is_legacy && may_hold && path.database != "_internal" => ShardChain::Asked {
+            None if is_loose && may_hold && path.database != "_internal" => ShardChain::Asked {
                 files: Vec::new(),
                 gap: Some(Gap::NoFile {
                     set,
@@ -558,12 +532,12 @@ impl<'a> Chains<'a> {
     /// Whether the legacy layout has a file that may be of the shard's retention policy.
     fn has_files_of_policy(&self, path: &ShardPath) -> bool {
         let prefix = format!("{}.{}.", path.database, path.retention_policy);
-        let mut files = self.contents.shard_files();
+        let mut files = self.catalog.shard_files();
         files.any(|name| name.starts_with(&prefix))
     }
 
     fn is_in_range_set(&self, at: usize, path: &ShardPath) -> bool {
-        let record = self.contents.sets()[at].record.as_ref();
+        let record = self.catalog.sets()[at].record();
         record.is_some_and(|record| record.is_range() && record.selection.takes(path))
     }
 
@@ -621,10 +595,10 @@ impl<'a> Chains<'a> {
     /// What the set at `at` does not bring back, alone and with what it builds on. Without its metastore a record tells, but for
     /// shards that it has no word of; and of a set without a record nothing is told of shards.
     pub fn missing(&mut self, at: usize, metastore: Option<&Data>) -> Vec<Missing> {
-        let set = &self.contents.sets()[at];
+        let set = &self.catalog.sets()[at];
         let mut missing: Vec<Missing> = self.of_set(at);
         let mut shards: Vec<Shard> = Vec::new();
-        if let Some(record) = &set.record {
+        if let Some(record) = set.record() {
             let unnamed = metastore.map_or_else(Vec::new, |data| self.unnamed(at, data));
             let is_named = |path: &ShardPath| {
                 let mut unnamed = unnamed.iter().filter_map(|missing| missing.shard.as_ref());
@@ -641,8 +615,8 @@ impl<'a> Chains<'a> {
         }
         let live = metastore.into_iter().flat_map(Data::shards);
         shards.extend(live.filter(|shard| {
-            let mut record = set.record.iter();
-            shard.deleted_at.is_none() && record.all(|record| record.shard(&shard.path).is_none())
+            let is_recorded = |record: &SetRecord| record.shard(&shard.path).is_some();
+            shard.deleted_at.is_none() && !set.record().is_some_and(is_recorded)
         }));
         let context = ChainContext::alone(at);
         let mut asked = Vec::new();
@@ -662,9 +636,9 @@ impl<'a> Chains<'a> {
 
     /// The shards that the record of a set has files of, and that its metastore does not name.
     pub fn unnamed(&self, at: usize, metastore: &Data) -> Vec<Missing> {
-        let set = &self.contents.sets()[at];
+        let set = &self.catalog.sets()[at];
         let named: HashSet<ShardPath> = metastore.shards().map(|shard| shard.path).collect();
-        let shards = set.record.iter().flat_map(|record| &record.shards);
+        let shards = set.record().into_iter().flat_map(|record| &record.shards);
         shards
             .filter(|shard| shard.state == ShardState::Stored)
             .map(ShardRecord::path)
@@ -680,16 +654,16 @@ impl<'a> Chains<'a> {
 
     /// What is missing of a set as a whole.
     fn of_set(&self, at: usize) -> Vec<Missing> {
-        let set = &self.contents.sets()[at];
+        let set = &self.catalog.sets()[at];
         let mut gaps = Vec::new();
-        match (&set.record, &set.manifest) {
-            (Some(record), _) => gaps.extend(self.held(at, Some(&record.meta)).gap),
-            (None, Some(manifest)) if set.meta.is_none() => gaps.push(Gap::FileGone {
+        match &set.origin {
+            Origin::Recorded(record) => gaps.extend(self.held(at, Some(&record.meta)).gap),
+            Origin::Listed(manifest) if set.meta.is_none() => gaps.push(Gap::FileGone {
                 set: set.id.clone(),
                 file: manifest.meta.file_name.clone(),
-                absence: self.contents.absence(&manifest.meta.file_name),
+                absence: self.catalog.absence(&manifest.meta.file_name),
             }),
-            _ => {}
+            Origin::Listed(_) | Origin::Loose { .. } => {}
         }
         gaps.extend(self.says_that_it_lacks(at));
         gaps.extend(self.strays(at));
@@ -699,22 +673,21 @@ impl<'a> Chains<'a> {
 
     /// That the record or the manifest of a set says that something is not there, and not what.
     fn says_that_it_lacks(&self, at: usize) -> Option<Gap> {
-        let set = &self.contents.sets()[at];
+        let set = &self.catalog.sets()[at];
         let id = set.id.clone();
-        if let Some(record) = &set.record {
+        if let Some(record) = set.record() {
             let mut shards = record.shards.iter();
             let is_told =
                 shards.any(|shard| shard.state == ShardState::Failed || shard.unproven.is_some());
             let is_partial = record.state == SetState::Partial && !is_told;
             return is_partial.then_some(Gap::Partial { set: id });
         }
-        let manifest = set.manifest.as_ref()?;
-        manifest.limited.then_some(Gap::Limited { set: id })
+        set.is_limited().then_some(Gap::Limited { set: id })
     }
 
     /// The entries of a manifest of influxd's that belong to no shard of the metastore beside it.
     pub fn strays(&self, at: usize) -> Vec<Gap> {
-        let set = &self.contents.sets()[at];
+        let set = &self.catalog.sets()[at];
         let stray = |entry: &&ShardEntry| Gap::Stray {
             set: set.id.clone(),
             file: entry.file_name.clone(),
@@ -795,8 +768,8 @@ impl<'a> Chains<'a> {
 
     /// The earlier sets that a set goes on from directly. What these go on from is told of them.
     pub fn parents(&mut self, at: usize) -> BTreeSet<usize> {
-        let set = &self.contents.sets()[at];
-        let paths: BTreeSet<ShardPath> = match &set.record {
+        let set = &self.catalog.sets()[at];
+        let paths: BTreeSet<ShardPath> = match set.record() {
             Some(record) => record.shards.iter().map(ShardRecord::path).collect(),
             None => self.paths_of_unrecorded(at, set),
         };
@@ -809,7 +782,7 @@ impl<'a> Chains<'a> {
                         .get(&at)
                         .and_then(|link| link.parent),
                 );
-            } else if set.record.is_none() && set.manifest.is_none() {
+            } else if set.is_loose() {
                 // Its metastore names the shard, and an older set has the file or says why there is none.
                 let beside = self.beside(ChainContext::alone(at), &path);
                 parents.extend(beside.map(|beside| beside.from));
@@ -820,14 +793,14 @@ impl<'a> Chains<'a> {
 
     /// The shards of which a set of influxd's may need what older sets have.
     fn paths_of_unrecorded(&self, at: usize, set: &Set) -> BTreeSet<ShardPath> {
-        let older = self.contents.sets()[..at].iter();
-        let recorded = older.filter_map(|set| set.record.as_ref());
+        let older = self.catalog.sets()[..at].iter();
+        let recorded = older.filter_map(Set::record);
         let mut paths: BTreeSet<ShardPath> = recorded
             .flat_map(|record| record.shards.iter().map(ShardRecord::path))
             .filter(|path| self.unrecorded_claim(at, path).is_some())
             .collect();
-        if set.manifest.is_none()
-            && let Ok((_, data)) = self.contents.read_meta(set)
+        if set.is_loose()
+            && let Ok((_, data)) = self.catalog.read_meta(set)
         {
             let live = data.shards().filter(|shard| shard.deleted_at.is_none());
             paths.extend(live.map(|shard| shard.path));
@@ -839,19 +812,19 @@ impl<'a> Chains<'a> {
     /// before. And the ids of those that would be, had they not been begun later: the clock was set back since, and nobody knows
     /// what changed since then.
     pub fn to_build_on(
-        contents: &Catalog,
+        catalog: &Catalog,
         cluster_id: u64,
         now: Timestamp,
-    ) -> (Vec<(usize, &SetRecord)>, Vec<&str>) {
-        let sets = contents.sets().iter().enumerate().rev();
-        let records = sets.filter_map(|(at, set)| Some((at, set.record.as_ref()?)));
+    ) -> (Vec<(usize, &SetRecord)>, Vec<&SetId>) {
+        let sets = catalog.sets().iter().enumerate().rev();
+        let records = sets.filter_map(|(at, set)| Some((at, set.record()?)));
         let usable = |(_, set): &(usize, &SetRecord)| {
             set.state == SetState::Complete && set.cluster_id == Some(cluster_id)
         };
         let (sets, ahead): (Vec<_>, Vec<_>) = records
             .filter(usable)
             .partition(|(_, set)| set.started <= now);
-        let ahead = ahead.into_iter().map(|(_, set)| set.id.as_str()).collect();
+        let ahead = ahead.into_iter().map(|(_, set)| &set.id).collect();
         (sets, ahead)
     }
 
@@ -917,7 +890,7 @@ impl<'a> Chains<'a> {
         cluster: Option<u64>,
         links: &Links,
     ) -> Result<Link, usize> {
-        let set = || self.contents.sets()[at].id.clone();
+        let set = || self.catalog.sets()[at].id.clone();
         let known = |parent: usize| links.get(&parent).ok_or(parent);
         let Some(claim) = self.claim(at, path) else {
             return Ok(Link::default());
@@ -1032,7 +1005,7 @@ impl<'a> Chains<'a> {
         cluster: Option<u64>,
         links: &Links,
     ) -> Result<(Option<usize>, Option<Gap>), usize> {
-        let sets = self.contents.sets();
+        let sets = self.catalog.sets();
         let set = &sets[at];
         let known = |older: usize| links.get(&older).ok_or(older);
         let (mut broken, mut early, mut ahead, mut not_held) = (None, None, None, None);
@@ -1041,10 +1014,6 @@ impl<'a> Chains<'a> {
                 continue;
             }
             let before = &sets[older];
-            let (is_legacy, is_recorded) = (
-                before.record.is_none() && before.manifest.is_none(),
-                before.record.is_some(),
-            );
             let claim = self.claim(older, path);
             match &claim {
                 Some(Claim::NotHeld {
@@ -1059,12 +1028,12 @@ impl<'a> Chains<'a> {
                 Some(Claim::Whole(_) | Claim::Since(..) | Claim::NotThere | Claim::Unknown(_)) => {}
                 Some(Claim::Failed { .. } | Claim::Expired | Claim::Range(_)) | None => continue,
             }
-            if is_recorded && before.started > set.started {
+            if before.is_recorded() && before.started > set.started {
                 ahead.get_or_insert(older);
                 continue;
             }
             // The time of a legacy set of influxd's is that of a file, which a copy changes.
-            if before.started < since && !is_legacy {
+            if before.started < since && !before.is_loose() {
                 if broken.is_some() {
                     break;
                 }
@@ -1114,7 +1083,7 @@ impl<'a> Chains<'a> {
     }
 
     fn claim(&self, at: usize, path: &ShardPath) -> Option<Claim> {
-        let Some(record) = &self.contents.sets()[at].record else {
+        let Some(record) = self.catalog.sets()[at].record() else {
             return self.unrecorded_claim(at, path).map(Claim::Unknown);
         };
         let selection = &record.selection;
@@ -1154,17 +1123,17 @@ impl<'a> Chains<'a> {
 
     /// A file that was recorded, and whether it is there.
     fn held(&self, at: usize, file: Option<&FileRecord>) -> Held {
-        let set = &self.contents.sets()[at];
+        let set = &self.catalog.sets()[at];
         let Some(file) = file else {
             return Held::default();
         };
         let (name, id) = (file.name.clone(), set.id.clone());
-        let Some(size) = self.contents.file(&name) else {
+        let Some(size) = self.catalog.file(&name) else {
             return Held {
                 file: None,
                 gap: Some(Gap::FileGone {
                     set: id,
-                    absence: self.contents.absence(&name),
+                    absence: self.catalog.absence(&name),
                     file: name,
                 }),
             };
@@ -1176,61 +1145,38 @@ impl<'a> Chains<'a> {
                 size,
                 recorded: file.size,
             }),
-            file: Some(BackupFile {
-                name,
-                size,
-                packed: set.layout.packs(),
-                set: at,
-            }),
+            file: Some(self.catalog.backup_file(at, name, size)),
         }
     }
 
     /// The file of a shard in a set of influxd's.
     fn unrecorded_claim(&self, at: usize, path: &ShardPath) -> Option<Held> {
         let unrecorded = self.unrecorded[at].as_ref()?;
-        let set = &self.contents.sets()[at];
-        let file = |name: String, size: u64| BackupFile {
-            name,
-            size,
-            packed: set.layout.packs(),
-            set: at,
-        };
-        if set.manifest.is_some() {
-            let entries = unrecorded.entries.get(&path.id)?;
-            let name = entries
-                .iter()
-                .find(|entry| entry.is_of(path))?
-                .file_name
-                .clone();
-            let id = set.id.clone();
-            return Some(match self.contents.file(&name) {
-                Some(size) => Held {
-                    file: Some(file(name, size)),
-                    gap: unrecorded
-                        .is_unreadable
-                        .then_some(Gap::ServerUnknown { set: id }),
-                },
-                None => Held {
-                    file: None,
-                    gap: Some(Gap::FileGone {
-                        set: id,
-                        absence: self.contents.absence(&name),
-                        file: name,
-                    }),
-                },
+        let set = &self.catalog.sets()[at];
+        if set.is_loose() {
+            return self.catalog.file_of(at, path).map(|file| Held {
+                file: Some(file),
+                gap: None,
             });
         }
-        let number = unrecorded.number?;
-        let name = names::shard_file(path, number);
-        let size = self.contents.file(&name)?;
-        // A set with a record may have the same number, and then the file is its own.
-        let recorded = self.numbered.get(&number).and_then(|at| {
-            let record = self.contents.sets()[*at].record.as_ref()?;
-            record.shard(path)?.file.as_ref()
-        });
-        recorded.is_none_or(|file| file.name != name).then(|| Held {
-            file: Some(file(name, size)),
-            gap: None,
+        let entries = unrecorded.entries.get(&path.id)?;
+        let entry = entries.iter().find(|entry| entry.is_of(path))?;
+        let (name, id) = (entry.file_name.clone(), set.id.clone());
+        Some(match self.catalog.file(&name) {
+            Some(size) => Held {
+                file: Some(self.catalog.backup_file(at, name, size)),
+                gap: unrecorded
+                    .is_unreadable
+                    .then_some(Gap::ServerUnknown { set: id }),
+            },
+            None => Held {
+                file: None,
+                gap: Some(Gap::FileGone {
+                    set: id,
+                    absence: self.catalog.absence(&name),
+                    file: name,
+                }),
+            },
         })
     }
 }
@@ -1247,7 +1193,7 @@ impl<'a> Unrecorded<'a> {
             }
             named
         });
-        for entry in set.manifest.iter().flat_map(|manifest| manifest.entries()) {
+        for entry in set.listing().into_iter().flat_map(Manifest::entries) {
             let id = entry.shard_id;
             let is_named = named.as_ref().is_none_or(|named| {
                 named
@@ -1265,7 +1211,6 @@ impl<'a> Unrecorded<'a> {
             }
         }
         Self {
-            number: names::meta_number(&set.id).filter(|_| set.manifest.is_none()),
             entries,
             strays,
             is_unreadable: set.meta.is_some() && shards.is_none(),
@@ -1300,5 +1245,4 @@ fn has_files(top: usize, links: &Links) -> Result<bool, usize> {
 }
 
 #[cfg(test)]
-#[path = "chain_tests.rs"]
 mod tests;

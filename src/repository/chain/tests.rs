@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::repository::names;
 use crate::repository::test_records;
 
 const SHARD: u64 = 7;
@@ -75,8 +76,8 @@ fn path() -> ShardPath {
 
 /// What a restore of the newest set finds: the numbers of the files, and what is missing.
 fn found(directory: &Path) -> (Vec<u32>, Option<String>) {
-    let contents = Catalog::read(directory).unwrap();
-    let at = contents.sets().len() - 1;
+    let catalog = Catalog::read(directory).unwrap();
+    let at = catalog.sets().len() - 1;
     let shard = Shard {
         path: path(),
         start: time::to_nanos(minute_past(0)),
@@ -88,7 +89,7 @@ fn found(directory: &Path) -> (Vec<u32>, Option<String>) {
         last: at,
         alone: false,
     };
-    let ShardChain::Asked { files, gap } = Chains::of(&contents).of_shard(context, &shard) else {
+    let ShardChain::Asked { files, gap } = Chains::of(&catalog).of_shard(context, &shard) else {
         panic!("not asked for");
     };
     let number = |file: &BackupFile| names::split_number(&file.name).unwrap().1;
@@ -280,8 +281,8 @@ fn a_chain_of_thousands_of_increments_is_walked_to_its_end() {
 
 /// Marks the shard as unproven in the newest set of a directory.
 fn doubt(directory: &Path) {
-    let contents = Catalog::read(directory).unwrap();
-    let mut record = contents.sets().last().unwrap().record.clone().unwrap();
+    let catalog = Catalog::read(directory).unwrap();
+    let mut record = catalog.sets().last().unwrap().record().unwrap().clone();
     record.state = SetState::Partial;
     record.shards[0].unproven = Some("busy".into());
     test_records::put(directory, &record);
@@ -298,12 +299,12 @@ fn an_unproven_shard_is_named_and_comes_back_from_its_own_set_and_no_chain_count
     let (numbers, complaint) = found(at);
     assert_eq!(numbers, [1]);
     assert!(complaint.unwrap().starts_with(unproven));
-    let contents = Catalog::read(at).unwrap();
-    let missing = Chains::of(&contents).missing(1, None);
+    let catalog = Catalog::read(at).unwrap();
+    let missing = Chains::of(&catalog).missing(1, None);
     assert_eq!(missing.len(), 1, "{missing:?}");
     assert!(missing[0].to_string().starts_with("shard db/autogen/7: "));
-    assert!(!missing[0].gap.is_below("20261120T081000Z"));
-    drop(contents);
+    assert!(!missing[0].gap.is_below(&"20261120T081000Z".into()));
+    drop(catalog);
 
     // An increment to it lacks the same, and one that goes back farther does not.
     set(at, 2, 20, Some(10), Some(ShardState::Stored));
