@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{Output, Summary};
+use super::flags::server::ServerArgs;
+use super::flags::values::{self, Since};
 use super::post_run::{After, AfterArgs};
+use super::render::output::{Output, Summary};
 use super::serve::RequestLog;
-use super::server::ServerArgs;
-use super::values::{self, Since};
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};

@@ -8,10 +8,12 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::output::{Output, Tally, bytes, plural};
+use super::flags::values;
 use super::post_run::{After, AfterArgs};
-use super::terminal::print_line;
-use super::{Ending, OutputArgs, json, list, values};
+use super::render::json;
+use super::render::output::{Output, Tally, bytes, plural};
+use super::render::terminal::print_line;
+use super::{Ending, OutputArgs, list};
 use crate::error::ErrorKind;
 use crate::ops::{CheckOptions, CheckReport, check, length};
 

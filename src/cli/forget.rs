@@ -8,13 +8,15 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::flags::values;
 use super::info::asked_for;
 use super::list::{kind, state};
-use super::output::{Output, Tally, bytes, plural, seconds};
 use super::post_run::{After, AfterArgs};
-use super::table::table;
-use super::terminal::{print_line, print_lines, visible};
-use super::{Ending, OutputArgs, json, values};
+use super::render::json;
+use super::render::output::{Output, Tally, bytes, plural, seconds};
+use super::render::table::table;
+use super::render::terminal::{print_line, print_lines, visible};
+use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::ops::{ForgetOptions, ForgetReport, Group, Limit, Policy, Verdict, Within, forget};
 

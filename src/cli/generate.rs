@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
 use super::command;
-use super::terminal::{print_exact, say};
+use super::render::terminal::{print_exact, say};
 use crate::error::ErrorKind;
 
 /// Print shell completions or the manual page

@@ -6,8 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::output::Output;
-use super::{Ending, OutputArgs, json, values};
+use super::flags::values;
+use super::render::json;
+use super::render::output::Output;
+use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::ops::keep;
 

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use super::output::{Output, bytes};
-use super::table::{interval, table, time};
-use super::terminal::print_lines;
-use super::{Ending, OutputArgs, json, values};
+use super::flags::values;
+use super::render::json;
+use super::render::output::{Output, bytes};
+use super::render::table::{interval, table, time};
+use super::render::terminal::print_lines;
+use super::{Ending, OutputArgs};
 use crate::error::ErrorKind;
 use crate::ops::{Kind, SetSummary, State, list, name_list};
 use crate::repository::{Catalog, steadily};
@@ -96,7 +98,7 @@ impl ListArgs {
             }
             output.opening(&format!(
                 "{} in {}",
-                super::output::plural(sets.len(), "set"),
+                super::render::output::plural(sets.len(), "set"),
                 directory.display()
             ));
         }

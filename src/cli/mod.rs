@@ -1,27 +1,17 @@
 //! The command line: from what was typed to options, and from results to text and exit codes.
 
-mod argv;
 mod backup;
-mod bars;
 mod check;
-mod config;
-mod defaults;
+mod flags;
 mod forget;
 mod generate;
 mod info;
-mod json;
 mod keep;
-mod lines;
 mod list;
-mod metrics;
-mod output;
 mod post_run;
+mod render;
 mod restore;
 mod serve;
-mod server;
-mod table;
-mod terminal;
-mod values;
 mod verify;
 
 use std::ffi::OsString;
@@ -31,9 +21,10 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, hint, kind_of};
-use output::{Output, Verbosity};
+use flags::{argv, defaults};
 use post_run::After;
-use terminal::say;
+use render::output::{Output, Verbosity};
+use render::terminal::say;
 
 /// Backup and restore for InfluxDB 1.x.
 #[derive(Debug, Parser)]

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Ending;
-use super::metrics::{self, Run};
-use super::output::{Output, Tally, one_line};
+use super::render::metrics::{self, Run};
+use super::render::output::{Output, Tally, one_line};
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
 

@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::output::{Output, Summary};
+use super::flags::server::ServerArgs;
+use super::flags::values;
 use super::post_run::{After, AfterArgs};
-use super::server::ServerArgs;
-use super::values;
+use super::render::output::{Output, Summary};
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::Address;

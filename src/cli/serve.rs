@@ -9,9 +9,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{Output, Verbosity, seconds};
-use super::terminal::say;
-use super::{Ending, OutputArgs, json, values};
+use super::flags::values;
+use super::render::json;
+use super::render::output::{Output, Verbosity, seconds};
+use super::render::terminal::say;
+use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Directories, serve};

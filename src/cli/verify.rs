@@ -6,10 +6,12 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::output::{Output, Tally, bytes, plural, seconds};
+use super::flags::values;
 use super::post_run::{After, AfterArgs};
-use super::terminal::print_line;
-use super::{Ending, OutputArgs, json, values};
+use super::render::json;
+use super::render::output::{Output, Tally, bytes, plural, seconds};
+use super::render::terminal::print_line;
+use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Finding, SetFault, SetGap, VerifyOptions, VerifyReport, name_list, verify};

@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use super::OutputArgs;
+use super::super::OutputArgs;
 use super::bars::Bars;
 use super::json::{self, Json};
-use super::lines::Lines;
 use super::terminal::{print_exact, print_line, say};
+use super::text::Lines;
 use crate::error::{hint, kind_of};
 pub use crate::ops::plural;
 use crate::ops::{Losses, MadeSet};

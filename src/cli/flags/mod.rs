@@ -1,0 +1,7 @@
+//! What several commands take: flags of a server, values, and flags that were not typed.
+
+pub(crate) mod argv;
+mod config;
+pub(crate) mod defaults;
+pub(crate) mod server;
+pub(crate) mod values;
