@@ -33,6 +33,8 @@ pub mod server;
 pub mod shard;
 // The tar stream of a shard.
 pub mod shard_tar;
+// Sizes, counts and lists as people read them.
+mod text;
 // Points in time as typed and as stored.
 pub mod time;
 // TSM files, tombstones and the WAL, to points and back.

@@ -3,5 +3,8 @@
 pub(crate) mod argv;
 mod config;
 pub(crate) mod defaults;
+mod output;
 pub(crate) mod server;
 pub(crate) mod values;
+
+pub(crate) use output::{OutputArgs, Verbosity};

@@ -2,8 +2,16 @@
 
 mod bars;
 pub(crate) mod json;
+pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod output;
+pub(crate) mod request_log;
+mod schema;
+pub(crate) mod sets;
 pub(crate) mod table;
+mod tally;
 pub(crate) mod terminal;
 mod text;
+
+pub use schema::schemas;
+pub(crate) use tally::Tally;

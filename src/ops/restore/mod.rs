@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use check::{CheckedShard, Use};
@@ -38,6 +39,7 @@ use crate::shard::ShardPath;
 use crate::time::Bounds;
 use crate::tsm::is_file_name;
 
+pub(crate) use live::live_journal_schema;
 pub use live::{LiveOptions, restore_live};
 
 /// What to restore, and where to.
@@ -72,21 +74,21 @@ pub struct RestoreOptions {
 }
 
 /// What of a backup to restore, and under which names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RestoreSelection {
-    /// Only this database.
+    /// -database: this one alone, or null.
     pub database: Option<String>,
-    /// Only this retention policy.
+    /// -retention: this one alone, or null.
     pub retention_policy: Option<String>,
-    /// Only this shard.
+    /// -shard: this one alone, or null.
     pub shard: Option<u64>,
-    /// The name the database gets.
+    /// -newdb: the name the database gets, or null.
     pub new_database: Option<String>,
-    /// The name the retention policy gets.
+    /// -newrp: the name the retention policy gets, or null.
     pub new_retention_policy: Option<String>,
-    /// Only points at this time or later.
+    /// -start: points at this time or later, UTC, or null.
     pub start: Option<Timestamp>,
-    /// Only points at this time or earlier.
+    /// -end: points at this time or earlier, UTC, or null.
     pub end: Option<Timestamp>,
 }
 

@@ -27,6 +27,7 @@ use crate::ops::selection::list;
 use crate::progress::{Event, Progress};
 use crate::repository::Catalog;
 use crate::wire::{Dialect, ShardIds};
+pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Begun, Header, Journal};
 use upload::Uploaded;
 
