@@ -15,6 +15,9 @@ pub mod cancel;
 // Files and connections: durable steps, files of strangers, streams.
 pub mod io;
 
+// Sizes, counts and lists as people read them.
+mod text;
+
 // Points in time as typed and as stored.
 pub mod time;
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{Output, Summary};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::server::ServerArgs;
+use super::flags::values::{self, Since};
 use super::post_run::{After, AfterArgs};
-use super::serve::RequestLog;
-use super::server::ServerArgs;
-use super::values::{self, Since};
-use super::{Ending, OutputArgs};
+use super::render::messages::run::RunSummary;
+use super::render::output::Output;
+use super::render::request_log::RequestLog;
 use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
 use crate::error::{Error, ErrorKind};
@@ -149,7 +151,7 @@ pub struct BackupArgs {
     after: AfterArgs,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -224,25 +226,9 @@ impl BackupArgs {
         };
         let report =
             output.while_running(|progress| backup(&client, &options, cancel, progress))?;
-        output.summary(&Summary {
-            command: "backup",
-            metastore: None,
-            set: report.set.as_ref(),
-            directory: &directory,
-            dry_run: self.dry_run,
-            shards: report.stored,
-            shared: report.shared,
-            empty: report.empty,
-            files: None,
-            bytes: report.bytes,
-            missing: &report.missing,
-            unproven: &report.unproven,
-            gaps: &report.gaps,
-            losses: report.losses.as_ref(),
-            elapsed: report.elapsed,
-        })?;
-        let is_whole = report.missing.is_empty() && report.unproven.is_empty();
-        Ok((!is_whole).then_some(ErrorKind::Partial))
+        let summary = RunSummary::of_backup(&report, &directory, self.dry_run);
+        output.summary(&summary)?;
+        Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }
 
     /// What follows the run.

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::json;
 
-use super::output::{Output, Tally, bytes, plural};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::values;
 use super::post_run::{After, AfterArgs};
-use super::terminal::print_line;
-use super::{Ending, OutputArgs, json, list, values};
+use super::render::json;
+use super::render::messages::check::CheckResult;
+use super::render::output::Output;
 use crate::error::ErrorKind;
-use crate::ops::{CheckOptions, CheckReport, check, length};
+use crate::ops::{CheckOptions, check};
 
 /// Say whether the newest complete set is new enough and its files are there: for monitoring
 ///
@@ -45,7 +46,7 @@ pub struct CheckArgs {
     after: AfterArgs,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -56,9 +57,8 @@ Examples:
 impl CheckArgs {
     /// Runs the command.
     pub fn run(&self, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
         let options = CheckOptions {
-            directory: directory.clone(),
+            directory: values::directory(self.path.as_ref()),
             database: self.database.clone(),
             max_age: self.max_age,
             now: Timestamp::now(),
@@ -66,33 +66,14 @@ impl CheckArgs {
             allow_empty: self.allow_empty,
         };
         let report = check(&options)?;
-        let failed = !report.faults.is_empty();
-        output.keep(Tally {
-            set: report.set.as_ref().map(|set| set.id.to_string()),
-            wrong: report.faults.clone(),
-            faults: Some(report.faults.len() as u64),
-            newest: report.set.as_ref().map(|set| set.started),
-            lost_databases: report.lost_shards.map(|_| report.lost_databases.len()),
-            shards: report
-                .lost_shards
-                .map(|lost| ("lost", lost))
-                .into_iter()
-                .collect(),
-            ..Tally::default()
-        });
-        if self.output.json {
-            let mut document = serde_json::to_value(&report)?;
-            document["ok"] = json!(!failed);
-            document["directory"] = json!(directory.to_string_lossy());
-            document["database"] = json!(self.database);
-            document["max_age_seconds"] = json!(self.max_age.as_secs());
-            json::document("check", &document)?;
-        } else if failed || !output.is_quiet() {
-            // One line either way: it is what monitoring shows.
-            print_line(&format!("{}, in {}", line(&report), directory.display()))
-                .context("writing to standard output")?;
+        let result = CheckResult::new(&report, &options);
+        output.keep(result.tally());
+        if output.is_json() {
+            json::print(&result)?;
+        } else if !result.ok || !output.is_quiet() {
+            output.line(&result.line())?;
         }
-        Ok(failed.then_some(ErrorKind::Failed))
+        Ok((!result.ok).then_some(ErrorKind::Failed))
     }
 
     /// What follows the run.
@@ -105,28 +86,5 @@ impl CheckArgs {
             host: None,
             dry_run: false,
         }
-    }
-}
-
-fn line(report: &CheckReport) -> String {
-    let notes: String = report
-        .notes
-        .iter()
-        .map(|note| format!("; {note}"))
-        .collect();
-    match &report.set {
-        Some(set) if report.faults.is_empty() => {
-            let age = length(Duration::from_secs(report.age_seconds.unwrap_or(0)));
-            let (state, shards, size) = (
-                list::state(set.state),
-                plural(set.shards, "shard"),
-                bytes(set.size),
-            );
-            format!(
-                "ok: set {} ({state}), {age} old, {shards}, {size}{notes}",
-                set.id
-            )
-        }
-        _ => format!("failed: {}{notes}", report.faults.join("; ")),
     }
 }

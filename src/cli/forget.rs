@@ -3,21 +3,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Result;
 use clap::Args;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
 
-use super::info::asked_for;
-use super::list::{kind, state};
-use super::output::{Output, Tally, bytes, plural, seconds};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::values;
 use super::post_run::{After, AfterArgs};
-use super::table::table;
-use super::terminal::{print_line, print_lines, visible};
-use super::{Ending, OutputArgs, json, values};
+use super::render::json;
+use super::render::messages::forget::{ForgetSet, ForgetSummary, tally};
+use super::render::output::Output;
+use super::render::sets::{asked_for, kind, state};
+use super::render::table::table;
+use super::render::terminal::visible;
 use crate::cancel::Cancel;
 use crate::ops::{ForgetOptions, ForgetReport, Group, Limit, Policy, Verdict, Within, forget};
 use crate::repository::SetId;
+use crate::text::{plural, size};
 
 /// Remove the sets that a retention policy does not keep
 ///
@@ -72,7 +75,7 @@ pub struct ForgetArgs {
     after: AfterArgs,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -88,74 +91,45 @@ impl ForgetArgs {
     /// Runs the command.
     pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let limit = |limit: Option<Limit>| limit.unwrap_or_default();
-        let policy = Policy {
-            last: limit(self.keep_last),
-            hourly: limit(self.keep_hourly),
-            daily: limit(self.keep_daily),
-            weekly: limit(self.keep_weekly),
-            monthly: limit(self.keep_monthly),
-            yearly: limit(self.keep_yearly),
-            within: self.keep_within.clone(),
-            zone: self.timezone.clone().unwrap_or(TimeZone::UTC),
-            lost: self.lost,
-        };
         let (dry_run, retry_lock) = (self.dry_run, self.retry_lock);
         let options = ForgetOptions {
             directory: directory.clone(),
-            policy,
+            policy: self.policy(),
             retry_lock,
             dry_run,
         };
         output.opening(&format!("applying the policy to {}", directory.display()));
         let report = forget(&options, cancel)?;
-        output.keep(tally(&report));
-        for id in &report.ended {
-            let ended = if dry_run {
-                "begun earlier, would be ended"
-            } else {
-                "begun earlier, is ended"
-            };
-            output.opening(&format!("the removal of set {id}, {ended}"));
+        let summary = ForgetSummary::new(&report, &directory, dry_run);
+        output.keep(tally(&report, &summary));
+        say_what_is_special(&report, dry_run, output);
+        print_sets(&report, &options.policy.zone, output)?;
+        for left in &report.removed.left {
+            output.warning(left);
         }
-        if report.unrecorded > 0 {
-            let sets = plural(report.unrecorded, "set");
-            output.opening(&format!(
-                "{sets} of influxd's stay: snap removes only what it has a record of"
-            ));
-        }
-        if self.output.json {
-            for group in &report.groups {
-                group
-                    .sets
-                    .iter()
-                    .try_for_each(|verdict| json::document("set", &described(group, verdict)))?;
-            }
-        } else if !output.is_quiet() {
-            let one = report.groups.len() < 2;
-            for group in &report.groups {
-                let title = if one { String::new() } else { title(group) };
-                print_lines(&format!("{title}{}\n", sets(group, &options.policy.zone)))
-                    .context("writing to standard output")?;
-            }
-        }
-        report
-            .removed
-            .left
-            .iter()
-            .for_each(|left| output.warning(left));
         if !report.read.is_empty() {
             output.warning(&being_read(&report.read));
         }
-        if self.output.json {
-            json::document(
-                "summary",
-                &summary(&report, &directory.display().to_string(), dry_run),
-            )?;
+        if output.is_json() {
+            json::print(&summary)?;
         } else if !output.is_quiet() {
-            print_line(&line(&report, dry_run)).context("writing to standard output")?;
+            output.line(&summary.line())?;
         }
         Ok(None)
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            last: self.keep_last.unwrap_or_default(),
+            hourly: self.keep_hourly.unwrap_or_default(),
+            daily: self.keep_daily.unwrap_or_default(),
+            weekly: self.keep_weekly.unwrap_or_default(),
+            monthly: self.keep_monthly.unwrap_or_default(),
+            yearly: self.keep_yearly.unwrap_or_default(),
+            within: self.keep_within.clone(),
+            zone: self.timezone.clone().unwrap_or(TimeZone::UTC),
+            lost: self.lost,
+        }
     }
 
     /// What follows the run.
@@ -169,6 +143,41 @@ impl ForgetArgs {
             dry_run: self.dry_run,
         }
     }
+}
+
+/// Says which removals an earlier run had begun, and what is never removed.
+fn say_what_is_special(report: &ForgetReport, dry_run: bool, output: &Output) {
+    let ended = if dry_run { "would be" } else { "is" };
+    for id in &report.ended {
+        output.opening(&format!(
+            "the removal of set {id}, begun earlier, {ended} ended"
+        ));
+    }
+    if report.unrecorded > 0 {
+        let sets = plural(report.unrecorded, "set");
+        output.opening(&format!(
+            "{sets} of influxd's stay: snap removes only what it has a record of"
+        ));
+    }
+}
+
+fn print_sets(report: &ForgetReport, zone: &TimeZone, output: &Output) -> Result<()> {
+    let has_one_group = report.groups.len() < 2;
+    for group in &report.groups {
+        if output.is_json() {
+            let sets = group.sets.iter();
+            sets.map(|verdict| ForgetSet::new(group, verdict))
+                .try_for_each(|set| json::print(&set))?;
+        } else if !output.is_quiet() {
+            let title = if has_one_group {
+                String::new()
+            } else {
+                title(group)
+            };
+            output.lines(&format!("{title}{}\n", sets(group, zone)))?;
+        }
+    }
+    Ok(())
 }
 
 /// What is said of sets that stay because somebody reads them.
@@ -195,17 +204,18 @@ fn title(group: &Group) -> String {
 fn sets(group: &Group, zone: &TimeZone) -> String {
     let row = |verdict: &Verdict| {
         let Verdict { set, reasons } = verdict;
+        let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         let started = set.started.to_zoned(zone.clone());
         vec![
             set.id.to_string(),
             started.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             state(set.state).to_owned(),
             kind(set.kind).to_owned(),
-            bytes(set.size),
+            size(set.size),
             if reasons.is_empty() {
                 "removed".to_owned()
             } else {
-                words(verdict).join(", ")
+                words.join(", ")
             },
         ]
     };
@@ -219,91 +229,4 @@ fn sets(group: &Group, zone: &TimeZone) -> String {
         "KEPT FOR",
     ];
     table(&heading, &group.sets.iter().map(row).collect::<Vec<_>>())
-}
-
-fn words(verdict: &Verdict) -> Vec<String> {
-    verdict.reasons.iter().map(ToString::to_string).collect()
-}
-
-fn described(group: &Group, verdict: &Verdict) -> Value {
-    let set = &verdict.set;
-    json!({
-        "id": set.id,
-        "action": if verdict.is_kept() { "keep" } else { "remove" },
-        "reasons": words(verdict),
-        "started": set.started,
-        "state": set.state,
-        "kind": set.kind,
-        "size": set.size,
-        "kept": set.pinned_at,
-        "selection": group.selection,
-        "server": group.server,
-    })
-}
-
-fn counts(report: &ForgetReport) -> (usize, usize) {
-    let sets = || report.groups.iter().flat_map(|group| &group.sets);
-    let kept = sets().filter(|verdict| verdict.is_kept()).count();
-    (kept + report.unrecorded, sets().count() - kept)
-}
-
-fn tally(report: &ForgetReport) -> Tally {
-    let unkept = report
-        .groups
-        .iter()
-        .flat_map(|group| &group.sets)
-        .filter(|verdict| !verdict.is_kept());
-    let removed: Vec<String> = report
-        .ended
-        .iter()
-        .chain(unkept.map(|verdict| &verdict.set.id))
-        .map(SetId::to_string)
-        .collect();
-    Tally {
-        bytes: Some(report.removed.bytes),
-        files: Some(report.removed.files),
-        sets: vec![("kept", counts(report).0), ("removed", removed.len())],
-        removed: Some(removed),
-        ..Tally::default()
-    }
-}
-
-fn line(report: &ForgetReport, dry_run: bool) -> String {
-    let (kept, unkept) = counts(report);
-    let ended = if report.ended.is_empty() {
-        String::new()
-    } else {
-        format!(" and {} begun earlier", report.ended.len())
-    };
-    let removed = &report.removed;
-    let (files, freed) = (plural(removed.files, "file"), bytes(removed.bytes));
-    if dry_run {
-        return format!(
-            "dry run: would keep {}, and remove {unkept}{ended}: {files}, {freed}",
-            plural(kept, "set")
-        );
-    }
-    let took = seconds(report.elapsed);
-    format!(
-        "kept {}, removed {unkept}{ended}: {files}, {freed} freed in {took}",
-        plural(kept, "set")
-    )
-}
-
-fn summary(report: &ForgetReport, directory: &str, dry_run: bool) -> Value {
-    let (kept, removed) = counts(report);
-    json!({
-        "command": "forget",
-        "directory": directory,
-        "dry_run": dry_run,
-        "kept": kept,
-        "removed": removed,
-        "ended": report.ended,
-        "unrecorded": report.unrecorded,
-        "files": report.removed.files,
-        "bytes": report.removed.bytes,
-        "left": report.removed.left,
-        "in_use": report.read,
-        "seconds": report.elapsed.as_secs_f64(),
-    })
 }

@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
-use super::command;
-use super::terminal::{print_exact, say};
+use super::render::terminal::{print_exact, say};
 use crate::error::ErrorKind;
 
 /// Print shell completions or the manual page
@@ -29,9 +28,10 @@ enum Kind {
 }
 
 impl GenerateArgs {
-    /// Runs the command.
-    pub fn run(&self) -> u8 {
-        let written = text(self.kind).and_then(|text| print_exact(&String::from_utf8_lossy(&text)));
+    /// Prints what was asked for of `command`; `exit_codes` end the manual.
+    pub(crate) fn run(&self, command: &mut clap::Command, exit_codes: &str) -> u8 {
+        let written = text(self.kind, command, exit_codes)
+            .and_then(|text| print_exact(&String::from_utf8_lossy(&text)));
         match written {
             Ok(()) => 0,
             Err(error) => {
@@ -42,10 +42,9 @@ impl GenerateArgs {
     }
 }
 
-fn text(kind: Kind) -> io::Result<Vec<u8>> {
-    let mut command = command();
+fn text(kind: Kind, command: &mut clap::Command, exit_codes: &str) -> io::Result<Vec<u8>> {
     let shell = match kind {
-        Kind::Man => return manual(&command),
+        Kind::Man => return manual(command, exit_codes),
         Kind::Bash => Shell::Bash,
         Kind::Zsh => Shell::Zsh,
         Kind::Fish => Shell::Fish,
@@ -53,12 +52,12 @@ fn text(kind: Kind) -> io::Result<Vec<u8>> {
         Kind::Elvish => Shell::Elvish,
     };
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command, "snap", &mut text);
+    clap_complete::generate(shell, command, "snap", &mut text);
     Ok(text)
 }
 
 /// One page: the program, then each command with its flags.
-fn manual(command: &clap::Command) -> io::Result<Vec<u8>> {
+fn manual(command: &clap::Command, exit_codes: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let page = clap_mangen::Man::new(command.clone());
     page.render_title(&mut text)?;
@@ -87,7 +86,7 @@ fn manual(command: &clap::Command) -> io::Result<Vec<u8>> {
     writeln!(
         text,
         ".SH EXIT STATUS\n.nf\n{}\n.fi",
-        super::EXIT_CODES.trim_start_matches("Exit codes:\n")
+        exit_codes.trim_start_matches("Exit codes:\n")
     )?;
     Ok(text)
 }

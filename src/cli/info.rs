@@ -3,20 +3,23 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use serde_json::json;
 
-use super::list::{complaint, kind, state_of, unproven};
-use super::output::{Output, bytes, plural};
-use super::server::ServerArgs;
-use super::table::{fields, interval, table, time};
-use super::terminal::print_lines;
-use super::{Ending, OutputArgs, json, values};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::server::ServerArgs;
+use super::flags::values;
+use super::render::json;
+use super::render::messages::info::{ServerDetails, SetDetails};
+use super::render::output::Output;
+use super::render::sets::{asked_for, complaint, kind, meta_counts, state_of, unproven};
+use super::render::table::{fields, interval, table, time};
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::ops::{MetaCounts, SetInfo, ShardInfo, info, server_info};
-use crate::repository::{Catalog, Selection, steadily};
+use crate::ops::{SetInfo, ShardInfo, info, server_info};
+use crate::repository::{Catalog, steadily};
+use crate::text::{plural, size};
 
 /// Show what one set holds, shard by shard; with -host, what a server holds
 #[derive(Debug, Args)]
@@ -35,7 +38,7 @@ pub struct InfoArgs {
     server: ServerArgs,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 impl InfoArgs {
@@ -69,17 +72,9 @@ impl InfoArgs {
             .iter()
             .for_each(|text| output.warning(text));
         let (_, info) = found?;
-        if self.output.json {
-            let mut document = serde_json::to_value(&info.summary)?;
-            document["dialect"] = json!(info.dialect);
-            document["cluster_id"] = json!(info.cluster_id);
-            document["selection"] = json!(info.selection);
-            document["meta"] = json!(info.meta);
-            json::document("set", &document)?;
-            return info
-                .shards
-                .iter()
-                .try_for_each(|shard| json::document("shard", shard));
+        if output.is_json() {
+            json::print(&SetDetails::new(&info))?;
+            return info.shards.iter().try_for_each(json::print);
         }
         if output.is_quiet() {
             return Ok(());
@@ -90,54 +85,33 @@ impl InfoArgs {
         if let Some(text) = unproven(&info.summary) {
             output.warning(&text);
         }
-        let text = format!(
-            "{}\n{}",
-            fields(&described(&info, &directory)),
-            shards(&info.shards, true)
-        );
-        print_lines(&text).context("writing to standard output")
+        let described = fields(&described(&info, &directory));
+        output.lines(&format!("{described}\n{}", shards(&info.shards, true)))
     }
 
     fn of_server(&self, host: &Address, cancel: &Cancel, output: &Output) -> Result<()> {
         let info = server_info(&self.server.client(host.clone(), cancel))?;
-        let dialect = info
-            .dialect
-            .map(|dialect| dialect.to_string())
-            .unwrap_or_default();
-        if self.output.json {
-            let document = json!({
-                "host": host.to_string(), "dialect": dialect, "cluster_id": info.cluster_id, "meta": info.meta,
-            });
-            json::document("server", &document)?;
-            return info
-                .shards
-                .iter()
-                .try_for_each(|shard| json::document("shard", shard));
+        let server = ServerDetails::new(&info, host);
+        if output.is_json() {
+            json::print(&server)?;
+            return info.shards.iter().try_for_each(json::print);
         }
         if output.is_quiet() {
             return Ok(());
         }
-        let open = info
-            .shards
-            .iter()
-            .filter(|shard| shard.state == "open")
-            .count();
-        let described = [
-            ("server", host.to_string()),
-            ("dialect", dialect),
-            ("cluster", info.cluster_id.to_string()),
-            ("meta store", counts(&info.meta)),
+        let open = info.shards.iter().filter(|shard| shard.state == "open");
+        let open = open.count();
+        let described = fields(&[
+            ("server", server.host),
+            ("dialect", server.dialect),
+            ("cluster", server.cluster_id.to_string()),
+            ("meta store", meta_counts(&server.meta)),
             (
                 "shards",
                 format!("{}, {open} of them open", info.shards.len()),
             ),
-        ];
-        print_lines(&format!(
-            "{}\n{}",
-            fields(&described),
-            shards(&info.shards, false)
-        ))
-        .context("writing to standard output")
+        ]);
+        output.lines(&format!("{described}\n{}", shards(&info.shards, false)))
     }
 }
 
@@ -173,7 +147,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
         described.push(("asked for", asked_for(selection)));
     }
     if let Some(meta) = &info.meta {
-        described.push(("meta store", counts(meta)));
+        described.push(("meta store", meta_counts(meta)));
     }
     let tars: u64 = info
         .shards
@@ -183,71 +157,13 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
         .fold(0, u64::saturating_add);
     described.push((
         "shards",
-        format!("{}, {}", plural(summary.shards, "shard"), bytes(tars)),
+        format!("{}, {}", plural(summary.shards, "shard"), size(tars)),
     ));
-    described.push(("on disk", bytes(summary.size)));
+    described.push(("on disk", size(summary.size)));
     if let Some((start, end)) = summary.start_time.zip(summary.end_time) {
         described.push(("groups", format!("{} UTC", interval(start, end))));
     }
     described
-}
-
-pub(super) fn asked_for(selection: &Selection) -> String {
-    let mut parts = Vec::new();
-    match &selection.database {
-        Some(database) => parts.push(format!("database '{database}'")),
-        None if selection.include_internal => parts.push("all databases, _internal too".to_owned()),
-        None => parts.push("all databases but _internal".to_owned()),
-    }
-    parts.extend(
-        selection
-            .retention_policy
-            .iter()
-            .map(|policy| format!("policy '{policy}'")),
-    );
-    parts.extend(selection.shard.iter().map(|id| format!("shard {id}")));
-    parts.extend(
-        selection
-            .since
-            .iter()
-            .map(|since| format!("files changed after {since}")),
-    );
-    parts.extend(
-        selection
-            .start
-            .iter()
-            .map(|start| format!("points from {start} on")),
-    );
-    parts.extend(
-        selection
-            .end
-            .iter()
-            .map(|end| format!("points up to {end}")),
-    );
-    if selection.meta_only {
-        parts.push("the meta store alone".to_owned());
-    }
-    parts.join(", ")
-}
-
-fn counts(meta: &MetaCounts) -> String {
-    let MetaCounts {
-        databases,
-        users,
-        continuous_queries,
-        subscriptions,
-    } = *meta;
-    let queries = if continuous_queries == 1 {
-        "1 continuous query".to_owned()
-    } else {
-        format!("{continuous_queries} continuous queries")
-    };
-    format!(
-        "{}, {}, {queries}, {}",
-        plural(databases, "database"),
-        plural(users, "user"),
-        plural(subscriptions, "subscription")
-    )
 }
 
 fn shards(shards: &[ShardInfo], of_set: bool) -> String {
@@ -265,7 +181,7 @@ fn shards(shards: &[ShardInfo], of_set: bool) -> String {
         ];
         if of_set {
             row.push(or_dash(shard.files.map(|files| files.to_string())));
-            row.push(or_dash(shard.tar_size.map(bytes)));
+            row.push(or_dash(shard.tar_size.map(size)));
             row.push(or_dash(shard.file.clone()));
         }
         row

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 
-use super::output::Output;
-use super::{Ending, OutputArgs, json, values};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::values;
+use super::render::json;
+use super::render::messages::keep::KeepSummary;
+use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::ops::keep;
 
@@ -32,7 +35,7 @@ pub struct KeepArgs {
     retry_lock: Duration,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -45,26 +48,12 @@ impl KeepArgs {
     pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let marked = keep(&directory, &self.set, self.release, self.retry_lock, cancel)?;
-        let id = &marked.id;
-        if self.output.json {
-            let (command, directory) = ("keep", directory.display().to_string());
-            let (kept, changed) = (marked.pinned_at, marked.changed);
-            let summary = json!({ "command": command, "directory": directory, "set": id, "kept": kept, "changed": changed });
-            json::document("summary", &summary)?;
-            return Ok(None);
+        let summary = KeepSummary::new(&marked, &directory);
+        if output.is_json() {
+            json::print(&summary)?;
+        } else {
+            output.closing(&summary.line())?;
         }
-        let what = match (
-            marked.unrecorded,
-            marked.pinned_at.is_some(),
-            marked.changed,
-        ) {
-            (true, ..) => "is influxd's, and never removed: it needs no mark",
-            (_, true, true) => "is marked: snap forget keeps it",
-            (_, true, false) => "was marked before",
-            (_, false, true) => "is marked no longer",
-            (_, false, false) => "was not marked",
-        };
-        output.closing(&format!("set {id} in {} {what}", directory.display()))?;
         Ok(None)
     }
 }

@@ -3,16 +3,19 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 
-use super::output::{Output, bytes};
-use super::table::{interval, table, time};
-use super::terminal::print_lines;
-use super::{Ending, OutputArgs, json, values};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::values;
+use super::render::json;
+use super::render::output::Output;
+use super::render::sets::{complaint, kind, state_of, unproven};
+use super::render::table::{interval, table, time};
 use crate::error::ErrorKind;
-use crate::ops::{Kind, SetSummary, State, list, name_list};
+use crate::ops::{SetSummary, list};
 use crate::repository::{Catalog, steadily};
+use crate::text::{plural, size};
 
 /// Show the sets in a backup directory, oldest first
 ///
@@ -25,7 +28,7 @@ pub struct ListArgs {
     path: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 impl ListArgs {
@@ -54,59 +57,61 @@ impl ListArgs {
         for id in contents.half_removed() {
             output.warning(&format!("set {id} is half removed, and counts no more: the next snap forget or backup ends that"));
         }
-        if self.output.json {
-            sets.iter().try_for_each(|set| json::document("set", set))?;
+        if output.is_json() {
+            sets.iter().try_for_each(json::print)?;
         } else if !output.is_quiet() {
-            let mut heading = vec![
-                "SET",
-                "STARTED (UTC)",
-                "FORMAT",
-                "KIND",
-                "STATE",
-                "SHARDS",
-                "SIZE",
-                "SHARD GROUPS (UTC)",
-                "DATABASES",
-            ];
-            let mut rows: Vec<Vec<String>> = sets.iter().map(row).collect();
-            // Most directories have no marks.
-            if sets.iter().any(|set| set.pinned_at.is_some()) {
-                heading.insert(MARKED, "KEPT");
-                for (row, set) in rows.iter_mut().zip(&sets) {
-                    row.insert(
-                        MARKED,
-                        if set.pinned_at.is_some() { "yes" } else { "-" }.to_owned(),
-                    );
-                }
-            }
-            print_lines(&table(&heading, &rows)).context("writing to standard output")?;
-            if let Some(emptied) = contents.emptied() {
-                let hint = emptied.hint.as_deref().unwrap_or_default();
-                output.warning(&format!("{emptied}: {hint}"));
-            } else {
-                for set in &sets {
-                    if let Some(complaint) = complaint(set) {
-                        output.warning(&format!("set {}: {complaint}", set.id));
-                    }
-                }
-            }
-            for set in &sets {
-                if let Some(text) = unproven(set) {
-                    output.warning(&text);
-                }
-            }
-            output.opening(&format!(
-                "{} in {}",
-                super::output::plural(sets.len(), "set"),
-                directory.display()
-            ));
+            output.lines(&rendered(&sets))?;
+            warn_of_faults(&contents, &sets, output);
+            let count = plural(sets.len(), "set");
+            output.opening(&format!("{count} in {}", directory.display()));
         }
         Ok(is_damaged.then_some(ErrorKind::Damage))
     }
 }
 
+fn warn_of_faults(catalog: &Catalog, sets: &[SetSummary], output: &Output) {
+    if let Some(emptied) = catalog.emptied() {
+        let hint = emptied.hint.as_deref().unwrap_or_default();
+        output.warning(&format!("{emptied}: {hint}"));
+    } else {
+        for set in sets {
+            if let Some(complaint) = complaint(set) {
+                output.warning(&format!("set {}: {complaint}", set.id));
+            }
+        }
+    }
+    for text in sets.iter().filter_map(unproven) {
+        output.warning(&text);
+    }
+}
+
 /// Before which column marks are shown.
 const MARKED: usize = 5;
+
+/// The sets as a table.
+fn rendered(sets: &[SetSummary]) -> String {
+    let mut heading = vec![
+        "SET",
+        "STARTED (UTC)",
+        "FORMAT",
+        "KIND",
+        "STATE",
+        "SHARDS",
+        "SIZE",
+        "SHARD GROUPS (UTC)",
+        "DATABASES",
+    ];
+    let mut rows: Vec<Vec<String>> = sets.iter().map(row).collect();
+    // Most directories have no marks.
+    if sets.iter().any(|set| set.pinned_at.is_some()) {
+        heading.insert(MARKED, "KEPT");
+        for (row, set) in rows.iter_mut().zip(sets) {
+            let mark = if set.pinned_at.is_some() { "yes" } else { "-" };
+            row.insert(MARKED, mark.to_owned());
+        }
+    }
+    table(&heading, &rows)
+}
 
 fn row(set: &SetSummary) -> Vec<String> {
     vec![
@@ -116,56 +121,10 @@ fn row(set: &SetSummary) -> Vec<String> {
         kind(set.kind).to_owned(),
         state_of(set).to_owned(),
         set.shards.to_string(),
-        bytes(set.size),
+        size(set.size),
         set.start_time
             .zip(set.end_time)
             .map_or("-".to_owned(), |(start, end)| interval(start, end)),
         set.databases.join(", "),
     ]
-}
-
-/// What is wrong with a set, but for what [`unproven`] says.
-pub fn complaint(set: &SetSummary) -> Option<&str> {
-    let complaint = set.complaint.as_deref();
-    complaint.filter(|_| !set.is_told_as_unproven)
-}
-
-/// Which shards of a set can lack points.
-pub fn unproven(set: &SetSummary) -> Option<String> {
-    let (id, shards) = (&set.id, &set.unproven);
-    (!shards.is_empty()).then(|| {
-        format!(
-            "set {id}: unproven, points acknowledged before the backup began can be missing: {}",
-            name_list(shards)
-        )
-    })
-}
-
-/// The kind in a word.
-pub fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Full => "full",
-        Kind::Increment => "increment",
-        Kind::Range => "range",
-        Kind::Meta => "meta only",
-        Kind::Unknown => "unknown",
-    }
-}
-
-/// The state of a set in a word, with the sets that it goes on from.
-pub fn state_of(set: &SetSummary) -> &'static str {
-    match set.state {
-        State::Complete if !set.restorable_whole => "incomplete",
-        other => state(other),
-    }
-}
-
-/// The state in a word.
-pub fn state(state: State) -> &'static str {
-    match state {
-        State::Complete => "complete",
-        State::Partial => "partial",
-        State::Unrecorded => "unrecorded",
-        State::Damaged => "damaged",
-    }
 }

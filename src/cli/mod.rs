@@ -1,39 +1,32 @@
 //! The command line: from what was typed to options, and from results to text and exit codes.
 
-mod argv;
 mod backup;
-mod bars;
 mod check;
-mod config;
-mod defaults;
+mod ending;
+mod flags;
 mod forget;
 mod generate;
 mod info;
-mod json;
 mod keep;
-mod lines;
 mod list;
-mod metrics;
-mod output;
 mod post_run;
+mod render;
 mod restore;
 mod serve;
-mod server;
-mod table;
-mod terminal;
-mod values;
 mod verify;
 
 use std::ffi::OsString;
 
-use anyhow::Result;
-use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cancel::Cancel;
-use crate::error::{ErrorKind, hint, kind_of};
-use output::{Output, Verbosity};
+use crate::error::{ErrorKind, kind_of};
+use ending::{Ending, exit_code};
+use flags::{OutputArgs, argv, defaults};
 use post_run::After;
-use terminal::say;
+use render::output::{Output, say_error};
+pub use render::schemas;
+use render::terminal::say;
 
 /// Backup and restore for InfluxDB 1.x.
 #[derive(Debug, Parser)]
@@ -88,36 +81,8 @@ enum Command {
     Generate(generate::GenerateArgs),
 }
 
-/// How a command ended: `Ok(Some(…))` where it is done but not wholly well.
-type Ending = Result<Option<ErrorKind>>;
-
-/// Flags that say how much to print.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Output")]
-struct OutputArgs {
-    /// Print errors alone
-    #[arg(long)]
-    quiet: bool,
-    /// Print requests, retries and times as well
-    #[arg(long)]
-    verbose: bool,
-    /// Print JSON lines on standard output, each with a message_type
-    #[arg(long)]
-    json: bool,
-}
-
-impl OutputArgs {
-    fn verbosity(&self) -> Verbosity {
-        match (self.quiet, self.verbose) {
-            (true, _) => Verbosity::Quiet,
-            (false, true) => Verbosity::Verbose,
-            (false, false) => Verbosity::Normal,
-        }
-    }
-}
-
 /// The command line as clap knows it. Its switches are booleans as Go's `flag` package has them: `-quiet` or `-quiet=false`.
-fn command() -> clap::Command {
+fn command_line() -> clap::Command {
     let boolean = |arg: Arg| match arg.get_action() {
         ArgAction::SetTrue => arg
             .action(ArgAction::Set)
@@ -137,20 +102,17 @@ fn command() -> clap::Command {
 /// Runs the command line `args` (the program's name first) and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let words = argv::rewrite(&command(), &args);
-    let complete = argv::refuse_empty(&command(), &words).map_err(Into::into);
-    let complete = match complete.and_then(|()| defaults::complete(&command(), words)) {
+    let words = argv::rewrite(&command_line(), &args);
+    let complete = argv::refuse_empty(&command_line(), &words).map_err(Into::into);
+    let complete = match complete.and_then(|()| defaults::complete(&command_line(), words)) {
         Ok(complete) => complete,
         Err(error) => {
             // As for a command line that cannot be read, -json is not known yet.
-            say(&format!("snap: {error:#}"));
-            hint(&error)
-                .iter()
-                .for_each(|hint| say(&format!("hint: {hint}")));
+            say_error(&error);
             return kind_of(&error).exit_code();
         }
     };
-    let cli = match command()
+    let cli = match command_line()
         .try_get_matches_from(complete.words)
         .and_then(|matches| Cli::from_arg_matches(&matches))
     {
@@ -164,45 +126,66 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             return ErrorKind::Failed.exit_code();
         }
     };
-    let profile = cli.profile.as_deref().filter(|name| !name.is_empty());
-    let followed = |args: &OutputArgs, after: &After<'_>, run: &dyn Fn(&Output) -> Ending| {
-        with_output(args, |output| {
-            after.run(output, &cancel, profile, || run(output))
-        })
+    let session = Session {
+        cancel: &cancel,
+        profile: cli.profile.as_deref().filter(|name| !name.is_empty()),
     };
-    let (output, result) = match &cli.command {
-        Command::Backup(args) => followed(&args.output, &args.after(), &|output| {
-            args.run(&cancel, output)
-        }),
-        Command::Restore(args) => followed(&args.output, &args.after(), &|output| {
-            args.run(&cancel, output)
-        }),
-        Command::Serve(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::List(args) => with_output(&args.output, |output| args.run(output)),
-        Command::Info(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::Verify(args) => followed(&args.output, &args.after(), &|output| {
-            args.run(&cancel, output)
-        }),
-        Command::Check(args) => followed(&args.output, &args.after(), &|output| args.run(output)),
-        Command::Forget(args) => followed(&args.output, &args.after(), &|output| {
-            args.run(&cancel, output)
-        }),
-        Command::Keep(args) => with_output(&args.output, |output| args.run(&cancel, output)),
-        Command::Generate(args) => return args.run(),
-    };
-    match result {
-        Ok(kind) => kind.map_or(0, ErrorKind::exit_code),
-        Err(error) => {
-            output.error(&error);
-            kind_of(&error).exit_code()
+    session.run(&cli.command)
+}
+
+/// What holds while a command runs.
+struct Session<'a> {
+    cancel: &'a Cancel,
+    profile: Option<&'a str>,
+}
+
+impl Session<'_> {
+    /// Runs a command; the exit code.
+    fn run(&self, command: &Command) -> u8 {
+        let cancel = self.cancel;
+        match command {
+            Command::Backup(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
+            Command::Restore(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
+            Command::Verify(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
+            Command::Check(args) => self.followed(&args.output, &args.after(), |out| args.run(out)),
+            Command::Forget(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
+            Command::Serve(args) => ended(&args.output, |out| args.run(cancel, out)),
+            Command::List(args) => ended(&args.output, |out| args.run(out)),
+            Command::Info(args) => ended(&args.output, |out| args.run(cancel, out)),
+            Command::Keep(args) => ended(&args.output, |out| args.run(cancel, out)),
+            Command::Generate(args) => args.run(&mut command_line(), EXIT_CODES),
         }
+    }
+
+    /// Runs a command, and what follows it.
+    fn followed(
+        &self,
+        args: &OutputArgs,
+        after: &After<'_>,
+        run: impl FnOnce(&Output) -> Ending,
+    ) -> u8 {
+        ended(args, |output| {
+            after.run(output, self.cancel, self.profile, || run(output))
+        })
     }
 }
 
-fn with_output(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> (Output, Ending) {
+/// Runs a command, and prints the error that it ends in.
+fn ended(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
     let output = Output::new(args);
-    let result = run(&output);
-    (output, result)
+    let ending = run(&output);
+    if let Err(error) = &ending {
+        output.error(error);
+    }
+    exit_code(&ending)
 }
 
 /// Prints clap's word on the command line: help and version are results, everything else a usage error.
@@ -235,6 +218,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        command().debug_assert();
+        command_line().debug_assert();
     }
 }

@@ -10,11 +10,12 @@ use clap::Args;
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::Ending;
-use super::metrics::{self, Run};
-use super::output::{Output, Tally, one_line};
+use super::ending::{Ending, exit_code};
+use super::render::Tally;
+use super::render::metrics::{self, Run};
+use super::render::output::Output;
 use crate::cancel::Cancel;
-use crate::error::{ErrorKind, kind_of};
+use crate::error::ErrorKind;
 
 /// How often a hook is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -176,11 +177,11 @@ impl After<'_> {
     }
 }
 
-fn exit_code(ending: &Ending) -> u8 {
-    match ending {
-        Ok(kind) => kind.map_or(0, ErrorKind::exit_code),
-        Err(error) => kind_of(error).exit_code(),
-    }
+/// A text that stays in its line: names come from elsewhere and must not add to it.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it does not.

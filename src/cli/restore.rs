@@ -7,11 +7,13 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::output::{Output, Summary};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::server::ServerArgs;
+use super::flags::values;
 use super::post_run::{After, AfterArgs};
-use super::server::ServerArgs;
-use super::values;
-use super::{Ending, OutputArgs};
+use super::render::messages::run::RunSummary;
+use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::ErrorKind;
@@ -128,7 +130,7 @@ pub struct RestoreArgs {
     after: AfterArgs,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -157,24 +159,9 @@ impl RestoreArgs {
         } else {
             self.offline(&directory, cancel, output)
         }?;
-        output.summary(&Summary {
-            command: "restore",
-            metastore: report.metastore.as_deref(),
-            set: None,
-            directory: &directory,
-            dry_run: self.dry_run,
-            shards: report.shards,
-            shared: 0,
-            empty: 0,
-            files: Some(report.files),
-            bytes: report.bytes,
-            missing: &report.missing,
-            unproven: &[],
-            gaps: &[],
-            losses: None,
-            elapsed: report.elapsed,
-        })?;
-        Ok((!report.missing.is_empty()).then_some(ErrorKind::Partial))
+        let summary = RunSummary::of_restore(&report, &directory, self.dry_run);
+        output.summary(&summary)?;
+        Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }
 
     /// What follows the run.

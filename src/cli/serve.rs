@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use jiff::Timestamp;
 
-use super::output::{Output, Verbosity, seconds};
-use super::terminal::say;
-use super::{Ending, OutputArgs, json, values};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::values;
+use super::render::output::Output;
+use super::render::request_log::RequestLog;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Directories, serve};
-use crate::server::{Log, LogLine, ServiceOptions};
+use crate::server::ServiceOptions;
 use crate::wire::{Accept, Dialect};
 
 /// Be the snapshotter service over the directories of a stopped influxd
@@ -55,7 +56,7 @@ pub struct ServeArgs {
     grace: Duration,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -129,61 +130,5 @@ impl ServeArgs {
         let addresses: Vec<SocketAddr> =
             self.bind.to_socket_addrs().with_context(refused)?.collect();
         TcpListener::bind(&addresses[..]).with_context(refused)
-    }
-}
-
-/// Prints a line a request.
-pub struct RequestLog {
-    /// Of requests; warnings go by the flags.
-    verbosity: Verbosity,
-    output: Output,
-    json: bool,
-}
-
-impl RequestLog {
-    /// A log that prints as the flags ask for.
-    pub fn new(args: &OutputArgs) -> Self {
-        Self {
-            verbosity: args.verbosity(),
-            output: Output::new(args),
-            json: args.json,
-        }
-    }
-
-    /// A log that prints failures and warnings alone.
-    pub fn failures(args: &OutputArgs) -> Self {
-        Self {
-            verbosity: Verbosity::Quiet,
-            output: Output::new(args),
-            json: args.json,
-        }
-    }
-}
-
-impl Log for RequestLog {
-    fn warning(&self, text: &str) {
-        self.output.warning(text);
-    }
-
-    fn request(&self, line: &LogLine<'_>) {
-        let LogLine { peer, request, .. } = line;
-        let request = if request.is_empty() {
-            "request"
-        } else {
-            request
-        };
-        let outcome = match line.outcome {
-            Ok(_) if self.verbosity == Verbosity::Quiet => return,
-            Ok(bytes) => format!("{bytes} bytes in {}", seconds(line.elapsed)),
-            Err(error) => format!("not answered: {error:#}"),
-        };
-        if self.json {
-            json::request(peer, request, line.outcome.ok(), &outcome, line.elapsed);
-        } else {
-            say(&format!(
-                "{:.3} {peer} {request}: {outcome}",
-                Timestamp::now()
-            ));
-        }
     }
 }

@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::Result;
 use clap::Args;
-use serde_json::json;
 
-use super::output::{Output, Tally, bytes, plural, seconds};
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::values;
 use super::post_run::{After, AfterArgs};
-use super::terminal::print_line;
-use super::{Ending, OutputArgs, json, values};
+use super::render::Tally;
+use super::render::json;
+use super::render::messages::verify::{VerifySummary, fault_line, gap_line};
+use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::ops::{Finding, SetFault, SetGap, VerifyOptions, VerifyReport, name_list, verify};
+use crate::ops::{Finding, VerifyOptions, verify};
 
 /// Read sets end to end and report damage
 ///
@@ -41,7 +44,7 @@ pub struct VerifyArgs {
     after: AfterArgs,
 
     #[command(flatten)]
-    pub(super) output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 /// How many faults a hook is told of.
@@ -64,47 +67,30 @@ impl VerifyArgs {
             deep: self.deep,
             jobs: self.jobs.into(),
         };
-        let mut told = Ok(());
-        let mut wrong = Vec::new();
+        let mut findings = Findings::default();
         let report = output.while_running(|progress| {
             verify(&options, cancel, progress, &mut |finding| {
-                let line = match finding {
-                    Finding::Fault(fault) => described(fault),
-                    Finding::Gap(gap) => described_gap(gap),
-                };
-                // Findings are printed always: what is quiet says errors still.
-                let telling = match (self.output.json, finding) {
-                    (true, Finding::Fault(fault)) => json::document("fault", fault),
-                    (true, Finding::Gap(gap)) => json::document("gap", gap),
-                    (false, _) => print_line(&line).map_err(Into::into),
-                };
-                if wrong.len() < NAMED {
-                    wrong.push(line);
-                }
-                told = std::mem::replace(&mut told, Ok(())).and(telling);
+                findings.add(finding, output);
             })
         })?;
-        let more = (report.faults + report.gaps).saturating_sub(wrong.len() as u64);
-        wrong.extend((more > 0).then(|| format!("and {more} more")));
+        let found = report.faults + report.gaps;
         output.keep(Tally {
             set: report.set.as_ref().map(|set| set.to_string()),
             bytes: Some(report.bytes),
             shards: vec![("read", report.shards)],
-            wrong,
-            faults: Some(report.faults + report.gaps),
+            wrong: findings.named_of(found),
+            faults: Some(found),
             ..Tally::default()
         });
         for id in &report.removed {
             output.warning(&format!("set {id} was removed while others were read"));
         }
-        told.context("writing to standard output")?;
-        if self.output.json {
-            json::document(
-                "summary",
-                &summary(&report, &directory.display().to_string()),
-            )?;
+        findings.printed?;
+        let summary = VerifySummary::new(&report, &directory);
+        if output.is_json() {
+            json::print(&summary)?;
         } else if !output.is_quiet() {
-            print_line(&line(&report)).context("writing to standard output")?;
+            output.line(&summary.line())?;
         }
         Ok(match (report.faults, report.gaps) {
             (0, 0) => None,
@@ -126,80 +112,48 @@ impl VerifyArgs {
     }
 }
 
-/// A fault in one line.
-fn described(found: &SetFault) -> String {
-    let SetFault {
-        set,
-        file,
-        shard,
-        fault,
-    } = found;
-    let member = fault
-        .member
-        .as_ref()
-        .map(|member| format!(": {member}"))
-        .unwrap_or_default();
-    let offset = fault
-        .offset
-        .map(|offset| format!(" at offset {offset}"))
-        .unwrap_or_default();
-    let shard = shard
-        .as_ref()
-        .map(|shard| format!(" (shard {shard})"))
-        .unwrap_or_default();
-    format!(
-        "set {set}: {file}{shard}{member}{offset}: {}; {}",
-        fault.message, fault.means
-    )
+/// What was found so far.
+struct Findings {
+    /// The first of them, a line each.
+    named: Vec<String>,
+    /// Whether all could be printed.
+    printed: Result<()>,
 }
 
-/// A gap in one line.
-fn described_gap(gap: &SetGap) -> String {
-    let shards = match gap.shards.len() {
-        0 => String::new(),
-        1 => format!("shard {}: ", gap.shards[0]),
-        _ => format!("shards {}: ", name_list(&gap.shards)),
-    };
-    format!("set {}: {shards}{}; {}", gap.set, gap.message, gap.means)
+impl Default for Findings {
+    fn default() -> Self {
+        Self {
+            named: Vec::new(),
+            printed: Ok(()),
+        }
+    }
 }
 
-fn line(report: &VerifyReport) -> String {
-    let faults = match (report.faults, report.gaps) {
-        (0, 0) => "no fault".to_owned(),
-        (0, gaps) => format!("no fault, {}", plural(gaps as usize, "gap")),
-        (faults, 0) => plural(faults as usize, "fault"),
-        (faults, gaps) => format!(
-            "{}, {}",
-            plural(faults as usize, "fault"),
-            plural(gaps as usize, "gap")
-        ),
-    };
-    let points = report
-        .points
-        .map(|points| format!(", {points} points"))
-        .unwrap_or_default();
-    format!(
-        "{faults} in {}: {}, {}{points}, {} in {}",
-        plural(report.sets, "set"),
-        plural(report.shards, "shard file"),
-        plural(report.tsm_files as usize, "TSM file"),
-        bytes(report.bytes),
-        seconds(report.elapsed)
-    )
-}
+impl Findings {
+    /// Prints a finding, -quiet or not: it is an error.
+    fn add(&mut self, finding: Finding<'_>, output: &Output) {
+        let line = match finding {
+            Finding::Fault(fault) => fault_line(fault),
+            Finding::Gap(gap) => gap_line(gap),
+        };
+        let printed = match (output.is_json(), finding) {
+            (true, Finding::Fault(fault)) => json::print(fault),
+            (true, Finding::Gap(gap)) => json::print(gap),
+            (false, _) => output.line(&line),
+        };
+        if self.printed.is_ok() {
+            self.printed = printed;
+        }
+        if self.named.len() < NAMED {
+            self.named.push(line);
+        }
+    }
 
-fn summary(report: &VerifyReport, directory: &str) -> serde_json::Value {
-    json!({
-        "command": "verify",
-        "directory": directory,
-        "sets": report.sets,
-        "shards": report.shards,
-        "tsm_files": report.tsm_files,
-        "bytes": report.bytes,
-        "points": report.points,
-        "faults": report.faults,
-        "removed": report.removed,
-        "gaps": report.gaps,
-        "seconds": report.elapsed.as_secs_f64(),
-    })
+    /// The first of all that was found, and how many more there are.
+    fn named_of(&mut self, found: u64) -> Vec<String> {
+        let mut named = std::mem::take(&mut self.named);
+        let more = found.saturating_sub(named.len() as u64);
+        named.extend((more > 0).then(|| format!("and {more} more")));
+        named
+    }
 }

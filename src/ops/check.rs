@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::info::{SetSummary, State, summary};
@@ -39,19 +40,19 @@ pub struct CheckOptions {
 }
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CheckReport {
-    /// The newest set that counts, where there is one.
+    /// The newest set that counts, or null.
     pub set: Option<SetSummary>,
-    /// How long ago it was begun.
+    /// How long ago it was begun, in whole seconds; null where there is none.
     pub age_seconds: Option<u64>,
     /// What is wrong, a sentence each; all is well where there is nothing.
     pub faults: Vec<String>,
-    /// What should be known beside it: newer sets that do not count, and what the server does not hold any more.
+    /// Newer sets that do not count, and why; and what is lost and still allowed.
     pub notes: Vec<String>,
-    /// How many shards of the set before it are gone and did not expire; nothing where there is no set to compare with.
+    /// Shards of the set before that are gone and did not expire; null: no set to compare with.
     pub lost_shards: Option<usize>,
-    /// The databases of the set before it of which no shard is left.
+    /// Databases of the set before of which no shard is left.
     pub lost_databases: Vec<String>,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::client::Client;
@@ -18,72 +19,73 @@ use crate::time;
 use crate::wire::{Dialect, InfoReply};
 
 /// A set at a glance. Sizes in bytes, times UTC.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SetSummary {
-    /// The set's id.
+    /// The set's id: a stamp, 20261122T233401Z; of legacy sets of influxd's the name of the
+    /// metastore, meta.03.
     pub id: SetId,
-    /// When the run began; for legacy sets of influxd's, when the meta store was written.
+    /// When the run began; of legacy sets of influxd's, when the metastore was last written. UTC.
     pub started: Timestamp,
-    /// When all its files were complete, where that was recorded.
+    /// When all its files were complete, UTC; null for influxd's.
     pub finished: Option<Timestamp>,
-    /// How its files are laid out.
+    /// Which of influxd's two layouts its files have.
     pub layout: Layout,
-    /// Whether all is there.
+    /// Whether it holds what was asked for.
     pub state: State,
     /// How much of each shard it holds.
     pub kind: Kind,
-    /// The server it was taken from, or its data directory, where that was recorded.
+    /// The server's address, or the data directory of a stopped one; null for influxd's.
     pub host: Option<String>,
-    /// The program that wrote it.
+    /// Program and version: snap 0.1.0; influxd.
     pub written_by: String,
     /// The databases of which it holds shards.
     pub databases: Vec<String>,
-    /// The retention policies of which it holds shards, each as `database.policy`.
+    /// The retention policies of which it holds shards, database.policy each; both can hold dots.
     pub retention_policies: Vec<String>,
     /// Shards with a file.
     pub shards: usize,
-    /// The start of the earliest shard group with a file.
+    /// Start of the earliest shard group with a file, UTC; null where there is none.
     pub start_time: Option<Timestamp>,
-    /// The end of the latest shard group with a file, exclusive.
+    /// End of the latest shard group with a file, exclusive, UTC; null where there is none.
     pub end_time: Option<Timestamp>,
-    /// Bytes of all files.
+    /// Bytes of all its files.
     pub size: u64,
-    /// Since when it is pinned: not to be removed.
+    /// Since when it is marked with snap keep, UTC; null where it is not.
     #[serde(rename = "kept")]
     pub pinned_at: Option<Timestamp>,
-    /// Whether all that it was asked for comes back, with the sets that it goes on from, as far as can be told without reading
+    /// Whether all that it was asked for comes back, with the sets it goes on from, without reading
     /// shards.
     pub restorable_whole: bool,
-    /// What is wrong with it, as far as can be told without reading its shards.
+    /// What is wrong with it, as far as it shows without reading shards, or null.
     pub complaint: Option<String>,
     /// Whether all that is wrong is that shards of its own are unproven.
     #[serde(skip)]
     pub is_told_as_unproven: bool,
-    /// The shards of which points can be missing that the server had acknowledged before the run began.
+    /// The shards, database/policy/id each, that can lack points acknowledged before the run began.
     pub unproven: Vec<String>,
 }
 
 /// Whether a set holds what was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// All of it.
+    /// All that was asked for is there.
     Complete,
-    /// Shards are missing, and were from the beginning.
+    /// Shards failed, and were missing from the beginning, or are unproven.
     Partial,
     /// influxd does not record what it was asked for.
     Unrecorded,
-    /// Files that it had are gone or of another size, or its meta store cannot be read.
+    /// Files that it had are gone or of another size, or its metastore cannot be read.
     Damaged,
 }
 
 /// How much of each shard a set holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// All of it.
+    /// All of each shard.
     Full,
-    /// What changed after a time: it stands on earlier sets.
+    /// What changed after a time: it goes on from earlier sets.
     Increment,
     /// An interval of time.
     Range,
@@ -111,42 +113,47 @@ pub struct SetInfo {
 }
 
 /// What a meta store holds beside shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MetaCounts {
-    /// Databases, `_internal` too.
+    /// Databases, _internal among them.
     pub databases: usize,
     /// Users.
     pub users: usize,
-    /// Continuous queries.
+    /// Continuous queries of all databases.
     pub continuous_queries: usize,
-    /// Subscriptions.
+    /// Subscriptions of all retention policies.
     pub subscriptions: usize,
 }
 
 /// A shard of a set or of a server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ShardInfo {
     /// The database.
     pub database: String,
     /// The retention policy.
     pub retention_policy: String,
-    /// The id.
+    /// Its id on the server.
     pub id: u64,
-    /// Start of its group.
+    /// Start of its shard group, UTC.
     pub start_time: Timestamp,
-    /// End of its group, exclusive.
+    /// End of its shard group, exclusive, UTC.
     pub end_time: Timestamp,
-    /// What became of it, in a word.
+    /// Of a set: stored, empty, expired, not_held, failed, gone; of a server: open, not_open,
+    /// deleted.
+    #[schemars(extend("enum" = [
+        "stored", "empty", "expired", "not_held", "failed", "gone", "open", "not_open", "deleted"
+    ]))]
     pub state: &'static str,
-    /// TSM, tombstone and other files in its tar, where that was recorded.
+    /// Files in its tar; null where there is no file, for influxd's, and for a server.
     pub files: Option<usize>,
-    /// Bytes of its tar, where that was recorded.
+    /// Bytes of its tar, or null where that is not known.
     pub tar_size: Option<u64>,
-    /// The file, and bytes of it.
+    /// The name of its file, also where that is gone; null where there is none.
     pub file: Option<String>,
-    /// Bytes of the file.
+    /// Bytes of its file, or null where that is not known.
     pub size: Option<u64>,
-    /// Why points can be missing that the server had acknowledged before the run began, where they can.
+    /// Why points can be missing of it that were acknowledged before the run began; null where none
+    /// can, and for a server.
     pub unproven: Option<String>,
 }
 

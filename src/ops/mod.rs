@@ -26,6 +26,7 @@ pub use info::{
     Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info,
 };
 pub use losses::Losses;
+pub(crate) use restore::live_journal_schema;
 pub use restore::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };

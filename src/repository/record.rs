@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -24,43 +25,61 @@ const SUM: &[u8] = b",\n  \"sum\": \"";
 const END: &[u8] = b"\n}";
 
 /// What one backup run made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = with_sum)]
 pub struct SetRecord {
-    /// [`RECORD_FORMAT`].
+    /// The number of the document's form.
+    #[schemars(extend("const" = RECORD_FORMAT))]
     pub format: u32,
-    /// Program and version.
+    /// Program and version: snap 0.1.0.
     pub written_by: String,
-    /// The stamp of the start: `20261120T080000Z`.
+    /// The set's id, and the file's name: the stamp of the start, 20261120T080000Z.
+    #[schemars(regex(pattern = "^[0-9]{8}T[0-9]{6}Z$"))]
     pub id: SetId,
     /// Whether all shards that were asked for are there.
     pub state: SetState,
-    /// Which of influxd's two layouts the files have.
+    /// Which of influxd's two layouts its files have.
     pub layout: Layout,
-    /// Grows from set to set; the NN at the end of the files' names in the legacy layout.
+    /// Grows from set to set; in the legacy layout, the NN at the end of the names.
     pub number: u32,
-    /// When the run began, by the clock of the machine it ran on.
+    /// When the run began, before the metastore was asked for, UTC, by the clock of the machine
+    /// snap ran on.
     pub started: Timestamp,
-    /// When all files were complete.
+    /// When all files were complete, UTC, by the clock of the machine snap ran on.
     pub finished: Timestamp,
-    /// The server's address.
+    /// The server's address, or the data directory of a stopped one.
     pub host: String,
-    /// The random number of the server's meta store; sets of different ones are never put together.
+    /// The random number of the server's metastore. Sets of different ones are never put together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<u64>,
-    /// The protocol's dialect: `1.0` or `1.5`.
+    /// The dialect of the protocol in which it was taken.
+    #[schemars(extend("enum" = ["1.0", "1.5"]))]
     pub dialect: String,
     /// What was asked for.
     pub selection: Selection,
-    /// The file with the meta store.
+    /// The file with the metastore.
     pub meta: FileRecord,
-    /// Bytes of the meta store itself, where its file holds it in another frame.
+    /// Bytes of the metastore itself; in the portable layout alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta_size: Option<u64>,
-    /// The manifest, in the portable layout.
+    /// The manifest; in the portable layout alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<FileRecord>,
-    /// Every shard that was asked for, with or without a file.
+    /// Every shard that was asked for, by id, with or without a file.
     pub shards: Vec<ShardRecord>,
+}
+
+/// Adds the sum, which [`SetRecord::write_to`] writes by hand, to the schema.
+fn with_sum(schema: &mut Schema) {
+    let sum = json_schema!({
+        "description": "SHA-256 of all that stands before the comma before it, in lower-case \
+                        hexadecimal; always last.",
+        "type": "string",
+        "pattern": "^[0-9a-f]{64}$",
+    });
+    if let Some(serde_json::Value::Object(properties)) = schema.get_mut("properties") {
+        properties.insert("sum".to_owned(), sum.to_value());
+    }
 }
 
 impl SetRecord {
@@ -186,17 +205,17 @@ impl SetRecord {
 }
 
 /// Whether a set holds all that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SetState {
-    /// All of it.
+    /// All that was asked for is there.
     Complete,
-    /// Shards are missing; their records say why.
+    /// Shards are missing or unproven; their records say why.
     Partial,
 }
 
 /// The layouts of a set's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
     /// `meta.NN` and `<db>.<rp>.<id>.NN`, a tar each.
@@ -222,36 +241,36 @@ impl fmt::Display for Layout {
 }
 
 /// What a run was asked to take.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Selection {
-    /// One database; all but `_internal` where it is absent.
+    /// This database alone; absent: all, _internal as below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// One retention policy.
+    /// This retention policy alone; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_policy: Option<String>,
-    /// One shard.
+    /// This shard alone; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<u64>,
-    /// `_internal` too.
+    /// _internal too, where all databases are taken.
     #[serde(default)]
     pub include_internal: bool,
-    /// No shard at all.
+    /// The metastore and no shard.
     #[serde(default)]
     pub meta_only: bool,
-    /// Only files modified after this time.
+    /// Files that the server changed after this, UTC; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Only points at this time or later.
+    /// Points at this time or later, UTC; absent: from the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Timestamp>,
-    /// Only points at this time or earlier.
+    /// Points at this time or earlier, UTC; absent: to the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
-    /// Blocks that hold such points stay whole, so that others come along.
+    /// With start or end: blocks were left whole, so that points before and after may be there.
     #[serde(default)]
     pub coarse: bool,
-    /// What stands only in the WAL of a stopped server is left out.
+    /// Of a stopped server: what stood in the WAL only is left out. Absent: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_wal: bool,
 }
@@ -282,52 +301,55 @@ impl Selection {
 }
 
 /// A file of a set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileRecord {
     /// Its name in the backup directory.
     pub name: String,
-    /// Bytes.
+    /// Bytes of the file as it lies there.
     pub size: u64,
-    /// Lower-case hexadecimal.
+    /// SHA-256 of the file as it lies there, in lower-case hexadecimal.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: String,
 }
 
 /// A shard of a set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShardRecord {
-    /// The database's name.
+    /// The database.
     pub database: String,
-    /// The retention policy's name.
+    /// The retention policy.
     pub retention_policy: String,
-    /// The shard's id on the server.
+    /// Its id on the server.
     pub id: u64,
-    /// Start of its shard group.
+    /// Start of its shard group, UTC.
     pub start_time: Timestamp,
-    /// End of its shard group, exclusive.
+    /// End of its shard group, exclusive, UTC.
     pub end_time: Timestamp,
     /// What became of it.
     pub state: ShardState,
     /// How much of the shard the file holds.
     pub content: Content,
-    /// The file, where there is one.
+    /// Its file; with the state stored, and with empty in the portable layout: an empty tar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileRecord>,
-    /// Bytes of its tar, where the file holds it compressed.
+    /// Bytes of the tar in the file, uncompressed; in the portable layout alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tar_size: Option<u64>,
-    /// The set that downloaded the file, where this one shares it.
+    /// The id of the set that downloaded the file, where this one shares it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9]{8}T[0-9]{6}Z$"))]
     pub shared_with: Option<SetId>,
-    /// The members of its tar.
+    /// The members of the tar; absent where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberRecord>,
-    /// Whether the points that the server had deleted, and not compacted away, were left out, and their tombstones with them.
+    /// Whether points that were deleted, and not compacted away, were left out, and their
+    /// tombstones with them; absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletes_applied: bool,
     /// Why it failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Why points that the server had acknowledged before the run began can be missing from it, where they can.
+    /// Why points can be missing of it that were acknowledged before the run began, where they can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven: Option<String>,
 }
@@ -356,7 +378,7 @@ impl ShardRecord {
 }
 
 /// What became of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShardState {
     /// It is in its file.
@@ -373,7 +395,7 @@ pub enum ShardState {
 }
 
 /// How much of a shard was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
     /// All of it.
@@ -385,13 +407,13 @@ pub enum Content {
 }
 
 /// A member of a shard's tar.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemberRecord {
     /// Its name below the shard's directory.
     pub name: String,
-    /// Bytes.
+    /// Bytes of its content.
     pub size: u64,
-    /// Modification time in whole seconds, by the server's clock.
+    /// When it was modified, in whole seconds, UTC, by the server's clock.
     pub modified: Timestamp,
 }
 

@@ -15,7 +15,6 @@ pub mod influxd;
 pub mod listener;
 pub mod peer;
 pub mod process;
-pub mod schema;
 pub mod service;
 pub mod sets;
 pub mod source;

@@ -14,6 +14,7 @@ mod selection;
 mod source;
 mod types;
 
+pub(crate) use live::live_journal_schema;
 pub use live::{LiveOptions, restore_live};
 pub use offline::{IndexKind, RestoreOptions, restore};
 pub use report::RestoreReport;

@@ -1,6 +1,7 @@
 //! What of a backup to restore, and under which names.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -9,21 +10,21 @@ use crate::shard::ShardPath;
 use crate::time::Bounds;
 
 /// What of a backup to restore, and under which names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RestoreSelection {
-    /// Only this database.
+    /// -database: this one alone, or null.
     pub database: Option<String>,
-    /// Only this retention policy.
+    /// -retention: this one alone, or null.
     pub retention_policy: Option<String>,
-    /// Only this shard.
+    /// -shard: this one alone, or null.
     pub shard: Option<u64>,
-    /// The name the database gets.
+    /// -newdb: the name the database gets, or null.
     pub new_database: Option<String>,
-    /// The name the retention policy gets.
+    /// -newrp: the name the retention policy gets, or null.
     pub new_retention_policy: Option<String>,
-    /// Only points at this time or later.
+    /// -start: points at this time or later, UTC, or null.
     pub start: Option<Timestamp>,
-    /// Only points at this time or earlier.
+    /// -end: points at this time or earlier, UTC, or null.
     pub end: Option<Timestamp>,
 }
 

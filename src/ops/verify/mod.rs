@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -37,13 +38,13 @@ pub struct VerifyOptions {
 }
 
 /// A fault in a set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SetFault {
-    /// The set.
+    /// The set's id.
     pub set: SetId,
     /// The file in the backup directory.
     pub file: String,
-    /// The shard, where it is one's.
+    /// The shard, database/policy/id; null for a record, a metastore or a manifest.
     pub shard: Option<String>,
     /// What is wrong.
     #[serde(flatten)]
@@ -51,11 +52,11 @@ pub struct SetFault {
 }
 
 /// Why a set cannot be restored whole, although its files are as they were written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SetGap {
-    /// The set.
+    /// The set's id.
     pub set: SetId,
-    /// The shards that it is said of; none where it is the set as a whole.
+    /// The shards that it is said of, database/policy/id each; empty: the set as a whole.
     pub shards: Vec<String>,
     /// What is missing.
     pub message: String,
@@ -73,11 +74,11 @@ pub enum Finding<'a> {
 }
 
 /// What is wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FileDamage {
-    /// The file in the shard's tar, where it is one of these.
+    /// The file in the shard's tar, or null.
     pub member: Option<String>,
-    /// Bytes before the fault: in the member where there is one, else in the file.
+    /// Bytes before the fault, in member where there is one, else in file; null: no one place.
     pub offset: Option<u64>,
     /// What is wrong.
     pub message: String,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -29,33 +30,40 @@ pub const FORMAT: u32 = 1;
 const LARGEST: u64 = 256 << 20;
 
 /// What was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Header {
-    /// [`FORMAT`].
+    /// The number of the document's form.
+    #[schemars(extend("const" = FORMAT))]
     pub format: u32,
-    /// The server's address.
+    /// The server's address, as it was given.
     pub host: String,
-    /// The random number of the server's meta store.
+    /// The random number of the server's metastore.
     pub cluster_id: u64,
     /// The highest shard id that the server had given out before.
     pub max_shard_id: u64,
     /// The set that is restored.
     pub set: String,
-    /// Whether it was named, and is restored alone.
+    /// Whether the set was named, and is restored alone.
     pub named: bool,
-    /// What of it, and under which names.
+    /// What of it is restored, and under which names.
     pub what: RestoreSelection,
-    /// What the databases are called on the server.
+    /// The databases as they are called on the server.
     pub names: Vec<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    /// The new id of each shard by its old one.
+    /// The server's id of each shard, by its id in the backup.
     Ids(ShardIds),
-    /// A shard, by its old id, that is whole on the server.
+    /// A shard, by its id in the backup, that is whole on the server.
     Done(u64),
+}
+
+/// The schema of a line that is not empty.
+pub(crate) fn line_schema(generator: &mut SchemaGenerator) -> Schema {
+    let lines = [Header::json_schema(generator), Line::json_schema(generator)];
+    json_schema!({ "oneOf": lines })
 }
 
 /// A restore that was interrupted, and how far it came.

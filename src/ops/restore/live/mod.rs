@@ -26,6 +26,7 @@ use crate::context::Context;
 use crate::ops::scratch::scratch_dir;
 use crate::progress::Progress;
 use crate::repository::Catalog;
+pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, Journal};
 use resume::{Run, Start};
 use target::Live;

@@ -1,14 +1,14 @@
 //! Progress as plain lines on standard error, one a shard: for logs, cron and pipes.
 
-use super::output::{bytes, plural, seconds};
 use super::terminal::say;
 use crate::progress::{Event, Outcome, Progress};
+use crate::text::{plural, seconds, size};
 
 /// Prints lines.
 #[derive(Debug)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// Details too.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 impl Progress for Lines {
@@ -20,7 +20,7 @@ impl Progress for Lines {
 }
 
 /// The line for an event, where it is worth one.
-pub fn line(event: &Event<'_>, verbose: bool) -> Option<String> {
+pub(crate) fn line(event: &Event<'_>, verbose: bool) -> Option<String> {
     match event {
         Event::Status(text) => Some((*text).to_owned()),
         Event::Detail(text) => verbose.then(|| (*text).to_owned()),
@@ -30,22 +30,20 @@ pub fn line(event: &Event<'_>, verbose: bool) -> Option<String> {
             attempt,
             wait,
             reason,
-        } => Some(format!(
-            "shard {shard}: attempt {attempt} failed, next in {}: {reason}",
-            seconds(*wait)
-        )),
+        } => {
+            let wait = seconds(*wait);
+            Some(format!(
+                "shard {shard}: attempt {attempt} failed, next in {wait}: {reason}"
+            ))
+        }
         Event::Finished {
             shard,
             outcome,
             elapsed,
         } => Some(match outcome {
-            Outcome::Done { files, bytes: size } => {
-                format!(
-                    "shard {shard}: {}, {} in {}",
-                    plural(*files, "file"),
-                    bytes(*size),
-                    seconds(*elapsed)
-                )
+            Outcome::Done { files, bytes } => {
+                let (files, size, took) = (plural(*files, "file"), size(*bytes), seconds(*elapsed));
+                format!("shard {shard}: {files}, {size} in {took}")
             }
             Outcome::Skipped(why) => format!("shard {shard}: {why}"),
             Outcome::Failed(why) => format!("shard {shard}: failed: {why}"),

@@ -157,7 +157,7 @@ mod tests {
             .chain(line.iter().copied())
             .map(OsString::from)
             .collect();
-        rewrite(&super::super::command(), &args)
+        rewrite(&crate::cli::command_line(), &args)
             .into_iter()
             .skip(1)
             .map(|word| word.into_string().unwrap())
@@ -232,7 +232,7 @@ mod tests {
     fn an_empty_value_is_refused_where_it_would_mean_the_default() {
         let refused = |line: &[&str]| {
             let args: Vec<OsString> = ["snap"].iter().chain(line).map(OsString::from).collect();
-            let root = super::super::command();
+            let root = crate::cli::command_line();
             refuse_empty(&root, &rewrite(&root, &args))
                 .err()
                 .map(|fault| fault.message)
@@ -256,13 +256,13 @@ mod tests {
             "jobs",
         ] {
             let long = find(
-                &super::super::command()
+                &crate::cli::command_line()
                     .find_subcommand("backup")
                     .unwrap()
                     .clone(),
                 flag,
             )
-            .or(find(&super::super::command(), flag))
+            .or(find(&crate::cli::command_line(), flag))
             .and_then(Arg::get_long)
             .unwrap()
             .to_owned();

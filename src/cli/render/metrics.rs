@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 
-use super::output::Tally;
+use super::tally::Tally;
 use crate::io::open::read_bounded;
 
 /// A run that has ended.

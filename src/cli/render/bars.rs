@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::lines::line;
 use super::terminal::visible;
+use super::text::line;
 use crate::progress::{Event, Outcome, Progress};
 use crate::shard::ShardPath;
 

@@ -1,0 +1,10 @@
+//! What several commands take: flags of a server, values, and flags that were not typed.
+
+pub(crate) mod argv;
+mod config;
+pub(crate) mod defaults;
+mod output;
+pub(crate) mod server;
+pub(crate) mod values;
+
+pub(crate) use output::{OutputArgs, Verbosity};

@@ -1,0 +1,88 @@
+//! JSON lines on standard output, each an object with a `message_type`.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::messages::{ExitError, Level, Message, Seconds, ShardProgress, ShardStep, Status};
+use super::terminal::print_exact;
+use crate::error::{hint, kind_of};
+use crate::progress::{Event, Outcome, Progress};
+
+/// Prints events as JSON lines.
+#[derive(Debug)]
+pub(crate) struct Json {
+    /// Details too.
+    pub(crate) verbose: bool,
+    /// Only what failed.
+    pub(crate) quiet: bool,
+}
+
+impl Progress for Json {
+    fn report(&self, event: &Event<'_>) {
+        match *event {
+            Event::Status(text) if !self.quiet => status(Level::Info, text),
+            Event::Detail(text) if self.verbose && !self.quiet => status(Level::Detail, text),
+            Event::Warning(text) => status(Level::Warning, text),
+            Event::Retry {
+                shard,
+                attempt,
+                wait,
+                reason,
+            } if !self.quiet => {
+                let wait_seconds = Seconds(wait);
+                let step = ShardStep::Retry {
+                    attempt,
+                    wait_seconds,
+                    reason,
+                };
+                emit(&ShardProgress::new(shard, step));
+            }
+            Event::Finished {
+                shard,
+                outcome,
+                elapsed,
+            } if !self.quiet || matches!(outcome, Outcome::Failed(_)) => {
+                emit(&ShardProgress::new(shard, ShardStep::of(outcome, elapsed)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Prints a status message.
+pub(crate) fn status(level: Level, message: &str) {
+    emit(&Status { level, message });
+}
+
+/// Prints the error that ends the process.
+pub(crate) fn exit_error(error: &anyhow::Error) {
+    emit(&ExitError {
+        code: kind_of(error).exit_code(),
+        message: &format!("{error:#}"),
+        hint: hint(error),
+    });
+}
+
+/// Prints a line.
+///
+/// # Errors
+///
+/// When standard output cannot be written.
+pub(crate) fn print<M: Message>(message: &M) -> Result<()> {
+    let line = line(message)?;
+    print_exact(&line).context("writing to standard output")
+}
+
+/// Prints a line that nobody misses if standard output went away: the summary's print reports that.
+pub(crate) fn emit<M: Message>(message: &M) {
+    let _ = print(message);
+}
+
+/// The fields stand in alphabetical order, `message_type` among them.
+fn line<M: Message>(message: &M) -> Result<String> {
+    let mut fields = serde_json::to_value(message)?;
+    if let Value::Object(fields) = &mut fields {
+        fields.insert("message_type".to_owned(), M::TYPE.into());
+    }
+    Ok(format!("{fields}\n"))
+}

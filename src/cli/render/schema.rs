@@ -1,0 +1,104 @@
+//! The JSON schemas of what is printed and stored, made from the types.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::messages::check::CheckResult;
+use super::messages::forget::{ForgetSet, ForgetSummary};
+use super::messages::info::{ServerDetails, SetDetails};
+use super::messages::keep::KeepSummary;
+use super::messages::run::RunSummary;
+use super::messages::verify::VerifySummary;
+use super::messages::{ExitError, Message, Request, ShardProgress, Status};
+use crate::ops::{SetFault, SetGap, SetSummary, ShardInfo, live_journal_schema};
+use crate::repository::SetRecord;
+
+/// Makes the schema of one kind of line.
+type LineSchema = fn(&mut SchemaGenerator) -> Schema;
+
+/// What every command prints.
+const COMMON: [LineSchema; 2] = [line::<Status>, line::<ExitError>];
+
+/// The commands that print JSON, and the lines of each but for the common ones.
+const COMMANDS: [(&str, &[LineSchema]); 9] = [
+    (
+        "backup",
+        &[line::<ShardProgress>, line::<Request>, line::<RunSummary>],
+    ),
+    ("restore", &[line::<ShardProgress>, line::<RunSummary>]),
+    ("serve", &[line::<Request>]),
+    ("list", &[line::<SetSummary>]),
+    (
+        "info",
+        &[line::<SetDetails>, line::<ServerDetails>, line::<ShardInfo>],
+    ),
+    (
+        "verify",
+        &[
+            line::<ShardProgress>,
+            line::<SetFault>,
+            line::<SetGap>,
+            line::<VerifySummary>,
+        ],
+    ),
+    ("check", &[line::<CheckResult>]),
+    ("forget", &[line::<ForgetSet>, line::<ForgetSummary>]),
+    ("keep", &[line::<KeepSummary>]),
+];
+
+/// Every schema as the text of a file, by the file's name without `.json`.
+pub fn schemas() -> Vec<(&'static str, String)> {
+    let of_lines = COMMANDS.iter().map(|(command, lines)| {
+        let kinds: Vec<LineSchema> = lines.iter().chain(&COMMON).copied().collect();
+        let title = format!("A line of snap {command} -json");
+        (
+            *command,
+            document(&title, |generator| one_of(generator, &kinds)),
+        )
+    });
+    let record = document(
+        "The record of a set, .snap/<id>.json",
+        SetRecord::json_schema,
+    );
+    let journal = document(
+        "A line of the journal of a live restore, .snap/restore-<host>-<sum>.journal",
+        live_journal_schema,
+    );
+    of_lines
+        .chain([("record", record), ("restore-journal", journal)])
+        .collect()
+}
+
+fn document(title: &str, root: impl FnOnce(&mut SchemaGenerator) -> Schema) -> String {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut generator = settings.into_generator();
+    let mut schema = root(&mut generator);
+    let dialect = generator.settings().meta_schema.as_deref();
+    schema.insert("$schema".to_owned(), dialect.into());
+    schema.insert("title".to_owned(), title.into());
+    let definitions = generator.take_definitions(true);
+    if !definitions.is_empty() {
+        schema.insert("$defs".to_owned(), Value::Object(definitions));
+    }
+    format!("{:#}\n", schema.to_value())
+}
+
+fn one_of(generator: &mut SchemaGenerator, kinds: &[LineSchema]) -> Schema {
+    let kinds: Vec<Schema> = kinds.iter().map(|kind| kind(generator)).collect();
+    json_schema!({ "oneOf": kinds })
+}
+
+fn line<M: Message>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = M::json_schema(generator);
+    schema.insert("title".to_owned(), M::TITLE.into());
+    let fields = schema.ensure_object();
+    if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+        let kind = json!({ "description": "The kind of line.", "const": M::TYPE });
+        properties.insert("message_type".to_owned(), kind);
+    }
+    if let Some(Value::Array(required)) = fields.get_mut("required") {
+        required.insert(0, "message_type".into());
+    }
+    schema
+}

@@ -1,0 +1,90 @@
+//! The words for a set: its kind, its state, what it was asked for, and what is wrong with it.
+
+use crate::ops::{Kind, MetaCounts, SetSummary, State};
+use crate::repository::Selection;
+use crate::text::{name_list, plural};
+
+/// The kind in a word.
+pub(crate) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Full => "full",
+        Kind::Increment => "increment",
+        Kind::Range => "range",
+        Kind::Meta => "meta only",
+        Kind::Unknown => "unknown",
+    }
+}
+
+/// The state of a set in a word, with the sets that it goes on from.
+pub(crate) fn state_of(set: &SetSummary) -> &'static str {
+    match set.state {
+        State::Complete if !set.restorable_whole => "incomplete",
+        other => state(other),
+    }
+}
+
+/// The state in a word.
+pub(crate) fn state(state: State) -> &'static str {
+    match state {
+        State::Complete => "complete",
+        State::Partial => "partial",
+        State::Unrecorded => "unrecorded",
+        State::Damaged => "damaged",
+    }
+}
+
+/// What is wrong with a set, but for what [`unproven`] says.
+pub(crate) fn complaint(set: &SetSummary) -> Option<&str> {
+    let complaint = set.complaint.as_deref();
+    complaint.filter(|_| !set.is_told_as_unproven)
+}
+
+/// Which shards of a set can lack points.
+pub(crate) fn unproven(set: &SetSummary) -> Option<String> {
+    let (id, shards) = (&set.id, &set.unproven);
+    (!shards.is_empty()).then(|| {
+        format!(
+            "set {id}: unproven, points acknowledged before the backup began can be missing: {}",
+            name_list(shards)
+        )
+    })
+}
+
+/// What a backup was asked to take.
+pub(crate) fn asked_for(selection: &Selection) -> String {
+    let databases = match &selection.database {
+        Some(database) => format!("database '{database}'"),
+        None if selection.include_internal => "all databases, _internal too".to_owned(),
+        None => "all databases but _internal".to_owned(),
+    };
+    let policy = selection.retention_policy.as_ref();
+    let others = [
+        policy.map(|policy| format!("policy '{policy}'")),
+        selection.shard.map(|id| format!("shard {id}")),
+        selection
+            .since
+            .map(|since| format!("files changed after {since}")),
+        selection
+            .start
+            .map(|start| format!("points from {start} on")),
+        selection.end.map(|end| format!("points up to {end}")),
+        selection
+            .meta_only
+            .then(|| "the meta store alone".to_owned()),
+    ];
+    let parts: Vec<String> = std::iter::once(databases)
+        .chain(others.into_iter().flatten())
+        .collect();
+    parts.join(", ")
+}
+
+/// What a metastore holds beside shards.
+pub(crate) fn meta_counts(meta: &MetaCounts) -> String {
+    let counts = [
+        plural(meta.databases, "database"),
+        plural(meta.users, "user"),
+        plural(meta.continuous_queries, "continuous query"),
+        plural(meta.subscriptions, "subscription"),
+    ];
+    counts.join(", ")
+}

@@ -1,0 +1,133 @@
+//! Sizes, counts, lengths of time and lists as people read them.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+/// How many names of a list are printed.
+const NAMES_SHOWN: usize = 20;
+
+/// A number of bytes in the unit that fits: `1.5 KiB`. (The crate bytesize prints 1,048,575 bytes as `1024.0 KiB`.)
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// How long something took, in seconds with a tenth: `1.2 s`.
+pub(crate) fn seconds(elapsed: Duration) -> String {
+    format!("{:.1} s", elapsed.as_secs_f64())
+}
+
+/// An age or a limit in its two largest units: `2d4h`, `26h`, `5m`.
+pub(crate) fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600, seconds / 60);
+    // Up to two days in hours, as backups are spoken of.
+    let (number, unit, rest, lesser_unit) = if days >= 2 {
+        (days, "d", hours % 24, "h")
+    } else if hours >= 1 {
+        (hours, "h", minutes % 60, "m")
+    } else if minutes >= 1 {
+        (minutes, "m", seconds % 60, "s")
+    } else {
+        (seconds, "s", 0, "")
+    };
+    match rest {
+        0 => format!("{number}{unit}"),
+        rest => format!("{number}{unit}{rest}{lesser_unit}"),
+    }
+}
+
+/// `1 shard`, `2 shards`, `2 continuous queries`.
+pub(crate) fn plural(count: impl Into<Count>, noun: &str) -> String {
+    let Count(count) = count.into();
+    match (count, noun.strip_suffix("ry")) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ries"),
+        (_, None) => format!("{count} {noun}s"),
+    }
+}
+
+/// A number of things, of whichever integer it was counted in.
+pub(crate) struct Count(u64);
+
+impl From<usize> for Count {
+    fn from(count: usize) -> Self {
+        Self(count as u64)
+    }
+}
+
+impl From<u64> for Count {
+    fn from(count: u64) -> Self {
+        Self(count)
+    }
+}
+
+/// Names in a row: `a, b, and 3 more` where there are more than twenty.
+pub(crate) fn name_list(names: &[String]) -> String {
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=NAMES_SHOWN => names.join(", "),
+        count => format!(
+            "{}, and {} more",
+            names[..NAMES_SHOWN].join(", "),
+            count - NAMES_SHOWN
+        ),
+    }
+}
+
+/// The first of sentences that say much the same: `a is gone (and 3 more)`.
+pub(crate) fn first_of<T: Display>(sentences: &[T]) -> String {
+    match sentences {
+        [] => "none".to_owned(),
+        [one] => one.to_string(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_in_the_unit_that_fits() {
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(size(u64::MAX), "16.0 EiB");
+    }
+
+    #[test]
+    fn an_age_is_told_in_its_two_largest_units() {
+        let told = |seconds| age(Duration::from_secs(seconds));
+        assert_eq!(
+            [59, 300, 301, 7200, 93_600, 93_660, 187_200, 172_800].map(told),
+            ["59s", "5m", "5m1s", "2h", "26h", "26h1m", "2d4h", "2d"]
+        );
+    }
+
+    #[test]
+    fn one_thing_has_no_plural() {
+        assert_eq!(plural(1_usize, "shard"), "1 shard");
+        assert_eq!(plural(0_u64, "shard"), "0 shards");
+        assert_eq!(plural(1_usize, "continuous query"), "1 continuous query");
+        assert_eq!(plural(2_usize, "continuous query"), "2 continuous queries");
+    }
+
+    #[test]
+    fn a_long_list_ends_in_how_many_more_there_are() {
+        let names: Vec<String> = (1..=22).map(|n| n.to_string()).collect();
+        assert!(name_list(&names).ends_with("19, 20, and 2 more"));
+        assert_eq!(name_list(&names[..2]), "1, 2");
+        assert_eq!(name_list(&[]), "none");
+        assert_eq!(first_of(&names), "1 (and 21 more)");
+    }
+}
