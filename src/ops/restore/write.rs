@@ -2,8 +2,7 @@
 //! moved, so that a failed run is put back at once and a killed one by the next.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,8 +26,11 @@ use crate::io::open::read_bounded;
 use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::{Catalog, Lock};
-use crate::shard_tar::{Member, Sink, scan};
+use crate::shard_tar::ShardTarReader;
 use crate::wire::MAX_META_BYTES;
+
+/// Bytes unpacked at a time.
+const CHUNK: usize = 256 << 10;
 
 /// Writes what was planned and checked, and says what the shards hold now.
 ///
@@ -285,19 +287,8 @@ impl Writer<'_> {
         self.ownership.create_dirs(directory)?;
         for (source, file) in shard.sources.iter().enumerate() {
             let path = self.contents.path_of(&file.name);
-            let mut sink = Unpacking {
-                shard,
-                source,
-                directory,
-                writer: self,
-                stop,
-                file: None,
-                count: 0,
-            };
-            let tar = self.contents.open(file, |file| file)?;
-            scan(tar, &shard.source, &mut sink)
-                .map_err(anyhow::Error::from)
-                .and_then(|result| Ok(result?))
+            let count = self
+                .unpack_tar(shard, source, directory, stop)
                 .with_context(|| {
                     format!("unpacking {} into {}", path.display(), directory.display())
                 })?;
@@ -307,7 +298,7 @@ impl Writer<'_> {
                 .filter(|(_, file)| file.source == source)
                 .count();
             ensure!(
-                sink.count >= expected,
+                count >= expected,
                 "{} lacks files that it had a moment ago",
                 path.display()
             );
@@ -319,6 +310,71 @@ impl Writer<'_> {
         }
         durable::sync_dir(directory)?;
         Ok(left)
+    }
+
+    /// Unpacks from one tar the files that are to come from it; how many those were.
+    fn unpack_tar(
+        &self,
+        shard: &CheckedShard,
+        source: usize,
+        directory: &Path,
+        stop: &Cancel,
+    ) -> Result<usize> {
+        let tar = self.contents.open(&shard.sources[source], |file| file)?;
+        let mut reader = ShardTarReader::new(tar, &shard.source);
+        let mut count = 0;
+        while let Some(member) = reader.next_member().map_err(io::Error::from)? {
+            let wanted = shard.files.get(&member.name);
+            let wanted = wanted.filter(|file| file.source == source && !member.directory);
+            match wanted {
+                Some(checked) => {
+                    let path = directory.join(&member.name);
+                    self.unpack_file(&mut reader, shard, &path, checked, stop)?;
+                    count += 1;
+                }
+                None => stop.check()?,
+            }
+        }
+        reader.finish().map_err(io::Error::from)?;
+        Ok(count)
+    }
+
+    fn unpack_file(
+        &self,
+        reader: &mut ShardTarReader<impl Read>,
+        shard: &CheckedShard,
+        path: &Path,
+        checked: &ShardFile,
+        stop: &Cancel,
+    ) -> Result<()> {
+        if let Some(parent) = path.parent() {
+            self.ownership.create_dirs(parent)?;
+        }
+        let mut file = durable::private_file().truncate(true).open(path)?;
+        let mut write_back = WriteBack::default();
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            stop.check()?;
+            let count = reader.read_content(&mut buffer).map_err(io::Error::from)?;
+            if count == 0 {
+                break;
+            }
+            file.write_all(&buffer[..count])?;
+            write_back.wrote(&file, count);
+            crc.update(&buffer[..count]);
+            self.progress.report(&Event::Bytes {
+                shard: &shard.target,
+                count: count as u64,
+            });
+        }
+        ensure!(
+            crc.finalize() == checked.crc,
+            "{} is not what was checked a moment ago",
+            path.display()
+        );
+        self.ownership.give(&file, false)?;
+        durable::sync(&file, path)
     }
 
     /// Refuses a meta store that is no longer the one that was planned with.
@@ -412,98 +468,5 @@ impl Writer<'_> {
             write_owned(&metadir.join(name), content)?;
         }
         Ok(())
-    }
-}
-
-/// Unpacks from one tar the files that are to come from it.
-struct Unpacking<'a> {
-    shard: &'a CheckedShard,
-    source: usize,
-    directory: &'a Path,
-    writer: &'a Writer<'a>,
-    stop: &'a Cancel,
-    file: Option<Unpacked>,
-    /// How many files were unpacked.
-    count: usize,
-}
-
-/// A file on its way.
-struct Unpacked {
-    file: File,
-    path: PathBuf,
-    checked: ShardFile,
-    write_back: WriteBack,
-    /// CRC-32 of it so far.
-    crc: crc32fast::Hasher,
-}
-
-impl Sink for Unpacking<'_> {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        let wanted = self
-            .shard
-            .files
-            .get(&member.name)
-            .filter(|file| file.source == self.source);
-        let Some(wanted) = wanted.filter(|_| !member.directory) else {
-            return Ok(());
-        };
-        let path = self.directory.join(&member.name);
-        if let Some(parent) = path.parent() {
-            self.writer
-                .ownership
-                .create_dirs(parent)
-                .map_err(io::Error::other)?;
-        }
-        let (write_back, crc) = (WriteBack::default(), crc32fast::Hasher::new());
-        self.file = Some(Unpacked {
-            file: durable::private_file().truncate(true).open(&path)?,
-            path,
-            checked: *wanted,
-            write_back,
-            crc,
-        });
-        Ok(())
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.stop.check().map_err(io::Error::other)?;
-        if let Some(Unpacked {
-            file,
-            write_back,
-            crc,
-            ..
-        }) = &mut self.file
-        {
-            file.write_all(chunk)?;
-            write_back.wrote(file, chunk.len());
-            crc.update(chunk);
-            self.writer.progress.report(&Event::Bytes {
-                shard: &self.shard.target,
-                count: chunk.len() as u64,
-            });
-        }
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        let Some(Unpacked {
-            file,
-            path,
-            checked,
-            crc,
-            ..
-        }) = self.file.take()
-        else {
-            return Ok(());
-        };
-        if crc.finalize() != checked.crc {
-            return Err(io::Error::other(format!(
-                "{} is not what was checked a moment ago",
-                path.display()
-            )));
-        }
-        self.count += 1;
-        self.writer.ownership.give(&file, false)?;
-        durable::sync(&file, &path).map_err(io::Error::other)
     }
 }
