@@ -3,10 +3,8 @@
 mod fields;
 pub mod gzip;
 mod reader;
-mod scanner;
 mod writer;
 
 pub use reader::{BLOCK, Ending, Member, ShardTarReader, TarError};
 pub(crate) use reader::{read_past, seek_past};
-pub use scanner::*;
 pub use writer::{MemberHeader, TarWriter};

@@ -462,16 +462,11 @@ fn damage(examined: &ExaminedFile, examination: &Examination<'_>, set: &str) -> 
             "about offset {offset} of the compressed file: {error}"
         )),
         FileState::NotReadOn { tar_bytes } => {
-            let member = examined.members.last()?;
-            let name = &member.name;
-            let what = match member.damage()? {
-                MemberFinding::Inside {
-                    offset, message, ..
-                } => format!("{name}, at offset {offset}: {message}"),
-                MemberFinding::Index(error) => format!("{name} is {error}"),
-                _ => return None,
-            };
-            Some(format!("at offset {tar_bytes}: {what}"))
+            let what = examined.members.last().map(damage_of_tsm);
+            Some(format!(
+                "at offset {tar_bytes}: {}",
+                what.unwrap_or_default()
+            ))
         }
         FileState::Whole { .. } => {
             let first = examined.differences(examination).into_iter().next()?;
@@ -484,6 +479,18 @@ fn damage(examined: &ExaminedFile, examination: &Examination<'_>, set: &str) -> 
                 }
             })
         }
+    }
+}
+
+/// The first damage in a TSM file, which influxd would take, and not say what is missing.
+fn damage_of_tsm(member: &ExaminedMember) -> String {
+    let name = &member.name;
+    match member.damage() {
+        Some(MemberFinding::Inside {
+            offset, message, ..
+        }) => format!("{name}, at offset {offset}: {message}"),
+        Some(MemberFinding::Index(error)) => format!("{name} is {error}"),
+        _ => format!("{name} is damaged"),
     }
 }
 

@@ -1,25 +1,26 @@
 //! Uploading shards: one tar each, read ahead of the connection, and read back when the server is done with it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::journal::Journal;
 use super::sifted::{Sent, Sifted};
 use super::target::Live;
 use crate::cancel::Cancel;
+use crate::client::Reply;
 use crate::error::{ErrorKind, kind_of};
 use crate::ops::queue::{self, Turn};
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::check::{CheckedShard, ShardFile};
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
 use crate::retry::{self, Attempts};
-use crate::shard_tar::{Ending, Member, Sink, scan};
-use crate::shard_tar::{MemberHeader, TarWriter};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Member, MemberHeader, ShardTarReader, TarError, TarWriter};
 use crate::tsm::generation;
 use crate::wire::Request;
 
@@ -328,24 +329,18 @@ impl Live<'_> {
             sender,
             pending: Vec::with_capacity(CHUNK),
         };
-        let crc = crc32fast::Hasher::new();
         let mut packing = Packing {
             live: self,
             shard,
             sifted,
-            source: 0,
             tar: TarWriter::new(pieces),
-            crc,
-            member: None,
             stop,
         };
         for (source, file) in shard.sources.iter().enumerate() {
-            packing.source = source;
             let reading = || format!("reading {}", contents.path_of(&file.name).display());
             let tar = contents.open(file, |file| file)?;
-            scan(tar, &shard.source, &mut packing)
-                .with_context(reading)?
-                .with_context(reading)?;
+            let mut reader = ShardTarReader::new(tar, &shard.source);
+            packing.pack(&mut reader, source).with_context(reading)?;
         }
         let mut pieces = packing.tar.finish()?;
         Ok(pieces.hand_on(Piece::End)?)
@@ -395,15 +390,12 @@ impl Live<'_> {
     fn files_on_server(&self, shard: &CheckedShard) -> Result<Vec<(String, u64, u32)>> {
         let mut attempts = Attempts::default();
         loop {
-            let mut sums = Sums::default();
             let reply = self.client.request(&Request::Shard {
                 id: shard.target.id,
                 since: None,
             })?;
-            let ending =
-                scan(reply, &shard.target, &mut sums).context("reading the shard back")??;
-            if ending != Ending::Nothing {
-                return Ok(sums.files);
+            if let Some(files) = sums(reply, &shard.target)? {
+                return Ok(files);
             }
             // A shard that was just put in place may be closed for a moment.
             let wait = attempts
@@ -475,102 +467,97 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
 }
 
-/// Lists regular files with size and CRC-32.
-#[derive(Default)]
-struct Sums {
-    files: Vec<(String, u64, u32)>,
-    crc: crc32fast::Hasher,
-}
-
-impl Sink for Sums {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        self.crc = crc32fast::Hasher::new();
-        self.files.push((member.name.clone(), member.size, 0));
-        Ok(())
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.crc.update(chunk);
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        if let Some((.., crc)) = self.files.last_mut() {
-            *crc = std::mem::take(&mut self.crc).finalize();
+/// The members of a shard's tar with size and CRC-32; none where the server sends nothing at all.
+fn sums(reply: Reply, shard: &ShardPath) -> Result<Option<Vec<(String, u64, u32)>>> {
+    let mut reader = ShardTarReader::new(BufReader::with_capacity(CHUNK, reply), shard);
+    let mut files = Vec::new();
+    let mut buffer = vec![0; CHUNK];
+    let reading = |error| match error {
+        TarError::Source(error) => anyhow::Error::new(error).context("reading the shard back"),
+        damage => damage.into(),
+    };
+    while let Some(member) = reader.next_member().map_err(reading)? {
+        let mut crc = crc32fast::Hasher::new();
+        loop {
+            match reader.read_content(&mut buffer).map_err(reading)? {
+                0 => break,
+                count => crc.update(&buffer[..count]),
+            }
         }
-        Ok(())
+        files.push((member.name, member.size, crc.finalize()));
     }
+    let ending = reader.finish().map_err(reading)?;
+    Ok((ending != Ending::Nothing).then_some(files))
 }
 
-/// Passes the files that are to come from one tar on into the upload, under their new names.
+/// Passes the files of a shard on into the upload, under their new names.
 struct Packing<'a> {
     live: &'a Live<'a>,
     shard: &'a CheckedShard,
     sifted: &'a Sifted,
-    source: usize,
     tar: TarWriter<Pieces>,
-    crc: crc32fast::Hasher,
-    /// The member that passes, where it is sent: its name and its CRC-32 when it was checked.
-    member: Option<(String, u32)>,
     stop: &'a Cancel,
 }
 
-impl Sink for Packing<'_> {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        let wanted = self
-            .shard
-            .files
-            .get(&member.name)
-            .filter(|file| file.source == self.source && member.is_tsm());
-        self.member = wanted.map(|file| (member.name.clone(), file.crc));
-        if self.member.is_none() {
-            return Ok(());
+impl Packing<'_> {
+    /// Packs the files that are to come from one tar.
+    fn pack(&mut self, reader: &mut ShardTarReader<impl Read>, source: usize) -> Result<()> {
+        while let Some(member) = reader.next_member().map_err(io::Error::from)? {
+            let wanted = self.shard.files.get(&member.name);
+            match wanted.filter(|file| file.source == source && member.is_tsm()) {
+                Some(checked) => self.file(reader, &member, checked)?,
+                None => self.stop.check()?,
+            }
         }
-        self.crc = crc32fast::Hasher::new();
-        match self.sifted.get(&member.name) {
-            None => self.begin_file(member, member.size),
-            Some(None) => Ok(()),
+        reader.finish().map_err(io::Error::from)?;
+        Ok(())
+    }
+
+    /// Packs a file, or what is sent in its place. Of that too, what was checked is read once more.
+    fn file(
+        &mut self,
+        reader: &mut ShardTarReader<impl Read>,
+        member: &Member,
+        checked: &ShardFile,
+    ) -> Result<()> {
+        let in_its_place = self.sifted.get(&member.name);
+        match in_its_place {
+            None => self.begin_file(member, member.size)?,
+            Some(None) => {}
             Some(Some(file)) => {
                 self.begin_file(member, file.size)?;
                 file.copy_to(&mut self.tar)?;
-                self.tar.end()
+                self.tar.end()?;
             }
         }
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        if let Some((name, _)) = &self.member {
-            self.stop.check().map_err(io::Error::other)?;
-            if self.sifted.get(name).is_none() {
-                self.tar.write_all(chunk)?;
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            self.stop.check()?;
+            let count = reader.read_content(&mut buffer).map_err(io::Error::from)?;
+            if count == 0 {
+                break;
             }
-            self.crc.update(chunk);
+            if in_its_place.is_none() {
+                self.tar.write_all(&buffer[..count])?;
+            }
+            crc.update(&buffer[..count]);
             self.live.context.report(&Event::Bytes {
                 shard: &self.shard.target,
-                count: chunk.len() as u64,
+                count: count as u64,
             });
+        }
+        ensure!(
+            crc.finalize() == checked.crc,
+            "{} is not what was checked a moment ago",
+            member.name
+        );
+        if in_its_place.is_none() {
+            self.tar.end()?;
         }
         Ok(())
     }
 
-    fn end(&mut self) -> io::Result<()> {
-        let Some((name, crc)) = self.member.take() else {
-            return Ok(());
-        };
-        if std::mem::take(&mut self.crc).finalize() != crc {
-            return Err(io::Error::other(format!(
-                "{name} is not what was checked a moment ago"
-            )));
-        }
-        if self.sifted.get(&name).is_none() {
-            self.tar.end()
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Packing<'_> {
     fn begin_file(&mut self, member: &Member, size: u64) -> io::Result<()> {
         let path = format!("{}/{}", self.shard.target, member.name);
         self.tar
