@@ -1,8 +1,7 @@
 //! Steps by which names and files on a disk change: renames, links, removals, syncs.
 //!
 //! Whatever has to hold when a run is killed, or the disk refuses, is decided between two of these steps. So that this can be
-//! tested, a build with the feature `failpoints` counts them and ends the process, or fails, at the one that
-//! `SNAP_FAILPOINT` names:
+//! tested, a debug build counts them and ends the process, or fails, at the one that `SNAP_FAILPOINT` names:
 //!
 //! | value | what happens |
 //! |---|---|
@@ -14,8 +13,8 @@
 //!
 //! Several values, with commas between, hold together.
 //!
-//! `SNAP_FAILPOINT_LOG` names a file that gets a line a step: what is done, and to which path. The command `snap` is never
-//! released with this feature.
+//! `SNAP_FAILPOINT_LOG` names a file that gets a line a step: what is done, and to which path. A release build has
+//! nothing of all this.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
@@ -330,7 +329,7 @@ fn step(what: &str, path: &Path) -> io::Result<()> {
 
 /// As [`step`], for one that can also be met by the name of its own `kind`.
 fn step_of(what: &str, kind: &str, path: &Path) -> io::Result<()> {
-    if cfg!(feature = "failpoints") {
+    if cfg!(debug_assertions) {
         failpoint::pass(what, kind, path)
     } else {
         Ok(())

@@ -1,45 +1,29 @@
 //! `snap check`: that it is content with what an operator would be content with, and says what is wrong with the rest.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::support::fixture::Fixture;
 use crate::support::peer::{Asked, Model, Peer, Reply, Version};
 use crate::support::process::{Run, backup, snap};
 use crate::support::{folder, tree, utf8};
 use jiff::Timestamp;
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A server with the shards `db/autogen/1`, `db/autogen/2` and `other/autogen/3`, and backups of it.
-struct Bench {
-    root: TempDir,
-    peer: Peer,
+/// A server with the shards `db/autogen/1`, `db/autogen/2` and `other/autogen/3`.
+fn three_shards() -> Fixture {
+    Fixture::holding(&[
+        ("db", "autogen", 1),
+        ("db", "autogen", 2),
+        ("other", "autogen", 3),
+    ])
 }
 
-impl Bench {
-    fn new() -> Self {
-        let shards = [
-            ("db", "autogen", 1),
-            ("db", "autogen", 2),
-            ("other", "autogen", 3),
-        ];
-        Self {
-            root: folder(),
-            peer: Peer::start(Model::new(Version::V1_6, &shards)),
-        }
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.root.path().join("backup")
-    }
-
+impl Fixture {
     /// Backs up; the id of the set.
-    fn backup(&self, flags: &[&str], code: i32) -> String {
+    fn set_made(&self, flags: &[&str], code: i32) -> String {
         let flags = [&["-json", "-retries", "0"], flags].concat();
-        let run = backup(&self.peer.host(), &flags, &self.dir())
-            .run()
-            .expect(code);
+        let run = self.backup(&flags).expect(code);
         run.last_message()["set"]
             .as_str()
             .expect("a set")
@@ -70,35 +54,39 @@ fn ago(hours: u64) -> Timestamp {
 
 #[test]
 fn the_newest_complete_set_counts_by_its_age_and_its_files() {
-    let bench = Bench::new();
-    let set = bench.backup(&[], 0);
+    let fixture = three_shards();
+    let set = fixture.set_made(&[], 0);
     assert!(
-        bench
+        fixture
             .check(&[], 0)
             .starts_with(&format!("ok: set {set} (complete), "))
     );
-    assert!(bench.check(&["-database", "other"], 0).starts_with("ok: "));
-    let said = bench.check(&["-database", "none"], 1);
+    assert!(
+        fixture
+            .check(&["-database", "other"], 0)
+            .starts_with("ok: ")
+    );
+    let said = fixture.check(&["-database", "none"], 1);
     assert!(
         said.starts_with("failed: no complete set of database 'none'"),
         "{said}"
     );
 
-    bench.date(&set, ago(30));
-    let said = bench.check(&[], 1);
+    fixture.date(&set, ago(30));
+    let said = fixture.check(&[], 1);
     assert!(
         said.contains(&format!("set {set} is 30h old, more than 26h")),
         "{said}"
     );
-    bench.check(&["-max-age", "31h"], 0);
-    bench.date(&set, Timestamp::now() + Duration::from_secs(7200));
-    assert!(bench.check(&[], 1).contains("a clock is wrong"));
+    fixture.check(&["-max-age", "31h"], 0);
+    fixture.date(&set, Timestamp::now() + Duration::from_secs(7200));
+    assert!(fixture.check(&[], 1).contains("a clock is wrong"));
 
-    bench.date(&set, ago(1));
-    let shard = bench.dir().join("db.autogen.00002.00");
+    fixture.date(&set, ago(1));
+    let shard = fixture.dir().join("db.autogen.00002.00");
     let whole = fs::read(&shard).expect("a shard");
     fs::write(&shard, &whole[..whole.len() - 1]).expect("cutting a shard");
-    let said = bench.check(&[], 1);
+    let said = fixture.check(&[], 1);
     assert!(
         said.contains(&format!(
             "db.autogen.00002.00 has {} bytes and not {}",
@@ -108,8 +96,8 @@ fn the_newest_complete_set_counts_by_its_age_and_its_files() {
         "{said}"
     );
     fs::remove_file(&shard).expect("removing a shard");
-    fs::remove_file(bench.dir().join("meta.00")).expect("removing a meta store");
-    let said = bench.check(&["-quiet"], 1);
+    fs::remove_file(fixture.dir().join("meta.00")).expect("removing a meta store");
+    let said = fixture.check(&["-quiet"], 1);
     assert!(
         said.contains("db.autogen.00002.00 is gone, and 1 more"),
         "{said}"
@@ -118,24 +106,24 @@ fn the_newest_complete_set_counts_by_its_age_and_its_files() {
 
 #[test]
 fn partial_sets_and_sets_of_a_part_do_not_count_and_are_told_of() {
-    let bench = Bench::new();
-    bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
-    let partial = bench.backup(&["-skip-errors"], 3);
-    let said = bench.check(&[], 1);
+    let fixture = three_shards();
+    fixture.peer.script(Asked::Shard(1), [Reply::Nothing]);
+    let partial = fixture.set_made(&["-skip-errors"], 3);
+    let said = fixture.check(&[], 1);
     assert!(
         said.contains("no complete set")
             && said.contains(&format!("set {partial} does not count: it is partial")),
         "{said}"
     );
 
-    let other = bench.backup(&["-database", "other"], 0);
-    assert!(bench.check(&[], 0).contains(&other));
-    assert!(bench.check(&["-database", "other"], 0).contains(&other));
-    bench.check(&["-database", "db"], 1);
-    bench.date(&other, ago(2));
-    bench.backup(&["-meta-only"], 0);
-    bench.backup(&["-database", "other", "-start", "2020-01-01"], 0);
-    let said = bench.check(&[], 0);
+    let other = fixture.set_made(&["-database", "other"], 0);
+    assert!(fixture.check(&[], 0).contains(&other));
+    assert!(fixture.check(&["-database", "other"], 0).contains(&other));
+    fixture.check(&["-database", "db"], 1);
+    fixture.date(&other, ago(2));
+    fixture.set_made(&["-meta-only"], 0);
+    fixture.set_made(&["-database", "other", "-start", "2020-01-01"], 0);
+    let said = fixture.check(&[], 0);
     assert!(
         said.contains(&other)
             && said.contains("the meta store alone")
@@ -146,59 +134,59 @@ fn partial_sets_and_sets_of_a_part_do_not_count_and_are_told_of() {
 
 #[test]
 fn an_increment_needs_the_sets_that_it_stands_on() {
-    let bench = Bench::new();
-    let full = bench.backup(&[], 0);
-    bench.date(&full, ago(40));
-    let increment = bench.backup(&["-since", "2001-01-01"], 0);
-    assert!(bench.check(&[], 0).contains(&increment));
-    fs::remove_file(bench.dir().join("db.autogen.00001.00"))
+    let fixture = three_shards();
+    let full = fixture.set_made(&[], 0);
+    fixture.date(&full, ago(40));
+    let increment = fixture.set_made(&["-since", "2001-01-01"], 0);
+    assert!(fixture.check(&[], 0).contains(&increment));
+    fs::remove_file(fixture.dir().join("db.autogen.00001.00"))
         .expect("removing a shard of the full set");
-    assert!(bench.check(&[], 1).contains(&format!(
+    assert!(fixture.check(&[], 1).contains(&format!(
         "the file db.autogen.00001.00 of set {full} is gone"
     )));
-    for name in tree::names(&bench.dir())
+    for name in tree::names(&fixture.dir())
         .iter()
         .filter(|name| name.ends_with(".00"))
     {
-        fs::remove_file(bench.dir().join(name)).expect("removing a file");
+        fs::remove_file(fixture.dir().join(name)).expect("removing a file");
     }
-    fs::remove_file(bench.dir().join(format!(".snap/{full}.json"))).expect("removing a record");
-    assert!(bench.check(&[], 1).contains("there is no set before it"));
+    fs::remove_file(fixture.dir().join(format!(".snap/{full}.json"))).expect("removing a record");
+    assert!(fixture.check(&[], 1).contains("there is no set before it"));
 }
 
 #[test]
 fn sets_of_influxd_count_as_what_they_are() {
-    let bench = Bench::new();
-    bench.backup(&[], 0);
-    fs::remove_dir_all(bench.dir().join(".snap")).expect("removing the records");
+    let fixture = three_shards();
+    fixture.set_made(&[], 0);
+    fs::remove_dir_all(fixture.dir().join(".snap")).expect("removing the records");
     assert!(
-        bench
+        fixture
             .check(&["-database", "db"], 0)
             .starts_with("ok: set meta.00 (unrecorded), ")
     );
-    fs::remove_dir_all(bench.dir()).expect("removing a backup");
+    fs::remove_dir_all(fixture.dir()).expect("removing a backup");
 
-    bench.backup(&["-portable"], 0);
-    fs::remove_dir_all(bench.dir().join(".snap")).expect("removing the records");
+    fixture.set_made(&["-portable"], 0);
+    fs::remove_dir_all(fixture.dir().join(".snap")).expect("removing the records");
     assert!(
-        bench
+        fixture
             .check(&["-database", "other"], 0)
             .contains("(complete)")
     );
-    let shard = tree::names(&bench.dir())
+    let shard = tree::names(&fixture.dir())
         .into_iter()
         .find(|name| name.ends_with(".s2.tar.gz"))
         .expect("shard 2");
-    fs::remove_file(bench.dir().join(&shard)).expect("removing a shard");
-    let said = bench.check(&[], 1);
+    fs::remove_file(fixture.dir().join(&shard)).expect("removing a shard");
+    let said = fixture.check(&[], 1);
     assert!(said.contains(&shard) && said.contains("is gone"), "{said}");
 }
 
 #[test]
 fn json_tells_the_same_and_a_directory_that_is_not_there_has_its_own_exit_code() {
-    let bench = Bench::new();
-    let set = bench.backup(&[], 0);
-    let told: Value = serde_json::from_str(&bench.check(&["-json"], 0)).expect("JSON");
+    let fixture = three_shards();
+    let set = fixture.set_made(&[], 0);
+    let told: Value = serde_json::from_str(&fixture.check(&["-json"], 0)).expect("JSON");
     assert_eq!(
         (&told["message_type"], &told["ok"], &told["set"]["id"]),
         (&"check".into(), &true.into(), &set.as_str().into())
@@ -210,8 +198,8 @@ fn json_tells_the_same_and_a_directory_that_is_not_there_has_its_own_exit_code()
         ),
         (&93_600.into(), Some(0))
     );
-    bench.date(&set, ago(30));
-    let told: Value = serde_json::from_str(&bench.check(&["-json"], 1)).expect("JSON");
+    fixture.date(&set, ago(30));
+    let told: Value = serde_json::from_str(&fixture.check(&["-json"], 1)).expect("JSON");
     assert_eq!(
         (&told["ok"], told["faults"].as_array().map(Vec::len)),
         (&false.into(), Some(1))
@@ -225,19 +213,19 @@ fn json_tells_the_same_and_a_directory_that_is_not_there_has_its_own_exit_code()
 
     let run: Run = snap(["check", "-max-age", "1h", "/nowhere"]).expect(10);
     assert!(run.stderr.contains("/nowhere"), "{}", run.stderr);
-    snap(["check", utf8(&bench.dir())]).expect(2);
+    snap(["check", utf8(&fixture.dir())]).expect(2);
 }
 
 #[test]
 fn a_gap_before_an_increment_is_told_by_backup_check_verify_list_and_restore_alike() {
-    let bench = Bench::new();
+    let fixture = three_shards();
     let agree = |code: i32, gap: &str| {
-        let dir = bench.dir();
-        let target = bench.root.path().join("target");
+        let dir = fixture.dir();
+        let target = fixture.path("target");
         let restored = crate::support::process::restore_into(&target, &["-dry-run"], &dir).run();
         let verified = snap(["verify", utf8(&dir), "latest"]);
         let listed = snap(["list", "-json", utf8(&dir)]).expect(0).last_message();
-        let checked = bench.check(&[], i32::from(code != 0));
+        let checked = fixture.check(&[], i32::from(code != 0));
         assert_eq!(
             (restored.code, verified.code),
             (Some(code), Some(if code == 0 { 0 } else { 3 })),
@@ -260,11 +248,15 @@ fn a_gap_before_an_increment_is_told_by_backup_check_verify_list_and_restore_ali
         }
     };
     // The full backup is an hour older than what the increment asks for.
-    let full = bench.backup(&[], 0);
-    bench.date(&full, ago(1));
-    let run = backup(&bench.peer.host(), &["-json", "-since", "1s"], &bench.dir())
-        .run()
-        .expect(0);
+    let full = fixture.set_made(&[], 0);
+    fixture.date(&full, ago(1));
+    let run = backup(
+        &fixture.peer.host(),
+        &["-json", "-since", "1s"],
+        &fixture.dir(),
+    )
+    .run()
+    .expect(0);
     let gaps = run.last_message()["gaps"].as_array().map(Vec::len);
     assert_eq!(gaps, Some(3), "{}", run.stdout);
     assert!(
@@ -274,11 +266,11 @@ fn a_gap_before_an_increment_is_told_by_backup_check_verify_list_and_restore_ali
     );
     agree(3, "is in neither");
     // What goes on from the full backup covers the gap.
-    bench.backup(&["-since", "2h"], 0);
+    fixture.set_made(&["-since", "2h"], 0);
     agree(0, "");
     // What -since last goes on from is not the set with the gap.
-    bench.backup(&["-since", "1s"], 0);
-    bench.backup(&["-since", "last", "-cold-after", "1s"], 0);
+    fixture.set_made(&["-since", "1s"], 0);
+    fixture.set_made(&["-since", "last", "-cold-after", "1s"], 0);
     agree(0, "");
 }
 
@@ -310,13 +302,13 @@ fn an_increment_to_another_retention_policy_is_no_backup_of_its_own() {
 
 #[test]
 fn a_server_that_comes_up_without_its_data_is_told_of_by_backup_check_and_restore() {
-    let bench = Bench::new();
-    let full = bench.backup(&[], 0);
-    let metrics = bench.root.path().join("snap.prom");
+    let fixture = three_shards();
+    let full = fixture.set_made(&[], 0);
+    let metrics = fixture.path("snap.prom");
     let take = |model: Model| {
         let peer = Peer::start(model);
         let flags = ["-json", "-metrics-file", utf8(&metrics)];
-        backup(&peer.host(), &flags, &bench.dir()).run().expect(0)
+        backup(&peer.host(), &flags, &fixture.dir()).run().expect(0)
     };
     let told = |run: &Run, text: &str| {
         let mut messages = run.messages().into_iter();
@@ -336,13 +328,13 @@ fn a_server_that_comes_up_without_its_data_is_told_of_by_backup_check_and_restor
         (&summary["lost_shards"], &summary["lost_databases"]),
         (&1.into(), &vec!["other"].into())
     );
-    assert!(bench.check(&[], 0).contains("have no shard any more"));
+    assert!(fixture.check(&[], 0).contains("have no shard any more"));
     assert!(
-        bench
+        fixture
             .check(&["-max-lost-shards", "33"], 1)
             .contains("1 of the 3 shards")
     );
-    let said = bench.check(&["-database", "other"], 1);
+    let said = fixture.check(&["-database", "other"], 1);
     assert!(
         said.contains("whether the server has lost its data"),
         "{said}"
@@ -365,11 +357,11 @@ fn a_server_that_comes_up_without_its_data_is_told_of_by_backup_check_and_restor
             said.contains("snap_server_changed{command=\"backup\"} 0\n"),
             "{said}"
         );
-        assert!(bench.check(&[], 1).contains("it holds no shard"));
-        bench.check(&["-allow-empty"], 0);
+        assert!(fixture.check(&[], 1).contains("it holds no shard"));
+        fixture.check(&["-allow-empty"], 0);
     }
-    let dir = bench.dir();
-    let target = bench.root.path().join("target");
+    let dir = fixture.dir();
+    let target = fixture.path("target");
     let run = crate::support::process::restore_into(&target, &[], &dir)
         .run()
         .expect(10);

@@ -3,37 +3,23 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::peer::{Model, Peer, Version};
+use crate::support::fixture::Fixture;
 use crate::support::process::{Run, Snap};
-use crate::support::{folder, tree, utf8};
+use crate::support::{tree, utf8};
 use influx_snap::repository::{Catalog, Layout};
-use tempfile::TempDir;
 
-/// A server with a shard each of the databases `a` to `e`, and a folder.
-struct Bench {
-    root: TempDir,
-    peer: Peer,
+/// A server with a shard each of the databases `a` to `e`.
+fn five_databases() -> Fixture {
+    Fixture::holding(&[
+        ("a", "rp", 1),
+        ("b", "rp", 2),
+        ("c", "rp", 3),
+        ("d", "rp", 4),
+        ("e", "rp", 5),
+    ])
 }
 
-impl Bench {
-    fn new() -> Self {
-        let shards = [
-            ("a", "rp", 1),
-            ("b", "rp", 2),
-            ("c", "rp", 3),
-            ("d", "rp", 4),
-            ("e", "rp", 5),
-        ];
-        Self {
-            root: folder(),
-            peer: Peer::start(Model::new(Version::V1_6, &shards)),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-
+impl Fixture {
     /// Writes the configuration; `HOST` in it is the server's.
     fn configure(&self, text: &str) -> PathBuf {
         let path = self.path("config.toml");
@@ -42,9 +28,9 @@ impl Bench {
     }
 
     /// Runs with this configuration.
-    fn run(&self, args: &[&str], environment: &[(&str, &str)]) -> Run {
+    fn run_configured(&self, args: &[&str], environment: &[(&str, &str)]) -> Run {
         let prepared = Snap::new(args)
-            .dir(self.root.path())
+            .dir(self.folder.path())
             .env("SNAP_CONFIG", self.path("config.toml"));
         environment
             .iter()
@@ -53,7 +39,7 @@ impl Bench {
     }
 
     /// Database and layout of the only set in a folder, which is removed.
-    fn made(&self, folder: &str) -> (Option<String>, Layout) {
+    fn made_in(&self, folder: &str) -> (Option<String>, Layout) {
         let contents = Catalog::read(&self.path(folder)).expect("a backup");
         let record = contents.records().next().expect("a set");
         let made = (record.selection.database.clone(), record.layout);
@@ -73,8 +59,8 @@ type Case<'a> = (
 
 #[test]
 fn what_is_typed_counts_most_and_then_the_environment_the_profile_and_the_default() {
-    let bench = Bench::new();
-    bench.configure(
+    let fixture = five_databases();
+    fixture.configure(
         "[default]\nhost = \"HOST\"\ndatabase = \"a\"\npath = \"from default\"\n\
          [prod]\ndatabase = \"b\"\npath = \"from profile\"\nretries = 0\n\
          [prod.backup]\ndatabase = \"c\"\nportable = true\n[prod.verify]\ndeep = true\n",
@@ -119,16 +105,16 @@ fn what_is_typed_counts_most_and_then_the_environment_the_profile_and_the_defaul
         ),
     ];
     for (args, environment, folder, database, layout) in cases {
-        bench.run(args, environment).expect(0);
+        fixture.run_configured(args, environment).expect(0);
         assert_eq!(
-            bench.made(folder),
+            fixture.made_in(folder),
             (Some(database.to_owned()), layout),
             "{args:?} {environment:?}"
         );
     }
     // Empty variables are none, and so is a profile without a name.
-    bench
-        .run(
+    fixture
+        .run_configured(
             &["backup"],
             &[
                 ("SNAP_DATABASE", ""),
@@ -137,19 +123,19 @@ fn what_is_typed_counts_most_and_then_the_environment_the_profile_and_the_defaul
             ],
         )
         .expect(0);
-    assert_eq!(bench.made("from default").0.as_deref(), Some("a"));
-    assert_eq!(tree::names(bench.root.path()), ["config.toml"]);
+    assert_eq!(fixture.made_in("from default").0.as_deref(), Some("a"));
+    assert_eq!(tree::names(fixture.folder.path()), ["config.toml"]);
 }
 
 #[test]
 fn the_file_is_the_one_that_was_named_or_lies_in_the_home() {
-    let bench = Bench::new();
-    let typed = bench.configure("[default]\nhost = \"HOST\"\ndatabase = \"a\"\n");
+    let fixture = five_databases();
+    let typed = fixture.configure("[default]\nhost = \"HOST\"\ndatabase = \"a\"\n");
     let text = fs::read_to_string(&typed).expect("a configuration");
     for (folder, database) in [("home/.config/snap", "b"), ("xdg/snap", "c")] {
-        fs::create_dir_all(bench.path(folder)).expect("a folder");
+        fs::create_dir_all(fixture.path(folder)).expect("a folder");
         let text = text.replace("database = \"a\"", &format!("database = \"{database}\""));
-        fs::write(bench.path(folder).join("config.toml"), text).expect("writing a configuration");
+        fs::write(fixture.path(folder).join("config.toml"), text).expect("writing a configuration");
     }
     // The variable that tests run with names no file.
     let unset = |args: &[&str]| {
@@ -158,22 +144,22 @@ fn the_file_is_the_one_that_was_named_or_lies_in_the_home() {
         let mut command = std::process::Command::new("env");
         command
             .args(all)
-            .current_dir(bench.root.path())
-            .env("HOME", bench.path("home"))
+            .current_dir(fixture.folder.path())
+            .env("HOME", fixture.path("home"))
             .env_remove("XDG_CONFIG_HOME");
         command
     };
     assert!(unset(&["backup"]).output().expect("env").status.success());
-    assert_eq!(bench.made("backup").0.as_deref(), Some("b"));
+    assert_eq!(fixture.made_in("backup").0.as_deref(), Some("b"));
     assert!(
         unset(&["backup"])
-            .env("XDG_CONFIG_HOME", bench.path("xdg"))
+            .env("XDG_CONFIG_HOME", fixture.path("xdg"))
             .output()
             .expect("env")
             .status
             .success()
     );
-    assert_eq!(bench.made("backup").0.as_deref(), Some("c"));
+    assert_eq!(fixture.made_in("backup").0.as_deref(), Some("c"));
     assert!(
         unset(&["backup", "-config", utf8(&typed)])
             .output()
@@ -181,51 +167,56 @@ fn the_file_is_the_one_that_was_named_or_lies_in_the_home() {
             .status
             .success()
     );
-    assert_eq!(bench.made("backup").0.as_deref(), Some("a"));
-    bench
-        .run(&["backup", "-config", "", "-host", &bench.peer.host()], &[])
+    assert_eq!(fixture.made_in("backup").0.as_deref(), Some("a"));
+    fixture
+        .run_configured(
+            &["backup", "-config", "", "-host", &fixture.peer.host()],
+            &[],
+        )
         .expect(0);
-    assert_eq!(bench.made("backup").0, None);
+    assert_eq!(fixture.made_in("backup").0, None);
 }
 
 #[test]
 fn a_restore_takes_from_a_profile_how_and_from_where_but_not_what_and_where_to() {
-    let bench = Bench::new();
-    bench.configure(
+    let fixture = five_databases();
+    fixture.configure(
         "[p]\nhost = \"HOST\"\npath = \"b\"\ndatabase = \"a\"\nportable = true\nmetadir = \"m\"\ndatadir = \"d\"\n\
          [q]\npath = \"b\"\n[q.restore]\nonline = true\n",
     );
-    bench
-        .run(
-            &["backup", "-profile", "p", "-host", &bench.peer.host()],
+    fixture
+        .run_configured(
+            &["backup", "-profile", "p", "-host", &fixture.peer.host()],
             &[],
         )
         .expect(0);
-    let refused = bench
-        .run(
+    let refused = fixture
+        .run_configured(
             &["restore", "-profile", "p"],
             &[("SNAP_PORTABLE", "1"), ("SNAP_DATABASE", "a")],
         )
         .expect(2);
     assert!(refused.stderr.contains("-metadir"), "{}", refused.stderr);
     // What was typed puts aside what cannot go with it.
-    let run = bench
-        .run(
+    let run = fixture
+        .run_configured(
             &["restore", "-profile", "q", "-metadir", "m2", "-dry-run"],
             &[],
         )
         .expect(0);
     assert!(run.stdout.starts_with("dry run: "), "{}", run.stdout);
-    assert_eq!(tree::names(bench.root.path()), ["b", "config.toml"]);
+    assert_eq!(tree::names(fixture.folder.path()), ["b", "config.toml"]);
     // Nor does the host of a profile turn a look at a set into one at a server.
-    let info = bench.run(&["info", "-profile", "p"], &[]).expect(0);
+    let info = fixture
+        .run_configured(&["info", "-profile", "p"], &[])
+        .expect(0);
     assert!(info.stdout.contains("portable"), "{}", info.stdout);
 }
 
 #[test]
 fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
-    let bench = Bench::new();
-    let file = bench.path("config.toml");
+    let fixture = five_databases();
+    let file = fixture.path("config.toml");
     let place = |line: u32| format!("{}:{line}", file.display());
     let cases: [(&str, &[&str], &str, &str); 11] = [
         (
@@ -286,29 +277,31 @@ fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
         ),
     ];
     for (text, flags, message, hint) in cases {
-        bench.configure(text);
-        let run = bench.run(&[flags, &["backup"]].concat(), &[]).expect(2);
+        fixture.configure(text);
+        let run = fixture
+            .run_configured(&[flags, &["backup"]].concat(), &[])
+            .expect(2);
         assert!(
             run.stderr.contains(message) && run.stderr.contains(hint),
             "{text}: {}",
             run.stderr
         );
-        bench
-            .run(&[flags, &["backup", "-help"]].concat(), &[])
+        fixture
+            .run_configured(&[flags, &["backup", "-help"]].concat(), &[])
             .expect(0);
     }
-    bench.configure("[p]\n\nprtable = true\n");
+    fixture.configure("[p]\n\nprtable = true\n");
     assert!(
-        bench
-            .run(&["backup", "-profile", "p"], &[])
+        fixture
+            .run_configured(&["backup", "-profile", "p"], &[])
             .expect(2)
             .stderr
             .contains(&place(3))
     );
     // Other profiles are not looked into.
-    bench.run(&["list"], &[]).expect(10);
-    let run = bench
-        .run(&["backup"], &[("SNAP_LIMIT_RATE", "fast")])
+    fixture.run_configured(&["list"], &[]).expect(10);
+    let run = fixture
+        .run_configured(&["backup"], &[("SNAP_LIMIT_RATE", "fast")])
         .expect(2);
     assert!(
         run.stderr
@@ -316,28 +309,30 @@ fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
         "{}",
         run.stderr
     );
-    let run = bench
-        .run(&["backup", "-config", "nowhere.toml"], &[])
+    let run = fixture
+        .run_configured(&["backup", "-config", "nowhere.toml"], &[])
         .expect(2);
     assert!(run.stderr.contains("nowhere.toml"), "{}", run.stderr);
-    let run = bench
-        .run(&["backup", "-profile", "p", "-config", ""], &[])
+    let run = fixture
+        .run_configured(&["backup", "-profile", "p", "-config", ""], &[])
         .expect(2);
     assert!(
         run.stderr.contains("there is no configuration") && run.stderr.contains("/etc/snap.toml"),
         "{}",
         run.stderr
     );
-    assert_eq!(tree::names(bench.root.path()), ["config.toml"]);
+    assert_eq!(tree::names(fixture.folder.path()), ["config.toml"]);
 }
 
 #[test]
 fn hooks_and_metrics_come_from_a_profile_too_and_the_metrics_name_it() {
-    let bench = Bench::new();
-    bench.configure("[prod]\nhost = \"HOST\"\nmetrics-file = \"x.prom\"\non-success = \"touch \\\"ran $SNAP_COMMAND\\\"\"\n");
-    bench.run(&["-profile", "prod", "backup"], &[]).expect(0);
-    assert!(bench.path("ran backup").exists());
-    let metrics = fs::read_to_string(bench.path("x.prom")).expect("metrics");
+    let fixture = five_databases();
+    fixture.configure("[prod]\nhost = \"HOST\"\nmetrics-file = \"x.prom\"\non-success = \"touch \\\"ran $SNAP_COMMAND\\\"\"\n");
+    fixture
+        .run_configured(&["-profile", "prod", "backup"], &[])
+        .expect(0);
+    assert!(fixture.path("ran backup").exists());
+    let metrics = fs::read_to_string(fixture.path("x.prom")).expect("metrics");
     assert!(
         metrics.contains("snap_last_exit_code{command=\"backup\",profile=\"prod\"} 0"),
         "{metrics}"
@@ -346,11 +341,11 @@ fn hooks_and_metrics_come_from_a_profile_too_and_the_metrics_name_it() {
         ("SNAP_ON_SUCCESS", "touch hooked"),
         ("SNAP_METRICS_FILE", "y.prom"),
     ];
-    bench
-        .run(
-            &["backup", "-host", &bench.peer.host(), "other"],
+    fixture
+        .run_configured(
+            &["backup", "-host", &fixture.peer.host(), "other"],
             &environment,
         )
         .expect(0);
-    assert!(bench.path("hooked").exists() && bench.path("y.prom").exists());
+    assert!(fixture.path("hooked").exists() && fixture.path("y.prom").exists());
 }

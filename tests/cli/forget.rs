@@ -20,11 +20,11 @@ use crate::support::{folder, tree, utf8};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 
 /// The directories of a stopped influxd and backups of them.
-struct Bench {
+struct StoppedServer {
     folder: TempDir,
 }
 
-impl Bench {
+impl StoppedServer {
     fn new() -> Self {
         let folder = folder();
         copy(Path::new(DATA), &folder.path().join("server"));
@@ -98,22 +98,22 @@ fn forget(dir: &Path, flags: &[&str]) -> Run {
 #[test]
 fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
     for layout in [&[][..], &["-portable"]] {
-        let bench = Bench::new();
-        let with = |flags: &[&str]| bench.backup(&[layout, flags].concat());
+        let fixture = StoppedServer::new();
+        let with = |flags: &[&str]| fixture.backup(&[layout, flags].concat());
         let all = with(&[]);
-        bench.change(2);
-        let first = with(&["-since", &bench.started(&all)]);
+        fixture.change(2);
+        let first = with(&["-since", &fixture.started(&all)]);
         let other = with(&["-database", "db.dot"]);
         let whole = with(&[]);
-        bench.change(3);
-        let second = with(&["-since", &bench.started(&whole)]);
-        bench.change(4);
-        let third = with(&["-since", &bench.started(&second)]);
-        let dir = bench.dir();
+        fixture.change(3);
+        let second = with(&["-since", &fixture.started(&whole)]);
+        fixture.change(4);
+        let third = with(&["-since", &fixture.started(&second)]);
+        let dir = fixture.dir();
         fs::write(dir.join("notes.00007.txt"), "mine").expect("a file");
 
         let kept = [&other, &whole, &second, &third];
-        let before: Vec<_> = kept.iter().map(|set| bench.restored(&dir, set)).collect();
+        let before: Vec<_> = kept.iter().map(|set| fixture.restored(&dir, set)).collect();
         let files = tree::files(&dir);
         let dry = forget(&dir, &["-keep-last", "2", "-dry-run"]).expect(0);
         assert!(
@@ -156,12 +156,12 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
         let bytes: usize = gone.map(|(_, content)| content.len()).sum();
         assert_eq!(summary["bytes"], bytes);
 
-        assert_eq!(bench.ids(), kept.map(String::clone));
+        assert_eq!(fixture.ids(), kept.map(String::clone));
         assert!(dir.join("notes.00007.txt").exists());
         snap(["verify", "-deep", "-quiet", utf8(&dir)]).expect(0);
         for (set, before) in kept.iter().zip(before) {
             assert!(
-                bench.restored(&dir, set) == before,
+                fixture.restored(&dir, set) == before,
                 "{set} is restored differently"
             );
         }
@@ -174,7 +174,7 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
             again.stdout
         );
         if layout.is_empty() {
-            let (meta, data) = (bench.path("influxd/meta"), bench.path("influxd/data"));
+            let (meta, data) = (fixture.path("influxd/meta"), fixture.path("influxd/data"));
             influxd_client(&[
                 "restore",
                 "-metadir",
@@ -191,7 +191,7 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
             };
             let found = tsm(tree::files(&data.join("größe")));
             assert!(
-                !found.is_empty() && found == tsm(tree::files(&bench.path("server/data/größe")))
+                !found.is_empty() && found == tsm(tree::files(&fixture.path("server/data/größe")))
             );
         }
     }
@@ -199,12 +199,12 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
 
 #[test]
 fn a_removal_that_was_cut_short_is_no_backup_and_the_next_backup_ends_it() {
-    let bench = Bench::new();
+    let fixture = StoppedServer::new();
     let (old, new) = (
-        bench.backup(&["-database", "plain"]),
-        bench.backup(&["-database", "plain"]),
+        fixture.backup(&["-database", "plain"]),
+        fixture.backup(&["-database", "plain"]),
     );
-    let dir = bench.dir();
+    let dir = fixture.dir();
     let hidden = |end: &str| dir.join(format!(".snap/{old}.{end}"));
     let names: Vec<String> = tree::names(&dir)
         .into_iter()
@@ -230,8 +230,8 @@ fn a_removal_that_was_cut_short_is_no_backup_and_the_next_backup_ends_it() {
         assert!(!list.stdout.contains("meta.00"), "{}", list.stdout);
         snap(["verify", "-quiet", utf8(&dir)]).expect(0);
         snap(["info", utf8(&dir), &old]).expect(10);
-        assert!(bench.restored(&dir, "latest") == bench.restored(&dir, &new));
-        let meta = bench.path("influxd");
+        assert!(fixture.restored(&dir, "latest") == fixture.restored(&dir, &new));
+        let meta = fixture.path("influxd");
         let _ = fs::remove_dir_all(&meta);
         let output = influxd_client(&["restore", "-metadir", utf8(&meta), utf8(&dir)]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned()
@@ -244,8 +244,8 @@ fn a_removal_that_was_cut_short_is_no_backup_and_the_next_backup_ends_it() {
     let dry = forget(&dir, &["-keep-last", "1", "-dry-run"]).expect(0);
     assert!(dry.stderr.contains(&old), "{}", dry.stderr);
     assert!(hidden("forget").exists());
-    let newest = bench.backup(&["-database", "plain"]);
-    assert_eq!(bench.ids(), [new, newest]);
+    let newest = fixture.backup(&["-database", "plain"]);
+    assert_eq!(fixture.ids(), [new, newest]);
     assert!(
         !tree::names(&dir).iter().any(|name| name.ends_with(".00")),
         "{:?}",
@@ -256,9 +256,9 @@ fn a_removal_that_was_cut_short_is_no_backup_and_the_next_backup_ends_it() {
 
 #[test]
 fn marked_sets_stay_until_the_mark_is_taken_off() {
-    let bench = Bench::new();
-    let sets: Vec<String> = (0..3).map(|_| bench.backup(&["-meta-only"])).collect();
-    let dir = bench.dir();
+    let fixture = StoppedServer::new();
+    let sets: Vec<String> = (0..3).map(|_| fixture.backup(&["-meta-only"])).collect();
+    let dir = fixture.dir();
     let list = || snap(["list", utf8(&dir)]).expect(0).stdout;
     assert!(!list().contains("KEPT"));
     let keep = |args: &[&str]| snap([&["keep"], args].concat()).expect(0);
@@ -290,7 +290,7 @@ fn marked_sets_stay_until_the_mark_is_taken_off() {
         "{}",
         run.stdout
     );
-    assert_eq!(bench.ids(), [&*sets[0], &*sets[2]]);
+    assert_eq!(fixture.ids(), [&*sets[0], &*sets[2]]);
     let released = keep(&["-release", "-json", utf8(&dir), &sets[0]]).last_message();
     assert_eq!(
         (&released["changed"], &released["kept"]),
@@ -298,7 +298,7 @@ fn marked_sets_stay_until_the_mark_is_taken_off() {
         "{released}"
     );
     forget(&dir, &["-keep-last", "1"]).expect(0);
-    assert_eq!(bench.ids(), [&*sets[2]]);
+    assert_eq!(fixture.ids(), [&*sets[2]]);
     let hidden = tree::names(&dir.join(".snap"));
     assert_eq!(hidden, [format!("{}.json", sets[2]), "lock".to_owned()]);
 
@@ -314,12 +314,12 @@ fn marked_sets_stay_until_the_mark_is_taken_off() {
 
 #[test]
 fn what_influxd_wrote_stays_and_a_directory_of_influxds_stays_as_it_is() {
-    let bench = Bench::new();
-    bench.backup(&["-meta-only"]);
-    let theirs = bench.path("theirs");
+    let fixture = StoppedServer::new();
+    fixture.backup(&["-meta-only"]);
+    let theirs = fixture.path("theirs");
     fs::create_dir(&theirs).expect("a directory");
     for name in ["meta.00", "meta.01"] {
-        fs::copy(bench.dir().join("meta.00"), theirs.join(name)).expect("a file");
+        fs::copy(fixture.dir().join("meta.00"), theirs.join(name)).expect("a file");
     }
     let before = tree::files(&theirs);
     let run = forget(&theirs, &["-keep-last", "1"]).expect(0);
@@ -345,11 +345,11 @@ fn what_influxd_wrote_stays_and_a_directory_of_influxds_stays_as_it_is() {
 
 #[test]
 fn what_makes_no_sense_is_refused_and_a_lock_is_waited_for_when_told_to() {
-    let bench = Bench::new();
+    let fixture = StoppedServer::new();
     for _ in 0..2 {
-        bench.backup(&["-meta-only"]);
+        fixture.backup(&["-meta-only"]);
     }
-    let dir = bench.dir();
+    let dir = fixture.dir();
     let before = tree::files(&dir);
     let refusals: [(&[&str], i32, &str); 7] = [
         (&[], 2, "-keep-last"),
@@ -368,10 +368,10 @@ fn what_makes_no_sense_is_refused_and_a_lock_is_waited_for_when_told_to() {
         let run = forget(&dir, flags).expect(code);
         assert!(run.stderr.contains(advice), "{flags:?}: {}", run.stderr);
     }
-    forget(&bench.path("nowhere"), &["-keep-last", "1"]).expect(10);
-    fs::create_dir(bench.path("empty")).expect("a directory");
-    forget(&bench.path("empty"), &["-keep-last", "1"]).expect(10);
-    assert_eq!(tree::names(&bench.path("empty")), [""; 0]);
+    forget(&fixture.path("nowhere"), &["-keep-last", "1"]).expect(10);
+    fs::create_dir(fixture.path("empty")).expect("a directory");
+    forget(&fixture.path("empty"), &["-keep-last", "1"]).expect(10);
+    assert_eq!(tree::names(&fixture.path("empty")), [""; 0]);
 
     let lock =
         Lock::take(&dir.join(".snap/lock"), Duration::ZERO, &Cancel::default()).expect("a lock");
@@ -417,13 +417,13 @@ fn what_makes_no_sense_is_refused_and_a_lock_is_waited_for_when_told_to() {
 }
 
 /// Backs up and forgets time and again, while `read` runs beside it.
-fn beside(bench: &Bench, rounds: usize, read: impl Fn(&AtomicBool) + Sync) {
+fn beside(fixture: &StoppedServer, rounds: usize, read: impl Fn(&AtomicBool) + Sync) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| read(&over));
         for _ in 0..rounds {
-            bench.backup(&[]);
-            forget(&bench.dir(), &["-keep-last", "1", "-quiet"]).expect(0);
+            fixture.backup(&[]);
+            forget(&fixture.dir(), &["-keep-last", "1", "-quiet"]).expect(0);
         }
         over.store(true, Ordering::Relaxed);
         reader.join().expect("a reader that did not fail");
@@ -432,16 +432,16 @@ fn beside(bench: &Bench, rounds: usize, read: impl Fn(&AtomicBool) + Sync) {
 
 #[test]
 fn readers_beside_backups_and_forget_see_whole_sets_and_never_a_file_that_is_gone() {
-    let bench = Bench::new();
-    bench.backup(&[]);
-    let (dir, target) = (bench.dir(), folder());
+    let fixture = StoppedServer::new();
+    fixture.backup(&[]);
+    let (dir, target) = (fixture.dir(), folder());
     let shards = Catalog::read(&dir).expect("a backup").sets()[0]
         .record()
         .expect("a record")
         .shards
         .len();
     let looks = AtomicUsize::new(0);
-    beside(&bench, 5, |over| {
+    beside(&fixture, 5, |over| {
         while !over.load(Ordering::Relaxed) {
             let listed = snap(["list", "-json", utf8(&dir)]).expect(0);
             assert!((1..=2).contains(&listed.messages().len()), "{listed:?}");
@@ -480,12 +480,12 @@ fn readers_beside_backups_and_forget_see_whole_sets_and_never_a_file_that_is_gon
 
 #[test]
 fn a_set_that_is_being_restored_stays_with_what_it_stands_on_and_that_is_said() {
-    let bench = Bench::new();
-    let full = bench.backup(&[]);
-    bench.change(2);
-    let increment = bench.backup(&["-since", "last"]);
-    let newest = bench.backup(&[]);
-    let dir = bench.dir();
+    let fixture = StoppedServer::new();
+    let full = fixture.backup(&[]);
+    fixture.change(2);
+    let increment = fixture.backup(&["-since", "last"]);
+    let newest = fixture.backup(&[]);
+    let dir = fixture.dir();
     let contents = Catalog::read(&dir).expect("a backup");
     // What a restore holds of the increment while it reads.
     let held = contents
@@ -521,16 +521,16 @@ fn a_set_that_is_being_restored_stays_with_what_it_stands_on_and_that_is_said() 
     );
     drop(held);
     forget(&dir, &["-keep-last", "1", "-quiet"]).expect(0);
-    assert_eq!(bench.ids(), [newest]);
+    assert_eq!(fixture.ids(), [newest]);
 }
 
 #[test]
 fn after_the_files_were_removed_by_hand_every_command_says_so_once_and_how_to_end_it() {
-    let bench = Bench::new();
+    let fixture = StoppedServer::new();
     for _ in 0..2 {
-        bench.backup(&[]);
+        fixture.backup(&[]);
     }
-    let dir = bench.dir();
+    let dir = fixture.dir();
     // As rm -rf DIR/* does, which leaves what begins with a dot.
     for name in tree::names(&dir)
         .iter()
@@ -561,7 +561,7 @@ fn after_the_files_were_removed_by_hand_every_command_says_so_once_and_how_to_en
     }
 
     // A backup made since does not make the old records right.
-    let new = bench.backup(&[]);
+    let new = fixture.backup(&[]);
     let verified = snap(["verify", dir_text]).expect(4);
     assert_eq!(
         verified.stdout.matches("snap forget -lost").count(),
@@ -570,20 +570,20 @@ fn after_the_files_were_removed_by_hand_every_command_says_so_once_and_how_to_en
         verified.stdout
     );
     forget(&dir, &["-lost"]).expect(0);
-    assert_eq!(bench.ids(), [new]);
+    assert_eq!(fixture.ids(), [new]);
     snap(["verify", dir_text]).expect(0);
     snap(["check", "-max-age", "1h", dir_text]).expect(0);
 }
 
 #[test]
 fn a_copy_that_a_sync_program_left_of_a_record_is_no_set_to_any_command() {
-    let bench = Bench::new();
+    let fixture = StoppedServer::new();
     let sets = [
-        bench.backup(&[]),
-        bench.backup(&[]),
-        bench.backup(&["-portable"]),
+        fixture.backup(&[]),
+        fixture.backup(&[]),
+        fixture.backup(&["-portable"]),
     ];
-    let dir = bench.dir();
+    let dir = fixture.dir();
     let record = dir.join(format!(".snap/{}.json", sets[0]));
     for name in [
         "._ID.json",
@@ -621,15 +621,15 @@ fn a_copy_that_a_sync_program_left_of_a_record_is_no_set_to_any_command() {
         ),
         (&1.into(), &0.into())
     );
-    assert_eq!(bench.ids(), sets[1..]);
+    assert_eq!(fixture.ids(), sets[1..]);
 }
 
 #[test]
 fn a_record_that_names_what_lies_outside_makes_keep_and_forget_touch_nothing_there() {
-    let bench = Bench::new();
-    let set = bench.backup(&[]);
-    let (dir, victim) = (bench.dir(), bench.path("victim"));
-    fs::write(bench.path("victim.json"), "mine").expect("a file");
+    let fixture = StoppedServer::new();
+    let set = fixture.backup(&[]);
+    let (dir, victim) = (fixture.dir(), fixture.path("victim"));
+    fs::write(fixture.path("victim.json"), "mine").expect("a file");
     let text = fs::read_to_string(dir.join(format!(".snap/{set}.json"))).expect("a record");
     let mut record: Value = serde_json::from_str(&text).expect("JSON");
     record["id"] = "../../victim".into();

@@ -5,41 +5,28 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::damage::damage;
-use crate::support::peer::{Asked, Model, Peer, Reply, Version, nobody};
+use crate::support::fixture::Fixture;
+use crate::support::peer::{Asked, Reply, nobody};
 use crate::support::process::{Run, Snap, snap};
 use crate::support::service::wait_for;
-use crate::support::{folder, tree, utf8};
+use crate::support::{tree, utf8};
 use influx_snap::cancel::Cancel;
 use influx_snap::repository::Lock;
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A server with the shards `db/autogen/1` and `db/autogen/2`, and a folder.
-struct Bench {
-    root: TempDir,
-    peer: Peer,
+/// A server with the shards `db/autogen/1` and `db/autogen/2`.
+fn two_shards() -> Fixture {
+    Fixture::with_shards([1, 2])
 }
 
-impl Bench {
-    fn new() -> Self {
-        let shards = [("db", "autogen", 1), ("db", "autogen", 2)];
-        Self {
-            root: folder(),
-            peer: Peer::start(Model::new(Version::V1_6, &shards)),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-
-    fn prepare(&self, host: &str, flags: &[&str]) -> Snap {
+impl Fixture {
+    /// A backup of the server at `host`, tried once, whose working directory is the folder.
+    fn prepare_for(&self, host: &str, flags: &[&str]) -> Snap {
         let dir = self.path("backup");
         Snap::new(
             [
@@ -49,16 +36,17 @@ impl Bench {
             ]
             .concat(),
         )
-        .dir(self.root.path())
+        .dir(self.folder.path())
     }
 
-    fn backup(&self, flags: &[&str]) -> Run {
-        self.prepare(&self.peer.host(), flags).run()
+    /// Runs one of the server.
+    fn backup_once(&self, flags: &[&str]) -> Run {
+        self.prepare_for(&self.peer.host(), flags).run()
     }
 
     /// Backs up; the id of the set.
     fn made(&self, flags: &[&str]) -> String {
-        self.backup(flags)
+        self.backup_once(flags)
             .expect(0)
             .stdout
             .split(' ')
@@ -69,7 +57,7 @@ impl Bench {
 
     /// Runs in the folder.
     fn run(&self, args: &[&str]) -> Run {
-        Snap::new(args).dir(self.root.path()).run()
+        Snap::new(args).dir(self.folder.path()).run()
     }
 
     /// What a hook told, once.
@@ -112,11 +100,11 @@ fn metric(text: &str, name: &str) -> Option<f64> {
 
 #[test]
 fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_success() {
-    let bench = Bench::new();
-    let file = bench.path("snap.prom");
+    let fixture = two_shards();
+    let file = fixture.path("snap.prom");
     let read = || fs::read_to_string(&file).expect("metrics");
     let flags = ["-metrics-file", utf8(&file)];
-    bench.backup(&flags).expect(0);
+    fixture.backup_once(&flags).expect(0);
     let first = read();
     assert_eq!(
         fs::metadata(&file).expect("metrics").permissions().mode() & 0o777,
@@ -143,13 +131,13 @@ fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_succes
         );
     }
 
-    bench
-        .backup(&[&flags[..], &["-dry-run"]].concat())
+    fixture
+        .backup_once(&[&flags[..], &["-dry-run"]].concat())
         .expect(0);
     assert_eq!(read(), first, "a dry run is no run");
 
     thread::sleep(Duration::from_millis(1100));
-    bench.prepare(&nobody(), &flags).run().expect(5);
+    fixture.prepare_for(&nobody(), &flags).run().expect(5);
     let failed = read();
     assert_eq!(value(&failed, "snap_last_exit_code"), Some(5.0));
     assert_eq!(
@@ -161,9 +149,9 @@ fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_succes
             && value(&failed, "snap_last_bytes").is_none()
     );
 
-    bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
-    bench
-        .backup(&[&flags[..], &["-skip-errors"]].concat())
+    fixture.peer.script(Asked::Shard(1), [Reply::Nothing]);
+    fixture
+        .backup_once(&[&flags[..], &["-skip-errors"]].concat())
         .expect(3);
     let partial = read();
     assert_eq!(
@@ -179,14 +167,14 @@ fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_succes
     );
 
     damage(
-        &bench.path("backup").join("db.autogen.00002.01"),
+        &fixture.path("backup").join("db.autogen.00002.01"),
         "flipped in the middle",
     );
     snap([
         "verify",
         "-metrics-file",
         utf8(&file),
-        utf8(&bench.path("backup")),
+        utf8(&fixture.path("backup")),
         "latest",
     ])
     .expect(4);
@@ -197,18 +185,18 @@ fn every_run_leaves_its_metrics_and_failed_ones_keep_the_time_of_the_last_succes
             .is_some_and(|faults| faults > 0.0),
         "{verified}"
     );
-    assert_eq!(tree::names(bench.root.path()), ["backup", "snap.prom"]);
+    assert_eq!(tree::names(fixture.folder.path()), ["backup", "snap.prom"]);
 }
 
 #[test]
 fn metrics_that_cannot_be_written_are_a_warning() {
-    let bench = Bench::new();
+    let fixture = two_shards();
     // What nobody would learn of is printed with -quiet too.
-    let run = bench
-        .backup(&[
+    let run = fixture
+        .backup_once(&[
             "-quiet",
             "-metrics-file",
-            utf8(&bench.path("nowhere/snap.prom")),
+            utf8(&fixture.path("nowhere/snap.prom")),
         ])
         .expect(0);
     assert!(
@@ -217,16 +205,16 @@ fn metrics_that_cannot_be_written_are_a_warning() {
         "{}",
         run.stderr
     );
-    let run = bench
-        .backup(&["-metrics-file", utf8(bench.root.path())])
+    let run = fixture
+        .backup_once(&["-metrics-file", utf8(fixture.folder.path())])
         .expect(0);
     assert!(run.stderr.contains("is no regular file"), "{}", run.stderr);
 }
 
 #[test]
 fn commands_run_after_success_and_after_failure_and_know_what_happened() {
-    let bench = Bench::new();
-    let told = bench.path("told");
+    let fixture = two_shards();
+    let told = fixture.path("told");
     let tell = "echo said; printf '%s|' \"$SNAP_COMMAND\" \"$SNAP_EXIT_CODE\" \"$SNAP_DIRECTORY\" \"$SNAP_HOST\" \"$SNAP_SET\" \
                 \"$SNAP_ERROR\" > told";
     let flags = ["-on-success", tell, "-on-failure", tell];
@@ -235,12 +223,12 @@ fn commands_run_after_success_and_after_failure_and_know_what_happened() {
         fs::remove_file(&told).expect("removing a file");
         text
     };
-    let dir = bench.path("backup");
-    let run = bench.backup(&flags).expect(0);
+    let dir = fixture.path("backup");
+    let run = fixture.backup_once(&flags).expect(0);
     let set = run.stdout.split(' ').nth(2).expect("a set");
     assert_eq!(
         take(),
-        format!("backup|0|{}|{}|{set}||", dir.display(), bench.peer.host())
+        format!("backup|0|{}|{}|{set}||", dir.display(), fixture.peer.host())
     );
     assert!(
         !run.stdout.contains("said") && run.stderr.contains("said\n"),
@@ -250,7 +238,7 @@ fn commands_run_after_success_and_after_failure_and_know_what_happened() {
     );
 
     let gone = nobody();
-    let run = bench.prepare(&gone, &flags).run().expect(5);
+    let run = fixture.prepare_for(&gone, &flags).run().expect(5);
     let text = take();
     assert!(
         text.starts_with(&format!("backup|5|{}|{gone}||", dir.display())),
@@ -267,18 +255,18 @@ fn commands_run_after_success_and_after_failure_and_know_what_happened() {
         run.stderr
     );
 
-    bench
-        .backup(&[&flags[..], &["-database", "d", "-shard", "9"]].concat())
+    fixture
+        .backup_once(&[&flags[..], &["-database", "d", "-shard", "9"]].concat())
         .expect(1);
     assert!(take().starts_with("backup|1|"));
-    bench
-        .backup(&[&flags[..], &["-dry-run"]].concat())
+    fixture
+        .backup_once(&[&flags[..], &["-dry-run"]].concat())
         .expect(0);
     assert!(!told.exists(), "a dry run has nothing to follow it");
 
-    bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
-    bench
-        .backup(&[&flags[..], &["-skip-errors"]].concat())
+    fixture.peer.script(Asked::Shard(1), [Reply::Nothing]);
+    fixture
+        .backup_once(&[&flags[..], &["-skip-errors"]].concat())
         .expect(3);
     let text = take();
     assert!(
@@ -297,17 +285,17 @@ fn commands_run_after_success_and_after_failure_and_know_what_happened() {
         utf8(&dir),
         set,
     ];
-    Snap::new(target).dir(bench.root.path()).run().expect(0);
+    Snap::new(target).dir(fixture.folder.path()).run().expect(0);
     assert!(take().starts_with("restore|0|"));
 }
 
 #[test]
 fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_change_its_exit_code()
  {
-    let bench = Bench::new();
-    let file = bench.path("snap.prom");
-    let run = bench
-        .backup(&["-on-success", "exit 7", "-metrics-file", utf8(&file)])
+    let fixture = two_shards();
+    let file = fixture.path("snap.prom");
+    let run = fixture
+        .backup_once(&["-on-success", "exit 7", "-metrics-file", utf8(&file)])
         .expect(1);
     assert!(
         run.stderr
@@ -326,8 +314,8 @@ fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_
         "{metrics}"
     );
 
-    let dir = utf8(&bench.path("backup")).to_owned();
-    let run = bench
+    let dir = utf8(&fixture.path("backup")).to_owned();
+    let run = fixture
         .run(&[
             "check",
             "-max-age",
@@ -346,16 +334,16 @@ fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_
         run.stderr
     );
     assert_eq!(
-        metric(&bench.metrics(), "snap_last_exit_code{command=\"check\"}"),
+        metric(&fixture.metrics(), "snap_last_exit_code{command=\"check\"}"),
         Some(1.0)
     );
     assert_eq!(
-        metric(&bench.metrics(), "snap_check_ok{command=\"check\"}"),
+        metric(&fixture.metrics(), "snap_check_ok{command=\"check\"}"),
         Some(1.0)
     );
 
-    let run = bench
-        .prepare(&nobody(), &["-quiet", "-on-failure", "exit 7"])
+    let run = fixture
+        .prepare_for(&nobody(), &["-quiet", "-on-failure", "exit 7"])
         .run()
         .expect(5);
     assert!(
@@ -368,61 +356,61 @@ fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_
 
 #[test]
 fn verify_check_and_forget_tell_what_they_looked_at_and_what_is_wrong() {
-    let bench = Bench::new();
-    let dir = utf8(&bench.path("backup")).to_owned();
+    let fixture = two_shards();
+    let dir = utf8(&fixture.path("backup")).to_owned();
     let run = |args: &[&str], code| {
-        bench
+        fixture
             .run(&[&args[..1], &FOLLOWED, &args[1..]].concat())
             .expect(code)
     };
-    let value = |name: &str| metric(&bench.metrics(), name);
-    let first = bench.made(&[]);
-    let file = bench.path("backup").join("db.autogen.00001.00");
+    let value = |name: &str| metric(&fixture.metrics(), name);
+    let first = fixture.made(&[]);
+    let file = fixture.path("backup").join("db.autogen.00001.00");
     damage(&file, "flipped in the middle");
     let verified = run(&["verify", &dir], 4);
     let fault = verified.stdout.lines().next().expect("a fault");
-    let told = bench.told();
+    let told = fixture.told();
     assert!(
         told.starts_with(&format!("verify|4|{first}|unset|{fault}")),
         "{told}\n{}",
         verified.stdout
     );
-    let messages = bench
+    let messages = fixture
         .run(&["verify", "-json", "-jobs", "1", "-on-failure", TELL, &dir])
         .expect(4)
         .stdout;
     messages
         .lines()
         .for_each(|line| drop(serde_json::from_str::<Value>(line).expect("JSON")));
-    assert_eq!(bench.told().len(), told.len());
+    assert_eq!(fixture.told().len(), told.len());
 
-    let second = bench.made(&["-meta-only"]);
+    let second = fixture.made(&["-meta-only"]);
     run(&["verify", &dir, "latest"], 0);
-    assert_eq!(bench.told(), format!("verify|0|{second}|unset||"));
+    assert_eq!(fixture.told(), format!("verify|0|{second}|unset||"));
     run(&["verify", &dir], 4);
     assert!(
-        bench.told().starts_with("verify|4||unset|"),
+        fixture.told().starts_with("verify|4||unset|"),
         "no set was the only one that was looked at"
     );
 
     run(&["check", "-max-age", "1h", &dir], 0);
-    assert_eq!(bench.told(), format!("check|0|{first}|unset||"));
+    assert_eq!(fixture.told(), format!("check|0|{first}|unset||"));
     assert_eq!(value("snap_check_ok{command=\"check\"}"), Some(1.0));
     let age = value("snap_newest_set_age_seconds{command=\"check\"}");
     assert!(
         age.is_some_and(|age| (1.0..600.0).contains(&age)),
         "{}",
-        bench.metrics()
+        fixture.metrics()
     );
     let begun = value("snap_newest_set_timestamp_seconds{command=\"check\"}").expect("a time");
     let success = value("snap_last_success_timestamp_seconds{command=\"check\"}");
     assert!(
         success.is_some_and(|success| (begun..begun + 600.0).contains(&success)),
         "{}",
-        bench.metrics()
+        fixture.metrics()
     );
     run(&["check", "-max-age", "1ms", &dir], 1);
-    let told = bench.told();
+    let told = fixture.told();
     assert!(
         told.starts_with(&format!("check|1|{first}|unset|set {first} is "))
             && told.contains(" old, more than "),
@@ -435,16 +423,16 @@ fn verify_check_and_forget_tell_what_they_looked_at_and_what_is_wrong() {
         success
     );
 
-    let third = bench.made(&[]);
-    let last = bench.made(&[]);
-    let before = bench.metrics();
+    let third = fixture.made(&[]);
+    let last = fixture.made(&[]);
+    let before = fixture.metrics();
     run(&["forget", "-keep-last", "1", "-dry-run", &dir], 0);
     assert!(
-        !bench.path("told").exists() && bench.metrics() == before,
+        !fixture.path("told").exists() && fixture.metrics() == before,
         "a dry run has nothing to follow it"
     );
     run(&["forget", "-keep-last", "1", &dir], 0);
-    assert_eq!(bench.told(), format!("forget|0||{first} {third}||"));
+    assert_eq!(fixture.told(), format!("forget|0||{first} {third}||"));
     // The set of the meta store alone is a group of its own.
     assert_eq!(
         value("snap_sets{command=\"forget\",state=\"kept\"}"),
@@ -458,22 +446,22 @@ fn verify_check_and_forget_tell_what_they_looked_at_and_what_is_wrong() {
     assert!(
         value("snap_last_bytes{command=\"forget\"}").is_some_and(|bytes| bytes > 512.0),
         "{}",
-        bench.metrics()
+        fixture.metrics()
     );
     run(&["forget", "-keep-last", "1", &dir], 0);
-    assert_eq!(bench.told(), "forget|0||||");
+    assert_eq!(fixture.told(), "forget|0||||");
     run(&["check", "-max-age", "1h", &dir], 0);
-    assert_eq!(bench.told(), format!("check|0|{last}|unset||"));
+    assert_eq!(fixture.told(), format!("check|0|{last}|unset||"));
 }
 
 #[test]
 fn runs_that_fail_before_they_begin_are_followed_too() {
-    let bench = Bench::new();
-    bench.made(&[]);
-    let dir = utf8(&bench.path("backup")).to_owned();
-    let lock = bench.path("backup/.snap/lock");
+    let fixture = two_shards();
+    fixture.made(&[]);
+    let dir = utf8(&fixture.path("backup")).to_owned();
+    let lock = fixture.path("backup/.snap/lock");
     let held = Lock::take(&lock, Duration::ZERO, &Cancel::default()).expect("the lock");
-    let host = bench.peer.host();
+    let host = fixture.peer.host();
     let cases: [(&[&str], u8, &str); 9] = [
         (
             &[
@@ -515,23 +503,23 @@ fn runs_that_fail_before_they_begin_are_followed_too() {
         ),
     ];
     for (args, code, why) in cases {
-        bench
+        fixture
             .run(&[&args[..1], &FOLLOWED, &args[1..]].concat())
             .expect(code.into());
-        let told = bench.told();
+        let told = fixture.told();
         assert!(
             told.starts_with(&format!("{}|{code}||unset|", args[0])) && told.contains(why),
             "{args:?}: {told}"
         );
         let labels = format!("{{command=\"{}\"}}", args[0]);
         assert_eq!(
-            metric(&bench.metrics(), &format!("snap_last_exit_code{labels}")),
+            metric(&fixture.metrics(), &format!("snap_last_exit_code{labels}")),
             Some(code.into()),
             "{args:?}"
         );
     }
     assert_eq!(
-        metric(&bench.metrics(), "snap_check_ok{command=\"check\"}"),
+        metric(&fixture.metrics(), "snap_check_ok{command=\"check\"}"),
         Some(0.0)
     );
     drop(held);
@@ -539,18 +527,25 @@ fn runs_that_fail_before_they_begin_are_followed_too() {
 
 #[test]
 fn an_interrupted_run_is_followed_too() {
-    let bench = Bench::new();
+    let fixture = two_shards();
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
-        bench.peer.script(Asked::Shard(1), [Reply::Stall(100)]);
-        let before = bench.peer.shard_requests().len();
-        let running = bench.prepare(&bench.peer.host(), &FOLLOWED).spawn();
-        wait_for(|| (bench.peer.shard_requests().len() > before).then_some(()))
+        fixture.peer.script(Asked::Shard(1), [Reply::Stall(100)]);
+        let before = fixture.peer.shard_requests().len();
+        let running = fixture.prepare_for(&fixture.peer.host(), &FOLLOWED).spawn();
+        wait_for(|| (fixture.peer.shard_requests().len() > before).then_some(()))
             .expect("a shard is asked for");
         running.signal(signal);
         running.wait().expect(code);
-        assert!(bench.told().starts_with(&format!("backup|{code}||unset|")));
+        assert!(
+            fixture
+                .told()
+                .starts_with(&format!("backup|{code}||unset|"))
+        );
         assert_eq!(
-            metric(&bench.metrics(), "snap_last_exit_code{command=\"backup\"}"),
+            metric(
+                &fixture.metrics(),
+                "snap_last_exit_code{command=\"backup\"}"
+            ),
             Some(code.into())
         );
     }
@@ -558,15 +553,15 @@ fn an_interrupted_run_is_followed_too() {
 
 #[test]
 fn what_a_command_prints_goes_to_standard_error_whatever_it_is() {
-    let bench = Bench::new();
+    let fixture = two_shards();
     let print = "printf '\\377\\376'; head -c 1000000 /dev/zero | tr '\\0' x";
     for (flags, code) in [
         (&["-json"][..], 0),
         (&["-quiet"], 0),
         (&["-json", "-database", "none"], 1),
     ] {
-        let run = bench
-            .backup(&[flags, &["-on-success", print, "-on-failure", print]].concat())
+        let run = fixture
+            .backup_once(&[flags, &["-on-success", print, "-on-failure", print]].concat())
             .expect(code);
         assert!(
             run.stderr.starts_with("\u{fffd}\u{fffd}xxx") && run.stderr.len() > 1_000_000,
@@ -583,16 +578,16 @@ fn what_a_command_prints_goes_to_standard_error_whatever_it_is() {
 fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those_that_do_not_heed_it()
  {
     for ignores in ["", "trap '' TERM; "] {
-        let bench = Bench::new();
+        let fixture = two_shards();
         let command = format!("{ignores}touch begun; sleep 60; sleep 60");
-        let running = bench
-            .prepare(
-                &bench.peer.host(),
+        let running = fixture
+            .prepare_for(
+                &fixture.peer.host(),
                 &["-on-success", &command, "-metrics-file", "snap.prom"],
             )
             .spawn();
-        wait_for(|| bench.path("begun").exists().then_some(())).expect("the command runs");
-        let early = bench.metrics();
+        wait_for(|| fixture.path("begun").exists().then_some(())).expect("the command runs");
+        let early = fixture.metrics();
         assert_eq!(
             metric(&early, "snap_last_exit_code{command=\"backup\"}"),
             Some(0.0),
@@ -607,7 +602,7 @@ fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those
             "{ignores}: {:?}",
             asked.elapsed()
         );
-        let late = bench.metrics();
+        let late = fixture.metrics();
         assert_eq!(
             metric(&late, "snap_last_exit_code{command=\"backup\"}"),
             Some(143.0)
@@ -620,8 +615,8 @@ fn a_stop_reaches_the_command_that_is_waited_for_and_what_it_runs_and_ends_those
 #[test]
 fn a_session_that_ends_stops_a_run_as_sigterm_does_and_nohup_keeps_it_going() {
     let stalled = || {
-        let bench = Bench::new();
-        bench
+        let fixture = two_shards();
+        fixture
             .peer
             .script(Asked::Shard(2), [Reply::Stall(700), Reply::Whole]);
         let flags = [
@@ -633,36 +628,37 @@ fn a_session_that_ends_stops_a_run_as_sigterm_does_and_nohup_keeps_it_going() {
             "3",
         ];
         (
-            bench.prepare(
-                &bench.peer.host(),
+            fixture.prepare_for(
+                &fixture.peer.host(),
                 &[&flags[..], &["-idle-timeout", "5s"]].concat(),
             ),
-            bench,
+            fixture,
         )
     };
-    let begun = |bench: &Bench| {
-        wait_for(|| (bench.peer.shard_requests().len() >= 2).then_some(())).expect("two downloads");
+    let begun = |fixture: &Fixture| {
+        wait_for(|| (fixture.peer.shard_requests().len() >= 2).then_some(()))
+            .expect("two downloads");
     };
 
-    let (snap, bench) = stalled();
+    let (snap, fixture) = stalled();
     let running = snap.spawn();
-    begun(&bench);
+    begun(&fixture);
     // The kernel and the shell both send it.
     running.signal(libc::SIGHUP);
     running.signal(libc::SIGHUP);
     let run = running.wait().expect(129);
     assert!(run.stderr.contains("SIGHUP"), "{}", run.stderr);
-    let told = fs::read_to_string(bench.path("failed")).expect("the command ran");
+    let told = fs::read_to_string(fixture.path("failed")).expect("the command ran");
     assert_eq!(told, "129\n");
     let name = "snap_last_exit_code{command=\"backup\"}";
-    assert_eq!(metric(&bench.metrics(), name), Some(129.0));
-    assert!(!bench.path("backup").exists() || tree::names(&bench.path("backup")) == [".snap"]);
+    assert_eq!(metric(&fixture.metrics(), name), Some(129.0));
+    assert!(!fixture.path("backup").exists() || tree::names(&fixture.path("backup")) == [".snap"]);
 
     // Ignored by whoever began it: Ctrl-C in the background of a script too.
     for (name, signal) in [("HUP", libc::SIGHUP), ("INT", libc::SIGINT)] {
-        let (snap, bench) = stalled();
+        let (snap, fixture) = stalled();
         let running = snap.ignoring(name).spawn();
-        begun(&bench);
+        begun(&fixture);
         running.signal(signal);
         running.wait().expect(0);
     }
@@ -684,11 +680,11 @@ fn terminal_that_has_gone() -> OwnedFd {
 
 #[test]
 fn a_run_whose_terminal_has_gone_ends_as_if_somebody_read_it() {
-    let bench = Bench::new();
+    let fixture = two_shards();
     let terminal = terminal_that_has_gone();
     let write = (&File::from(terminal.try_clone().expect("a descriptor"))).write_all(b"x");
     assert_eq!(write.unwrap_err().raw_os_error(), Some(libc::EIO));
-    let (host, dir) = (bench.peer.host(), bench.path("backup"));
+    let (host, dir) = (fixture.peer.host(), fixture.path("backup"));
     for json in [&[][..], &["-json"]] {
         let ends = || Stdio::from(terminal.try_clone().expect("a descriptor"));
         let status = Command::new(env!("CARGO_BIN_EXE_snap"))
@@ -696,7 +692,7 @@ fn a_run_whose_terminal_has_gone_ends_as_if_somebody_read_it() {
             .args(json)
             .arg(&dir)
             .env("SNAP_CONFIG", "")
-            .current_dir(bench.root.path())
+            .current_dir(fixture.folder.path())
             .stdin(Stdio::null())
             .stdout(ends())
             .stderr(ends())
@@ -704,6 +700,6 @@ fn a_run_whose_terminal_has_gone_ends_as_if_somebody_read_it() {
             .expect("snap starts");
         assert_eq!(status.code(), Some(0), "{json:?}");
         let name = "snap_last_exit_code{command=\"backup\"}";
-        assert_eq!(metric(&bench.metrics(), name), Some(0.0));
+        assert_eq!(metric(&fixture.metrics(), name), Some(0.0));
     }
 }

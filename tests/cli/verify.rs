@@ -17,8 +17,8 @@ use crate::support::influxd::{Index, Influxd};
 use crate::support::peer::{Asked, Peer, Reply};
 use crate::support::process::{Run, backup, restore_into, snap};
 use crate::support::sets::{
-    Bench, DELETES_LOST, Kind, LAYOUTS, POINTS, POINTS_LOST, SHARD_LOST, UNREACHABLE, group, keys,
-    path, told,
+    DELETES_LOST, Kind, LAYOUTS, POINTS, POINTS_LOST, SHARD_LOST, SetInEachLayout, UNREACHABLE,
+    group, keys, path, told,
 };
 use crate::support::time::{DAY, SECOND};
 use crate::support::tsm::{Block, Key, file, key};
@@ -275,14 +275,14 @@ fn faulty() -> Vec<Faulty> {
 #[test]
 fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came() {
     let faulty = faulty();
-    let bench = Bench::new(faulty.iter().map(|(files, _)| files.clone()).collect());
+    let made = SetInEachLayout::new(faulty.iter().map(|(files, _)| files.clone()).collect());
     for (layout, recorded) in [
         ("legacy", true),
         ("legacy", false),
         ("portable", true),
         ("portable", false),
     ] {
-        let dir = bench.copy(layout, recorded);
+        let dir = made.copy(layout, recorded);
         for deep in [false, true] {
             let flags = if deep {
                 &["-deep", "-jobs", "3"][..]
@@ -347,9 +347,9 @@ fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came
     }
     // With nothing but damaged blocks, the set is as it was recorded.
     let (files, expected) = &faulty[0];
-    let bench = Bench::new(vec![files.clone()]);
+    let made = SetInEachLayout::new(vec![files.clone()]);
     for layout in LAYOUTS {
-        let dir = bench.copy(layout, true);
+        let dir = made.copy(layout, true);
         assert_eq!(told(&dir, &[], 0).0, [Value::Null; 0]);
         let run = snap(["verify", "-deep", utf8(&dir)]).expect(4);
         let lines: Vec<&str> = run
@@ -379,10 +379,10 @@ fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came
 
 #[test]
 fn a_partial_set_has_a_gap_and_no_damage_and_files_that_are_no_part_of_a_set_are_left_alone() {
-    let bench = Bench::sound(3);
-    let peer = Peer::start(bench.model.clone());
+    let made = SetInEachLayout::sound(3);
+    let peer = Peer::start(made.model.clone());
     for layout in LAYOUTS {
-        let dir = bench.root.path().join(format!("partial {layout}"));
+        let dir = made.folder.path().join(format!("partial {layout}"));
         peer.script(Asked::Shard(2), [Reply::Nothing]);
         let flags = if layout == "portable" {
             &["-portable"][..]
@@ -424,9 +424,9 @@ fn a_partial_set_has_a_gap_and_no_damage_and_files_that_are_no_part_of_a_set_are
 
 #[test]
 fn one_set_is_verified_alone_and_where_there_is_none_that_is_said() {
-    let bench = Bench::sound(1);
-    let dir = bench.copy("legacy", false);
-    let peer = Peer::start(bench.model.clone());
+    let made = SetInEachLayout::sound(1);
+    let dir = made.copy("legacy", false);
+    let peer = Peer::start(made.model.clone());
     // A second and a third set beside that of influxd's, in either layout.
     for flags in [&["-portable"][..], &[]] {
         backup(&peer.host(), &[&["-quiet"], flags].concat(), &dir)
@@ -487,15 +487,15 @@ fn one_set_is_verified_alone_and_where_there_is_none_that_is_said() {
 fn what_is_no_regular_file_is_named_and_keeps_nobody_waiting() {
     use std::os::unix::fs::symlink;
 
-    let bench = Bench::sound(2);
-    let elsewhere = bench.root.path().join("elsewhere");
+    let made = SetInEachLayout::sound(2);
+    let elsewhere = made.folder.path().join("elsewhere");
     let fifo = |path: &Path| {
         fs::remove_file(path).expect("removing a file");
         let made = Command::new("mkfifo").arg(path).status().expect("mkfifo");
         assert!(made.success());
     };
     for recorded in [true, false] {
-        let dir = bench.copy("legacy", recorded);
+        let dir = made.copy("legacy", recorded);
         let text = utf8(&dir);
         let shard = dir.join("db.autogen.00001.00");
         fs::rename(&shard, &elsewhere).expect("moving a file");
@@ -528,15 +528,15 @@ fn what_is_no_regular_file_is_named_and_keeps_nobody_waiting() {
         }
     }
     // A directory that is reached through a link is as good as any.
-    let dir = bench.copy("portable", true);
-    let link = bench.root.path().join("link");
+    let dir = made.copy("portable", true);
+    let link = made.folder.path().join("link");
     symlink(&dir, &link).expect("a link");
     snap(["verify", utf8(&link)]).expect(0);
 
     // What says which sets there are is not read through one: where it leads nowhere, all sets would be without records.
     let hidden = dir.join(".snap");
-    fs::rename(&hidden, bench.root.path().join("records")).expect("moving a folder");
-    symlink(bench.root.path().join("records"), &hidden).expect("a link");
+    fs::rename(&hidden, made.folder.path().join("records")).expect("moving a folder");
+    symlink(made.folder.path().join("records"), &hidden).expect("a link");
     for args in [
         &["list"][..],
         &["info"],

@@ -20,7 +20,7 @@ use crate::support::damage::damage;
 use crate::support::peer::{Model, Peer, Version};
 use crate::support::process::snap;
 use crate::support::service::{all_members, copy};
-use crate::support::sets::{Bench, Kind, LAYOUTS, group, keys, told};
+use crate::support::sets::{Kind, LAYOUTS, SetInEachLayout, group, keys, told};
 use crate::support::{each, folder, tree, utf8};
 
 /// All kinds of damage.
@@ -47,14 +47,14 @@ const FIELDS: [&str; 8] = [
 
 #[test]
 fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
-    let bench = Bench::sound(2);
+    let made = SetInEachLayout::sound(2);
     for (layout, recorded) in [
         ("legacy", true),
         ("legacy", false),
         ("portable", true),
         ("portable", false),
     ] {
-        let dir = bench.copy(layout, recorded);
+        let dir = made.copy(layout, recorded);
         let names: Vec<String> = tree::files(&dir)
             .into_keys()
             .filter(|name| !name.ends_with("lock"))
@@ -78,7 +78,7 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                     continue;
                 }
                 let what = format!("{layout}, recorded: {recorded}, {name} {how}");
-                let dir = bench.copy(layout, recorded);
+                let dir = made.copy(layout, recorded);
                 damage(&dir.join(name), how);
                 if kind == Kind::Record || (kind, recorded) == (Kind::Manifest, false) {
                     // Without its manifest, a portable set is none.
@@ -206,9 +206,9 @@ fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
 
 #[test]
 fn a_flip_of_any_byte_of_a_recorded_set_is_told_without_looking_at_blocks() {
-    let bench = Bench::sound(1);
+    let made = SetInEachLayout::sound(1);
     for layout in LAYOUTS {
-        let dir = bench.copy(layout, true);
+        let dir = made.copy(layout, true);
         for name in tree::names(&dir).into_iter().filter(|name| name != ".snap") {
             let file = dir.join(&name);
             let size = fs::metadata(&file).expect("a file").len() as usize;
@@ -224,10 +224,10 @@ fn a_flip_of_any_byte_of_a_recorded_set_is_told_without_looking_at_blocks() {
 
 #[test]
 fn a_flip_of_any_byte_of_a_shard_of_influxd_s_is_told_but_where_nothing_is_said_and_in_a_key() {
-    let bench = Bench::sound(1);
+    let made = SetInEachLayout::sound(1);
     let keys = keys(group(1));
     for layout in LAYOUTS {
-        let dir = bench.copy(layout, false);
+        let dir = made.copy(layout, false);
         let name = tree::names(&dir)
             .into_iter()
             .find(|name| Kind::of(name) == Kind::Shard(1))

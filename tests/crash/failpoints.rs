@@ -6,20 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
-use tempfile::TempDir;
-
-use crate::support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
+use crate::support::fixture::Fixture;
+use crate::support::peer::{Member, Model, Tar, Version, tar, tsm};
 use crate::support::process::{Run, Snap, snap};
-use crate::support::{each, folder, tree, utf8};
+use crate::support::{each, tree, utf8};
+use serde_json::Value;
 
 /// The shards of the server.
 const SHARDS: [u64; 3] = [1, 2, 30];
 
-/// A server, and a directory that a run is to change.
-struct Bench {
-    folder: TempDir,
-    peer: Peer,
+/// A run that is to end at each of its steps, and the server and the directory that it is a run of.
+struct SteppedRun {
+    fixture: Fixture,
     /// The command and the flags of that run.
     args: &'static [&'static str],
     /// The sets that are there before it.
@@ -34,7 +32,7 @@ fn shard_tar(id: u64, generation: u64) -> Tar {
     )]))
 }
 
-impl Bench {
+impl SteppedRun {
     /// One whose directory was made by runs with these flags.
     fn new(before: &[&[&str]], args: &'static [&'static str]) -> Self {
         let shards = SHARDS.map(|id| ("db", "autogen", id));
@@ -42,28 +40,26 @@ impl Bench {
         for id in SHARDS {
             model.shard(id).tar = shard_tar(id, 1);
         }
-        let folder = folder();
-        let mut bench = Self {
-            folder,
-            peer: Peer::start(model),
+        let mut run = Self {
+            fixture: Fixture::new(model),
             args,
             sets: BTreeSet::new(),
         };
         for flags in before {
             let args = [&["backup"][..], flags].concat();
-            bench.prepare(&args, &bench.model()).run().expect(0);
+            run.prepare(&args, &run.model()).run().expect(0);
         }
-        bench.sets = sets(&bench.model()).into_keys().collect();
-        bench
+        run.sets = sets(&run.model()).into_keys().collect();
+        run
     }
 
     fn model(&self) -> PathBuf {
-        self.folder.path().join("model")
+        self.fixture.path("model")
     }
 
     /// A directory like the model, with its hard links.
     fn copy(&self, name: &str) -> PathBuf {
-        let copy = self.folder.path().join(name);
+        let copy = self.fixture.path(name);
         if self.model().exists() {
             let copied = Command::new("cp")
                 .arg("-a")
@@ -79,7 +75,7 @@ impl Bench {
         let dir = utf8(dir);
         match args[0] {
             "backup" => {
-                let host = self.peer.host();
+                let host = self.fixture.peer.host();
                 let common = ["-jobs", "1", "-retries", "0", "-host", &host, dir];
                 Snap::new([args, &common].concat())
             }
@@ -89,7 +85,7 @@ impl Bench {
 
     /// How many steps the run has, and what they are.
     fn steps(&self) -> Vec<String> {
-        let (dir, log) = (self.copy("steps"), self.folder.path().join("log"));
+        let (dir, log) = (self.copy("steps"), self.fixture.path("log"));
         self.prepare(self.args, &dir)
             .env("SNAP_FAILPOINT_LOG", &log)
             .run()
@@ -285,51 +281,51 @@ fn expect_no_trap(files: &BTreeMap<String, Vec<u8>>, sets: &BTreeMap<String, Vec
 
 #[test]
 fn a_first_backup_leaves_a_set_or_nothing() {
-    Bench::new(&[], &["backup"]).end_at_every_step();
+    SteppedRun::new(&[], &["backup"]).end_at_every_step();
 }
 
 #[test]
 fn a_legacy_backup_leaves_a_set_or_nothing_and_the_others_as_they_were() {
-    Bench::new(&[&[], &["-portable"]], &["backup"]).end_at_every_step();
+    SteppedRun::new(&[&[], &["-portable"]], &["backup"]).end_at_every_step();
 }
 
 #[test]
 fn a_portable_backup_leaves_a_set_or_nothing_and_the_others_as_they_were() {
-    Bench::new(&[&[], &["-portable"]], &["backup", "-portable"]).end_at_every_step();
+    SteppedRun::new(&[&[], &["-portable"]], &["backup", "-portable"]).end_at_every_step();
 }
 
 #[test]
 fn an_incremental_backup_leaves_a_set_or_nothing_and_the_set_it_shares_with_as_it_was() {
-    let bench = Bench::new(
+    let stepped = SteppedRun::new(
         &[&["-portable", "-incremental"]],
         &["backup", "-portable", "-incremental"],
     );
-    bench.end_at_every_step();
+    stepped.end_at_every_step();
     assert!(
-        bench.steps().iter().any(|step| step.starts_with("link ")),
+        stepped.steps().iter().any(|step| step.starts_with("link ")),
         "{:?}",
-        bench.steps()
+        stepped.steps()
     );
 }
 
 #[test]
 fn a_backup_with_resume_leaves_a_set_or_what_the_next_takes_over() {
-    let bench = Bench::new(&[&[]], &["backup", "-resume"]);
-    bench.end_at_every_step();
-    let named = bench
+    let stepped = SteppedRun::new(&[&[]], &["backup", "-resume"]);
+    stepped.end_at_every_step();
+    let named = stepped
         .steps()
         .iter()
         .position(|step| step.ends_with(".commit"))
         .expect("an intent");
     for how in ["kill", "fail"] {
-        let dir = bench.copy(&format!("last_{how}"));
+        let dir = stepped.copy(&format!("last_{how}"));
         let failpoint = format!("{how}:{}", named + 1);
-        bench
-            .prepare(bench.args, &dir)
+        stepped
+            .prepare(stepped.args, &dir)
             .env("SNAP_FAILPOINT", failpoint)
             .run();
-        let requests = bench.peer.shard_requests().len();
-        let again = bench.prepare(bench.args, &dir).run().expect(0);
+        let requests = stepped.fixture.peer.shard_requests().len();
+        let again = stepped.prepare(stepped.args, &dir).run().expect(0);
         assert!(
             again
                 .stderr
@@ -337,7 +333,7 @@ fn a_backup_with_resume_leaves_a_set_or_what_the_next_takes_over() {
             "{}",
             again.stderr
         );
-        let asked = bench.peer.shard_requests().split_off(requests);
+        let asked = stepped.fixture.peer.shard_requests().split_off(requests);
         assert_eq!(asked.len(), 3 * SHARDS.len(), "{asked:?}");
         assert!(
             asked.iter().all(|text| text.contains("\"2024-01-15T0")),
@@ -350,12 +346,12 @@ fn a_backup_with_resume_leaves_a_set_or_what_the_next_takes_over() {
 fn a_removal_leaves_whole_sets_and_the_next_ends_it() {
     let incremental: &[&str] = &["-incremental"];
     let portable: &[&str] = &["-incremental", "-portable"];
-    Bench::new(
+    SteppedRun::new(
         &[incremental, incremental, incremental],
         &["forget", "-keep-last", "1"],
     )
     .end_at_every_step();
-    Bench::new(
+    SteppedRun::new(
         &[portable, portable, portable],
         &["forget", "-keep-last", "1"],
     )
@@ -365,14 +361,14 @@ fn a_removal_leaves_whole_sets_and_the_next_ends_it() {
 #[test]
 fn what_a_record_names_is_on_the_disk_before_the_record_is() {
     for flags in [&["backup"][..], &["backup", "-portable"]] {
-        let bench = Bench::new(&[], flags);
-        let steps = bench.steps();
+        let stepped = SteppedRun::new(&[], flags);
+        let steps = stepped.steps();
         let place = |what: &dyn Fn(&str) -> bool| steps.iter().position(|step| what(step));
         let record = place(&|step| step.starts_with("rename ") && step.ends_with(".json"))
             .expect("a record");
         let intent = place(&|step| step.starts_with("rename ") && step.ends_with(".commit"))
             .expect("an intent");
-        let dir = bench.folder.path().join("steps");
+        let dir = stepped.fixture.path("steps");
         let visible = |step: &str| {
             let path = step.strip_prefix("rename ").map(Path::new);
             path.is_some_and(|path| path.parent() == Some(&dir))
@@ -421,10 +417,10 @@ fn write_wal(target: &Path, name: &str) {
 }
 
 /// A restore into a target that was made by `before`, which ends early in every way, and is then run once more.
-fn restore_at_every_step(before: Option<&Bench>, flags: &[&str]) {
-    let bench = Bench::new(&[&[]], &[]);
-    let root = bench.folder.path();
-    let prepare = |from: &Bench, target: &Path, flags: &[&str]| {
+fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
+    let stepped = SteppedRun::new(&[&[]], &[]);
+    let root = stepped.fixture.folder.path();
+    let prepare = |from: &SteppedRun, target: &Path, flags: &[&str]| {
         let (meta, data) = (target.join("meta"), target.join("data"));
         let place = [
             "-metadir".as_ref(),
@@ -447,7 +443,7 @@ fn restore_at_every_step(before: Option<&Bench>, flags: &[&str]) {
     };
     let (whole, log) = (target("whole"), root.join("log"));
     let old = restored(&whole);
-    prepare(&bench, &whole, flags)
+    prepare(&stepped, &whole, flags)
         .env("SNAP_FAILPOINT_LOG", &log)
         .run()
         .expect(0);
@@ -463,7 +459,7 @@ fn restore_at_every_step(before: Option<&Bench>, flags: &[&str]) {
         (1..=steps).flat_map(|step| how.map(|how| (how, step))),
         |(how, step)| {
             let target = target(&format!("{how}{step}"));
-            let run = prepare(&bench, &target, flags)
+            let run = prepare(&stepped, &target, flags)
                 .env("SNAP_FAILPOINT", format!("{how}:{step}"))
                 .run();
             assert_eq!(run.signal.is_some(), *how == "kill", "{run:?}");
@@ -492,7 +488,7 @@ fn restore_at_every_step(before: Option<&Bench>, flags: &[&str]) {
                 // An influxd that ran meanwhile.
                 write_wal(&target, "_00002.wal");
             }
-            let mut again = prepare(&bench, &target, flags).run();
+            let mut again = prepare(&stepped, &target, flags).run();
             if again.code == Some(6) && again.stderr.contains(" was changed since") {
                 // What ran meanwhile is not undone until somebody says so, in the way that is named.
                 assert!(
@@ -501,7 +497,7 @@ fn restore_at_every_step(before: Option<&Bench>, flags: &[&str]) {
                 );
                 fs::remove_dir_all(target.join("data/.snap-restore"))
                     .expect("removing the journal");
-                again = prepare(&bench, &target, flags).run();
+                again = prepare(&stepped, &target, flags).run();
             }
             // A target that holds all is refused as any that holds data.
             assert!(
@@ -534,15 +530,12 @@ fn a_restore_leaves_all_or_what_the_next_one_puts_right() {
 
 #[test]
 fn a_restore_over_old_data_leaves_the_old_or_the_new() {
-    let old = Bench::new(&[], &[]);
-    let mut model = old.peer.model();
-    for id in SHARDS {
-        model.shard(id).tar = shard_tar(id, 7);
-    }
-    let old = Bench {
-        peer: Peer::start(model),
-        ..old
-    };
+    let old = SteppedRun::new(&[], &[]);
+    old.fixture.peer.change(|model| {
+        for id in SHARDS {
+            model.shard(id).tar = shard_tar(id, 7);
+        }
+    });
     old.prepare(&["backup"], &old.model()).run().expect(0);
     restore_at_every_step(Some(&old), &["-force"]);
 }
@@ -563,10 +556,10 @@ fn on_a_file_system_that_syncs_no_directory_and_has_no_locks_all_goes_on_with_on
         NETWORK_STORAGE,
         "errno-dir-sync:EOPNOTSUPP,errno-lock:EOPNOTSUPP",
     ] {
-        let bench = Bench::new(&[&[]], &["backup"]);
-        let dir = bench.copy("storage");
+        let stepped = SteppedRun::new(&[&[]], &["backup"]);
+        let dir = stepped.copy("storage");
         for args in [&["backup"][..], &["backup", "-portable", "-resume"]] {
-            let run = bench
+            let run = stepped
                 .prepare(args, &dir)
                 .env("SNAP_FAILPOINT", lacking)
                 .run()
@@ -586,8 +579,8 @@ fn on_a_file_system_that_syncs_no_directory_and_has_no_locks_all_goes_on_with_on
                 .expect(0);
         }
         assert_eq!(sets(&dir).len(), 1);
-        bench.expect_swept_but(&dir, &[".keep"]);
-        let target = bench.folder.path().join("target");
+        stepped.expect_swept_but(&dir, &[".keep"]);
+        let target = stepped.fixture.path("target");
         let run = Snap::new(["restore"])
             .directories(&target)
             .args([&dir])
@@ -598,10 +591,10 @@ fn on_a_file_system_that_syncs_no_directory_and_has_no_locks_all_goes_on_with_on
         assert!(!target.join("data/.snap-restore").exists());
     }
     // A disk that fails is no file system that lacks something.
-    let bench = Bench::new(&[], &["backup"]);
+    let stepped = SteppedRun::new(&[], &["backup"]);
     for failing in ["errno-dir-sync:EIO", "errno-lock:EIO"] {
-        let dir = bench.folder.path().join("failing");
-        let run = bench
+        let dir = stepped.fixture.path("failing");
+        let run = stepped
             .prepare(&["backup"], &dir)
             .env("SNAP_FAILPOINT", failing);
         run.run().expect(1);
@@ -612,13 +605,15 @@ fn on_a_file_system_that_syncs_no_directory_and_has_no_locks_all_goes_on_with_on
 #[test]
 fn where_a_file_stands_in_for_the_lock_a_killed_run_is_taken_over_and_another_machine_is_waited_for()
  {
-    let bench = Bench::new(&[&[]], &["backup"]);
-    let dir = bench.copy("storage");
+    let stepped = SteppedRun::new(&[&[]], &["backup"]);
+    let dir = stepped.copy("storage");
     let held = dir.join(".snap/lock.held");
-    let steps = bench.steps().len();
+    let steps = stepped.steps().len();
     let run = |flags: &[&str], failpoint: &str| {
         let args = [&["backup"], flags].concat();
-        bench.prepare(&args, &dir).env("SNAP_FAILPOINT", failpoint)
+        stepped
+            .prepare(&args, &dir)
+            .env("SNAP_FAILPOINT", failpoint)
     };
     let killed = format!("{NETWORK_STORAGE},kill:{}", steps / 2);
     assert!(run(&[], &killed).run().signal.is_some());
@@ -646,22 +641,22 @@ fn where_a_file_stands_in_for_the_lock_a_killed_run_is_taken_over_and_another_ma
     fs::remove_file(&held).expect("removing it by hand");
     waiting.wait().expect(0);
     assert_eq!(sets(&dir).len(), before + 1);
-    bench.expect_swept(&dir);
+    stepped.expect_swept(&dir);
 }
 
 #[test]
 fn a_file_system_that_can_neither_rename_to_a_free_name_nor_link_takes_a_set_and_replaces_nothing()
 {
-    let bench = Bench::new(&[&[]], &["backup"]);
+    let stepped = SteppedRun::new(&[&[]], &["backup"]);
     for lacking in [
         "errno-rename-free:EINVAL",
         "errno-rename-free:EINVAL,errno-link:EPERM",
         "errno-rename-free:ENOTSUP,errno-link:ENOTSUP",
     ] {
         for flags in [&["backup"][..], &["backup", "-portable", "-incremental"]] {
-            let dir = bench.copy(&format!("{lacking} {}", flags.len()));
+            let dir = stepped.copy(&format!("{lacking} {}", flags.len()));
             let before = tree::visible_files(&dir);
-            let run = bench.prepare(flags, &dir).env("SNAP_FAILPOINT", lacking);
+            let run = stepped.prepare(flags, &dir).env("SNAP_FAILPOINT", lacking);
             run.run().expect(0);
             verify(&dir).expect(0);
             let after = tree::visible_files(&dir);
@@ -673,11 +668,11 @@ fn a_file_system_that_can_neither_rename_to_a_free_name_nor_link_takes_a_set_and
 
 #[test]
 fn a_name_that_the_file_system_does_not_take_is_told_before_a_shard_is_asked_for() {
-    let bench = Bench::new(&[], &["backup"]);
-    let dir = bench.folder.path().join("backup");
+    let stepped = SteppedRun::new(&[], &["backup"]);
+    let dir = stepped.fixture.path("backup");
     let run = |flags: &[&str]| {
         let args = [&["backup"], flags].concat();
-        let run = bench.prepare(&args, &dir);
+        let run = stepped.prepare(&args, &dir);
         run.env("SNAP_FAILPOINT", "errno-create-new:EINVAL").run()
     };
     let refused = run(&[]).expect(6);
@@ -689,7 +684,7 @@ fn a_name_that_the_file_system_does_not_take_is_told_before_a_shard_is_asked_for
         "{}",
         refused.stderr
     );
-    assert_eq!(bench.peer.shard_requests(), [""; 0]);
+    assert_eq!(stepped.fixture.peer.shard_requests(), [""; 0]);
     assert!(!dir.exists());
     run(&["-portable"]).expect(0);
 }

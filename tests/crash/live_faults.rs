@@ -51,7 +51,7 @@ impl Sample {
 }
 
 /// A server to restore into, a proxy before it, and a copy of the backup.
-struct Bench {
+struct LiveRestore {
     sample: Arc<Sample>,
     folder: TempDir,
     server: Influxd,
@@ -60,7 +60,7 @@ struct Bench {
     running: Arc<AtomicU32>,
 }
 
-impl Bench {
+impl LiveRestore {
     fn new(spoil: impl Fn(Ask, usize) -> Option<Spoil> + Send + Sync + 'static) -> Self {
         Self::with_running(|_| spoil)
     }
@@ -189,8 +189,8 @@ fn uploads_that_break_off_are_cleared_away_and_made_anew() {
         Spoil::Leave(700),
         Spoil::Swallow(Vec::new()),
     ] {
-        let bench = Bench::new(first(spoil.clone()));
-        let run = bench.restore(&["-retries", "1", "-jobs", "8"]).expect(0);
+        let fixture = LiveRestore::new(first(spoil.clone()));
+        let run = fixture.restore(&["-retries", "1", "-jobs", "8"]).expect(0);
         assert_eq!(
             run.stderr.matches("attempt 1 failed").count() as i64,
             SHARDS,
@@ -198,36 +198,37 @@ fn uploads_that_break_off_are_cleared_away_and_made_anew() {
             run.stderr
         );
         for id in 1..=SHARDS as u64 {
-            let uploads = bench.uploads(id);
+            let uploads = fixture.uploads(id);
             let [_, 1024, whole] = uploads[..] else {
                 panic!("{spoil:?}: {uploads:?}")
             };
             assert!(whole > 1024, "{spoil:?}: {uploads:?}");
         }
-        bench.expect_all();
+        fixture.expect_all();
     }
 }
 
 #[test]
 fn a_server_that_never_closes_an_upload_is_left_and_found_to_hold_it() {
-    let bench = Bench::new(|ask, nth| (ask == Ask::Upload(3) && nth == 0).then_some(Spoil::Keep));
-    let run = bench
+    let fixture =
+        LiveRestore::new(|ask, nth| (ask == Ask::Upload(3) && nth == 0).then_some(Spoil::Keep));
+    let run = fixture
         .restore(&["-retries", "1", "-idle-timeout", "1s"])
         .expect(0);
     assert!(run.stderr.contains("-idle-timeout"), "{}", run.stderr);
     // It was not sent again.
-    assert_eq!(bench.uploads(3).len(), 2);
-    bench.expect_all();
+    assert_eq!(fixture.uploads(3).len(), 2);
+    fixture.expect_all();
 }
 
 #[test]
 fn an_import_that_is_refused_twice_is_made_the_third_time() {
-    let bench = Bench::new(|ask, nth| {
+    let fixture = LiveRestore::new(|ask, nth| {
         (ask == Ask::Import && nth < 2).then(|| Spoil::Swallow(REFUSAL.to_vec()))
     });
-    bench.restore(&[]).expect(0);
+    fixture.restore(&[]).expect(0);
     assert_eq!(
-        bench
+        fixture
             .proxy
             .seen()
             .iter()
@@ -235,12 +236,13 @@ fn an_import_that_is_refused_twice_is_made_the_third_time() {
             .count(),
         3
     );
-    bench.expect_all();
+    fixture.expect_all();
     // One that is refused always: nothing is there, and that is said.
-    let bench = Bench::new(|ask, _| (ask == Ask::Import).then(|| Spoil::Swallow(REFUSAL.to_vec())));
-    let run = bench.restore(&["-retries", "1"]).expect(1);
+    let fixture =
+        LiveRestore::new(|ask, _| (ask == Ask::Import).then(|| Spoil::Swallow(REFUSAL.to_vec())));
+    let run = fixture.restore(&["-retries", "1"]).expect(1);
     assert!(run.stderr.contains("refused the import"), "{}", run.stderr);
-    assert!(bench.server.databases().is_empty());
+    assert!(fixture.server.databases().is_empty());
 }
 
 #[test]
@@ -254,12 +256,12 @@ fn a_reply_to_an_import_that_is_cut_off_loses_nothing() {
         (40, End::Fin),
         (40, End::Rst),
     ] {
-        let bench = Bench::new(move |ask, nth| {
+        let fixture = LiveRestore::new(move |ask, nth| {
             (ask == Ask::Import && nth == 0).then_some(Spoil::Cut(at, end))
         });
         // The import took place, which shows in the server's meta store.
-        bench.restore(&[]).expect(0);
-        bench.expect_all();
+        fixture.restore(&[]).expect(0);
+        fixture.expect_all();
     }
 }
 
@@ -267,7 +269,7 @@ fn a_reply_to_an_import_that_is_cut_off_loses_nothing() {
 fn what_somebody_writes_before_a_shard_is_sent_is_not_written_over() {
     let server = Arc::new(OnceLock::<String>::new());
     let writer = Arc::clone(&server);
-    let bench = Bench::new(move |ask, _| {
+    let fixture = LiveRestore::new(move |ask, _| {
         // The first that is asked of the shard: whether it is empty.
         if ask == Ask::Shard(4) {
             let to = writer
@@ -282,8 +284,10 @@ fn what_somebody_writes_before_a_shard_is_sent_is_not_written_over() {
         }
         None
     });
-    server.set(bench.server.http_address()).expect("the first");
-    let run = bench.restore(&[]).expect(3);
+    server
+        .set(fixture.server.http_address())
+        .expect("the first");
+    let run = fixture.restore(&[]).expect(3);
     let named = run
         .stderr
         .lines()
@@ -293,14 +297,14 @@ fn what_somebody_writes_before_a_shard_is_sent_is_not_written_over() {
         named.contains("d/autogen/4") && named.contains("somebody has written to it"),
         "{named}"
     );
-    assert_eq!(bench.uploads(4), [0; 0]);
-    let mut expected = bench.points_without(3);
+    assert_eq!(fixture.uploads(4), [0; 0]);
+    let mut expected = fixture.points_without(3);
     expected.push(format!(
         "\"d\".\"autogen\" \"live\"{{}} {} \"v\"=7",
         START + 3 * HOUR + 7
     ));
     expected.sort();
-    assert_eq!(bench.server.points(), expected);
+    assert_eq!(fixture.server.points(), expected);
 }
 
 #[test]
@@ -311,8 +315,9 @@ fn a_server_that_shows_something_else_than_was_sent_is_not_believed() {
         |members| members.last_mut().expect("a member").content.truncate(100),
     ];
     for edit in edits {
-        let bench = Bench::new(move |ask, _| (ask == Ask::Shard(4)).then_some(Spoil::Edit(edit)));
-        let run = bench.restore(&["-retries", "1"]).expect(3);
+        let fixture =
+            LiveRestore::new(move |ask, _| (ask == Ask::Shard(4)).then_some(Spoil::Edit(edit)));
+        let run = fixture.restore(&["-retries", "1"]).expect(3);
         let named = run
             .stderr
             .lines()
@@ -321,7 +326,7 @@ fn a_server_that_shows_something_else_than_was_sent_is_not_believed() {
         assert!(named.contains("d/autogen/4"), "{named}");
         assert_eq!(run.stderr.matches("missing: ").count(), 1, "{}", run.stderr);
         assert!(run.stderr.contains("drop"), "{}", run.stderr);
-        let journal = bench.journal().expect("a journal");
+        let journal = fixture.journal().expect("a journal");
         assert_eq!(
             journal
                 .iter()
@@ -336,10 +341,10 @@ fn a_server_that_shows_something_else_than_was_sent_is_not_believed() {
 fn one_shard_that_cannot_be_sent_leaves_the_others_restored_and_is_resumed() {
     let failing = Arc::new(AtomicBool::new(true));
     let fails = Arc::clone(&failing);
-    let bench = Bench::new(move |ask, _| {
+    let fixture = LiveRestore::new(move |ask, _| {
         (ask == Ask::Upload(6) && fails.load(Ordering::SeqCst)).then_some(Spoil::Break(700))
     });
-    let run = bench.restore(&["-retries", "2", "-jobs", "2"]).expect(3);
+    let run = fixture.restore(&["-retries", "2", "-jobs", "2"]).expect(3);
     let missing: Vec<&str> = run
         .stderr
         .lines()
@@ -350,11 +355,11 @@ fn one_shard_that_cannot_be_sent_leaves_the_others_restored_and_is_resumed() {
         "{missing:?}"
     );
     assert!(
-        bench.server.points() == bench.points_without(5),
+        fixture.server.points() == fixture.points_without(5),
         "the points differ"
     );
     failing.store(false, Ordering::SeqCst);
-    bench.resume();
+    fixture.resume();
 }
 
 #[test]
@@ -366,7 +371,7 @@ fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
         Ask::Upload(5),
         Ask::Upload(SHARDS as u64),
     ] {
-        let bench = Bench::with_running(|running| {
+        let fixture = LiveRestore::with_running(|running| {
             move |ask, nth| {
                 if ask == at && nth == 0 {
                     signal(&running, Signal::KILL);
@@ -374,9 +379,9 @@ fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
                 None
             }
         });
-        let run = bench.restore(&[]);
+        let run = fixture.restore(&[]);
         assert_eq!(run.signal, Some(9), "{at:?}: {}", run.stderr);
-        let done = bench
+        let done = fixture
             .journal()
             .expect("a journal")
             .iter()
@@ -392,33 +397,33 @@ fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
             // The proxy passes it on all the same; nobody heard the answer.
             assert!(
                 crate::support::service::wait_for(
-                    || (bench.server.databases() == ["d"]).then_some(())
+                    || (fixture.server.databases() == ["d"]).then_some(())
                 )
                 .is_some()
             );
         }
-        bench.resume();
+        fixture.resume();
     }
 }
 
 #[test]
 fn a_signal_ends_a_restore_that_can_be_gone_on_with() {
     for (sent, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let bench = Bench::with_running(|running| {
+        let fixture = LiveRestore::with_running(|running| {
             move |ask, nth| {
                 let now = ask == Ask::Upload(4) && nth == 0;
                 now.then(|| signal(&running, sent));
                 now.then_some(Spoil::Keep)
             }
         });
-        let run = bench.restore(&[]).expect(code);
+        let run = fixture.restore(&[]).expect(code);
         assert!(
             run.stderr.contains("-resume") && run.wall < Duration::from_secs(20),
             "{:?} {}",
             run.wall,
             run.stderr
         );
-        bench.resume();
+        fixture.resume();
     }
 }
 
@@ -426,14 +431,14 @@ fn a_signal_ends_a_restore_that_can_be_gone_on_with() {
 fn a_server_that_is_killed_and_started_again_is_given_the_rest() {
     let server = Arc::new(AtomicU32::new(0));
     let kills = Arc::clone(&server);
-    let mut bench = Bench::new(move |ask, nth| {
+    let mut fixture = LiveRestore::new(move |ask, nth| {
         if ask == Ask::Upload(5) && nth == 0 {
             signal(&kills, Signal::KILL);
         }
         None
     });
-    server.store(bench.server.pid(), Ordering::SeqCst);
-    let run = bench.restore(&["-retries", "0"]);
+    server.store(fixture.server.pid(), Ordering::SeqCst);
+    let run = fixture.restore(&["-retries", "0"]);
     assert!(
         matches!(run.code, Some(3 | 5)),
         "{:?} {}",
@@ -445,16 +450,16 @@ fn a_server_that_is_killed_and_started_again_is_given_the_rest() {
         "{}",
         run.stderr
     );
-    bench.server = Influxd::start(&bench.folder.path().join("target"), Index::Tsi1);
-    bench.proxy.redirect(&bench.server.host());
-    bench.resume();
+    fixture.server = Influxd::start(&fixture.folder.path().join("target"), Index::Tsi1);
+    fixture.proxy.redirect(&fixture.server.host());
+    fixture.resume();
 }
 
 #[test]
 fn what_is_not_as_an_interrupted_restore_left_it_is_not_gone_on_with() {
-    let bench = Bench::new(|ask, _| (ask == Ask::Upload(5)).then_some(Spoil::Break(0)));
+    let fixture = LiveRestore::new(|ask, _| (ask == Ask::Upload(5)).then_some(Spoil::Break(0)));
     let refused = |flags: &[&str], code: i32, text: &str| {
-        let run = bench.restore(flags).expect(code);
+        let run = fixture.restore(flags).expect(code);
         assert!(
             run.stderr.contains(text) && run.stderr.contains("hint: "),
             "{flags:?}: {}",
@@ -462,8 +467,8 @@ fn what_is_not_as_an_interrupted_restore_left_it_is_not_gone_on_with() {
         );
     };
     refused(&["-resume"], 6, "no interrupted restore");
-    bench.restore(&["-retries", "0"]).expect(3);
-    let journal = bench.journal();
+    fixture.restore(&["-retries", "0"]).expect(3);
+    let journal = fixture.journal();
     // Of something else than was begun.
     refused(
         &["-resume", "-database", "d", "-newdb", "e"],
@@ -474,31 +479,31 @@ fn what_is_not_as_an_interrupted_restore_left_it_is_not_gone_on_with() {
     let folder = folder();
     let other = Influxd::start(folder.path(), Index::Inmem);
     other.execute("CREATE DATABASE d");
-    bench.proxy.redirect(&other.host());
+    fixture.proxy.redirect(&other.host());
     refused(&["-resume"], 6, "not the server");
     assert!(other.shards().is_empty());
-    bench.proxy.redirect(&bench.server.host());
+    fixture.proxy.redirect(&fixture.server.host());
     // Dropped, and then made anew by somebody.
-    bench.server.execute("DROP DATABASE d");
+    fixture.server.execute("DROP DATABASE d");
     refused(&["-resume"], 6, "gone");
-    bench.server.execute("CREATE DATABASE d");
-    bench.server.write("d", "", &format!("own v=1 {START}"));
+    fixture.server.execute("CREATE DATABASE d");
+    fixture.server.write("d", "", &format!("own v=1 {START}"));
     refused(&["-resume"], 6, "not as the interrupted restore left it");
-    assert_eq!(bench.server.points().len(), 1);
-    assert_eq!(bench.journal(), journal);
+    assert_eq!(fixture.server.points().len(), 1);
+    assert_eq!(fixture.journal(), journal);
 }
 
 #[test]
 fn writes_to_another_database_go_on_while_one_is_restored() {
-    let bench = Bench::new(|_, _| None);
-    bench.server.execute("CREATE DATABASE busy");
+    let fixture = LiveRestore::new(|_, _| None);
+    fixture.server.execute("CREATE DATABASE busy");
     let done = AtomicBool::new(false);
     let (mut written, mut longest) = (0, Duration::ZERO);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 let begun = Instant::now();
-                bench
+                fixture
                     .server
                     .write("busy", "", &format!("m v={written} {}", START + written));
                 longest = longest.max(begun.elapsed());
@@ -506,14 +511,14 @@ fn writes_to_another_database_go_on_while_one_is_restored() {
             }
         });
         for nth in 0..3 {
-            bench
+            fixture
                 .restore(&["-database", "d", "-newdb", &format!("d{nth}"), "-jobs", "4"])
                 .expect(0);
         }
         done.store(true, Ordering::SeqCst);
     });
     assert!(longest < Duration::from_secs(5), "a write took {longest:?}");
-    assert_eq!(bench.server.points_of("busy").len() as i64, written);
+    assert_eq!(fixture.server.points_of("busy").len() as i64, written);
     for nth in 0..3 {
         let of = |points: &[String]| {
             points
@@ -522,7 +527,7 @@ fn writes_to_another_database_go_on_while_one_is_restored() {
                 .collect::<Vec<_>>()
         };
         assert!(
-            of(&bench.server.points_of(&format!("d{nth}"))) == of(&bench.sample.points),
+            of(&fixture.server.points_of(&format!("d{nth}"))) == of(&fixture.sample.points),
             "d{nth}: the points differ"
         );
     }
@@ -530,7 +535,7 @@ fn writes_to_another_database_go_on_while_one_is_restored() {
 
 #[test]
 fn whatever_the_umask_the_journal_of_a_restore_is_its_users_alone() {
-    let bench = Bench::with_running(|running| {
+    let fixture = LiveRestore::with_running(|running| {
         move |ask, nth| {
             if ask == Ask::Upload(2) && nth == 0 {
                 signal(&running, Signal::KILL);
@@ -538,14 +543,14 @@ fn whatever_the_umask_the_journal_of_a_restore_is_its_users_alone() {
             None
         }
     });
-    let running = bench.prepare(&[]).after("umask 0").spawn();
-    bench.running.store(running.pid(), Ordering::SeqCst);
+    let running = fixture.prepare(&[]).after("umask 0").spawn();
+    fixture.running.store(running.pid(), Ordering::SeqCst);
     assert_eq!(running.wait().signal, Some(9));
-    let hidden = bench.dir().join(".snap");
+    let hidden = fixture.dir().join(".snap");
     let journal = tree::names(&hidden)
         .into_iter()
         .find(|name| name.ends_with(".journal"));
     let journal = fs::metadata(hidden.join(journal.expect("a journal"))).expect("its metadata");
     assert_eq!(journal.permissions().mode() & 0o777, 0o600);
-    bench.resume();
+    fixture.resume();
 }

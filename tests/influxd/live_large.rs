@@ -15,13 +15,13 @@ use crate::support::process::{Run, backup_of, restore_online};
 use crate::support::time::HOUR;
 
 /// The directories of a stopped server with a database `d` of four shards, a backup of it, and an empty server.
-struct Bench {
+struct LargeMetastore {
     folder: TempDir,
     points: Vec<String>,
     target: Influxd,
 }
 
-impl Bench {
+impl LargeMetastore {
     fn new(index: Index) -> Self {
         let folder = folder();
         let server = Influxd::start(&folder.path().join("source"), index);
@@ -99,8 +99,8 @@ fn groups(ids: std::ops::Range<u64>) -> Vec<ShardGroupInfo> {
 
 #[test]
 fn one_database_of_a_meta_store_of_2_mb_comes_back() {
-    let bench = Bench::new(Index::Inmem);
-    let size = bench.change(|data| {
+    let fixture = LargeMetastore::new(Index::Inmem);
+    let size = fixture.change(|data| {
         for number in 0..100_u64 {
             let mut policies: Vec<_> = (0..70).map(policy).collect();
             policies[0].shard_groups = groups(1000 + number * 50..1050 + number * 50);
@@ -117,15 +117,15 @@ fn one_database_of_a_meta_store_of_2_mb_comes_back() {
     });
     assert!(size > 2_000_000, "{size} bytes");
     for (layout, name) in [(&["-portable"][..], "portable"), (&[], "legacy")] {
-        bench.back_up(&[layout, &["-database", "d"]].concat(), name);
-        bench.restore(&["-database", "d"], name);
+        fixture.back_up(&[layout, &["-database", "d"]].concat(), name);
+        fixture.restore(&["-database", "d"], name);
         assert!(
-            bench.target.points() == bench.points,
+            fixture.target.points() == fixture.points,
             "{name}: the points differ\n{}",
-            bench.target.log()
+            fixture.target.log()
         );
-        assert_eq!(bench.target.shards().len(), 4);
-        bench.target.execute("DROP DATABASE d");
+        assert_eq!(fixture.target.shards().len(), 4);
+        fixture.target.execute("DROP DATABASE d");
     }
 }
 
@@ -134,19 +134,19 @@ fn a_database_with_as_much_meta_store_as_5000_shard_groups_take_comes_back() {
     // A server would take minutes to make so many shards, so names take the place of most. 1.6 refuses the least of these where
     // nothing is done about it.
     for (count, bytes, index) in [(560, 150_000, Index::Inmem), (2400, 640_000, Index::Tsi1)] {
-        let bench = Bench::new(index);
-        let before = bench.change(|_| ());
-        let after = bench.change(|data| {
+        let fixture = LargeMetastore::new(index);
+        let before = fixture.change(|_| ());
+        let after = fixture.change(|data| {
             data.databases[0]
                 .retention_policies
                 .extend((0..count).map(policy))
         });
         assert!(after - before > bytes, "{} bytes", after - before);
-        bench.back_up(&["-portable"], "backup");
-        bench.restore(&[], "backup");
-        assert_eq!(bench.target.policies("d").len(), count + 1);
+        fixture.back_up(&["-portable"], "backup");
+        fixture.restore(&[], "backup");
+        assert_eq!(fixture.target.policies("d").len(), count + 1);
         assert!(
-            bench.target.points_in("d", "autogen").len() == bench.points.len(),
+            fixture.target.points_in("d", "autogen").len() == fixture.points.len(),
             "the points differ"
         );
     }
@@ -154,19 +154,19 @@ fn a_database_with_as_much_meta_store_as_5000_shard_groups_take_comes_back() {
 
 #[test]
 fn shard_groups_without_a_file_are_no_burden() {
-    let bench = Bench::new(Index::Inmem);
-    bench.change(|data| {
+    let fixture = LargeMetastore::new(Index::Inmem);
+    fixture.change(|data| {
         data.databases[0].retention_policies[0]
             .shard_groups
             .extend(groups(1000..6000));
         (data.max_shard_id, data.max_shard_group_id) = (10_000, 10_000);
     });
-    bench.back_up(&["-portable"], "backup");
-    bench.restore(&[], "backup");
+    fixture.back_up(&["-portable"], "backup");
+    fixture.restore(&[], "backup");
     assert!(
-        bench.target.points() == bench.points,
+        fixture.target.points() == fixture.points,
         "the points differ\n{}",
-        bench.target.log()
+        fixture.target.log()
     );
-    assert_eq!(bench.target.shards().len(), 4);
+    assert_eq!(fixture.target.shards().len(), 4);
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::bench::{Bench, shard, states};
+use crate::support::fixture::{Fixture, shard, states};
 use crate::support::peer::{Asked, End, Gone, Member, Model, Reply, Tar, Version, noise, tar, tsm};
 use crate::support::process::snap;
 use crate::support::{each, service, tree, utf8};
@@ -44,10 +44,10 @@ fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_
         (Asked::Info, noise(1, 4096), 1),
     ];
     each(cases, |(asked, bytes, code)| {
-        let bench = Bench::new(model.clone());
-        bench.peer.script(*asked, [Reply::Bytes(bytes.clone())]);
-        bench.backup(&["-retries", "0"]).expect(*code);
-        bench.expect_nothing();
+        let fixture = Fixture::new(model.clone());
+        fixture.peer.script(*asked, [Reply::Bytes(bytes.clone())]);
+        fixture.backup(&["-retries", "0"]).expect(*code);
+        fixture.expect_nothing();
     });
 }
 
@@ -102,25 +102,25 @@ fn after_a_silence_the_shard_is_stored_from_the_second_answer_not_the_first() {
         &["-coarse", "-start", "2020-09-10"],
     ];
     each(wants, |want| {
-        let bench = Bench::new(model.clone());
+        let fixture = Fixture::new(model.clone());
         for (id, script) in (1..).zip(&scripts) {
-            bench.peer.script(Asked::Shard(id), script.clone());
+            fixture.peer.script(Asked::Shard(id), script.clone());
         }
-        bench
+        fixture
             .backup(&[want, &["-jobs", "12"][..]].concat())
             .expect(0);
-        bench.expect_all();
+        fixture.expect_all();
     });
 }
 
 #[test]
 fn the_question_after_a_silence_costs_a_newer_server_nothing() {
-    let bench = Bench::with_shards([7]);
-    bench
+    let fixture = Fixture::with_shards([7]);
+    fixture
         .peer
         .script(Asked::Shard(7), [Reply::Nothing, Reply::Whole]);
-    bench.backup(&[]).expect(0);
-    bench.expect_all();
+    fixture.backup(&[]).expect(0);
+    fixture.expect_all();
     let request = |since: &str| {
         format!(
             "\x03\0{{\"Type\":0,\"BackupDatabase\":\"\",\"RestoreDatabase\":\"\",\"BackupRetentionPolicy\":\"\",\
@@ -132,38 +132,38 @@ fn the_question_after_a_silence_costs_a_newer_server_nothing() {
         request("0001-01-01T00:00:00Z"),
         request("2262-04-11T23:47:16.854775806Z"),
     );
-    assert_eq!(bench.peer.shard_requests(), [none.clone(), none, all]);
+    assert_eq!(fixture.peer.shard_requests(), [none.clone(), none, all]);
 }
 
 #[test]
 fn a_lasting_silence_is_a_failure_while_the_server_still_names_the_shard() {
-    let bench = Bench::with_shards([1, 2]);
-    bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
-    let run = bench.backup(&["-retries", "1"]).expect(1);
+    let fixture = Fixture::with_shards([1, 2]);
+    fixture.peer.script(Asked::Shard(1), [Reply::Nothing]);
+    let run = fixture.backup(&["-retries", "1"]).expect(1);
     assert!(
         run.stderr.contains("db/autogen/1") && run.stderr.contains("without an answer"),
         "{}",
         run.stderr
     );
-    bench.expect_nothing();
+    fixture.expect_nothing();
 }
 
 #[test]
 fn a_shard_that_expired_since_it_was_listed_is_skipped_and_said() {
     for gone in [Gone::Unnamed, Gone::Deleted] {
-        let bench = Bench::with_shards([1, 2]);
-        let meta = bench.peer.model().meta();
-        bench
+        let fixture = Fixture::with_shards([1, 2]);
+        let meta = fixture.peer.model().meta();
+        fixture
             .peer
             .script(Asked::Shard(1), [Reply::Vanish(gone), Reply::Nothing]);
-        let run = bench.backup(&["-retries", "0"]).expect(0);
+        let run = fixture.backup(&["-retries", "0"]).expect(0);
         assert!(
             run.stderr
                 .contains("shard db/autogen/1: deleted on the server meanwhile"),
             "{gone:?}: {}",
             run.stderr
         );
-        let found = tree::visible_files(&bench.dir());
+        let found = tree::visible_files(&fixture.dir());
         assert_eq!(
             found,
             [
@@ -173,41 +173,41 @@ fn a_shard_that_expired_since_it_was_listed_is_skipped_and_said() {
             .into(),
             "{gone:?}"
         );
-        assert_eq!(states(&bench.record())[&1].0, "expired", "{gone:?}");
+        assert_eq!(states(&fixture.record())[&1].0, "expired", "{gone:?}");
     }
 }
 
 #[test]
 fn a_shard_that_is_no_longer_open_but_still_named_is_a_failure() {
-    let bench = Bench::with_shards([1, 2]);
-    bench.peer.script(
+    let fixture = Fixture::with_shards([1, 2]);
+    fixture.peer.script(
         Asked::Shard(1),
         [Reply::Vanish(Gone::NotOpen), Reply::Nothing],
     );
-    let run = bench.backup(&["-retries", "0"]).expect(1);
+    let run = fixture.backup(&["-retries", "0"]).expect(1);
     assert!(
         run.stderr.contains("db/autogen/1") && run.stderr.contains("without an answer"),
         "{}",
         run.stderr
     );
-    bench.expect_nothing();
+    fixture.expect_nothing();
 }
 
 #[test]
 fn a_shard_that_the_last_backup_had_and_the_server_no_longer_has_open_is_missing() {
-    let bench = Bench::with_shards([1, 2]);
+    let fixture = Fixture::with_shards([1, 2]);
     // After this run the server no longer has it open.
-    bench.peer.script(
+    fixture.peer.script(
         Asked::Shard(1),
         [Reply::Whole, Reply::Vanish(Gone::NotOpen)],
     );
-    bench.backup(&[]).expect(0);
-    bench.backup(&["-retries", "0"]).expect(1);
-    let run = bench.backup(&["-quiet"]).expect(1);
+    fixture.backup(&[]).expect(0);
+    fixture.backup(&["-retries", "0"]).expect(1);
+    let run = fixture.backup(&["-quiet"]).expect(1);
     assert!(run.stderr.contains("db/autogen/1"), "{}", run.stderr);
-    bench.backup(&["-skip-errors"]).expect(3);
+    fixture.backup(&["-skip-errors"]).expect(3);
     // What a backup of another server had says nothing of this one.
-    let hidden = bench.dir().join(".snap");
+    let hidden = fixture.dir().join(".snap");
     for name in tree::names(&hidden)
         .iter()
         .filter(|name| name.ends_with(".json"))
@@ -218,7 +218,7 @@ fn a_shard_that_the_last_backup_had_and_the_server_no_longer_has_open_is_missing
         record["cluster_id"] = 43.into();
         fs::write(hidden.join(name), record.to_string()).expect("writing a record");
     }
-    bench.backup(&[]).expect(0);
+    fixture.backup(&[]).expect(0);
 }
 
 #[test]
@@ -234,32 +234,35 @@ fn a_shard_that_the_server_does_not_have_open_is_warned_about_and_one_deleted_be
     );
     model.shard(1).open = false;
     model.shard(2).deleted_at = 1_700_000_000_000_000_000;
-    let bench = Bench::new(model);
-    let run = bench.backup(&[]).expect(0);
+    let fixture = Fixture::new(model);
+    let run = fixture.backup(&[]).expect(0);
     assert!(
         run.stderr.contains("warning: ") && run.stderr.contains("db/autogen/1"),
         "{}",
         run.stderr
     );
     assert_eq!(
-        states(&bench.expect_shards(|shard| shard.path.id == 3))[&1].0,
+        states(&fixture.expect_shards(|shard| shard.path.id == 3))[&1].0,
         "not_held"
     );
-    assert_eq!(bench.peer.asked_for(3), bench.peer.shard_requests().len());
+    assert_eq!(
+        fixture.peer.asked_for(3),
+        fixture.peer.shard_requests().len()
+    );
 }
 
 #[test]
 fn an_empty_tar_is_believed_only_when_it_comes_again() {
-    let bench = Bench::with_shards(1..=4);
-    bench
+    let fixture = Fixture::with_shards(1..=4);
+    fixture
         .peer
         .script(Asked::Shard(1), [Reply::EmptyTar, Reply::Whole]);
-    bench.peer.script(Asked::Shard(2), [Reply::EmptyTar]);
-    bench.peer.script(
+    fixture.peer.script(Asked::Shard(2), [Reply::EmptyTar]);
+    fixture.peer.script(
         Asked::Shard(3),
         [Reply::EmptyTar, Reply::Nothing, Reply::Whole],
     );
-    bench.peer.script(
+    fixture.peer.script(
         Asked::Shard(4),
         [
             Reply::EmptyTar,
@@ -268,19 +271,19 @@ fn an_empty_tar_is_believed_only_when_it_comes_again() {
             Reply::Whole,
         ],
     );
-    let run = bench.backup(&["-jobs", "4"]).expect(0);
+    let run = fixture.backup(&["-jobs", "4"]).expect(0);
     assert!(
         run.stdout.contains("1 without anything to fetch"),
         "{}",
         run.stdout
     );
     assert_eq!(
-        states(&bench.expect_shards(|shard| shard.path.id != 2))[&2].0,
+        states(&fixture.expect_shards(|shard| shard.path.id != 2))[&2].0,
         "empty"
     );
 
-    let bench = Bench::with_shards([1, 2]);
-    let run = bench
+    let fixture = Fixture::with_shards([1, 2]);
+    let run = fixture
         .backup(&["-since", "2025-01-01", "-retries", "0"])
         .expect(0);
     assert!(
@@ -288,7 +291,7 @@ fn an_empty_tar_is_believed_only_when_it_comes_again() {
         "{}",
         run.stdout
     );
-    bench.expect_shards(|_| false);
+    fixture.expect_shards(|_| false);
 }
 
 /// A PAX header with this path for the member after it.
@@ -443,21 +446,21 @@ fn malformed(path: &ShardPath) -> Vec<(&'static str, Vec<u8>)> {
 fn a_malformed_tar_is_never_stored_and_nothing_is_kept() {
     let count = malformed(&shard(1).path).len() as u64;
     let good = count + 1;
-    let bench = Bench::with_shards(1..=good);
+    let fixture = Fixture::with_shards(1..=good);
     let mut wrong = Vec::new();
     for id in 1..=count {
         let (what, bytes) =
             malformed(&shard(id).path).swap_remove(usize::try_from(id).expect("a small id") - 1);
-        bench.peer.script(Asked::Shard(id), [Reply::Bytes(bytes)]);
+        fixture.peer.script(Asked::Shard(id), [Reply::Bytes(bytes)]);
         wrong.push((id, what));
     }
-    let before = tree::names(bench.root.path());
-    bench.backup(&["-jobs", "16", "-retries", "0"]).expect(1);
-    bench.expect_nothing();
-    bench
+    let before = tree::names(fixture.folder.path());
+    fixture.backup(&["-jobs", "16", "-retries", "0"]).expect(1);
+    fixture.expect_nothing();
+    fixture
         .backup(&["-jobs", "16", "-retries", "0", "-skip-errors"])
         .expect(3);
-    let states = states(&bench.expect_shards(|shard| shard.path.id == good));
+    let states = states(&fixture.expect_shards(|shard| shard.path.id == good));
     let stored: Vec<_> = wrong
         .iter()
         .filter(|(id, _)| states[id].0 != "failed")
@@ -465,7 +468,7 @@ fn a_malformed_tar_is_never_stored_and_nothing_is_kept() {
     assert!(stored.is_empty(), "{stored:?}");
     assert_eq!(
         before.len() + 1,
-        tree::names(bench.root.path()).len(),
+        tree::names(fixture.folder.path()).len(),
         "something outside the backup directory"
     );
 }
@@ -506,34 +509,39 @@ fn an_export_that_breaks_off_at_a_tombstone_becomes_the_whole_shard() {
     ];
     for (flags, export) in cases {
         // The tombstone's header and content, and the header of its TSM file.
-        let bench = Bench::new(model.clone());
-        bench.peer.script(
+        let fixture = Fixture::new(model.clone());
+        fixture.peer.script(
             Asked::Shard(3),
             [Reply::Cut(3 * 512, End::Fin), Reply::Whole],
         );
-        let run = bench.backup(&flags).expect(0);
+        let run = fixture.backup(&flags).expect(0);
         assert!(
             run.stderr.contains("warning: ") && run.stderr.contains("taking the whole shard"),
             "{}",
             run.stderr
         );
-        let record = bench.expect_all();
+        let record = fixture.expect_all();
         assert_eq!(record["shards"][0]["content"], "whole");
         let ahead = request(0, "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z").replace(
             "\"Since\":\"0001-01-01T00:00:00Z\"",
             &format!("\"Since\":\"{greatest}\""),
         );
-        assert_eq!(bench.peer.shard_requests(), [ahead, export, whole.clone()]);
+        assert_eq!(
+            fixture.peer.shard_requests(),
+            [ahead, export, whole.clone()]
+        );
     }
-    let bench = Bench::new(model);
-    bench
+    let fixture = Fixture::new(model);
+    fixture
         .backup(&["-coarse", "-start", "2020-09-07T03:30:00Z"])
         .expect(0);
-    assert_eq!(bench.expect_all()["shards"][0]["content"], "range");
-    let bench = Bench::new(bench.peer.model());
-    bench.backup(&["-start", "2020-09-07T04:00:00Z"]).expect(0);
-    bench.expect_shards(|_| false);
-    assert_eq!(bench.peer.shard_requests(), [""; 0]);
+    assert_eq!(fixture.expect_all()["shards"][0]["content"], "range");
+    let fixture = Fixture::new(fixture.peer.model());
+    fixture
+        .backup(&["-start", "2020-09-07T04:00:00Z"])
+        .expect(0);
+    fixture.expect_shards(|_| false);
+    assert_eq!(fixture.peer.shard_requests(), [""; 0]);
 }
 
 #[test]
@@ -543,7 +551,7 @@ fn what_does_not_exist_is_said_with_what_does_and_no_directory_is_made() {
         ("telegraf", "two weeks", 20),
         ("db.dot", "autogen", 300),
     ];
-    let bench = Bench::new(Model::new(Version::V1_6, &shards));
+    let fixture = Fixture::new(Model::new(Version::V1_6, &shards));
     let cases: [(&[&str], &[&str]); 6] = [
         (
             &["-database", "Telegraph"],
@@ -568,19 +576,19 @@ fn what_does_not_exist_is_said_with_what_does_and_no_directory_is_made() {
         (&["-shard", "7"], &["no shard 7", "1, 20, 300"]),
     ];
     for (flags, said) in cases {
-        let run = bench.backup(flags).expect(1);
+        let run = fixture.backup(flags).expect(1);
         assert!(
             said.iter().all(|text| run.stderr.contains(text)),
             "{flags:?}: {}",
             run.stderr
         );
-        assert_eq!(tree::names(bench.root.path()), [""; 0], "{flags:?}");
+        assert_eq!(tree::names(fixture.folder.path()), [""; 0], "{flags:?}");
     }
-    assert_eq!(bench.peer.shard_requests(), [""; 0]);
+    assert_eq!(fixture.peer.shard_requests(), [""; 0]);
     // Forgotten options are no fault of the server's.
-    bench.backup(&["-rp", "autogen"]).expect(2);
-    bench.backup(&["-shard", "20"]).expect(0);
-    bench.expect_shards(|shard| shard.path.id == 20);
+    fixture.backup(&["-rp", "autogen"]).expect(2);
+    fixture.backup(&["-shard", "20"]).expect(0);
+    fixture.expect_shards(|shard| shard.path.id == 20);
 }
 
 #[test]
@@ -594,12 +602,12 @@ fn a_list_of_shards_takes_memory_for_what_a_server_has_and_not_for_what_a_peer_s
         (list("d/r/1", 5_000_000), "more than 500000 shards"),
         (list(&"d/".repeat(20 << 20), 1), "a path of 41943040 bytes"),
     ] {
-        let bench = Bench::with_shards([1]);
-        bench.peer.script(Asked::Info, [reply]);
-        let run = bench.backup(&["-retries", "0"]).expect(1);
+        let fixture = Fixture::with_shards([1]);
+        fixture.peer.script(Asked::Info, [reply]);
+        let run = fixture.backup(&["-retries", "0"]).expect(1);
         assert!(run.stderr.contains(said), "{}", run.stderr);
         assert!(run.peak_rss < 192 * MIB, "{} MiB", run.peak_rss / MIB);
-        bench.expect_nothing();
+        fixture.expect_nothing();
     }
 }
 
@@ -617,13 +625,13 @@ fn expect_harmless(text: &str, what: &str) {
 #[test]
 fn names_from_a_server_or_a_set_are_printed_so_that_they_do_nothing_to_a_terminal() {
     let shards = [(HOSTILE, "autogen", 1), (HOSTILE, HOSTILE, 2)];
-    let bench = Bench::new(Model::new(Version::V1_6, &shards));
-    let (dir, host) = (bench.dir(), bench.peer.host());
-    let damaged = bench.root.path().join("damaged");
-    bench
+    let fixture = Fixture::new(Model::new(Version::V1_6, &shards));
+    let (dir, host) = (fixture.dir(), fixture.peer.host());
+    let damaged = fixture.path("damaged");
+    fixture
         .peer
         .script(Asked::Shard(2), [Reply::Cut(700, End::Fin), Reply::Whole]);
-    let made = bench.backup(&["-verbose", "-retries", "3"]).expect(0);
+    let made = fixture.backup(&["-verbose", "-retries", "3"]).expect(0);
     assert!(made.stderr.contains("attempt 1 failed"), "{}", made.stderr);
     service::copy(&dir, &damaged);
     for (name, mut bytes) in tree::visible_files(&damaged) {
@@ -632,7 +640,7 @@ fn names_from_a_server_or_a_set_are_printed_so_that_they_do_nothing_to_a_termina
             fs::write(damaged.join(name), bytes).expect("damaging a file");
         }
     }
-    let target = bench.root.path().join("target");
+    let target = fixture.path("target");
     let (meta, data) = (target.join("meta"), target.join("data"));
     let into = ["-metadir", utf8(&meta), "-datadir", utf8(&data)];
     let (dir, damaged) = (utf8(&dir), utf8(&damaged));
@@ -713,7 +721,7 @@ fn names_from_a_server_or_a_set_are_printed_so_that_they_do_nothing_to_a_termina
     ];
     expect_harmless(&made.stderr, "backup");
     expect_harmless(&made.stdout, "backup");
-    bench
+    fixture
         .peer
         .script(Asked::Shard(1), [Reply::Bytes(b"\x1b[2J".repeat(400))]);
     let mut shown = 0;
@@ -755,14 +763,16 @@ fn a_meta_store_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
         .position(|bytes| bytes == b"caf_")
         .expect("the name");
     meta[at + 3] = 0xe9;
-    let bench = Bench::new(model);
-    bench.peer.script(Asked::Meta, [Reply::Bytes(meta.clone())]);
-    let host = bench.peer.host();
-    let dir = bench.root.path().join("influxd");
+    let fixture = Fixture::new(model);
+    fixture
+        .peer
+        .script(Asked::Meta, [Reply::Bytes(meta.clone())]);
+    let host = fixture.peer.host();
+    let dir = fixture.path("influxd");
     fs::create_dir(&dir).expect("a directory");
     fs::write(dir.join("meta.00"), &meta).expect("a meta store");
-    let target = bench.root.path().join("meta");
-    let other = bench.dir();
+    let target = fixture.path("meta");
+    let other = fixture.dir();
     for line in [
         &["backup", "-host", &host, utf8(&other)][..],
         &["info", "-host", &host],
@@ -784,7 +794,7 @@ fn a_meta_store_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
             assert!(run.stderr.contains(said), "{line:?}: {}", run.stderr);
         }
     }
-    bench.expect_nothing();
+    fixture.expect_nothing();
     assert!(!target.exists());
 }
 
@@ -839,16 +849,16 @@ fn a_meta_store_with_times_ids_and_names_that_cannot_be_ends_no_run_in_a_panic()
     each(
         of_groups.chain(of_names).collect::<Vec<_>>(),
         |(what, data)| {
-            let bench = Bench::new(model.clone());
+            let fixture = Fixture::new(model.clone());
             let blob = MetaBlob {
                 meta: data.encode_to_vec(),
                 node: b"null\n".to_vec(),
             };
             let mut framed = Vec::new();
             blob.write_to(&mut framed).expect("writing to memory");
-            bench.peer.script(Asked::Meta, [Reply::Bytes(framed)]);
-            let (dir, host) = (bench.dir(), bench.peer.host());
-            let target = bench.root.path().join("target");
+            fixture.peer.script(Asked::Meta, [Reply::Bytes(framed)]);
+            let (dir, host) = (fixture.dir(), fixture.peer.host());
+            let target = fixture.path("target");
             let into = |part: &str| target.join(part).display().to_string();
             let (meta, data) = (into("meta"), into("data"));
             let dir = utf8(&dir);
@@ -909,7 +919,7 @@ fn a_meta_store_with_times_ids_and_names_that_cannot_be_ends_no_run_in_a_panic()
                 );
                 expect_harmless(&format!("{}{}", ended.stdout, ended.stderr), what);
             }
-            let outside = tree::names(bench.root.path());
+            let outside = tree::names(fixture.folder.path());
             let places = ["backup", "target"];
             assert!(
                 outside.iter().all(|name| places.contains(&name.as_str())),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::bench::{Bench, restore_dry_run, shard, states};
+use crate::support::fixture::{Fixture, restore_dry_run, shard, states};
 use crate::support::peer::{
     Asked, Cache, End, MODIFIED, Member, Model, Reply, Shard, Tar, Version, tar, tsm,
 };
@@ -49,10 +49,10 @@ fn with_cache(id: u64, cache: Cache) -> Shard {
     }
 }
 
-fn bench(version: Version, shards: Vec<Shard>) -> Bench {
+fn fixture(version: Version, shards: Vec<Shard>) -> Fixture {
     let mut model = Model::new(version, &[]);
     model.shards = shards;
-    Bench::new(model)
+    Fixture::new(model)
 }
 
 /// All records of a directory, the oldest first.
@@ -85,8 +85,8 @@ fn files(record: &Value, id: u64) -> Vec<u64> {
         .collect()
 }
 
-fn last(bench: &Bench) -> Value {
-    records(&bench.dir()).pop().expect("a set")
+fn last(fixture: &Fixture) -> Value {
+    records(&fixture.dir()).pop().expect("a set")
 }
 
 fn seconds(count: u64) -> Duration {
@@ -109,16 +109,16 @@ fn what_was_acknowledged_before_the_run_is_in_the_set_though_a_flush_is_under_wa
                 shard(4),
                 shard(5),
             ];
-            let bench = bench(*version, shards);
-            bench.backup(layout).expect(0);
-            let record = last(&bench);
+            let fixture = fixture(*version, shards);
+            fixture.backup(layout).expect(0);
+            let record = last(&fixture);
             assert_eq!(record["state"], "complete");
             for id in 1..=3 {
                 assert_eq!(files(&record, id), [1, 2], "{version:?}: shard {id}");
             }
             // Cold ones cost one question more than they did, and its answer is 1 KiB.
             for id in 3..=5 {
-                assert_eq!(bench.peer.asked_for(id), 2, "{version:?}: shard {id}");
+                assert_eq!(fixture.peer.asked_for(id), 2, "{version:?}: shard {id}");
             }
         },
     );
@@ -133,9 +133,9 @@ fn what_a_flush_that_failed_before_the_run_left_unwritten_is_in_the_set() {
             cached: vec![member(1, 3, MODIFIED)],
             ..Cache::default()
         };
-        let bench = bench(*version, vec![with_cache(1, cache)]);
-        bench.backup(&[]).expect(0);
-        assert_eq!(files(&last(&bench), 1), [1, 2, 3], "{version:?}");
+        let fixture = fixture(*version, vec![with_cache(1, cache)]);
+        fixture.backup(&[]).expect(0);
+        assert_eq!(files(&last(&fixture), 1), [1, 2, 3], "{version:?}");
     });
 }
 
@@ -151,9 +151,9 @@ fn an_increment_and_a_range_have_what_was_acknowledged_before_the_run() {
             .iter()
             .flat_map(|version| wants.map(|want| (*version, want))),
         |(version, want)| {
-            let bench = bench(*version, vec![hot(1, &[OUTLASTS_TWO])]);
-            bench.backup(want).expect(0);
-            let files = files(&last(&bench), 1);
+            let fixture = fixture(*version, vec![hot(1, &[OUTLASTS_TWO])]);
+            fixture.backup(want).expect(0);
+            let files = files(&last(&fixture), 1);
             assert!(files.contains(&2), "{version:?} {want:?}: {files:?}");
         },
     );
@@ -161,31 +161,31 @@ fn an_increment_and_a_range_have_what_was_acknowledged_before_the_run() {
 
 #[test]
 fn a_shard_that_appears_meanwhile_is_left_to_the_next_set() {
-    let bench = bench(
+    let fixture = fixture(
         Version::V1_8_10,
         vec![hot(1, &[Duration::from_millis(1500)])],
     );
     // The meta store, the shards, and the first question.
-    let running = bench.start(&[], 3);
-    bench.peer.change(|model| model.shards.push(shard(2)));
+    let running = fixture.start(&[], 3);
+    fixture.peer.change(|model| model.shards.push(shard(2)));
     running.wait().expect(0);
-    let record = last(&bench);
+    let record = last(&fixture);
     assert_eq!(record["state"], "complete");
     assert_eq!(files(&record, 1), [1, 2]);
     assert_eq!(states(&record).keys().collect::<Vec<_>>(), [&1]);
-    bench.backup(&["-since", "last"]).expect(0);
-    assert_eq!(last(&bench)["shards"][1]["content"], "whole");
+    fixture.backup(&["-since", "last"]).expect(0);
+    assert_eq!(last(&fixture)["shards"][1]["content"], "whole");
 }
 
 /// What is said of the set in which shard 1 is unproven.
-fn expect_unproven(bench: &Bench, run: &Run) {
-    let dir = bench.dir();
+fn expect_unproven(fixture: &Fixture, run: &Run) {
+    let dir = fixture.dir();
     assert!(
         run.stderr.contains("shard db/autogen/1 is unproven: "),
         "{}",
         run.stderr
     );
-    let record = last(bench);
+    let record = last(fixture);
     assert_eq!(record["state"], "partial");
     assert!(record["shards"][0]["unproven"].is_string(), "{record}");
     assert_eq!(record["shards"][1].get("unproven"), None);
@@ -241,22 +241,22 @@ fn expect_unproven(bench: &Bench, run: &Run) {
 #[test]
 fn a_shard_that_is_busy_for_ever_is_kept_unproven_and_nothing_builds_on_it() {
     each([["-incremental"], ["-since=last"]], |flags| {
-        let bench = bench(
+        let fixture = fixture(
             Version::V1_8_10,
             vec![hot(1, &[FOR_EVER]), hot(2, &[seconds(1)])],
         );
-        let run = bench.backup(&["-flush-timeout", "2s"]).expect(3);
-        expect_unproven(&bench, &run);
+        let run = fixture.backup(&["-flush-timeout", "2s"]).expect(3);
+        expect_unproven(&fixture, &run);
         // What came is in the set all the same.
-        assert_eq!(files(&last(&bench), 1), [1]);
+        assert_eq!(files(&last(&fixture), 1), [1]);
         // Two questions, and the download that is taken as it comes.
-        assert_eq!(bench.peer.asked_for(1), 3);
+        assert_eq!(fixture.peer.asked_for(1), 3);
 
         // The next set downloads all, once the server is no longer busy.
-        bench.peer.change(|model| *model.shard(1) = hot(1, &[]));
-        let run = bench.backup(flags).expect(0);
+        fixture.peer.change(|model| *model.shard(1) = hot(1, &[]));
+        let run = fixture.backup(flags).expect(0);
         assert!(run.stdout.contains("2 shards"), "{}", run.stdout);
-        let record = last(&bench);
+        let record = last(&fixture);
         assert_eq!(files(&record, 1), [1, 2]);
         for shard in record["shards"].as_array().expect("shards") {
             assert_eq!(shard["content"], "whole");
@@ -267,8 +267,8 @@ fn a_shard_that_is_busy_for_ever_is_kept_unproven_and_nothing_builds_on_it() {
 
 #[test]
 fn what_is_unproven_is_said_by_a_quiet_run_too() {
-    let bench = bench(Version::V1_8_10, vec![hot(1, &[FOR_EVER])]);
-    let run = bench.backup(&["-quiet", "-flush-timeout", "0"]).expect(3);
+    let fixture = fixture(Version::V1_8_10, vec![hot(1, &[FOR_EVER])]);
+    let run = fixture.backup(&["-quiet", "-flush-timeout", "0"]).expect(3);
     assert!(
         run.stderr.contains("snap: unproven: shard db/autogen/1: "),
         "{}",
@@ -279,15 +279,15 @@ fn what_is_unproven_is_said_by_a_quiet_run_too() {
 #[test]
 fn a_full_shard_of_which_nothing_but_late_empty_tars_come_is_named_and_the_others_are_kept() {
     for layout in [&[][..], &["-portable"]] {
-        let bench = bench(
+        let fixture = fixture(
             Version::V1_8_3,
             vec![hot(1, &[FOR_EVER]), hot(2, &[seconds(1)])],
         );
-        let run = bench
+        let run = fixture
             .backup(&[layout, &["-flush-timeout", "2s"]].concat())
             .expect(3);
-        expect_unproven(&bench, &run);
-        let record = last(&bench);
+        expect_unproven(&fixture, &run);
+        let record = last(&fixture);
         assert_eq!(record["shards"][0]["state"], "failed");
         assert_eq!(record["shards"][0].get("file"), None);
     }
@@ -295,19 +295,19 @@ fn a_full_shard_of_which_nothing_but_late_empty_tars_come_is_named_and_the_other
 
 #[test]
 fn an_unproven_shard_is_not_taken_over_by_the_run_that_resumes() {
-    let bench = bench(
+    let fixture = fixture(
         Version::V1_8_10,
         vec![hot(1, &[FOR_EVER]), shard(2), shard(3)],
     );
-    bench
+    fixture
         .peer
         .script(Asked::Shard(3), [Reply::Cut(700, End::Rst)]);
     let flags = ["-resume", "-flush-timeout", "1s", "-retries", "0"];
-    bench.backup(&flags).expect(1);
-    bench.peer.change(|model| *model.shard(1) = hot(1, &[]));
-    bench.peer.script(Asked::Shard(3), [Reply::Whole]);
-    bench.backup(&flags).expect(0);
-    let record = last(&bench);
+    fixture.backup(&flags).expect(1);
+    fixture.peer.change(|model| *model.shard(1) = hot(1, &[]));
+    fixture.peer.script(Asked::Shard(3), [Reply::Whole]);
+    fixture.backup(&flags).expect(0);
+    let record = last(&fixture);
     assert_eq!(record["state"], "complete");
     assert_eq!(files(&record, 1), [1, 2]);
 }
@@ -344,23 +344,23 @@ fn a_run_that_resumes_has_what_was_acknowledged_before_it_and_downloads_no_cold_
                 with_files(3, vec![member(3, 1, now - 2)]),
                 shard(4),
             ];
-            let bench = bench(*version, shards);
-            bench
+            let fixture = fixture(*version, shards);
+            fixture
                 .peer
                 .script(Asked::Shard(4), [Reply::Cut(700, End::Rst)]);
             let flags = [*what, &["-resume", "-retries", "0"]].concat();
-            bench.backup(&flags).expect(1);
+            fixture.backup(&flags).expect(1);
 
             // A point is acknowledged, and the next run begins.
-            bench.peer.change(|model| {
+            fixture.peer.change(|model| {
                 let cache = model.shard(2).cache.as_mut().expect("a cache");
                 cache.cached.push(member(2, 2, now));
             });
-            bench.peer.script(Asked::Shard(4), [Reply::Whole]);
+            fixture.peer.script(Asked::Shard(4), [Reply::Whole]);
             let begun = Timestamp::now();
-            let before = bench.peer.shard_requests().len();
-            let run = bench.backup(&flags).expect(0);
-            let record = last(&bench);
+            let before = fixture.peer.shard_requests().len();
+            let run = fixture.backup(&flags).expect(0);
+            let record = last(&fixture);
             assert_eq!(record["state"], "complete");
             for (id, expected) in [(1, &[1][..]), (2, &[1, 2]), (3, &[1])] {
                 assert_eq!(files(&record, id), expected, "{case}: shard {id}");
@@ -377,7 +377,7 @@ fn a_run_that_resumes_has_what_was_acknowledged_before_it_and_downloads_no_cold_
                 3 - taken_over
             );
             assert!(run.stderr.contains(&said), "{case}: {}", run.stderr);
-            let asked = bench.peer.shard_requests().split_off(before);
+            let asked = fixture.peer.shard_requests().split_off(before);
             let of_cold = asked.iter().filter(|text| text.contains("\"ShardID\":1,"));
             let of_cold: Vec<bool> = of_cold
                 .map(|text| text.contains("\"2024-01-15T0"))
@@ -387,7 +387,10 @@ fn a_run_that_resumes_has_what_was_acknowledged_before_it_and_downloads_no_cold_
             }
             // There is no set below an increment.
             let code = if what.contains(&"-since") { 3 } else { 0 };
-            Snap::new(["verify"]).args([bench.dir()]).run().expect(code);
+            Snap::new(["verify"])
+                .args([fixture.dir()])
+                .run()
+                .expect(code);
         },
     );
 }
@@ -402,11 +405,11 @@ fn what_two_runs_left_is_as_old_as_the_run_that_downloaded_it() {
             .collect(),
         ..Cache::default()
     };
-    let bench = bench(
+    let fixture = fixture(
         Version::V1_6,
         vec![with_cache(1, cache(&[1], now - 2)), shard(2)],
     );
-    bench
+    fixture
         .peer
         .script(Asked::Shard(2), [Reply::Cut(700, End::Rst)]);
     let flags = ["-resume", "-retries", "0"];
@@ -415,22 +418,22 @@ fn what_two_runs_left_is_as_old_as_the_run_that_downloaded_it() {
     for (nth, asked) in asked_each.into_iter().enumerate() {
         if nth == 1 {
             let old = with_cache(1, cache(&[2], MODIFIED));
-            bench.peer.change(|model| *model.shard(1) = old);
+            fixture.peer.change(|model| *model.shard(1) = old);
         }
         if nth == 3 {
-            bench.peer.script(Asked::Shard(2), [Reply::Whole]);
+            fixture.peer.script(Asked::Shard(2), [Reply::Whole]);
         }
-        let before = bench.peer.asked_for(1);
+        let before = fixture.peer.asked_for(1);
         let code = if nth == 3 { 0 } else { 1 };
-        let run = bench.backup(&flags).expect(code);
+        let run = fixture.backup(&flags).expect(code);
         assert_eq!(
-            bench.peer.asked_for(1) - before,
+            fixture.peer.asked_for(1) - before,
             asked,
             "run {nth}: {}",
             run.stderr
         );
     }
-    assert_eq!(files(&last(&bench), 1), [2]);
+    assert_eq!(files(&last(&fixture), 1), [2]);
 }
 
 #[test]
@@ -447,67 +450,67 @@ fn a_shard_is_not_shared_because_a_busy_server_says_late_that_nothing_is_newer()
                 },
             )
         };
-        let bench = bench(*version, vec![cold(Vec::new())]);
-        bench.backup(&["-incremental"]).expect(0);
+        let fixture = fixture(*version, vec![cold(Vec::new())]);
+        fixture.backup(&["-incremental"]).expect(0);
         // What is cached then is not in files, and the first question meets a flush of it.
         let mut busy = cold(vec![member(1, 2, MODIFIED + 3600)]);
         if let Some(cache) = &mut busy.cache {
             cache.flushes.push_back(OUTLASTS_TWO);
         }
-        bench.peer.change(|model| *model.shard(1) = busy);
-        bench.backup(&["-incremental"]).expect(0);
-        let record = last(&bench);
+        fixture.peer.change(|model| *model.shard(1) = busy);
+        fixture.backup(&["-incremental"]).expect(0);
+        let record = last(&fixture);
         assert_eq!(files(&record, 1), [1, 2], "{version:?}");
         assert_eq!(record["shards"][0].get("shared_with"), None);
 
         // Once it is cold, it is shared, for as many questions as before.
-        let asked = bench.peer.asked_for(1);
-        bench.backup(&["-incremental"]).expect(0);
-        assert!(last(&bench)["shards"][0]["shared_with"].is_string());
-        assert_eq!(bench.peer.asked_for(1) - asked, 4, "{version:?}");
+        let asked = fixture.peer.asked_for(1);
+        fixture.backup(&["-incremental"]).expect(0);
+        assert!(last(&fixture)["shards"][0]["shared_with"].is_string());
+        assert_eq!(fixture.peer.asked_for(1) - asked, 4, "{version:?}");
     });
 }
 
 #[test]
 fn a_server_that_is_slow_with_every_shard_costs_no_timeout_for_each() {
     let count = 24;
-    let bench = bench(Version::V1_6, (1..=count).map(shard).collect());
+    let fixture = fixture(Version::V1_6, (1..=count).map(shard).collect());
     for id in 1..=count {
-        bench
+        fixture
             .peer
             .script(Asked::Shard(id), [Reply::Late(Duration::from_millis(1050))]);
     }
-    bench
+    fixture
         .backup(&["-flush-timeout", "6s", "-jobs", "12"])
         .expect(3);
-    let record = last(&bench);
+    let record = last(&fixture);
     assert_eq!(record["state"], "partial");
     let all = record["shards"].as_array().expect("shards");
     assert!(
         all.iter().all(|shard| shard["state"] == "stored"),
         "{record}"
     );
-    let asked: usize = (1..=count).map(|id| bench.peer.asked_for(id)).sum();
+    let asked: usize = (1..=count).map(|id| fixture.peer.asked_for(id)).sum();
     // Seven each without an end to it.
     assert!(asked < 24 * 7 - 30, "{asked}");
 }
 
 #[test]
 fn a_limit_on_the_rate_makes_no_answer_late() {
-    let bench = bench(Version::V1_8_10, (1..=4).map(|id| hot(id, &[])).collect());
-    bench
+    let fixture = fixture(Version::V1_8_10, (1..=4).map(|id| hot(id, &[])).collect());
+    fixture
         .backup(&["-limit-rate", "4000", "-jobs", "4", "-flush-timeout", "0"])
         .expect(0);
     for id in 1..=4 {
-        assert_eq!(bench.peer.asked_for(id), 2);
+        assert_eq!(fixture.peer.asked_for(id), 2);
     }
 }
 
 #[test]
 fn a_stop_is_obeyed_while_a_busy_shard_is_asked_for_again_and_again() {
-    let bench = bench(Version::V1_8_10, vec![hot(1, &[FOR_EVER])]);
-    let running = bench.start(&["-flush-timeout", "1h"], 4);
+    let fixture = fixture(Version::V1_8_10, vec![hot(1, &[FOR_EVER])]);
+    let running = fixture.start(&["-flush-timeout", "1h"], 4);
     running.signal(15);
     running.wait().expect(143);
-    bench.expect_nothing();
+    fixture.expect_nothing();
 }

@@ -1,12 +1,11 @@
 //! Backups of servers 1.0 to 1.4: literal requests, and what their silences and tars mean.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use crate::support::peer::{Asked, End, Member, Model, Peer, Reply, Version, nobody, tar, tsm};
-use crate::support::process::{Run, backup, restore_into};
-use crate::support::{each, folder, tree};
-use tempfile::TempDir;
+use crate::support::fixture::Fixture;
+use crate::support::peer::{Asked, End, Member, Model, Reply, Version, nobody, tar, tsm};
+use crate::support::process::{Run, restore_into};
+use crate::support::{each, tree};
 
 /// The versions that speak the older dialect.
 const VERSIONS: [Version; 2] = [Version::V1_1, Version::V1_3];
@@ -29,37 +28,22 @@ fn shard_request(id: u64, since: &str) -> String {
     )
 }
 
-/// A server with two shards, and a place for backups of it.
-struct Bench {
-    root: TempDir,
-    peer: Peer,
+/// A server of that version with two shards.
+fn server(version: Version) -> Fixture {
+    server_refusing(version, End::Fin)
 }
 
-impl Bench {
-    fn new(version: Version) -> Self {
-        Self::with(version, End::Fin)
-    }
+/// One that so refuses the newer dialect.
+fn server_refusing(version: Version, refusal: End) -> Fixture {
+    let mut model = Model::new(version, &[("db", "autogen", 1), ("db", "two weeks", 20)]);
+    model.refusal = refusal;
+    Fixture::new(model)
+}
 
-    fn with(version: Version, refusal: End) -> Self {
-        let mut model = Model::new(version, &[("db", "autogen", 1), ("db", "two weeks", 20)]);
-        model.refusal = refusal;
-        Self {
-            root: folder(),
-            peer: Peer::start(model),
-        }
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.root.path().join("backup")
-    }
-
-    fn backup(&self, flags: &[&str]) -> Run {
-        backup(
-            &self.peer.host(),
-            &[&["-jobs", "1"], flags].concat(),
-            &self.dir(),
-        )
-        .run()
+impl Fixture {
+    /// Backs up shard after shard.
+    fn backup_in_turn(&self, flags: &[&str]) -> Run {
+        self.backup(&[&["-jobs", "1"], flags].concat())
     }
 
     /// Panics unless the directory holds the meta store under these numbers, and these shards, as the server has them.
@@ -84,7 +68,7 @@ impl Bench {
     }
 
     /// Panics unless nothing was made but, where the run came so far, the lock.
-    fn expect_nothing(&self) {
+    fn expect_no_set(&self) {
         if self.dir().exists() {
             assert_eq!(
                 tree::files(&self.dir()).keys().collect::<Vec<_>>(),
@@ -105,28 +89,28 @@ fn the_dialect_is_found_out_and_kept_and_the_tars_are_stored_as_they_come() {
     ];
     for version in VERSIONS {
         for refusal in [End::Fin, End::Rst] {
-            let bench = Bench::with(version, refusal);
-            let run = bench.backup(&["-verbose"]).expect(0);
+            let fixture = server_refusing(version, refusal);
+            let run = fixture.backup_in_turn(&["-verbose"]).expect(0);
             assert!(run.stderr.contains("speaks dialect 1.0"), "{}", run.stderr);
-            bench.expect_files(&[0], &[(1, 0), (20, 0)]);
+            fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
             assert_eq!(
-                bench.peer.request_texts(),
+                fixture.peer.request_texts(),
                 [&[META_1_5.to_owned()][..], &rest].concat()
             );
         }
-        let bench = Bench::new(version);
-        bench.backup(&["-dialect", "1.0"]).expect(0);
-        bench.expect_files(&[0], &[(1, 0), (20, 0)]);
-        assert_eq!(bench.peer.request_texts(), rest);
+        let fixture = server(version);
+        fixture.backup_in_turn(&["-dialect", "1.0"]).expect(0);
+        fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
+        assert_eq!(fixture.peer.request_texts(), rest);
 
         restore_into(
-            bench.root.path(),
+            fixture.folder.path(),
             &["-host", &nobody(), "-apply-deletes=false"],
-            &bench.dir(),
+            &fixture.dir(),
         )
         .run()
         .expect(0);
-        let restored = tree::files(&bench.root.path().join("data"));
+        let restored = tree::files(&fixture.path("data"));
         for name in [
             "000000001-000000001.tsm",
             "000000002-000000002.tsm",
@@ -168,47 +152,47 @@ fn the_tars_of_these_versions_are_what_their_tests_take_them_for() {
 #[test]
 fn an_increment_asks_with_its_time_and_stores_what_is_newer() {
     for version in VERSIONS {
-        let bench = Bench::new(version);
-        bench
-            .backup(&["-since", "2024-01-15T09:59:59.5+02:00"])
+        let fixture = server(version);
+        fixture
+            .backup_in_turn(&["-since", "2024-01-15T09:59:59.5+02:00"])
             .expect(0);
         let since = "2024-01-15T07:59:59.5Z";
         assert_eq!(
-            bench.peer.shard_requests(),
+            fixture.peer.shard_requests(),
             [shard_request(1, since), shard_request(20, since)]
         );
-        bench.expect_files(&[0], &[(1, 0), (20, 0)]);
+        fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
     }
 }
 
 #[test]
 fn nothing_newer_is_a_success_without_a_file_whichever_way_the_version_says_it() {
     each(VERSIONS, |version| {
-        let bench = Bench::new(*version);
-        bench.backup(&[]).expect(0);
-        let run = bench.backup(&["-since", "2024-01-16"]).expect(0);
+        let fixture = server(*version);
+        fixture.backup_in_turn(&[]).expect(0);
+        let run = fixture.backup_in_turn(&["-since", "2024-01-16"]).expect(0);
         assert!(
             run.stdout.contains("2 without anything to fetch"),
             "{version:?}: {}",
             run.stdout
         );
-        bench.expect_files(&[0, 1], &[(1, 0), (20, 0)]);
+        fixture.expect_files(&[0, 1], &[(1, 0), (20, 0)]);
     });
 }
 
 #[test]
 fn nothing_newer_is_no_failure_that_uses_up_a_retry() {
     for version in VERSIONS {
-        let bench = Bench::new(version);
-        let run = bench
-            .backup(&["-since", "2024-01-16", "-retries", "0"])
+        let fixture = server(version);
+        let run = fixture
+            .backup_in_turn(&["-since", "2024-01-16", "-retries", "0"])
             .expect(0);
         assert!(
             !run.stderr.contains("failed"),
             "{version:?}: {}",
             run.stderr
         );
-        bench.expect_files(&[0], &[]);
+        fixture.expect_files(&[0], &[]);
     }
 }
 
@@ -240,10 +224,10 @@ fn a_silence_that_passes_is_waited_for_and_the_answer_after_it_goes_unused() {
                 .iter()
                 .flat_map(|want| scripts.iter().map(move |script| (*want, script))),
             |(want, script)| {
-                let bench = Bench::new(version);
-                bench.peer.script(Asked::Shard(1), script.iter().cloned());
-                bench.backup(want).expect(0);
-                bench.expect_files(&[0], &[(1, 0), (20, 0)]);
+                let fixture = server(version);
+                fixture.peer.script(Asked::Shard(1), script.iter().cloned());
+                fixture.backup_in_turn(want).expect(0);
+                fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
             },
         );
     }
@@ -257,20 +241,20 @@ fn a_silence_that_lasts_is_a_failure_with_a_time_to_start_from_as_well() {
             .iter()
             .flat_map(|version| wants.map(|want| (*version, want))),
         |(version, want)| {
-            let bench = Bench::new(*version);
-            bench.peer.script(Asked::Shard(1), [Reply::Nothing]);
-            let run = bench
-                .backup(&[*want, &["-retries", "1"]].concat())
+            let fixture = server(*version);
+            fixture.peer.script(Asked::Shard(1), [Reply::Nothing]);
+            let run = fixture
+                .backup_in_turn(&[*want, &["-retries", "1"]].concat())
                 .expect(1);
             assert!(run.stderr.contains("db/autogen/1"), "{}", run.stderr);
-            bench.expect_nothing();
+            fixture.expect_no_set();
         },
     );
 }
 
 #[test]
 fn a_server_that_says_nothing_newer_with_an_empty_tar_never_says_it_with_silence() {
-    let bench = Bench::new(Version::V1_3);
+    let fixture = server(Version::V1_3);
     // The shard is busy each time that its newer files are asked for, and not when it is asked about.
     let script = [
         Reply::Nothing,
@@ -279,9 +263,9 @@ fn a_server_that_says_nothing_newer_with_an_empty_tar_never_says_it_with_silence
         Reply::Whole,
         Reply::Whole,
     ];
-    bench.peer.script(Asked::Shard(1), script);
-    bench.backup(&["-since", "2023-01-01"]).expect(0);
-    bench.expect_files(&[0], &[(1, 0), (20, 0)]);
+    fixture.peer.script(Asked::Shard(1), script);
+    fixture.backup_in_turn(&["-since", "2023-01-01"]).expect(0);
+    fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
 }
 
 #[test]
@@ -310,23 +294,23 @@ fn what_the_dialect_lacks_is_a_usage_error_before_anything_is_made() {
     for version in VERSIONS {
         for dialect in ["auto", "1.0"] {
             for (flags, said) in cases {
-                let bench = Bench::new(version);
-                let run = bench
-                    .backup(&[&["-dialect", dialect], flags].concat())
+                let fixture = server(version);
+                let run = fixture
+                    .backup_in_turn(&[&["-dialect", dialect], flags].concat())
                     .expect(2);
                 assert!(
                     run.stderr.contains(said) && run.stderr.contains("hint: "),
                     "{flags:?}: {}",
                     run.stderr
                 );
-                assert_eq!(tree::names(bench.root.path()), [""; 0], "{flags:?}");
+                assert_eq!(tree::names(fixture.folder.path()), [""; 0], "{flags:?}");
             }
         }
-        let bench = Bench::new(version);
-        bench
-            .backup(&["-database", "db", "-retention", "two weeks", "-shard", "20"])
+        let fixture = server(version);
+        fixture
+            .backup_in_turn(&["-database", "db", "-retention", "two weeks", "-shard", "20"])
             .expect(0);
-        bench.expect_files(&[0], &[(20, 0)]);
+        fixture.expect_files(&[0], &[(20, 0)]);
     }
 }
 
@@ -335,15 +319,15 @@ fn the_wrong_dialect_by_force_is_a_server_that_does_not_answer() {
     let wrong = VERSIONS.map(|version| (version, "1.5"));
     for (version, dialect) in wrong.into_iter().chain([(Version::V1_6, "1.0")]) {
         for refusal in [End::Fin, End::Rst] {
-            let bench = Bench::with(version, refusal);
-            let run = bench.backup(&["-dialect", dialect]).expect(5);
+            let fixture = server_refusing(version, refusal);
+            let run = fixture.backup_in_turn(&["-dialect", dialect]).expect(5);
             assert!(
                 run.stderr.contains("without an answer") && run.stderr.contains("-dialect"),
                 "{}",
                 run.stderr
             );
-            assert_eq!(tree::names(bench.root.path()), [""; 0]);
-            assert_eq!(bench.peer.requests().len(), 1);
+            assert_eq!(tree::names(fixture.folder.path()), [""; 0]);
+            assert_eq!(fixture.peer.requests().len(), 1);
         }
     }
 }

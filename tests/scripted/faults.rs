@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::bench::{Bench, SETTLE, expect_nothing, restore_dry_run, shard, states};
+use crate::support::fixture::{Fixture, SETTLE, expect_nothing, restore_dry_run, shard, states};
 use crate::support::influxd::{Index, Influxd};
 use crate::support::peer::{
     Asked, Crowded, Cut, Door, End, Manners, Model, Presence, Proxy, Reply, Stranger, Version,
@@ -37,28 +37,28 @@ fn cut_shards() -> Vec<(u64, usize, End)> {
 #[test]
 fn a_shard_cut_off_once_anywhere_is_fetched_anew_and_stored_byte_for_byte() {
     let cuts = cut_shards();
-    let bench = Bench::with_shards(cuts.iter().map(|(id, ..)| *id));
+    let fixture = Fixture::with_shards(cuts.iter().map(|(id, ..)| *id));
     for (id, at, end) in cuts {
-        bench
+        fixture
             .peer
             .script(Asked::Shard(id), [Reply::Cut(at, end), Reply::Whole]);
     }
-    bench.backup(&["-jobs", "16", "-retries", "3"]).expect(0);
-    let record = bench.expect_all();
+    fixture.backup(&["-jobs", "16", "-retries", "3"]).expect(0);
+    let record = fixture.expect_all();
     assert_eq!(record["state"], "complete");
-    restore_dry_run(&bench.dir()).expect(0);
+    restore_dry_run(&fixture.dir()).expect(0);
 }
 
 #[test]
 fn a_shard_cut_off_always_anywhere_is_named_and_nothing_is_kept() {
     let cuts = cut_shards();
-    let bench = Bench::with_shards(cuts.iter().map(|(id, ..)| *id));
+    let fixture = Fixture::with_shards(cuts.iter().map(|(id, ..)| *id));
     for (id, at, end) in &cuts {
-        bench
+        fixture
             .peer
             .script(Asked::Shard(*id), [Reply::Cut(*at, *end)]);
     }
-    let run = bench.backup(&["-jobs", "16", "-retries", "1"]).expect(1);
+    let run = fixture.backup(&["-jobs", "16", "-retries", "1"]).expect(1);
     for (id, at, end) in &cuts {
         assert!(
             run.stderr
@@ -67,7 +67,7 @@ fn a_shard_cut_off_always_anywhere_is_named_and_nothing_is_kept() {
             run.stderr
         );
         let of_shard = format!("\"ShardID\":{id},");
-        let attempts = bench
+        let attempts = fixture
             .peer
             .shard_requests()
             .iter()
@@ -76,7 +76,7 @@ fn a_shard_cut_off_always_anywhere_is_named_and_nothing_is_kept() {
         // A question ahead, and two attempts.
         assert_eq!(attempts, 3, "{end:?} at {at}");
     }
-    bench.expect_nothing();
+    fixture.expect_nothing();
 }
 
 #[test]
@@ -85,16 +85,16 @@ fn with_skip_errors_the_shards_that_are_not_cut_off_make_a_partial_set() {
     let whole = 1000;
     let mut model = Model::new(Version::V1_6, &[("other db", "p.q", whole)]);
     model.shards.extend(cuts.iter().map(|(id, ..)| shard(*id)));
-    let bench = Bench::new(model);
+    let fixture = Fixture::new(model);
     for (id, at, end) in &cuts {
-        bench
+        fixture
             .peer
             .script(Asked::Shard(*id), [Reply::Cut(*at, *end)]);
     }
-    let run = bench
+    let run = fixture
         .backup(&["-jobs", "16", "-retries", "0", "-skip-errors"])
         .expect(3);
-    let record = bench.expect_shards(|shard| shard.path.id == whole);
+    let record = fixture.expect_shards(|shard| shard.path.id == whole);
     assert_eq!(record["state"], "partial");
     let states = states(&record);
     assert_eq!(states[&whole].0, "stored");
@@ -111,7 +111,7 @@ fn with_skip_errors_the_shards_that_are_not_cut_off_make_a_partial_set() {
             run.stderr
         );
     }
-    let restore = restore_dry_run(&bench.dir()).expect(3);
+    let restore = restore_dry_run(&fixture.dir()).expect(3);
     assert!(
         restore.stderr.contains("db/autogen/1"),
         "{}",
@@ -150,27 +150,29 @@ fn the_meta_store_and_the_list_of_shards_cut_off_anywhere_are_asked_for_again() 
     each(
         of_meta.chain(of_info.map(|cut| (Asked::Info, cut))),
         |(asked, (at, end))| {
-            let bench = Bench::new(model.clone());
-            bench.peer.script(*asked, [Reply::Cut(*at, *end)]);
-            bench.backup(&["-retries", "0"]).expect(1);
-            bench.expect_nothing();
-            bench
+            let fixture = Fixture::new(model.clone());
+            fixture.peer.script(*asked, [Reply::Cut(*at, *end)]);
+            fixture.backup(&["-retries", "0"]).expect(1);
+            fixture.expect_nothing();
+            fixture
                 .peer
                 .script(*asked, [Reply::Cut(*at, *end), Reply::Whole]);
-            bench.backup(&["-retries", "2"]).expect(0);
-            bench.expect_all();
+            fixture.backup(&["-retries", "2"]).expect(0);
+            fixture.expect_all();
         },
     );
 }
 
 #[test]
 fn a_slow_peer_is_waited_for() {
-    let bench = Bench::with_shards(1..=4);
-    bench.peer.script(Asked::Meta, [Reply::OneByteAtATime]);
-    bench.peer.script(Asked::Info, [Reply::OneByteAtATime]);
-    bench.peer.script(Asked::Shard(1), [Reply::OneByteAtATime]);
+    let fixture = Fixture::with_shards(1..=4);
+    fixture.peer.script(Asked::Meta, [Reply::OneByteAtATime]);
+    fixture.peer.script(Asked::Info, [Reply::OneByteAtATime]);
+    fixture
+        .peer
+        .script(Asked::Shard(1), [Reply::OneByteAtATime]);
     // The pauses add up to more than the idle time-out; none is as long.
-    bench.peer.script(
+    fixture.peer.script(
         Asked::Shard(2),
         [Reply::Slow {
             piece: 100,
@@ -178,17 +180,17 @@ fn a_slow_peer_is_waited_for() {
         }],
     );
     // The third answers whole, but never ends; the fourth breaks off without an end.
-    bench
+    fixture
         .peer
         .script(Asked::Shard(3), [Reply::Stall(usize::MAX), Reply::Whole]);
-    bench.peer.script(
+    fixture.peer.script(
         Asked::Shard(4),
         [Reply::Stall(0), Reply::Stall(700), Reply::Whole],
     );
-    bench
+    fixture
         .backup(&["-idle-timeout", "2s", "-jobs", "4"])
         .expect(0);
-    bench.expect_all();
+    fixture.expect_all();
 }
 
 #[test]
@@ -210,9 +212,9 @@ fn a_peer_that_stalls_or_never_ends_outlasts_no_time_out() {
             "behind the end",
         ),
     ];
-    let bench = Bench::with_shards(1..=7);
+    let fixture = Fixture::with_shards(1..=7);
     for (asked, reply, _) in &replies {
-        bench.peer.script(*asked, [reply.clone()]);
+        fixture.peer.script(*asked, [reply.clone()]);
     }
     let limits = [
         "-idle-timeout",
@@ -224,7 +226,7 @@ fn a_peer_that_stalls_or_never_ends_outlasts_no_time_out() {
         "-jobs",
         "7",
     ];
-    let run = bench.backup(&limits).expect(1);
+    let run = fixture.backup(&limits).expect(1);
     assert!(run.wall < GENEROUS, "{:?}", run.wall);
     for (id, (_, reply, reason)) in (1..).zip(&replies) {
         let begin = format!("shard db/autogen/{id}: failed: ");
@@ -235,7 +237,7 @@ fn a_peer_that_stalls_or_never_ends_outlasts_no_time_out() {
             run.stderr
         );
     }
-    bench.expect_nothing();
+    fixture.expect_nothing();
 
     let cases = [
         (Asked::Meta, Reply::Stall(0)),
@@ -246,9 +248,9 @@ fn a_peer_that_stalls_or_never_ends_outlasts_no_time_out() {
         (Asked::Info, slow),
     ];
     each(cases, |(asked, reply)| {
-        let bench = Bench::with_shards(1..=20);
-        bench.peer.script(*asked, [reply.clone()]);
-        let run = bench
+        let fixture = Fixture::with_shards(1..=20);
+        fixture.peer.script(*asked, [reply.clone()]);
+        let run = fixture
             .backup(&[
                 "-idle-timeout",
                 "500ms",
@@ -260,7 +262,7 @@ fn a_peer_that_stalls_or_never_ends_outlasts_no_time_out() {
             .expect(1);
         assert!(run.wall < GENEROUS, "{:?}", run.wall);
         assert!(run.stderr.contains("-timeout"), "{}", run.stderr);
-        bench.expect_nothing();
+        fixture.expect_nothing();
     });
 }
 
@@ -352,13 +354,13 @@ fn a_run_that_is_told_to_stop_stops_at_once_and_leaves_nothing() {
         [(libc::SIGINT, 130), (libc::SIGTERM, 143)].map(|signal| (stop.clone(), signal))
     });
     each(cases, |((asked, reply, requests), (signal, code))| {
-        let bench = Bench::with_shards([1]);
-        bench.peer.script(*asked, [reply.clone()]);
-        let running = bench.start(&["-retries", "1000"], *requests);
+        let fixture = Fixture::with_shards([1]);
+        fixture.peer.script(*asked, [reply.clone()]);
+        let running = fixture.start(&["-retries", "1000"], *requests);
         running.signal(*signal);
         let run = running.wait().expect(*code);
         assert!(run.wall < GENEROUS, "{:?}", run.wall);
-        bench.expect_nothing();
+        fixture.expect_nothing();
     });
 }
 
@@ -391,48 +393,48 @@ fn a_host_that_takes_no_connection_outlasts_no_time_out_and_no_wish_to_stop() {
 
 #[test]
 fn the_run_after_a_killed_one_cleans_up_and_succeeds() {
-    let bench = Bench::with_shards([1, 2, 3]);
-    bench
+    let fixture = Fixture::with_shards([1, 2, 3]);
+    fixture
         .peer
         .script(Asked::Shard(2), [Reply::Stall(700), Reply::Whole]);
-    let running = bench.start(&["-jobs", "3"], 5);
+    let running = fixture.start(&["-jobs", "3"], 5);
     running.signal(libc::SIGKILL);
     assert_eq!(running.wait().signal, Some(libc::SIGKILL));
-    assert_eq!(tree::names(&bench.dir()), [".snap"]);
+    assert_eq!(tree::names(&fixture.dir()), [".snap"]);
     assert!(
-        tree::names(&bench.dir().join(".snap")).len() > 1,
+        tree::names(&fixture.dir().join(".snap")).len() > 1,
         "the killed run left nothing to clean up"
     );
-    restore_dry_run(&bench.dir()).expect(10);
-    bench.backup(&[]).expect(0);
-    bench.expect_all();
+    restore_dry_run(&fixture.dir()).expect(10);
+    fixture.backup(&[]).expect(0);
+    fixture.expect_all();
 }
 
 #[test]
 fn a_second_run_in_the_directory_is_refused_or_waits_until_the_first_is_gone() {
-    let bench = Bench::with_shards([1]);
-    bench
+    let fixture = Fixture::with_shards([1]);
+    fixture
         .peer
         .script(Asked::Shard(1), [Reply::Stall(700), Reply::Whole]);
-    let first = bench.start(&[], 3);
+    let first = fixture.start(&[], 3);
     for flags in [&[][..], &["-retry-lock", "300ms"]] {
-        let second = bench.backup(flags).expect(11);
+        let second = fixture.backup(flags).expect(11);
         assert!(
             second.stderr.contains(&format!("process {}", first.pid())),
             "{}",
             second.stderr
         );
     }
-    let third = bench.start(&["-retry-lock", "30s"], 3);
+    let third = fixture.start(&["-retry-lock", "30s"], 3);
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
-        let waiting = bench.start(&["-retry-lock", "10m"], 3);
+        let waiting = fixture.start(&["-retry-lock", "10m"], 3);
         waiting.signal(signal);
         waiting.wait().expect(code);
     }
     first.signal(libc::SIGKILL);
     assert_eq!(first.wait().signal, Some(libc::SIGKILL));
     third.wait().expect(0);
-    bench.expect_all();
+    fixture.expect_all();
 }
 
 #[test]
@@ -482,18 +484,23 @@ fn a_connection_to_influxd_that_breaks_once_costs_nothing_and_one_that_always_br
 }
 
 /// A server with so many shards, behind a door that lets the questions for the meta store and the list of shards through.
-fn behind_a_door(count: u64, then: Presence) -> (Bench, Door) {
-    let bench = Bench::with_shards(1..=count);
-    let door = Door::start(bench.peer.address(), 2, then);
-    (bench, door)
+fn behind_a_door(count: u64, then: Presence) -> (Fixture, Door) {
+    let fixture = Fixture::with_shards(1..=count);
+    let door = Door::start(fixture.peer.address(), 2, then);
+    (fixture, door)
 }
 
 #[test]
 fn a_server_that_goes_away_for_a_while_is_waited_for_and_no_shard_has_failed() {
     each([Presence::Closes, Presence::Away], |then| {
-        let (bench, door) = behind_a_door(30, *then);
+        let (fixture, door) = behind_a_door(30, *then);
         // A shard alone would be tried again once, after half a second.
-        let running = backup(&door.host(), &["-retries", "1", "-jobs", "8"], &bench.dir()).spawn();
+        let running = backup(
+            &door.host(),
+            &["-retries", "1", "-jobs", "8"],
+            &fixture.dir(),
+        )
+        .spawn();
         while !door.has_turned() {
             thread::sleep(Duration::from_millis(10));
         }
@@ -505,16 +512,20 @@ fn a_server_that_goes_away_for_a_while_is_waited_for_and_no_shard_has_failed() {
             "{then:?}: {}",
             run.stderr
         );
-        bench.expect_all();
+        fixture.expect_all();
     });
 }
 
 #[test]
 fn a_server_that_stays_away_is_asked_so_often_in_all_and_not_for_each_shard() {
-    let (bench, door) = behind_a_door(300, Presence::Closes);
-    let run = backup(&door.host(), &["-retries", "1", "-jobs", "8"], &bench.dir())
-        .run()
-        .expect(1);
+    let (fixture, door) = behind_a_door(300, Presence::Closes);
+    let run = backup(
+        &door.host(),
+        &["-retries", "1", "-jobs", "8"],
+        &fixture.dir(),
+    )
+    .run()
+    .expect(1);
     // Those that are asked about at a time, and five attempts after, each with a look whether the server is there.
     let most = 2 * (16 + 5);
     assert!(door.turned_away() <= most, "{}", door.turned_away());
@@ -523,19 +534,19 @@ fn a_server_that_stays_away_is_asked_so_often_in_all_and_not_for_each_shard() {
         "{}",
         run.stderr
     );
-    bench.expect_nothing();
+    fixture.expect_nothing();
 }
 
 #[test]
 fn shards_of_which_a_server_says_nothing_one_after_the_other_are_not_all_tried_again() {
     let count = 60;
-    let bench = Bench::with_shards(1..=count);
+    let fixture = Fixture::with_shards(1..=count);
     for id in 1..=count {
-        bench.peer.script(Asked::Shard(id), [Reply::Nothing]);
+        fixture.peer.script(Asked::Shard(id), [Reply::Nothing]);
     }
-    bench.backup(&["-retries", "1", "-jobs", "2"]).expect(1);
-    let asked = bench.peer.shard_requests().len();
+    fixture.backup(&["-retries", "1", "-jobs", "2"]).expect(1);
+    let asked = fixture.peer.shard_requests().len();
     // Sixteen ahead, as many in earnest, five to see whether that has changed, and then each once.
     assert!(asked <= 16 + 16 + 5 + 60, "{asked}");
-    bench.expect_nothing();
+    fixture.expect_nothing();
 }

@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::support::backups::{
     Backups, SHARDS, alone, by_influxd, expect_offline, files_of, messages, record, shared,
 };
 use crate::support::data::{START, flush};
+use crate::support::fixture::Fixture;
 use crate::support::influxd::Index;
 use crate::support::peer::{
-    Asked, Cache, End, MODIFIED, Member, Model, Peer, Reply, Tar, Version, noise, tar, tsm,
+    Asked, Cache, End, MODIFIED, Member, Model, Reply, Tar, Version, noise, tar, tsm,
 };
-use crate::support::process::{Snap, backup, restore_into, snap};
+use crate::support::process::{Snap, restore_into, snap};
 use crate::support::service::wait_for;
 use crate::support::time::{DAY, SECOND};
-use crate::support::{folder, tree, utf8};
+use crate::support::{tree, utf8};
 
 #[test]
 fn a_shard_of_which_all_files_are_gone_is_not_taken_for_unchanged() {
@@ -151,45 +151,32 @@ fn increments_to_the_last_set_come_back_with_it() {
     }
 }
 
-/// A scripted server, and a directory that it is backed up into.
-struct Script {
-    folder: TempDir,
-    peer: Peer,
+/// A server with these shards, each a TSM file that has not changed for years, which are in a first set.
+fn with_first_set(ids: impl IntoIterator<Item = u64>) -> Fixture {
+    with_first_set_of(Version::V1_6, ids)
 }
 
-impl Script {
-    /// A server with these shards, each a TSM file that has not changed for years, which are in a first set.
-    fn new(ids: impl IntoIterator<Item = u64>) -> Self {
-        Self::of(Version::V1_6, ids)
+/// The same of a version.
+fn with_first_set_of(version: Version, ids: impl IntoIterator<Item = u64>) -> Fixture {
+    let ids: Vec<(&str, &str, u64)> = ids.into_iter().map(|id| ("db", "autogen", id)).collect();
+    let mut model = Model::new(version, &ids);
+    for (_, _, id) in ids {
+        model.shard(id).tar = Tar::Bytes(old_tar(id));
     }
+    let fixture = Fixture::new(model);
+    assert_eq!(fixture.incremental(&[]), 0);
+    fixture
+}
 
-    /// The same of a version.
-    fn of(version: Version, ids: impl IntoIterator<Item = u64>) -> Self {
-        let ids: Vec<(&str, &str, u64)> = ids.into_iter().map(|id| ("db", "autogen", id)).collect();
-        let mut model = Model::new(version, &ids);
-        for (_, _, id) in ids {
-            model.shard(id).tar = Tar::Bytes(old_tar(id));
-        }
-        let script = Self {
-            folder: folder(),
-            peer: Peer::start(model),
-        };
-        assert_eq!(script.incremental(&[]), 0);
-        script
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.folder.path().join("backup")
-    }
-
-    fn prepare(&self, flags: &[&str]) -> Snap {
-        backup(&self.peer.host(), &["-json"], &self.dir()).args(flags)
+impl Fixture {
+    fn prepare_json(&self, flags: &[&str]) -> Snap {
+        self.prepare(&[&["-json"], flags].concat())
     }
 
     /// Makes a set; how many shards it shares.
     fn incremental(&self, flags: &[&str]) -> u64 {
         let run = self
-            .prepare(&[&["-incremental"], flags].concat())
+            .prepare_json(&[&["-incremental"], flags].concat())
             .run()
             .expect(0);
         messages(&run, "summary")[0]["shared"]
@@ -198,7 +185,7 @@ impl Script {
     }
 
     /// The content of shard 1 in the newest set.
-    fn newest(&self) -> Vec<u8> {
+    fn newest_shard(&self) -> Vec<u8> {
         let names = tree::names(&self.dir());
         let newest = names
             .iter()
@@ -218,10 +205,10 @@ fn old_tar(id: u64) -> Vec<u8> {
 
 #[test]
 fn a_shard_is_shared_after_three_questions_that_the_server_answers_with_next_to_nothing() {
-    let script = Script::new([1]);
-    let before = script.peer.shard_requests().len();
-    assert_eq!(script.incremental(&[]), 1);
-    let asked = script.peer.shard_requests().split_off(before);
+    let fixture = with_first_set([1]);
+    let before = fixture.peer.shard_requests().len();
+    assert_eq!(fixture.incremental(&[]), 1);
+    let asked = fixture.peer.shard_requests().split_off(before);
     let since: Vec<&str> = asked
         .iter()
         .map(|text| {
@@ -239,7 +226,7 @@ fn a_shard_is_shared_after_three_questions_that_the_server_answers_with_next_to_
             "2024-01-15T08:00:01Z"
         ]
     );
-    assert!(script.newest() == old_tar(1));
+    assert!(fixture.newest_shard() == old_tar(1));
     // Asked for all of it where that is wanted, or due.
     for (flags, shared) in [
         (&["-full"][..], 0),
@@ -247,7 +234,7 @@ fn a_shard_is_shared_after_three_questions_that_the_server_answers_with_next_to_
         (&["-full-every", "2"], 0),
         (&["-cold-after", "99999d"], 0),
     ] {
-        assert_eq!(script.incremental(flags), shared, "{flags:?}");
+        assert_eq!(fixture.incremental(flags), shared, "{flags:?}");
     }
 }
 
@@ -299,7 +286,7 @@ fn a_shard_of_which_the_server_sends_anything_but_the_right_answers_is_downloade
         .chain(&to_shared)
         .zip(1_u64..)
         .collect();
-    let script = Script::new(cases.iter().map(|(_, id)| *id));
+    let fixture = with_first_set(cases.iter().map(|(_, id)| *id));
     for (replies, id) in &cases {
         // A server that flushed has what is new from then on.
         let last = replies.last().map_or(Reply::Whole, |reply| reply(*id));
@@ -308,29 +295,29 @@ fn a_shard_of_which_the_server_sends_anything_but_the_right_answers_is_downloade
         } else {
             Reply::Whole
         };
-        script.peer.script(
+        fixture.peer.script(
             Asked::Shard(*id),
             replies.iter().map(|reply| reply(*id)).chain([last]),
         );
     }
     let first_shared = (to_grown.len() + to_old.len() + 1) as u64;
     assert_eq!(
-        script.incremental(&["-retries", "1"]),
+        fixture.incremental(&["-retries", "1"]),
         to_shared.len() as u64
     );
-    let records = tree::names(&script.dir().join(".snap"));
+    let records = tree::names(&fixture.dir().join(".snap"));
     let newest = records
         .iter()
         .rfind(|name| name.ends_with(".json"))
         .expect("a record");
-    let shared = shared(&script.dir(), newest.trim_end_matches(".json"));
+    let shared = shared(&fixture.dir(), newest.trim_end_matches(".json"));
     assert!(
         shared.iter().all(|(id, _)| *id >= first_shared),
         "{shared:?}"
     );
     for (_, id) in &cases {
         let content =
-            fs::read(script.dir().join(format!("db.autogen.{id:05}.01"))).expect("a shard");
+            fs::read(fixture.dir().join(format!("db.autogen.{id:05}.01"))).expect("a shard");
         let expected = if *id <= to_grown.len() as u64 {
             grown(*id)
         } else {
@@ -348,15 +335,15 @@ fn an_older_server_is_believed_only_where_it_says_that_nothing_is_newer() {
     // Servers 1.0 and 1.1 say it by closing, as they do when they fail: so it has to be their answer to what can only be answered so,
     // and they must answer otherwise.
     for version in [Version::V1_1, Version::V1_3] {
-        let script = Script::of(version, [1, 2]);
-        script.peer.script(Asked::Shard(2), [Reply::Nothing]);
-        let run = script
-            .prepare(&["-incremental", "-retries", "0", "-skip-errors"])
+        let fixture = with_first_set_of(version, [1, 2]);
+        fixture.peer.script(Asked::Shard(2), [Reply::Nothing]);
+        let run = fixture
+            .prepare_json(&["-incremental", "-retries", "0", "-skip-errors"])
             .run()
             .expect(3);
         let summary = &messages(&run, "summary")[0];
         assert_eq!(summary["shared"], 1, "{version:?}");
-        assert!(script.newest() == old_tar(1));
+        assert!(fixture.newest_shard() == old_tar(1));
     }
 }
 
@@ -390,15 +377,16 @@ fn a_shard_of_an_older_server_is_shared_until_points_or_deletes_are_newer() {
             let index = has_index.then(|| index(MODIFIED + newer));
             [points(1, MODIFIED)].into_iter().chain(index).collect()
         };
-        let script = Script {
-            folder: folder(),
-            peer: Peer::start(Model::new(version, &[("db", "autogen", 1)])),
-        };
-        script.peer.change(with(files(50_000_000), Vec::new(), &[]));
-        assert_eq!(script.incremental(&[]), 0);
-        script.peer.change(with(files(60_000_000), Vec::new(), &[]));
-        assert_eq!(script.incremental(&[]), 1, "{version:?}");
-        assert_eq!(script.incremental(&[]), 1, "{version:?}");
+        let fixture = Fixture::new(Model::new(version, &[("db", "autogen", 1)]));
+        fixture
+            .peer
+            .change(with(files(50_000_000), Vec::new(), &[]));
+        assert_eq!(fixture.incremental(&[]), 0);
+        fixture
+            .peer
+            .change(with(files(60_000_000), Vec::new(), &[]));
+        assert_eq!(fixture.incremental(&[]), 1, "{version:?}");
+        assert_eq!(fixture.incremental(&[]), 1, "{version:?}");
 
         // What a flush that is under way writes is newer.
         let busy = with(
@@ -406,45 +394,38 @@ fn a_shard_of_an_older_server_is_shared_until_points_or_deletes_are_newer() {
             vec![points(2, MODIFIED + 100)],
             &[Duration::from_millis(700)],
         );
-        script.peer.change(busy);
-        assert_eq!(script.incremental(&[]), 0, "{version:?}");
+        fixture.peer.change(busy);
+        assert_eq!(fixture.incremental(&[]), 0, "{version:?}");
         let names = |members: &[u8]| members.windows(9).any(|name| name == b"000000002");
-        assert!(names(&script.newest()), "{version:?}");
-        assert_eq!(script.incremental(&[]), 1, "{version:?}");
+        assert!(names(&fixture.newest_shard()), "{version:?}");
+        assert_eq!(fixture.incremental(&[]), 1, "{version:?}");
 
         let mut deleted: Vec<Member> = files(80_000_000);
         deleted.extend([points(2, MODIFIED + 100), delete(MODIFIED + 200)]);
-        script.peer.change(with(deleted, Vec::new(), &[]));
-        assert_eq!(script.incremental(&[]), 0, "{version:?}");
+        fixture.peer.change(with(deleted, Vec::new(), &[]));
+        assert_eq!(fixture.incremental(&[]), 0, "{version:?}");
     }
 }
 
 #[test]
 fn a_large_file_is_not_read_to_see_that_it_is_there() {
-    let script = Script {
-        folder: folder(),
-        peer: Peer::start(Model::new(Version::V1_6, &[("db", "autogen", 1)])),
-    };
-    let mut model = script.peer.model();
+    let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
     model.shard(1).tar = Tar::Large(24 << 20);
-    let script = Script {
-        peer: Peer::start(model),
-        ..script
-    };
-    assert_eq!(script.incremental(&[]), 0);
-    script.peer.script(
+    let fixture = Fixture::new(model);
+    assert_eq!(fixture.incremental(&[]), 0);
+    fixture.peer.script(
         Asked::Shard(1),
         [Reply::Whole, Reply::Stall(4096), Reply::Whole],
     );
-    assert_eq!(script.incremental(&[]), 1);
-    assert_eq!(script.incremental(&[]), 1);
+    assert_eq!(fixture.incremental(&[]), 1);
+    assert_eq!(fixture.incremental(&[]), 1);
 }
 
 #[test]
 fn a_partial_set_and_one_of_another_server_are_not_built_on() {
-    let script = Script::new([1, 2]);
+    let fixture = with_first_set([1, 2]);
     let records = || -> Vec<PathBuf> {
-        let hidden = script.dir().join(".snap");
+        let hidden = fixture.dir().join(".snap");
         tree::names(&hidden)
             .iter()
             .filter(|name| name.ends_with(".json"))
@@ -457,11 +438,17 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
         record[field] = value;
         fs::write(path, record.to_string()).expect("writing a record");
     };
-    let since_last = || script.prepare(&["-since", "last"]).run().expect(0).stdout;
+    let since_last = || {
+        fixture
+            .prepare_json(&["-since", "last"])
+            .run()
+            .expect(0)
+            .stdout
+    };
     let takes_all = "there is no complete set of the same selection to build on: taking all";
     let would_share = || {
-        let said = script
-            .prepare(&["-incremental", "-dry-run"])
+        let said = fixture
+            .prepare_json(&["-incremental", "-dry-run"])
             .run()
             .expect(0)
             .stdout;
@@ -477,7 +464,7 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
     };
     edit(only, "cluster_id", 43.into());
     assert!(!would_share());
-    assert_eq!(script.incremental(&[]), 0);
+    assert_eq!(fixture.incremental(&[]), 0);
     for record in records() {
         edit(&record, "cluster_id", 43.into());
     }
@@ -486,12 +473,12 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
         fs::remove_file(record).expect("removing a record");
     }
 
-    script.peer.script(Asked::Shard(2), [Reply::Nothing]);
-    script
-        .prepare(&["-skip-errors", "-retries", "0"])
+    fixture.peer.script(Asked::Shard(2), [Reply::Nothing]);
+    fixture
+        .prepare_json(&["-skip-errors", "-retries", "0"])
         .run()
         .expect(3);
-    script.peer.script(Asked::Shard(2), [Reply::Whole]);
+    fixture.peer.script(Asked::Shard(2), [Reply::Whole]);
     assert!(!would_share());
     assert!(since_last().contains(takes_all));
     assert!(!since_last().contains(takes_all));
@@ -499,9 +486,9 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
 
 #[test]
 fn a_set_begun_before_the_clock_was_set_back_is_not_built_on_and_newer_ones_are() {
-    let script = Script::new([1, 2]);
+    let fixture = with_first_set([1, 2]);
     // The set of a clock that was a year ahead.
-    let hidden = script.dir().join(".snap");
+    let hidden = fixture.dir().join(".snap");
     let path = hidden.join(
         tree::names(&hidden)
             .into_iter()
@@ -517,12 +504,16 @@ fn a_set_begun_before_the_clock_was_set_back_is_not_built_on_and_newer_ones_are(
     fs::write(hidden.join(format!("{stamp}.json")), record.to_string()).expect("writing a record");
     fs::remove_file(path).expect("removing a record");
 
-    let run = script.prepare(&["-incremental"]).run().expect(0);
+    let run = fixture.prepare_json(&["-incremental"]).run().expect(0);
     assert_eq!(messages(&run, "summary")[0]["shared"], 0);
     let warning =
         format!("the clock of this machine was set back, and they are not built on: {stamp}");
     assert!(run.stdout.contains(&warning), "{}", run.stdout);
-    let since_last = script.prepare(&["-since", "last"]).run().expect(0).stdout;
+    let since_last = fixture
+        .prepare_json(&["-since", "last"])
+        .run()
+        .expect(0)
+        .stdout;
     assert!(
         since_last.contains(&warning)
             && since_last.contains("taking what changed after the newest complete set")
@@ -531,11 +522,11 @@ fn a_set_begun_before_the_clock_was_set_back_is_not_built_on_and_newer_ones_are(
         !since_last.contains(&format!("was begun, {stamp}")),
         "{since_last}"
     );
-    assert_eq!(script.incremental(&[]), 2);
+    assert_eq!(fixture.incremental(&[]), 2);
 
     // The newest is what was made last, whatever its id says.
-    let dir = script.dir();
-    let target = script.folder.path().join("target");
+    let dir = fixture.dir();
+    let target = fixture.path("target");
     let said = restore_into(&target, &["-dry-run"], &dir)
         .run()
         .expect(0)
@@ -556,8 +547,8 @@ fn a_set_begun_before_the_clock_was_set_back_is_not_built_on_and_newer_ones_are(
 
 #[test]
 fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
-    let script = Script::new(1..=40);
-    let dir = script.dir();
+    let fixture = with_first_set(1..=40);
+    let dir = fixture.dir();
     let visible = || {
         let mut files = tree::files(&dir);
         files.retain(|name, _| !name.starts_with(".snap/") || name.ends_with(".json"));
@@ -569,18 +560,18 @@ fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
             .nlink()
     };
     let before = visible();
-    let asked = script.peer.requests().len();
-    script.peer.script(Asked::Shard(40), [Reply::Stall(0)]);
-    let running = script.prepare(&["-incremental"]).spawn();
+    let asked = fixture.peer.requests().len();
+    fixture.peer.script(Asked::Shard(40), [Reply::Stall(0)]);
+    let running = fixture.prepare_json(&["-incremental"]).spawn();
     // The meta store, the list of shards, and three questions for each shard but the last, which stays without an answer.
-    script.peer.wait_for_requests(asked + 39 * 3 + 1);
+    fixture.peer.wait_for_requests(asked + 39 * 3 + 1);
     wait_for(|| (links() == 2).then_some(())).expect("a link");
     running.signal(libc::SIGKILL);
     assert_eq!(running.wait().signal, Some(libc::SIGKILL));
     assert!(visible() == before, "a killed run changed the directory");
     snap(["verify", utf8(&dir)]).expect(0);
-    script.peer.script(Asked::Shard(40), [Reply::Whole]);
-    assert_eq!(script.incremental(&[]), 40);
+    fixture.peer.script(Asked::Shard(40), [Reply::Whole]);
+    assert_eq!(fixture.incremental(&[]), 40);
     assert_eq!(links(), 2);
     let after = visible();
     assert!(
@@ -594,10 +585,10 @@ fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
 
 #[test]
 fn a_file_that_cannot_be_linked_to_is_copied() {
-    let script = Script::new([1, 2]);
-    let file = |name: &str| script.dir().join(name);
-    let run = script
-        .prepare(&["-incremental"])
+    let fixture = with_first_set([1, 2]);
+    let file = |name: &str| fixture.dir().join(name);
+    let run = fixture
+        .prepare_json(&["-incremental"])
         .env("SNAP_FAILPOINT", "fail-each:link")
         .run()
         .expect(0);
@@ -609,5 +600,5 @@ fn a_file_that_cannot_be_linked_to_is_copied() {
     );
     assert!(fs::read(file("db.autogen.00001.01")).expect("a shard") == old_tar(1));
     fs::remove_file(file("db.autogen.00001.00")).expect("removing a shard");
-    snap(["verify", utf8(&script.dir()), "latest"]).expect(0);
+    snap(["verify", utf8(&fixture.dir()), "latest"]).expect(0);
 }

@@ -24,7 +24,7 @@ use crate::support::service::{all_members, copy, influxd_client};
 use crate::support::{folder, tree, utf8};
 
 /// A server with a database `d` of three shards, a portable backup of it, and an empty server to restore into.
-struct Bench {
+struct PortableBackup {
     folder: TempDir,
     source: Influxd,
     target: Influxd,
@@ -33,7 +33,7 @@ struct Bench {
     stamp: String,
 }
 
-impl Bench {
+impl PortableBackup {
     fn new() -> Self {
         let folder = folder();
         let source = Influxd::start(&folder.path().join("source"), Index::Inmem);
@@ -105,16 +105,16 @@ const DAMAGES: [&str; 8] = [
 
 #[test]
 fn every_damage_is_found_and_named_before_the_server_is_touched() {
-    let bench = Bench::new();
+    let fixture = PortableBackup::new();
     let (shard, meta) = (
-        format!("{}.s2.tar.gz", bench.stamp),
-        format!("{}.meta", bench.stamp),
+        format!("{}.s2.tar.gz", fixture.stamp),
+        format!("{}.meta", fixture.stamp),
     );
     let (manifest, record) = (
-        format!("{}.manifest", bench.stamp),
-        format!(".snap/{}.json", bench.stamp),
+        format!("{}.manifest", fixture.stamp),
+        format!(".snap/{}.json", fixture.stamp),
     );
-    let before = bench.touched();
+    let before = fixture.touched();
     let mut cases = Vec::new();
     for how in DAMAGES {
         for recorded in [true, false] {
@@ -134,9 +134,9 @@ fn every_damage_is_found_and_named_before_the_server_is_touched() {
         }
     }
     for (nth, (file, recorded, how)) in cases.into_iter().enumerate() {
-        let dir = bench.copy(&format!("case{nth}"), recorded);
+        let dir = fixture.copy(&format!("case{nth}"), recorded);
         damage(&dir.join(file), how);
-        let run = bench.restore(&dir, &[]);
+        let run = fixture.restore(&dir, &[]);
         let case = format!(
             "{file} {how}, record: {recorded}: {:?} {}",
             run.code, run.stderr
@@ -149,24 +149,29 @@ fn every_damage_is_found_and_named_before_the_server_is_touched() {
             run.code == Some(4) && run.stderr.contains(name) && !run.stderr.contains("panicked"),
             "{case}"
         );
-        assert!(bench.touched() == before, "the server was touched: {case}");
+        assert!(
+            fixture.touched() == before,
+            "the server was touched: {case}"
+        );
     }
     // The sums that tell it are there at all: the same directories without damage come back.
     for (recorded, name) in [(true, "recorded"), (false, "influxd")] {
-        let dir = bench.copy(name, recorded);
-        bench.restore(&dir, &["-db", "d", "-newdb", name]).expect(0);
-        assert_eq!(bench.target.points_of(name).len(), bench.points.len());
+        let dir = fixture.copy(name, recorded);
+        fixture
+            .restore(&dir, &["-db", "d", "-newdb", name])
+            .expect(0);
+        assert_eq!(fixture.target.points_of(name).len(), fixture.points.len());
     }
 }
 
 #[test]
 fn what_is_simply_gone_is_named_and_the_rest_restored() {
-    let bench = Bench::new();
-    let shard = format!("{}.s2.tar.gz", bench.stamp);
+    let fixture = PortableBackup::new();
+    let shard = format!("{}.s2.tar.gz", fixture.stamp);
     for recorded in [true, false] {
-        let dir = bench.copy(&format!("shard{recorded}"), recorded);
+        let dir = fixture.copy(&format!("shard{recorded}"), recorded);
         fs::remove_file(dir.join(&shard)).expect("removing a shard");
-        let run = bench.restore(&dir, &[]).expect(3);
+        let run = fixture.restore(&dir, &[]).expect(3);
         let missing: Vec<&str> = run
             .stderr
             .lines()
@@ -177,34 +182,36 @@ fn what_is_simply_gone_is_named_and_the_rest_restored() {
             "{}",
             run.stderr
         );
-        assert_eq!(bench.target.points(), bench.points_without(1));
-        bench.target.execute("DROP DATABASE d");
+        assert_eq!(fixture.target.points(), fixture.points_without(1));
+        fixture.target.execute("DROP DATABASE d");
         // Asked for by its number, nothing is left to restore.
-        let run = bench.restore(&dir, &["-db", "d", "-shard", "2"]).expect(10);
+        let run = fixture
+            .restore(&dir, &["-db", "d", "-shard", "2"])
+            .expect(10);
         assert!(run.stderr.contains(&shard), "{}", run.stderr);
     }
     let gone = |name: &str, recorded: bool, file: &str, code: i32| {
-        let dir = bench.copy(name, recorded);
+        let dir = fixture.copy(name, recorded);
         fs::remove_file(dir.join(file)).expect("removing a file");
-        bench.restore(&dir, &[]).expect(code).stderr
+        fixture.restore(&dir, &[]).expect(code).stderr
     };
     let (meta, manifest) = (
-        format!("{}.meta", bench.stamp),
-        format!("{}.manifest", bench.stamp),
+        format!("{}.meta", fixture.stamp),
+        format!("{}.manifest", fixture.stamp),
     );
     assert!(gone("meta", true, &meta, 4).contains(&meta));
     // Nobody else says which of the files make a set.
     assert!(gone("manifest", false, &manifest, 10).contains("no manifest"));
-    assert!(bench.target.databases().is_empty());
+    assert!(fixture.target.databases().is_empty());
     // Without its record, the manifest says what there is.
-    gone("record", true, &format!(".snap/{}.json", bench.stamp), 0);
-    assert!(bench.target.points() == bench.points);
+    gone("record", true, &format!(".snap/{}.json", fixture.stamp), 0);
+    assert!(fixture.target.points() == fixture.points);
 }
 
 #[test]
 fn a_tsm_file_without_its_ends_inside_a_whole_archive_is_found_before_the_server_is_touched() {
-    let bench = Bench::new();
-    let before = bench.touched();
+    let fixture = PortableBackup::new();
+    let before = fixture.touched();
     let spoilers: [fn(&mut Vec<u8>); 3] = [
         |tsm| tsm[0] ^= 1,
         |tsm| tsm[4] = 2,
@@ -214,17 +221,17 @@ fn a_tsm_file_without_its_ends_inside_a_whole_archive_is_found_before_the_server
         },
     ];
     for (nth, spoil) in spoilers.into_iter().enumerate() {
-        let dir = bench.copy(&format!("tsm{nth}"), false);
-        let file = dir.join(format!("{}.s2.tar.gz", bench.stamp));
-        rewrite(&file, &bench.stamp, spoil);
-        let run = bench.restore(&dir, &[]).expect(4);
+        let dir = fixture.copy(&format!("tsm{nth}"), false);
+        let file = dir.join(format!("{}.s2.tar.gz", fixture.stamp));
+        rewrite(&file, &fixture.stamp, spoil);
+        let run = fixture.restore(&dir, &[]).expect(4);
         assert!(
             run.stderr.contains("s2.tar.gz") && run.stderr.contains("000000001-000000001.tsm"),
             "{}",
             run.stderr
         );
         assert!(
-            bench.touched() == before,
+            fixture.touched() == before,
             "the server was touched: {}",
             run.stderr
         );
@@ -248,11 +255,11 @@ fn rewrite(file: &Path, stamp: &str, change: impl Fn(&mut Vec<u8>)) {
 
 #[test]
 fn a_shard_that_fails_is_not_in_the_manifest_and_influxd_restores_the_rest() {
-    let bench = Bench::new();
-    let proxy = Between::start(&bench.source.host(), |ask, _| {
+    let fixture = PortableBackup::new();
+    let proxy = Between::start(&fixture.source.host(), |ask, _| {
         (ask == Ask::Shard(2)).then_some(Spoil::Cut(700, End::Fin))
     });
-    let dir = bench.folder.path().join("partial");
+    let dir = fixture.folder.path().join("partial");
     let args = [
         "backup",
         "-portable",
@@ -292,19 +299,19 @@ fn a_shard_that_fails_is_not_in_the_manifest_and_influxd_restores_the_rest() {
         "restore",
         "-portable",
         "-host",
-        &bench.target.host(),
+        &fixture.target.host(),
         utf8(&dir),
     ]);
-    let expected = bench.points_without(1);
-    assert!(bench.target.comes_to(&expected), "the points differ");
-    bench.target.execute("DROP DATABASE d");
-    let run = bench.restore(&dir, &[]).expect(3);
+    let expected = fixture.points_without(1);
+    assert!(fixture.target.comes_to(&expected), "the points differ");
+    fixture.target.execute("DROP DATABASE d");
+    let run = fixture.restore(&dir, &[]).expect(3);
     assert!(
         run.stderr.contains("missing: shard d/autogen/2"),
         "{}",
         run.stderr
     );
-    assert!(bench.target.points() == expected, "the points differ");
+    assert!(fixture.target.points() == expected, "the points differ");
 }
 
 /// The names that influxd sees.
@@ -436,25 +443,25 @@ fn a_portable_backup_that_is_killed_leaves_nothing_that_counts_and_the_next_run_
 
 #[test]
 fn files_that_were_given_their_names_by_a_run_that_died_then_are_no_set_and_are_cleared_away() {
-    let bench = Bench::new();
+    let fixture = PortableBackup::new();
     let intent = |dir: &Path| {
-        let record = dir.join(format!(".snap/{}.json", bench.stamp));
+        let record = dir.join(format!(".snap/{}.json", fixture.stamp));
         fs::rename(&record, record.with_extension("commit")).expect("a record");
     };
-    let manifest = format!("{}.manifest", bench.stamp);
+    let manifest = format!("{}.manifest", fixture.stamp);
     for (name, last) in [("all", None), ("but the manifest", Some(&manifest))] {
-        let dir = bench.copy(name, true);
+        let dir = fixture.copy(name, true);
         intent(&dir);
         if let Some(last) = last {
             fs::remove_file(dir.join(last)).expect("removing the manifest");
         }
-        let run = bench.restore(&dir, &[]).expect(10);
-        assert!(bench.target.databases().is_empty(), "{}", run.stderr);
+        let run = fixture.restore(&dir, &[]).expect(10);
+        assert!(fixture.target.databases().is_empty(), "{}", run.stderr);
         snap([
             "backup",
             "-portable",
             "-host",
-            &bench.source.host(),
+            &fixture.source.host(),
             utf8(&dir),
         ])
         .expect(0);
@@ -464,9 +471,11 @@ fn files_that_were_given_their_names_by_a_run_that_died_then_are_no_set_and_are_
             names.len() == 5 && !hidden.iter().any(|name| name.ends_with(".commit")),
             "{name}: {names:?} {hidden:?}"
         );
-        bench.restore(&dir, &["-db", "d", "-newdb", name]).expect(0);
-        assert_eq!(bench.target.points_of(name).len(), bench.points.len());
-        bench.target.execute(&format!("DROP DATABASE \"{name}\""));
+        fixture
+            .restore(&dir, &["-db", "d", "-newdb", name])
+            .expect(0);
+        assert_eq!(fixture.target.points_of(name).len(), fixture.points.len());
+        fixture.target.execute(&format!("DROP DATABASE \"{name}\""));
     }
 }
 

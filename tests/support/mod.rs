@@ -4,11 +4,11 @@
 #![allow(dead_code)]
 
 pub mod backups;
-pub mod bench;
 pub mod between;
 pub mod damage;
 pub mod data;
 pub mod disk;
+pub mod fixture;
 pub mod handmade;
 pub mod http;
 pub mod influxd;

@@ -20,14 +20,14 @@ use super::{folder, utf8};
 pub const LAYOUTS: [&str; 2] = ["legacy", "portable"];
 
 /// A set of snap's in each layout.
-pub struct Bench {
+pub struct SetInEachLayout {
     /// Where the sets are, each in the folder that its layout names.
-    pub root: TempDir,
+    pub folder: TempDir,
     /// What the server holds.
     pub model: Model,
 }
 
-impl Bench {
+impl SetInEachLayout {
     /// Sets of a server with these shards of the database `db`, a list of files each.
     pub fn new(shards: Vec<Vec<(String, Vec<u8>)>>) -> Self {
         let mut model = Model::new(Version::V1_6, &[]);
@@ -37,8 +37,8 @@ impl Bench {
             let tar = peer::tar(&files.into_iter().map(member).collect::<Vec<_>>());
             model.shards.push(Shard::with_tar(path, Tar::Bytes(tar)));
         }
-        let bench = Self {
-            root: folder(),
+        let made = Self {
+            folder: folder(),
             model: model.clone(),
         };
         let peer = Peer::start(model);
@@ -48,12 +48,12 @@ impl Bench {
             } else {
                 &[]
             };
-            let dir = bench.root.path().join(layout);
+            let dir = made.folder.path().join(layout);
             backup(&peer.host(), &[&["-quiet"], flags].concat(), &dir)
                 .run()
                 .expect(0);
         }
-        bench
+        made
     }
 
     /// Sets of a server with some sound shards.
@@ -67,9 +67,9 @@ impl Bench {
 
     /// A fresh copy of a set; `recorded` says whether with snap's record, or as influxd leaves one.
     pub fn copy(&self, layout: &str, recorded: bool) -> PathBuf {
-        let to = self.root.path().join("copy");
+        let to = self.folder.path().join("copy");
         let _ = fs::remove_dir_all(&to);
-        copy(&self.root.path().join(layout), &to);
+        copy(&self.folder.path().join(layout), &to);
         if !recorded {
             fs::remove_dir_all(to.join(".snap")).expect("removing the record");
         }

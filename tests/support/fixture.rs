@@ -1,4 +1,4 @@
-//! A scripted server, a place for backups of it, and what has to be in that place after a run.
+//! A scripted server, a folder for backups of it, and what has to be in that folder after a run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,19 +19,19 @@ pub const SETTLE: Duration = Duration::from_millis(300);
 /// The database and policy of most shards.
 pub const WHERE: (&str, &str) = ("db", "autogen");
 
-/// A scripted server and a place for a backup of it.
-pub struct Bench {
-    /// Where the backup directory is.
-    pub root: TempDir,
+/// A scripted server and a folder for backups of it. Modules of tests add what they alone need, in an `impl` of their own.
+pub struct Fixture {
+    /// Where the backup directory is, and whatever else a test makes.
+    pub folder: TempDir,
     /// The server.
     pub peer: Peer,
 }
 
-impl Bench {
+impl Fixture {
     /// A server of this model.
     pub fn new(model: Model) -> Self {
         Self {
-            root: folder(),
+            folder: folder(),
             peer: Peer::start(model),
         }
     }
@@ -39,12 +39,22 @@ impl Bench {
     /// A server with the standard shards `db/autogen/<id>`.
     pub fn with_shards(ids: impl IntoIterator<Item = u64>) -> Self {
         let shards: Vec<_> = ids.into_iter().map(|id| (WHERE.0, WHERE.1, id)).collect();
-        Self::new(Model::new(Version::V1_6, &shards))
+        Self::holding(&shards)
+    }
+
+    /// A server with these standard shards: database, retention policy, id.
+    pub fn holding(shards: &[(&str, &str, u64)]) -> Self {
+        Self::new(Model::new(Version::V1_6, shards))
+    }
+
+    /// What has that name in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// The backup directory.
     pub fn dir(&self) -> PathBuf {
-        self.root.path().join("backup")
+        self.path("backup")
     }
 
     /// A backup with these flags.
