@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::ending::{Ending, exit_code};
+use super::flags::values::{MayBeEmpty, may_be_empty};
 use super::render::Tally;
 use super::render::metrics::{self, Run};
 use super::render::output::Output;
@@ -40,11 +41,11 @@ pub struct AfterArgs {
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
     /// Run this with sh when all went well; exit code 1 where it fails
-    #[arg(long, value_name = "COMMAND")]
-    on_success: Option<String>,
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    on_success: Option<MayBeEmpty>,
     /// Run this with sh when something failed, is missing or is wrong
-    #[arg(long, value_name = "COMMAND")]
-    on_failure: Option<String>,
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    on_failure: Option<MayBeEmpty>,
 }
 
 /// What is known of a run before it begins.
@@ -115,7 +116,7 @@ impl After<'_> {
             true => ("-on-success", &self.args.on_success),
             false => ("-on-failure", &self.args.on_failure),
         };
-        let Some(command) = command else {
+        let Some(MayBeEmpty(command)) = command else {
             return ending;
         };
         // A hook that runs snap would run itself again and again, where it stands in the environment or the configuration.
@@ -127,7 +128,8 @@ impl After<'_> {
             .map_or_else(|error| format!("{error:#}"), |_| tally.wrong.join("; "));
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", command])
+            .arg("-c")
+            .arg(command)
             .stdin(Stdio::null())
             // Standard output is for results, and may be read by a program.
             .stdout(std::io::stderr())
