@@ -1,6 +1,7 @@
 //! Columns of text, for people.
 
 use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr;
 
 use super::terminal::visible;
 
@@ -14,7 +15,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..heading.len())
         .map(|column| {
             rows.iter()
-                .map(|row| row[column].chars().count())
+                .map(|row| row[column].width())
                 .max()
                 .unwrap_or(0)
         })
@@ -24,7 +25,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+            line.extend(std::iter::repeat_n(' ', width + 2 - cell.width()));
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -70,11 +71,12 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell_and_lines_stay_lines() {
         let rows = [
             vec!["ä".into(), "1".into()],
+            vec!["名前".into(), "2".into()],
             vec!["two\nlines".into(), String::new()],
         ];
         assert_eq!(
             table(&["NAME", "N"], &rows),
-            "NAME        N\nä           1\ntwo\\nlines\n"
+            "NAME        N\nä           1\n名前        2\ntwo\\nlines\n"
         );
         assert_eq!(
             fields(&[("id", "x".into()), ("state", "y".into())]),
