@@ -16,7 +16,7 @@ mod sift;
 mod verify;
 
 pub use backup::{BackupOptions, BackupReport, IncrementalMode, MadeSet, backup};
-pub use check::{CheckOptions, CheckReport, check, length};
+pub use check::{CheckOptions, CheckReport, check};
 pub use forget::{
     ForgetOptions, ForgetReport, Group, Limit, Marked, Policy, Reason, Verdict, Within, forget,
     keep,
@@ -29,6 +29,5 @@ pub(crate) use restore::live_journal_schema;
 pub use restore::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };
-pub use selection::{list as name_list, plural};
 pub use serve::{Directories, serve, serve_embedded};
 pub use verify::{Fault, Finding, SetFault, SetGap, VerifyOptions, VerifyReport, verify};
