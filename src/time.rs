@@ -1,4 +1,5 @@
-//! Points in time: as operators type them, and as InfluxDB stores them (`i64` nanoseconds since 1970, UTC).
+//! Points in time: as operators type them, and as InfluxDB stores them (`i64` nanoseconds since
+//! 1970, UTC).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -49,7 +50,8 @@ impl Bounds {
         self.end < start || self.start > end.saturating_sub(1)
     }
 
-    /// Whether some of the points that a shard group from `start` to `end` (exclusive) can have are outside.
+    /// Whether some of the points that a shard group from `start` to `end` (exclusive) can have are
+    /// outside.
     pub fn cuts(self, start: i64, end: i64) -> bool {
         self.start > start || self.end < end.saturating_sub(1)
     }
@@ -71,7 +73,8 @@ pub fn to_nanos(time: Timestamp) -> i64 {
 
 /// The time of a count of nanoseconds since 1970.
 pub fn from_nanos(nanos: i64) -> Timestamp {
-    // Every i64 of nanoseconds (years 1677 to 2262) lies inside the range of Timestamp (years -9999 to 9999).
+    // Every i64 of nanoseconds (years 1677 to 2262) lies inside the range of Timestamp (years -9999
+    // to 9999).
     Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
@@ -93,7 +96,8 @@ pub fn is_stamp(text: &str) -> bool {
     text.len() == 16 && parse_stamp(text).is_some_and(|time| stamp(time) == text)
 }
 
-/// Reads a time as an operator writes it: RFC 3339, a date (midnight UTC), a time without a zone (UTC), or an age such as
+/// Reads a time as an operator writes it: RFC 3339, a date (midnight UTC), a time without a zone
+/// (UTC), or an age such as
 /// `90m`, `24h`, `7d`, `2w`, counted back from `now`.
 ///
 /// # Errors
@@ -114,7 +118,8 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
             .context("that long ago is before the year 1")?
     } else {
         bail!(
-            "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m, 24h, 7d, 2w)"
+            "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or \
+             an age (90m, 24h, 7d, 2w)"
         );
     };
     let year = time.to_zoned(TimeZone::UTC).year();
@@ -171,7 +176,8 @@ fn at(pieces: &Pieces<'_>) -> Timestamp {
         .map_or(nearest, |zoned| zoned.timestamp())
 }
 
-/// Reads a length of time: numbers with the units `ms`, `s`, `m`, `h`, `d`, `w`, the largest first, added up (`1h30m`).
+/// Reads a length of time: numbers with the units `ms`, `s`, `m`, `h`, `d`, `w`, the largest first,
+/// added up (`1h30m`).
 ///
 /// # Errors
 ///
@@ -179,7 +185,8 @@ fn at(pieces: &Pieces<'_>) -> Timestamp {
 pub fn parse_duration(text: &str) -> Result<Duration> {
     let complaint = || {
         format!(
-            "'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, 2w"
+            "'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, \
+             2w"
         )
     };
     // Months and years have no length that is always the same, and so are errors here.

@@ -37,8 +37,9 @@ use render::terminal::say;
     name = "snap",
     version,
     about = "Backup and restore for InfluxDB 1.x",
-    long_about = "Backs up and restores InfluxDB 1.x by speaking the snapshotter protocol of influxd (TCP 8088), as `influxd \
-                  backup` and `influxd restore` do. Flags are written as there: -database db or --database=db.",
+    long_about = "Backs up and restores InfluxDB 1.x by speaking the snapshotter protocol of \
+                  influxd (TCP 8088), as `influxd backup` and `influxd restore` do. Flags are \
+                  written as there: -database db or --database=db.",
     after_long_help = EXIT_CODES,
     args_override_self = true,
     disable_help_subcommand = true,
@@ -56,9 +57,18 @@ struct Cli {
         help_heading = "Defaults"
     )]
     profile: Option<String>,
-    /// The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]
-    #[arg(long, global = true, env = "SNAP_CONFIG", hide_env_values = true, value_name = "FILE", help_heading = "Defaults",
-          value_hint = clap::ValueHint::FilePath, value_parser = may_be_empty())]
+    /// The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else
+    /// /etc/snap.toml]
+    #[arg(
+        long,
+        global = true,
+        env = "SNAP_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Defaults",
+        value_hint = clap::ValueHint::FilePath,
+        value_parser = may_be_empty(),
+    )]
     config: Option<MayBeEmpty>,
 
     #[command(subcommand)]
@@ -84,7 +94,8 @@ enum Command {
     Generate(generate::GenerateArgs),
 }
 
-/// The command line as clap knows it. Its switches are booleans as Go's `flag` package has them: `-quiet` or `-quiet=false`.
+/// The command line as clap knows it. Its switches are booleans as Go's `flag` package has them:
+/// `-quiet` or `-quiet=false`.
 fn definition() -> clap::Command {
     Cli::command().mut_subcommands(|command| command.mut_args(go_switch))
 }
@@ -202,8 +213,8 @@ fn ended(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
     exit_code(&ending)
 }
 
-/// Prints clap's word on the command line: help and version are results, everything else a usage error.
-/// What was not typed is said to be from where it is.
+/// Prints clap's word on the command line: help and version are results, everything else a usage
+/// error. What was not typed is said to be from where it is.
 fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
     let _ = error.print();
     if matches!(

@@ -36,7 +36,7 @@ const NAMED: usize = 4096;
 /// The flags for what follows a run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Afterwards")]
-pub struct AfterArgs {
+pub(crate) struct AfterArgs {
     /// Write how the run went into this file, for Prometheus's textfile collector
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
@@ -50,22 +50,22 @@ pub struct AfterArgs {
 
 /// What is known of a run before it begins.
 #[derive(Debug)]
-pub struct After<'a> {
+pub(crate) struct After<'a> {
     /// `backup`, `restore`, …
-    pub command: &'static str,
+    pub(crate) command: &'static str,
     /// What was asked for.
-    pub args: &'a AfterArgs,
+    pub(crate) args: &'a AfterArgs,
     /// The backup directory.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// The server, where one is asked.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Whether nothing is changed: then nothing follows.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 impl After<'_> {
     /// Runs the command and what follows it.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         output: &Output,
         cancel: &Cancel,
@@ -119,7 +119,8 @@ impl After<'_> {
         let Some(MayBeEmpty(command)) = command else {
             return ending;
         };
-        // A hook that runs snap would run itself again and again, where it stands in the environment or the configuration.
+        // A hook that runs snap would run itself again and again, where it stands in the
+        // environment or the configuration.
         if std::env::var_os(INSIDE).is_some() {
             return ending;
         }
@@ -186,7 +187,8 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it does not.
+/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it
+/// does not.
 fn wait(mut child: Child, cancel: &Cancel) -> std::io::Result<ExitStatus> {
     let group = Pid::from_child(&child);
     let mut due = cancel.is_cancelled().then(|| Instant::now() + AFTER_STOP);

@@ -1,9 +1,9 @@
 //! A command line as Go's `flag` package reads it.
 //!
-//! Go: one dash or two; `-flag value` or `-flag=value`; a boolean is `-flag` or `-flag=false`, never `-flag false`; the word
-//! after a flag that takes a value is its value even with a leading dash; `--` ends the flags; the last of a repeated flag
-//! wins. Which flags there are, and which take a value, is asked of clap's own [`Command`], so values are never mistaken for
-//! flags.
+//! Go: one dash or two; `-flag value` or `-flag=value`; a boolean is `-flag` or `-flag=false`,
+//! never `-flag false`; the word after a flag that takes a value is its value even with a leading
+//! dash; `--` ends the flags; the last of a repeated flag wins. Which flags there are, and which
+//! take a value, is asked of clap's own [`Command`], so values are never mistaken for flags.
 
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
@@ -38,7 +38,8 @@ enum Word<'a> {
 }
 
 impl<'a> CommandLine<'a> {
-    /// Reads a command line, the program's name first. `root` must be built, so that its commands have the flags of all.
+    /// Reads a command line, the program's name first. `root` must be built, so that its commands
+    /// have the flags of all.
     ///
     /// # Errors
     ///
@@ -59,7 +60,8 @@ impl<'a> CommandLine<'a> {
                 let value = match value {
                     Some(value) if takes_value(flag) => Some(value.to_owned()),
                     Some(value) => Some(go_bool(value).map_or(value.to_owned(), OsString::from)),
-                    // Without a further word it stays bare, and clap says that the value is missing.
+                    // Without a further word it stays bare, and clap says that the value is
+                    // missing.
                     None if takes_value(flag) => args.next(),
                     None => None,
                 };
@@ -89,8 +91,8 @@ impl<'a> CommandLine<'a> {
         }
     }
 
-    /// Refuses empty values. They come from variables of a shell that are not set, and would mean the default: this machine in
-    /// place of another, all databases in place of one.
+    /// Refuses empty values. They come from variables of a shell that are not set, and would mean
+    /// the default: this machine in place of another, all databases in place of one.
     fn refuse_empty(&self) -> Result<(), Error> {
         for word in &self.words {
             match word {
@@ -145,7 +147,8 @@ impl<'a> CommandLine<'a> {
         words.any(|word| matches!(word, Word::Plain(_)))
     }
 
-    /// The words as clap takes them, with `defaults` right behind the command, so that what was typed counts for more.
+    /// The words as clap takes them, with `defaults` right behind the command, so that what was
+    /// typed counts for more.
     pub(crate) fn for_clap(self, defaults: Vec<OsString>) -> Vec<OsString> {
         let at = self.command.map_or(self.words.len(), |(at, _)| at);
         let mut words: Vec<OsString> = self.words.into_iter().map(Word::for_clap).collect();

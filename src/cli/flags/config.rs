@@ -184,7 +184,16 @@ mod tests {
 
     #[test]
     fn a_file_is_profiles_with_flags_for_all_commands_and_for_one() {
-        let text = "[default]\njobs = 4\n\n[prod]\nhost = \"db:8088\"\n[prod.backup]\nportable = true\nstart = 2026-11-01\nx = [1]\n";
+        let text = r#"[default]
+jobs = 4
+
+[prod]
+host = "db:8088"
+[prod.backup]
+portable = true
+start = 2026-11-01
+x = [1]
+"#;
         let profiles = parse(text, Path::new("f")).unwrap();
         let flat: Vec<(&str, Option<&str>, &str, &Value, &str)> = profiles
             .iter()

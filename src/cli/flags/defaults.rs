@@ -1,7 +1,8 @@
 //! Flags that were not typed: from the environment and from the configuration file.
 //!
-//! They become words between the command and what was typed, so that of a flag given twice the typed one counts, and clap
-//! judges them all. Lowest first: `[default]`, the profile, the environment.
+//! They become words between the command and what was typed, so that of a flag given twice the
+//! typed one counts, and clap judges them all. Lowest first: `[default]`, the profile, the
+//! environment.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -53,7 +54,8 @@ impl Defaults {
     ///
     /// # Errors
     ///
-    /// [`crate::error::ErrorKind::Usage`] when the configuration cannot be read, or names what does not exist.
+    /// [`crate::error::ErrorKind::Usage`] when the configuration cannot be read, or names what does
+    /// not exist.
     pub(crate) fn of(root: &Command, line: &CommandLine<'_>) -> Result<Self> {
         let Some((_, command)) = line.command else {
             return Ok(Self::default());
@@ -134,7 +136,8 @@ fn configured(
     Ok((settings, path))
 }
 
-/// The entries of a profile that a command takes. What is said of it alone counts for more than what is said of all.
+/// The entries of a profile that a command takes. What is said of it alone counts for more than
+/// what is said of all.
 fn entries_for<'a>(profile: &'a Profile, command: &Command) -> impl Iterator<Item = &'a Entry> {
     let name = command.get_name();
     let shared = profile.entries.iter();

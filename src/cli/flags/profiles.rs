@@ -41,8 +41,8 @@ pub(crate) fn find_settable<'a>(command: &'a Command, name: &str) -> Option<&'a 
     find(command, name).filter(|arg| !arg.is_global_set() && !is_help(arg))
 }
 
-/// Whether a command takes a flag that was said of all commands. What a restore writes and where to, and what is served, must
-/// be said of that command or typed.
+/// Whether a command takes a flag that was said of all commands. What a restore writes and where
+/// to, and what is served, must be said of that command or typed.
 pub(crate) fn takes_shared(command: &str, flag: &str) -> bool {
     match command {
         "restore" => HOW.contains(&flag),
@@ -92,7 +92,8 @@ pub(crate) fn chosen<'a>(
     Ok(chosen)
 }
 
-/// Refuses an entry that means nothing: of no command, of no flag, or with a value that the flag cannot have.
+/// Refuses an entry that means nothing: of no command, of no flag, or with a value that the flag
+/// cannot have.
 ///
 /// # Errors
 ///

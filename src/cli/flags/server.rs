@@ -13,7 +13,12 @@ use crate::client::{Client, Endpoint, Timeouts};
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
     /// The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones
-    #[arg(long, default_value = "auto", value_name = "auto|1.0|1.5", value_parser = values::dialect)]
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "auto|1.0|1.5",
+        value_parser = values::dialect,
+    )]
     dialect: DialectArg,
     /// How long to wait for a connection
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = values::duration)]
@@ -28,9 +33,15 @@ pub(crate) struct ServerArgs {
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub(crate) retries: u32,
     /// How many shards to work on at a time
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=64),
+    )]
     pub(crate) jobs: u8,
-    /// How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none
+    /// How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million
+    /// each), none
     #[arg(long, default_value = "none", value_name = "RATE", value_parser = values::rate)]
     limit_rate: RateArg,
 }

@@ -73,7 +73,8 @@ pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
     if text.eq_ignore_ascii_case("UTC") {
         return Ok(TimeZone::UTC);
     }
-    let missing = "this system knows no time zone of that name; write one of /usr/share/zoneinfo, such as Europe/Berlin";
+    let missing = "this system knows no time zone of that name; write one of \
+                   /usr/share/zoneinfo, such as Europe/Berlin";
     TimeZone::get(text).map_err(|_| missing.to_owned())
 }
 
@@ -101,7 +102,8 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
     }
     let complaint = || {
         format!(
-            "'{text}' is not a rate; write bytes per second: 20MiB, 500KiB, 20M (a million bytes each), or none"
+            "'{text}' is not a rate; write bytes per second: 20MiB, 500KiB, 20M (a million bytes \
+             each), or none"
         )
     };
     let lower = text.to_ascii_lowercase();

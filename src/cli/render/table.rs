@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use super::terminal::visible;
 
 /// Rows under a heading, all columns as wide as their widest cell. The last column is not padded.
-pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(&heading)
         .chain(rows)
@@ -34,7 +34,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Lines of a name and what it stands for.
-pub fn fields(fields: &[(&str, String)]) -> String {
+pub(crate) fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     fields
         .iter()
@@ -43,12 +43,12 @@ pub fn fields(fields: &[(&str, String)]) -> String {
 }
 
 /// A time in whole seconds.
-pub fn time(time: Timestamp) -> String {
+pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// An interval, without the time of day where both ends are at midnight.
-pub fn interval(start: Timestamp, end: Timestamp) -> String {
+pub(crate) fn interval(start: Timestamp, end: Timestamp) -> String {
     let midnight = |time: &Timestamp| time.as_nanosecond() % (24 * 3600 * 1_000_000_000) == 0;
     let form = if midnight(&start) && midnight(&end) {
         "%Y-%m-%d"
