@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::ending::{Ending, exit_code};
+use super::flags::values::{MayBeEmpty, may_be_empty};
 use super::render::Tally;
 use super::render::metrics::{self, Run};
 use super::render::output::Output;
@@ -35,36 +36,36 @@ const NAMED: usize = 4096;
 /// The flags for what follows a run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Afterwards")]
-pub struct AfterArgs {
+pub(crate) struct AfterArgs {
     /// Write how the run went into this file, for Prometheus's textfile collector
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
     /// Run this with sh when all went well; exit code 1 where it fails
-    #[arg(long, value_name = "COMMAND")]
-    on_success: Option<String>,
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    on_success: Option<MayBeEmpty>,
     /// Run this with sh when something failed, is missing or is wrong
-    #[arg(long, value_name = "COMMAND")]
-    on_failure: Option<String>,
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    on_failure: Option<MayBeEmpty>,
 }
 
 /// What is known of a run before it begins.
 #[derive(Debug)]
-pub struct After<'a> {
+pub(crate) struct After<'a> {
     /// `backup`, `restore`, …
-    pub command: &'static str,
+    pub(crate) command: &'static str,
     /// What was asked for.
-    pub args: &'a AfterArgs,
+    pub(crate) args: &'a AfterArgs,
     /// The backup directory.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// The server, where one is asked.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Whether nothing is changed: then nothing follows.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 impl After<'_> {
     /// Runs the command and what follows it.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         output: &Output,
         cancel: &Cancel,
@@ -115,10 +116,11 @@ impl After<'_> {
             true => ("-on-success", &self.args.on_success),
             false => ("-on-failure", &self.args.on_failure),
         };
-        let Some(command) = command else {
+        let Some(MayBeEmpty(command)) = command else {
             return ending;
         };
-        // A hook that runs snap would run itself again and again, where it stands in the environment or the configuration.
+        // A hook that runs snap would run itself again and again, where it stands in the
+        // environment or the configuration.
         if std::env::var_os(INSIDE).is_some() {
             return ending;
         }
@@ -127,7 +129,8 @@ impl After<'_> {
             .map_or_else(|error| format!("{error:#}"), |_| tally.wrong.join("; "));
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", command])
+            .arg("-c")
+            .arg(command)
             .stdin(Stdio::null())
             // Standard output is for results, and may be read by a program.
             .stdout(std::io::stderr())
@@ -184,7 +187,8 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it does not.
+/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it
+/// does not.
 fn wait(mut child: Child, cancel: &Cancel) -> std::io::Result<ExitStatus> {
     let group = Pid::from_child(&child);
     let mut due = cancel.is_cancelled().then(|| Instant::now() + AFTER_STOP);

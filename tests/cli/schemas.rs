@@ -1,5 +1,5 @@
-//! That the schemas in `docs/schema` are those of the types, and that every line of `-json`, and the JSON that lies in a backup
-//! directory, is as its schema says.
+//! That the schemas in `docs/schema` are those of the types, and that every line of `-json`, and
+//! the JSON that lies in a backup directory, is as its schema says.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +45,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The schemas of `docs/schema`, closed: what they do not name is a fault, although readers must ignore it.
+/// The schemas of `docs/schema`, closed: what they do not name is a fault, although readers must
+/// ignore it.
 struct Schemas(BTreeMap<String, Validator>);
 
 impl Schemas {
@@ -346,7 +347,8 @@ fn every_schema_is_linked_from_its_page_and_every_json_line_there_is_as_it_says(
 fn a_schema_refuses_what_is_not_as_it_says() {
     let schemas = Schemas::read();
     let sound = json!({
-        "message_type": "summary", "command": "keep", "directory": "/b", "set": "meta.00", "kept": null, "changed": false
+        "message_type": "summary", "command": "keep", "directory": "/b", "set": "meta.00",
+        "kept": null, "changed": false
     });
     let fits = |name: &str, value: Value| {
         let mut changed = sound.clone();
@@ -445,7 +447,8 @@ fn sets(bench: &Bench) {
     bench.run(&["forget", "-keep-last", "1", "-dry-run", dir], 0);
     bench.run(&["keep", "-release", dir, &full], 0);
 
-    // A removal that was cut short, one that has to leave something, and a lock that another run holds.
+    // A removal that was cut short, one that has to leave something, and a lock that another run
+    // holds.
     let newer = [
         bench.embedded(&server, "backup", &["-meta-only"], 0),
         bench.embedded(&server, "backup", &["-meta-only"], 0),
