@@ -7,16 +7,17 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use super::catalog::Catalog;
+use super::hidden::{RECORD, file_of};
 use super::set_id::SetId;
 use super::snapshot::{pause, restless, tries};
-use super::{Catalog, hidden};
 use crate::error::{Error, ErrorKind};
 use crate::io::open::{open_regular, open_regular_with};
 
@@ -53,7 +54,7 @@ impl Catalog {
         let mut records = Vec::new();
         for at in sets {
             let id = &self.sets()[at].id;
-            let path = record_path(self.path(), id);
+            let path = file_of(self.path(), id, RECORD);
             match share(&path).with_context(|| format!("holding {}", path.display()))? {
                 Some(record) => records.push(record),
                 None => {
@@ -75,7 +76,7 @@ impl Catalog {
         if !set.is_recorded() {
             return Ok(Some(Held::default()));
         }
-        let path = record_path(self.path(), &set.id);
+        let path = file_of(self.path(), &set.id, RECORD);
         let shared = share(&path).with_context(|| format!("holding {}", path.display()))?;
         Ok(shared.map(|record| Held {
             _records: vec![record],
@@ -107,7 +108,7 @@ pub fn steadily<T>(
 
 /// The record of a set that is about to be removed, if nobody reads the set. To be kept until the record has another name.
 pub(super) fn claim(directory: &Path, id: &SetId) -> Result<Option<Claim>> {
-    let path = record_path(directory, id);
+    let path = file_of(directory, id, RECORD);
     let claiming = || format!("locking {}", path.display());
     // NFS locks for one alone only what is open for writing.
     let opened = match open_regular_with(OpenOptions::new().read(true).write(true), &path) {
@@ -200,8 +201,4 @@ fn allow_open_files(held: u64) {
 
 fn removed_meanwhile(id: &SetId) -> Error {
     ErrorKind::NoBackup.error(format!("set {id} was removed a moment ago"))
-}
-
-fn record_path(directory: &Path, id: &SetId) -> PathBuf {
-    hidden(directory).join(format!("{id}.json"))
 }

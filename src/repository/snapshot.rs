@@ -18,13 +18,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
+use super::hidden::{COMMIT, HIDDEN, PIN, RECORD, REMOVAL, hidden, own_kind, own_name};
 use super::record::{RECORD_FORMAT, SetRecord};
 use super::set_id::SetId;
-use super::{hidden, maintenance, manifest};
+use super::{manifest, pin};
 use crate::error::{Error, ErrorKind};
 use crate::io::durable;
 use crate::io::open::{open_regular, read_bounded, read_to_limit};
-use crate::time;
 
 /// How often a directory is looked at that never stays the same, and how long apart.
 const TRIES: u32 = 200;
@@ -115,15 +115,15 @@ impl Snapshot {
             let Some((id, kind)) = own_name(name) else {
                 continue;
             };
-            let counts = kind == "json" || !before.contains_key(&format!("{id}.json"));
+            let counts = kind == RECORD || !before.contains_key(&format!("{id}.{RECORD}"));
             match kind {
-                "json" | "commit" | "forget" if counts => {
+                RECORD | COMMIT | REMOVAL if counts => {
                     let read = match known.remove(name).filter(|(read, _)| read == stamp) {
                         Some((_, record)) => Ok(record),
                         None => read_record(&path),
                     };
                     match read {
-                        Ok(record) if kind == "json" => {
+                        Ok(record) if kind == RECORD => {
                             records.insert(name.clone(), (*stamp, record));
                         }
                         Ok(record) => intents.push((path, kind, record)),
@@ -132,13 +132,13 @@ impl Snapshot {
                             return Ok(None);
                         }
                         Err(error) => {
-                            let name = format!("{}/{name}", super::HIDDEN);
+                            let name = format!("{}/{name}", HIDDEN);
                             snapshot.damaged.push((name, error));
                         }
                     }
                 }
-                "keep" => {
-                    let pinned_at = maintenance::read_pin(&path);
+                PIN => {
+                    let pinned_at = pin::read(&path);
                     snapshot.pins.insert(id.into(), pinned_at);
                 }
                 _ => {}
@@ -159,7 +159,7 @@ impl Snapshot {
         snapshot.records = records.into_values().map(|(_, record)| record).collect();
         for (_, kind, record) in intents {
             match kind {
-                "commit" => snapshot.unfinished.push(record),
+                COMMIT => snapshot.unfinished.push(record),
                 _ => snapshot.removals.push(record),
             }
         }
@@ -256,19 +256,6 @@ pub(super) fn tries() -> std::ops::Range<u32> {
     0..TRIES
 }
 
-/// The stamp and the kind in the name of a file in the hidden folder, `<stamp>.<kind>`, where the stamp is exactly one. What sync
-/// programs and file servers put beside such files has other names.
-pub(super) fn own_name(name: &str) -> Option<(&str, &str)> {
-    let (stamp, kind) = name.split_once('.')?;
-    time::is_stamp(stamp).then_some((stamp, kind))
-}
-
-/// As [`own_name`]; the kind alone.
-pub(super) fn own_kind(path: &Path) -> Option<&str> {
-    let (_, kind) = own_name(path.file_name()?.to_str()?)?;
-    Some(kind)
-}
-
 /// What of the hidden folder decides which sets there are. A folder that is not there is like an empty one.
 fn list_hidden(folder: &Path) -> Result<Hidden> {
     let reading = || format!("reading {}", folder.display());
@@ -285,7 +272,7 @@ fn list_hidden(folder: &Path) -> Result<Hidden> {
             continue;
         };
         let counts = own_name(&name)
-            .is_some_and(|(_, kind)| matches!(kind, "json" | "commit" | "forget" | "keep"));
+            .is_some_and(|(_, kind)| matches!(kind, RECORD | COMMIT | REMOVAL | PIN));
         if !counts {
             continue;
         }
@@ -352,7 +339,7 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     let damaged = || {
         let fault = ErrorKind::Damage.error(format!("the record {} is damaged", path.display()));
         fault.hint(match own_kind(path) {
-            Some("json") => {
+            Some(RECORD) => {
                 "another set can be named: snap list shows them. Moved away, it leaves files that count as influxd's"
             }
             _ => "nobody knows which files it names: those of no other set may be of one that is not whole. Move them away, and it too",

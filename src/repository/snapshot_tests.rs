@@ -7,6 +7,7 @@ use super::*;
 use crate::error::kind_of;
 use crate::repository::names;
 use crate::repository::{Catalog, FileRecord, test_records};
+use crate::time;
 
 /// A record of one shard, whose files are not there yet.
 fn record(number: u32) -> SetRecord {

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::digest::hex;
-use super::{FileRecord, Layout, Tar};
+use super::record::{FileRecord, Layout};
+use super::tar::Tar;
 use crate::io::durable::{self, WriteBack};
 use crate::io::open::open_regular;
 use crate::shard_tar::gzip::GzipWriter;

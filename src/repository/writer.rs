@@ -12,18 +12,18 @@ use jiff::Timestamp;
 use rustix::io::Errno;
 
 use super::digest::sha256_of;
-use super::resume::{Leftover, Notes, Run, TEMPORARY};
+use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, file_of, hidden, lock_file, own_kind};
+use super::lock::Lock;
+use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
+use super::recover::sweep;
+use super::resume::{ResumableRun, ResumeLog, Run, TEMPORARY};
 use super::set_id::SetId;
-use super::snapshot::own_kind;
-use super::{
-    FileRecord, Layout, Lock, SealedFile, SetRecord, ShardRecord, StagedFile, StagedTar, hidden,
-    prune,
-};
+use super::staged_file::{SealedFile, StagedFile, StagedTar};
+use super::{manifest, names, prune};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::io::durable;
 use crate::io::open::open_regular;
-use crate::repository::{manifest, names};
 use crate::shard::ShardPath;
 use crate::time;
 
@@ -42,9 +42,9 @@ pub struct SetFiles {
     pub shards: Vec<(usize, SealedFile)>,
 }
 
-/// A set being written. What it holds goes away when it is dropped before [`Staging::commit`].
+/// A set being written. What it holds goes away when it is dropped before [`SetWriter::commit`].
 #[derive(Debug)]
-pub struct Staging {
+pub struct SetWriter {
     directory: PathBuf,
     id: SetId,
     started: Timestamp,
@@ -53,13 +53,13 @@ pub struct Staging {
     /// The directories that this run made, the outermost first, until something in them is to stay.
     made: Vec<PathBuf>,
     /// What an earlier run had finished, where it is to be taken over.
-    leftover: Option<Leftover>,
+    resumable: Option<ResumableRun>,
     /// Whether what is finished stays for another run.
     keep: bool,
     lock: Lock,
 }
 
-impl Staging {
+impl SetWriter {
     /// Makes the directory where it is absent, locks it, clears away what killed runs left, and begins a set. With `resume`,
     /// what the newest of those had finished can be taken over, and what this one finishes stays should it fail.
     ///
@@ -75,29 +75,29 @@ impl Staging {
             .collect();
         made.reverse();
         durable::create_private_dir(&hidden)?;
-        let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
+        let lock = Lock::take(&lock_file(directory), wait, cancel)?;
         let earlier = if resume {
-            newest_leftover(&hidden)?
+            newest_resumable(&hidden)?
         } else {
             None
         };
         sweep(directory, earlier.as_deref(), cancel)?;
         prune::finish(directory, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(directory, cancel)?;
-        let files = hidden.join(format!("{id}.files"));
+        let files = file_of(directory, &id, UNFINISHED);
         // What was finished stays finished, whatever becomes of this run.
         match &earlier {
             Some(folder) => durable::rename(folder, &files)?,
             None => durable::create_private_dir(&files)?,
         }
-        let leftover = Leftover::read(&files);
+        let resumable = ResumableRun::read(&files);
         Ok(Self {
             directory: directory.to_owned(),
             id,
             started,
             files,
             made,
-            leftover,
+            resumable,
             keep: resume,
             lock,
         })
@@ -124,23 +124,23 @@ impl Staging {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn take_over(&self, run: &Run) -> Result<Option<&Leftover>> {
-        let like = |leftover: &&Leftover| {
+    pub fn take_over(&self, run: &Run) -> Result<Option<&ResumableRun>> {
+        let like = |resumable: &&ResumableRun| {
             Run {
                 started: run.started,
-                ..leftover.run.clone()
+                ..resumable.run.clone()
             } == *run
         };
-        if let Some(leftover) = self.leftover.as_ref().filter(like) {
-            leftover.remove_unfinished()?;
-            Notes::new(&self.files).add(run)?;
-            return Ok(Some(leftover));
+        if let Some(resumable) = self.resumable.as_ref().filter(like) {
+            resumable.remove_unfinished()?;
+            ResumeLog::new(&self.files).add(run)?;
+            return Ok(Some(resumable));
         }
-        if self.leftover.is_some() {
+        if self.resumable.is_some() {
             durable::remove_tree_if_there(&self.files)?;
             durable::create_private_dir(&self.files)?;
         }
-        Notes::new(&self.files).add(run)?;
+        ResumeLog::new(&self.files).add(run)?;
         Ok(None)
     }
 
@@ -156,7 +156,7 @@ impl Staging {
         };
         let name = file.path.file_name().unwrap_or_default();
         let file = file.record(name.to_string_lossy().into_owned());
-        Notes::new(&self.files).add(&ShardRecord {
+        ResumeLog::new(&self.files).add(&ShardRecord {
             file: Some(file),
             ..record.clone()
         })
@@ -347,7 +347,7 @@ impl Staging {
     ) -> Result<bool> {
         let hidden = hidden(&self.directory);
         let moves = self.moves(record, files, manifest)?;
-        let intent = hidden.join(format!("{}.commit", self.id));
+        let intent = file_of(&self.directory, &self.id, COMMIT);
         let write = |path: &Path| durable::write_whole_by(path, |out| record.write_to(out));
         write(&intent)?;
         match give_names(&moves) {
@@ -366,7 +366,7 @@ impl Staging {
                 });
             }
         }
-        let document = hidden.join(format!("{}.json", self.id));
+        let document = file_of(&self.directory, &self.id, RECORD);
         let recorded = durable::sync_dir(&self.directory).and_then(|()| write(&document));
         if let Err(error) = recorded {
             // Where the record has its name already, and it cannot be taken back, the files stay with it.
@@ -453,15 +453,15 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
     let begun = Instant::now();
     while begun.elapsed() < STAMP_PATIENCE {
         let now = Timestamp::now();
-        let id = time::stamp(now);
-        let taken = ["json", "commit", "forget", "files"]
+        let id = SetId::from(time::stamp(now));
+        let is_taken = [RECORD, COMMIT, REMOVAL, UNFINISHED]
             .iter()
-            .any(|kind| hidden(directory).join(format!("{id}.{kind}")).exists())
-            || [manifest::manifest_file(&id), manifest::meta_file(&id)]
+            .any(|kind| file_of(directory, &id, kind).exists())
+            || [manifest::manifest_file, manifest::meta_file]
                 .iter()
-                .any(|name| directory.join(name).exists());
-        if !taken {
-            return Ok((id.into(), now));
+                .any(|name| directory.join(name(id.as_str())).exists());
+        if !is_taken {
+            return Ok((id, now));
         }
         cancel.check()?;
         std::thread::sleep(Duration::from_millis(50));
@@ -477,15 +477,15 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
         .into())
 }
 
-impl Drop for Staging {
+impl Drop for SetWriter {
     fn drop(&mut self) {
-        if self.keep && Leftover::read(&self.files).is_some() {
+        if self.keep && ResumableRun::read(&self.files).is_some() {
             return;
         }
         // Where this fails, the sweep of the next run takes what is left.
         let _ = durable::remove_tree_if_there(&self.files);
         if !self.made.is_empty() {
-            self.lock.remove(&hidden(&self.directory).join("lock"));
+            self.lock.remove(&lock_file(&self.directory));
         }
         for directory in self.made.iter().rev() {
             let _ = durable::remove_empty_dir(directory);
@@ -540,7 +540,7 @@ pub(crate) fn next_number(directory: &Path) -> Result<u32> {
         number: u32,
     }
     for path in paths_if_there(&hidden(directory))? {
-        if own_kind(&path) == Some("json")
+        if own_kind(&path) == Some(RECORD)
             && let Ok(file) = open_regular(&path)
             && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
         {
@@ -560,54 +560,16 @@ fn paths_if_there(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The newest folder of files of which some were finished.
-fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
+fn newest_resumable(hidden: &Path) -> Result<Option<PathBuf>> {
     let mut newest: Option<PathBuf> = None;
     for path in durable::paths_in(hidden)? {
-        let is_leftover = own_kind(&path) == Some("files") && Leftover::read(&path).is_some();
-        if is_leftover && newest.as_ref().is_none_or(|newest| path > *newest) {
+        let is_resumable =
+            own_kind(&path) == Some(UNFINISHED) && ResumableRun::read(&path).is_some();
+        if is_resumable && newest.as_ref().is_none_or(|newest| path > *newest) {
             newest = Some(path);
         }
     }
     Ok(newest)
-}
-
-/// Clears away what killed runs left, but for the folder `spared`. The lock must be held.
-pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) -> Result<()> {
-    let hidden = hidden(directory);
-    for path in durable::paths_in(&hidden)? {
-        match own_kind(&path) {
-            Some("commit") => {
-                let is_over = path.with_extension("json").exists();
-                if is_over || undo(directory, &path, cancel)? {
-                    durable::remove_if_there(&path)?;
-                }
-            }
-            Some("files") if spared == Some(&path) => {}
-            Some("files") => durable::remove_tree_if_there(&path)?,
-            _ => {}
-        }
-    }
-    durable::remove_unfinished(&hidden)?;
-    durable::sync_dir(directory)
-}
-
-/// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
-/// by size and SHA-256, belongs to somebody else and stays. Tells whether the commit is undone.
-fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<bool> {
-    let Ok(record) = super::snapshot::read_record(intent) else {
-        // Nobody can tell what it named. It must not stop every backup from now on; but while it is there, no reader takes what it
-        // named for a set of influxd's.
-        return Ok(false);
-    };
-    for file in record.files() {
-        let path = directory.join(&file.name);
-        let is_as_long = fs::symlink_metadata(&path)
-            .is_ok_and(|there| there.is_file() && there.len() == file.size);
-        if is_as_long && sha256_of(&path, cancel)? == file.sha256 {
-            durable::remove_if_there(&path)?;
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

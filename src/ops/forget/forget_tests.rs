@@ -503,10 +503,10 @@ fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_
     }
     let catalog = Catalog::read(directory).unwrap();
     let cancel = Cancel::default();
-    let (upkeep, _) = Upkeep::begin(directory, Duration::ZERO, &cancel).unwrap();
+    let (maintenance, _) = Maintenance::begin(directory, Duration::ZERO, &cancel).unwrap();
     let _held = catalog.hold([1]).unwrap();
     let which = (0..3).collect();
-    let removed = upkeep.remove(&catalog, &which, &cancel).unwrap();
+    let removed = maintenance.remove(&catalog, &which, &cancel).unwrap();
     let id = |at: usize| catalog.sets()[at].id.clone();
     assert_eq!(
         (removed.sets, removed.spared),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::info::{SetSummary, State, summary};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::repository::{Catalog, Chains, Removed, Selection, SetId, SetRecord, Upkeep};
+use crate::repository::{Catalog, Chains, Maintenance, Removed, Selection, SetId, SetRecord};
 use rules::{Candidate, apply};
 pub use rules::{Limit, Policy, Reason, Within};
 
@@ -93,15 +93,16 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         catalog.latest()?;
     }
     let mut report = ForgetReport::default();
-    let upkeep = if options.dry_run || !Upkeep::is_needed(&options.directory) {
+    let maintenance = if options.dry_run || !Maintenance::is_needed(&options.directory) {
         report.ended = catalog.half_removed().to_vec();
         None
     } else {
-        let (upkeep, ended) = Upkeep::begin(&options.directory, options.retry_lock, cancel)?;
+        let (maintenance, ended) =
+            Maintenance::begin(&options.directory, options.retry_lock, cancel)?;
         catalog = Catalog::read(&options.directory)?;
         report.ended.clone_from(&ended.sets);
         report.removed.add(ended);
-        Some(upkeep)
+        Some(maintenance)
     };
     let (mut groups, mut unkept) = judge(&catalog, &options.policy);
     let read = sets_read(&catalog, &unkept)?;
@@ -114,9 +115,9 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         .iter()
         .filter(|set| !set.is_recorded())
         .count();
-    report.removed.add(match upkeep {
-        Some(upkeep) => upkeep.remove(&catalog, &unkept, cancel)?,
-        None => Upkeep::measure(&catalog, &unkept)?,
+    report.removed.add(match maintenance {
+        Some(maintenance) => maintenance.remove(&catalog, &unkept, cancel)?,
+        None => Maintenance::measure(&catalog, &unkept)?,
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
     report.elapsed = begun.elapsed();
@@ -140,7 +141,7 @@ impl ForgetReport {
 fn sets_read(catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
     let mut read = HashSet::new();
     for at in of {
-        if Upkeep::is_read(catalog, *at)? {
+        if Maintenance::is_read(catalog, *at)? {
             read.insert(*at);
         }
     }
@@ -271,7 +272,7 @@ pub fn keep(
             unrecorded: true,
         });
     }
-    let (upkeep, _) = Upkeep::begin(directory, retry_lock, cancel)?;
+    let (maintenance, _) = Maintenance::begin(directory, retry_lock, cancel)?;
     // Another run may have removed it before the lock was ours.
     let catalog = Catalog::read(directory)?;
     let found = &catalog.sets()[catalog.find(found.id.as_str())?];
@@ -282,8 +283,8 @@ pub fn keep(
         (false, None) => Some(Timestamp::now()),
     };
     match pinned_at {
-        None => upkeep.unpin(&id)?,
-        Some(now) if was.is_none() => upkeep.pin(&id, now)?,
+        None => maintenance.unpin(&id)?,
+        Some(now) if was.is_none() => maintenance.pin(&id, now)?,
         Some(_) => {}
     }
     Ok(Pin {
