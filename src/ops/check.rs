@@ -1,4 +1,5 @@
-//! `snap check`: whether a backup directory holds a backup that is new enough, told without reading its shards.
+//! `snap check`: whether a backup directory holds a backup that is new enough, told without reading
+//! its shards.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,9 +48,11 @@ pub struct CheckReport {
     pub age_seconds: Option<u64>,
     /// What is wrong, a sentence each; all is well where there is nothing.
     pub faults: Vec<String>,
-    /// What should be known beside it: newer sets that do not count, and what the server does not hold any more.
+    /// What should be known beside it: newer sets that do not count, and what the server does not
+    /// hold any more.
     pub notes: Vec<String>,
-    /// How many shards of the set before it are gone and did not expire; nothing where there is no set to compare with.
+    /// How many shards of the set before it are gone and did not expire; nothing where there is no
+    /// set to compare with.
     pub lost_shards: Option<usize>,
     /// The databases of the set before it of which no shard is left.
     pub lost_databases: Vec<String>,

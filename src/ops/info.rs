@@ -51,15 +51,16 @@ pub struct SetSummary {
     /// Since when it is pinned: not to be removed.
     #[serde(rename = "kept")]
     pub pinned_at: Option<Timestamp>,
-    /// Whether all that it was asked for comes back, with the sets that it goes on from, as far as can be told without reading
-    /// shards.
+    /// Whether all that it was asked for comes back, with the sets that it goes on from, as far as
+    /// can be told without reading shards.
     pub restorable_whole: bool,
     /// What is wrong with it, as far as can be told without reading its shards.
     pub complaint: Option<String>,
     /// Whether all that is wrong is that shards of its own are unproven.
     #[serde(skip)]
     pub is_told_as_unproven: bool,
-    /// The shards of which points can be missing that the server had acknowledged before the run began.
+    /// The shards of which points can be missing that the server had acknowledged before the run
+    /// began.
     pub unproven: Vec<String>,
 }
 
@@ -146,7 +147,8 @@ pub struct ShardInfo {
     pub file: Option<String>,
     /// Bytes of the file.
     pub size: Option<u64>,
-    /// Why points can be missing that the server had acknowledged before the run began, where they can.
+    /// Why points can be missing that the server had acknowledged before the run began, where they
+    /// can.
     pub unproven: Option<String>,
 }
 

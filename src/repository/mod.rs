@@ -17,6 +17,7 @@
 //! | `.snap/STAMP.files/finished` | the shards that are complete | a backup, after each; the next one with `-resume` reads it |
 //! | `.snap/STAMP.forget` | the record of a set that is being removed | a removal, first; gone at its end. The next run goes on with it |
 //! | `.snap/STAMP.keep` | that a set is pinned | `snap keep` |
+//! | `.snap/.snap-*` | one of the documents above while it is written | whoever writes it; the next run removes one that is left |
 //! | `.snap/restore-HOST-SUM.journal` | what a live restore has sent | the restore; gone once it is complete |
 //! | `.snap/lock` | who writes in the directory | whoever writes, as long as it does |
 //! | `.snap/lock.held` | the lock, where the file system has none | as the lock |

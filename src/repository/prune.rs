@@ -1,18 +1,21 @@
-//! Removing sets, so that whenever it is cut short, what is left is taken for a backup by nobody and the next run goes on.
+//! Removing sets, so that whenever it is cut short, what is left is taken for a backup by nobody
+//! and the next run goes on.
 //!
 //! 1. The record is renamed to `.snap/<id>.forget`: from then on the set does not count.
 //! 2. What influxd takes for the sign of a backup goes: the manifest and the meta store.
 //! 3. The files of the shards go.
 //! 4. The `.forget` goes.
 //!
-//! Each step is on disk, for all sets that are removed, before the next begins. Files of different sets may be hard links of
-//! each other: names are removed, and what other names stand for stays.
+//! Each step is on disk, for all sets that are removed, before the next begins. Files of different
+//! sets may be hard links of each other: names are removed, and what other names stand for stays.
 //!
-//! A file that is not as long as was recorded may be somebody else's, so it stays where it is whole in itself. Where it is not, it
-//! is what damage left of the set's own file, and goes: without the record it would count as one of influxd's.
+//! A file that is not as long as was recorded may be somebody else's, so it stays where it is whole
+//! in itself. Where it is not, it is what damage left of the set's own file, and goes: without the
+//! record it would count as one of influxd's.
 //!
-//! A record is renamed under a lock on it that nobody else shares: who reads a set holds one ([`super::readers::Held`]). From then on no
-//! reader begins with the set, so the rest, and what a later run goes on with, needs no look at readers.
+//! A record is renamed under a lock on it that nobody else shares: who reads a set holds one
+//! ([`super::readers::Held`]). From then on no reader begins with the set, so the rest, and what a
+//! later run goes on with, needs no look at readers.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -52,7 +55,8 @@ pub struct Removed {
     pub bytes: u64,
     /// What was left alone although a set recorded a file of that name, a sentence each.
     pub left: Vec<String>,
-    /// The ids of sets that were to be removed and stay: somebody began to read one of them, or a set that needs it.
+    /// The ids of sets that were to be removed and stay: somebody began to read one of them, or a
+    /// set that needs it.
     pub spared: Vec<SetId>,
 }
 
@@ -112,8 +116,8 @@ impl Maintenance {
     }
 
     /// Removes those of the sets that `which` names by their place; none without a record. Where it
-    /// is stopped, the next run goes on. Where somebody has begun to read one of them, it stays, and
-    /// so do the older ones.
+    /// is stopped, the next run goes on. Where somebody has begun to read one of them, it stays,
+    /// and so do the older ones.
     ///
     /// # Errors
     ///
@@ -179,7 +183,8 @@ fn split<'a>(
 /// Called before each step; where it fails, nothing more is done.
 type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 
-/// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must be held.
+/// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must
+/// be held.
 fn remove(
     directory: &Path,
     sets: &[&SetRecord],
@@ -238,7 +243,8 @@ pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
     for path in durable::paths_in(&hidden)? {
         match own_kind(&path) {
             Some(RECORD) => paths.push(path),
-            // A copy of the directory that was made meanwhile can have both names: then the set counts.
+            // A copy of the directory that was made meanwhile can have both names: then the set
+            // counts.
             Some(REMOVAL) if path.with_extension(RECORD).exists() => {
                 durable::remove_if_there(&path)?
             }

@@ -1,4 +1,5 @@
-//! Tests of removing sets: stopped before each step, what is left is taken for a backup by nobody, and the next run ends it.
+//! Tests of removing sets: stopped before each step, what is left is taken for a backup by nobody,
+//! and the next run ends it.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! Readers beside runs that remove sets.
 //!
-//! Who goes on to read the files of a set holds it: a shared lock on its record, which a removal wants for itself alone before it
-//! renames the record, and which the system releases when the process ends. Who only looks holds nothing, and looks again where
-//! a file was gone that it had just seen. Where a file system has no such locks, sets can be removed while they are read.
+//! Who goes on to read the files of a set holds it: a shared lock on its record, which a removal
+//! wants for itself alone before it renames the record, and which the system releases when the
+//! process ends. Who only looks holds nothing, and looks again where a file was gone that it had
+//! just seen. Where a file system has no such locks, sets can be removed while they are read.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -24,11 +25,12 @@ use crate::io::open::{open_regular, open_regular_with};
 /// Files that a process has open beside the records it holds.
 const OTHER_FILES: u64 = 256;
 
-/// How often a removal tries to have a record for itself, and how long apart: another run may be asking the same.
+/// How often a removal tries to have a record for itself, and how long apart: another run may be
+/// asking the same.
 const ASKING: (u32, Duration) = (3, Duration::from_millis(5));
 
-/// How often a reader tries to share a record that somebody has for himself, and how long apart. A removal renames it at once, and
-/// whoever asks whether there are readers lets go at once.
+/// How often a reader tries to share a record that somebody has for himself, and how long apart. A
+/// removal renames it at once, and whoever asks whether there are readers lets go at once.
 const SHARING: (u32, Duration) = (100, Duration::from_millis(10));
 
 /// Sets that no removal touches while this lasts.
@@ -42,7 +44,8 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoBackup`] where one has been removed since the directory was read; [`steadily`] looks again then.
+    /// [`ErrorKind::NoBackup`] where one has been removed since the directory was read;
+    /// [`steadily`] looks again then.
     pub fn hold(&self, sets: impl IntoIterator<Item = usize>) -> Result<Held> {
         let mut sets: Vec<usize> = sets
             .into_iter()
@@ -84,8 +87,8 @@ impl Catalog {
     }
 }
 
-/// Reads a directory and does something with what is in it; all again where a set was removed meanwhile, and so what was found may
-/// never have been true.
+/// Reads a directory and does something with what is in it; all again where a set was removed
+/// meanwhile, and so what was found may never have been true.
 ///
 /// # Errors
 ///
@@ -106,7 +109,8 @@ pub fn steadily<T>(
     Err(restless(directory).into())
 }
 
-/// The record of a set that is about to be removed, if nobody reads the set. To be kept until the record has another name.
+/// The record of a set that is about to be removed, if nobody reads the set. To be kept until the
+/// record has another name.
 pub(super) fn claim(directory: &Path, id: &SetId) -> Result<Option<Claim>> {
     let path = file_of(directory, id, RECORD);
     let claiming = || format!("locking {}", path.display());

@@ -31,12 +31,13 @@ pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) ->
     durable::sync_dir(directory)
 }
 
-/// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
-/// by size and SHA-256, belongs to somebody else and stays. Tells whether the commit is undone.
+/// Removes files that an interrupted commit already gave their final names. A file that is not the
+/// very one recorded, by size and SHA-256, belongs to somebody else and stays. Tells whether the
+/// commit is undone.
 fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<bool> {
     let Ok(record) = read_record(intent) else {
-        // Nobody can tell what it named. It must not stop every backup from now on; but while it is there, no reader takes what it
-        // named for a set of influxd's.
+        // Nobody can tell what it named. It must not stop every backup from now on; but while it is
+        // there, no reader takes what it named for a set of influxd's.
         return Ok(false);
     };
     for file in record.files() {

@@ -1,9 +1,10 @@
 //! What a run that ended before its time had finished: shards that the next one can take over.
 //!
-//! `finished` in the folder of a run's files, a JSON document a line, and empty lines between: first the [`Run`], then a
-//! [`ShardRecord`] for each shard that is complete, with the name its file has in that folder. A file counts only if it still is what
-//! its line says; of a shard with several lines, the last counts. The run that takes over goes on in the same folder and file, with
-//! a line for itself before those of the shards that it finishes, or finds unchanged.
+//! `finished` in the folder of a run's files, a JSON document a line, and empty lines between:
+//! first the [`Run`], then a [`ShardRecord`] for each shard that is complete, with the name its
+//! file has in that folder. A file counts only if it still is what its line says; of a shard with
+//! several lines, the last counts. The run that takes over goes on in the same folder and file,
+//! with a line for itself before those of the shards that it finishes, or finds unchanged.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -143,7 +144,8 @@ impl ResumableRun {
     }
 }
 
-/// Whether a file is called as runs call those they have not finished: no name leads out of the folder.
+/// Whether a file is called as runs call those they have not finished: no name leads out of the
+/// folder.
 fn is_of_a_run(file: &FileRecord) -> bool {
     let random = file.name.strip_prefix(TEMPORARY);
     random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric()))

@@ -1,4 +1,5 @@
-//! A file of a set while it grows: hashed as it is written, and handed to the disk a piece at a time.
+//! A file of a set while it grows: hashed as it is written, and handed to the disk a piece at a
+//! time.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -143,7 +144,8 @@ impl Write for StagedTar {
     }
 }
 
-/// A file that is complete and synced, under a temporary name in the folder of the run's files, and goes away with that.
+/// A file that is complete and synced, under a temporary name in the folder of the run's files, and
+/// goes away with that.
 #[derive(Debug)]
 pub struct SealedFile {
     pub(super) path: PathBuf,

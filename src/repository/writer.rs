@@ -1,4 +1,5 @@
-//! Writing a set: files grow out of sight, get their final names when all are complete, and count once the record is there.
+//! Writing a set: files grow out of sight, get their final names when all are complete, and count
+//! once the record is there.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -60,8 +61,9 @@ pub struct SetWriter {
 }
 
 impl SetWriter {
-    /// Makes the directory where it is absent, locks it, clears away what killed runs left, and begins a set. With `resume`,
-    /// what the newest of those had finished can be taken over, and what this one finishes stays should it fail.
+    /// Makes the directory where it is absent, locks it, clears away what killed runs left, and
+    /// begins a set. With `resume`, what the newest of those had finished can be taken over, and
+    /// what this one finishes stays should it fail.
     ///
     /// # Errors
     ///
@@ -118,8 +120,8 @@ impl SetWriter {
         self.started
     }
 
-    /// What an earlier run had finished, if that was one like `run`. Of what it had not finished, or of another run, nothing is
-    /// left. To be called before any file is made.
+    /// What an earlier run had finished, if that was one like `run`. Of what it had not finished,
+    /// or of another run, nothing is left. To be called before any file is made.
     ///
     /// # Errors
     ///
@@ -144,8 +146,8 @@ impl SetWriter {
         Ok(None)
     }
 
-    /// Writes down that a shard is finished, for a run that may have to take it over. What has no file of its own is not: to share
-    /// or to ask again costs nothing.
+    /// Writes down that a shard is finished, for a run that may have to take it over. What has no
+    /// file of its own is not: to share or to ask again costs nothing.
     ///
     /// # Errors
     ///
@@ -162,8 +164,8 @@ impl SetWriter {
         })
     }
 
-    /// Makes sure that the file system takes the names that files of shards get in the legacy layout, before any is downloaded. Not
-    /// all take colons, quotes or all of Unicode.
+    /// Makes sure that the file system takes the names that files of shards get in the legacy
+    /// layout, before any is downloaded. Not all take colons, quotes or all of Unicode.
     ///
     /// # Errors
     ///
@@ -235,8 +237,8 @@ impl SetWriter {
         })
     }
 
-    /// A finished file that is another's very own: a hard link to it, or a copy where there can be none. None where the file is
-    /// not what was recorded.
+    /// A finished file that is another's very own: a hard link to it, or a copy where there can be
+    /// none. None where the file is not what was recorded.
     ///
     /// # Errors
     ///
@@ -266,7 +268,8 @@ impl SetWriter {
         Ok((copy.sha256 == recorded.sha256).then_some(copy))
     }
 
-    /// A file that an earlier run had finished in the folder of this one's; none where it is not what was recorded.
+    /// A file that an earlier run had finished in the folder of this one's; none where it is not
+    /// what was recorded.
     ///
     /// # Errors
     ///
@@ -293,8 +296,9 @@ impl SetWriter {
         file.finish()
     }
 
-    /// Gives all files of the set their final names and writes its record. Takes the next number that no file or set in the
-    /// directory has; fills in the record's `id`, `number`, `meta`, `manifest` and the shards' `file`.
+    /// Gives all files of the set their final names and writes its record. Takes the next number
+    /// that no file or set in the directory has; fills in the record's `id`, `number`, `meta`,
+    /// `manifest` and the shards' `file`.
     ///
     /// # Errors
     ///
@@ -338,7 +342,8 @@ impl SetWriter {
         )
     }
 
-    /// Gives the files the names that the record says, and writes it; `false` where one of the names is taken.
+    /// Gives the files the names that the record says, and writes it; `false` where one of the
+    /// names is taken.
     fn commit_as(
         &self,
         record: &SetRecord,
@@ -369,7 +374,8 @@ impl SetWriter {
         let document = file_of(&self.directory, &self.id, RECORD);
         let recorded = durable::sync_dir(&self.directory).and_then(|()| write(&document));
         if let Err(error) = recorded {
-            // Where the record has its name already, and it cannot be taken back, the files stay with it.
+            // Where the record has its name already, and it cannot be taken back, the files stay
+            // with it.
             if durable::remove_if_there(&document).is_err() && document.exists() {
                 return Err(error.context(format!(
                     "set {} is whole, but may not outlast a power failure",
@@ -389,8 +395,8 @@ impl SetWriter {
         Ok(true)
     }
 
-    /// Which file gets which name. What influxd takes for the sign of a backup comes last: it takes no shard for restorable
-    /// without.
+    /// Which file gets which name. What influxd takes for the sign of a backup comes last: it takes
+    /// no shard for restorable without.
     fn moves<'a>(
         &self,
         record: &SetRecord,
@@ -420,7 +426,8 @@ impl SetWriter {
         Ok(moves)
     }
 
-    /// Writes into the record what the files will be called; in the portable layout, makes the manifest.
+    /// Writes into the record what the files will be called; in the portable layout, makes the
+    /// manifest.
     fn name_files(&self, record: &mut SetRecord, files: &SetFiles) -> Result<Option<SealedFile>> {
         let portable = record.layout == Layout::Portable;
         let meta = if portable {
@@ -448,7 +455,8 @@ impl SetWriter {
     }
 }
 
-/// A stamp that no set has, and its time. There is one a second: a second run within it waits for the next.
+/// A stamp that no set has, and its time. There is one a second: a second run within it waits for
+/// the next.
 fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
     let begun = Instant::now();
     while begun.elapsed() < STAMP_PATIENCE {
@@ -504,7 +512,8 @@ fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
     for (done, (from, to)) in moves.iter().enumerate() {
         if let Err(error) = durable::rename_to_free_name(from, to) {
             for (from, to) in &moves[..done] {
-                // Back to the temporary name, so that nothing is lost and the next number can be tried.
+                // Back to the temporary name, so that nothing is lost and the next number can be
+                // tried.
                 durable::rename(to, from).map_err(io::Error::other)?;
             }
             return Err(error);
@@ -513,8 +522,8 @@ fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the intent of a commit once all files have gone back: others may take the names now. Where one has not, the next run
-/// undoes what the intent names.
+/// Removes the intent of a commit once all files have gone back: others may take the names now.
+/// Where one has not, the next run undoes what the intent names.
 fn forget_intent(intent: &Path, moves: &[(&Path, PathBuf)]) {
     if moves.iter().all(|(from, _)| from.exists()) {
         let _ = durable::remove_if_there(intent);
@@ -534,7 +543,8 @@ pub(crate) fn next_number(directory: &Path) -> Result<u32> {
             next = next.max(number.saturating_add(1));
         }
     }
-    // Sets of the portable layout have their numbers nowhere else. A record that is damaged must not stop a backup.
+    // Sets of the portable layout have their numbers nowhere else. A record that is damaged must
+    // not stop a backup.
     #[derive(serde::Deserialize)]
     struct Numbered {
         number: u32,

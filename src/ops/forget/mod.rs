@@ -1,5 +1,5 @@
-//! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and pinning those that no policy may
-//! remove.
+//! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and pinning those
+//! that no policy may remove.
 
 mod rules;
 
@@ -33,7 +33,8 @@ pub struct ForgetOptions {
 /// What became of the sets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForgetReport {
-    /// The sets with a record, by what was asked for and the server, in the order of the oldest of each.
+    /// The sets with a record, by what was asked for and the server, in the order of the oldest of
+    /// each.
     pub groups: Vec<Group>,
     /// Sets without a record, which are never removed.
     pub unrecorded: usize,
@@ -78,8 +79,9 @@ impl Verdict {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Usage`] for a policy that keeps nothing; [`ErrorKind::NoBackup`] where there is no set; [`ErrorKind::Locked`] while another
-/// run works in the directory; when a record cannot be read or a file not be removed.
+/// [`ErrorKind::Usage`] for a policy that keeps nothing; [`ErrorKind::NoBackup`] where there is no
+/// set; [`ErrorKind::Locked`] while another run works in the directory; when a record cannot be
+/// read or a file not be removed.
 pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> {
     let begun = Instant::now();
     if options.policy.is_empty() {
@@ -125,7 +127,8 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
 }
 
 impl ForgetReport {
-    /// Notes which sets stay because they are read: those that were when the policy was applied, and what turned out since.
+    /// Notes which sets stay because they are read: those that were when the policy was applied,
+    /// and what turned out since.
     fn spare(&mut self, read: impl Iterator<Item = SetId>) {
         self.read = read.chain(self.removed.spared.iter().cloned()).collect();
         self.read.sort_unstable();
@@ -148,7 +151,8 @@ fn sets_read(catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
     Ok(read)
 }
 
-/// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the places of the others, too.
+/// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the
+/// places of the others, too.
 fn judge(catalog: &Catalog, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
     judge_beside(catalog, policy, &HashSet::new())
 }
@@ -204,7 +208,8 @@ fn judge_beside(
             reasons[*at] = Some(why);
         }
     }
-    // What a set goes on from is older: from the newest on, each is judged before it is asked whether it keeps others.
+    // What a set goes on from is older: from the newest on, each is judged before it is asked
+    // whether it keeps others.
     for at in (0..reasons.len()).rev() {
         // No reasons at all: a set of influxd's, which stays.
         if reasons[at].as_ref().is_none_or(|why| !why.is_empty()) {
@@ -254,7 +259,8 @@ pub struct Pin {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NoBackup`] where there is no such set; [`ErrorKind::Locked`] while another run works in the directory.
+/// [`ErrorKind::NoBackup`] where there is no such set; [`ErrorKind::Locked`] while another run
+/// works in the directory.
 pub fn keep(
     directory: &Path,
     set: &str,
