@@ -216,21 +216,7 @@ impl BackupArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         self.refuse_contradictions()?;
         let directory = values::directory(self.path.as_ref());
-        let selection = Selection {
-            database: self.database.clone(),
-            retention_policy: self.retention.clone(),
-            shard: self.shard,
-            include_internal: self.include_internal,
-            meta_only: self.meta_only,
-            since: match self.since {
-                Some(Since::At(since)) => Some(since),
-                Some(Since::Last) | None => None,
-            },
-            start: self.start,
-            end: self.end,
-            coarse: self.coarse,
-            ignore_wal: self.ignore_wal,
-        };
+        let selection = self.selection();
         // One code path: the directories of a stopped server are served to this process.
         let service = match self.directories() {
             Some(directories) => Some(serve_embedded(
@@ -250,9 +236,47 @@ impl BackupArgs {
         );
         let client = self.server.client(endpoint, cancel);
         output.opening(&format!("backing up {source} into {}", directory.display()));
-        let options = BackupOptions {
+        let options = self.options(source, directory, selection);
+        let report =
+            output.while_running(|progress| backup(&client, &options, cancel, progress))?;
+        let summary = RunSummary::of_backup(&report, &options.directory, self.dry_run);
+        output.summary(&summary)?;
+        Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
+    }
+
+    /// What follows the run.
+    pub(crate) fn after(&self) -> After<'_> {
+        After {
+            command: "backup",
+            args: &self.after,
+            directory: values::directory(self.path.as_ref()),
+            host: self.datadir.is_none().then(|| self.host.to_string()),
+            dry_run: self.dry_run,
+        }
+    }
+
+    fn selection(&self) -> Selection {
+        Selection {
+            database: self.database.clone(),
+            retention_policy: self.retention.clone(),
+            shard: self.shard,
+            include_internal: self.include_internal,
+            meta_only: self.meta_only,
+            since: match self.since {
+                Some(Since::At(since)) => Some(since),
+                Some(Since::Last) | None => None,
+            },
+            start: self.start,
+            end: self.end,
+            coarse: self.coarse,
+            ignore_wal: self.ignore_wal,
+        }
+    }
+
+    fn options(&self, source: String, directory: PathBuf, selection: Selection) -> BackupOptions {
+        BackupOptions {
             source,
-            directory: directory.clone(),
+            directory,
             selection,
             building: self.building(),
             layout: if self.portable {
@@ -269,22 +293,6 @@ impl BackupArgs {
             retry_lock: self.retry_lock,
             resume: self.resume,
             cold_after: self.cold_after,
-            dry_run: self.dry_run,
-        };
-        let report =
-            output.while_running(|progress| backup(&client, &options, cancel, progress))?;
-        let summary = RunSummary::of_backup(&report, &directory, self.dry_run);
-        output.summary(&summary)?;
-        Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
-    }
-
-    /// What follows the run.
-    pub(crate) fn after(&self) -> After<'_> {
-        After {
-            command: "backup",
-            args: &self.after,
-            directory: values::directory(self.path.as_ref()),
-            host: self.datadir.is_none().then(|| self.host.to_string()),
             dry_run: self.dry_run,
         }
     }

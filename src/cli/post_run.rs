@@ -1,5 +1,6 @@
 //! What follows a run, however it ended: the commands that were asked for, and the metrics.
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -32,6 +33,9 @@ const INSIDE: &str = "SNAP_COMMAND";
 
 /// How many sets a hook is told of: the environment has no room for any number.
 const NAMED: usize = 4096;
+
+/// How many characters of what is wrong a hook is told.
+const LONGEST_ERROR: usize = 8192;
 
 /// The flags for what follows a run.
 #[derive(Debug, Args)]
@@ -110,9 +114,10 @@ impl After<'_> {
         }
     }
 
+    /// Runs the command that was asked for after such an ending; how all ended.
     fn hook(&self, tally: &Tally, ending: Ending, output: &Output, cancel: &Cancel) -> Ending {
-        let well = matches!(ending, Ok(None));
-        let (flag, command) = match well {
+        let is_well = matches!(ending, Ok(None));
+        let (flag, command) = match is_well {
             true => ("-on-success", &self.args.on_success),
             false => ("-on-failure", &self.args.on_failure),
         };
@@ -124,9 +129,38 @@ impl After<'_> {
         if std::env::var_os(INSIDE).is_some() {
             return ending;
         }
-        let error = ending
-            .as_ref()
-            .map_or_else(|error| format!("{error:#}"), |_| tally.wrong.join("; "));
+        let mut shell = self.shell(command, tally, &ending);
+        let failure = match shell.spawn().and_then(|child| wait(child, cancel)) {
+            Ok(status) if status.success() => return ending,
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if !is_well {
+            output.failure(&format!("the command of {flag} failed too: {failure}"));
+            return ending;
+        }
+        let kind = cancel
+            .check()
+            .map_or_else(|error| error.kind, |()| ErrorKind::Failed);
+        let done = match self.command {
+            "backup" | "restore" => format!("the {} is done and whole", self.command),
+            command => format!("snap {command} went well"),
+        };
+        Err(kind
+            .error(format!(
+                "{done}, but the command of {flag} failed: {failure}"
+            ))
+            .into())
+    }
+
+    /// The shell for a hook, with what it is told in its environment.
+    fn shell(&self, command: &OsStr, tally: &Tally, ending: &Ending) -> Command {
+        let wrong = match ending {
+            Ok(_) => tally.wrong.join("; "),
+            Err(error) => format!("{error:#}"),
+        };
+        let removed = tally.removed.as_ref();
+        let removed = removed.map(|sets| sets[..sets.len().min(NAMED)].join(" "));
         let mut shell = Command::new("sh");
         shell
             .arg("-c")
@@ -139,51 +173,24 @@ impl After<'_> {
             .env(INSIDE, self.command)
             .env("SNAP_DIRECTORY", &self.directory)
             .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
-            .env("SNAP_EXIT_CODE", exit_code(&ending).to_string())
-            // The environment has no room for more than 128 KiB in one variable, nor for a NUL.
-            .env(
-                "SNAP_ERROR",
-                one_line(&error).chars().take(8192).collect::<String>(),
-            );
-        match &self.host {
-            Some(host) => shell.env("SNAP_HOST", host),
-            None => shell.env_remove("SNAP_HOST"),
-        };
-        match &tally.removed {
-            Some(removed) => shell.env(
-                "SNAP_REMOVED",
-                removed[..removed.len().min(NAMED)].join(" "),
-            ),
-            None => shell.env_remove("SNAP_REMOVED"),
-        };
-        let failure = match shell.spawn().and_then(|child| wait(child, cancel)) {
-            Ok(status) if status.success() => return ending,
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        if !well {
-            output.failure(&format!("the command of {flag} failed too: {failure}"));
-            return ending;
+            .env("SNAP_EXIT_CODE", exit_code(ending).to_string())
+            .env("SNAP_ERROR", shortened(&wrong));
+        for (variable, value) in [("SNAP_HOST", &self.host), ("SNAP_REMOVED", &removed)] {
+            match value {
+                Some(value) => shell.env(variable, value),
+                None => shell.env_remove(variable),
+            };
         }
-        let kind = cancel
-            .check()
-            .map_or_else(|fault| fault.kind, |()| ErrorKind::Failed);
-        let done = match self.command {
-            "backup" | "restore" => format!("the {} is done and whole", self.command),
-            command => format!("snap {command} went well"),
-        };
-        Err(kind
-            .error(format!(
-                "{done}, but the command of {flag} failed: {failure}"
-            ))
-            .into())
+        shell
     }
 }
 
-/// A text that stays in its line: names come from elsewhere and must not add to it.
-fn one_line(text: &str) -> String {
+/// A text that stays in its line and fits into a variable: names come from elsewhere, and the
+/// environment has no room for more than 128 KiB in one variable, nor for a NUL.
+fn shortened(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST_ERROR)
         .collect()
 }
 
