@@ -138,6 +138,9 @@ impl ShardAttempts {
                 Step::Later(Duration::ZERO)
             }
             AttemptResult::Failed(reason) => self.failed(reason),
+            // A server that answers and then goes away, again and again, would never be given up:
+            // it counts as the shard's.
+            AttemptResult::Unreached(reason) if self.is_answered => self.failed(reason),
             AttemptResult::Unreached(reason) => Step::Outage(reason),
         }
     }

@@ -96,7 +96,7 @@ fn steps(mut attempts: ShardAttempts, request: ShardRequest, answers: &[Answer])
 
 #[test]
 fn what_came_decides_what_is_done_next() {
-    let table: [(ShardRequest, &[Answer], &[&str]); 13] = [
+    let table: [(ShardRequest, &[Answer], &[&str]); 14] = [
         // Two empty tars are believed, and one of an increment.
         (ShardRequest::Whole, &[EmptyTar; 2], &["later 1s", "empty"]),
         (SINCE, &[EmptyTar], &["empty"]),
@@ -141,6 +141,13 @@ fn what_came_decides_what_is_done_next() {
             &["retry 1 4s", "retry 1 4s", "retry 1 4s", "given up"],
         ),
         (ShardRequest::Whole, &[Unreached; 3], &["outage"; 3]),
+        // But it is the shard's, where the server answers each time before it goes away: that would
+        // have no end.
+        (
+            ShardRequest::Whole,
+            &[AnsweredThenUnreached; 3],
+            &["retry 1 500ms", "retry 2 1s", "given up"],
+        ),
         (
             ShardRequest::Whole,
             &[Failed, Gone],
@@ -170,4 +177,36 @@ fn an_increment_of_an_old_server_is_believed_to_be_empty_after_two_tars() {
         steps(attempts, SINCE, &[EmptyTar; 2]),
         ["later 1s", "empty"]
     );
+}
+
+#[test]
+fn every_shard_comes_to_an_end_whatever_a_server_that_answers_does() {
+    let answers = [
+        EmptyTar,
+        LateEmptyTar,
+        Broken,
+        BrokenBehindTombstone,
+        SilenceOfShard,
+        Failed,
+        AnsweredThenUnreached,
+    ];
+    // All sequences that begin with any three of them and then repeat these.
+    for request in [ShardRequest::Whole, SINCE, RANGE] {
+        for number in 0..answers.len().pow(3) {
+            let place = |power| number / answers.len().pow(power) % answers.len();
+            let cycle = [0, 1, 2].map(|power| answers[place(power)]);
+            let (mut attempts, mut request) = (fresh(), request);
+            let ends_after = (1..=64).find(|turn| {
+                let next = step(&mut attempts, request, cycle[turn % 3]);
+                if matches!(next, Step::TakeWhole(_)) {
+                    request = ShardRequest::Whole;
+                }
+                matches!(next, Step::Empty | Step::Withhold(_) | Step::GiveUp(_))
+            });
+            assert!(
+                ends_after.is_some_and(|turns| turns <= 12),
+                "{cycle:?}: {ends_after:?}"
+            );
+        }
+    }
 }
