@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::time::Duration;
 
 use influx_snap::metastore::ShardGroupInfo;
 use influx_snap::shard::ShardPath;
@@ -221,6 +222,26 @@ fn a_shard_that_the_last_backup_had_and_the_server_no_longer_has_open_is_missing
         fs::write(hidden.join(name), record.to_string()).expect("writing a record");
     }
     bench.backup(&[]).expect(0);
+}
+
+#[test]
+fn a_shard_that_is_dropped_behind_the_metastore_and_before_the_list_of_shards_has_expired() {
+    let bench = Bench::with_shards([1, 2]);
+    bench.backup(&[]).expect(0);
+    // The metastore still names it. When that is asked again, behind shard 2, it does not.
+    bench.peer.change(|model| model.shard(1).open = false);
+    bench
+        .peer
+        .script(Asked::Shard(2), [Reply::Late(Duration::from_millis(900))]);
+    // The metastore, the shards, and the first question.
+    let asked = bench.peer.requests().len() + 3;
+    let running = bench.start(&[], asked);
+    bench
+        .peer
+        .change(|model| model.shards.retain(|shard| shard.path.id != 1));
+    running.wait().expect(0);
+    let run = snap(["info", "-json", utf8(&bench.dir())]).expect(0);
+    assert!(run.stdout.contains("\"expired\""), "{}", run.stdout);
 }
 
 #[test]

@@ -53,7 +53,7 @@ use plan::Plan;
 use proof::Rule;
 use request::{Planned, ShardRequest};
 use run::{Backup, ServerMetastore, StoredMetastore};
-use session::{Session, ShardJob};
+use session::{Session, ShardJob, is_gone_from};
 
 pub use incremental::IncrementalMode;
 pub use run::{BackupOptions, BackupReport, MadeSet};
@@ -285,7 +285,7 @@ impl Backup<'_> {
         );
         self.context.check()?;
         let mut settled = queue::all(results)?;
-        settled.extend(absent.iter().map(SettledShard::not_held));
+        settled.extend(self.settle_absent(&absent)?);
         Ok(settled)
     }
 
@@ -345,5 +345,29 @@ impl Backup<'_> {
             None => staging.note(&settled.record, settled.file.as_ref())?,
         }
         Ok(settled)
+    }
+
+    /// What the set has to say of the shards that the server does not have open. Of those that an
+    /// earlier set has, the metastore is asked once more: they may have been dropped since it was
+    /// fetched.
+    fn settle_absent(&self, absent: &[Planned]) -> Result<Vec<SettledShard>> {
+        let mut metastore = None;
+        if absent.iter().any(|planned| planned.known.is_some()) {
+            metastore = self.metastore().ok();
+            self.context.check()?;
+        }
+        let is_gone = |planned: &Planned| {
+            let data = metastore.as_ref().map(|metastore| &metastore.data);
+            planned.known.is_some()
+                && data.is_some_and(|data| is_gone_from(data, &planned.shard.path))
+        };
+        let settled = absent.iter().map(|planned| {
+            if is_gone(planned) {
+                SettledShard::of(planned, ShardOutcome::Expired, None, self.options.layout)
+            } else {
+                SettledShard::not_held(planned)
+            }
+        });
+        Ok(settled.collect())
     }
 }
