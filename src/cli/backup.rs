@@ -14,6 +14,7 @@ use super::values::{self, Since};
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
+use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
 use crate::repository::{Layout, Selection};
@@ -222,8 +223,8 @@ impl BackupArgs {
             cold_after: self.cold_after,
             dry_run: self.dry_run,
         };
-        let report =
-            output.while_running(|progress| backup(&client, &options, cancel, progress))?;
+        let report = output
+            .while_running(|progress| backup(&client, &options, Context { cancel, progress }))?;
         output.summary(&Summary {
             command: "backup",
             metastore: None,

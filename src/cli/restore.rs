@@ -14,6 +14,7 @@ use super::values;
 use super::{Ending, OutputArgs};
 use crate::cancel::Cancel;
 use crate::client::Address;
+use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::ops::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
@@ -223,7 +224,8 @@ impl RestoreArgs {
             apply_deletes: self.apply_deletes,
             dry_run: self.dry_run,
         };
-        output.while_running(|progress| restore_live(&client, &options, cancel, progress))
+        output
+            .while_running(|progress| restore_live(&client, &options, Context { cancel, progress }))
     }
 
     fn offline(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
@@ -247,6 +249,6 @@ impl RestoreArgs {
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,
         };
-        output.while_running(|progress| restore(&options, cancel, progress))
+        output.while_running(|progress| restore(&options, Context { cancel, progress }))
     }
 }

@@ -37,7 +37,7 @@ use super::selection::plural;
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::context::Context;
-use crate::progress::{Event, Progress};
+use crate::progress::Event;
 use crate::repository::manifest;
 use crate::repository::{Layout, Leftover, Run, Staging};
 use crate::retry::Server;
@@ -71,10 +71,8 @@ const QUESTIONS: usize = 16;
 pub fn backup(
     client: &Client,
     options: &BackupOptions,
-    cancel: &Cancel,
-    progress: &dyn Progress,
+    context: Context<'_>,
 ) -> Result<BackupReport> {
-    let context = Context { cancel, progress };
     let backup = Backup {
         client,
         options,
