@@ -1,10 +1,11 @@
 //! When to ask again after a failure: the one schedule that every operation keeps to.
 //!
-//! - **One thing**, a shard or a request, waits by itself: 0.5 s after the first failure, twice as long after each further one,
-//!   at most 30 s, as often as `-retries` says ([`Attempts`]).
-//! - **A server** that does not answer has nothing to do with any one thing: all who ask it wait together, one of them tries it
-//!   at a time, and all give up together ([`Server`]). The waits double from 0.5 s to at most 15 s. It is given up after four
-//!   attempts, or 48 s, for each of the `-retries`: with the default of five after 20 attempts or four minutes, as long as
+//! - **One thing**, a shard or a request, waits by itself: 0.5 s after the first failure, twice as
+//!   long after each further one, at most 30 s, as often as `-retries` says ([`Attempts`]).
+//! - **A server** that does not answer has nothing to do with any one thing: all who ask it wait
+//!   together, one of them tries it at a time, and all give up together ([`Server`]). The waits
+//!   double from 0.5 s to at most 15 s. It is given up after four attempts, or 48 s, for each of
+//!   the `-retries`: with the default of five after 20 attempts or four minutes, as long as
 //!   influxd's own client waits. The first answer ends the outage.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,8 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest wait between attempts at a server: shorter, for it is back for all at once.
 const LONGEST_FOR_SERVER: Duration = Duration::from_secs(15);
-/// How often a server is tried again, and for how long altogether, for each time that one thing would be.
+/// How often a server is tried again, and for how long altogether, for each time that one thing
+/// would be.
 const SERVER_ATTEMPTS: u32 = 4;
 const SERVER_PATIENCE: Duration = Duration::from_secs(48);
 
@@ -90,7 +92,8 @@ impl Attempts {
         self.failures
     }
 
-    /// Counts a failure; how long to wait before the next attempt, `None` where `retries` of them have been made.
+    /// Counts a failure; how long to wait before the next attempt, `None` where `retries` of them
+    /// have been made.
     pub fn failed(&mut self, retries: u32) -> Option<Duration> {
         self.failures += 1;
         (self.failures <= retries).then(|| self.backoff.wait())
@@ -230,7 +233,8 @@ mod tests {
         assert_eq!(Attempts::default().failed(0), None);
     }
 
-    /// How often a server that never answers is asked by so many threads, and for how long, by a clock of our own.
+    /// How often a server that never answers is asked by so many threads, and for how long, by a
+    /// clock of our own.
     fn outlast(retries: u32, threads: usize) -> (u32, Duration) {
         let server = Server::new(retries);
         let begun = Instant::now();

@@ -16,6 +16,7 @@ use super::render::messages::run::RunSummary;
 use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::client::Address;
+use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::ops::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
@@ -241,7 +242,8 @@ impl RestoreArgs {
             apply_deletes: self.apply_deletes,
             dry_run: self.dry_run,
         };
-        output.while_running(|progress| restore_live(&client, &options, cancel, progress))
+        output
+            .while_running(|progress| restore_live(&client, &options, Context { cancel, progress }))
     }
 
     fn offline(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
@@ -265,6 +267,6 @@ impl RestoreArgs {
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,
         };
-        output.while_running(|progress| restore(&options, cancel, progress))
+        output.while_running(|progress| restore(&options, Context { cancel, progress }))
     }
 }

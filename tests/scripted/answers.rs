@@ -1,6 +1,7 @@
 //! Whatever a server answers: what is not the shard is never stored, and what is missing is said.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::support::fixture::{Fixture, shard, states};
 use crate::support::peer::{Asked, End, Gone, Member, Model, Reply, Tar, Version, noise, tar, tsm};
@@ -219,6 +220,26 @@ fn a_shard_that_the_last_backup_had_and_the_server_no_longer_has_open_is_missing
         fs::write(hidden.join(name), record.to_string()).expect("writing a record");
     }
     fixture.backup(&[]).expect(0);
+}
+
+#[test]
+fn a_shard_that_is_dropped_behind_the_metastore_and_before_the_list_of_shards_has_expired() {
+    let fixture = Fixture::with_shards([1, 2]);
+    fixture.backup(&[]).expect(0);
+    // The metastore still names it. When that is asked again, behind shard 2, it does not.
+    fixture.peer.change(|model| model.shard(1).open = false);
+    fixture
+        .peer
+        .script(Asked::Shard(2), [Reply::Late(Duration::from_millis(900))]);
+    // The metastore, the shards, and the first question.
+    let asked = fixture.peer.requests().len() + 3;
+    let running = fixture.start(&[], asked);
+    fixture
+        .peer
+        .change(|model| model.shards.retain(|shard| shard.path.id != 1));
+    running.wait().expect(0);
+    let run = snap(["info", "-json", utf8(&fixture.dir())]).expect(0);
+    assert!(run.stdout.contains("\"expired\""), "{}", run.stdout);
 }
 
 #[test]

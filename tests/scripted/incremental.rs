@@ -408,6 +408,21 @@ fn a_shard_of_an_older_server_is_shared_until_points_or_deletes_are_newer() {
 }
 
 #[test]
+fn a_server_that_breaks_off_whenever_it_is_asked_what_is_newer_is_given_up() {
+    let fixture = Fixture::with_shards([1]);
+    // It answers each question, and no answer comes to its end.
+    fixture.peer.script(Asked::Shard(1), [Reply::Stall(700)]);
+    let flags = ["-incremental", "-idle-timeout", "1s", "-retries", "1"];
+    let run = fixture.prepare(&flags).run().expect(1);
+    assert!(
+        run.stdout.contains("1 of 1 shards could not be fetched"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+}
+
+#[test]
 fn a_large_file_is_not_read_to_see_that_it_is_there() {
     let mut model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
     model.shard(1).tar = Tar::Large(24 << 20);

@@ -1,35 +1,92 @@
 //! What was downloaded becomes a set: its record, and the names of its files.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::download::Fetched;
-use super::plan::Planned;
-use super::stored::Stored;
-use super::{Backup, BackupReport, MadeSet, StoredMeta};
+use super::outcome::{ShardOutcome, StoredTar};
+use super::request::Planned;
+use super::run::{Backup, BackupReport, MadeSet, StoredMetastore};
 use crate::error::ErrorKind;
 use crate::repository::{
-    FileRecord, RECORD_FORMAT, SealedFile, Selection, SetFiles, SetRecord, SetState, SetWriter,
-    ShardRecord, ShardState,
+    FileRecord, Layout, RECORD_FORMAT, SealedFile, Selection, SetFiles, SetRecord, SetState,
+    SetWriter, ShardRecord, ShardState,
 };
 
 /// A shard that is dealt with.
 #[derive(Debug)]
-pub struct Settled {
+pub struct SettledShard {
     /// What became of it; the name of the file is not known yet.
     pub record: ShardRecord,
     /// The file, where there is one.
     pub file: Option<SealedFile>,
 }
 
-impl Settled {
-    /// What the set has to say of a shard that the server does not have open.
+impl SettledShard {
+    /// What the set has to say of a shard that was asked for. It may be in `doubt` whether all of
+    /// it came.
+    pub fn of(
+        planned: &Planned,
+        outcome: ShardOutcome,
+        doubt: Option<String>,
+        layout: Layout,
+    ) -> Self {
+        match outcome {
+            ShardOutcome::Stored(tar) => {
+                Self::with_file(planned.record(ShardState::Stored), tar, doubt, layout)
+            }
+            ShardOutcome::Empty(Some(tar)) => {
+                Self::with_file(planned.record(ShardState::Empty), tar, doubt, layout)
+            }
+            ShardOutcome::Empty(None) => Self::without_file(ShardRecord {
+                unproven: doubt,
+                ..planned.record(ShardState::Empty)
+            }),
+            ShardOutcome::Unchanged { file, base } => Self {
+                record: ShardRecord {
+                    tar_size: base.tar_size,
+                    members: base.members,
+                    shared_with: base.set,
+                    ..planned.record(ShardState::Stored)
+                },
+                file: Some(file),
+            },
+            ShardOutcome::Expired => Self::without_file(planned.record(ShardState::Expired)),
+            ShardOutcome::Withheld(reason) => Self::without_file(ShardRecord {
+                error: Some(reason.clone()),
+                unproven: Some(reason),
+                ..planned.record(ShardState::Failed)
+            }),
+            ShardOutcome::Failed(reason) => Self::failed(planned, reason),
+        }
+    }
+
+    /// What the set has to say of a shard that the server names and does not have open.
     pub fn not_held(planned: &Planned) -> Self {
         if planned.known.is_some() {
             let why = "the server had it at the last backup, and no longer has it open; its log may say why";
             return Self::failed(planned, why.to_owned());
         }
         Self::without_file(planned.record(ShardState::NotHeld))
+    }
+
+    fn with_file(
+        record: ShardRecord,
+        tar: StoredTar,
+        doubt: Option<String>,
+        layout: Layout,
+    ) -> Self {
+        Self {
+            record: ShardRecord {
+                tar_size: layout.packs().then_some(tar.tar_size),
+                members: tar.members,
+                deletes_applied: tar.deletes_applied,
+                unproven: doubt,
+                ..record
+            },
+            file: Some(tar.file),
+        }
     }
 
     fn failed(planned: &Planned, reason: String) -> Self {
@@ -45,128 +102,110 @@ impl Settled {
 }
 
 impl Backup<'_> {
-    /// What the set has to say of a shard.
-    pub fn settle(&self, planned: &Planned, fetched: Fetched, doubt: Option<String>) -> Settled {
-        let with_file = |state, stored: Stored| {
-            let Stored {
-                file,
-                tar_size,
-                members,
-                deletes_applied,
-            } = stored;
-            let tar_size = self.options.layout.packs().then_some(tar_size);
-            Settled {
-                record: ShardRecord {
-                    tar_size,
-                    members,
-                    deletes_applied,
-                    unproven: doubt.clone(),
-                    ..planned.record(state)
-                },
-                file: Some(file),
-            }
-        };
-        match fetched {
-            Fetched::Stored(stored) => with_file(ShardState::Stored, stored),
-            Fetched::Unchanged { file, base } => {
-                let (tar_size, members, shared_with) = (base.tar_size, base.members, base.set);
-                let record = ShardRecord {
-                    tar_size,
-                    members,
-                    shared_with,
-                    ..planned.record(ShardState::Stored)
-                };
-                Settled {
-                    record,
-                    file: Some(file),
-                }
-            }
-            Fetched::Empty(Some(stored)) => with_file(ShardState::Empty, stored),
-            Fetched::Empty(None) => Settled::without_file(ShardRecord {
-                unproven: doubt.clone(),
-                ..planned.record(ShardState::Empty)
-            }),
-            Fetched::Expired => Settled::without_file(planned.record(ShardState::Expired)),
-            Fetched::Withheld(reason) => {
-                let mut settled = Settled::failed(planned, reason.clone());
-                settled.record.unproven = Some(reason);
-                settled
-            }
-            Fetched::Failed(reason) => Settled::failed(planned, reason),
-        }
-    }
-
     /// Makes a set of the shards.
     pub fn commit(
         &self,
         staging: SetWriter,
-        meta: StoredMeta,
+        metastore: StoredMetastore,
         selection: Selection,
-        mut settled: Vec<Settled>,
+        mut settled: Vec<SettledShard>,
     ) -> Result<BackupReport> {
         settled.sort_by_key(|shard| shard.record.id);
         let (mut shards, mut files) = (Vec::new(), Vec::new());
-        for Settled { record, file } in settled {
+        for SettledShard { record, file } in settled {
             files.extend(file.map(|file| (shards.len(), file)));
             shards.push(record);
         }
-        let why = |shard: &ShardRecord| {
-            Some(format!("shard {}: {}", shard.path(), shard.error.as_ref()?))
+        let missing = reasons(&shards, |shard| shard.error.as_deref());
+        let unproven = reasons(&shards, |shard| match &shard.error {
+            None => shard.unproven.as_deref(),
+            Some(_) => None,
+        });
+        self.ensure_none_failed(&shards, &missing, &selection)?;
+        let count = |is: &dyn Fn(&ShardRecord) -> bool| {
+            let counted = shards.iter().filter(|shard| is(shard));
+            counted.count()
         };
-        let missing: Vec<String> = shards.iter().filter_map(why).collect();
-        let unproven: Vec<String> = shards
+        let own = files
             .iter()
-            .filter(|shard| shard.error.is_none())
-            .filter_map(|shard| {
-                Some(format!(
-                    "shard {}: {}",
-                    shard.path(),
-                    shard.unproven.as_ref()?
-                ))
-            })
-            .collect();
-        // A shard that a busy server withholds is no failure, and all else is worth keeping.
+            .filter(|(index, _)| shards[*index].shared_with.is_none());
+        let mut report = BackupReport {
+            set: None,
+            stored: count(&|shard| shard.state == ShardState::Stored),
+            shared: count(&|shard| shard.shared_with.is_some()),
+            empty: count(&|shard| shard.state == ShardState::Empty),
+            missing,
+            unproven,
+            gaps: Vec::new(),
+            losses: None,
+            bytes: metastore.file.size + own.map(|(_, file)| file.size).sum::<u64>(),
+            elapsed: Duration::ZERO,
+        };
+        let is_complete = report.missing.is_empty() && report.unproven.is_empty();
+        let state = if is_complete {
+            SetState::Complete
+        } else {
+            SetState::Partial
+        };
+        let record = self.record(&staging, &metastore, selection, state, shards);
+        let files = SetFiles {
+            meta: metastore.file,
+            shards: files,
+        };
+        let record = staging.commit(record, &files, self.context.cancel)?;
+        report.set = Some(MadeSet {
+            id: record.id,
+            number: record.number,
+            meta: record.meta.name,
+        });
+        report.elapsed = self.started.elapsed();
+        Ok(report)
+    }
+
+    /// Refuses to make a set where shards failed, unless that was asked for. A shard that a busy
+    /// server withholds is no failure, and all else is worth keeping.
+    fn ensure_none_failed(
+        &self,
+        shards: &[ShardRecord],
+        missing: &[String],
+        selection: &Selection,
+    ) -> Result<()> {
         let has_failed = |shard: &ShardRecord| shard.error.is_some() && shard.unproven.is_none();
-        if shards.iter().any(has_failed) && !self.options.skip_errors {
-            let message = format!(
-                "{} of {} shards could not be fetched: {}",
-                missing.len(),
-                shards.len(),
-                missing.join("; ")
-            );
-            let hint = self.hint_after_failure(&selection);
-            return Err(ErrorKind::Failed.error(message).hint(hint).into());
+        if self.options.skip_errors || !shards.iter().any(has_failed) {
+            return Ok(());
         }
-        let count =
-            |is: &dyn Fn(&ShardRecord) -> bool| shards.iter().filter(|shard| is(shard)).count();
-        let empty = count(&|shard| shard.state == ShardState::Empty);
-        let shared = count(&|shard| shard.shared_with.is_some());
-        let is_own = |(index, _): &&(usize, SealedFile)| shards[*index].shared_with.is_none();
-        let bytes = meta.file.size
-            + files
-                .iter()
-                .filter(is_own)
-                .map(|(_, file)| file.size)
-                .sum::<u64>();
-        let stored = count(&|shard| shard.state == ShardState::Stored);
-        let record = SetRecord {
+        let message = format!(
+            "{} of {} shards could not be fetched: {}",
+            missing.len(),
+            shards.len(),
+            missing.join("; ")
+        );
+        let hint = self.hint_after_failure(selection);
+        Err(ErrorKind::Failed.error(message).hint(hint).into())
+    }
+
+    /// The set's record, without the names of its files.
+    fn record(
+        &self,
+        staging: &SetWriter,
+        metastore: &StoredMetastore,
+        selection: Selection,
+        state: SetState,
+        shards: Vec<ShardRecord>,
+    ) -> SetRecord {
+        let dialect = self.client.dialect();
+        SetRecord {
             format: RECORD_FORMAT,
             written_by: concat!("snap ", env!("CARGO_PKG_VERSION")).to_owned(),
             id: staging.id().to_owned(),
-            state: if missing.is_empty() && unproven.is_empty() {
-                SetState::Complete
-            } else {
-                SetState::Partial
-            },
+            state,
             layout: self.options.layout,
             number: 0,
             started: staging.started(),
             finished: Timestamp::now(),
             host: self.options.source.clone(),
-            cluster_id: Some(meta.cluster_id),
-            dialect: self
-                .client
-                .dialect()
+            cluster_id: Some(metastore.cluster_id),
+            dialect: dialect
                 .map(|dialect| dialect.to_string())
                 .unwrap_or_default(),
             selection,
@@ -175,35 +214,10 @@ impl Backup<'_> {
                 size: 0,
                 sha256: String::new(),
             },
-            meta_size: self.options.layout.packs().then_some(meta.size),
+            meta_size: self.options.layout.packs().then_some(metastore.size),
             manifest: None,
             shards,
-        };
-        let record = staging.commit(
-            record,
-            &SetFiles {
-                meta: meta.file,
-                shards: files,
-            },
-            self.cancel,
-        )?;
-        let set = Some(MadeSet {
-            id: record.id,
-            number: record.number,
-            meta: record.meta.name,
-        });
-        Ok(BackupReport {
-            set,
-            stored,
-            shared,
-            empty,
-            missing,
-            unproven,
-            gaps: Vec::new(),
-            losses: None,
-            bytes,
-            elapsed: self.begun.elapsed(),
-        })
+        }
     }
 
     fn hint_after_failure(&self, selection: &Selection) -> String {
@@ -222,4 +236,12 @@ impl Backup<'_> {
              partial"
         )
     }
+}
+
+/// The shards of which `why` gives a reason, a sentence each.
+fn reasons(shards: &[ShardRecord], why: impl Fn(&ShardRecord) -> Option<&str>) -> Vec<String> {
+    let reasons = shards
+        .iter()
+        .filter_map(|shard| Some(format!("shard {}: {}", shard.path(), why(shard)?)));
+    reasons.collect()
 }

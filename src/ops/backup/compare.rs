@@ -1,14 +1,14 @@
-//! What a backup says at once of the set that it has made: that it cannot be restored whole, and what the server does not hold any
-//! more.
+//! What a backup tells at once of the set that it has made: that it cannot be restored whole, and
+//! what the server does not hold any more.
 
-use super::{Backup, BackupReport};
+use super::run::{Backup, BackupReport};
 use crate::ops::losses::Losses;
 use crate::ops::selection::first_of;
-use crate::progress::Event;
 use crate::repository::{Catalog, Chains};
 
 impl Backup<'_> {
-    /// Compares the set that was made with those before it. What it finds is no failure: what was asked for is there.
+    /// Compares the set that was made with those before it. What it finds is no failure: what was
+    /// asked for is there.
     pub(super) fn compare(&self, report: BackupReport) -> BackupReport {
         let Some(made) = &report.set else {
             return report;
@@ -29,7 +29,7 @@ impl Backup<'_> {
             .map(ToString::to_string)
             .collect();
         if !gaps.is_empty() {
-            self.warn(&format!(
+            self.context.warn(format!(
                 "set {} cannot be restored whole: {}",
                 made.id,
                 first_of(&gaps)
@@ -37,16 +37,12 @@ impl Backup<'_> {
         }
         let losses = Losses::of_set(&contents, at, None);
         for sentence in losses.iter().flat_map(Losses::sentences) {
-            self.warn(&format!("set {}: {sentence}", made.id));
+            self.context.warn(format!("set {}: {sentence}", made.id));
         }
         BackupReport {
             gaps,
             losses,
             ..report
         }
-    }
-
-    fn warn(&self, text: &str) {
-        self.progress.report(&Event::Warning(text));
     }
 }

@@ -1,17 +1,16 @@
 //! One request for a shard: its answer, checked while it passes, in a file.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, Read};
 
-use anyhow::{Context, Result};
-use jiff::Timestamp;
+use anyhow::{Context as _, Result};
 
 use super::cut::Cutter;
-use super::download::{Downloader, Want};
-use super::plan::Planned;
-use super::proof::{Begun, Came, Proof};
-use super::stored::Stored;
+use super::listing::Listing;
+use super::outcome::{AttemptResult, StoredTar};
+use super::proof::{Begun, Came};
+use super::request::{Planned, ShardRequest};
+use super::session::{Session, ShardJob, Trouble};
 use crate::client::{Reply, cancellation};
 use crate::io::adapters::TeeReader;
 use crate::ops::members::is_of_system;
@@ -19,120 +18,97 @@ use crate::ops::passing::ProgressReader;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, Member, ShardTarReader, TarError};
+use crate::shard_tar::{Ending, ShardTarReader, TarError};
 use crate::time::Bounds;
-use crate::tsm::envelope::Envelope;
 
 /// The most bytes read at a time by one job, and by all together.
 const CHUNK: usize = 512 << 10;
 const ALL_CHUNKS: usize = 8 << 20;
-/// A stream without a fault.
-pub enum Answer {
-    /// The server closed, or reset, without a byte.
-    Nothing,
-    /// Its first byte came too late to be sure of the rest, and it was not read.
-    TooLate,
-    /// An empty tar, and how it came.
-    Empty(Came),
-    /// A tar with members of which not a point is asked for.
-    NothingKept,
-    /// A tar with members.
-    Shard(Stored),
-}
 
-/// Why an attempt failed.
-pub enum Attempt {
-    /// The stream broke off. `tombstone`: behind a tombstone file.
-    Broken { reason: String, tombstone: bool },
-    /// No byte came for too long.
-    Quiet(String),
-    /// The request did not reach the server.
-    Unreached(anyhow::Error),
-    /// The fault is on this side, or a stop was asked for: no further attempt.
-    Fatal(anyhow::Error),
-}
-
-impl Downloader<'_> {
+impl Session<'_> {
     /// Asks for a shard once.
-    pub fn fetch(&self, planned: &Planned, proof: &mut Proof) -> Result<Answer, Attempt> {
-        let shard = &planned.shard.path;
-        self.progress.report(&Event::Started {
+    pub fn fetch(&self, job: &mut ShardJob) -> Result<AttemptResult, Trouble> {
+        let shard = &job.planned.shard.path;
+        self.context.report(&Event::Started {
             shard,
-            bytes: planned.known,
+            bytes: job.planned.known,
         });
-        let request = planned.want.request(shard.id);
-        self.progress
-            .report(&Event::Detail(&format!("asking for {request} ({shard})")));
-        let mut reply = self.client.request(&request).map_err(Attempt::Unreached)?;
-        let came = match reply.first_byte() {
-            Ok(None) => return Ok(Answer::Nothing),
-            // No server exports what it cannot flush.
-            Ok(Some(_)) if matches!(planned.want, Want::Range(_)) => Came::Flushed,
-            Ok(Some(after)) => Came::After(after),
-            Err(error) => match cancellation(&error) {
-                Some(fault) => return Err(Attempt::Fatal(fault.clone().into())),
-                None if error.kind() == io::ErrorKind::ConnectionReset => {
-                    return Ok(Answer::Nothing);
-                }
-                None => {
-                    let reason = format!("the connection failed before the first byte: {error}");
-                    return Err(Attempt::Quiet(reason));
-                }
-            },
+        let request = job.planned.request.for_shard(shard.id);
+        self.context
+            .detail(format!("asking for {request} ({shard})"));
+        let mut reply = self
+            .client
+            .request(&request)
+            .map_err(|error| self.trouble(error))?;
+        let Some(came) = self.first_byte(&mut reply, &job.planned)? else {
+            return Ok(AttemptResult::Silence);
         };
+        let proof = &mut job.attempts.proof;
         let was_given_up = proof.is_given_up();
         let begun = proof.begun(came);
         self.heard(proof, was_given_up, came);
-        if begun == Begun::HangUp {
-            return Ok(Answer::TooLate);
+        job.attempts.answered();
+        match begun {
+            Begun::HangUp => Ok(AttemptResult::TooLate),
+            Begun::Take => self.take(&job.planned, reply, came).map_err(Trouble::Fatal),
         }
-        let file = self
-            .staging
-            .tar(self.layout, shard.id)
-            .map_err(Attempt::Fatal)?;
+    }
+
+    /// Waits for the first byte of a download; `None` where the server closed, or reset, without
+    /// one.
+    fn first_byte(&self, reply: &mut Reply, planned: &Planned) -> Result<Option<Came>, Trouble> {
+        let error = match reply.first_byte() {
+            Ok(None) => return Ok(None),
+            // No server exports what it cannot flush.
+            Ok(Some(_)) if matches!(planned.request, ShardRequest::Range(_)) => {
+                return Ok(Some(Came::Flushed));
+            }
+            Ok(Some(after)) => return Ok(Some(Came::After(after))),
+            Err(error) => error,
+        };
+        if let Some(stop) = cancellation(&error) {
+            return Err(Trouble::Fatal(stop.clone().into()));
+        }
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            return Ok(None);
+        }
+        let reason = format!("the connection failed before the first byte: {error}");
+        Err(self.quiet(&planned.shard.path, reason))
+    }
+
+    /// Reads what comes into a file.
+    fn take(&self, planned: &Planned, reply: Reply, came: Came) -> Result<AttemptResult> {
+        let shard = &planned.shard.path;
+        let file = self.staging.tar(self.layout, shard.id)?;
         let (mut filter, raw) = match planned.cut {
-            Some(bounds) => (Some(self.filter(planned, bounds, file)?), None),
+            Some(bounds) => (Some(self.filter(shard, bounds, file)?), None),
             None => (None, Some(file)),
         };
-        let arriving = ProgressReader::new(reply, shard, self.progress);
+        let arriving = ProgressReader::new(reply, shard, self.context.progress);
         let mut arriving = TeeReader::new(arriving, raw);
         let mut listing = Listing::default();
-        let outcome = self.take_in(&mut arriving, shard, &mut listing, filter.as_mut());
-        let broken = |reason, listing: &Listing| {
-            let tombstone = listing.members.iter().any(MemberRecord::is_tombstone);
-            Err(Attempt::Broken { reason, tombstone })
-        };
-        let ending = match outcome {
-            Ok(ending) => ending,
-            Err(error) => {
-                let reason = error.reason(&mut arriving).map_err(Attempt::Fatal)?;
-                return broken(reason, &listing);
-            }
-        };
-        match ending {
-            Ending::Nothing => return Ok(Answer::Nothing),
-            Ending::Whole { members: 0 } => return Ok(Answer::Empty(came)),
-            Ending::Whole { .. } => {}
+        match self.take_in(&mut arriving, shard, &mut listing, filter.as_mut()) {
+            Ok(Ending::Nothing) => return Ok(AttemptResult::Silence),
+            Ok(Ending::Whole { members: 0 }) => return Ok(AttemptResult::EmptyTar(came)),
+            Ok(Ending::Whole { .. }) => {}
+            Err(error) => return Ok(broken(error.reason(&mut arriving)?, &listing)),
         }
         if let Some(name) = listing.duplicate() {
-            return broken(
-                format!("the member {name} stands in the tar twice"),
-                &listing,
-            );
+            let reason = format!("the member {name} stands in the tar twice");
+            return Ok(broken(reason, &listing));
         }
         let (file, members) = match (filter, arriving.into_writer()) {
             (Some(filter), _) => filter
                 .finish()
-                .context("writing what is kept of what came")
-                .map_err(Attempt::Fatal)?,
+                .context("writing what is kept of what came")?,
             (None, Some(file)) => (file, listing.members),
-            (None, None) => return Ok(Answer::NothingKept),
+            (None, None) => return Ok(AttemptResult::NothingKept),
         };
         if members.is_empty() {
-            return Ok(Answer::NothingKept);
+            return Ok(AttemptResult::NothingKept);
         }
-        let (file, tar_size) = file.finish().map_err(Attempt::Fatal)?;
-        Ok(Answer::Shard(Stored {
+        let (file, tar_size) = file.finish()?;
+        Ok(AttemptResult::Tar(StoredTar {
             file,
             tar_size,
             members,
@@ -140,7 +116,8 @@ impl Downloader<'_> {
         }))
     }
 
-    /// Reads the tar to its end: its members go into the list, and through the filter where there is one.
+    /// Reads the tar to its end: its members go into the list, and through the filter where there
+    /// is one.
     fn take_in(
         &self,
         arriving: impl Read,
@@ -175,15 +152,15 @@ impl Downloader<'_> {
         Ok(reader.finish()?)
     }
 
-    fn filter(
-        &self,
-        planned: &Planned,
-        bounds: Bounds,
-        file: StagedTar,
-    ) -> Result<Cutter, Attempt> {
-        let (shard, scratch) = (&planned.shard.path, self.staging.scratch());
-        Cutter::new(shard, bounds, BTreeMap::new(), file, scratch).map_err(Attempt::Fatal)
+    fn filter(&self, shard: &ShardPath, bounds: Bounds, file: StagedTar) -> Result<Cutter> {
+        let scratch = self.staging.scratch();
+        Cutter::new(shard, bounds, BTreeMap::new(), file, scratch)
     }
+}
+
+fn broken(reason: String, listing: &Listing) -> AttemptResult {
+    let tombstone = listing.members.iter().any(MemberRecord::is_tombstone);
+    AttemptResult::Broken { reason, tombstone }
 }
 
 /// What comes from the server, and goes into a file as it comes where nothing is to be left out.
@@ -233,76 +210,4 @@ impl From<TarError> for IntakeError {
     fn from(error: TarError) -> Self {
         Self::Tar(error)
     }
-}
-
-/// Lists the members of a tar and looks at the TSM files among them.
-#[derive(Default)]
-pub struct Listing {
-    /// All members, in the order of the tar.
-    pub members: Vec<MemberRecord>,
-    envelope: Option<Envelope>,
-}
-
-impl Listing {
-    /// The members that hold points or deletes, and not an index.
-    pub fn contents(&self) -> impl Iterator<Item = &MemberRecord> {
-        self.members.iter().filter(|member| !member.is_index())
-    }
-
-    fn duplicate(&self) -> Option<&str> {
-        let mut names: Vec<&str> = self
-            .members
-            .iter()
-            .map(|member| member.name.as_str())
-            .collect();
-        names.sort_unstable();
-        names
-            .windows(2)
-            .find(|pair| pair[0] == pair[1])
-            .map(|pair| pair[0])
-    }
-}
-
-impl Listing {
-    /// A member begins.
-    pub fn begin(&mut self, member: &Member) -> io::Result<()> {
-        self.envelope = member.is_tsm().then(Envelope::default);
-        let modified = i64::try_from(member.modified)
-            .ok()
-            .and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let modified = modified.ok_or_else(|| {
-            invalid(format!(
-                "{} was modified at {} s",
-                member.name, member.modified
-            ))
-        })?;
-        self.members.push(MemberRecord {
-            name: member.name.clone(),
-            size: member.size,
-            modified,
-        });
-        Ok(())
-    }
-
-    /// The next bytes of its content.
-    fn data(&mut self, chunk: &[u8]) {
-        if let Some(envelope) = &mut self.envelope {
-            envelope.feed(chunk);
-        }
-    }
-
-    /// It was whole.
-    fn end(&mut self) -> io::Result<()> {
-        let Some(envelope) = self.envelope.take() else {
-            return Ok(());
-        };
-        let name = self.members.last().map_or("", |member| &member.name);
-        envelope
-            .finish()
-            .map_err(|error| invalid(format!("{name} is {error}")))
-    }
-}
-
-pub fn invalid(message: impl fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message.to_string())
 }

@@ -1,9 +1,10 @@
-//! What a backup can have from an earlier run instead of downloading it again: from a set, which it shares the file with, or from
-//! a run that ended before its time, whose file it takes over.
+//! What a backup can have from an earlier run instead of downloading it again: from a set, which it
+//! shares the file with, or from a run that ended before its time, whose file it takes over.
 //!
-//! That is done only when the server has nothing of the shard that is newer than what the file holds. What is newer the server
-//! tells by modification times, which a tar has in whole seconds, and only for files that there are. So a shard is asked about
-//! only when its newest file was old already when the earlier run was begun, and when no deletes were under way in it.
+//! That is done only when the server has nothing of the shard that is newer than what the file
+//! holds. What is newer the server tells by modification times, which a tar has in whole seconds,
+//! and only for files that there are. So a shard is asked about only when its newest file was old
+//! already when the earlier run was begun, and when no deletes were under way in it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +20,8 @@ use crate::shard::ShardPath;
 /// How times are rounded in a tar: to the nearest second, or down.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
 
-/// The most files of a shard that are asked for one by one; a shard that has not changed for long has few.
+/// The most files of a shard that are asked for one by one; a shard that has not changed for long
+/// has few.
 const MOST_PROBES: usize = 16;
 
 /// How a backup builds on earlier sets.
@@ -36,7 +38,8 @@ pub enum IncrementalMode {
     Incremental {
         /// All are downloaded after so many sets that shared some.
         full_every: Option<u32>,
-        /// How old the newest file of a shard has to be: more than the clocks of server and client may differ.
+        /// How old the newest file of a shard has to be: more than the clocks of server and client
+        /// may differ.
         margin: Duration,
     },
 }
@@ -44,7 +47,8 @@ pub enum IncrementalMode {
 /// A shard's file of an earlier run.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// The set that downloaded it; none where the run made no set, and the file becomes one of this run's set.
+    /// The set that downloaded it; none where the run made no set, and the file becomes one of this
+    /// run's set.
     pub set: Option<SetId>,
     /// Where it is.
     pub path: PathBuf,
@@ -61,8 +65,8 @@ pub struct Base {
 }
 
 impl Base {
-    /// The file of a shard as a run recorded it that was begun at `started`; none where the server could not tell whether it has
-    /// changed since.
+    /// The file of a shard as a run recorded it that was begun at `started`; none where the server
+    /// could not tell whether it has changed since.
     fn new(
         shard: &ShardRecord,
         started: Timestamp,
@@ -75,7 +79,8 @@ impl Base {
         if had_deletes || shard.unproven.is_some() {
             return None;
         }
-        // An index follows from what is in the other files; servers 1.3 and 1.4 write theirs whenever they are asked for a shard.
+        // An index follows from what is in the other files; servers 1.3 and 1.4 write theirs
+        // whenever they are asked for a shard.
         let members: Vec<MemberRecord> = shard
             .members
             .iter()
@@ -97,8 +102,9 @@ impl Base {
         })
     }
 
-    /// The file of a shard that an earlier run had finished, and that holds `content` as this one would, which was begun at `now`.
-    /// What holds a range is none: the server made its files for that run.
+    /// The file of a shard that an earlier run had finished, and that holds `content` as this one
+    /// would, which was begun at `now`. What holds a range is none: the server made its files for
+    /// that run.
     pub fn of_leftover(
         left: FinishedShard<'_>,
         content: Content,
@@ -120,7 +126,8 @@ impl Base {
     }
 }
 
-/// A question to a server and the beginning of its answer: files modified after a time come in the order of their names.
+/// A question to a server and the beginning of its answer: files modified after a time come in the
+/// order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// The time.
@@ -129,8 +136,9 @@ pub struct Probe {
     pub first: MemberRecord,
 }
 
-/// The questions that show of each member that it is still there; none where one cannot be shown without sending others. Where all
-/// of a file was deleted and compacted away, nothing is newer than before.
+/// The questions that show of each member that it is still there; none where one cannot be shown
+/// without sending others. Where all of a file was deleted and compacted away, nothing is newer
+/// than before.
 fn probes(members: &[MemberRecord]) -> Option<Vec<Probe>> {
     if members.len() > MOST_PROBES {
         return None;
@@ -176,12 +184,14 @@ impl<'a> Earlier<'a> {
         }
     }
 
-    /// The ids of the sets that are not built on because they were begun later than now, newest first.
+    /// The ids of the sets that are not built on because they were begun later than now, newest
+    /// first.
     pub fn ahead(&self) -> impl Iterator<Item = &'a SetId> {
         self.ahead.iter().copied()
     }
 
-    /// The newest set of the same selection that can be restored whole: what was modified after it was begun is not in it.
+    /// The newest set of the same selection that can be restored whole: what was modified after it
+    /// was begun is not in it.
     pub fn last(&self, selection: &Selection) -> Option<&'a SetRecord> {
         Chains::of(self.contents).last_of(&self.sets, selection)
     }

@@ -1,4 +1,5 @@
-//! Whether the files of a set can have the names they are to get: asked before anything is downloaded, not when all is there.
+//! Whether the files of a set can have the names they are to get: asked before anything is
+//! downloaded, not when all is there.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,17 +18,18 @@ const LONGEST_PATH: usize = 4096;
 /// What to do where a shard cannot have its file in the legacy layout.
 const PORTABLE: &str = "with -portable the file is named by the shard's id alone";
 
-/// Refuses shards whose files could not all lie in the directory: two of one name, or a name that it cannot hold.
+/// Refuses shards whose files could not all lie in the directory: two of one name, or a name that
+/// it cannot hold.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] with the shards.
-pub fn refuse_names<'a>(
+pub fn ensure_names<'a>(
     shards: impl Iterator<Item = &'a ShardPath> + Clone,
     layout: Layout,
     directory: &Path,
 ) -> Result<()> {
-    refuse_twice(shards.clone(), layout)?;
+    ensure_unique(shards.clone(), layout)?;
     if layout == Layout::Portable {
         return Ok(());
     }
@@ -40,12 +42,12 @@ pub fn refuse_names<'a>(
     let number = next_number(directory)?;
     for shard in shards {
         let name = names::shard_file(shard, number);
-        refuse_name(shard, &name, longest.unwrap_or(255), directory)?;
+        ensure_name(shard, &name, longest.unwrap_or(255), directory)?;
     }
     Ok(())
 }
 
-fn refuse_twice<'a>(
+fn ensure_unique<'a>(
     shards: impl Iterator<Item = &'a ShardPath>,
     layout: Layout,
 ) -> Result<(), Error> {
@@ -80,7 +82,7 @@ fn refuse_twice<'a>(
     Ok(())
 }
 
-fn refuse_name(
+fn ensure_name(
     shard: &ShardPath,
     name: &str,
     longest: usize,
@@ -123,7 +125,7 @@ mod tests {
 
     fn refusal(shards: &[ShardPath], layout: Layout) -> Option<(String, String)> {
         let directory = tempfile::tempdir().unwrap();
-        let error = refuse_names(shards.iter(), layout, directory.path()).err()?;
+        let error = ensure_names(shards.iter(), layout, directory.path()).err()?;
         assert_eq!(kind_of(&error), ErrorKind::Refused);
         Some((error.to_string(), hint(&error).unwrap().to_owned()))
     }

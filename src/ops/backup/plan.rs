@@ -1,19 +1,19 @@
-//! What a backup asks for: which shards of a server, how much of each, and what of earlier sets it builds on.
+//! What a backup asks for: which shards of a server, how much of each, and what of earlier sets it
+//! builds on.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::download::Want;
-use super::incremental::{Base, Earlier, IncrementalMode};
-use super::names::refuse_names;
-use super::{Backup, MetaStore};
+use super::incremental::{Earlier, IncrementalMode};
+use super::names::ensure_names;
+use super::request::{Planned, ShardRequest, request_for};
+use super::run::{Backup, ServerMetastore};
 use crate::error::ErrorKind;
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::{list, plural, select};
-use crate::progress::Event;
 use crate::repository::{Catalog, Content, Selection, SetId, ShardRecord, ShardState, Unreadable};
 use crate::shard::ShardPath;
 use crate::time::{self, Bounds};
@@ -25,56 +25,25 @@ const CATCH_UPS: u32 = 5;
 /// What is asked for.
 pub struct Plan {
     /// What the server says of itself.
-    pub meta: MetaStore,
+    pub metastore: ServerMetastore,
     /// What is taken, with the time that `-since last` stands for.
     pub selection: Selection,
     /// The shards, the largest first.
     pub shards: Vec<Planned>,
 }
 
-/// A shard on the way into the set.
-pub struct Planned {
-    pub shard: Shard,
-    pub want: Want,
-    /// The times of the points that are kept, where what comes can hold others.
-    pub cut: Option<Bounds>,
-    /// Bytes of its tar in an earlier run.
-    pub known: Option<u64>,
-    /// What is not downloaded again, if the server has nothing newer.
-    pub base: Option<Box<Base>>,
-    /// Whether the server has it open.
-    pub held: bool,
-}
-
-impl Planned {
-    /// How much of the shard is taken.
-    pub fn content(&self) -> Content {
-        if self.cut.is_some() {
-            Content::Range
-        } else {
-            self.want.content()
-        }
-    }
-
-    /// What a set's record says of it, without a file.
-    pub fn record(&self, state: ShardState) -> ShardRecord {
-        ShardRecord {
-            database: self.shard.path.database.clone(),
-            retention_policy: self.shard.path.retention_policy.clone(),
-            id: self.shard.path.id,
-            start_time: time::from_nanos(self.shard.start),
-            end_time: time::from_nanos(self.shard.end),
-            state,
-            content: self.content(),
-            file: None,
-            tar_size: None,
-            shared_with: None,
-            members: Vec::new(),
-            deletes_applied: false,
-            error: None,
-            unproven: None,
-        }
-    }
+/// What the requests for shards depend on.
+struct Basis<'a> {
+    /// The earlier sets of the server.
+    earlier: Option<Earlier<'a>>,
+    /// How old a shard's newest file must be for the shard to be shared; `None` where none is.
+    margin: Option<Duration>,
+    last: Last,
+    /// How large the shards were in earlier sets.
+    known: HashMap<ShardPath, u64>,
+    /// The shards that the server has open.
+    held: HashSet<ShardPath>,
+    dialect: Dialect,
 }
 
 /// What an increment builds on.
@@ -87,24 +56,24 @@ struct Last {
 }
 
 impl Backup<'_> {
-    /// Fetches the meta store and decides what to ask for.
+    /// Fetches the metastore and decides what to ask for.
     pub fn plan(&self) -> Result<Plan> {
-        let mut meta = self.meta_store()?;
-        // What is damaged there must not stop a backup; but it is not built on, and that is said.
-        let contents = Catalog::read_past_all(&self.options.directory);
-        let contents = contents.ok().map(|(contents, unreadable)| {
+        let mut metastore = self.metastore()?;
+        // What is damaged there must not stop a backup; but it is not built on, and that is told.
+        let catalog = Catalog::read_past_all(&self.options.directory).ok();
+        let catalog = catalog.map(|(catalog, unreadable)| {
             for Unreadable { file, error } in unreadable {
-                self.progress.report(&Event::Warning(&format!(
-                    "{file} is not built on: {error:#}"
-                )));
+                self.context
+                    .warn(format!("{file} is not built on: {error:#}"));
             }
-            contents
+            catalog
         });
+        let cluster_id = metastore.data.cluster_id;
         let now = Timestamp::now();
-        let earlier = contents
+        let earlier = catalog
             .as_ref()
-            .map(|contents| Earlier::of(contents, meta.data.cluster_id, now));
-        self.say_ahead(earlier.as_ref(), now);
+            .map(|catalog| Earlier::of(catalog, cluster_id, now));
+        self.warn_ahead(earlier.as_ref(), now);
         let last = self.newest_set(earlier.as_ref());
         let selection = Selection {
             since: last.since.or(self.options.selection.since),
@@ -115,98 +84,119 @@ impl Backup<'_> {
             .client
             .dialect()
             .context("the server's dialect was not found out")?;
-        self.progress.report(&Event::Detail(&format!(
+        self.context.detail(format!(
             "{} speaks dialect {dialect}",
             self.client.address()
-        )));
-        refuse_what_the_dialect_lacks(&selection, dialect)?;
-        let holder = &self.options.source;
-        let mut shards = select(&meta.data, &selection, holder)?;
+        ));
+        ensure_dialect_can(&selection, dialect)?;
+        let shards = select(&metastore.data, &selection, &self.options.source)?;
         if selection.meta_only {
             return Ok(Plan {
-                meta,
+                metastore,
                 selection,
                 shards: Vec::new(),
             });
         }
-        let mut held = self.held(&meta.data, &selection)?;
-        // A shard made since the meta store was fetched would be restored to nowhere.
-        for _ in 0..CATCH_UPS {
-            let named: HashSet<ShardPath> = meta.data.shards().map(|shard| shard.path).collect();
-            if held.is_subset(&named) {
-                break;
-            }
-            self.progress.report(&Event::Detail(
-                "the server made or dropped a shard meanwhile: fetching the meta store again",
-            ));
-            meta = self.meta_store()?;
-            shards = select(&meta.data, &selection, holder)?;
-            held = self.held(&meta.data, &selection)?;
-        }
-        let sizes = contents
-            .as_ref()
-            .map(|contents| earlier_sizes(contents, meta.data.cluster_id))
-            .unwrap_or_default();
+        let (shards, held) = self.caught_up(&mut metastore, &selection, shards)?;
         if let (Some(earlier), Some(_)) = (&earlier, margin) {
-            self.say_vanished(earlier, &selection, &meta.data);
+            self.report_vanished(earlier, &selection, &metastore.data);
         }
-        let mut planned: Vec<Planned> = Vec::new();
+        let known = catalog
+            .as_ref()
+            .map(|catalog| earlier_sizes(catalog, metastore.data.cluster_id))
+            .unwrap_or_default();
+        let basis = Basis {
+            earlier,
+            margin,
+            last,
+            known,
+            held,
+            dialect,
+        };
+        let mut planned = Vec::new();
         for shard in shards {
-            if let Some(deleted_at) = shard.deleted_at {
-                let when = time::from_nanos(deleted_at);
-                let why = format!(
-                    "shard {} was deleted by its retention policy or by hand at {when}",
-                    shard.path
-                );
-                if selection.shard.is_some() {
-                    return Err(ErrorKind::Failed.error(why).into());
-                }
-                self.progress.report(&Event::Status(&why));
-                continue;
-            }
-            let Some(want) = want(&selection, &shard, dialect) else {
-                continue;
-            };
-            let is_new = matches!(self.options.building, IncrementalMode::SinceLast { .. })
-                && !last.shards.contains(&shard.path);
-            let want = if is_new { Want::Whole } else { want };
-            let is_cut = |bounds: &Bounds| !selection.coarse && bounds.cuts(shard.start, shard.end);
-            let cut = selection.bounds().filter(is_cut);
-            let known = sizes.get(&shard.path).copied();
-            let held = held.contains(&shard.path);
-            let base = margin.and_then(|margin| {
-                earlier
-                    .as_ref()?
-                    .base(&shard.path, &selection, self.options.layout, margin)
-            });
-            let base = base.map(Box::new);
-            planned.push(Planned {
-                known,
-                want,
-                cut,
-                base,
-                held,
-                shard,
-            });
+            planned.extend(self.planned(shard, &selection, &basis)?);
         }
-        refuse_names(
-            planned.iter().map(|planned| &planned.shard.path),
+        ensure_names(
+            planned.iter().map(|planned: &Planned| &planned.shard.path),
             self.options.layout,
             &self.options.directory,
         )?;
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
-        self.say_not_held(&planned);
+        self.warn_not_held(&planned);
         Ok(Plan {
-            meta,
+            metastore,
             selection,
             shards: planned,
         })
     }
 
-    fn meta_store(&self) -> Result<MetaStore> {
-        let blob = self.retry("the meta store", || self.client.meta_store())?;
-        let data = Data::read(&blob.meta)?;
-        Ok(MetaStore { blob, data })
+    /// The shards that are meant and those that the server has open. A shard made since the
+    /// metastore was fetched would be restored to nowhere, so that the metastore is fetched again
+    /// then.
+    fn caught_up(
+        &self,
+        metastore: &mut ServerMetastore,
+        selection: &Selection,
+        mut shards: Vec<Shard>,
+    ) -> Result<(Vec<Shard>, HashSet<ShardPath>)> {
+        let mut held = self.held(&metastore.data, selection)?;
+        for _ in 0..CATCH_UPS {
+            let named: HashSet<ShardPath> =
+                metastore.data.shards().map(|shard| shard.path).collect();
+            if held.is_subset(&named) {
+                break;
+            }
+            self.context.detail(
+                "the server made or dropped a shard meanwhile: fetching the meta store again",
+            );
+            *metastore = self.metastore()?;
+            shards = select(&metastore.data, selection, &self.options.source)?;
+            held = self.held(&metastore.data, selection)?;
+        }
+        Ok((shards, held))
+    }
+
+    /// What is asked for of a shard; `None` where it was deleted, or lies outside the range asked
+    /// for.
+    fn planned(
+        &self,
+        shard: Shard,
+        selection: &Selection,
+        basis: &Basis<'_>,
+    ) -> Result<Option<Planned>> {
+        if let Some(deleted_at) = shard.deleted_at {
+            let why = format!(
+                "shard {} was deleted by its retention policy or by hand at {}",
+                shard.path,
+                time::from_nanos(deleted_at)
+            );
+            if selection.shard.is_some() {
+                return Err(ErrorKind::Failed.error(why).into());
+            }
+            self.context.status(why);
+            return Ok(None);
+        }
+        let Some(mut request) = request_for(selection, &shard, basis.dialect) else {
+            return Ok(None);
+        };
+        let is_since_last = matches!(self.options.building, IncrementalMode::SinceLast { .. });
+        if is_since_last && !basis.last.shards.contains(&shard.path) {
+            request = ShardRequest::Whole;
+        }
+        let is_cut = |bounds: &Bounds| !selection.coarse && bounds.cuts(shard.start, shard.end);
+        let base = basis.earlier.as_ref().zip(basis.margin);
+        let base = base.and_then(|(earlier, margin)| {
+            earlier.base(&shard.path, selection, self.options.layout, margin)
+        });
+        Ok(Some(Planned {
+            request,
+            cut: selection.bounds().filter(is_cut),
+            known: basis.known.get(&shard.path).copied(),
+            base: base.map(Box::new),
+            held: basis.held.contains(&shard.path),
+            shard,
+        }))
     }
 
     /// The shards that the server has open, of the databases that are asked for.
@@ -243,8 +233,9 @@ impl Backup<'_> {
         Ok(held)
     }
 
-    /// Warns of shards that should hold points by now and are not open: influxd does so quietly when a file is damaged.
-    fn say_not_held(&self, planned: &[Planned]) {
+    /// Warns of shards that should hold points by now and are not open: influxd does so quietly
+    /// when a file is damaged.
+    fn warn_not_held(&self, planned: &[Planned]) {
         let now = time::to_nanos(Timestamp::now());
         let absent: Vec<String> = planned
             .iter()
@@ -252,32 +243,32 @@ impl Backup<'_> {
             .map(|p| p.shard.path.to_string())
             .collect();
         if !absent.is_empty() {
-            self.progress.report(&Event::Warning(&format!(
+            self.context.warn(format!(
                 "the meta store names {} that the server does not have open (never written to, or failed to open at \
                  its start; its log tells): {}",
                 plural(absent.len(), "shard"),
                 list(&absent)
-            )));
+            ));
         }
     }
 
-    /// Says which sets are not built on because the clock is behind them.
-    fn say_ahead(&self, earlier: Option<&Earlier<'_>>, now: Timestamp) {
+    /// Tells which sets are not built on because the clock is behind them.
+    fn warn_ahead(&self, earlier: Option<&Earlier<'_>>, now: Timestamp) {
         let ahead: Vec<String> = earlier
             .iter()
             .flat_map(|earlier| earlier.ahead())
             .map(SetId::to_string)
             .collect();
         if !ahead.is_empty() && self.options.building != IncrementalMode::Not {
-            self.progress.report(&Event::Warning(&format!(
+            self.context.warn(format!(
                 "it is {now:.0}, and sets were begun later: the clock of this machine was set back, and they are not built on: {}",
                 list(&ahead)
-            )));
+            ));
         }
     }
 
-    /// Says which shards of the last set the server no longer names.
-    fn say_vanished(&self, earlier: &Earlier<'_>, selection: &Selection, data: &Data) {
+    /// Tells which shards of the last set the server no longer names.
+    fn report_vanished(&self, earlier: &Earlier<'_>, selection: &Selection, data: &Data) {
         let named: HashSet<ShardPath> = data
             .shards()
             .filter(|shard| shard.deleted_at.is_none())
@@ -290,7 +281,7 @@ impl Backup<'_> {
                 "gone from {holder} since the last set, expired or dropped: {}",
                 list(&vanished)
             );
-            self.progress.report(&Event::Status(&message));
+            self.context.status(message);
         }
     }
 
@@ -311,7 +302,7 @@ impl Backup<'_> {
                 "there is no complete set of the same selection to build on: taking all".to_owned()
             }
         };
-        self.progress.report(&Event::Status(&message));
+        self.context.status(message);
         // What the server did not have open then is in no set, however old it is.
         let known =
             |shard: &&ShardRecord| matches!(shard.state, ShardState::Stored | ShardState::Empty);
@@ -334,61 +325,16 @@ impl Backup<'_> {
         if full_every.is_some_and(|every| {
             earlier.is_none_or(|earlier| earlier.is_full_due(&self.options.selection, every))
         }) {
-            self.progress.report(&Event::Status(
-                "a full set is due: all shards are downloaded",
-            ));
+            self.context
+                .status("a full set is due: all shards are downloaded");
             return None;
         }
         Some(margin)
     }
 }
 
-/// What to ask for of a shard; `None` where it lies outside the range asked for.
-fn want(selection: &Selection, shard: &Shard, dialect: Dialect) -> Option<Want> {
-    if let Some(since) = selection.since {
-        return Some(Want::Since(since));
-    }
-    let Some(bounds) = selection.bounds() else {
-        return Some(Want::Whole);
-    };
-    let asked = range(bounds, shard.start, shard.end)?;
-    // Servers before 1.5 have no export.
-    Some(if dialect == Dialect::V1_0 {
-        Want::Whole
-    } else {
-        asked
-    })
-}
-
-/// What to ask for of a shard group from `start` to `end` (exclusive), so that no point within `bounds` can be missing.
-///
-/// influxd's export drops files without a word when a range has two inner ends and one file has no block between them, so
-/// only one end is ever put inside a group: the one that leaves out more. It also takes the maximum of a file with only
-/// negative timestamps for 0, so groups that begin before 1970 are taken whole.
-fn range(bounds: Bounds, start: i64, end: i64) -> Option<Want> {
-    if bounds.misses(start, end) {
-        return None;
-    }
-    if start < 0 || !bounds.cuts(start, end) {
-        return Some(Want::Whole);
-    }
-    let last = end.saturating_sub(1);
-    let left_out_at_start = i128::from(bounds.start) - i128::from(start);
-    let left_out_at_end = i128::from(last) - i128::from(bounds.end);
-    Some(Want::Range(if left_out_at_start > left_out_at_end {
-        Bounds {
-            start: bounds.start,
-            ..Bounds::ALL
-        }
-    } else {
-        Bounds {
-            end: bounds.end,
-            ..Bounds::ALL
-        }
-    }))
-}
-
-fn refuse_what_the_dialect_lacks(selection: &Selection, dialect: Dialect) -> Result<()> {
+/// Refuses what the server cannot be asked for.
+fn ensure_dialect_can(selection: &Selection, dialect: Dialect) -> Result<()> {
     if dialect == Dialect::V1_5 {
         return Ok(());
     }
@@ -431,85 +377,4 @@ fn earlier_sizes(contents: &Catalog, cluster_id: u64) -> HashMap<ShardPath, u64>
         }
     }
     sizes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_asks_for_whole_groups_inside_and_one_ended_exports_at_its_edges() {
-        let bounds = Bounds {
-            start: 150,
-            end: 450,
-        };
-        assert_eq!(range(bounds, 0, 100), None);
-        assert_eq!(
-            range(bounds, 100, 200),
-            Some(Want::Range(Bounds {
-                start: 150,
-                ..Bounds::ALL
-            }))
-        );
-        assert_eq!(range(bounds, 200, 300), Some(Want::Whole));
-        assert_eq!(
-            range(bounds, 400, 500),
-            Some(Want::Range(Bounds {
-                end: 450,
-                ..Bounds::ALL
-            }))
-        );
-        assert_eq!(range(bounds, 451, 500), None);
-        assert_eq!(
-            range(
-                Bounds {
-                    start: 450,
-                    end: 450
-                },
-                450,
-                500
-            ),
-            Some(Want::Range(Bounds {
-                end: 450,
-                ..Bounds::ALL
-            }))
-        );
-        assert_eq!(
-            range(bounds, 0, 1000),
-            Some(Want::Range(Bounds {
-                end: 450,
-                ..Bounds::ALL
-            }))
-        );
-        assert_eq!(
-            range(
-                Bounds {
-                    start: 900,
-                    end: 950
-                },
-                0,
-                1000
-            ),
-            Some(Want::Range(Bounds {
-                start: 900,
-                ..Bounds::ALL
-            }))
-        );
-        assert_eq!(range(bounds, -100, 200), Some(Want::Whole));
-        assert_eq!(range(Bounds::ALL, 0, i64::MAX), Some(Want::Whole));
-        assert_eq!(
-            range(
-                Bounds {
-                    start: 5,
-                    ..Bounds::ALL
-                },
-                0,
-                i64::MAX
-            ),
-            Some(Want::Range(Bounds {
-                start: 5,
-                ..Bounds::ALL
-            }))
-        );
-    }
 }

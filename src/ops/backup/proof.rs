@@ -1,22 +1,27 @@
 //! Whether what a server sends of a shard holds all that it had acknowledged before the run began.
 //!
-//! A server flushes a shard's cache before it sends the shard. Where another flush of it is under way, servers up to 1.7 close without
-//! a byte; 1.8.0 to 1.8.4 send an empty tar, and later ones a tar without the cache and without what the flush under way holds. But
-//! before they do, they sleep for 1,024 ms at least. So an answer whose first byte came within less than a second has the flush behind
-//! it, and one that came later may have or not. What makes answers late for other reasons only makes more questions.
+//! A server flushes a shard's cache before it sends the shard. Where another flush of it is under
+//! way, servers up to 1.7 close without a byte; 1.8.0 to 1.8.4 send an empty tar, and later ones a
+//! tar without the cache and without what the flush under way holds. But before they do, they sleep
+//! for 1,024 ms at least. So an answer whose first byte came within less than a second has the
+//! flush behind it, and one that came later may have or not. What makes answers late for other
+//! reasons only makes more questions.
 //!
-//! One such answer is not enough: after a flush that failed, a server sets the cache of then aside, and the next flush writes that
-//! alone. What two flushes, one after the other, have not written was not there before the first. So a shard is asked about once
-//! before it is downloaded, for files newer than any can be: that flushes, and sends next to nothing. The download is the second
-//! answer; if it comes late, it is hung up on, and tried again when a second question was answered promptly. After that, a download
-//! may come late: the files are there, and it sends all files that are there. An export (`-start`, `-end`) is refused by all servers
-//! where they cannot flush, so that its answer is as good as a prompt one, however late it comes.
+//! One such answer is not enough: after a flush that failed, a server sets the cache of then aside,
+//! and the next flush writes that alone. What two flushes, one after the other, have not written
+//! was not there before the first. So a shard is asked about once before it is downloaded, for
+//! files newer than any can be: that flushes, and sends next to nothing. The download is the second
+//! answer; if it comes late, it is hung up on, and tried again when a second question was answered
+//! promptly. After that, a download may come late: the files are there, and it sends all files that
+//! are there. An export (`-start`, `-end`) is refused by all servers where they cannot flush, so
+//! that its answer is as good as a prompt one, however late it comes.
 //!
 //! This module decides, and knows neither clocks nor sockets.
 
 use std::time::Duration;
 
-/// A first byte sooner than this has a flush behind it. A server that goes on without one sleeps for 1.024 s at least.
+/// A first byte sooner than this has a flush behind it. A server that goes on without one sleeps
+/// for 1.024 s at least.
 const PROMPT: Duration = Duration::from_secs(1);
 
 /// How many prompt answers, one after the other, prove that all is in files.
@@ -129,8 +134,8 @@ impl Proof {
         Begun::HangUp
     }
 
-    /// Whether an answer that came so and is empty means that there is nothing. Where it does not, the shard is to be asked for again,
-    /// unless that was given up.
+    /// Whether an answer that came so and is empty means that there is nothing. Where it does not,
+    /// the shard is to be asked for again, unless that was given up.
     pub fn is_prompt(&self, came: Came) -> bool {
         match (self.rule, came) {
             (Rule::Prompt(_), Came::After(after)) => after < PROMPT,
@@ -138,13 +143,15 @@ impl Proof {
         }
     }
 
-    /// The server closed without a byte. That may have been a flush that failed, and the next answer one without the newest points.
+    /// The server closed without a byte. That may have been a flush that failed, and the next
+    /// answer one without the newest points.
     pub fn silence(&mut self) {
         self.prompt = 0;
         self.before_download = self.before_download.max(1);
     }
 
-    /// The server is slow to answer, whatever it is asked about: to wait long for each shard would take too long altogether.
+    /// The server is slow to answer, whatever it is asked about: to wait long for each shard would
+    /// take too long altogether.
     pub fn hurry(&mut self) {
         if let Rule::Prompt(limit) = &mut self.rule {
             *limit = Duration::ZERO;

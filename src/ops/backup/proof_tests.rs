@@ -1,8 +1,10 @@
-//! Tests of the proof: what is asked next, and what is in doubt in the end, for servers that answer after so long.
+//! Tests of the proof: what is asked next, and what is in doubt in the end, for servers that answer
+//! after so long.
 
 use super::*;
 
-/// A server that answers each question after so long, in milliseconds; what it was asked, and whether the end is in doubt.
+/// A server that answers each question after so long, in milliseconds; what it was asked, and
+/// whether the end is in doubt.
 fn outcome(proof: &mut Proof, answers: &[u64]) -> (Vec<&'static str>, bool) {
     let mut asked = Vec::new();
     for after in answers {

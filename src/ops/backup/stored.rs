@@ -6,13 +6,13 @@ use std::io::{self, Read};
 use anyhow::Result;
 
 use super::cut::Cutter;
-use super::download::{Downloader, Fetched, Want};
-use super::fetch::invalid;
-use super::plan::Planned;
+use super::listing::invalid;
+use super::outcome::{ShardOutcome, StoredTar};
+use super::request::{Planned, ShardRequest};
+use super::session::Session;
 use crate::cancel::Stoppable;
 use crate::ops::members::{MemberReader, at_offset, is_of_system};
 use crate::ops::sift::read_deletes;
-use crate::progress::Event;
 use crate::repository::{MemberRecord, SealedFile};
 use crate::shard::ShardPath;
 use crate::shard_tar::{ShardTarReader, TarWriter};
@@ -23,35 +23,23 @@ use crate::tsm::{stem, tombstone};
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
 
-/// A shard's tar in its file.
-#[derive(Debug)]
-pub struct Stored {
-    pub file: SealedFile,
-    /// Bytes of the tar.
-    pub tar_size: u64,
-    /// Its members.
-    pub members: Vec<MemberRecord>,
-    /// Whether deleted points were left out of it.
-    pub deletes_applied: bool,
-}
-
-impl Downloader<'_> {
+impl Session<'_> {
     /// A shard that has come, without what was deleted of it where that is asked for.
-    pub fn stored(&self, planned: &Planned, tar: Stored) -> Result<Fetched> {
+    pub fn stored(&self, planned: &Planned, tar: StoredTar) -> Result<ShardOutcome> {
         let has_deletes = tar.members.iter().any(MemberRecord::is_tombstone);
         let apply = self.apply_deletes
             && has_deletes
-            && planned.want == Want::Whole
+            && planned.request == ShardRequest::Whole
             && planned.cut.is_none();
         if !apply {
-            return Ok(Fetched::Stored(tar));
+            return Ok(ShardOutcome::Stored(tar));
         }
         let sifted = self.without_deletes(&planned.shard.path, &tar.file);
-        self.cancel.check()?;
+        self.context.check()?;
         match sifted {
             Ok(Some(sifted)) => {
                 tar.file.remove()?;
-                Ok(Fetched::Stored(sifted))
+                Ok(ShardOutcome::Stored(sifted))
             }
             Ok(None) => {
                 tar.file.remove()?;
@@ -60,25 +48,26 @@ impl Downloader<'_> {
             Err(error) if is_of_system(&*error) => Err(error),
             // A damaged file, say: that is what there is to be had of it.
             Err(error) => {
-                self.progress.report(&Event::Warning(&format!(
+                self.context.warn(format!(
                     "shard {} is stored with what was deleted of it, and with its tombstones, which a live restore by influxd does \
                      not observe: {error:#}",
                     planned.shard.path
-                )));
-                Ok(Fetched::Stored(tar))
+                ));
+                Ok(ShardOutcome::Stored(tar))
             }
         }
     }
 
-    /// A shard that has nothing to store. From a directory with several sets in the portable layout, influxd restores of each shard
-    /// the newest file there is: without one that is empty, what the shard held before.
-    pub fn empty(&self, planned: &Planned) -> Result<Fetched> {
-        if !self.layout.packs() || planned.want != Want::Whole || planned.cut.is_some() {
-            return Ok(Fetched::Empty(None));
+    /// A shard that has nothing to store. From a directory with several sets in the portable
+    /// layout, influxd restores of each shard the newest file there is: without one that is empty,
+    /// what the shard held before.
+    pub fn empty(&self, planned: &Planned) -> Result<ShardOutcome> {
+        if !self.layout.packs() || planned.request != ShardRequest::Whole || planned.cut.is_some() {
+            return Ok(ShardOutcome::Empty(None));
         }
         let tar = TarWriter::new(self.staging.tar(self.layout, planned.shard.path.id)?).finish()?;
         let (file, tar_size) = tar.finish()?;
-        Ok(Fetched::Empty(Some(Stored {
+        Ok(ShardOutcome::Empty(Some(StoredTar {
             file,
             tar_size,
             members: Vec::new(),
@@ -87,14 +76,14 @@ impl Downloader<'_> {
     }
 
     /// A tar without its tombstones and what they delete; none where nothing else is in it.
-    fn without_deletes(&self, shard: &ShardPath, tar: &SealedFile) -> Result<Option<Stored>> {
+    fn without_deletes(&self, shard: &ShardPath, tar: &SealedFile) -> Result<Option<StoredTar>> {
         let deletes = self.deletes_of(shard, tar)?;
         let scratch = self.staging.scratch();
         let out = self.staging.tar(self.layout, shard.id)?;
         let mut cutter = Cutter::new(shard, Bounds::ANY, deletes, out, scratch)?;
         let stoppable = Stoppable {
             inner: tar.open(self.layout)?,
-            cancel: self.cancel,
+            cancel: self.context.cancel,
         };
         let mut reader = ShardTarReader::new(stoppable, shard);
         let mut buffer = vec![0; CHUNK];
@@ -118,7 +107,7 @@ impl Downloader<'_> {
             return Ok(None);
         }
         let (file, tar_size) = file.finish()?;
-        Ok(Some(Stored {
+        Ok(Some(StoredTar {
             file,
             tar_size,
             members,
@@ -126,7 +115,8 @@ impl Downloader<'_> {
         }))
     }
 
-    /// What the tombstones in a tar say was deleted, by what they have in common with their TSM files.
+    /// What the tombstones in a tar say was deleted, by what they have in common with their TSM
+    /// files.
     fn deletes_of(
         &self,
         shard: &ShardPath,
@@ -135,9 +125,9 @@ impl Downloader<'_> {
         let mut deletes = BTreeMap::new();
         let scratch = self.staging.scratch();
         let tar = tar.open(self.layout)?;
-        let mut members = MemberReader::open(tar, scratch, shard, self.cancel)?;
+        let mut members = MemberReader::open(tar, scratch, shard, self.context.cancel)?;
         while let Some(member) = members.next_member().map_err(io::Error::from)? {
-            self.cancel.check()?;
+            self.context.check()?;
             if !member.is_tombstone() {
                 continue;
             }

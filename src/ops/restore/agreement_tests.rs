@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::source::{SetSelector, Source};
 use crate::cancel::Cancel;
+use crate::context::Context;
 use crate::error::{ErrorKind, kind_of};
 use crate::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 use crate::ops::{
@@ -841,13 +842,17 @@ fn metastore(server: usize, held: &[Option<BTreeSet<u32>>]) -> Data {
 /// What a restore of a set says is missing, and the files of each shard that it puts together.
 fn restored(contents: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, Vec<String>>) {
     let selection = Selection::default();
+    let context = Context {
+        cancel: &Cancel::default(),
+        progress: &Silent,
+    };
     let read = Source::read(
         contents,
         SetSelector::Alone(id),
         &selection,
         None,
         true,
-        &Silent,
+        context,
     );
     let source = match read {
         Ok(source) => source,
@@ -859,7 +864,7 @@ fn restored(contents: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, V
             return (vec![format!("{error:#}")], BTreeMap::new());
         }
     };
-    let said = source.report_missing(contents, &selection, &Silent);
+    let said = source.report_missing(contents, &selection, context);
     assert!(said.is_ok() || source.chains.found.is_empty(), "{said:?}");
     let names = |(path, files): &(ShardPath, Vec<crate::repository::BackupFile>)| {
         let names = files.iter().map(|file| file.name.clone()).collect();

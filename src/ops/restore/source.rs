@@ -1,19 +1,19 @@
-//! What of a backup directory a restore reads: the meta store of a set, the shards that are meant, and the files they are made
-//! of.
+//! What of a backup directory a restore reads: the meta store of a set, the shards that are meant,
+//! and the files they are made of.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use super::selection::RestoreSelection;
+use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::ensure_directory_name;
 use crate::metastore::{Data, Shard};
 use crate::ops::losses::newest_holding;
 use crate::ops::selection::{first_of, list, plural, select};
-use crate::progress::{Event, Progress};
 use crate::repository::{
     BackupFile, Catalog, ChainContext, Chains, Gap, Held, Missing, Selection, Set, SetId,
     ShardChain, hex, steadily,
@@ -34,7 +34,8 @@ pub struct Source {
     pub blob: MetaBlob,
     /// The meta store.
     pub data: Data,
-    /// The databases that come back: those that are meant, but for those of which the backup holds nothing.
+    /// The databases that come back: those that are meant, but for those of which the backup holds
+    /// nothing.
     pub databases: Vec<String>,
     /// The shards that are meant, without those of deleted groups.
     pub live: Vec<Shard>,
@@ -60,7 +61,8 @@ impl Restorable {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Refused`] where it is not clear which files are meant; [`ErrorKind::Damage`] where nobody knows of which server they are.
+    /// [`ErrorKind::Refused`] where it is not clear which files are meant; [`ErrorKind::Damage`]
+    /// where nobody knows of which server they are.
     fn find(
         contents: &Catalog,
         context: ChainContext,
@@ -133,8 +135,8 @@ impl<'a> SetSelector<'a> {
     }
 }
 
-/// Refuses what does not stand alone where a record was lost: it may have been that of the set, or have said of a shard that nothing
-/// was left of it.
+/// Refuses what does not stand alone where a record was lost: it may have been that of the set, or
+/// have said of a shard that nothing was left of it.
 fn ensure_known(contents: &Catalog, at: usize, chains: &Restorable) -> Result<()> {
     let [lost, ..] = contents.damaged() else {
         return Ok(());
@@ -169,8 +171,9 @@ pub struct PlannedShard {
     pub cut: Option<Bounds>,
 }
 
-/// Reads a backup directory to restore the set of that name, or else the newest, plans with it, and holds the sets of the files that
-/// `plan` names: no `snap forget` removes them while they are read. All again where one was removed meanwhile.
+/// Reads a backup directory to restore the set of that name, or else the newest, plans with it, and
+/// holds the sets of the files that `plan` names: no `snap forget` removes them while they are
+/// read. All again where one was removed meanwhile.
 ///
 /// # Errors
 ///
@@ -178,14 +181,10 @@ pub struct PlannedShard {
 pub fn planned<T>(
     directory: &Path,
     set: Option<&str>,
-    progress: &dyn Progress,
+    context: Context<'_>,
     mut plan: impl FnMut(&Catalog) -> Result<(T, BTreeSet<usize>)>,
 ) -> Result<(Catalog, T, Held)> {
-    let read = || {
-        Catalog::read_for(directory, set, &mut |text| {
-            progress.report(&Event::Warning(text))
-        })
-    };
+    let read = || Catalog::read_for(directory, set, &mut |text| context.warn(text));
     let (contents, (plan, held)) = steadily(directory, read, |contents| {
         let (plan, sets) = plan(contents)?;
         Ok((plan, contents.hold(sets)?))
@@ -200,19 +199,20 @@ pub fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
 }
 
 impl Source {
-    /// Reads what `selection` takes of a set, as far as it has points in `bounds`; `with_shards` says whether files of shards are
-    /// looked for.
+    /// Reads what `selection` takes of a set, as far as it has points in `bounds`; `with_shards`
+    /// says whether files of shards are looked for.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoBackup`] or [`ErrorKind::Damage`] for the meta store; when what is meant is not in it.
+    /// [`ErrorKind::NoBackup`] or [`ErrorKind::Damage`] for the meta store; when what is meant is
+    /// not in it.
     pub fn read(
         contents: &Catalog,
         which: SetSelector<'_>,
         selection: &Selection,
         bounds: Option<Bounds>,
         with_shards: bool,
-        progress: &dyn Progress,
+        context: Context<'_>,
     ) -> Result<Self> {
         let (at, last) = match which {
             SetSelector::Newest => (contents.latest()?, contents.sets().len() - 1),
@@ -223,11 +223,8 @@ impl Source {
         };
         let chosen = &contents.sets()[at];
         let (blob, data) = contents.read_meta(chosen)?;
-        warn_lost_manifest(contents, chosen, progress);
-        progress.report(&Event::Detail(&format!(
-            "using the meta store of set {}",
-            chosen.id
-        )));
+        warn_lost_manifest(contents, chosen, context);
+        context.detail(format!("using the meta store of set {}", chosen.id));
         let selected = select(
             &data,
             selection,
@@ -295,8 +292,8 @@ impl Source {
         Ok(source)
     }
 
-    /// Refuses a meta store that gives one id to two of the shards, for a restore that gives them new ids: these are told by the old
-    /// ones, and the points of one would come into the other.
+    /// Refuses a meta store that gives one id to two of the shards, for a restore that gives them
+    /// new ids: these are told by the old ones, and the points of one would come into the other.
     ///
     /// # Errors
     ///
@@ -320,8 +317,8 @@ impl Source {
         Ok(())
     }
 
-    /// Counts shards that no set was asked for as missing, where the restore was asked for them by name. Else it is asked for
-    /// what the backup holds, and they are left empty, with a warning.
+    /// Counts shards that no set was asked for as missing, where the restore was asked for them by
+    /// name. Else it is asked for what the backup holds, and they are left empty, with a warning.
     fn count_unasked(&mut self, selection: &Selection) {
         let mut absent: Vec<&ShardPath> = Vec::new();
         if selection.database.is_some() || selection.shard.is_some() {
@@ -379,16 +376,16 @@ impl Source {
         &self,
         contents: &Catalog,
         selection: &Selection,
-        progress: &dyn Progress,
+        context: Context<'_>,
     ) -> Result<()> {
         let Restorable { found, missing, .. } = &self.chains;
         let merged = found.iter().filter(|(_, chain)| chain.len() > 1).count();
         if merged > 0 {
-            progress.report(&Event::Warning(&format!(
+            context.warn(format!(
                 "{} put together from a backup and later increments: points that were deleted on the server in between can \
                  come back",
                 plural(merged, "shard")
-            )));
+            ));
         }
         if found.is_empty() && !(missing.is_empty() && self.chains.unasked.is_empty()) {
             let directory = contents.path().display();
@@ -405,28 +402,26 @@ impl Source {
                 .into());
         }
         if found.is_empty() && !self.is_range {
-            self.ensure_something(contents, selection, progress)?;
+            self.ensure_something(contents, selection, context)?;
         }
-        missing
-            .iter()
-            .for_each(|missing| progress.report(&Event::Warning(missing)));
-        self.report_left_empty(progress);
+        missing.iter().for_each(|missing| context.warn(missing));
+        self.report_left_empty(context);
         Ok(())
     }
 
-    /// Refuses to restore a set without any shard where another has some: a server that came up without its data is backed up
-    /// like any other, and nobody wants that set.
+    /// Refuses to restore a set without any shard where another has some: a server that came up
+    /// without its data is backed up like any other, and nobody wants that set.
     fn ensure_something(
         &self,
         contents: &Catalog,
         selection: &Selection,
-        progress: &dyn Progress,
+        context: Context<'_>,
     ) -> Result<()> {
         let set = &self.set;
         let Some((other, count)) = newest_holding(contents, self.at, selection) else {
-            progress.report(&Event::Warning(&format!(
+            context.warn(format!(
                 "set {set} holds no points of what is restored, and no other set does: the metastore is all there is"
-            )));
+            ));
             return Ok(());
         };
         let (directory, id) = (contents.path().display(), &other.id);
@@ -439,8 +434,9 @@ impl Source {
             .into())
     }
 
-    /// Says which databases come back in part, or without a point, because the backup was made of others.
-    fn report_left_empty(&self, progress: &dyn Progress) {
+    /// Says which databases come back in part, or without a point, because the backup was made of
+    /// others.
+    fn report_left_empty(&self, context: Context<'_>) {
         let restored: BTreeSet<&str> = self
             .chains
             .found
@@ -466,14 +462,14 @@ impl Source {
                     "the meta store also names {what} of which this backup holds nothing: {}",
                     list(&names)
                 );
-                progress.report(&Event::Warning(&message));
+                context.warn(message);
             }
         }
     }
 }
 
-/// Refuses a set up to `last` whose record says that it is of another server than the one with the metastore `data`, and whose own
-/// metastore does not: what it describes would be left out.
+/// Refuses a set up to `last` whose record says that it is of another server than the one with the
+/// metastore `data`, and whose own metastore does not: what it describes would be left out.
 fn ensure_agreeing_records(contents: &Catalog, last: usize, data: &Data) -> Result<()> {
     for set in &contents.sets()[..=last] {
         let recorded = set.recorded_cluster();
@@ -492,8 +488,9 @@ fn ensure_agreeing_records(contents: &Catalog, last: usize, data: &Data) -> Resu
     Ok(())
 }
 
-/// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do without.
-fn warn_lost_manifest(contents: &Catalog, set: &Set, progress: &dyn Progress) {
+/// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do
+/// without.
+fn warn_lost_manifest(contents: &Catalog, set: &Set, context: Context<'_>) {
     let Some(manifest) = set.record().and_then(|record| record.manifest.as_ref()) else {
         return;
     };
@@ -505,6 +502,6 @@ fn warn_lost_manifest(contents: &Catalog, set: &Set, progress: &dyn Progress) {
             "the manifest {} is gone or damaged: influxd cannot restore set {}",
             manifest.name, set.id
         );
-        progress.report(&Event::Warning(&message));
+        context.warn(message);
     }
 }

@@ -23,8 +23,8 @@ const MOST_PADDING: usize = 32 << 20;
 const LARGE: usize = 1 << 20;
 
 impl Live<'_> {
-    /// Imports what is restored, and no more: no users, no deleted groups, no shard without a file. `before` is the highest id
-    /// that the server had given out.
+    /// Imports what is restored, and no more: no users, no deleted groups, no shard without a file.
+    /// `before` is the highest id that the server had given out.
     pub(super) fn import(&self, source: &Source, before: u64) -> Result<ShardIds> {
         let only = self.only_database(source);
         let small = self.metastore_to_import(source, only.as_deref())?;
@@ -85,8 +85,9 @@ impl Live<'_> {
         merge(&Data::default().encode_to_vec(), &source.blob.meta, &picks)
     }
 
-    /// The ids that an import gave of which the reply says nothing. One without pairs is that to an import without shards too;
-    /// one that broke off says nothing at all. So the server is asked what it has now: it did not have the databases before.
+    /// The ids that an import gave of which the reply says nothing. One without pairs is that to an
+    /// import without shards too; one that broke off says nothing at all. So the server is asked
+    /// what it has now: it did not have the databases before.
     fn imported_all_the_same(
         &self,
         source: &Source,
@@ -118,8 +119,9 @@ impl Live<'_> {
     }
 }
 
-/// How many blanks are put before so many bytes of metastore. Servers before 1.8.8 take in as much of it as has arrived when
-/// they have decoded the JSON before it. The more there is to read before it, the more will have.
+/// How many blanks are put before so many bytes of metastore. Servers before 1.8.8 take in as much
+/// of it as has arrived when they have decoded the JSON before it. The more there is to read before
+/// it, the more will have.
 fn padding(bytes: usize) -> usize {
     if bytes > SMALL {
         LEAST_PADDING.max(4 * bytes)
@@ -128,8 +130,8 @@ fn padding(bytes: usize) -> usize {
     }
 }
 
-/// The ids that an import gave, as far as the server's metastore shows: shards in groups of the same times, with ids that it
-/// gave out since `before`.
+/// The ids that an import gave, as far as the server's metastore shows: shards in groups of the
+/// same times, with ids that it gave out since `before`.
 pub(super) fn ids_by_time(
     source: &Source,
     what: &RestoreSelection,

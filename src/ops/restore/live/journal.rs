@@ -1,8 +1,10 @@
-//! The journal of a restore into a server: what was started, the ids it was given, and the shards that are done.
+//! The journal of a restore into a server: what was started, the ids it was given, and the shards
+//! that are done.
 //!
-//! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory, a JSON document a line: first the [`Header`],
-//! then the ids, then a line for each shard. Lines are only ever added, and each is on the disk before the next step; a line that was cut off in a
-//! crash counts as never written. It goes away when all is done.
+//! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory, a JSON document a
+//! line: first the [`Header`], then the ids, then a line for each shard. Lines are only ever added,
+//! and each is on the disk before the next step; a line that was cut off in a crash counts as never
+//! written. It goes away when all is done.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -114,8 +116,8 @@ impl Interrupted {
         let reading = || format!("reading the journal {}", path.display());
         let text = read_bounded(path, LARGEST).with_context(reading)?;
         let text = String::from_utf8(text).with_context(reading)?;
-        // What follows the last line feed was being written, and a line that makes no sense was cut off: neither was ever
-        // written, and what it would have said shows on the server.
+        // What follows the last line feed was being written, and a line that makes no sense was cut
+        // off: neither was ever written, and what it would have said shows on the server.
         let mut lines = text
             .split_inclusive('\n')
             .filter_map(|line| line.strip_suffix('\n'));
@@ -148,7 +150,8 @@ impl Interrupted {
         Ok(Some(interrupted))
     }
 
-    /// Refuses ids that an import cannot have given: what is uploaded under them would go into other shards.
+    /// Refuses ids that an import cannot have given: what is uploaded under them would go into
+    /// other shards.
     fn ensure_own_ids(&self, path: &Path) -> Result<()> {
         let Some(ids) = &self.ids else {
             return Ok(());
@@ -168,7 +171,8 @@ impl Interrupted {
     }
 }
 
-/// A journal being written. Where none can be, because the directory is read-only say, the restore goes on without.
+/// A journal being written. Where none can be, because the directory is read-only say, the restore
+/// goes on without.
 pub struct Journal {
     path: PathBuf,
     file: Option<Mutex<File>>,

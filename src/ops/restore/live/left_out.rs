@@ -7,7 +7,8 @@ use crate::ops::restore::report::{count_with_deletes, deletes_applied};
 use crate::ops::restore::source::Source;
 
 impl Live<'_> {
-    /// Says in a line each, with counts, what does not come back; what it was, where somebody wants details.
+    /// Says in a line each, with counts, what does not come back; what it was, where somebody wants
+    /// details.
     pub(super) fn report_left_out(&self, source: &Source, shards: &[CheckedShard]) {
         self.report_deletes(count_with_deletes(shards));
         let only = self.only_database(source);

@@ -1,9 +1,9 @@
-//! Restoring into a running server: the metastore is imported, which gives each shard a new id, and each shard's TSM files are
-//! uploaded in one tar.
+//! Restoring into a running server: the metastore is imported, which gives each shard a new id, and
+//! each shard's TSM files are uploaded in one tar.
 //!
-//! The protocol acknowledges neither: an import without pairs and an upload that ends are all a server says. So the server
-//! is asked before ([`target`]), read back after ([`upload`]), and what was started is written down ([`journal`]), so that
-//! another run can go on with it ([`resume`]).
+//! The protocol acknowledges neither: an import without pairs and an upload that ends are all a
+//! server says. So the server is asked before ([`target`]), read back after ([`upload`]), and what
+//! was started is written down ([`journal`]), so that another run can go on with it ([`resume`]).
 
 mod import;
 mod journal;
@@ -20,11 +20,9 @@ use anyhow::{Context as _, Result};
 use super::check::{CheckedShard, Use, check};
 use super::report::{RestoreReport, ensure_influxd_opens_names, missing};
 use super::source::{PlannedShard, Source, planned, sets_of};
-use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::context::Context;
 use crate::ops::scratch::scratch_dir;
-use crate::progress::Progress;
 use crate::repository::Catalog;
 pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, Journal};
@@ -38,15 +36,15 @@ pub use target::LiveOptions;
 ///
 /// # Errors
 ///
-/// Before anything is sent: when the backup is damaged, the server too old, or a database is there already
-/// ([`ErrorKind::Refused`]). Later: when the server refuses the import. Shards that could not be uploaded are in the report.
+/// Before anything is sent: when the backup is damaged, the server too old, or a database is there
+/// already ([`ErrorKind::Refused`]). Later: when the server refuses the import. Shards that could
+/// not be uploaded are in the report.
 ///
 /// [`ErrorKind::Refused`]: crate::error::ErrorKind::Refused
 pub fn restore_live(
     client: &Client,
     options: &LiveOptions,
-    cancel: &Cancel,
-    progress: &dyn Progress,
+    context: Context<'_>,
 ) -> Result<RestoreReport> {
     let started = Instant::now();
     options.what.ensure_consistent()?;
@@ -57,21 +55,21 @@ pub fn restore_live(
         client,
         options,
         what: run.what(options),
-        context: Context { cancel, progress },
+        context,
     };
 
     let set = options.set.as_deref();
     let selection = live.what.selection(false);
     let (catalog, (source, planned), _held) =
-        planned(&options.directory, set, progress, |catalog| {
+        planned(&options.directory, set, context, |catalog| {
             let (selector, bounds) = (run.selector(options), live.what.bounds());
-            let source = Source::read(catalog, selector, &selection, bounds, true, progress)?;
+            let source = Source::read(catalog, selector, &selection, bounds, true, context)?;
             source.ensure_unique_ids()?;
             let planned = source.planned(live.what, Some)?;
             let sets = sets_of(&planned);
             Ok(((source, planned), sets))
         })?;
-    source.report_missing(&catalog, &selection, progress)?;
+    source.report_missing(&catalog, &selection, context)?;
     let server_metastore = live.metastore()?;
     let start = run.start(&live, &source, &server_metastore)?;
 

@@ -84,7 +84,8 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Refused`] where the server has what a fresh one would make, or is not as the interrupted one left it.
+    /// [`ErrorKind::Refused`] where the server has what a fresh one would make, or is not as the
+    /// interrupted one left it.
     pub fn start(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Result<Start> {
         match self {
             Self::Fresh { interrupted } => {
@@ -167,7 +168,8 @@ impl Live<'_> {
     }
 }
 
-/// The interrupted restore that is gone on with: the one that there is, or that was of what is named.
+/// The interrupted restore that is gone on with: the one that there is, or that was of what is
+/// named.
 fn find<'a>(
     options: &LiveOptions,
     interrupted: &'a [Interrupted],

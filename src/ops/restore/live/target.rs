@@ -29,7 +29,8 @@ pub struct LiveOptions {
     pub retries: u32,
     /// Read each shard back and compare its files.
     pub verify: bool,
-    /// Go on with the restore into this server that was interrupted; what and which set are those of its journal.
+    /// Go on with the restore into this server that was interrupted; what and which set are those
+    /// of its journal.
     pub resume: bool,
     /// Leave out what was deleted; else it comes back, because servers throw tombstones away.
     pub apply_deletes: bool,
@@ -62,7 +63,8 @@ impl Live<'_> {
         Ok(metastore)
     }
 
-    /// The one database that is meant, where there is but one: it was named, or the shard that was named is in it.
+    /// The one database that is meant, where there is but one: it was named, or the shard that was
+    /// named is in it.
     pub(super) fn only_database(&self, source: &Source) -> Option<String> {
         if let Some(name) = &self.what.database {
             return Some(name.clone());

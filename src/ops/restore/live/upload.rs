@@ -1,4 +1,5 @@
-//! Uploading shards: one tar each, read ahead of the connection, and read back when the server is done with it.
+//! Uploading shards: one tar each, read ahead of the connection, and read back when the server is
+//! done with it.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Write};
@@ -28,7 +29,8 @@ use crate::wire::Request;
 const CHUNK: usize = 256 << 10;
 /// How many chunks a shard is read ahead.
 const AHEAD: usize = 8;
-/// How long an upload waits for the backup to be read. While it lasts, the server holds up all who write to the shard.
+/// How long an upload waits for the backup to be read. While it lasts, the server holds up all who
+/// write to the shard.
 const STALL: Duration = Duration::from_secs(10);
 /// How often it looks until then whether it is to stop.
 const TICK: Duration = Duration::from_millis(500);
@@ -85,7 +87,8 @@ pub(super) fn tsm_files(shard: &CheckedShard) -> impl Iterator<Item = (&str, u64
 }
 
 impl Live<'_> {
-    /// Uploads all shards. `done` are, where a restore is gone on with, those that were done, by their old ids.
+    /// Uploads all shards. `done` are, where a restore is gone on with, those that were done, by
+    /// their old ids.
     pub(super) fn upload(
         &self,
         contents: &Catalog,
@@ -223,8 +226,9 @@ impl Live<'_> {
             // Nobody knows how far the attempt before came.
             self.clear(shard)?;
         }
-        // A second upload beside a first hides fields that only the second has, on servers with a tsi1 index; so does one beside
-        // what somebody wrote, and it takes the place of files of the same name.
+        // A second upload beside a first hides fields that only the second has, on servers with a
+        // tsi1 index; so does one beside what somebody wrote, and it takes the place of files of
+        // the same name.
         match self.look_back(shard, sifted)? {
             Held::All => return Ok(()),
             Held::Nothing => {}
@@ -269,7 +273,8 @@ impl Live<'_> {
         ));
     }
 
-    /// Sends all that the shard is to hold in one upload, and waits until the server is done with it.
+    /// Sends all that the shard is to hold in one upload, and waits until the server is done with
+    /// it.
     fn send(&self, contents: &Catalog, shard: &CheckedShard, sifted: &Sifted) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
         let stop = self.context.cancel.child();
@@ -355,7 +360,8 @@ impl Live<'_> {
             .context("clearing away what a failed attempt left")
     }
 
-    /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what it is to hold.
+    /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what
+    /// it is to hold.
     fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
         let answer = self.files_on_server(shard)?;
         let mut on_server: BTreeMap<&str, (u64, u32)> = answer
@@ -374,7 +380,8 @@ impl Live<'_> {
                 absent.get_or_insert_with(|| format!("{name} ({size} bytes)"));
             }
         }
-        // A compaction leaves a file of the highest of its generations, with a sequence past the first.
+        // A compaction leaves a file of the highest of its generations, with a sequence past the
+        // first.
         let compacted =
             |name: &&str| generation(name) >= newest && !name.ends_with("-000000001.tsm");
         Ok(match absent {

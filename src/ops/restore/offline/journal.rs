@@ -1,7 +1,9 @@
-//! The journal of a restore into directories: what was moved, so that a run that was killed can be put back.
+//! The journal of a restore into directories: what was moved, so that a run that was killed can be
+//! put back.
 //!
-//! Whoever may write in the data directory could have written the journal, so it is taken for a list of names, not of paths: each
-//! path in it must be one that a restore into the very directories of this run makes, and is made anew from those.
+//! Whoever may write in the data directory could have written the journal, so it is taken for a
+//! list of names, not of paths: each path in it must be one that a restore into the very
+//! directories of this run makes, and is made anew from those.
 
 use std::fs;
 use std::io;
@@ -19,7 +21,8 @@ use crate::io::durable;
 use crate::io::open::read_bounded;
 use crate::wire::MAX_META_BYTES;
 
-/// What is written into a meta directory, the meta store last. influxd's restore leaves the first too, and its server reads it.
+/// What is written into a meta directory, the meta store last. influxd's restore leaves the first
+/// too, and its server reads it.
 pub const META_FILES: [&str; 2] = ["node.json", "meta.db"];
 
 /// The largest journal that is read, in bytes: that of some hundred thousand shards.
@@ -136,7 +139,8 @@ pub struct Move {
 }
 
 impl Move {
-    /// Whether there is something again in a place that was cleared: a server ran on what was restored.
+    /// Whether there is something again in a place that was cleared: a server ran on what was
+    /// restored.
     fn is_used(&self) -> bool {
         let is_cleared = self.new.is_none() && (self.old.exists() || !self.replaces);
         is_cleared && fs::read_dir(&self.place).is_ok_and(|mut entries| entries.next().is_some())
@@ -144,7 +148,8 @@ impl Move {
 
     fn put_back(&self) -> Result<()> {
         let back = |from: &Path, to: &Path| durable::rename(from, to).context("moving back");
-        // The new directory is in its place if it is no longer where it was prepared. Where what it replaced is gone, it stays.
+        // The new directory is in its place if it is no longer where it was prepared. Where what it
+        // replaced is gone, it stays.
         if let Some(new) = &self.new
             && !new.exists()
             && self.place.exists()
@@ -202,8 +207,9 @@ impl Move {
     }
 }
 
-/// The folder of a restore in which a path of `N` names lies, and the names, the last of which is that of a shard's folder. That is
-/// in the data (or WAL) directory, in that of the database or in that of the retention policy.
+/// The folder of a restore in which a path of `N` names lies, and the names, the last of which is
+/// that of a shard's folder. That is in the data (or WAL) directory, in that of the database or in
+/// that of the retention policy.
 fn in_staging<const N: usize>(place: &Path, path: &Path) -> Result<(PathBuf, [String; N])> {
     let homes = place.ancestors().skip(1).take(3);
     let found = homes.map(|home| home.join(STAGING)).find_map(|staging| {
@@ -307,8 +313,9 @@ fn below<const N: usize>(directory: Option<&Path>, path: &Path) -> Result<(PathB
     Ok((path, names))
 }
 
-/// Refuses a link on the way from a directory of influxd's to what is to be moved there, unless this user or root made it. Whole
-/// databases may lie on another disk, behind a link; but whoever may write in the directory could have links lead anywhere.
+/// Refuses a link on the way from a directory of influxd's to what is to be moved there, unless
+/// this user or root made it. Whole databases may lie on another disk, behind a link; but whoever
+/// may write in the directory could have links lead anywhere.
 ///
 /// # Errors
 ///

@@ -1,8 +1,9 @@
 //! Restoring into the directories of a stopped influxd.
 //!
-//! What is to be written is decided ([`plan`]) and the target looked at ([`target`]). Shards are then unpacked out of
-//! sight ([`unpack`], [`staging`]) and take the place of what is there, the metastore last ([`swap`]). A [`journal`] says what
-//! was moved, so that a failed run is put back at once and a killed one by the next ([`write`]).
+//! What is to be written is decided ([`plan`]) and the target looked at ([`target`]). Shards are
+//! then unpacked out of sight ([`unpack`], [`staging`]) and take the place of what is there, the
+//! metastore last ([`swap`]). A [`journal`] says what was moved, so that a failed run is put back
+//! at once and a killed one by the next ([`write`]).
 
 mod journal;
 mod options;
@@ -23,10 +24,8 @@ use super::report::{
     RestoreReport, count_with_deletes, deletes_applied, ensure_influxd_opens_names, missing,
 };
 use super::source::{planned, sets_of};
-use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::influxd_dir::shard_dir;
-use crate::progress::Progress;
 use crate::repository::Catalog;
 use plan::Plan;
 
@@ -36,17 +35,13 @@ pub use options::{IndexKind, RestoreOptions};
 ///
 /// # Errors
 ///
-/// Before anything is written: when the backup is damaged ([`ErrorKind::Damage`]) or does not hold what was asked for, or
-/// the target holds data or is in use ([`ErrorKind::Refused`]). Later: when the target cannot be written; it is put back then.
+/// Before anything is written: when the backup is damaged ([`ErrorKind::Damage`]) or does not hold
+/// what was asked for, or the target holds data or is in use ([`ErrorKind::Refused`]). Later: when
+/// the target cannot be written; it is put back then.
 ///
 /// [`ErrorKind::Damage`]: crate::error::ErrorKind::Damage
 /// [`ErrorKind::Refused`]: crate::error::ErrorKind::Refused
-pub fn restore(
-    options: &RestoreOptions,
-    cancel: &Cancel,
-    progress: &dyn Progress,
-) -> Result<RestoreReport> {
-    let context = Context { cancel, progress };
+pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<RestoreReport> {
     let started = Instant::now();
     options.ensure_consistent()?;
     options.what.ensure_consistent()?;
@@ -56,7 +51,7 @@ pub fn restore(
     write::recover(options, context)?;
 
     let set = options.set.as_deref();
-    let (catalog, mut plan, _held) = planned(&options.directory, set, progress, |catalog| {
+    let (catalog, mut plan, _held) = planned(&options.directory, set, context, |catalog| {
         let plan = plan::plan(catalog, options, context)?;
         let sets = sets_of(&plan.shards);
         Ok((plan, sets))

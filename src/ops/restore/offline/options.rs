@@ -68,8 +68,9 @@ impl RestoreOptions {
         influxd_dir::wal_dir(self.waldir.as_deref(), self.datadir.as_deref()?)
     }
 
-    /// Where members of compressed tars are put while they are checked: in the data directory, which has room for all of them,
-    /// where it is there and may be written; never where nothing is to be written.
+    /// Where members of compressed tars are put while they are checked: in the data directory,
+    /// which has room for all of them, where it is there and may be written; never where nothing is
+    /// to be written.
     pub(super) fn scratch(&self) -> PathBuf {
         let usable = |directory: &&PathBuf| tempfile::tempfile_in(directory).is_ok();
         self.datadir
@@ -80,8 +81,8 @@ impl RestoreOptions {
             .unwrap_or_else(scratch_dir)
     }
 
-    /// Where a restore prepares what it moves into place: the data directory, or the meta directory where that is restored
-    /// alone.
+    /// Where a restore prepares what it moves into place: the data directory, or the meta directory
+    /// where that is restored alone.
     pub(super) fn home(&self) -> Option<&Path> {
         self.datadir.as_deref().or(self.metadir.as_deref())
     }

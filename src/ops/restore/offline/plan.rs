@@ -1,4 +1,5 @@
-//! Deciding what a restore into directories is made of: which shards, under which names and ids, with which metastore.
+//! Deciding what a restore into directories is made of: which shards, under which names and ids,
+//! with which metastore.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -57,7 +58,7 @@ pub fn plan(catalog: &Catalog, options: &RestoreOptions, context: Context<'_>) -
         &selection,
         options.what.bounds(),
         options.datadir.is_some(),
-        context.progress,
+        context,
     )?;
     if options.merge {
         source.ensure_unique_ids()?;
@@ -75,7 +76,7 @@ pub fn plan(catalog: &Catalog, options: &RestoreOptions, context: Context<'_>) -
         None => Some(old),
     })?;
     if options.datadir.is_some() {
-        source.report_missing(catalog, &selection, context.progress)?;
+        source.report_missing(catalog, &selection, context)?;
     }
     Ok(Plan {
         metastore,
@@ -85,8 +86,8 @@ pub fn plan(catalog: &Catalog, options: &RestoreOptions, context: Context<'_>) -
     })
 }
 
-/// Refuses names that lead out of a data directory, with or without a shard in this backup: influxd makes directories of all
-/// names in its metastore.
+/// Refuses names that lead out of a data directory, with or without a shard in this backup: influxd
+/// makes directories of all names in its metastore.
 fn ensure_names_stay_inside(data: &Data) -> Result<()> {
     for database in &data.databases {
         ensure_directory_name(&database.name)?;
@@ -130,7 +131,8 @@ fn renamed(
         .with_context(|| ErrorKind::Refused.error("renaming in the meta store"))
 }
 
-/// The metastore to write, `None` where the target's stays as it is, and the shards' new ids where they change.
+/// The metastore to write, `None` where the target's stays as it is, and the shards' new ids where
+/// they change.
 fn new_metastore(
     renamed: Option<Vec<u8>>,
     backup: &Source,
@@ -196,7 +198,8 @@ fn existing(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// What of the backup's metastore a merge adds: what was asked for, or all databases but `_internal`.
+/// What of the backup's metastore a merge adds: what was asked for, or all databases but
+/// `_internal`.
 fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
     let what = &options.what;
     let policy = what

@@ -1,9 +1,10 @@
-//! Hidden folders in which shards are prepared, and kept while others take their place; a rename leads out of them to where
-//! the shards go.
+//! Hidden folders in which shards are prepared, and kept while others take their place; a rename
+//! leads out of them to where the shards go.
 //!
-//! That is the folder in the data (or WAL) directory. Where the directory of a database or of a retention policy lies on
-//! another file system, a mount point or a link, there is another folder in that directory. influxd takes none of them for a
-//! shard: their names and those in them are no numbers.
+//! That is the folder in the data (or WAL) directory. Where the directory of a database or of a
+//! retention policy lies on another file system, a mount point or a link, there is another folder
+//! in that directory. influxd takes none of them for a shard: their names and those in them are no
+//! numbers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +40,8 @@ impl<'a> HiddenFolders<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Locked`] while another run works there, [`ErrorKind::Refused`] where they are somebody else's.
+    /// [`ErrorKind::Locked`] while another run works there, [`ErrorKind::Refused`] where they are
+    /// somebody else's.
     ///
     /// [`ErrorKind::Locked`]: crate::error::ErrorKind::Locked
     /// [`ErrorKind::Refused`]: crate::error::ErrorKind::Refused
@@ -93,7 +95,8 @@ impl<'a> HiddenFolders<'a> {
     }
 }
 
-/// Where each shard is prepared, and what it replaces is kept, by the shard's place in the list of all.
+/// Where each shard is prepared, and what it replaces is kept, by the shard's place in the list of
+/// all.
 pub struct ShardStaging(Vec<PathBuf>);
 
 impl ShardStaging {
@@ -130,8 +133,8 @@ impl ShardStaging {
     }
 }
 
-/// The name of the folder of shard number `index`. It is no number: influxd, started on what a killed restore left, would
-/// take it for a shard.
+/// The name of the folder of shard number `index`. It is no number: influxd, started on what a
+/// killed restore left, would take it for a shard.
 pub fn folder(index: usize) -> String {
     format!("s{index}")
 }
@@ -144,7 +147,8 @@ pub fn is_folder(name: &str) -> bool {
     number.is_some_and(|index| folder(index) == name)
 }
 
-/// The folder out of which a rename leads to `place`, which is below the data or WAL directory `below`.
+/// The folder out of which a rename leads to `place`, which is below the data or WAL directory
+/// `below`.
 ///
 /// # Errors
 ///
@@ -178,7 +182,8 @@ fn identify(directory: &Path) -> io::Result<(u64, u64)> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
     let device = fs::metadata(directory)?.dev();
-    // Linux before 5.8 does not say; a mount of a directory of the same file system is not told there.
+    // Linux before 5.8 does not say; a mount of a directory of the same file system is not told
+    // there.
     let mount = statx(CWD, directory, AtFlags::empty(), StatxFlags::MNT_ID)
         .ok()
         .filter(|found| found.stx_mask & StatxFlags::MNT_ID.bits() != 0)
@@ -193,7 +198,8 @@ fn identify(directory: &Path) -> io::Result<(u64, u64)> {
     Ok((fs::metadata(directory)?.dev(), 0))
 }
 
-/// Removes the folders in the directories of databases and retention policies below a data or WAL directory.
+/// Removes the folders in the directories of databases and retention policies below a data or WAL
+/// directory.
 fn remove_inner(below: &Path) -> Result<()> {
     for database in directories_in(below) {
         for policy in directories_in(&database) {
@@ -212,8 +218,8 @@ fn remove(staging: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The directories in a directory, and links to directories, without hidden folders of ours. In what may not be read, nothing was
-/// made here.
+/// The directories in a directory, and links to directories, without hidden folders of ours. In
+/// what may not be read, nothing was made here.
 fn directories_in(directory: &Path) -> Vec<PathBuf> {
     let is_database = |path: &PathBuf| {
         let is_ours = path

@@ -76,7 +76,8 @@ impl<'a> Swap<'a> {
     ///
     /// # Errors
     ///
-    /// When something cannot be moved or a stop was asked for. All is put back then; what cannot be, the next run puts back.
+    /// When something cannot be moved or a stop was asked for. All is put back then; what cannot
+    /// be, the next run puts back.
     pub fn commit(self, context: Context<'_>) -> Result<Swapped> {
         let moved = self
             .move_shards(context)
@@ -135,7 +136,8 @@ impl<'a> Swap<'a> {
     }
 }
 
-/// What is moved for one shard: its directory comes, and what the server had not flushed of the old one goes.
+/// What is moved for one shard: its directory comes, and what the server had not flushed of the old
+/// one goes.
 fn moves(
     index: usize,
     target: &ShardPath,

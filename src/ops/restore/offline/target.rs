@@ -20,11 +20,13 @@ use crate::ops::selection::list;
 use crate::shard::ShardPath;
 use crate::wire::MAX_META_BYTES;
 
-/// Room left free beyond what is written, in bytes: directories, the journal, the file system's own.
+/// Room left free beyond what is written, in bytes: directories, the journal, the file system's
+/// own.
 const HEADROOM: u64 = 16 << 20;
 
-/// Refuses a target that an influxd runs on. It is told in two ways: a process that has a file below one of the directories
-/// open, and a snapshotter at `-host` whose meta store is the target's, byte for byte.
+/// Refuses a target that an influxd runs on. It is told in two ways: a process that has a file
+/// below one of the directories open, and a snapshotter at `-host` whose meta store is the
+/// target's, byte for byte.
 pub fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
     let wal = options.wal_dir();
     let directories: Vec<&Path> = [&options.metadir, &options.datadir, &wal]
@@ -79,8 +81,8 @@ pub fn ensure_free<'a>(
     Ok(())
 }
 
-/// Refuses a target with directories of shards that the new metastore does not name, unless `-force`: a later shard of the
-/// same id would pick them up. A merge leaves them what they were.
+/// Refuses a target with directories of shards that the new metastore does not name, unless
+/// `-force`: a later shard of the same id would pick them up. A merge leaves them what they were.
 pub fn ensure_no_strays(plan: &Plan, options: &RestoreOptions, context: Context<'_>) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
@@ -148,7 +150,8 @@ struct Needed {
     directory: PathBuf,
     /// Bytes of the files.
     files: u64,
-    /// Bytes of the files that are written anew, each beside what it is made of, the largest of each shard.
+    /// Bytes of the files that are written anew, each beside what it is made of, the largest of
+    /// each shard.
     rewritten: Vec<u64>,
 }
 

@@ -36,7 +36,8 @@ pub fn write(
     ownership.create_dirs(home)?;
     let hidden = HiddenFolders::claim(options, home, context)?;
     ensure_own_links(shards, options)?;
-    // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it is to be moved back.
+    // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it
+    // is to be moved back.
     hidden.remove_others()?;
 
     let targets = shards.iter().map(|shard| &shard.target);

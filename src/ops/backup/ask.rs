@@ -1,0 +1,207 @@
+//! Questions about a shard whose answers are not kept: whether it is sent at all, and whether it
+//! has changed.
+
+use std::io::{self, BufReader};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::incremental::Base;
+use super::listing::Listing;
+use super::proof::{Came, Next};
+use super::session::{Session, ShardJob, Trouble};
+use crate::client::Reply;
+use crate::repository::MemberRecord;
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, ShardTarReader, TarError};
+use crate::time;
+use crate::wire::{Dialect, Request};
+
+/// Bytes read at a time of an answer that is only looked at.
+const LOOK: usize = 16 << 10;
+
+impl Session<'_> {
+    /// Asks about a shard for the first time: of most shards no more has to be known before the
+    /// download, and many can be asked about at once. Whatever goes wrong goes wrong again in the
+    /// attempt.
+    pub fn ask_ahead(&self, job: &mut ShardJob) {
+        let is_shared = job.planned.base.is_some() || job.attempts.proof.next() != Next::Probe;
+        if is_shared || !self.health.is_open_for_more(Instant::now()) {
+            return;
+        }
+        let shard = &job.planned.shard.path;
+        let trouble = match self.probe(shard) {
+            Ok(came) => return self.saw(&mut job.attempts, came),
+            Err(Trouble::Silence) => {
+                self.health.silent_ahead();
+                self.is_gone(shard).err()
+            }
+            Err(trouble) => Some(trouble),
+        };
+        match trouble {
+            Some(Trouble::Server(_)) => drop(self.health.failed(Instant::now())),
+            _ => self.health.answered(),
+        }
+    }
+
+    /// Whether the server sends the shard at all, and how it does. The answer is not used.
+    pub fn probe(&self, shard: &ShardPath) -> Result<Came, Trouble> {
+        // Nothing is newer than the end of time, so a server of the newer dialect answers with an
+        // empty tar. An older one may say that with silence, so it is asked for all, and left after
+        // the first bytes.
+        let since = (self.client.dialect() == Some(Dialect::V1_5))
+            .then(|| time::from_nanos(time::GREATEST));
+        match self.reply(shard, since)? {
+            Some((_, came)) => Ok(came),
+            None => Err(Trouble::Silence),
+        }
+    }
+
+    /// Whether the server has of the shard what an earlier run got, and no more, as far as it
+    /// tells.
+    pub fn is_unchanged(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+        // The second answer proves what the first can have left to be flushed.
+        Ok(self.has_nothing_since(job, base)?
+            && self.still_has(job, base)?
+            && self.has_nothing_since(job, base)?)
+    }
+
+    fn has_nothing_since(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+        let shard = job.planned.shard.path.clone();
+        loop {
+            let Some((mut reply, came)) = self.reply(&shard, Some(base.since))? else {
+                return Ok(self.says_nothing_with_silence(&shard));
+            };
+            self.saw(&mut job.attempts, came);
+            if !self.holds_nothing(&mut reply, &shard)? {
+                return Ok(false);
+            }
+            if job.attempts.proof.is_prompt(came) {
+                return Ok(true);
+            }
+            if job.attempts.proof.is_given_up() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether all files of the base are still there: where all of one was deleted and compacted
+    /// away, nothing is newer.
+    fn still_has(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+        let shard = job.planned.shard.path.clone();
+        for probe in &base.probes {
+            let first = self.first_since(job, &shard, probe.since)?;
+            if first.as_ref() != Some(&probe.first) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether an answer is a whole tar without files with points, or with deletes. Those of an
+    /// index hold no points.
+    fn holds_nothing(&self, reply: &mut Reply, shard: &ShardPath) -> Result<bool, Trouble> {
+        let mut listing = Listing::default();
+        let ending = self.read_to_contents(reply, shard, &mut listing)?;
+        let is_whole = matches!(ending, Some(Ending::Whole { .. }));
+        Ok(is_whole && listing.contents().next().is_none())
+    }
+
+    /// The first of the files with points or with deletes that were modified after a time.
+    fn first_since(
+        &self,
+        job: &mut ShardJob,
+        shard: &ShardPath,
+        since: Timestamp,
+    ) -> Result<Option<MemberRecord>, Trouble> {
+        let (mut reply, came) = match self.reply(shard, Some(since)) {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(Trouble::Silence) => return Ok(None),
+            Err(trouble) => return Err(trouble),
+        };
+        self.saw(&mut job.attempts, came);
+        let mut listing = Listing::default();
+        self.read_to_contents(&mut reply, shard, &mut listing)?;
+        let first = listing.contents().next().cloned();
+        Ok(first)
+    }
+
+    /// Reads up to the header of the first member that is not of an index, and hangs up; how the
+    /// tar ended where there is none, and `None` where there is one, or what came is no tar.
+    fn read_to_contents(
+        &self,
+        reply: &mut Reply,
+        shard: &ShardPath,
+        listing: &mut Listing,
+    ) -> Result<Option<Ending>, Trouble> {
+        match look_for_contents(reply, shard, listing) {
+            Ok(ending) => Ok(ending),
+            Err(TarError::Source(error)) if error.kind() != io::ErrorKind::ConnectionReset => {
+                Err(self.trouble(error.into()))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Asks for the files of a shard that were modified after a time; the reply, of which the first
+    /// byte has come, or `None` where the server closed without one. A reset is
+    /// [`Trouble::Silence`].
+    fn reply(
+        &self,
+        shard: &ShardPath,
+        since: Option<Timestamp>,
+    ) -> Result<Option<(Reply, Came)>, Trouble> {
+        let request = Request::Shard {
+            id: shard.id,
+            since,
+        };
+        let mut reply = self
+            .client
+            .request(&request)
+            .map_err(|error| self.trouble(error))?;
+        match reply.first_byte() {
+            Ok(Some(after)) => {
+                self.health.answered();
+                Ok(Some((reply, Came::After(after))))
+            }
+            Ok(None) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Trouble::Silence),
+            Err(error) => {
+                self.context
+                    .check()
+                    .map_err(|stop| Trouble::Fatal(stop.into()))?;
+                let reason = format!("no answer when asked for shard {shard}: {error}");
+                Err(self.quiet(shard, reason))
+            }
+        }
+    }
+
+    /// Whether the server says "nothing newer" by closing, as 1.0 and 1.1 do, and not with an empty
+    /// tar, as 1.2 to 1.4: asks for what is newer than the end of time, and then whether it answers
+    /// at all.
+    pub fn says_nothing_with_silence(&self, shard: &ShardPath) -> bool {
+        let end_of_time = Some(time::from_nanos(time::GREATEST));
+        self.client.dialect() == Some(Dialect::V1_0)
+            && matches!(
+                self.reply(shard, end_of_time),
+                Ok(None) | Err(Trouble::Silence)
+            )
+            && self.probe(shard).is_ok()
+    }
+}
+
+/// Reads up to the header of the first member that is not of an index; how the tar ended where
+/// there is none.
+fn look_for_contents(
+    reply: &mut Reply,
+    shard: &ShardPath,
+    listing: &mut Listing,
+) -> Result<Option<Ending>, TarError> {
+    let mut reader = ShardTarReader::new(BufReader::with_capacity(LOOK, reply), shard);
+    while let Some(member) = reader.next_member()? {
+        if listing.begin(&member).is_err() || listing.contents().next().is_some() {
+            return Ok(None);
+        }
+    }
+    reader.finish().map(Some)
+}

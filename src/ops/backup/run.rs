@@ -1,0 +1,160 @@
+//! One run of a backup: what it is asked for, from whom, and what it did.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::incremental::IncrementalMode;
+use super::session::is_of_server;
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::{ErrorKind, kind_of};
+use crate::metastore::Data;
+use crate::ops::losses::Losses;
+use crate::repository::{Layout, SealedFile, Selection, SetId};
+use crate::retry::{self, Attempts, Gate, Server};
+use crate::wire::MetaBlob;
+
+/// What to back up and how.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// What is backed up, for messages and the record: the server's address, or a data directory.
+    pub source: String,
+    /// The backup directory.
+    pub directory: PathBuf,
+    /// What to take.
+    pub selection: Selection,
+    /// How it builds on earlier sets.
+    pub building: IncrementalMode,
+    /// How the files are laid out.
+    pub layout: Layout,
+    /// Leave out of shards that are taken whole what was deleted and not compacted away.
+    pub apply_deletes: bool,
+    /// How many shards at a time.
+    pub jobs: usize,
+    /// How many attempts follow a failed one.
+    pub retries: u32,
+    /// How long to ask for a shard before it is stored although it can lack points that the server
+    /// had not written to files; `None` where the source never sends a shard without them.
+    pub flush_timeout: Option<Duration>,
+    /// Make a set of what could be had, where shards failed.
+    pub skip_errors: bool,
+    /// How long to wait for the directory's lock.
+    pub retry_lock: Duration,
+    /// Take over what an earlier run had finished and has not changed since, and leave for a later
+    /// one what this finishes should it fail.
+    pub resume: bool,
+    /// How old the newest file of a shard has to be that is taken over: more than the clocks of
+    /// server and client may differ.
+    pub cold_after: Duration,
+    /// Say what would be fetched, and fetch nothing.
+    pub dry_run: bool,
+}
+
+/// What a backup did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupReport {
+    /// The set's id, number and meta store; `None` for a dry run.
+    pub set: Option<MadeSet>,
+    /// Shards stored, or for a dry run, those that would be asked for.
+    pub stored: usize,
+    /// Shards among these that share the file of an earlier set.
+    pub shared: usize,
+    /// Shards that had nothing to send.
+    pub empty: usize,
+    /// Shards that are not in the set although they were asked for, each with the reason.
+    pub missing: Vec<String>,
+    /// Shards that are in the set and can lack points that were acknowledged before the run began,
+    /// each with the reason.
+    pub unproven: Vec<String>,
+    /// Why the set cannot be restored whole with the sets before it, a sentence each.
+    pub gaps: Vec<String>,
+    /// What the server does not hold any more, where there is a set to compare with.
+    pub losses: Option<Losses>,
+    /// Bytes of all files but those that are shared.
+    pub bytes: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// The set that a backup made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeSet {
+    /// Its id.
+    pub id: SetId,
+    /// Its number.
+    pub number: u32,
+    /// The name of its meta store.
+    pub meta: String,
+}
+
+/// A server's metastore, as it came and as it is read.
+pub(super) struct ServerMetastore {
+    pub blob: MetaBlob,
+    pub data: Data,
+}
+
+/// A metastore in its file.
+pub(super) struct StoredMetastore {
+    pub file: SealedFile,
+    pub cluster_id: u64,
+    /// Bytes of the metastore itself.
+    pub size: u64,
+}
+
+/// A run.
+pub(super) struct Backup<'a> {
+    pub client: &'a Client,
+    pub options: &'a BackupOptions,
+    pub context: Context<'a>,
+    pub server: Server,
+    pub started: Instant,
+    /// How many shards of an earlier run were taken over.
+    pub taken_over: AtomicUsize,
+}
+
+impl Backup<'_> {
+    /// The server's metastore.
+    pub fn metastore(&self) -> Result<ServerMetastore> {
+        let blob = self.retry("the meta store", || self.client.meta_store())?;
+        let data = Data::read(&blob.meta)?;
+        Ok(ServerMetastore { blob, data })
+    }
+
+    /// Asks again after a failure, unless the failure is one that will stay. A server that has
+    /// never answered is not waited for.
+    pub fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
+        let mut attempts = Attempts::default();
+        loop {
+            if let Gate::Closed(wait) = self.server.gate(Instant::now()) {
+                retry::pause(wait, self.context.cancel)?;
+                continue;
+            }
+            let error = match ask() {
+                Ok(answer) => {
+                    self.server.answered();
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let wait = if self.server.has_answered() && is_of_server(&error) {
+                self.server.failed(Instant::now())
+            } else {
+                // The failure is not the server's, and whoever waits to ask it may.
+                self.server.not_asked();
+                let is_passing = kind_of(&error) == ErrorKind::Failed;
+                is_passing
+                    .then(|| attempts.failed(self.options.retries))
+                    .flatten()
+            };
+            let Some(wait) = wait else {
+                return Err(error);
+            };
+            self.context
+                .detail(format!("asking again for {what} in {wait:?}: {error:#}"));
+            retry::pause(wait, self.context.cancel)?;
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A shard's way from one server into one set: with whom, and into what.
+
+use std::io;
+
+use super::attempts::ShardAttempts;
+use super::health::ServerHealth;
+use super::outcome::AttemptResult;
+use super::proof::{Came, Proof};
+use super::request::Planned;
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::{ErrorKind, kind_of};
+use crate::metastore::Data;
+use crate::repository::{Layout, SetWriter};
+use crate::shard::ShardPath;
+
+/// A shard to fetch, and what earlier attempts taught about it.
+pub struct ShardJob {
+    /// What is asked for; an export that the server cannot do becomes the whole shard.
+    pub planned: Planned,
+    pub attempts: ShardAttempts,
+}
+
+/// Fetches shards from one server into one set.
+pub struct Session<'a> {
+    /// The server.
+    pub client: &'a Client,
+    /// What it does with questions about shards.
+    pub health: ServerHealth<'a>,
+    /// Where files are staged.
+    pub staging: &'a SetWriter,
+    /// The layout they have.
+    pub layout: Layout,
+    /// Leave deleted points out of shards that are taken whole.
+    pub apply_deletes: bool,
+    /// How many shards are fetched at a time.
+    pub jobs: usize,
+    pub context: Context<'a>,
+}
+
+/// Why a question came to nothing.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The server cannot be asked about anything.
+    Server(String),
+    /// It can, but not about this shard, or not now.
+    Shard(String),
+    /// It closed without a byte when it was asked about this shard.
+    Silence,
+    /// It has the shard no more.
+    Gone,
+    /// The fault is on this side, or a stop was asked for: no further attempt.
+    Fatal(anyhow::Error),
+}
+
+impl Trouble {
+    /// What it makes of the attempt; the error where there is no further one.
+    pub fn result(self) -> anyhow::Result<AttemptResult> {
+        match self {
+            Self::Server(reason) => Ok(AttemptResult::Unreached(reason)),
+            Self::Shard(reason) => Ok(AttemptResult::Failed(reason)),
+            Self::Silence => Ok(AttemptResult::Silence),
+            Self::Gone => Ok(AttemptResult::Gone),
+            Self::Fatal(error) => Err(error),
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Takes note of how an answer came that is not used.
+    pub fn saw(&self, attempts: &mut ShardAttempts, came: Came) {
+        let was_given_up = attempts.proof.is_given_up();
+        attempts.proof.answered(came);
+        attempts.answered();
+        self.heard(&attempts.proof, was_given_up, came);
+    }
+
+    /// Takes note of what an answer says of the server.
+    pub fn heard(&self, proof: &Proof, was_given_up: bool, came: Came) {
+        self.health.answered();
+        self.health.not_silent();
+        if proof.is_prompt(came) {
+            self.health.prompt();
+        } else if let Came::After(after) = came {
+            self.context.detail(format!(
+                "the first byte came after {:.2} s, which proves nothing",
+                after.as_secs_f64()
+            ));
+            if proof.is_given_up() && !was_given_up {
+                self.health.never_prompt();
+            }
+        }
+    }
+
+    /// Whether the server's metastore no longer has the shard, or marks it as deleted. A shard that
+    /// it has and the server has not open is not gone: it may have failed to open.
+    pub fn is_gone(&self, shard: &ShardPath) -> Result<bool, Trouble> {
+        let metastore = self
+            .client
+            .meta_store()
+            .and_then(|blob| Data::read(&blob.meta))
+            .map_err(|error| self.trouble(error))?;
+        Ok(is_gone_from(&metastore, shard))
+    }
+
+    /// The server said nothing of a shard within its time: whose failure that is, the metastore
+    /// tells.
+    pub fn quiet(&self, shard: &ShardPath, reason: String) -> Trouble {
+        match self.is_gone(shard) {
+            Ok(true) => Trouble::Gone,
+            Ok(false) => Trouble::Shard(reason),
+            Err(trouble) => trouble,
+        }
+    }
+
+    /// Whose fault an error of the client is.
+    pub fn trouble(&self, error: anyhow::Error) -> Trouble {
+        if let Err(stop) = self.context.check() {
+            return Trouble::Fatal(stop.into());
+        }
+        let kind = kind_of(&error);
+        if kind.is_stop() || kind == ErrorKind::Usage {
+            Trouble::Fatal(error)
+        } else if is_of_server(&error) {
+            Trouble::Server(format!("{error:#}"))
+        } else {
+            Trouble::Shard(format!("{error:#}"))
+        }
+    }
+}
+
+/// Whether a metastore does not have a shard, or marks it as deleted.
+pub fn is_gone_from(metastore: &Data, shard: &ShardPath) -> bool {
+    let known = metastore.shards().find(|known| known.path == *shard);
+    known.is_none_or(|known| known.deleted_at.is_some())
+}
+
+/// Whether an error says that the server itself does not answer.
+pub fn is_of_server(error: &anyhow::Error) -> bool {
+    let is_of_connection = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    };
+    kind_of(error) == ErrorKind::Unreachable
+        || error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref())
+            .any(is_of_connection)
+}
