@@ -7,19 +7,18 @@ use std::io::{self, Read};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use super::cut::Cutter;
 use super::download::{Downloader, Want};
 use super::plan::Planned;
 use super::proof::{Begun, Came, Proof};
 use super::stored::Stored;
 use crate::client::{Reply, cancellation};
 use crate::io::adapters::TeeReader;
-use crate::ops::members::is_of_system;
+use crate::io::scratch::is_of_system;
 use crate::ops::passing::ProgressReader;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, Member, ShardTarReader, TarError};
+use crate::shard_tar::{Ending, Member, ShardTarFilter, ShardTarReader, TarError};
 use crate::time::Bounds;
 use crate::tsm::envelope::Envelope;
 
@@ -121,10 +120,18 @@ impl Downloader<'_> {
             );
         }
         let (file, members) = match (filter, arriving.into_writer()) {
-            (Some(filter), _) => filter
-                .finish()
-                .context("writing what is kept of what came")
-                .map_err(Attempt::Fatal)?,
+            (Some(filter), _) => {
+                let finished = filter.finish().and_then(|(file, members)| {
+                    let recorded = members
+                        .iter()
+                        .map(member_record)
+                        .collect::<io::Result<_>>()?;
+                    Ok((file, recorded))
+                });
+                finished
+                    .context("writing what is kept of what came")
+                    .map_err(Attempt::Fatal)?
+            }
             (None, Some(file)) => (file, listing.members),
             (None, None) => return Ok(Answer::NothingKept),
         };
@@ -146,7 +153,7 @@ impl Downloader<'_> {
         arriving: impl Read,
         shard: &ShardPath,
         listing: &mut Listing,
-        mut filter: Option<&mut Cutter>,
+        mut filter: Option<&mut ShardTarFilter<StagedTar>>,
     ) -> Result<Ending, IntakeError> {
         let mut reader = ShardTarReader::new(arriving, shard);
         let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
@@ -180,9 +187,10 @@ impl Downloader<'_> {
         planned: &Planned,
         bounds: Bounds,
         file: StagedTar,
-    ) -> Result<Cutter, Attempt> {
+    ) -> Result<ShardTarFilter<StagedTar>, Attempt> {
         let (shard, scratch) = (&planned.shard.path, self.staging.scratch());
-        Cutter::new(shard, bounds, BTreeMap::new(), file, scratch).map_err(Attempt::Fatal)
+        ShardTarFilter::new(shard, bounds, BTreeMap::new(), file, scratch)
+            .map_err(|error| Attempt::Fatal(error.into()))
     }
 }
 
@@ -267,20 +275,7 @@ impl Listing {
     /// A member begins.
     pub fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.envelope = member.is_tsm().then(Envelope::default);
-        let modified = i64::try_from(member.modified)
-            .ok()
-            .and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let modified = modified.ok_or_else(|| {
-            invalid(format!(
-                "{} was modified at {} s",
-                member.name, member.modified
-            ))
-        })?;
-        self.members.push(MemberRecord {
-            name: member.name.clone(),
-            size: member.size,
-            modified,
-        });
+        self.members.push(member_record(member)?);
         Ok(())
     }
 
@@ -301,6 +296,24 @@ impl Listing {
             .finish()
             .map_err(|error| invalid(format!("{name} is {error}")))
     }
+}
+
+/// What is recorded of a member.
+pub fn member_record(member: &Member) -> io::Result<MemberRecord> {
+    let modified = i64::try_from(member.modified)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let modified = modified.ok_or_else(|| {
+        invalid(format!(
+            "{} was modified at {} s",
+            member.name, member.modified
+        ))
+    })?;
+    Ok(MemberRecord {
+        name: member.name.clone(),
+        size: member.size,
+        modified,
+    })
 }
 
 pub fn invalid(message: impl fmt::Display) -> io::Error {

@@ -6,7 +6,6 @@
 
 mod commit;
 mod compare;
-mod cut;
 mod download;
 mod fetch;
 mod incremental;

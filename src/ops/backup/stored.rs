@@ -5,19 +5,18 @@ use std::io::{self, Read};
 
 use anyhow::Result;
 
-use super::cut::Cutter;
 use super::download::{Downloader, Fetched, Want};
-use super::fetch::invalid;
+use super::fetch::{invalid, member_record};
 use super::plan::Planned;
 use crate::cancel::Stoppable;
-use crate::ops::members::{MemberReader, at_offset, is_of_system};
-use crate::ops::sift::read_deletes;
+use crate::io::scratch::is_of_system;
+use crate::ops::members::{MemberReader, at_offset, read_deletes};
 use crate::progress::Event;
 use crate::repository::{MemberRecord, SealedFile};
 use crate::shard::ShardPath;
-use crate::shard_tar::{ShardTarReader, TarWriter};
+use crate::shard_tar::{ShardTarFilter, ShardTarReader, TarWriter};
 use crate::time::Bounds;
-use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::{stem, tombstone};
 
 /// Bytes read at a time.
@@ -46,12 +45,12 @@ impl Downloader<'_> {
         if !apply {
             return Ok(Fetched::Stored(tar));
         }
-        let sifted = self.without_deletes(&planned.shard.path, &tar.file);
+        let filtered = self.without_deletes(&planned.shard.path, &tar.file);
         self.cancel.check()?;
-        match sifted {
-            Ok(Some(sifted)) => {
+        match filtered {
+            Ok(Some(filtered)) => {
                 tar.file.remove()?;
-                Ok(Fetched::Stored(sifted))
+                Ok(Fetched::Stored(filtered))
             }
             Ok(None) => {
                 tar.file.remove()?;
@@ -91,7 +90,7 @@ impl Downloader<'_> {
         let deletes = self.deletes_of(shard, tar)?;
         let scratch = self.staging.scratch();
         let out = self.staging.tar(self.layout, shard.id)?;
-        let mut cutter = Cutter::new(shard, Bounds::ANY, deletes, out, scratch)?;
+        let mut filter = ShardTarFilter::new(shard, Bounds::ANY, deletes, out, scratch)?;
         let stoppable = Stoppable {
             inner: tar.open(self.layout)?,
             cancel: self.cancel,
@@ -100,20 +99,20 @@ impl Downloader<'_> {
         let mut buffer = vec![0; CHUNK];
         while let Some(member) = reader.next_member().map_err(io::Error::from)? {
             let filtering = |error| at_offset(member.offset, error);
-            cutter.begin(&member).map_err(filtering)?;
+            filter.begin(&member).map_err(filtering)?;
             loop {
                 let count = reader.read(&mut buffer)?;
                 if count == 0 {
                     break;
                 }
-                cutter.data(&buffer[..count]).map_err(filtering)?;
+                filter.data(&buffer[..count]).map_err(filtering)?;
             }
-            cutter
+            filter
                 .end()
                 .map_err(|error| at_offset(reader.offset(), error))?;
         }
         reader.finish().map_err(io::Error::from)?;
-        let (file, members) = cutter.finish()?;
+        let (file, members) = filter.finish()?;
         if members.is_empty() {
             return Ok(None);
         }
@@ -121,7 +120,10 @@ impl Downloader<'_> {
         Ok(Some(Stored {
             file,
             tar_size,
-            members,
+            members: members
+                .iter()
+                .map(member_record)
+                .collect::<io::Result<_>>()?,
             deletes_applied: true,
         }))
     }

@@ -30,7 +30,7 @@ use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::influxd_dir::shard_dir;
-use crate::ops::scratch::scratch_dir;
+use crate::io::scratch::scratch_dir;
 use crate::progress::{Event, Progress};
 use crate::repository::Selection;
 use crate::shard::ShardPath;

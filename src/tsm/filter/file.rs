@@ -1,38 +1,36 @@
-//! Leaving points out of TSM files: those that were deleted, and those outside an interval.
+//! Applying a filter to a file: into another one without a name, in its place, or only to see whether that works.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
-use anyhow::Result;
-
-use super::scratch::in_scratch;
+use super::super::index::ReadAt;
+use super::super::tombstone::{BoundedDeletes, DeletesReader};
+use super::super::writer::Written;
+use super::new_types::{NewTypes, OfOtherTypes};
+use super::rewrite::{FilterError, rewrite, would_change};
+use crate::io::adapters::Crc32Writer;
 use crate::io::durable;
-use crate::shard_tar::Member;
+use crate::io::scratch::in_scratch;
 use crate::time::Bounds;
-use crate::tsm::bounded_deletes::{BoundedDeletes, Reader};
-use crate::tsm::fields::{NewTypes, OfOtherTypes};
-use crate::tsm::filter::{FilterError, rewrite, would_change};
-use crate::tsm::index::{FromStart, ReadAt};
-use crate::tsm::tombstone::Ending;
 
 /// Bytes written at a time.
 const CHUNK: usize = 256 << 10;
 
 /// What stays of a TSM file.
 #[derive(Debug)]
-pub enum Kept {
-    /// All of it.
-    All,
-    /// This.
-    Part(SiftedFile),
+pub enum Filtered<T> {
+    /// All of its points.
+    Unchanged,
+    /// Some of them, in another file.
+    Rewritten(T),
     /// Not a point.
-    Nothing,
+    Empty,
 }
 
 /// A TSM file made of another; it has no name and goes away with this.
 #[derive(Debug)]
-pub struct SiftedFile {
+pub struct FilteredFile {
     file: File,
     /// Bytes.
     pub size: u64,
@@ -40,7 +38,7 @@ pub struct SiftedFile {
     pub crc: u32,
 }
 
-impl SiftedFile {
+impl FilteredFile {
     /// Copies its content.
     ///
     /// # Errors
@@ -63,145 +61,112 @@ impl SiftedFile {
     }
 }
 
-/// What a tombstone says was deleted of the TSM file of the same name, and how it ended. Where it is much, it is put into a file
-/// in `scratch`.
-///
-/// # Errors
-///
-/// When it is damaged or cannot be read; with its name.
-pub fn read_deletes(
-    member: &Member,
-    content: &dyn ReadAt,
-    scratch: &Path,
-) -> io::Result<(BoundedDeletes, Ending)> {
-    BoundedDeletes::read(FromStart::new(content), scratch).map_err(|error| {
-        let kind = error.kind();
-        io::Error::new(kind, anyhow::Error::new(error).context(member.name.clone()))
-    })
-}
-
-/// What is left out of a TSM file.
+/// Which points of a TSM file stay.
 #[derive(Debug, Clone, Copy)]
-pub struct LeftOut<'a> {
-    /// What was deleted of it.
+pub struct PointFilter<'a> {
+    /// What was deleted of it, and does not stay.
     pub deletes: &'a BoundedDeletes,
     /// The fields that have a type of which alone their values stay.
     pub new_types: &'a NewTypes,
     /// The times of the points that stay.
-    pub bounds: Bounds,
+    pub time_range: Bounds,
 }
 
-impl LeftOut<'_> {
-    fn reader(&self) -> OfOtherTypes<'_, Reader<'_>> {
+impl PointFilter<'_> {
+    fn reader(&self) -> OfOtherTypes<'_, DeletesReader<'_>> {
         OfOtherTypes::new(self.deletes.reader(), self.new_types)
     }
-}
 
-/// What stays of `file`, made in the directory `scratch`.
-///
-/// # Errors
-///
-/// When the file is damaged in what has to be read of it, or the result cannot be written.
-pub fn sift(
-    file: &dyn ReadAt,
-    left_out: &LeftOut<'_>,
-    scratch: &Path,
-) -> std::result::Result<Kept, FilterError> {
-    if !would_change(file, &mut left_out.reader(), left_out.bounds)? {
-        return Ok(Kept::All);
+    fn would_change(&self, file: &dyn ReadAt) -> Result<bool, FilterError> {
+        would_change(file, &mut self.reader(), self.time_range)
     }
-    let written = |error: io::Error| FilterError::Write(in_scratch(scratch, error).into());
-    let sum = Summing {
-        file: tempfile::tempfile_in(scratch).map_err(written)?,
-        directory: scratch,
-        crc: crc32fast::Hasher::new(),
-        size: 0,
-    };
-    let mut out = BufWriter::with_capacity(CHUNK, sum);
-    let (_, kept) = rewrite(file, &mut left_out.reader(), left_out.bounds, &mut out)?;
-    let Summing {
-        file, crc, size, ..
-    } = out
-        .into_inner()
-        .map_err(|error| written(error.into_error()))?;
-    Ok(if kept.is_some() {
-        Kept::Part(SiftedFile {
-            file,
-            size,
-            crc: crc.finalize(),
-        })
-    } else {
-        Kept::Nothing
-    })
-}
 
-/// What became of a TSM file that was to lose points where it lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InPlace {
-    /// It loses none.
-    AsItWas,
-    /// There is another in its place, for its owner alone.
-    Rewritten,
-    /// Not a point is left, and it is gone.
-    Removed,
-}
-
-/// Leaves `left_out` out of a file at `path`, with the content `file`. The new one is written beside it, and takes its name when
-/// it is whole.
-///
-/// # Errors
-///
-/// Those of [`sift`], and when the file cannot be replaced or removed.
-pub fn sift_in_place(file: &dyn ReadAt, path: &Path, left_out: &LeftOut<'_>) -> Result<InPlace> {
-    if !would_change(file, &mut left_out.reader(), left_out.bounds)? {
-        return Ok(InPlace::AsItWas);
+    fn rewrite(&self, file: &dyn ReadAt, out: impl Write) -> Result<Option<Written>, FilterError> {
+        let (_, written) = rewrite(file, &mut self.reader(), self.time_range, out)?;
+        Ok(written)
     }
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut new = durable::unfinished_in(directory)?;
-    let mut out = BufWriter::with_capacity(CHUNK, new.as_file_mut());
-    let (_, kept) = rewrite(file, &mut left_out.reader(), left_out.bounds, &mut out)?;
-    out.flush()
-        .map_err(|error| FilterError::Write(error.into()))?;
-    drop(out);
-    if kept.is_none() {
-        durable::remove_if_there(path)?;
-        return Ok(InPlace::Removed);
+
+    /// What stays of `file`, made in the directory `scratch`.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged in what has to be read of it, or the result cannot be written.
+    pub fn apply(
+        &self,
+        file: &dyn ReadAt,
+        scratch: &Path,
+    ) -> Result<Filtered<FilteredFile>, FilterError> {
+        if !self.would_change(file)? {
+            return Ok(Filtered::Unchanged);
+        }
+        let written = |error: io::Error| FilterError::Write(in_scratch(scratch, error).into());
+        let file_in_scratch = ScratchWriter {
+            file: tempfile::tempfile_in(scratch).map_err(written)?,
+            directory: scratch,
+        };
+        let mut out = BufWriter::with_capacity(CHUNK, Crc32Writer::new(file_in_scratch));
+        if self.rewrite(file, &mut out)?.is_none() {
+            return Ok(Filtered::Empty);
+        }
+        let summed = out
+            .into_inner()
+            .map_err(|error| written(error.into_error()))?;
+        Ok(Filtered::Rewritten(FilteredFile {
+            size: summed.count(),
+            crc: summed.crc(),
+            file: summed.into_inner().file,
+        }))
     }
-    durable::sync(new.as_file(), new.path())?;
-    durable::rename(&new.into_temp_path(), path)?;
-    Ok(InPlace::Rewritten)
+
+    /// Leaves points out of a file at `path`, with the content `file`. The new one is written beside it, for its owner alone, and takes
+    /// its name when it is whole; where not a point is left, the file goes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PointFilter::apply`], and when the file cannot be replaced or removed.
+    pub fn apply_in_place(&self, file: &dyn ReadAt, path: &Path) -> anyhow::Result<Filtered<()>> {
+        if !self.would_change(file)? {
+            return Ok(Filtered::Unchanged);
+        }
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut new = durable::unfinished_in(directory)?;
+        let mut out = BufWriter::with_capacity(CHUNK, new.as_file_mut());
+        let written = self.rewrite(file, &mut out)?;
+        out.flush()
+            .map_err(|error| FilterError::Write(error.into()))?;
+        drop(out);
+        if written.is_none() {
+            durable::remove_if_there(path)?;
+            return Ok(Filtered::Empty);
+        }
+        durable::sync(new.as_file(), new.path())?;
+        durable::rename(&new.into_temp_path(), path)?;
+        Ok(Filtered::Rewritten(()))
+    }
+
+    /// Reads of `file` what [`PointFilter::apply`] would read, and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged in what has to be read of it.
+    pub fn try_on(&self, file: &dyn ReadAt) -> Result<(), FilterError> {
+        if self.would_change(file)? {
+            self.rewrite(file, io::sink())?;
+        }
+        Ok(())
+    }
 }
 
-/// Reads of `file` what [`sift`] would read, and writes nothing.
-///
-/// # Errors
-///
-/// When the file is damaged in what has to be read of it.
-pub fn try_to_sift(
-    file: &dyn ReadAt,
-    left_out: &LeftOut<'_>,
-) -> std::result::Result<(), FilterError> {
-    if would_change(file, &mut left_out.reader(), left_out.bounds)? {
-        rewrite(file, &mut left_out.reader(), left_out.bounds, io::sink())?;
-    }
-    Ok(())
-}
-
-/// Counts and sums up what is written.
-struct Summing<'a> {
+/// A file in a directory that its errors name.
+struct ScratchWriter<'a> {
     file: File,
     directory: &'a Path,
-    crc: crc32fast::Hasher,
-    size: u64,
 }
 
-impl Write for Summing<'_> {
+impl Write for ScratchWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes);
-        let count = written.map_err(|error| in_scratch(self.directory, error))?;
-        self.crc.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
+        written.map_err(|error| in_scratch(self.directory, error))
     }
 
     fn flush(&mut self) -> io::Result<()> {

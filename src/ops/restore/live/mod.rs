@@ -4,10 +4,10 @@
 //! The protocol acknowledges neither: an import without pairs and an upload that ends are all a server says. So the server is
 //! asked before ([`Live::refuse_what_is_there`]), read back after ([`upload`]), and what was begun is written down ([`journal`]).
 
+mod filtered;
 mod import;
 mod journal;
 mod left_out;
-mod sifted;
 mod upload;
 
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ use super::{RestoreReport, RestoreSelection, missing, refuse_harmful_names};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::ErrorKind;
+use crate::io::scratch::scratch_dir;
 use crate::metastore::Data;
-use crate::ops::scratch::scratch_dir;
 use crate::ops::selection::list;
 use crate::progress::{Event, Progress};
 use crate::repository::Catalog;
@@ -117,7 +117,7 @@ pub fn restore_live(
     };
     let mut shards = check(&contents, planned, &used, options.jobs, cancel, progress)?;
     refuse_harmful_names(&shards)?;
-    sifted::refuse_without_room(&shards, options.apply_deletes)?;
+    filtered::refuse_without_room(&shards, options.apply_deletes)?;
     live.say_what_is_left_out(&source, &shards);
     let mut report = RestoreReport {
         shards: shards.len(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::super::check::{CheckedShard, ShardFile};
+use super::filtered::{FilteredFiles, Sent};
 use super::journal::Journal;
-use super::sifted::{Sent, Sifted};
 use super::{Live, WAIT, tsm_files};
 use crate::cancel::Cancel;
 use crate::client::Reply;
@@ -63,7 +63,7 @@ enum Held {
 struct Job<'a> {
     shard: &'a CheckedShard,
     /// What of it is sent in another form, once that is made.
-    sifted: Option<Sifted>,
+    filtered: Option<FilteredFiles>,
     failures: u32,
     /// An earlier attempt, or run, may have left something.
     again: bool,
@@ -95,7 +95,7 @@ impl Live<'_> {
             |shard: &CheckedShard| earlier.is_some_and(|done| done.contains(&shard.source.id));
         let job = |shard| Job {
             shard,
-            sifted: None,
+            filtered: None,
             failures: 0,
             again: earlier.is_some(),
             sent: was_done(shard),
@@ -126,7 +126,10 @@ impl Live<'_> {
                 let elapsed = job.begun.elapsed();
                 match attempt.and_then(|()| journal.done(shard.source.id)) {
                     Ok(()) => {
-                        let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(shard));
+                        let sent = job
+                            .filtered
+                            .iter()
+                            .flat_map(|filtered| filtered.sent(shard));
                         let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| {
                             (files + 1, bytes + sent.size)
                         });
@@ -200,11 +203,11 @@ impl Live<'_> {
     /// Makes one attempt at a shard.
     fn attempt(&self, contents: &Catalog, job: &mut Job<'_>) -> Result<()> {
         let shard = job.shard;
-        let sifted = match &mut job.sifted {
-            Some(sifted) => sifted,
-            none => none.insert(self.sift(contents, shard, self.cancel)?),
+        let filtered = match &mut job.filtered {
+            Some(filtered) => filtered,
+            none => none.insert(self.filter(contents, shard, self.cancel)?),
         };
-        if sifted.sent(shard).next().is_none() {
+        if filtered.sent(shard).next().is_none() {
             return Ok(());
         }
         if job.again {
@@ -213,7 +216,7 @@ impl Live<'_> {
         }
         // A second upload beside a first hides fields that only the second has, on servers with a tsi1 index; so does one beside
         // what somebody wrote, and it takes the place of files of the same name.
-        match self.look_back(shard, sifted)? {
+        match self.look_back(shard, filtered)? {
             Held::All => return Ok(()),
             Held::Nothing => {}
             Held::Compacted if job.sent => {
@@ -231,12 +234,12 @@ impl Live<'_> {
                 ));
             }
         }
-        self.send(contents, shard, sifted)?;
+        self.send(contents, shard, filtered)?;
         job.sent = true;
         if !self.options.verify {
             return Ok(());
         }
-        match self.look_back(shard, sifted)? {
+        match self.look_back(shard, filtered)? {
             Held::All => Ok(()),
             Held::Nothing => bail!("the server holds none of it although it was sent"),
             Held::Part(absent) => bail!("the server does not hold {absent} although it was sent"),
@@ -259,11 +262,16 @@ impl Live<'_> {
     }
 
     /// Sends all that the shard is to hold in one upload, and waits until the server is done with it.
-    fn send(&self, contents: &Catalog, shard: &CheckedShard, sifted: &Sifted) -> Result<()> {
+    fn send(
+        &self,
+        contents: &Catalog,
+        shard: &CheckedShard,
+        filtered: &FilteredFiles,
+    ) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
         let stop = self.cancel.child();
         thread::scope(|scope| {
-            let packing = scope.spawn(|| self.pack(contents, shard, sifted, sender, &stop));
+            let packing = scope.spawn(|| self.pack(contents, shard, filtered, sender, &stop));
             let sent = self.forward(shard, receiver);
             stop.cancel();
             let packed = packing
@@ -310,7 +318,7 @@ impl Live<'_> {
         &self,
         contents: &Catalog,
         shard: &CheckedShard,
-        sifted: &Sifted,
+        filtered: &FilteredFiles,
         sender: SyncSender<Piece>,
         stop: &Cancel,
     ) -> Result<()> {
@@ -321,7 +329,7 @@ impl Live<'_> {
         let mut packing = Packing {
             live: self,
             shard,
-            sifted,
+            filtered,
             tar: TarWriter::new(pieces),
             stop,
         };
@@ -345,7 +353,7 @@ impl Live<'_> {
     }
 
     /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what it is to hold.
-    fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
+    fn look_back(&self, shard: &CheckedShard, filtered: &FilteredFiles) -> Result<Held> {
         let mut answer = None;
         for _ in 0..=self.options.retries {
             let reply = self.client.request(&Request::Shard {
@@ -367,7 +375,7 @@ impl Live<'_> {
             .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
             .collect();
         let (mut absent, mut same, mut newest, mut is_other) = (None, 0, None, false);
-        for Sent { name, size, crc } in sifted.sent(shard) {
+        for Sent { name, size, crc } in filtered.sent(shard) {
             let found = there.remove(name);
             if found == Some((size, crc)) {
                 same += 1;
@@ -473,7 +481,7 @@ fn sums(reply: Reply, shard: &ShardPath) -> Result<Option<Vec<(String, u64, u32)
 struct Packing<'a> {
     live: &'a Live<'a>,
     shard: &'a CheckedShard,
-    sifted: &'a Sifted,
+    filtered: &'a FilteredFiles,
     tar: TarWriter<Pieces>,
     stop: &'a Cancel,
 }
@@ -499,7 +507,7 @@ impl Packing<'_> {
         member: &Member,
         checked: &ShardFile,
     ) -> Result<()> {
-        let in_its_place = self.sifted.get(&member.name);
+        let in_its_place = self.filtered.get(&member.name);
         match in_its_place {
             None => self.begin_file(member, member.size)?,
             Some(None) => {}
