@@ -32,13 +32,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use support::data::{START, flush};
-use support::influxd::{Index, Influxd, influxd, influxd_binary};
+use support::influxd::{Index, Influxd, influxd_binary};
 use support::tree;
 
 /// The database that is backed up.
@@ -557,6 +557,13 @@ fn tsm_bytes(server: &Influxd) -> u64 {
         .iter()
         .map(|(db, rp, id, ..)| size(&data.join(db).join(rp).join(id.to_string())))
         .sum()
+}
+
+/// Runs influxd as a client, for as long as it takes.
+fn influxd(args: &[&str]) -> Output {
+    let mut command = Command::new(influxd_binary());
+    command.args(args).stdin(Stdio::null());
+    command.output().expect("influxd runs")
 }
 
 /// The version that influxd calls itself.

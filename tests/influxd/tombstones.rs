@@ -15,8 +15,8 @@ use crate::support::process::{Run, restore_into, restore_online};
 use crate::support::time::MONDAY;
 use crate::support::{folder, tree, tsm};
 use influx_snap::time::Bounds;
-use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::filter::rewrite;
+use influx_snap::tsm::tombstone::DeletedRanges;
 use influx_snap::tsm::tombstone::{Ending, Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 

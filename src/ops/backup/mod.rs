@@ -11,7 +11,6 @@ mod ask;
 mod attempts;
 mod commit;
 mod compare;
-mod cut;
 mod download;
 mod fetch;
 mod health;

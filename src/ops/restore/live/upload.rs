@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::filtered::{FilteredFiles, Sent};
 use super::journal::Journal;
-use super::sifted::{Sent, Sifted};
 use super::target::Live;
 use crate::cancel::Cancel;
 use crate::client::Reply;
@@ -68,7 +68,7 @@ enum Held {
 struct Job<'a> {
     shard: &'a CheckedShard,
     /// What of it is sent in another form, once that is made.
-    sifted: Option<Sifted>,
+    filtered: Option<FilteredFiles>,
     attempts: Attempts,
     /// An earlier run had it whole on the server.
     was_done: bool,
@@ -105,7 +105,7 @@ impl Live<'_> {
             let was_done = done.is_some_and(|done| done.contains(&shard.source.id));
             jobs.push(Job {
                 shard,
-                sifted: None,
+                filtered: None,
                 attempts: Attempts::default(),
                 was_done,
                 again: done.is_some(),
@@ -179,7 +179,10 @@ impl Live<'_> {
 
     /// A shard is on the server.
     fn uploaded(&self, job: &Job<'_>, started: Instant) -> Uploaded {
-        let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(job.shard));
+        let sent = job
+            .filtered
+            .iter()
+            .flat_map(|filtered| filtered.sent(job.shard));
         let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| {
             (files + 1, bytes + sent.size)
         });
@@ -215,11 +218,11 @@ impl Live<'_> {
     /// Makes one attempt at a shard.
     fn attempt(&self, contents: &Catalog, job: &mut Job<'_>) -> Result<()> {
         let shard = job.shard;
-        let sifted = match &mut job.sifted {
-            Some(sifted) => sifted,
-            none => none.insert(self.sift(contents, shard, self.context.cancel)?),
+        let filtered = match &mut job.filtered {
+            Some(filtered) => filtered,
+            none => none.insert(self.filter(contents, shard, self.context.cancel)?),
         };
-        if sifted.sent(shard).next().is_none() {
+        if filtered.sent(shard).next().is_none() {
             return Ok(());
         }
         if job.again {
@@ -229,7 +232,7 @@ impl Live<'_> {
         // A second upload beside a first hides fields that only the second has, on servers with a
         // tsi1 index; so does one beside what somebody wrote, and it takes the place of files of
         // the same name.
-        match self.look_back(shard, sifted)? {
+        match self.look_back(shard, filtered)? {
             Held::All => return Ok(()),
             Held::Nothing => {}
             Held::Compacted if job.sent => {
@@ -247,12 +250,12 @@ impl Live<'_> {
                 ));
             }
         }
-        self.send(contents, shard, sifted)?;
+        self.send(contents, shard, filtered)?;
         job.sent = true;
         if !self.options.verify {
             return Ok(());
         }
-        match self.look_back(shard, sifted)? {
+        match self.look_back(shard, filtered)? {
             Held::All => Ok(()),
             Held::Nothing => bail!("the server holds none of it although it was sent"),
             Held::Part(absent) => bail!("the server does not hold {absent} although it was sent"),
@@ -275,11 +278,16 @@ impl Live<'_> {
 
     /// Sends all that the shard is to hold in one upload, and waits until the server is done with
     /// it.
-    fn send(&self, contents: &Catalog, shard: &CheckedShard, sifted: &Sifted) -> Result<()> {
+    fn send(
+        &self,
+        contents: &Catalog,
+        shard: &CheckedShard,
+        filtered: &FilteredFiles,
+    ) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
         let stop = self.context.cancel.child();
         thread::scope(|scope| {
-            let reading = scope.spawn(|| self.pack(contents, shard, sifted, sender, &stop));
+            let reading = scope.spawn(|| self.pack(contents, shard, filtered, sender, &stop));
             let sent = self.forward(shard, receiver);
             stop.cancel();
             let read = reading
@@ -326,7 +334,7 @@ impl Live<'_> {
         &self,
         contents: &Catalog,
         shard: &CheckedShard,
-        sifted: &Sifted,
+        filtered: &FilteredFiles,
         sender: SyncSender<Piece>,
         stop: &Cancel,
     ) -> Result<()> {
@@ -337,7 +345,7 @@ impl Live<'_> {
         let mut packing = Packing {
             live: self,
             shard,
-            sifted,
+            filtered,
             tar: TarWriter::new(pieces),
             stop,
         };
@@ -362,7 +370,7 @@ impl Live<'_> {
 
     /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what
     /// it is to hold.
-    fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
+    fn look_back(&self, shard: &CheckedShard, filtered: &FilteredFiles) -> Result<Held> {
         let answer = self.files_on_server(shard)?;
         let mut on_server: BTreeMap<&str, (u64, u32)> = answer
             .iter()
@@ -370,7 +378,7 @@ impl Live<'_> {
             .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
             .collect();
         let (mut absent, mut same, mut newest, mut is_other) = (None, 0, None, false);
-        for Sent { name, size, crc } in sifted.sent(shard) {
+        for Sent { name, size, crc } in filtered.sent(shard) {
             let found = on_server.remove(name);
             if found == Some((size, crc)) {
                 same += 1;
@@ -501,7 +509,7 @@ fn sums(reply: Reply, shard: &ShardPath) -> Result<Option<Vec<(String, u64, u32)
 struct Packing<'a> {
     live: &'a Live<'a>,
     shard: &'a CheckedShard,
-    sifted: &'a Sifted,
+    filtered: &'a FilteredFiles,
     tar: TarWriter<Pieces>,
     stop: &'a Cancel,
 }
@@ -527,7 +535,7 @@ impl Packing<'_> {
         member: &Member,
         checked: &ShardFile,
     ) -> Result<()> {
-        let in_its_place = self.sifted.get(&member.name);
+        let in_its_place = self.filtered.get(&member.name);
         match in_its_place {
             None => self.begin_file(member, member.size)?,
             Some(None) => {}
