@@ -213,7 +213,6 @@ Examples:
   snap backup -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data    a stopped influxd";
 
 impl BackupArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         self.refuse_contradictions()?;
         let directory = values::directory(self.path.as_ref());
@@ -245,7 +244,6 @@ impl BackupArgs {
         Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }
 
-    /// What follows the run.
     pub(crate) fn after(&self) -> After<'_> {
         After {
             command: "backup",

@@ -62,7 +62,6 @@ Examples:
   snap check -max-age 26h -database db /var/backups/influxdb";
 
 impl CheckArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, output: &Output) -> Ending {
         let options = CheckOptions {
             directory: values::directory(self.path.as_ref()),
@@ -83,7 +82,6 @@ impl CheckArgs {
         Ok((!result.ok).then_some(ErrorKind::Failed))
     }
 
-    /// What follows the run.
     pub(crate) fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
         After {

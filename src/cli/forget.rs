@@ -98,7 +98,6 @@ Examples:
   snap forget -lost /var/backups/influxdb                    after the files were removed by hand";
 
 impl ForgetArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let (dry_run, retry_lock) = (self.dry_run, self.retry_lock);
@@ -142,7 +141,6 @@ impl ForgetArgs {
         }
     }
 
-    /// What follows the run.
     pub(crate) fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
         After {

@@ -42,7 +42,6 @@ pub(crate) struct InfoArgs {
 }
 
 impl InfoArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         match &self.host {
             Some(host) => self.of_server(host, cancel, output)?,

@@ -45,7 +45,6 @@ Examples:
   snap keep -release /var/backups/influxdb 20261120T0800    and when it went well";
 
 impl KeepArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let marked = keep(&directory, &self.set, self.release, self.retry_lock, cancel)?;

@@ -33,7 +33,6 @@ pub(crate) struct ListArgs {
 }
 
 impl ListArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let damaged = RefCell::new(Vec::new());

@@ -183,7 +183,6 @@ enum IndexArg {
 }
 
 impl RestoreArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let report = if self.is_live() {
@@ -196,7 +195,6 @@ impl RestoreArgs {
         Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }
 
-    /// What follows the run.
     pub(crate) fn after(&self) -> After<'_> {
         After {
             command: "restore",

@@ -85,7 +85,6 @@ fn accept(text: &str) -> Result<AcceptArg, String> {
 }
 
 impl ServeArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let listener = self.listen()?;
         let options = ServiceOptions {

@@ -62,7 +62,6 @@ Examples:
   snap verify -deep /var/backups/influxdb latest  every point of the newest";
 
 impl VerifyArgs {
-    /// Runs the command.
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let how = if self.deep { "every block of " } else { "" };
@@ -105,7 +104,6 @@ impl VerifyArgs {
         })
     }
 
-    /// What follows the run.
     pub(crate) fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
         After {

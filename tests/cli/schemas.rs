@@ -357,6 +357,7 @@ fn a_schema_refuses_what_is_not_as_it_says() {
     assert!(fits("kept", json!("2026-11-20T08:00:00.5Z")));
     for (name, value) in [
         ("kept", json!("yesterdayZ")),
+        ("kept", json!("2026-11-20T08:00:00+01:00")),
         ("kept", json!(1.5)),
         ("changed", json!(null)),
         ("command", json!("forget")),

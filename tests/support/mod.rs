@@ -1,5 +1,5 @@
 //! What the integration tests share: a real influxd, scripted servers, data, damage and backups made by hand, running `snap`, a
-//! service, directory trees, small disks, TSM files, JSON schemas.
+//! service, directory trees, small disks, TSM files.
 // Each test binary compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 

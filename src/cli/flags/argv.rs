@@ -94,7 +94,7 @@ impl<'a> CommandLine<'a> {
     /// Refuses empty values. They come from variables of a shell that are not set, and would mean
     /// the default: this machine in place of another, all databases in place of one.
     fn refuse_empty(&self) -> Result<(), Error> {
-        for word in &self.words {
+        for word in self.words.iter().skip(1) {
             match word {
                 Word::Flag { flag, value } => {
                     let is_empty = value.as_ref().is_some_and(|value| value.is_empty());
@@ -189,7 +189,7 @@ fn split_flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
 }
 
 /// The flag of that name: a long one, another name of it, or a letter.
-pub(crate) fn find<'a>(command: &'a Command, name: impl AsRef<OsStr>) -> Option<&'a Arg> {
+pub(crate) fn find(command: &Command, name: impl AsRef<OsStr>) -> Option<&Arg> {
     let name = name.as_ref().to_str()?;
     command.get_arguments().find(|arg| {
         let letter = arg.get_short().map(String::from);

@@ -74,7 +74,8 @@ pub fn schemas() -> Vec<(&'static str, String)> {
 fn document(title: &str, root: impl FnOnce(&mut SchemaGenerator) -> Schema) -> String {
     let settings = SchemaSettings::draft2020_12()
         .for_serialize()
-        .with_transform(RecursiveTransform(describe_in_one_line));
+        .with_transform(RecursiveTransform(describe_in_one_line))
+        .with_transform(RecursiveTransform(ask_for_utc));
     let mut generator = settings.into_generator();
     let mut schema = root(&mut generator);
     let dialect = generator.settings().meta_schema.as_deref();
@@ -95,6 +96,16 @@ fn document(title: &str, root: impl FnOnce(&mut SchemaGenerator) -> Schema) -> S
 fn describe_in_one_line(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = text.replace('\n', " ");
+    }
+}
+
+/// Times are RFC 3339 of all zones to the type, and UTC as they are written.
+fn ask_for_utc(schema: &mut Schema) {
+    if schema
+        .get("format")
+        .is_some_and(|format| format == "date-time")
+    {
+        schema.insert("pattern".to_owned(), "Z$".into());
     }
 }
 
