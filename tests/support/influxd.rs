@@ -297,6 +297,13 @@ impl Influxd {
         points
     }
 
+    /// Panics unless [`points`](Self::points) is `expected`.
+    #[track_caller]
+    pub fn expect_points(&self, expected: &[String]) {
+        let is_same = self.points() == expected;
+        assert!(is_same, "the points differ:\n{}", self.log());
+    }
+
     /// Whether [`points`](Self::points) comes to be `expected` within 15 seconds.
     ///
     /// To be used after a restore by `influxd`, which ends before the server has taken in the last shards.
