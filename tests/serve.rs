@@ -10,7 +10,7 @@ use std::path::Path;
 
 use influx_snap::metastore::Data;
 use influx_snap::time::{Bounds, GREATEST, LEAST};
-use influx_snap::tsm::export::{Touch, touch};
+use influx_snap::tsm::export::{Overlap, overlap};
 use influx_snap::wire::read_shard_ids;
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -782,10 +782,10 @@ fn an_export_holds_all_that_touches_its_times_where_influxd_gives_up() {
         };
         for name in &files {
             let file = &on_disk[*name];
-            let expected = match touch(&file[..], bounds).expect("a TSM file") {
-                Touch::None => None,
-                Touch::All => Some(file.clone()),
-                Touch::Some(trimmed) => {
+            let expected = match overlap(&file[..], bounds).expect("a TSM file") {
+                Overlap::None => None,
+                Overlap::Whole => Some(file.clone()),
+                Overlap::Part(trimmed) => {
                     let mut part = Vec::new();
                     trimmed
                         .write_to(&file[..], &mut part)

@@ -11,8 +11,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use influx_snap::time::Bounds;
-use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::filter::rewrite;
+use influx_snap::tsm::tombstone::DeletedRanges;
 use influx_snap::tsm::tombstone::{Ending, Record, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 use support::data::{delete_some, load_sample, tombstones};

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use influx_snap::time::Bounds;
 use influx_snap::tsm::check::check;
-use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::file::Reader;
 use influx_snap::tsm::filter;
+use influx_snap::tsm::tombstone::DeletedRanges;
 use influx_snap::tsm::values::{Points, Strings, ValueType, Values};
 use influx_snap::tsm::writer::{WriteError, Writer};
 

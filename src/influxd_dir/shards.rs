@@ -1,7 +1,7 @@
 //! The shards of an influxd that does not run: snapshots of their files, and files put into them.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Write};
+use std::fs::{self, Metadata};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -16,7 +16,7 @@ use crate::io::durable;
 use crate::io::open::open_regular;
 use crate::server::{ShardStore, Snapshot, SnapshotFile};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, Member, Scanner, Sink};
+use crate::shard_tar::{Ending, Member, ShardTarReader, TarError};
 use crate::tsm::envelope::Envelope;
 use crate::tsm::{is_file_name, is_tombstone};
 
@@ -206,13 +206,7 @@ impl ShardStore for LocalShards {
 
     fn replace(&self, shard: &ShardPath, tar: &mut dyn Read) -> Result<usize> {
         let folder = self.folder()?;
-        let mut sink = Receiving {
-            folder: folder.path(),
-            names: Vec::new(),
-            file: None,
-        };
-        receive(tar, shard, &mut sink)?;
-        let names = sink.names;
+        let names = receive(tar, shard, folder.path())?;
         let _change = self.change.write().unwrap_or_else(PoisonError::into_inner);
         let directory = shard_dir(&self.datadir, shard);
         let ownership = Ownership::below(&self.datadir)?;
@@ -239,19 +233,56 @@ fn refuse_outside(shard: &ShardPath) -> Result<(), Error> {
         .and_then(|()| refuse_leading_outside(&shard.retention_policy))
 }
 
-/// Reads a tar to its end, and no further: a client may wait for an answer before it closes, or pad its tar.
-fn receive(tar: &mut dyn Read, shard: &ShardPath, sink: &mut Receiving<'_>) -> Result<()> {
-    let mut scanner = Scanner::new(shard, sink);
-    let mut buffer = vec![0; CHUNK];
-    while !scanner.is_complete() {
-        match tar.read(&mut buffer).context("receiving the tar")? {
-            0 => break,
-            count => scanner.feed_to_end(&buffer[..count])?,
-        };
+/// Writes the TSM files of an upload into a folder, and passes over other members, as influxd does. The tar is read to its end, and
+/// no further: a client may wait for an answer before it closes, or pad its tar.
+fn receive(tar: &mut dyn Read, shard: &ShardPath, folder: &Path) -> Result<Vec<String>> {
+    let mut reader = ShardTarReader::new(BufReader::with_capacity(CHUNK, tar), shard);
+    let mut names = Vec::new();
+    while let Some(member) = reader.next_member().map_err(of_upload)? {
+        if member.is_tsm() {
+            receive_file(&mut reader, &member, folder)?;
+            names.push(member.name);
+        }
     }
-    match scanner.finish()? {
-        Ending::Whole { .. } => Ok(()),
+    match reader.ending() {
+        Ending::Whole { .. } => Ok(names),
         Ending::Nothing => Err(anyhow!("no tar came")),
+    }
+}
+
+fn receive_file(
+    reader: &mut ShardTarReader<impl Read>,
+    member: &Member,
+    folder: &Path,
+) -> Result<()> {
+    // Another name would close the shard for good when influxd opens it.
+    ensure!(
+        is_file_name(&member.name),
+        "at offset {}: {} is not named <generation>-<sequence>.tsm",
+        member.offset,
+        member.name
+    );
+    let mut file = durable::create_new(&folder.join(&member.name))?;
+    let mut envelope = Envelope::default();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let count = reader.read_content(&mut buffer).map_err(of_upload)?;
+        if count == 0 {
+            break;
+        }
+        envelope.feed(&buffer[..count]);
+        file.write_all(&buffer[..count])?;
+    }
+    envelope
+        .finish()
+        .with_context(|| format!("at offset {}", reader.offset()))?;
+    Ok(file.sync_all()?)
+}
+
+fn of_upload(error: TarError) -> anyhow::Error {
+    match error {
+        TarError::Source(error) => anyhow::Error::new(error).context("receiving the tar"),
+        damage => damage.into(),
     }
 }
 
@@ -342,52 +373,4 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     let metadata = source.metadata()?;
     copy.set_permissions(metadata.permissions())?;
     copy.set_modified(metadata.modified()?)
-}
-
-/// Writes the TSM files of an upload into a folder. Other members are passed over, as influxd does.
-struct Receiving<'a> {
-    folder: &'a Path,
-    names: Vec<String>,
-    file: Option<(File, Envelope)>,
-}
-
-impl Sink for Receiving<'_> {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        if !member.is_tsm() {
-            return Ok(());
-        }
-        // Another name would close the shard for good when influxd opens it.
-        if !is_file_name(&member.name) {
-            return Err(invalid(format!(
-                "{} is not named <generation>-<sequence>.tsm",
-                member.name
-            )));
-        }
-        let file = durable::create_new(&self.folder.join(&member.name))?;
-        self.file = Some((file, Envelope::default()));
-        self.names.push(member.name.clone());
-        Ok(())
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        let Some((file, envelope)) = &mut self.file else {
-            return Ok(());
-        };
-        envelope.feed(chunk);
-        file.write_all(chunk)
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        let Some((file, envelope)) = self.file.take() else {
-            return Ok(());
-        };
-        envelope
-            .finish()
-            .map_err(|error| invalid(error.to_string()))?;
-        file.sync_all()
-    }
-}
-
-fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
 }

@@ -47,6 +47,51 @@ impl<R: Read, W: Write> Read for TeeReader<R, W> {
     }
 }
 
+/// Counts what is written, and sums it up with CRC-32.
+#[derive(Debug)]
+pub(crate) struct Crc32Writer<W> {
+    inner: W,
+    count: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl<W> Crc32Writer<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self {
+            inner,
+            count: 0,
+            crc: crc32fast::Hasher::new(),
+        }
+    }
+
+    /// Bytes so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// CRC-32 of them.
+    pub(crate) fn crc(&self) -> u32 {
+        self.crc.clone().finalize()
+    }
+
+    pub(crate) fn into_inner(self) -> W {
+        self.inner
+    }
+}
+
+impl<W: Write> Write for Crc32Writer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.crc.update(&bytes[..count]);
+        self.count += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +109,14 @@ mod tests {
         let error = tee.read(&mut [0; 7]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WriteZero);
         assert!(tee.take_write_error().is_some());
+    }
+
+    #[test]
+    fn a_sum_is_that_of_the_bytes_that_were_taken() {
+        let mut room = [0; 3];
+        let mut writer = Crc32Writer::new(&mut room[..]);
+        assert_eq!(writer.write(b"content").unwrap(), 3);
+        assert_eq!((writer.count(), writer.crc()), (3, crc32fast::hash(b"con")));
+        assert!(writer.into_inner().is_empty());
     }
 }

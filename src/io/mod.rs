@@ -3,4 +3,5 @@
 pub(crate) mod adapters;
 pub(crate) mod durable;
 pub(crate) mod open;
+pub(crate) mod scratch;
 pub mod stream;

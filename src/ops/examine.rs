@@ -7,11 +7,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::members::{ContentError, MemberReader, Place, Spool, is_of_system};
+use super::members::{ContentError, MemberReader, Place};
 use super::passing::Passing;
-use super::scratch::scratch_fault;
 use super::summed::Summed;
 use crate::cancel::Cancel;
+use crate::io::scratch::{Spool, is_of_system, scratch_fault};
 use crate::progress::Progress;
 use crate::repository::{BackupFile, Catalog, FileRecord};
 use crate::shard::ShardPath;

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use thiserror::Error;
 
-use super::scratch::{in_scratch, no_room};
 use crate::cancel::{Cancel, Stoppable};
+use crate::io::scratch::Spool;
 use crate::repository::Tar;
 use crate::shard::ShardPath;
 use crate::shard_tar::{BLOCK, Ending, Member, ShardTarReader, TarError, read_past, seek_past};
-use crate::tsm::index::Section;
+use crate::tsm::index::{FromStart, ReadAt, Section};
+use crate::tsm::tombstone::{self, BoundedDeletes};
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
@@ -23,71 +23,6 @@ pub enum Place {
     Tar(File),
     /// In a file without a name, that takes one member after the other.
     Spool(Spool),
-}
-
-/// A file without a name, for one member at a time.
-#[derive(Debug)]
-pub struct Spool {
-    file: File,
-    directory: PathBuf,
-    size: u64,
-}
-
-impl Spool {
-    /// An empty one, in a directory.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be made.
-    pub fn new_in(directory: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: tempfile::tempfile_in(directory).map_err(|error| in_scratch(directory, error))?,
-            directory: directory.to_owned(),
-            size: 0,
-        })
-    }
-
-    /// Makes it empty again.
-    pub fn clear(&mut self) {
-        self.size = 0;
-    }
-
-    /// Looks whether there is room for so many bytes. A compressed file can claim any number, and others write there too.
-    fn want(&self, bytes: u64) -> io::Result<()> {
-        // What earlier members took is used again.
-        let own = self.file.metadata()?.len();
-        if bytes <= own {
-            return Ok(());
-        }
-        // Where the file system does not say, writing will.
-        let Ok(system) = rustix::fs::fstatvfs(&self.file) else {
-            return Ok(());
-        };
-        let room = system.f_bavail.saturating_mul(system.f_frsize);
-        let room = room.saturating_add(own);
-        match bytes > room && system.f_blocks > 0 {
-            true => Err(no_room(&self.directory, bytes, room)),
-            false => Ok(()),
-        }
-    }
-
-    /// What it holds.
-    pub fn content(&self) -> Section<'_, File> {
-        Section::new(&self.file, 0, self.size)
-    }
-}
-
-impl Write for Spool {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write_at(bytes, self.size);
-        let count = written.map_err(|error| in_scratch(&self.directory, error))?;
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Reads the members of a shard's tar, of which the content can be read at any offset.
@@ -222,7 +157,7 @@ impl<R: Read> MemberReader<R> {
         self.reader.pass_content()?;
         let bytes = match &self.place {
             Place::Tar(file) => Section::new(file, self.offset, self.size),
-            Place::Spool(spool) => spool.content(),
+            Place::Spool(spool) => Section::new(spool.file(), 0, spool.size()),
         };
         Ok(MemberContent { bytes, crc })
     }
@@ -280,17 +215,19 @@ pub fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("at offset {offset}"))
 }
 
-/// Whether the system, the disk say, is at fault, and not what was read.
-pub fn is_of_system(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.raw_os_error().is_some())
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+/// What a tombstone says was deleted of the TSM file of the same name, and how it ended. Where it is much, it is put into a file
+/// in `scratch`.
+///
+/// # Errors
+///
+/// When it is damaged or cannot be read; with its name.
+pub fn read_deletes(
+    member: &Member,
+    content: &dyn ReadAt,
+    scratch: &Path,
+) -> io::Result<(BoundedDeletes, tombstone::Ending)> {
+    BoundedDeletes::read(FromStart::new(content), scratch).map_err(|error| {
+        let kind = error.kind();
+        io::Error::new(kind, anyhow::Error::new(error).context(member.name.clone()))
+    })
 }

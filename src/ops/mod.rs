@@ -10,10 +10,8 @@ mod members;
 mod passing;
 mod queue;
 mod restore;
-mod scratch;
 mod selection;
 mod serve;
-mod sift;
 mod summed;
 mod verify;
 

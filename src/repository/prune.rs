@@ -30,7 +30,7 @@ use crate::io::durable;
 use crate::io::open::{open_regular, read_bounded};
 use crate::repository::manifest::{self, Manifest};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, Member, Sink, scan_in_place};
+use crate::shard_tar::{Ending, ShardTarReader, TarError};
 use crate::wire::{MAX_META_BYTES, MetaBlob};
 
 /// What was removed, or would be.
@@ -242,30 +242,19 @@ impl SetFile<'_> {
                 read_bounded(path, MAX_META_BYTES + META_FRAME)
                     .map_or(true, |bytes| manifest::read_meta(&bytes).is_ok())
             }
-            (FileContent::Shard(shard), Layout::Legacy) => open_regular(path)
-                .and_then(|file| scan_in_place(&file, shard, &mut Discard))
-                .map_or(true, |scanned| {
-                    matches!(scanned, Ok((Ending::Whole { .. }, _)))
-                }),
+            (FileContent::Shard(shard), Layout::Legacy) => {
+                open_regular(path).map_or(true, |file| {
+                    let finished = ShardTarReader::in_place(file, shard).finish();
+                    matches!(
+                        finished,
+                        Ok(Ending::Whole { .. }) | Err(TarError::Source(_))
+                    )
+                })
+            }
             (FileContent::Shard(_), Layout::Portable) => open_regular(path).map_or(true, |file| {
                 io::copy(&mut manifest::decompress(file), &mut io::sink()).is_ok()
             }),
         }
-    }
-}
-
-/// What a tar is scanned for is only whether it is whole.
-struct Discard;
-
-impl Sink for Discard {
-    fn begin(&mut self, _: &Member) -> io::Result<()> {
-        Ok(())
-    }
-    fn data(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-    fn end(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::SnapshotFile;
 use crate::io::open::open_regular;
 use crate::time::Bounds;
-use crate::tsm::export::{Touch, Trimmed, touch};
+use crate::tsm::export::{BlockSubset, Overlap, overlap};
 
 /// How a file of a snapshot is sent.
 pub(super) enum Choice {
@@ -14,7 +14,7 @@ pub(super) enum Choice {
     /// As it is.
     Whole,
     /// Only some of its blocks.
-    Part(Trimmed),
+    Part(BlockSubset),
 }
 
 /// Chooses by the file's index: blocks are kept whole where they touch the bounds. A tombstone file is always sent: its
@@ -25,12 +25,12 @@ pub(super) fn choose(file: &SnapshotFile, bounds: Bounds) -> Result<Choice> {
     }
     let opened = open_regular(&file.path).with_context(|| format!("opening {}", file.name))?;
     Ok(
-        match touch(&opened, bounds)
+        match overlap(&opened, bounds)
             .with_context(|| format!("reading the index of {}", file.name))?
         {
-            Touch::None => Choice::Leave,
-            Touch::All => Choice::Whole,
-            Touch::Some(trimmed) => Choice::Part(trimmed),
+            Overlap::None => Choice::Leave,
+            Overlap::Whole => Choice::Whole,
+            Overlap::Part(subset) => Choice::Part(subset),
         },
     )
 }

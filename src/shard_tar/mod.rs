@@ -1,12 +1,12 @@
 //! The tar stream that a server sends of a shard: read, checked, written, compressed.
 
 mod fields;
+mod filter;
 pub mod gzip;
 mod reader;
-mod scanner;
 mod writer;
 
+pub use filter::ShardTarFilter;
 pub use reader::{BLOCK, Ending, Member, ShardTarReader, TarError};
 pub(crate) use reader::{read_past, seek_past};
-pub use scanner::*;
 pub use writer::{MemberHeader, TarWriter};

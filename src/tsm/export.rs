@@ -18,18 +18,18 @@ const CHUNK: usize = 128 << 10;
 
 /// How much of a TSM file touches an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Touch {
+pub enum Overlap {
     /// No block does.
     None,
     /// Every block does: the file is what is wanted, as it is.
-    All,
+    Whole,
     /// Some blocks do.
-    Some(Trimmed),
+    Part(BlockSubset),
 }
 
 /// A TSM file reduced to the blocks that touch an interval, still to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trimmed {
+pub struct BlockSubset {
     bounds: Bounds,
     /// Bytes of header and kept blocks.
     index_offset: u64,
@@ -41,7 +41,7 @@ pub struct Trimmed {
 /// # Errors
 ///
 /// When it is no TSM file, its index is damaged, or reading fails.
-pub fn touch(file: &(impl ReadAt + ?Sized), bounds: Bounds) -> Result<Touch, IndexError> {
+pub fn overlap(file: &(impl ReadAt + ?Sized), bounds: Bounds) -> Result<Overlap, IndexError> {
     let mut walk = IndexWalk::open(file)?;
     // No sum can overflow: the walk sees to it that all blocks together are no larger than the file.
     let mut index_offset = HEADER.len() as u64;
@@ -58,11 +58,11 @@ pub fn touch(file: &(impl ReadAt + ?Sized), bounds: Bounds) -> Result<Touch, Ind
         }
     }
     Ok(if all {
-        Touch::All
+        Overlap::Whole
     } else if index_bytes == 0 {
-        Touch::None
+        Overlap::None
     } else {
-        Touch::Some(Trimmed {
+        Overlap::Part(BlockSubset {
             bounds,
             index_offset,
             size: index_offset + index_bytes + FOOTER_BYTES,
@@ -75,7 +75,7 @@ fn touches(entry: &BlockEntry, bounds: Bounds) -> bool {
 }
 
 /// What is kept of a key.
-struct Kept {
+struct KeyPart {
     /// How many of its blocks.
     count: u16,
     /// Bytes of their records.
@@ -88,8 +88,8 @@ struct Kept {
 fn keep(
     walk: &mut IndexWalk<'_, impl ReadAt + ?Sized>,
     bounds: Bounds,
-) -> Result<Kept, IndexError> {
-    let mut kept = Kept {
+) -> Result<KeyPart, IndexError> {
+    let mut kept = KeyPart {
         count: 0,
         bytes: 0,
         all: true,
@@ -106,13 +106,13 @@ fn keep(
     Ok(kept)
 }
 
-impl Trimmed {
+impl BlockSubset {
     /// Bytes of the reduced file; fewer than the whole file has.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Writes the reduced file, [`size`](Self::size) bytes, and flushes. `file` is what [`touch`] was given, unchanged. Blocks
+    /// Writes the reduced file, [`size`](Self::size) bytes, and flushes. `file` is what [`overlap`] was given, unchanged. Blocks
     /// are copied in the order of the index; keys that keep no block are left out.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Trimmed {
         &self,
         file: &(impl ReadAt + ?Sized),
         out: &mut impl Write,
-    ) -> Result<(), TrimError> {
+    ) -> Result<(), ExportError> {
         let mut output = Output {
             out,
             buffer: Vec::with_capacity(CHUNK),
@@ -132,22 +132,22 @@ impl Trimmed {
         output.put(&HEADER)?;
         self.write_blocks(file, &mut output)?;
         if self.size - output.left != self.index_offset {
-            return Err(TrimError::Changed);
+            return Err(ExportError::Changed);
         }
         self.write_index(file, &mut output)?;
         output.put(&self.index_offset.to_be_bytes())?;
         if output.left != 0 {
-            return Err(TrimError::Changed);
+            return Err(ExportError::Changed);
         }
         output.flush()?;
-        output.out.flush().map_err(TrimError::Write)
+        output.out.flush().map_err(ExportError::Write)
     }
 
     fn write_blocks<R: ReadAt + ?Sized>(
         &self,
         file: &R,
         output: &mut Output<'_, impl Write>,
-    ) -> Result<(), TrimError> {
+    ) -> Result<(), ExportError> {
         let mut walk = IndexWalk::open(file)?;
         // Records that follow one another in the file are copied as one.
         let mut run = 0..0;
@@ -170,20 +170,20 @@ impl Trimmed {
         &self,
         file: &R,
         output: &mut Output<'_, impl Write>,
-    ) -> Result<(), TrimError> {
+    ) -> Result<(), ExportError> {
         // A key's count stands before its blocks: one walk goes a key ahead and counts.
         let mut ahead = IndexWalk::open(file)?;
         let mut walk = IndexWalk::open(file)?;
         let mut offset = HEADER.len() as u64;
         while let Some(key) = walk.next_key()? {
             if ahead.next_key()?.is_none() {
-                return Err(TrimError::Changed);
+                return Err(ExportError::Changed);
             }
             let kept = keep(&mut ahead, self.bounds)?;
             if kept.count == 0 {
                 continue;
             }
-            let length = u16::try_from(key.bytes.len()).map_err(|_| TrimError::Changed)?;
+            let length = u16::try_from(key.bytes.len()).map_err(|_| ExportError::Changed)?;
             output.put(&length.to_be_bytes())?;
             output.put(key.bytes)?;
             output.put(&[key.value_type.byte()])?;
@@ -212,7 +212,7 @@ struct Output<'a, W> {
 }
 
 impl<W: Write> Output<'_, W> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), TrimError> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         self.allow(bytes.len() as u64)?;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -230,7 +230,7 @@ impl<W: Write> Output<'_, W> {
         file: &(impl ReadAt + ?Sized),
         mut start: u64,
         end: u64,
-    ) -> Result<(), TrimError> {
+    ) -> Result<(), ExportError> {
         self.allow(end - start)?;
         while start < end {
             let have = self.buffer.len();
@@ -248,12 +248,12 @@ impl<W: Write> Output<'_, W> {
         Ok(())
     }
 
-    fn allow(&mut self, count: u64) -> Result<(), TrimError> {
-        self.left = self.left.checked_sub(count).ok_or(TrimError::Changed)?;
+    fn allow(&mut self, count: u64) -> Result<(), ExportError> {
+        self.left = self.left.checked_sub(count).ok_or(ExportError::Changed)?;
         Ok(())
     }
 
-    fn flush_full(&mut self) -> Result<(), TrimError> {
+    fn flush_full(&mut self) -> Result<(), ExportError> {
         if self.buffer.len() < CHUNK {
             Ok(())
         } else {
@@ -261,8 +261,10 @@ impl<W: Write> Output<'_, W> {
         }
     }
 
-    fn flush(&mut self) -> Result<(), TrimError> {
-        self.out.write_all(&self.buffer).map_err(TrimError::Write)?;
+    fn flush(&mut self) -> Result<(), ExportError> {
+        self.out
+            .write_all(&self.buffer)
+            .map_err(ExportError::Write)?;
         self.buffer.clear();
         Ok(())
     }
@@ -270,7 +272,7 @@ impl<W: Write> Output<'_, W> {
 
 /// Why a reduced file could not be written.
 #[derive(Debug)]
-pub enum TrimError {
+pub enum ExportError {
     /// The file cannot be read.
     File(IndexError),
     /// The file is not the one whose index was walked before.
@@ -279,7 +281,7 @@ pub enum TrimError {
     Write(io::Error),
 }
 
-impl fmt::Display for TrimError {
+impl fmt::Display for ExportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(error) => error.fmt(f),
@@ -289,7 +291,7 @@ impl fmt::Display for TrimError {
     }
 }
 
-impl std::error::Error for TrimError {
+impl std::error::Error for ExportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::File(error) => error.source(),
@@ -299,7 +301,7 @@ impl std::error::Error for TrimError {
     }
 }
 
-impl From<IndexError> for TrimError {
+impl From<IndexError> for ExportError {
     fn from(error: IndexError) -> Self {
         Self::File(error)
     }
@@ -330,14 +332,14 @@ mod tests {
     }
 
     /// The reduced file, or none when no block touches.
-    fn trim(file: &[u8], bounds: Bounds) -> Result<Option<Vec<u8>>, TrimError> {
-        match touch(file, bounds)? {
-            Touch::None => Ok(None),
-            Touch::All => Ok(Some(file.to_vec())),
-            Touch::Some(trimmed) => {
+    fn trim(file: &[u8], bounds: Bounds) -> Result<Option<Vec<u8>>, ExportError> {
+        match overlap(file, bounds)? {
+            Overlap::None => Ok(None),
+            Overlap::Whole => Ok(Some(file.to_vec())),
+            Overlap::Part(subset) => {
                 let mut out = Vec::new();
-                trimmed.write_to(file, &mut out)?;
-                assert_eq!(out.len() as u64, trimmed.size());
+                subset.write_to(file, &mut out)?;
+                assert_eq!(out.len() as u64, subset.size());
                 assert!(out.len() < file.len());
                 Ok(Some(out))
             }
@@ -371,16 +373,16 @@ mod tests {
             (i64::MIN, REAL_TIME),
             (REAL_TIME, i64::MAX),
         ] {
-            assert_eq!(touch(REAL, bounds(start, end)).unwrap(), Touch::All);
+            assert_eq!(overlap(REAL, bounds(start, end)).unwrap(), Overlap::Whole);
         }
-        assert_eq!(touch(REAL, Bounds::ALL).unwrap(), Touch::All);
+        assert_eq!(overlap(REAL, Bounds::ALL).unwrap(), Overlap::Whole);
         assert_eq!(
-            touch(REAL, bounds(i64::MIN, REAL_TIME - 1)).unwrap(),
-            Touch::None
+            overlap(REAL, bounds(i64::MIN, REAL_TIME - 1)).unwrap(),
+            Overlap::None
         );
         assert_eq!(
-            touch(REAL, bounds(REAL_TIME + 1, i64::MAX)).unwrap(),
-            Touch::None
+            overlap(REAL, bounds(REAL_TIME + 1, i64::MAX)).unwrap(),
+            Overlap::None
         );
     }
 
@@ -388,8 +390,8 @@ mod tests {
     fn both_ends_of_the_interval_and_of_a_block_belong_to_it() {
         let file = build(&sample());
         let kept = |start, end| -> Vec<usize> {
-            let trimmed = trim(&file, bounds(start, end)).unwrap();
-            trimmed
+            let subset = trim(&file, bounds(start, end)).unwrap();
+            subset
                 .map_or(Vec::new(), |file| walk(&file).unwrap())
                 .into_iter()
                 .map(|(_, _, blocks)| blocks.len())
@@ -415,8 +417,8 @@ mod tests {
         assert_eq!(kept(51, i64::MAX), none);
         assert_eq!(kept(20, 50), [2, 2, 1]);
         assert_eq!(kept(19, 50), [3, 3, 1]);
-        assert_eq!(touch(&file[..], bounds(19, 50)).unwrap(), Touch::All);
-        assert_eq!(touch(&file[..], bounds(40, 49)).unwrap(), Touch::None);
+        assert_eq!(overlap(&file[..], bounds(19, 50)).unwrap(), Overlap::Whole);
+        assert_eq!(overlap(&file[..], bounds(40, 49)).unwrap(), Overlap::None);
     }
 
     #[test]
@@ -490,7 +492,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_the_one_walked_before_is_an_error_and_writes_no_more_than_was_said() {
         let series = sample();
-        let Touch::Some(trimmed) = touch(&build(&series)[..], bounds(20, 29)).unwrap() else {
+        let Overlap::Part(subset) = overlap(&build(&series)[..], bounds(20, 29)).unwrap() else {
             panic!()
         };
         let mut fewer = series.clone();
@@ -503,31 +505,29 @@ mod tests {
         longer_block[0].2[1].content.push(0);
         for other in [fewer, more, longer_key, longer_block] {
             let mut out = Vec::new();
-            let error = trimmed.write_to(&build(&other)[..], &mut out).unwrap_err();
-            assert!(matches!(error, TrimError::Changed), "{error}");
-            assert!(out.len() as u64 <= trimmed.size());
+            let error = subset.write_to(&build(&other)[..], &mut out).unwrap_err();
+            assert!(matches!(error, ExportError::Changed), "{error}");
+            assert!(out.len() as u64 <= subset.size());
         }
         assert!(matches!(
-            trimmed.write_to(REAL, &mut Vec::new()),
-            Err(TrimError::Changed)
+            subset.write_to(REAL, &mut Vec::new()),
+            Err(ExportError::Changed)
         ));
         assert!(matches!(
-            trimmed.write_to(&REAL[..80], &mut Vec::new()),
-            Err(TrimError::File(_))
+            subset.write_to(&REAL[..80], &mut Vec::new()),
+            Err(ExportError::File(_))
         ));
     }
 
     #[test]
     fn a_writer_that_fails_ends_the_writing_with_its_error() {
         let file = build(&sample());
-        let Touch::Some(trimmed) = touch(&file[..], bounds(20, 29)).unwrap() else {
+        let Overlap::Part(subset) = overlap(&file[..], bounds(20, 29)).unwrap() else {
             panic!()
         };
         let mut small = [0; 40];
-        let error = trimmed
-            .write_to(&file[..], &mut &mut small[..])
-            .unwrap_err();
-        assert!(matches!(error, TrimError::Write(_)));
+        let error = subset.write_to(&file[..], &mut &mut small[..]).unwrap_err();
+        assert!(matches!(error, ExportError::Write(_)));
         assert_eq!(small, build(&expected(&sample(), bounds(20, 29)))[..40]);
     }
 
@@ -535,18 +535,21 @@ mod tests {
     fn a_file_cut_anywhere_is_an_error() {
         let file = build(&sample());
         for end in 0..file.len() {
-            assert!(touch(&file[..end], bounds(20, 29)).is_err(), "cut at {end}");
+            assert!(
+                overlap(&file[..end], bounds(20, 29)).is_err(),
+                "cut at {end}"
+            );
         }
     }
 
     /// Whatever the bytes: no panic, and what comes of bytes that pass for a file is a file that has no block outside.
     fn endure(file: &[u8], bounds: Bounds) {
-        if let Ok(Touch::Some(trimmed)) = touch(file, bounds) {
+        if let Ok(Overlap::Part(subset)) = overlap(file, bounds) {
             let mut out = Vec::new();
-            trimmed.write_to(file, &mut out).unwrap();
-            assert_eq!(out.len() as u64, trimmed.size());
+            subset.write_to(file, &mut out).unwrap();
+            assert_eq!(out.len() as u64, subset.size());
             assert!(out.len() < file.len());
-            assert_eq!(touch(&out[..], bounds).unwrap(), Touch::All);
+            assert_eq!(overlap(&out[..], bounds).unwrap(), Overlap::Whole);
         }
     }
 
@@ -567,9 +570,9 @@ mod tests {
         fn exactly_the_blocks_that_touch_are_kept_byte_for_byte(series in files(), a in -70..200_i64, b in -70..200_i64) {
             let (file, bounds) = (build(&series), bounds(a.min(b), a.max(b)));
             let expected = expected(&series, bounds);
-            let touch = touch(&file[..], bounds).unwrap();
-            prop_assert_eq!(touch == Touch::None, expected.is_empty());
-            prop_assert_eq!(touch == Touch::All, expected == series);
+            let touch = overlap(&file[..], bounds).unwrap();
+            prop_assert_eq!(touch == Overlap::None, expected.is_empty());
+            prop_assert_eq!(touch == Overlap::Whole, expected == series);
             if let Some(reduced) = trim(&file, bounds).unwrap() {
                 prop_assert_eq!(walk(&reduced).unwrap(), expected.clone());
                 prop_assert_eq!(reduced, build(&expected));

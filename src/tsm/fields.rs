@@ -4,18 +4,15 @@
 //! same series, hides the values of one of the files, which with some orders of the files are those of both. A field gets another type when all its points
 //! were deleted, and until a compaction the old ones are there beside a tombstone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::deletes::{Deletes, Range};
 use super::index::{IndexError, IndexWalk, Key, ReadAt};
-use super::sieve::{Fate, Sieve};
 use super::sort::{Event, Sorter};
 use super::values::ValueType;
 use super::wal::Value;
-use crate::time::Bounds;
 
 /// What parts the series from the field in a key.
 const SEPARATOR: &[u8] = b"#!~#";
@@ -201,81 +198,8 @@ impl Several {
     }
 }
 
-/// Hands each of the fields that a file has values of, which were not deleted, with their type to `each`.
-///
-/// # Errors
-///
-/// When the index is damaged, or the deletes cannot be read.
-pub fn living_fields(
-    file: &(impl ReadAt + ?Sized),
-    fields: &BTreeSet<Field>,
-    deletes: &mut impl Deletes,
-    mut each: impl FnMut(&Field, ValueType),
-) -> Result<(), IndexError> {
-    let read = |source| IndexError::Read { offset: 0, source };
-    let mut walk = IndexWalk::open(file)?;
-    let mut sieve = Sieve::new(Bounds::ANY);
-    while let Some(key) = walk.next_key()? {
-        let Some(field) = Field::of(key.bytes).filter(|field| fields.contains(field)) else {
-            continue;
-        };
-        let value_type = key.value_type;
-        sieve.load(&key, deletes).map_err(read)?;
-        let mut lives = false;
-        while let Some(entry) = walk.next_entry()? {
-            lives |= sieve.fate(&entry, deletes).map_err(read)? != Fate::Dropped;
-        }
-        if lives {
-            each(&field, value_type);
-        }
-    }
-    Ok(())
-}
-
-/// The fields of a shard that had other types before, with the type that they have.
-pub type NewTypes = BTreeMap<Field, ValueType>;
-
-/// Deletes, and with them all values of fields that are not of the type that the field has.
-#[derive(Debug)]
-pub struct OfOtherTypes<'a, D> {
-    deletes: D,
-    new_types: &'a NewTypes,
-    /// Whether the whole key is to go, and that was not said yet.
-    whole: Option<bool>,
-}
-
-impl<'a, D: Deletes> OfOtherTypes<'a, D> {
-    /// Adds to `deletes`.
-    pub fn new(deletes: D, new_types: &'a NewTypes) -> Self {
-        Self {
-            deletes,
-            new_types,
-            whole: None,
-        }
-    }
-}
-
-impl<D: Deletes> Deletes for OfOtherTypes<'_, D> {
-    fn begin(&mut self, key: &Key<'_>) -> io::Result<()> {
-        let is_other = !self.new_types.is_empty()
-            && Field::of(key.bytes)
-                .and_then(|field| self.new_types.get(&field))
-                .is_some_and(|new| *new != key.value_type);
-        self.whole = is_other.then_some(true);
-        self.deletes.begin(key)
-    }
-
-    fn next_range(&mut self) -> io::Result<Option<Range>> {
-        match &mut self.whole {
-            Some(to_say) => Ok(std::mem::take(to_say).then_some((i64::MIN, i64::MAX))),
-            None => self.deletes.next_range(),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::deletes::DeletedRanges;
+pub(super) mod tests {
     use super::super::values::{Points, Values};
     use super::super::writer::tests::write_all;
     use super::*;
@@ -290,7 +214,7 @@ mod tests {
         }
     }
 
-    fn file(keys: &[(&str, ValueType)]) -> Vec<u8> {
+    pub(in crate::tsm) fn file(keys: &[(&str, ValueType)]) -> Vec<u8> {
         let keys: Vec<_> = keys
             .iter()
             .map(|(key, value_type)| (key.as_bytes().to_vec(), vec![points(*value_type)]))
@@ -352,36 +276,5 @@ mod tests {
             text.iter().map(|key| (key.as_str(), Integer)).collect();
         types.add_file(&file(&again)[..]).unwrap();
         assert!(types.several().unwrap().is_none(), "too many to be held");
-    }
-
-    #[test]
-    fn what_was_deleted_is_of_no_type_and_what_is_of_another_goes_whole() {
-        use ValueType::{Float, Integer};
-        let file = file(&[
-            ("m,h=a#!~#v", Float),
-            ("m,h=b#!~#v", Integer),
-            ("n#!~#v", Float),
-        ]);
-        let field = Field::of(b"m#!~#v").unwrap();
-        let fields = BTreeSet::from([field.clone()]);
-        let living = |max| {
-            let deletes: DeletedRanges = [(&b"m,h=a#!~#v"[..], (0, max))].into_iter().collect();
-            let mut found = Vec::new();
-            living_fields(
-                &file[..],
-                &fields,
-                &mut deletes.reader(),
-                |_, value_type| found.push(value_type),
-            )
-            .unwrap();
-            found
-        };
-        assert_eq!(living(6), [Float, Integer]);
-        assert_eq!(living(7), [Integer]);
-        let new_types = NewTypes::from([(field, Integer)]);
-        let mut out = Vec::new();
-        let mut left_out = OfOtherTypes::new((), &new_types);
-        super::super::filter::rewrite(&file[..], &mut left_out, Bounds::ANY, &mut out).unwrap();
-        assert!(out == self::file(&[("m,h=b#!~#v", Integer), ("n#!~#v", Float)]));
     }
 }

@@ -3,15 +3,13 @@
 //! A file is a header, blocks back to back, an index and a footer. [`envelope`] sees that the outside is whole, [`index`] walks
 //! the index, [`export`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
 //! with what is in [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every fault of a file,
-//! [`filter`] rewrites one without some of its points, as `sieve` says; [`fields`] finds fields of which files disagree.
+//! [`filter`] leaves points out of one; [`fields`] finds fields of which files disagree.
 //!
-//! Beside the files lie tombstones, with what was deleted of them ([`tombstone`], [`deletes`], and [`bounded_deletes`] where they are many), and elsewhere the WAL, with what
-//! was written since the last flush ([`wal`]); [`wal::replay`] makes points of it, and [`wal::flush`] files of those.
+//! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere the WAL, with what was written since
+//! the last flush ([`wal`]); [`wal::replay`] makes points of it, and [`wal::flush`] files of those.
 
 pub mod block;
-pub mod bounded_deletes;
 pub mod check;
-pub mod deletes;
 pub mod encoding;
 pub mod envelope;
 pub mod export;
@@ -19,7 +17,6 @@ pub mod fields;
 pub mod file;
 pub mod filter;
 pub mod index;
-mod sieve;
 mod sort;
 pub mod tombstone;
 pub mod values;

@@ -3,11 +3,11 @@
 use influx_snap::time::Bounds;
 use influx_snap::tsm::block::{self, Decoder};
 use influx_snap::tsm::check::check;
-use influx_snap::tsm::deletes::DeletedRanges;
 use influx_snap::tsm::encoding::{DecodeError, EncodeError};
-use influx_snap::tsm::export::{Touch, touch};
+use influx_snap::tsm::export::{Overlap, overlap};
 use influx_snap::tsm::file::Reader;
 use influx_snap::tsm::filter;
+use influx_snap::tsm::tombstone::DeletedRanges;
 use influx_snap::tsm::values::{Points, ValueType};
 use influx_snap::tsm::writer::Writer;
 
@@ -54,7 +54,7 @@ pub fn file(bytes: &[u8]) {
     });
     let sound = check(bytes, None, &mut |_| {}).is_ok_and(|report| report.faults == 0);
     assert!(faults.is_ok() || !sound);
-    if let Ok(Touch::Some(trimmed)) = touch(
+    if let Ok(Overlap::Part(trimmed)) = overlap(
         bytes,
         Bounds {
             start: -10,

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use influx_snap::shard::ShardPath;
-use influx_snap::shard_tar::{Ending, Member, Sink, scan};
+use influx_snap::shard_tar::{Ending, ShardTarReader};
 
 use super::influxd::influxd_binary;
 use super::peer;
@@ -229,15 +229,20 @@ pub fn upload(to: SocketAddr, id: u64, tar: &[u8]) {
 
 /// The members of a shard's tar by name, each with its content; panics unless the tar is whole.
 pub fn members(tar: &[u8], shard: &str) -> BTreeMap<String, Vec<u8>> {
-    let mut collector = Collector::default();
-    match scan(tar, &shard_path(shard), &mut collector).expect("reading memory") {
-        Ok(Ending::Whole { members }) => {
-            assert_eq!(members, collector.found.len() as u64, "a member came twice")
-        }
-        Ok(Ending::Nothing) => panic!("no tar of {shard}"),
-        Err(error) => panic!("the tar of {shard}: {error}"),
+    let mut reader = ShardTarReader::new(tar, &shard_path(shard));
+    let mut found = BTreeMap::new();
+    while let Some(member) = reader.next_member().expect("a whole tar") {
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).expect("a whole member");
+        found.insert(member.name, content);
     }
-    collector.found
+    match reader.finish().expect("nothing behind the tar") {
+        Ending::Nothing => panic!("no tar of {shard}"),
+        Ending::Whole { members } => {
+            assert_eq!(members, found.len() as u64, "a member came twice")
+        }
+    }
+    found
 }
 
 /// The members of a shard's tar with their whole names, whatever shard it is.
@@ -266,32 +271,6 @@ pub fn shard_path(shard: &str) -> ShardPath {
         database: next(),
         retention_policy: next(),
         id: next().parse().expect("a shard id"),
-    }
-}
-
-#[derive(Default)]
-struct Collector {
-    found: BTreeMap<String, Vec<u8>>,
-    current: String,
-}
-
-impl Sink for Collector {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        self.current.clone_from(&member.name);
-        self.found.insert(member.name.clone(), Vec::new());
-        Ok(())
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.found
-            .get_mut(&self.current)
-            .expect("a member")
-            .extend_from_slice(chunk);
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

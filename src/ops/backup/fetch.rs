@@ -5,20 +5,19 @@ use std::io::{self, Read};
 
 use anyhow::{Context as _, Result};
 
-use super::cut::Cutter;
-use super::listing::Listing;
+use super::listing::{Listing, member_record};
 use super::outcome::{AttemptResult, StoredTar};
 use super::proof::{Begun, Came};
 use super::request::{Planned, ShardRequest};
 use super::session::{Session, ShardJob, Trouble};
 use crate::client::{Reply, cancellation};
 use crate::io::adapters::TeeReader;
-use crate::ops::members::is_of_system;
+use crate::io::scratch::is_of_system;
 use crate::ops::passing::ProgressReader;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, ShardTarReader, TarError};
+use crate::shard_tar::{Ending, ShardTarFilter, ShardTarReader, TarError};
 use crate::time::Bounds;
 
 /// The most bytes read at a time by one job, and by all together.
@@ -98,9 +97,7 @@ impl Session<'_> {
             return Ok(broken(reason, &listing));
         }
         let (file, members) = match (filter, arriving.into_writer()) {
-            (Some(filter), _) => filter
-                .finish()
-                .context("writing what is kept of what came")?,
+            (Some(filter), _) => finished(filter).context("writing what is kept of what came")?,
             (None, Some(file)) => (file, listing.members),
             (None, None) => return Ok(AttemptResult::NothingKept),
         };
@@ -123,7 +120,7 @@ impl Session<'_> {
         arriving: impl Read,
         shard: &ShardPath,
         listing: &mut Listing,
-        mut filter: Option<&mut Cutter>,
+        mut filter: Option<&mut ShardTarFilter<StagedTar>>,
     ) -> Result<Ending, IntakeError> {
         let mut reader = ShardTarReader::new(arriving, shard);
         let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
@@ -152,10 +149,28 @@ impl Session<'_> {
         Ok(reader.finish()?)
     }
 
-    fn filter(&self, shard: &ShardPath, bounds: Bounds, file: StagedTar) -> Result<Cutter> {
+    fn filter(
+        &self,
+        shard: &ShardPath,
+        bounds: Bounds,
+        file: StagedTar,
+    ) -> Result<ShardTarFilter<StagedTar>> {
         let scratch = self.staging.scratch();
-        Cutter::new(shard, bounds, BTreeMap::new(), file, scratch)
+        Ok(ShardTarFilter::new(
+            shard,
+            bounds,
+            BTreeMap::new(),
+            file,
+            scratch,
+        )?)
     }
+}
+
+/// What the filter kept, and its members.
+fn finished(filter: ShardTarFilter<StagedTar>) -> io::Result<(StagedTar, Vec<MemberRecord>)> {
+    let (file, members) = filter.finish()?;
+    let members: io::Result<Vec<MemberRecord>> = members.iter().map(member_record).collect();
+    Ok((file, members?))
 }
 
 fn broken(reason: String, listing: &Listing) -> AttemptResult {

@@ -40,20 +40,7 @@ impl Listing {
     /// A member begins.
     pub fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.envelope = member.is_tsm().then(Envelope::default);
-        let modified = i64::try_from(member.modified)
-            .ok()
-            .and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let modified = modified.ok_or_else(|| {
-            invalid(format!(
-                "{} was modified at {} s",
-                member.name, member.modified
-            ))
-        })?;
-        self.members.push(MemberRecord {
-            name: member.name.clone(),
-            size: member.size,
-            modified,
-        });
+        self.members.push(member_record(member)?);
         Ok(())
     }
 
@@ -74,6 +61,24 @@ impl Listing {
             .finish()
             .map_err(|error| invalid(format!("{name} is {error}")))
     }
+}
+
+/// What is recorded of a member.
+pub fn member_record(member: &Member) -> io::Result<MemberRecord> {
+    let modified = i64::try_from(member.modified)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let modified = modified.ok_or_else(|| {
+        invalid(format!(
+            "{} was modified at {} s",
+            member.name, member.modified
+        ))
+    })?;
+    Ok(MemberRecord {
+        name: member.name.clone(),
+        size: member.size,
+        modified,
+    })
 }
 
 /// What is wrong with a member.

@@ -5,19 +5,18 @@ use std::io::{self, Read};
 
 use anyhow::Result;
 
-use super::cut::Cutter;
-use super::listing::invalid;
+use super::listing::{invalid, member_record};
 use super::outcome::{ShardOutcome, StoredTar};
 use super::request::{Planned, ShardRequest};
 use super::session::Session;
 use crate::cancel::Stoppable;
-use crate::ops::members::{MemberReader, at_offset, is_of_system};
-use crate::ops::sift::read_deletes;
+use crate::io::scratch::is_of_system;
+use crate::ops::members::{MemberReader, at_offset, read_deletes};
 use crate::repository::{MemberRecord, SealedFile};
 use crate::shard::ShardPath;
-use crate::shard_tar::{ShardTarReader, TarWriter};
+use crate::shard_tar::{ShardTarFilter, ShardTarReader, TarWriter};
 use crate::time::Bounds;
-use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::{stem, tombstone};
 
 /// Bytes read at a time.
@@ -34,12 +33,12 @@ impl Session<'_> {
         if !apply {
             return Ok(ShardOutcome::Stored(tar));
         }
-        let sifted = self.without_deletes(&planned.shard.path, &tar.file);
+        let filtered = self.without_deletes(&planned.shard.path, &tar.file);
         self.context.check()?;
-        match sifted {
-            Ok(Some(sifted)) => {
+        match filtered {
+            Ok(Some(filtered)) => {
                 tar.file.remove()?;
-                Ok(ShardOutcome::Stored(sifted))
+                Ok(ShardOutcome::Stored(filtered))
             }
             Ok(None) => {
                 tar.file.remove()?;
@@ -80,7 +79,7 @@ impl Session<'_> {
         let deletes = self.deletes_of(shard, tar)?;
         let scratch = self.staging.scratch();
         let out = self.staging.tar(self.layout, shard.id)?;
-        let mut cutter = Cutter::new(shard, Bounds::ANY, deletes, out, scratch)?;
+        let mut filter = ShardTarFilter::new(shard, Bounds::ANY, deletes, out, scratch)?;
         let stoppable = Stoppable {
             inner: tar.open(self.layout)?,
             cancel: self.context.cancel,
@@ -89,20 +88,20 @@ impl Session<'_> {
         let mut buffer = vec![0; CHUNK];
         while let Some(member) = reader.next_member().map_err(io::Error::from)? {
             let filtering = |error| at_offset(member.offset, error);
-            cutter.begin(&member).map_err(filtering)?;
+            filter.begin(&member).map_err(filtering)?;
             loop {
                 let count = reader.read(&mut buffer)?;
                 if count == 0 {
                     break;
                 }
-                cutter.data(&buffer[..count]).map_err(filtering)?;
+                filter.data(&buffer[..count]).map_err(filtering)?;
             }
-            cutter
+            filter
                 .end()
                 .map_err(|error| at_offset(reader.offset(), error))?;
         }
         reader.finish().map_err(io::Error::from)?;
-        let (file, members) = cutter.finish()?;
+        let (file, members) = filter.finish()?;
         if members.is_empty() {
             return Ok(None);
         }
@@ -110,7 +109,10 @@ impl Session<'_> {
         Ok(Some(StoredTar {
             file,
             tar_size,
-            members,
+            members: members
+                .iter()
+                .map(member_record)
+                .collect::<io::Result<_>>()?,
             deletes_applied: true,
         }))
     }

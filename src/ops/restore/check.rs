@@ -12,20 +12,19 @@ use super::source::PlannedShard;
 use super::types::{Settled, settle};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
+use crate::io::scratch::{is_of_system, scratch_error};
 use crate::ops::examine::{
     Depth, Difference, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
-use crate::ops::members::is_of_system;
 use crate::ops::queue::{self, Turn};
-use crate::ops::scratch::scratch_error;
 use crate::ops::selection::plural;
-use crate::ops::sift::{LeftOut, try_to_sift};
 use crate::progress::{Event, Progress, Silent};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::time::Bounds;
-use crate::tsm::bounded_deletes::BoundedDeletes;
-use crate::tsm::fields::{Field, FieldTypes, NewTypes};
+use crate::tsm::fields::{Field, FieldTypes};
+use crate::tsm::filter::{NewTypes, PointFilter};
+use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::{is_tombstone, stem};
 
 /// A shard whose files were read and found whole.
@@ -338,12 +337,13 @@ fn try_to_rewrite(
     };
     let tried = members.each(wants, |_, passed| {
         let name = &passed.member.name;
-        let left_out = LeftOut {
+        let filter = PointFilter {
             deletes: of_file(name),
             new_types,
-            bounds: Bounds::ANY,
+            time_range: Bounds::ANY,
         };
-        try_to_sift(passed.content, &left_out)
+        filter
+            .try_on(passed.content)
             .map_err(|error| io::Error::other(anyhow::Error::new(error).context(name.clone())))
     });
     tried.or_else(|error| {
@@ -466,16 +466,11 @@ fn damage(examined: &ExaminedFile, examination: &Examination<'_>, set: &str) -> 
             "about offset {offset} of the compressed file: {error}"
         )),
         FileState::NotReadOn { tar_bytes } => {
-            let member = examined.members.last()?;
-            let name = &member.name;
-            let what = match member.damage()? {
-                MemberFinding::Inside {
-                    offset, message, ..
-                } => format!("{name}, at offset {offset}: {message}"),
-                MemberFinding::Index(error) => format!("{name} is {error}"),
-                _ => return None,
-            };
-            Some(format!("at offset {tar_bytes}: {what}"))
+            let what = examined.members.last().map(damage_of_tsm);
+            Some(format!(
+                "at offset {tar_bytes}: {}",
+                what.unwrap_or_default()
+            ))
         }
         FileState::Whole { .. } => {
             let first = examined.differences(examination).into_iter().next()?;
@@ -488,6 +483,18 @@ fn damage(examined: &ExaminedFile, examination: &Examination<'_>, set: &str) -> 
                 }
             })
         }
+    }
+}
+
+/// The first damage in a TSM file, which influxd would take, and not say what is missing.
+fn damage_of_tsm(member: &ExaminedMember) -> String {
+    let name = &member.name;
+    match member.damage() {
+        Some(MemberFinding::Inside {
+            offset, message, ..
+        }) => format!("{name}, at offset {offset}: {message}"),
+        Some(MemberFinding::Index(error)) => format!("{name} is {error}"),
+        _ => format!("{name} is damaged"),
     }
 }
 

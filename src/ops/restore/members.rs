@@ -8,14 +8,13 @@ use anyhow::{Context, Result};
 
 use super::check::ShardFiles;
 use crate::cancel::Cancel;
-use crate::ops::members::{MemberReader, at_offset};
-use crate::ops::scratch::scratch_fault;
-use crate::ops::sift::read_deletes;
+use crate::io::scratch::scratch_fault;
+use crate::ops::members::{MemberReader, at_offset, read_deletes};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::shard_tar::Member;
-use crate::tsm::bounded_deletes::BoundedDeletes;
 use crate::tsm::index::ReadAt;
+use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::tombstone::Ending;
 use crate::tsm::{is_tombstone, stem};
 

@@ -12,10 +12,10 @@ use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::influxd_dir::Ownership;
 use crate::io::durable;
-use crate::ops::sift::{InPlace, LeftOut, sift_in_place};
 use crate::time::Bounds;
-use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::filter::{Filtered, PointFilter};
 use crate::tsm::index::ReadAt;
+use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::tombstone::Ending;
 use crate::tsm::{is_tombstone, stem};
 
@@ -92,17 +92,17 @@ fn rewrite_file(
         file: File::open(&path).with_context(rewriting)?,
         stop,
     };
-    let left_out = LeftOut {
+    let filter = PointFilter {
         deletes,
         new_types: &shard.new_types,
-        bounds: shard.cut.unwrap_or(Bounds::ANY),
+        time_range: shard.cut.unwrap_or(Bounds::ANY),
     };
-    let rewritten = sift_in_place(&file, &path, &left_out);
+    let rewritten = filter.apply_in_place(&file, &path);
     stop.check()?;
     match rewritten.with_context(rewriting)? {
-        InPlace::AsItWas => {}
-        InPlace::Rewritten => ownership.apply(&path, false).with_context(rewriting)?,
-        InPlace::Removed => return Ok(None),
+        Filtered::Unchanged => {}
+        Filtered::Rewritten(()) => ownership.apply(&path, false).with_context(rewriting)?,
+        Filtered::Empty => return Ok(None),
     }
     let metadata = fs::metadata(&path).with_context(rewriting)?;
     Ok(Some(metadata.len()))

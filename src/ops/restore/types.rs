@@ -12,9 +12,10 @@ use anyhow::Result;
 use super::members::ShardMembers;
 use crate::ops::selection::list;
 use crate::shard::ShardPath;
-use crate::tsm::bounded_deletes::BoundedDeletes;
-use crate::tsm::fields::{Field, NewTypes, living_fields};
+use crate::tsm::fields::Field;
+use crate::tsm::filter::{NewTypes, living_fields};
 use crate::tsm::stem;
+use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::values::ValueType;
 
 /// What is to be done about fields with several types.

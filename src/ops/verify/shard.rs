@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use super::{FileDamage, Job, SHARD_LOST};
 use crate::cancel::Cancel;
+use crate::io::scratch::scratch_dir;
 use crate::ops::examine::{
     Depth, Difference, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
-use crate::ops::scratch::scratch_dir;
 use crate::progress::Progress;
 use crate::repository::{Catalog, ShardRecord};
 use crate::tsm::check::TsmFinding;

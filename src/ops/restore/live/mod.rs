@@ -5,11 +5,11 @@
 //! server says. So the server is asked before ([`target`]), read back after ([`upload`]), and what
 //! was started is written down ([`journal`]), so that another run can go on with it ([`resume`]).
 
+mod filtered;
 mod import;
 mod journal;
 mod left_out;
 mod resume;
-mod sifted;
 mod target;
 mod upload;
 
@@ -22,7 +22,7 @@ use super::report::{RestoreReport, ensure_influxd_opens_names, missing};
 use super::source::{PlannedShard, Source, planned, sets_of};
 use crate::client::Client;
 use crate::context::Context;
-use crate::ops::scratch::scratch_dir;
+use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
 use journal::{Header, Interrupted, Journal};
 use resume::{Run, Start};
@@ -112,7 +112,7 @@ impl Live<'_> {
         let Context { cancel, progress } = self.context;
         let shards = check(catalog, planned, &used, self.options.jobs, cancel, progress)?;
         ensure_influxd_opens_names(&shards)?;
-        sifted::ensure_scratch(&shards, apply_deletes)?;
+        filtered::ensure_scratch(&shards, apply_deletes)?;
         Ok(shards)
     }
 

@@ -2,25 +2,26 @@
 //! done with it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
+use super::filtered::{FilteredFiles, Sent};
 use super::journal::Journal;
-use super::sifted::{Sent, Sifted};
 use super::target::Live;
 use crate::cancel::Cancel;
+use crate::client::Reply;
 use crate::error::{ErrorKind, kind_of};
 use crate::ops::queue::{self, Turn};
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::check::{CheckedShard, ShardFile};
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
 use crate::retry::{self, Attempts};
-use crate::shard_tar::{Ending, Member, Sink, scan};
-use crate::shard_tar::{MemberHeader, TarWriter};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Member, MemberHeader, ShardTarReader, TarError, TarWriter};
 use crate::tsm::generation;
 use crate::wire::Request;
 
@@ -67,7 +68,7 @@ enum Held {
 struct Job<'a> {
     shard: &'a CheckedShard,
     /// What of it is sent in another form, once that is made.
-    sifted: Option<Sifted>,
+    filtered: Option<FilteredFiles>,
     attempts: Attempts,
     /// An earlier run had it whole on the server.
     was_done: bool,
@@ -104,7 +105,7 @@ impl Live<'_> {
             let was_done = done.is_some_and(|done| done.contains(&shard.source.id));
             jobs.push(Job {
                 shard,
-                sifted: None,
+                filtered: None,
                 attempts: Attempts::default(),
                 was_done,
                 again: done.is_some(),
@@ -178,7 +179,10 @@ impl Live<'_> {
 
     /// A shard is on the server.
     fn uploaded(&self, job: &Job<'_>, started: Instant) -> Uploaded {
-        let sent = job.sifted.iter().flat_map(|sifted| sifted.sent(job.shard));
+        let sent = job
+            .filtered
+            .iter()
+            .flat_map(|filtered| filtered.sent(job.shard));
         let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| {
             (files + 1, bytes + sent.size)
         });
@@ -214,11 +218,11 @@ impl Live<'_> {
     /// Makes one attempt at a shard.
     fn attempt(&self, contents: &Catalog, job: &mut Job<'_>) -> Result<()> {
         let shard = job.shard;
-        let sifted = match &mut job.sifted {
-            Some(sifted) => sifted,
-            none => none.insert(self.sift(contents, shard, self.context.cancel)?),
+        let filtered = match &mut job.filtered {
+            Some(filtered) => filtered,
+            none => none.insert(self.filter(contents, shard, self.context.cancel)?),
         };
-        if sifted.sent(shard).next().is_none() {
+        if filtered.sent(shard).next().is_none() {
             return Ok(());
         }
         if job.again {
@@ -228,7 +232,7 @@ impl Live<'_> {
         // A second upload beside a first hides fields that only the second has, on servers with a
         // tsi1 index; so does one beside what somebody wrote, and it takes the place of files of
         // the same name.
-        match self.look_back(shard, sifted)? {
+        match self.look_back(shard, filtered)? {
             Held::All => return Ok(()),
             Held::Nothing => {}
             Held::Compacted if job.sent => {
@@ -246,12 +250,12 @@ impl Live<'_> {
                 ));
             }
         }
-        self.send(contents, shard, sifted)?;
+        self.send(contents, shard, filtered)?;
         job.sent = true;
         if !self.options.verify {
             return Ok(());
         }
-        match self.look_back(shard, sifted)? {
+        match self.look_back(shard, filtered)? {
             Held::All => Ok(()),
             Held::Nothing => bail!("the server holds none of it although it was sent"),
             Held::Part(absent) => bail!("the server does not hold {absent} although it was sent"),
@@ -274,11 +278,16 @@ impl Live<'_> {
 
     /// Sends all that the shard is to hold in one upload, and waits until the server is done with
     /// it.
-    fn send(&self, contents: &Catalog, shard: &CheckedShard, sifted: &Sifted) -> Result<()> {
+    fn send(
+        &self,
+        contents: &Catalog,
+        shard: &CheckedShard,
+        filtered: &FilteredFiles,
+    ) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
         let stop = self.context.cancel.child();
         thread::scope(|scope| {
-            let reading = scope.spawn(|| self.pack(contents, shard, sifted, sender, &stop));
+            let reading = scope.spawn(|| self.pack(contents, shard, filtered, sender, &stop));
             let sent = self.forward(shard, receiver);
             stop.cancel();
             let read = reading
@@ -325,7 +334,7 @@ impl Live<'_> {
         &self,
         contents: &Catalog,
         shard: &CheckedShard,
-        sifted: &Sifted,
+        filtered: &FilteredFiles,
         sender: SyncSender<Piece>,
         stop: &Cancel,
     ) -> Result<()> {
@@ -333,24 +342,18 @@ impl Live<'_> {
             sender,
             pending: Vec::with_capacity(CHUNK),
         };
-        let crc = crc32fast::Hasher::new();
         let mut packing = Packing {
             live: self,
             shard,
-            sifted,
-            source: 0,
+            filtered,
             tar: TarWriter::new(pieces),
-            crc,
-            member: None,
             stop,
         };
         for (source, file) in shard.sources.iter().enumerate() {
-            packing.source = source;
             let reading = || format!("reading {}", contents.path_of(&file.name).display());
             let tar = contents.open(file, |file| file)?;
-            scan(tar, &shard.source, &mut packing)
-                .with_context(reading)?
-                .with_context(reading)?;
+            let mut reader = ShardTarReader::new(tar, &shard.source);
+            packing.pack(&mut reader, source).with_context(reading)?;
         }
         let mut pieces = packing.tar.finish()?;
         Ok(pieces.hand_on(Piece::End)?)
@@ -367,7 +370,7 @@ impl Live<'_> {
 
     /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what
     /// it is to hold.
-    fn look_back(&self, shard: &CheckedShard, sifted: &Sifted) -> Result<Held> {
+    fn look_back(&self, shard: &CheckedShard, filtered: &FilteredFiles) -> Result<Held> {
         let answer = self.files_on_server(shard)?;
         let mut on_server: BTreeMap<&str, (u64, u32)> = answer
             .iter()
@@ -375,7 +378,7 @@ impl Live<'_> {
             .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
             .collect();
         let (mut absent, mut same, mut newest, mut is_other) = (None, 0, None, false);
-        for Sent { name, size, crc } in sifted.sent(shard) {
+        for Sent { name, size, crc } in filtered.sent(shard) {
             let found = on_server.remove(name);
             if found == Some((size, crc)) {
                 same += 1;
@@ -402,15 +405,12 @@ impl Live<'_> {
     fn files_on_server(&self, shard: &CheckedShard) -> Result<Vec<(String, u64, u32)>> {
         let mut attempts = Attempts::default();
         loop {
-            let mut sums = Sums::default();
             let reply = self.client.request(&Request::Shard {
                 id: shard.target.id,
                 since: None,
             })?;
-            let ending =
-                scan(reply, &shard.target, &mut sums).context("reading the shard back")??;
-            if ending != Ending::Nothing {
-                return Ok(sums.files);
+            if let Some(files) = sums(reply, &shard.target)? {
+                return Ok(files);
             }
             // A shard that was just put in place may be closed for a moment.
             let wait = attempts
@@ -482,102 +482,97 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
 }
 
-/// Lists regular files with size and CRC-32.
-#[derive(Default)]
-struct Sums {
-    files: Vec<(String, u64, u32)>,
-    crc: crc32fast::Hasher,
-}
-
-impl Sink for Sums {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        self.crc = crc32fast::Hasher::new();
-        self.files.push((member.name.clone(), member.size, 0));
-        Ok(())
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.crc.update(chunk);
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        if let Some((.., crc)) = self.files.last_mut() {
-            *crc = std::mem::take(&mut self.crc).finalize();
+/// The members of a shard's tar with size and CRC-32; none where the server sends nothing at all.
+fn sums(reply: Reply, shard: &ShardPath) -> Result<Option<Vec<(String, u64, u32)>>> {
+    let mut reader = ShardTarReader::new(BufReader::with_capacity(CHUNK, reply), shard);
+    let mut files = Vec::new();
+    let mut buffer = vec![0; CHUNK];
+    let reading = |error| match error {
+        TarError::Source(error) => anyhow::Error::new(error).context("reading the shard back"),
+        damage => damage.into(),
+    };
+    while let Some(member) = reader.next_member().map_err(reading)? {
+        let mut crc = crc32fast::Hasher::new();
+        loop {
+            match reader.read_content(&mut buffer).map_err(reading)? {
+                0 => break,
+                count => crc.update(&buffer[..count]),
+            }
         }
-        Ok(())
+        files.push((member.name, member.size, crc.finalize()));
     }
+    let ending = reader.finish().map_err(reading)?;
+    Ok((ending != Ending::Nothing).then_some(files))
 }
 
-/// Passes the files that are to come from one tar on into the upload, under their new names.
+/// Passes the files of a shard on into the upload, under their new names.
 struct Packing<'a> {
     live: &'a Live<'a>,
     shard: &'a CheckedShard,
-    sifted: &'a Sifted,
-    source: usize,
+    filtered: &'a FilteredFiles,
     tar: TarWriter<Pieces>,
-    crc: crc32fast::Hasher,
-    /// The member that passes, where it is sent: its name and its CRC-32 when it was checked.
-    member: Option<(String, u32)>,
     stop: &'a Cancel,
 }
 
-impl Sink for Packing<'_> {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        let wanted = self
-            .shard
-            .files
-            .get(&member.name)
-            .filter(|file| file.source == self.source && member.is_tsm());
-        self.member = wanted.map(|file| (member.name.clone(), file.crc));
-        if self.member.is_none() {
-            return Ok(());
+impl Packing<'_> {
+    /// Packs the files that are to come from one tar.
+    fn pack(&mut self, reader: &mut ShardTarReader<impl Read>, source: usize) -> Result<()> {
+        while let Some(member) = reader.next_member().map_err(io::Error::from)? {
+            let wanted = self.shard.files.get(&member.name);
+            match wanted.filter(|file| file.source == source && member.is_tsm()) {
+                Some(checked) => self.file(reader, &member, checked)?,
+                None => self.stop.check()?,
+            }
         }
-        self.crc = crc32fast::Hasher::new();
-        match self.sifted.get(&member.name) {
-            None => self.begin_file(member, member.size),
-            Some(None) => Ok(()),
+        reader.finish().map_err(io::Error::from)?;
+        Ok(())
+    }
+
+    /// Packs a file, or what is sent in its place. Of that too, what was checked is read once more.
+    fn file(
+        &mut self,
+        reader: &mut ShardTarReader<impl Read>,
+        member: &Member,
+        checked: &ShardFile,
+    ) -> Result<()> {
+        let in_its_place = self.filtered.get(&member.name);
+        match in_its_place {
+            None => self.begin_file(member, member.size)?,
+            Some(None) => {}
             Some(Some(file)) => {
                 self.begin_file(member, file.size)?;
                 file.copy_to(&mut self.tar)?;
-                self.tar.end()
+                self.tar.end()?;
             }
         }
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        if let Some((name, _)) = &self.member {
-            self.stop.check().map_err(io::Error::other)?;
-            if self.sifted.get(name).is_none() {
-                self.tar.write_all(chunk)?;
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            self.stop.check()?;
+            let count = reader.read_content(&mut buffer).map_err(io::Error::from)?;
+            if count == 0 {
+                break;
             }
-            self.crc.update(chunk);
+            if in_its_place.is_none() {
+                self.tar.write_all(&buffer[..count])?;
+            }
+            crc.update(&buffer[..count]);
             self.live.context.report(&Event::Bytes {
                 shard: &self.shard.target,
-                count: chunk.len() as u64,
+                count: count as u64,
             });
+        }
+        ensure!(
+            crc.finalize() == checked.crc,
+            "{} is not what was checked a moment ago",
+            member.name
+        );
+        if in_its_place.is_none() {
+            self.tar.end()?;
         }
         Ok(())
     }
 
-    fn end(&mut self) -> io::Result<()> {
-        let Some((name, crc)) = self.member.take() else {
-            return Ok(());
-        };
-        if std::mem::take(&mut self.crc).finalize() != crc {
-            return Err(io::Error::other(format!(
-                "{name} is not what was checked a moment ago"
-            )));
-        }
-        if self.sifted.get(&name).is_none() {
-            self.tar.end()
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Packing<'_> {
     fn begin_file(&mut self, member: &Member, size: u64) -> io::Result<()> {
         let path = format!("{}/{}", self.shard.target, member.name);
         self.tar

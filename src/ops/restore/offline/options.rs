@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::influxd_dir;
+use crate::io::scratch::scratch_dir;
 use crate::ops::restore::RestoreSelection;
-use crate::ops::scratch::scratch_dir;
 
 /// What to restore, and where to.
 #[derive(Debug, Clone)]

@@ -1,8 +1,7 @@
 //! Unpacking shards out of sight, into the folders out of which they are moved into place.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,7 +18,10 @@ use crate::ops::restore::check::{CheckedShard, ShardFile};
 use crate::ops::restore::rewrite::{Left, rewrite};
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
-use crate::shard_tar::{Member, Sink, scan};
+use crate::shard_tar::ShardTarReader;
+
+/// Bytes unpacked at a time.
+const CHUNK: usize = 256 << 10;
 
 /// Unpacks shards into where they are prepared.
 pub struct Unpacker<'a> {
@@ -105,7 +107,19 @@ impl Unpacker<'_> {
     ) -> Result<Left> {
         self.ownership.create_dirs(directory)?;
         for source in 0..shard.sources.len() {
-            self.unpack_tar(shard, source, directory, stop)?;
+            let path = self.catalog.path_of(&shard.sources[source].name);
+            let count = self
+                .unpack_tar(shard, source, directory, stop)
+                .with_context(|| {
+                    format!("unpacking {} into {}", path.display(), directory.display())
+                })?;
+            let files = shard.files.iter();
+            let expected = files.filter(|(_, file)| file.source == source).count();
+            ensure!(
+                count >= expected,
+                "{} lacks files that it had a moment ago",
+                path.display()
+            );
         }
         let apply_deletes = self.options.apply_deletes;
         let left = rewrite(shard, directory, apply_deletes, self.ownership, stop)?;
@@ -116,132 +130,68 @@ impl Unpacker<'_> {
         Ok(left)
     }
 
-    /// Unpacks the files that are to come from the tar number `source` of a shard.
+    /// Unpacks from one tar the files that are to come from it; how many those were.
     fn unpack_tar(
         &self,
         shard: &CheckedShard,
         source: usize,
         directory: &Path,
         stop: &Cancel,
-    ) -> Result<()> {
-        let file = &shard.sources[source];
-        let path = self.catalog.path_of(&file.name);
-        let mut sink = Unpacking {
-            shard,
-            source,
-            directory,
-            writer: self,
-            stop,
-            file: None,
-            count: 0,
-        };
-        let tar = self.catalog.open(file, |file| file)?;
-        scan(tar, &shard.source, &mut sink)
-            .map_err(anyhow::Error::from)
-            .and_then(|result| Ok(result?))
-            .with_context(|| {
-                format!("unpacking {} into {}", path.display(), directory.display())
-            })?;
-        let files = shard.files.iter();
-        let expected = files.filter(|(_, file)| file.source == source).count();
-        ensure!(
-            sink.count >= expected,
-            "{} lacks files that it had a moment ago",
-            path.display()
-        );
-        Ok(())
-    }
-}
-
-/// Unpacks from one tar the files that are to come from it.
-struct Unpacking<'a> {
-    shard: &'a CheckedShard,
-    source: usize,
-    directory: &'a Path,
-    writer: &'a Unpacker<'a>,
-    stop: &'a Cancel,
-    file: Option<Unpacked>,
-    /// How many files were unpacked.
-    count: usize,
-}
-
-/// A file on its way.
-struct Unpacked {
-    file: File,
-    path: PathBuf,
-    checked: ShardFile,
-    write_back: WriteBack,
-    /// CRC-32 of it so far.
-    crc: crc32fast::Hasher,
-}
-
-impl Sink for Unpacking<'_> {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        let wanted = self
-            .shard
-            .files
-            .get(&member.name)
-            .filter(|file| file.source == self.source);
-        let Some(wanted) = wanted.filter(|_| !member.directory) else {
-            return Ok(());
-        };
-        let path = self.directory.join(&member.name);
-        if let Some(parent) = path.parent() {
-            self.writer
-                .ownership
-                .create_dirs(parent)
-                .map_err(io::Error::other)?;
+    ) -> Result<usize> {
+        let tar = self.catalog.open(&shard.sources[source], |file| file)?;
+        let mut reader = ShardTarReader::new(tar, &shard.source);
+        let mut count = 0;
+        while let Some(member) = reader.next_member().map_err(io::Error::from)? {
+            let wanted = shard.files.get(&member.name);
+            let wanted = wanted.filter(|file| file.source == source && !member.directory);
+            match wanted {
+                Some(checked) => {
+                    let path = directory.join(&member.name);
+                    self.unpack_file(&mut reader, shard, &path, checked, stop)?;
+                    count += 1;
+                }
+                None => stop.check()?,
+            }
         }
-        let (write_back, crc) = (WriteBack::default(), crc32fast::Hasher::new());
-        self.file = Some(Unpacked {
-            file: durable::private_file().truncate(true).open(&path)?,
-            path,
-            checked: *wanted,
-            write_back,
-            crc,
-        });
-        Ok(())
+        reader.finish().map_err(io::Error::from)?;
+        Ok(count)
     }
 
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.stop.check().map_err(io::Error::other)?;
-        if let Some(Unpacked {
-            file,
-            write_back,
-            crc,
-            ..
-        }) = &mut self.file
-        {
-            file.write_all(chunk)?;
-            write_back.wrote(file, chunk.len());
-            crc.update(chunk);
-            self.writer.context.report(&Event::Bytes {
-                shard: &self.shard.target,
-                count: chunk.len() as u64,
+    fn unpack_file(
+        &self,
+        reader: &mut ShardTarReader<impl Read>,
+        shard: &CheckedShard,
+        path: &Path,
+        checked: &ShardFile,
+        stop: &Cancel,
+    ) -> Result<()> {
+        if let Some(parent) = path.parent() {
+            self.ownership.create_dirs(parent)?;
+        }
+        let mut file = durable::private_file().truncate(true).open(path)?;
+        let mut write_back = WriteBack::default();
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            stop.check()?;
+            let count = reader.read_content(&mut buffer).map_err(io::Error::from)?;
+            if count == 0 {
+                break;
+            }
+            file.write_all(&buffer[..count])?;
+            write_back.wrote(&file, count);
+            crc.update(&buffer[..count]);
+            self.context.report(&Event::Bytes {
+                shard: &shard.target,
+                count: count as u64,
             });
         }
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        let Some(Unpacked {
-            file,
-            path,
-            checked,
-            crc,
-            ..
-        }) = self.file.take()
-        else {
-            return Ok(());
-        };
-        if crc.finalize() != checked.crc {
-            return Err(io::Error::other(format!(
-                "{} is not what was checked a moment ago",
-                path.display()
-            )));
-        }
-        self.count += 1;
-        self.writer.ownership.give(&file, false)?;
-        durable::sync(&file, &path).map_err(io::Error::other)
+        ensure!(
+            crc.finalize() == checked.crc,
+            "{} is not what was checked a moment ago",
+            path.display()
+        );
+        self.ownership.give(&file, false)?;
+        durable::sync(&file, path)
     }
 }

@@ -231,5 +231,5 @@ impl<W: Write> TombstoneWriter<W> {
 }
 
 #[cfg(test)]
-#[path = "tombstone_tests.rs"]
+#[path = "file_tests.rs"]
 pub(crate) mod tests;

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use super::deletes::{DeletedRanges, Deletes, InMemory, Range};
-use super::index::{FromStart, Key};
-use super::sort::{Event, Sorter};
-use super::tombstone::{self, Ending, Record};
+use super::super::index::{FromStart, Key};
+use super::super::sort::{Event, Sorter};
+use super::file::{self, Ending, Record};
+use super::ranges::{DeletedRange, DeletedRanges, Deletes, InMemory};
 
 /// The most bytes of ranges that are held in memory.
 const HELD_BYTES: usize = 1 << 20;
@@ -40,14 +40,14 @@ impl BoundedDeletes {
     ///
     /// # Errors
     ///
-    /// Those of [`tombstone::read`], and those of files in `scratch`.
+    /// Those of [`file::read`], and those of files in `scratch`.
     pub fn read(source: impl Read, scratch: &Path) -> io::Result<(Self, Ending)> {
         let mut collector = Collector {
             scratch,
             few: DeletedRanges::default(),
             many: None,
         };
-        let ending = tombstone::read_until_error(source, |record| collector.add(record))?;
+        let ending = file::read_until_error(source, |record| collector.add(record))?;
         Ok((Self(collector.finish()?), ending))
     }
 
@@ -57,8 +57,8 @@ impl BoundedDeletes {
     }
 
     /// To be read along the keys of a file.
-    pub fn reader(&self) -> Reader<'_> {
-        Reader(match &self.0 {
+    pub fn reader(&self) -> DeletesReader<'_> {
+        DeletesReader(match &self.0 {
             Held::Memory(ranges) => ReadFrom::Memory(ranges.reader()),
             Held::File(file) => ReadFrom::File(Cursor {
                 bytes: BufReader::new(FromStart::new(file)),
@@ -117,7 +117,7 @@ impl Collector<'_> {
     }
 }
 
-fn push(sorter: &mut Sorter, key: &[u8], (min, max): Range) -> io::Result<()> {
+fn push(sorter: &mut Sorter, key: &[u8], (min, max): DeletedRange) -> io::Result<()> {
     if min > max {
         return Ok(());
     }
@@ -130,11 +130,11 @@ struct Joined {
     key: Vec<u8>,
     /// Whether no range of the key was written yet.
     is_new: bool,
-    range: Option<Range>,
+    range: Option<DeletedRange>,
 }
 
 impl Joined {
-    fn add(&mut self, key: &[u8], range: Range) -> io::Result<()> {
+    fn add(&mut self, key: &[u8], range: DeletedRange) -> io::Result<()> {
         match &mut self.range {
             Some(last) if self.key == key && range.0 <= last.1.saturating_add(1) => {
                 last.1 = last.1.max(range.1);
@@ -174,7 +174,7 @@ impl Joined {
 
 /// [`BoundedDeletes`], read along the keys of a file.
 #[derive(Debug)]
-pub struct Reader<'a>(ReadFrom<'a>);
+pub struct DeletesReader<'a>(ReadFrom<'a>);
 
 #[derive(Debug)]
 enum ReadFrom<'a> {
@@ -182,7 +182,7 @@ enum ReadFrom<'a> {
     File(Cursor<'a>),
 }
 
-impl Deletes for Reader<'_> {
+impl Deletes for DeletesReader<'_> {
     fn begin(&mut self, key: &Key<'_>) -> io::Result<()> {
         match &mut self.0 {
             ReadFrom::Memory(ranges) => ranges.begin(key),
@@ -190,7 +190,7 @@ impl Deletes for Reader<'_> {
         }
     }
 
-    fn next_range(&mut self) -> io::Result<Option<Range>> {
+    fn next_range(&mut self) -> io::Result<Option<DeletedRange>> {
         match &mut self.0 {
             ReadFrom::Memory(ranges) => ranges.next_range(),
             ReadFrom::File(cursor) => cursor.next_range(),
@@ -204,7 +204,7 @@ struct Cursor<'a> {
     bytes: BufReader<FromStart<'a, File>>,
     key: Vec<u8>,
     /// The range it stands at, none behind the last.
-    range: Option<Range>,
+    range: Option<DeletedRange>,
     begun: bool,
     /// Whether that range is of the key that is asked for.
     is_of_key: bool,
@@ -223,7 +223,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    fn next_range(&mut self) -> io::Result<Option<Range>> {
+    fn next_range(&mut self) -> io::Result<Option<DeletedRange>> {
         if !self.is_of_key {
             return Ok(None);
         }
@@ -259,8 +259,8 @@ impl Cursor<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tombstone::TombstoneWriter;
-    use super::super::values::ValueType;
+    use super::super::super::values::ValueType;
+    use super::super::file::TombstoneWriter;
     use super::*;
 
     /// A tombstone file.
@@ -279,7 +279,7 @@ mod tests {
     }
 
     /// What is deleted from keys that are asked for in ascending order, but for those of which only the first range is read.
-    fn ranges(deletes: &mut impl Deletes, keys: &[(Vec<u8>, bool)]) -> Vec<Vec<Range>> {
+    fn ranges(deletes: &mut impl Deletes, keys: &[(Vec<u8>, bool)]) -> Vec<Vec<DeletedRange>> {
         let ranges = keys.iter().map(|(key, all)| {
             deletes
                 .begin(&Key {

@@ -2,11 +2,11 @@
 
 use std::io::{self, Read};
 
-use super::index::Key;
-use super::tombstone::{self, Ending, Record};
+use super::super::index::Key;
+use super::file::{self, Ending, Record};
 
 /// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to `i64::MAX`.
-pub type Range = (i64, i64);
+pub type DeletedRange = (i64, i64);
 
 /// What is deleted from a file, to be read along its keys.
 pub trait Deletes {
@@ -22,7 +22,7 @@ pub trait Deletes {
     /// # Errors
     ///
     /// When the deletes cannot be read.
-    fn next_range(&mut self) -> io::Result<Option<Range>>;
+    fn next_range(&mut self) -> io::Result<Option<DeletedRange>>;
 }
 
 /// No deletes.
@@ -31,7 +31,7 @@ impl Deletes for () {
         Ok(())
     }
 
-    fn next_range(&mut self) -> io::Result<Option<Range>> {
+    fn next_range(&mut self) -> io::Result<Option<DeletedRange>> {
         Ok(None)
     }
 }
@@ -54,7 +54,7 @@ struct Entry {
     /// Where the key begins.
     at: usize,
     length: u16,
-    range: Range,
+    range: DeletedRange,
 }
 
 /// [`DeletedRanges`], read along the keys of a file.
@@ -70,7 +70,7 @@ impl Deletes for InMemory<'_> {
         Ok(())
     }
 
-    fn next_range(&mut self) -> io::Result<Option<Range>> {
+    fn next_range(&mut self) -> io::Result<Option<DeletedRange>> {
         let Some((first, rest)) = self.of_key.split_first() else {
             return Ok(None);
         };
@@ -79,8 +79,8 @@ impl Deletes for InMemory<'_> {
     }
 }
 
-impl<'a> FromIterator<(&'a [u8], Range)> for DeletedRanges {
-    fn from_iter<I: IntoIterator<Item = (&'a [u8], Range)>>(ranges: I) -> Self {
+impl<'a> FromIterator<(&'a [u8], DeletedRange)> for DeletedRanges {
+    fn from_iter<I: IntoIterator<Item = (&'a [u8], DeletedRange)>>(ranges: I) -> Self {
         let mut deletes = Self::default();
         for (key, (min, max)) in ranges {
             deletes.add(Record { key, min, max });
@@ -95,11 +95,11 @@ impl DeletedRanges {
     ///
     /// # Errors
     ///
-    /// Those of [`tombstone::read`].
+    /// Those of [`file::read`].
     pub fn read(source: impl Read) -> io::Result<(Self, Ending)> {
         let mut deletes = Self::default();
         let mut merge_at = FIRST_MERGE;
-        let ending = tombstone::read(source, |record| {
+        let ending = file::read(source, |record| {
             deletes.add(record);
             // Else a small file could unpack to very many records that say the same.
             if deletes.entries.len() >= merge_at {
@@ -112,7 +112,7 @@ impl DeletedRanges {
     }
 
     /// The ranges of a key, ascending; none touches another.
-    pub fn of(&self, key: &[u8]) -> impl ExactSizeIterator<Item = Range> {
+    pub fn of(&self, key: &[u8]) -> impl ExactSizeIterator<Item = DeletedRange> {
         self.entries_of(key).iter().map(|entry| entry.range)
     }
 
@@ -136,7 +136,7 @@ impl DeletedRanges {
     }
 
     /// All ranges with their keys, ascending by key, then by time.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Range)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], DeletedRange)> {
         self.entries
             .iter()
             .map(|entry| (self.key(entry), entry.range))
@@ -202,7 +202,7 @@ impl DeletedRanges {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tombstone::TombstoneWriter;
+    use super::super::file::TombstoneWriter;
     use super::*;
 
     fn read(records: &[(&[u8], i64, i64)]) -> DeletedRanges {

@@ -2,7 +2,9 @@
 
 use std::env;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind};
@@ -113,10 +115,98 @@ pub fn scratch_error(directory: &Path, error: io::Error) -> anyhow::Error {
     scratch_fault(&error).map_or_else(|| error.into(), Into::into)
 }
 
+/// Whether the system, the disk say, is at fault, and not what was read.
+pub fn is_of_system(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.raw_os_error().is_some())
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// A file without a name, for one member at a time.
+#[derive(Debug)]
+pub struct Spool {
+    file: File,
+    directory: PathBuf,
+    size: u64,
+}
+
+impl Spool {
+    /// An empty one, in a directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn new_in(directory: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: tempfile::tempfile_in(directory).map_err(|error| in_scratch(directory, error))?,
+            directory: directory.to_owned(),
+            size: 0,
+        })
+    }
+
+    /// Makes it empty again.
+    pub fn clear(&mut self) {
+        self.size = 0;
+    }
+
+    /// Looks whether there is room for so many bytes. A compressed file can claim any number, and others write there too.
+    ///
+    /// # Errors
+    ///
+    /// When there is not.
+    pub fn want(&self, bytes: u64) -> io::Result<()> {
+        // What earlier members took is used again.
+        let own = self.file.metadata()?.len();
+        if bytes <= own {
+            return Ok(());
+        }
+        // Where the file system does not say, writing will.
+        let Ok(system) = rustix::fs::fstatvfs(&self.file) else {
+            return Ok(());
+        };
+        let room = system.f_bavail.saturating_mul(system.f_frsize);
+        let room = room.saturating_add(own);
+        match bytes > room && system.f_blocks > 0 {
+            true => Err(no_room(&self.directory, bytes, room)),
+            false => Ok(()),
+        }
+    }
+
+    /// The file, which may be longer than what is in it.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Bytes in it.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write_at(bytes, self.size);
+        let count = written.map_err(|error| in_scratch(&self.directory, error))?;
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::members::is_of_system;
 
     #[test]
     fn a_full_tmpdir_is_named_in_any_chain_and_is_the_systems_fault() {

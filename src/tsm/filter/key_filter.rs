@@ -1,33 +1,33 @@
-//! Which points of a key stay, by an interval and by what was deleted.
+//! Which points of a key stay, by a time range and by what was deleted.
 
 use std::io;
 
-use super::deletes::{Deletes, Range};
-use super::index::{BlockEntry, Key};
-use super::values::Points;
+use super::super::index::{BlockEntry, Key};
+use super::super::tombstone::{DeletedRange, Deletes};
+use super::super::values::Points;
 use crate::time::Bounds;
 
 /// Which points of a key stay.
 #[derive(Debug)]
-pub(super) struct Sieve {
-    bounds: Bounds,
+pub(super) struct KeyFilter {
+    time_range: Bounds,
     /// The first deleted range that does not end before what was asked for last.
-    deleted: Option<Range>,
+    deleted: Option<DeletedRange>,
 }
 
 /// What becomes of a block, as far as its first and last time tell.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    Kept,
+pub(super) enum BlockFate {
+    Unchanged,
     Dropped,
     /// It depends on its points.
-    Sifted,
+    ByPoint,
 }
 
-impl Sieve {
-    pub(super) fn new(bounds: Bounds) -> Self {
+impl KeyFilter {
+    pub(super) fn new(time_range: Bounds) -> Self {
         Self {
-            bounds,
+            time_range,
             deleted: None,
         }
     }
@@ -52,42 +52,42 @@ impl Sieve {
         &mut self,
         entry: &BlockEntry,
         deletes: &mut impl Deletes,
-    ) -> io::Result<Fate> {
+    ) -> io::Result<BlockFate> {
         let &BlockEntry {
             min_time, max_time, ..
         } = entry;
-        if max_time < self.bounds.start || min_time > self.bounds.end {
-            return Ok(Fate::Dropped);
+        if max_time < self.time_range.start || min_time > self.time_range.end {
+            return Ok(BlockFate::Dropped);
         }
         // Of the part that is inside.
         let (start, end) = (
-            min_time.max(self.bounds.start),
-            max_time.min(self.bounds.end),
+            min_time.max(self.time_range.start),
+            max_time.min(self.time_range.end),
         );
         self.pass(start, deletes)?;
         Ok(match self.deleted {
-            Some(range) if range.0 <= start && end <= range.1 => Fate::Dropped,
-            Some(range) if range.0 <= end => Fate::Sifted,
-            _ if (start, end) == (min_time, max_time) => Fate::Kept,
-            _ => Fate::Sifted,
+            Some(range) if range.0 <= start && end <= range.1 => BlockFate::Dropped,
+            Some(range) if range.0 <= end => BlockFate::ByPoint,
+            _ if (start, end) == (min_time, max_time) => BlockFate::Unchanged,
+            _ => BlockFate::ByPoint,
         })
     }
 
-    /// Puts those of `points`, which are of the block that was asked for last, that stay in the place of those in `kept`.
-    pub(super) fn sift(
+    /// Puts those of `points`, which are of the block that was asked for last, that stay in the place of those in `staying`.
+    pub(super) fn points(
         &mut self,
         points: &Points,
-        kept: &mut Points,
+        staying: &mut Points,
         deletes: &mut impl Deletes,
     ) -> io::Result<()> {
-        kept.reset(points.values.value_type());
+        staying.reset(points.values.value_type());
         for (at, &time) in points.times.iter().enumerate() {
-            if time < self.bounds.start || time > self.bounds.end {
+            if time < self.time_range.start || time > self.time_range.end {
                 continue;
             }
             self.pass(time, deletes)?;
             if self.deleted.is_none_or(|range| range.0 > time) {
-                kept.push_from(points, at);
+                staying.push_from(points, at);
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::wal::tests::Slow;
+use super::super::super::wal::tests::Slow;
 use super::*;
 
 /// Two deletes as influxd 1.6.7 wrote them, each in a gzip member: of one time, and of a series with two fields.

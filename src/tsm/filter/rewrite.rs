@@ -6,14 +6,14 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::block::Decoder;
-use super::deletes::Deletes;
-use super::encoding::DecodeError;
-use super::file::{BlockFault, BlockReader, FileError, decode};
-use super::index::{BlockEntry, IndexError, IndexWalk, Key, ReadAt};
-use super::sieve::{Fate, Sieve};
-use super::values::{Points, ValueType};
-use super::writer::{MAX_FILE_BYTES, WriteError, Writer, Written};
+use super::super::block::Decoder;
+use super::super::encoding::DecodeError;
+use super::super::file::{BlockFault, BlockReader, FileError, decode};
+use super::super::index::{BlockEntry, IndexError, IndexWalk, Key, ReadAt};
+use super::super::tombstone::Deletes;
+use super::super::values::{Points, ValueType};
+use super::super::writer::{MAX_FILE_BYTES, WriteError, Writer, Written};
+use super::key_filter::{BlockFate, KeyFilter};
 use crate::time::Bounds;
 
 /// What was kept of a file and what was not.
@@ -44,15 +44,15 @@ impl Tally {
 
 /// What is done with a block.
 enum Verdict<'a> {
-    Kept { crc: u32, block: &'a [u8] },
-    Packed(&'a Points),
+    Unchanged { crc: u32, block: &'a [u8] },
+    Rewritten(&'a Points),
     Dropped,
 }
 
 /// Goes through the blocks of a file.
 struct Pass<'a, R: ?Sized> {
     blocks: BlockReader<'a, R>,
-    sieve: Sieve,
+    key_filter: KeyFilter,
     decoder: Decoder,
     points: Points,
     kept: Points,
@@ -64,7 +64,7 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
     fn new(file: &'a R, index_offset: u64, bounds: Bounds) -> Self {
         Self {
             blocks: BlockReader::new(file, index_offset),
-            sieve: Sieve::new(bounds),
+            key_filter: KeyFilter::new(bounds),
             decoder: Decoder::default(),
             points: Points::new(ValueType::Float),
             kept: Points::new(ValueType::Float),
@@ -75,7 +75,7 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
 
     /// Turns to the blocks of a key.
     fn begin(&mut self, key: &Key<'_>, deletes: &mut impl Deletes) -> Result<(), FilterError> {
-        self.sieve
+        self.key_filter
             .load(key, deletes)
             .map_err(FilterError::Deletes)?;
         self.value_type = key.value_type;
@@ -88,10 +88,10 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
         deletes: &mut impl Deletes,
     ) -> Result<Verdict<'_>, FilterError> {
         let fate = self
-            .sieve
+            .key_filter
             .fate(entry, deletes)
             .map_err(FilterError::Deletes)?;
-        if fate == Fate::Dropped {
+        if fate == BlockFate::Dropped {
             self.tally.blocks_dropped += 1;
             return Ok(Verdict::Dropped);
         }
@@ -118,7 +118,7 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
             Some(Err(byte)) => return Err(fault(BlockFault::Decode(DecodeError::BlockType(byte)))),
             None => return Err(fault(BlockFault::Decode(DecodeError::Cut))),
         }
-        if fate == Fate::Sifted {
+        if fate == BlockFate::ByPoint {
             decode(
                 &mut self.decoder,
                 record.block,
@@ -127,8 +127,8 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
                 &mut self.points,
             )
             .map_err(fault)?;
-            self.sieve
-                .sift(&self.points, &mut self.kept, deletes)
+            self.key_filter
+                .points(&self.points, &mut self.kept, deletes)
                 .map_err(FilterError::Deletes)?;
             self.tally.points_kept += self.kept.len() as u64;
             self.tally.points_dropped += (self.points.len() - self.kept.len()) as u64;
@@ -138,11 +138,11 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
             }
             if self.kept.len() < self.points.len() {
                 self.tally.blocks_packed += 1;
-                return Ok(Verdict::Packed(&self.kept));
+                return Ok(Verdict::Rewritten(&self.kept));
             }
         }
         self.tally.blocks_kept += 1;
-        Ok(Verdict::Kept {
+        Ok(Verdict::Unchanged {
             crc: record.crc,
             block: record.block,
         })
@@ -177,10 +177,10 @@ pub fn rewrite<R: ReadAt + ?Sized>(
         let mut any = false;
         while let Some(entry) = walk.next_entry()? {
             match pass.judge(&entry, deletes)? {
-                Verdict::Kept { crc, block } => {
+                Verdict::Unchanged { crc, block } => {
                     writer.block(entry.min_time, entry.max_time, crc, block)?
                 }
-                Verdict::Packed(points) => writer.points(points)?,
+                Verdict::Rewritten(points) => writer.points(points)?,
                 Verdict::Dropped => continue,
             }
             any = true;
@@ -212,10 +212,12 @@ pub fn would_change<R: ReadAt + ?Sized>(
         pass.begin(&key, deletes)?;
         while let Some(entry) = walk.next_entry()? {
             let fate = pass
-                .sieve
+                .key_filter
                 .fate(&entry, deletes)
                 .map_err(FilterError::Deletes)?;
-            if fate != Fate::Kept && !matches!(pass.judge(&entry, deletes)?, Verdict::Kept { .. }) {
+            if fate != BlockFate::Unchanged
+                && !matches!(pass.judge(&entry, deletes)?, Verdict::Unchanged { .. })
+            {
                 return Ok(true);
             }
         }
@@ -278,16 +280,16 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::block::tests::some_points;
-    use super::super::deletes::{DeletedRanges, Range};
-    use super::super::envelope::tests::REAL;
-    use super::super::file::tests::{Keys, read_all};
-    use super::super::index::tests::{block, build, walk};
-    use super::super::values::Values;
-    use super::super::writer::tests::write_all;
+    use super::super::super::block::tests::some_points;
+    use super::super::super::envelope::tests::REAL;
+    use super::super::super::file::tests::{Keys, read_all};
+    use super::super::super::index::tests::{block, build, walk};
+    use super::super::super::tombstone::{DeletedRange, DeletedRanges};
+    use super::super::super::values::Values;
+    use super::super::super::writer::tests::write_all;
     use super::*;
 
-    type Map = BTreeMap<Vec<u8>, Vec<Range>>;
+    type Map = BTreeMap<Vec<u8>, Vec<DeletedRange>>;
 
     /// Deletes that cannot be read.
     struct Broken;
@@ -297,7 +299,7 @@ mod tests {
             Ok(())
         }
 
-        fn next_range(&mut self) -> io::Result<Option<Range>> {
+        fn next_range(&mut self) -> io::Result<Option<DeletedRange>> {
             Err(io::Error::other("broken"))
         }
     }
@@ -343,7 +345,7 @@ mod tests {
         Ok((tally, out))
     }
 
-    fn map(deletes: &[(&str, Range)]) -> Map {
+    fn map(deletes: &[(&str, DeletedRange)]) -> Map {
         let mut map = Map::new();
         deletes
             .iter()

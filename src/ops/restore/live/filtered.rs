@@ -1,5 +1,5 @@
-//! What a server must not be sent as it is: TSM files of which points were deleted, for servers throw tombstones away, and those
-//! with points outside the times that are restored.
+//! What a server must not be sent as it is: TSM files of which points were deleted, for servers
+//! throw tombstones away, and those with points outside the times that are restored.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,18 +8,18 @@ use anyhow::Result;
 
 use super::target::Live;
 use crate::cancel::Cancel;
+use crate::io::scratch::{scratch_dir, scratch_error};
 use crate::ops::restore::check::CheckedShard;
 use crate::ops::restore::members::ShardMembers;
-use crate::ops::scratch::{scratch_dir, scratch_error};
-use crate::ops::sift::{Kept, LeftOut, SiftedFile, sift};
 use crate::repository::Catalog;
 use crate::time::Bounds;
-use crate::tsm::bounded_deletes::BoundedDeletes;
+use crate::tsm::filter::{Filtered, FilteredFile, PointFilter};
 use crate::tsm::stem;
+use crate::tsm::tombstone::BoundedDeletes;
 
 /// The TSM files of a shard that are sent in another form, or not at all.
 #[derive(Debug, Default)]
-pub struct Sifted(BTreeMap<String, Option<SiftedFile>>);
+pub struct FilteredFiles(BTreeMap<String, Option<FilteredFile>>);
 
 /// A TSM file that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +32,10 @@ pub struct Sent<'a> {
     pub crc: u32,
 }
 
-impl Sifted {
-    /// What takes the place of a file: `None` where it is sent as it is, `Some(None)` where not a point of it stays.
-    pub fn get(&self, name: &str) -> Option<Option<&SiftedFile>> {
+impl FilteredFiles {
+    /// What takes the place of a file: `None` where it is sent as it is, `Some(None)` where not a
+    /// point of it stays.
+    pub fn get(&self, name: &str) -> Option<Option<&FilteredFile>> {
         self.0.get(name).map(Option::as_ref)
     }
 
@@ -50,10 +51,10 @@ impl Sifted {
                     size: file.size,
                     crc: file.crc,
                 }),
-                Some(Some(sifted)) => Some(Sent {
+                Some(Some(file)) => Some(Sent {
                     name,
-                    size: sifted.size,
-                    crc: sifted.crc,
+                    size: file.size,
+                    crc: file.crc,
                 }),
                 Some(None) => None,
             })
@@ -73,14 +74,14 @@ pub fn ensure_scratch(shards: &[CheckedShard], apply_deletes: bool) -> Result<()
 }
 
 impl Live<'_> {
-    /// Makes what is sent in another form than it has in the backup. All of it, before the server is asked to take anything: it
-    /// holds up who writes to the shard until all is there.
-    pub(super) fn sift(
+    /// Makes what is sent in another form than it has in the backup. All of it, before the server
+    /// is asked to take anything: it holds up who writes to the shard until all is there.
+    pub(super) fn filter(
         &self,
         contents: &Catalog,
         shard: &CheckedShard,
         stop: &Cancel,
-    ) -> Result<Sifted> {
+    ) -> Result<FilteredFiles> {
         let scratch = scratch_dir();
         let members = ShardMembers {
             contents,
@@ -97,26 +98,26 @@ impl Live<'_> {
         };
         let all = shard.cut.is_some() || !shard.new_types.is_empty();
         let none = BoundedDeletes::default();
-        let mut sifted = BTreeMap::new();
+        let mut files = BTreeMap::new();
         let wants =
             |name: &str| name.ends_with(".tsm") && (all || deletes.contains_key(stem(name)));
         members.each(wants, |_, passed| {
             let name = &passed.member.name;
-            let left_out = LeftOut {
+            let filter = PointFilter {
                 deletes: deletes.get(stem(name)).unwrap_or(&none),
                 new_types: &shard.new_types,
-                bounds: shard.cut.unwrap_or(Bounds::ANY),
+                time_range: shard.cut.unwrap_or(Bounds::ANY),
             };
-            let kept = sift(passed.content, &left_out, &scratch).map_err(|error| {
+            let filtered = filter.apply(passed.content, &scratch).map_err(|error| {
                 io::Error::other(anyhow::Error::new(error).context(name.clone()))
             })?;
-            match kept {
-                Kept::All => {}
-                Kept::Part(file) => drop(sifted.insert(name.clone(), Some(file))),
-                Kept::Nothing => drop(sifted.insert(name.clone(), None)),
+            match filtered {
+                Filtered::Unchanged => {}
+                Filtered::Rewritten(file) => drop(files.insert(name.clone(), Some(file))),
+                Filtered::Empty => drop(files.insert(name.clone(), None)),
             }
             Ok(())
         })?;
-        Ok(Sifted(sifted))
+        Ok(FilteredFiles(files))
     }
 }

@@ -1,36 +1,34 @@
-//! Leaving points out of a shard's tar as it passes: those outside an interval of time, or those that were deleted.
+//! Leaving points out of a shard's tar as it passes: those outside a time range, or those that were deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
-use crate::ops::members::Spool;
-use crate::ops::sift::{Kept, LeftOut, sift};
-use crate::repository::{MemberRecord, StagedTar};
+use super::reader::Member;
+use super::writer::{MemberHeader, TarWriter};
+use crate::io::scratch::Spool;
 use crate::shard::ShardPath;
-use crate::shard_tar::{Member, MemberHeader, TarWriter};
 use crate::time::Bounds;
-use crate::tsm::bounded_deletes::BoundedDeletes;
-use crate::tsm::fields::NewTypes;
-use crate::tsm::index::FromStart;
+use crate::tsm::filter::{Filtered, NewTypes, PointFilter};
+use crate::tsm::index::{FromStart, Section};
 use crate::tsm::stem;
+use crate::tsm::tombstone::BoundedDeletes;
 
 /// How much of a tombstone waits in memory.
 const TOMBSTONE_BYTES: usize = 64 << 10;
 
-/// A tar being cut.
-pub struct Cutter {
+/// Writes a tar without the points that are left out.
+#[derive(Debug)]
+pub struct ShardTarFilter<W> {
     shard: ShardPath,
-    bounds: Bounds,
+    time_range: Bounds,
     /// What is left out of TSM files because it was deleted, by what they have in common with their tombstones.
     deletes: BTreeMap<String, BoundedDeletes>,
     /// Where files go that take a member for a while.
     scratch: PathBuf,
-    tar: TarWriter<StagedTar>,
+    tar: TarWriter<W>,
     /// The member that passes.
     member: Option<Passing>,
     spool: Spool,
@@ -38,30 +36,31 @@ pub struct Cutter {
     tombstones: Vec<(Member, SpooledTempFile)>,
     /// The TSM files that stay, by what they have in common with their tombstones.
     stay: BTreeSet<String>,
-    members: Vec<MemberRecord>,
+    members: Vec<Member>,
 }
 
+#[derive(Debug)]
 enum Passing {
     Tsm(Member),
     Tombstone(Member, SpooledTempFile),
 }
 
-impl Cutter {
-    /// Leaves out of the tar of `shard` what is not in `bounds` and the `deletes`, the tombstones of which go too; into `out`.
+impl<W: Write> ShardTarFilter<W> {
+    /// Leaves out of the tar of `shard` what is not in `time_range` and the `deletes`, the tombstones of which go too; into `out`.
     ///
     /// # Errors
     ///
     /// When a file in `scratch` cannot be made.
     pub fn new(
         shard: &ShardPath,
-        bounds: Bounds,
+        time_range: Bounds,
         deletes: BTreeMap<String, BoundedDeletes>,
-        out: StagedTar,
+        out: W,
         scratch: &Path,
-    ) -> Result<Self> {
+    ) -> io::Result<Self> {
         Ok(Self {
             shard: shard.clone(),
-            bounds,
+            time_range,
             deletes,
             scratch: scratch.to_owned(),
             tar: TarWriter::new(out),
@@ -78,20 +77,14 @@ impl Cutter {
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn finish(mut self) -> io::Result<(StagedTar, Vec<MemberRecord>)> {
+    pub fn finish(mut self) -> io::Result<(W, Vec<Member>)> {
         for (member, mut content) in std::mem::take(&mut self.tombstones) {
-            if self.stay.contains(stem(&member.name))
-                && !self.deletes.contains_key(stem(&member.name))
-            {
-                begin(
-                    &mut self.tar,
-                    &self.shard,
-                    &mut self.members,
-                    &member,
-                    member.size,
-                )?;
+            let stem = stem(&member.name);
+            if self.stay.contains(stem) && !self.deletes.contains_key(stem) {
+                let size = member.size;
+                self.begin_file(member, size)?;
                 content.rewind()?;
-                io::copy(&mut content.take(member.size), &mut self.tar)?;
+                io::copy(&mut content.take(size), &mut self.tar)?;
                 self.tar.end()?;
             }
         }
@@ -133,47 +126,37 @@ impl Cutter {
             }
             None => return Ok(()),
         };
-        let content = self.spool.content();
         let none = BoundedDeletes::default();
-        let deletes = self.deletes.get(stem(&member.name)).unwrap_or(&none);
-        let of_member =
-            |error| io::Error::other(anyhow::Error::new(error).context(member.name.clone()));
-        let left_out = LeftOut {
-            deletes,
+        let filter = PointFilter {
+            deletes: self.deletes.get(stem(&member.name)).unwrap_or(&none),
             new_types: &NewTypes::default(),
-            bounds: self.bounds,
+            time_range: self.time_range,
         };
-        let kept = sift(&content, &left_out, &self.scratch).map_err(of_member)?;
-        let size = match &kept {
-            Kept::All => member.size,
-            Kept::Part(file) => file.size,
-            Kept::Nothing => return Ok(()),
+        let content = Section::new(self.spool.file(), 0, self.spool.size());
+        let filtered = filter.apply(&content, &self.scratch).map_err(|error| {
+            io::Error::other(anyhow::Error::new(error).context(member.name.clone()))
+        })?;
+        let size = match &filtered {
+            Filtered::Unchanged => member.size,
+            Filtered::Rewritten(file) => file.size,
+            Filtered::Empty => return Ok(()),
         };
         self.stay.insert(stem(&member.name).to_owned());
-        begin(&mut self.tar, &self.shard, &mut self.members, &member, size)?;
-        match kept {
-            Kept::Part(file) => file.copy_to(&mut self.tar)?,
-            _ => drop(io::copy(&mut FromStart::new(&content), &mut self.tar)?),
+        self.begin_file(member, size)?;
+        if let Filtered::Rewritten(file) = filtered {
+            file.copy_to(&mut self.tar)?;
+        } else {
+            let content = Section::new(self.spool.file(), 0, self.spool.size());
+            io::copy(&mut FromStart::new(&content), &mut self.tar)?;
         }
         self.tar.end()
     }
-}
 
-fn begin(
-    tar: &mut TarWriter<StagedTar>,
-    shard: &ShardPath,
-    members: &mut Vec<MemberRecord>,
-    member: &Member,
-    size: u64,
-) -> io::Result<()> {
-    let path = format!("{shard}/{}", member.name);
-    let modified = i64::try_from(member.modified)
-        .ok()
-        .and_then(|seconds| Timestamp::from_second(seconds).ok());
-    members.push(MemberRecord {
-        name: member.name.clone(),
-        size,
-        modified: modified.unwrap_or_default(),
-    });
-    tar.begin(&MemberHeader::of_file(&path, size, member.modified))
+    fn begin_file(&mut self, member: Member, size: u64) -> io::Result<()> {
+        let path = format!("{}/{}", self.shard, member.name);
+        self.tar
+            .begin(&MemberHeader::of_file(&path, size, member.modified))?;
+        self.members.push(Member { size, ..member });
+        Ok(())
+    }
 }

@@ -1,0 +1,11 @@
+//! Leaving points out of TSM files: those that were deleted, those outside a time range, and those of a type that their field has no
+//! more. A file that keeps all its points is left as it is, byte for byte.
+
+mod file;
+mod key_filter;
+mod new_types;
+mod rewrite;
+
+pub use file::{Filtered, FilteredFile, PointFilter};
+pub use new_types::{NewTypes, living_fields};
+pub use rewrite::{FilterError, Tally, rewrite, would_change};

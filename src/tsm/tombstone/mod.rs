@@ -1,0 +1,9 @@
+//! Tombstones: what was deleted of a TSM file and not compacted away yet.
+
+mod bounded;
+mod file;
+mod ranges;
+
+pub use bounded::{BoundedDeletes, DeletesReader};
+pub use file::{Ending, Record, TombstoneWriter, read, read_until_error};
+pub use ranges::{DeletedRange, DeletedRanges, Deletes};
