@@ -97,13 +97,7 @@ impl Session<'_> {
             return Ok(broken(reason, &listing));
         }
         let (file, members) = match (filter, arriving.into_writer()) {
-            (Some(filter), _) => {
-                let finished = filter.finish().and_then(|(file, members)| {
-                    let recorded = members.iter().map(member_record);
-                    Ok((file, recorded.collect::<io::Result<_>>()?))
-                });
-                finished.context("writing what is kept of what came")?
-            }
+            (Some(filter), _) => finished(filter).context("writing what is kept of what came")?,
             (None, Some(file)) => (file, listing.members),
             (None, None) => return Ok(AttemptResult::NothingKept),
         };
@@ -170,6 +164,13 @@ impl Session<'_> {
             scratch,
         )?)
     }
+}
+
+/// What the filter kept, and its members.
+fn finished(filter: ShardTarFilter<StagedTar>) -> io::Result<(StagedTar, Vec<MemberRecord>)> {
+    let (file, members) = filter.finish()?;
+    let members: io::Result<Vec<MemberRecord>> = members.iter().map(member_record).collect();
+    Ok((file, members?))
 }
 
 fn broken(reason: String, listing: &Listing) -> AttemptResult {

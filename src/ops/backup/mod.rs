@@ -4,7 +4,7 @@
 //! Then each shard is asked for until it is there for sure (`download`): questions about it
 //! (`ask`), and requests for it (`fetch`), until what came is proven to lack nothing (`proof`).
 //! What follows from an attempt is decided apart from all sockets (`attempts`), and from what other
-//! shards met with (`health`). What is not wanted of a shard is left out (`cut`, `stored`). All
+//! shards met with (`health`). What is not wanted of a shard is left out (`stored`). All
 //! together become a set (`commit`).
 
 mod ask;

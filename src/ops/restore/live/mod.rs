@@ -2,14 +2,16 @@
 //! each shard's TSM files are uploaded in one tar.
 //!
 //! The protocol acknowledges neither: an import without pairs and an upload that ends are all a
-//! server says. So the server is asked before ([`target`]), read back after ([`upload`]), and what
+//! server says. So the server is asked before ([`target`]), read back after ([`look_back`]), and what
 //! was started is written down ([`journal`]), so that another run can go on with it ([`resume`]).
 
 mod filtered;
 mod import;
 mod journal;
 mod left_out;
+mod look_back;
 mod resume;
+mod send;
 mod target;
 mod upload;
 

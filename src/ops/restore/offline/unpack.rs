@@ -107,7 +107,19 @@ impl Unpacker<'_> {
     ) -> Result<Left> {
         self.ownership.create_dirs(directory)?;
         for source in 0..shard.sources.len() {
-            self.unpack_tar(shard, source, directory, stop)?;
+            let path = self.catalog.path_of(&shard.sources[source].name);
+            let count = self
+                .unpack_tar(shard, source, directory, stop)
+                .with_context(|| {
+                    format!("unpacking {} into {}", path.display(), directory.display())
+                })?;
+            let files = shard.files.iter();
+            let expected = files.filter(|(_, file)| file.source == source).count();
+            ensure!(
+                count >= expected,
+                "{} lacks files that it had a moment ago",
+                path.display()
+            );
         }
         let apply_deletes = self.options.apply_deletes;
         let left = rewrite(shard, directory, apply_deletes, self.ownership, stop)?;
@@ -118,32 +130,8 @@ impl Unpacker<'_> {
         Ok(left)
     }
 
-    /// Unpacks the files that are to come from the tar number `source` of a shard.
+    /// Unpacks from one tar the files that are to come from it; how many those were.
     fn unpack_tar(
-        &self,
-        shard: &CheckedShard,
-        source: usize,
-        directory: &Path,
-        stop: &Cancel,
-    ) -> Result<()> {
-        let path = self.catalog.path_of(&shard.sources[source].name);
-        let count = self
-            .unpack_members(shard, source, directory, stop)
-            .with_context(|| {
-                format!("unpacking {} into {}", path.display(), directory.display())
-            })?;
-        let files = shard.files.iter();
-        let expected = files.filter(|(_, file)| file.source == source).count();
-        ensure!(
-            count >= expected,
-            "{} lacks files that it had a moment ago",
-            path.display()
-        );
-        Ok(())
-    }
-
-    /// How many files were unpacked.
-    fn unpack_members(
         &self,
         shard: &CheckedShard,
         source: usize,

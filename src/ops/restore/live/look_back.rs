@@ -1,0 +1,110 @@
+//! Reading a shard back from the server that it was sent to.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+
+use anyhow::{Context as _, Result};
+
+use super::filtered::{FilteredFiles, Sent};
+use super::target::Live;
+use crate::client::Reply;
+use crate::ops::restore::check::CheckedShard;
+use crate::retry::{self, Attempts};
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, ShardTarReader, TarError};
+use crate::tsm::generation;
+use crate::wire::Request;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
+
+/// What a server holds of the files it was sent.
+pub(super) enum Held {
+    /// All.
+    All,
+    /// None, and nothing else either.
+    Nothing,
+    /// Some of them; the text says which is not there.
+    Part(String),
+    /// In place of some or all of them one that a compaction made.
+    Compacted,
+    /// Files that were not sent, and not all that were.
+    Other,
+}
+
+impl Live<'_> {
+    /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what
+    /// it is to hold.
+    pub(super) fn look_back(&self, shard: &CheckedShard, filtered: &FilteredFiles) -> Result<Held> {
+        let answer = self.files_on_server(shard)?;
+        let mut on_server: BTreeMap<&str, (u64, u32)> = answer
+            .iter()
+            .filter(|(name, ..)| name.ends_with(".tsm"))
+            .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
+            .collect();
+        let (mut absent, mut same, mut newest, mut is_other) = (None, 0, None, false);
+        for Sent { name, size, crc } in filtered.sent(shard) {
+            let found = on_server.remove(name);
+            if found == Some((size, crc)) {
+                same += 1;
+            } else {
+                is_other |= found.is_some();
+                newest = newest.max(generation(name));
+                absent.get_or_insert_with(|| format!("{name} ({size} bytes)"));
+            }
+        }
+        // A compaction leaves a file of the highest of its generations, with a sequence past the
+        // first.
+        let compacted =
+            |name: &&str| generation(name) >= newest && !name.ends_with("-000000001.tsm");
+        Ok(match absent {
+            None => Held::All,
+            Some(_) if on_server.keys().any(compacted) => Held::Compacted,
+            Some(_) if is_other || !on_server.is_empty() => Held::Other,
+            Some(_) if same == 0 && answer.is_empty() => Held::Nothing,
+            Some(absent) => Held::Part(absent),
+        })
+    }
+
+    /// The files that the server has of the shard, with sizes and CRC-32.
+    fn files_on_server(&self, shard: &CheckedShard) -> Result<Vec<(String, u64, u32)>> {
+        let mut attempts = Attempts::default();
+        loop {
+            let reply = self.client.request(&Request::Shard {
+                id: shard.target.id,
+                since: None,
+            })?;
+            if let Some(files) = sums(reply, &shard.target)? {
+                return Ok(files);
+            }
+            // A shard that was just put in place may be closed for a moment.
+            let wait = attempts
+                .failed(self.options.retries)
+                .context("the server does not send the shard back")?;
+            retry::pause(wait, self.context.cancel)?;
+        }
+    }
+}
+
+/// The members of a shard's tar with size and CRC-32; none where the server sends nothing at all.
+fn sums(reply: Reply, shard: &ShardPath) -> Result<Option<Vec<(String, u64, u32)>>> {
+    let mut reader = ShardTarReader::new(BufReader::with_capacity(CHUNK, reply), shard);
+    let mut files = Vec::new();
+    let mut buffer = vec![0; CHUNK];
+    let reading = |error| match error {
+        TarError::Source(error) => anyhow::Error::new(error).context("reading the shard back"),
+        damage => damage.into(),
+    };
+    while let Some(member) = reader.next_member().map_err(reading)? {
+        let mut crc = crc32fast::Hasher::new();
+        loop {
+            match reader.read_content(&mut buffer).map_err(reading)? {
+                0 => break,
+                count => crc.update(&buffer[..count]),
+            }
+        }
+        files.push((member.name, member.size, crc.finalize()));
+    }
+    let ending = reader.finish().map_err(reading)?;
+    Ok((ending != Ending::Nothing).then_some(files))
+}

@@ -1,0 +1,242 @@
+//! Sending a shard in one upload: its tar is made by one thread, and sent as it comes by another.
+
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::filtered::FilteredFiles;
+use super::target::Live;
+use crate::cancel::Cancel;
+use crate::ops::restore::check::{CheckedShard, ShardFile};
+use crate::progress::Event;
+use crate::repository::Catalog;
+use crate::shard_tar::{Member, MemberHeader, ShardTarReader, TarWriter};
+
+/// Bytes sent at a time.
+const CHUNK: usize = 256 << 10;
+/// How many chunks a shard is read ahead.
+const AHEAD: usize = 8;
+/// How long an upload waits for the backup to be read. While it lasts, the server holds up all who
+/// write to the shard.
+const STALL: Duration = Duration::from_secs(10);
+/// How often it looks until then whether it is to stop.
+const TICK: Duration = Duration::from_millis(500);
+
+impl Live<'_> {
+    /// Sends all that the shard is to hold in one upload, and waits until the server is done with
+    /// it.
+    pub(super) fn send(
+        &self,
+        contents: &Catalog,
+        shard: &CheckedShard,
+        filtered: &FilteredFiles,
+    ) -> Result<()> {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let stop = self.context.cancel.child();
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| self.pack(contents, shard, filtered, sender, &stop));
+            let sent = self.forward(shard, receiver);
+            stop.cancel();
+            let read = reading
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match read {
+                // Where the connection failed, there was nobody to take what was read.
+                Err(error) if !is_broken_pipe(&error) => Err(error),
+                _ => sent,
+            }
+        })
+    }
+
+    /// Passes the pieces on to the server as they come.
+    fn forward(&self, shard: &CheckedShard, pieces: Receiver<Piece>) -> Result<()> {
+        // Nothing is held up before the first piece is there.
+        let mut piece = loop {
+            match pieces.recv_timeout(TICK) {
+                Ok(piece) => break piece,
+                Err(RecvTimeoutError::Timeout) => self.context.check()?,
+                Err(RecvTimeoutError::Disconnected) => bail!("the backup was not read to its end"),
+            }
+        };
+        let mut upload = self.client.upload(shard.target.id)?;
+        while let Piece::Bytes(bytes) = piece {
+            upload.write_all(&bytes).context("sending to the server")?;
+            piece = match pieces.recv_timeout(STALL) {
+                Ok(piece) => piece,
+                Err(RecvTimeoutError::Disconnected) => bail!("the backup was not read to its end"),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!(
+                        "reading the backup stood still for {STALL:?}: given up, so as not to hold up who writes to the shard"
+                    )
+                }
+            };
+        }
+        upload
+            .finish()
+            .context("waiting for the server to take the shard in")
+    }
+
+    /// Makes the tar, piece by piece.
+    fn pack(
+        &self,
+        contents: &Catalog,
+        shard: &CheckedShard,
+        filtered: &FilteredFiles,
+        sender: SyncSender<Piece>,
+        stop: &Cancel,
+    ) -> Result<()> {
+        let pieces = Pieces {
+            sender,
+            pending: Vec::with_capacity(CHUNK),
+        };
+        let mut packing = Packing {
+            live: self,
+            shard,
+            filtered,
+            tar: TarWriter::new(pieces),
+            stop,
+        };
+        for (source, file) in shard.sources.iter().enumerate() {
+            let reading = || format!("reading {}", contents.path_of(&file.name).display());
+            let tar = contents.open(file, |file| file)?;
+            let mut reader = ShardTarReader::new(tar, &shard.source);
+            packing.pack(&mut reader, source).with_context(reading)?;
+        }
+        let mut pieces = packing.tar.finish()?;
+        Ok(pieces.hand_on(Piece::End)?)
+    }
+
+    /// Has the server clear away what a failed upload left: an empty tar reopens the shard.
+    pub(super) fn clear(&self, shard: &CheckedShard) -> Result<()> {
+        let mut upload = self.client.upload(shard.target.id)?;
+        upload
+            .write_all(&[0; 1024])
+            .and_then(|()| upload.finish())
+            .context("clearing away what a failed attempt left")
+    }
+}
+
+/// A piece of a tar.
+enum Piece {
+    Bytes(Vec<u8>),
+    /// All pieces were sent. Without it, the tar is not whole.
+    End,
+}
+
+/// Hands on what is written to it in pieces of one size.
+struct Pieces {
+    sender: SyncSender<Piece>,
+    pending: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(CHUNK - self.pending.len());
+        self.pending.extend_from_slice(&bytes[..count]);
+        if self.pending.len() == CHUNK {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK));
+        self.hand_on(Piece::Bytes(piece))
+    }
+}
+
+impl Pieces {
+    fn hand_on(&mut self, piece: Piece) -> io::Result<()> {
+        self.sender
+            .send(piece)
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+}
+
+/// Passes the files of a shard on into the upload, under their new names.
+struct Packing<'a> {
+    live: &'a Live<'a>,
+    shard: &'a CheckedShard,
+    filtered: &'a FilteredFiles,
+    tar: TarWriter<Pieces>,
+    stop: &'a Cancel,
+}
+
+impl Packing<'_> {
+    /// Packs the files that are to come from one tar.
+    fn pack(&mut self, reader: &mut ShardTarReader<impl Read>, source: usize) -> Result<()> {
+        while let Some(member) = reader.next_member().map_err(io::Error::from)? {
+            let wanted = self.shard.files.get(&member.name);
+            match wanted.filter(|file| file.source == source && member.is_tsm()) {
+                Some(checked) => self.file(reader, &member, checked)?,
+                None => self.stop.check()?,
+            }
+        }
+        reader.finish().map_err(io::Error::from)?;
+        Ok(())
+    }
+
+    /// Packs a file, or what is sent in its place. Of that too, what was checked is read once more.
+    fn file(
+        &mut self,
+        reader: &mut ShardTarReader<impl Read>,
+        member: &Member,
+        checked: &ShardFile,
+    ) -> Result<()> {
+        let in_its_place = self.filtered.get(&member.name);
+        match in_its_place {
+            None => self.begin_file(member, member.size)?,
+            Some(None) => {}
+            Some(Some(file)) => {
+                self.begin_file(member, file.size)?;
+                file.copy_to(&mut self.tar)?;
+                self.tar.end()?;
+            }
+        }
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            self.stop.check()?;
+            let count = reader.read_content(&mut buffer).map_err(io::Error::from)?;
+            if count == 0 {
+                break;
+            }
+            if in_its_place.is_none() {
+                self.tar.write_all(&buffer[..count])?;
+            }
+            crc.update(&buffer[..count]);
+            self.live.context.report(&Event::Bytes {
+                shard: &self.shard.target,
+                count: count as u64,
+            });
+        }
+        ensure!(
+            crc.finalize() == checked.crc,
+            "{} is not what was checked a moment ago",
+            member.name
+        );
+        if in_its_place.is_none() {
+            self.tar.end()?;
+        }
+        Ok(())
+    }
+
+    fn begin_file(&mut self, member: &Member, size: u64) -> io::Result<()> {
+        let path = format!("{}/{}", self.shard.target, member.name);
+        self.tar
+            .begin(&MemberHeader::of_file(&path, size, member.modified))
+    }
+}
