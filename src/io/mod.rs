@@ -3,5 +3,6 @@
 pub(crate) mod adapters;
 pub(crate) mod durable;
 pub(crate) mod open;
+pub mod read_at;
 pub(crate) mod scratch;
 pub mod stream;

@@ -11,6 +11,7 @@ use super::members::{ContentError, MemberReader, Place};
 use super::passing::Passing;
 use super::summed::Summed;
 use crate::cancel::Cancel;
+use crate::io::read_at::{FromStart, ReadAt};
 use crate::io::scratch::{Spool, is_of_system, scratch_fault};
 use crate::progress::Progress;
 use crate::repository::{BackupFile, Catalog, FileRecord};
@@ -18,7 +19,7 @@ use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, Member, TarError};
 use crate::tsm::check::{self, TsmFinding};
 use crate::tsm::fields::FieldTypes;
-use crate::tsm::index::{FromStart, IndexError, IndexWalk, ReadAt};
+use crate::tsm::index::{IndexError, IndexWalk};
 use crate::tsm::{is_file_name, tombstone};
 
 /// The most findings kept of one member: a file of garbage has no end of them.

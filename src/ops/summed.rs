@@ -6,7 +6,7 @@ use std::io;
 use crc32fast::Hasher;
 
 use crate::cancel::Cancel;
-use crate::tsm::index::ReadAt;
+use crate::io::read_at::ReadAt;
 
 /// Bytes read at a time of what nobody else read.
 const CHUNK: u64 = 256 << 10;
@@ -103,7 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tsm::index::Section;
+    use crate::io::read_at::Section;
 
     proptest! {
         #[test]

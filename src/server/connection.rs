@@ -185,7 +185,7 @@ fn send_shard(
         let size = match &choice {
             Choice::Leave => continue,
             Choice::Whole => file.size,
-            Choice::Part(trimmed) => trimmed.size(),
+            Choice::Part(subset) => subset.size(),
         };
         let path = format!("{shard}/{}", file.name);
         let header = MemberHeader {
@@ -200,7 +200,7 @@ fn send_shard(
             tar.begin(&header)?;
             let opened = open_regular(&file.path)?;
             match &choice {
-                Choice::Part(trimmed) => trimmed
+                Choice::Part(subset) => subset
                     .write_to(&opened, &mut tar)
                     .map_err(io::Error::other)?,
                 _ => copy(opened, &mut tar)?,
