@@ -17,9 +17,9 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use influx_snap::io::read_at::ReadAt;
 use influx_snap::tsm::check::check;
 use influx_snap::tsm::file::Reader;
-use influx_snap::tsm::index::ReadAt;
 use influx_snap::tsm::values::{Points, ValueType, Values};
 use influx_snap::tsm::writer::Writer;
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use thiserror::Error;
 
 use crate::cancel::{Cancel, Stoppable};
+use crate::io::read_at::{FromStart, ReadAt, Section};
 use crate::io::scratch::Spool;
 use crate::repository::Tar;
 use crate::shard::ShardPath;
 use crate::shard_tar::{BLOCK, Ending, Member, ShardTarReader, TarError, read_past, seek_past};
-use crate::tsm::index::{FromStart, ReadAt, Section};
 use crate::tsm::tombstone::{self, BoundedDeletes};
 
 /// Bytes read at a time.

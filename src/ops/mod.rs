@@ -7,12 +7,11 @@ mod forget;
 mod info;
 mod losses;
 mod members;
-mod passing;
+mod progress_reader;
 mod queue;
 mod restore;
 mod selection;
 mod serve;
-mod summed;
 mod verify;
 
 pub use backup::{BackupOptions, BackupReport, IncrementalMode, MadeSet, backup};

@@ -8,11 +8,11 @@ use tempfile::SpooledTempFile;
 
 use super::reader::Member;
 use super::writer::{MemberHeader, TarWriter};
+use crate::io::read_at::{FromStart, Section};
 use crate::io::scratch::Spool;
 use crate::shard::ShardPath;
 use crate::time::Bounds;
 use crate::tsm::filter::{Filtered, NewTypes, PointFilter};
-use crate::tsm::index::{FromStart, Section};
 use crate::tsm::stem;
 use crate::tsm::tombstone::BoundedDeletes;
 

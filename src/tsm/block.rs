@@ -5,16 +5,10 @@
 
 use super::encoding::times::Span;
 use super::encoding::{
-    DecodeError, EncodeError, booleans, floats, integers, put_uvarint, strings, take_uvarint, times,
+    DecodeError, EncodeError, MAX_BYTES, booleans, floats, integers, put_uvarint, strings,
+    take_uvarint, times,
 };
 use super::values::{Points, ValueType, Values};
-
-/// The most points that are taken from a block. influxd writes 1000, and 10,000 at most when so told; the format has no limit,
-/// and a dozen bytes can claim any number.
-pub const MAX_POINTS: usize = 1 << 20;
-
-/// The most bytes a block, or the strings in it, may have to be unpacked. influxd takes 25 MB of points in one request.
-pub const MAX_BYTES: usize = 256 << 20;
 
 /// A block taken apart, nothing unpacked.
 struct Parts<'a> {

@@ -12,8 +12,9 @@ use std::fmt;
 use super::HEADER;
 use super::block::{Decoder, Summary};
 use super::file::{BlockFault, BlockReader, FileError};
-use super::index::{self, BlockEntry, IndexError, IndexWalk, ReadAt};
+use super::index::{self, BlockEntry, IndexError, IndexWalk};
 use super::values::ValueType;
+use crate::io::read_at::ReadAt;
 
 /// Bytes of a key that are shown.
 const SHOWN_OF_KEY: usize = 120;

@@ -3,9 +3,8 @@
 //! A TSM file begins with the magic `16 D1 16 D1` and the version 1; its last eight bytes are the big-endian offset of its
 //! index, which lies behind the header and before those eight bytes. (What influxd 1.6.7 itself checks on opening.)
 
-use std::fmt;
-
 use byteorder::{BigEndian, ByteOrder};
+use thiserror::Error;
 
 use super::HEADER;
 
@@ -64,13 +63,16 @@ impl Envelope {
 }
 
 /// Why bytes are not a TSM file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EnvelopeError {
     /// The first bytes are not magic and version.
+    #[error("no TSM file: it begins with {0:02x?}")]
     Header(Vec<u8>),
     /// There is no room for an index.
+    #[error("no TSM file: {0} bytes are too few")]
     Short(u64),
     /// The footer points outside the file.
+    #[error("a damaged TSM file: its footer puts the index at offset {index} of {size} bytes")]
     Footer {
         /// The offset of the index it names.
         index: u64,
@@ -78,23 +80,6 @@ pub enum EnvelopeError {
         size: u64,
     },
 }
-
-impl fmt::Display for EnvelopeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header(bytes) => write!(f, "no TSM file: it begins with {bytes:02x?}"),
-            Self::Short(size) => write!(f, "no TSM file: {size} bytes are too few"),
-            Self::Footer { index, size } => {
-                write!(
-                    f,
-                    "a damaged TSM file: its footer puts the index at offset {index} of {size} bytes"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for EnvelopeError {}
 
 #[cfg(test)]
 pub(crate) mod tests {

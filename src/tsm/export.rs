@@ -1,22 +1,22 @@
-//! Reducing a TSM file to the blocks that touch an interval, without looking into the blocks.
+//! Reducing a TSM file to the blocks that overlap a time range, without looking into the blocks.
 //!
 //! So does influxd 1.5 to 1.12 for an export with times: a block is kept whole, with its CRC, when the span from its first to
-//! its last point touches the interval, so that points outside stay. The index is walked anew for each part of the result;
+//! its last point overlaps the time range, so that points outside stay. The index is walked anew for each part of the result;
 //! memory is fixed.
 
-use std::fmt;
 use std::io::{self, Write};
 
+use thiserror::Error;
+
 use super::HEADER;
-use super::index::{
-    BlockEntry, ENTRY_BYTES, FOOTER_BYTES, IndexError, IndexWalk, KEY_EXTRA_BYTES, ReadAt,
-};
+use super::index::{BlockEntry, ENTRY_BYTES, FOOTER_BYTES, IndexError, IndexWalk, KEY_EXTRA_BYTES};
+use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
 
 /// Bytes written at a time.
 const CHUNK: usize = 128 << 10;
 
-/// How much of a TSM file touches an interval.
+/// How much of a TSM file overlaps a time range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overlap {
     /// No block does.
@@ -27,7 +27,7 @@ pub enum Overlap {
     Part(BlockSubset),
 }
 
-/// A TSM file reduced to the blocks that touch an interval, still to be written.
+/// A TSM file reduced to the blocks that overlap a time range, still to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockSubset {
     bounds: Bounds,
@@ -36,7 +36,7 @@ pub struct BlockSubset {
     size: u64,
 }
 
-/// Walks the index of `file` and says how much of it touches `bounds`. Blocks are not read.
+/// Walks the index of `file` and says how much of it overlaps `bounds`. Blocks are not read.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub fn overlap(file: &(impl ReadAt + ?Sized), bounds: Bounds) -> Result<Overlap,
     })
 }
 
-fn touches(entry: &BlockEntry, bounds: Bounds) -> bool {
+fn overlaps(entry: &BlockEntry, bounds: Bounds) -> bool {
     entry.max_time >= bounds.start && entry.min_time <= bounds.end
 }
 
@@ -95,7 +95,7 @@ fn keep(
         all: true,
     };
     while let Some(entry) = walk.next_entry()? {
-        if touches(&entry, bounds) {
+        if overlaps(&entry, bounds) {
             // A key has 65535 blocks at most.
             kept.count += 1;
             kept.bytes += u64::from(entry.size);
@@ -153,7 +153,7 @@ impl BlockSubset {
         let mut run = 0..0;
         while walk.next_key()?.is_some() {
             while let Some(entry) = walk.next_entry()? {
-                if !touches(&entry, self.bounds) {
+                if !overlaps(&entry, self.bounds) {
                     continue;
                 }
                 if entry.offset != run.end {
@@ -189,7 +189,7 @@ impl BlockSubset {
             output.put(&[key.value_type.byte()])?;
             output.put(&kept.count.to_be_bytes())?;
             while let Some(entry) = walk.next_entry()? {
-                if touches(&entry, self.bounds) {
+                if overlaps(&entry, self.bounds) {
                     output.put(&entry.min_time.to_be_bytes())?;
                     output.put(&entry.max_time.to_be_bytes())?;
                     output.put(&offset.to_be_bytes())?;
@@ -271,40 +271,17 @@ impl<W: Write> Output<'_, W> {
 }
 
 /// Why a reduced file could not be written.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ExportError {
     /// The file cannot be read.
-    File(IndexError),
+    #[error(transparent)]
+    File(#[from] IndexError),
     /// The file is not the one whose index was walked before.
+    #[error("the TSM file changed while it was read")]
     Changed,
     /// Writing failed.
-    Write(io::Error),
-}
-
-impl fmt::Display for ExportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::Changed => f.write_str("the TSM file changed while it was read"),
-            Self::Write(_) => f.write_str("cannot write the reduced TSM file"),
-        }
-    }
-}
-
-impl std::error::Error for ExportError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(error) => error.source(),
-            Self::Changed => None,
-            Self::Write(error) => Some(error),
-        }
-    }
-}
-
-impl From<IndexError> for ExportError {
-    fn from(error: IndexError) -> Self {
-        Self::File(error)
-    }
+    #[error("cannot write the reduced TSM file")]
+    Write(#[source] io::Error),
 }
 
 #[cfg(test)]
@@ -321,7 +298,7 @@ mod tests {
         Bounds { start, end }
     }
 
-    /// The series with the blocks that touch, chosen and laid out apart from the code under test.
+    /// The series with the blocks that overlap, chosen and laid out apart from the code under test.
     fn expected(series: &[Series], bounds: Bounds) -> Vec<Series> {
         let mut series = series.to_vec();
         for (_, _, blocks) in &mut series {
@@ -331,8 +308,8 @@ mod tests {
         series
     }
 
-    /// The reduced file, or none when no block touches.
-    fn trim(file: &[u8], bounds: Bounds) -> Result<Option<Vec<u8>>, ExportError> {
+    /// The reduced file, or none when no block overlaps.
+    fn export(file: &[u8], bounds: Bounds) -> Result<Option<Vec<u8>>, ExportError> {
         match overlap(file, bounds)? {
             Overlap::None => Ok(None),
             Overlap::Whole => Ok(Some(file.to_vec())),
@@ -390,7 +367,7 @@ mod tests {
     fn both_ends_of_the_interval_and_of_a_block_belong_to_it() {
         let file = build(&sample());
         let kept = |start, end| -> Vec<usize> {
-            let subset = trim(&file, bounds(start, end)).unwrap();
+            let subset = export(&file, bounds(start, end)).unwrap();
             subset
                 .map_or(Vec::new(), |file| walk(&file).unwrap())
                 .into_iter()
@@ -405,13 +382,13 @@ mod tests {
         assert_eq!(
             kept(24, 25),
             [1, 1],
-            "an interval inside a block touches it"
+            "an interval inside a block overlaps it"
         );
         assert_eq!(kept(39, 50), [1, 1, 1]);
         assert_eq!(
             kept(40, 49),
             none,
-            "an interval between blocks touches none"
+            "an interval between blocks overlaps none"
         );
         assert_eq!(kept(50, i64::MAX), [1]);
         assert_eq!(kept(51, i64::MAX), none);
@@ -424,7 +401,7 @@ mod tests {
     #[test]
     fn a_reduced_file_is_the_one_that_would_have_been_built_of_its_blocks() {
         let (series, bounds) = (sample(), bounds(20, 29));
-        let reduced = trim(&build(&series), bounds).unwrap().unwrap();
+        let reduced = export(&build(&series), bounds).unwrap().unwrap();
         assert_eq!(reduced, build(&expected(&series, bounds)));
         assert_eq!(reduced.len(), 5 + (4 + 10) + (4 + 8) + 2 * (15 + 28) + 8);
     }
@@ -458,7 +435,7 @@ mod tests {
             bounds(8, 100),
         ] {
             assert!(
-                trim(&file, bounds).unwrap().unwrap() == build(&expected(&series, bounds)),
+                export(&file, bounds).unwrap().unwrap() == build(&expected(&series, bounds)),
                 "{bounds:?}"
             );
         }
@@ -484,7 +461,7 @@ mod tests {
         file[index + 6 + ENTRY_BYTES + 16..][..8].copy_from_slice(&5_u64.to_be_bytes());
         assert_eq!(walk(&file).unwrap(), series);
         assert_eq!(
-            trim(&file, bounds(0, 1)).unwrap().unwrap(),
+            export(&file, bounds(0, 1)).unwrap().unwrap(),
             build(&expected(&series, bounds(0, 1)))
         );
     }
@@ -570,10 +547,10 @@ mod tests {
         fn exactly_the_blocks_that_touch_are_kept_byte_for_byte(series in files(), a in -70..200_i64, b in -70..200_i64) {
             let (file, bounds) = (build(&series), bounds(a.min(b), a.max(b)));
             let expected = expected(&series, bounds);
-            let touch = overlap(&file[..], bounds).unwrap();
-            prop_assert_eq!(touch == Overlap::None, expected.is_empty());
-            prop_assert_eq!(touch == Overlap::Whole, expected == series);
-            if let Some(reduced) = trim(&file, bounds).unwrap() {
+            let found = overlap(&file[..], bounds).unwrap();
+            prop_assert_eq!(found == Overlap::None, expected.is_empty());
+            prop_assert_eq!(found == Overlap::Whole, expected == series);
+            if let Some(reduced) = export(&file, bounds).unwrap() {
                 prop_assert_eq!(walk(&reduced).unwrap(), expected.clone());
                 prop_assert_eq!(reduced, build(&expected));
             }

@@ -9,10 +9,11 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::index::{IndexError, IndexWalk, Key, ReadAt};
+use super::index::{IndexError, IndexWalk, Key};
 use super::sort::{Event, Sorter};
 use super::values::ValueType;
 use super::wal::Value;
+use crate::io::read_at::ReadAt;
 
 /// What parts the series from the field in a key.
 const SEPARATOR: &[u8] = b"#!~#";

@@ -3,12 +3,13 @@
 //! influxd writes blocks in the order of the index, so that what is read is the file from front to back. Blocks in any other
 //! order are read too, at the price of reading some bytes twice.
 
-use std::fmt;
+use thiserror::Error;
 
-use super::block::{Decoder, MAX_BYTES};
-use super::encoding::DecodeError;
-use super::index::{BlockEntry, IndexError, IndexWalk, Key, ReadAt};
+use super::block::Decoder;
+use super::encoding::{DecodeError, MAX_BYTES};
+use super::index::{BlockEntry, IndexError, IndexWalk, Key};
 use super::values::{Points, ValueType};
+use crate::io::read_at::ReadAt;
 
 /// Bytes read at a time. What is read is looked at more than once, and should stay near the processor in between.
 const WINDOW: usize = 256 << 10;
@@ -239,11 +240,13 @@ pub(super) fn decode(
 }
 
 /// What can be wrong with a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BlockFault {
     /// So many bytes cannot be a record, or are not there, or are more than are taken into memory.
+    #[error("a block cannot have {0} bytes here")]
     Size(u32),
     /// The CRC-32 is not that of the block.
+    #[error("the bytes of a block changed: their CRC-32 is {found:08x}, and was {stored:08x}")]
     Crc {
         /// The one in the file.
         stored: u32,
@@ -251,8 +254,10 @@ pub enum BlockFault {
         found: u32,
     },
     /// It cannot be unpacked.
+    #[error("a block cannot be unpacked: {0}")]
     Decode(DecodeError),
     /// It is not of the type that the index gives its key.
+    #[error("a block of type {found}, where the index says {index}")]
     Type {
         /// The type in the index.
         index: ValueType,
@@ -260,6 +265,7 @@ pub enum BlockFault {
         found: ValueType,
     },
     /// Its first or last point is not at the time that the index has.
+    #[error("a block from {first} to {last}, where the index says {min_time} to {max_time}")]
     Times {
         /// The first time in the index.
         min_time: i64,
@@ -272,73 +278,20 @@ pub enum BlockFault {
     },
 }
 
-impl fmt::Display for BlockFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Size(size) => write!(f, "a block cannot have {size} bytes here"),
-            Self::Crc { stored, found } => {
-                write!(
-                    f,
-                    "the bytes of a block changed: their CRC-32 is {found:08x}, and was {stored:08x}"
-                )
-            }
-            Self::Decode(error) => write!(f, "a block cannot be unpacked: {error}"),
-            Self::Type { index, found } => {
-                write!(f, "a block of type {found}, where the index says {index}")
-            }
-            Self::Times {
-                min_time,
-                max_time,
-                first,
-                last,
-            } => {
-                write!(
-                    f,
-                    "a block from {first} to {last}, where the index says {min_time} to {max_time}"
-                )
-            }
-        }
-    }
-}
-
 /// Why points cannot be read from a file.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum FileError {
     /// It is no TSM file, its index is damaged, or reading fails.
-    Index(IndexError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
     /// A block is damaged.
+    #[error("a damaged TSM file: at offset {offset}, {fault}")]
     Block {
         /// The offset of its record in the file.
         offset: u64,
         /// What is wrong with it.
         fault: BlockFault,
     },
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Index(error) => error.fmt(f),
-            Self::Block { offset, fault } => {
-                write!(f, "a damaged TSM file: at offset {offset}, {fault}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for FileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Index(error) => error.source(),
-            Self::Block { .. } => None,
-        }
-    }
-}
-
-impl From<IndexError> for FileError {
-    fn from(error: IndexError) -> Self {
-        Self::Index(error)
-    }
 }
 
 #[cfg(test)]

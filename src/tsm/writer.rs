@@ -3,10 +3,10 @@
 //! The index comes last, and is as large as there are blocks; until then it waits in a file of its own. Memory is that of one
 //! key's blocks in the index, 1.8 MB at most.
 
-use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use tempfile::SpooledTempFile;
+use thiserror::Error;
 
 use super::HEADER;
 use super::block;
@@ -248,68 +248,32 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
 }
 
 /// Why a TSM file cannot be written.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum WriteError {
     /// Writing failed, or reading what had been written.
-    Io(io::Error),
+    #[error("cannot write the TSM file")]
+    Io(#[from] io::Error),
     /// The file, or the key in it, can take no more: another file has to be begun.
+    #[error("the TSM file is full")]
     Full,
     /// A key has no bytes, or more than 65535.
+    #[error("a key of {0} bytes, where 1 to 65535 are possible")]
     KeyLength(usize),
     /// A key is not greater than the one before.
+    #[error("a key not greater than the one before")]
     KeyOrder,
     /// A block comes before the first key.
+    #[error("a block without a key")]
     NoKey,
     /// A block is not of the type that its key has.
+    #[error("a block of another type than {0} for a key of that type")]
     Type(ValueType),
     /// A block begins, at this time, not after the end of the one before, or ends before it begins.
+    #[error("a block that begins at {0}, not after the end of the one before")]
     TimeOrder(i64),
     /// Points cannot be packed.
-    Encode(EncodeError),
-}
-
-impl fmt::Display for WriteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(_) => f.write_str("cannot write the TSM file"),
-            Self::Full => f.write_str("the TSM file is full"),
-            Self::KeyLength(length) => {
-                write!(f, "a key of {length} bytes, where 1 to 65535 are possible")
-            }
-            Self::KeyOrder => f.write_str("a key not greater than the one before"),
-            Self::NoKey => f.write_str("a block without a key"),
-            Self::Type(value_type) => write!(
-                f,
-                "a block of another type than {value_type} for a key of that type"
-            ),
-            Self::TimeOrder(time) => write!(
-                f,
-                "a block that begins at {time}, not after the end of the one before"
-            ),
-            Self::Encode(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for WriteError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<io::Error> for WriteError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<EncodeError> for WriteError {
-    fn from(error: EncodeError) -> Self {
-        Self::Encode(error)
-    }
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::session::{Session, ShardJob, Trouble};
 use crate::client::{Reply, cancellation};
 use crate::io::adapters::TeeReader;
 use crate::io::scratch::is_of_system;
-use crate::ops::passing::ProgressReader;
+use crate::ops::progress_reader::ProgressReader;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
 use crate::shard::ShardPath;

@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 
 use super::check::ShardFiles;
 use crate::cancel::Cancel;
+use crate::io::read_at::ReadAt;
 use crate::io::scratch::scratch_fault;
 use crate::ops::members::{MemberReader, at_offset, read_deletes};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::shard_tar::Member;
-use crate::tsm::index::ReadAt;
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::tombstone::Ending;
 use crate::tsm::{is_tombstone, stem};

@@ -4,7 +4,7 @@
 //! bytes at all: it ends with values or an error, and takes memory only for as many values as it was allowed. Packing gives the
 //! bytes that influxd's cache flush gives. (All facts from files influxd 1.6.7 wrote, unless said otherwise.)
 
-use std::fmt;
+use thiserror::Error;
 
 pub mod booleans;
 pub mod floats;
@@ -13,65 +13,65 @@ pub mod simple8b;
 pub mod strings;
 pub mod times;
 
+/// The most points that are taken from a block. influxd writes 1000, and 10,000 at most when so told; the format has no limit,
+/// and a dozen bytes can claim any number.
+pub const MAX_POINTS: usize = 1 << 20;
+
+/// The most bytes a block, or the strings in it, may have to be unpacked. influxd takes 25 MB of points in one request.
+pub const MAX_BYTES: usize = 256 << 20;
+
 /// Why a block or a section of one cannot be unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The bytes end before the values do.
+    #[error("it breaks off")]
     Cut,
     /// The first byte of a section is not one that is known there.
+    #[error("a section begins with the unknown byte {0:#04x}")]
     Form(u8),
     /// A variable-length number has more than 64 bits.
+    #[error("a number has more than 64 bits")]
     Varint,
     /// A block has a type byte that is not known.
+    #[error("the unknown type {0}")]
     BlockType(u8),
     /// A block has no points.
+    #[error("it has no points")]
     Empty,
-    /// A block has more points than are taken from one, see [`MAX_POINTS`](super::block::MAX_POINTS).
+    /// A block has more points than are taken from one, see [`MAX_POINTS`].
+    #[error("it has more points than are ever written")]
     TooMany,
-    /// A block is, or would become, larger than is taken into memory, see [`MAX_BYTES`](super::block::MAX_BYTES).
+    /// A block is, or would become, larger than is taken into memory, see [`MAX_BYTES`].
+    #[error("it is too large to be unpacked")]
     TooLarge,
     /// There are fewer values than times.
+    #[error("it has fewer values than times")]
     FewerValues,
     /// There are more values than times.
+    #[error("it has more values than times")]
     MoreValues,
     /// Bytes follow the last value.
+    #[error("bytes follow the last value")]
     Surplus,
     /// A float says that more than 64 of its bits changed.
+    #[error("a float has more than 64 bits")]
     Window,
     /// Strings are not compressed as they should be.
+    #[error("its strings cannot be decompressed")]
     Compression,
     /// A time is not later than the one before it.
+    #[error("a point is not later than the one before it")]
     TimeOrder,
 }
 
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cut => f.write_str("it breaks off"),
-            Self::Form(byte) => write!(f, "a section begins with the unknown byte {byte:#04x}"),
-            Self::Varint => f.write_str("a number has more than 64 bits"),
-            Self::BlockType(byte) => write!(f, "the unknown type {byte}"),
-            Self::Empty => f.write_str("it has no points"),
-            Self::TooMany => f.write_str("it has more points than are ever written"),
-            Self::TooLarge => f.write_str("it is too large to be unpacked"),
-            Self::FewerValues => f.write_str("it has fewer values than times"),
-            Self::MoreValues => f.write_str("it has more values than times"),
-            Self::Surplus => f.write_str("bytes follow the last value"),
-            Self::Window => f.write_str("a float has more than 64 bits"),
-            Self::Compression => f.write_str("its strings cannot be decompressed"),
-            Self::TimeOrder => f.write_str("a point is not later than the one before it"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
 /// Why points cannot be packed into a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EncodeError {
     /// There are none.
+    #[error("no points for a block")]
     Empty,
     /// There are not as many times as values.
+    #[error("{times} times for {values} values")]
     Counts {
         /// The times.
         times: usize,
@@ -79,26 +79,15 @@ pub enum EncodeError {
         values: usize,
     },
     /// A time is not later than the one before it.
+    #[error("a point is not later than the one before it")]
     TimeOrder,
     /// A float has the bits that mark the end of floats.
+    #[error("the NaN that marks the end of floats cannot be stored")]
     EndMark,
     /// The strings are together more than Snappy takes, or than can be unpacked again.
+    #[error("the strings of a block are too long")]
     TooLarge,
 }
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("no points for a block"),
-            Self::Counts { times, values } => write!(f, "{times} times for {values} values"),
-            Self::TimeOrder => f.write_str("a point is not later than the one before it"),
-            Self::EndMark => f.write_str("the NaN that marks the end of floats cannot be stored"),
-            Self::TooLarge => f.write_str("the strings of a block are too long"),
-        }
-    }
-}
-
-impl std::error::Error for EncodeError {}
 
 /// Takes a variable-length number off the front: seven bits a byte, the lowest first, the high bit set where more follow.
 pub(super) fn take_uvarint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {

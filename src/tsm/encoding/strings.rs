@@ -2,8 +2,7 @@
 //!
 //! Plain Snappy, not the framed format of streams.
 
-use super::{DecodeError, EncodeError, compare, put_uvarint, take_form, take_uvarint};
-use crate::tsm::block::MAX_BYTES;
+use super::{DecodeError, EncodeError, MAX_BYTES, compare, put_uvarint, take_form, take_uvarint};
 use crate::tsm::values::Strings;
 
 /// The only form.

@@ -4,8 +4,7 @@
 //! scaled differences in Simple8b; and, where all differences are equal, the first, the scaled difference and the count of
 //! times. All arithmetic is modulo 2^64.
 
-use super::{DecodeError, put_uvarint, simple8b, take_form, take_u64, take_uvarint};
-use crate::tsm::block::MAX_POINTS;
+use super::{DecodeError, MAX_POINTS, put_uvarint, simple8b, take_form, take_u64, take_uvarint};
 
 const RAW: u8 = 0;
 const PACKED: u8 = 1;

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
-use super::super::index::ReadAt;
 use super::super::tombstone::{BoundedDeletes, DeletesReader};
 use super::super::writer::Written;
 use super::new_types::{NewTypes, OfOtherTypes};
 use super::rewrite::{FilterError, rewrite, would_change};
 use crate::io::adapters::Crc32Writer;
 use crate::io::durable;
+use crate::io::read_at::ReadAt;
 use crate::io::scratch::in_scratch;
 use crate::time::Bounds;
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::super::fields::Field;
-use super::super::index::{IndexError, IndexWalk, Key, ReadAt};
+use super::super::index::{IndexError, IndexWalk, Key};
 use super::super::tombstone::{DeletedRange, Deletes};
 use super::super::values::ValueType;
 use super::key_filter::{BlockFate, KeyFilter};
+use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
 
 /// Hands each of the fields that a file has values of, which were not deleted, with their type to `each`.

@@ -3,17 +3,19 @@
 //! Blocks that keep all their points are copied as they are, CRC included, after their CRC was checked. Blocks that lose some
 //! are unpacked and packed again. Keys that lose all are left out. Memory is that of a window.
 
-use std::fmt;
 use std::io::{self, Write};
+
+use thiserror::Error;
 
 use super::super::block::Decoder;
 use super::super::encoding::DecodeError;
 use super::super::file::{BlockFault, BlockReader, FileError, decode};
-use super::super::index::{BlockEntry, IndexError, IndexWalk, Key, ReadAt};
+use super::super::index::{BlockEntry, IndexError, IndexWalk, Key};
 use super::super::tombstone::Deletes;
 use super::super::values::{Points, ValueType};
 use super::super::writer::{MAX_FILE_BYTES, WriteError, Writer, Written};
 use super::key_filter::{BlockFate, KeyFilter};
+use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
 
 /// What was kept of a file and what was not.
@@ -226,51 +228,22 @@ pub fn would_change<R: ReadAt + ?Sized>(
 }
 
 /// Why a file cannot be rewritten.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum FilterError {
     /// The file is damaged or cannot be read.
-    File(FileError),
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The deletes cannot be read.
-    Deletes(io::Error),
+    #[error("cannot read the deletes of the TSM file")]
+    Deletes(#[source] io::Error),
     /// The result cannot be written.
-    Write(WriteError),
-}
-
-impl fmt::Display for FilterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::Deletes(_) => f.write_str("cannot read the deletes of the TSM file"),
-            Self::Write(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for FilterError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(error) => error.source(),
-            Self::Deletes(error) => Some(error),
-            Self::Write(error) => error.source(),
-        }
-    }
-}
-
-impl From<FileError> for FilterError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 impl From<IndexError> for FilterError {
     fn from(error: IndexError) -> Self {
         Self::File(error.into())
-    }
-}
-
-impl From<WriteError> for FilterError {
-    fn from(error: WriteError) -> Self {
-        Self::Write(error)
     }
 }
 

@@ -8,10 +8,11 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use super::super::index::{FromStart, Key};
+use super::super::index::Key;
 use super::super::sort::{Event, Sorter};
 use super::file::{self, Ending, Record};
 use super::ranges::{DeletedRange, DeletedRanges, Deletes, InMemory};
+use crate::io::read_at::FromStart;
 
 /// The most bytes of ranges that are held in memory.
 const HELD_BYTES: usize = 1 << 20;

@@ -13,10 +13,10 @@
 //! are big-endian. At the first entry that is not whole and sound, influxd 1.6.7 cuts the segment off when it opens the shard,
 //! and goes on with the next one. So does this reader: what stands before holds, and nothing of what follows.
 
-use std::fmt;
 use std::io::{self, Read};
 
 use byteorder::{BigEndian, ByteOrder};
+use thiserror::Error;
 
 use crate::tsm::values::ValueType;
 
@@ -62,30 +62,23 @@ pub enum Ending {
 }
 
 /// What can be wrong with an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum WalError {
     /// The segment ends within it.
+    #[error("the file ends within an entry")]
     Cut,
     /// No entry has this type.
+    #[error("an entry of the unknown type {0}")]
     Type(u8),
     /// Its bytes are no Snappy block.
+    #[error("an entry that is no Snappy block")]
     Packing,
     /// No value has this type.
+    #[error("values of the unknown type {0}")]
     ValueType(u8),
     /// A length or count in it does not fit the bytes it has.
+    #[error("an entry whose lengths do not fit")]
     Content,
-}
-
-impl fmt::Display for WalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cut => f.write_str("the file ends within an entry"),
-            Self::Type(entry_type) => write!(f, "an entry of the unknown type {entry_type}"),
-            Self::Packing => f.write_str("an entry that is no Snappy block"),
-            Self::ValueType(value_type) => write!(f, "values of the unknown type {value_type}"),
-            Self::Content => f.write_str("an entry whose lengths do not fit"),
-        }
-    }
 }
 
 impl<R: Read> Segment<R> {

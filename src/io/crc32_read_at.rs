@@ -5,8 +5,8 @@ use std::io;
 
 use crc32fast::Hasher;
 
+use super::read_at::ReadAt;
 use crate::cancel::Cancel;
-use crate::tsm::index::ReadAt;
 
 /// Bytes read at a time of what nobody else read.
 const CHUNK: u64 = 256 << 10;
@@ -15,7 +15,7 @@ const CHUNK: u64 = 256 << 10;
 const MOST_PIECES: usize = 8;
 
 /// A content whose CRC-32 is made of that of the pieces in which it is read, and whose reading stops when asked to.
-pub struct Summed<'a> {
+pub struct Crc32ReadAt<'a> {
     content: &'a dyn ReadAt,
     stop: &'a Cancel,
     pieces: RefCell<Vec<Piece>>,
@@ -28,7 +28,7 @@ struct Piece {
     crc: Hasher,
 }
 
-impl<'a> Summed<'a> {
+impl<'a> Crc32ReadAt<'a> {
     /// A content of which nothing was read yet.
     pub fn new(content: &'a dyn ReadAt, stop: &'a Cancel) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl<'a> Summed<'a> {
     }
 }
 
-impl ReadAt for Summed<'_> {
+impl ReadAt for Crc32ReadAt<'_> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.stop.check().map_err(io::Error::other)?;
         self.content.read_exact_at(buf, offset)?;
@@ -102,8 +102,8 @@ impl ReadAt for Summed<'_> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::read_at::Section;
     use super::*;
-    use crate::tsm::index::Section;
 
     proptest! {
         #[test]
@@ -113,16 +113,16 @@ mod tests {
         ) {
             let stop = Cancel::default();
             let section = Section::new(&content[..], 0, content.len() as u64);
-            let summed = Summed::new(&section, &stop);
+            let content_crc = Crc32ReadAt::new(&section, &stop);
             for (start, length, times) in reads {
                 for at in (0..times).map(|time| start + (time * length) as u64) {
                     let mut bytes = vec![0; length];
-                    if summed.read_exact_at(&mut bytes, at).is_ok() {
+                    if content_crc.read_exact_at(&mut bytes, at).is_ok() {
                         prop_assert_eq!(&bytes, &content[at as usize..][..length]);
                     }
                 }
             }
-            prop_assert_eq!(summed.crc().unwrap(), crc32fast::hash(&content));
+            prop_assert_eq!(content_crc.crc().unwrap(), crc32fast::hash(&content));
         }
     }
 
@@ -132,10 +132,10 @@ mod tests {
         stop.cancel();
         let content = Section::new(&b"content"[..], 0, 7);
         assert!(
-            Summed::new(&content, &stop)
+            Crc32ReadAt::new(&content, &stop)
                 .read_exact_at(&mut [0], 0)
                 .is_err()
         );
-        assert!(Summed::new(&content, &stop).crc().is_err());
+        assert!(Crc32ReadAt::new(&content, &stop).crc().is_err());
     }
 }
