@@ -226,7 +226,7 @@ fn the_schemas_in_the_repository_are_those_of_the_types() {
         }
         let current = fs::read_to_string(&file).unwrap_or_default();
         assert!(current == text, "{} is not current", file.display());
-        describes_all(&name, &serde_json::from_str(&text).expect("JSON"));
+        describes_all(name, &serde_json::from_str(&text).expect("JSON"));
     }
     let made: Vec<&str> = cli::schemas().iter().map(|(name, _)| *name).collect();
     let schemas = Schemas::read();
@@ -235,14 +235,10 @@ fn the_schemas_in_the_repository_are_those_of_the_types() {
 
 /// Fails where a field has no description, or one that is no sentence.
 fn describes_all(place: &str, schema: &Value) {
-    let is_sentence = |schema: &Value| {
-        schema["description"]
-            .as_str()
-            .is_some_and(|text| text.ends_with('.'))
-    };
     let fields = schema["properties"].as_object();
     for (name, field) in fields.into_iter().flatten() {
-        // The word that tells a kind from others, and the only field of a kind: the kind is described.
+        // The word that tells a kind from others, and the only field of a kind: the kind is
+        // described.
         let is_the_kind = name == "state" && field["const"].is_string()
             || fields.is_some_and(|fields| fields.len() == 1);
         assert!(
@@ -258,6 +254,11 @@ fn describes_all(place: &str, schema: &Value) {
     below
         .chain(items)
         .for_each(|below| describes_all(place, below));
+}
+
+fn is_sentence(schema: &Value) -> bool {
+    let text = schema["description"].as_str();
+    text.is_some_and(|text| text.ends_with('.'))
 }
 
 #[test]
