@@ -233,6 +233,18 @@ mod tests {
         assert_eq!(Attempts::default().failed(0), None);
     }
 
+    #[test]
+    fn a_wait_ends_when_its_time_is_over_or_a_stop_is_asked_for() {
+        let cancel = Cancel::default();
+        let started = Instant::now();
+        let wait = Duration::from_millis(120);
+        pause(wait, &cancel).unwrap();
+        assert!(started.elapsed() >= wait);
+        cancel.cancel();
+        assert!(pause(Duration::from_secs(3600), &cancel).is_err());
+        assert!(started.elapsed() < Duration::from_secs(3600));
+    }
+
     /// How often a server that never answers is asked by so many threads, and for how long, by a
     /// clock of our own.
     fn outlast(retries: u32, threads: usize) -> (u32, Duration) {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::incremental::Base;
 use super::listing::Listing;
-use super::proof::{Came, Next};
+use super::proof::{FirstByte, Next};
 use super::session::{Session, ShardJob, Trouble};
 use crate::client::Reply;
 use crate::repository::MemberRecord;
@@ -45,7 +45,7 @@ impl Session<'_> {
     }
 
     /// Whether the server sends the shard at all, and how it does. The answer is not used.
-    pub fn probe(&self, shard: &ShardPath) -> Result<Came, Trouble> {
+    pub fn probe(&self, shard: &ShardPath) -> Result<FirstByte, Trouble> {
         // Nothing is newer than the end of time, so a server of the newer dialect answers with an
         // empty tar. An older one may say that with silence, so it is asked for all, and left after
         // the first bytes.
@@ -150,7 +150,7 @@ impl Session<'_> {
         &self,
         shard: &ShardPath,
         since: Option<Timestamp>,
-    ) -> Result<Option<(Reply, Came)>, Trouble> {
+    ) -> Result<Option<(Reply, FirstByte)>, Trouble> {
         let request = Request::Shard {
             id: shard.id,
             since,
@@ -162,7 +162,7 @@ impl Session<'_> {
         match reply.first_byte() {
             Ok(Some(after)) => {
                 self.health.answered();
-                Ok(Some((reply, Came::After(after))))
+                Ok(Some((reply, FirstByte::After(after))))
             }
             Ok(None) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Trouble::Silence),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::health::Silence;
 use super::incremental::Base;
 use super::outcome::{AttemptResult, StoredTar};
-use super::proof::{Came, Proof, Rule};
+use super::proof::{FirstByte, Proof, Rule};
 use super::request::ShardRequest;
 use crate::repository::SealedFile;
 use crate::retry::Attempts;
@@ -169,7 +169,7 @@ impl ShardAttempts {
         self.proof.silence();
     }
 
-    fn empty_tar(&mut self, came: Came, request: ShardRequest) -> Step {
+    fn empty_tar(&mut self, came: FirstByte, request: ShardRequest) -> Step {
         if self.proof.is_prompt(came) {
             self.empty_tars += 1;
             return if self.empty_tars < self.believed_empty_tars(request) {

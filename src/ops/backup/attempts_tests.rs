@@ -39,7 +39,7 @@ fn fresh() -> ShardAttempts {
 
 /// Makes one attempt; what is done next.
 fn step(attempts: &mut ShardAttempts, request: ShardRequest, answer: Answer) -> Step {
-    let after = |millis| Came::After(Duration::from_millis(millis));
+    let after = |millis| FirstByte::After(Duration::from_millis(millis));
     let broken = |tombstone| AttemptResult::Broken {
         reason: "torn".to_owned(),
         tombstone,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::listing::{Listing, member_record};
 use super::outcome::{AttemptResult, StoredTar};
-use super::proof::{Begun, Came};
+use super::proof::{FirstByte, OnDownload};
 use super::request::{Planned, ShardRequest};
 use super::session::{Session, ShardJob, Trouble};
 use crate::client::{Reply, cancellation};
@@ -44,25 +44,29 @@ impl Session<'_> {
         };
         let proof = &mut job.attempts.proof;
         let was_given_up = proof.is_given_up();
-        let begun = proof.begun(came);
+        let decided = proof.download_begins(came);
         self.heard(proof, was_given_up, came);
         job.attempts.answered();
-        match begun {
-            Begun::HangUp => Ok(AttemptResult::TooLate),
-            Begun::Take => self.take(&job.planned, reply, came).map_err(Trouble::Fatal),
+        match decided {
+            OnDownload::HangUp => Ok(AttemptResult::TooLate),
+            OnDownload::Take => self.take(&job.planned, reply, came).map_err(Trouble::Fatal),
         }
     }
 
     /// Waits for the first byte of a download; `None` where the server closed, or reset, without
     /// one.
-    fn first_byte(&self, reply: &mut Reply, planned: &Planned) -> Result<Option<Came>, Trouble> {
+    fn first_byte(
+        &self,
+        reply: &mut Reply,
+        planned: &Planned,
+    ) -> Result<Option<FirstByte>, Trouble> {
         let error = match reply.first_byte() {
             Ok(None) => return Ok(None),
             // No server exports what it cannot flush.
             Ok(Some(_)) if matches!(planned.request, ShardRequest::Range(_)) => {
-                return Ok(Some(Came::Flushed));
+                return Ok(Some(FirstByte::Flushed));
             }
-            Ok(Some(after)) => return Ok(Some(Came::After(after))),
+            Ok(Some(after)) => return Ok(Some(FirstByte::After(after))),
             Err(error) => error,
         };
         if let Some(stop) = cancellation(&error) {
@@ -76,7 +80,7 @@ impl Session<'_> {
     }
 
     /// Reads what comes into a file.
-    fn take(&self, planned: &Planned, reply: Reply, came: Came) -> Result<AttemptResult> {
+    fn take(&self, planned: &Planned, reply: Reply, came: FirstByte) -> Result<AttemptResult> {
         let shard = &planned.shard.path;
         let file = self.staging.tar(self.layout, shard.id)?;
         let (mut filter, raw) = match planned.cut {

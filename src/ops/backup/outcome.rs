@@ -1,7 +1,7 @@
 //! What became of a shard: of one attempt at it, and in the end.
 
 use super::incremental::Base;
-use super::proof::Came;
+use super::proof::FirstByte;
 use crate::progress::Outcome;
 use crate::repository::{MemberRecord, SealedFile};
 
@@ -73,7 +73,7 @@ pub enum AttemptResult {
     /// A tar with members of which not a point is asked for.
     NothingKept,
     /// A tar without members, and how its first byte came.
-    EmptyTar(Came),
+    EmptyTar(FirstByte),
     /// The first byte of a tar came too late to be sure of the rest, which was not read.
     TooLate,
     /// The tar broke off, or is damaged.

@@ -55,7 +55,7 @@ pub enum Rule {
 
 /// How an answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Came {
+pub enum FirstByte {
     /// Its first byte came so long after the question.
     After(Duration),
     /// It is one that no server gives without a flush.
@@ -73,7 +73,7 @@ pub enum Next {
 
 /// What to do with a download of which the first byte has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begun {
+pub enum OnDownload {
     /// Read it.
     Take,
     /// Hang up: it can lack points.
@@ -105,40 +105,40 @@ impl Proof {
     }
 
     /// A question was answered whose answer goes unused.
-    pub fn answered(&mut self, came: Came) {
+    pub fn answered(&mut self, came: FirstByte) {
         if self.is_prompt(came) {
             self.prompt += 1;
             return;
         }
-        if let (Came::After(after), Rule::Prompt(limit)) = (came, self.rule) {
+        if let (FirstByte::After(after), Rule::Prompt(limit)) = (came, self.rule) {
             self.late += after;
             self.given_up |= self.late >= limit;
         }
     }
 
     /// The first byte of a download came.
-    pub fn begun(&mut self, came: Came) -> Begun {
+    pub fn download_begins(&mut self, came: FirstByte) -> OnDownload {
         self.answered(came);
         if self.rule == Rule::Any || self.prompt >= PROVEN {
-            return Begun::Take;
+            return OnDownload::Take;
         }
         if self.is_prompt(came) {
             // With one more like this it is proven.
-            return Begun::HangUp;
+            return OnDownload::HangUp;
         }
         if self.given_up {
-            return Begun::Take;
+            return OnDownload::Take;
         }
         // A shard that is slow to answer is proven before it is asked for again.
         self.before_download = PROVEN;
-        Begun::HangUp
+        OnDownload::HangUp
     }
 
     /// Whether an answer that came so and is empty means that there is nothing. Where it does not,
     /// the shard is to be asked for again, unless that was given up.
-    pub fn is_prompt(&self, came: Came) -> bool {
+    pub fn is_prompt(&self, came: FirstByte) -> bool {
         match (self.rule, came) {
-            (Rule::Prompt(_), Came::After(after)) => after < PROMPT,
+            (Rule::Prompt(_), FirstByte::After(after)) => after < PROMPT,
             _ => true,
         }
     }

@@ -8,13 +8,15 @@ use super::*;
 fn outcome(proof: &mut Proof, answers: &[u64]) -> (Vec<&'static str>, bool) {
     let mut asked = Vec::new();
     for after in answers {
-        let came = Came::After(Duration::from_millis(*after));
+        let came = FirstByte::After(Duration::from_millis(*after));
         match proof.next() {
             Next::Probe => {
                 asked.push("probe");
                 proof.answered(came);
             }
-            Next::Download if proof.begun(came) == Begun::HangUp => asked.push("hung up"),
+            Next::Download if proof.download_begins(came) == OnDownload::HangUp => {
+                asked.push("hung up")
+            }
             Next::Download => {
                 asked.push("taken");
                 return (asked, proof.doubt().is_some());
@@ -84,8 +86,8 @@ fn a_shard_that_is_never_answered_promptly_is_taken_in_the_end_and_in_doubt() {
 #[test]
 fn what_was_proven_before_a_silence_is_proven_no_more() {
     let mut proof = fresh();
-    proof.answered(Came::After(Duration::ZERO));
-    proof.answered(Came::After(Duration::ZERO));
+    proof.answered(FirstByte::After(Duration::ZERO));
+    proof.answered(FirstByte::After(Duration::ZERO));
     proof.silence();
     assert_eq!(
         outcome(&mut proof, &[20, 20]),
@@ -96,9 +98,9 @@ fn what_was_proven_before_a_silence_is_proven_no_more() {
 #[test]
 fn an_export_has_a_flush_behind_it_however_late_it_comes() {
     let mut proof = fresh();
-    proof.answered(Came::After(Duration::ZERO));
-    assert_eq!(proof.begun(Came::Flushed), Begun::Take);
-    assert!(proof.is_prompt(Came::Flushed) && proof.doubt().is_none());
+    proof.answered(FirstByte::After(Duration::ZERO));
+    assert_eq!(proof.download_begins(FirstByte::Flushed), OnDownload::Take);
+    assert!(proof.is_prompt(FirstByte::Flushed) && proof.doubt().is_none());
 }
 
 #[test]
@@ -110,5 +112,5 @@ fn where_every_answer_has_a_flush_behind_it_nothing_is_asked_but_after_a_silence
         outcome(&mut proof, &[60_000, 60_000]),
         (vec!["probe", "taken"], false)
     );
-    assert!(proof.is_prompt(Came::After(Duration::from_secs(60))));
+    assert!(proof.is_prompt(FirstByte::After(Duration::from_secs(60))));
 }

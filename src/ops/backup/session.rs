@@ -5,7 +5,7 @@ use std::io;
 use super::attempts::ShardAttempts;
 use super::health::ServerHealth;
 use super::outcome::AttemptResult;
-use super::proof::{Came, Proof};
+use super::proof::{FirstByte, Proof};
 use super::request::Planned;
 use crate::client::Client;
 use crate::context::Context;
@@ -68,7 +68,7 @@ impl Trouble {
 
 impl Session<'_> {
     /// Takes note of how an answer came that is not used.
-    pub fn saw(&self, attempts: &mut ShardAttempts, came: Came) {
+    pub fn saw(&self, attempts: &mut ShardAttempts, came: FirstByte) {
         let was_given_up = attempts.proof.is_given_up();
         attempts.proof.answered(came);
         attempts.answered();
@@ -76,12 +76,12 @@ impl Session<'_> {
     }
 
     /// Takes note of what an answer says of the server.
-    pub fn heard(&self, proof: &Proof, was_given_up: bool, came: Came) {
+    pub fn heard(&self, proof: &Proof, was_given_up: bool, came: FirstByte) {
         self.health.answered();
         self.health.not_silent();
         if proof.is_prompt(came) {
             self.health.prompt();
-        } else if let Came::After(after) = came {
+        } else if let FirstByte::After(after) = came {
             self.context.detail(format!(
                 "the first byte came after {:.2} s, which proves nothing",
                 after.as_secs_f64()

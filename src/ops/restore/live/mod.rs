@@ -2,8 +2,9 @@
 //! each shard's TSM files are uploaded in one tar.
 //!
 //! The protocol acknowledges neither: an import without pairs and an upload that ends are all a
-//! server says. So the server is asked before ([`target`]), read back after ([`look_back`]), and what
-//! was started is written down ([`journal`]), so that another run can go on with it ([`resume`]).
+//! server says. So the server is asked before ([`target`]), read back after ([`look_back`]), and
+//! what was started is written down ([`journal`]), so that another run can go on with it
+//! ([`resume`]).
 
 mod filtered;
 mod import;
