@@ -147,7 +147,8 @@ impl Downloader<'_> {
         }))
     }
 
-    /// Reads the tar to its end: its members go into the list, and through the filter where there is one.
+    /// Reads the tar to its end: its members go into the list, and through the filter where there is
+    /// one.
     fn take_in(
         &self,
         arriving: impl Read,

@@ -1,5 +1,5 @@
-//! What a server must not be sent as it is: TSM files of which points were deleted, for servers throw tombstones away, and those
-//! with points outside the times that are restored.
+//! What a server must not be sent as it is: TSM files of which points were deleted, for servers
+//! throw tombstones away, and those with points outside the times that are restored.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -33,7 +33,8 @@ pub struct Sent<'a> {
 }
 
 impl FilteredFiles {
-    /// What takes the place of a file: `None` where it is sent as it is, `Some(None)` where not a point of it stays.
+    /// What takes the place of a file: `None` where it is sent as it is, `Some(None)` where not a
+    /// point of it stays.
     pub fn get(&self, name: &str) -> Option<Option<&FilteredFile>> {
         self.0.get(name).map(Option::as_ref)
     }
@@ -73,8 +74,8 @@ pub fn refuse_without_room(shards: &[CheckedShard], apply_deletes: bool) -> Resu
 }
 
 impl Live<'_> {
-    /// Makes what is sent in another form than it has in the backup. All of it, before the server is asked to take anything: it
-    /// holds up who writes to the shard until all is there.
+    /// Makes what is sent in another form than it has in the backup. All of it, before the server
+    /// is asked to take anything: it holds up who writes to the shard until all is there.
     pub(super) fn filter(
         &self,
         contents: &Catalog,
