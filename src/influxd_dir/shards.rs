@@ -21,7 +21,8 @@ use crate::shard_tar::{Ending, Member, ShardTarReader, TarError};
 use crate::tsm::envelope::Envelope;
 use crate::tsm::{is_file_name, is_tombstone};
 
-/// The hidden folder in the data directory where snapshots and uploads live while a request goes on.
+/// The hidden folder in the data directory where snapshots and uploads live while a request goes
+/// on.
 pub const SNAPSHOTS: &str = ".snap-serve";
 /// Bytes of an upload read at a time.
 const CHUNK: usize = 128 << 10;
@@ -36,13 +37,15 @@ pub struct LocalShards {
     ignore_wal: bool,
     /// Held to write while files are put into a shard, and to read while a snapshot is taken.
     change: RwLock<()>,
-    /// Held while a WAL is replayed: one at a time, whatever the number of requests, so that memory is bounded.
+    /// Held while a WAL is replayed: one at a time, whatever the number of requests, so that memory
+    /// is bounded.
     replay: Mutex<()>,
 }
 
 impl LocalShards {
-    /// The shards below `datadir`. With a `waldir`, what is in the WAL of a shard is handed out with it as TSM files, or, with
-    /// `ignore_wal`, left out, and the snapshot says so. Removes what a killed process left of its snapshots.
+    /// The shards below `datadir`. With a `waldir`, what is in the WAL of a shard is handed out
+    /// with it as TSM files, or, with `ignore_wal`, left out, and the snapshot says so. Removes
+    /// what a killed process left of its snapshots.
     ///
     /// # Errors
     ///
@@ -235,8 +238,9 @@ fn refuse_outside(shard: &ShardPath) -> Result<(), Error> {
         .and_then(|()| ensure_directory_name(&shard.retention_policy))
 }
 
-/// Writes the TSM files of an upload into a folder, and passes over other members, as influxd does. The tar is read to its end, and
-/// no further: a client may wait for an answer before it closes, or pad its tar.
+/// Writes the TSM files of an upload into a folder, and passes over other members, as influxd does.
+/// The tar is read to its end, and no further: a client may wait for an answer before it closes, or
+/// pad its tar.
 fn receive(tar: &mut dyn Read, shard: &ShardPath, folder: &Path) -> Result<Vec<String>> {
     let mut reader = ShardTarReader::new(BufReader::with_capacity(CHUNK, tar), shard);
     let mut names = Vec::new();
@@ -288,7 +292,8 @@ fn of_upload(error: TarError) -> anyhow::Error {
     }
 }
 
-/// Makes influxd build a shard's index and field list anew at its next start: it trusts those it finds.
+/// Makes influxd build a shard's index and field list anew at its next start: it trusts those it
+/// finds.
 fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
     for name in ["fields.idx", "fields.idxl"] {
         durable::remove_if_there(&directory.join(name))?;

@@ -10,11 +10,12 @@ use crate::cancel::Cancel;
 
 /// Bytes read at a time of what nobody else read.
 const CHUNK: u64 = 256 << 10;
-/// The most pieces that are remembered. Who looks into a TSM file reads its blocks from front to back, and its index beside them;
-/// a damaged one can name its blocks in any order.
+/// The most pieces that are remembered. Who looks into a TSM file reads its blocks from front to
+/// back, and its index beside them; a damaged one can name its blocks in any order.
 const MOST_PIECES: usize = 8;
 
-/// A content whose CRC-32 is made of that of the pieces in which it is read, and whose reading stops when asked to.
+/// A content whose CRC-32 is made of that of the pieces in which it is read, and whose reading
+/// stops when asked to.
 pub struct Crc32ReadAt<'a> {
     content: &'a dyn ReadAt,
     stop: &'a Cancel,
@@ -49,7 +50,8 @@ impl<'a> Crc32ReadAt<'a> {
         let mut all = Hasher::new();
         let mut end = 0;
         for piece in pieces {
-            // What was read twice in part is taken once: the rest of the second piece comes with what follows it.
+            // What was read twice in part is taken once: the rest of the second piece comes with
+            // what follows it.
             if piece.start >= end {
                 self.add(end, piece.start, &mut all)?;
                 all.combine(&piece.crc);

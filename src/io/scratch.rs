@@ -1,4 +1,5 @@
-//! Files that live no longer than the run, in TMPDIR or in the backup directory. What goes wrong there is no fault of what is read.
+//! Files that live no longer than the run, in TMPDIR or in the backup directory. What goes wrong
+//! there is no fault of what is read.
 
 use std::env;
 use std::fmt;
@@ -26,7 +27,8 @@ pub fn scratch_dir() -> PathBuf {
 #[derive(Debug)]
 struct ScratchError {
     directory: PathBuf,
-    /// Bytes that are wanted, and how many there is room for, where that was asked before anything was written.
+    /// Bytes that are wanted, and how many there is room for, where that was asked before anything
+    /// was written.
     room: Option<(u64, u64)>,
     error: io::Error,
 }
@@ -62,7 +64,8 @@ impl std::error::Error for ScratchError {
     }
 }
 
-/// An error of making or writing a file in `directory`, which it names. It keeps its kind, and the system's error as its cause.
+/// An error of making or writing a file in `directory`, which it names. It keeps its kind, and the
+/// system's error as its cause.
 pub fn in_scratch(directory: &Path, error: io::Error) -> io::Error {
     let directory = directory.to_owned();
     io::Error::new(
@@ -157,7 +160,8 @@ impl Spool {
         self.size = 0;
     }
 
-    /// Looks whether there is room for so many bytes. A compressed file can claim any number, and others write there too.
+    /// Looks whether there is room for so many bytes. A compressed file can claim any number, and
+    /// others write there too.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Judging a shard's file once, for verify and for restore: whether it can be read, whether its tar is whole, and whether its members
-//! are what their names say.
+//! Judging a shard's file once, for verify and for restore: whether it can be read, whether its tar
+//! is whole, and whether its members are what their names say.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -136,7 +136,8 @@ pub enum MemberFinding {
 }
 
 impl ExaminedFile {
-    /// Where a file of which the tar is whole differs from what was written down of it, but for its members.
+    /// Where a file of which the tar is whole differs from what was written down of it, but for its
+    /// members.
     pub fn differences(&self, examination: &Examination<'_>) -> Vec<Difference> {
         let FileState::Whole { tar_bytes, read } = &self.state else {
             return Vec::new();

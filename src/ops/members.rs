@@ -67,8 +67,9 @@ impl From<ContentError> for io::Error {
 }
 
 impl<'a> MemberReader<Stoppable<'a, Tar<File>>> {
-    /// Reads no more of the tar of a shard's file than is asked for, where it is not compressed, until a stop is asked for. Members
-    /// of a compressed one are unpacked in the directory `scratch`.
+    /// Reads no more of the tar of a shard's file than is asked for, where it is not compressed,
+    /// until a stop is asked for. Members of a compressed one are unpacked in the directory
+    /// `scratch`.
     ///
     /// # Errors
     ///
@@ -99,8 +100,8 @@ impl<'a> MemberReader<Stoppable<'a, Tar<File>>> {
 }
 
 impl<R: Read> MemberReader<R> {
-    /// Reads all of a tar, which comes from `source`. `listed` is its size where a manifest names it: no member is unpacked that is
-    /// larger.
+    /// Reads all of a tar, which comes from `source`. `listed` is its size where a manifest names
+    /// it: no member is unpacked that is larger.
     pub fn streamed(source: R, place: Place, listed: Option<u64>, shard: &ShardPath) -> Self {
         Self {
             reader: ShardTarReader::new(source, shard),
@@ -162,7 +163,8 @@ impl<R: Read> MemberReader<R> {
         Ok(MemberContent { bytes, crc })
     }
 
-    /// CRC-32 of the content of the last member, which is whole then; none where it is not read for other reasons.
+    /// CRC-32 of the content of the last member, which is whole then; none where it is not read for
+    /// other reasons.
     ///
     /// # Errors
     ///
@@ -215,8 +217,8 @@ pub fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("at offset {offset}"))
 }
 
-/// What a tombstone says was deleted of the TSM file of the same name, and how it ended. Where it is much, it is put into a file
-/// in `scratch`.
+/// What a tombstone says was deleted of the TSM file of the same name, and how it ended. Where it
+/// is much, it is put into a file in `scratch`.
 ///
 /// # Errors
 ///

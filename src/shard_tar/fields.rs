@@ -1,6 +1,8 @@
-//! Numbers and PAX records in tar headers, read strictly: a field that another reader could take for something else is refused.
+//! Numbers and PAX records in tar headers, read strictly: a field that another reader could take
+//! for something else is refused.
 
-/// Reads a number of a header: octal digits, or base-256 where its first bit is set. `None` for a negative one.
+/// Reads a number of a header: octal digits, or base-256 where its first bit is set. `None` for a
+/// negative one.
 ///
 /// # Errors
 ///
@@ -44,7 +46,8 @@ fn octal(field: &[u8]) -> Result<u64, String> {
     })
 }
 
-/// The records of a PAX header: `<length> <key>=<value>\n`, the length that of the whole record. A value may hold any byte.
+/// The records of a PAX header: `<length> <key>=<value>\n`, the length that of the whole record. A
+/// value may hold any byte.
 pub(super) struct PaxRecords<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for PaxRecords<'a> {
@@ -66,7 +69,8 @@ impl<'a> PaxRecords<'a> {
     fn record(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let blank = self.0.iter().position(|byte| *byte == b' ')?;
         let digits = &self.0[..blank];
-        // As Go and POSIX have it: digits alone. A sign would be another reader's end of the header.
+        // As Go and POSIX have it: digits alone. A sign would be another reader's end of the
+        // header.
         if !digits.iter().all(u8::is_ascii_digit) {
             return None;
         }

@@ -1,4 +1,5 @@
-//! Leaving points out of a shard's tar as it passes: those outside a time range, or those that were deleted.
+//! Leaving points out of a shard's tar as it passes: those outside a time range, or those that were
+//! deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, Write};
@@ -24,7 +25,8 @@ const TOMBSTONE_BYTES: usize = 64 << 10;
 pub struct ShardTarFilter<W> {
     shard: ShardPath,
     time_range: Bounds,
-    /// What is left out of TSM files because it was deleted, by what they have in common with their tombstones.
+    /// What is left out of TSM files because it was deleted, by what they have in common with their
+    /// tombstones.
     deletes: BTreeMap<String, BoundedDeletes>,
     /// Where files go that take a member for a while.
     scratch: PathBuf,
@@ -46,7 +48,8 @@ enum Passing {
 }
 
 impl<W: Write> ShardTarFilter<W> {
-    /// Leaves out of the tar of `shard` what is not in `time_range` and the `deletes`, the tombstones of which go too; into `out`.
+    /// Leaves out of the tar of `shard` what is not in `time_range` and the `deletes`, the
+    /// tombstones of which go too; into `out`.
     ///
     /// # Errors
     ///
@@ -91,7 +94,8 @@ impl<W: Write> ShardTarFilter<W> {
         Ok((self.tar.finish()?, self.members))
     }
 
-    /// A member begins. Members that are neither TSM nor tombstone files, an old server's index say, would not fit what is left.
+    /// A member begins. Members that are neither TSM nor tombstone files, an old server's index
+    /// say, would not fit what is left.
     pub fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.spool.clear();
         self.member = if member.is_tsm() {

@@ -4,10 +4,11 @@ use std::io::{self, Write};
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-/// How hard deflate works, 0 to 9. TSM files are compressed already: more takes far longer and saves next to nothing.
+/// How hard deflate works, 0 to 9. TSM files are compressed already: more takes far longer and
+/// saves next to nothing.
 const LEVEL: u32 = 2;
-/// The window is 2 to this power, in bytes. A full one, 2^15, saves 2 % of a TSM file, and its tables leave the processor's
-/// nearest cache: that costs a third of the speed.
+/// The window is 2 to this power, in bytes. A full one, 2^15, saves 2 % of a TSM file, and its
+/// tables leave the processor's nearest cache: that costs a third of the speed.
 const WINDOW_BITS: u8 = 12;
 /// Bytes of compressed data collected before they are written.
 const CHUNK: usize = 64 << 10;
@@ -25,7 +26,8 @@ pub struct GzipWriter<W> {
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// A member that says it holds a file `name`, without a zero byte in it. Nothing is written yet.
+    /// A member that says it holds a file `name`, without a zero byte in it. Nothing is written
+    /// yet.
     pub fn new(name: &str, out: W) -> Self {
         // Magic, deflate, "a name follows", no time, no extra flags, unknown system.
         let mut pending = vec![0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff];

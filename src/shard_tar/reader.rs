@@ -1,7 +1,8 @@
 //! Reading a shard's tar member by member, strictly.
 //!
-//! A server sends a shard as `<database>/<policy>/<id>/<file>` members in a USTAR archive, with PAX headers where a name needs
-//! them, and two zero blocks at the end; nothing follows. [`ShardTarReader`] takes it from any reader, with fixed memory.
+//! A server sends a shard as `<database>/<policy>/<id>/<file>` members in a USTAR archive, with PAX
+//! headers where a name needs them, and two zero blocks at the end; nothing follows.
+//! [`ShardTarReader`] takes it from any reader, with fixed memory.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -103,8 +104,8 @@ impl From<TarError> for io::Error {
     }
 }
 
-/// Reads the tar of a shard: [`ShardTarReader::next_member`], its content by [`ShardTarReader::read_content`] or [`Read`], and so
-/// on. After an error it is of no use.
+/// Reads the tar of a shard: [`ShardTarReader::next_member`], its content by
+/// [`ShardTarReader::read_content`] or [`Read`], and so on. After an error it is of no use.
 #[derive(Debug)]
 pub struct ShardTarReader<R> {
     source: R,
@@ -148,7 +149,8 @@ impl<R: Read + Seek> ShardTarReader<R> {
 }
 
 impl<R: Read> ShardTarReader<R> {
-    /// Reads the tar of `shard`. `pass` passes over bytes of the source, and says how many of them there were.
+    /// Reads the tar of `shard`. `pass` passes over bytes of the source, and says how many of them
+    /// there were.
     pub(crate) fn passing_by(
         source: R,
         shard: &ShardPath,
@@ -168,8 +170,8 @@ impl<R: Read> ShardTarReader<R> {
         }
     }
 
-    /// The next member; none at the end of the tar, of which nothing behind the two zero blocks was read. What was not read of the
-    /// member before is passed over.
+    /// The next member; none at the end of the tar, of which nothing behind the two zero blocks was
+    /// read. What was not read of the member before is passed over.
     ///
     /// # Errors
     ///
@@ -199,7 +201,8 @@ impl<R: Read> ShardTarReader<R> {
         Ok(None)
     }
 
-    /// Reads content of the last member; 0 once all of it was read and the member is whole, its padding too.
+    /// Reads content of the last member; 0 once all of it was read and the member is whole, its
+    /// padding too.
     ///
     /// # Errors
     ///
@@ -363,7 +366,8 @@ impl<R: Read> ShardTarReader<R> {
 
     /// The name below the shard's directory; empty for the directory itself.
     fn name_in_shard(&self, path: &str, directory: bool) -> Result<String, TarError> {
-        // Servers 1.0 and 1.1 on Windows write backslashes; elsewhere no name of InfluxDB's holds one.
+        // Servers 1.0 and 1.1 on Windows write backslashes; elsewhere no name of InfluxDB's holds
+        // one.
         let slashed = if path.contains('/') {
             path.to_owned()
         } else {
@@ -465,7 +469,8 @@ impl<R: Read> Read for ShardTarReader<R> {
     }
 }
 
-/// The checksum of a header block: the sum of its bytes, those of the checksum itself taken for blanks.
+/// The checksum of a header block: the sum of its bytes, those of the checksum itself taken for
+/// blanks.
 fn sum_of(block: &[u8]) -> u32 {
     let checksum = 148..156;
     let bytes = block.iter().enumerate();

@@ -1,4 +1,5 @@
-//! Tests of the reader: what a server sends passes whole in any split, and every kind of damage is seen.
+//! Tests of the reader: what a server sends passes whole in any split, and every kind of damage is
+//! seen.
 
 use proptest::prelude::*;
 use tar::Builder;

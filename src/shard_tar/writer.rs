@@ -1,4 +1,5 @@
-//! Writing a shard's tar as servers do: USTAR headers, a PAX header where a name needs one, two zero blocks and nothing after.
+//! Writing a shard's tar as servers do: USTAR headers, a PAX header where a name needs one, two
+//! zero blocks and nothing after.
 
 use std::io::{self, Write};
 
@@ -6,7 +7,8 @@ use tar::{EntryType, Header};
 
 use super::reader::{BLOCK, padding};
 
-/// Writes the members of a tar one after the other: [`TarWriter::begin`], the content by [`Write`], [`TarWriter::end`].
+/// Writes the members of a tar one after the other: [`TarWriter::begin`], the content by [`Write`],
+/// [`TarWriter::end`].
 #[derive(Debug)]
 pub struct TarWriter<W> {
     out: W,
@@ -91,7 +93,8 @@ impl<W: Write> TarWriter<W> {
     ///
     /// # Errors
     ///
-    /// Those of the writer, and when the content is shorter than the header says. The tar is of no use then.
+    /// Those of the writer, and when the content is shorter than the header says. The tar is of no
+    /// use then.
     pub fn end(&mut self) -> io::Result<()> {
         if self.left > 0 {
             return Err(io::Error::other(format!(

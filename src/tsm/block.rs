@@ -1,7 +1,8 @@
 //! A block: up to some thousand points of one key, packed.
 //!
-//! The byte of its type, the length of the times as a variable-length number, the times, the values to the end. How many points
-//! there are is nowhere written; times and values must agree. (From files influxd 1.6.7 wrote.)
+//! The byte of its type, the length of the times as a variable-length number, the times, the values
+//! to the end. How many points there are is nowhere written; times and values must agree. (From
+//! files influxd 1.6.7 wrote.)
 
 use super::encoding::times::Span;
 use super::encoding::{
@@ -52,8 +53,8 @@ pub struct Summary {
 }
 
 impl Decoder {
-    /// Puts the points of a block in the place of those in `points`. The times may be in any order. After an error, `points` are
-    /// no points that belong together.
+    /// Puts the points of a block in the place of those in `points`. The times may be in any order.
+    /// After an error, `points` are no points that belong together.
     ///
     /// # Errors
     ///
@@ -78,7 +79,8 @@ impl Decoder {
         }
     }
 
-    /// Whether a block can be unpacked and its times rise, and what it spans. Faster than unpacking it.
+    /// Whether a block can be unpacked and its times rise, and what it spans. Faster than unpacking
+    /// it.
     ///
     /// # Errors
     ///
@@ -115,8 +117,8 @@ pub fn decode(block: &[u8]) -> Result<Points, DecodeError> {
 ///
 /// # Errors
 ///
-/// When there are none, more times than values or the reverse, the times do not rise, or a value cannot be stored. `out` is then
-/// as it was.
+/// When there are none, more times than values or the reverse, the times do not rise, or a value
+/// cannot be stored. `out` is then as it was.
 pub fn encode_into(points: &Points, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let Points { times, values } = points;
     if times.is_empty() {

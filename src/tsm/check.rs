@@ -1,11 +1,12 @@
 //! The deep check of a TSM file: every byte is read, and every fault told, not only the first.
 //!
-//! Each block has its CRC-32, can be unpacked, and has points that rise in time; the index says of it what it is. The blocks of a
-//! key follow one another in time, keys follow one another in the order of their bytes, and blocks follow one another in the
-//! file, from its header to its index, with nothing between them.
+//! Each block has its CRC-32, can be unpacked, and has points that rise in time; the index says of
+//! it what it is. The blocks of a key follow one another in time, keys follow one another in the
+//! order of their bytes, and blocks follow one another in the file, from its header to its index,
+//! with nothing between them.
 //!
-//! What that cannot see is a change of a key to another that stands in the same order: no checksum in the file covers keys. A
-//! backup's record has one over the whole file.
+//! What that cannot see is a change of a key to another that stands in the same order: no checksum
+//! in the file covers keys. A backup's record has one over the whole file.
 
 use std::fmt;
 
@@ -111,15 +112,17 @@ pub struct Report {
     pub points: u64,
 }
 
-/// Checks a file. `times` are those the points of its shard may have, the first and, exclusively, the last. Calls `tell` with
-/// each fault. Memory is that of a window.
+/// Checks a file. `times` are those the points of its shard may have, the first and, exclusively,
+/// the last. Calls `tell` with each fault. Memory is that of a window.
 ///
-/// Reading goes from front to back, once; to show how far it came, or to end it, hand in a [`ReadAt`] that counts or fails.
+/// Reading goes from front to back, once; to show how far it came, or to end it, hand in a
+/// [`ReadAt`] that counts or fails.
 ///
 /// # Errors
 ///
-/// [`IndexError::Envelope`] when it is no TSM file or its footer points outside it, and [`IndexError::Read`] when reading fails.
-/// An index that breaks off is a fault like others, though the last.
+/// [`IndexError::Envelope`] when it is no TSM file or its footer points outside it, and
+/// [`IndexError::Read`] when reading fails. An index that breaks off is a fault like others, though
+/// the last.
 pub fn check<R: ReadAt + ?Sized>(
     file: &R,
     times: Option<std::ops::Range<i64>>,
@@ -482,7 +485,8 @@ mod tests {
                 .map(|(.., fault)| fault)
                 .collect()
         };
-        // The order of the keys, the type of the second, its times: three faults of three kinds, and the blocks behind are seen.
+        // The order of the keys, the type of the second, its times: three faults of three kinds,
+        // and the blocks behind are seen.
         let second = 11 + 2 * 28;
         let found = with(&[(2, 0x80), (second + 8, 0x40), (second + 11 + 7, 1)]);
         let times = BlockFault::Times {

@@ -1,7 +1,8 @@
 //! The outside of a TSM file: enough to see that it is one, and whole.
 //!
-//! A TSM file begins with the magic `16 D1 16 D1` and the version 1; its last eight bytes are the big-endian offset of its
-//! index, which lies behind the header and before those eight bytes. (What influxd 1.6.7 itself checks on opening.)
+//! A TSM file begins with the magic `16 D1 16 D1` and the version 1; its last eight bytes are the
+//! big-endian offset of its index, which lies behind the header and before those eight bytes. (What
+//! influxd 1.6.7 itself checks on opening.)
 
 use byteorder::{BigEndian, ByteOrder};
 use thiserror::Error;
@@ -107,7 +108,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_cut_file_and_a_foreign_one_are_told() {
-        // Cut at 39 and 78, what stands where the footer should passes for one: only a look into the index would tell.
+        // Cut at 39 and 78, what stands where the footer should passes for one: only a look into
+        // the index would tell.
         for end in (0..REAL.len()).filter(|end| ![39, 78].contains(end)) {
             assert!(check(&REAL[..end], 7).is_err(), "cut at {end}");
         }

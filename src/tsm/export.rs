@@ -1,8 +1,8 @@
 //! Reducing a TSM file to the blocks that overlap a time range, without looking into the blocks.
 //!
-//! So does influxd 1.5 to 1.12 for an export with times: a block is kept whole, with its CRC, when the span from its first to
-//! its last point overlaps the time range, so that points outside stay. The index is walked anew for each part of the result;
-//! memory is fixed.
+//! So does influxd 1.5 to 1.12 for an export with times: a block is kept whole, with its CRC, when
+//! the span from its first to its last point overlaps the time range, so that points outside stay.
+//! The index is walked anew for each part of the result; memory is fixed.
 
 use std::io::{self, Write};
 
@@ -43,7 +43,8 @@ pub struct BlockSubset {
 /// When it is no TSM file, its index is damaged, or reading fails.
 pub fn overlap(file: &(impl ReadAt + ?Sized), bounds: Bounds) -> Result<Overlap, IndexError> {
     let mut walk = IndexWalk::open(file)?;
-    // No sum can overflow: the walk sees to it that all blocks together are no larger than the file.
+    // No sum can overflow: the walk sees to it that all blocks together are no larger than the
+    // file.
     let mut index_offset = HEADER.len() as u64;
     let mut index_bytes = 0;
     let mut all = true;
@@ -112,13 +113,14 @@ impl BlockSubset {
         self.size
     }
 
-    /// Writes the reduced file, [`size`](Self::size) bytes, and flushes. `file` is what [`overlap`] was given, unchanged. Blocks
-    /// are copied in the order of the index; keys that keep no block are left out.
+    /// Writes the reduced file, [`size`](Self::size) bytes, and flushes. `file` is what [`overlap`]
+    /// was given, unchanged. Blocks are copied in the order of the index; keys that keep no block
+    /// are left out.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or is not what it was, or writing fails. Part of the bytes may have been written, never
-    /// more than there should be.
+    /// When the file cannot be read or is not what it was, or writing fails. Part of the bytes may
+    /// have been written, never more than there should be.
     pub fn write_to(
         &self,
         file: &(impl ReadAt + ?Sized),
@@ -323,7 +325,8 @@ mod tests {
         }
     }
 
-    /// Two keys with three blocks each, times 10 to 19, 20 to 29, 30 to 39, and a third key with one block at 50.
+    /// Two keys with three blocks each, times 10 to 19, 20 to 29, 30 to 39, and a third key with
+    /// one block at 50.
     fn sample() -> Vec<Series> {
         let blocks = |name: &[u8]| {
             (1..4)
@@ -519,7 +522,8 @@ mod tests {
         }
     }
 
-    /// Whatever the bytes: no panic, and what comes of bytes that pass for a file is a file that has no block outside.
+    /// Whatever the bytes: no panic, and what comes of bytes that pass for a file is a file that
+    /// has no block outside.
     fn endure(file: &[u8], bounds: Bounds) {
         if let Ok(Overlap::Part(subset)) = overlap(file, bounds) {
             let mut out = Vec::new();

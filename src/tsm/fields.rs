@@ -1,7 +1,9 @@
-//! The fields of a shard and their types: influxd gives a field of a measurement one type in a shard, in whatever series it is.
+//! The fields of a shard and their types: influxd gives a field of a measurement one type in a
+//! shard, in whatever series it is.
 //!
-//! Where the files of a shard disagree, influxd 1.6.7 does not open the shard ("field type conflict"), or, where they have the
-//! same series, hides the values of one of the files, which with some orders of the files are those of both. A field gets another type when all its points
+//! Where the files of a shard disagree, influxd 1.6.7 does not open the shard ("field type
+//! conflict"), or, where they have the same series, hides the values of one of the files, which
+//! with some orders of the files are those of both. A field gets another type when all its points
 //! were deleted, and until a compaction the old ones are there beside a tombstone.
 
 use std::collections::{BTreeSet, HashMap};
@@ -74,7 +76,8 @@ impl Types {
     }
 }
 
-/// Collects the types that the fields of a shard have in its files. Takes some mebibytes of memory, however many there are.
+/// Collects the types that the fields of a shard have in its files. Takes some mebibytes of memory,
+/// however many there are.
 #[derive(Debug)]
 pub struct FieldTypes {
     scratch: PathBuf,

@@ -1,7 +1,7 @@
 //! Reading the blocks of a TSM file: in the order of the index, through a window of a fixed size.
 //!
-//! influxd writes blocks in the order of the index, so that what is read is the file from front to back. Blocks in any other
-//! order are read too, at the price of reading some bytes twice.
+//! influxd writes blocks in the order of the index, so that what is read is the file from front to
+//! back. Blocks in any other order are read too, at the price of reading some bytes twice.
 
 use thiserror::Error;
 
@@ -11,7 +11,8 @@ use super::index::{BlockEntry, IndexError, IndexWalk, Key};
 use super::values::{Points, ValueType};
 use crate::io::read_at::ReadAt;
 
-/// Bytes read at a time. What is read is looked at more than once, and should stay near the processor in between.
+/// Bytes read at a time. What is read is looked at more than once, and should stay near the
+/// processor in between.
 const WINDOW: usize = 256 << 10;
 
 /// Bytes of the CRC before each block.
@@ -45,7 +46,8 @@ impl Record<'_> {
     }
 }
 
-/// Reads records, best those that follow one another. Takes the memory of a window, or of the largest record.
+/// Reads records, best those that follow one another. Takes the memory of a window, or of the
+/// largest record.
 #[derive(Debug)]
 pub struct BlockReader<'a, R: ?Sized> {
     file: &'a R,
@@ -104,7 +106,8 @@ impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
         (at.checked_add(size)? <= self.window.len()).then_some(at)
     }
 
-    /// Moves the window to `offset`, and makes it at least `size` long. So much is before the index.
+    /// Moves the window to `offset`, and makes it at least `size` long. So much is before the
+    /// index.
     fn advance(&mut self, offset: u64, size: usize) -> Result<(), FileError> {
         // A record is cut by the end of the window as a rule; its beginning need not be read again.
         let have = self.position(offset, 0).map_or(0, |at| {
@@ -161,7 +164,8 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         })
     }
 
-    /// The next key, or none after the last. Blocks of the key before that were not asked for are passed.
+    /// The next key, or none after the last. Blocks of the key before that were not asked for are
+    /// passed.
     ///
     /// # Errors
     ///
@@ -174,10 +178,11 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         Ok(key)
     }
 
-    /// Puts the points of the key's next block in the place of those in `points`, or says that it has no more.
+    /// Puts the points of the key's next block in the place of those in `points`, or says that it
+    /// has no more.
     ///
-    /// The CRC, the type, the first and last time, and that times rise, are checked. After a [`FileError::Block`] the next call
-    /// goes on with the block after it.
+    /// The CRC, the type, the first and last time, and that times rise, are checked. After a
+    /// [`FileError::Block`] the next call goes on with the block after it.
     ///
     /// # Errors
     ///

@@ -1,10 +1,11 @@
 //! The index of a TSM file: which blocks of which key stand where, and the time each spans.
 //!
-//! The index lies between the blocks and the eight bytes of the footer. For each key, in ascending order of its bytes: its
-//! length (2 bytes), the key, the type of its blocks (1), their count (2), and per block, ascending in time, the times of its
-//! first and last point (8 each, `i64` nanoseconds since 1970 UTC), the file offset of its record (8) and the record's size
-//! (4). A record is the CRC-32 of a block (4) and the block. Numbers are big-endian. (From files influxd 1.6.7 wrote; a server
-//! opening a file walks this index, and checks little of it.)
+//! The index lies between the blocks and the eight bytes of the footer. For each key, in ascending
+//! order of its bytes: its length (2 bytes), the key, the type of its blocks (1), their count (2),
+//! and per block, ascending in time, the times of its first and last point (8 each, `i64`
+//! nanoseconds since 1970 UTC), the file offset of its record (8) and the record's size (4). A
+//! record is the CRC-32 of a block (4) and the block. Numbers are big-endian. (From files influxd
+//! 1.6.7 wrote; a server opening a file walks this index, and checks little of it.)
 
 use std::io;
 
@@ -51,8 +52,9 @@ pub struct BlockEntry {
     pub size: u32,
 }
 
-/// Walks the index of a TSM file from its first key to its last, and checks it on the way. Takes the memory of two keys (64 KiB
-/// each at most) and a buffer of 64 KiB, whatever the size of the file.
+/// Walks the index of a TSM file from its first key to its last, and checks it on the way. Takes
+/// the memory of two keys (64 KiB each at most) and a buffer of 64 KiB, whatever the size of the
+/// file.
 #[derive(Debug)]
 pub struct IndexWalk<'a, R: ?Sized> {
     index: Cursor<'a, R>,
@@ -138,8 +140,8 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         Ok(())
     }
 
-    /// The next key, or none when the index ended where it should. Passes, and checks, what blocks the key before still has.
-    /// The first call gives a key or an error: no index is empty.
+    /// The next key, or none when the index ended where it should. Passes, and checks, what blocks
+    /// the key before still has. The first call gives a key or an error: no index is empty.
     ///
     /// # Errors
     ///
@@ -161,8 +163,8 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         }))
     }
 
-    /// As [`next_key`](Self::next_key), for who goes on after a fault: nothing is checked but that the index does not break off.
-    /// All blocks of the key before have been passed.
+    /// As [`next_key`](Self::next_key), for who goes on after a fault: nothing is checked but that
+    /// the index does not break off. All blocks of the key before have been passed.
     pub(super) fn raw_key(&mut self) -> Result<Option<RawKey>, IndexError> {
         let at = self.index.at;
         if at == self.index.end {
@@ -192,7 +194,8 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         &self.key
     }
 
-    /// The next block of the key that [`next_key`](Self::next_key) gave last, or none after its last.
+    /// The next block of the key that [`next_key`](Self::next_key) gave last, or none after its
+    /// last.
     ///
     /// # Errors
     ///
@@ -248,8 +251,8 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         if !inside || size < MIN_RECORD_BYTES {
             return Err(IndexDamage::Place { offset, size });
         }
-        // Blocks share no bytes. To see most of what does, without the memory to see all, is enough to say that no choice of
-        // blocks is larger than the file.
+        // Blocks share no bytes. To see most of what does, without the memory to see all, is enough
+        // to say that no choice of blocks is larger than the file.
         self.room = self
             .room
             .checked_sub(u64::from(size))

@@ -1,12 +1,16 @@
-//! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of any size, in bounded memory.
+//! TSM: the files in which influxd keeps points. All of it works on bytes, readers and writers of
+//! any size, in bounded memory.
 //!
-//! A file is a header, blocks back to back, an index and a footer. [`envelope`] sees that the outside is whole, [`index`] walks
-//! the index, [`export`] reduces a file to the blocks of an interval. [`values`] holds points, [`block`] packs and unpacks them
-//! with what is in [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every fault of a file,
-//! [`filter`] leaves points out of one; [`fields`] finds fields of which files disagree.
+//! A file is a header, blocks back to back, an index and a footer. [`envelope`] sees that the
+//! outside is whole, [`index`] walks the index, [`export`] reduces a file to the blocks of an
+//! interval. [`values`] holds points, [`block`] packs and unpacks them with what is in
+//! [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every
+//! fault of a file, [`filter`] leaves points out of one; [`fields`] finds fields of which files
+//! disagree.
 //!
-//! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere the WAL, with what was written since
-//! the last flush ([`wal`]); [`wal::replay`] makes points of it, and [`wal::flush`] files of those.
+//! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere
+//! the WAL, with what was written since the last flush ([`wal`]); [`wal::replay`] makes points of
+//! it, and [`wal::flush`] files of those.
 
 pub mod block;
 pub mod check;
@@ -26,7 +30,8 @@ pub mod writer;
 /// Magic and version, the first five bytes of a file.
 pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
 
-/// Whether a name is `<generation>-<sequence>.tsm`, two 32-bit numbers. influxd cannot open a shard with any other.
+/// Whether a name is `<generation>-<sequence>.tsm`, two 32-bit numbers. influxd cannot open a shard
+/// with any other.
 pub fn is_file_name(name: &str) -> bool {
     let numbers = name
         .strip_suffix(".tsm")

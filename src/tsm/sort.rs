@@ -1,4 +1,5 @@
-//! Sorting more points and deletes than memory should hold: sorted runs in a temporary file, then merged.
+//! Sorting more points and deletes than memory should hold: sorted runs in a temporary file, then
+//! merged.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, binary_heap::PeekMut};
@@ -36,20 +37,23 @@ struct Slot {
     time: i64,
     /// How many events came before.
     turn: u64,
-    /// The value's bits, where a string lies (offset and length, 4 bytes each), or the last time deleted.
+    /// The value's bits, where a string lies (offset and length, 4 bytes each), or the last time
+    /// deleted.
     bits: u64,
     key: u32,
     kind: u8,
 }
 
 impl Slot {
-    /// A delete comes before the points of the time it begins at, and these in the order they were written in.
+    /// A delete comes before the points of the time it begins at, and these in the order they were
+    /// written in.
     fn place(&self) -> (i64, bool, u64) {
         (self.time, self.kind != DELETE, self.turn)
     }
 }
 
-/// Takes events in any order and gives them back by key, time and turn. Keeps `budget` bytes of them in memory.
+/// Takes events in any order and gives them back by key, time and turn. Keeps `budget` bytes of
+/// them in memory.
 #[derive(Debug)]
 pub(super) struct Sorter {
     directory: PathBuf,
@@ -126,8 +130,9 @@ impl Sorter {
         Ok(())
     }
 
-    /// Writes what is in memory as a run: per key its length (2), its bytes and the count of its events (8), then per event
-    /// time, turn (8 each), kind (1), bits (8; of a string, its length), and the bytes of a string.
+    /// Writes what is in memory as a run: per key its length (2), its bytes and the count of its
+    /// events (8), then per event time, turn (8 each), kind (1), bits (8; of a string, its length),
+    /// and the bytes of a string.
     fn spill(&mut self) -> io::Result<()> {
         let mut keys: Vec<(Box<[u8]>, u32)> = self.keys.drain().collect();
         keys.sort_unstable();
@@ -176,8 +181,9 @@ impl Sorter {
         Ok(())
     }
 
-    /// Hands out all events: those of a key together and keys ascending by their bytes; by time within a key, a delete at its
-    /// first time; deletes before points of one time; else in the order they came in.
+    /// Hands out all events: those of a key together and keys ascending by their bytes; by time
+    /// within a key, a delete at its first time; deletes before points of one time; else in the
+    /// order they came in.
     pub(super) fn finish<E: From<io::Error>>(
         mut self,
         mut each: impl FnMut(&[u8], i64, u64, Event<'_>) -> Result<(), E>,

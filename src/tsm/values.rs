@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The type of a block's values; the discriminant is the byte that stands in the block and in the index.
+/// The type of a block's values; the discriminant is the byte that stands in the block and in the
+/// index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum ValueType {
@@ -125,7 +126,8 @@ impl Values {
         }
     }
 
-    /// Adds value `at` of `other`, if both are of one type and there is such a value. Says whether it did.
+    /// Adds value `at` of `other`, if both are of one type and there is such a value. Says whether
+    /// it did.
     pub fn push_from(&mut self, other: &Self, at: usize) -> bool {
         fn copy<T: Copy>(to: &mut Vec<T>, from: &[T], at: usize) -> bool {
             let value = from.get(at).copied();
@@ -247,7 +249,8 @@ impl Points {
         self.values.reset(value_type);
     }
 
-    /// Adds point `at` of `other`, if both are of one type and there is such a point. Says whether it did.
+    /// Adds point `at` of `other`, if both are of one type and there is such a point. Says whether
+    /// it did.
     pub fn push_from(&mut self, other: &Self, at: usize) -> bool {
         let time = other.times.get(at).copied();
         let Some(time) = time.filter(|_| self.values.push_from(&other.values, at)) else {

@@ -1,7 +1,8 @@
-//! Writing a TSM file from front to back: header, blocks, index, footer, within the limits of influxd.
+//! Writing a TSM file from front to back: header, blocks, index, footer, within the limits of
+//! influxd.
 //!
-//! The index comes last, and is as large as there are blocks; until then it waits in a file of its own. Memory is that of one
-//! key's blocks in the index, 1.8 MB at most.
+//! The index comes last, and is as large as there are blocks; until then it waits in a file of its
+//! own. Memory is that of one key's blocks in the index, 1.8 MB at most.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -18,7 +19,8 @@ use super::values::{Points, ValueType};
 /// The most points influxd puts into a block when it flushes its cache.
 pub const MAX_POINTS_PER_BLOCK: usize = 1000;
 
-/// The size, index and all, at which influxd begins another file. It looks after each block, so that a file can be larger by one.
+/// The size, index and all, at which influxd begins another file. It looks after each block, so
+/// that a file can be larger by one.
 pub const MAX_FILE_BYTES: u64 = 2048 << 20;
 
 /// How much of the index waits in memory.
@@ -57,7 +59,8 @@ pub struct Written {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes to `out`. The index waits in memory up to a megabyte, and from there in an unnamed file among the temporary ones.
+    /// Writes to `out`. The index waits in memory up to a megabyte, and from there in an unnamed
+    /// file among the temporary ones.
     pub fn new(out: W) -> Self {
         Self::with_spool(out, SpooledTempFile::new(SPOOL_BYTES))
     }
@@ -91,7 +94,8 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
     ///
     /// # Errors
     ///
-    /// When it has no bytes or more than 65535, is not greater than the key before, or the spool cannot be written.
+    /// When it has no bytes or more than 65535, is not greater than the key before, or the spool
+    /// cannot be written.
     pub fn begin_key(&mut self, key: &[u8], value_type: ValueType) -> Result<(), WriteError> {
         if key.is_empty() || key.len() > usize::from(u16::MAX) {
             return Err(WriteError::KeyLength(key.len()));
@@ -108,11 +112,13 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
         Ok(())
     }
 
-    /// Writes points of the key, as influxd packs them, in blocks of 1000 and a last one of those left.
+    /// Writes points of the key, as influxd packs them, in blocks of 1000 and a last one of those
+    /// left.
     ///
     /// # Errors
     ///
-    /// As [`block`](Self::block), and when the points cannot be packed. Blocks before the one that failed were written.
+    /// As [`block`](Self::block), and when the points cannot be packed. Blocks before the one that
+    /// failed were written.
     pub fn points(&mut self, points: &Points) -> Result<(), WriteError> {
         if points.len() <= MAX_POINTS_PER_BLOCK {
             return self.packed(points);
@@ -144,13 +150,14 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
         self.block(first, last, crc32fast::hash(&block), &block)
     }
 
-    /// Writes a block of the key as it is. `min_time` and `max_time` are the times of its first and last point, `crc` its
-    /// CRC-32; only its type is checked.
+    /// Writes a block of the key as it is. `min_time` and `max_time` are the times of its first and
+    /// last point, `crc` its CRC-32; only its type is checked.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Full`] when another file has to be begun, with the same key; nothing was written then. Others when the
-    /// block is not of the key's type, does not begin after the one before ends, or writing fails.
+    /// [`WriteError::Full`] when another file has to be begun, with the same key; nothing was
+    /// written then. Others when the block is not of the key's type, does not begin after the one
+    /// before ends, or writing fails.
     pub fn block(
         &mut self,
         min_time: i64,
@@ -217,8 +224,8 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
         Ok(())
     }
 
-    /// Writes index and footer, flushes, and gives back what was written to. Where there are no blocks, nothing was written:
-    /// influxd has no file without.
+    /// Writes index and footer, flushes, and gives back what was written to. Where there are no
+    /// blocks, nothing was written: influxd has no file without.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Reading every file of a backup before anything is written: framing, names, TSM files, SHA-256; and deciding which file
-//! each of a shard's files comes from.
+//! Reading every file of a backup before anything is written: framing, names, TSM files, SHA-256;
+//! and deciding which file each of a shard's files comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -45,7 +45,8 @@ pub struct CheckedShard {
     pub undecided: Option<String>,
 }
 
-/// Files by name. There may be many shards with a few files each, so this is small where a tree is not.
+/// Files by name. There may be many shards with a few files each, so this is small where a tree is
+/// not.
 pub struct ShardFiles(Box<[(Box<str>, ShardFile)]>);
 
 impl ShardFiles {
@@ -246,7 +247,8 @@ struct Gathered {
     files: ShardFiles,
     /// The tombstones among them that cannot be read whole, by their names.
     unreadable: BTreeMap<String, Unreadable>,
-    /// Those of the fields of all TSM files there are, also of those that newer ones take the place of.
+    /// Those of the fields of all TSM files there are, also of those that newer ones take the place
+    /// of.
     types: FieldTypes,
 }
 
@@ -271,8 +273,9 @@ fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gat
             }
             let file = ShardFile { source, size, crc };
             files.insert(name.clone(), file);
-            // A tombstone belongs to the TSM file it was written for, not to a later one of the same name, which may even have
-            // the same bytes. A server that sends a file sends its tombstone too, which is newer.
+            // A tombstone belongs to the TSM file it was written for, not to a later one of the
+            // same name, which may even have the same bytes. A server that sends a file sends its
+            // tombstone too, which is newer.
             if let Some(stem) = name.strip_suffix(".tsm") {
                 let tombstone = format!("{stem}.tombstone");
                 if files
@@ -283,7 +286,8 @@ fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gat
                 }
             }
         }
-        // Nor to one that comes later, where its own was left out: a server would apply it to its next file of that name.
+        // Nor to one that comes later, where its own was left out: a server would apply it to its
+        // next file of that name.
         let stems: BTreeSet<String> = files
             .keys()
             .filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned()))
@@ -313,8 +317,8 @@ fn several_types(types: FieldTypes, shard: &ShardPath, used: &Use) -> Result<BTr
     })
 }
 
-/// Reads all that has to be read where points are left out of TSM files: where a sum over the whole file was recorded, their
-/// blocks were not looked into yet.
+/// Reads all that has to be read where points are left out of TSM files: where a sum over the whole
+/// file was recorded, their blocks were not looked into yet.
 fn try_to_rewrite(
     members: &ShardMembers<'_>,
     deletes: &BTreeMap<String, BoundedDeletes>,
@@ -402,8 +406,9 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// Reads one tar to its end; its regular files, in the order of the tar. `look_into`: every block of its TSM files too, which is
-    /// done anyway where nothing was recorded of it. What their fields are goes into `types`.
+    /// Reads one tar to its end; its regular files, in the order of the tar. `look_into`: every
+    /// block of its TSM files too, which is done anyway where nothing was recorded of it. What
+    /// their fields are goes into `types`.
     fn file(
         &self,
         file: &BackupFile,
@@ -432,7 +437,8 @@ impl Checker<'_> {
                 true => Depth::Blocks { times: None },
                 false => Depth::Index,
             },
-            // Looking into the blocks reads all of a file, and no sum over the tar asks for that to be done twice.
+            // Looking into the blocks reads all of a file, and no sum over the tar asks for that to
+            // be done twice.
             reads_all: recorded.is_some(),
             stops_at_damage: true,
             scratch,

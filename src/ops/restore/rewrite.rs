@@ -1,5 +1,5 @@
-//! Rewriting the TSM files of an unpacked shard: without what was deleted of them, what lies outside the times that are restored,
-//! and values of types that their fields have no more.
+//! Rewriting the TSM files of an unpacked shard: without what was deleted of them, what lies
+//! outside the times that are restored, and values of types that their fields have no more.
 
 use std::fs::{self, File};
 use std::io;
@@ -28,12 +28,14 @@ pub struct Left {
     pub bytes: u64,
 }
 
-/// Rewrites the TSM files of `shard` that were unpacked into `directory`, and removes those of which nothing is left. With
-/// `apply_deletes`, the tombstones go too. Each file is made beside the one it takes the place of.
+/// Rewrites the TSM files of `shard` that were unpacked into `directory`, and removes those of
+/// which nothing is left. With `apply_deletes`, the tombstones go too. Each file is made beside the
+/// one it takes the place of.
 ///
 /// # Errors
 ///
-/// When a file is damaged in what has to be read of it, or the directory cannot be written; when a stop was asked for.
+/// When a file is damaged in what has to be read of it, or the directory cannot be written; when a
+/// stop was asked for.
 pub fn rewrite(
     shard: &CheckedShard,
     directory: &Path,

@@ -1,8 +1,9 @@
-//! Fields that have several types in the files of a shard: which of them are to be left out, and which cannot be told.
+//! Fields that have several types in the files of a shard: which of them are to be left out, and
+//! which cannot be told.
 //!
-//! On one server, a field gets another type when all its points were deleted. So of files of several sets, those of the newest
-//! set say which type it has, and values of another type in files of older sets were deleted in between. Within a set nothing
-//! tells.
+//! On one server, a field gets another type when all its points were deleted. So of files of
+//! several sets, those of the newest set say which type it has, and values of another type in files
+//! of older sets were deleted in between. Within a set nothing tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -35,7 +36,8 @@ struct Newest {
     name: String,
 }
 
-/// Looks which of `fields` still have values of several types, besides what `deletes` say was deleted.
+/// Looks which of `fields` still have values of several types, besides what `deletes` say was
+/// deleted.
 ///
 /// # Errors
 ///

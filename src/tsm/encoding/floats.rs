@@ -1,9 +1,11 @@
-//! Floats: each the XOR with the one before, of which only the bits that are not 0 are kept (Facebook's Gorilla).
+//! Floats: each the XOR with the one before, of which only the bits that are not 0 are kept
+//! (Facebook's Gorilla).
 //!
-//! After the form, a stream of bits from the highest down: the first value whole; then, for each value, `0` where it is the one
-//! before; `10` and the bits of the XOR inside the window of bits used last; or `11`, five bits for the zeros before a new
-//! window, six for its width (0 for 64), and the bits inside it. One value more, the NaN `7FF8000000000001`, ends the stream; it
-//! is filled up to whole bytes with zeros.
+//! After the form, a stream of bits from the highest down: the first value whole; then, for each
+//! value, `0` where it is the one before; `10` and the bits of the XOR inside the window of bits
+//! used last; or `11`, five bits for the zeros before a new window, six for its width (0 for 64),
+//! and the bits inside it. One value more, the NaN `7FF8000000000001`, ends the stream; it is
+//! filled up to whole bytes with zeros.
 
 use super::{DecodeError, EncodeError, take_form, take_u64};
 
@@ -13,13 +15,15 @@ const GORILLA: u8 = 0x10;
 /// The bits of the value that ends the values.
 const END: u64 = 0x7FF8_0000_0000_0001;
 
-/// Bytes that are looked at to read a value. A value has 77 bits at most, and may begin in the middle of a byte.
+/// Bytes that are looked at to read a value. A value has 77 bits at most, and may begin in the
+/// middle of a byte.
 const VIEW: usize = 16;
 
 /// Bits that one look shows, wherever in a byte they begin.
 const LOOK: u32 = 57;
 
-/// The bits of the stream from bit `at` on, the first highest: [`LOOK`] or more, and zeros after them.
+/// The bits of the stream from bit `at` on, the first highest: [`LOOK`] or more, and zeros after
+/// them.
 #[inline(always)]
 fn look(view: &[u8; VIEW], at: usize) -> u64 {
     let (first, _) = view.split_first_chunk().unwrap_or((&[0; 8], &[]));
@@ -50,8 +54,9 @@ struct State {
 }
 
 impl State {
-    /// Calls `each` with an index, a count and the bits of as many equal values, up to `count` values in all, and stops at the
-    /// value after the last. Stops before, and says so, where fewer bytes follow than are looked at.
+    /// Calls `each` with an index, a count and the bits of as many equal values, up to `count`
+    /// values in all, and stops at the value after the last. Stops before, and says so, where fewer
+    /// bytes follow than are looked at.
     #[inline(always)]
     fn run(
         &mut self,
@@ -125,7 +130,8 @@ impl State {
     }
 }
 
-/// Calls `each` with an index, a count, and the bits of as many equal values, for all of a section, which are to be `count`.
+/// Calls `each` with an index, a count, and the bits of as many equal values, for all of a section,
+/// which are to be `count`.
 #[inline(always)]
 fn for_each(
     mut section: &[u8],
@@ -137,7 +143,8 @@ fn for_each(
         form => return Err(DecodeError::Form(form)),
     }
     let value = take_u64(&mut section)?;
-    // A stream always begins with a window of its own; were it not so, influxd would take all 64 bits.
+    // A stream always begins with a window of its own; were it not so, influxd would take all 64
+    // bits.
     let mut state = State {
         at: 0,
         value,
@@ -146,7 +153,8 @@ fn for_each(
         index: 0,
     };
     if !state.run(section, count, &mut each)? {
-        // What is left is looked at with zeros behind it: enough for every bit of it to be a value of its own.
+        // What is left is looked at with zeros behind it: enough for every bit of it to be a value
+        // of its own.
         let start = state.at / 8;
         let rest = section.get(start..).ok_or(DecodeError::Cut)?;
         let mut padded = [0; 3 * VIEW];

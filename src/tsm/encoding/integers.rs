@@ -1,8 +1,9 @@
-//! Integers, signed and unsigned alike: differences in zigzag, so that small ones of either sign are small numbers.
+//! Integers, signed and unsigned alike: differences in zigzag, so that small ones of either sign
+//! are small numbers.
 //!
-//! A value becomes its difference to the one before, the first its difference to 0, modulo 2^64. Three forms: the differences as
-//! they are; the first as it is and the others in Simple8b; and, where all but the first are equal, the first, the difference
-//! and how often it follows.
+//! A value becomes its difference to the one before, the first its difference to 0, modulo 2^64.
+//! Three forms: the differences as they are; the first as it is and the others in Simple8b; and,
+//! where all but the first are equal, the first, the difference and how often it follows.
 
 use super::{DecodeError, compare, put_uvarint, simple8b, take_form, take_u64, take_uvarint};
 

@@ -1,8 +1,10 @@
-//! How times and values are packed in a block: one module for each kind, with packing and unpacking side by side.
+//! How times and values are packed in a block: one module for each kind, with packing and unpacking
+//! side by side.
 //!
-//! Each section begins with a byte whose high half names the form; the low half is 0, or a scale for times. Unpacking takes any
-//! bytes at all: it ends with values or an error, and takes memory only for as many values as it was allowed. Packing gives the
-//! bytes that influxd's cache flush gives. (All facts from files influxd 1.6.7 wrote, unless said otherwise.)
+//! Each section begins with a byte whose high half names the form; the low half is 0, or a scale
+//! for times. Unpacking takes any bytes at all: it ends with values or an error, and takes memory
+//! only for as many values as it was allowed. Packing gives the bytes that influxd's cache flush
+//! gives. (All facts from files influxd 1.6.7 wrote, unless said otherwise.)
 
 use thiserror::Error;
 
@@ -13,11 +15,12 @@ pub mod simple8b;
 pub mod strings;
 pub mod times;
 
-/// The most points that are taken from a block. influxd writes 1000, and 10,000 at most when so told; the format has no limit,
-/// and a dozen bytes can claim any number.
+/// The most points that are taken from a block. influxd writes 1000, and 10,000 at most when so
+/// told; the format has no limit, and a dozen bytes can claim any number.
 pub const MAX_POINTS: usize = 1 << 20;
 
-/// The most bytes a block, or the strings in it, may have to be unpacked. influxd takes 25 MB of points in one request.
+/// The most bytes a block, or the strings in it, may have to be unpacked. influxd takes 25 MB of
+/// points in one request.
 pub const MAX_BYTES: usize = 256 << 20;
 
 /// Why a block or a section of one cannot be unpacked.
@@ -89,7 +92,8 @@ pub enum EncodeError {
     TooLarge,
 }
 
-/// Takes a variable-length number off the front: seven bits a byte, the lowest first, the high bit set where more follow.
+/// Takes a variable-length number off the front: seven bits a byte, the lowest first, the high bit
+/// set where more follow.
 pub(super) fn take_uvarint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     let mut number = 0;
     for (at, &byte) in bytes.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! Simple8b: as many small numbers as fit, all of one width, in each word of 64 bits.
 //!
-//! A word is big-endian. Its top four bits select how many numbers it has and how wide they are; the numbers lie below, the
-//! first lowest. Two selectors have no width: each of their numbers is 1. A word is always full.
+//! A word is big-endian. Its top four bits select how many numbers it has and how wide they are;
+//! the numbers lie below, the first lowest. Two selectors have no width: each of their numbers is
+//! 1. A word is always full.
 
 use super::DecodeError;
 
@@ -40,7 +41,8 @@ pub(super) fn count(words: &[u8]) -> Result<usize, DecodeError> {
         .sum())
 }
 
-/// The layout of one selector, known when compiling, so that the loop over a word's numbers is unrolled.
+/// The layout of one selector, known when compiling, so that the loop over a word's numbers is
+/// unrolled.
 #[inline(always)]
 fn unpack<const COUNT: u32, const BITS: u32>(word: u64, each: &mut impl FnMut(u64)) {
     let mask = (1 << BITS) - 1;
@@ -49,7 +51,8 @@ fn unpack<const COUNT: u32, const BITS: u32>(word: u64, each: &mut impl FnMut(u6
     }
 }
 
-/// Calls `each` with the numbers in turn. Bytes after the last whole word are not looked at; [`count`] tells of them.
+/// Calls `each` with the numbers in turn. Bytes after the last whole word are not looked at;
+/// [`count`] tells of them.
 #[inline]
 pub(super) fn for_each(words: &[u8], mut each: impl FnMut(u64)) {
     let each = &mut each;
@@ -90,12 +93,14 @@ fn sum_of_word<const COUNT: u32, const BITS: u32>(word: u64) -> Option<u64> {
         ones
     };
     let word = word & (u64::MAX >> (64 - COUNT * BITS));
-    // The lowest field of 0 borrows from the next and gets its highest bit; a field that had it already is not 0.
+    // The lowest field of 0 borrows from the next and gets its highest bit; a field that had it
+    // already is not 0.
     if word.wrapping_sub(ones) & !word & (ones << (BITS - 1)) != 0 {
         return None;
     }
     if COUNT.is_multiple_of(2) && COUNT >> BITS == 0 {
-        // Pairs have fields of twice the width, which hold the sum of all; multiplying brings it to the highest.
+        // Pairs have fields of twice the width, which hold the sum of all; multiplying brings it to
+        // the highest.
         let low = const {
             let (mut low, mut at) = (0_u64, 0);
             while at < COUNT {
@@ -144,8 +149,9 @@ pub(super) fn sum_unless_zero(words: &[u8]) -> Option<u128> {
     Some(sum)
 }
 
-/// Packs numbers up to [`MAX`], each word with as many as are there to fill it. The selectors without width are taken only
-/// where all of the next `window` numbers, or all that are left, are 1: influxd looks no further ahead.
+/// Packs numbers up to [`MAX`], each word with as many as are there to fill it. The selectors
+/// without width are taken only where all of the next `window` numbers, or all that are left, are
+/// 1: influxd looks no further ahead.
 pub(super) fn encode(mut numbers: &[u64], window: usize, out: &mut Vec<u8>) {
     while !numbers.is_empty() {
         let ahead = &numbers[..numbers.len().min(window)];

@@ -1,4 +1,5 @@
-//! Strings: each its length and its bytes, one after the other, the whole compressed as one Snappy block.
+//! Strings: each its length and its bytes, one after the other, the whole compressed as one Snappy
+//! block.
 //!
 //! Plain Snappy, not the framed format of streams.
 

@@ -1,8 +1,9 @@
-//! Times: the first, then differences, divided by the greatest power of ten up to 10^12 that divides them all.
+//! Times: the first, then differences, divided by the greatest power of ten up to 10^12 that
+//! divides them all.
 //!
-//! The low half of the first byte is that power. Three forms: the first and the differences as they are; the first and the
-//! scaled differences in Simple8b; and, where all differences are equal, the first, the scaled difference and the count of
-//! times. All arithmetic is modulo 2^64.
+//! The low half of the first byte is that power. Three forms: the first and the differences as they
+//! are; the first and the scaled differences in Simple8b; and, where all differences are equal, the
+//! first, the scaled difference and the count of times. All arithmetic is modulo 2^64.
 
 use super::{DecodeError, MAX_POINTS, put_uvarint, simple8b, take_form, take_u64, take_uvarint};
 
@@ -137,7 +138,8 @@ pub fn check(section: &[u8]) -> Result<Span, DecodeError> {
         scale,
         rest,
     } = open(section)?;
-    // Where each difference is above 0 and the last time is one, each is. No sum overflows: there are not that many times.
+    // Where each difference is above 0 and the last time is one, each is. No sum overflows: there
+    // are not that many times.
     let sum = match rest {
         Differences::Raw(numbers) => {
             let numbers = || {
@@ -244,7 +246,8 @@ mod tests {
                     }
                 );
             }
-            // Times that rise only because a difference has more than 64 bits are told too: nobody writes them.
+            // Times that rise only because a difference has more than 64 bits are told too: nobody
+            // writes them.
             (Err(DecodeError::TimeOrder), Ok(())) => {}
             (checked, Err(error)) => assert_eq!(checked, Err(error)),
             (Err(error), Ok(())) => panic!("{error}"),

@@ -1,4 +1,5 @@
-//! Applying a filter to a file: into another one without a name, in its place, or only to see whether that works.
+//! Applying a filter to a file: into another one without a name, in its place, or only to see
+//! whether that works.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -118,8 +119,9 @@ impl PointFilter<'_> {
         }))
     }
 
-    /// Leaves points out of a file at `path`, with the content `file`. The new one is written beside it, for its owner alone, and takes
-    /// its name when it is whole; where not a point is left, the file goes.
+    /// Leaves points out of a file at `path`, with the content `file`. The new one is written
+    /// beside it, for its owner alone, and takes its name when it is whole; where not a point is
+    /// left, the file goes.
     ///
     /// # Errors
     ///

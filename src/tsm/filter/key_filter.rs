@@ -73,7 +73,8 @@ impl KeyFilter {
         })
     }
 
-    /// Puts those of `points`, which are of the block that was asked for last, that stay in the place of those in `staying`.
+    /// Puts those of `points`, which are of the block that was asked for last, that stay in the
+    /// place of those in `staying`.
     pub(super) fn points(
         &mut self,
         points: &Points,

@@ -11,7 +11,8 @@ use super::key_filter::{BlockFate, KeyFilter};
 use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
 
-/// Hands each of the fields that a file has values of, which were not deleted, with their type to `each`.
+/// Hands each of the fields that a file has values of, which were not deleted, with their type to
+/// `each`.
 ///
 /// # Errors
 ///

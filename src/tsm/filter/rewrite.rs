@@ -1,7 +1,9 @@
-//! Rewriting a TSM file so that only some of its points stay: deletes carried out, and an interval kept exactly.
+//! Rewriting a TSM file so that only some of its points stay: deletes carried out, and an interval
+//! kept exactly.
 //!
-//! Blocks that keep all their points are copied as they are, CRC included, after their CRC was checked. Blocks that lose some
-//! are unpacked and packed again. Keys that lose all are left out. Memory is that of a window.
+//! Blocks that keep all their points are copied as they are, CRC included, after their CRC was
+//! checked. Blocks that lose some are unpacked and packed again. Keys that lose all are left out.
+//! Memory is that of a window.
 
 use std::io::{self, Write};
 
@@ -33,7 +35,8 @@ pub struct Tally {
     pub blocks_dropped: u64,
     /// Points that were kept of the blocks that were looked into.
     pub points_kept: u64,
-    /// Points that were dropped of the blocks that were looked into. Blocks that are dropped whole seldom are.
+    /// Points that were dropped of the blocks that were looked into. Blocks that are dropped whole
+    /// seldom are.
     pub points_dropped: u64,
 }
 
@@ -151,15 +154,17 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
     }
 }
 
-/// Writes what stays of `file` to `out`: points inside `bounds` that are not deleted. Gives what was kept and the file written,
-/// none where nothing stays. `deletes` is asked for the keys of the file in their order.
+/// Writes what stays of `file` to `out`: points inside `bounds` that are not deleted. Gives what
+/// was kept and the file written, none where nothing stays. `deletes` is asked for the keys of the
+/// file in their order.
 ///
-/// A file that keeps all its points is written as it is; [`would_change`] tells before. The result has as many points in a block
-/// as the file had, up to 1000 where some of them go.
+/// A file that keeps all its points is written as it is; [`would_change`] tells before. The result
+/// has as many points in a block as the file had, up to 1000 where some of them go.
 ///
 /// # Errors
 ///
-/// When the file is damaged in what has to be read of it, the deletes cannot be read, or writing fails. Part may be written then.
+/// When the file is damaged in what has to be read of it, the deletes cannot be read, or writing
+/// fails. Part may be written then.
 pub fn rewrite<R: ReadAt + ?Sized>(
     file: &R,
     deletes: &mut impl Deletes,
@@ -168,7 +173,8 @@ pub fn rewrite<R: ReadAt + ?Sized>(
 ) -> Result<(Tally, Option<Written>), FilterError> {
     let mut walk = IndexWalk::open(file)?;
     let mut pass = Pass::new(file, walk.index_offset(), bounds);
-    // What is written is as large as the file at most, give or take blocks that are packed anew, and a server has opened that.
+    // What is written is as large as the file at most, give or take blocks that are packed anew,
+    // and a server has opened that.
     let size = file
         .size()
         .map_err(|source| IndexError::Read { offset: 0, source })?;
@@ -197,8 +203,8 @@ pub fn rewrite<R: ReadAt + ?Sized>(
     Ok((pass.tally, written))
 }
 
-/// Whether [`rewrite`] would drop any point. Reads the index, and of the blocks only those whose points decide, up to the first
-/// that loses one.
+/// Whether [`rewrite`] would drop any point. Reads the index, and of the blocks only those whose
+/// points decide, up to the first that loses one.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! What a tombstone file deletes, whatever its size: few ranges in memory, many sorted in a temporary file and read along the
-//! keys of the TSM file.
+//! What a tombstone file deletes, whatever its size: few ranges in memory, many sorted in a
+//! temporary file and read along the keys of the TSM file.
 //!
-//! In that file each range is the length of its key (2 bytes, 0 where the key is that of the range before), the key, and the
-//! first and last time deleted (8 each).
+//! In that file each range is the length of its key (2 bytes, 0 where the key is that of the range
+//! before), the key, and the first and last time deleted (8 each).
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -19,7 +19,8 @@ const HELD_BYTES: usize = 1 << 20;
 /// Bytes in which more of them are sorted.
 const SORT_BYTES: usize = 4 << 20;
 
-/// The deleted ranges of a TSM file, by key. Takes a mebibyte of memory at most, and four while they are collected.
+/// The deleted ranges of a TSM file, by key. Takes a mebibyte of memory at most, and four while
+/// they are collected.
 #[derive(Debug)]
 pub struct BoundedDeletes(Held);
 
@@ -37,7 +38,8 @@ impl Default for BoundedDeletes {
 }
 
 impl BoundedDeletes {
-    /// Reads a tombstone file, and says how it ended. Many ranges are sorted in a file without a name in `scratch`.
+    /// Reads a tombstone file, and says how it ended. Many ranges are sorted in a file without a
+    /// name in `scratch`.
     ///
     /// # Errors
     ///
@@ -279,7 +281,8 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    /// What is deleted from keys that are asked for in ascending order, but for those of which only the first range is read.
+    /// What is deleted from keys that are asked for in ascending order, but for those of which only
+    /// the first range is read.
     fn ranges(deletes: &mut impl Deletes, keys: &[(Vec<u8>, bool)]) -> Vec<Vec<DeletedRange>> {
         let ranges = keys.iter().map(|(key, all)| {
             deletes

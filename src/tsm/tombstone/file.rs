@@ -1,4 +1,5 @@
-//! Tombstone files, `<generation>-<sequence>.tombstone`: what was deleted of the TSM file of the same name.
+//! Tombstone files, `<generation>-<sequence>.tombstone`: what was deleted of the TSM file of the
+//! same name.
 //!
 //! | version | servers | first bytes | then |
 //! |---|---|---|---|
@@ -7,9 +8,10 @@
 //! | 3 | 1.4; later ones when they add to a file of version 1 to 3 | `00 00 15 03` | records in gzip, one member as a rule |
 //! | 4 | 1.5 to 1.12 | `00 00 15 04` | records in any number of gzip members |
 //!
-//! A record is a key's length (4 bytes, big-endian), the key, and the first and last time (8 each, `i64` nanoseconds) of what
-//! was deleted, both included. An empty file deletes nothing. (Files of version 4 were seen from influxd 1.6.7, and an empty
-//! one given to it; the rest was read in the sources.)
+//! A record is a key's length (4 bytes, big-endian), the key, and the first and last time (8 each,
+//! `i64` nanoseconds) of what was deleted, both included. An empty file deletes nothing. (Files of
+//! version 4 were seen from influxd 1.6.7, and an empty one given to it; the rest was read in the
+//! sources.)
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -32,7 +34,8 @@ const MAX_KEY_BYTES: usize = u16::MAX as usize;
 pub struct Record<'a> {
     /// Series key, `#!~#`, field name; 1 to 65535 bytes.
     pub key: &'a [u8],
-    /// The first time deleted, in nanoseconds since 1970; `i64::MIN` where everything before the last was.
+    /// The first time deleted, in nanoseconds since 1970; `i64::MIN` where everything before the
+    /// last was.
     pub min: i64,
     /// The last time deleted; `i64::MAX` where everything after the first was.
     pub max: i64,
@@ -47,12 +50,13 @@ pub enum Ending {
     Torn,
 }
 
-/// Hands the records of a tombstone file of any version to `each`, those before a cut included. Takes the memory of one record.
+/// Hands the records of a tombstone file of any version to `each`, those before a cut included.
+/// Takes the memory of one record.
 ///
 /// # Errors
 ///
-/// When reading fails, or with [`io::ErrorKind::InvalidInput`] or [`io::ErrorKind::InvalidData`] when the content is damaged
-/// other than by a cut.
+/// When reading fails, or with [`io::ErrorKind::InvalidInput`] or [`io::ErrorKind::InvalidData`]
+/// when the content is damaged other than by a cut.
 pub fn read(source: impl Read, mut each: impl FnMut(Record<'_>)) -> io::Result<Ending> {
     read_until_error(source, |record| {
         each(record);
@@ -203,7 +207,8 @@ impl<W: Write> TombstoneWriter<W> {
     ///
     /// # Errors
     ///
-    /// When writing fails, or with [`io::ErrorKind::InvalidData`] when the key has no bytes or more than 65535.
+    /// When writing fails, or with [`io::ErrorKind::InvalidData`] when the key has no bytes or more
+    /// than 65535.
     pub fn record(&mut self, record: Record<'_>) -> io::Result<()> {
         let Record { key, min, max } = record;
         if key.is_empty() || key.len() > MAX_KEY_BYTES {

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use super::super::index::Key;
 use super::file::{self, Ending, Record};
 
-/// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to `i64::MAX`.
+/// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to
+/// `i64::MAX`.
 pub type DeletedRange = (i64, i64);
 
 /// What is deleted from a file, to be read along its keys.
@@ -39,8 +40,8 @@ impl Deletes for () {
 /// From how many records on they are merged while they are collected.
 const FIRST_MERGE: usize = 4096;
 
-/// The deleted ranges of a TSM file, by key. Takes the memory of the keys and ranges that differ, and up to as much again while
-/// they are collected.
+/// The deleted ranges of a TSM file, by key. Takes the memory of the keys and ranges that differ,
+/// and up to as much again while they are collected.
 #[derive(Debug, Clone, Default)]
 pub struct DeletedRanges {
     /// The bytes of all keys.

@@ -10,7 +10,8 @@ use super::replay::Cache;
 use crate::tsm::values::{Points, ValueType, Values};
 use crate::tsm::writer::{MAX_FILE_BYTES, MAX_POINTS_PER_BLOCK, WriteError, Writer};
 
-/// Bytes of strings at which a block is cut before it has its thousand points, so that memory is bounded.
+/// Bytes of strings at which a block is cut before it has its thousand points, so that memory is
+/// bounded.
 const MAX_STRING_BYTES: usize = 1 << 20;
 /// How much of an index waits in memory.
 const SPOOL_BYTES: usize = 1 << 20;
@@ -20,14 +21,16 @@ const SPOOL_BYTES: usize = 1 << 20;
 pub enum Types {
     /// One, as it must be.
     One,
-    /// More, at least for one key. influxd 1.6.7 opens a shard neither with such a WAL nor with such files.
+    /// More, at least for one key. influxd 1.6.7 opens a shard neither with such a WAL nor with
+    /// such files.
     Mixed,
 }
 
-/// Writes the points of `cache` to as few files as can hold them, one as a rule. More are made for types: the points of a key
-/// are of one type in each file; and when a file is full. No two files have a point of the same key and time. `next` is called
-/// with the number of files begun so far, and gives the next one; it is not called where there are no points. What is to wait
-/// on disk until files are whole waits in `directory`. Says whether points of one key have several types.
+/// Writes the points of `cache` to as few files as can hold them, one as a rule. More are made for
+/// types: the points of a key are of one type in each file; and when a file is full. No two files
+/// have a point of the same key and time. `next` is called with the number of files begun so far,
+/// and gives the next one; it is not called where there are no points. What is to wait on disk
+/// until files are whole waits in `directory`. Says whether points of one key have several types.
 ///
 /// # Errors
 ///

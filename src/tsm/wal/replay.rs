@@ -7,11 +7,12 @@
 //!   deletes of those into their tombstones before it is logged, and is logged for keys of the cache alone.
 //! - A segment counts up to its first entry that is not sound, and the segments after it count all the same.
 //!
-//! A key whose values change their type without a delete between them makes influxd refuse to open the shard. Here every point
-//! keeps its type.
+//! A key whose values change their type without a delete between them makes influxd refuse to open
+//! the shard. Here every point keeps its type.
 //!
-//! A WAL may hold as much as influxd's cache, 1 GiB unless configured otherwise. Memory stays bounded all the same: points and
-//! deletes are sorted by key and time in runs, which lie in a temporary file and are merged as they are read.
+//! A WAL may hold as much as influxd's cache, 1 GiB unless configured otherwise. Memory stays
+//! bounded all the same: points and deletes are sorted by key and time in runs, which lie in a
+//! temporary file and are merged as they are read.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -29,15 +30,16 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache that keeps about `budget` bytes in memory and the rest in a temporary file in `directory`. The largest
-    /// entry of the WAL comes on top.
+    /// An empty cache that keeps about `budget` bytes in memory and the rest in a temporary file in
+    /// `directory`. The largest entry of the WAL comes on top.
     pub fn new(directory: &Path, budget: usize) -> Self {
         Self {
             sorter: Sorter::new(directory, budget),
         }
     }
 
-    /// Takes a segment, which comes after all those before, up to its end or its first entry that is not sound; says which.
+    /// Takes a segment, which comes after all those before, up to its end or its first entry that
+    /// is not sound; says which.
     ///
     /// # Errors
     ///
@@ -78,7 +80,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Hands out the points that are left: keys ascending by their bytes, times ascending within a key, each time once.
+    /// Hands out the points that are left: keys ascending by their bytes, times ascending within a
+    /// key, each time once.
     ///
     /// # Errors
     ///
@@ -122,7 +125,8 @@ where
         }
         match event {
             Event::DeleteTo(max) => {
-                // It begins after the time of the point before: deletes come before the points of their time.
+                // It begins after the time of the point before: deletes come before the points of
+                // their time.
                 self.flush()?;
                 self.deletes.add(time, turn, max);
             }
@@ -143,7 +147,8 @@ where
         Ok(())
     }
 
-    /// Gives the last point, unless a later delete covers it. (Then it covers the earlier ones of its time too.)
+    /// Gives the last point, unless a later delete covers it. (Then it covers the earlier ones of
+    /// its time too.)
     fn flush(&mut self) -> Result<(), E> {
         let Some((time, turn, value)) = self.last.take() else {
             return Ok(());
@@ -177,8 +182,8 @@ impl Owned {
     }
 }
 
-/// Deletes by turn, descending, and so by their last time, ascending: one with both an earlier turn and an earlier end than
-/// another's covers nothing that the other one does not.
+/// Deletes by turn, descending, and so by their last time, ascending: one with both an earlier turn
+/// and an earlier end than another's covers nothing that the other one does not.
 #[derive(Default)]
 struct Frontier(Vec<(u64, i64)>);
 
@@ -187,7 +192,8 @@ impl Frontier {
         self.0.clear();
     }
 
-    /// Adds the delete with this turn that reaches from `time`, which all that is asked from now on has reached, to `max`.
+    /// Adds the delete with this turn that reaches from `time`, which all that is asked from now on
+    /// has reached, to `max`.
     fn add(&mut self, time: i64, turn: u64, max: i64) {
         let past = self.0.partition_point(|(_, max)| *max < time);
         self.0.drain(..past);

@@ -1,7 +1,8 @@
-//! WAL segments, `_NNNNN.wal`: what influxd writes down of writes and deletes before they are in TSM files and tombstones.
+//! WAL segments, `_NNNNN.wal`: what influxd writes down of writes and deletes before they are in
+//! TSM files and tombstones.
 //!
-//! A segment is entries back to back. An entry is its type (1 byte), a length (4) and as many bytes of a Snappy block, which
-//! unpacks to:
+//! A segment is entries back to back. An entry is its type (1 byte), a length (4) and as many bytes
+//! of a Snappy block, which unpacks to:
 //!
 //! | type | content |
 //! |---|---|
@@ -9,9 +10,10 @@
 //! | 2, delete | keys joined with `\n`; all their points |
 //! | 3, delete range | first and last time (8 each), then repeated: key length (4), key |
 //!
-//! Values by their type: 1 float (8 bytes), 2 integer (8), 3 boolean (1), 4 string (length (4), bytes), 5 unsigned (8). Numbers
-//! are big-endian. At the first entry that is not whole and sound, influxd 1.6.7 cuts the segment off when it opens the shard,
-//! and goes on with the next one. So does this reader: what stands before holds, and nothing of what follows.
+//! Values by their type: 1 float (8 bytes), 2 integer (8), 3 boolean (1), 4 string (length (4),
+//! bytes), 5 unsigned (8). Numbers are big-endian. At the first entry that is not whole and sound,
+//! influxd 1.6.7 cuts the segment off when it opens the shard, and goes on with the next one. So
+//! does this reader: what stands before holds, and nothing of what follows.
 
 use std::io::{self, Read};
 
@@ -20,11 +22,13 @@ use thiserror::Error;
 
 use crate::tsm::values::ValueType;
 
-/// The most bytes an entry may have, packed or not. influxd sets no limit; an entry has about the size of a write request.
+/// The most bytes an entry may have, packed or not. influxd sets no limit; an entry has about the
+/// size of a write request.
 pub const MAX_ENTRY_BYTES: usize = 256 << 20;
 /// Bytes before an entry's Snappy block: its type and length.
 const HEADER_BYTES: usize = 5;
-/// A Snappy block never unpacks to more than so many times its size: a copy of at most 64 bytes takes three.
+/// A Snappy block never unpacks to more than so many times its size: a copy of at most 64 bytes
+/// takes three.
 const MAX_RATIO: usize = 22;
 
 /// Reads the entries of a segment in turn. Takes the memory of one entry, packed and unpacked.
@@ -52,7 +56,8 @@ pub enum Next<'a> {
 pub enum Ending {
     /// Behind an entry, or empty.
     Clean,
-    /// With an entry that is not whole or not sound: a write that was under way when influxd or its machine stopped.
+    /// With an entry that is not whole or not sound: a write that was under way when influxd or its
+    /// machine stopped.
     Torn {
         /// Where that entry begins.
         offset: u64,
@@ -285,7 +290,8 @@ impl<'a> Written<'a> {
         })
     }
 
-    /// Times and values, as they were written: in no particular order, and a later one of the same time counts.
+    /// Times and values, as they were written: in no particular order, and a later one of the same
+    /// time counts.
     pub fn points(&self) -> impl Iterator<Item = (i64, Value<'a>)> + use<'a> {
         let (value_type, mut rest) = (self.value_type, self.points);
         // The content was checked: the end is where nothing is left.

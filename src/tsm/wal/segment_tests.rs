@@ -1,11 +1,12 @@
-//! Tests of reading WAL segments: what a real influxd wrote, entries of every kind, and segments that are not whole.
+//! Tests of reading WAL segments: what a real influxd wrote, entries of every kind, and segments
+//! that are not whole.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Four entries as influxd 1.6.7 wrote them: points of four types in one series, a delete of one time, a point of another
-/// series, a drop of that series.
+/// Four entries as influxd 1.6.7 wrote them: points of four types in one series, a delete of one
+/// time, a point of another series, a drop of that series.
 pub(crate) const REAL: &[u8] = b"\x01\x00\x00\x00W\x94\x01l\x01\x00\nm,h=a#!~#f\x00\x00\x00\x02\x164W\x85\xd8\xa0\x00\x00?\xf8\
     \x00\x05\x01\r\x10\x00\x01\x11\x10\x04\x02\x00\x191\x10i\x00\x00\x00\x01\r!\x04\x00\xff\t\x01\x04\xfe\x03\x1d!\x00b.R\x00\
     \x11*\x08\x01\x00\x04\x1d#\x04s\x00\x1dD\x14\x00\x00\x00\x02hi\
