@@ -1,7 +1,8 @@
 //! Steps by which names and files on a disk change: renames, links, removals, syncs.
 //!
-//! Whatever has to hold when a run is killed, or the disk refuses, is decided between two of these steps. So that this can be
-//! tested, a debug build counts them and ends the process, or fails, at the one that `SNAP_FAILPOINT` names:
+//! Whatever has to hold when a run is killed, or the disk refuses, is decided between two of these
+//! steps. So that this can be tested, a debug build counts them and ends the process, or fails, at
+//! the one that `SNAP_FAILPOINT` names:
 //!
 //! | value | what happens |
 //! |---|---|
@@ -13,8 +14,8 @@
 //!
 //! Several values, with commas between, hold together.
 //!
-//! `SNAP_FAILPOINT_LOG` names a file that gets a line a step: what is done, and to which path. A release build has
-//! nothing of all this.
+//! `SNAP_FAILPOINT_LOG` names a file that gets a line a step: what is done, and to which path. A
+//! release build has nothing of all this.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
@@ -34,8 +35,9 @@ const UNFINISHED: &str = ".snap-";
 /// After how many bytes of a file the system is told to begin writing them to the disk.
 const WRITE_BACK: u64 = 4 << 20;
 
-/// Makes a directory, and those above it, for the owner alone. Where something else has the name, or a link to a directory, it
-/// is refused: what is written and cleared away there would lie elsewhere.
+/// Makes a directory, and those above it, for the owner alone. Where something else has the name,
+/// or a link to a directory, it is refused: what is written and cleared away there would lie
+/// elsewhere.
 ///
 /// # Errors
 ///
@@ -50,8 +52,8 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
     Ok(refuse_stranger(path, None)?)
 }
 
-/// As [`create_private_dir`], in a directory that others may write in: one that is there already must be this user's, or somebody
-/// else could have filled it, and change it at any time.
+/// As [`create_private_dir`], in a directory that others may write in: one that is there already
+/// must be this user's, or somebody else could have filled it, and change it at any time.
 ///
 /// # Errors
 ///
@@ -127,12 +129,14 @@ pub fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Renames where the file system has no rename that spares a name that is taken: a hard link does not replace either.
+/// Renames where the file system has no rename that spares a name that is taken: a hard link does
+/// not replace either.
 fn link_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     match link(from, to) {
         Ok(()) => fs::remove_file(from),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // Nor has it links. Between looking and renaming nothing else can be done; only somebody without our lock could come.
+        // Nor has it links. Between looking and renaming nothing else can be done; only somebody
+        // without our lock could come.
         Err(_) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
         Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
     }
@@ -175,8 +179,9 @@ fn is_gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Has the system begin to write a file to the disk while it grows, so that a sync later finds little left to wait for, and keeps
-/// it out of the memory that others' files could use. Only advice: where it cannot be given, nothing is lost.
+/// Has the system begin to write a file to the disk while it grows, so that a sync later finds
+/// little left to wait for, and keeps it out of the memory that others' files could use. Only
+/// advice: where it cannot be given, nothing is lost.
 #[derive(Debug, Default)]
 pub struct WriteBack {
     begun: u64,
@@ -212,8 +217,8 @@ pub fn sync(file: &File, path: &Path) -> Result<()> {
     sync().with_context(|| format!("syncing {}", path.display()))
 }
 
-/// Makes what happened to the names in a directory last. File systems that cannot do so for a directory, as some of network
-/// storage, keep names in their own way: [`can_sync_dir`] tells.
+/// Makes what happened to the names in a directory last. File systems that cannot do so for a
+/// directory, as some of network storage, keep names in their own way: [`can_sync_dir`] tells.
 pub fn sync_dir(path: &Path) -> Result<()> {
     can_sync_dir(path).map(drop)
 }
@@ -241,7 +246,8 @@ pub fn try_lock(file: &File, path: &Path) -> Result<(), TryLockError> {
 
 /// Whether an error says that the file system does not have what was asked for.
 pub fn is_lacking(error: &io::Error) -> bool {
-    // NOTSUP and OPNOTSUPP are one number on some systems and two on others, which no pattern can say.
+    // NOTSUP and OPNOTSUPP are one number on some systems and two on others, which no pattern can
+    // say.
     let lacking = [
         Errno::INVAL,
         Errno::NOSYS,
@@ -265,8 +271,8 @@ pub fn write_whole_by(
     write_whole_as(path, content, |_| Ok(()))
 }
 
-/// As [`write_whole_by`]. `prepare` is handed the file before it gets its name, to set whose it is: by the name, somebody else's
-/// file might be met.
+/// As [`write_whole_by`]. `prepare` is handed the file before it gets its name, to set whose it is:
+/// by the name, somebody else's file might be met.
 pub fn write_whole_as(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -291,7 +297,8 @@ pub fn write_whole_as(
     sync_dir(parent)
 }
 
-/// A new file in a directory, with a name that says that it is not whole yet. It goes away with its handle.
+/// A new file in a directory, with a name that says that it is not whole yet. It goes away with its
+/// handle.
 pub fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(UNFINISHED)

@@ -1,4 +1,5 @@
-//! `snap check`: whether a backup directory holds a backup that is new enough, told without reading its shards.
+//! `snap check`: whether a backup directory holds a backup that is new enough, told without reading
+//! its shards.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What a server held at the last backup and holds no more: how a lost volume shows in the sets.
 //!
-//! Shards go for good reasons, too. One that its retention policy let expire is no loss; a dropped database is one, because nothing
-//! in a backup tells whether it was meant.
+//! Shards go for good reasons, too. One that its retention policy let expire is no loss; a dropped
+//! database is one, because nothing in a backup tells whether it was meant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,8 @@ use crate::time;
 /// What a set holds no more, compared with an earlier one of the same selection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Losses {
-    /// The earlier set: the newest of the same server, or if this one holds no shard, the newest that holds any.
+    /// The earlier set: the newest of the same server, or if this one holds no shard, the newest
+    /// that holds any.
     pub before: SetId,
     /// How many shards that holds, but for those that have expired since.
     pub of: usize,
@@ -30,8 +31,8 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Compares the set at `at` with the one before it; `None` where there is none, or it takes no whole shards. Only `database`
-    /// is looked at, where one is named.
+    /// Compares the set at `at` with the one before it; `None` where there is none, or it takes no
+    /// whole shards. Only `database` is looked at, where one is named.
     pub fn of_set(catalog: &Catalog, at: usize, database: Option<&str>) -> Option<Self> {
         let set = &catalog.sets()[at];
         let record = set.record()?;
@@ -213,7 +214,8 @@ fn listed(manifest: &Manifest, selection: &Selection) -> usize {
     taken.count()
 }
 
-/// The set to compare with: of the same selection, and of the same server by its cluster id or its address; else, of any.
+/// The set to compare with: of the same selection, and of the same server by its cluster id or its
+/// address; else, of any.
 fn earlier<'a>(
     catalog: &'a Catalog,
     at: usize,

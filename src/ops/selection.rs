@@ -6,11 +6,13 @@ use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
 
-/// The shards that `selection` takes, those of deleted groups included, in the order of the meta store.
+/// The shards that `selection` takes, those of deleted groups included, in the order of the meta
+/// store.
 ///
 /// # Errors
 ///
-/// When a database, policy or shard that is named is not in the meta store of `holder`; with the names that are.
+/// When a database, policy or shard that is named is not in the meta store of `holder`; with the
+/// names that are.
 pub fn select(data: &Data, selection: &Selection, holder: &str) -> Result<Vec<Shard>, Error> {
     if let Some(name) = &selection.database {
         let names = || data.databases.iter().map(|database| database.name.as_str());

@@ -228,13 +228,15 @@ impl Catalog {
         self.files.keys().map(String::as_str)
     }
 
-    /// What became of a file that should be there: that it is gone, or what stands in its place and is not read.
+    /// What became of a file that should be there: that it is gone, or what stands in its place and
+    /// is not read.
     pub fn absence(&self, name: &str) -> &'static str {
         self.others.get(name).copied().unwrap_or("is gone")
     }
 
-    /// What stands in the place of a shard's file in a legacy set and is none: its name, and what it is. Numbers of influxd's
-    /// shards may be lower than that of the set, so the newest set is told of all.
+    /// What stands in the place of a shard's file in a legacy set and is none: its name, and what
+    /// it is. Numbers of influxd's shards may be lower than that of the set, so the newest set is
+    /// told of all.
     pub fn in_place_of(&self, shard: &ShardPath, set: usize) -> Option<(&str, &'static str)> {
         let stem = names::shard_stem(shard);
         let is_newest = set + 1 == self.sets.len();
@@ -260,8 +262,8 @@ impl Catalog {
             .is_some_and(|record| !record.files().any(|file| is_there(&file.name)))
     }
 
-    /// What is to be said where there are records, and nothing else of any set: somebody emptied the directory, and did not see
-    /// the hidden folder.
+    /// What is to be said where there are records, and nothing else of any set: somebody emptied
+    /// the directory, and did not see the hidden folder.
     pub fn emptied(&self) -> Option<Error> {
         let is_emptied = self.damaged.is_empty() && self.sets.iter().all(|set| self.is_lost(set));
         let of = match &self.sets[..] {
@@ -281,7 +283,8 @@ impl Catalog {
         )))
     }
 
-    /// The ids of sets whose removal was begun and not ended. They count no more; the next run that writes ends it.
+    /// The ids of sets whose removal was begun and not ended. They count no more; the next run that
+    /// writes ends it.
     pub fn half_removed(&self) -> &[SetId] {
         &self.half_removed
     }
@@ -305,7 +308,8 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoBackup`] where there is none of that name; [`ErrorKind::Usage`] where there are several.
+    /// [`ErrorKind::NoBackup`] where there is none of that name; [`ErrorKind::Usage`] where there
+    /// are several.
     pub fn find(&self, name: &str) -> Result<usize, Error> {
         let directory = self.path.display();
         if name == "latest" {
@@ -422,7 +426,8 @@ impl Catalog {
             .filter(move |name| legacy(name) || manifest::is_shard_file(name))
     }
 
-    /// Reads the meta store of a set: magic or message, lengths and, where they were written down, size and SHA-256.
+    /// Reads the meta store of a set: magic or message, lengths and, where they were written down,
+    /// size and SHA-256.
     ///
     /// # Errors
     ///
@@ -522,7 +527,8 @@ impl Catalog {
         }
     }
 
-    /// Notes that something was gone that was there when the directory was read: what was found since may never have been true.
+    /// Notes that something was gone that was there when the directory was read: what was found
+    /// since may never have been true.
     pub(super) fn note_vanished(&self) {
         self.vanished.store(true, Ordering::Relaxed);
     }
@@ -649,7 +655,8 @@ fn no_directory(path: &Path) -> Error {
     }
 }
 
-/// Whether a word can only be meant as a set: `latest`, or an id from its day on, as `20261120T0800`.
+/// Whether a word can only be meant as a set: `latest`, or an id from its day on, as
+/// `20261120T0800`.
 fn is_set_name(word: &str) -> bool {
     let day_and_time = word.split_once('T');
     let is_id = day_and_time.is_some_and(|(day, time)| {

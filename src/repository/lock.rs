@@ -25,8 +25,8 @@ const CHANGES: u32 = 1000;
 /// More bytes than a lock file has.
 const LARGEST: u64 = 4 << 10;
 
-/// A lock that is held. The system releases it when the process ends, however it ends, so that none is ever stale; but for file
-/// systems without locks, where a [`Marker`] stands in.
+/// A lock that is held. The system releases it when the process ends, however it ends, so that none
+/// is ever stale; but for file systems without locks, where a [`Marker`] stands in.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -35,19 +35,21 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock on the file at `path`, which is made where it is absent, waiting for up to `wait`.
+    /// Takes the lock on the file at `path`, which is made where it is absent, waiting for up to
+    /// `wait`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Locked`] when another process holds it, with what that one said of itself. [`ErrorKind::Refused`] where the file's folder
-    /// is a link.
+    /// [`ErrorKind::Locked`] when another process holds it, with what that one said of itself.
+    /// [`ErrorKind::Refused`] where the file's folder is a link.
     pub fn take(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Self> {
         let begun = Instant::now();
         let mut file = open(path)?;
         let mut changes = 0..CHANGES;
         let claim = loop {
             match FileLock::of(&file, path)? {
-                // Whoever held it may have removed the file with the folder it had made: then it locks nobody out.
+                // Whoever held it may have removed the file with the folder it had made: then it
+                // locks nobody out.
                 Ok(_) if !is_at(&file, path) => {
                     cancel.check()?;
                     changes

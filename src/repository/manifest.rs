@@ -1,8 +1,10 @@
-//! The files of influxd's portable layout: `<stamp>.manifest`, `<stamp>.meta` and one `<stamp>.s<id>.tar.gz` a shard.
+//! The files of influxd's portable layout: `<stamp>.manifest`, `<stamp>.meta` and one
+//! `<stamp>.s<id>.tar.gz` a shard.
 //!
-//! The stamp is the UTC time at which the run began, `20060102T150405Z`. The manifest is JSON and lists the rest; the `.meta`
-//! file is a protobuf message around the meta store; a shard's file is one gzip member with the tar as servers send it.
-//! (From directories influxd 1.6.7 wrote; 1.5 to 1.12 read and write the same.)
+//! The stamp is the UTC time at which the run began, `20060102T150405Z`. The manifest is JSON and
+//! lists the rest; the `.meta` file is a protobuf message around the meta store; a shard's file is
+//! one gzip member with the tar as servers send it. (From directories influxd 1.6.7 wrote; 1.5 to
+//! 1.12 read and write the same.)
 
 use std::io::{self, BufReader, Read, Write};
 
@@ -68,7 +70,8 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// When it is no such JSON, or names files otherwise than the layout does: none leads out of the directory.
+    /// When it is no such JSON, or names files otherwise than the layout does: none leads out of
+    /// the directory.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = serde_json::from_slice(bytes).context("no manifest")?;
         let meta = &manifest.meta.file_name;
@@ -185,7 +188,8 @@ pub fn compress<W: Write>(stamp: &str, id: u64, out: W) -> GzipWriter<W> {
     GzipWriter::new(&format!("{stamp}.s{id}.tar"), out)
 }
 
-/// A reader of the tar in a shard's file. It reads `packed` to its very end, the sums of gzip included.
+/// A reader of the tar in a shard's file. It reads `packed` to its very end, the sums of gzip
+/// included.
 pub fn decompress<R: Read>(packed: R) -> MultiGzDecoder<BufReader<R>> {
     MultiGzDecoder::new(BufReader::with_capacity(CHUNK, packed))
 }

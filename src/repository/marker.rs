@@ -1,7 +1,9 @@
-//! A lock for file systems that have none, as some network storage: a file that is there while somebody holds it.
+//! A lock for file systems that have none, as some network storage: a file that is there while
+//! somebody holds it.
 //!
-//! The system does not remove it with its process, so it says whose it is. One whose process is known to be gone is taken over; of a
-//! process on another machine nobody here can know, and its file stays until somebody removes it.
+//! The system does not remove it with its process, so it says whose it is. One whose process is
+//! known to be gone is taken over; of a process on another machine nobody here can know, and its
+//! file stays until somebody removes it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -99,7 +101,8 @@ impl Drop for Marker {
     }
 }
 
-/// Removes the file if it still is what was read: another run may have taken it over since, and then it is that one's.
+/// Removes the file if it still is what was read: another run may have taken it over since, and
+/// then it is that one's.
 fn remove_if_still(path: &Path, text: &[u8]) -> Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!("-{}", std::process::id()));

@@ -1,8 +1,9 @@
 //! The file names of a legacy backup directory.
 //!
-//! influxd writes the meta store as `meta.NN` and a shard as `<database>.<policy>.<id>.NN`, the id with at least five digits
-//! and NN, counted from 00, with at least two. Names are joined with dots and nothing is escaped, so a name is never taken
-//! apart here: what it must be is made from the meta store and compared.
+//! influxd writes the meta store as `meta.NN` and a shard as `<database>.<policy>.<id>.NN`, the id
+//! with at least five digits and NN, counted from 00, with at least two. Names are joined with dots
+//! and nothing is escaped, so a name is never taken apart here: what it must be is made from the
+//! meta store and compared.
 
 use crate::shard::ShardPath;
 
@@ -24,7 +25,8 @@ pub fn shard_stem(shard: &ShardPath) -> String {
     )
 }
 
-/// Whether a name without its number can be that of a meta store or a shard: `<database>.<policy>.<id>`.
+/// Whether a name without its number can be that of a meta store or a shard:
+/// `<database>.<policy>.<id>`.
 pub fn is_stem(stem: &str) -> bool {
     let is_shard = |stem: &str| {
         let (names, id) = stem.rsplit_once('.')?;
@@ -44,8 +46,8 @@ pub fn meta_number(file: &str) -> Option<u32> {
     (stem == "meta").then_some(number)
 }
 
-/// Splits a file name into what stands before the last dot and the number behind it, which has two digits or, past 99,
-/// as many as it needs.
+/// Splits a file name into what stands before the last dot and the number behind it, which has two
+/// digits or, past 99, as many as it needs.
 pub fn split_number(file: &str) -> Option<(&str, u32)> {
     let (stem, digits) = file.rsplit_once('.')?;
     let number: u32 = digits.parse().ok()?;

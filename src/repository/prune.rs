@@ -1,35 +1,45 @@
-//! Removing sets, so that whenever it is cut short, what is left is taken for a backup by nobody and the next run goes on.
+//! Removing sets, so that whenever it is cut short, what is left is taken for a backup by nobody
+//! and the next run goes on.
 //!
 //! 1. The record is renamed to `.snap/<id>.forget`: from then on the set does not count.
 //! 2. What influxd takes for the sign of a backup goes: the manifest and the meta store.
 //! 3. The files of the shards go.
 //! 4. The `.forget` goes.
 //!
-//! Each step is on disk, for all sets that are removed, before the next begins. Files of different sets may be hard links of
-//! each other: names are removed, and what other names stand for stays.
+//! Each step is on disk, for all sets that are removed, before the next begins. Files of different
+//! sets may be hard links of each other: names are removed, and what other names stand for stays.
 //!
-//! A file that is not as long as was recorded may be somebody else's, so it stays where it is whole in itself. Where it is not, it
-//! is what damage left of the set's own file, and goes: without the record it would count as one of influxd's.
+//! A file that is not as long as was recorded may be somebody else's, so it stays where it is whole
+//! in itself. Where it is not, it is what damage left of the set's own file, and goes: without the
+//! record it would count as one of influxd's.
 //!
-//! A record is renamed under a lock on it that nobody else shares: who reads a set holds one ([`super::Held`]). From then on no
-//! reader begins with the set, so the rest, and what a later run goes on with, needs no look at readers.
+//! A record is renamed under a lock on it that nobody else shares: who reads a set holds one
+//! ([`super::readers::Held`]). From then on no reader begins with the set, so the rest, and what a
+//! later run goes on with, needs no look at readers.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 
-use super::catalog::META_FRAME;
+use super::catalog::{Catalog, META_FRAME};
+use super::hidden::{RECORD, REMOVAL, file_of, hidden, lock_file, own_kind};
+use super::lock::Lock;
+use super::manifest::{self, Manifest};
+use super::pin;
 use super::readers::claim;
+use super::record::{FileRecord, Layout, SetRecord};
+use super::recover::sweep;
 use super::set_id::SetId;
-use super::snapshot::{MANIFEST_LIMIT, own_kind, read_record};
-use super::{FileRecord, Layout, SetRecord, hidden};
+use super::snapshot::{MANIFEST_LIMIT, is_gone, read_record};
+use crate::cancel::Cancel;
 use crate::io::durable;
 use crate::io::open::{open_regular, read_bounded};
-use crate::repository::manifest::{self, Manifest};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, ShardTarReader, TarError};
 use crate::wire::{MAX_META_BYTES, MetaBlob};
@@ -45,7 +55,8 @@ pub struct Removed {
     pub bytes: u64,
     /// What was left alone although a set recorded a file of that name, a sentence each.
     pub left: Vec<String>,
-    /// The ids of sets that were to be removed and stay: somebody began to read one of them, or a set that needs it.
+    /// The ids of sets that were to be removed and stay: somebody began to read one of them, or a
+    /// set that needs it.
     pub spared: Vec<SetId>,
 }
 
@@ -60,11 +71,121 @@ impl Removed {
     }
 }
 
-/// Called before each step; where it fails, nothing more is done.
-pub(super) type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
+/// A backup directory that is locked for removing sets and for pinning those that are not to be
+/// removed.
+#[derive(Debug)]
+pub struct Maintenance {
+    directory: PathBuf,
+    _lock: Lock,
+}
 
-/// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must be held.
-pub(super) fn remove(
+impl Maintenance {
+    /// Whether there is anything to look after: influxd's directories hold nothing of snap's.
+    pub fn is_needed(directory: &Path) -> bool {
+        hidden(directory).is_dir()
+    }
+
+    /// Locks the directory, waiting for up to `wait`, and clears away what killed runs left. Tells
+    /// which removals it ended.
+    ///
+    /// # Errors
+    ///
+    /// When another run holds the lock, or the directory cannot be written.
+    pub fn begin(directory: &Path, wait: Duration, cancel: &Cancel) -> Result<(Self, Removed)> {
+        let lock = Lock::take(&lock_file(directory), wait, cancel)?;
+        sweep(directory, None, cancel)?;
+        let removed = finish(directory, &mut || Ok(cancel.check()?))?;
+        let maintenance = Self {
+            directory: directory.to_owned(),
+            _lock: lock,
+        };
+        Ok((maintenance, removed))
+    }
+
+    /// Whether somebody reads the files of a set, which has a record.
+    ///
+    /// # Errors
+    ///
+    /// When its record cannot be opened.
+    pub fn is_read(catalog: &Catalog, set: usize) -> Result<bool> {
+        match claim(catalog.path(), &catalog.sets()[set].id) {
+            // A dry run takes no lock, and another may have removed the set.
+            Err(error) if is_gone(&error) => Ok(false),
+            claimed => Ok(claimed?.is_none()),
+        }
+    }
+
+    /// Removes those of the sets that `which` names by their place; none without a record. Where it
+    /// is stopped, the next run goes on. Where somebody has begun to read one of them, it stays,
+    /// and so do the older ones.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be removed.
+    pub fn remove(
+        &self,
+        catalog: &Catalog,
+        which: &HashSet<usize>,
+        cancel: &Cancel,
+    ) -> Result<Removed> {
+        let (sets, others) = split(catalog, which);
+        remove(&self.directory, &sets, &others, &mut || Ok(cancel.check()?))
+    }
+
+    /// What [`Maintenance::remove`] would do.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub fn measure(catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
+        let (sets, others) = split(catalog, which);
+        measure(catalog.path(), &sets, &others)
+    }
+
+    /// Pins a set, so that it is not removed.
+    ///
+    /// # Errors
+    ///
+    /// When the pin cannot be written.
+    pub fn pin(&self, id: &SetId, now: Timestamp) -> Result<()> {
+        pin::write(&self.directory, id, now)
+    }
+
+    /// Unpins a set.
+    ///
+    /// # Errors
+    ///
+    /// When the pin cannot be removed.
+    pub fn unpin(&self, id: &SetId) -> Result<()> {
+        pin::remove(&self.directory, id)
+    }
+}
+
+/// The records of the sets named, and the files of all others.
+fn split<'a>(
+    catalog: &'a Catalog,
+    which: &HashSet<usize>,
+) -> (Vec<&'a SetRecord>, HashSet<&'a str>) {
+    let (mut sets, mut others) = (Vec::new(), HashSet::new());
+    for (at, set) in catalog.sets().iter().enumerate() {
+        let Some(record) = set.record() else {
+            continue;
+        };
+        if which.contains(&at) && set.pinned_at.is_none() {
+            sets.push(record);
+        } else {
+            others.extend(record.files().map(|file| file.name.as_str()));
+        }
+    }
+    (sets, others)
+}
+
+/// Called before each step; where it fails, nothing more is done.
+type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
+
+/// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must
+/// be held.
+fn remove(
     directory: &Path,
     sets: &[&SetRecord],
     others: &HashSet<&str>,
@@ -82,8 +203,8 @@ pub(super) fn remove(
         let Some(_claim) = claim(directory, &set.id)? else {
             break;
         };
-        let from = hidden.join(format!("{}.json", set.id));
-        durable::rename(&from, &intent(directory, &set.id))?;
+        let from = file_of(directory, &set.id, RECORD);
+        durable::rename(&from, &file_of(directory, &set.id, REMOVAL))?;
         spared -= 1;
     }
     check()?;
@@ -96,11 +217,7 @@ pub(super) fn remove(
 }
 
 /// What [`remove`] would do.
-pub(super) fn measure(
-    directory: &Path,
-    sets: &[&SetRecord],
-    others: &HashSet<&str>,
-) -> Result<Removed> {
+fn measure(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>) -> Result<Removed> {
     let mut removed = Removed {
         sets: sets.iter().map(|set| set.id.clone()).collect(),
         ..Removed::default()
@@ -125,13 +242,14 @@ pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
     let (mut begun, mut paths) = (Vec::new(), Vec::new());
     for path in durable::paths_in(&hidden)? {
         match own_kind(&path) {
-            Some("json") => paths.push(path),
-            // A copy of the directory that was made meanwhile can have both names: then the set counts.
-            Some("forget") if path.with_extension("json").exists() => {
+            Some(RECORD) => paths.push(path),
+            // A copy of the directory that was made meanwhile can have both names: then the set
+            // counts.
+            Some(REMOVAL) if path.with_extension(RECORD).exists() => {
                 durable::remove_if_there(&path)?
             }
             // One that cannot be read must not stop a backup; what it names is unknown, and stays.
-            Some("forget") => begun.extend(read_record(&path).ok()),
+            Some(REMOVAL) => begun.extend(read_record(&path).ok()),
             _ => {}
         }
     }
@@ -178,7 +296,7 @@ fn remove_files(
     }
     for set in sets {
         check()?;
-        durable::remove_if_there(&intent(directory, &set.id))?;
+        durable::remove_if_there(&file_of(directory, &set.id, REMOVAL))?;
     }
     check()?;
     durable::sync_dir(&hidden(directory))?;
@@ -287,10 +405,6 @@ fn ours(
     };
     left.push(format!("{} is left alone: {why}", path.display()));
     Ok(None)
-}
-
-fn intent(directory: &Path, id: &SetId) -> PathBuf {
-    hidden(directory).join(format!("{id}.forget"))
 }
 
 #[cfg(test)]

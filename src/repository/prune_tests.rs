@@ -1,4 +1,5 @@
-//! Tests of removing sets: stopped before each step, what is left is taken for a backup by nobody, and the next run ends it.
+//! Tests of removing sets: stopped before each step, what is left is taken for a backup by nobody,
+//! and the next run ends it.
 
 use std::time::Duration;
 
@@ -6,14 +7,14 @@ use anyhow::bail;
 
 use super::*;
 use crate::cancel::Cancel;
-use crate::repository::{Catalog, Layout, SealedFile, SetFiles, Staging, Upkeep, test_records};
+use crate::repository::{Catalog, Layout, SealedFile, SetFiles, SetWriter, test_records};
 use crate::repository::{manifest, names};
 use crate::wire::MetaBlob;
 
 /// Makes a set of two shards.
 fn commit(directory: &Path, layout: Layout) -> SetRecord {
     let cancel = Cancel::default();
-    let staging = Staging::begin(directory, Duration::ZERO, false, &cancel).unwrap();
+    let staging = SetWriter::begin(directory, Duration::ZERO, false, &cancel).unwrap();
     let finished = |content: &str| -> SealedFile { staging.write(content.as_bytes()).unwrap() };
     let files = SetFiles {
         meta: finished("meta"),
@@ -144,7 +145,7 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
             // Whatever writes next ends the removals that were begun, and no others.
             let begun: Vec<SetId> = catalog.half_removed().to_vec();
             let (upkeep, done) =
-                Upkeep::begin(directory, Duration::ZERO, &Cancel::default()).unwrap();
+                Maintenance::begin(directory, Duration::ZERO, &Cancel::default()).unwrap();
             assert_eq!(done.sets.len(), begun.len());
             let after = Catalog::read(directory).unwrap();
             assert_eq!(
@@ -191,7 +192,7 @@ fn a_backup_ends_a_removal_that_was_cut_short_before_it_begins() {
     );
     assert!(catalog.latest().is_err());
     assert_eq!(catalog.shard_files().count(), 0);
-    drop(Staging::begin(directory.path(), Duration::ZERO, false, &Cancel::default()).unwrap());
+    drop(SetWriter::begin(directory.path(), Duration::ZERO, false, &Cancel::default()).unwrap());
     assert_eq!(tree(directory.path()), []);
 }
 

@@ -1,33 +1,36 @@
 //! Readers beside runs that remove sets.
 //!
-//! Who goes on to read the files of a set holds it: a shared lock on its record, which a removal wants for itself alone before it
-//! renames the record, and which the system releases when the process ends. Who only looks holds nothing, and looks again where
-//! a file was gone that it had just seen. Where a file system has no such locks, sets can be removed while they are read.
+//! Who goes on to read the files of a set holds it: a shared lock on its record, which a removal
+//! wants for itself alone before it renames the record, and which the system releases when the
+//! process ends. Who only looks holds nothing, and looks again where a file was gone that it had
+//! just seen. Where a file system has no such locks, sets can be removed while they are read.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use super::catalog::Catalog;
+use super::hidden::{RECORD, file_of};
 use super::set_id::SetId;
 use super::snapshot::{pause, restless, tries};
-use super::{Catalog, hidden};
 use crate::error::{Error, ErrorKind};
 use crate::io::open::{open_regular, open_regular_with};
 
 /// Files that a process has open beside the records it holds.
 const OTHER_FILES: u64 = 256;
 
-/// How often a removal tries to have a record for itself, and how long apart: another run may be asking the same.
+/// How often a removal tries to have a record for itself, and how long apart: another run may be
+/// asking the same.
 const ASKING: (u32, Duration) = (3, Duration::from_millis(5));
 
-/// How often a reader tries to share a record that somebody has for himself, and how long apart. A removal renames it at once, and
-/// whoever asks whether there are readers lets go at once.
+/// How often a reader tries to share a record that somebody has for himself, and how long apart. A
+/// removal renames it at once, and whoever asks whether there are readers lets go at once.
 const SHARING: (u32, Duration) = (100, Duration::from_millis(10));
 
 /// Sets that no removal touches while this lasts.
@@ -41,7 +44,8 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoBackup`] where one has been removed since the directory was read; [`steadily`] looks again then.
+    /// [`ErrorKind::NoBackup`] where one has been removed since the directory was read;
+    /// [`steadily`] looks again then.
     pub fn hold(&self, sets: impl IntoIterator<Item = usize>) -> Result<Held> {
         let mut sets: Vec<usize> = sets
             .into_iter()
@@ -53,7 +57,7 @@ impl Catalog {
         let mut records = Vec::new();
         for at in sets {
             let id = &self.sets()[at].id;
-            let path = record_path(self.path(), id);
+            let path = file_of(self.path(), id, RECORD);
             match share(&path).with_context(|| format!("holding {}", path.display()))? {
                 Some(record) => records.push(record),
                 None => {
@@ -75,7 +79,7 @@ impl Catalog {
         if !set.is_recorded() {
             return Ok(Some(Held::default()));
         }
-        let path = record_path(self.path(), &set.id);
+        let path = file_of(self.path(), &set.id, RECORD);
         let shared = share(&path).with_context(|| format!("holding {}", path.display()))?;
         Ok(shared.map(|record| Held {
             _records: vec![record],
@@ -83,8 +87,8 @@ impl Catalog {
     }
 }
 
-/// Reads a directory and does something with what is in it; all again where a set was removed meanwhile, and so what was found may
-/// never have been true.
+/// Reads a directory and does something with what is in it; all again where a set was removed
+/// meanwhile, and so what was found may never have been true.
 ///
 /// # Errors
 ///
@@ -105,9 +109,10 @@ pub fn steadily<T>(
     Err(restless(directory).into())
 }
 
-/// The record of a set that is about to be removed, if nobody reads the set. To be kept until the record has another name.
+/// The record of a set that is about to be removed, if nobody reads the set. To be kept until the
+/// record has another name.
 pub(super) fn claim(directory: &Path, id: &SetId) -> Result<Option<Claim>> {
-    let path = record_path(directory, id);
+    let path = file_of(directory, id, RECORD);
     let claiming = || format!("locking {}", path.display());
     // NFS locks for one alone only what is open for writing.
     let opened = match open_regular_with(OpenOptions::new().read(true).write(true), &path) {
@@ -200,8 +205,4 @@ fn allow_open_files(held: u64) {
 
 fn removed_meanwhile(id: &SetId) -> Error {
     ErrorKind::NoBackup.error(format!("set {id} was removed a moment ago"))
-}
-
-fn record_path(directory: &Path, id: &SetId) -> PathBuf {
-    hidden(directory).join(format!("{id}.json"))
 }

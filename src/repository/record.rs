@@ -83,7 +83,8 @@ fn with_sum(schema: &mut Schema) {
 }
 
 impl SetRecord {
-    /// Whether its id is a stamp, and all files have the very names that the layout gives them: none leads out of the directory.
+    /// Whether its id is a stamp, and all files have the very names that the layout gives them:
+    /// none leads out of the directory.
     pub fn has_sound_names(&self) -> bool {
         let (meta, manifest) = match self.layout {
             Layout::Legacy => (names::meta_file(self.number), None),
@@ -112,8 +113,8 @@ impl SetRecord {
             && self.shards.iter().all(is_named)
     }
 
-    /// Writes the document, piece by piece, for it can be large where there are many shards. Its last field, `sum`, is the SHA-256
-    /// of all that stands before it.
+    /// Writes the document, piece by piece, for it can be large where there are many shards. Its
+    /// last field, `sum`, is the SHA-256 of all that stands before it.
     ///
     /// # Errors
     ///
@@ -132,7 +133,8 @@ impl SetRecord {
         out.write_all(END)
     }
 
-    /// Whether a document is as it was written, as far as its sum tells. One without a sum may be anything.
+    /// Whether a document is as it was written, as far as its sum tells. One without a sum may be
+    /// anything.
     pub fn is_as_written(document: &[u8]) -> bool {
         let Some(at) = document
             .windows(SUM.len())
@@ -147,7 +149,8 @@ impl SetRecord {
         hex(Sha256::new_with_prefix(&document[..at])).as_bytes() == stated
     }
 
-    /// Whether it does not contradict itself: a stored shard has a file, an empty one may have one, and no other has.
+    /// Whether it does not contradict itself: a stored shard has a file, an empty one may have one,
+    /// and no other has.
     pub fn is_consistent(&self) -> bool {
         self.shards.iter().all(|shard| match shard.state {
             ShardState::Stored => shard.file.is_some(),
@@ -383,8 +386,8 @@ impl ShardRecord {
 pub enum ShardState {
     /// It is in its file.
     Stored,
-    /// It had nothing to send. Its file, where it has one, is an empty tar: without it influxd would restore the shard out of an
-    /// older set in the directory.
+    /// It had nothing to send. Its file, where it has one, is an empty tar: without it influxd
+    /// would restore the shard out of an older set in the directory.
     Empty,
     /// It was deleted on the server while the run went on: no file.
     Expired,

@@ -1,9 +1,10 @@
 //! What a run that ended before its time had finished: shards that the next one can take over.
 //!
-//! `finished` in the folder of a run's files, a JSON document a line, and empty lines between: first the [`Run`], then a
-//! [`ShardRecord`] for each shard that is complete, with the name its file has in that folder. A file counts only if it still is what
-//! its line says; of a shard with several lines, the last counts. The run that takes over goes on in the same folder and file, with
-//! a line for itself before those of the shards that it finishes, or finds unchanged.
+//! `finished` in the folder of a run's files, a JSON document a line, and empty lines between:
+//! first the [`Run`], then a [`ShardRecord`] for each shard that is complete, with the name its
+//! file has in that folder. A file counts only if it still is what its line says; of a shard with
+//! several lines, the last counts. The run that takes over goes on in the same folder and file,
+//! with a line for itself before those of the shards that it finishes, or finds unchanged.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FileRecord, Layout, Selection, ShardRecord};
+use super::record::{FileRecord, Layout, Selection, ShardRecord};
 use crate::io::durable;
 use crate::io::open::{open_regular, open_regular_with};
 use crate::shard::ShardPath;
@@ -44,7 +45,7 @@ pub struct Run {
 
 /// What another run had finished.
 #[derive(Debug)]
-pub struct Leftover {
+pub struct ResumableRun {
     folder: PathBuf,
     /// The first of the runs that led to it; the others are alike.
     pub run: Run,
@@ -54,7 +55,7 @@ pub struct Leftover {
 
 /// A shard that another run had finished.
 #[derive(Debug, Clone)]
-pub struct LeftShard<'a> {
+pub struct FinishedShard<'a> {
     /// Where its file is.
     pub path: PathBuf,
     /// What is in the file.
@@ -63,7 +64,7 @@ pub struct LeftShard<'a> {
     pub started: Timestamp,
 }
 
-impl Leftover {
+impl ResumableRun {
     /// Reads what there is in the folder of a run's files; nothing where nothing was finished.
     pub(super) fn read(folder: &Path) -> Option<Self> {
         let file = open_regular(&folder.join(NAME)).ok()?;
@@ -128,14 +129,14 @@ impl Leftover {
     }
 
     /// A shard of which there is a file, of the size that it had.
-    pub fn shard(&self, shard: &ShardPath) -> Option<LeftShard<'_>> {
+    pub fn shard(&self, shard: &ShardPath) -> Option<FinishedShard<'_>> {
         let mut shards = self.shards.iter().rev();
         let (record, started) = shards.find(|(record, _)| record.is(shard))?;
         let file = record.file.as_ref()?;
         let path = self.folder.join(&file.name);
         let is_as_long = fs::symlink_metadata(&path)
             .is_ok_and(|there| there.is_file() && there.len() == file.size);
-        is_as_long.then_some(LeftShard {
+        is_as_long.then_some(FinishedShard {
             path,
             record,
             started: *started,
@@ -143,7 +144,8 @@ impl Leftover {
     }
 }
 
-/// Whether a file is called as runs call those they have not finished: no name leads out of the folder.
+/// Whether a file is called as runs call those they have not finished: no name leads out of the
+/// folder.
 fn is_of_a_run(file: &FileRecord) -> bool {
     let random = file.name.strip_prefix(TEMPORARY);
     random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
@@ -151,11 +153,11 @@ fn is_of_a_run(file: &FileRecord) -> bool {
 
 /// Writes down what is finished.
 #[derive(Debug)]
-pub(super) struct Notes {
+pub(super) struct ResumeLog {
     folder: PathBuf,
 }
 
-impl Notes {
+impl ResumeLog {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),

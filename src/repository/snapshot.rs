@@ -1,11 +1,14 @@
 //! A backup directory as it was at one moment, whatever other runs do in it meanwhile.
 //!
-//! Whatever adds or removes a set changes the names in `.snap` before and after it changes those of influxd's files: a commit
-//! stands there as `.commit` and then `.json`, a removal as `.forget` and then not at all. So the hidden folder is listed twice,
-//! then everything is read, then it is listed again. Where all three are alike, no step was crossed in between: what stands as
-//! `.commit` or `.forget` stood so all the while, and its files do not count. Where they differ, everything is looked at again.
+//! Whatever adds or removes a set changes the names in `.snap` before and after it changes those of
+//! influxd's files: a commit stands there as `.commit` and then `.json`, a removal as `.forget` and
+//! then not at all. So the hidden folder is listed twice, then everything is read, then it is
+//! listed again. Where all three are alike, no step was crossed in between: what stands as
+//! `.commit` or `.forget` stood so all the while, and its files do not count. Where they differ,
+//! everything is looked at again.
 //!
-//! It takes two lists before, because a folder is not listed at one moment: a name that changes meanwhile may be in neither form.
+//! It takes two lists before, because a folder is not listed at one moment: a name that changes
+//! meanwhile may be in neither form.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -18,13 +21,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
+use super::hidden::{COMMIT, HIDDEN, PIN, RECORD, REMOVAL, hidden, own_kind, own_name};
 use super::record::{RECORD_FORMAT, SetRecord};
 use super::set_id::SetId;
-use super::{hidden, maintenance, manifest};
+use super::{manifest, pin};
 use crate::error::{Error, ErrorKind};
 use crate::io::durable;
 use crate::io::open::{open_regular, read_bounded, read_to_limit};
-use crate::time;
 
 /// How often a directory is looked at that never stays the same, and how long apart.
 const TRIES: u32 = 200;
@@ -36,7 +39,8 @@ const RECORD_LIMIT: u64 = 1 << 30;
 /// The largest manifest that is read: that of a million shards.
 pub(super) const MANIFEST_LIMIT: u64 = 256 << 20;
 
-/// How an AppleDouble file begins, in which macOS keeps what other file systems have no place for: `._NAME` beside NAME.
+/// How an AppleDouble file begins, in which macOS keeps what other file systems have no place for:
+/// `._NAME` beside NAME.
 const APPLE_DOUBLE: [u8; 4] = [0x00, 0x05, 0x16, 0x07];
 
 /// What a directory held at one moment.
@@ -44,7 +48,8 @@ const APPLE_DOUBLE: [u8; 4] = [0x00, 0x05, 0x16, 0x07];
 pub(super) struct Snapshot {
     /// The regular files, by name.
     pub files: BTreeMap<String, Listed>,
-    /// What stands under a name where a file of a backup may be looked for, and is none, in a few words.
+    /// What stands under a name where a file of a backup may be looked for, and is none, in a few
+    /// words.
     pub others: BTreeMap<String, &'static str>,
     /// The records of sets, in no particular order.
     pub records: Vec<SetRecord>,
@@ -69,7 +74,8 @@ pub(super) struct Listed {
     pub modified: SystemTime,
 }
 
-/// Tells whether a file was replaced under its name. No inode: some network file systems make up new ones.
+/// Tells whether a file was replaced under its name. No inode: some network file systems make up
+/// new ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     size: u64,
@@ -115,15 +121,15 @@ impl Snapshot {
             let Some((id, kind)) = own_name(name) else {
                 continue;
             };
-            let counts = kind == "json" || !before.contains_key(&format!("{id}.json"));
+            let counts = kind == RECORD || !before.contains_key(&format!("{id}.{RECORD}"));
             match kind {
-                "json" | "commit" | "forget" if counts => {
+                RECORD | COMMIT | REMOVAL if counts => {
                     let read = match known.remove(name).filter(|(read, _)| read == stamp) {
                         Some((_, record)) => Ok(record),
                         None => read_record(&path),
                     };
                     match read {
-                        Ok(record) if kind == "json" => {
+                        Ok(record) if kind == RECORD => {
                             records.insert(name.clone(), (*stamp, record));
                         }
                         Ok(record) => intents.push((path, kind, record)),
@@ -132,13 +138,13 @@ impl Snapshot {
                             return Ok(None);
                         }
                         Err(error) => {
-                            let name = format!("{}/{name}", super::HIDDEN);
+                            let name = format!("{}/{name}", HIDDEN);
                             snapshot.damaged.push((name, error));
                         }
                     }
                 }
-                "keep" => {
-                    let pinned_at = maintenance::read_pin(&path);
+                PIN => {
+                    let pinned_at = pin::read(&path);
                     snapshot.pins.insert(id.into(), pinned_at);
                 }
                 _ => {}
@@ -148,7 +154,8 @@ impl Snapshot {
         snapshot.list_files(directory)?;
         let had_manifests = snapshot.read_manifests(directory, &records)?;
         moment(Moment::FilesListed);
-        // Where a commit had to begin again with other names, its intent may look the same from outside.
+        // Where a commit had to begin again with other names, its intent may look the same from
+        // outside.
         let had_intents = intents
             .iter()
             .all(|(path, _, record)| read_record(path).is_ok_and(|now| now == *record));
@@ -159,7 +166,7 @@ impl Snapshot {
         snapshot.records = records.into_values().map(|(_, record)| record).collect();
         for (_, kind, record) in intents {
             match kind {
-                "commit" => snapshot.unfinished.push(record),
+                COMMIT => snapshot.unfinished.push(record),
                 _ => snapshot.removals.push(record),
             }
         }
@@ -231,7 +238,8 @@ impl Snapshot {
     }
 }
 
-/// How long to wait before the next try: not at all at first, since a step of another run is over in no time.
+/// How long to wait before the next try: not at all at first, since a step of another run is over
+/// in no time.
 pub(super) fn pause(attempt: u32) -> Duration {
     // A test that waits for the end of the tries need not wait long.
     if attempt < 10 || cfg!(test) {
@@ -256,23 +264,12 @@ pub(super) fn tries() -> std::ops::Range<u32> {
     0..TRIES
 }
 
-/// The stamp and the kind in the name of a file in the hidden folder, `<stamp>.<kind>`, where the stamp is exactly one. What sync
-/// programs and file servers put beside such files has other names.
-pub(super) fn own_name(name: &str) -> Option<(&str, &str)> {
-    let (stamp, kind) = name.split_once('.')?;
-    time::is_stamp(stamp).then_some((stamp, kind))
-}
-
-/// As [`own_name`]; the kind alone.
-pub(super) fn own_kind(path: &Path) -> Option<&str> {
-    let (_, kind) = own_name(path.file_name()?.to_str()?)?;
-    Some(kind)
-}
-
-/// What of the hidden folder decides which sets there are. A folder that is not there is like an empty one.
+/// What of the hidden folder decides which sets there are. A folder that is not there is like an
+/// empty one.
 fn list_hidden(folder: &Path) -> Result<Hidden> {
     let reading = || format!("reading {}", folder.display());
-    // Where a link leads nowhere, on a volume that is not mounted say, sets with records would count as sets without.
+    // Where a link leads nowhere, on a volume that is not mounted say, sets with records would
+    // count as sets without.
     durable::refuse_stranger(folder, None)?;
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Hidden::new()),
@@ -285,7 +282,7 @@ fn list_hidden(folder: &Path) -> Result<Hidden> {
             continue;
         };
         let counts = own_name(&name)
-            .is_some_and(|(_, kind)| matches!(kind, "json" | "commit" | "forget" | "keep"));
+            .is_some_and(|(_, kind)| matches!(kind, RECORD | COMMIT | REMOVAL | PIN));
         if !counts {
             continue;
         }
@@ -311,8 +308,9 @@ impl Stamp {
     }
 }
 
-/// Whether a file `._NAME` is what a Mac or a file server keeps beside NAME. One server never has both as shards: their id is the
-/// same, and ids are unique. So beside NAME, only what begins as a tar of such a database does is taken for a shard.
+/// Whether a file `._NAME` is what a Mac or a file server keeps beside NAME. One server never has
+/// both as shards: their id is the same, and ids are unique. So beside NAME, only what begins as a
+/// tar of such a database does is taken for a shard.
 fn is_sidecar(directory: &Path, name: &str, is_beside: bool) -> bool {
     let start = || {
         let mut start = Vec::new();
@@ -332,7 +330,8 @@ pub(super) fn is_gone(error: &anyhow::Error) -> bool {
     kinds.any(|kind| kind == io::ErrorKind::NotFound)
 }
 
-/// An error of reading. What is no regular file, or larger than any can be, is damaged; the disk is to blame for the rest.
+/// An error of reading. What is no regular file, or larger than any can be, is damaged; the disk is
+/// to blame for the rest.
 fn reading(path: &Path, error: io::Error) -> anyhow::Error {
     use io::ErrorKind::{InvalidData, InvalidInput};
     let is_odd = matches!(error.kind(), InvalidData | InvalidInput);
@@ -352,7 +351,7 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     let damaged = || {
         let fault = ErrorKind::Damage.error(format!("the record {} is damaged", path.display()));
         fault.hint(match own_kind(path) {
-            Some("json") => {
+            Some(RECORD) => {
                 "another set can be named: snap list shows them. Moved away, it leaves files that count as influxd's"
             }
             _ => "nobody knows which files it names: those of no other set may be of one that is not whole. Move them away, and it too",

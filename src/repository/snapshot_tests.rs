@@ -1,4 +1,5 @@
-//! Tests of reading a directory in which others work meanwhile, step by step, and of what stands in it that is nobody's record.
+//! Tests of reading a directory in which others work meanwhile, step by step, and of what stands in
+//! it that is nobody's record.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,6 +8,7 @@ use super::*;
 use crate::error::kind_of;
 use crate::repository::names;
 use crate::repository::{Catalog, FileRecord, test_records};
+use crate::time;
 
 /// A record of one shard, whose files are not there yet.
 fn record(number: u32) -> SetRecord {
@@ -75,7 +77,8 @@ fn forget(directory: &Path, record: &SetRecord) -> Vec<Step> {
     steps
 }
 
-/// Reads a directory in which these steps happen meanwhile: `before[m]` of them before the mth moment.
+/// Reads a directory in which these steps happen meanwhile: `before[m]` of them before the mth
+/// moment.
 fn read_while(directory: &Path, steps: Vec<Step>, before: [usize; 3]) -> Catalog {
     let mut steps = steps.into_iter();
     let mut done = 0;

@@ -1,4 +1,5 @@
-//! A file of a set while it grows: hashed as it is written, and handed to the disk a piece at a time.
+//! A file of a set while it grows: hashed as it is written, and handed to the disk a piece at a
+//! time.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,7 +10,8 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::digest::hex;
-use super::{FileRecord, Layout, Tar};
+use super::record::{FileRecord, Layout};
+use super::tar::Tar;
 use crate::io::durable::{self, WriteBack};
 use crate::io::open::open_regular;
 use crate::shard_tar::gzip::GzipWriter;
@@ -142,7 +144,8 @@ impl Write for StagedTar {
     }
 }
 
-/// A file that is complete and synced, under a temporary name in the folder of the run's files, and goes away with that.
+/// A file that is complete and synced, under a temporary name in the folder of the run's files, and
+/// goes away with that.
 #[derive(Debug)]
 pub struct SealedFile {
     pub(super) path: PathBuf,

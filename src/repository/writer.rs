@@ -1,4 +1,5 @@
-//! Writing a set: files grow out of sight, get their final names when all are complete, and count once the record is there.
+//! Writing a set: files grow out of sight, get their final names when all are complete, and count
+//! once the record is there.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -12,18 +13,18 @@ use jiff::Timestamp;
 use rustix::io::Errno;
 
 use super::digest::sha256_of;
-use super::resume::{Leftover, Notes, Run, TEMPORARY};
+use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, file_of, hidden, lock_file, own_kind};
+use super::lock::Lock;
+use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
+use super::recover::sweep;
+use super::resume::{ResumableRun, ResumeLog, Run, TEMPORARY};
 use super::set_id::SetId;
-use super::snapshot::own_kind;
-use super::{
-    FileRecord, Layout, Lock, SealedFile, SetRecord, ShardRecord, StagedFile, StagedTar, hidden,
-    prune,
-};
+use super::staged_file::{SealedFile, StagedFile, StagedTar};
+use super::{manifest, names, prune};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::io::durable;
 use crate::io::open::open_regular;
-use crate::repository::{manifest, names};
 use crate::shard::ShardPath;
 use crate::time;
 
@@ -42,9 +43,9 @@ pub struct SetFiles {
     pub shards: Vec<(usize, SealedFile)>,
 }
 
-/// A set being written. What it holds goes away when it is dropped before [`Staging::commit`].
+/// A set being written. What it holds goes away when it is dropped before [`SetWriter::commit`].
 #[derive(Debug)]
-pub struct Staging {
+pub struct SetWriter {
     directory: PathBuf,
     id: SetId,
     started: Timestamp,
@@ -53,15 +54,16 @@ pub struct Staging {
     /// The directories that this run made, the outermost first, until something in them is to stay.
     made: Vec<PathBuf>,
     /// What an earlier run had finished, where it is to be taken over.
-    leftover: Option<Leftover>,
+    resumable: Option<ResumableRun>,
     /// Whether what is finished stays for another run.
     keep: bool,
     lock: Lock,
 }
 
-impl Staging {
-    /// Makes the directory where it is absent, locks it, clears away what killed runs left, and begins a set. With `resume`,
-    /// what the newest of those had finished can be taken over, and what this one finishes stays should it fail.
+impl SetWriter {
+    /// Makes the directory where it is absent, locks it, clears away what killed runs left, and
+    /// begins a set. With `resume`, what the newest of those had finished can be taken over, and
+    /// what this one finishes stays should it fail.
     ///
     /// # Errors
     ///
@@ -75,29 +77,29 @@ impl Staging {
             .collect();
         made.reverse();
         durable::create_private_dir(&hidden)?;
-        let lock = Lock::take(&hidden.join("lock"), wait, cancel)?;
+        let lock = Lock::take(&lock_file(directory), wait, cancel)?;
         let earlier = if resume {
-            newest_leftover(&hidden)?
+            newest_resumable(&hidden)?
         } else {
             None
         };
         sweep(directory, earlier.as_deref(), cancel)?;
         prune::finish(directory, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(directory, cancel)?;
-        let files = hidden.join(format!("{id}.files"));
+        let files = file_of(directory, &id, UNFINISHED);
         // What was finished stays finished, whatever becomes of this run.
         match &earlier {
             Some(folder) => durable::rename(folder, &files)?,
             None => durable::create_private_dir(&files)?,
         }
-        let leftover = Leftover::read(&files);
+        let resumable = ResumableRun::read(&files);
         Ok(Self {
             directory: directory.to_owned(),
             id,
             started,
             files,
             made,
-            leftover,
+            resumable,
             keep: resume,
             lock,
         })
@@ -118,34 +120,34 @@ impl Staging {
         self.started
     }
 
-    /// What an earlier run had finished, if that was one like `run`. Of what it had not finished, or of another run, nothing is
-    /// left. To be called before any file is made.
+    /// What an earlier run had finished, if that was one like `run`. Of what it had not finished,
+    /// or of another run, nothing is left. To be called before any file is made.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn take_over(&self, run: &Run) -> Result<Option<&Leftover>> {
-        let like = |leftover: &&Leftover| {
+    pub fn take_over(&self, run: &Run) -> Result<Option<&ResumableRun>> {
+        let like = |resumable: &&ResumableRun| {
             Run {
                 started: run.started,
-                ..leftover.run.clone()
+                ..resumable.run.clone()
             } == *run
         };
-        if let Some(leftover) = self.leftover.as_ref().filter(like) {
-            leftover.remove_unfinished()?;
-            Notes::new(&self.files).add(run)?;
-            return Ok(Some(leftover));
+        if let Some(resumable) = self.resumable.as_ref().filter(like) {
+            resumable.remove_unfinished()?;
+            ResumeLog::new(&self.files).add(run)?;
+            return Ok(Some(resumable));
         }
-        if self.leftover.is_some() {
+        if self.resumable.is_some() {
             durable::remove_tree_if_there(&self.files)?;
             durable::create_private_dir(&self.files)?;
         }
-        Notes::new(&self.files).add(run)?;
+        ResumeLog::new(&self.files).add(run)?;
         Ok(None)
     }
 
-    /// Writes down that a shard is finished, for a run that may have to take it over. What has no file of its own is not: to share
-    /// or to ask again costs nothing.
+    /// Writes down that a shard is finished, for a run that may have to take it over. What has no
+    /// file of its own is not: to share or to ask again costs nothing.
     ///
     /// # Errors
     ///
@@ -156,14 +158,14 @@ impl Staging {
         };
         let name = file.path.file_name().unwrap_or_default();
         let file = file.record(name.to_string_lossy().into_owned());
-        Notes::new(&self.files).add(&ShardRecord {
+        ResumeLog::new(&self.files).add(&ShardRecord {
             file: Some(file),
             ..record.clone()
         })
     }
 
-    /// Makes sure that the file system takes the names that files of shards get in the legacy layout, before any is downloaded. Not
-    /// all take colons, quotes or all of Unicode.
+    /// Makes sure that the file system takes the names that files of shards get in the legacy
+    /// layout, before any is downloaded. Not all take colons, quotes or all of Unicode.
     ///
     /// # Errors
     ///
@@ -235,8 +237,8 @@ impl Staging {
         })
     }
 
-    /// A finished file that is another's very own: a hard link to it, or a copy where there can be none. None where the file is
-    /// not what was recorded.
+    /// A finished file that is another's very own: a hard link to it, or a copy where there can be
+    /// none. None where the file is not what was recorded.
     ///
     /// # Errors
     ///
@@ -266,7 +268,8 @@ impl Staging {
         Ok((copy.sha256 == recorded.sha256).then_some(copy))
     }
 
-    /// A file that an earlier run had finished in the folder of this one's; none where it is not what was recorded.
+    /// A file that an earlier run had finished in the folder of this one's; none where it is not
+    /// what was recorded.
     ///
     /// # Errors
     ///
@@ -293,8 +296,9 @@ impl Staging {
         file.finish()
     }
 
-    /// Gives all files of the set their final names and writes its record. Takes the next number that no file or set in the
-    /// directory has; fills in the record's `id`, `number`, `meta`, `manifest` and the shards' `file`.
+    /// Gives all files of the set their final names and writes its record. Takes the next number
+    /// that no file or set in the directory has; fills in the record's `id`, `number`, `meta`,
+    /// `manifest` and the shards' `file`.
     ///
     /// # Errors
     ///
@@ -338,7 +342,8 @@ impl Staging {
         )
     }
 
-    /// Gives the files the names that the record says, and writes it; `false` where one of the names is taken.
+    /// Gives the files the names that the record says, and writes it; `false` where one of the
+    /// names is taken.
     fn commit_as(
         &self,
         record: &SetRecord,
@@ -347,7 +352,7 @@ impl Staging {
     ) -> Result<bool> {
         let hidden = hidden(&self.directory);
         let moves = self.moves(record, files, manifest)?;
-        let intent = hidden.join(format!("{}.commit", self.id));
+        let intent = file_of(&self.directory, &self.id, COMMIT);
         let write = |path: &Path| durable::write_whole_by(path, |out| record.write_to(out));
         write(&intent)?;
         match give_names(&moves) {
@@ -366,10 +371,11 @@ impl Staging {
                 });
             }
         }
-        let document = hidden.join(format!("{}.json", self.id));
+        let document = file_of(&self.directory, &self.id, RECORD);
         let recorded = durable::sync_dir(&self.directory).and_then(|()| write(&document));
         if let Err(error) = recorded {
-            // Where the record has its name already, and it cannot be taken back, the files stay with it.
+            // Where the record has its name already, and it cannot be taken back, the files stay
+            // with it.
             if durable::remove_if_there(&document).is_err() && document.exists() {
                 return Err(error.context(format!(
                     "set {} is whole, but may not outlast a power failure",
@@ -389,8 +395,8 @@ impl Staging {
         Ok(true)
     }
 
-    /// Which file gets which name. What influxd takes for the sign of a backup comes last: it takes no shard for restorable
-    /// without.
+    /// Which file gets which name. What influxd takes for the sign of a backup comes last: it takes
+    /// no shard for restorable without.
     fn moves<'a>(
         &self,
         record: &SetRecord,
@@ -420,7 +426,8 @@ impl Staging {
         Ok(moves)
     }
 
-    /// Writes into the record what the files will be called; in the portable layout, makes the manifest.
+    /// Writes into the record what the files will be called; in the portable layout, makes the
+    /// manifest.
     fn name_files(&self, record: &mut SetRecord, files: &SetFiles) -> Result<Option<SealedFile>> {
         let portable = record.layout == Layout::Portable;
         let meta = if portable {
@@ -448,20 +455,21 @@ impl Staging {
     }
 }
 
-/// A stamp that no set has, and its time. There is one a second: a second run within it waits for the next.
+/// A stamp that no set has, and its time. There is one a second: a second run within it waits for
+/// the next.
 fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
     let begun = Instant::now();
     while begun.elapsed() < STAMP_PATIENCE {
         let now = Timestamp::now();
-        let id = time::stamp(now);
-        let taken = ["json", "commit", "forget", "files"]
+        let id = SetId::from(time::stamp(now));
+        let is_taken = [RECORD, COMMIT, REMOVAL, UNFINISHED]
             .iter()
-            .any(|kind| hidden(directory).join(format!("{id}.{kind}")).exists())
-            || [manifest::manifest_file(&id), manifest::meta_file(&id)]
+            .any(|kind| file_of(directory, &id, kind).exists())
+            || [manifest::manifest_file, manifest::meta_file]
                 .iter()
-                .any(|name| directory.join(name).exists());
-        if !taken {
-            return Ok((id.into(), now));
+                .any(|name| directory.join(name(id.as_str())).exists());
+        if !is_taken {
+            return Ok((id, now));
         }
         cancel.check()?;
         std::thread::sleep(Duration::from_millis(50));
@@ -477,15 +485,15 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
         .into())
 }
 
-impl Drop for Staging {
+impl Drop for SetWriter {
     fn drop(&mut self) {
-        if self.keep && Leftover::read(&self.files).is_some() {
+        if self.keep && ResumableRun::read(&self.files).is_some() {
             return;
         }
         // Where this fails, the sweep of the next run takes what is left.
         let _ = durable::remove_tree_if_there(&self.files);
         if !self.made.is_empty() {
-            self.lock.remove(&hidden(&self.directory).join("lock"));
+            self.lock.remove(&lock_file(&self.directory));
         }
         for directory in self.made.iter().rev() {
             let _ = durable::remove_empty_dir(directory);
@@ -504,7 +512,8 @@ fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
     for (done, (from, to)) in moves.iter().enumerate() {
         if let Err(error) = durable::rename_to_free_name(from, to) {
             for (from, to) in &moves[..done] {
-                // Back to the temporary name, so that nothing is lost and the next number can be tried.
+                // Back to the temporary name, so that nothing is lost and the next number can be
+                // tried.
                 durable::rename(to, from).map_err(io::Error::other)?;
             }
             return Err(error);
@@ -513,8 +522,8 @@ fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the intent of a commit once all files have gone back: others may take the names now. Where one has not, the next run
-/// undoes what the intent names.
+/// Removes the intent of a commit once all files have gone back: others may take the names now.
+/// Where one has not, the next run undoes what the intent names.
 fn forget_intent(intent: &Path, moves: &[(&Path, PathBuf)]) {
     if moves.iter().all(|(from, _)| from.exists()) {
         let _ = durable::remove_if_there(intent);
@@ -534,13 +543,14 @@ pub(crate) fn next_number(directory: &Path) -> Result<u32> {
             next = next.max(number.saturating_add(1));
         }
     }
-    // Sets of the portable layout have their numbers nowhere else. A record that is damaged must not stop a backup.
+    // Sets of the portable layout have their numbers nowhere else. A record that is damaged must
+    // not stop a backup.
     #[derive(serde::Deserialize)]
     struct Numbered {
         number: u32,
     }
     for path in paths_if_there(&hidden(directory))? {
-        if own_kind(&path) == Some("json")
+        if own_kind(&path) == Some(RECORD)
             && let Ok(file) = open_regular(&path)
             && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
         {
@@ -560,54 +570,16 @@ fn paths_if_there(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The newest folder of files of which some were finished.
-fn newest_leftover(hidden: &Path) -> Result<Option<PathBuf>> {
+fn newest_resumable(hidden: &Path) -> Result<Option<PathBuf>> {
     let mut newest: Option<PathBuf> = None;
     for path in durable::paths_in(hidden)? {
-        let is_leftover = own_kind(&path) == Some("files") && Leftover::read(&path).is_some();
-        if is_leftover && newest.as_ref().is_none_or(|newest| path > *newest) {
+        let is_resumable =
+            own_kind(&path) == Some(UNFINISHED) && ResumableRun::read(&path).is_some();
+        if is_resumable && newest.as_ref().is_none_or(|newest| path > *newest) {
             newest = Some(path);
         }
     }
     Ok(newest)
-}
-
-/// Clears away what killed runs left, but for the folder `spared`. The lock must be held.
-pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) -> Result<()> {
-    let hidden = hidden(directory);
-    for path in durable::paths_in(&hidden)? {
-        match own_kind(&path) {
-            Some("commit") => {
-                let is_over = path.with_extension("json").exists();
-                if is_over || undo(directory, &path, cancel)? {
-                    durable::remove_if_there(&path)?;
-                }
-            }
-            Some("files") if spared == Some(&path) => {}
-            Some("files") => durable::remove_tree_if_there(&path)?,
-            _ => {}
-        }
-    }
-    durable::remove_unfinished(&hidden)?;
-    durable::sync_dir(directory)
-}
-
-/// Removes files that an interrupted commit already gave their final names. A file that is not the very one recorded,
-/// by size and SHA-256, belongs to somebody else and stays. Tells whether the commit is undone.
-fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<bool> {
-    let Ok(record) = super::snapshot::read_record(intent) else {
-        // Nobody can tell what it named. It must not stop every backup from now on; but while it is there, no reader takes what it
-        // named for a set of influxd's.
-        return Ok(false);
-    };
-    for file in record.files() {
-        let path = directory.join(&file.name);
-        let is_as_long = fs::symlink_metadata(&path)
-            .is_ok_and(|there| there.is_file() && there.len() == file.size);
-        if is_as_long && sha256_of(&path, cancel)? == file.sha256 {
-            durable::remove_if_there(&path)?;
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

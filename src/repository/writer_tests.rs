@@ -3,15 +3,15 @@
 use super::*;
 use crate::repository::{Catalog, Selection, test_records};
 
-fn finished(staging: &Staging, content: &[u8]) -> SealedFile {
+fn finished(staging: &SetWriter, content: &[u8]) -> SealedFile {
     staging.write(content).unwrap()
 }
 
-fn begin(directory: &Path) -> Staging {
-    Staging::begin(directory, Duration::ZERO, false, &Cancel::default()).unwrap()
+fn begin(directory: &Path) -> SetWriter {
+    SetWriter::begin(directory, Duration::ZERO, false, &Cancel::default()).unwrap()
 }
 
-fn record(staging: &Staging, layout: Layout) -> SetRecord {
+fn record(staging: &SetWriter, layout: Layout) -> SetRecord {
     let shard = test_records::shard(&test_records::path("db", 7));
     SetRecord {
         layout,
@@ -228,7 +228,7 @@ fn names_are_given_to_all_files_or_to_none() {
 /// A run that finishes a shard and fails: what the next run, of that selection, can take over.
 fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>> {
     let cancel = Cancel::default();
-    let resume = || Staging::begin(directory, Duration::ZERO, true, &cancel).unwrap();
+    let resume = || SetWriter::begin(directory, Duration::ZERO, true, &cancel).unwrap();
     let staging = resume();
     let mut run = Run {
         started: staging.started(),
@@ -373,7 +373,7 @@ fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
         let notes = line(serde_json::to_string(&run).unwrap())
             + &line(serde_json::to_string(&shard).unwrap());
         let folder = left_by_a_run(directory.path(), &notes);
-        assert!(Leftover::read(&folder).is_none(), "{name}");
+        assert!(ResumableRun::read(&folder).is_none(), "{name}");
         fs::remove_dir_all(folder).unwrap();
     }
     assert!(victim.exists());
@@ -396,7 +396,7 @@ fn special_files_in_the_hidden_folder_hold_up_no_run_and_lead_none_elsewhere() {
     // A record in that a run looks for the number of its set.
     fifo(&hidden(directory.path()).join("20260101T000001Z.json"));
     let cancel = Cancel::default();
-    let staging = Staging::begin(directory.path(), Duration::ZERO, true, &cancel).unwrap();
+    let staging = SetWriter::begin(directory.path(), Duration::ZERO, true, &cancel).unwrap();
     assert!(!folder.exists());
     // Its own, which somebody put a link in place of.
     std::os::unix::fs::symlink(path("victim"), staging.files.join("finished")).unwrap();
@@ -411,10 +411,10 @@ fn special_files_in_the_hidden_folder_hold_up_no_run_and_lead_none_elsewhere() {
 
     fs::remove_file(hidden(directory.path()).join("lock")).unwrap();
     std::os::unix::fs::symlink(path("victim"), hidden(directory.path()).join("lock")).unwrap();
-    assert!(Staging::begin(directory.path(), Duration::ZERO, false, &cancel).is_err());
+    assert!(SetWriter::begin(directory.path(), Duration::ZERO, false, &cancel).is_err());
     fs::remove_file(hidden(directory.path()).join("lock")).unwrap();
     fifo(&hidden(directory.path()).join("lock"));
-    assert!(Staging::begin(directory.path(), Duration::ZERO, false, &cancel).is_err());
+    assert!(SetWriter::begin(directory.path(), Duration::ZERO, false, &cancel).is_err());
     assert_eq!(fs::read(path("victim")).unwrap(), b"victim");
 
     // The folder itself: what is written and cleared away below would lie elsewhere.
@@ -422,7 +422,7 @@ fn special_files_in_the_hidden_folder_hold_up_no_run_and_lead_none_elsewhere() {
     fs::create_dir(path("elsewhere")).unwrap();
     fs::write(path("elsewhere/20260101T000000Z.files"), b"").unwrap();
     std::os::unix::fs::symlink(path("elsewhere"), hidden(directory.path())).unwrap();
-    let error = Staging::begin(directory.path(), Duration::ZERO, false, &cancel).unwrap_err();
+    let error = SetWriter::begin(directory.path(), Duration::ZERO, false, &cancel).unwrap_err();
     assert_eq!(
         crate::error::kind_of(&error),
         ErrorKind::Refused,

@@ -9,8 +9,8 @@ use super::stored::Stored;
 use super::{Backup, BackupReport, MadeSet, StoredMeta};
 use crate::error::ErrorKind;
 use crate::repository::{
-    FileRecord, RECORD_FORMAT, SealedFile, Selection, SetFiles, SetRecord, SetState, ShardRecord,
-    ShardState, Staging,
+    FileRecord, RECORD_FORMAT, SealedFile, Selection, SetFiles, SetRecord, SetState, SetWriter,
+    ShardRecord, ShardState,
 };
 
 /// A shard that is dealt with.
@@ -99,7 +99,7 @@ impl Backup<'_> {
     /// Makes a set of the shards.
     pub fn commit(
         &self,
-        staging: Staging,
+        staging: SetWriter,
         meta: StoredMeta,
         selection: Selection,
         mut settled: Vec<Settled>,

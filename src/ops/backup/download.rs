@@ -23,7 +23,7 @@ use crate::error::{ErrorKind, kind_of};
 use crate::io::durable;
 use crate::metastore::Data;
 use crate::progress::{Event, Progress};
-use crate::repository::{Content, Layout, MemberRecord, SealedFile, Staging};
+use crate::repository::{Content, Layout, MemberRecord, SealedFile, SetWriter};
 use crate::retry::{Attempts, Gate, Server};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, ShardTarReader, TarError};
@@ -199,7 +199,7 @@ pub struct Downloader<'a> {
     /// What it did with the shards before.
     pub habits: Habits,
     /// Where files grow.
-    pub staging: &'a Staging,
+    pub staging: &'a SetWriter,
     /// The layout they have.
     pub layout: Layout,
     /// Leave deleted points out of shards that are taken whole.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::repository::{
-    Catalog, Chains, Content, FileRecord, Layout, LeftShard, MemberRecord, Selection, SetId,
+    Catalog, Chains, Content, FileRecord, FinishedShard, Layout, MemberRecord, Selection, SetId,
     SetRecord, ShardRecord, ShardState,
 };
 use crate::shard::ShardPath;
@@ -100,12 +100,12 @@ impl Base {
     /// The file of a shard that an earlier run had finished, and that holds `content` as this one would, which was begun at `now`.
     /// What holds a range is none: the server made its files for that run.
     pub fn of_leftover(
-        left: LeftShard<'_>,
+        left: FinishedShard<'_>,
         content: Content,
         now: Timestamp,
         margin: Duration,
     ) -> Option<Self> {
-        let LeftShard {
+        let FinishedShard {
             path,
             record,
             started,

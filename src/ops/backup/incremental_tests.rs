@@ -371,7 +371,7 @@ fn what_a_run_left_is_taken_over_only_if_the_server_can_tell_whether_it_changed_
     let is_base = |started: Timestamp, content, change: &dyn Fn(&mut ShardRecord)| {
         let mut record = set(0, 10_000).shards.remove(0);
         change(&mut record);
-        let left = LeftShard {
+        let left = FinishedShard {
             path: "finished".into(),
             record: &record,
             started,

@@ -31,7 +31,7 @@ use crate::error::{ErrorKind, kind_of};
 use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::manifest;
-use crate::repository::{Layout, Leftover, Run, SealedFile, Selection, SetId, Staging};
+use crate::repository::{Layout, ResumableRun, Run, SealedFile, Selection, SetId, SetWriter};
 use crate::retry::{self, Attempts, Gate, Server};
 use crate::time;
 use crate::wire::{Dialect, MetaBlob};
@@ -141,7 +141,7 @@ pub fn backup(
         return Ok(backup.describe(&backup.plan()?.shards));
     }
     // First of all: what an increment builds on is all that was there when its predecessor began, and that is now.
-    let staging = Staging::begin(
+    let staging = SetWriter::begin(
         &options.directory,
         options.retry_lock,
         options.resume,
@@ -259,7 +259,7 @@ impl Backup<'_> {
 
     fn store_meta(
         &self,
-        staging: &Staging,
+        staging: &SetWriter,
         MetaStore { blob, data }: MetaStore,
     ) -> Result<StoredMeta> {
         let size = blob.meta.len() as u64;
@@ -282,7 +282,7 @@ impl Backup<'_> {
     /// removed. Gives how many it had finished.
     fn build_on(
         &self,
-        leftover: &Leftover,
+        leftover: &ResumableRun,
         planned: &mut [Planned],
         started: Timestamp,
     ) -> Result<usize> {
@@ -320,7 +320,7 @@ impl Backup<'_> {
         self.progress.report(&Event::Status(&message));
     }
 
-    fn download(&self, staging: &Staging, planned: Vec<Planned>) -> Result<Vec<Settled>> {
+    fn download(&self, staging: &SetWriter, planned: Vec<Planned>) -> Result<Vec<Settled>> {
         let (asked, absent): (Vec<Planned>, Vec<Planned>) =
             planned.into_iter().partition(|planned| planned.held);
         // A record can claim any size.
@@ -398,7 +398,7 @@ impl Backup<'_> {
     /// A shard is dealt with: says so, and notes it for a run that may have to take it over.
     fn finish(
         &self,
-        staging: &Staging,
+        staging: &SetWriter,
         job: &Job,
         fetched: Fetched,
         begun: Instant,

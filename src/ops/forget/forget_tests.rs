@@ -1,4 +1,5 @@
-//! Tests of what a policy does to whole directories: groups, marks, and that what is kept can be restored as before.
+//! Tests of what a policy does to whole directories: groups, marks, and that what is kept can be
+//! restored as before.
 
 use std::fs;
 use std::time::Instant;
@@ -230,7 +231,8 @@ fn an_increment_keeps_what_it_stands_on_back_to_a_whole_set() {
 fn the_example_of_the_documents_is_right() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    // Each night from October 1 (the 274th day of 2026) to November 20, whole on Sundays, the first of them October 4.
+    // Each night from October 1 (the 274th day of 2026) to November 20, whole on Sundays, the first
+    // of them October 4.
     let night = |day: u32| 24 * (day - 1) + 2;
     for day in 274..=324 {
         let selection = if day % 7 == 277 % 7 {
@@ -503,10 +505,10 @@ fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_
     }
     let catalog = Catalog::read(directory).unwrap();
     let cancel = Cancel::default();
-    let (upkeep, _) = Upkeep::begin(directory, Duration::ZERO, &cancel).unwrap();
+    let (maintenance, _) = Maintenance::begin(directory, Duration::ZERO, &cancel).unwrap();
     let _held = catalog.hold([1]).unwrap();
     let which = (0..3).collect();
-    let removed = upkeep.remove(&catalog, &which, &cancel).unwrap();
+    let removed = maintenance.remove(&catalog, &which, &cancel).unwrap();
     let id = |at: usize| catalog.sets()[at].id.clone();
     assert_eq!(
         (removed.sets, removed.spared),

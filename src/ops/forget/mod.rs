@@ -1,5 +1,5 @@
-//! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and pinning those that no policy may
-//! remove.
+//! `snap forget` and `snap keep`: removing the sets that a policy does not keep, and pinning those
+//! that no policy may remove.
 
 mod rules;
 
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::info::{SetSummary, State, summary};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::repository::{Catalog, Chains, Removed, Selection, SetId, SetRecord, Upkeep};
+use crate::repository::{Catalog, Chains, Maintenance, Removed, Selection, SetId, SetRecord};
 use rules::{Candidate, apply};
 pub use rules::{Limit, Policy, Reason, Within};
 
@@ -33,7 +33,8 @@ pub struct ForgetOptions {
 /// What became of the sets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForgetReport {
-    /// The sets with a record, by what was asked for and the server, in the order of the oldest of each.
+    /// The sets with a record, by what was asked for and the server, in the order of the oldest of
+    /// each.
     pub groups: Vec<Group>,
     /// Sets without a record, which are never removed.
     pub unrecorded: usize,
@@ -78,8 +79,9 @@ impl Verdict {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Usage`] for a policy that keeps nothing; [`ErrorKind::NoBackup`] where there is no set; [`ErrorKind::Locked`] while another
-/// run works in the directory; when a record cannot be read or a file not be removed.
+/// [`ErrorKind::Usage`] for a policy that keeps nothing; [`ErrorKind::NoBackup`] where there is no
+/// set; [`ErrorKind::Locked`] while another run works in the directory; when a record cannot be
+/// read or a file not be removed.
 pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> {
     let begun = Instant::now();
     if options.policy.is_empty() {
@@ -93,15 +95,16 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         catalog.latest()?;
     }
     let mut report = ForgetReport::default();
-    let upkeep = if options.dry_run || !Upkeep::is_needed(&options.directory) {
+    let maintenance = if options.dry_run || !Maintenance::is_needed(&options.directory) {
         report.ended = catalog.half_removed().to_vec();
         None
     } else {
-        let (upkeep, ended) = Upkeep::begin(&options.directory, options.retry_lock, cancel)?;
+        let (maintenance, ended) =
+            Maintenance::begin(&options.directory, options.retry_lock, cancel)?;
         catalog = Catalog::read(&options.directory)?;
         report.ended.clone_from(&ended.sets);
         report.removed.add(ended);
-        Some(upkeep)
+        Some(maintenance)
     };
     let (mut groups, mut unkept) = judge(&catalog, &options.policy);
     let read = sets_read(&catalog, &unkept)?;
@@ -114,9 +117,9 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         .iter()
         .filter(|set| !set.is_recorded())
         .count();
-    report.removed.add(match upkeep {
-        Some(upkeep) => upkeep.remove(&catalog, &unkept, cancel)?,
-        None => Upkeep::measure(&catalog, &unkept)?,
+    report.removed.add(match maintenance {
+        Some(maintenance) => maintenance.remove(&catalog, &unkept, cancel)?,
+        None => Maintenance::measure(&catalog, &unkept)?,
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
     report.elapsed = begun.elapsed();
@@ -124,7 +127,8 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
 }
 
 impl ForgetReport {
-    /// Notes which sets stay because they are read: those that were when the policy was applied, and what turned out since.
+    /// Notes which sets stay because they are read: those that were when the policy was applied,
+    /// and what turned out since.
     fn spare(&mut self, read: impl Iterator<Item = SetId>) {
         self.read = read.chain(self.removed.spared.iter().cloned()).collect();
         self.read.sort_unstable();
@@ -140,14 +144,15 @@ impl ForgetReport {
 fn sets_read(catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
     let mut read = HashSet::new();
     for at in of {
-        if Upkeep::is_read(catalog, *at)? {
+        if Maintenance::is_read(catalog, *at)? {
             read.insert(*at);
         }
     }
     Ok(read)
 }
 
-/// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the places of the others, too.
+/// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the
+/// places of the others, too.
 fn judge(catalog: &Catalog, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
     judge_beside(catalog, policy, &HashSet::new())
 }
@@ -203,7 +208,8 @@ fn judge_beside(
             reasons[*at] = Some(why);
         }
     }
-    // What a set goes on from is older: from the newest on, each is judged before it is asked whether it keeps others.
+    // What a set goes on from is older: from the newest on, each is judged before it is asked
+    // whether it keeps others.
     for at in (0..reasons.len()).rev() {
         // No reasons at all: a set of influxd's, which stays.
         if reasons[at].as_ref().is_none_or(|why| !why.is_empty()) {
@@ -253,7 +259,8 @@ pub struct Pin {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NoBackup`] where there is no such set; [`ErrorKind::Locked`] while another run works in the directory.
+/// [`ErrorKind::NoBackup`] where there is no such set; [`ErrorKind::Locked`] while another run
+/// works in the directory.
 pub fn keep(
     directory: &Path,
     set: &str,
@@ -271,7 +278,7 @@ pub fn keep(
             unrecorded: true,
         });
     }
-    let (upkeep, _) = Upkeep::begin(directory, retry_lock, cancel)?;
+    let (maintenance, _) = Maintenance::begin(directory, retry_lock, cancel)?;
     // Another run may have removed it before the lock was ours.
     let catalog = Catalog::read(directory)?;
     let found = &catalog.sets()[catalog.find(found.id.as_str())?];
@@ -282,8 +289,8 @@ pub fn keep(
         (false, None) => Some(Timestamp::now()),
     };
     match pinned_at {
-        None => upkeep.unpin(&id)?,
-        Some(now) if was.is_none() => upkeep.pin(&id, now)?,
+        None => maintenance.unpin(&id)?,
+        Some(now) if was.is_none() => maintenance.pin(&id, now)?,
         Some(_) => {}
     }
     Ok(Pin {

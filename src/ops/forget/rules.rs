@@ -29,7 +29,8 @@ pub struct Policy {
     pub within: Option<Within>,
     /// Where hours, days, weeks, months and years begin.
     pub zone: TimeZone,
-    /// Sets of which no file is left are kept by no other rule. Without another rule, all that have files are.
+    /// Sets of which no file is left are kept by no other rule. Without another rule, all that have
+    /// files are.
     pub lost: bool,
 }
 
@@ -249,8 +250,9 @@ impl fmt::Display for Reason {
 
 /// For each set of a group, oldest first, why it is kept; no reason: it is to be removed.
 ///
-/// Only complete sets are kept by the rules and use up what a rule keeps. The newest complete set and those after it are
-/// always kept. Sets are newer or older by their place, not by their time: a clock can go backwards.
+/// Only complete sets are kept by the rules and use up what a rule keeps. The newest complete set
+/// and those after it are always kept. Sets are newer or older by their place, not by their time: a
+/// clock can go backwards.
 pub fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
     let times: Vec<Zoned> = group
         .iter()

@@ -1,4 +1,5 @@
-//! Tests of the rules: examples worked out by hand, and a slow model that says of each set by itself whether it is kept.
+//! Tests of the rules: examples worked out by hand, and a slow model that says of each set by
+//! itself whether it is kept.
 
 use proptest::prelude::*;
 
@@ -325,7 +326,8 @@ fn a_policy_that_keeps_nothing_is_known() {
 /// What tells the buckets of a rule apart, by the set's place.
 type Label<'a> = Box<dyn Fn(usize) -> String + 'a>;
 
-/// Whether a rule keeps a set: nothing complete and newer is in its bucket, and fewer than `limit` other buckets have some.
+/// Whether a rule keeps a set: nothing complete and newer is in its bucket, and fewer than `limit`
+/// other buckets have some.
 fn keeps(group: &[Candidate], at: usize, limit: Limit, label: &dyn Fn(usize) -> String) -> bool {
     let newer: Vec<String> = (at + 1..group.len())
         .filter(|other| group[*other].complete)

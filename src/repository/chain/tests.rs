@@ -5,11 +5,13 @@ use std::path::Path;
 
 use super::*;
 use crate::repository::names;
+use crate::repository::record::{Content, FileRecord, ShardState};
 use crate::repository::test_records;
 
 const SHARD: u64 = 7;
 
-/// A set of the shard at a minute past the hour; `since` a minute too. Files are made for stored shards.
+/// A set of the shard at a minute past the hour; `since` a minute too. Files are made for stored
+/// shards.
 fn set(directory: &Path, number: u32, minute: u32, since: Option<u32>, state: Option<ShardState>) {
     set_of(
         directory,
