@@ -9,10 +9,10 @@ use thiserror::Error;
 
 use super::scratch::{in_scratch, no_room};
 use crate::cancel::{Cancel, Stoppable};
-use crate::repository::Tar;
+use crate::repository::{StoredFile, Tar};
 use crate::shard::ShardPath;
 use crate::shard_tar::{BLOCK, Ending, Member, ShardTarReader, TarError, read_past, seek_past};
-use crate::tsm::index::Section;
+use crate::tsm::index::{ReadAt, Section};
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
@@ -20,7 +20,7 @@ const CHUNK: usize = 256 << 10;
 /// Where the content of members is found once they have passed.
 pub enum Place {
     /// In the tar itself.
-    Tar(File),
+    Tar(StoredFile),
     /// In a file without a name, that takes one member after the other.
     Spool(Spool),
 }
@@ -72,7 +72,7 @@ impl Spool {
     }
 
     /// What it holds.
-    pub fn content(&self) -> Section<'_, File> {
+    pub fn content(&self) -> Section<'_, dyn ReadAt> {
         Section::new(&self.file, 0, self.size)
     }
 }
@@ -106,7 +106,7 @@ pub struct MemberReader<R> {
 /// The content of a member.
 pub struct MemberContent<'a> {
     /// Its bytes.
-    pub bytes: Section<'a, File>,
+    pub bytes: Section<'a, dyn ReadAt>,
     /// CRC-32 of them, where they were read anyway.
     pub crc: Option<u32>,
 }
@@ -131,7 +131,7 @@ impl From<ContentError> for io::Error {
     }
 }
 
-impl<'a> MemberReader<Stoppable<'a, Tar<File>>> {
+impl<'a> MemberReader<Stoppable<'a, Tar<StoredFile>>> {
     /// Reads no more of the tar of a shard's file than is asked for, where it is not compressed, until a stop is asked for. Members
     /// of a compressed one are unpacked in the directory `scratch`.
     ///
@@ -139,13 +139,13 @@ impl<'a> MemberReader<Stoppable<'a, Tar<File>>> {
     ///
     /// When no file can be made there.
     pub fn open(
-        tar: Tar<File>,
+        tar: Tar<StoredFile>,
         scratch: &Path,
         shard: &ShardPath,
         cancel: &'a Cancel,
     ) -> io::Result<Self> {
         let (place, is_streamed) = match &tar {
-            Tar::Plain(file) => (Place::Tar(file.try_clone()?), false),
+            Tar::Plain(file) => (Place::Tar(file.clone()), false),
             Tar::Packed(_) => (Place::Spool(Spool::new_in(scratch)?), true),
         };
         let tar = Stoppable { inner: tar, cancel };
@@ -220,7 +220,7 @@ impl<R: Read> MemberReader<R> {
             false => None,
         };
         self.reader.pass_content()?;
-        let bytes = match &self.place {
+        let bytes: Section<'_, dyn ReadAt> = match &self.place {
             Place::Tar(file) => Section::new(file, self.offset, self.size),
             Place::Spool(spool) => spool.content(),
         };

@@ -20,7 +20,8 @@ mod verify;
 pub use backup::{BackupOptions, BackupReport, IncrementalMode, MadeSet, backup};
 pub use check::{CheckOptions, CheckReport, check, length};
 pub use forget::{
-    ForgetOptions, ForgetReport, Group, Limit, Pin, Policy, Reason, Verdict, Within, forget, keep,
+    ForgetOptions, ForgetReport, Group, Limit, PinChange, Policy, Reason, Verdict, Within, forget,
+    keep,
 };
 pub use info::{
     Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info,

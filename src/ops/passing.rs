@@ -1,13 +1,12 @@
 //! The file of a shard while it is read.
 
-use std::fs::File;
 use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
 use crate::cancel::{Cancel, Stoppable};
 use crate::progress::{Event, Progress};
-use crate::repository::hex;
+use crate::repository::{StoredFile, hex};
 use crate::shard::ShardPath;
 
 /// Counts the bytes of a shard that pass, and reports them.
@@ -50,7 +49,7 @@ impl<R: Read> Read for ProgressReader<'_, R> {
 /// Counts the bytes that pass and reports them, sums them up where there is something to compare the sum with, and stops when asked
 /// to.
 pub struct Passing<'a> {
-    inner: Stoppable<'a, File>,
+    inner: Stoppable<'a, StoredFile>,
     digest: Option<Sha256>,
     count: u64,
     shard: &'a ShardPath,
@@ -61,7 +60,7 @@ impl<'a> Passing<'a> {
     /// The file of `shard`, of which nothing was read yet. To hash takes a third of the time: `is_summed` only for a sum that was
     /// recorded.
     pub fn new(
-        file: File,
+        file: StoredFile,
         is_summed: bool,
         shard: &'a ShardPath,
         cancel: &'a Cancel,

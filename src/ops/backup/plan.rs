@@ -14,7 +14,9 @@ use crate::error::ErrorKind;
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::{list, plural, select};
 use crate::progress::Event;
-use crate::repository::{Catalog, Content, Selection, SetId, ShardRecord, ShardState, Unreadable};
+use crate::repository::{
+    Catalog, Content, Selection, SetId, ShardRecord, ShardState, UnreadableFile,
+};
 use crate::shard::ShardPath;
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply};
@@ -93,7 +95,7 @@ impl Backup<'_> {
         // What is damaged there must not stop a backup; but it is not built on, and that is said.
         let contents = Catalog::read_past_all(&self.options.directory);
         let contents = contents.ok().map(|(contents, unreadable)| {
-            for Unreadable { file, error } in unreadable {
+            for UnreadableFile { file, error } in unreadable {
                 self.progress.report(&Event::Warning(&format!(
                     "{file} is not built on: {error:#}"
                 )));
@@ -179,7 +181,7 @@ impl Backup<'_> {
                     .as_ref()?
                     .base(&shard.path, &selection, self.options.layout, margin)
             });
-            let base = base.map(Box::new);
+            let base = base.map(|base| Box::new(base.below(&self.options.directory)));
             planned.push(Planned {
                 known,
                 want,

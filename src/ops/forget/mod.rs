@@ -107,7 +107,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         Some(maintenance)
     };
     let (mut groups, mut unkept) = judge(&catalog, &options.policy);
-    let read = sets_read(&catalog, &unkept)?;
+    let read = sets_read(&options.directory, &catalog, &unkept)?;
     if !read.is_empty() {
         (groups, unkept) = judge_beside(&catalog, &options.policy, &read);
     }
@@ -119,7 +119,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         .count();
     report.removed.add(match maintenance {
         Some(maintenance) => maintenance.remove(&catalog, &unkept, cancel)?,
-        None => Maintenance::measure(&catalog, &unkept)?,
+        None => Maintenance::measure(&options.directory, &catalog, &unkept)?,
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
     report.elapsed = begun.elapsed();
@@ -141,10 +141,10 @@ impl ForgetReport {
 }
 
 /// Those of the sets that somebody reads.
-fn sets_read(catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
+fn sets_read(directory: &Path, catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
     let mut read = HashSet::new();
     for at in of {
-        if Maintenance::is_read(catalog, *at)? {
+        if Maintenance::is_read(directory, catalog, *at)? {
             read.insert(*at);
         }
     }
@@ -244,7 +244,7 @@ fn server(record: &SetRecord) -> String {
 
 /// What became of a pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
+pub struct PinChange {
     /// The set's id.
     pub id: SetId,
     /// Since when the set is pinned; `None`: it is not.
@@ -267,11 +267,11 @@ pub fn keep(
     release: bool,
     retry_lock: Duration,
     cancel: &Cancel,
-) -> Result<Pin> {
+) -> Result<PinChange> {
     let catalog = Catalog::read(directory)?;
     let found = &catalog.sets()[catalog.find(set)?];
     if !found.is_recorded() {
-        return Ok(Pin {
+        return Ok(PinChange {
             id: found.id.clone(),
             pinned_at: None,
             changed: false,
@@ -293,7 +293,7 @@ pub fn keep(
         Some(now) if was.is_none() => maintenance.pin(&id, now)?,
         Some(_) => {}
     }
-    Ok(Pin {
+    Ok(PinChange {
         id,
         pinned_at,
         changed: pinned_at != was,

@@ -126,18 +126,15 @@ impl Unpacker<'_> {
         directory: &Path,
         stop: &Cancel,
     ) -> Result<()> {
-        let path = self.catalog.path_of(&shard.sources[source].name);
+        let tar = self.catalog.place_of(&shard.sources[source].name);
         let count = self
             .unpack_members(shard, source, directory, stop)
-            .with_context(|| {
-                format!("unpacking {} into {}", path.display(), directory.display())
-            })?;
+            .with_context(|| format!("unpacking {tar} into {}", directory.display()))?;
         let files = shard.files.iter();
         let expected = files.filter(|(_, file)| file.source == source).count();
         ensure!(
             count >= expected,
-            "{} lacks files that it had a moment ago",
-            path.display()
+            "{tar} lacks files that it had a moment ago"
         );
         Ok(())
     }
