@@ -1,13 +1,14 @@
-//! Points in time: as operators type them, and as InfluxDB stores them (`i64` nanoseconds since 1970, UTC).
+//! Points in time: as operators type them, and as InfluxDB stores them (`i64` nanoseconds since
+//! 1970, UTC).
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::{Offset, TimeZone};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// The least timestamp a point can have in InfluxDB: 1677-09-21T00:12:43.145224194Z.
 pub const LEAST: i64 = i64::MIN + 2;
@@ -49,7 +50,8 @@ impl Bounds {
         self.end < start || self.start > end.saturating_sub(1)
     }
 
-    /// Whether some of the points that a shard group from `start` to `end` (exclusive) can have are outside.
+    /// Whether some of the points that a shard group from `start` to `end` (exclusive) can have are
+    /// outside.
     pub fn cuts(self, start: i64, end: i64) -> bool {
         self.start > start || self.end < end.saturating_sub(1)
     }
@@ -71,7 +73,8 @@ pub fn to_nanos(time: Timestamp) -> i64 {
 
 /// The time of a count of nanoseconds since 1970.
 pub fn from_nanos(nanos: i64) -> Timestamp {
-    // Every i64 of nanoseconds (years 1677 to 2262) lies inside the range of Timestamp (years -9999 to 9999).
+    // Every i64 of nanoseconds (years 1677 to 2262) lies inside the range of Timestamp (years -9999
+    // to 9999).
     Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
@@ -93,7 +96,8 @@ pub fn is_stamp(text: &str) -> bool {
     text.len() == 16 && parse_stamp(text).is_some_and(|time| stamp(time) == text)
 }
 
-/// Reads a time as an operator writes it: RFC 3339, a date (midnight UTC), a time without a zone (UTC), or an age such as
+/// Reads a time as an operator writes it: RFC 3339, a date (midnight UTC), a time without a zone
+/// (UTC), or an age such as
 /// `90m`, `24h`, `7d`, `2w`, counted back from `now`.
 ///
 /// # Errors
@@ -114,7 +118,8 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
             .context("that long ago is before the year 1")?
     } else {
         bail!(
-            "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m, 24h, 7d, 2w)"
+            "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or \
+             an age (90m, 24h, 7d, 2w)"
         );
     };
     let year = time.to_zoned(TimeZone::UTC).year();
@@ -171,47 +176,25 @@ fn at(pieces: &Pieces<'_>) -> Timestamp {
         .map_or(nearest, |zoned| zoned.timestamp())
 }
 
-/// Reads a length of time: numbers with the units `ms`, `s`, `m`, `h`, `d`, `w`, added up (`1h30m`).
+/// Reads a length of time: numbers with the units `ms`, `s`, `m`, `h`, `d`, `w`, the largest first,
+/// added up (`1h30m`).
 ///
 /// # Errors
 ///
-/// When it is not of that form or too long to count.
+/// When it is not of that form, negative or too long to count.
 pub fn parse_duration(text: &str) -> Result<Duration> {
     let complaint = || {
         format!(
-            "'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, 2w"
+            "'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, \
+             2w"
         )
     };
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, after) = rest.split_at(digits);
-        let letters = after.len()
-            - after
-                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
-                .len();
-        let (unit, after) = after.split_at(letters);
-        let number: u64 = number.parse().with_context(complaint)?;
-        let milliseconds: u64 = match unit {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 604_800_000,
-            _ => bail!(complaint()),
-        };
-        let part = number.checked_mul(milliseconds).map(Duration::from_millis);
-        total = part
-            .and_then(|part| total.checked_add(part))
-            .with_context(complaint)?;
-        rest = after;
-    }
-    if text.is_empty() {
-        bail!(complaint());
-    }
-    Ok(total)
+    // Months and years have no length that is always the same, and so are errors here.
+    let length = text
+        .parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let length = length.ok().with_context(complaint)?;
+    Duration::try_from(length).ok().with_context(complaint)
 }
 
 #[cfg(test)]
@@ -261,6 +244,40 @@ mod tests {
         assert_eq!(at("7d"), "2026-11-15T12:00:00Z");
         assert_eq!(at("2w"), "2026-11-08T12:00:00Z");
         assert_eq!(at("1h30m"), "2026-11-22T10:30:00Z");
+    }
+
+    #[test]
+    fn every_documented_length_of_time_is_read() {
+        let millis = |text: &str| parse_duration(text).map(|length| length.as_millis()).ok();
+        let hour = 3_600_000;
+        assert_eq!(
+            ["500ms", "30s", "90m", "24h", "7d", "2w"].map(millis),
+            [
+                500,
+                30_000,
+                90 * 60_000,
+                24 * hour,
+                7 * 24 * hour,
+                14 * 24 * hour
+            ]
+            .map(Some)
+        );
+        assert_eq!(millis("1h30m"), Some(90 * 60_000));
+        assert_eq!(millis("1w2d3h4m5s6ms"), Some(788_645_006));
+        assert_eq!(millis("100000h"), Some(100_000 * hour));
+        for text in [
+            "",
+            "7",
+            "7y",
+            "1mo",
+            "-3d",
+            "3d ago",
+            "h",
+            "1h30",
+            "99999999999999w",
+        ] {
+            assert_eq!(millis(text), None, "{text:?}");
+        }
     }
 
     #[test]

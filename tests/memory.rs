@@ -1,4 +1,6 @@
 //! Memory does not grow with the size or the number of shards.
+//!
+//! A process of its own: the peak of a child begins at that of its parent, which other tests would raise.
 
 mod support;
 

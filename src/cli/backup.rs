@@ -22,24 +22,34 @@ use crate::repository::{Layout, Selection};
 
 /// Download the meta store and the shards of a running influxd into a backup directory
 ///
-/// A run makes one set: the meta store and one tar a shard, in the layout of `influxd backup` or, with -portable, in that of
-/// `influxd backup -portable`, and a record of it in the hidden folder .snap. Every byte is checked as it comes and synced to disk; a set either is there whole or not at all. Without
+/// A run makes one set: the meta store and one tar a shard, in the layout of `influxd backup` or,
+/// with -portable, in that of
+/// `influxd backup -portable`, and a record of it in the hidden folder .snap. Every byte is checked
+/// as it comes and synced to disk; a set either is there whole or not at all. Without
 /// -database, all databases are taken but _internal.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
-pub struct BackupArgs {
+pub(crate) struct BackupArgs {
     /// The backup directory; made where it is absent [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
 
     /// The snapshotter: host:port, or a host alone for port 8088
-    #[arg(long, env = "SNAP_HOST", hide_env_values = true, default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
-          help_heading = "Server")]
+    #[arg(
+        long,
+        env = "SNAP_HOST",
+        hide_env_values = true,
+        default_value = "127.0.0.1:8088",
+        value_name = "HOST",
+        value_parser = values::address,
+        help_heading = "Server",
+    )]
     host: Address,
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not asked
+    /// Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not
+    /// asked
     #[arg(
         long,
         value_name = "DIR",
@@ -93,58 +103,95 @@ pub struct BackupArgs {
     /// Take the meta store and no shard
     #[arg(long, help_heading = "What to take")]
     meta_only: bool,
-    /// Take the files that the server changed after T, or after the newest complete set was begun: an increment to it
+    /// Take the files that the server changed after T, or after the newest complete set was begun:
+    /// an increment to it
     #[arg(long, value_name = "T|last", value_parser = values::since, help_heading = "What to take")]
     since: Option<Since>,
     /// Take points from T on
     #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to take")]
     start: Option<Timestamp>,
     /// Take points up to T
-    #[arg(long, visible_alias = "stop", value_name = "T", value_parser = values::time, help_heading = "What to take")]
+    #[arg(
+        long,
+        visible_alias = "stop",
+        value_name = "T",
+        value_parser = values::time,
+        help_heading = "What to take",
+    )]
     end: Option<Timestamp>,
 
-    /// With -start and -end, leave blocks whole as the server sends them, with points before and after
+    /// With -start and -end, leave blocks whole as the server sends them, with points before and
+    /// after
     #[arg(long, help_heading = "How")]
     coarse: bool,
-    /// Download only shards that have changed since the newest complete set, and share the files of the others with it: each
-    /// set is whole, and restored alone
+    /// Download only shards that have changed since the newest complete set, and share the files of
+    /// the others with it: each set is whole, and restored alone
     #[arg(long, conflicts_with_all = ["since", "start", "end", "meta_only"], help_heading = "How")]
     incremental: bool,
     /// With -incremental, download all shards this once
     #[arg(long, requires = "incremental", help_heading = "How")]
     full: bool,
     /// With -incremental, download all shards in every Nth set
-    #[arg(long, requires = "incremental", value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How")]
+    #[arg(
+        long,
+        requires = "incremental",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "How",
+    )]
     full_every: Option<u32>,
-    /// With -incremental and -resume, download shards that changed less than D before the earlier run was begun; with -since last,
-    /// begin so much earlier: more than the clocks of server and client may differ
+    /// With -incremental and -resume, download shards that changed less than D before the earlier
+    /// run was begun; with -since last, begin so much earlier: more than the clocks of server and
+    /// client may differ
     #[arg(long, default_value = "10m", value_name = "D", value_parser = values::duration,
           help_heading = "How")]
     cold_after: Duration,
-    /// Write influxd's portable layout: compressed tars and a manifest, for `influxd restore -portable`
+    /// Write influxd's portable layout: compressed tars and a manifest, for `influxd restore
+    /// -portable`
     #[arg(long, help_heading = "How")]
     portable: bool,
-    /// Leave points out that the server has deleted and not compacted away yet, and the tombstones that say so: a live restore by
-    /// influxd does not observe them. Of shards that are taken whole [default: true with -portable, else false]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          hide_possible_values = true, help_heading = "How")]
+    /// Leave points out that the server has deleted and not compacted away yet, and the tombstones
+    /// that say so: a live restore by influxd does not observe them. Of shards that are taken whole
+    /// [default: true with -portable, else false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "How",
+    )]
     apply_deletes: Option<bool>,
-    /// How long to ask a server that is busy writing a shard to files, shard by shard; then the shard is stored as it comes, the set is
-    /// marked as partial, and the exit code is 3
-    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = values::wait, help_heading = "How")]
+    /// How long to ask a server that is busy writing a shard to files, shard by shard; then the
+    /// shard is stored as it comes, the set is marked as partial, and the exit code is 3
+    #[arg(
+        long,
+        default_value = "2m",
+        value_name = "DURATION",
+        value_parser = values::wait,
+        help_heading = "How",
+    )]
     flush_timeout: Duration,
     /// Where shards fail, make a set of the others, marked as partial, and exit with 3
     #[arg(long, help_heading = "How")]
     skip_errors: bool,
-    /// Take over the shards that an earlier run of the same kind had finished before it failed with -resume, or was killed, and that
-    /// have not changed since; and keep those that this one finishes, should it fail
+    /// Take over the shards that an earlier run of the same kind had finished before it failed with
+    /// -resume, or was killed, and that have not changed since; and keep those that this one
+    /// finishes, should it fail
     #[arg(long, help_heading = "How")]
     resume: bool,
     /// Say what would be downloaded, and download nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
     /// How long to wait for another run in the same directory to end
-    #[arg(long, default_value = "0", value_name = "DURATION", value_parser = values::wait, help_heading = "How")]
+    #[arg(
+        long,
+        default_value = "0",
+        value_name = "DURATION",
+        value_parser = values::wait,
+        help_heading = "How",
+    )]
     retry_lock: Duration,
 
     #[command(flatten)]
@@ -166,24 +213,10 @@ Examples:
 
 impl BackupArgs {
     /// Runs the command.
-    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         self.refuse_contradictions()?;
         let directory = values::directory(self.path.as_ref());
-        let selection = Selection {
-            database: self.database.clone(),
-            retention_policy: self.retention.clone(),
-            shard: self.shard,
-            include_internal: self.include_internal,
-            meta_only: self.meta_only,
-            since: match self.since {
-                Some(Since::At(since)) => Some(since),
-                Some(Since::Last) | None => None,
-            },
-            start: self.start,
-            end: self.end,
-            coarse: self.coarse,
-            ignore_wal: self.ignore_wal,
-        };
+        let selection = self.selection();
         // One code path: the directories of a stopped server are served to this process.
         let service = match self.directories() {
             Some(directories) => Some(serve_embedded(
@@ -203,9 +236,47 @@ impl BackupArgs {
         );
         let client = self.server.client(endpoint, cancel);
         output.opening(&format!("backing up {source} into {}", directory.display()));
-        let options = BackupOptions {
+        let options = self.options(source, directory, selection);
+        let report =
+            output.while_running(|progress| backup(&client, &options, cancel, progress))?;
+        let summary = RunSummary::of_backup(&report, &options.directory, self.dry_run);
+        output.summary(&summary)?;
+        Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
+    }
+
+    /// What follows the run.
+    pub(crate) fn after(&self) -> After<'_> {
+        After {
+            command: "backup",
+            args: &self.after,
+            directory: values::directory(self.path.as_ref()),
+            host: self.datadir.is_none().then(|| self.host.to_string()),
+            dry_run: self.dry_run,
+        }
+    }
+
+    fn selection(&self) -> Selection {
+        Selection {
+            database: self.database.clone(),
+            retention_policy: self.retention.clone(),
+            shard: self.shard,
+            include_internal: self.include_internal,
+            meta_only: self.meta_only,
+            since: match self.since {
+                Some(Since::At(since)) => Some(since),
+                Some(Since::Last) | None => None,
+            },
+            start: self.start,
+            end: self.end,
+            coarse: self.coarse,
+            ignore_wal: self.ignore_wal,
+        }
+    }
+
+    fn options(&self, source: String, directory: PathBuf, selection: Selection) -> BackupOptions {
+        BackupOptions {
             source,
-            directory: directory.clone(),
+            directory,
             selection,
             building: self.building(),
             layout: if self.portable {
@@ -222,22 +293,6 @@ impl BackupArgs {
             retry_lock: self.retry_lock,
             resume: self.resume,
             cold_after: self.cold_after,
-            dry_run: self.dry_run,
-        };
-        let report =
-            output.while_running(|progress| backup(&client, &options, cancel, progress))?;
-        let summary = RunSummary::of_backup(&report, &directory, self.dry_run);
-        output.summary(&summary)?;
-        Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
-    }
-
-    /// What follows the run.
-    pub fn after(&self) -> After<'_> {
-        After {
-            command: "backup",
-            args: &self.after,
-            directory: values::directory(self.path.as_ref()),
-            host: self.datadir.is_none().then(|| self.host.to_string()),
             dry_run: self.dry_run,
         }
     }
@@ -269,7 +324,8 @@ impl BackupArgs {
         if self.since.is_some() && (self.start.is_some() || self.end.is_some()) {
             return usage(
                 "-since cannot go with -start or -end",
-                "-since takes files by when they changed, -start and -end take points by their time: write one or the other",
+                "-since takes files by when they changed, -start and -end take points by their time: \
+                 write one or the other",
             );
         }
         if let (Some(start), Some(end)) = (self.start, self.end)
@@ -287,7 +343,8 @@ impl BackupArgs {
                 || self.end.is_some())
         {
             return usage(
-                "-meta-only takes no shard, so -shard, -since, -start and -end have no meaning with it",
+                "-meta-only takes no shard, so -shard, -since, -start and -end have no meaning with \
+                 it",
                 "leave out -meta-only or the others",
             );
         }

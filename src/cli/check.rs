@@ -18,12 +18,13 @@ use crate::ops::{CheckOptions, check};
 
 /// Say whether the newest complete set is new enough and its files are there: for monitoring
 ///
-/// Prints one line. Exit code 0 where the newest complete set was begun no longer ago than -max-age, can be restored whole by the
-/// names and sizes of its files and of those that an increment goes on from, and does not lack most of what the set before it
-/// holds; 1 where not. Nothing but the directory is looked at, and no shard is read: for that there is snap verify.
+/// Prints one line. Exit code 0 where the newest complete set was begun no longer ago than
+/// -max-age, can be restored whole by the names and sizes of its files and of those that an
+/// increment goes on from, and does not lack most of what the set before it holds; 1 where not.
+/// Nothing but the directory is looked at, and no shard is read: for that there is snap verify.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
@@ -35,8 +36,14 @@ pub struct CheckArgs {
     #[arg(long, visible_alias = "db", value_name = "NAME")]
     database: Option<String>,
 
-    /// How many of the shards that the set before it holds may be gone without having expired, in percent
-    #[arg(long, default_value_t = 50, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    /// How many of the shards that the set before it holds may be gone without having expired, in
+    /// percent
+    #[arg(
+        long,
+        default_value_t = 50,
+        value_name = "PERCENT",
+        value_parser = clap::value_parser!(u8).range(0..=100),
+    )]
     max_lost_shards: u8,
     /// Accept a set without shards although the set before it has some
     #[arg(long)]
@@ -56,7 +63,7 @@ Examples:
 
 impl CheckArgs {
     /// Runs the command.
-    pub fn run(&self, output: &Output) -> Ending {
+    pub(crate) fn run(&self, output: &Output) -> Ending {
         let options = CheckOptions {
             directory: values::directory(self.path.as_ref()),
             database: self.database.clone(),
@@ -77,7 +84,7 @@ impl CheckArgs {
     }
 
     /// What follows the run.
-    pub fn after(&self) -> After<'_> {
+    pub(crate) fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
         After {
             command: "check",

@@ -24,13 +24,14 @@ use crate::text::{plural, size};
 
 /// Remove the sets that a retention policy does not keep
 ///
-/// Each -keep-… keeps sets by itself; a set that none keeps is removed. Only complete sets count; the newest complete one and
-/// what came after it stay in any case, and so do the sets that an increment which is kept stands on, those marked with snap
-/// keep, and those of influxd, which has no record of them. Sets of different databases, policies, shards, ranges or servers are
-/// judged apart. An hour, day, week, month or year without a set does not count.
+/// Each -keep-… keeps sets by itself; a set that none keeps is removed. Only complete sets count;
+/// the newest complete one and what came after it stay in any case, and so do the sets that an
+/// increment which is kept stands on, those marked with snap keep, and those of influxd, which has
+/// no record of them. Sets of different databases, policies, shards, ranges or servers are judged
+/// apart. An hour, day, week, month or year without a set does not count.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
-pub struct ForgetArgs {
+pub(crate) struct ForgetArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
@@ -53,14 +54,17 @@ pub struct ForgetArgs {
     /// Keep the newest set of each of the last N years that have sets
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_yearly: Option<Limit>,
-    /// Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m: months)
+    /// Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m:
+    /// months)
     #[arg(long, value_name = "D", value_parser = values::within, help_heading = "What to keep")]
     keep_within: Option<Within>,
-    /// Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default: UTC]
+    /// Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default:
+    /// UTC]
     #[arg(long, value_name = "TZ", value_parser = values::zone, help_heading = "What to keep")]
     timezone: Option<TimeZone>,
 
-    /// Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these alone
+    /// Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these
+    /// alone
     #[arg(long, help_heading = "What to keep")]
     lost: bool,
 
@@ -68,7 +72,13 @@ pub struct ForgetArgs {
     #[arg(long, help_heading = "How")]
     dry_run: bool,
     /// How long to wait for another run in the same directory to end
-    #[arg(long, default_value = "0", value_name = "DURATION", value_parser = values::wait, help_heading = "How")]
+    #[arg(
+        long,
+        default_value = "0",
+        value_name = "DURATION",
+        value_parser = values::wait,
+        help_heading = "How",
+    )]
     retry_lock: Duration,
 
     #[command(flatten)]
@@ -89,7 +99,7 @@ Examples:
 
 impl ForgetArgs {
     /// Runs the command.
-    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let (dry_run, retry_lock) = (self.dry_run, self.retry_lock);
         let options = ForgetOptions {
@@ -133,7 +143,7 @@ impl ForgetArgs {
     }
 
     /// What follows the run.
-    pub fn after(&self) -> After<'_> {
+    pub(crate) fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
         After {
             command: "forget",

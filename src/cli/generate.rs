@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 
 /// Print shell completions or the manual page
 #[derive(Debug, Args)]
-pub struct GenerateArgs {
+pub(crate) struct GenerateArgs {
     /// What to print
     #[arg(value_name = "KIND")]
     kind: Kind,

@@ -23,7 +23,7 @@ use crate::text::{plural, size};
 
 /// Show what one set holds, shard by shard; with -host, what a server holds
 #[derive(Debug, Args)]
-pub struct InfoArgs {
+pub(crate) struct InfoArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH", conflicts_with = "host")]
     path: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub struct InfoArgs {
 
 impl InfoArgs {
     /// Runs the command.
-    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         match &self.host {
             Some(host) => self.of_server(host, cancel, output)?,
             None => self.of_set(output)?,

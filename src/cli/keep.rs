@@ -16,10 +16,11 @@ use crate::ops::keep;
 
 /// Mark a set as one that snap forget never removes
 ///
-/// What the set stands on stays with it. The mark is shown by snap list and snap info, and lasts until it is taken off.
+/// What the set stands on stays with it. The mark is shown by snap list and snap info, and lasts
+/// until it is taken off.
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true, after_help = EXAMPLES, after_long_help = EXAMPLES)]
-pub struct KeepArgs {
+pub(crate) struct KeepArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
@@ -45,7 +46,7 @@ Examples:
 
 impl KeepArgs {
     /// Runs the command.
-    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let marked = keep(&directory, &self.set, self.release, self.retry_lock, cancel)?;
         let summary = KeepSummary::new(&marked, &directory);

@@ -19,10 +19,11 @@ use crate::text::{plural, size};
 
 /// Show the sets in a backup directory, oldest first
 ///
-/// Sets of snap and of influxd, legacy and portable. influxd does not record what a run was asked for: of its sets, state and
-/// kind are unknown, and legacy files with the same number are taken for a set.
+/// Sets of snap and of influxd, legacy and portable. influxd does not record what a run was asked
+/// for: of its sets, state and kind are unknown, and legacy files with the same number are taken
+/// for a set.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
@@ -33,7 +34,7 @@ pub struct ListArgs {
 
 impl ListArgs {
     /// Runs the command.
-    pub fn run(&self, output: &Output) -> Ending {
+    pub(crate) fn run(&self, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let damaged = RefCell::new(Vec::new());
         let read = || {
@@ -55,7 +56,10 @@ impl ListArgs {
                 .into());
         }
         for id in contents.half_removed() {
-            output.warning(&format!("set {id} is half removed, and counts no more: the next snap forget or backup ends that"));
+            output.warning(&format!(
+                "set {id} is half removed, and counts no more: the next snap forget or backup ends \
+                 that"
+            ));
         }
         if output.is_json() {
             sets.iter().try_for_each(json::print)?;

@@ -22,7 +22,10 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
 use ending::{Ending, exit_code};
-use flags::{OutputArgs, argv, defaults};
+use flags::OutputArgs;
+use flags::argv::CommandLine;
+use flags::defaults::Defaults;
+use flags::values::{MayBeEmpty, may_be_empty};
 use post_run::After;
 use render::output::{Output, say_error};
 pub use render::schemas;
@@ -34,8 +37,9 @@ use render::terminal::say;
     name = "snap",
     version,
     about = "Backup and restore for InfluxDB 1.x",
-    long_about = "Backs up and restores InfluxDB 1.x by speaking the snapshotter protocol of influxd (TCP 8088), as `influxd \
-                  backup` and `influxd restore` do. Flags are written as there: -database db or --database=db.",
+    long_about = "Backs up and restores InfluxDB 1.x by speaking the snapshotter protocol of \
+                  influxd (TCP 8088), as `influxd backup` and `influxd restore` do. Flags are \
+                  written as there: -database db or --database=db.",
     after_long_help = EXIT_CODES,
     args_override_self = true,
     disable_help_subcommand = true,
@@ -53,10 +57,19 @@ struct Cli {
         help_heading = "Defaults"
     )]
     profile: Option<String>,
-    /// The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]
-    #[arg(long, global = true, env = "SNAP_CONFIG", hide_env_values = true, value_name = "FILE", help_heading = "Defaults",
-          value_hint = clap::ValueHint::FilePath)]
-    config: Option<OsString>,
+    /// The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else
+    /// /etc/snap.toml]
+    #[arg(
+        long,
+        global = true,
+        env = "SNAP_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Defaults",
+        value_hint = clap::ValueHint::FilePath,
+        value_parser = may_be_empty(),
+    )]
+    config: Option<MayBeEmpty>,
 
     #[command(subcommand)]
     command: Command,
@@ -81,43 +94,39 @@ enum Command {
     Generate(generate::GenerateArgs),
 }
 
-/// The command line as clap knows it. Its switches are booleans as Go's `flag` package has them: `-quiet` or `-quiet=false`.
-fn command_line() -> clap::Command {
-    let boolean = |arg: Arg| match arg.get_action() {
-        ArgAction::SetTrue => arg
-            .action(ArgAction::Set)
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .default_value("false")
-            .value_parser(clap::value_parser!(bool))
-            .value_name("BOOL")
-            .hide_default_value(true)
-            .hide_possible_values(true),
-        _ => arg,
-    };
-    Cli::command().mut_subcommands(|command| command.mut_args(boolean))
+/// The command line as clap knows it. Its switches are booleans as Go's `flag` package has them:
+/// `-quiet` or `-quiet=false`.
+fn definition() -> clap::Command {
+    Cli::command().mut_subcommands(|command| command.mut_args(go_switch))
+}
+
+fn go_switch(arg: Arg) -> Arg {
+    if !matches!(arg.get_action(), ArgAction::SetTrue) {
+        return arg;
+    }
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .default_value("false")
+        .value_parser(clap::value_parser!(bool))
+        .value_name("BOOL")
+        .hide_default_value(true)
+        .hide_possible_values(true)
+}
+
+/// The definition with the flags of all commands, -help among them, in each.
+fn built() -> clap::Command {
+    let mut command = definition();
+    command.build();
+    command
 }
 
 /// Runs the command line `args` (the program's name first) and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let args: Vec<OsString> = args.into_iter().collect();
-    let words = argv::rewrite(&command_line(), &args);
-    let complete = argv::refuse_empty(&command_line(), &words).map_err(Into::into);
-    let complete = match complete.and_then(|()| defaults::complete(&command_line(), words)) {
-        Ok(complete) => complete,
-        Err(error) => {
-            // As for a command line that cannot be read, -json is not known yet.
-            say_error(&error);
-            return kind_of(&error).exit_code();
-        }
-    };
-    let cli = match command_line()
-        .try_get_matches_from(complete.words)
-        .and_then(|matches| Cli::from_arg_matches(&matches))
-    {
+    let cli = match parsed(args.into_iter().collect()) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &complete.origins),
+        Err(code) => return code,
     };
     let cancel = match Cancel::on_signals() {
         Ok(cancel) => cancel,
@@ -131,6 +140,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         profile: cli.profile.as_deref().filter(|name| !name.is_empty()),
     };
     session.run(&cli.command)
+}
+
+/// What was typed, and what was not, in options; else the exit code, all being said.
+fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
+    let root = built();
+    let read = CommandLine::read(&root, args).map_err(anyhow::Error::from);
+    let completed = read.and_then(|line| Ok((Defaults::of(&root, &line)?, line)));
+    let (defaults, line) = completed.map_err(|error| {
+        // -json is not known yet.
+        say_error(&error);
+        kind_of(&error).exit_code()
+    })?;
+    definition()
+        .try_get_matches_from(line.for_clap(defaults.words))
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| usage(&error, &defaults.origins))
 }
 
 /// What holds while a command runs.
@@ -161,7 +186,7 @@ impl Session<'_> {
             Command::List(args) => ended(&args.output, |out| args.run(out)),
             Command::Info(args) => ended(&args.output, |out| args.run(cancel, out)),
             Command::Keep(args) => ended(&args.output, |out| args.run(cancel, out)),
-            Command::Generate(args) => args.run(&mut command_line(), EXIT_CODES),
+            Command::Generate(args) => args.run(&mut definition(), EXIT_CODES),
         }
     }
 
@@ -188,8 +213,8 @@ fn ended(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
     exit_code(&ending)
 }
 
-/// Prints clap's word on the command line: help and version are results, everything else a usage error.
-/// What was not typed is said to be from where it is.
+/// Prints clap's word on the command line: help and version are results, everything else a usage
+/// error. What was not typed is said to be from where it is.
 fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
     let _ = error.print();
     if matches!(
@@ -218,6 +243,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        command_line().debug_assert();
+        definition().debug_assert();
     }
 }

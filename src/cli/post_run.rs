@@ -1,5 +1,6 @@
 //! What follows a run, however it ended: the commands that were asked for, and the metrics.
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::ending::{Ending, exit_code};
+use super::flags::values::{MayBeEmpty, may_be_empty};
 use super::render::Tally;
 use super::render::metrics::{self, Run};
 use super::render::output::Output;
@@ -32,39 +34,42 @@ const INSIDE: &str = "SNAP_COMMAND";
 /// How many sets a hook is told of: the environment has no room for any number.
 const NAMED: usize = 4096;
 
+/// How many characters of what is wrong a hook is told.
+const LONGEST_ERROR: usize = 8192;
+
 /// The flags for what follows a run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Afterwards")]
-pub struct AfterArgs {
+pub(crate) struct AfterArgs {
     /// Write how the run went into this file, for Prometheus's textfile collector
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
     /// Run this with sh when all went well; exit code 1 where it fails
-    #[arg(long, value_name = "COMMAND")]
-    on_success: Option<String>,
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    on_success: Option<MayBeEmpty>,
     /// Run this with sh when something failed, is missing or is wrong
-    #[arg(long, value_name = "COMMAND")]
-    on_failure: Option<String>,
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    on_failure: Option<MayBeEmpty>,
 }
 
 /// What is known of a run before it begins.
 #[derive(Debug)]
-pub struct After<'a> {
+pub(crate) struct After<'a> {
     /// `backup`, `restore`, …
-    pub command: &'static str,
+    pub(crate) command: &'static str,
     /// What was asked for.
-    pub args: &'a AfterArgs,
+    pub(crate) args: &'a AfterArgs,
     /// The backup directory.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// The server, where one is asked.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Whether nothing is changed: then nothing follows.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 impl After<'_> {
     /// Runs the command and what follows it.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         output: &Output,
         cancel: &Cancel,
@@ -109,62 +114,34 @@ impl After<'_> {
         }
     }
 
+    /// Runs the command that was asked for after such an ending; how all ended.
     fn hook(&self, tally: &Tally, ending: Ending, output: &Output, cancel: &Cancel) -> Ending {
-        let well = matches!(ending, Ok(None));
-        let (flag, command) = match well {
+        let is_well = matches!(ending, Ok(None));
+        let (flag, command) = match is_well {
             true => ("-on-success", &self.args.on_success),
             false => ("-on-failure", &self.args.on_failure),
         };
-        let Some(command) = command else {
+        let Some(MayBeEmpty(command)) = command else {
             return ending;
         };
-        // A hook that runs snap would run itself again and again, where it stands in the environment or the configuration.
+        // A hook that runs snap would run itself again and again, where it stands in the
+        // environment or the configuration.
         if std::env::var_os(INSIDE).is_some() {
             return ending;
         }
-        let error = ending
-            .as_ref()
-            .map_or_else(|error| format!("{error:#}"), |_| tally.wrong.join("; "));
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", command])
-            .stdin(Stdio::null())
-            // Standard output is for results, and may be read by a program.
-            .stdout(std::io::stderr())
-            // What the shell runs is to end with it.
-            .process_group(0)
-            .env(INSIDE, self.command)
-            .env("SNAP_DIRECTORY", &self.directory)
-            .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
-            .env("SNAP_EXIT_CODE", exit_code(&ending).to_string())
-            // The environment has no room for more than 128 KiB in one variable, nor for a NUL.
-            .env(
-                "SNAP_ERROR",
-                one_line(&error).chars().take(8192).collect::<String>(),
-            );
-        match &self.host {
-            Some(host) => shell.env("SNAP_HOST", host),
-            None => shell.env_remove("SNAP_HOST"),
-        };
-        match &tally.removed {
-            Some(removed) => shell.env(
-                "SNAP_REMOVED",
-                removed[..removed.len().min(NAMED)].join(" "),
-            ),
-            None => shell.env_remove("SNAP_REMOVED"),
-        };
+        let mut shell = self.shell(command, tally, &ending);
         let failure = match shell.spawn().and_then(|child| wait(child, cancel)) {
             Ok(status) if status.success() => return ending,
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        if !well {
+        if !is_well {
             output.failure(&format!("the command of {flag} failed too: {failure}"));
             return ending;
         }
         let kind = cancel
             .check()
-            .map_or_else(|fault| fault.kind, |()| ErrorKind::Failed);
+            .map_or_else(|error| error.kind, |()| ErrorKind::Failed);
         let done = match self.command {
             "backup" | "restore" => format!("the {} is done and whole", self.command),
             command => format!("snap {command} went well"),
@@ -175,16 +152,50 @@ impl After<'_> {
             ))
             .into())
     }
+
+    /// The shell for a hook, with what it is told in its environment.
+    fn shell(&self, command: &OsStr, tally: &Tally, ending: &Ending) -> Command {
+        let wrong = match ending {
+            Ok(_) => tally.wrong.join("; "),
+            Err(error) => format!("{error:#}"),
+        };
+        let removed = tally.removed.as_ref();
+        let removed = removed.map(|sets| sets[..sets.len().min(NAMED)].join(" "));
+        let mut shell = Command::new("sh");
+        shell
+            .arg("-c")
+            .arg(command)
+            .stdin(Stdio::null())
+            // Standard output is for results, and may be read by a program.
+            .stdout(std::io::stderr())
+            // What the shell runs is to end with it.
+            .process_group(0)
+            .env(INSIDE, self.command)
+            .env("SNAP_DIRECTORY", &self.directory)
+            .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
+            .env("SNAP_EXIT_CODE", exit_code(ending).to_string())
+            .env("SNAP_ERROR", shortened(&wrong));
+        for (variable, value) in [("SNAP_HOST", &self.host), ("SNAP_REMOVED", &removed)] {
+            match value {
+                Some(value) => shell.env(variable, value),
+                None => shell.env_remove(variable),
+            };
+        }
+        shell
+    }
 }
 
-/// A text that stays in its line: names come from elsewhere and must not add to it.
-fn one_line(text: &str) -> String {
+/// A text that stays in its line and fits into a variable: names come from elsewhere, and the
+/// environment has no room for more than 128 KiB in one variable, nor for a NUL.
+fn shortened(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST_ERROR)
         .collect()
 }
 
-/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it does not.
+/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it
+/// does not.
 fn wait(mut child: Child, cancel: &Cancel) -> std::io::Result<ExitStatus> {
     let group = Pid::from_child(&child);
     let mut due = cancel.is_cancelled().then(|| Instant::now() + AFTER_STOP);

@@ -23,19 +23,21 @@ use crate::ops::{
 
 /// Put a backup back: into the directories of a stopped influxd, or with -online into a running one
 ///
-/// Everything that is needed is read and checked before anything is written. Files of one shard in several sets (a backup
-/// and later -since increments) are merged, oldest first. Nothing is overwritten unless -force says so. -metadir alone
-/// restores the meta store; -datadir with -database alone restores shards that the target's meta store already names.
-/// -online, or -portable, makes databases on the server at -host, which must not have them yet. Backups of snap and of influxd,
-/// legacy and portable, are read alike.
+/// Everything that is needed is read and checked before anything is written. Files of one shard in
+/// several sets (a backup and later -since increments) are merged, oldest first. Nothing is
+/// overwritten unless -force says so. -metadir alone restores the meta store; -datadir with
+/// -database alone restores shards that the target's meta store already names.
+/// -online, or -portable, makes databases on the server at -host, which must not have them yet.
+/// Backups of snap and of influxd, legacy and portable, are read alike.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
-pub struct RestoreArgs {
+pub(crate) struct RestoreArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
 
-    /// The set: its id, the beginning of it, or latest [default: the newest, and what the directory holds beside it]
+    /// The set: its id, the beginning of it, or latest [default: the newest, and what the directory
+    /// holds beside it]
     #[arg(value_name = "SET")]
     set: Option<String>,
 
@@ -45,18 +47,32 @@ pub struct RestoreArgs {
     /// Restore shards into this directory
     #[arg(long, value_name = "DIR", help_heading = "Where to")]
     datadir: Option<PathBuf>,
-    /// The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]
+    /// The WAL directory, looked at for data of the shards that are restored [default: wal beside
+    /// -datadir]
     #[arg(long, value_name = "DIR", help_heading = "Where to")]
     waldir: Option<PathBuf>,
     /// Restore into the running server at -host, whatever the layout of the backup
-    #[arg(long, conflicts_with_all = ["metadir", "datadir", "waldir", "force", "merge"], help_heading = "Where to")]
+    #[arg(
+        long,
+        conflicts_with_all = ["metadir", "datadir", "waldir", "force", "merge"],
+        help_heading = "Where to",
+    )]
     online: bool,
-    /// The same as -online, for scripts of influxd's: the layout is found out. With -metadir and -datadir it says nothing
+    /// The same as -online, for scripts of influxd's: the layout is found out. With -metadir and
+    /// -datadir it says nothing
     #[arg(long, help_heading = "Where to")]
     portable: bool,
-    /// With -online, the server's snapshotter; else where an influxd that runs on the target would answer: it is asked first
-    #[arg(long, env = "SNAP_HOST", hide_env_values = true, default_value = "127.0.0.1:8088", value_name = "HOST", value_parser = values::address,
-          help_heading = "Where to")]
+    /// With -online, the server's snapshotter; else where an influxd that runs on the target would
+    /// answer: it is asked first
+    #[arg(
+        long,
+        env = "SNAP_HOST",
+        hide_env_values = true,
+        default_value = "127.0.0.1:8088",
+        value_name = "HOST",
+        value_parser = values::address,
+        help_heading = "Where to",
+    )]
     host: Address,
 
     /// Restore this database alone
@@ -89,7 +105,13 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to restore")]
     start: Option<Timestamp>,
     /// Restore points up to T
-    #[arg(long, visible_alias = "stop", value_name = "T", value_parser = values::time, help_heading = "What to restore")]
+    #[arg(
+        long,
+        visible_alias = "stop",
+        value_name = "T",
+        value_parser = values::time,
+        help_heading = "What to restore",
+    )]
     end: Option<Timestamp>,
 
     /// Replace the meta store and the shards that the target holds
@@ -98,8 +120,8 @@ pub struct RestoreArgs {
     /// Add the databases to the target's meta store, with new shard and group ids
     #[arg(long, help_heading = "How")]
     merge: bool,
-    /// The index of the restored shards: that of the target's other shards (auto), inmem, or tsi1, which influxd builds at
-    /// its next start
+    /// The index of the restored shards: that of the target's other shards (auto), inmem, or tsi1,
+    /// which influxd builds at its next start
     #[arg(
         long,
         default_value = "auto",
@@ -107,11 +129,20 @@ pub struct RestoreArgs {
         help_heading = "How"
     )]
     index: IndexArg,
-    /// Leave out points that were deleted and not yet compacted away, so that they stay deleted on every version of influxd. With
-    /// =false, files are restored as they are: into directories with the tombstones, with -online without them, so that the
-    /// points come back
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
-          default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true, help_heading = "How")]
+    /// Leave out points that were deleted and not yet compacted away, so that they stay deleted on
+    /// every version of influxd. With =false, files are restored as they are: into directories with
+    /// the tombstones, with -online without them, so that the points come back
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        hide_possible_values = true,
+        help_heading = "How",
+    )]
     apply_deletes: bool,
     /// With -online, do not read shards back to compare them
     #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How")]
@@ -152,7 +183,7 @@ enum IndexArg {
 
 impl RestoreArgs {
     /// Runs the command.
-    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let report = if self.is_live() {
             self.live(&directory, cancel, output)
@@ -165,7 +196,7 @@ impl RestoreArgs {
     }
 
     /// What follows the run.
-    pub fn after(&self) -> After<'_> {
+    pub(crate) fn after(&self) -> After<'_> {
         After {
             command: "restore",
             args: &self.after,

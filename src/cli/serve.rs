@@ -21,12 +21,14 @@ use crate::wire::{Accept, Dialect};
 
 /// Be the snapshotter service over the directories of a stopped influxd
 ///
-/// Any client of the protocol can take backups from it: snap, `influxd backup`, in both dialects at once. With -writable,
-/// `influxd restore` and `snap restore -online` can put backups into it. Runs until SIGTERM or Ctrl-C, then answers what is
-/// under way and ends. The protocol knows no passwords and no encryption: mind who can reach the port.
+/// Any client of the protocol can take backups from it: snap, `influxd backup`, in both dialects at
+/// once. With -writable,
+/// `influxd restore` and `snap restore -online` can put backups into it. Runs until SIGTERM or
+/// Ctrl-C, then answers what is under way and ends. The protocol knows no passwords and no
+/// encryption: mind who can reach the port.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// The meta directory
     #[arg(long, value_name = "DIR")]
     metadir: PathBuf,
@@ -49,7 +51,12 @@ pub struct ServeArgs {
     #[arg(long)]
     writable: bool,
     /// How many connections to serve at a time
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        default_value_t = 64,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..),
+    )]
     connections: u16,
     /// How long to wait at the end for requests under way
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = values::wait)]
@@ -79,7 +86,7 @@ fn accept(text: &str) -> Result<AcceptArg, String> {
 
 impl ServeArgs {
     /// Runs the command.
-    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let listener = self.listen()?;
         let options = ServiceOptions {
             accept: self.dialect.0,
@@ -101,7 +108,10 @@ impl ServeArgs {
         )?;
         let address = service.address();
         if !address.ip().is_loopback() {
-            output.warning(&format!("{address} can be reached from other machines, and the protocol has no authentication"));
+            output.warning(&format!(
+                "{address} can be reached from other machines, and the protocol has no \
+                 authentication"
+            ));
         }
         let how = if self.writable {
             "writable"

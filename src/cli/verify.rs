@@ -19,13 +19,14 @@ use crate::ops::{Finding, VerifyOptions, verify};
 
 /// Read sets end to end and report damage
 ///
-/// Every file is read: framing, gzip, SHA-256 against the record, and of each TSM file the envelope and the index. With -deep,
-/// every block is unpacked too: CRC-32, times in order, what the index says of it, and whether its points belong to the shard's
-/// time. Sets of influxd, which have no record, are verified by what is in their files. Exit code 4 where a fault is found; 3 where a
+/// Every file is read: framing, gzip, SHA-256 against the record, and of each TSM file the envelope
+/// and the index. With -deep, every block is unpacked too: CRC-32, times in order, what the index
+/// says of it, and whether its points belong to the shard's time. Sets of influxd, which have no
+/// record, are verified by what is in their files. Exit code 4 where a fault is found; 3 where a
 /// set is sound but cannot be restored whole: it is partial, or lacks a set that it goes on from.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
@@ -37,7 +38,12 @@ pub struct VerifyArgs {
     #[arg(long)]
     deep: bool,
     /// How many files to read at a time
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=64),
+    )]
     jobs: u8,
 
     #[command(flatten)]
@@ -57,7 +63,7 @@ Examples:
 
 impl VerifyArgs {
     /// Runs the command.
-    pub fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
         let how = if self.deep { "every block of " } else { "" };
         output.opening(&format!("verifying {how}{}", directory.display()));
@@ -100,7 +106,7 @@ impl VerifyArgs {
     }
 
     /// What follows the run.
-    pub fn after(&self) -> After<'_> {
+    pub(crate) fn after(&self) -> After<'_> {
         let directory = values::directory(self.path.as_ref());
         After {
             command: "verify",

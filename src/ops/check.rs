@@ -11,11 +11,10 @@ use serde::Serialize;
 
 use super::info::{SetSummary, State, summary};
 use super::losses::Losses;
-use super::name_list;
-use super::selection::first_of;
 use crate::repository::{
     Catalog, Chains, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
 };
+use crate::text::{self, first_of, name_list};
 
 /// How far ahead of this clock a set's start may be before one of the clocks is called wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5 * 60);
@@ -215,14 +214,14 @@ impl CheckReport {
             Ok(age) if age > options.max_age => {
                 self.faults.push(format!(
                     "set {id} is {} old, more than {}",
-                    length(age),
-                    length(options.max_age)
+                    text::age(age),
+                    text::age(options.max_age)
                 ));
             }
             Err(_) if age.unsigned_abs() > CLOCKS_DIFFER => {
                 self.faults.push(format!(
                     "set {id} was begun {} from now: a clock is wrong",
-                    length(age.unsigned_abs())
+                    text::age(age.unsigned_abs())
                 ));
             }
             _ => {}
@@ -317,46 +316,4 @@ fn missing_files(catalog: &Catalog, record: &SetRecord) -> Option<String> {
         format!(", and {more} more of its files are gone or of another size")
     };
     Some(format!("set {}: {what}{more}", record.id))
-}
-
-/// A length of time in its two largest units: `2d4h`, `26h`, `5m`.
-pub fn length(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600, seconds / 60);
-    let two = |number: u64, unit: &str, rest: u64, lesser: &str| match rest {
-        0 => format!("{number}{unit}"),
-        rest => format!("{number}{unit}{rest}{lesser}"),
-    };
-    // Up to two days in hours, as backups are spoken of.
-    if days >= 2 {
-        two(days, "d", hours % 24, "h")
-    } else if hours >= 1 {
-        two(hours, "h", minutes % 60, "m")
-    } else if minutes >= 1 {
-        two(minutes, "m", seconds % 60, "s")
-    } else {
-        format!("{seconds}s")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_of_time_is_told_in_its_two_largest_units() {
-        let told = |seconds| length(Duration::from_secs(seconds));
-        assert_eq!(
-            [told(0), told(59), told(60), told(61)],
-            ["0s", "59s", "1m", "1m1s"]
-        );
-        assert_eq!(
-            [told(3600), told(26 * 3600), told(47 * 3600 + 61)],
-            ["1h", "26h", "47h1m"]
-        );
-        assert_eq!(
-            [told(2 * 86_400), told(9 * 86_400 + 3 * 3600 + 5)],
-            ["2d", "9d3h"]
-        );
-    }
 }

@@ -18,10 +18,9 @@ mod summed;
 mod verify;
 
 pub use backup::{BackupOptions, BackupReport, IncrementalMode, MadeSet, backup};
-pub use check::{CheckOptions, CheckReport, check, length};
+pub use check::{CheckOptions, CheckReport, check};
 pub use forget::{
-    ForgetOptions, ForgetReport, Group, Limit, PinChange, Policy, Reason, Verdict, Within, forget,
-    keep,
+    ForgetOptions, ForgetReport, Group, Limit, Pin, Policy, Reason, Verdict, Within, forget, keep,
 };
 pub use info::{
     Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info,
@@ -31,6 +30,5 @@ pub(crate) use restore::live_journal_schema;
 pub use restore::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };
-pub use selection::{list as name_list, plural};
 pub use serve::{Directories, serve, serve_embedded};
 pub use verify::{FileDamage, Finding, SetFault, SetGap, VerifyOptions, VerifyReport, verify};

@@ -1,10 +1,9 @@
 //! Finding in a meta store what was asked for by name, and saying well what is not there.
 
-use std::fmt;
-
 use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
+pub(crate) use crate::text::{first_of, name_list as list, plural};
 
 /// The shards that `selection` takes, those of deleted groups included, in the order of the meta
 /// store.
@@ -87,33 +86,6 @@ fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>
         Some((_, name)) => format!("did you mean '{name}'? {there}"),
         None => there,
     })
-}
-
-/// The first names of a list that may be long.
-pub fn list(names: &[String]) -> String {
-    const SHOWN: usize = 20;
-    match names.len() {
-        0 => "none".to_owned(),
-        1..=SHOWN => names.join(", "),
-        count => format!("{}, and {} more", names[..SHOWN].join(", "), count - SHOWN),
-    }
-}
-
-/// `1 shard`, `2 shards`.
-pub fn plural(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
-}
-
-/// The first of sentences that say much the same, and how many there are besides.
-pub fn first_of<T: fmt::Display>(sentences: &[T]) -> String {
-    match sentences {
-        [] => "none".to_owned(),
-        [one] => one.to_string(),
-        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
-    }
 }
 
 #[cfg(test)]

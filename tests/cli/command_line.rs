@@ -264,7 +264,10 @@ fn what_makes_no_sense_is_a_usage_error_that_says_what_to_write() {
         (&["backup", "-since"], "since"),
         (&["backup", "-jobs", "0"], "jobs"),
         (&["backup", "-host", "http://db:8086"], "8088"),
-        (&["backup", "-databse", "db"], "--database"),
+        (
+            &["backup", "-databse", "db"],
+            "snap: unknown flag -databse; did you mean -database?",
+        ),
         (&["backup", "-quiet=maybe"], "quiet"),
         (&["backup", "-dialect", "2"], "dialect"),
         (&["backup", "one", "two"], "two"),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::process::{Run, Snap, backup_of, restore_into, snap};
-use crate::support::service::{copy, influxd_client};
+use crate::support::service::{copy, influxd_client, influxd_restore_into};
 use crate::support::{folder, tree, utf8};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
@@ -174,22 +174,12 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
             again.stdout
         );
         if layout.is_empty() {
-            let (meta, data) = (fixture.path("influxd/meta"), fixture.path("influxd/data"));
-            influxd_client(&[
-                "restore",
-                "-metadir",
-                utf8(&meta),
-                "-datadir",
-                utf8(&data),
-                "-database",
-                "größe",
-                utf8(&dir),
-            ]);
+            influxd_restore_into(&fixture.path("influxd"), "größe", &dir);
             let tsm = |mut files: BTreeMap<String, Vec<u8>>| {
                 files.retain(|name, _| name.ends_with(".tsm"));
                 files
             };
-            let found = tsm(tree::files(&data.join("größe")));
+            let found = tsm(tree::files(&fixture.path("influxd/data/größe")));
             assert!(
                 !found.is_empty() && found == tsm(tree::files(&fixture.path("server/data/größe")))
             );

@@ -1,5 +1,5 @@
-//! That the schemas in `docs/schema` are those of the types, and that every line of `-json`, and the JSON that lies in a backup
-//! directory, is as its schema says.
+//! That the schemas in `docs/schema` are those of the types, and that every line of `-json`, and
+//! the JSON that lies in a backup directory, is as its schema says.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +45,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The schemas of `docs/schema`, closed: what they do not name is a fault, although readers must ignore it.
+/// The schemas of `docs/schema`, closed: what they do not name is a fault, although readers must
+/// ignore it.
 struct Schemas(BTreeMap<String, Validator>);
 
 impl Schemas {
@@ -234,20 +235,19 @@ fn the_schemas_in_the_repository_are_those_of_the_types() {
 
 /// Fails where a field has no description, or one that is no sentence.
 fn describes_all(place: &str, schema: &Value) {
-    let properties = schema["properties"].as_object().into_iter().flatten();
-    for (name, property) in properties {
-        // A word that tells kinds apart, or the only field of a kind: the kind is described.
-        let is_of_kind = property["const"].is_string()
-            || schema["properties"]
-                .as_object()
-                .is_some_and(|all| all.len() == 1);
-        let place_of = if is_of_kind { schema } else { property };
-        let description = place_of["description"].as_str().unwrap_or_default();
+    let is_sentence = |schema: &Value| {
+        schema["description"]
+            .as_str()
+            .is_some_and(|text| text.ends_with('.'))
+    };
+    let fields = schema["properties"].as_object();
+    for (name, field) in fields.into_iter().flatten() {
+        // The word that tells a kind from others, and the only field of a kind: the kind is described.
+        let is_the_kind = name == "state" && field["const"].is_string()
+            || fields.is_some_and(|fields| fields.len() == 1);
         assert!(
-            name == "message_type"
-                || description.ends_with('.')
-                || schema["title"].is_string() && is_of_kind,
-            "{place}: {name} has no description: {property}"
+            is_sentence(if is_the_kind { schema } else { field }),
+            "{place}: {name} has no description: {field}"
         );
     }
     let below = schema
@@ -346,7 +346,8 @@ fn every_schema_is_linked_from_its_page_and_every_json_line_there_is_as_it_says(
 fn a_schema_refuses_what_is_not_as_it_says() {
     let schemas = Schemas::read();
     let sound = json!({
-        "message_type": "summary", "command": "keep", "directory": "/b", "set": "meta.00", "kept": null, "changed": false
+        "message_type": "summary", "command": "keep", "directory": "/b", "set": "meta.00",
+        "kept": null, "changed": false
     });
     let fits = |name: &str, value: Value| {
         let mut changed = sound.clone();
@@ -445,7 +446,8 @@ fn sets(bench: &Bench) {
     bench.run(&["forget", "-keep-last", "1", "-dry-run", dir], 0);
     bench.run(&["keep", "-release", dir, &full], 0);
 
-    // A removal that was cut short, one that has to leave something, and a lock that another run holds.
+    // A removal that was cut short, one that has to leave something, and a lock that another run
+    // holds.
     let newer = [
         bench.embedded(&server, "backup", &["-meta-only"], 0),
         bench.embedded(&server, "backup", &["-meta-only"], 0),

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::backups::{files_of, messages, record};
 use crate::support::fixture::Fixture;
 use crate::support::peer::{Member, Model, Tar, Version, tar, tsm};
 use crate::support::process::{Run, Snap, snap};
@@ -220,30 +221,14 @@ fn sets(dir: &Path) -> BTreeMap<String, Vec<String>> {
     if listed.code == Some(10) {
         return BTreeMap::new();
     }
-    let lines = listed.expect(0).stdout;
-    let lines = lines
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
-    let sets = lines
-        .filter(|line| line["message_type"] == "set")
-        .map(|set| {
-            assert_eq!(set["state"], "complete", "{set}");
-            let id = set["id"].as_str().expect("an id").to_owned();
-            let record = fs::read(dir.join(format!(".snap/{id}.json")))
-                .unwrap_or_else(|error| panic!("{id}: {error}"));
-            let record: Value = serde_json::from_slice(&record).expect("a record in JSON");
-            let shards = record["shards"]
-                .as_array()
-                .expect("shards")
-                .iter()
-                .map(|shard| &shard["file"]);
-            let files = shards.chain([&record["meta"], &record["manifest"]]);
-            let names = files
-                .filter_map(|file| Some(file["name"].as_str()?.to_owned()))
-                .collect();
-            (id, names)
-        });
-    sets.collect()
+    let sets = messages(&listed.expect(0), "set");
+    let with_files = sets.iter().map(|set| {
+        assert_eq!(set["state"], "complete", "{set}");
+        let id = set["id"].as_str().expect("an id").to_owned();
+        let files = files_of(&record(dir, &id));
+        (id, files)
+    });
+    with_files.collect()
 }
 
 fn verify(dir: &Path) -> Run {

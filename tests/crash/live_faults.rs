@@ -126,11 +126,7 @@ impl LiveRestore {
 
     /// Panics unless all is there, and nothing to go on with.
     fn expect_all(&self) {
-        assert!(
-            self.server.points() == self.sample.points,
-            "the points differ\n{}",
-            self.server.log()
-        );
+        self.server.expect_points(&self.sample.points);
         assert_eq!(self.journal(), None);
         self.restore(&["-resume"]).expect(6);
     }

@@ -403,23 +403,20 @@ fn points_that_were_deleted_stay_deleted_where_a_set_is_restored_into_directorie
     }
 }
 
+/// Restores the database `d` of a portable backup as `influxd`, with the client of that name.
+fn restored_by_influxd(server: &Influxd, dir: &Path) {
+    let host = server.host();
+    let into = ["-host", &host, "-db", "d", "-newdb", "influxd"];
+    influxd_client(&[&["restore", "-portable"], &into[..], &[utf8(dir)]].concat());
+}
+
 #[test]
 fn points_that_were_left_out_of_a_backup_stay_deleted_when_influxd_restores_it() {
     let sample = SAMPLE.get();
     for index in [Index::Inmem, Index::Tsi1] {
         let folder = folder();
         let server = Influxd::start(folder.path(), index);
-        let args = [
-            "restore",
-            "-portable",
-            "-host",
-            &server.host(),
-            "-db",
-            "d",
-            "-newdb",
-            "influxd",
-        ];
-        influxd_client(&[&args[..], &[utf8(&sample.path("snap portable applied"))]].concat());
+        restored_by_influxd(&server, &sample.path("snap portable applied"));
         assert!(
             server.comes_to_be(|| Answers::of(&server, "influxd") == sample.left),
             "the answers differ"
@@ -673,17 +670,7 @@ fn what_neither_influxd_nor_a_late_increment_can_know_to_be_deleted_comes_back()
         .filter(|point| !sample.left.points.contains(point))
         .collect();
     // influxd throws tombstones away: that is what snap does otherwise.
-    let args = [
-        "restore",
-        "-portable",
-        "-host",
-        &server.host(),
-        "-db",
-        "d",
-        "-newdb",
-        "influxd",
-    ];
-    influxd_client(&[&args[..], &[utf8(&sample.path("snap portable full"))]].concat());
+    restored_by_influxd(&server, &sample.path("snap portable full"));
     let come_back = |name: &str| {
         let points: BTreeSet<String> = server.points_in(name, "autogen").into_iter().collect();
         assert!(

@@ -32,7 +32,7 @@ fn restart(index: Index) {
     server.stop();
 
     let server = Influxd::start(root.path(), index);
-    assert!(server.points() == points, "the points differ");
+    server.expect_points(&points);
     assert_eq!(server.shards(), shards);
     assert_eq!(DATABASES.map(|db| server.series(db)), series);
 }

@@ -163,10 +163,6 @@ fn shard_groups_without_a_file_are_no_burden() {
     });
     fixture.back_up(&["-portable"], "backup");
     fixture.restore(&[], "backup");
-    assert!(
-        fixture.target.points() == fixture.points,
-        "the points differ\n{}",
-        fixture.target.log()
-    );
+    fixture.target.expect_points(&fixture.points);
     assert_eq!(fixture.target.shards().len(), 4);
 }

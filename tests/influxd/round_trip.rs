@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::support::data::{DATABASES, START, flush};
 use crate::support::influxd::{Index, Influxd};
 use crate::support::process::{Snap, restore_into};
-use crate::support::service::influxd_client;
+use crate::support::service::{influxd_client, influxd_restore_into};
 use crate::support::source::{
     EMPTIED, Source, assert_opened_as, assert_same, back_up, index_flags, paths_of, restore, sets,
     shard_dirs,
@@ -316,17 +316,7 @@ fn what_snap_backed_up_influxd_restores() {
     let expected = server.points_of("weather");
 
     let target = folder.path().join("target");
-    let (meta, data) = (target.join("meta"), target.join("data"));
-    influxd_client(&[
-        "restore",
-        "-metadir",
-        utf8(&meta),
-        "-datadir",
-        utf8(&data),
-        "-database",
-        "weather",
-        utf8(&backup),
-    ]);
+    influxd_restore_into(&target, "weather", &backup);
     let restored = Influxd::start(&target, Index::Inmem);
     assert_same(&restored.points(), &expected);
 }

@@ -248,11 +248,7 @@ fn influxd_restores_into_the_service(index: Index) {
     let mut expected = [sample.points.clone(), sample.points_as("simple", "copied")].concat();
     expected.push(r#""before"."autogen" "m"{} 1528070400000000000 "v"=1"#.to_owned());
     expected.sort();
-    assert!(
-        server.points() == expected,
-        "the points differ:\n{}",
-        server.log()
-    );
+    server.expect_points(&expected);
     // It goes on from there: a point in a restored shard, and one in a new.
     server.write(
         "copied",
@@ -310,11 +306,7 @@ fn snap_backs_up_the_same_in_either_dialect_and_without_a_server_and_restores_it
         .expect(0);
     serving.stop();
     let server = Influxd::start(&fresh, Index::Tsi1);
-    assert!(
-        server.points() == sample.points,
-        "the points differ:\n{}",
-        server.log()
-    );
+    server.expect_points(&sample.points);
 }
 
 #[test]

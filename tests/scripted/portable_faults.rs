@@ -311,7 +311,7 @@ fn a_shard_that_fails_is_not_in_the_manifest_and_influxd_restores_the_rest() {
         "{}",
         run.stderr
     );
-    assert!(fixture.target.points() == expected, "the points differ");
+    fixture.target.expect_points(&expected);
 }
 
 /// The names that influxd sees.

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -297,6 +296,13 @@ impl Influxd {
         points
     }
 
+    /// Panics unless [`points`](Self::points) is `expected`.
+    #[track_caller]
+    pub fn expect_points(&self, expected: &[String]) {
+        let is_same = self.points() == expected;
+        assert!(is_same, "the points differ:\n{}", self.log());
+    }
+
     /// Whether [`points`](Self::points) comes to be `expected` within 15 seconds.
     ///
     /// To be used after a restore by `influxd`, which ends before the server has taken in the last shards.
@@ -453,15 +459,6 @@ pub fn influxd_binary() -> PathBuf {
         .map(|dir| dir.join("influxd"))
         .find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("influxd is needed for this test: apt-get install influxdb"))
-}
-
-/// Runs influxd as a client, for `backup` and `restore`, to its end.
-pub fn influxd<S: AsRef<OsStr>>(args: &[S]) -> Output {
-    Command::new(influxd_binary())
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .expect("influxd runs")
 }
 
 /// A name as an InfluxQL identifier.

@@ -1,6 +1,6 @@
 //! What the integration tests share: a real influxd, scripted servers, data, damage and backups made by hand, running `snap`, a
 //! service, directory trees, small disks, TSM files, JSON schemas.
-// Each test file compiles this module for itself and uses only a part of it.
+// Each test binary compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
 pub mod backups;

@@ -52,6 +52,16 @@ impl Run {
         self
     }
 
+    /// The run itself if it ended with an exit code that is documented, and not in a panic; panics otherwise.
+    pub fn expect_told(self, what: &str) -> Self {
+        let told = matches!(self.code, Some(0..=6 | 10 | 11));
+        assert!(
+            told && !self.stderr.contains("panicked"),
+            "{what}: {self:?}"
+        );
+        self
+    }
+
     /// The lines of `-json`.
     pub fn messages(&self) -> Vec<Value> {
         let message =
@@ -105,6 +115,7 @@ where
 }
 
 /// A run of `snap` being prepared: no `SNAP_*` variables, nothing on standard input.
+#[derive(Debug)]
 pub struct Snap {
     command: Command,
 }

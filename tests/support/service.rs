@@ -13,7 +13,7 @@ use influx_snap::shard::ShardPath;
 use influx_snap::shard_tar::{Ending, ShardTarReader};
 
 use super::influxd::influxd_binary;
-use super::peer;
+use super::{peer, utf8};
 
 /// How long anything here may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -308,4 +308,19 @@ pub fn influxd_client(args: &[&str]) -> Output {
         output.status
     );
     output
+}
+
+/// Restores a database of a legacy backup into the directories of a stopped influxd below `target`, by influxd's own client.
+pub fn influxd_restore_into(target: &Path, database: &str, dir: &Path) {
+    let (meta, data) = (target.join("meta"), target.join("data"));
+    influxd_client(&[
+        "restore",
+        "-metadir",
+        utf8(&meta),
+        "-datadir",
+        utf8(&data),
+        "-database",
+        database,
+        utf8(dir),
+    ]);
 }

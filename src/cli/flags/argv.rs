@@ -1,146 +1,227 @@
-//! Flags as Go's `flag` package takes them, made into flags as clap takes them.
+//! A command line as Go's `flag` package reads it.
 //!
-//! Go: one dash or two; `-flag value` or `-flag=value`; a boolean is `-flag` or `-flag=false`, never `-flag false`; the word
-//! after a flag that takes a value is its value even with a leading dash; `--` ends the flags; the last of a repeated flag
-//! wins. Which flags take a value is asked of clap's own [`Command`], so values are never mistaken for flags.
+//! Go: one dash or two; `-flag value` or `-flag=value`; a boolean is `-flag` or `-flag=false`,
+//! never `-flag false`; the word after a flag that takes a value is its value even with a leading
+//! dash; `--` ends the flags; the last of a repeated flag wins. Which flags there are, and which
+//! take a value, is asked of clap's own [`Command`], so values are never mistaken for flags.
 
+use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 
+use super::values::MayBeEmpty;
 use crate::error::{Error, ErrorKind};
 
-/// Rewrites a command line, the program's name first.
-pub fn rewrite(root: &Command, args: &[OsString]) -> Vec<OsString> {
-    let mut command = root;
-    let mut words = args.iter();
-    let mut rewritten: Vec<OsString> = words.next().cloned().into_iter().collect();
-    while let Some(word) = words.next() {
-        if word == "--" {
-            rewritten.push(word.clone());
-            rewritten.extend(words.cloned());
-            break;
-        }
-        let Some((name, value)) = flag(word) else {
-            // The first word without a dash names the command; what follows is its own.
-            if let Some(subcommand) = word.to_str().and_then(|word| command.find_subcommand(word)) {
-                command = subcommand;
-            }
-            rewritten.push(word.clone());
-            continue;
-        };
-        // Go prints help for -h as well; -V is what Rust's users try.
-        let name = match name.to_str() {
-            Some("h") => OsStr::new("help"),
-            Some("V") => OsStr::new("version"),
-            _ => name,
-        };
-        let known = name.to_str().and_then(|name| {
-            find(command, name).or_else(|| find(root, name).filter(|arg| arg.is_global_set()))
-        });
-        let value = match (value, known) {
-            (Some(value), Some(known)) if !takes_value(known) => {
-                Some(go_bool(value).map_or(value, OsStr::new))
-            }
-            // Without a further word it stays bare, and clap says that the value is missing.
-            (None, Some(known)) if takes_value(known) => words.next().map(OsString::as_os_str),
-            (value, _) => value,
-        };
-        let mut flag = b"--".to_vec();
-        flag.extend_from_slice(name.as_bytes());
-        if let Some(value) = value {
-            flag.push(b'=');
-            flag.extend_from_slice(value.as_bytes());
-        }
-        rewritten.push(OsString::from_vec(flag));
-    }
-    rewritten
+/// How like a known name an unknown one must be for the known one to be offered, from 0 to 1.
+const ALIKE: f64 = 0.75;
+
+/// A command line: its flags by clap's names, their values beside them.
+#[derive(Debug)]
+pub(crate) struct CommandLine<'a> {
+    words: Vec<Word<'a>>,
+    /// The command, and how many words there are up to it.
+    pub(crate) command: Option<(usize, &'a Command)>,
 }
 
-/// The flags for which an empty value says something: no configuration, no command.
-pub const MAY_BE_EMPTY: [&str; 3] = ["config", "on-success", "on-failure"];
+#[derive(Debug)]
+enum Word<'a> {
+    Flag {
+        flag: &'a Arg,
+        value: Option<OsString>,
+    },
+    /// The program, the command, or a positional argument.
+    Plain(OsString),
+    /// `--`
+    EndOfFlags,
+}
 
-/// Refuses empty values in a command line that was rewritten. They come from variables of a shell that are not set, and would
-/// mean the default: this machine in place of another, all databases in place of one.
-///
-/// # Errors
-///
-/// [`ErrorKind::Usage`] with the flag's name.
-pub fn refuse_empty(root: &Command, words: &[OsString]) -> Result<(), Error> {
-    let mut command = root;
-    let mut words = words.iter().skip(1);
-    let fault = |what: &str, none: &str| {
-        let fault = ErrorKind::Usage.error(format!("{what} is empty"));
-        Err(fault.hint(format!("is a shell variable not set? {none}")))
-    };
-    let empty_word = || fault("an argument", "leave the argument out to use its default");
-    for word in words.by_ref() {
-        if word.is_empty() {
-            return empty_word();
-        }
-        if word == "--" {
-            break;
-        }
-        let Some((name, value)) = flag(word) else {
-            if let Some(subcommand) = word.to_str().and_then(|word| command.find_subcommand(word)) {
-                command = subcommand;
-            }
-            continue;
+impl<'a> CommandLine<'a> {
+    /// Reads a command line, the program's name first. `root` must be built, so that its commands
+    /// have the flags of all.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`] for a flag that there is not, and for an empty value or argument.
+    pub(crate) fn read(root: &'a Command, args: Vec<OsString>) -> Result<Self, Error> {
+        let mut args = args.into_iter();
+        let mut line = Self {
+            words: args.next().map(Word::Plain).into_iter().collect(),
+            command: None,
         };
-        let known = name.to_str().and_then(|name| {
-            let known = find(command, name).or_else(|| find(root, name))?;
-            known.get_long().filter(|_| takes_value(known))
-        });
-        if let (Some(name), Some(value)) = (known, value)
-            && value.is_empty()
-            && !MAY_BE_EMPTY.contains(&name)
-        {
-            return fault(
-                &format!("the value of -{name}"),
-                &format!("leave -{name} out to use its default"),
-            );
+        while let Some(arg) = args.next() {
+            if arg == "--" {
+                line.words.push(Word::EndOfFlags);
+                line.words.extend(args.by_ref().map(Word::Plain));
+            } else if let Some((name, value)) = split_flag(&arg) {
+                let command = line.command.map_or(root, |(_, command)| command);
+                let flag = find(command, name).ok_or_else(|| unknown(root, command, name))?;
+                let value = match value {
+                    Some(value) if takes_value(flag) => Some(value.to_owned()),
+                    Some(value) => Some(go_bool(value).map_or(value.to_owned(), OsString::from)),
+                    // Without a further word it stays bare, and clap says that the value is
+                    // missing.
+                    None if takes_value(flag) => args.next(),
+                    None => None,
+                };
+                line.words.push(Word::Flag { flag, value });
+                if is_help(flag) {
+                    // What follows does not matter, be it right or wrong.
+                    break;
+                }
+            } else {
+                line.push_plain(root, arg);
+                if line.command.is_none() {
+                    // It names no command, which clap says; whose flags would follow is not known.
+                    line.words.extend(args.by_ref().map(Word::Plain));
+                }
+            }
+        }
+        line.refuse_empty()?;
+        Ok(line)
+    }
+
+    /// Adds a word without a dash. The first one names the command.
+    fn push_plain(&mut self, root: &'a Command, word: OsString) {
+        self.words.push(Word::Plain(word));
+        if let (None, Some(Word::Plain(word))) = (self.command, self.words.last()) {
+            let command = word.to_str().and_then(|name| root.find_subcommand(name));
+            self.command = command.map(|command| (self.words.len(), command));
         }
     }
-    match words.any(|word| word.is_empty()) {
-        true => empty_word(),
-        false => Ok(()),
+
+    /// Refuses empty values. They come from variables of a shell that are not set, and would mean
+    /// the default: this machine in place of another, all databases in place of one.
+    fn refuse_empty(&self) -> Result<(), Error> {
+        for word in &self.words {
+            match word {
+                Word::Flag { flag, value } => {
+                    let is_empty = value.as_ref().is_some_and(|value| value.is_empty());
+                    if is_empty && takes_value(flag) && !may_be_empty(flag) {
+                        let name = long(flag);
+                        return Err(empty(
+                            &format!("the value of -{name}"),
+                            &format!("leave -{name} out to use its default"),
+                        ));
+                    }
+                }
+                Word::Plain(word) if word.is_empty() => {
+                    let none = "leave the argument out to use its default";
+                    return Err(empty("an argument", none));
+                }
+                Word::Plain(_) | Word::EndOfFlags => {}
+            }
+        }
+        Ok(())
     }
+
+    /// The flags that were typed, with their values.
+    pub(crate) fn flags(&self) -> impl Iterator<Item = (&'a Arg, Option<&OsStr>)> {
+        self.words.iter().filter_map(|word| match word {
+            Word::Flag { flag, value } => Some((*flag, value.as_deref())),
+            Word::Plain(_) | Word::EndOfFlags => None,
+        })
+    }
+
+    /// Whether a flag was typed.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.flags().any(|(flag, _)| long(flag) == name)
+    }
+
+    /// The value of a flag, where it was typed.
+    pub(crate) fn value(&self, name: &str) -> Option<OsString> {
+        let values = self.flags().filter(|(flag, _)| long(flag) == name);
+        values.last()?.1.map(OsStr::to_owned)
+    }
+
+    /// Whether help or the version is asked for.
+    pub(crate) fn asks_for_help(&self) -> bool {
+        self.flags().any(|(flag, _)| is_help(flag))
+    }
+
+    /// Whether there are arguments behind the command.
+    pub(crate) fn has_positional(&self) -> bool {
+        let at = self.command.map_or(self.words.len(), |(at, _)| at);
+        let mut words = self.words[at..].iter();
+        words.any(|word| matches!(word, Word::Plain(_)))
+    }
+
+    /// The words as clap takes them, with `defaults` right behind the command, so that what was
+    /// typed counts for more.
+    pub(crate) fn for_clap(self, defaults: Vec<OsString>) -> Vec<OsString> {
+        let at = self.command.map_or(self.words.len(), |(at, _)| at);
+        let mut words: Vec<OsString> = self.words.into_iter().map(Word::for_clap).collect();
+        words.splice(at..at, defaults);
+        words
+    }
+}
+
+impl Word<'_> {
+    fn for_clap(self) -> OsString {
+        match self {
+            Word::Flag { flag, value } => clap_flag(long(flag), value.as_deref()),
+            Word::Plain(word) => word,
+            Word::EndOfFlags => "--".into(),
+        }
+    }
+}
+
+/// A flag and its value in one word.
+pub(crate) fn clap_flag(name: &str, value: Option<&OsStr>) -> OsString {
+    let mut word = format!("--{name}").into_bytes();
+    if let Some(value) = value {
+        word.push(b'=');
+        word.extend_from_slice(value.as_bytes());
+    }
+    OsString::from_vec(word)
 }
 
 /// Splits a flag into its name and the value written behind `=`.
-fn flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
+fn split_flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
     let bytes = word.as_bytes().strip_prefix(b"-")?;
     let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
     if bytes.is_empty() || bytes[0] == b'-' || bytes[0] == b'=' {
         return None;
     }
-    Some(match bytes.iter().position(|byte| *byte == b'=') {
-        Some(at) => (
-            OsStr::from_bytes(&bytes[..at]),
-            Some(OsStr::from_bytes(&bytes[at + 1..])),
-        ),
-        None => (OsStr::from_bytes(bytes), None),
+    let mut parts = bytes.splitn(2, |byte| *byte == b'=').map(OsStr::from_bytes);
+    Some((parts.next()?, parts.next()))
+}
+
+/// The flag of that name: a long one, another name of it, or a letter.
+pub(crate) fn find<'a>(command: &'a Command, name: impl AsRef<OsStr>) -> Option<&'a Arg> {
+    let name = name.as_ref().to_str()?;
+    command.get_arguments().find(|arg| {
+        let letter = arg.get_short().map(String::from);
+        let others = arg.get_all_aliases().unwrap_or_default();
+        arg.get_long() == Some(name) || others.contains(&name) || letter.as_deref() == Some(name)
     })
 }
 
-/// The flag of that name.
-pub fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
-    command.get_arguments().find(|arg| {
-        arg.get_long() == Some(name)
-            || arg
-                .get_all_aliases()
-                .is_some_and(|aliases| aliases.contains(&name))
-    })
+fn long(flag: &Arg) -> &str {
+    flag.get_long().unwrap_or_else(|| flag.get_id().as_str())
 }
 
 /// Whether the flag is always followed by a value. Our booleans take one only behind `=`.
-pub fn takes_value(arg: &Arg) -> bool {
-    arg.get_action().takes_values() && !arg.is_require_equals_set()
+pub(crate) fn takes_value(flag: &Arg) -> bool {
+    flag.get_action().takes_values() && !flag.is_require_equals_set()
+}
+
+/// Whether an empty value says something: no configuration, no command.
+pub(crate) fn may_be_empty(flag: &Arg) -> bool {
+    flag.get_value_parser().type_id() == TypeId::of::<MayBeEmpty>()
+}
+
+/// Whether a flag asks for help or the version.
+pub(crate) fn is_help(flag: &Arg) -> bool {
+    matches!(
+        flag.get_action(),
+        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+    )
 }
 
 /// What Go's `strconv.ParseBool` takes for true and false.
-pub fn go_bool(text: &OsStr) -> Option<&'static str> {
+pub(crate) fn go_bool(text: &OsStr) -> Option<&'static str> {
     match text.to_str()? {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some("true"),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some("false"),
@@ -148,164 +229,42 @@ pub fn go_bool(text: &OsStr) -> Option<&'static str> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The known name that was probably meant.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known = known.into_iter();
+    let likeness = known.map(|known| (strsim::jaro(name, known), known));
+    let best = likeness.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(likeness, _)| *likeness > ALIKE)
+        .map(|(_, known)| known)
+}
 
-    fn rewritten(line: &[&str]) -> Vec<String> {
-        let args: Vec<OsString> = std::iter::once("snap")
-            .chain(line.iter().copied())
-            .map(OsString::from)
-            .collect();
-        rewrite(&crate::cli::command_line(), &args)
-            .into_iter()
-            .skip(1)
-            .map(|word| word.into_string().unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn one_dash_and_two_a_space_and_an_equals_sign_are_the_same() {
-        for line in [["-database", "db"], ["--database", "db"], ["-db", "db"]] {
-            let flags = rewritten(&["backup", line[0], line[1], "-since=7d", "dir"]);
-            assert_eq!(
-                flags[1..],
-                [
-                    format!("--{}=db", line[0].trim_start_matches('-')),
-                    "--since=7d".into(),
-                    "dir".into()
-                ]
-            );
+fn unknown(root: &Command, command: &Command, name: &OsStr) -> Error {
+    let name = name.to_string_lossy();
+    let error = |more: &str| ErrorKind::Usage.error(format!("unknown flag -{name}{more}"));
+    let flags = command.get_arguments().flat_map(|arg| {
+        let others = arg.get_visible_aliases().unwrap_or_default();
+        arg.get_long().into_iter().chain(others)
+    });
+    let owner = root
+        .get_subcommands()
+        .find(|other| find(other, &*name).is_some());
+    match (nearest(&name, flags), owner) {
+        // Go reads the flags of a command behind its name alone.
+        (_, Some(owner)) if command.get_name() == root.get_name() => {
+            let owner = owner.get_name();
+            error("").hint(format!("write it behind the command: snap {owner} -{name}"))
         }
-    }
-
-    #[test]
-    fn a_value_is_never_taken_for_a_flag() {
-        assert_eq!(
-            rewritten(&["backup", "-database", "-x", "-rp", "--"]),
-            ["backup", "--database=-x", "--rp=--"]
-        );
-        assert_eq!(
-            rewritten(&["backup", "-database=a=b", "--", "-dir"]),
-            ["backup", "--database=a=b", "--", "-dir"]
-        );
-        assert_eq!(
-            rewritten(&["backup", "-database", "restore"]),
-            ["backup", "--database=restore"]
-        );
-    }
-
-    #[test]
-    fn booleans_follow_go() {
-        assert_eq!(
-            rewritten(&["backup", "-skip-errors", "-quiet=F", "-json=1", "dir"]),
-            [
-                "backup",
-                "--skip-errors",
-                "--quiet=false",
-                "--json=true",
-                "dir"
-            ]
-        );
-        assert_eq!(
-            rewritten(&["backup", "-quiet", "false"]),
-            ["backup", "--quiet", "false"]
-        );
-    }
-
-    #[test]
-    fn unknown_flags_and_missing_values_are_left_for_clap_to_name() {
-        assert_eq!(
-            rewritten(&["backup", "-databse", "db"]),
-            ["backup", "--databse", "db"]
-        );
-        assert_eq!(
-            rewritten(&["backup", "-database"]),
-            ["backup", "--database"]
-        );
-        assert_eq!(rewritten(&["-version"]), ["--version"]);
-        assert_eq!(rewritten(&["backup", "-h"]), ["backup", "--help"]);
-        assert_eq!(rewritten(&["backup", "-"]), ["backup", "-"]);
-    }
-
-    #[test]
-    fn an_empty_value_is_refused_where_it_would_mean_the_default() {
-        let refused = |line: &[&str]| {
-            let args: Vec<OsString> = ["snap"].iter().chain(line).map(OsString::from).collect();
-            let root = crate::cli::command_line();
-            refuse_empty(&root, &rewrite(&root, &args))
-                .err()
-                .map(|fault| fault.message)
-        };
-        for flag in [
-            "host",
-            "database",
-            "db",
-            "retention",
-            "rp",
-            "shard",
-            "since",
-            "start",
-            "end",
-            "stop",
-            "metadir",
-            "datadir",
-            "waldir",
-            "metrics-file",
-            "profile",
-            "jobs",
-        ] {
-            let long = find(
-                &crate::cli::command_line()
-                    .find_subcommand("backup")
-                    .unwrap()
-                    .clone(),
-                flag,
-            )
-            .or(find(&crate::cli::command_line(), flag))
-            .and_then(Arg::get_long)
-            .unwrap()
-            .to_owned();
-            let said = Some(format!("the value of -{long} is empty"));
-            assert_eq!(refused(&["backup", &format!("-{flag}"), ""]), said);
-            assert_eq!(refused(&["backup", &format!("--{flag}="), "dir"]), said);
-        }
-        for line in [
-            &["backup", ""][..],
-            &["restore", "dir", ""],
-            &["backup", "--", ""],
-        ] {
-            assert_eq!(
-                refused(line),
-                Some("an argument is empty".to_owned()),
-                "{line:?}"
-            );
-        }
-        for line in [
-            &[
-                "backup",
-                "-config",
-                "",
-                "-on-success",
-                "",
-                "-on-failure=",
-                "dir",
-            ][..],
-            &["backup", "-database", "-", "-quiet=", "--nonsense="],
-        ] {
-            assert_eq!(refused(line), None, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn flags_of_all_commands_stand_before_or_behind_the_command() {
-        assert_eq!(
-            rewritten(&["-profile", "backup", "backup", "x"]),
-            ["--profile=backup", "backup", "x"]
-        );
-        assert_eq!(
-            rewritten(&["backup", "-profile", "prod", "x"]),
-            ["backup", "--profile=prod", "x"]
-        );
+        (Some(meant), _) => error(&format!("; did you mean -{meant}?")),
+        (None, _) if command.get_name() == root.get_name() => error("").hint("see: snap -h"),
+        (None, _) => error("").hint(format!("see: snap {} -h", command.get_name())),
     }
 }
+
+fn empty(what: &str, none: &str) -> Error {
+    let error = ErrorKind::Usage.error(format!("{what} is empty"));
+    error.hint(format!("is a shell variable not set? {none}"))
+}
+
+#[cfg(test)]
+#[path = "argv_tests.rs"]
+mod tests;

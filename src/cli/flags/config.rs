@@ -20,33 +20,33 @@ use toml::de::{DeTable, DeValue};
 use crate::error::ErrorKind;
 
 /// The profile that holds for every other.
-pub const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
 /// A profile.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// What holds for every command, and what for one.
-    pub entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// A flag of a profile.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The table's command, where it is one's own.
-    pub command: Option<String>,
+    pub(crate) command: Option<String>,
     /// The flag without its dashes.
-    pub key: String,
+    pub(crate) key: String,
     /// Its value.
-    pub value: Value,
+    pub(crate) value: Value,
     /// `FILE:LINE`.
-    pub place: String,
+    pub(crate) place: String,
 }
 
 /// The value of a flag.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     /// Of a flag that takes one.
     Text(String),
     /// Of a switch.
@@ -60,7 +60,7 @@ pub enum Value {
 /// # Errors
 ///
 /// When the named one is not there.
-pub fn find(named: Option<&Path>) -> Result<Option<PathBuf>> {
+pub(crate) fn find(named: Option<&Path>) -> Result<Option<PathBuf>> {
     if let Some(named) = named {
         // Named as nothing: none at all.
         if named.as_os_str().is_empty() {
@@ -75,7 +75,7 @@ pub fn find(named: Option<&Path>) -> Result<Option<PathBuf>> {
 }
 
 /// Where a file is looked for that is not named.
-pub fn usual() -> Vec<PathBuf> {
+pub(crate) fn usual() -> Vec<PathBuf> {
     let variable = |name: &str| {
         env::var_os(name)
             .map(PathBuf::from)
@@ -95,7 +95,7 @@ pub fn usual() -> Vec<PathBuf> {
 /// # Errors
 ///
 /// [`ErrorKind::Usage`] when it cannot be read, is no TOML, or has anything outside of tables.
-pub fn read(path: &Path) -> Result<Vec<Profile>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Profile>> {
     let unreadable =
         || ErrorKind::Usage.error(format!("cannot read the configuration {}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| match error.kind() {
@@ -184,7 +184,16 @@ mod tests {
 
     #[test]
     fn a_file_is_profiles_with_flags_for_all_commands_and_for_one() {
-        let text = "[default]\njobs = 4\n\n[prod]\nhost = \"db:8088\"\n[prod.backup]\nportable = true\nstart = 2026-11-01\nx = [1]\n";
+        let text = r#"[default]
+jobs = 4
+
+[prod]
+host = "db:8088"
+[prod.backup]
+portable = true
+start = 2026-11-01
+x = [1]
+"#;
         let profiles = parse(text, Path::new("f")).unwrap();
         let flat: Vec<(&str, Option<&str>, &str, &Value, &str)> = profiles
             .iter()

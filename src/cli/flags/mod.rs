@@ -4,6 +4,7 @@ pub(crate) mod argv;
 mod config;
 pub(crate) mod defaults;
 mod output;
+mod profiles;
 pub(crate) mod server;
 pub(crate) mod values;
 

@@ -11,9 +11,14 @@ use crate::client::{Client, Endpoint, Timeouts};
 /// How to deal with a server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
-pub struct ServerArgs {
+pub(crate) struct ServerArgs {
     /// The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones
-    #[arg(long, default_value = "auto", value_name = "auto|1.0|1.5", value_parser = values::dialect)]
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "auto|1.0|1.5",
+        value_parser = values::dialect,
+    )]
     dialect: DialectArg,
     /// How long to wait for a connection
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = values::duration)]
@@ -26,18 +31,24 @@ pub struct ServerArgs {
     attempt_timeout: Duration,
     /// How often to try again after a failure, shard by shard, each time from its beginning
     #[arg(long, default_value_t = 5, value_name = "N")]
-    pub retries: u32,
+    pub(crate) retries: u32,
     /// How many shards to work on at a time
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub jobs: u8,
-    /// How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million each), none
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=64),
+    )]
+    pub(crate) jobs: u8,
+    /// How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million
+    /// each), none
     #[arg(long, default_value = "none", value_name = "RATE", value_parser = values::rate)]
     limit_rate: RateArg,
 }
 
 impl ServerArgs {
     /// A client of the server at `address`.
-    pub fn client(&self, address: impl Into<Endpoint>, cancel: &Cancel) -> Client {
+    pub(crate) fn client(&self, address: impl Into<Endpoint>, cancel: &Cancel) -> Client {
         let timeouts = Timeouts {
             connect: self.connect_timeout,
             idle: self.idle_timeout,

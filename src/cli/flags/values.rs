@@ -1,9 +1,11 @@
 //! The values of flags, as clap reads them.
 
+use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -12,13 +14,22 @@ use crate::ops::Within;
 use crate::time;
 use crate::wire::Dialect;
 
+/// A value for which nothing is a value too: no configuration, no command.
+#[derive(Debug, Clone)]
+pub(crate) struct MayBeEmpty(pub(crate) OsString);
+
+/// Takes any value, an empty one too.
+pub(crate) fn may_be_empty() -> impl TypedValueParser<Value = MayBeEmpty> {
+    OsStringValueParser::new().map(MayBeEmpty)
+}
+
 /// A point in time; ages count back from now.
-pub fn time(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     time::parse_time(text, Timestamp::now()).map_err(|error| format!("{error:#}"))
 }
 
 /// A point in time, or `last`.
-pub fn since(text: &str) -> Result<Since, String> {
+pub(crate) fn since(text: &str) -> Result<Since, String> {
     if text == "last" {
         Ok(Since::Last)
     } else {
@@ -28,7 +39,7 @@ pub fn since(text: &str) -> Result<Since, String> {
 
 /// Where an increment begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
+pub(crate) enum Since {
     /// At a time.
     At(Timestamp),
     /// When the newest complete set was begun.
@@ -36,7 +47,7 @@ pub enum Since {
 }
 
 /// A length of time that is not zero.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match time::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
         result => result.map_err(|error| format!("{error:#}")),
@@ -44,7 +55,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A length of time, zero included.
-pub fn wait(text: &str) -> Result<Duration, String> {
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -52,27 +63,28 @@ pub fn wait(text: &str) -> Result<Duration, String> {
 }
 
 /// A length of time in the calendar's units.
-pub fn within(text: &str) -> Result<Within, String> {
+pub(crate) fn within(text: &str) -> Result<Within, String> {
     text.parse()
         .map_err(|error: anyhow::Error| error.to_string())
 }
 
 /// A time zone by its name in the system's database.
-pub fn zone(text: &str) -> Result<TimeZone, String> {
+pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
     if text.eq_ignore_ascii_case("UTC") {
         return Ok(TimeZone::UTC);
     }
-    let missing = "this system knows no time zone of that name; write one of /usr/share/zoneinfo, such as Europe/Berlin";
+    let missing = "this system knows no time zone of that name; write one of \
+                   /usr/share/zoneinfo, such as Europe/Berlin";
     TimeZone::get(text).map_err(|_| missing.to_owned())
 }
 
 /// A server's address.
-pub fn address(text: &str) -> Result<Address, String> {
+pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.parse()
 }
 
 /// A dialect, or `auto`.
-pub fn dialect(text: &str) -> Result<DialectArg, String> {
+pub(crate) fn dialect(text: &str) -> Result<DialectArg, String> {
     match text {
         "auto" => Ok(DialectArg(None)),
         _ => text.parse().map(|dialect| DialectArg(Some(dialect))),
@@ -81,16 +93,17 @@ pub fn dialect(text: &str) -> Result<DialectArg, String> {
 
 /// A forced dialect; none is `auto`. (A type of its own: clap gives `Option` another meaning.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DialectArg(pub Option<Dialect>);
+pub(crate) struct DialectArg(pub(crate) Option<Dialect>);
 
 /// Bytes per second, or `none`.
-pub fn rate(text: &str) -> Result<RateArg, String> {
+pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
     if text == "none" {
         return Ok(RateArg(None));
     }
     let complaint = || {
         format!(
-            "'{text}' is not a rate; write bytes per second: 20MiB, 500KiB, 20M (a million bytes each), or none"
+            "'{text}' is not a rate; write bytes per second: 20MiB, 500KiB, 20M (a million bytes \
+             each), or none"
         )
     };
     let lower = text.to_ascii_lowercase();
@@ -120,10 +133,10 @@ pub fn rate(text: &str) -> Result<RateArg, String> {
 
 /// A limit; none is `none`. (A type of its own: clap gives `Option` another meaning.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateArg(pub Option<NonZeroU64>);
+pub(crate) struct RateArg(pub(crate) Option<NonZeroU64>);
 
 /// The backup directory: as named, else `SNAP_DIR`, else `./backup`.
-pub fn directory(path: Option<&PathBuf>) -> PathBuf {
+pub(crate) fn directory(path: Option<&PathBuf>) -> PathBuf {
     let from_environment = || {
         std::env::var_os("SNAP_DIR")
             .filter(|value| !value.is_empty())

@@ -1,4 +1,5 @@
-//! Progress as bars on a terminal: one a shard that is worked on, one in total. The one file that knows indicatif.
+//! Progress as bars on a terminal: one a shard that is worked on, one in total. The one file that
+//! knows indicatif.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use crate::progress::{Event, Outcome, Progress};
 use crate::shard::ShardPath;
 
 /// Draws bars.
-pub struct Bars {
+pub(crate) struct Bars {
     verbose: bool,
     screen: MultiProgress,
     drawn: Mutex<Drawn>,
@@ -29,7 +30,7 @@ struct Drawn {
 
 impl Bars {
     /// Bars on standard error; none until work on shards begins.
-    pub fn new(verbose: bool) -> Self {
+    pub(crate) fn new(verbose: bool) -> Self {
         Self {
             verbose,
             screen: MultiProgress::new(),
@@ -38,7 +39,7 @@ impl Bars {
     }
 
     /// Takes the bars off the screen.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let _ = self.screen.clear();
     }
 
@@ -69,7 +70,8 @@ impl Progress for Bars {
             Event::Shards { count, bytes } => {
                 let bar = self.bar(
                     *bytes,
-                    "{msg:30!} {bar:20} {binary_bytes:>11} of {binary_total_bytes} {binary_bytes_per_sec} {eta}",
+                    "{msg:30!} {bar:20} {binary_bytes:>11} of {binary_total_bytes} \
+                     {binary_bytes_per_sec} {eta}",
                     "{msg:30!} {spinner:20} {binary_bytes:>11} {binary_bytes_per_sec} {elapsed}",
                 );
                 let bar = self.screen.add(bar);
@@ -125,7 +127,8 @@ impl Progress for Bars {
 }
 
 impl Bars {
-    /// Takes a shard's bar off the screen. The total keeps what it had counted, of failed attempts too.
+    /// Takes a shard's bar off the screen. The total keeps what it had counted, of failed attempts
+    /// too.
     fn remove(&self, shard: &ShardPath) {
         if let Some(bar) = self.drawn().shards.remove(shard) {
             bar.finish_and_clear();

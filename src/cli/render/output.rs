@@ -84,7 +84,8 @@ impl Output {
         }
     }
 
-    /// Prints the result of a command that has but one line of it; JSON says the same in fields or in words.
+    /// Prints the result of a command that has but one line of it; JSON says the same in fields or
+    /// in words.
     ///
     /// # Errors
     ///
@@ -118,7 +119,8 @@ impl Output {
         print_lines(text).context("writing to standard output")
     }
 
-    /// Runs an operation with the listener that fits: JSON lines, bars on a terminal, plain lines elsewhere.
+    /// Runs an operation with the listener that fits: JSON lines, bars on a terminal, plain lines
+    /// elsewhere.
     pub(crate) fn while_running<T>(&self, run: impl FnOnce(&dyn Progress) -> T) -> T {
         let verbose = self.verbosity == Verbosity::Verbose;
         let quiet = self.is_quiet();

@@ -1,6 +1,7 @@
 //! The JSON schemas of what is printed and stored, made from the types.
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -71,17 +72,30 @@ pub fn schemas() -> Vec<(&'static str, String)> {
 }
 
 fn document(title: &str, root: impl FnOnce(&mut SchemaGenerator) -> Schema) -> String {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let settings = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with_transform(RecursiveTransform(describe_in_one_line));
     let mut generator = settings.into_generator();
     let mut schema = root(&mut generator);
     let dialect = generator.settings().meta_schema.as_deref();
     schema.insert("$schema".to_owned(), dialect.into());
     schema.insert("title".to_owned(), title.into());
-    let definitions = generator.take_definitions(true);
+    let definitions = generator.take_definitions(false);
     if !definitions.is_empty() {
         schema.insert("$defs".to_owned(), Value::Object(definitions));
     }
+    // Definitions and the root alike.
+    for transform in generator.transforms_mut() {
+        transform.transform(&mut schema);
+    }
     format!("{:#}\n", schema.to_value())
+}
+
+/// A doc comment's lines end where the source is as wide as it may be.
+fn describe_in_one_line(schema: &mut Schema) {
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        *text = text.replace('\n', " ");
+    }
 }
 
 fn one_of(generator: &mut SchemaGenerator, kinds: &[LineSchema]) -> Schema {

@@ -1,11 +1,12 @@
 //! Columns of text, for people.
 
 use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr;
 
 use super::terminal::visible;
 
 /// Rows under a heading, all columns as wide as their widest cell. The last column is not padded.
-pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(&heading)
         .chain(rows)
@@ -14,7 +15,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..heading.len())
         .map(|column| {
             rows.iter()
-                .map(|row| row[column].chars().count())
+                .map(|row| row[column].width())
                 .max()
                 .unwrap_or(0)
         })
@@ -24,7 +25,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+            line.extend(std::iter::repeat_n(' ', width + 2 - cell.width()));
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -33,7 +34,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Lines of a name and what it stands for.
-pub fn fields(fields: &[(&str, String)]) -> String {
+pub(crate) fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     fields
         .iter()
@@ -42,12 +43,12 @@ pub fn fields(fields: &[(&str, String)]) -> String {
 }
 
 /// A time in whole seconds.
-pub fn time(time: Timestamp) -> String {
+pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// An interval, without the time of day where both ends are at midnight.
-pub fn interval(start: Timestamp, end: Timestamp) -> String {
+pub(crate) fn interval(start: Timestamp, end: Timestamp) -> String {
     let midnight = |time: &Timestamp| time.as_nanosecond() % (24 * 3600 * 1_000_000_000) == 0;
     let form = if midnight(&start) && midnight(&end) {
         "%Y-%m-%d"
@@ -70,11 +71,12 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell_and_lines_stay_lines() {
         let rows = [
             vec!["ä".into(), "1".into()],
+            vec!["名前".into(), "2".into()],
             vec!["two\nlines".into(), String::new()],
         ];
         assert_eq!(
             table(&["NAME", "N"], &rows),
-            "NAME        N\nä           1\ntwo\\nlines\n"
+            "NAME        N\nä           1\n名前        2\ntwo\\nlines\n"
         );
         assert_eq!(
             fields(&[("id", "x".into()), ("state", "y".into())]),

@@ -25,6 +25,7 @@ pub(crate) struct Tally {
     pub(crate) newest: Option<Timestamp>,
     /// Databases of the set before of which nothing is left, where there was one to compare with.
     pub(crate) lost_databases: Option<usize>,
-    /// Whether the server is another than that of the set before, where there was one to compare with.
+    /// Whether the server is another than that of the set before, where there was one to compare
+    /// with.
     pub(crate) server_changed: Option<bool>,
 }

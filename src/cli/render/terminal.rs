@@ -1,5 +1,6 @@
-//! What may reach a terminal. Names come from servers, backups and command lines, and must not move the cursor, set the title or
-//! turn the direction of a text: what could is escaped, here and nowhere else. JSON is exact, and not printed by this.
+//! What may reach a terminal. Names come from servers, backups and command lines, and must not move
+//! the cursor, set the title or turn the direction of a text: what could is escaped, here and
+//! nowhere else. JSON is exact, and not printed by this.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -10,8 +11,9 @@ use rustix::io::Errno;
 /// The longest message printed, in bytes. A peer's words can be part of one.
 const MAX_LINE_BYTES: usize = 32 << 10;
 
-/// A text that is seen as it is, in one line: control characters and those that change how others are shown are escaped.
-pub fn visible(text: &str) -> Cow<'_, str> {
+/// A text that is seen as it is, in one line: control characters and those that change how others
+/// are shown are escaped.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_unseen)
 }
 
@@ -30,8 +32,9 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(seen)
 }
 
-/// C0 and C1 controls and DEL; what sets the direction of a text (U+061C, U+200E, …); the separators of lines and paragraphs; and
-/// characters that show nothing at all. Joiners stay: some scripts need them.
+/// C0 and C1 controls and DEL; what sets the direction of a text (U+061C, U+200E, …); the
+/// separators of lines and paragraphs; and characters that show nothing at all. Joiners stay: some
+/// scripts need them.
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -48,7 +51,7 @@ fn is_unseen(c: char) -> bool {
 }
 
 /// Writes a line to standard error; where nobody reads it, nobody misses it.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // One write: lines of several threads do not mix.
     let _ = io::stderr().write_all(format!("{}\n", shortened(&visible(line))).as_bytes());
 }
@@ -70,16 +73,17 @@ fn shortened(line: &str) -> Cow<'_, str> {
 /// # Errors
 ///
 /// Those of [`print_exact`].
-pub fn print_line(line: &str) -> io::Result<()> {
+pub(crate) fn print_line(line: &str) -> io::Result<()> {
     print_exact(&format!("{}\n", visible(line)))
 }
 
-/// Writes lines to standard output. Names in them must be [`visible`] already, or their line feeds would make lines too.
+/// Writes lines to standard output. Names in them must be [`visible`] already, or their line feeds
+/// would make lines too.
 ///
 /// # Errors
 ///
 /// Those of [`print_exact`].
-pub fn print_lines(lines: &str) -> io::Result<()> {
+pub(crate) fn print_lines(lines: &str) -> io::Result<()> {
     print_exact(&escaped(lines, |c| c != '\n' && is_unseen(c)))
 }
 
@@ -88,7 +92,7 @@ pub fn print_lines(lines: &str) -> io::Result<()> {
 /// # Errors
 ///
 /// When standard output cannot be written.
-pub fn print_exact(text: &str) -> io::Result<()> {
+pub(crate) fn print_exact(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if !is_gone(&error) => Err(error),
@@ -96,7 +100,8 @@ pub fn print_exact(text: &str) -> io::Result<()> {
     }
 }
 
-/// Whether nobody reads standard output any more: a pipe without its reader, or a terminal whose session has ended.
+/// Whether nobody reads standard output any more: a pipe without its reader, or a terminal whose
+/// session has ended.
 fn is_gone(error: &io::Error) -> bool {
     // A terminal that has hung up does not say that it is one, but still what kind of file it is.
     let is_device = || {

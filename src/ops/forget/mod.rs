@@ -244,7 +244,7 @@ fn server(record: &SetRecord) -> String {
 
 /// What became of a pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PinChange {
+pub struct Pin {
     /// The set's id.
     pub id: SetId,
     /// Since when the set is pinned; `None`: it is not.
@@ -267,11 +267,11 @@ pub fn keep(
     release: bool,
     retry_lock: Duration,
     cancel: &Cancel,
-) -> Result<PinChange> {
+) -> Result<Pin> {
     let catalog = Catalog::read(directory)?;
     let found = &catalog.sets()[catalog.find(set)?];
     if !found.is_recorded() {
-        return Ok(PinChange {
+        return Ok(Pin {
             id: found.id.clone(),
             pinned_at: None,
             changed: false,
@@ -293,7 +293,7 @@ pub fn keep(
         Some(now) if was.is_none() => maintenance.pin(&id, now)?,
         Some(_) => {}
     }
-    Ok(PinChange {
+    Ok(Pin {
         id,
         pinned_at,
         changed: pinned_at != was,

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use influx_snap::shard::ShardPath;
-use influx_snap::shard_tar::{Ending, Member, MemberHeader, Sink, TarWriter, scan};
+use influx_snap::shard_tar::{Ending, Member, MemberHeader, ShardTarReader, TarWriter};
 
 /// Bytes as the tar of the shard `db/autogen/1`.
 pub fn shard_tar(bytes: &[u8]) {
@@ -37,18 +37,21 @@ fn shard() -> ShardPath {
 
 /// The members of a tar, or what is wrong with it. A stream without a byte has none.
 fn read(tar: impl Read) -> Result<Members, String> {
-    let mut found = Collector(Vec::new());
-    let ending = scan(tar, &shard(), &mut found)
-        .expect("memory is read")
-        .map_err(|error| error.to_string())?;
-    if let Ending::Whole { members } = ending {
-        assert_eq!(members, found.0.len() as u64);
-    }
-    for (member, content) in &found.0 {
+    let mut reader = ShardTarReader::new(tar, &shard());
+    let mut found = Vec::new();
+    while let Some(member) = reader.next_member().map_err(|error| error.to_string())? {
+        let mut content = Vec::new();
+        let read = reader.read_to_end(&mut content);
+        read.map_err(|error| error.to_string())?;
         assert_eq!(member.size, content.len() as u64);
         assert!(!member.name.is_empty() && !member.name.split('/').any(|part| part == ".."));
+        found.push((member, content));
     }
-    Ok(found.0)
+    let ending = reader.finish().map_err(|error| error.to_string())?;
+    if let Ending::Whole { members } = ending {
+        assert_eq!(members, found.len() as u64);
+    }
+    Ok(found)
 }
 
 fn write(members: &Members) -> io::Result<Vec<u8>> {
@@ -60,25 +63,6 @@ fn write(members: &Members) -> io::Result<Vec<u8>> {
         writer.end()?;
     }
     writer.finish()
-}
-
-struct Collector(Members);
-
-impl Sink for Collector {
-    fn begin(&mut self, member: &Member) -> io::Result<()> {
-        self.0.push((member.clone(), Vec::new()));
-        Ok(())
-    }
-
-    fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
-        let (_, content) = self.0.last_mut().expect("a member");
-        content.extend_from_slice(chunk);
-        Ok(())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Gives one byte, then two, and so on.

@@ -96,7 +96,8 @@ pub(crate) struct ForgetSummary<'a> {
     bytes: u64,
     /// Files that were left alone, a sentence each.
     left: &'a [String],
-    /// The ids of sets that stay only because a restore or verify reads them; what they need stays too.
+    /// The ids of sets that stay only because a restore or verify reads them; what they need stays
+    /// too.
     #[schemars(inner(regex(pattern = "^[0-9]{8}T[0-9]{6}Z$")))]
     in_use: &'a [SetId],
     /// How long it took, in seconds.

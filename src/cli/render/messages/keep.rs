@@ -16,7 +16,8 @@ pub(crate) struct KeepSummary<'a> {
     command: &'static str,
     /// The backup directory, as it was given.
     directory: String,
-    /// The set's id: a stamp, 20261122T233401Z; of legacy sets of influxd's the name of the metastore, meta.03.
+    /// The set's id: a stamp, 20261122T233401Z; of legacy sets of influxd's the name of the
+    /// metastore, meta.03.
     set: &'a str,
     /// Since when it is marked, UTC; null where it is not.
     kept: Option<Timestamp>,

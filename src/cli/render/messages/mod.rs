@@ -1,7 +1,7 @@
 //! What `-json` prints: one type for each kind of line. Fields are only ever added.
 //!
-//! The text of a command is rendered from the same values. The schemas in `docs/schema` are made from these types, so a doc
-//! comment on a field is what its reader gets to see.
+//! The text of a command is rendered from the same values. The schemas in `docs/schema` are made
+//! from these types, so a doc comment on a field is what its reader gets to see.
 
 pub(crate) mod check;
 pub(crate) mod forget;
@@ -123,7 +123,8 @@ pub(crate) enum ShardStep<'a> {
     Done {
         /// backup, verify: members of the tar; restore: files restored.
         files: usize,
-        /// backup, verify: bytes of the file that the tar is in; restore: bytes of the files restored.
+        /// backup, verify: bytes of the file that the tar is in; restore: bytes of the files
+        /// restored.
         bytes: u64,
         /// How long it took, waits included, in seconds.
         seconds: Seconds,

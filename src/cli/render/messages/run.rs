@@ -30,9 +30,11 @@ pub(crate) struct RunSummary<'a> {
     directory: String,
     /// Whether nothing was changed.
     dry_run: bool,
-    /// Shards stored, shared ones included, or restored; dry run: that would be asked for or restored.
+    /// Shards stored, shared ones included, or restored; dry run: that would be asked for or
+    /// restored.
     shards: usize,
-    /// Shards among these that were not downloaded but share the file of an earlier set; restore: 0.
+    /// Shards among these that were not downloaded but share the file of an earlier set; restore:
+    /// 0.
     shared: usize,
     /// Shards that had nothing to send; restore: 0.
     empty: usize,
@@ -40,19 +42,24 @@ pub(crate) struct RunSummary<'a> {
     files: Option<usize>,
     /// Bytes of the files downloaded or restored; dry run of a backup: of the tars in earlier sets.
     bytes: u64,
-    /// restore: the meta.db that was written, dry run: that would be; null where there is none, and for backup.
+    /// restore: the meta.db that was written, dry run: that would be; null where there is none, and
+    /// for backup.
     metastore: Option<String>,
     /// What is missing, a sentence for each shard; empty with exit code 0.
     missing: &'a [String],
-    /// What points can be missing of, a sentence for each shard; empty with exit code 0, and for restore.
+    /// What points can be missing of, a sentence for each shard; empty with exit code 0, and for
+    /// restore.
     unproven: &'a [String],
-    /// backup: why the set cannot be restored whole with the sets before it, a sentence each; restore: empty.
+    /// backup: why the set cannot be restored whole with the sets before it, a sentence each;
+    /// restore: empty.
     gaps: &'a [String],
-    /// backup: shards of the set before that are gone and did not expire; null: no set to compare with, restore.
+    /// backup: shards of the set before that are gone and did not expire; null: no set to compare
+    /// with, restore.
     lost_shards: Option<usize>,
     /// backup: databases of the set before of which no shard is left; restore: empty.
     lost_databases: &'a [String],
-    /// backup: whether the cluster id is not that of the set before; null: no set to compare with, restore.
+    /// backup: whether the cluster id is not that of the set before; null: no set to compare with,
+    /// restore.
     server_changed: Option<bool>,
     /// How long the run took, in seconds.
     seconds: Seconds,

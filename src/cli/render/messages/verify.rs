@@ -69,7 +69,8 @@ pub(crate) struct VerifySummary<'a> {
     points: Option<u64>,
     /// Faults that were found.
     faults: u64,
-    /// The ids of sets that were removed while others were read; what is said of them may be incomplete.
+    /// The ids of sets that were removed while others were read; what is said of them may be
+    /// incomplete.
     removed: &'a [SetId],
     /// Gaps that were found.
     gaps: u64,
