@@ -244,6 +244,14 @@ pub fn try_lock(file: &File, path: &Path) -> Result<(), TryLockError> {
     file.try_lock()
 }
 
+/// Whether the open file is the one that has the name.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|now| {
+        file.metadata()
+            .is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino()))
+    })
+}
+
 /// Whether an error says that the file system does not have what was asked for.
 pub fn is_lacking(error: &io::Error) -> bool {
     // NOTSUP and OPNOTSUPP are one number on some systems and two on others, which no pattern can

@@ -454,7 +454,7 @@ impl Catalog {
             return Err(self.no_meta(set));
         };
         let place = self.place_of(&file.name);
-        let damaged = || ErrorKind::Damage.error(format!("{} is no meta store", place));
+        let damaged = || ErrorKind::Damage.error(format!("{place} is no meta store"));
         let bytes = self.read_file(&file.name)?;
         let blob = match set.layout() {
             Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
@@ -466,24 +466,21 @@ impl Catalog {
         if let Some(record) = set.record()
             && hex(Sha256::new_with_prefix(&bytes)) != record.meta.sha256
         {
-            let message = format!(
-                "{} is not what set {} recorded: SHA-256 differs",
-                place, set.id
-            );
+            let id = &set.id;
+            let message = format!("{place} is not what set {id} recorded: SHA-256 differs");
             return Err(ErrorKind::Damage.error(message).into());
         }
         if let Some(manifest) = set.listing()
             && manifest.meta.size != blob.meta.len() as u64
         {
             let (is, listed) = (blob.meta.len(), manifest.meta.size);
-            let message = format!(
-                "{} holds {is} bytes, and {listed} by the manifest of set {}",
-                place, set.id
-            );
+            let id = &set.id;
+            let message =
+                format!("{place} holds {is} bytes, and {listed} by the manifest of set {id}");
             return Err(ErrorKind::Damage.error(message).into());
         }
         let data = Data::read(&blob.meta).map_err(|error| {
-            let reading = format!("reading {}", place);
+            let reading = format!("reading {place}");
             // One that says what it is has its class.
             match error_in(&error) {
                 Some(_) => error.context(reading),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -98,7 +98,7 @@ impl Store for LocalStore {
                 _ => true,
             };
             // A removal may have renamed it before the lock was there.
-            if !is_at(&file, &path) {
+            if !durable::is_at(&file, &path) {
                 return Ok(None);
             }
             if is_shared {
@@ -161,14 +161,6 @@ impl Bytes for File {
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
-}
-
-/// Whether the open file is the one that has the name.
-fn is_at(file: &File, path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|now| {
-        file.metadata()
-            .is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino()))
-    })
 }
 
 /// Whether an error says that the file system has no locks of this kind.
