@@ -1,7 +1,8 @@
 //! Steps by which names and files on a disk change: renames, links, removals, syncs.
 //!
-//! Whatever has to hold when a run is killed, or the disk refuses, is decided between two of these steps. So that this can be
-//! tested, a debug build counts them and ends the process, or fails, at the one that `SNAP_FAILPOINT` names:
+//! Whatever has to hold when a run is killed, or the disk refuses, is decided between two of these
+//! steps. So that this can be tested, a debug build counts them and ends the process, or fails, at
+//! the one that `SNAP_FAILPOINT` names:
 //!
 //! | value | what happens |
 //! |---|---|
@@ -13,8 +14,8 @@
 //!
 //! Several values, with commas between, hold together.
 //!
-//! `SNAP_FAILPOINT_LOG` names a file that gets a line a step: what is done, and to which path. A release build has
-//! nothing of all this.
+//! `SNAP_FAILPOINT_LOG` names a file that gets a line a step: what is done, and to which path. A
+//! release build has nothing of all this.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
@@ -241,6 +242,14 @@ pub fn can_sync_dir(path: &Path) -> Result<bool> {
 pub fn try_lock(file: &File, path: &Path) -> Result<(), TryLockError> {
     step("lock", path).map_err(TryLockError::Error)?;
     file.try_lock()
+}
+
+/// Whether the open file is the one that has the name.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|now| {
+        file.metadata()
+            .is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino()))
+    })
 }
 
 /// Whether an error says that the file system does not have what was asked for.

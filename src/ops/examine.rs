@@ -304,10 +304,12 @@ impl Examination<'_> {
     }
 
     fn failed(&self, error: io::Error) -> anyhow::Error {
-        let path = self.contents.path_of(&self.file.name);
         match scratch_fault(&error) {
             Some(fault) => fault.into(),
-            None => anyhow::Error::new(error).context(format!("reading {}", path.display())),
+            None => {
+                let tar = self.contents.place_of(&self.file.name);
+                anyhow::Error::new(error).context(format!("reading {tar}"))
+            }
         }
     }
 

@@ -1,6 +1,5 @@
 //! The members of a shard's tar as something that can be read at any offset, one after the other.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use thiserror::Error;
 use crate::cancel::{Cancel, Stoppable};
 use crate::io::read_at::{FromStart, ReadAt, Section};
 use crate::io::scratch::Spool;
-use crate::repository::Tar;
+use crate::repository::{StoredFile, Tar};
 use crate::shard::ShardPath;
 use crate::shard_tar::{BLOCK, Ending, Member, ShardTarReader, TarError, read_past, seek_past};
 use crate::tsm::tombstone::{self, BoundedDeletes};
@@ -20,7 +19,7 @@ const CHUNK: usize = 256 << 10;
 /// Where the content of members is found once they have passed.
 pub enum Place {
     /// In the tar itself.
-    Tar(File),
+    Tar(StoredFile),
     /// In a file without a name, that takes one member after the other.
     Spool(Spool),
 }
@@ -41,7 +40,7 @@ pub struct MemberReader<R> {
 /// The content of a member.
 pub struct MemberContent<'a> {
     /// Its bytes.
-    pub bytes: Section<'a, File>,
+    pub bytes: Section<'a, dyn ReadAt>,
     /// CRC-32 of them, where they were read anyway.
     pub crc: Option<u32>,
 }
@@ -66,7 +65,7 @@ impl From<ContentError> for io::Error {
     }
 }
 
-impl<'a> MemberReader<Stoppable<'a, Tar<File>>> {
+impl<'a> MemberReader<Stoppable<'a, Tar<StoredFile>>> {
     /// Reads no more of the tar of a shard's file than is asked for, where it is not compressed,
     /// until a stop is asked for. Members of a compressed one are unpacked in the directory
     /// `scratch`.
@@ -75,13 +74,13 @@ impl<'a> MemberReader<Stoppable<'a, Tar<File>>> {
     ///
     /// When no file can be made there.
     pub fn open(
-        tar: Tar<File>,
+        tar: Tar<StoredFile>,
         scratch: &Path,
         shard: &ShardPath,
         cancel: &'a Cancel,
     ) -> io::Result<Self> {
         let (place, is_streamed) = match &tar {
-            Tar::Plain(file) => (Place::Tar(file.try_clone()?), false),
+            Tar::Plain(file) => (Place::Tar(file.clone()), false),
             Tar::Packed(_) => (Place::Spool(Spool::new_in(scratch)?), true),
         };
         let tar = Stoppable { inner: tar, cancel };
@@ -156,7 +155,7 @@ impl<R: Read> MemberReader<R> {
             false => None,
         };
         self.reader.pass_content()?;
-        let bytes = match &self.place {
+        let bytes: Section<'_, dyn ReadAt> = match &self.place {
             Place::Tar(file) => Section::new(file, self.offset, self.size),
             Place::Spool(spool) => Section::new(spool.file(), 0, spool.size()),
         };

@@ -1,9 +1,9 @@
 //! Reading a backup directory, whoever wrote it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -18,9 +18,9 @@ use super::record::{Layout, SetRecord};
 use super::set::{MetaFile, Origin, Set};
 use super::set_id::SetId;
 use super::snapshot::{Listed, Snapshot};
+use super::store::{LocalStore, Store, StoredFile, read_bounded};
 use super::tar::Tar;
 use crate::error::{Error, ErrorKind, error_in, kind_of};
-use crate::io::open::{open_regular, read_bounded};
 use crate::metastore::Data;
 use crate::shard::ShardPath;
 use crate::time;
@@ -32,7 +32,7 @@ pub(super) const META_FRAME: u64 = 1 << 20;
 /// The files and sets of a backup directory.
 #[derive(Debug)]
 pub struct Catalog {
-    path: PathBuf,
+    store: Arc<dyn Store>,
     /// Sizes in bytes by name. Files that an interrupted run gave their names are not among them.
     files: BTreeMap<String, u64>,
     /// Oldest first.
@@ -51,14 +51,14 @@ pub struct Catalog {
 
 /// A record or a manifest that could not be read.
 #[derive(Debug)]
-pub struct Unreadable {
+pub struct UnreadableFile {
     /// Its name below the directory.
     pub file: String,
     /// Why.
     pub error: anyhow::Error,
 }
 
-impl Unreadable {
+impl UnreadableFile {
     /// The set that it tells of.
     pub fn set(&self) -> SetId {
         id_of(&self.file).into()
@@ -103,7 +103,7 @@ impl Catalog {
             return Self::read(path);
         }
         let (catalog, damaged) = Self::read_past_damage(path)?;
-        for Unreadable { file, error } in damaged {
+        for UnreadableFile { file, error } in damaged {
             warn(&format!("{file} is passed over: {error:#}"));
         }
         Ok(catalog)
@@ -114,9 +114,10 @@ impl Catalog {
     /// # Errors
     ///
     /// Those of [`Catalog::read`], but for damage.
-    pub fn read_past_damage(path: &Path) -> Result<(Self, Vec<Unreadable>)> {
+    pub fn read_past_damage(path: &Path) -> Result<(Self, Vec<UnreadableFile>)> {
         let (catalog, mut unreadable) = Self::read_past_all(path)?;
-        let is_other = |unreadable: &Unreadable| kind_of(&unreadable.error) != ErrorKind::Damage;
+        let is_other =
+            |unreadable: &UnreadableFile| kind_of(&unreadable.error) != ErrorKind::Damage;
         match unreadable.iter().position(is_other) {
             None => Ok((catalog, unreadable)),
             Some(other) => Err(unreadable.swap_remove(other).error),
@@ -129,10 +130,15 @@ impl Catalog {
     /// # Errors
     ///
     /// [`ErrorKind::NoBackup`] where there is no such directory; when it cannot be listed.
-    pub fn read_past_all(path: &Path) -> Result<(Self, Vec<Unreadable>)> {
+    pub fn read_past_all(path: &Path) -> Result<(Self, Vec<UnreadableFile>)> {
         if !path.is_dir() {
             return Err(no_directory(path).into());
         }
+        Self::of(Arc::new(LocalStore::new(path)))
+    }
+
+    /// As [`Catalog::read_past_all`], of any store.
+    pub(super) fn of(store: Arc<dyn Store>) -> Result<(Self, Vec<UnreadableFile>)> {
         let Snapshot {
             files: mut listed,
             others,
@@ -142,10 +148,10 @@ impl Catalog {
             pins,
             manifests,
             damaged,
-        } = Snapshot::read(path)?;
-        let mut unreadable: Vec<Unreadable> = damaged
+        } = Snapshot::read(&*store)?;
+        let mut unreadable: Vec<UnreadableFile> = damaged
             .into_iter()
-            .map(|(file, error)| Unreadable { file, error })
+            .map(|(file, error)| UnreadableFile { file, error })
             .collect();
         let recorded: HashSet<&str> = records
             .iter()
@@ -177,7 +183,7 @@ impl Catalog {
         );
         // By number first: a clock can go backwards.
         sets.sort_by(|a, b| (a.number(), &a.id).cmp(&(b.number(), &b.id)));
-        for set in listed_sets(path, manifests, &files, &mut unreadable) {
+        for set in listed_sets(&*store, manifests, &files, &mut unreadable) {
             let at = sets
                 .iter()
                 .position(|other| other.started > set.started)
@@ -192,7 +198,7 @@ impl Catalog {
             (record.layout == Layout::Legacy).then_some((record.number, at))
         };
         let catalog = Self {
-            path: path.to_owned(),
+            store,
             files,
             recorded: sets.iter().enumerate().filter_map(numbered).collect(),
             sets,
@@ -207,14 +213,25 @@ impl Catalog {
         Ok((catalog, unreadable))
     }
 
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// What the repository is called in messages: its path, its URL.
+    pub fn place(&self) -> String {
+        self.store.place()
     }
 
-    /// The path of a file in the directory.
-    pub fn path_of(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+    /// What a file of the repository is called in messages.
+    pub fn place_of(&self, name: &str) -> String {
+        self.store.place_of(name)
+    }
+
+    /// The files that it was read from.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Whether a file is gone that was there.
+    pub fn is_gone(&self, name: &str) -> bool {
+        let opened = self.store.open(name);
+        opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether the directory has a file of that name.
@@ -272,7 +289,7 @@ impl Catalog {
             [one] => format!("the record of set {}", one.id),
             sets => format!("the records of {} sets", sets.len()),
         };
-        let directory = self.path.display();
+        let directory = self.place();
         let pinned = match self.sets.iter().any(|set| set.pinned_at.is_some()) {
             true => " (after snap keep -release where a set is marked)",
             false => "",
@@ -311,7 +328,7 @@ impl Catalog {
     /// [`ErrorKind::NoBackup`] where there is none of that name; [`ErrorKind::Usage`] where there
     /// are several.
     pub fn find(&self, name: &str) -> Result<usize, Error> {
-        let directory = self.path.display();
+        let directory = self.place();
         if name == "latest" {
             return self.latest();
         }
@@ -376,7 +393,7 @@ impl Catalog {
             names::meta_number(name).is_some() || manifest::stamp_of_manifest(name).is_some()
         };
         if let Some(name) = self.others.keys().find(is_sign) {
-            let (directory, what) = (self.path.display(), self.absence(name));
+            let (directory, what) = (self.place(), self.absence(name));
             let fault =
                 ErrorKind::NoBackup.error(format!("{directory} holds no backup: {name} {what}"));
             return fault.hint("name the directory that the files are in");
@@ -384,7 +401,7 @@ impl Catalog {
         ErrorKind::NoBackup
             .error(format!(
                 "{} holds no backup: there is no meta.NN and no manifest",
-                self.path.display()
+                self.place()
             ))
             .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
     }
@@ -436,8 +453,8 @@ impl Catalog {
         let Some(file) = &set.meta else {
             return Err(self.no_meta(set));
         };
-        let path = self.path_of(&file.name);
-        let damaged = || ErrorKind::Damage.error(format!("{} is no meta store", path.display()));
+        let place = self.place_of(&file.name);
+        let damaged = || ErrorKind::Damage.error(format!("{place} is no meta store"));
         let bytes = self.read_file(&file.name)?;
         let blob = match set.layout() {
             Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
@@ -449,26 +466,21 @@ impl Catalog {
         if let Some(record) = set.record()
             && hex(Sha256::new_with_prefix(&bytes)) != record.meta.sha256
         {
-            let message = format!(
-                "{} is not what set {} recorded: SHA-256 differs",
-                path.display(),
-                set.id
-            );
+            let id = &set.id;
+            let message = format!("{place} is not what set {id} recorded: SHA-256 differs");
             return Err(ErrorKind::Damage.error(message).into());
         }
         if let Some(manifest) = set.listing()
             && manifest.meta.size != blob.meta.len() as u64
         {
             let (is, listed) = (blob.meta.len(), manifest.meta.size);
-            let message = format!(
-                "{} holds {is} bytes, and {listed} by the manifest of set {}",
-                path.display(),
-                set.id
-            );
+            let id = &set.id;
+            let message =
+                format!("{place} holds {is} bytes, and {listed} by the manifest of set {id}");
             return Err(ErrorKind::Damage.error(message).into());
         }
         let data = Data::read(&blob.meta).map_err(|error| {
-            let reading = format!("reading {}", path.display());
+            let reading = format!("reading {place}");
             // One that says what it is has its class.
             match error_in(&error) {
                 Some(_) => error.context(reading),
@@ -498,27 +510,26 @@ impl Catalog {
             .into()
     }
 
-    /// Opens a file of the directory as it is, if it is a regular one.
+    /// Opens a file of the repository as it is, if it is a regular one.
     ///
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub fn open_file(&self, name: &str) -> Result<File> {
-        let path = self.path_of(name);
-        let opened = open_regular(&path).inspect_err(|error| self.note(name, error));
-        opened.with_context(|| format!("opening {}", path.display()))
+    pub fn open_file(&self, name: &str) -> Result<StoredFile> {
+        let opened = self.store.open(name);
+        let opened = opened.inspect_err(|error| self.note(name, error));
+        opened.with_context(|| format!("opening {}", self.place_of(name)))
     }
 
-    /// Reads a small file of the directory whole, such as a meta store or a manifest.
+    /// Reads a small file of the repository whole, such as a meta store or a manifest.
     ///
     /// # Errors
     ///
     /// When it cannot be read, or is far larger than a meta store can be.
     pub fn read_file(&self, name: &str) -> Result<Vec<u8>> {
-        let path = self.path_of(name);
-        let bytes = read_bounded(&path, MAX_META_BYTES + META_FRAME)
-            .inspect_err(|error| self.note(name, error));
-        bytes.with_context(|| format!("reading {}", path.display()))
+        let bytes = read_bounded(&*self.store, name, MAX_META_BYTES + META_FRAME);
+        let bytes = bytes.inspect_err(|error| self.note(name, error));
+        bytes.with_context(|| format!("reading {}", self.place_of(name)))
     }
 
     fn note(&self, name: &str, error: &io::Error) {
@@ -546,7 +557,7 @@ impl Catalog {
     pub fn open<R: Read>(
         &self,
         file: &BackupFile,
-        through: impl FnOnce(File) -> R,
+        through: impl FnOnce(StoredFile) -> R,
     ) -> Result<Tar<R>> {
         let opened = self.open_file(&file.name)?;
         Ok(Tar::new(through(opened), file.packed))
@@ -566,10 +577,10 @@ fn recorded_set(record: SetRecord, files: &BTreeMap<String, u64>) -> Set {
 
 /// The portable sets of influxd's, oldest first: manifests without a record.
 fn listed_sets(
-    path: &Path,
+    store: &dyn Store,
     manifests: BTreeMap<String, Vec<u8>>,
     files: &BTreeMap<String, u64>,
-    unreadable: &mut Vec<Unreadable>,
+    unreadable: &mut Vec<UnreadableFile>,
 ) -> Vec<Set> {
     let mut sets = Vec::new();
     for (name, bytes) in manifests {
@@ -578,9 +589,8 @@ fn listed_sets(
             continue;
         };
         let manifest = Manifest::read(&bytes).with_context(|| {
-            let file = path.join(&name);
-            let fault =
-                ErrorKind::Damage.error(format!("the manifest {} is damaged", file.display()));
+            let place = store.place_of(&name);
+            let fault = ErrorKind::Damage.error(format!("the manifest {place} is damaged"));
             fault.hint("without it, the other sets of the directory can be read: move it away")
         });
         match manifest {
@@ -591,7 +601,7 @@ fn listed_sets(
                 pinned_at: None,
                 origin: Origin::Listed(manifest),
             }),
-            Err(error) => unreadable.push(Unreadable { file: name, error }),
+            Err(error) => unreadable.push(UnreadableFile { file: name, error }),
         }
     }
     sets

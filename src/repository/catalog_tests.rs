@@ -1,6 +1,6 @@
 //! Tests of reading a backup directory.
 
-use std::fs;
+use std::fs::{self, File};
 
 use super::*;
 use crate::repository::test_records;

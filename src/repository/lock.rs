@@ -1,9 +1,9 @@
 //! The lock of a backup directory: one run at a time writes in it.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ impl Lock {
             match FileLock::of(&file, path)? {
                 // Whoever held it may have removed the file with the folder it had made: then it
                 // locks nobody out.
-                Ok(_) if !is_at(&file, path) => {
+                Ok(_) if !durable::is_at(&file, path) => {
                     cancel.check()?;
                     changes
                         .next()
@@ -230,14 +230,6 @@ fn open(path: &Path) -> Result<File> {
     options.read(true).write(true).create(true).mode(0o600);
     open_regular_with(&mut options, path)
         .with_context(|| format!("opening the lock {}", path.display()))
-}
-
-/// Whether the open file is the one that has the name.
-fn is_at(file: &File, path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|now| {
-        file.metadata()
-            .is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino()))
-    })
 }
 
 #[cfg(test)]

@@ -2,30 +2,34 @@
 //! influxd has no place for.
 //!
 //! A STAMP is the start of a run, `20261120T090000Z`, and the id of its set. NN is the number of a
-//! set. What a run writes has a temporary name until its set is complete.
+//! set.
 //!
 //! | file | what | who writes it, when |
 //! |---|---|---|
 //! | `meta.NN` | the meta store, legacy | a commit, after the shards |
 //! | `DB.RP.ID.NN` | the tar of a shard, legacy | a commit |
-//! | `STAMP.manifest` | the list that influxd reads, portable | a commit, last of influxd's files |
+//! | `STAMP.manifest` | the list that influxd reads, portable | a commit, after the meta store |
 //! | `STAMP.meta` | the meta store, portable | a commit, after the shards |
 //! | `STAMP.sID.tar.gz` | the tar of a shard, compressed, portable | a commit |
-//! | `.snap/STAMP.json` | the record of a set | a commit, last: it makes the set count |
-//! | `.snap/STAMP.commit` | the record to be | a commit, first; gone once the record is there. The next run undoes one without a record |
-//! | `.snap/STAMP.files/` | files that have no final name yet | a backup; gone at its end, but for what the next can reuse |
-//! | `.snap/STAMP.files/finished` | the shards that are complete | a backup, after each; the next one with `-resume` reads it |
-//! | `.snap/STAMP.forget` | the record of a set that is being removed | a removal, first; gone at its end. The next run goes on with it |
+//! | `.snap/STAMP.json` | the record of a set; it makes the set count | a commit, last |
+//! | `.snap/STAMP.commit` | the record to be | a commit, first, until the record is there |
+//! | `.snap/STAMP.files/` | files that have no final name yet | a backup, until its end |
+//! | `.snap/STAMP.files/finished` | which shards are whole | a backup, after each, for `-resume` |
+//! | `.snap/STAMP.forget` | the record of a set that goes | a removal, first, until its end |
 //! | `.snap/STAMP.keep` | that a set is pinned | `snap keep` |
-//! | `.snap/.snap-*` | one of the documents above while it is written | whoever writes it; the next run removes one that is left |
-//! | `.snap/restore-HOST-SUM.journal` | what a live restore has sent | the restore; gone once it is complete |
+//! | `.snap/.snap-*` | a document while it is written | whoever writes one of the above |
+//! | `.snap/restore-HOST-SUM.journal` | what a live restore has sent | the restore, until its end |
 //! | `.snap/lock` | who writes in the directory | whoever writes, as long as it does |
 //! | `.snap/lock.held` | the lock, where the file system has none | as the lock |
 //!
-//! The files of this module, each of which uses only those above it: names, manifest, set_id and
-//! record (what is in a file), hidden, pin, lock and marker, snapshot (a directory at one moment),
-//! set and catalog (what is in it), chain (what a set needs), readers (who holds sets), recover and
-//! prune (clearing away and removing), resume and writer (making sets).
+//! What a killed run leaves of a commit, of unfinished files or of a removal, the next run that
+//! writes undoes, reuses or ends.
+//!
+//! Each file of this module uses only files that stand before it here: names, manifest, set_id and
+//! record say what is in a file, hidden what the files of the hidden folder are called. store holds
+//! the files; snapshot reads them as they were at one moment, pins among them; set and catalog tell
+//! what is in a repository, chain what a set needs, readers who holds it. lock, recover, prune,
+//! resume and writer change a repository; they work on a local directory alone.
 
 mod catalog;
 mod chain;
@@ -45,12 +49,13 @@ mod set;
 mod set_id;
 mod snapshot;
 mod staged_file;
+mod store;
 mod tar;
 #[cfg(test)]
 pub(crate) mod test_records;
 mod writer;
 
-pub use catalog::{BackupFile, Catalog, Unreadable};
+pub use catalog::{BackupFile, Catalog, UnreadableFile};
 pub use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub(crate) use digest::hex;
 pub(crate) use hidden::hidden;
@@ -67,6 +72,7 @@ pub use resume::{FinishedShard, ResumableRun, Run};
 pub use set::{MetaFile, Origin, Set};
 pub use set_id::SetId;
 pub use staged_file::{SealedFile, StagedFile, StagedTar};
+pub use store::{EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 pub use tar::Tar;
 pub(crate) use writer::next_number;
 pub use writer::{SetFiles, SetWriter};

@@ -32,11 +32,11 @@ use super::hidden::{RECORD, REMOVAL, file_of, hidden, lock_file, own_kind};
 use super::lock::Lock;
 use super::manifest::{self, Manifest};
 use super::pin;
-use super::readers::claim;
 use super::record::{FileRecord, Layout, SetRecord};
-use super::recover::sweep;
+use super::recover::{record_at, sweep};
 use super::set_id::SetId;
-use super::snapshot::{MANIFEST_LIMIT, is_gone, read_record};
+use super::snapshot::{MANIFEST_LIMIT, is_gone};
+use super::store::claim;
 use crate::cancel::Cancel;
 use crate::io::durable;
 use crate::io::open::{open_regular, read_bounded};
@@ -107,8 +107,8 @@ impl Maintenance {
     /// # Errors
     ///
     /// When its record cannot be opened.
-    pub fn is_read(catalog: &Catalog, set: usize) -> Result<bool> {
-        match claim(catalog.path(), &catalog.sets()[set].id) {
+    pub fn is_read(directory: &Path, catalog: &Catalog, set: usize) -> Result<bool> {
+        match claim(&file_of(directory, &catalog.sets()[set].id, RECORD)) {
             // A dry run takes no lock, and another may have removed the set.
             Err(error) if is_gone(&error) => Ok(false),
             claimed => Ok(claimed?.is_none()),
@@ -137,9 +137,9 @@ impl Maintenance {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub fn measure(catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
+    pub fn measure(directory: &Path, catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
-        measure(catalog.path(), &sets, &others)
+        measure(directory, &sets, &others)
     }
 
     /// Pins a set, so that it is not removed.
@@ -200,10 +200,10 @@ fn remove(
     while spared > 0 {
         let set = sets[spared - 1];
         check()?;
-        let Some(_claim) = claim(directory, &set.id)? else {
+        let from = file_of(directory, &set.id, RECORD);
+        let Some(_claim) = claim(&from)? else {
             break;
         };
-        let from = file_of(directory, &set.id, RECORD);
         durable::rename(&from, &file_of(directory, &set.id, REMOVAL))?;
         spared -= 1;
     }
@@ -249,7 +249,7 @@ pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
                 durable::remove_if_there(&path)?
             }
             // One that cannot be read must not stop a backup; what it names is unknown, and stays.
-            Some(REMOVAL) => begun.extend(read_record(&path).ok()),
+            Some(REMOVAL) => begun.extend(record_at(directory, &path).ok()),
             _ => {}
         }
     }
@@ -258,7 +258,7 @@ pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
     }
     let staying: Vec<SetRecord> = paths
         .iter()
-        .filter_map(|path| read_record(path).ok())
+        .filter_map(|path| record_at(directory, path).ok())
         .collect();
     let others = staying
         .iter()

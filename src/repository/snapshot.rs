@@ -11,23 +11,18 @@
 //! meanwhile may be in neither form.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsStr;
-use std::fs::{self, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
-use super::hidden::{COMMIT, HIDDEN, PIN, RECORD, REMOVAL, hidden, own_kind, own_name};
+use super::hidden::{COMMIT, PIN, RECORD, REMOVAL, own_name};
 use super::record::{RECORD_FORMAT, SetRecord};
 use super::set_id::SetId;
+use super::store::{EntryKind, Folder, Store, StoreEntry, read_bounded};
 use super::{manifest, pin};
 use crate::error::{Error, ErrorKind};
-use crate::io::durable;
-use crate::io::open::{open_regular, read_bounded, read_to_limit};
 
 /// How often a directory is looked at that never stays the same, and how long apart.
 const TRIES: u32 = 200;
@@ -79,7 +74,7 @@ pub(super) struct Listed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     size: u64,
-    modified: (i64, i64),
+    modified: SystemTime,
 }
 
 /// The names in the hidden folder that count.
@@ -89,77 +84,73 @@ type Hidden = BTreeMap<String, Stamp>;
 type Known = HashMap<String, (Stamp, SetRecord)>;
 
 impl Snapshot {
-    /// Reads a directory until it stays the same while it is read.
+    /// Reads a repository until it stays the same while it is read.
     ///
     /// # Errors
     ///
     /// When it cannot be read, or never stays the same.
-    pub fn read(directory: &Path) -> Result<Self> {
+    pub fn read(store: &dyn Store) -> Result<Self> {
         let mut known = Known::new();
         for attempt in 0..TRIES {
-            if let Some(snapshot) = Self::try_read(directory, &mut known)? {
+            if let Some(snapshot) = Self::try_read(store, &mut known)? {
                 return Ok(snapshot);
             }
             std::thread::sleep(pause(attempt));
         }
-        Err(restless(directory).into())
+        Err(restless(&store.place()).into())
     }
 
-    /// Reads a directory; nothing where it changed meanwhile.
-    fn try_read(directory: &Path, known: &mut Known) -> Result<Option<Self>> {
-        let folder = hidden(directory);
-        let before = list_hidden(&folder)?;
-        if list_hidden(&folder)? != before {
+    /// Reads a repository; nothing where it changed meanwhile.
+    fn try_read(store: &dyn Store, known: &mut Known) -> Result<Option<Self>> {
+        let before = list_hidden(store)?;
+        if list_hidden(store)? != before {
             return Ok(None);
         }
         moment(Moment::HiddenListed);
         let mut snapshot = Self::default();
         let mut records = Known::new();
         let mut intents = Vec::new();
-        for (name, stamp) in &before {
-            let path = folder.join(name);
-            let Some((id, kind)) = own_name(name) else {
+        for (file, stamp) in &before {
+            let name = Folder::Hidden.name_of(file);
+            let Some((id, kind)) = own_name(file) else {
                 continue;
             };
             let counts = kind == RECORD || !before.contains_key(&format!("{id}.{RECORD}"));
             match kind {
                 RECORD | COMMIT | REMOVAL if counts => {
-                    let read = match known.remove(name).filter(|(read, _)| read == stamp) {
+                    let read = match known.remove(file).filter(|(read, _)| read == stamp) {
                         Some((_, record)) => Ok(record),
-                        None => read_record(&path),
+                        None => read_record(store, file),
                     };
                     match read {
                         Ok(record) if kind == RECORD => {
-                            records.insert(name.clone(), (*stamp, record));
+                            records.insert(file.clone(), (*stamp, record));
                         }
-                        Ok(record) => intents.push((path, kind, record)),
+                        Ok(record) => intents.push((file, kind, record)),
                         Err(error) if is_gone(&error) => {
                             known.extend(records);
                             return Ok(None);
                         }
-                        Err(error) => {
-                            let name = format!("{}/{name}", HIDDEN);
-                            snapshot.damaged.push((name, error));
-                        }
+                        Err(error) => snapshot.damaged.push((name, error)),
                     }
                 }
                 PIN => {
-                    let pinned_at = pin::read(&path);
+                    let pinned_at = pin::read(store, &name).unwrap_or(stamp.modified());
                     snapshot.pins.insert(id.into(), pinned_at);
                 }
                 _ => {}
             }
         }
         moment(Moment::RecordsRead);
-        snapshot.list_files(directory)?;
-        let had_manifests = snapshot.read_manifests(directory, &records)?;
+        snapshot.list_files(store)?;
+        let had_manifests = snapshot.read_manifests(store, &records)?;
         moment(Moment::FilesListed);
         // Where a commit had to begin again with other names, its intent may look the same from
         // outside.
         let had_intents = intents
             .iter()
-            .all(|(path, _, record)| read_record(path).is_ok_and(|now| now == *record));
-        if !had_manifests || !had_intents || list_hidden(&folder)? != before {
+            .all(|(file, _, record)| read_record(store, file).is_ok_and(|now| now == *record));
+        if !had_manifests || !had_intents || list_hidden(store)? != before {
             known.extend(records);
             return Ok(None);
         }
@@ -174,36 +165,28 @@ impl Snapshot {
     }
 
     /// Lists what is beside the hidden folder.
-    fn list_files(&mut self, directory: &Path) -> Result<()> {
-        let reading = || format!("reading {}", directory.display());
-        for entry in fs::read_dir(directory).with_context(reading)? {
-            let entry = entry.with_context(reading)?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let metadata = match entry.metadata() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                metadata => {
-                    metadata.with_context(|| format!("reading {}", entry.path().display()))?
+    fn list_files(&mut self, store: &dyn Store) -> Result<()> {
+        for entry in store.list(Folder::Top)? {
+            let StoreEntry {
+                name,
+                size,
+                modified,
+                ..
+            } = entry;
+            let what = match entry.kind {
+                EntryKind::File => {
+                    self.files.insert(name, Listed { size, modified });
+                    continue;
                 }
+                EntryKind::Link => "is a link, and links are not followed",
+                EntryKind::Other => "is not a regular file",
             };
-            if metadata.is_file() {
-                let listed = Listed {
-                    size: metadata.len(),
-                    modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                };
-                self.files.insert(name, listed);
-            } else if metadata.is_symlink() {
-                self.others
-                    .insert(name, "is a link, and links are not followed");
-            } else {
-                self.others.insert(name, "is not a regular file");
-            }
+            self.others.insert(name, what);
         }
         // Their names are those of shards of a database `._db`.
         let is_sidecar = |name: &&String| {
             name.strip_prefix("._")
-                .is_some_and(|of| is_sidecar(directory, name, self.files.contains_key(of)))
+                .is_some_and(|of| is_sidecar(store, name, self.files.contains_key(of)))
         };
         let sidecars: Vec<String> = self.files.keys().filter(is_sidecar).cloned().collect();
         for name in sidecars {
@@ -213,7 +196,7 @@ impl Snapshot {
     }
 
     /// Reads influxd's manifests. Tells whether all were still there.
-    fn read_manifests(&mut self, directory: &Path, records: &Known) -> Result<bool> {
+    fn read_manifests(&mut self, store: &dyn Store, records: &Known) -> Result<bool> {
         let recorded: HashSet<&str> = records
             .values()
             .filter_map(|(_, record)| Some(record.manifest.as_ref()?.name.as_str()))
@@ -222,14 +205,13 @@ impl Snapshot {
             manifest::stamp_of_manifest(name).is_some() && !recorded.contains(name.as_str())
         });
         for name in names {
-            let path = directory.join(name);
-            match read_bounded(&path, MANIFEST_LIMIT) {
+            match read_bounded(store, name, MANIFEST_LIMIT) {
                 Ok(bytes) => {
                     self.manifests.insert(name.clone(), bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => {
-                    let error = reading(&path, error);
+                    let error = reading(store, name, error);
                     self.damaged.push((name.clone(), error));
                 }
             }
@@ -250,12 +232,9 @@ pub(super) fn pause(attempt: u32) -> Duration {
 }
 
 /// What is said of a directory that never stays the same.
-pub(super) fn restless(directory: &Path) -> Error {
+pub(super) fn restless(place: &str) -> Error {
     ErrorKind::Failed
-        .error(format!(
-            "{} changes faster than it can be read",
-            directory.display()
-        ))
+        .error(format!("{place} changes faster than it can be read"))
         .hint("other runs work in it all the time: try again when they have ended")
 }
 
@@ -266,55 +245,35 @@ pub(super) fn tries() -> std::ops::Range<u32> {
 
 /// What of the hidden folder decides which sets there are. A folder that is not there is like an
 /// empty one.
-fn list_hidden(folder: &Path) -> Result<Hidden> {
-    let reading = || format!("reading {}", folder.display());
-    // Where a link leads nowhere, on a volume that is not mounted say, sets with records would
-    // count as sets without.
-    durable::refuse_stranger(folder, None)?;
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Hidden::new()),
-        entries => entries.with_context(reading)?,
+fn list_hidden(store: &dyn Store) -> Result<Hidden> {
+    let counts = |entry: &StoreEntry| {
+        own_name(&entry.name)
+            .is_some_and(|(_, kind)| matches!(kind, RECORD | COMMIT | REMOVAL | PIN))
     };
-    let mut names = Hidden::new();
-    for entry in entries {
-        let entry = entry.with_context(reading)?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
+    let entries = store.list(Folder::Hidden)?.into_iter().filter(counts);
+    let stamped = |entry: StoreEntry| {
+        let stamp = Stamp {
+            size: entry.size,
+            modified: entry.modified,
         };
-        let counts = own_name(&name)
-            .is_some_and(|(_, kind)| matches!(kind, RECORD | COMMIT | REMOVAL | PIN));
-        if !counts {
-            continue;
-        }
-        match entry.metadata() {
-            Ok(metadata) => {
-                names.insert(name, Stamp::of(&metadata));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("reading {}", entry.path().display()));
-            }
-        }
-    }
-    Ok(names)
+        (entry.name, stamp)
+    };
+    Ok(entries.map(stamped).collect())
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
+    fn modified(&self) -> Timestamp {
+        Timestamp::try_from(self.modified).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 
 /// Whether a file `._NAME` is what a Mac or a file server keeps beside NAME. One server never has
 /// both as shards: their id is the same, and ids are unique. So beside NAME, only what begins as a
 /// tar of such a database does is taken for a shard.
-fn is_sidecar(directory: &Path, name: &str, is_beside: bool) -> bool {
+fn is_sidecar(store: &dyn Store, name: &str, is_beside: bool) -> bool {
     let start = || {
         let mut start = Vec::new();
-        let file = open_regular(&directory.join(name))?;
+        let file = store.open(name)?;
         file.take(APPLE_DOUBLE.len() as u64)
             .read_to_end(&mut start)?;
         io::Result::Ok(start)
@@ -332,10 +291,10 @@ pub(super) fn is_gone(error: &anyhow::Error) -> bool {
 
 /// An error of reading. What is no regular file, or larger than any can be, is damaged; the disk is
 /// to blame for the rest.
-fn reading(path: &Path, error: io::Error) -> anyhow::Error {
+fn reading(store: &dyn Store, name: &str, error: io::Error) -> anyhow::Error {
     use io::ErrorKind::{InvalidData, InvalidInput};
     let is_odd = matches!(error.kind(), InvalidData | InvalidInput);
-    let reading = format!("reading {}", path.display());
+    let reading = format!("reading {}", store.place_of(name));
     match is_odd {
         true => anyhow::Error::new(error).context(ErrorKind::Damage.error(reading)),
         false => anyhow::Error::new(error).context(reading),
@@ -343,15 +302,17 @@ fn reading(path: &Path, error: io::Error) -> anyhow::Error {
 }
 
 /// Reads the record of a set, or what is to become or was one. Its id is that of its name.
-pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
+pub(super) fn read_record(store: &dyn Store, file: &str) -> Result<SetRecord> {
+    let name = Folder::Hidden.name_of(file);
+    let (id, kind) = own_name(file).unwrap_or_default();
     // Whole in memory, where the record is to be anyway: thousands of them are read for a list.
-    let bytes = open_regular(path)
-        .and_then(|file| read_to_limit(file, RECORD_LIMIT))
-        .map_err(|error| reading(path, error))?;
+    let bytes =
+        read_bounded(store, &name, RECORD_LIMIT).map_err(|error| reading(store, &name, error))?;
+    let place = store.place_of(&name);
     let damaged = || {
-        let fault = ErrorKind::Damage.error(format!("the record {} is damaged", path.display()));
-        fault.hint(match own_kind(path) {
-            Some(RECORD) => {
+        let fault = ErrorKind::Damage.error(format!("the record {place} is damaged"));
+        fault.hint(match kind {
+            RECORD => {
                 "another set can be named: snap list shows them. Moved away, it leaves files that count as influxd's"
             }
             _ => "nobody knows which files it names: those of no other set may be of one that is not whole. Move them away, and it too",
@@ -365,16 +326,13 @@ pub(super) fn read_record(path: &Path) -> Result<SetRecord> {
     let form: Form = serde_json::from_slice(&bytes).with_context(damaged)?;
     if form.format > RECORD_FORMAT {
         bail!(
-            "the record {} was written by a newer snap (format {})",
-            path.display(),
+            "the record {place} was written by a newer snap (format {})",
             form.format
         );
     }
     let mut record: SetRecord = serde_json::from_slice(&bytes).with_context(damaged)?;
-    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let is_own = own_name(name).is_some_and(|(id, _)| record.id == id);
     ensure!(
-        is_own && record.has_sound_names() && record.is_consistent(),
+        record.id == id && record.has_sound_names() && record.is_consistent(),
         damaged()
     );
     record.shards.sort_by_key(|shard| shard.id);

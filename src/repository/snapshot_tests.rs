@@ -4,8 +4,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use std::fs;
+use std::path::Path;
+
 use super::*;
 use crate::error::kind_of;
+use crate::repository::hidden::hidden;
 use crate::repository::names;
 use crate::repository::{Catalog, FileRecord, test_records};
 use crate::time;

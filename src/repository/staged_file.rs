@@ -1,7 +1,6 @@
 //! A file of a set while it grows: hashed as it is written, and handed to the disk a piece at a
 //! time.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -11,6 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::digest::hex;
 use super::record::{FileRecord, Layout};
+use super::store::StoredFile;
 use super::tar::Tar;
 use crate::io::durable::{self, WriteBack};
 use crate::io::open::open_regular;
@@ -170,10 +170,10 @@ impl SealedFile {
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub fn open(&self, layout: Layout) -> Result<Tar<File>> {
+    pub fn open(&self, layout: Layout) -> Result<Tar<StoredFile>> {
         let file =
             open_regular(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
-        Ok(Tar::new(file, layout.packs()))
+        Ok(Tar::new(file.into(), layout.packs()))
     }
 
     /// Removes it, so that the room is free for others.

@@ -6,7 +6,7 @@
 //! and only for files that there are. So a shard is asked about only when its newest file was old
 //! already when the earlier run was begun, and when no deletes were under way in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -100,6 +100,12 @@ impl Base {
             since,
             probes,
         })
+    }
+
+    /// As it is, where its path is relative to a directory.
+    pub fn below(self, directory: &Path) -> Self {
+        let path = directory.join(self.path);
+        Self { path, ..self }
     }
 
     /// The file of a shard that an earlier run had finished, and that holds `content` as this one
@@ -230,7 +236,7 @@ impl<'a> Earlier<'a> {
             return None;
         }
         let downloaded_by = shard.shared_with.clone().unwrap_or_else(|| set.id.clone());
-        let path = self.contents.path_of(&file.name);
+        let path = PathBuf::from(&file.name);
         Base::new(shard, set.started, margin, Some(downloaded_by), path)
     }
 

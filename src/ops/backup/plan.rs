@@ -14,7 +14,9 @@ use super::run::{Backup, ServerMetastore};
 use crate::error::ErrorKind;
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::{list, plural, select};
-use crate::repository::{Catalog, Content, Selection, SetId, ShardRecord, ShardState, Unreadable};
+use crate::repository::{
+    Catalog, Content, Selection, SetId, ShardRecord, ShardState, UnreadableFile,
+};
 use crate::shard::ShardPath;
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply};
@@ -62,7 +64,7 @@ impl Backup<'_> {
         // What is damaged there must not stop a backup; but it is not built on, and that is told.
         let catalog = Catalog::read_past_all(&self.options.directory).ok();
         let catalog = catalog.map(|(catalog, unreadable)| {
-            for Unreadable { file, error } in unreadable {
+            for UnreadableFile { file, error } in unreadable {
                 self.context
                     .warn(format!("{file} is not built on: {error:#}"));
             }
@@ -193,7 +195,7 @@ impl Backup<'_> {
             request,
             cut: selection.bounds().filter(is_cut),
             known: basis.known.get(&shard.path).copied(),
-            base: base.map(Box::new),
+            base: base.map(|base| Box::new(base.below(&self.options.directory))),
             held: basis.held.contains(&shard.path),
             shard,
         }))

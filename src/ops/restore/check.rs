@@ -268,8 +268,8 @@ fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gat
             }
             unreadable.remove(&name);
             if let Some(fault) = fault {
-                let path = checker.contents.path_of(&file.name);
-                unreadable.insert(name.clone(), Unreadable { path, fault });
+                let tar = checker.contents.place_of(&file.name);
+                unreadable.insert(name.clone(), Unreadable { tar, fault });
             }
             let file = ShardFile { source, size, crc };
             files.insert(name.clone(), file);
@@ -367,7 +367,7 @@ fn try_to_rewrite(
 /// A tombstone file of which not all can be read.
 struct Unreadable {
     /// The file of the backup that it is in.
-    path: PathBuf,
+    tar: String,
     fault: String,
 }
 
@@ -380,9 +380,9 @@ impl Unreadable {
         used: &Use,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let Self { path, fault } = self;
+        let Self { tar, fault } = self;
         if used.apply_deletes {
-            let message = format!("{} is damaged: {name} {fault}", path.display());
+            let message = format!("{tar} is damaged: {name} {fault}");
             return Err(ErrorKind::Damage
                 .error(message)
                 .hint(
@@ -449,9 +449,9 @@ impl Checker<'_> {
         match damage(&examined, &examination, set.id.as_str()) {
             None => Ok(examined.members),
             Some(why) => {
-                let path = contents.path_of(&file.name);
+                let tar = contents.place_of(&file.name);
                 Err(ErrorKind::Damage
-                    .error(format!("{} is damaged: {why}", path.display()))
+                    .error(format!("{tar} is damaged: {why}"))
                     .hint("nothing was written; take another backup or set")
                     .into())
             }

@@ -62,7 +62,7 @@ impl ShardMembers<'_> {
                         .is_some_and(|file| file.source == source)
             };
             if self.files.iter().any(|(name, _)| wanted(name)) {
-                let reading = || format!("reading {}", self.contents.path_of(&file.name).display());
+                let reading = || format!("reading {}", self.contents.place_of(&file.name));
                 let outcome = self
                     .each_of(file, wanted, |passed| each(source, passed))
                     .with_context(reading);

@@ -228,7 +228,7 @@ impl Source {
         let selected = select(
             &data,
             selection,
-            &format!("the backup {}", contents.path().display()),
+            &format!("the backup {}", contents.place()),
         )
         .map_err(|fault| match newest_holding(contents, at, selection) {
             Some((other, _)) => fault.hint(format!(
@@ -388,7 +388,7 @@ impl Source {
             ));
         }
         if found.is_empty() && !(missing.is_empty() && self.chains.unasked.is_empty()) {
-            let directory = contents.path().display();
+            let directory = contents.place();
             let unasked = self.chains.unasked.iter().map(ShardPath::to_string);
             // Those with a reason come first.
             let absent: Vec<String> = missing.iter().cloned().chain(unasked).collect();
@@ -424,7 +424,7 @@ impl Source {
             ));
             return Ok(());
         };
-        let (directory, id) = (contents.path().display(), &other.id);
+        let (directory, id) = (contents.place(), &other.id);
         let fault = ErrorKind::NoBackup.error(format!(
             "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}, with {}",
             plural(count, "shard")

@@ -3,7 +3,6 @@
 mod shard;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -505,7 +504,7 @@ impl<'a> OfSet<'a, '_> {
 /// Whether a file of influxd's is gone again. While it makes a set of the portable layout, it has files of the other layout for a
 /// moment each.
 fn is_passing(contents: &Catalog, set: &Set, file: &str) -> bool {
-    !set.is_recorded() && fs::symlink_metadata(contents.path_of(file)).is_err()
+    !set.is_recorded() && contents.is_gone(file)
 }
 
 /// Whether a small file is what was recorded.

@@ -15,9 +15,9 @@ use crate::shard::ShardPath;
 /// What one set says of one shard.
 pub(super) enum Claim {
     /// Here is all of it, or there was nothing in it.
-    Whole(Held),
+    Whole(ClaimedFile),
     /// Here is what changed after that time.
-    Since(Held, Timestamp),
+    Since(ClaimedFile, Timestamp),
     /// All shards of the server are here, and it was none of them.
     NotThere,
     /// The server named it and did not have it open.
@@ -35,14 +35,14 @@ pub(super) enum Claim {
     /// It was deleted on the server while the run went on.
     Expired,
     /// Here are the points of an interval of time.
-    Range(Held),
+    Range(ClaimedFile),
     /// Here is a file of influxd's: all of it, or a part.
-    Unknown(Held),
+    Unknown(ClaimedFile),
 }
 
 /// The file of a claim; both are nothing where it needs none.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct ClaimedFile {
     pub file: Option<BackupFile>,
     pub gap: Option<Gap>,
 }
@@ -135,30 +135,30 @@ impl<'a> Claims<'a> {
     }
 
     /// The file that was recorded of a shard, and whether it is there and all in it is proven.
-    fn held_of_shard(&self, at: usize, record: &SetRecord, shard: &ShardRecord) -> Held {
+    fn held_of_shard(&self, at: usize, record: &SetRecord, shard: &ShardRecord) -> ClaimedFile {
         let held = match shard.state {
             // That of an empty shard is there for influxd alone.
             ShardState::Stored => self.held(at, shard.file.as_ref()),
-            _ => Held::default(),
+            _ => ClaimedFile::default(),
         };
         let unproven = shard.unproven.is_some().then(|| Gap::Unproven {
             set: record.id.clone(),
         });
-        Held {
+        ClaimedFile {
             gap: held.gap.or(unproven),
             ..held
         }
     }
 
     /// A file that was recorded, and whether it is there.
-    pub fn held(&self, at: usize, file: Option<&FileRecord>) -> Held {
+    pub fn held(&self, at: usize, file: Option<&FileRecord>) -> ClaimedFile {
         let set = &self.catalog.sets()[at];
         let Some(file) = file else {
-            return Held::default();
+            return ClaimedFile::default();
         };
         let (name, id) = (file.name.clone(), set.id.clone());
         let Some(size) = self.catalog.file(&name) else {
-            return Held {
+            return ClaimedFile {
                 file: None,
                 gap: Some(Gap::FileGone {
                     set: id,
@@ -167,7 +167,7 @@ impl<'a> Claims<'a> {
                 }),
             };
         };
-        Held {
+        ClaimedFile {
             gap: (size != file.size).then(|| Gap::FileChanged {
                 set: id,
                 file: name.clone(),
@@ -179,11 +179,11 @@ impl<'a> Claims<'a> {
     }
 
     /// The file of a shard in a set of influxd's.
-    pub fn unrecorded_claim(&self, at: usize, path: &ShardPath) -> Option<Held> {
+    pub fn unrecorded_claim(&self, at: usize, path: &ShardPath) -> Option<ClaimedFile> {
         let unrecorded = self.unrecorded[at].as_ref()?;
         let set = &self.catalog.sets()[at];
         if set.is_loose() {
-            return self.catalog.file_of(at, path).map(|file| Held {
+            return self.catalog.file_of(at, path).map(|file| ClaimedFile {
                 file: Some(file),
                 gap: None,
             });
@@ -192,13 +192,13 @@ impl<'a> Claims<'a> {
         let entry = entries.iter().find(|entry| entry.is_of(path))?;
         let (name, id) = (entry.file_name.clone(), set.id.clone());
         Some(match self.catalog.file(&name) {
-            Some(size) => Held {
+            Some(size) => ClaimedFile {
                 file: Some(self.catalog.backup_file(at, name, size)),
                 gap: unrecorded
                     .is_unreadable
                     .then_some(Gap::ServerUnknown { set: id }),
             },
-            None => Held {
+            None => ClaimedFile {
                 file: None,
                 gap: Some(Gap::FileGone {
                     set: id,

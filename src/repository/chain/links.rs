@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::super::catalog::BackupFile;
 use super::super::set_id::SetId;
-use super::claim::{Claim, Claims, Held};
+use super::claim::{Claim, ClaimedFile, Claims};
 use super::gap::Gap;
 use crate::shard::ShardPath;
 
@@ -56,7 +56,7 @@ impl Linker<'_, '_> {
         };
         match claim {
             Claim::NotThere | Claim::Expired => Ok(Link::default()),
-            Claim::Range(Held { file, gap }) => Ok(Link {
+            Claim::Range(ClaimedFile { file, gap }) => Ok(Link {
                 file,
                 gap,
                 ..Link::default()
@@ -77,7 +77,7 @@ impl Linker<'_, '_> {
         }
     }
 
-    fn whole(&self, at: usize, held: Held, links: &Links) -> Result<Link, usize> {
+    fn whole(&self, at: usize, held: ClaimedFile, links: &Links) -> Result<Link, usize> {
         let parent = match held.gap {
             None | Some(Gap::Unproven { .. }) => None,
             // Where it is gone, an older state is better than none.
@@ -94,7 +94,7 @@ impl Linker<'_, '_> {
         })
     }
 
-    fn unknown(&self, at: usize, held: Held, links: &Links) -> Result<Link, usize> {
+    fn unknown(&self, at: usize, held: ClaimedFile, links: &Links) -> Result<Link, usize> {
         let parent = self.older(at);
         let below = match parent {
             Some(parent) => known(parent, links)?.gap.clone(),

@@ -155,6 +155,13 @@ impl<'a> Chains<'a> {
                 };
             }
         }
+        self.unclaimed(context, path, may_hold)
+    }
+
+    /// As [`Chains::of_shard`], of a shard that the set has no word of, or only a range of time.
+    fn unclaimed(&mut self, context: ChainContext, path: &ShardPath, may_hold: bool) -> ShardChain {
+        let at = context.at;
+        let set = &self.claims.catalog.sets()[at];
         let is_limited = set.is_limited() && may_hold;
         let is_loose = set.is_loose();
         // Of influxd's legacy directories nobody knows which files were written by the run that

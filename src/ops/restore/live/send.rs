@@ -100,7 +100,7 @@ impl Live<'_> {
             stop,
         };
         for (source, file) in shard.sources.iter().enumerate() {
-            let reading = || format!("reading {}", contents.path_of(&file.name).display());
+            let reading = || format!("reading {}", contents.place_of(&file.name));
             let tar = contents.open(file, |file| file)?;
             let mut reader = ShardTarReader::new(tar, &shard.source);
             packing.pack(&mut reader, source).with_context(reading)?;

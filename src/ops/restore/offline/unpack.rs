@@ -107,18 +107,15 @@ impl Unpacker<'_> {
     ) -> Result<Left> {
         self.ownership.create_dirs(directory)?;
         for source in 0..shard.sources.len() {
-            let path = self.catalog.path_of(&shard.sources[source].name);
+            let tar = self.catalog.place_of(&shard.sources[source].name);
             let count = self
                 .unpack_tar(shard, source, directory, stop)
-                .with_context(|| {
-                    format!("unpacking {} into {}", path.display(), directory.display())
-                })?;
+                .with_context(|| format!("unpacking {tar} into {}", directory.display()))?;
             let files = shard.files.iter();
             let expected = files.filter(|(_, file)| file.source == source).count();
             ensure!(
                 count >= expected,
-                "{} lacks files that it had a moment ago",
-                path.display()
+                "{tar} lacks files that it had a moment ago"
             );
         }
         let apply_deletes = self.options.apply_deletes;

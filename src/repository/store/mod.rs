@@ -1,0 +1,224 @@
+//! Where the files of a repository lie, as far as reading them goes: a local directory, or memory.
+//!
+//! Whoever reads a repository asks its [`Store`] for files by name and knows no path. A name is
+//! relative to the repository: `meta.03`, `.snap/20261120T080000Z.json`. The methods are few enough
+//! for storage that has neither folders nor locks.
+
+mod local;
+#[cfg(test)]
+mod memory;
+
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Result;
+
+pub(crate) use local::LocalStore;
+pub(super) use local::claim;
+#[cfg(test)]
+pub(crate) use memory::MemoryStore;
+
+use super::hidden::HIDDEN;
+use crate::io::read_at::ReadAt;
+
+/// The files of a repository.
+///
+/// What is written through one handle is seen by the next `list` and `open` of any other. A file
+/// with a final name is whole: what a crash leaves of one that is being written has a name that no
+/// reader takes for a backup.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// What the repository is called in messages: its path, its URL.
+    fn place(&self) -> String;
+
+    /// What a file is called in messages.
+    fn place_of(&self, name: &str) -> String;
+
+    /// What is in a folder, in no particular order; nothing where there is no such folder. A name
+    /// that comes or goes meanwhile may be among them or not.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listed, or something else than a folder has its name.
+    fn list(&self, folder: Folder) -> Result<Vec<StoreEntry>>;
+
+    /// Opens a file. What is open can be read to its end, whatever becomes of its name.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`] where there is none; [`io::ErrorKind::InvalidInput`] where the
+    /// name is that of something else than a regular file.
+    fn open(&self, name: &str) -> io::Result<StoredFile>;
+
+    /// Keeps a file from being removed as long as the result lives; nothing where it is gone, or
+    /// going. Where the storage has no locks, it can be removed all the same. A crash gives it up.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be found out.
+    fn hold(&self, name: &str) -> io::Result<Option<Hold>>;
+
+    /// Makes room for so many holds at once.
+    fn expect_holds(&self, count: usize);
+}
+
+/// The folders of a repository. It has no others to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folder {
+    /// The repository itself.
+    Top,
+    /// `.snap`.
+    Hidden,
+}
+
+impl Folder {
+    /// The name of a file in it, relative to the repository.
+    pub(super) fn name_of(self, file: &str) -> String {
+        match self {
+            Self::Top => file.to_owned(),
+            Self::Hidden => format!("{HIDDEN}/{file}"),
+        }
+    }
+}
+
+/// What is listed under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreEntry {
+    /// The name in its folder.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written to, where that is known.
+    pub modified: SystemTime,
+}
+
+/// What can have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A link, which is not followed.
+    Link,
+    /// A folder, or what else there may be.
+    Other,
+}
+
+/// A file that nobody removes while this lives.
+#[derive(Debug)]
+pub struct Hold {
+    _held: Box<dyn fmt::Debug + Send + Sync>,
+}
+
+impl Hold {
+    fn new(held: impl fmt::Debug + Send + Sync + 'static) -> Self {
+        Self {
+            _held: Box::new(held),
+        }
+    }
+}
+
+/// Bytes that a store can give from any offset on.
+trait Bytes: Send + Sync {
+    /// Reads some of the bytes from `offset` on; none at the end.
+    fn read_some_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// How many there are.
+    fn size(&self) -> io::Result<u64>;
+}
+
+/// A file of a repository that is open for reading, from front to back or anywhere. A clone reads
+/// the same file from a place of its own.
+#[derive(Clone)]
+pub struct StoredFile {
+    bytes: Arc<dyn Bytes>,
+    at: u64,
+}
+
+impl StoredFile {
+    fn new(bytes: impl Bytes + 'static) -> Self {
+        Self {
+            bytes: Arc::new(bytes),
+            at: 0,
+        }
+    }
+}
+
+impl fmt::Debug for StoredFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredFile")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Read for StoredFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read_some_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for StoredFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
+            SeekFrom::End(offset) => self.bytes.size()?.checked_add_signed(offset),
+        };
+        self.at = to.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+impl ReadAt for StoredFile {
+    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.bytes.read_some_at(buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    buffer = &mut buffer[count..];
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.bytes.size()
+    }
+}
+
+/// All of a file of at most `limit` bytes.
+///
+/// # Errors
+///
+/// Those of [`Store::open`]; [`io::ErrorKind::InvalidData`] where the file is larger.
+pub(super) fn read_bounded(store: &dyn Store, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = store.open(name)?;
+    let too_large = || {
+        let message = format!("it has more than {limit} bytes");
+        io::Error::new(io::ErrorKind::InvalidData, message)
+    };
+    let size = ReadAt::size(&file)?;
+    if size > limit {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    (&mut file)
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(too_large()),
+        false => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests;
