@@ -1,6 +1,7 @@
 //! Memory does not grow with the size or the number of shards.
 //!
-//! A process of its own: the peak of a child begins at that of its parent, which other tests would raise.
+//! A process of its own: the peak of a child begins at that of its parent, which other tests would
+//! raise.
 
 mod support;
 
@@ -30,7 +31,8 @@ const LIMIT: u64 = 24 << 20;
 /// Bytes in each of the large shards.
 const LARGE: u64 = 96 << 20;
 
-/// Bytes in each of the shards that are compressed, which takes its time; all of them are more than the limit lets in.
+/// Bytes in each of the shards that are compressed, which takes its time; all of them are more than
+/// the limit lets in.
 const PACKED: u64 = 6 << 20;
 
 /// Bytes in each of the shards whose every point is looked at, half of them in an index.
@@ -159,7 +161,8 @@ fn three_thousand_shards_are_backed_up_and_restored_in_24_mib() {
     );
 }
 
-/// Writes a TSM file of about [`DEEP`] bytes: large blocks of strings, or very many keys with few points.
+/// Writes a TSM file of about [`DEEP`] bytes: large blocks of strings, or very many keys with few
+/// points.
 fn write_tsm(out: &mut File, start: i64, many_keys: bool) {
     let times: Vec<i64> = (0..if many_keys { 3 } else { 1000 })
         .map(|second| start + second)
@@ -281,7 +284,8 @@ fn a_tombstone_of_half_a_million_keys_is_applied_in_24_mib() {
     tsm.rewind().expect("a file");
     tsm.read_to_end(&mut content).expect("a file");
     let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
-    // In no order, every other of the keys there are, many that are not there, and one of them again and again.
+    // In no order, every other of the keys there are, many that are not there, and one of them
+    // again and again.
     for nth in 0..500_000_u64 {
         let (nth, min) = match nth % 2 {
             0 => (nth * 7919 % 500_000, 0),

@@ -1,6 +1,8 @@
-//! The command line: what can be typed, what is printed, and the commands that read or change a backup directory.
+//! The command line: what can be typed, what is printed, and the commands that read or change a
+//! backup directory.
 //!
-//! A real influxd is needed by `command_line`, and by one test each of `forget` and `verify`; its client by more of `forget`.
+//! A real influxd is needed by `command_line`, and by one test each of `forget` and `verify`; its
+//! client by more of `forget`.
 
 // `snap check`: which sets count, and what is wrong with the rest.
 mod check;

@@ -1,4 +1,5 @@
-//! Runs that are killed or stopped, and disks that say no: what is left, and that the next run puts it right.
+//! Runs that are killed or stopped, and disks that say no: what is left, and that the next run puts
+//! it right.
 //!
 //! A real influxd is needed by all modules but `failpoints`.
 

@@ -1,8 +1,10 @@
-//! Every decoder on any bytes at all: those of a corpus, and the same changed at random, alike in each run.
+//! Every decoder on any bytes at all: those of a corpus, and the same changed at random, alike in
+//! each run.
 //!
-//! Nothing panics, no more memory is taken than few bytes are worth, and what an encoder can write again comes back. The targets are
-//! those of `fuzz/`, where libFuzzer finds bytes of its own. `SNAP_FUZZ_ROUNDS` asks for more rounds than the few of a test run.
-//! A process of its own, because it looks at the memory that it took.
+//! Nothing panics, no more memory is taken than few bytes are worth, and what an encoder can write
+//! again comes back. The targets are those of `fuzz/`, where libFuzzer finds bytes of its own.
+//! `SNAP_FUZZ_ROUNDS` asks for more rounds than the few of a test run. A process of its own,
+//! because it looks at the memory that it took.
 
 use std::env;
 use std::fs;

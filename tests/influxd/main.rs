@@ -1,4 +1,5 @@
-//! Round trips with a real influxd, point by point. All of these tests need one and fail where there is none.
+//! Round trips with a real influxd, point by point. All of these tests need one and fail where
+//! there is none.
 
 // Deleted points stay deleted in a running server that is restored into.
 mod deletes;

@@ -1,6 +1,8 @@
-//! Backups of a scripted server, which answers whatever a test wants, and scripted clients of `snap serve`.
+//! Backups of a scripted server, which answers whatever a test wants, and scripted clients of `snap
+//! serve`.
 //!
-//! A real influxd is needed by one test each of `faults` and `portable_faults`, and by some of `incremental`.
+//! A real influxd is needed by one test each of `faults` and `portable_faults`, and by some of
+//! `incremental`.
 
 // What a server answers: silences, malformed tars, missing shards, hostile names and sizes.
 mod answers;

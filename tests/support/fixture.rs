@@ -19,7 +19,8 @@ pub const SETTLE: Duration = Duration::from_millis(300);
 /// The database and policy of most shards.
 pub const WHERE: (&str, &str) = ("db", "autogen");
 
-/// A scripted server and a folder for backups of it. Modules of tests add what they alone need, in an `impl` of their own.
+/// A scripted server and a folder for backups of it. Modules of tests add what they alone need, in
+/// an `impl` of their own.
 pub struct Fixture {
     /// Where the backup directory is, and whatever else a test makes.
     pub folder: TempDir,

@@ -1,4 +1,5 @@
-//! The files of a backup directory: manifests, the metastore beside them, records, compressed shards.
+//! The files of a backup directory: manifests, the metastore beside them, records, compressed
+//! shards.
 
 use std::io::{self, Read, Write};
 

@@ -1,4 +1,5 @@
-//! The tar of a shard: it is read alike in whatever pieces it comes, and what was read can be written.
+//! The tar of a shard: it is read alike in whatever pieces it comes, and what was read can be
+//! written.
 
 use std::io::{self, Read, Write};
 

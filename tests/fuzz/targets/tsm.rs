@@ -18,7 +18,8 @@ use influx_snap::tsm::writer::Writer;
 /// More points than a fuzzer should spend its time on; a dozen bytes can be a million.
 const MANY: usize = 20_000;
 
-/// Bytes as a block: looking at them and unpacking them agree, and what was unpacked comes back when packed.
+/// Bytes as a block: looking at them and unpacking them agree, and what was unpacked comes back
+/// when packed.
 pub fn block(bytes: &[u8]) {
     let checked = Decoder::default().check(bytes);
     let decoded = block::decode(bytes);
@@ -51,7 +52,8 @@ pub fn block(bytes: &[u8]) {
     }
 }
 
-/// Bytes as a file: nothing panics, and a file without fault can be read and rewritten to one without fault.
+/// Bytes as a file: nothing panics, and a file without fault can be read and rewritten to one
+/// without fault.
 pub fn file(bytes: &[u8]) {
     let faults = check(bytes, Some(0..1 << 40), &mut |finding| {
         assert!(!finding.to_string().is_empty())
