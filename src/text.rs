@@ -109,9 +109,16 @@ mod tests {
     #[test]
     fn an_age_is_told_in_its_two_largest_units() {
         let told = |seconds| age(Duration::from_secs(seconds));
+        assert_eq!([0, 59, 60, 61].map(told), ["0s", "59s", "1m", "1m1s"]);
+        let hour = 3600;
         assert_eq!(
-            [59, 300, 301, 7200, 93_600, 93_660, 187_200, 172_800].map(told),
-            ["59s", "5m", "5m1s", "2h", "26h", "26h1m", "2d4h", "2d"]
+            [hour, 26 * hour, 47 * hour + 61].map(told),
+            ["1h", "26h", "47h1m"]
+        );
+        let day = 24 * hour;
+        assert_eq!(
+            [2 * day, 2 * day + 4 * hour, 9 * day + 3 * hour + 5].map(told),
+            ["2d", "2d4h", "9d3h"]
         );
     }
 
