@@ -18,6 +18,8 @@ mod forget;
 mod post_run;
 // Every line of `-json` and every JSON file against `docs/schema`.
 mod schemas;
+// Help, mistakes and the text of commands, held against `tests/cmd`.
+mod snapshots;
 // `snap verify` on sound sets, and on what was wrong before the backup.
 mod verify;
 // `snap verify` on each kind of damage to each kind of file.

@@ -215,7 +215,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// To write them anew: UPDATE_SCHEMAS=1 cargo test --test schemas
+/// To write them anew: UPDATE_SCHEMAS=1 cargo test --test cli schemas
 #[test]
 fn the_schemas_in_the_repository_are_those_of_the_types() {
     let folder = root().join("docs/schema");

@@ -2,7 +2,7 @@
 //! directory.
 //!
 //! The files in `tests/cmd` are run as they stand. To write them anew: TRYCMD=overwrite cargo test
-//! --test snapshots
+//! --test cli snapshots
 
 #[test]
 fn text_is_as_the_snapshots_say() {
