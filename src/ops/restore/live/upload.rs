@@ -1,4 +1,5 @@
-//! Uploading shards, several at a time: each is sent, and read back when the server is done with it.
+//! Uploading shards, several at a time: each is sent, and read back when the server is done with
+//! it.
 
 use std::time::Instant;
 
