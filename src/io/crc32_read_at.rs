@@ -19,11 +19,11 @@ const MOST_PIECES: usize = 8;
 pub struct Crc32ReadAt<'a> {
     content: &'a dyn ReadAt,
     stop: &'a Cancel,
-    pieces: RefCell<Vec<Piece>>,
+    pieces: RefCell<Vec<SummedPiece>>,
 }
 
 /// A part that was read from front to back.
-struct Piece {
+struct SummedPiece {
     start: u64,
     end: u64,
     crc: Hasher,
@@ -82,7 +82,7 @@ impl ReadAt for Crc32ReadAt<'_> {
         self.content.read_exact_at(buf, offset)?;
         let mut pieces = self.pieces.borrow_mut();
         if pieces.len() < MOST_PIECES && pieces.iter().all(|piece| piece.end != offset) {
-            pieces.push(Piece {
+            pieces.push(SummedPiece {
                 start: offset,
                 end: offset,
                 crc: Hasher::new(),

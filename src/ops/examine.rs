@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::repository::{BackupFile, Catalog, FileRecord, hex};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, Member, TarError};
-use crate::tsm::check::{self, TsmFinding};
+use crate::tsm::check::{self, TsmDamage};
 use crate::tsm::fields::FieldTypes;
 use crate::tsm::index::{IndexError, IndexWalk};
 use crate::tsm::{is_file_name, tombstone};
@@ -125,7 +125,7 @@ pub enum MemberFinding {
         /// Where.
         offset: u64,
         /// What.
-        fault: TsmFinding,
+        fault: TsmDamage,
         /// The same, in words, with the key it belongs to.
         message: String,
     },

@@ -22,18 +22,18 @@ const SHOWN_OF_KEY: usize = 120;
 
 /// A fault that the check came upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Finding<'a> {
+pub struct TsmFinding<'a> {
     /// Where in the file: at a record for what is wrong with a block, else in the index.
     pub offset: u64,
     /// The key it belongs to; empty where that is none or not known.
     pub key: &'a [u8],
     /// What is wrong.
-    pub fault: TsmFinding,
+    pub fault: TsmDamage,
 }
 
 /// What can be wrong in a TSM file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TsmFinding {
+pub enum TsmDamage {
     /// The index.
     Index(index::IndexDamage),
     /// A block, or what the index says of it.
@@ -57,7 +57,7 @@ pub enum TsmFinding {
     },
 }
 
-impl fmt::Display for TsmFinding {
+impl fmt::Display for TsmDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index(fault) => fault.fmt(f),
@@ -75,7 +75,7 @@ impl fmt::Display for TsmFinding {
     }
 }
 
-impl Finding<'_> {
+impl TsmFinding<'_> {
     /// What is wrong and with which key, but not where.
     pub fn what(&self) -> String {
         match self.key {
@@ -93,7 +93,7 @@ impl Finding<'_> {
     }
 }
 
-impl fmt::Display for Finding<'_> {
+impl fmt::Display for TsmFinding<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at offset {}: {}", self.offset, self.what())
     }
@@ -126,7 +126,7 @@ pub struct Report {
 pub fn check<R: ReadAt + ?Sized>(
     file: &R,
     times: Option<std::ops::Range<i64>>,
-    tell: &mut dyn FnMut(Finding<'_>),
+    tell: &mut dyn FnMut(TsmFinding<'_>),
 ) -> Result<Report, IndexError> {
     let mut walk = IndexWalk::open(file)?;
     let mut check = Check {
@@ -139,14 +139,14 @@ pub fn check<R: ReadAt + ?Sized>(
     };
     match check.run(&mut walk) {
         Err(IndexError::Damaged { offset, fault }) => {
-            check.tell(walk.key(), offset, TsmFinding::Index(fault))
+            check.tell(walk.key(), offset, TsmDamage::Index(fault))
         }
         Err(error) => return Err(error),
         // Where the index broke off, blocks are missed in it and not in the file.
         Ok(()) if check.end < walk.index_offset() => check.tell(
             b"",
             check.end,
-            TsmFinding::Gap {
+            TsmDamage::Gap {
                 end: walk.index_offset(),
             },
         ),
@@ -162,31 +162,31 @@ struct Check<'a, R: ?Sized> {
     /// Where the block before ends.
     end: u64,
     report: Report,
-    tell: &'a mut dyn FnMut(Finding<'_>),
+    tell: &'a mut dyn FnMut(TsmFinding<'_>),
 }
 
 impl<R: ReadAt + ?Sized> Check<'_, R> {
-    fn tell(&mut self, key: &[u8], offset: u64, fault: TsmFinding) {
+    fn tell(&mut self, key: &[u8], offset: u64, fault: TsmDamage) {
         self.report.faults += 1;
-        (self.tell)(Finding { offset, key, fault });
+        (self.tell)(TsmFinding { offset, key, fault });
     }
 
     fn run(&mut self, walk: &mut IndexWalk<'_, R>) -> Result<(), IndexError> {
         while let Some(raw) = walk.raw_key()? {
             self.report.keys += 1;
             for (offset, fault) in raw.faults().into_iter().flatten() {
-                self.tell(walk.key(), offset, TsmFinding::Index(fault));
+                self.tell(walk.key(), offset, TsmDamage::Index(fault));
             }
             while let Some((at, entry)) = walk.raw_entry()? {
                 self.report.blocks += 1;
                 if let Err(fault) = walk.pass_times(&entry) {
-                    self.tell(walk.key(), at, TsmFinding::Index(fault));
+                    self.tell(walk.key(), at, TsmDamage::Index(fault));
                 }
                 match walk.pass_place(&entry) {
                     Ok(()) => {
                         self.block(walk.key(), ValueType::from_byte(raw.block_type), &entry)?
                     }
-                    Err(fault) => self.tell(walk.key(), at, TsmFinding::Index(fault)),
+                    Err(fault) => self.tell(walk.key(), at, TsmDamage::Index(fault)),
                 }
             }
         }
@@ -201,9 +201,9 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
         entry: &BlockEntry,
     ) -> Result<(), IndexError> {
         if entry.offset > self.end {
-            self.tell(key, self.end, TsmFinding::Gap { end: entry.offset });
+            self.tell(key, self.end, TsmDamage::Gap { end: entry.offset });
         } else if entry.offset < self.end {
-            self.tell(key, entry.offset, TsmFinding::Order { end: self.end });
+            self.tell(key, entry.offset, TsmDamage::Order { end: self.end });
         }
         self.end = self.end.max(entry.offset + u64::from(entry.size));
         let (mut first, mut last) = (entry.min_time, entry.max_time);
@@ -217,7 +217,7 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
                     self.tell(
                         key,
                         entry.offset,
-                        TsmFinding::Block(BlockFault::Type { index, found }),
+                        TsmDamage::Block(BlockFault::Type { index, found }),
                     );
                 }
                 if (span.first, span.last) != (first, last) {
@@ -227,12 +227,12 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
                         first: span.first,
                         last: span.last,
                     };
-                    self.tell(key, entry.offset, TsmFinding::Block(fault));
+                    self.tell(key, entry.offset, TsmDamage::Block(fault));
                 }
                 (first, last) = (span.first, span.last);
             }
             Err(FileError::Block { offset, fault }) => {
-                self.tell(key, offset, TsmFinding::Block(fault))
+                self.tell(key, offset, TsmDamage::Block(fault))
             }
             Err(FileError::Index(error)) => return Err(error),
         }
@@ -241,7 +241,7 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
             .as_ref()
             .is_some_and(|times| first < times.start || last >= times.end)
         {
-            self.tell(key, entry.offset, TsmFinding::Outside { first, last });
+            self.tell(key, entry.offset, TsmDamage::Outside { first, last });
         }
         Ok(())
     }
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     /// The faults of a file, each with its offset and key.
-    fn faults(file: &[u8], times: Option<std::ops::Range<i64>>) -> Vec<(u64, Vec<u8>, TsmFinding)> {
+    fn faults(file: &[u8], times: Option<std::ops::Range<i64>>) -> Vec<(u64, Vec<u8>, TsmDamage)> {
         let mut found = Vec::new();
         let report = check(file, times, &mut |finding| {
             found.push((finding.offset, finding.key.to_vec(), finding.fault))
@@ -345,7 +345,7 @@ mod tests {
             .iter()
             .map(|(_, key, fault)| (&key[..], *fault))
             .collect();
-        let outside = |first, last| TsmFinding::Outside { first, last };
+        let outside = |first, last| TsmDamage::Outside { first, last };
         assert_eq!(
             blocks,
             [
@@ -376,7 +376,7 @@ mod tests {
         assert!(
             found
                 .iter()
-                .all(|(.., fault)| matches!(fault, TsmFinding::Block(BlockFault::Crc { .. })))
+                .all(|(.., fault)| matches!(fault, TsmDamage::Block(BlockFault::Crc { .. })))
         );
     }
 
@@ -402,7 +402,7 @@ mod tests {
                 vec![block(1, 1, &packed(&integers(&[1])))],
             ),
         ]);
-        let found: Vec<TsmFinding> = faults(&file, None)
+        let found: Vec<TsmDamage> = faults(&file, None)
             .into_iter()
             .map(|(.., fault)| fault)
             .collect();
@@ -420,7 +420,7 @@ mod tests {
                 found: ValueType::Integer,
             },
         ];
-        assert_eq!(found, expected.map(TsmFinding::Block));
+        assert_eq!(found, expected.map(TsmDamage::Block));
     }
 
     #[test]
@@ -435,7 +435,7 @@ mod tests {
             ],
         )];
         let file = build(&series);
-        let places = |offsets: [u64; 3]| -> Vec<(u64, TsmFinding)> {
+        let places = |offsets: [u64; 3]| -> Vec<(u64, TsmDamage)> {
             let mut file = file.clone();
             for (at, offset) in offsets.iter().enumerate() {
                 file[32 + 6 + 28 * at + 16..][..8].copy_from_slice(&offset.to_be_bytes());
@@ -444,29 +444,29 @@ mod tests {
                 .into_iter()
                 .map(|(offset, _, fault)| (offset, fault));
             found
-                .filter(|(_, fault)| !matches!(fault, TsmFinding::Block(_)))
+                .filter(|(_, fault)| !matches!(fault, TsmDamage::Block(_)))
                 .collect()
         };
         assert_eq!(places([5, 14, 23]), []);
         assert_eq!(
             places([14, 5, 23]),
             [
-                (5, TsmFinding::Gap { end: 14 }),
-                (5, TsmFinding::Order { end: 23 })
+                (5, TsmDamage::Gap { end: 14 }),
+                (5, TsmDamage::Order { end: 23 })
             ]
         );
         assert_eq!(
             places([5, 14, 14]),
             [
-                (14, TsmFinding::Order { end: 23 }),
-                (23, TsmFinding::Gap { end: 32 })
+                (14, TsmDamage::Order { end: 23 }),
+                (23, TsmDamage::Gap { end: 32 })
             ]
         );
         assert_eq!(
             places([5, 14, 22]),
             [
-                (22, TsmFinding::Order { end: 23 }),
-                (31, TsmFinding::Gap { end: 32 })
+                (22, TsmDamage::Order { end: 23 }),
+                (31, TsmDamage::Gap { end: 32 })
             ]
         );
     }
@@ -475,7 +475,7 @@ mod tests {
     fn a_damaged_index_is_walked_on_as_long_as_it_goes() {
         let file = small();
         let index = IndexWalk::open(&file[..]).unwrap().index_offset() as usize;
-        let with = |damage: &[(usize, u8)]| -> Vec<TsmFinding> {
+        let with = |damage: &[(usize, u8)]| -> Vec<TsmDamage> {
             let mut file = file.clone();
             damage
                 .iter()
@@ -496,14 +496,14 @@ mod tests {
             last: 3,
         };
         let expected = [
-            TsmFinding::Index(index::IndexDamage::KeyOrder),
-            TsmFinding::Index(index::IndexDamage::BlockType(0x42)),
-            TsmFinding::Block(times),
+            TsmDamage::Index(index::IndexDamage::KeyOrder),
+            TsmDamage::Index(index::IndexDamage::BlockType(0x42)),
+            TsmDamage::Block(times),
         ];
         assert_eq!(found, expected);
         assert_eq!(
             with(&[(0, 0x80)]),
-            [TsmFinding::Index(index::IndexDamage::Cut)]
+            [TsmDamage::Index(index::IndexDamage::Cut)]
         );
     }
 

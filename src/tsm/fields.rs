@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::index::{IndexError, IndexWalk, Key};
-use super::sort::{Event, Sorter};
+use super::sort::{SortedEvent, Sorter};
 use super::values::ValueType;
 use super::wal::Value;
 use crate::io::read_at::ReadAt;
@@ -137,7 +137,11 @@ impl FieldTypes {
             none => none.insert(Sorter::new(&self.scratch, HELD_BYTES)),
         };
         for (field, types) in self.few.drain() {
-            sorter.push(&field, 0, Event::Write(Value::Integer(types.0.into())))?;
+            sorter.push(
+                &field,
+                0,
+                SortedEvent::Write(Value::Integer(types.0.into())),
+            )?;
         }
         self.bytes = 0;
         Ok(())
@@ -159,7 +163,7 @@ impl FieldTypes {
                 .into_iter()
                 .for_each(|(field, types)| found.add(&field, types)),
             Some(sorter) => sorter.finish(|field, _, _, event| -> io::Result<()> {
-                if let Event::Write(Value::Integer(types)) = event {
+                if let SortedEvent::Write(Value::Integer(types)) = event {
                     found.add_sorted(field, Types(types as u8));
                 }
                 Ok(())

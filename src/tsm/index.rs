@@ -57,7 +57,7 @@ pub struct BlockEntry {
 /// file.
 #[derive(Debug)]
 pub struct IndexWalk<'a, R: ?Sized> {
-    index: Cursor<'a, R>,
+    index: IndexCursor<'a, R>,
     /// Where the index begins and the blocks end.
     index_offset: u64,
     /// Bytes of the space of blocks that the blocks passed so far leave.
@@ -107,7 +107,7 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
             .into());
         }
         Ok(Self {
-            index: Cursor {
+            index: IndexCursor {
                 file,
                 at: index_offset,
                 end,
@@ -294,7 +294,7 @@ impl RawKey {
 
 /// Reads the bytes of the index in turn, many at a time.
 #[derive(Debug)]
-struct Cursor<'a, R: ?Sized> {
+struct IndexCursor<'a, R: ?Sized> {
     file: &'a R,
     /// The offset of the next byte to give.
     at: u64,
@@ -305,7 +305,7 @@ struct Cursor<'a, R: ?Sized> {
     used: usize,
 }
 
-impl<R: ReadAt + ?Sized> Cursor<'_, R> {
+impl<R: ReadAt + ?Sized> IndexCursor<'_, R> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], IndexError> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;

@@ -21,7 +21,7 @@ const KEY_BYTES: usize = 64;
 
 /// What happened to a key, in the order in which it is sorted.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Event<'a> {
+pub(super) enum SortedEvent<'a> {
     /// What lies at or after the event's time and not after this one was deleted.
     DeleteTo(i64),
     /// A point of the event's time was written.
@@ -86,8 +86,8 @@ impl Sorter {
     }
 
     /// Takes an event that comes after all those before. A key has 1 to 65535 bytes.
-    pub(super) fn push(&mut self, key: &[u8], time: i64, event: Event<'_>) -> io::Result<()> {
-        let string_bytes = if let Event::Write(Value::String(string)) = event {
+    pub(super) fn push(&mut self, key: &[u8], time: i64, event: SortedEvent<'_>) -> io::Result<()> {
+        let string_bytes = if let SortedEvent::Write(Value::String(string)) = event {
             string.len()
         } else {
             0
@@ -106,8 +106,8 @@ impl Sorter {
             }
         };
         let (kind, bits) = match event {
-            Event::DeleteTo(max) => (DELETE, max.cast_unsigned()),
-            Event::Write(value) => match value {
+            SortedEvent::DeleteTo(max) => (DELETE, max.cast_unsigned()),
+            SortedEvent::Write(value) => match value {
                 Value::Float(value) => (ValueType::Float.byte() + 1, value.to_bits()),
                 Value::Integer(value) => (ValueType::Integer.byte() + 1, value.cast_unsigned()),
                 Value::Boolean(value) => (ValueType::Boolean.byte() + 1, value.into()),
@@ -186,7 +186,7 @@ impl Sorter {
     /// order they came in.
     pub(super) fn finish<E: From<io::Error>>(
         mut self,
-        mut each: impl FnMut(&[u8], i64, u64, Event<'_>) -> Result<(), E>,
+        mut each: impl FnMut(&[u8], i64, u64, SortedEvent<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         if !self.slots.is_empty() {
             self.spill()?;
@@ -281,14 +281,14 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    fn event(&self) -> io::Result<Event<'_>> {
+    fn event(&self) -> io::Result<SortedEvent<'_>> {
         let bits = self.head.bits;
         let Some(byte) = self.head.kind.checked_sub(1) else {
-            return Ok(Event::DeleteTo(bits.cast_signed()));
+            return Ok(SortedEvent::DeleteTo(bits.cast_signed()));
         };
         // Written by this process, unless somebody else got at the file.
         let value_type = ValueType::from_byte(byte).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Event::Write(match value_type {
+        Ok(SortedEvent::Write(match value_type {
             ValueType::Float => Value::Float(f64::from_bits(bits)),
             ValueType::Integer => Value::Integer(bits.cast_signed()),
             ValueType::Boolean => Value::Boolean(bits != 0),

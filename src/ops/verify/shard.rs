@@ -10,7 +10,7 @@ use crate::ops::examine::{
 };
 use crate::progress::Progress;
 use crate::repository::{Catalog, ShardRecord};
-use crate::tsm::check::TsmFinding;
+use crate::tsm::check::TsmDamage;
 use crate::tsm::index::IndexError;
 
 const POINTS_LOST: &str = "influxd would take the file, and miss these points without a word";
@@ -112,8 +112,8 @@ fn damage_of_member(member: &ExaminedMember) -> impl Iterator<Item = FileDamage>
             message,
         } => {
             let means = match fault {
-                TsmFinding::Block(_) => POINTS_LOST,
-                TsmFinding::Outside { .. } => UNREACHABLE,
+                TsmDamage::Block(_) => POINTS_LOST,
+                TsmDamage::Outside { .. } => UNREACHABLE,
                 _ => SHARD_LOST,
             };
             of_member(Some(*offset), message.clone(), means)

@@ -9,7 +9,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use super::super::index::Key;
-use super::super::sort::{Event, Sorter};
+use super::super::sort::{SortedEvent, Sorter};
 use super::file::{self, Ending, Record};
 use super::ranges::{DeletedRange, DeletedRanges, Deletes, InMemory};
 use crate::io::read_at::FromStart;
@@ -63,7 +63,7 @@ impl BoundedDeletes {
     pub fn reader(&self) -> DeletesReader<'_> {
         DeletesReader(match &self.0 {
             Held::Memory(ranges) => ReadFrom::Memory(ranges.reader()),
-            Held::File(file) => ReadFrom::File(Cursor {
+            Held::File(file) => ReadFrom::File(RangeCursor {
                 bytes: BufReader::new(FromStart::new(file)),
                 key: Vec::new(),
                 range: None,
@@ -113,8 +113,8 @@ impl Collector<'_> {
             range: None,
         };
         sorter.finish(|key, min, _, event| match event {
-            Event::DeleteTo(max) => out.add(key, (min, max)),
-            Event::Write(_) => Ok(()),
+            SortedEvent::DeleteTo(max) => out.add(key, (min, max)),
+            SortedEvent::Write(_) => Ok(()),
         })?;
         Ok(Held::File(out.finish()?))
     }
@@ -124,7 +124,7 @@ fn push(sorter: &mut Sorter, key: &[u8], (min, max): DeletedRange) -> io::Result
     if min > max {
         return Ok(());
     }
-    sorter.push(key, min, Event::DeleteTo(max))
+    sorter.push(key, min, SortedEvent::DeleteTo(max))
 }
 
 /// Writes ranges that come sorted, joined where they touch.
@@ -182,7 +182,7 @@ pub struct DeletesReader<'a>(ReadFrom<'a>);
 #[derive(Debug)]
 enum ReadFrom<'a> {
     Memory(InMemory<'a>),
-    File(Cursor<'a>),
+    File(RangeCursor<'a>),
 }
 
 impl Deletes for DeletesReader<'_> {
@@ -203,7 +203,7 @@ impl Deletes for DeletesReader<'_> {
 
 /// Stands at a range of the file.
 #[derive(Debug)]
-struct Cursor<'a> {
+struct RangeCursor<'a> {
     bytes: BufReader<FromStart<'a, File>>,
     key: Vec<u8>,
     /// The range it stands at, none behind the last.
@@ -213,7 +213,7 @@ struct Cursor<'a> {
     is_of_key: bool,
 }
 
-impl Cursor<'_> {
+impl RangeCursor<'_> {
     fn begin(&mut self, key: &[u8]) -> io::Result<()> {
         if !self.begun {
             self.begun = true;

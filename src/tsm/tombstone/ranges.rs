@@ -47,11 +47,11 @@ pub struct DeletedRanges {
     /// The bytes of all keys.
     keys: Vec<u8>,
     /// In the order of key and time once collected. Ranges of one key share its bytes.
-    entries: Vec<Entry>,
+    entries: Vec<RangeEntry>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct RangeEntry {
     /// Where the key begins.
     at: usize,
     length: u16,
@@ -61,7 +61,7 @@ struct Entry {
 /// [`DeletedRanges`], read along the keys of a file.
 #[derive(Debug)]
 pub struct InMemory<'a> {
-    of_key: &'a [Entry],
+    of_key: &'a [RangeEntry],
     ranges: &'a DeletedRanges,
 }
 
@@ -125,7 +125,7 @@ impl DeletedRanges {
         }
     }
 
-    fn entries_of(&self, key: &[u8]) -> &[Entry] {
+    fn entries_of(&self, key: &[u8]) -> &[RangeEntry] {
         let start = self.entries.partition_point(|entry| self.key(entry) < key);
         let count = self.entries[start..].partition_point(|entry| self.key(entry) == key);
         &self.entries[start..start + count]
@@ -133,7 +133,7 @@ impl DeletedRanges {
 
     /// Bytes of memory that it takes, near enough.
     pub(super) fn bytes(&self) -> usize {
-        self.keys.len() + self.entries.len() * size_of::<Entry>()
+        self.keys.len() + self.entries.len() * size_of::<RangeEntry>()
     }
 
     /// All ranges with their keys, ascending by key, then by time.
@@ -148,7 +148,7 @@ impl DeletedRanges {
         self.entries.is_empty()
     }
 
-    fn key(&self, entry: &Entry) -> &[u8] {
+    fn key(&self, entry: &RangeEntry) -> &[u8] {
         &self.keys[entry.at..][..entry.length.into()]
     }
 
@@ -168,7 +168,7 @@ impl DeletedRanges {
                 self.keys.len() - key.len()
             }
         };
-        self.entries.push(Entry {
+        self.entries.push(RangeEntry {
             at,
             length,
             range: (min, max),

@@ -18,7 +18,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::{Ending, Entry, Next, Segment, Value};
-use crate::tsm::sort::{Event, Sorter};
+use crate::tsm::sort::{SortedEvent, Sorter};
 
 /// Bytes of points and deletes kept in memory unless something else is asked for.
 pub const BUDGET: usize = 64 << 20;
@@ -53,7 +53,8 @@ impl Cache {
                     // influxd takes a point with an empty key too; no TSM file can hold it.
                     for written in writes.filter(|written| !written.key.is_empty()) {
                         for (time, value) in written.points() {
-                            self.sorter.push(written.key, time, Event::Write(value))?;
+                            self.sorter
+                                .push(written.key, time, SortedEvent::Write(value))?;
                         }
                     }
                 }
@@ -74,7 +75,7 @@ impl Cache {
         if min <= max {
             // A longer key is none that was written.
             for key in keys.filter(|key| u16::try_from(key.len()).is_ok()) {
-                self.sorter.push(key, min, Event::DeleteTo(max))?;
+                self.sorter.push(key, min, SortedEvent::DeleteTo(max))?;
             }
         }
         Ok(())
@@ -116,7 +117,7 @@ impl<F, E> Sweep<F>
 where
     F: FnMut(&[u8], i64, Value<'_>) -> Result<(), E>,
 {
-    fn event(&mut self, key: &[u8], time: i64, turn: u64, event: Event<'_>) -> Result<(), E> {
+    fn event(&mut self, key: &[u8], time: i64, turn: u64, event: SortedEvent<'_>) -> Result<(), E> {
         if self.key != key {
             self.flush()?;
             self.key.clear();
@@ -124,13 +125,13 @@ where
             self.deletes.clear();
         }
         match event {
-            Event::DeleteTo(max) => {
+            SortedEvent::DeleteTo(max) => {
                 // It begins after the time of the point before: deletes come before the points of
                 // their time.
                 self.flush()?;
                 self.deletes.add(time, turn, max);
             }
-            Event::Write(value) => {
+            SortedEvent::Write(value) => {
                 if self.last.as_ref().is_some_and(|(last, ..)| *last != time) {
                     self.flush()?;
                 }
