@@ -26,7 +26,7 @@ impl Cancel {
     /// # Errors
     ///
     /// When the system refuses the signal handlers.
-    pub fn on_signals() -> io::Result<Self> {
+    pub(crate) fn on_signals() -> io::Result<Self> {
         let cancel = Self::default();
         let ignored = ignored_signals();
         let is_ignored = |signal: i32| ignored.map(|ignored| ignored >> (signal - 1) & 1 == 1);
@@ -68,7 +68,7 @@ impl Cancel {
     }
 
     /// Whether a stop was asked for.
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.signal() != 0
     }
 
@@ -111,7 +111,7 @@ fn ignored_signals() -> Option<u64> {
 
 /// A reader that fails once a stop was asked for.
 #[derive(Debug)]
-pub struct Stoppable<'a, R> {
+pub(crate) struct Stoppable<'a, R> {
     /// What is read.
     pub inner: R,
     /// Who may ask for a stop.

@@ -34,7 +34,7 @@ impl Context<'_> {
     }
 
     /// Tells what only somebody who looks for a fault wants to read.
-    pub fn detail(&self, text: impl AsRef<str>) {
+    pub(crate) fn detail(&self, text: impl AsRef<str>) {
         self.report(&Event::Detail(text.as_ref()));
     }
 

@@ -36,12 +36,12 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The process's exit code.
-    pub fn exit_code(self) -> u8 {
+    pub(crate) fn exit_code(self) -> u8 {
         self as u8
     }
 
     /// Whether somebody asked for a stop.
-    pub fn is_stop(self) -> bool {
+    pub(crate) fn is_stop(self) -> bool {
         matches!(self, Self::HungUp | Self::Interrupted | Self::Terminated)
     }
 
@@ -80,7 +80,7 @@ impl Error {
 }
 
 /// The first [`Error`] in an error's chain, outermost first.
-pub fn error_in(error: &anyhow::Error) -> Option<&Error> {
+pub(crate) fn error_in(error: &anyhow::Error) -> Option<&Error> {
     // `chain` hands out the links as plain errors, and an Error added with `.context(…)` is only found by anyhow itself.
     error.downcast_ref::<Error>().or_else(|| {
         error

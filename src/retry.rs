@@ -49,7 +49,7 @@ pub fn pause(wait: Duration, cancel: &Cancel) -> Result<(), Error> {
 
 /// Waits that grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     longest: Duration,
 }
@@ -72,7 +72,7 @@ impl Backoff {
 
 /// The attempts at one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempts {
+pub(crate) struct Attempts {
     failures: u32,
     backoff: Backoff,
 }
@@ -102,7 +102,7 @@ impl Attempts {
 
 /// Whether a server may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// It may. Whoever asks must say then what came of it: meanwhile it may be closed to others.
     Open,
     /// Not yet, but after this long.
@@ -150,12 +150,12 @@ impl Server {
     }
 
     /// Whether it ever answered.
-    pub fn has_answered(&self) -> bool {
+    pub(crate) fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)
     }
 
     /// Whether it may be asked.
-    pub fn gate(&self, now: Instant) -> Gate {
+    pub(crate) fn gate(&self, now: Instant) -> Gate {
         match &mut *self.state() {
             State::Answers => Gate::Open,
             State::GivenUp => Gate::GivenUp,
@@ -175,7 +175,7 @@ impl Server {
     }
 
     /// Whoever found it open does not ask it after all.
-    pub fn not_asked(&self) {
+    pub(crate) fn not_asked(&self) {
         if let State::Silent(outage) = &mut *self.state() {
             outage.is_tried = false;
         }

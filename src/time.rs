@@ -32,7 +32,7 @@ impl Bounds {
     };
 
     /// Everything a file can hold: what leaves no point out for its time uses this.
-    pub const ANY: Self = Self {
+    pub(crate) const ANY: Self = Self {
         start: i64::MIN,
         end: i64::MAX,
     };
@@ -46,7 +46,7 @@ impl Bounds {
     }
 
     /// Whether no point of a shard group from `start` to `end` (exclusive) is inside.
-    pub fn misses(self, start: i64, end: i64) -> bool {
+    pub(crate) fn misses(self, start: i64, end: i64) -> bool {
         self.end < start || self.start > end.saturating_sub(1)
     }
 
@@ -58,7 +58,7 @@ impl Bounds {
 }
 
 /// The time as nanoseconds, moved to the nearest timestamp InfluxDB can hold.
-pub fn to_nanos(time: Timestamp) -> i64 {
+pub(crate) fn to_nanos(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).map_or_else(
         |_| {
             if time < Timestamp::UNIX_EPOCH {
@@ -84,7 +84,7 @@ pub fn stamp(time: Timestamp) -> String {
 }
 
 /// The time that a set's name says.
-pub fn parse_stamp(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_stamp(text: &str) -> Option<Timestamp> {
     let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
     time.to_zoned(TimeZone::UTC)
         .ok()
@@ -92,7 +92,7 @@ pub fn parse_stamp(text: &str) -> Option<Timestamp> {
 }
 
 /// Whether a text is exactly what [`stamp`] gives.
-pub fn is_stamp(text: &str) -> bool {
+pub(crate) fn is_stamp(text: &str) -> bool {
     text.len() == 16 && parse_stamp(text).is_some_and(|time| stamp(time) == text)
 }
 
@@ -103,7 +103,7 @@ pub fn is_stamp(text: &str) -> bool {
 /// # Errors
 ///
 /// When it is none of these, or outside the years 1 to 9999.
-pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
+pub(crate) fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
     let text = text.trim();
     let shortened = without_long_fraction(text);
     let time = if let Ok(pieces) = Pieces::parse(&*shortened) {
@@ -149,12 +149,12 @@ fn without_long_fraction(text: &str) -> Cow<'_, str> {
 }
 
 /// Go's zero time, 0001-01-01T00:00:00Z.
-pub fn go_zero() -> Timestamp {
+pub(crate) fn go_zero() -> Timestamp {
     Timestamp::from_second(-62_135_596_800).unwrap_or(Timestamp::MIN)
 }
 
 /// Reads an RFC 3339 time, zone included.
-pub fn parse_zoned(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_zoned(text: &str) -> Option<Timestamp> {
     let pieces = Pieces::parse(text).ok()?;
     (pieces.time().is_some() && pieces.to_numeric_offset().is_some()).then(|| at(&pieces))
 }
@@ -182,7 +182,7 @@ fn at(pieces: &Pieces<'_>) -> Timestamp {
 /// # Errors
 ///
 /// When it is not of that form, negative or too long to count.
-pub fn parse_duration(text: &str) -> Result<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     let complaint = || {
         format!(
             "'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, \

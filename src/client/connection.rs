@@ -63,7 +63,7 @@ impl Reply {
     /// # Errors
     ///
     /// Those of reading.
-    pub fn first_byte(&mut self) -> io::Result<Option<Duration>> {
+    pub(crate) fn first_byte(&mut self) -> io::Result<Option<Duration>> {
         if self.received == 0 {
             let mut first = [0; 512];
             let count = self.receive(&mut first)?;
@@ -269,6 +269,6 @@ pub(super) fn is_reset_before_reply(error: &io::Error) -> bool {
 }
 
 /// The cancel token's error, where that is why a read ended.
-pub fn cancellation(error: &io::Error) -> Option<&error::Error> {
+pub(crate) fn cancellation(error: &io::Error) -> Option<&error::Error> {
     error.get_ref()?.downcast_ref::<error::Error>()
 }

@@ -21,8 +21,10 @@ use crate::wire::{
 
 pub use address::Address;
 use connection::Stopwatch;
-pub use connection::{Reply, Upload, cancellation};
-pub use endpoint::{Connector, Endpoint};
+pub(crate) use connection::cancellation;
+pub use connection::{Reply, Upload};
+pub use endpoint::Connector;
+pub use endpoint::Endpoint;
 use rate::Limit;
 
 /// How long to wait for a server.
@@ -97,7 +99,7 @@ impl Client {
     /// # Errors
     ///
     /// When the server is not reached, is no snapshotter ([`ErrorKind::Unreachable`]), or its reply breaks off.
-    pub fn meta_store(&self) -> Result<MetaBlob> {
+    pub(crate) fn meta_store(&self) -> Result<MetaBlob> {
         let dialects = match self.dialect() {
             Some(dialect) => vec![dialect],
             None => vec![Dialect::V1_5, Dialect::V1_0],
@@ -137,7 +139,7 @@ impl Client {
     /// # Errors
     ///
     /// When the server is not reached or its reply breaks off or is no shard list.
-    pub fn shards_of(&self, database: &str) -> Result<InfoReply> {
+    pub(crate) fn shards_of(&self, database: &str) -> Result<InfoReply> {
         let request = Request::DatabaseInfo {
             database: database.to_owned(),
         };

@@ -13,12 +13,12 @@ use crate::wire::MAX_META_BYTES;
 const ASK: Duration = Duration::from_secs(2);
 
 /// What to do where an influxd runs on the target of a change.
-pub const USAGE_ADVICE: &str =
+pub(crate) const USAGE_ADVICE: &str =
     "stop influxd first: it would not notice new files, and would write its own over them";
 
 /// A process other than this one that has a file below one of the directories open (Linux, as far as this user may see), and
 /// the file.
-pub fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
+pub(crate) fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
     let directories: Vec<PathBuf> = directories
         .iter()
         .filter_map(|directory| fs::canonicalize(directory).ok())
@@ -52,7 +52,7 @@ pub fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
 }
 
 /// Whether a snapshotter at `host` has the meta store of `metadir`, byte for byte.
-pub fn is_running_on(metadir: &Path, host: &Address) -> bool {
+pub(crate) fn is_running_on(metadir: &Path, host: &Address) -> bool {
     let Ok(meta) = read_bounded(&metadir.join("meta.db"), MAX_META_BYTES) else {
         return false;
     };

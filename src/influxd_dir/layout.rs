@@ -29,7 +29,7 @@ pub fn wal_dir(named: Option<&Path>, datadir: &Path) -> Option<PathBuf> {
 }
 
 /// The shards below a data directory, by their directories. Hidden folders are no databases.
-pub fn shards_below(datadir: &Path) -> Vec<ShardPath> {
+pub(crate) fn shards_below(datadir: &Path) -> Vec<ShardPath> {
     let names = |directory: &Path| -> Vec<String> {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -64,7 +64,7 @@ pub fn shards_below(datadir: &Path) -> Vec<ShardPath> {
 
 /// Whether the shards below a data directory have tsi1 indexes. A shard has one where it has a directory `index`; an empty
 /// one makes influxd (1.5 and later) build it from the TSM files at its next start.
-pub fn uses_tsi1(datadir: &Path) -> bool {
+pub(crate) fn uses_tsi1(datadir: &Path) -> bool {
     shards_below(datadir)
         .iter()
         .any(|shard| shard_dir(datadir, shard).join("index").is_dir())
@@ -76,7 +76,7 @@ pub fn uses_tsi1(datadir: &Path) -> bool {
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] with the name.
-pub fn ensure_directory_name(name: &str) -> Result<(), Error> {
+pub(crate) fn ensure_directory_name(name: &str) -> Result<(), Error> {
     if matches!(name, "" | "." | "..")
         || name.contains(['/', '\\', '\0'])
         || name.starts_with(".snap-")
@@ -89,7 +89,7 @@ pub fn ensure_directory_name(name: &str) -> Result<(), Error> {
 }
 
 /// The path itself or the nearest directory above it that exists.
-pub fn nearest_existing(path: &Path) -> PathBuf {
+pub(crate) fn nearest_existing(path: &Path) -> PathBuf {
     let nearest = path.ancestors().find(|ancestor| ancestor.is_dir());
     nearest
         .filter(|ancestor| !ancestor.as_os_str().is_empty())

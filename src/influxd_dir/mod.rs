@@ -10,11 +10,9 @@ mod request_folder;
 mod shards;
 mod wal;
 
-pub use in_use::{USAGE_ADVICE, is_running_on, open_file_below};
-pub use layout::{
-    ensure_directory_name, nearest_existing, shard_dir, shards_below, uses_tsi1, wal_dir,
-};
+pub(crate) use in_use::{USAGE_ADVICE, is_running_on, open_file_below};
+pub(crate) use layout::{ensure_directory_name, nearest_existing, shards_below, uses_tsi1};
+pub use layout::{shard_dir, wal_dir};
 pub use meta_db::LocalMeta;
-pub use ownership::Ownership;
-pub use shards::{LocalShards, SNAPSHOTS};
-pub use wal::Wal;
+pub(crate) use ownership::Ownership;
+pub use shards::LocalShards;

@@ -13,7 +13,7 @@ use crate::io::open::open_regular;
 
 /// Whose new files are to be and who may read them, taken from the directory they go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ownership {
+pub(crate) struct Ownership {
     /// User and group, where this process may give files away.
     pub owner: Option<(u32, u32)>,
     /// Permission bits of directories.
@@ -85,7 +85,7 @@ impl Ownership {
     /// # Errors
     ///
     /// When one cannot be made.
-    pub fn create_dirs(&self, path: &Path) -> Result<()> {
+    pub(crate) fn create_dirs(&self, path: &Path) -> Result<()> {
         let absent: Vec<&Path> = path
             .ancestors()
             .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())

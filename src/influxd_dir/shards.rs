@@ -23,7 +23,7 @@ use crate::tsm::{is_file_name, is_tombstone};
 
 /// The hidden folder in the data directory where snapshots and uploads live while a request goes
 /// on.
-pub const SNAPSHOTS: &str = ".snap-serve";
+pub(crate) const SNAPSHOTS: &str = ".snap-serve";
 /// Bytes of an upload read at a time.
 const CHUNK: usize = 128 << 10;
 

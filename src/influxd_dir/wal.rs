@@ -20,7 +20,7 @@ const CHUNK: usize = 128 << 10;
 
 /// The segments of a shard's WAL that hold something.
 #[derive(Debug)]
-pub struct Wal {
+pub(crate) struct Wal {
     /// In the order in which influxd replays them.
     segments: Vec<(PathBuf, Metadata)>,
     /// Which of them was written last.
@@ -90,7 +90,7 @@ impl Wal {
     /// # Errors
     ///
     /// When it cannot be read, or the files cannot be written.
-    pub fn flush_into<'a>(
+    pub(crate) fn flush_into<'a>(
         &self,
         folder: &Path,
         files: impl Iterator<Item = &'a str>,

@@ -16,7 +16,7 @@ const MOST_PIECES: usize = 8;
 
 /// A content whose CRC-32 is made of that of the pieces in which it is read, and whose reading
 /// stops when asked to.
-pub struct Crc32ReadAt<'a> {
+pub(crate) struct Crc32ReadAt<'a> {
     content: &'a dyn ReadAt,
     stop: &'a Cancel,
     pieces: RefCell<Vec<SummedPiece>>,

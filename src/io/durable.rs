@@ -42,7 +42,7 @@ const WRITE_BACK: u64 = 4 << 20;
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] for what is no directory, and those of the system.
-pub fn create_private_dir(path: &Path) -> Result<()> {
+pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
     refuse_stranger(path, None)?;
     let create = || {
         step("create", path)?;
@@ -58,7 +58,7 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] for another user's directory, and those of [`create_private_dir`].
-pub fn claim_private_dir(path: &Path) -> Result<()> {
+pub(crate) fn claim_private_dir(path: &Path) -> Result<()> {
     refuse_stranger(path, Some(rustix::process::geteuid().as_raw()))?;
     create_private_dir(path)
 }
@@ -68,7 +68,7 @@ pub fn claim_private_dir(path: &Path) -> Result<()> {
 /// # Errors
 ///
 /// [`ErrorKind::Refused`].
-pub fn refuse_stranger(path: &Path, user: Option<u32>) -> Result<(), Error> {
+pub(crate) fn refuse_stranger(path: &Path, user: Option<u32>) -> Result<(), Error> {
     let Ok(there) = fs::symlink_metadata(path) else {
         return Ok(());
     };
@@ -95,14 +95,14 @@ pub fn refuse_stranger(path: &Path, user: Option<u32>) -> Result<(), Error> {
 }
 
 /// How files of our own are opened that are to be made: for the owner alone, whatever the umask.
-pub fn private_file() -> OpenOptions {
+pub(crate) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
     options
 }
 
 /// Makes a file for the owner alone, where there is none.
-pub fn create_new(path: &Path) -> io::Result<File> {
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     step("create-new", path)?;
     private_file().create_new(true).open(path)
 }
@@ -117,7 +117,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Renames, and fails with [`io::ErrorKind::AlreadyExists`] where the name is taken.
-pub fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     let here = rustix::fs::CWD;
     let renamed = step_of("rename", "rename-free", to).and_then(|()| {
         let only_free = rustix::fs::RenameFlags::NOREPLACE;
@@ -149,7 +149,7 @@ pub fn link(file: &Path, name: &Path) -> io::Result<()> {
 }
 
 /// Removes a file that may not be there.
-pub fn remove_if_there(path: &Path) -> Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     let remove = || {
         step("remove", path)?;
         fs::remove_file(path)
@@ -158,7 +158,7 @@ pub fn remove_if_there(path: &Path) -> Result<()> {
 }
 
 /// Removes a directory with all that is in it, which may not be there.
-pub fn remove_tree_if_there(path: &Path) -> Result<()> {
+pub(crate) fn remove_tree_if_there(path: &Path) -> Result<()> {
     let remove = || {
         step("remove", path)?;
         fs::remove_dir_all(path)
@@ -167,7 +167,7 @@ pub fn remove_tree_if_there(path: &Path) -> Result<()> {
 }
 
 /// Removes an empty directory.
-pub fn remove_empty_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_empty_dir(path: &Path) -> io::Result<()> {
     step("remove", path)?;
     fs::remove_dir(path)
 }
@@ -183,7 +183,7 @@ fn is_gone(removed: io::Result<()>) -> io::Result<()> {
 /// little left to wait for, and keeps it out of the memory that others' files could use. Only
 /// advice: where it cannot be given, nothing is lost.
 #[derive(Debug, Default)]
-pub struct WriteBack {
+pub(crate) struct WriteBack {
     begun: u64,
     /// Bytes written since.
     fresh: u64,
@@ -219,12 +219,12 @@ pub fn sync(file: &File, path: &Path) -> Result<()> {
 
 /// Makes what happened to the names in a directory last. File systems that cannot do so for a
 /// directory, as some of network storage, keep names in their own way: [`can_sync_dir`] tells.
-pub fn sync_dir(path: &Path) -> Result<()> {
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     can_sync_dir(path).map(drop)
 }
 
 /// As [`sync_dir`], and says whether the file system can.
-pub fn can_sync_dir(path: &Path) -> Result<bool> {
+pub(crate) fn can_sync_dir(path: &Path) -> Result<bool> {
     let sync = || {
         let directory = File::open(path)?;
         step_of("sync", "dir-sync", path)?;
@@ -239,13 +239,13 @@ pub fn can_sync_dir(path: &Path) -> Result<bool> {
 }
 
 /// Takes the system's lock on an open file, without waiting.
-pub fn try_lock(file: &File, path: &Path) -> Result<(), TryLockError> {
+pub(crate) fn try_lock(file: &File, path: &Path) -> Result<(), TryLockError> {
     step("lock", path).map_err(TryLockError::Error)?;
     file.try_lock()
 }
 
 /// Whether the open file is the one that has the name.
-pub fn is_at(file: &File, path: &Path) -> bool {
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|now| {
         file.metadata()
             .is_ok_and(|open| (now.dev(), now.ino()) == (open.dev(), open.ino()))
@@ -253,7 +253,7 @@ pub fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Whether an error says that the file system does not have what was asked for.
-pub fn is_lacking(error: &io::Error) -> bool {
+pub(crate) fn is_lacking(error: &io::Error) -> bool {
     // NOTSUP and OPNOTSUPP are one number on some systems and two on others, which no pattern can
     // say.
     let lacking = [
@@ -267,12 +267,12 @@ pub fn is_lacking(error: &io::Error) -> bool {
 }
 
 /// Writes a file so that its name either has the whole content or does not change.
-pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     write_whole_by(path, |file| file.write_all(content))
 }
 
 /// As [`write_whole`], with a content that is written piece by piece.
-pub fn write_whole_by(
+pub(crate) fn write_whole_by(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
@@ -281,7 +281,7 @@ pub fn write_whole_by(
 
 /// As [`write_whole_by`]. `prepare` is handed the file before it gets its name, to set whose it is:
 /// by the name, somebody else's file might be met.
-pub fn write_whole_as(
+pub(crate) fn write_whole_as(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     prepare: impl FnOnce(&File) -> io::Result<()>,
@@ -307,7 +307,7 @@ pub fn write_whole_as(
 
 /// A new file in a directory, with a name that says that it is not whole yet. It goes away with its
 /// handle.
-pub fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
+pub(crate) fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(UNFINISHED)
         .tempfile_in(directory)
@@ -315,7 +315,7 @@ pub fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
 }
 
 /// What is in a directory, in no particular order.
-pub fn paths_in(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn paths_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let read = || {
         fs::read_dir(directory)?
             .map(|entry| Ok(entry?.path()))
@@ -325,7 +325,7 @@ pub fn paths_in(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Removes from a directory the files that a killed process was writing with [`write_whole`].
-pub fn remove_unfinished(directory: &Path) -> Result<()> {
+pub(crate) fn remove_unfinished(directory: &Path) -> Result<()> {
     for path in paths_in(directory)? {
         let is_named = path
             .file_name()

@@ -50,7 +50,7 @@ impl ReadAt for [u8] {
 
 /// A part of something larger.
 #[derive(Debug, Clone, Copy)]
-pub struct Section<'a, R: ?Sized> {
+pub(crate) struct Section<'a, R: ?Sized> {
     whole: &'a R,
     start: u64,
     size: u64,
@@ -81,7 +81,7 @@ impl<R: ReadAt + ?Sized> ReadAt for Section<'_, R> {
 
 /// Reads from front to back what can be read anywhere.
 #[derive(Debug)]
-pub struct FromStart<'a, R: ?Sized> {
+pub(crate) struct FromStart<'a, R: ?Sized> {
     content: &'a R,
     at: u64,
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 const HINT: &str = "TMPDIR names a directory for temporary files that can be written and has room";
 
 /// TMPDIR, where commands make such files that must not write to the backup directory.
-pub fn scratch_dir() -> PathBuf {
+pub(crate) fn scratch_dir() -> PathBuf {
     let directory = env::temp_dir();
     // A variable that is empty is none.
     match directory.as_os_str().is_empty() {
@@ -66,7 +66,7 @@ impl std::error::Error for ScratchError {
 
 /// An error of making or writing a file in `directory`, which it names. It keeps its kind, and the
 /// system's error as its cause.
-pub fn in_scratch(directory: &Path, error: io::Error) -> io::Error {
+pub(crate) fn in_scratch(directory: &Path, error: io::Error) -> io::Error {
     let directory = directory.to_owned();
     io::Error::new(
         error.kind(),
@@ -79,7 +79,7 @@ pub fn in_scratch(directory: &Path, error: io::Error) -> io::Error {
 }
 
 /// The error for a file of `wanted` bytes in a directory that has room for `room`.
-pub fn no_room(directory: &Path, wanted: u64, room: u64) -> io::Error {
+pub(crate) fn no_room(directory: &Path, wanted: u64, room: u64) -> io::Error {
     let error = io::Error::from(rustix::io::Errno::NOSPC);
     let directory = directory.to_owned();
     io::Error::new(
@@ -93,7 +93,7 @@ pub fn no_room(directory: &Path, wanted: u64, room: u64) -> io::Error {
 }
 
 /// The fault for an error of this module that stands anywhere in the chain.
-pub fn scratch_fault(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+pub(crate) fn scratch_fault(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         // The source of such an error is the system's: the link between stands inside.
@@ -113,13 +113,13 @@ pub fn scratch_fault(error: &(dyn std::error::Error + 'static)) -> Option<Error>
 }
 
 /// The error for a file that could not be made in `directory`.
-pub fn scratch_error(directory: &Path, error: io::Error) -> anyhow::Error {
+pub(crate) fn scratch_error(directory: &Path, error: io::Error) -> anyhow::Error {
     let error = in_scratch(directory, error);
     scratch_fault(&error).map_or_else(|| error.into(), Into::into)
 }
 
 /// Whether the system, the disk say, is at fault, and not what was read.
-pub fn is_of_system(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_of_system(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error
@@ -135,7 +135,7 @@ pub fn is_of_system(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// A file without a name, for one member at a time.
 #[derive(Debug)]
-pub struct Spool {
+pub(crate) struct Spool {
     file: File,
     directory: PathBuf,
     size: u64,
@@ -147,7 +147,7 @@ impl Spool {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub fn new_in(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn new_in(directory: &Path) -> io::Result<Self> {
         Ok(Self {
             file: tempfile::tempfile_in(directory).map_err(|error| in_scratch(directory, error))?,
             directory: directory.to_owned(),

@@ -20,7 +20,7 @@ impl Stream {
     /// # Errors
     ///
     /// When the system has no socket left.
-    pub fn pair() -> io::Result<(Self, Self)> {
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;
         Ok((Self::Local(one), Self::Local(other)))
     }
@@ -66,7 +66,7 @@ impl Stream {
     /// # Errors
     ///
     /// [`io::ErrorKind::Unsupported`] for one within this process, which has no such end.
-    pub fn reset_on_drop(&self) -> io::Result<()> {
+    pub(crate) fn reset_on_drop(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => Ok(rustix::net::sockopt::set_socket_linger(
                 stream,
@@ -89,7 +89,7 @@ impl Stream {
     }
 
     /// Says that nothing more comes. What the peer sent and nobody read is thrown away: it would reach the peer as a reset.
-    pub fn say_end(&self) {
+    pub(crate) fn say_end(&self) {
         let _ = self.shutdown(Shutdown::Write);
         // A TCP peer learns of the end first, and of the reset behind it.
         if let Self::Local(stream) = self

@@ -110,13 +110,13 @@ impl<'a> Fields<'a> {
 }
 
 /// Appends a field that holds a number.
-pub fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
     write_varint(out, u64::from(number) << 3);
     write_varint(out, value);
 }
 
 /// Appends a field that holds bytes.
-pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     write_varint(out, u64::from(number) << 3 | 2);
     write_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -166,7 +166,7 @@ pub struct Schema {
 /// A text in a message that is not UTF-8. Go, and so influxd, takes it all the same.
 #[derive(Debug, Error)]
 #[error("{what} is not UTF-8: \"{}\"", bytes[..bytes.len().min(256)].escape_ascii())]
-pub struct NotUtf8 {
+pub(crate) struct NotUtf8 {
     /// What the text is.
     pub what: &'static str,
     /// The text.

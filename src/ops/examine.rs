@@ -27,7 +27,7 @@ use crate::tsm::{is_file_name, tombstone};
 const MOST_OF_MEMBER: usize = 100;
 
 /// A shard's file to judge, and how.
-pub struct Examination<'a> {
+pub(crate) struct Examination<'a> {
     /// The backup.
     pub contents: &'a Catalog,
     /// The file.
@@ -54,7 +54,7 @@ pub struct Examination<'a> {
 
 /// What is looked at of TSM files.
 #[derive(Debug, Clone)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// The index.
     Index,
     /// Every block too.
@@ -66,7 +66,7 @@ pub enum Depth {
 
 /// What was found in a shard's file.
 #[derive(Debug)]
-pub struct ExaminedFile {
+pub(crate) struct ExaminedFile {
     /// The regular files in its tar that could be read to their ends, in order.
     pub members: Vec<ExaminedMember>,
     /// How far it could be read.
@@ -75,7 +75,7 @@ pub struct ExaminedFile {
 
 /// How far a shard's file can be read.
 #[derive(Debug)]
-pub enum FileState {
+pub(crate) enum FileState {
     /// It has not a byte.
     Empty,
     /// It is a whole tar.
@@ -98,7 +98,7 @@ pub enum FileState {
 
 /// What was found of a member.
 #[derive(Debug)]
-pub struct ExaminedMember {
+pub(crate) struct ExaminedMember {
     /// Its name.
     pub name: String,
     /// Its size.
@@ -115,7 +115,7 @@ pub struct ExaminedMember {
 
 /// What can be wrong with a member.
 #[derive(Debug)]
-pub enum MemberFinding {
+pub(crate) enum MemberFinding {
     /// A TSM file is not named as one of influxd's.
     Name,
     /// A TSM file is none, or its index breaks off.
@@ -165,7 +165,7 @@ impl ExaminedFile {
 
 /// How a file can differ from what was written down of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Difference {
+pub(crate) enum Difference {
     /// The size of its tar is another than in the manifest.
     Listed {
         /// That of the tar.

@@ -159,7 +159,7 @@ pub struct ShardInfo {
 
 /// What a server holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerInfo {
+pub(crate) struct ServerInfo {
     /// The dialect it speaks.
     pub dialect: Option<Dialect>,
     /// The random number of its meta store.
@@ -205,7 +205,7 @@ pub fn info(catalog: &Catalog, at: usize) -> SetInfo {
 /// # Errors
 ///
 /// When it is not reached or does not answer.
-pub fn server_info(client: &Client) -> Result<ServerInfo> {
+pub(crate) fn server_info(client: &Client) -> Result<ServerInfo> {
     let data = Data::read(&client.meta_store()?.meta)?;
     let mut held: BTreeSet<ShardPath> = BTreeSet::new();
     for database in &data.databases {

@@ -33,7 +33,7 @@ pub struct Losses {
 impl Losses {
     /// Compares the set at `at` with the one before it; `None` where there is none, or it takes no
     /// whole shards. Only `database` is looked at, where one is named.
-    pub fn of_set(catalog: &Catalog, at: usize, database: Option<&str>) -> Option<Self> {
+    pub(crate) fn of_set(catalog: &Catalog, at: usize, database: Option<&str>) -> Option<Self> {
         let set = &catalog.sets()[at];
         let record = set.record()?;
         let is_empty = !holds_any(record, database);
@@ -102,12 +102,12 @@ impl Losses {
     }
 
     /// Whether more than that share of the shards is gone.
-    pub fn exceed(&self, percent: u8) -> bool {
+    pub(crate) fn exceed(&self, percent: u8) -> bool {
         self.shards * 100 > self.of * usize::from(percent)
     }
 
     /// What an operator should know, a sentence each.
-    pub fn sentences(&self) -> Vec<String> {
+    pub(crate) fn sentences(&self) -> Vec<String> {
         let before = &self.before;
         let mut sentences = Vec::new();
         if let Some((then, now)) = self.other_server {
@@ -136,7 +136,7 @@ impl Losses {
     }
 
     /// Which databases are gone, where some are.
-    pub fn gone_databases(&self) -> Option<String> {
+    pub(crate) fn gone_databases(&self) -> Option<String> {
         let quoted: Vec<String> = self
             .databases
             .iter()
@@ -152,7 +152,7 @@ impl Losses {
     }
 
     /// How many shards are gone.
-    pub fn gone_shards(&self) -> String {
+    pub(crate) fn gone_shards(&self) -> String {
         format!(
             "{} of the {} shards that set {} holds are gone from the server, and did not expire",
             self.shards, self.of, self.before
@@ -164,7 +164,7 @@ impl Losses {
 const MOST: u8 = 50;
 
 /// The newest set, but for that at `at`, that holds shards that `selection` takes, and how many.
-pub fn newest_holding<'a>(
+pub(crate) fn newest_holding<'a>(
     catalog: &'a Catalog,
     at: usize,
     selection: &Selection,

@@ -17,7 +17,7 @@ use crate::tsm::tombstone::{self, BoundedDeletes};
 const CHUNK: usize = 256 << 10;
 
 /// Where the content of members is found once they have passed.
-pub enum Place {
+pub(crate) enum Place {
     /// In the tar itself.
     Tar(StoredFile),
     /// In a file without a name, that takes one member after the other.
@@ -25,7 +25,7 @@ pub enum Place {
 }
 
 /// Reads the members of a shard's tar, of which the content can be read at any offset.
-pub struct MemberReader<R> {
+pub(crate) struct MemberReader<R> {
     reader: ShardTarReader<R>,
     place: Place,
     /// Whether content passes, and is not only passed over.
@@ -38,7 +38,7 @@ pub struct MemberReader<R> {
 }
 
 /// The content of a member.
-pub struct MemberContent<'a> {
+pub(crate) struct MemberContent<'a> {
     /// Its bytes.
     pub bytes: Section<'a, dyn ReadAt>,
     /// CRC-32 of them, where they were read anyway.
@@ -47,7 +47,7 @@ pub struct MemberContent<'a> {
 
 /// Why the content of a member cannot be had.
 #[derive(Debug, Error)]
-pub enum ContentError {
+pub(crate) enum ContentError {
     /// The tar cannot be read on.
     #[error(transparent)]
     Tar(#[from] TarError),
@@ -101,7 +101,12 @@ impl<'a> MemberReader<Stoppable<'a, Tar<StoredFile>>> {
 impl<R: Read> MemberReader<R> {
     /// Reads all of a tar, which comes from `source`. `listed` is its size where a manifest names
     /// it: no member is unpacked that is larger.
-    pub fn streamed(source: R, place: Place, listed: Option<u64>, shard: &ShardPath) -> Self {
+    pub(crate) fn streamed(
+        source: R,
+        place: Place,
+        listed: Option<u64>,
+        shard: &ShardPath,
+    ) -> Self {
         Self {
             reader: ShardTarReader::new(source, shard),
             place,
@@ -168,7 +173,7 @@ impl<R: Read> MemberReader<R> {
     /// # Errors
     ///
     /// When the tar is damaged, or its source fails.
-    pub fn pass_content(&mut self) -> Result<Option<u32>, ContentError> {
+    pub(crate) fn pass_content(&mut self) -> Result<Option<u32>, ContentError> {
         match self.is_streamed {
             true => pass_through(&mut self.reader, None).map(Some),
             false => Ok(self.reader.pass_content().map(|()| None)?),
@@ -212,7 +217,7 @@ fn pass_through(
 }
 
 /// An error with the offset in the tar where it came up.
-pub fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
+pub(crate) fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("at offset {offset}"))
 }
 
@@ -222,7 +227,7 @@ pub fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
 /// # Errors
 ///
 /// When it is damaged or cannot be read; with its name.
-pub fn read_deletes(
+pub(crate) fn read_deletes(
     member: &Member,
     content: &dyn ReadAt,
     scratch: &Path,

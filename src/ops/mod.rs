@@ -14,18 +14,28 @@ mod selection;
 mod serve;
 mod verify;
 
-pub use backup::{BackupOptions, BackupReport, IncrementalMode, MadeSet, backup};
-pub use check::{CheckOptions, CheckReport, check};
-pub use forget::{
-    ForgetOptions, ForgetReport, Group, Limit, Pin, Policy, Reason, Verdict, Within, forget, keep,
-};
-pub use info::{
-    Kind, MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo, State, info, list, server_info,
-};
+pub use backup::backup;
+pub use backup::{BackupOptions, BackupReport};
+pub use backup::{IncrementalMode, MadeSet};
+pub use check::check;
+pub use check::{CheckOptions, CheckReport};
+pub use forget::Reason;
+pub use forget::{ForgetOptions, ForgetReport, Pin};
+pub use forget::{Group, Policy};
+pub use forget::{Limit, Verdict};
+pub use forget::{Within, forget, keep};
+pub use info::MetaCounts;
+pub use info::{Kind, ShardInfo, State, info, list};
+pub(crate) use info::{ServerInfo, server_info};
+pub use info::{SetInfo, SetSummary};
 pub use losses::Losses;
 pub(crate) use restore::live_journal_schema;
-pub use restore::{
-    IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
-};
-pub use serve::{Directories, serve, serve_embedded};
-pub use verify::{FileDamage, Finding, SetFault, SetGap, VerifyOptions, VerifyReport, verify};
+pub use restore::{IndexKind, RestoreSelection};
+pub use restore::{LiveOptions, RestoreOptions, RestoreReport};
+pub use restore::{restore, restore_live};
+pub(crate) use serve::serve_embedded;
+pub use serve::{Directories, serve};
+pub use verify::FileDamage;
+pub use verify::{Finding, VerifyReport};
+pub use verify::{SetFault, SetGap};
+pub use verify::{VerifyOptions, verify};

@@ -6,7 +6,7 @@ use crate::progress::{Event, Progress};
 use crate::shard::ShardPath;
 
 /// Counts the bytes of a shard that pass, and reports them.
-pub struct ProgressReader<'a, R> {
+pub(crate) struct ProgressReader<'a, R> {
     inner: R,
     count: u64,
     shard: &'a ShardPath,

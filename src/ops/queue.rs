@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// What became of one try at a job.
 #[derive(Debug)]
-pub enum Turn<J, R> {
+pub(crate) enum Turn<J, R> {
     /// It is over.
     Done(R),
     /// It wants another try, not before this long from now.

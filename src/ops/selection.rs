@@ -12,7 +12,11 @@ pub(crate) use crate::text::{first_of, name_list as list, plural};
 ///
 /// When a database, policy or shard that is named is not in the meta store of `holder`; with the
 /// names that are.
-pub fn select(data: &Data, selection: &Selection, holder: &str) -> Result<Vec<Shard>, Error> {
+pub(crate) fn select(
+    data: &Data,
+    selection: &Selection,
+    holder: &str,
+) -> Result<Vec<Shard>, Error> {
     if let Some(name) = &selection.database {
         let names = || data.databases.iter().map(|database| database.name.as_str());
         let Some(database) = data.database(name) else {

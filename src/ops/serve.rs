@@ -98,7 +98,7 @@ pub fn serve(
 /// # Errors
 ///
 /// Those of [`serve`], and [`ErrorKind::Refused`] when the data directory is another's.
-pub fn serve_embedded(
+pub(crate) fn serve_embedded(
     directories: &Directories,
     selection: &Selection,
     log: Box<dyn Log>,

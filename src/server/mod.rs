@@ -14,5 +14,6 @@ mod stores;
 
 pub use log::{Counts, Log, LogLine};
 pub use options::ServiceOptions;
-pub use service::{LocalService, Service};
+pub(crate) use service::LocalService;
+pub use service::Service;
 pub use stores::{MetaStore, ShardStore, Snapshot, SnapshotFile};

@@ -133,7 +133,7 @@ fn admit(shared: &Arc<Shared>, stream: Stream, peer: String) -> io::Result<()> {
 }
 
 /// A snapshotter that answers this process alone, without a port that others could ask.
-pub struct LocalService {
+pub(crate) struct LocalService {
     shared: Arc<Shared>,
     name: String,
 }
@@ -154,7 +154,7 @@ impl LocalService {
     }
 
     /// What a client connects by, for as long as the service lives.
-    pub fn connector(&self) -> Connector {
+    pub(crate) fn connector(&self) -> Connector {
         let shared = Arc::clone(&self.shared);
         Connector::new(self.name.clone(), move || {
             if shared.is_closing() {

@@ -22,7 +22,7 @@ const TOMBSTONE_BYTES: usize = 64 << 10;
 
 /// Writes a tar without the points that are left out.
 #[derive(Debug)]
-pub struct ShardTarFilter<W> {
+pub(crate) struct ShardTarFilter<W> {
     shard: ShardPath,
     time_range: Bounds,
     /// What is left out of TSM files because it was deleted, by what they have in common with their

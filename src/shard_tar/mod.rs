@@ -6,7 +6,8 @@ pub mod gzip;
 mod reader;
 mod writer;
 
-pub use filter::ShardTarFilter;
-pub use reader::{BLOCK, Ending, Member, ShardTarReader, TarError};
+pub(crate) use filter::ShardTarFilter;
+pub use reader::TarError;
+pub use reader::{BLOCK, Ending, Member, ShardTarReader};
 pub(crate) use reader::{read_past, seek_past};
 pub use writer::{MemberHeader, TarWriter};

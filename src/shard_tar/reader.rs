@@ -39,7 +39,7 @@ pub struct Member {
 
 impl Member {
     /// Whether it is named as a TSM file.
-    pub fn is_tsm(&self) -> bool {
+    pub(crate) fn is_tsm(&self) -> bool {
         !self.directory && self.name.ends_with(".tsm")
     }
 
@@ -143,7 +143,7 @@ impl<R: Read> ShardTarReader<R> {
 
 impl<R: Read + Seek> ShardTarReader<R> {
     /// Reads the tar of `shard` from a source that can seek: content that nobody reads is not read.
-    pub fn in_place(source: R, shard: &ShardPath) -> Self {
+    pub(crate) fn in_place(source: R, shard: &ShardPath) -> Self {
         Self::passing_by(source, shard, seek_past)
     }
 }
@@ -207,7 +207,7 @@ impl<R: Read> ShardTarReader<R> {
     /// # Errors
     ///
     /// As [`ShardTarReader::next_member`].
-    pub fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+    pub(crate) fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
         if self.left == 0 {
             self.pass_content()?;
             return Ok(0);
@@ -226,7 +226,7 @@ impl<R: Read> ShardTarReader<R> {
     /// # Errors
     ///
     /// As [`ShardTarReader::next_member`].
-    pub fn pass_content(&mut self) -> Result<(), TarError> {
+    pub(crate) fn pass_content(&mut self) -> Result<(), TarError> {
         if self.left > 0 {
             let passed = (self.pass)(&mut self.source, self.left).map_err(TarError::Source)?;
             self.offset += passed;

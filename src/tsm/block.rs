@@ -59,7 +59,11 @@ impl Decoder {
     /// # Errors
     ///
     /// When the block is damaged, or larger than any is.
-    pub fn decode_into(&mut self, block: &[u8], points: &mut Points) -> Result<(), DecodeError> {
+    pub(crate) fn decode_into(
+        &mut self,
+        block: &[u8],
+        points: &mut Points,
+    ) -> Result<(), DecodeError> {
         let Parts {
             value_type,
             times,
@@ -119,7 +123,7 @@ pub fn decode(block: &[u8]) -> Result<Points, DecodeError> {
 ///
 /// When there are none, more times than values or the reverse, the times do not rise, or a value
 /// cannot be stored. `out` is then as it was.
-pub fn encode_into(points: &Points, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+pub(crate) fn encode_into(points: &Points, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let Points { times, values } = points;
     if times.is_empty() {
         return Err(EncodeError::Empty);

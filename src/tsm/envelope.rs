@@ -14,7 +14,7 @@ const FOOTER_BYTES: u64 = 8;
 
 /// Watches the bytes of a TSM file pass and checks header and footer. Takes any split of the bytes.
 #[derive(Debug, Default)]
-pub struct Envelope {
+pub(crate) struct Envelope {
     size: u64,
     header: Vec<u8>,
     /// The last bytes seen, up to eight of them.
@@ -23,7 +23,7 @@ pub struct Envelope {
 
 impl Envelope {
     /// Takes the next bytes of the file.
-    pub fn feed(&mut self, chunk: &[u8]) {
+    pub(crate) fn feed(&mut self, chunk: &[u8]) {
         self.size += chunk.len() as u64;
         let missing = HEADER.len() - self.header.len();
         self.header.extend(chunk.iter().take(missing));

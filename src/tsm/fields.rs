@@ -79,7 +79,7 @@ impl Types {
 /// Collects the types that the fields of a shard have in its files. Takes some mebibytes of memory,
 /// however many there are.
 #[derive(Debug)]
-pub struct FieldTypes {
+pub(crate) struct FieldTypes {
     scratch: PathBuf,
     few: HashMap<Box<[u8]>, Types>,
     bytes: usize,
@@ -104,7 +104,7 @@ impl FieldTypes {
     /// # Errors
     ///
     /// The first fault of the index.
-    pub fn add_file(&mut self, file: &(impl ReadAt + ?Sized)) -> Result<(), IndexError> {
+    pub(crate) fn add_file(&mut self, file: &(impl ReadAt + ?Sized)) -> Result<(), IndexError> {
         let mut walk = IndexWalk::open(file)?;
         while let Some(key) = walk.next_key()? {
             self.add(&key)

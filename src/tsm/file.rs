@@ -49,7 +49,7 @@ impl Record<'_> {
 /// Reads records, best those that follow one another. Takes the memory of a window, or of the
 /// largest record.
 #[derive(Debug)]
-pub struct BlockReader<'a, R: ?Sized> {
+pub(crate) struct BlockReader<'a, R: ?Sized> {
     file: &'a R,
     /// Where blocks end and the index begins.
     end: u64,

@@ -124,7 +124,7 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     }
 
     /// Where the index begins and the blocks end.
-    pub fn index_offset(&self) -> u64 {
+    pub(crate) fn index_offset(&self) -> u64 {
         self.index_offset
     }
 
@@ -133,7 +133,7 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     /// # Errors
     ///
     /// The first fault of the index.
-    pub fn to_end(mut self) -> Result<(), IndexError> {
+    pub(crate) fn to_end(mut self) -> Result<(), IndexError> {
         while self.next_key()?.is_some() {
             while self.next_entry()?.is_some() {}
         }

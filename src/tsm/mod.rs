@@ -32,7 +32,7 @@ pub const HEADER: [u8; 5] = [0x16, 0xD1, 0x16, 0xD1, 0x01];
 
 /// Whether a name is `<generation>-<sequence>.tsm`, two 32-bit numbers. influxd cannot open a shard
 /// with any other.
-pub fn is_file_name(name: &str) -> bool {
+pub(crate) fn is_file_name(name: &str) -> bool {
     let numbers = name
         .strip_suffix(".tsm")
         .and_then(|stem| stem.split_once('-'));

@@ -195,7 +195,7 @@ impl Strings {
     }
 
     /// Bytes of all strings together.
-    pub fn byte_len(&self) -> usize {
+    pub(crate) fn byte_len(&self) -> usize {
         self.bytes.len()
     }
 

@@ -17,11 +17,11 @@ use super::index::{ENTRY_BYTES, FOOTER_BYTES, KEY_EXTRA_BYTES};
 use super::values::{Points, ValueType};
 
 /// The most points influxd puts into a block when it flushes its cache.
-pub const MAX_POINTS_PER_BLOCK: usize = 1000;
+pub(crate) const MAX_POINTS_PER_BLOCK: usize = 1000;
 
 /// The size, index and all, at which influxd begins another file. It looks after each block, so
 /// that a file can be larger by one.
-pub const MAX_FILE_BYTES: u64 = 2048 << 20;
+pub(crate) const MAX_FILE_BYTES: u64 = 2048 << 20;
 
 /// How much of the index waits in memory.
 const SPOOL_BYTES: usize = 1 << 20;
@@ -68,7 +68,7 @@ impl<W: Write> Writer<W> {
 
 impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
     /// Writes to `out`. The index waits in `spool`, which is empty and stands at its start.
-    pub fn with_spool(out: W, spool: S) -> Self {
+    pub(crate) fn with_spool(out: W, spool: S) -> Self {
         Self {
             out,
             spool,
@@ -85,7 +85,7 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
     }
 
     /// Takes another size than [`MAX_FILE_BYTES`] to be full.
-    pub fn with_limit(mut self, bytes: u64) -> Self {
+    pub(crate) fn with_limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
@@ -195,7 +195,7 @@ impl<W: Write, S: Read + Write + Seek> Writer<W, S> {
     }
 
     /// Whether the file is so large that another has to be begun.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let key = if self.entries.is_empty() {
             0
         } else {

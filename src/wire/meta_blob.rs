@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::META_MAGIC;
 
 /// The largest meta store accepted, in bytes. One with 100,000 shard groups takes some 4 MB.
-pub const MAX_META_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_META_BYTES: u64 = 256 << 20;
 
 /// A meta store in its frame.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,16 +15,20 @@ mod shard_ids;
 
 pub use dialect::Dialect;
 pub use info::{InfoReply, read_info, write_info};
-pub use meta_blob::{BlobError, MAX_META_BYTES, MetaBlob};
-pub use read_request::{Accept, RequestError};
+pub use meta_blob::BlobError;
+pub(crate) use meta_blob::MAX_META_BYTES;
+pub use meta_blob::MetaBlob;
+pub use read_request::Accept;
+pub use read_request::RequestError;
 pub use request::{Import, Request};
-pub use shard_ids::{ShardIds, read_shard_ids, write_shard_ids};
+pub(crate) use shard_ids::ShardIds;
+pub use shard_ids::{read_shard_ids, write_shard_ids};
 
 /// The first byte of every connection: it selects the snapshotter among the services of the port.
-pub const MUX_HEADER: u8 = 0x03;
+pub(crate) const MUX_HEADER: u8 = 0x03;
 
 /// The number a meta store reply, and so a `meta.NN` file, begins with (as eight bytes).
-pub const META_MAGIC: u64 = 0x5959_0101;
+pub(crate) const META_MAGIC: u64 = 0x5959_0101;
 
 /// The port a snapshotter listens on unless it is configured otherwise.
-pub const DEFAULT_PORT: u16 = 8088;
+pub(crate) const DEFAULT_PORT: u16 = 8088;

@@ -8,7 +8,7 @@ use byteorder::{BigEndian, ReadBytesExt, WriteBytesExt};
 use super::META_MAGIC;
 
 /// The new id of each shard, by its old one.
-pub type ShardIds = BTreeMap<u64, u64>;
+pub(crate) type ShardIds = BTreeMap<u64, u64>;
 
 /// The most pairs read.
 const MAX_PAIRS: u64 = 2_000_000;

@@ -24,7 +24,7 @@ impl Session<'_> {
     /// Asks about a shard for the first time: of most shards no more has to be known before the
     /// download, and many can be asked about at once. Whatever goes wrong goes wrong again in the
     /// attempt.
-    pub fn ask_ahead(&self, job: &mut ShardJob) {
+    pub(crate) fn ask_ahead(&self, job: &mut ShardJob) {
         let is_shared = job.planned.base.is_some() || job.attempts.proof.next() != Next::Probe;
         if is_shared || !self.health.is_open_for_more(Instant::now()) {
             return;
@@ -45,7 +45,7 @@ impl Session<'_> {
     }
 
     /// Whether the server sends the shard at all, and how it does. The answer is not used.
-    pub fn probe(&self, shard: &ShardPath) -> Result<FirstByte, Trouble> {
+    pub(crate) fn probe(&self, shard: &ShardPath) -> Result<FirstByte, Trouble> {
         // Nothing is newer than the end of time, so a server of the newer dialect answers with an
         // empty tar. An older one may say that with silence, so it is asked for all, and left after
         // the first bytes.
@@ -59,7 +59,7 @@ impl Session<'_> {
 
     /// Whether the server has of the shard what an earlier run got, and no more, as far as it
     /// tells.
-    pub fn is_unchanged(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+    pub(crate) fn is_unchanged(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
         // The second answer proves what the first can have left to be flushed.
         Ok(self.has_nothing_since(job, base)?
             && self.still_has(job, base)?
@@ -179,7 +179,7 @@ impl Session<'_> {
     /// Whether the server says "nothing newer" by closing, as 1.0 and 1.1 do, and not with an empty
     /// tar, as 1.2 to 1.4: asks for what is newer than the end of time, and then whether it answers
     /// at all.
-    pub fn says_nothing_with_silence(&self, shard: &ShardPath) -> bool {
+    pub(crate) fn says_nothing_with_silence(&self, shard: &ShardPath) -> bool {
         let end_of_time = Some(time::from_nanos(time::GREATEST));
         self.client.dialect() == Some(Dialect::V1_0)
             && matches!(

@@ -31,7 +31,7 @@ const ONLY_LATE_EMPTY_TARS: &str = "the server sent an empty tar, and took more 
 
 /// What earlier attempts at a shard taught.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardAttempts {
+pub(crate) struct ShardAttempts {
     /// Whether what the server sends of it holds all that it should.
     pub proof: Proof,
     retries: u32,
@@ -49,7 +49,7 @@ pub struct ShardAttempts {
 
 /// What to do next about a shard.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// It is there.
     Store(StoredTar),
     /// It has the file of an earlier run.
@@ -110,7 +110,7 @@ impl ShardAttempts {
     }
 
     /// Whether the server answered with nothing before.
-    pub fn was_silent(&self) -> bool {
+    pub(crate) fn was_silent(&self) -> bool {
         self.was_silent
     }
 

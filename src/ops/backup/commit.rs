@@ -16,7 +16,7 @@ use crate::repository::{
 
 /// A shard that is dealt with.
 #[derive(Debug)]
-pub struct SettledShard {
+pub(crate) struct SettledShard {
     /// What became of it; the name of the file is not known yet.
     pub record: ShardRecord,
     /// The file, where there is one.

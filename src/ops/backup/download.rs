@@ -24,7 +24,7 @@ use crate::wire::Dialect;
 
 /// How a job goes on after an attempt.
 #[derive(Debug)]
-pub enum Attempted {
+pub(crate) enum Attempted {
     /// It is over.
     Done(ShardOutcome),
     /// There is another attempt after this long.

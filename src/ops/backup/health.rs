@@ -19,7 +19,7 @@ const SILENCES: u32 = 16;
 
 /// What is known of a server that is asked about shards.
 #[derive(Debug)]
-pub struct ServerHealth<'a> {
+pub(crate) struct ServerHealth<'a> {
     /// Whether it can be asked at all.
     server: &'a Server,
     /// Whether it can be asked about shards.
@@ -32,7 +32,7 @@ pub struct ServerHealth<'a> {
 
 /// Whose failure a silence is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Silence {
+pub(crate) enum Silence {
     /// The shard's.
     OfShard,
     /// The server's: how long to wait before it is asked about any, and nothing where it is given
@@ -53,7 +53,7 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// Whether it may be asked about a shard. Whoever finds it open must say then what came of it.
-    pub fn gate(&self, now: Instant) -> Gate {
+    pub(crate) fn gate(&self, now: Instant) -> Gate {
         let gate = self.server.gate(now);
         if gate == Gate::Open
             && let Gate::Closed(wait) = self.shards.gate(now)
@@ -65,7 +65,7 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// As [`ServerHealth::gate`], for a question that need not be asked.
-    pub fn is_open_for_more(&self, now: Instant) -> bool {
+    pub(crate) fn is_open_for_more(&self, now: Instant) -> bool {
         self.silences.load(Ordering::Relaxed) < SILENCES && self.server.gate(now) == Gate::Open
     }
 
@@ -75,7 +75,7 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It answered a question about a shard, or failed in another way than by silence.
-    pub fn not_silent(&self) {
+    pub(crate) fn not_silent(&self) {
         self.silences.store(0, Ordering::Relaxed);
         self.shards.answered();
     }
@@ -87,7 +87,7 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It met a question about a shard with silence, which was put ahead.
-    pub fn silent_ahead(&self) {
+    pub(crate) fn silent_ahead(&self) {
         self.silences.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -103,17 +103,17 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It answered promptly.
-    pub fn prompt(&self) {
+    pub(crate) fn prompt(&self) {
         self.late.store(0, Ordering::Relaxed);
     }
 
     /// A shard was given up that it never answered promptly.
-    pub fn never_prompt(&self) {
+    pub(crate) fn never_prompt(&self) {
         self.late.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether it is slow to answer, whatever it is asked about.
-    pub fn is_slow(&self) -> bool {
+    pub(crate) fn is_slow(&self) -> bool {
         self.late.load(Ordering::Relaxed) >= IN_A_ROW
     }
 }

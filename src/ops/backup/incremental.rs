@@ -46,7 +46,7 @@ pub enum IncrementalMode {
 
 /// A shard's file of an earlier run.
 #[derive(Debug, Clone)]
-pub struct Base {
+pub(crate) struct Base {
     /// The set that downloaded it; none where the run made no set, and the file becomes one of this
     /// run's set.
     pub set: Option<SetId>,
@@ -111,7 +111,7 @@ impl Base {
     /// The file of a shard that an earlier run had finished, and that holds `content` as this one
     /// would, which was begun at `now`. What holds a range is none: the server made its files for
     /// that run.
-    pub fn of_leftover(
+    pub(crate) fn of_leftover(
         left: FinishedShard<'_>,
         content: Content,
         now: Timestamp,
@@ -135,7 +135,7 @@ impl Base {
 /// A question to a server and the beginning of its answer: files modified after a time come in the
 /// order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// The time.
     pub since: Timestamp,
     /// The first file of the answer.
@@ -172,7 +172,7 @@ fn probes(members: &[MemberRecord]) -> Option<Vec<Probe>> {
 }
 
 /// The sets that a backup may build on, newest first.
-pub struct Earlier<'a> {
+pub(crate) struct Earlier<'a> {
     contents: &'a Catalog,
     sets: Vec<(usize, &'a SetRecord)>,
     /// The ids of those that would be, had they not been begun later than now.
@@ -203,7 +203,7 @@ impl<'a> Earlier<'a> {
     }
 
     /// Whether it is time to download all shards again.
-    pub fn is_full_due(&self, selection: &Selection, every: u32) -> bool {
+    pub(crate) fn is_full_due(&self, selection: &Selection, every: u32) -> bool {
         let sets = self.sets.iter().map(|(_, set)| *set);
         let same = sets.filter(|set| set.selection == *selection);
         let shares = |set: &&SetRecord| set.shards.iter().any(|shard| shard.shared_with.is_some());
@@ -211,7 +211,7 @@ impl<'a> Earlier<'a> {
     }
 
     /// The file that a shard can be shared with, where the server has nothing newer.
-    pub fn base(
+    pub(crate) fn base(
         &self,
         path: &ShardPath,
         for_selection: &Selection,
@@ -241,7 +241,7 @@ impl<'a> Earlier<'a> {
     }
 
     /// The shards of the newest set of the same selection that the server no longer names.
-    pub fn vanished(
+    pub(crate) fn vanished(
         &self,
         selection: &Selection,
         is_named: impl Fn(&ShardPath) -> bool,

@@ -11,7 +11,7 @@ use crate::tsm::envelope::Envelope;
 
 /// Lists the members of a tar and looks at the TSM files among them.
 #[derive(Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// All members, in the order of the tar.
     pub members: Vec<MemberRecord>,
     envelope: Option<Envelope>,
@@ -24,7 +24,7 @@ impl Listing {
     }
 
     /// A name that stands in it twice.
-    pub fn duplicate(&self) -> Option<&str> {
+    pub(crate) fn duplicate(&self) -> Option<&str> {
         let mut names: Vec<&str> = self
             .members
             .iter()
@@ -64,7 +64,7 @@ impl Listing {
 }
 
 /// What is recorded of a member.
-pub fn member_record(member: &Member) -> io::Result<MemberRecord> {
+pub(crate) fn member_record(member: &Member) -> io::Result<MemberRecord> {
     let modified = i64::try_from(member.modified)
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok());
@@ -82,6 +82,6 @@ pub fn member_record(member: &Member) -> io::Result<MemberRecord> {
 }
 
 /// What is wrong with a member.
-pub fn invalid(message: impl fmt::Display) -> io::Error {
+pub(crate) fn invalid(message: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message.to_string())
 }

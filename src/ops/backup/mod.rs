@@ -55,7 +55,8 @@ use run::{Backup, ServerMetastore, StoredMetastore};
 use session::{Session, ShardJob, is_gone_from};
 
 pub use incremental::IncrementalMode;
-pub use run::{BackupOptions, BackupReport, MadeSet};
+pub use run::MadeSet;
+pub use run::{BackupOptions, BackupReport};
 
 /// How many shards are asked about at a time, before they are downloaded: the answers are small.
 const QUESTIONS: usize = 16;

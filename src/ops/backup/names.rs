@@ -24,7 +24,7 @@ const PORTABLE: &str = "with -portable the file is named by the shard's id alone
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] with the shards.
-pub fn ensure_names<'a>(
+pub(crate) fn ensure_names<'a>(
     shards: impl Iterator<Item = &'a ShardPath> + Clone,
     layout: Layout,
     directory: &Path,

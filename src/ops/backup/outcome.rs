@@ -7,7 +7,7 @@ use crate::repository::{MemberRecord, SealedFile};
 
 /// A shard's tar in its file.
 #[derive(Debug)]
-pub struct StoredTar {
+pub(crate) struct StoredTar {
     pub file: SealedFile,
     /// Bytes of the tar.
     pub tar_size: u64,
@@ -19,7 +19,7 @@ pub struct StoredTar {
 
 /// What became of a shard in the end.
 #[derive(Debug)]
-pub enum ShardOutcome {
+pub(crate) enum ShardOutcome {
     /// It is in a file.
     Stored(StoredTar),
     /// It has not changed since an earlier run, and has the file of that.
@@ -60,7 +60,7 @@ impl ShardOutcome {
 
 /// What came of one attempt at a shard.
 #[derive(Debug)]
-pub enum AttemptResult {
+pub(crate) enum AttemptResult {
     /// A tar with members.
     Tar(StoredTar),
     /// The server has what an earlier run got, and nothing newer.

@@ -25,7 +25,7 @@ use crate::wire::{Dialect, InfoReply};
 const CATCH_UPS: u32 = 5;
 
 /// What is asked for.
-pub struct Plan {
+pub(crate) struct Plan {
     /// What the server says of itself.
     pub metastore: ServerMetastore,
     /// What is taken, with the time that `-since last` stands for.

@@ -32,7 +32,7 @@ const BEFORE_DOWNLOAD: u32 = 1;
 
 /// What a server's answers to questions about one shard prove, and what to ask next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proof {
+pub(crate) struct Proof {
     rule: Rule,
     /// How many answers were prompt since the shard was last met with silence.
     prompt: u32,
@@ -46,7 +46,7 @@ pub struct Proof {
 
 /// When an answer has a flush behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// Always: the server sends no byte without.
     Any,
     /// Where it is prompt. Late ones are put up with for this long altogether.
@@ -55,7 +55,7 @@ pub enum Rule {
 
 /// How an answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstByte {
+pub(crate) enum FirstByte {
     /// Its first byte came so long after the question.
     After(Duration),
     /// It is one that no server gives without a flush.
@@ -73,7 +73,7 @@ pub enum Next {
 
 /// What to do with a download of which the first byte has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnDownload {
+pub(crate) enum OnDownload {
     /// Read it.
     Take,
     /// Hang up: it can lack points.
@@ -117,7 +117,7 @@ impl Proof {
     }
 
     /// The first byte of a download came.
-    pub fn download_begins(&mut self, came: FirstByte) -> OnDownload {
+    pub(crate) fn download_begins(&mut self, came: FirstByte) -> OnDownload {
         self.answered(came);
         if self.rule == Rule::Any || self.prompt >= PROVEN {
             return OnDownload::Take;
@@ -136,7 +136,7 @@ impl Proof {
 
     /// Whether an answer that came so and is empty means that there is nothing. Where it does not,
     /// the shard is to be asked for again, unless that was given up.
-    pub fn is_prompt(&self, came: FirstByte) -> bool {
+    pub(crate) fn is_prompt(&self, came: FirstByte) -> bool {
         match (self.rule, came) {
             (Rule::Prompt(_), FirstByte::After(after)) => after < PROMPT,
             _ => true,
@@ -152,7 +152,7 @@ impl Proof {
 
     /// The server is slow to answer, whatever it is asked about: to wait long for each shard would
     /// take too long altogether.
-    pub fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         if let Rule::Prompt(limit) = &mut self.rule {
             *limit = Duration::ZERO;
         }
@@ -160,7 +160,7 @@ impl Proof {
     }
 
     /// Whether it was given up to wait for a prompt answer.
-    pub fn is_given_up(&self) -> bool {
+    pub(crate) fn is_given_up(&self) -> bool {
         self.given_up
     }
 

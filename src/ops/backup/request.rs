@@ -11,7 +11,7 @@ use crate::wire::{Dialect, Request};
 
 /// What to ask the server for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShardRequest {
+pub(crate) enum ShardRequest {
     /// All of the shard.
     Whole,
     /// The files modified after a time.
@@ -22,7 +22,7 @@ pub enum ShardRequest {
 
 impl ShardRequest {
     /// The request for a shard.
-    pub fn for_shard(self, id: u64) -> Request {
+    pub(crate) fn for_shard(self, id: u64) -> Request {
         match self {
             Self::Whole => Request::Shard { id, since: None },
             Self::Since(since) => Request::Shard {
@@ -91,7 +91,11 @@ impl Planned {
 }
 
 /// What to ask for of a shard; `None` where it lies outside the range asked for.
-pub fn request_for(selection: &Selection, shard: &Shard, dialect: Dialect) -> Option<ShardRequest> {
+pub(crate) fn request_for(
+    selection: &Selection,
+    shard: &Shard,
+    dialect: Dialect,
+) -> Option<ShardRequest> {
     if let Some(since) = selection.since {
         return Some(ShardRequest::Since(since));
     }

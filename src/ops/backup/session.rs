@@ -15,14 +15,14 @@ use crate::repository::{Layout, SetWriter};
 use crate::shard::ShardPath;
 
 /// A shard to fetch, and what earlier attempts taught about it.
-pub struct ShardJob {
+pub(crate) struct ShardJob {
     /// What is asked for; an export that the server cannot do becomes the whole shard.
     pub planned: Planned,
     pub attempts: ShardAttempts,
 }
 
 /// Fetches shards from one server into one set.
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     /// The server.
     pub client: &'a Client,
     /// What it does with questions about shards.
@@ -40,7 +40,7 @@ pub struct Session<'a> {
 
 /// Why a question came to nothing.
 #[derive(Debug)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// The server cannot be asked about anything.
     Server(String),
     /// It can, but not about this shard, or not now.
@@ -94,7 +94,7 @@ impl Session<'_> {
 
     /// Whether the server's metastore no longer has the shard, or marks it as deleted. A shard that
     /// it has and the server has not open is not gone: it may have failed to open.
-    pub fn is_gone(&self, shard: &ShardPath) -> Result<bool, Trouble> {
+    pub(crate) fn is_gone(&self, shard: &ShardPath) -> Result<bool, Trouble> {
         let metastore = self
             .client
             .meta_store()
@@ -114,7 +114,7 @@ impl Session<'_> {
     }
 
     /// Whose fault an error of the client is.
-    pub fn trouble(&self, error: anyhow::Error) -> Trouble {
+    pub(crate) fn trouble(&self, error: anyhow::Error) -> Trouble {
         if let Err(stop) = self.context.check() {
             return Trouble::Fatal(stop.into());
         }
@@ -130,13 +130,13 @@ impl Session<'_> {
 }
 
 /// Whether a metastore does not have a shard, or marks it as deleted.
-pub fn is_gone_from(metastore: &Data, shard: &ShardPath) -> bool {
+pub(crate) fn is_gone_from(metastore: &Data, shard: &ShardPath) -> bool {
     let known = metastore.shards().find(|known| known.path == *shard);
     known.is_none_or(|known| known.deleted_at.is_some())
 }
 
 /// Whether an error says that the server itself does not answer.
-pub fn is_of_server(error: &anyhow::Error) -> bool {
+pub(crate) fn is_of_server(error: &anyhow::Error) -> bool {
     let is_of_connection = |error: &io::Error| {
         matches!(
             error.kind(),

@@ -14,8 +14,11 @@ use super::info::{SetSummary, State, summary};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::repository::{Catalog, Chains, Maintenance, Removed, Selection, SetId, SetRecord};
+pub use rules::Limit;
+pub use rules::Policy;
+pub use rules::Reason;
+pub use rules::Within;
 use rules::{Candidate, apply};
-pub use rules::{Limit, Policy, Reason, Within};
 
 /// What to remove sets from, and which to keep.
 #[derive(Debug, Clone)]
@@ -70,7 +73,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Whether the set is kept.
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         !self.reasons.is_empty()
     }
 }

@@ -186,7 +186,7 @@ impl fmt::Display for Within {
 
 /// A set, as far as the rules look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// When it was begun.
     pub started: Timestamp,
     /// Whether all that was asked for is there.

@@ -28,7 +28,7 @@ use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::{is_tombstone, stem};
 
 /// A shard whose files were read and found whole.
-pub struct CheckedShard {
+pub(crate) struct CheckedShard {
     /// What it is called in the backup.
     pub source: ShardPath,
     /// What it is called in the target.
@@ -47,7 +47,7 @@ pub struct CheckedShard {
 
 /// Files by name. There may be many shards with a few files each, so this is small where a tree is
 /// not.
-pub struct ShardFiles(Box<[(Box<str>, ShardFile)]>);
+pub(crate) struct ShardFiles(Box<[(Box<str>, ShardFile)]>);
 
 impl ShardFiles {
     fn of(files: BTreeMap<String, ShardFile>) -> Self {
@@ -74,12 +74,12 @@ impl ShardFiles {
     }
 
     /// Whether some of what is in them was deleted.
-    pub fn have_deletes(&self) -> bool {
+    pub(crate) fn have_deletes(&self) -> bool {
         self.iter().any(|(name, _)| is_tombstone(name))
     }
 
     /// Whether some of what is in this TSM file was deleted.
-    pub fn has_deletes(&self, name: &str) -> bool {
+    pub(crate) fn has_deletes(&self, name: &str) -> bool {
         self.get(&format!("{}.tombstone", stem(name))).is_some()
     }
 
@@ -91,7 +91,7 @@ impl ShardFiles {
 
 /// A file that a shard's directory will hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShardFile {
+pub(crate) struct ShardFile {
     /// Which of the sources it comes from.
     pub source: usize,
     /// Bytes.
@@ -107,7 +107,7 @@ impl CheckedShard {
     }
 
     /// Bytes of the largest of its TSM files that are written anew.
-    pub fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
+    pub(crate) fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
         let rewritten = |name: &str| {
             name.ends_with(".tsm")
                 && (self.cut.is_some()
@@ -125,7 +125,7 @@ impl CheckedShard {
 
 /// What is done with the files of a backup.
 #[derive(Debug, Clone)]
-pub struct Use {
+pub(crate) struct Use {
     /// Files of a tsi1 index, which servers 1.3 and 1.4 send too, are left out.
     pub leave_index: bool,
     /// Deletes are applied to the TSM files, whose blocks are looked into for that.

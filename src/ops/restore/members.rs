@@ -19,7 +19,7 @@ use crate::tsm::tombstone::Ending;
 use crate::tsm::{is_tombstone, stem};
 
 /// The files of a shard in its backup.
-pub struct ShardMembers<'a> {
+pub(crate) struct ShardMembers<'a> {
     /// The backup.
     pub contents: &'a Catalog,
     /// What the shard is called in it.
@@ -35,7 +35,7 @@ pub struct ShardMembers<'a> {
 }
 
 /// One of them.
-pub struct ShardMember<'a> {
+pub(crate) struct ShardMember<'a> {
     /// What its header says.
     pub member: &'a Member,
     /// Its content.

@@ -16,8 +16,11 @@ mod selection;
 mod source;
 mod types;
 
+pub use live::LiveOptions;
 pub(crate) use live::live_journal_schema;
-pub use live::{LiveOptions, restore_live};
-pub use offline::{IndexKind, RestoreOptions, restore};
+pub use live::restore_live;
+pub use offline::IndexKind;
+pub use offline::RestoreOptions;
+pub use offline::restore;
 pub use report::RestoreReport;
 pub use selection::RestoreSelection;

@@ -21,7 +21,7 @@ use crate::tsm::{is_tombstone, stem};
 
 /// What is left of the files of a shard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Left {
+pub(crate) struct Left {
     /// How many there are.
     pub files: usize,
     /// Bytes of all.

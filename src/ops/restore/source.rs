@@ -45,7 +45,7 @@ pub struct Source {
 
 /// The files of the shards that are meant, and what is not there.
 #[derive(Default)]
-pub struct Restorable {
+pub(crate) struct Restorable {
     /// The files of each shard, oldest first; never none.
     pub found: Vec<(ShardPath, Vec<BackupFile>)>,
     /// What is not in the backup, a sentence each.
@@ -119,7 +119,7 @@ fn ensure_clear(missing: &Missing) -> Result<()> {
 
 /// Which of the sets of a directory is restored.
 #[derive(Debug, Clone, Copy)]
-pub enum SetSelector<'a> {
+pub(crate) enum SetSelector<'a> {
     /// The newest, and what the directory holds beside it.
     Newest,
     /// This one, and what it stands on.
@@ -160,7 +160,7 @@ fn ensure_known(contents: &Catalog, at: usize, chains: &Restorable) -> Result<()
 }
 
 /// A shard to restore.
-pub struct PlannedShard {
+pub(crate) struct PlannedShard {
     /// What it is called in the backup.
     pub source: ShardPath,
     /// What it is called in the target.
@@ -178,7 +178,7 @@ pub struct PlannedShard {
 /// # Errors
 ///
 /// Those of [`Catalog::read_for`] and of `plan`.
-pub fn planned<T>(
+pub(crate) fn planned<T>(
     directory: &Path,
     set: Option<&str>,
     context: Context<'_>,
@@ -193,7 +193,7 @@ pub fn planned<T>(
 }
 
 /// The sets of the files that shards are put together from.
-pub fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
+pub(crate) fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
     let files = shards.iter().flat_map(|shard| &shard.chain);
     files.map(|file| file.set).collect()
 }
@@ -298,7 +298,7 @@ impl Source {
     /// # Errors
     ///
     /// [`ErrorKind::Refused`] with both.
-    pub fn ensure_unique_ids(&self) -> Result<()> {
+    pub(crate) fn ensure_unique_ids(&self) -> Result<()> {
         let mut named: HashMap<u64, &ShardPath> = HashMap::new();
         for shard in &self.live {
             let Some(other) = named.insert(shard.path.id, &shard.path) else {
@@ -339,7 +339,7 @@ impl Source {
     }
 
     /// The shards that have files, each with what it will be called; `new_id` finds the id it gets.
-    pub fn planned(
+    pub(crate) fn planned(
         &self,
         what: &RestoreSelection,
         new_id: impl Fn(u64) -> Option<u64>,
@@ -372,7 +372,7 @@ impl Source {
     /// # Errors
     ///
     /// [`ErrorKind::NoBackup`] when no shard that is meant is there.
-    pub fn report_missing(
+    pub(crate) fn report_missing(
         &self,
         contents: &Catalog,
         selection: &Selection,

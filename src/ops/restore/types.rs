@@ -21,7 +21,7 @@ use crate::tsm::values::ValueType;
 
 /// What is to be done about fields with several types.
 #[derive(Debug, Default)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// The fields whose older values are left out, with their type.
     pub new_types: NewTypes,
     /// A sentence about them, where there are any.

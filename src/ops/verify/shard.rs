@@ -19,7 +19,7 @@ const UNREACHABLE: &str = "no query for the times of the shard finds these point
 
 /// What was found in a shard's file.
 #[derive(Debug, Default)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// What is wrong with it.
     pub faults: Vec<FileDamage>,
     /// How many regular files are in its tar.

@@ -25,7 +25,7 @@ fn bits(mut section: &[u8], count: usize) -> Result<&[u8], DecodeError> {
 /// # Errors
 ///
 /// When they are not, or the section is damaged.
-pub fn decode_into(
+pub(crate) fn decode_into(
     section: &[u8],
     count: usize,
     values: &mut Vec<bool>,

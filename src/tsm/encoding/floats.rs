@@ -178,7 +178,11 @@ fn for_each(
 /// # Errors
 ///
 /// When they are not, or the section is damaged.
-pub fn decode_into(section: &[u8], count: usize, values: &mut Vec<f64>) -> Result<(), DecodeError> {
+pub(crate) fn decode_into(
+    section: &[u8],
+    count: usize,
+    values: &mut Vec<f64>,
+) -> Result<(), DecodeError> {
     values.clear();
     // A value takes a bit at least.
     if count > 8 * section.len() {

@@ -67,7 +67,11 @@ fn open(mut section: &[u8], count: usize) -> Result<Section<'_>, DecodeError> {
 /// # Errors
 ///
 /// When they are not, or the section is damaged.
-pub fn decode_into(section: &[u8], count: usize, values: &mut Vec<i64>) -> Result<(), DecodeError> {
+pub(crate) fn decode_into(
+    section: &[u8],
+    count: usize,
+    values: &mut Vec<i64>,
+) -> Result<(), DecodeError> {
     values.clear();
     decode(section, count, |value| value as i64, values)
 }
@@ -77,7 +81,7 @@ pub fn decode_into(section: &[u8], count: usize, values: &mut Vec<i64>) -> Resul
 /// # Errors
 ///
 /// As [`decode_into`].
-pub fn decode_unsigned_into(
+pub(crate) fn decode_unsigned_into(
     section: &[u8],
     count: usize,
     values: &mut Vec<u64>,
@@ -141,7 +145,7 @@ pub fn encode(values: &[i64], out: &mut Vec<u8>) {
 }
 
 /// As [`encode`], for values without sign.
-pub fn encode_unsigned(values: &[u64], out: &mut Vec<u8>) {
+pub(crate) fn encode_unsigned(values: &[u64], out: &mut Vec<u8>) {
     pack(values.iter().copied(), out);
 }
 

@@ -17,11 +17,11 @@ pub mod times;
 
 /// The most points that are taken from a block. influxd writes 1000, and 10,000 at most when so
 /// told; the format has no limit, and a dozen bytes can claim any number.
-pub const MAX_POINTS: usize = 1 << 20;
+pub(crate) const MAX_POINTS: usize = 1 << 20;
 
 /// The most bytes a block, or the strings in it, may have to be unpacked. influxd takes 25 MB of
 /// points in one request.
-pub const MAX_BYTES: usize = 256 << 20;
+pub(crate) const MAX_BYTES: usize = 256 << 20;
 
 /// Why a block or a section of one cannot be unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

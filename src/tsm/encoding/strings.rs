@@ -62,7 +62,7 @@ fn for_each<'a>(
 /// # Errors
 ///
 /// When they are not, or the section is damaged.
-pub fn decode_into(
+pub(crate) fn decode_into(
     section: &[u8],
     count: usize,
     plain: &mut Vec<u8>,

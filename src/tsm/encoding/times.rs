@@ -75,7 +75,7 @@ fn open(mut section: &[u8]) -> Result<Section<'_>, DecodeError> {
 /// # Errors
 ///
 /// When the section is damaged or has no times or too many.
-pub fn decode_into(section: &[u8], times: &mut Vec<i64>) -> Result<(), DecodeError> {
+pub(crate) fn decode_into(section: &[u8], times: &mut Vec<i64>) -> Result<(), DecodeError> {
     times.clear();
     let Section {
         first,

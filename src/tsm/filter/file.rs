@@ -20,7 +20,7 @@ const CHUNK: usize = 256 << 10;
 
 /// What stays of a TSM file.
 #[derive(Debug)]
-pub enum Filtered<T> {
+pub(crate) enum Filtered<T> {
     /// All of its points.
     Unchanged,
     /// Some of them, in another file.
@@ -31,7 +31,7 @@ pub enum Filtered<T> {
 
 /// A TSM file made of another; it has no name and goes away with this.
 #[derive(Debug)]
-pub struct FilteredFile {
+pub(crate) struct FilteredFile {
     file: File,
     /// Bytes.
     pub size: u64,
@@ -45,7 +45,7 @@ impl FilteredFile {
     /// # Errors
     ///
     /// Those of reading and of the writer.
-    pub fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    pub(crate) fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         let mut file = &self.file;
         file.rewind()?;
         let mut left = self.size;
@@ -64,7 +64,7 @@ impl FilteredFile {
 
 /// Which points of a TSM file stay.
 #[derive(Debug, Clone, Copy)]
-pub struct PointFilter<'a> {
+pub(crate) struct PointFilter<'a> {
     /// What was deleted of it, and does not stay.
     pub deletes: &'a BoundedDeletes,
     /// The fields that have a type of which alone their values stay.
@@ -126,7 +126,11 @@ impl PointFilter<'_> {
     /// # Errors
     ///
     /// Those of [`PointFilter::apply`], and when the file cannot be replaced or removed.
-    pub fn apply_in_place(&self, file: &dyn ReadAt, path: &Path) -> anyhow::Result<Filtered<()>> {
+    pub(crate) fn apply_in_place(
+        &self,
+        file: &dyn ReadAt,
+        path: &Path,
+    ) -> anyhow::Result<Filtered<()>> {
         if !self.would_change(file)? {
             return Ok(Filtered::Unchanged);
         }
@@ -151,7 +155,7 @@ impl PointFilter<'_> {
     /// # Errors
     ///
     /// When the file is damaged in what has to be read of it.
-    pub fn try_on(&self, file: &dyn ReadAt) -> Result<(), FilterError> {
+    pub(crate) fn try_on(&self, file: &dyn ReadAt) -> Result<(), FilterError> {
         if self.would_change(file)? {
             self.rewrite(file, io::sink())?;
         }

@@ -7,6 +7,6 @@ mod key_filter;
 mod new_types;
 mod rewrite;
 
-pub use file::{Filtered, FilteredFile, PointFilter};
-pub use new_types::{NewTypes, living_fields};
-pub use rewrite::{FilterError, Tally, rewrite, would_change};
+pub(crate) use file::{Filtered, FilteredFile, PointFilter};
+pub(crate) use new_types::{NewTypes, living_fields};
+pub use rewrite::{FilterError, Tally, rewrite};

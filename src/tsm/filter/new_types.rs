@@ -17,7 +17,7 @@ use crate::time::Bounds;
 /// # Errors
 ///
 /// When the index is damaged, or the deletes cannot be read.
-pub fn living_fields(
+pub(crate) fn living_fields(
     file: &(impl ReadAt + ?Sized),
     fields: &BTreeSet<Field>,
     deletes: &mut impl Deletes,
@@ -44,11 +44,11 @@ pub fn living_fields(
 }
 
 /// The fields of a shard that had other types before, with the type that they have.
-pub type NewTypes = BTreeMap<Field, ValueType>;
+pub(crate) type NewTypes = BTreeMap<Field, ValueType>;
 
 /// Deletes, and with them all values of fields that are not of the type that the field has.
 #[derive(Debug)]
-pub struct OfOtherTypes<'a, D> {
+pub(crate) struct OfOtherTypes<'a, D> {
     deletes: D,
     new_types: &'a NewTypes,
     /// Whether the whole key is to go, and that was not said yet.

@@ -40,13 +40,6 @@ pub struct Tally {
     pub points_dropped: u64,
 }
 
-impl Tally {
-    /// Whether all points were kept, and so the file is as it was.
-    pub fn is_all(&self) -> bool {
-        self.blocks_dropped == 0 && self.blocks_packed == 0
-    }
-}
-
 /// What is done with a block.
 enum Verdict<'a> {
     Unchanged { crc: u32, block: &'a [u8] },
@@ -209,7 +202,7 @@ pub fn rewrite<R: ReadAt + ?Sized>(
 /// # Errors
 ///
 /// As [`rewrite`].
-pub fn would_change<R: ReadAt + ?Sized>(
+pub(crate) fn would_change<R: ReadAt + ?Sized>(
     file: &R,
     deletes: &mut impl Deletes,
     bounds: Bounds,
@@ -268,6 +261,11 @@ mod tests {
     use super::super::super::writer::tests::write_all;
     use super::*;
 
+    /// Whether all points were kept, and so the file is as it was.
+    fn keeps_all(tally: &Tally) -> bool {
+        tally.blocks_dropped == 0 && tally.blocks_packed == 0
+    }
+
     type Map = BTreeMap<Vec<u8>, Vec<DeletedRange>>;
 
     /// Deletes that cannot be read.
@@ -319,7 +317,7 @@ mod tests {
         assert_eq!(written.map_or(0, |written| written.size), out.len() as u64);
         assert_eq!(
             would_change(file, &mut ranges.reader(), bounds)?,
-            !tally.is_all()
+            !keeps_all(&tally)
         );
         Ok((tally, out))
     }
@@ -349,7 +347,7 @@ mod tests {
         ] {
             let file = write_all(&sample());
             let (tally, out) = run(&file, &deletes, bounds).unwrap();
-            assert!(out == file && tally.is_all());
+            assert!(out == file && keeps_all(&tally));
             assert_eq!(
                 (tally.keys_kept, tally.blocks_kept, tally.points_dropped),
                 (3, 6, 0)
@@ -434,7 +432,7 @@ mod tests {
         let file = write_all(&[key("k", vec![sparse])]);
         let (tally, out) =
             run(&file, &map(&[("k", (1, 49)), ("k", (51, 99))]), Bounds::ALL).unwrap();
-        assert!(out == file && tally.is_all());
+        assert!(out == file && keeps_all(&tally));
         let (_, out) = run(&file, &map(&[("k", (1, 50))]), bounds(1, 99)).unwrap();
         assert!(
             out.is_empty(),
@@ -507,7 +505,7 @@ mod tests {
             }
             let file = write_all(&keys);
             let (tally, out) = run(&file, &map, bounds).unwrap();
-            prop_assert_eq!(tally.is_all(), expected == keys);
+            prop_assert_eq!(keeps_all(&tally), expected == keys);
             prop_assert_eq!(out.is_empty(), expected.is_empty());
             if !out.is_empty() {
                 prop_assert_eq!(read_all(&out[..]).unwrap(), expected);

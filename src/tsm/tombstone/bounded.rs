@@ -22,7 +22,7 @@ const SORT_BYTES: usize = 4 << 20;
 /// The deleted ranges of a TSM file, by key. Takes a mebibyte of memory at most, and four while
 /// they are collected.
 #[derive(Debug)]
-pub struct BoundedDeletes(Held);
+pub(crate) struct BoundedDeletes(Held);
 
 #[derive(Debug)]
 enum Held {
@@ -177,7 +177,7 @@ impl Joined {
 
 /// [`BoundedDeletes`], read along the keys of a file.
 #[derive(Debug)]
-pub struct DeletesReader<'a>(ReadFrom<'a>);
+pub(crate) struct DeletesReader<'a>(ReadFrom<'a>);
 
 #[derive(Debug)]
 enum ReadFrom<'a> {

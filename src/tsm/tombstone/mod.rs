@@ -4,6 +4,7 @@ mod bounded;
 mod file;
 mod ranges;
 
-pub use bounded::{BoundedDeletes, DeletesReader};
+pub(crate) use bounded::{BoundedDeletes, DeletesReader};
 pub use file::{Ending, Record, TombstoneWriter, read, read_until_error};
-pub use ranges::{DeletedRange, DeletedRanges, Deletes};
+pub(crate) use ranges::DeletedRange;
+pub use ranges::{DeletedRanges, Deletes};

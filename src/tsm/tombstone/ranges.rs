@@ -7,7 +7,7 @@ use super::file::{self, Ending, Record};
 
 /// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to
 /// `i64::MAX`.
-pub type DeletedRange = (i64, i64);
+pub(crate) type DeletedRange = (i64, i64);
 
 /// What is deleted from a file, to be read along its keys.
 pub trait Deletes {

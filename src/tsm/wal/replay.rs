@@ -21,7 +21,7 @@ use super::{Ending, Entry, Next, Segment, Value};
 use crate::tsm::sort::{SortedEvent, Sorter};
 
 /// Bytes of points and deletes kept in memory unless something else is asked for.
-pub const BUDGET: usize = 64 << 20;
+pub(crate) const BUDGET: usize = 64 << 20;
 
 /// A WAL that is being replayed.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use crate::tsm::values::ValueType;
 
 /// The most bytes an entry may have, packed or not. influxd sets no limit; an entry has about the
 /// size of a write request.
-pub const MAX_ENTRY_BYTES: usize = 256 << 20;
+pub(crate) const MAX_ENTRY_BYTES: usize = 256 << 20;
 /// Bytes before an entry's Snappy block: its type and length.
 const HEADER_BYTES: usize = 5;
 /// A Snappy block never unpacks to more than so many times its size: a copy of at most 64 bytes

@@ -19,11 +19,11 @@ use crate::tsm::tombstone::BoundedDeletes;
 
 /// The TSM files of a shard that are sent in another form, or not at all.
 #[derive(Debug, Default)]
-pub struct FilteredFiles(BTreeMap<String, Option<FilteredFile>>);
+pub(crate) struct FilteredFiles(BTreeMap<String, Option<FilteredFile>>);
 
 /// A TSM file that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent<'a> {
+pub(crate) struct Sent<'a> {
     /// Its name.
     pub name: &'a str,
     /// Bytes.
@@ -62,7 +62,7 @@ impl FilteredFiles {
 }
 
 /// Refuses to begin where what is sent in another form could not be made.
-pub fn ensure_scratch(shards: &[CheckedShard], apply_deletes: bool) -> Result<()> {
+pub(crate) fn ensure_scratch(shards: &[CheckedShard], apply_deletes: bool) -> Result<()> {
     if shards
         .iter()
         .any(|shard| shard.largest_rewritten(apply_deletes) > 0)

@@ -26,7 +26,7 @@ use crate::repository::{FileLock, hidden};
 use crate::wire::ShardIds;
 
 /// The number of the journal's form; readers refuse a larger one.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// The largest journal that is read, in bytes: that of some million shards.
 const LARGEST: u64 = 256 << 20;
@@ -70,7 +70,7 @@ pub(crate) fn line_schema(generator: &mut SchemaGenerator) -> Schema {
 
 /// A restore that was interrupted, and how far it came.
 #[derive(Debug)]
-pub struct Interrupted {
+pub(crate) struct Interrupted {
     /// What was started.
     pub header: Header,
     /// The shards' new ids, once the import's reply was there.
@@ -173,7 +173,7 @@ impl Interrupted {
 
 /// A journal being written. Where none can be, because the directory is read-only say, the restore
 /// goes on without.
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: Option<Mutex<File>>,
     _lock: Option<FileLock>,
@@ -243,7 +243,7 @@ impl Journal {
     }
 
     /// Whether there is one.
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.file.is_some()
     }
 
@@ -252,7 +252,7 @@ impl Journal {
     /// # Errors
     ///
     /// When the disk does not take it.
-    pub fn imported(&self, ids: &ShardIds) -> Result<()> {
+    pub(crate) fn imported(&self, ids: &ShardIds) -> Result<()> {
         self.line(&Line::Ids(ids.clone()))
     }
 

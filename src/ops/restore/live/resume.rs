@@ -25,7 +25,7 @@ pub enum Run<'a> {
 
 /// Where on the server a restore begins.
 #[derive(Debug)]
-pub enum Start {
+pub(crate) enum Start {
     /// With the import.
     Import,
     /// With the uploads: an interrupted restore has done the import.
@@ -56,7 +56,7 @@ impl<'a> Run<'a> {
     }
 
     /// Which set is restored.
-    pub fn selector<'b>(self, options: &'b LiveOptions) -> SetSelector<'b>
+    pub(crate) fn selector<'b>(self, options: &'b LiveOptions) -> SetSelector<'b>
     where
         'a: 'b,
     {

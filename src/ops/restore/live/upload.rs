@@ -19,7 +19,7 @@ use crate::retry::Attempts;
 
 /// What became of the shards.
 #[derive(Debug, Default)]
-pub struct Uploaded {
+pub(crate) struct Uploaded {
     /// Shards that are on the server.
     pub shards: usize,
     /// Their files.

@@ -23,7 +23,7 @@ use crate::wire::MAX_META_BYTES;
 
 /// What is written into a meta directory, the meta store last. influxd's restore leaves the first
 /// too, and its server reads it.
-pub const META_FILES: [&str; 2] = ["node.json", "meta.db"];
+pub(crate) const META_FILES: [&str; 2] = ["node.json", "meta.db"];
 
 /// The largest journal that is read, in bytes: that of some hundred thousand shards.
 const LARGEST: u64 = 256 << 20;
@@ -58,7 +58,7 @@ impl Targets {
 
 /// What a run moves; written before the first move, removed after the last. All paths are absolute.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Journal {
+pub(crate) struct Journal {
     /// Directories.
     pub moves: Vec<Move>,
     /// Files of the meta directory.
@@ -67,7 +67,7 @@ pub struct Journal {
 
 /// A file that is written anew.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Replaced {
+pub(crate) struct Replaced {
     /// Its place.
     pub place: PathBuf,
     /// Where a copy of what was there is kept; `None` where nothing was there.
@@ -126,7 +126,7 @@ impl Replaced {
 
 /// A directory that takes the place of another.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Move {
+pub(crate) struct Move {
     /// Where it was prepared; `None` where the place is only cleared.
     pub new: Option<PathBuf>,
     /// Its place.
@@ -285,7 +285,7 @@ impl Journal {
     /// # Errors
     ///
     /// When something cannot be moved.
-    pub fn roll_back(&self) -> Result<()> {
+    pub(crate) fn roll_back(&self) -> Result<()> {
         self.files.iter().try_for_each(Replaced::put_back)?;
         self.moves.iter().rev().try_for_each(Move::put_back)
     }
@@ -320,7 +320,7 @@ fn below<const N: usize>(directory: Option<&Path>, path: &Path) -> Result<(PathB
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] with the link.
-pub fn ensure_no_foreign_links(root: &Path, place: &Path) -> Result<()> {
+pub(crate) fn ensure_no_foreign_links(root: &Path, place: &Path) -> Result<()> {
     let trusted = [0, rustix::process::geteuid().as_raw()];
     let Some((link, user)) = foreign_link(root, place, &trusted) else {
         return Ok(());
@@ -349,7 +349,7 @@ fn foreign_link(root: &Path, place: &Path, trusted: &[u32]) -> Option<(PathBuf, 
 /// # Errors
 ///
 /// When it cannot be written.
-pub fn write_owned(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write_owned(path: &Path, content: &[u8]) -> Result<()> {
     let ownership = Ownership::below(path.parent().unwrap_or(Path::new(".")))?;
     durable::write_whole_as(
         path,

@@ -29,7 +29,8 @@ use crate::influxd_dir::shard_dir;
 use crate::repository::Catalog;
 use plan::Plan;
 
-pub use options::{IndexKind, RestoreOptions};
+pub use options::IndexKind;
+pub use options::RestoreOptions;
 
 /// Restores a backup.
 ///

@@ -20,7 +20,7 @@ use crate::repository::Catalog;
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
 /// What a restore is made of.
-pub struct Plan {
+pub(crate) struct Plan {
     /// The metastore to write, where one is to be written.
     pub metastore: Option<NewMetastore>,
     /// What the new metastore names.
@@ -32,7 +32,7 @@ pub struct Plan {
 }
 
 /// A metastore to write.
-pub struct NewMetastore {
+pub(crate) struct NewMetastore {
     /// The protobuf message.
     pub bytes: Vec<u8>,
     /// JSON about the node.

@@ -22,13 +22,13 @@ use crate::repository::Lock;
 use crate::shard::ShardPath;
 
 /// The folder's name.
-pub const STAGING: &str = ".snap-restore";
+pub(crate) const STAGING: &str = ".snap-restore";
 
 /// The journal's name in the folder of a restore.
 const JOURNAL: &str = "journal.json";
 
 /// The hidden folders of a restore, all of them under the lock of the one that has the journal.
-pub struct HiddenFolders<'a> {
+pub(crate) struct HiddenFolders<'a> {
     options: &'a RestoreOptions,
     /// The folder with the journal.
     main: PathBuf,
@@ -45,7 +45,11 @@ impl<'a> HiddenFolders<'a> {
     ///
     /// [`ErrorKind::Locked`]: crate::error::ErrorKind::Locked
     /// [`ErrorKind::Refused`]: crate::error::ErrorKind::Refused
-    pub fn claim(options: &'a RestoreOptions, home: &Path, context: Context<'_>) -> Result<Self> {
+    pub(crate) fn claim(
+        options: &'a RestoreOptions,
+        home: &Path,
+        context: Context<'_>,
+    ) -> Result<Self> {
         let main = home.join(STAGING);
         durable::claim_private_dir(&main)?;
         let lock = Lock::take(&main.join("lock"), Duration::ZERO, context.cancel)?;
@@ -84,7 +88,7 @@ impl<'a> HiddenFolders<'a> {
     /// # Errors
     ///
     /// When one cannot be removed.
-    pub fn remove_others(&self) -> Result<()> {
+    pub(crate) fn remove_others(&self) -> Result<()> {
         let wal = self.options.wal_dir();
         for below in [&self.options.datadir, &wal].into_iter().flatten() {
             remove_inner(below)?;
@@ -97,7 +101,7 @@ impl<'a> HiddenFolders<'a> {
 
 /// Where each shard is prepared, and what it replaces is kept, by the shard's place in the list of
 /// all.
-pub struct ShardStaging(Vec<PathBuf>);
+pub(crate) struct ShardStaging(Vec<PathBuf>);
 
 impl ShardStaging {
     /// Below a data directory; in `main` where no shard goes anywhere.
@@ -118,7 +122,7 @@ impl ShardStaging {
     }
 
     /// The hidden folders that are used.
-    pub fn folders(&self) -> BTreeSet<&Path> {
+    pub(crate) fn folders(&self) -> BTreeSet<&Path> {
         self.0.iter().map(PathBuf::as_path).collect()
     }
 
@@ -140,7 +144,7 @@ pub fn folder(index: usize) -> String {
 }
 
 /// Whether a name is that of a [`folder`].
-pub fn is_folder(name: &str) -> bool {
+pub(crate) fn is_folder(name: &str) -> bool {
     let number = name
         .strip_prefix('s')
         .and_then(|digits| digits.parse().ok());
@@ -153,7 +157,7 @@ pub fn is_folder(name: &str) -> bool {
 /// # Errors
 ///
 /// When the directories cannot be looked at.
-pub fn staging_for(below: &Path, place: &Path) -> Result<PathBuf> {
+pub(crate) fn staging_for(below: &Path, place: &Path) -> Result<PathBuf> {
     let levels: Vec<&Path> = place
         .ancestors()
         .skip(1)

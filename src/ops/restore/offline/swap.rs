@@ -18,7 +18,7 @@ use crate::shard::ShardPath;
 use crate::wire::MAX_META_BYTES;
 
 /// Shards and a metastore that are ready to take their places, as the journal has it.
-pub struct Swap<'a> {
+pub(crate) struct Swap<'a> {
     ownership: &'a Ownership,
     metastore: Option<(&'a Path, &'a NewMetastore)>,
     journal: Journal,
@@ -28,7 +28,7 @@ pub struct Swap<'a> {
 }
 
 /// What came of a swap that took place.
-pub enum Swapped {
+pub(crate) enum Swapped {
     /// It outlasts a power failure.
     Durable,
     /// The journal may be back after a power failure, and then needs what was moved away.

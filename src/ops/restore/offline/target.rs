@@ -27,7 +27,7 @@ const HEADROOM: u64 = 16 << 20;
 /// Refuses a target that an influxd runs on. It is told in two ways: a process that has a file
 /// below one of the directories open, and a snapshotter at `-host` whose meta store is the
 /// target's, byte for byte.
-pub fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
+pub(crate) fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
     let wal = options.wal_dir();
     let directories: Vec<&Path> = [&options.metadir, &options.datadir, &wal]
         .into_iter()
@@ -55,7 +55,7 @@ pub fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
 }
 
 /// Refuses a target that holds data where shards are to go, unless `-force`.
-pub fn ensure_free<'a>(
+pub(crate) fn ensure_free<'a>(
     shards: impl Iterator<Item = &'a ShardPath>,
     options: &RestoreOptions,
 ) -> Result<()> {
@@ -83,7 +83,11 @@ pub fn ensure_free<'a>(
 
 /// Refuses a target with directories of shards that the new metastore does not name, unless
 /// `-force`: a later shard of the same id would pick them up. A merge leaves them what they were.
-pub fn ensure_no_strays(plan: &Plan, options: &RestoreOptions, context: Context<'_>) -> Result<()> {
+pub(crate) fn ensure_no_strays(
+    plan: &Plan,
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
     };
@@ -119,7 +123,7 @@ pub fn ensure_no_strays(plan: &Plan, options: &RestoreOptions, context: Context<
 }
 
 /// Refuses a metastore that is no longer the one that was planned with.
-pub fn ensure_same_metastore(plan: &Plan, options: &RestoreOptions) -> Result<()> {
+pub(crate) fn ensure_same_metastore(plan: &Plan, options: &RestoreOptions) -> Result<()> {
     let (Some(metastore), Some(metadir)) = (&plan.metastore, &options.metadir) else {
         return Ok(());
     };
@@ -164,7 +168,7 @@ impl Needed {
 }
 
 /// Refuses file systems that have no room for what is to be written.
-pub fn ensure_room(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
+pub(crate) fn ensure_room(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
     };
@@ -211,7 +215,7 @@ fn needed(
 }
 
 /// Whether restored shards are to open with a tsi1 index.
-pub fn wants_tsi1(options: &RestoreOptions) -> bool {
+pub(crate) fn wants_tsi1(options: &RestoreOptions) -> bool {
     match options.index {
         IndexKind::Tsi1 => true,
         IndexKind::Inmem => false,
@@ -223,7 +227,11 @@ pub fn wants_tsi1(options: &RestoreOptions) -> bool {
 }
 
 /// Tells how the shards will open where the target does not show it.
-pub fn report_index(shards: &[CheckedShard], options: &RestoreOptions, context: Context<'_>) {
+pub(crate) fn report_index(
+    shards: &[CheckedShard],
+    options: &RestoreOptions,
+    context: Context<'_>,
+) {
     let unknown = options
         .datadir
         .as_deref()

@@ -24,7 +24,7 @@ use crate::shard_tar::ShardTarReader;
 const CHUNK: usize = 256 << 10;
 
 /// Unpacks shards into where they are prepared.
-pub struct Unpacker<'a> {
+pub(crate) struct Unpacker<'a> {
     pub catalog: &'a Catalog,
     pub options: &'a RestoreOptions,
     pub ownership: &'a Ownership,

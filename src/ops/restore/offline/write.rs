@@ -90,7 +90,7 @@ fn ensure_own_links(shards: &[CheckedShard], options: &RestoreOptions) -> Result
 /// # Errors
 ///
 /// [`ErrorKind::Locked`] when that run still goes on.
-pub fn recover(options: &RestoreOptions, context: Context<'_>) -> Result<()> {
+pub(crate) fn recover(options: &RestoreOptions, context: Context<'_>) -> Result<()> {
     let Some(home) = options.home().filter(|home| home.join(STAGING).is_dir()) else {
         return Ok(());
     };
