@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// # Errors
 ///
 /// When a stop is asked for meanwhile.
-pub fn pause(wait: Duration, cancel: &Cancel) -> Result<(), Error> {
+pub(crate) fn pause(wait: Duration, cancel: &Cancel) -> Result<(), Error> {
     let until = Instant::now() + wait;
     loop {
         cancel.check()?;
@@ -88,13 +88,13 @@ impl Default for Attempts {
 
 impl Attempts {
     /// How many have failed.
-    pub fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Counts a failure; how long to wait before the next attempt, `None` where `retries` of them
     /// have been made.
-    pub fn failed(&mut self, retries: u32) -> Option<Duration> {
+    pub(crate) fn failed(&mut self, retries: u32) -> Option<Duration> {
         self.failures += 1;
         (self.failures <= retries).then(|| self.backoff.wait())
     }
@@ -113,7 +113,7 @@ pub(crate) enum Gate {
 
 /// What is known of a server that several threads ask.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     retries: u32,
     has_answered: AtomicBool,
     state: Mutex<State>,
@@ -141,7 +141,7 @@ struct Outage {
 
 impl Server {
     /// A server that is waited for as long as belongs to so many retries.
-    pub fn new(retries: u32) -> Self {
+    pub(crate) fn new(retries: u32) -> Self {
         Self {
             retries,
             has_answered: AtomicBool::new(false),
@@ -169,7 +169,7 @@ impl Server {
     }
 
     /// It answered, in whatever way.
-    pub fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.has_answered.store(true, Ordering::Relaxed);
         *self.state() = State::Answers;
     }
@@ -182,7 +182,7 @@ impl Server {
     }
 
     /// It did not answer; how long to wait before it is asked again, `None` where it is given up.
-    pub fn failed(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn failed(&self, now: Instant) -> Option<Duration> {
         let mut state = self.state();
         if let State::Answers = *state {
             *state = State::Silent(Outage {

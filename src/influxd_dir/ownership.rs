@@ -29,7 +29,7 @@ impl Ownership {
     /// # Errors
     ///
     /// When the directory cannot be looked at.
-    pub fn below(target: &Path) -> Result<Self> {
+    pub(crate) fn below(target: &Path) -> Result<Self> {
         let there = nearest_existing(target);
         let metadata =
             fs::metadata(&there).with_context(|| format!("reading {}", there.display()))?;
@@ -52,7 +52,7 @@ impl Ownership {
     /// # Errors
     ///
     /// Those of the system, and of [`open_regular`].
-    pub fn apply(&self, path: &Path, directory: bool) -> io::Result<()> {
+    pub(crate) fn apply(&self, path: &Path, directory: bool) -> io::Result<()> {
         let opened = if directory {
             let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             File::from(rustix::fs::open(path, flags, Mode::empty())?)
@@ -67,7 +67,7 @@ impl Ownership {
     /// # Errors
     ///
     /// Those of the system.
-    pub fn give(&self, opened: &File, directory: bool) -> io::Result<()> {
+    pub(crate) fn give(&self, opened: &File, directory: bool) -> io::Result<()> {
         let mode = if directory {
             self.directory_mode
         } else {

@@ -29,7 +29,7 @@ pub(crate) struct Wal {
 
 /// What was made of a WAL.
 #[derive(Debug)]
-pub struct Flushed {
+pub(super) struct Flushed {
     /// Names and places of the TSM files; none where everything in the WAL is deleted in it.
     pub files: Vec<(String, PathBuf)>,
     /// What the operator should know of it: of each segment that was read in part only, and of keys with several types.
@@ -42,7 +42,7 @@ impl Wal {
     /// # Errors
     ///
     /// When its directory cannot be read.
-    pub fn find(waldir: &Path, shard: &ShardPath) -> Result<Option<Self>> {
+    pub(super) fn find(waldir: &Path, shard: &ShardPath) -> Result<Option<Self>> {
         let directory = shard_dir(waldir, shard);
         let entries = match fs::read_dir(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -72,7 +72,7 @@ impl Wal {
     }
 
     /// Bytes of all segments.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.segments
             .iter()
             .map(|(_, metadata)| metadata.len())
@@ -80,7 +80,7 @@ impl Wal {
     }
 
     /// Of the segment written last.
-    pub fn metadata(&self) -> &Metadata {
+    pub(super) fn metadata(&self) -> &Metadata {
         &self.segments[self.newest].1
     }
 

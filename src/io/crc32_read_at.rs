@@ -31,7 +31,7 @@ struct SummedPiece {
 
 impl<'a> Crc32ReadAt<'a> {
     /// A content of which nothing was read yet.
-    pub fn new(content: &'a dyn ReadAt, stop: &'a Cancel) -> Self {
+    pub(crate) fn new(content: &'a dyn ReadAt, stop: &'a Cancel) -> Self {
         Self {
             content,
             stop,
@@ -44,7 +44,7 @@ impl<'a> Crc32ReadAt<'a> {
     /// # Errors
     ///
     /// Those of reading.
-    pub fn crc(self) -> io::Result<u32> {
+    pub(crate) fn crc(self) -> io::Result<u32> {
         let mut pieces = self.pieces.take();
         pieces.sort_by_key(|piece| piece.start);
         let mut all = Hasher::new();

@@ -108,7 +108,7 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 }
 
 /// Gives a file or directory another name, which a file may have had until then.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     let rename = || {
         step("rename", to)?;
         fs::rename(from, to)
@@ -143,7 +143,7 @@ fn link_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Gives a file a second name, which must be free.
-pub fn link(file: &Path, name: &Path) -> io::Result<()> {
+pub(crate) fn link(file: &Path, name: &Path) -> io::Result<()> {
     step("link", name)?;
     fs::hard_link(file, name)
 }
@@ -191,7 +191,7 @@ pub(crate) struct WriteBack {
 
 impl WriteBack {
     /// To be called with each piece that was written to the end of the file.
-    pub fn wrote(&mut self, file: &File, bytes: usize) {
+    pub(crate) fn wrote(&mut self, file: &File, bytes: usize) {
         self.fresh += bytes as u64;
         let Some(length) = NonZeroU64::new(self.fresh).filter(|fresh| fresh.get() >= WRITE_BACK)
         else {
@@ -209,7 +209,7 @@ impl WriteBack {
 }
 
 /// Makes the content of a file last.
-pub fn sync(file: &File, path: &Path) -> Result<()> {
+pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
     let sync = || {
         step("sync", path)?;
         file.sync_all()

@@ -58,7 +58,7 @@ pub(crate) struct Section<'a, R: ?Sized> {
 
 impl<'a, R: ReadAt + ?Sized> Section<'a, R> {
     /// `size` bytes of `whole` from `start` on.
-    pub fn new(whole: &'a R, start: u64, size: u64) -> Self {
+    pub(crate) fn new(whole: &'a R, start: u64, size: u64) -> Self {
         Self { whole, start, size }
     }
 }
@@ -88,7 +88,7 @@ pub(crate) struct FromStart<'a, R: ?Sized> {
 
 impl<'a, R: ReadAt + ?Sized> FromStart<'a, R> {
     /// Reads `content` from its first byte on.
-    pub fn new(content: &'a R) -> Self {
+    pub(crate) fn new(content: &'a R) -> Self {
         Self { content, at: 0 }
     }
 }

@@ -156,7 +156,7 @@ impl Spool {
     }
 
     /// Makes it empty again.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.size = 0;
     }
 
@@ -166,7 +166,7 @@ impl Spool {
     /// # Errors
     ///
     /// When there is not.
-    pub fn want(&self, bytes: u64) -> io::Result<()> {
+    pub(crate) fn want(&self, bytes: u64) -> io::Result<()> {
         // What earlier members took is used again.
         let own = self.file.metadata()?.len();
         if bytes <= own {
@@ -185,12 +185,12 @@ impl Spool {
     }
 
     /// The file, which may be longer than what is in it.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// Bytes in it.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 }

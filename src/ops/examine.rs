@@ -138,7 +138,7 @@ pub(crate) enum MemberFinding {
 impl ExaminedFile {
     /// Where a file of which the tar is whole differs from what was written down of it, but for its
     /// members.
-    pub fn differences(&self, examination: &Examination<'_>) -> Vec<Difference> {
+    pub(super) fn differences(&self, examination: &Examination<'_>) -> Vec<Difference> {
         let FileState::Whole { tar_bytes, read } = &self.state else {
             return Vec::new();
         };
@@ -205,7 +205,7 @@ impl ExaminedMember {
     }
 
     /// The first thing that is wrong inside a TSM file.
-    pub fn damage(&self) -> Option<&MemberFinding> {
+    pub(super) fn damage(&self) -> Option<&MemberFinding> {
         let is_damage = |finding: &&MemberFinding| {
             matches!(
                 finding,
@@ -250,7 +250,7 @@ impl Examination<'_> {
     /// # Errors
     ///
     /// When the disk fails, or a stop was asked for. What is wrong with the file is none.
-    pub fn run(&self, types: Option<&mut FieldTypes>) -> Result<ExaminedFile> {
+    pub(super) fn run(&self, types: Option<&mut FieldTypes>) -> Result<ExaminedFile> {
         let mut members = Vec::new();
         let (outcome, count, sha256) = if self.file.packed || self.reads_all {
             let mut tar = self.contents.open(self.file, |file| {

@@ -179,7 +179,7 @@ pub fn list(catalog: &Catalog) -> Vec<SetSummary> {
 }
 
 /// One set at a glance. Of what was recorded no file is read.
-pub fn summary(catalog: &Catalog, chains: &mut Chains<'_>, at: usize) -> SetSummary {
+pub(super) fn summary(catalog: &Catalog, chains: &mut Chains<'_>, at: usize) -> SetSummary {
     let set = &catalog.sets()[at];
     match set.record() {
         Some(record) => {

@@ -73,7 +73,7 @@ impl<'a> MemberReader<Stoppable<'a, Tar<StoredFile>>> {
     /// # Errors
     ///
     /// When no file can be made there.
-    pub fn open(
+    pub(super) fn open(
         tar: Tar<StoredFile>,
         scratch: &Path,
         shard: &ShardPath,
@@ -122,7 +122,7 @@ impl<R: Read> MemberReader<R> {
     /// # Errors
     ///
     /// When the tar is damaged, or its source fails.
-    pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
+    pub(super) fn next_member(&mut self) -> Result<Option<Member>, TarError> {
         let Some(member) = self.reader.next_member()? else {
             return Ok(None);
         };
@@ -146,7 +146,7 @@ impl<R: Read> MemberReader<R> {
     /// # Errors
     ///
     /// When the tar is damaged, its source fails, or there is no room.
-    pub fn content(&mut self) -> Result<MemberContent<'_>, ContentError> {
+    pub(super) fn content(&mut self) -> Result<MemberContent<'_>, ContentError> {
         let spool = match &mut self.place {
             Place::Tar(_) => None,
             Place::Spool(spool) => {
@@ -185,12 +185,12 @@ impl<R: Read> MemberReader<R> {
     /// # Errors
     ///
     /// When it does not, or its source fails.
-    pub fn finish(&mut self) -> Result<Ending, TarError> {
+    pub(super) fn finish(&mut self) -> Result<Ending, TarError> {
         self.reader.finish()
     }
 
     /// Bytes of the tar so far.
-    pub fn offset(&self) -> u64 {
+    pub(super) fn offset(&self) -> u64 {
         self.reader.offset()
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct ProgressReader<'a, R> {
 
 impl<'a, R> ProgressReader<'a, R> {
     /// A reader of which nothing was read yet.
-    pub fn new(inner: R, shard: &'a ShardPath, progress: &'a dyn Progress) -> Self {
+    pub(super) fn new(inner: R, shard: &'a ShardPath, progress: &'a dyn Progress) -> Self {
         Self {
             inner,
             count: 0,
@@ -25,12 +25,12 @@ impl<'a, R> ProgressReader<'a, R> {
     }
 
     /// What is read.
-    pub fn inner(&self) -> &R {
+    pub(super) fn inner(&self) -> &R {
         &self.inner
     }
 
     /// Bytes so far.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count
     }
 }

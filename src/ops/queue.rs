@@ -30,7 +30,7 @@ struct Queue<J> {
 
 /// Works the jobs off with `threads` threads, in order, as far as waits allow. A job that waits holds up no other. Returns
 /// the results in the order they came; jobs not begun when `cancel` is set have none.
-pub fn work<J: Send, R: Send>(
+pub(super) fn work<J: Send, R: Send>(
     jobs: Vec<J>,
     threads: usize,
     cancel: &Cancel,
@@ -70,7 +70,7 @@ pub fn work<J: Send, R: Send>(
 /// # Errors
 ///
 /// That error.
-pub fn all<R>(results: Vec<Result<R>>) -> Result<Vec<R>> {
+pub(super) fn all<R>(results: Vec<Result<R>>) -> Result<Vec<R>> {
     let mut done = Vec::with_capacity(results.len());
     let mut errors = Vec::new();
     for result in results {

@@ -140,7 +140,7 @@ pub(crate) struct LocalService {
 
 impl LocalService {
     /// Begins to answer; `name` stands for it in messages.
-    pub fn new(
+    pub(crate) fn new(
         name: String,
         meta: Box<dyn MetaStore>,
         shards: Box<dyn ShardStore>,

@@ -54,7 +54,7 @@ impl<W: Write> ShardTarFilter<W> {
     /// # Errors
     ///
     /// When a file in `scratch` cannot be made.
-    pub fn new(
+    pub(crate) fn new(
         shard: &ShardPath,
         time_range: Bounds,
         deletes: BTreeMap<String, BoundedDeletes>,
@@ -80,7 +80,7 @@ impl<W: Write> ShardTarFilter<W> {
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn finish(mut self) -> io::Result<(W, Vec<Member>)> {
+    pub(crate) fn finish(mut self) -> io::Result<(W, Vec<Member>)> {
         for (member, mut content) in std::mem::take(&mut self.tombstones) {
             let stem = stem(&member.name);
             if self.stay.contains(stem) && !self.deletes.contains_key(stem) {
@@ -96,7 +96,7 @@ impl<W: Write> ShardTarFilter<W> {
 
     /// A member begins. Members that are neither TSM nor tombstone files, an old server's index
     /// say, would not fit what is left.
-    pub fn begin(&mut self, member: &Member) -> io::Result<()> {
+    pub(crate) fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.spool.clear();
         self.member = if member.is_tsm() {
             Some(Passing::Tsm(member.clone()))
@@ -112,7 +112,7 @@ impl<W: Write> ShardTarFilter<W> {
     }
 
     /// The next bytes of its content.
-    pub fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
+    pub(crate) fn data(&mut self, chunk: &[u8]) -> io::Result<()> {
         match &mut self.member {
             Some(Passing::Tsm(_)) => self.spool.write_all(chunk),
             Some(Passing::Tombstone(_, content)) => content.write_all(chunk),
@@ -121,7 +121,7 @@ impl<W: Write> ShardTarFilter<W> {
     }
 
     /// It was whole.
-    pub fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         let member = match self.member.take() {
             Some(Passing::Tsm(member)) => member,
             Some(Passing::Tombstone(member, content)) => {

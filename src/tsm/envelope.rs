@@ -44,7 +44,7 @@ impl Envelope {
     /// # Errors
     ///
     /// See [`EnvelopeError`].
-    pub fn finish(&self) -> Result<(), EnvelopeError> {
+    pub(crate) fn finish(&self) -> Result<(), EnvelopeError> {
         if self.header != HEADER {
             return Err(EnvelopeError::Header(self.header.clone()));
         }

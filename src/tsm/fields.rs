@@ -89,7 +89,7 @@ pub(crate) struct FieldTypes {
 
 impl FieldTypes {
     /// None yet. Many fields are sorted in a file without a name in `scratch`.
-    pub fn new(scratch: PathBuf) -> Self {
+    pub(crate) fn new(scratch: PathBuf) -> Self {
         Self {
             scratch,
             few: HashMap::new(),
@@ -152,7 +152,7 @@ impl FieldTypes {
     /// # Errors
     ///
     /// When they cannot be sorted on the disk.
-    pub fn several(mut self) -> io::Result<Option<BTreeSet<Field>>> {
+    pub(crate) fn several(mut self) -> io::Result<Option<BTreeSet<Field>>> {
         let mut found = Several::default();
         if self.many.is_some() {
             self.spill()?;

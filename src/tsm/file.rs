@@ -60,7 +60,7 @@ pub(crate) struct BlockReader<'a, R: ?Sized> {
 
 impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
     /// Reads blocks of `file`, whose index begins at `index_offset`.
-    pub fn new(file: &'a R, index_offset: u64) -> Self {
+    pub(crate) fn new(file: &'a R, index_offset: u64) -> Self {
         Self {
             file,
             end: index_offset,
@@ -74,7 +74,7 @@ impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
     /// # Errors
     ///
     /// When reading fails, or the record cannot be one: outside the blocks, too small or too large.
-    pub fn read(&mut self, entry: &BlockEntry) -> Result<Record<'_>, FileError> {
+    pub(crate) fn read(&mut self, entry: &BlockEntry) -> Result<Record<'_>, FileError> {
         let fault = |fault| FileError::Block {
             offset: entry.offset,
             fault,

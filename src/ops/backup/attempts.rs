@@ -83,7 +83,7 @@ pub(crate) enum Step {
 
 impl ShardAttempts {
     /// Of a shard about which nothing was asked yet.
-    pub fn new(rule: Rule, retries: u32, was_stored: bool, dialect: Option<Dialect>) -> Self {
+    pub(super) fn new(rule: Rule, retries: u32, was_stored: bool, dialect: Option<Dialect>) -> Self {
         Self {
             proof: Proof::new(rule),
             retries,
@@ -97,7 +97,7 @@ impl ShardAttempts {
     }
 
     /// An attempt begins, at a server that is slow whatever it is asked about, or is not.
-    pub fn begin(&mut self, is_slow: bool) {
+    pub(super) fn begin(&mut self, is_slow: bool) {
         self.is_answered = false;
         if is_slow {
             self.proof.hurry();
@@ -105,7 +105,7 @@ impl ShardAttempts {
     }
 
     /// The server answered a question in this attempt.
-    pub fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.is_answered = true;
     }
 
@@ -115,7 +115,7 @@ impl ShardAttempts {
     }
 
     /// What follows from what came of an attempt at a request.
-    pub fn next(&mut self, came: AttemptResult, request: ShardRequest) -> Step {
+    pub(super) fn next(&mut self, came: AttemptResult, request: ShardRequest) -> Step {
         match came {
             AttemptResult::Tar(tar) => Step::Store(tar),
             AttemptResult::Unchanged { file, base } => Step::Reuse { file, base },
@@ -146,7 +146,7 @@ impl ShardAttempts {
     }
 
     /// What follows from a silence, once it is known whose it is.
-    pub fn silent(&mut self, whose: Silence) -> Step {
+    pub(super) fn silent(&mut self, whose: Silence) -> Step {
         self.silence();
         match whose {
             Silence::OfShard => self.failed(SILENT.to_owned()),

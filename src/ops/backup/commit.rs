@@ -26,7 +26,7 @@ pub(crate) struct SettledShard {
 impl SettledShard {
     /// What the set has to say of a shard that was asked for. It may be in `doubt` whether all of
     /// it came.
-    pub fn of(
+    pub(super) fn of(
         planned: &Planned,
         outcome: ShardOutcome,
         doubt: Option<String>,
@@ -63,7 +63,7 @@ impl SettledShard {
     }
 
     /// What the set has to say of a shard that the server names and does not have open.
-    pub fn not_held(planned: &Planned) -> Self {
+    pub(super) fn not_held(planned: &Planned) -> Self {
         if planned.known.is_some() {
             let why = "the server had it at the last backup, and no longer has it open; its log may say why";
             return Self::failed(planned, why.to_owned());
@@ -103,7 +103,7 @@ impl SettledShard {
 
 impl Backup<'_> {
     /// Makes a set of the shards.
-    pub fn commit(
+    pub(super) fn commit(
         &self,
         staging: SetWriter,
         metastore: StoredMetastore,

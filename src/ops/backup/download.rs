@@ -37,7 +37,7 @@ impl Session<'_> {
     /// # Errors
     ///
     /// What ends the run: the disk, or a stop that was asked for.
-    pub fn attempt(&self, job: &mut ShardJob) -> Result<Attempted> {
+    pub(super) fn attempt(&self, job: &mut ShardJob) -> Result<Attempted> {
         match self.health.gate(Instant::now()) {
             Gate::Open => {}
             Gate::Closed(wait) => return Ok(Attempted::Again(wait)),

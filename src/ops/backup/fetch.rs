@@ -26,7 +26,7 @@ const ALL_CHUNKS: usize = 8 << 20;
 
 impl Session<'_> {
     /// Asks for a shard once.
-    pub fn fetch(&self, job: &mut ShardJob) -> Result<AttemptResult, Trouble> {
+    pub(super) fn fetch(&self, job: &mut ShardJob) -> Result<AttemptResult, Trouble> {
         let shard = &job.planned.shard.path;
         self.context.report(&Event::Started {
             shard,

@@ -43,7 +43,7 @@ pub(crate) enum Silence {
 impl<'a> ServerHealth<'a> {
     /// Of a server of whose shards nothing is known, and that is waited for as long as belongs to
     /// so many retries.
-    pub fn new(server: &'a Server, retries: u32) -> Self {
+    pub(super) fn new(server: &'a Server, retries: u32) -> Self {
         Self {
             server,
             shards: Server::new(retries),
@@ -70,7 +70,7 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It answered something.
-    pub fn answered(&self) {
+    pub(super) fn answered(&self) {
         self.server.answered();
     }
 
@@ -82,7 +82,7 @@ impl<'a> ServerHealth<'a> {
 
     /// It did not answer at all: how long to wait before it is asked again, `None` where it is
     /// given up.
-    pub fn failed(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn failed(&self, now: Instant) -> Option<Duration> {
         self.server.failed(now)
     }
 
@@ -92,7 +92,7 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It met a question about a shard with silence.
-    pub fn silent(&self, now: Instant) -> Silence {
+    pub(super) fn silent(&self, now: Instant) -> Silence {
         if self.silences.fetch_add(1, Ordering::Relaxed) < SILENCES {
             // Another shard was answered meanwhile, perhaps: whoever waits for this question must
             // not wait for ever.

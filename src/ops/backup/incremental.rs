@@ -103,7 +103,7 @@ impl Base {
     }
 
     /// As it is, where its path is relative to a directory.
-    pub fn below(self, directory: &Path) -> Self {
+    pub(super) fn below(self, directory: &Path) -> Self {
         let path = directory.join(self.path);
         Self { path, ..self }
     }
@@ -181,7 +181,7 @@ pub(crate) struct Earlier<'a> {
 
 impl<'a> Earlier<'a> {
     /// Those in a directory, of the server with that cluster id.
-    pub fn of(contents: &'a Catalog, cluster_id: u64, now: Timestamp) -> Self {
+    pub(super) fn of(contents: &'a Catalog, cluster_id: u64, now: Timestamp) -> Self {
         let (sets, ahead) = Chains::to_build_on(contents, cluster_id, now);
         Self {
             contents,
@@ -192,13 +192,13 @@ impl<'a> Earlier<'a> {
 
     /// The ids of the sets that are not built on because they were begun later than now, newest
     /// first.
-    pub fn ahead(&self) -> impl Iterator<Item = &'a SetId> {
+    pub(super) fn ahead(&self) -> impl Iterator<Item = &'a SetId> {
         self.ahead.iter().copied()
     }
 
     /// The newest set of the same selection that can be restored whole: what was modified after it
     /// was begun is not in it.
-    pub fn last(&self, selection: &Selection) -> Option<&'a SetRecord> {
+    pub(super) fn last(&self, selection: &Selection) -> Option<&'a SetRecord> {
         Chains::of(self.contents).last_of(&self.sets, selection)
     }
 

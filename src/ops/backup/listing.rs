@@ -19,7 +19,7 @@ pub(crate) struct Listing {
 
 impl Listing {
     /// The members that hold points or deletes, and not an index.
-    pub fn contents(&self) -> impl Iterator<Item = &MemberRecord> {
+    pub(super) fn contents(&self) -> impl Iterator<Item = &MemberRecord> {
         self.members.iter().filter(|member| !member.is_index())
     }
 
@@ -38,21 +38,21 @@ impl Listing {
     }
 
     /// A member begins.
-    pub fn begin(&mut self, member: &Member) -> io::Result<()> {
+    pub(super) fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.envelope = member.is_tsm().then(Envelope::default);
         self.members.push(member_record(member)?);
         Ok(())
     }
 
     /// The next bytes of its content.
-    pub fn data(&mut self, chunk: &[u8]) {
+    pub(super) fn data(&mut self, chunk: &[u8]) {
         if let Some(envelope) = &mut self.envelope {
             envelope.feed(chunk);
         }
     }
 
     /// It was whole.
-    pub fn end(&mut self) -> io::Result<()> {
+    pub(super) fn end(&mut self) -> io::Result<()> {
         let Some(envelope) = self.envelope.take() else {
             return Ok(());
         };

@@ -41,7 +41,7 @@ pub(crate) enum ShardOutcome {
 
 impl ShardOutcome {
     /// How it is told to who listens.
-    pub fn reported(&self) -> Outcome<'_> {
+    pub(super) fn reported(&self) -> Outcome<'_> {
         match self {
             Self::Stored(tar) => Outcome::Done {
                 files: tar.members.len(),

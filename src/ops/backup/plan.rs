@@ -59,7 +59,7 @@ struct Last {
 
 impl Backup<'_> {
     /// Fetches the metastore and decides what to ask for.
-    pub fn plan(&self) -> Result<Plan> {
+    pub(super) fn plan(&self) -> Result<Plan> {
         let mut metastore = self.metastore()?;
         // What is damaged there must not stop a backup; but it is not built on, and that is told.
         let catalog = Catalog::read_past_all(&self.options.directory).ok();

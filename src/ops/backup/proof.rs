@@ -64,7 +64,7 @@ pub(crate) enum FirstByte {
 
 /// What to do next about a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Ask for files newer than any can be.
     Probe,
     /// Ask for what is wanted of it.
@@ -82,7 +82,7 @@ pub(crate) enum OnDownload {
 
 impl Proof {
     /// Of a shard about which nothing was asked yet.
-    pub fn new(rule: Rule) -> Self {
+    pub(super) fn new(rule: Rule) -> Self {
         Self {
             rule,
             prompt: 0,
@@ -96,7 +96,7 @@ impl Proof {
     }
 
     /// What to ask next.
-    pub fn next(&self) -> Next {
+    pub(super) fn next(&self) -> Next {
         if self.prompt < self.before_download && !self.given_up {
             Next::Probe
         } else {
@@ -105,7 +105,7 @@ impl Proof {
     }
 
     /// A question was answered whose answer goes unused.
-    pub fn answered(&mut self, came: FirstByte) {
+    pub(super) fn answered(&mut self, came: FirstByte) {
         if self.is_prompt(came) {
             self.prompt += 1;
             return;
@@ -145,7 +145,7 @@ impl Proof {
 
     /// The server closed without a byte. That may have been a flush that failed, and the next
     /// answer one without the newest points.
-    pub fn silence(&mut self) {
+    pub(super) fn silence(&mut self) {
         self.prompt = 0;
         self.before_download = self.before_download.max(1);
     }
@@ -165,7 +165,7 @@ impl Proof {
     }
 
     /// Why what was taken can lack points; `None` where it is proven to lack none.
-    pub fn doubt(&self) -> Option<String> {
+    pub(super) fn doubt(&self) -> Option<String> {
         (self.given_up && self.prompt < PROVEN).then(|| {
             format!(
                 "each answer took the server more than a second, {:.1} s in all: it may have left out its newest points, which were not in \

@@ -34,7 +34,7 @@ impl ShardRequest {
     }
 
     /// How a set's record calls it.
-    pub fn content(self) -> Content {
+    pub(super) fn content(self) -> Content {
         match self {
             Self::Whole => Content::Whole,
             Self::Since(_) => Content::Since,
@@ -44,7 +44,7 @@ impl ShardRequest {
 }
 
 /// A shard on the way into the set.
-pub struct Planned {
+pub(super) struct Planned {
     /// The shard, as the metastore has it.
     pub shard: Shard,
     /// What is asked for of it.
@@ -61,7 +61,7 @@ pub struct Planned {
 
 impl Planned {
     /// How much of the shard is taken.
-    pub fn content(&self) -> Content {
+    pub(super) fn content(&self) -> Content {
         if self.cut.is_some() {
             Content::Range
         } else {
@@ -70,7 +70,7 @@ impl Planned {
     }
 
     /// What a set's record says of it, without a file.
-    pub fn record(&self, state: ShardState) -> ShardRecord {
+    pub(super) fn record(&self, state: ShardState) -> ShardRecord {
         ShardRecord {
             database: self.shard.path.database.clone(),
             retention_policy: self.shard.path.retention_policy.clone(),

@@ -117,7 +117,7 @@ pub(super) struct Backup<'a> {
 
 impl Backup<'_> {
     /// The server's metastore.
-    pub fn metastore(&self) -> Result<ServerMetastore> {
+    pub(super) fn metastore(&self) -> Result<ServerMetastore> {
         let blob = self.retry("the meta store", || self.client.meta_store())?;
         let data = Data::read(&blob.meta)?;
         Ok(ServerMetastore { blob, data })
@@ -125,7 +125,7 @@ impl Backup<'_> {
 
     /// Asks again after a failure, unless the failure is one that will stay. A server that has
     /// never answered is not waited for.
-    pub fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
+    pub(super) fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
         let mut attempts = Attempts::default();
         loop {
             if let Gate::Closed(wait) = self.server.gate(Instant::now()) {

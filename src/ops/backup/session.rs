@@ -55,7 +55,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// What it makes of the attempt; the error where there is no further one.
-    pub fn result(self) -> anyhow::Result<AttemptResult> {
+    pub(super) fn result(self) -> anyhow::Result<AttemptResult> {
         match self {
             Self::Server(reason) => Ok(AttemptResult::Unreached(reason)),
             Self::Shard(reason) => Ok(AttemptResult::Failed(reason)),
@@ -68,7 +68,7 @@ impl Trouble {
 
 impl Session<'_> {
     /// Takes note of how an answer came that is not used.
-    pub fn saw(&self, attempts: &mut ShardAttempts, came: FirstByte) {
+    pub(super) fn saw(&self, attempts: &mut ShardAttempts, came: FirstByte) {
         let was_given_up = attempts.proof.is_given_up();
         attempts.proof.answered(came);
         attempts.answered();
@@ -76,7 +76,7 @@ impl Session<'_> {
     }
 
     /// Takes note of what an answer says of the server.
-    pub fn heard(&self, proof: &Proof, was_given_up: bool, came: FirstByte) {
+    pub(super) fn heard(&self, proof: &Proof, was_given_up: bool, came: FirstByte) {
         self.health.answered();
         self.health.not_silent();
         if proof.is_prompt(came) {
@@ -105,7 +105,7 @@ impl Session<'_> {
 
     /// The server said nothing of a shard within its time: whose failure that is, the metastore
     /// tells.
-    pub fn quiet(&self, shard: &ShardPath, reason: String) -> Trouble {
+    pub(super) fn quiet(&self, shard: &ShardPath, reason: String) -> Trouble {
         match self.is_gone(shard) {
             Ok(true) => Trouble::Gone,
             Ok(false) => Trouble::Shard(reason),

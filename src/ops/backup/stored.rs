@@ -24,7 +24,7 @@ const CHUNK: usize = 256 << 10;
 
 impl Session<'_> {
     /// A shard that has come, without what was deleted of it where that is asked for.
-    pub fn stored(&self, planned: &Planned, tar: StoredTar) -> Result<ShardOutcome> {
+    pub(super) fn stored(&self, planned: &Planned, tar: StoredTar) -> Result<ShardOutcome> {
         let has_deletes = tar.members.iter().any(MemberRecord::is_tombstone);
         let apply = self.apply_deletes
             && has_deletes
@@ -60,7 +60,7 @@ impl Session<'_> {
     /// A shard that has nothing to store. From a directory with several sets in the portable
     /// layout, influxd restores of each shard the newest file there is: without one that is empty,
     /// what the shard held before.
-    pub fn empty(&self, planned: &Planned) -> Result<ShardOutcome> {
+    pub(super) fn empty(&self, planned: &Planned) -> Result<ShardOutcome> {
         if !self.layout.packs() || planned.request != ShardRequest::Whole || planned.cut.is_some() {
             return Ok(ShardOutcome::Empty(None));
         }

@@ -253,7 +253,7 @@ impl fmt::Display for Reason {
 /// Only complete sets are kept by the rules and use up what a rule keeps. The newest complete set
 /// and those after it are always kept. Sets are newer or older by their place, not by their time: a
 /// clock can go backwards.
-pub fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
+pub(super) fn apply(policy: &Policy, group: &[Candidate]) -> Vec<Vec<Reason>> {
     let times: Vec<Zoned> = group
         .iter()
         .map(|set| set.started.to_zoned(policy.zone.clone()))

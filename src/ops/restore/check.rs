@@ -60,7 +60,7 @@ impl ShardFiles {
     }
 
     /// The file of that name.
-    pub fn get(&self, name: &str) -> Option<&ShardFile> {
+    pub(super) fn get(&self, name: &str) -> Option<&ShardFile> {
         let at = self
             .0
             .binary_search_by(|(known, _)| known.as_ref().cmp(name))
@@ -69,7 +69,7 @@ impl ShardFiles {
     }
 
     /// All files with their names, in order of these.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &ShardFile)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &ShardFile)> {
         self.0.iter().map(|(name, file)| (name.as_ref(), file))
     }
 
@@ -84,7 +84,7 @@ impl ShardFiles {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 }
@@ -102,7 +102,7 @@ pub(crate) struct ShardFile {
 
 impl CheckedShard {
     /// Bytes of all its files.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|(_, file)| file.size).sum()
     }
 
@@ -139,7 +139,7 @@ pub(crate) struct Use {
 /// # Errors
 ///
 /// [`ErrorKind::Damage`] with the file and the offset of the first fault found.
-pub fn check(
+pub(super) fn check(
     contents: &Catalog,
     planned: Vec<PlannedShard>,
     used: &Use,

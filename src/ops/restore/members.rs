@@ -48,7 +48,7 @@ impl ShardMembers<'_> {
     /// # Errors
     ///
     /// Those of reading, and the first of `each`.
-    pub fn each(
+    pub(super) fn each(
         &self,
         wants: impl Fn(&str) -> bool,
         mut each: impl FnMut(usize, &ShardMember<'_>) -> io::Result<()>,
@@ -105,7 +105,7 @@ impl ShardMembers<'_> {
     /// # Errors
     ///
     /// When a tombstone cannot be read whole.
-    pub fn deletes(&self) -> Result<BTreeMap<String, BoundedDeletes>> {
+    pub(super) fn deletes(&self) -> Result<BTreeMap<String, BoundedDeletes>> {
         let mut all = BTreeMap::new();
         self.each(is_tombstone, |_, passed| {
             let name = &passed.member.name;

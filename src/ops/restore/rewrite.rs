@@ -36,7 +36,7 @@ pub(crate) struct Left {
 ///
 /// When a file is damaged in what has to be read of it, or the directory cannot be written; when a
 /// stop was asked for.
-pub fn rewrite(
+pub(super) fn rewrite(
     shard: &CheckedShard,
     directory: &Path,
     apply_deletes: bool,

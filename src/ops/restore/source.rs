@@ -23,7 +23,7 @@ use crate::time::Bounds;
 use crate::wire::MetaBlob;
 
 /// A backup as a restore sees it.
-pub struct Source {
+pub(super) struct Source {
     /// The id of the set that is restored.
     pub set: SetId,
     /// Its place among the sets.
@@ -130,7 +130,7 @@ pub(crate) enum SetSelector<'a> {
 
 impl<'a> SetSelector<'a> {
     /// The one that was named, else the newest.
-    pub fn named(set: Option<&'a str>) -> Self {
+    pub(super) fn named(set: Option<&'a str>) -> Self {
         set.map_or(Self::Newest, Self::Alone)
     }
 }
@@ -206,7 +206,7 @@ impl Source {
     ///
     /// [`ErrorKind::NoBackup`] or [`ErrorKind::Damage`] for the meta store; when what is meant is
     /// not in it.
-    pub fn read(
+    pub(super) fn read(
         contents: &Catalog,
         which: SetSelector<'_>,
         selection: &Selection,

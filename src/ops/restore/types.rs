@@ -42,7 +42,7 @@ struct Newest {
 /// # Errors
 ///
 /// When the files cannot be read.
-pub fn settle(
+pub(super) fn settle(
     members: &ShardMembers<'_>,
     fields: &BTreeSet<Field>,
     deletes: &BTreeMap<String, BoundedDeletes>,

@@ -35,7 +35,7 @@ pub(crate) struct Checked {
 /// # Errors
 ///
 /// When the disk fails, or a stop was asked for.
-pub fn check(
+pub(super) fn check(
     contents: &Catalog,
     job: &Job<'_>,
     deep: bool,

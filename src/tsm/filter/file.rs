@@ -92,7 +92,7 @@ impl PointFilter<'_> {
     /// # Errors
     ///
     /// When the file is damaged in what has to be read of it, or the result cannot be written.
-    pub fn apply(
+    pub(crate) fn apply(
         &self,
         file: &dyn ReadAt,
         scratch: &Path,

@@ -57,7 +57,7 @@ pub(crate) struct OfOtherTypes<'a, D> {
 
 impl<'a, D: Deletes> OfOtherTypes<'a, D> {
     /// Adds to `deletes`.
-    pub fn new(deletes: D, new_types: &'a NewTypes) -> Self {
+    pub(super) fn new(deletes: D, new_types: &'a NewTypes) -> Self {
         Self {
             deletes,
             new_types,

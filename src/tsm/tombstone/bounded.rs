@@ -44,7 +44,7 @@ impl BoundedDeletes {
     /// # Errors
     ///
     /// Those of [`file::read`], and those of files in `scratch`.
-    pub fn read(source: impl Read, scratch: &Path) -> io::Result<(Self, Ending)> {
+    pub(crate) fn read(source: impl Read, scratch: &Path) -> io::Result<(Self, Ending)> {
         let mut collector = Collector {
             scratch,
             few: DeletedRanges::default(),
@@ -55,12 +55,12 @@ impl BoundedDeletes {
     }
 
     /// Whether nothing was deleted.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         matches!(&self.0, Held::Memory(ranges) if ranges.is_empty())
     }
 
     /// To be read along the keys of a file.
-    pub fn reader(&self) -> DeletesReader<'_> {
+    pub(crate) fn reader(&self) -> DeletesReader<'_> {
         DeletesReader(match &self.0 {
             Held::Memory(ranges) => ReadFrom::Memory(ranges.reader()),
             Held::File(file) => ReadFrom::File(RangeCursor {

@@ -35,12 +35,12 @@ pub(crate) struct Sent<'a> {
 impl FilteredFiles {
     /// What takes the place of a file: `None` where it is sent as it is, `Some(None)` where not a
     /// point of it stays.
-    pub fn get(&self, name: &str) -> Option<Option<&FilteredFile>> {
+    pub(super) fn get(&self, name: &str) -> Option<Option<&FilteredFile>> {
         self.0.get(name).map(Option::as_ref)
     }
 
     /// The TSM files that a server is sent of the shard.
-    pub fn sent<'a>(&'a self, shard: &'a CheckedShard) -> impl Iterator<Item = Sent<'a>> {
+    pub(super) fn sent<'a>(&'a self, shard: &'a CheckedShard) -> impl Iterator<Item = Sent<'a>> {
         shard
             .files
             .iter()

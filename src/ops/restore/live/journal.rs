@@ -33,7 +33,7 @@ const LARGEST: u64 = 256 << 20;
 
 /// What was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Header {
+pub(super) struct Header {
     /// The number of the document's form.
     #[schemars(extend("const" = FORMAT))]
     pub format: u32,
@@ -85,7 +85,7 @@ impl Interrupted {
     /// # Errors
     ///
     /// When one cannot be read, or was written by a newer version.
-    pub fn all(directory: &Path, host: &str) -> Result<Vec<Self>> {
+    pub(super) fn all(directory: &Path, host: &str) -> Result<Vec<Self>> {
         let folder = hidden(directory);
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -185,7 +185,7 @@ impl Journal {
     /// # Errors
     ///
     /// [`ErrorKind::Locked`] when a run that goes on writes to it.
-    pub fn begin(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
+    pub(super) fn begin(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
         let journal = Self::open(directory, header, context)?;
         journal.truncate()?;
         journal.line(header)?;
@@ -197,7 +197,7 @@ impl Journal {
     /// # Errors
     ///
     /// [`ErrorKind::Locked`] when a run that goes on writes to it.
-    pub fn resume(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
+    pub(super) fn resume(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
         let journal = Self::open(directory, header, context)?;
         // The last line may have been cut off.
         journal.write("\n")?;
@@ -261,7 +261,7 @@ impl Journal {
     /// # Errors
     ///
     /// When the disk does not take it.
-    pub fn done(&self, old_id: u64) -> Result<()> {
+    pub(super) fn done(&self, old_id: u64) -> Result<()> {
         self.line(&Line::Done(old_id))
     }
 
@@ -270,7 +270,7 @@ impl Journal {
     /// # Errors
     ///
     /// When it cannot be removed.
-    pub fn end(self) -> Result<()> {
+    pub(super) fn end(self) -> Result<()> {
         if self.file.is_some() {
             durable::remove_if_there(&self.path)?;
         }

@@ -13,7 +13,7 @@ use crate::wire::ShardIds;
 
 /// Whether a restore is fresh.
 #[derive(Debug, Clone, Copy)]
-pub enum Run<'a> {
+pub(super) enum Run<'a> {
     /// It is, whatever was interrupted before.
     Fresh {
         /// What was.
@@ -43,7 +43,7 @@ impl<'a> Run<'a> {
     /// # Errors
     ///
     /// Where they ask to go on, and it is not clear with what.
-    pub fn of(
+    pub(super) fn of(
         options: &LiveOptions,
         interrupted: &'a [Interrupted],
         host: &str,
@@ -70,7 +70,7 @@ impl<'a> Run<'a> {
     }
 
     /// What of it is restored.
-    pub fn what<'b>(self, options: &'b LiveOptions) -> &'b RestoreSelection
+    pub(super) fn what<'b>(self, options: &'b LiveOptions) -> &'b RestoreSelection
     where
         'a: 'b,
     {
@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
     ///
     /// [`ErrorKind::Refused`] where the server has what a fresh one would make, or is not as the
     /// interrupted one left it.
-    pub fn start(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Result<Start> {
+    pub(super) fn start(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Result<Start> {
         match self {
             Self::Fresh { interrupted } => {
                 live.ensure_absent(source, server_metastore, interrupted)?;
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
     }
 
     /// What its journal begins with.
-    pub fn header(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Header {
+    pub(super) fn header(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Header {
         match self {
             Self::Fresh { .. } => Header {
                 format: FORMAT,

@@ -30,7 +30,7 @@ const LARGEST: u64 = 256 << 20;
 
 /// The directories of a restore, as named for this run. All paths are absolute.
 #[derive(Debug, Clone)]
-pub struct Targets {
+pub(super) struct Targets {
     /// The meta directory.
     pub metadir: Option<PathBuf>,
     /// The data directory.
@@ -41,7 +41,7 @@ pub struct Targets {
 
 impl Targets {
     /// Those of a restore.
-    pub fn of(options: &RestoreOptions) -> Self {
+    pub(super) fn of(options: &RestoreOptions) -> Self {
         Self {
             metadir: options.metadir.clone(),
             datadir: options.datadir.clone(),
@@ -233,7 +233,7 @@ impl Journal {
     /// # Errors
     ///
     /// [`ErrorKind::Refused`] where it cannot be one of those.
-    pub fn read(path: &Path, targets: &Targets) -> Result<Option<Self>> {
+    pub(super) fn read(path: &Path, targets: &Targets) -> Result<Option<Self>> {
         let text = match read_bounded(path, LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text,
@@ -271,7 +271,7 @@ impl Journal {
     }
 
     /// A place that somebody went on with since.
-    pub fn used(&self) -> Option<&Path> {
+    pub(super) fn used(&self) -> Option<&Path> {
         let files = self.files.iter().filter(|file| file.is_used());
         let moves = self.moves.iter().filter(|moved| moved.is_used());
         let mut places = files

@@ -43,13 +43,13 @@ pub(crate) struct NewMetastore {
 
 impl NewMetastore {
     /// The files it becomes, and their content, the metastore last.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         META_FILES.into_iter().zip([&self.node[..], &self.bytes])
     }
 }
 
 /// Makes the plan, and tells what the operator should know of it.
-pub fn plan(catalog: &Catalog, options: &RestoreOptions, context: Context<'_>) -> Result<Plan> {
+pub(super) fn plan(catalog: &Catalog, options: &RestoreOptions, context: Context<'_>) -> Result<Plan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
     let source = Source::read(

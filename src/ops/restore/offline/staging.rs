@@ -64,12 +64,12 @@ impl<'a> HiddenFolders<'a> {
     }
 
     /// The folder with the journal.
-    pub fn main(&self) -> &Path {
+    pub(super) fn main(&self) -> &Path {
         &self.main
     }
 
     /// Where the journal is.
-    pub fn journal(&self) -> PathBuf {
+    pub(super) fn journal(&self) -> PathBuf {
         self.main.join(JOURNAL)
     }
 
@@ -78,7 +78,7 @@ impl<'a> HiddenFolders<'a> {
     /// # Errors
     ///
     /// When one cannot be removed.
-    pub fn remove(&self) -> Result<()> {
+    pub(super) fn remove(&self) -> Result<()> {
         self.remove_others()?;
         durable::remove_tree_if_there(&self.main)
     }
@@ -109,7 +109,7 @@ impl ShardStaging {
     /// # Errors
     ///
     /// When the directories cannot be looked at.
-    pub fn of<'a>(
+    pub(super) fn of<'a>(
         shards: impl Iterator<Item = &'a ShardPath>,
         datadir: Option<&Path>,
         main: &Path,
@@ -127,19 +127,19 @@ impl ShardStaging {
     }
 
     /// Where a shard is prepared.
-    pub fn prepared(&self, index: usize) -> PathBuf {
+    pub(super) fn prepared(&self, index: usize) -> PathBuf {
         self.0[index].join("new").join(folder(index))
     }
 
     /// Where what it replaces is kept.
-    pub fn replaced(&self, index: usize) -> PathBuf {
+    pub(super) fn replaced(&self, index: usize) -> PathBuf {
         self.0[index].join("old").join(folder(index))
     }
 }
 
 /// The name of the folder of shard number `index`. It is no number: influxd, started on what a
 /// killed restore left, would take it for a shard.
-pub fn folder(index: usize) -> String {
+pub(super) fn folder(index: usize) -> String {
     format!("s{index}")
 }
 

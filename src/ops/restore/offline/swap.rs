@@ -41,7 +41,7 @@ impl<'a> Swap<'a> {
     /// # Errors
     ///
     /// When the journal, or the copies of the files that are replaced, cannot be written.
-    pub fn prepare(
+    pub(super) fn prepare(
         plan: &'a Plan,
         shards: &[CheckedShard],
         staging: &ShardStaging,
@@ -78,7 +78,7 @@ impl<'a> Swap<'a> {
     ///
     /// When something cannot be moved or a stop was asked for. All is put back then; what cannot
     /// be, the next run puts back.
-    pub fn commit(self, context: Context<'_>) -> Result<Swapped> {
+    pub(super) fn commit(self, context: Context<'_>) -> Result<Swapped> {
         let moved = self
             .move_shards(context)
             .and_then(|()| self.write_metastore())

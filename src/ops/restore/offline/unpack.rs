@@ -40,7 +40,7 @@ impl Unpacker<'_> {
     /// # Errors
     ///
     /// When one cannot be written or is not what was checked, and when a stop was asked for.
-    pub fn unpack(&self, shards: &[CheckedShard]) -> Result<Left> {
+    pub(super) fn unpack(&self, shards: &[CheckedShard]) -> Result<Left> {
         let folders = self.staging.folders();
         for folder in folders.into_iter().filter(|folder| *folder != self.main) {
             durable::claim_private_dir(folder)?;

@@ -22,7 +22,7 @@ use crate::repository::Catalog;
 /// # Errors
 ///
 /// When the target cannot be written or a stop was asked for; the target is as before then.
-pub fn write(
+pub(super) fn write(
     catalog: &Catalog,
     plan: &Plan,
     shards: &[CheckedShard],
