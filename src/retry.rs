@@ -249,8 +249,8 @@ mod tests {
     /// clock of our own.
     fn outlast(retries: u32, threads: usize) -> (u32, Duration) {
         let server = Server::new(retries);
-        let begun = Instant::now();
-        let (mut now, mut asked) = (begun, 0);
+        let started = Instant::now();
+        let (mut now, mut asked) = (started, 0);
         loop {
             // All threads find out at once what they may do, and then fail.
             let gates: Vec<Gate> = (0..threads).map(|_| server.gate(now)).collect();
@@ -261,7 +261,7 @@ mod tests {
                 }
             }
             match server.gate(now) {
-                Gate::GivenUp => return (asked, now - begun),
+                Gate::GivenUp => return (asked, now - started),
                 Gate::Closed(wait) => now += wait,
                 Gate::Open => unreachable!("a server that has just failed"),
             }

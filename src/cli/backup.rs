@@ -214,7 +214,7 @@ Examples:
 
 impl BackupArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        self.refuse_contradictions()?;
+        self.ensure_consistent()?;
         let directory = values::directory(self.path.as_ref());
         let selection = self.selection();
         // One code path: the directories of a stopped server are served to this process.
@@ -318,7 +318,7 @@ impl BackupArgs {
         })
     }
 
-    fn refuse_contradictions(&self) -> Result<(), Error> {
+    fn ensure_consistent(&self) -> Result<(), Error> {
         let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
         if self.since.is_some() && (self.start.is_some() || self.end.is_some()) {
             return usage(

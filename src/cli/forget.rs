@@ -111,7 +111,7 @@ impl ForgetArgs {
         let report = forget(&options, cancel)?;
         let summary = ForgetSummary::new(&report, &directory, dry_run);
         output.keep(tally(&report, &summary));
-        say_what_is_special(&report, dry_run, output);
+        report_special_sets(&report, dry_run, output);
         print_sets(&report, &options.policy.zone, output)?;
         for left in &report.removed.left {
             output.warning(left);
@@ -154,7 +154,7 @@ impl ForgetArgs {
 }
 
 /// Says which removals an earlier run had begun, and what is never removed.
-fn say_what_is_special(report: &ForgetReport, dry_run: bool, output: &Output) {
+fn report_special_sets(report: &ForgetReport, dry_run: bool, output: &Output) {
     let ended = if dry_run { "would be" } else { "is" };
     for id in &report.ended {
         output.opening(&format!(

@@ -27,7 +27,7 @@ use flags::argv::CommandLine;
 use flags::defaults::Defaults;
 use flags::values::{MayBeEmpty, may_be_empty};
 use post_run::After;
-use render::output::{Output, say_error};
+use render::output::{Output, print_error};
 pub use render::schemas;
 use render::terminal::say;
 
@@ -149,7 +149,7 @@ fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
     let completed = read.and_then(|line| Ok((Defaults::of(&root, &line)?, line)));
     let (defaults, line) = completed.map_err(|error| {
         // -json is not known yet.
-        say_error(&error);
+        print_error(&error);
         kind_of(&error).exit_code()
     })?;
     definition()

@@ -76,12 +76,12 @@ impl After<'_> {
         profile: Option<&str>,
         command: impl FnOnce() -> Ending,
     ) -> Ending {
-        let begun = Instant::now();
+        let started = Instant::now();
         let ending = command();
         if self.dry_run {
             return ending;
         }
-        let (elapsed, ended) = (begun.elapsed(), Timestamp::now());
+        let (elapsed, ended) = (started.elapsed(), Timestamp::now());
         let tally = output.tally();
         let (well, code) = (matches!(ending, Ok(None)), exit_code(&ending));
         let mut run = Run {

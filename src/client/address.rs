@@ -27,20 +27,20 @@ impl Address {
         let address = self.clone();
         // Neither resolving nor connecting can be interrupted, so they are left to a thread that is not waited for.
         thread::spawn(move || sender.send(address.connect_first(timeout)));
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             match receiver.recv_timeout(TICK) {
                 Ok(result) => return result,
                 Err(_) => cancel.check()?,
             }
-            if begun.elapsed() > timeout + TICK {
+            if started.elapsed() > timeout + TICK {
                 return Err(self.unreachable(&io::ErrorKind::TimedOut.into(), timeout));
             }
         }
     }
 
     fn connect_first(&self, timeout: Duration) -> Result<TcpStream, Error> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let addresses: Vec<SocketAddr> = (self.host.as_str(), self.port)
             .to_socket_addrs()
             .map_err(|error| {
@@ -52,7 +52,7 @@ impl Address {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
         for address in addresses {
             let left = timeout
-                .saturating_sub(begun.elapsed())
+                .saturating_sub(started.elapsed())
                 .max(Duration::from_millis(1));
             match TcpStream::connect_timeout(&address, left) {
                 Ok(stream) => return Ok(stream),

@@ -182,7 +182,7 @@ impl Write for Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let connection = &mut self.connection;
         let portion = connection.portion(bytes.len())?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let count = loop {
             connection.cancel.check().map_err(io::Error::other)?;
             if Instant::now() >= connection.deadline {
@@ -191,7 +191,7 @@ impl Write for Upload {
             match connection.stream.write(&bytes[..portion]) {
                 Ok(count) => break count,
                 Err(error) if is_tick(&error) => {
-                    if begun.elapsed() >= connection.timeouts.idle {
+                    if started.elapsed() >= connection.timeouts.idle {
                         return Err(Stalled::Idle(connection.timeouts.idle).into());
                     }
                 }

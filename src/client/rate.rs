@@ -43,12 +43,12 @@ impl Limit {
 
     /// Waits until there is something to spend; how long that was.
     pub(super) fn wait(&self, cancel: &Cancel) -> Result<Duration, Error> {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let now = Instant::now();
             let wait = self.with(|account| account.wait(now));
             if wait.is_zero() {
-                return Ok(now - begun);
+                return Ok(now - started);
             }
             thread::sleep(wait.min(TICK));
             cancel.check()?;

@@ -119,7 +119,7 @@ impl ShardStore for LocalShards {
     fn holds(&self, shard: &ShardPath) -> Result<bool> {
         let directory = shard_dir(&self.datadir, shard);
         match fs::metadata(&directory) {
-            _ if refuse_outside(shard).is_err() => Ok(false),
+            _ if ensure_inside(shard).is_err() => Ok(false),
             Ok(metadata) => Ok(metadata.is_dir()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(!self.ignore_wal && self.wal(shard)?.is_some())
@@ -192,7 +192,7 @@ impl ShardStore for LocalShards {
         let tsi1 = uses_tsi1(&self.datadir);
         let ownership = Ownership::below(&self.datadir)?;
         for shard in shards {
-            refuse_outside(shard)?;
+            ensure_inside(shard)?;
             let directory = shard_dir(&self.datadir, shard);
             let filled = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
             ensure!(
@@ -233,7 +233,7 @@ impl ShardStore for LocalShards {
     }
 }
 
-fn refuse_outside(shard: &ShardPath) -> Result<(), Error> {
+fn ensure_inside(shard: &ShardPath) -> Result<(), Error> {
     ensure_directory_name(&shard.database)
         .and_then(|()| ensure_directory_name(&shard.retention_policy))
 }

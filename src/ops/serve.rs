@@ -38,7 +38,7 @@ impl Directories {
     /// When they are not those of an influxd, or an influxd runs on them ([`ErrorKind::Refused`]).
     fn open(&self) -> Result<(LocalMeta, LocalShards)> {
         let waldir = self.wal();
-        refuse_running(&[Some(&self.metadir), Some(&self.datadir), waldir.as_ref()])?;
+        ensure_not_running(&[Some(&self.metadir), Some(&self.datadir), waldir.as_ref()])?;
         if let Some(waldir) = self.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
             let fault =
                 ErrorKind::Usage.error(format!("there is no WAL directory {}", waldir.display()));
@@ -61,7 +61,7 @@ impl Directories {
     }
 
     /// Refuses a data directory that has none of the shards that the meta store names: it is another's.
-    fn refuse_foreign(&self, shards: &[ShardPath]) -> Result<()> {
+    fn ensure_known(&self, shards: &[ShardPath]) -> Result<()> {
         if shards.is_empty()
             || shards
                 .iter()
@@ -105,7 +105,7 @@ pub(crate) fn serve_embedded(
 ) -> Result<LocalService> {
     if !selection.meta_only {
         let shards = directories.live_shards(selection)?;
-        directories.refuse_foreign(&shards)?;
+        directories.ensure_known(&shards)?;
     }
     let (meta, shards) = directories.open()?;
     Ok(LocalService::new(
@@ -117,7 +117,7 @@ pub(crate) fn serve_embedded(
     ))
 }
 
-fn refuse_running(directories: &[Option<&PathBuf>]) -> Result<()> {
+fn ensure_not_running(directories: &[Option<&PathBuf>]) -> Result<()> {
     let directories: Vec<&Path> = directories
         .iter()
         .flatten()

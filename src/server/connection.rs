@@ -26,7 +26,7 @@ const CHUNK: usize = 128 << 10;
 
 /// Serves one connection to its end.
 pub(super) fn serve(shared: &Shared, stream: &Stream, peer: &str) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut words = String::new();
     let mut sent = 0;
     let result = answer(shared, stream, &mut words, &mut sent);
@@ -42,7 +42,7 @@ pub(super) fn serve(shared: &Shared, stream: &Stream, peer: &str) {
         peer,
         request: &words,
         outcome,
-        elapsed: begun.elapsed(),
+        elapsed: started.elapsed(),
     });
     stream.say_end();
 }

@@ -78,7 +78,7 @@ impl<'a> CommandLine<'a> {
                 }
             }
         }
-        line.refuse_empty()?;
+        line.ensure_no_empty_value()?;
         Ok(line)
     }
 
@@ -93,7 +93,7 @@ impl<'a> CommandLine<'a> {
 
     /// Refuses empty values. They come from variables of a shell that are not set, and would mean
     /// the default: this machine in place of another, all databases in place of one.
-    fn refuse_empty(&self) -> Result<(), Error> {
+    fn ensure_no_empty_value(&self) -> Result<(), Error> {
         for word in self.words.iter().skip(1) {
             match word {
                 Word::Flag { flag, value } => {

@@ -213,10 +213,10 @@ pub(crate) fn write(path: &Path, run: &Run<'_>) -> Result<()> {
 /// to be lost.
 fn lock(folder: &Path) -> Option<File> {
     let folder = File::open(folder).ok()?;
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         match folder.try_lock() {
-            Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => thread::sleep(POLL),
+            Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(POLL),
             Ok(()) => return Some(folder),
             Err(_) => return None,
         }

@@ -165,13 +165,13 @@ impl Output {
         if self.json {
             json::exit_error(error);
         } else {
-            say_error(error);
+            print_error(error);
         }
     }
 }
 
 /// Says an error in text, its hint on a line of its own.
-pub(crate) fn say_error(error: &anyhow::Error) {
+pub(crate) fn print_error(error: &anyhow::Error) {
     say(&format!("snap: {error:#}"));
     if let Some(hint) = hint(error) {
         say(&format!("hint: {hint}"));

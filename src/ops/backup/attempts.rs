@@ -83,7 +83,12 @@ pub(crate) enum Step {
 
 impl ShardAttempts {
     /// Of a shard about which nothing was asked yet.
-    pub(super) fn new(rule: Rule, retries: u32, was_stored: bool, dialect: Option<Dialect>) -> Self {
+    pub(super) fn new(
+        rule: Rule,
+        retries: u32,
+        was_stored: bool,
+        dialect: Option<Dialect>,
+    ) -> Self {
         Self {
             proof: Proof::new(rule),
             retries,

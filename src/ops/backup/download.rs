@@ -202,7 +202,7 @@ impl Session<'_> {
             "the server cannot export a part of shard {} ({reason}): taking the whole shard",
             job.planned.shard.path
         );
-        if job.planned.cut.is_some() {
+        if job.planned.time_range.is_some() {
             self.context
                 .status(format!("{message} and cutting it here"));
         } else {

@@ -83,7 +83,7 @@ impl Session<'_> {
     fn take(&self, planned: &Planned, reply: Reply, came: FirstByte) -> Result<AttemptResult> {
         let shard = &planned.shard.path;
         let file = self.staging.tar(self.layout, shard.id)?;
-        let (mut filter, raw) = match planned.cut {
+        let (mut filter, raw) = match planned.time_range {
             Some(bounds) => (Some(self.filter(shard, bounds, file)?), None),
             None => (None, Some(file)),
         };

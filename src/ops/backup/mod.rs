@@ -146,7 +146,7 @@ impl Backup<'_> {
                     )
                 }
             };
-            let how = match planned.cut {
+            let how = match planned.time_range {
                 Some(_) => format!("{how}, cut to the points asked for"),
                 None => how,
             };

@@ -193,7 +193,7 @@ impl Backup<'_> {
         });
         Ok(Some(Planned {
             request,
-            cut: selection.bounds().filter(is_cut),
+            time_range: selection.bounds().filter(is_cut),
             known: basis.known.get(&shard.path).copied(),
             base: base.map(|base| Box::new(base.below(&self.options.directory))),
             held: basis.held.contains(&shard.path),

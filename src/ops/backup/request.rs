@@ -50,7 +50,7 @@ pub(super) struct Planned {
     /// What is asked for of it.
     pub request: ShardRequest,
     /// The times of the points that are kept, where what comes can hold others.
-    pub cut: Option<Bounds>,
+    pub time_range: Option<Bounds>,
     /// Bytes of its tar in an earlier run.
     pub known: Option<u64>,
     /// What is not downloaded again, if the server has nothing newer.
@@ -62,7 +62,7 @@ pub(super) struct Planned {
 impl Planned {
     /// How much of the shard is taken.
     pub(super) fn content(&self) -> Content {
-        if self.cut.is_some() {
+        if self.time_range.is_some() {
             Content::Range
         } else {
             self.request.content()

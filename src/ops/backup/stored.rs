@@ -29,7 +29,7 @@ impl Session<'_> {
         let apply = self.apply_deletes
             && has_deletes
             && planned.request == ShardRequest::Whole
-            && planned.cut.is_none();
+            && planned.time_range.is_none();
         if !apply {
             return Ok(ShardOutcome::Stored(tar));
         }
@@ -61,7 +61,10 @@ impl Session<'_> {
     /// layout, influxd restores of each shard the newest file there is: without one that is empty,
     /// what the shard held before.
     pub(super) fn empty(&self, planned: &Planned) -> Result<ShardOutcome> {
-        if !self.layout.packs() || planned.request != ShardRequest::Whole || planned.cut.is_some() {
+        if !self.layout.packs()
+            || planned.request != ShardRequest::Whole
+            || planned.time_range.is_some()
+        {
             return Ok(ShardOutcome::Empty(None));
         }
         let tar = TarWriter::new(self.staging.tar(self.layout, planned.shard.path.id)?).finish()?;

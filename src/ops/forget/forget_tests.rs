@@ -406,9 +406,9 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
         };
         make(directory, number, 1, selection, &stored("a", &ids));
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let listed = crate::ops::list(&Catalog::read(directory).unwrap()).len();
-    println!("listed {listed} sets in {:?}", begun.elapsed());
+    println!("listed {listed} sets in {:?}", started.elapsed());
     let options = ForgetOptions {
         directory: directory.to_owned(),
         policy: Policy {

@@ -86,7 +86,7 @@ impl Verdict {
 /// set; [`ErrorKind::Locked`] while another run works in the directory; when a record cannot be
 /// read or a file not be removed.
 pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> {
-    let begun = Instant::now();
+    let started = Instant::now();
     if options.policy.is_empty() {
         let fault = ErrorKind::Usage.error("the policy keeps no set at all");
         return Err(fault
@@ -125,7 +125,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         None => Maintenance::measure(&options.directory, &catalog, &unkept)?,
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
-    report.elapsed = begun.elapsed();
+    report.elapsed = started.elapsed();
     Ok(report)
 }
 

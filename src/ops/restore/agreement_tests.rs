@@ -145,7 +145,7 @@ impl Run {
     fn since(&self, number: usize) -> Option<u32> {
         match self.amount {
             Amount::Since(back, off) => {
-                let from = begun(number.saturating_sub(back));
+                let from = started(number.saturating_sub(back));
                 Some(from.saturating_add_signed(off))
             }
             _ => None,
@@ -154,7 +154,7 @@ impl Run {
 }
 
 /// The minute in which a run begins.
-fn begun(number: usize) -> u32 {
+fn started(number: usize) -> u32 {
     10 * (u32::try_from(number).unwrap() + 1)
 }
 
@@ -439,10 +439,10 @@ impl Model {
                 Got::NotThere => {}
             }
         }
-        let begun = SHARDS[shard].1 <= self.sets[at].minute;
+        let started = SHARDS[shard].1 <= self.sets[at].minute;
         match range {
             Some(range) => self.bring_back(range, shard),
-            None if !is_told && begun => (Vec::new(), Some(Why::Other)),
+            None if !is_told && started => (Vec::new(), Some(Why::Other)),
             None => (Vec::new(), None),
         }
     }
@@ -494,7 +494,7 @@ fn make(directory: &Path, runs: &[Run]) -> Model {
     let nothing: Vec<Option<BTreeSet<u32>>> = vec![None; SHARDS.len()];
     let mut servers = [nothing.clone(), nothing];
     for (number, run) in runs.iter().enumerate() {
-        let minute = begun(number);
+        let minute = started(number);
         let server = &mut servers[run.server];
         for (shard, change) in run.changes.iter().enumerate() {
             // The second comes into being with the third run, and is written to when its time has begun.
@@ -569,7 +569,7 @@ fn one(
     run: &Run,
     server: &[Option<BTreeSet<u32>>],
 ) -> Made {
-    let minute_of_run = begun(number);
+    let minute_of_run = started(number);
     let id = time::stamp(minute(minute_of_run));
     let selection = run.selection(number);
     let mut set = Made {

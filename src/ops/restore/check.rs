@@ -38,7 +38,7 @@ pub(crate) struct CheckedShard {
     /// What the shard's directory will hold.
     pub files: ShardFiles,
     /// The times of the points that are restored, where the shard can have others.
-    pub cut: Option<Bounds>,
+    pub time_range: Option<Bounds>,
     /// The fields of which only values of one type are restored.
     pub new_types: NewTypes,
     /// A sentence about fields of which the files disagree.
@@ -110,7 +110,7 @@ impl CheckedShard {
     pub(crate) fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
         let rewritten = |name: &str| {
             name.ends_with(".tsm")
-                && (self.cut.is_some()
+                && (self.time_range.is_some()
                     || !self.new_types.is_empty()
                     || (apply_deletes && self.files.has_deletes(name)))
         };
@@ -222,21 +222,21 @@ fn check_shard(
     if let Some(told) = &settled.told {
         progress.report(&Event::Warning(told));
     }
-    if shard.cut.is_none() {
+    if shard.time_range.is_none() {
         try_to_rewrite(&members, &deletes, used, &settled.new_types)?;
     }
     let PlannedShard {
         source,
         target,
         chain: sources,
-        cut,
+        time_range,
     } = shard;
     Ok(CheckedShard {
         source,
         target,
         sources,
         files,
-        cut,
+        time_range,
         new_types: settled.new_types,
         undecided: settled.undecided,
     })
@@ -258,7 +258,7 @@ fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gat
     let mut unreadable: BTreeMap<String, Unreadable> = BTreeMap::new();
     let mut types = FieldTypes::new(used.scratch.clone());
     for (source, file) in shard.chain.iter().enumerate() {
-        for member in checker.file(file, shard.cut.is_some(), &mut types)? {
+        for member in checker.file(file, shard.time_range.is_some(), &mut types)? {
             let fault = tombstone_fault(&member);
             let ExaminedMember {
                 name, size, crc, ..

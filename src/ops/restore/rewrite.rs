@@ -55,7 +55,7 @@ pub(super) fn rewrite(
             } else {
                 BoundedDeletes::default()
             };
-            if shard.cut.is_some() || !deletes.is_empty() || !shard.new_types.is_empty() {
+            if shard.time_range.is_some() || !deletes.is_empty() || !shard.new_types.is_empty() {
                 bytes = rewrite_file(shard, name, &deletes, directory, ownership, stop)?;
             }
         }
@@ -97,7 +97,7 @@ fn rewrite_file(
     let filter = PointFilter {
         deletes,
         new_types: &shard.new_types,
-        time_range: shard.cut.unwrap_or(Bounds::ANY),
+        time_range: shard.time_range.unwrap_or(Bounds::ANY),
     };
     let rewritten = filter.apply_in_place(&file, &path);
     stop.check()?;

@@ -168,7 +168,7 @@ pub(crate) struct PlannedShard {
     /// The files it is put together from, oldest first; never empty.
     pub chain: Vec<BackupFile>,
     /// The times of the points that are restored, where the shard can have others.
-    pub cut: Option<Bounds>,
+    pub time_range: Option<Bounds>,
 }
 
 /// Reads a backup directory to restore the set of that name, or else the newest, plans with it, and
@@ -344,13 +344,14 @@ impl Source {
         what: &RestoreSelection,
         new_id: impl Fn(u64) -> Option<u64>,
     ) -> Result<Vec<PlannedShard>> {
-        let cut: HashMap<&ShardPath, Bounds> = what.bounds().map_or_else(HashMap::new, |bounds| {
-            let cut = self
-                .live
-                .iter()
-                .filter(|shard| bounds.cuts(shard.start, shard.end));
-            cut.map(|shard| (&shard.path, bounds)).collect()
-        });
+        let time_range: HashMap<&ShardPath, Bounds> =
+            what.bounds().map_or_else(HashMap::new, |bounds| {
+                let time_range = self
+                    .live
+                    .iter()
+                    .filter(|shard| bounds.cuts(shard.start, shard.end));
+                time_range.map(|shard| (&shard.path, bounds)).collect()
+            });
         let planned = self.chains.found.iter().map(|(source, chain)| {
             let id = new_id(source.id)
                 .with_context(|| format!("shard {source} has no place in the new meta store"))?;
@@ -361,7 +362,7 @@ impl Source {
                 source: source.clone(),
                 target,
                 chain: chain.clone(),
-                cut: cut.get(source).copied(),
+                time_range: time_range.get(source).copied(),
             })
         });
         planned.collect()

@@ -138,7 +138,7 @@ pub fn verify(
     progress: &dyn Progress,
     tell: &mut dyn FnMut(Finding<'_>),
 ) -> Result<VerifyReport> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut report = VerifyReport::default();
     let (contents, unreadable) = Catalog::read_past_all(&options.directory)?;
     for unreadable in unreadable {
@@ -203,7 +203,7 @@ pub fn verify(
         ),
     });
     let results = queue::work(jobs, options.jobs, cancel, |job: Job<'_>| {
-        let begun = Instant::now();
+        let started = Instant::now();
         let _held = match contents.hold_one(job.file.set) {
             Ok(Some(held)) => held,
             Ok(None) => return Turn::Done(Ok((job, None))),
@@ -219,7 +219,7 @@ pub fn verify(
             return Turn::Done(Ok((job, None)));
         }
         if let Ok(checked) = &result {
-            let (members, bytes, elapsed) = (checked.members, job.file.size, begun.elapsed());
+            let (members, bytes, elapsed) = (checked.members, job.file.size, started.elapsed());
             let said = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
             let whole = Outcome::Done {
                 files: members,
@@ -265,7 +265,7 @@ pub fn verify(
         }
     }
     report.points = options.deep.then_some(points);
-    report.elapsed = begun.elapsed();
+    report.elapsed = started.elapsed();
     Ok(report)
 }
 

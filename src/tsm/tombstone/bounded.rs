@@ -67,7 +67,7 @@ impl BoundedDeletes {
                 bytes: BufReader::new(FromStart::new(file)),
                 key: Vec::new(),
                 range: None,
-                begun: false,
+                started: false,
                 is_of_key: false,
             }),
         })
@@ -208,15 +208,15 @@ struct RangeCursor<'a> {
     key: Vec<u8>,
     /// The range it stands at, none behind the last.
     range: Option<DeletedRange>,
-    begun: bool,
+    started: bool,
     /// Whether that range is of the key that is asked for.
     is_of_key: bool,
 }
 
 impl RangeCursor<'_> {
     fn begin(&mut self, key: &[u8]) -> io::Result<()> {
-        if !self.begun {
-            self.begun = true;
+        if !self.started {
+            self.started = true;
             self.advance()?;
         }
         while self.range.is_some() && self.key[..] < *key {

@@ -61,7 +61,7 @@ where
         next,
         directory,
         limit,
-        begun: 0,
+        started: 0,
         key: Vec::new(),
         open: Vec::new(),
         used: 0,
@@ -77,7 +77,7 @@ struct Files<'a, N, W: Write> {
     directory: &'a Path,
     limit: u64,
     /// How many files were begun.
-    begun: usize,
+    started: usize,
     key: Vec<u8>,
     /// A file for each type that points of one key have had.
     open: Vec<Open<W>>,
@@ -138,8 +138,8 @@ where
     }
 
     fn begin_file(&mut self) -> Result<Writer<W, SpooledTempFile>, E> {
-        let out = (self.next)(self.begun)?;
-        self.begun += 1;
+        let out = (self.next)(self.started)?;
+        self.started += 1;
         Ok(
             Writer::with_spool(out, spooled_tempfile_in(SPOOL_BYTES, self.directory))
                 .with_limit(self.limit),

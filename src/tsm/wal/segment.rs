@@ -107,14 +107,14 @@ impl<R: Read> Segment<R> {
         if let Some(ending) = self.ending {
             return Ok(Next::End(ending));
         }
-        let begun = self.offset;
+        let started = self.offset;
         match self.unpack()? {
             Unpacked::End => {
                 self.ending = Some(Ending::Clean);
                 Ok(Next::End(Ending::Clean))
             }
             Unpacked::Torn(fault) => Ok(Next::End(*self.ending.insert(Ending::Torn {
-                offset: begun,
+                offset: started,
                 fault,
             }))),
             Unpacked::Plain(entry_type) => match Entry::parse(entry_type, &self.plain) {
@@ -123,7 +123,7 @@ impl<R: Read> Segment<R> {
                     Ok(Next::Entry(entry))
                 }
                 Err(fault) => Ok(Next::End(*self.ending.insert(Ending::Torn {
-                    offset: begun,
+                    offset: started,
                     fault,
                 }))),
             },
@@ -272,7 +272,7 @@ impl<'a> Written<'a> {
         if count == 0 || count > rest.len() {
             return Err(WalError::Content);
         }
-        let begun = *rest;
+        let started = *rest;
         match value_type {
             ValueType::String => {
                 for _ in 0..count {
@@ -286,7 +286,7 @@ impl<'a> Written<'a> {
         Ok(Self {
             key,
             value_type,
-            points: &begun[..begun.len() - rest.len()],
+            points: &started[..started.len() - rest.len()],
         })
     }
 

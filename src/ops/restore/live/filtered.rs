@@ -96,7 +96,7 @@ impl Live<'_> {
         } else {
             BTreeMap::new()
         };
-        let all = shard.cut.is_some() || !shard.new_types.is_empty();
+        let all = shard.time_range.is_some() || !shard.new_types.is_empty();
         let none = BoundedDeletes::default();
         let mut files = BTreeMap::new();
         let wants =
@@ -106,7 +106,7 @@ impl Live<'_> {
             let filter = PointFilter {
                 deletes: deletes.get(stem(name)).unwrap_or(&none),
                 new_types: &shard.new_types,
-                time_range: shard.cut.unwrap_or(Bounds::ANY),
+                time_range: shard.time_range.unwrap_or(Bounds::ANY),
             };
             let filtered = filter.apply(passed.content, &scratch).map_err(|error| {
                 io::Error::other(anyhow::Error::new(error).context(name.clone()))

@@ -417,9 +417,9 @@ mod tests {
         for name in ["._copy.journal", "restore (conflicted copy).journal"] {
             fs::copy(&journal, journal.with_file_name(name)).unwrap();
         }
-        let begun = all(directory.path()).unwrap();
-        assert_eq!(begun.len(), 1);
-        assert_eq!(begun[0].header, header);
+        let started = all(directory.path()).unwrap();
+        assert_eq!(started.len(), 1);
+        assert_eq!(started[0].header, header);
     }
 
     #[test]
@@ -431,9 +431,9 @@ mod tests {
                 .imported(&ShardIds::from([(1, new[0]), (2, new[1])]))
                 .unwrap();
             drop(journal);
-            let begun = all(directory.path());
-            assert_eq!(begun.is_ok(), is_taken, "{new:?}");
-            if let Err(error) = begun {
+            let started = all(directory.path());
+            assert_eq!(started.is_ok(), is_taken, "{new:?}");
+            if let Err(error) = started {
                 assert_eq!(kind_of(&error), ErrorKind::Refused, "{error:#}");
             }
         }

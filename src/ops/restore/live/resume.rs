@@ -86,7 +86,12 @@ impl<'a> Run<'a> {
     ///
     /// [`ErrorKind::Refused`] where the server has what a fresh one would make, or is not as the
     /// interrupted one left it.
-    pub(super) fn start(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Result<Start> {
+    pub(super) fn start(
+        self,
+        live: &Live<'_>,
+        source: &Source,
+        server_metastore: &Data,
+    ) -> Result<Start> {
         match self {
             Self::Fresh { interrupted } => {
                 live.ensure_absent(source, server_metastore, interrupted)?;
@@ -97,7 +102,12 @@ impl<'a> Run<'a> {
     }
 
     /// What its journal begins with.
-    pub(super) fn header(self, live: &Live<'_>, source: &Source, server_metastore: &Data) -> Header {
+    pub(super) fn header(
+        self,
+        live: &Live<'_>,
+        source: &Source,
+        server_metastore: &Data,
+    ) -> Header {
         match self {
             Self::Fresh { .. } => Header {
                 format: FORMAT,

@@ -49,7 +49,11 @@ impl NewMetastore {
 }
 
 /// Makes the plan, and tells what the operator should know of it.
-pub(super) fn plan(catalog: &Catalog, options: &RestoreOptions, context: Context<'_>) -> Result<Plan> {
+pub(super) fn plan(
+    catalog: &Catalog,
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<Plan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
     let source = Source::read(
