@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::Timeouts;
 use super::rate::Limit;
+use super::timeouts::Timeouts;
 use crate::cancel::Cancel;
 use crate::error;
 use crate::io::stream::Stream;

@@ -5,11 +5,12 @@ mod connection;
 mod endpoint;
 mod peer;
 mod rate;
+mod timeouts;
 
 use std::io::{self, BufReader};
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -26,27 +27,7 @@ pub use connection::{Reply, Upload};
 pub use endpoint::Connector;
 pub use endpoint::Endpoint;
 use rate::Limit;
-
-/// How long to wait for a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For a connection to be made.
-    pub connect: Duration,
-    /// For the next byte of a reply. A server flushes a shard's cache before the first byte of its tar.
-    pub idle: Duration,
-    /// For one request from connect to close.
-    pub attempt: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            idle: Duration::from_secs(120),
-            attempt: Duration::from_secs(12 * 3600),
-        }
-    }
-}
+pub use timeouts::Timeouts;
 
 /// A snapshotter server. Knows no retries: each call is one connection (two, while the dialect is unknown).
 #[derive(Debug)]

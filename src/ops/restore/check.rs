@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::checked_shard::{CheckedShard, ShardFile, ShardFiles};
 use super::members::ShardMembers;
 use super::source::PlannedShard;
-use super::types::{Settled, settle};
+use super::types::{SettledTypes, settle_types};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::io::scratch::{is_of_system, scratch_error};
@@ -27,105 +28,9 @@ use crate::tsm::filter::{NewTypes, PointFilter};
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::{is_tombstone, stem};
 
-/// A shard whose files were read and found whole.
-pub(crate) struct CheckedShard {
-    /// What it is called in the backup.
-    pub source: ShardPath,
-    /// What it is called in the target.
-    pub target: ShardPath,
-    /// The tars it is put together from, oldest first.
-    pub sources: Vec<BackupFile>,
-    /// What the shard's directory will hold.
-    pub files: ShardFiles,
-    /// The times of the points that are restored, where the shard can have others.
-    pub time_range: Option<Bounds>,
-    /// The fields of which only values of one type are restored.
-    pub new_types: NewTypes,
-    /// A sentence about fields of which the files disagree.
-    pub undecided: Option<String>,
-}
-
-/// Files by name. There may be many shards with a few files each, so this is small where a tree is
-/// not.
-pub(crate) struct ShardFiles(Box<[(Box<str>, ShardFile)]>);
-
-impl ShardFiles {
-    fn of(files: BTreeMap<String, ShardFile>) -> Self {
-        Self(
-            files
-                .into_iter()
-                .map(|(name, file)| (name.into_boxed_str(), file))
-                .collect(),
-        )
-    }
-
-    /// The file of that name.
-    pub(super) fn get(&self, name: &str) -> Option<&ShardFile> {
-        let at = self
-            .0
-            .binary_search_by(|(known, _)| known.as_ref().cmp(name))
-            .ok()?;
-        Some(&self.0[at].1)
-    }
-
-    /// All files with their names, in order of these.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &ShardFile)> {
-        self.0.iter().map(|(name, file)| (name.as_ref(), file))
-    }
-
-    /// Whether some of what is in them was deleted.
-    pub(crate) fn have_deletes(&self) -> bool {
-        self.iter().any(|(name, _)| is_tombstone(name))
-    }
-
-    /// Whether some of what is in this TSM file was deleted.
-    pub(crate) fn has_deletes(&self, name: &str) -> bool {
-        self.get(&format!("{}.tombstone", stem(name))).is_some()
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-/// A file that a shard's directory will hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ShardFile {
-    /// Which of the sources it comes from.
-    pub source: usize,
-    /// Bytes.
-    pub size: u64,
-    /// CRC-32 of its content.
-    pub crc: u32,
-}
-
-impl CheckedShard {
-    /// Bytes of all its files.
-    pub(super) fn bytes(&self) -> u64 {
-        self.files.iter().map(|(_, file)| file.size).sum()
-    }
-
-    /// Bytes of the largest of its TSM files that are written anew.
-    pub(crate) fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
-        let rewritten = |name: &str| {
-            name.ends_with(".tsm")
-                && (self.time_range.is_some()
-                    || !self.new_types.is_empty()
-                    || (apply_deletes && self.files.has_deletes(name)))
-        };
-        let sizes = self
-            .files
-            .iter()
-            .filter(|(name, _)| rewritten(name))
-            .map(|(_, file)| file.size);
-        sizes.max().unwrap_or(0)
-    }
-}
-
 /// What is done with the files of a backup.
 #[derive(Debug, Clone)]
-pub(crate) struct Use {
+pub(crate) struct RestoreChecks {
     /// Files of a tsi1 index, which servers 1.3 and 1.4 send too, are left out.
     pub leave_index: bool,
     /// Deletes are applied to the TSM files, whose blocks are looked into for that.
@@ -142,7 +47,7 @@ pub(crate) struct Use {
 pub(super) fn check(
     contents: &Catalog,
     planned: Vec<PlannedShard>,
-    used: &Use,
+    used: &RestoreChecks,
     jobs: usize,
     cancel: &Cancel,
     progress: &dyn Progress,
@@ -175,7 +80,7 @@ pub(super) fn check(
 fn check_shard(
     contents: &Catalog,
     shard: PlannedShard,
-    used: &Use,
+    used: &RestoreChecks,
     stop: &Cancel,
     progress: &dyn Progress,
 ) -> Result<CheckedShard> {
@@ -215,9 +120,9 @@ fn check_shard(
         BTreeMap::new()
     };
     let settled = if several.is_empty() {
-        Settled::default()
+        SettledTypes::default()
     } else {
-        settle(&members, &several, &deletes)?
+        settle_types(&members, &several, &deletes)?
     };
     if let Some(told) = &settled.told {
         progress.report(&Event::Warning(told));
@@ -253,7 +158,7 @@ struct Gathered {
 }
 
 /// Reads the tars of a shard, and decides which file of which of them its directory will hold.
-fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gathered> {
+fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &RestoreChecks) -> Result<Gathered> {
     let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
     let mut unreadable: BTreeMap<String, Unreadable> = BTreeMap::new();
     let mut types = FieldTypes::new(used.scratch.clone());
@@ -303,7 +208,11 @@ fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &Use) -> Result<Gat
 }
 
 /// The fields that may have several types.
-fn several_types(types: FieldTypes, shard: &ShardPath, used: &Use) -> Result<BTreeSet<Field>> {
+fn several_types(
+    types: FieldTypes,
+    shard: &ShardPath,
+    used: &RestoreChecks,
+) -> Result<BTreeSet<Field>> {
     let several = types
         .several()
         .map_err(|error| scratch_error(&used.scratch, error))?;
@@ -322,7 +231,7 @@ fn several_types(types: FieldTypes, shard: &ShardPath, used: &Use) -> Result<BTr
 fn try_to_rewrite(
     members: &ShardMembers<'_>,
     deletes: &BTreeMap<String, BoundedDeletes>,
-    used: &Use,
+    used: &RestoreChecks,
     new_types: &NewTypes,
 ) -> Result<()> {
     let none = BoundedDeletes::default();
@@ -377,7 +286,7 @@ impl Unreadable {
         &self,
         name: &str,
         shard: &ShardPath,
-        used: &Use,
+        used: &RestoreChecks,
         progress: &dyn Progress,
     ) -> Result<()> {
         let Self { tar, fault } = self;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::check::ShardFiles;
+use super::checked_shard::ShardFiles;
 use crate::cancel::Cancel;
 use crate::io::read_at::ReadAt;
 use crate::io::scratch::scratch_fault;

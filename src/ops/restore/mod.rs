@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod agreement_tests;
 mod check;
+mod checked_shard;
 mod live;
 mod members;
 mod offline;

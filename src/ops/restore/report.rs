@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::check::CheckedShard;
+use super::checked_shard::CheckedShard;
 use crate::error::ErrorKind;
 use crate::tsm::is_file_name;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::check::CheckedShard;
+use super::checked_shard::CheckedShard;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::influxd_dir::Ownership;

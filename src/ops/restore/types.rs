@@ -21,7 +21,7 @@ use crate::tsm::values::ValueType;
 
 /// What is to be done about fields with several types.
 #[derive(Debug, Default)]
-pub(crate) struct Settled {
+pub(crate) struct SettledTypes {
     /// The fields whose older values are left out, with their type.
     pub new_types: NewTypes,
     /// A sentence about them, where there are any.
@@ -42,11 +42,11 @@ struct Newest {
 /// # Errors
 ///
 /// When the files cannot be read.
-pub(super) fn settle(
+pub(super) fn settle_types(
     members: &ShardMembers<'_>,
     fields: &BTreeSet<Field>,
     deletes: &BTreeMap<String, BoundedDeletes>,
-) -> Result<Settled> {
+) -> Result<SettledTypes> {
     let none = BoundedDeletes::default();
     let mut found: BTreeMap<Field, BTreeMap<u8, Newest>> = BTreeMap::new();
     members.each(
@@ -71,7 +71,7 @@ pub(super) fn settle(
                 .map_err(io::Error::other)
         },
     )?;
-    let mut settled = Settled::default();
+    let mut settled = SettledTypes::default();
     let (mut told, mut undecided) = (Vec::new(), Vec::new());
     for (field, types) in found {
         let Some(last) = types.values().map(|newest| newest.source).max() else {

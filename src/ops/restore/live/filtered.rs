@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::target::Live;
 use crate::cancel::Cancel;
 use crate::io::scratch::{scratch_dir, scratch_error};
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::members::ShardMembers;
 use crate::repository::Catalog;
 use crate::time::Bounds;

@@ -2,7 +2,7 @@
 
 use super::target::Live;
 use crate::metastore::{DatabaseInfo, UserInfo};
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::report::{count_with_deletes, deletes_applied};
 use crate::ops::restore::source::Source;
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::filtered::{FilteredFiles, Sent};
 use super::target::Live;
 use crate::client::Reply;
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::checked_shard::CheckedShard;
 use crate::retry::{self, Attempts};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, ShardTarReader, TarError};

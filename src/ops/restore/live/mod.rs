@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::check::{CheckedShard, Use, check};
+use super::check::{RestoreChecks, check};
+use super::checked_shard::CheckedShard;
 use super::report::{RestoreReport, ensure_influxd_opens_names, missing};
 use super::source::{PlannedShard, Source, planned, sets_of};
 use crate::client::Client;
@@ -108,7 +109,7 @@ impl Live<'_> {
     /// Reads the planned shards and checks that they can be sent.
     fn checked(&self, catalog: &Catalog, planned: Vec<PlannedShard>) -> Result<Vec<CheckedShard>> {
         let apply_deletes = self.options.apply_deletes;
-        let used = Use {
+        let used = RestoreChecks {
             leave_index: true,
             apply_deletes,
             scratch: scratch_dir(),

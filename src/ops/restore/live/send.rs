@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::filtered::FilteredFiles;
 use super::target::Live;
 use crate::cancel::Cancel;
-use crate::ops::restore::check::{CheckedShard, ShardFile};
+use crate::ops::restore::checked_shard::{CheckedShard, ShardFile};
 use crate::progress::Event;
 use crate::repository::Catalog;
 use crate::shard_tar::{Member, MemberHeader, ShardTarReader, TarWriter};

@@ -12,7 +12,7 @@ use super::target::Live;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
 use crate::ops::queue::{self, Turn};
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::checked_shard::CheckedShard;
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
 use crate::retry::Attempts;

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::check::{CheckedShard, Use, check};
+use super::check::{RestoreChecks, check};
+use super::checked_shard::CheckedShard;
 use super::report::{
     RestoreReport, count_with_deletes, deletes_applied, ensure_influxd_opens_names, missing,
 };
@@ -96,7 +97,7 @@ fn checked(
     options: &RestoreOptions,
     context: Context<'_>,
 ) -> Result<Vec<CheckedShard>> {
-    let used = Use {
+    let used = RestoreChecks {
         leave_index: options.index == IndexKind::Inmem,
         apply_deletes: options.apply_deletes,
         scratch: options.scratch(),

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
 use crate::io::open::read_bounded;
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::checked_shard::CheckedShard;
 use crate::shard::ShardPath;
 use crate::wire::MAX_META_BYTES;
 

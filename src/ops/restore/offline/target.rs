@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::{self, USAGE_ADVICE, nearest_existing, shard_dir, shards_below};
 use crate::io::open::read_bounded;
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::selection::list;
 use crate::shard::ShardPath;
 use crate::wire::MAX_META_BYTES;

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::influxd_dir::Ownership;
 use crate::io::durable::{self, WriteBack};
 use crate::ops::queue::{self, Turn};
-use crate::ops::restore::check::{CheckedShard, ShardFile};
+use crate::ops::restore::checked_shard::{CheckedShard, ShardFile};
 use crate::ops::restore::rewrite::{Left, rewrite};
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
-use crate::ops::restore::check::CheckedShard;
+use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::rewrite::Left;
 use crate::repository::Catalog;
 

@@ -1,0 +1,105 @@
+//! A shard whose files were read and found whole, and which file of it comes from which tar.
+
+use std::collections::BTreeMap;
+
+use crate::repository::BackupFile;
+use crate::shard::ShardPath;
+use crate::time::Bounds;
+use crate::tsm::filter::NewTypes;
+use crate::tsm::{is_tombstone, stem};
+
+/// A shard whose files were read and found whole.
+pub(crate) struct CheckedShard {
+    /// What it is called in the backup.
+    pub source: ShardPath,
+    /// What it is called in the target.
+    pub target: ShardPath,
+    /// The tars it is put together from, oldest first.
+    pub sources: Vec<BackupFile>,
+    /// What the shard's directory will hold.
+    pub files: ShardFiles,
+    /// The times of the points that are restored, where the shard can have others.
+    pub time_range: Option<Bounds>,
+    /// The fields of which only values of one type are restored.
+    pub new_types: NewTypes,
+    /// A sentence about fields of which the files disagree.
+    pub undecided: Option<String>,
+}
+
+/// Files by name. There may be many shards with a few files each, so this is small where a tree is
+/// not.
+pub(crate) struct ShardFiles(Box<[(Box<str>, ShardFile)]>);
+
+impl ShardFiles {
+    pub(super) fn of(files: BTreeMap<String, ShardFile>) -> Self {
+        Self(
+            files
+                .into_iter()
+                .map(|(name, file)| (name.into_boxed_str(), file))
+                .collect(),
+        )
+    }
+
+    /// The file of that name.
+    pub(super) fn get(&self, name: &str) -> Option<&ShardFile> {
+        let at = self
+            .0
+            .binary_search_by(|(known, _)| known.as_ref().cmp(name))
+            .ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// All files with their names, in order of these.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &ShardFile)> {
+        self.0.iter().map(|(name, file)| (name.as_ref(), file))
+    }
+
+    /// Whether some of what is in them was deleted.
+    pub(crate) fn have_deletes(&self) -> bool {
+        self.iter().any(|(name, _)| is_tombstone(name))
+    }
+
+    /// Whether some of what is in this TSM file was deleted.
+    pub(crate) fn has_deletes(&self, name: &str) -> bool {
+        self.get(&format!("{}.tombstone", stem(name))).is_some()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A file that a shard's directory will hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShardFile {
+    /// Which of the sources it comes from.
+    pub source: usize,
+    /// Bytes.
+    pub size: u64,
+    /// CRC-32 of its content.
+    pub crc: u32,
+}
+
+impl CheckedShard {
+    /// Bytes of all its files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, file)| file.size).sum()
+    }
+
+    /// Bytes of the largest of its TSM files that are written anew.
+    pub(crate) fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
+        let rewritten = |name: &str| {
+            name.ends_with(".tsm")
+                && (self.time_range.is_some()
+                    || !self.new_types.is_empty()
+                    || (apply_deletes && self.files.has_deletes(name)))
+        };
+        let sizes = self
+            .files
+            .iter()
+            .filter(|(name, _)| rewritten(name))
+            .map(|(_, file)| file.size);
+        sizes.max().unwrap_or(0)
+    }
+}
