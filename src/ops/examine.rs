@@ -380,7 +380,9 @@ impl Examination<'_> {
             examined.push(MemberFinding::Name);
         }
         let walked = match &self.depth {
-            Depth::Index if types.is_none() => IndexWalk::open(content).and_then(IndexWalk::to_end),
+            Depth::Index if types.is_none() => {
+                IndexWalk::open(content).and_then(IndexWalk::walk_to_end)
+            }
             Depth::Index => Ok(()),
             Depth::Blocks { times } => {
                 let report = check::check(content, times.clone(), &mut |finding| {

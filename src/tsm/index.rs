@@ -133,7 +133,7 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
     /// # Errors
     ///
     /// The first fault of the index.
-    pub(crate) fn to_end(mut self) -> Result<(), IndexError> {
+    pub(crate) fn walk_to_end(mut self) -> Result<(), IndexError> {
         while self.next_key()?.is_some() {
             while self.next_entry()?.is_some() {}
         }
