@@ -116,11 +116,11 @@ pub(crate) enum Gate {
 pub(crate) struct Server {
     retries: u32,
     has_answered: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<GateState>,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum GateState {
     /// As far as anybody knows.
     #[default]
     Answers,
@@ -157,11 +157,11 @@ impl Server {
     /// Whether it may be asked.
     pub(crate) fn gate(&self, now: Instant) -> Gate {
         match &mut *self.state() {
-            State::Answers => Gate::Open,
-            State::GivenUp => Gate::GivenUp,
-            State::Silent(outage) if now < outage.until => Gate::Closed(outage.until - now),
-            State::Silent(outage) if outage.is_tried => Gate::Closed(FIRST),
-            State::Silent(outage) => {
+            GateState::Answers => Gate::Open,
+            GateState::GivenUp => Gate::GivenUp,
+            GateState::Silent(outage) if now < outage.until => Gate::Closed(outage.until - now),
+            GateState::Silent(outage) if outage.is_tried => Gate::Closed(FIRST),
+            GateState::Silent(outage) => {
                 outage.is_tried = true;
                 Gate::Open
             }
@@ -171,12 +171,12 @@ impl Server {
     /// It answered, in whatever way.
     pub(crate) fn answered(&self) {
         self.has_answered.store(true, Ordering::Relaxed);
-        *self.state() = State::Answers;
+        *self.state() = GateState::Answers;
     }
 
     /// Whoever found it open does not ask it after all.
     pub(crate) fn not_asked(&self) {
-        if let State::Silent(outage) = &mut *self.state() {
+        if let GateState::Silent(outage) = &mut *self.state() {
             outage.is_tried = false;
         }
     }
@@ -184,8 +184,8 @@ impl Server {
     /// It did not answer; how long to wait before it is asked again, `None` where it is given up.
     pub(crate) fn failed(&self, now: Instant) -> Option<Duration> {
         let mut state = self.state();
-        if let State::Answers = *state {
-            *state = State::Silent(Outage {
+        if let GateState::Answers = *state {
+            *state = GateState::Silent(Outage {
                 since: now,
                 failures: 0,
                 backoff: Backoff::up_to(LONGEST_FOR_SERVER),
@@ -193,7 +193,7 @@ impl Server {
                 is_tried: true,
             });
         }
-        let State::Silent(outage) = &mut *state else {
+        let GateState::Silent(outage) = &mut *state else {
             return None;
         };
         // Of several that had asked when it went away, the first counts.
@@ -206,14 +206,14 @@ impl Server {
         let is_enough = outage.failures > SERVER_ATTEMPTS.saturating_mul(self.retries)
             || now + wait > outage.since + SERVER_PATIENCE.saturating_mul(self.retries);
         if is_enough {
-            *state = State::GivenUp;
+            *state = GateState::GivenUp;
             return None;
         }
         outage.until = now + wait;
         Some(wait)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use influx_snap::repository::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use influx_snap::shard::ShardPath;
-use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
+use influx_snap::tsm::tombstone::{TombstoneRecord, TombstoneWriter};
 use influx_snap::tsm::values::{Points, ValueType, Values};
 use influx_snap::tsm::writer::Writer;
 use influx_snap::wire::MetaBlob;
@@ -292,7 +292,7 @@ fn a_tombstone_of_half_a_million_keys_is_applied_in_24_mib() {
             _ => (1, 10 * nth as i64),
         };
         let key = format!("measurement,host=server{nth:08},region=somewhere#!~#value");
-        let record = Record {
+        let record = TombstoneRecord {
             key: key.as_bytes(),
             min,
             max: min + 3,

@@ -13,11 +13,11 @@ use crate::error::ErrorKind;
 pub(crate) struct GenerateArgs {
     /// What to print
     #[arg(value_name = "KIND")]
-    kind: Kind,
+    kind: Artifact,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
+enum Artifact {
     Man,
     Bash,
     Zsh,
@@ -42,14 +42,14 @@ impl GenerateArgs {
     }
 }
 
-fn text(kind: Kind, command: &mut clap::Command, exit_codes: &str) -> io::Result<Vec<u8>> {
+fn text(kind: Artifact, command: &mut clap::Command, exit_codes: &str) -> io::Result<Vec<u8>> {
     let shell = match kind {
-        Kind::Man => return manual(command, exit_codes),
-        Kind::Bash => Shell::Bash,
-        Kind::Zsh => Shell::Zsh,
-        Kind::Fish => Shell::Fish,
-        Kind::PowerShell => Shell::PowerShell,
-        Kind::Elvish => Shell::Elvish,
+        Artifact::Man => return manual(command, exit_codes),
+        Artifact::Bash => Shell::Bash,
+        Artifact::Zsh => Shell::Zsh,
+        Artifact::Fish => Shell::Fish,
+        Artifact::PowerShell => Shell::PowerShell,
+        Artifact::Elvish => Shell::Elvish,
     };
     let mut text = Vec::new();
     clap_complete::generate(shell, command, "snap", &mut text);

@@ -135,7 +135,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             return ErrorKind::Failed.exit_code();
         }
     };
-    let session = Session {
+    let session = CommandRun {
         cancel: &cancel,
         profile: cli.profile.as_deref().filter(|name| !name.is_empty()),
     };
@@ -159,12 +159,12 @@ fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
 }
 
 /// What holds while a command runs.
-struct Session<'a> {
+struct CommandRun<'a> {
     cancel: &'a Cancel,
     profile: Option<&'a str>,
 }
 
-impl Session<'_> {
+impl CommandRun<'_> {
     /// Runs a command; the exit code.
     fn run(&self, command: &Command) -> u8 {
         let cancel = self.cancel;

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::ending::{Ending, exit_code};
 use super::flags::values::{MayBeEmpty, may_be_empty};
 use super::render::Tally;
-use super::render::metrics::{self, Run};
+use super::render::metrics::{self, MetricsRun};
 use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
@@ -84,7 +84,7 @@ impl After<'_> {
         let (elapsed, ended) = (started.elapsed(), Timestamp::now());
         let tally = output.tally();
         let (well, code) = (matches!(ending, Ok(None)), exit_code(&ending));
-        let mut run = Run {
+        let mut run = MetricsRun {
             command: self.command,
             profile,
             went_well: well,
@@ -103,7 +103,7 @@ impl After<'_> {
         ending
     }
 
-    fn write(&self, run: &Run<'_>, output: &Output) {
+    fn write(&self, run: &MetricsRun<'_>, output: &Output) {
         let Some(file) = &self.args.metrics_file else {
             return;
         };

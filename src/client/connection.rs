@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::rate::Limit;
+use super::rate::RateLimit;
 use super::timeouts::Timeouts;
 use crate::cancel::Cancel;
 use crate::error;
@@ -29,7 +29,7 @@ pub struct Reply {
     /// What came with the first byte, while nobody has read it.
     held: Vec<u8>,
     cancel: Cancel,
-    limit: Option<Limit>,
+    limit: Option<RateLimit>,
 }
 
 impl Reply {
@@ -40,7 +40,7 @@ impl Reply {
         timeouts: Timeouts,
         deadline: Instant,
         cancel: Cancel,
-        limit: Option<Limit>,
+        limit: Option<RateLimit>,
     ) -> io::Result<Self> {
         stream.set_read_timeout(TICK.min(timeouts.idle).max(Duration::from_millis(1)))?;
         Ok(Self {

@@ -26,7 +26,7 @@ pub(crate) use connection::cancellation;
 pub use connection::{Reply, Upload};
 pub use endpoint::Connector;
 pub use endpoint::Endpoint;
-use rate::Limit;
+use rate::RateLimit;
 pub use timeouts::Timeouts;
 
 /// A snapshotter server. Knows no retries: each call is one connection (two, while the dialect is unknown).
@@ -36,7 +36,7 @@ pub struct Client {
     timeouts: Timeouts,
     cancel: Cancel,
     dialect: OnceLock<Dialect>,
-    limit: Option<Limit>,
+    limit: Option<RateLimit>,
 }
 
 impl Client {
@@ -59,7 +59,7 @@ impl Client {
     /// The client with a limit on what all its connections together move, in bytes per second.
     pub fn limited(self, bytes_per_second: Option<NonZeroU64>) -> Self {
         Self {
-            limit: bytes_per_second.map(Limit::new),
+            limit: bytes_per_second.map(RateLimit::new),
             ..self
         }
     }

@@ -20,13 +20,13 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The limit. Clones share one account.
 #[derive(Debug, Clone)]
-pub(super) struct Limit {
+pub(super) struct RateLimit {
     account: Arc<Mutex<Account>>,
     /// The most bytes to move at a time.
     pub(super) portion: usize,
 }
 
-impl Limit {
+impl RateLimit {
     /// A limit of so many bytes per second.
     pub(super) fn new(bytes_per_second: NonZeroU64) -> Self {
         // A tenth of a second's worth: with n connections, none waits longer than n tenths of a second.
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     /// Bytes that so many connections move in a time of ten seconds by a clock of our own.
-    fn moved(limit: &Limit, connections: u64, rest: Duration) -> u64 {
+    fn moved(limit: &RateLimit, connections: u64, rest: Duration) -> u64 {
         let start = Instant::now();
         let mut account = Account {
             bytes_per_second: limit.with(|account| account.bytes_per_second),
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn connections_together_move_what_is_allowed_and_no_more() {
         for rate in [1_000, 100_000, 20 << 20] {
-            let limit = Limit::new(NonZeroU64::new(rate).unwrap());
+            let limit = RateLimit::new(NonZeroU64::new(rate).unwrap());
             for connections in [1, 4, 64] {
                 let total = moved(&limit, connections, Duration::ZERO);
                 let once = rate / 10 + connections * limit.portion as u64;
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn no_connection_waits_longer_than_a_tenth_of_a_second_for_each_of_them() {
         for rate in [1_000, 100_000, 20 << 20] {
-            let limit = Limit::new(NonZeroU64::new(rate).unwrap());
+            let limit = RateLimit::new(NonZeroU64::new(rate).unwrap());
             let now = Instant::now();
             let mut account = Account {
                 bytes_per_second: NonZeroU64::new(rate).unwrap(),
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_stop_ends_the_wait() {
-        let limit = Limit::new(NonZeroU64::MIN);
+        let limit = RateLimit::new(NonZeroU64::MIN);
         limit.spend(1 << 20);
         let cancel = Cancel::default();
         cancel.cancel();

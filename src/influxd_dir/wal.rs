@@ -10,8 +10,8 @@ use super::layout::{regular_file, shard_dir};
 use crate::io::durable;
 use crate::io::open::open_regular;
 use crate::shard::ShardPath;
-use crate::tsm::wal::Ending;
-use crate::tsm::wal::flush::{Types, flush};
+use crate::tsm::wal::SegmentEnding;
+use crate::tsm::wal::flush::{KeyTypes, flush};
 use crate::tsm::wal::replay::{BUDGET, Cache};
 use crate::tsm::{file_name, generation};
 
@@ -103,7 +103,7 @@ impl Wal {
             let ending = cache
                 .replay(BufReader::with_capacity(CHUNK, opened))
                 .with_context(|| format!("reading {}", path.display()))?;
-            if let Ending::Torn { offset, fault } = ending {
+            if let SegmentEnding::Torn { offset, fault } = ending {
                 let (name, left) = (
                     path.file_name().unwrap_or_default().display(),
                     metadata.len().saturating_sub(offset),
@@ -132,7 +132,7 @@ impl Wal {
             made.push((name, path));
             Ok(BufWriter::with_capacity(CHUNK, file))
         })?;
-        if types == Types::Mixed {
+        if types == KeyTypes::Mixed {
             notes.push(
                 "it has values of several types for one field; influxd opens no such shard"
                     .to_owned(),

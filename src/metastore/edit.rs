@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 
 use super::Data;
-use super::proto::{Field, Value, fields, put_bytes, put_varint, rewrite};
+use super::proto::{ProtoField, ProtoValue, fields, put_bytes, put_varint, rewrite};
 use crate::wire::ShardIds;
 
 /// New names for a database and, where `policy` is given, for one of its retention policies.
@@ -268,9 +268,9 @@ fn next(number: u64) -> Result<u64> {
         .context("the meta store has used up its numbers")
 }
 
-fn message<'a>(field: &Field<'a>) -> Option<&'a [u8]> {
+fn message<'a>(field: &ProtoField<'a>) -> Option<&'a [u8]> {
     match field.value {
-        Value::Bytes(bytes) => Some(bytes),
+        ProtoValue::Bytes(bytes) => Some(bytes),
         _ => None,
     }
 }
@@ -288,7 +288,7 @@ fn number(bytes: &[u8], number: u32) -> Result<u64> {
     fields(bytes).try_fold(0, |last, field| {
         let field = field?;
         Ok(match field.value {
-            Value::Varint(value) if field.number == number => value,
+            ProtoValue::Varint(value) if field.number == number => value,
             _ => last,
         })
     })

@@ -5,18 +5,18 @@ use thiserror::Error;
 
 /// One field of a message, as it stands in the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field<'a> {
+pub struct ProtoField<'a> {
     /// The field's number.
     pub number: u32,
     /// What it holds.
-    pub value: Value<'a>,
+    pub value: ProtoValue<'a>,
     /// The whole field, tag included.
     pub raw: &'a [u8],
 }
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum ProtoValue<'a> {
     /// A number of variable length.
     Varint(u64),
     /// Text, bytes, or a message within.
@@ -37,7 +37,7 @@ pub fn fields(message: &[u8]) -> Fields<'_> {
 }
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = Result<Field<'a>>;
+    type Item = Result<ProtoField<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -53,7 +53,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn field(&mut self, start: &'a [u8]) -> Result<Field<'a>> {
+    fn field(&mut self, start: &'a [u8]) -> Result<ProtoField<'a>> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).unwrap_or(0);
         ensure!(
@@ -62,16 +62,16 @@ impl<'a> Fields<'a> {
             tag >> 3
         );
         let value = match tag & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            0 => ProtoValue::Varint(self.varint()?),
+            1 => self.take(8).map(|_| ProtoValue::Fixed)?,
             2 => {
                 let length = self.varint()?;
-                Value::Bytes(self.take(length)?)
+                ProtoValue::Bytes(self.take(length)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => self.take(4).map(|_| ProtoValue::Fixed)?,
             other => bail!("a field of the unknown wire type {other}"),
         };
-        Ok(Field {
+        Ok(ProtoField {
             number,
             value,
             raw: &start[..start.len() - self.rest.len()],
@@ -131,14 +131,14 @@ fn write_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Copies a message, with each field passed through `edit`, which appends to the copy what is to stand in its place:
-/// [`Field::raw`] keeps it, nothing drops it.
+/// [`ProtoField::raw`] keeps it, nothing drops it.
 ///
 /// # Errors
 ///
 /// When the message is malformed, and those of `edit`.
 pub fn rewrite(
     message: &[u8],
-    mut edit: impl FnMut(&Field<'_>, &mut Vec<u8>) -> Result<()>,
+    mut edit: impl FnMut(&ProtoField<'_>, &mut Vec<u8>) -> Result<()>,
 ) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(message.len() + 16);
     for field in fields(message) {
@@ -193,7 +193,7 @@ fn check_within(message: &[u8], schema: &Schema, messages: &mut usize) -> Result
     for field in fields(message) {
         let field = field.map_err(|error| error.context(format!("malformed {}", schema.name)))?;
         missing.retain(|number| *number != field.number);
-        if let Value::Bytes(bytes) = field.value
+        if let ProtoValue::Bytes(bytes) = field.value
             && str::from_utf8(bytes).is_err()
             && let Some((_, what)) = schema
                 .texts
@@ -208,7 +208,7 @@ fn check_within(message: &[u8], schema: &Schema, messages: &mut usize) -> Result
             .iter()
             .find(|(number, _)| *number == field.number)
         {
-            let Value::Bytes(bytes) = field.value else {
+            let ProtoValue::Bytes(bytes) = field.value else {
                 bail!("a {} in {} that is no message", inner.name, schema.name)
             };
             check_within(bytes, inner, messages)?;
@@ -243,7 +243,7 @@ mod tests {
             put_varint(&mut message, number, value);
             put_bytes(&mut message, number, &text);
             let walked: Vec<_> = fields(&message).map(|field| field.unwrap().value).collect();
-            prop_assert_eq!(walked, vec![Value::Varint(value), Value::Bytes(&text)]);
+            prop_assert_eq!(walked, vec![ProtoValue::Varint(value), ProtoValue::Bytes(&text)]);
         }
     }
 

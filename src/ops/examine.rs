@@ -412,8 +412,8 @@ impl Examination<'_> {
 
 fn look_into_tombstone(content: &dyn ReadAt, examined: &mut ExaminedMember) -> io::Result<()> {
     match tombstone::read(FromStart::new(content), |_| {}) {
-        Ok(tombstone::Ending::Clean) => {}
-        Ok(tombstone::Ending::Torn) => examined.push(MemberFinding::Torn),
+        Ok(tombstone::TombstoneEnding::Clean) => {}
+        Ok(tombstone::TombstoneEnding::Torn) => examined.push(MemberFinding::Torn),
         Err(error)
             if matches!(
                 error.kind(),

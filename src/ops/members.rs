@@ -231,7 +231,7 @@ pub(crate) fn read_deletes(
     member: &Member,
     content: &dyn ReadAt,
     scratch: &Path,
-) -> io::Result<(BoundedDeletes, tombstone::Ending)> {
+) -> io::Result<(BoundedDeletes, tombstone::TombstoneEnding)> {
     BoundedDeletes::read(FromStart::new(content), scratch).map_err(|error| {
         let kind = error.kind();
         io::Error::new(kind, anyhow::Error::new(error).context(member.name.clone()))

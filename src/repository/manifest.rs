@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
-use crate::metastore::proto::{self, Value, put_bytes, put_varint};
+use crate::metastore::proto::{self, ProtoValue, put_bytes, put_varint};
 use crate::shard::ShardPath;
 use crate::shard_tar::gzip::GzipWriter;
 use crate::time::is_stamp;
@@ -166,7 +166,7 @@ pub fn read_meta(bytes: &[u8]) -> Result<Vec<u8>> {
     for field in proto::fields(bytes) {
         let field = field?;
         match (field.number, field.value) {
-            (1, Value::Bytes(inner)) if meta.is_none() => meta = Some(inner.to_vec()),
+            (1, ProtoValue::Bytes(inner)) if meta.is_none() => meta = Some(inner.to_vec()),
             (1, _) => bail!("it does not hold one meta store"),
             _ => {}
         }

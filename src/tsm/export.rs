@@ -126,7 +126,7 @@ impl BlockSubset {
         file: &(impl ReadAt + ?Sized),
         out: &mut impl Write,
     ) -> Result<(), ExportError> {
-        let mut output = Output {
+        let mut output = SizedOutput {
             out,
             buffer: Vec::with_capacity(CHUNK),
             left: self.size,
@@ -148,7 +148,7 @@ impl BlockSubset {
     fn write_blocks<R: ReadAt + ?Sized>(
         &self,
         file: &R,
-        output: &mut Output<'_, impl Write>,
+        output: &mut SizedOutput<'_, impl Write>,
     ) -> Result<(), ExportError> {
         let mut walk = IndexWalk::open(file)?;
         // Records that follow one another in the file are copied as one.
@@ -171,7 +171,7 @@ impl BlockSubset {
     fn write_index<R: ReadAt + ?Sized>(
         &self,
         file: &R,
-        output: &mut Output<'_, impl Write>,
+        output: &mut SizedOutput<'_, impl Write>,
     ) -> Result<(), ExportError> {
         // A key's count stands before its blocks: one walk goes a key ahead and counts.
         let mut ahead = IndexWalk::open(file)?;
@@ -205,7 +205,7 @@ impl BlockSubset {
 }
 
 /// Gathers bytes to chunks and lets no more than `left` pass.
-struct Output<'a, W> {
+struct SizedOutput<'a, W> {
     out: &'a mut W,
     /// Bytes to be written; fewer than [`CHUNK`] between calls.
     buffer: Vec<u8>,
@@ -213,7 +213,7 @@ struct Output<'a, W> {
     left: u64,
 }
 
-impl<W: Write> Output<'_, W> {
+impl<W: Write> SizedOutput<'_, W> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         self.allow(bytes.len() as u64)?;
         let mut rest = bytes;

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use super::index::{IndexError, IndexWalk, Key};
 use super::sort::{SortedEvent, Sorter};
 use super::values::ValueType;
-use super::wal::Value;
+use super::wal::WalValue;
 use crate::io::read_at::ReadAt;
 
 /// What parts the series from the field in a key.
@@ -64,9 +64,9 @@ impl fmt::Display for Field {
 
 /// Some of the types.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Types(u8);
+struct TypeSet(u8);
 
-impl Types {
+impl TypeSet {
     fn add(&mut self, value_type: ValueType) {
         self.0 |= 1 << value_type.byte();
     }
@@ -81,7 +81,7 @@ impl Types {
 #[derive(Debug)]
 pub(crate) struct FieldTypes {
     scratch: PathBuf,
-    few: HashMap<Box<[u8]>, Types>,
+    few: HashMap<Box<[u8]>, TypeSet>,
     bytes: usize,
     many: Option<Sorter>,
     field: Vec<u8>,
@@ -124,7 +124,7 @@ impl FieldTypes {
         if self.bytes + self.field.len() + FIELD_BYTES > HELD_BYTES {
             self.spill()?;
         }
-        let mut types = Types::default();
+        let mut types = TypeSet::default();
         types.add(key.value_type);
         self.bytes += self.field.len() + FIELD_BYTES;
         self.few.insert(self.field.as_slice().into(), types);
@@ -140,7 +140,7 @@ impl FieldTypes {
             sorter.push(
                 &field,
                 0,
-                SortedEvent::Write(Value::Integer(types.0.into())),
+                SortedEvent::Write(WalValue::Integer(types.0.into())),
             )?;
         }
         self.bytes = 0;
@@ -163,8 +163,8 @@ impl FieldTypes {
                 .into_iter()
                 .for_each(|(field, types)| found.add(&field, types)),
             Some(sorter) => sorter.finish(|field, _, _, event| -> io::Result<()> {
-                if let SortedEvent::Write(Value::Integer(types)) = event {
-                    found.add_sorted(field, Types(types as u8));
+                if let SortedEvent::Write(WalValue::Integer(types)) = event {
+                    found.add_sorted(field, TypeSet(types as u8));
                 }
                 Ok(())
             })?,
@@ -179,18 +179,18 @@ struct Several {
     fields: BTreeSet<Field>,
     bytes: usize,
     /// The field that comes in parts, and its types so far.
-    last: (Vec<u8>, Types),
+    last: (Vec<u8>, TypeSet),
 }
 
 impl Several {
-    fn add(&mut self, field: &[u8], types: Types) {
+    fn add(&mut self, field: &[u8], types: TypeSet) {
         if types.are_several() && self.bytes <= MOST_CONFLICT_BYTES {
             self.bytes += field.len() + FIELD_BYTES;
             self.fields.insert(Field(field.into()));
         }
     }
 
-    fn add_sorted(&mut self, field: &[u8], types: Types) {
+    fn add_sorted(&mut self, field: &[u8], types: TypeSet) {
         if self.last.0 != field {
             let (last, of_last) = std::mem::take(&mut self.last);
             self.add(&last, of_last);

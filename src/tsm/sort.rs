@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::wal::Value;
+use super::wal::WalValue;
 use crate::tsm::values::ValueType;
 
 /// The most bytes of a run read at a time.
@@ -25,7 +25,7 @@ pub(super) enum SortedEvent<'a> {
     /// What lies at or after the event's time and not after this one was deleted.
     DeleteTo(i64),
     /// A point of the event's time was written.
-    Write(Value<'a>),
+    Write(WalValue<'a>),
 }
 
 /// The kind byte of a delete; that of a value is its type's byte and one.
@@ -87,7 +87,7 @@ impl Sorter {
 
     /// Takes an event that comes after all those before. A key has 1 to 65535 bytes.
     pub(super) fn push(&mut self, key: &[u8], time: i64, event: SortedEvent<'_>) -> io::Result<()> {
-        let string_bytes = if let SortedEvent::Write(Value::String(string)) = event {
+        let string_bytes = if let SortedEvent::Write(WalValue::String(string)) = event {
             string.len()
         } else {
             0
@@ -108,11 +108,11 @@ impl Sorter {
         let (kind, bits) = match event {
             SortedEvent::DeleteTo(max) => (DELETE, max.cast_unsigned()),
             SortedEvent::Write(value) => match value {
-                Value::Float(value) => (ValueType::Float.byte() + 1, value.to_bits()),
-                Value::Integer(value) => (ValueType::Integer.byte() + 1, value.cast_unsigned()),
-                Value::Boolean(value) => (ValueType::Boolean.byte() + 1, value.into()),
-                Value::Unsigned(value) => (ValueType::Unsigned.byte() + 1, value),
-                Value::String(value) => {
+                WalValue::Float(value) => (ValueType::Float.byte() + 1, value.to_bits()),
+                WalValue::Integer(value) => (ValueType::Integer.byte() + 1, value.cast_unsigned()),
+                WalValue::Boolean(value) => (ValueType::Boolean.byte() + 1, value.into()),
+                WalValue::Unsigned(value) => (ValueType::Unsigned.byte() + 1, value),
+                WalValue::String(value) => {
                     let at = self.strings.len() as u64;
                     self.strings.extend_from_slice(value);
                     (ValueType::String.byte() + 1, at << 32 | value.len() as u64)
@@ -207,7 +207,7 @@ impl Sorter {
         let mut heap = BinaryHeap::with_capacity(ends.len());
         let mut start = 0;
         for end in ends {
-            let mut run = Run::new(Bytes {
+            let mut run = SortedRun::new(RecordBytes {
                 file: &file,
                 at: start,
                 end,
@@ -232,8 +232,8 @@ impl Sorter {
 }
 
 /// A run that is read; it stands at an event.
-struct Run<'a> {
-    bytes: Bytes<'a>,
+struct SortedRun<'a> {
+    bytes: RecordBytes<'a>,
     key: Rc<[u8]>,
     /// Events of the key that are still to come.
     left: u64,
@@ -241,8 +241,8 @@ struct Run<'a> {
     string: Vec<u8>,
 }
 
-impl<'a> Run<'a> {
-    fn new(bytes: Bytes<'a>) -> Self {
+impl<'a> SortedRun<'a> {
+    fn new(bytes: RecordBytes<'a>) -> Self {
         Self {
             bytes,
             key: Rc::default(),
@@ -289,38 +289,38 @@ impl<'a> Run<'a> {
         // Written by this process, unless somebody else got at the file.
         let value_type = ValueType::from_byte(byte).ok_or(io::ErrorKind::InvalidData)?;
         Ok(SortedEvent::Write(match value_type {
-            ValueType::Float => Value::Float(f64::from_bits(bits)),
-            ValueType::Integer => Value::Integer(bits.cast_signed()),
-            ValueType::Boolean => Value::Boolean(bits != 0),
-            ValueType::Unsigned => Value::Unsigned(bits),
-            ValueType::String => Value::String(&self.string),
+            ValueType::Float => WalValue::Float(f64::from_bits(bits)),
+            ValueType::Integer => WalValue::Integer(bits.cast_signed()),
+            ValueType::Boolean => WalValue::Boolean(bits != 0),
+            ValueType::Unsigned => WalValue::Unsigned(bits),
+            ValueType::String => WalValue::String(&self.string),
         }))
     }
 }
 
 /// The run with the least event is the greatest, as a heap gives the greatest.
-impl Ord for Run<'_> {
+impl Ord for SortedRun<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         (&other.key, other.head.place()).cmp(&(&self.key, self.head.place()))
     }
 }
 
-impl PartialOrd for Run<'_> {
+impl PartialOrd for SortedRun<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Run<'_> {
+impl PartialEq for SortedRun<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Run<'_> {}
+impl Eq for SortedRun<'_> {}
 
 /// Reads a part of the temporary file.
-struct Bytes<'a> {
+struct RecordBytes<'a> {
     file: &'a File,
     /// Where to read on.
     at: u64,
@@ -331,7 +331,7 @@ struct Bytes<'a> {
     used: usize,
 }
 
-impl Bytes<'_> {
+impl RecordBytes<'_> {
     fn is_at_end(&self) -> bool {
         self.used == self.buffer.len() && self.at == self.end
     }

@@ -24,7 +24,7 @@ pub enum InfoReply {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct InfoDocument {
     #[serde(rename = "Paths")]
     paths: Option<Paths>,
 }
@@ -100,7 +100,7 @@ fn read_at_most(reader: impl Read, most: u64) -> io::Result<InfoReply> {
     if reader.fill_buf()?.is_empty() {
         return Ok(InfoReply::Nothing);
     }
-    let document: serde_json::Result<Document> = serde_json::from_reader(&mut reader);
+    let document: serde_json::Result<InfoDocument> = serde_json::from_reader(&mut reader);
     let is_too_long = reader.get_ref().limit() == 0;
     let document = document.map_err(|error| {
         if error.is_io() {
@@ -132,12 +132,12 @@ fn read_at_most(reader: impl Read, most: u64) -> io::Result<InfoReply> {
 /// Those of the writer.
 pub fn write_info(writer: &mut impl Write, shards: &[ShardPath]) -> io::Result<()> {
     #[derive(Serialize)]
-    struct Reply {
+    struct DrippingReply {
         #[serde(rename = "Paths")]
         paths: Option<Vec<String>>,
     }
     let paths = (!shards.is_empty()).then(|| shards.iter().map(ShardPath::to_string).collect());
-    let text = serde_json::to_string(&Reply { paths }).map_err(io::Error::other)?;
+    let text = serde_json::to_string(&DrippingReply { paths }).map_err(io::Error::other)?;
     writer.write_all(go_escaped(&text).as_bytes())?;
     writer.write_all(b"\n")
 }

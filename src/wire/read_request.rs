@@ -80,7 +80,7 @@ impl Request {
         let json = matches!(next, b'{' | b'n' | b' ' | b'\t' | b'\r' | b'\n');
         match (accept, json) {
             (Accept::Both | Accept::Only(Dialect::V1_0), true) => {
-                Ok((Dialect::V1_0, dialect_1_0(&Document::read(reader)?)?))
+                Ok((Dialect::V1_0, dialect_1_0(&RequestDocument::read(reader)?)?))
             }
             (Accept::Both | Accept::Only(Dialect::V1_5), false) => {
                 reader.consume(1);
@@ -98,7 +98,7 @@ impl Request {
     }
 }
 
-fn dialect_1_0(document: &Document) -> Result<Request, RequestError> {
+fn dialect_1_0(document: &RequestDocument) -> Result<Request, RequestError> {
     Ok(match document.byte("Type")? {
         0 => Request::Shard {
             id: document.unsigned("ShardID")?,
@@ -123,7 +123,7 @@ fn dialect_1_5(kind: u8, reader: &mut impl BufRead) -> Result<Request, RequestEr
             id: reader.read_u64::<BigEndian>()?,
         });
     }
-    let document = Document::read(reader)?;
+    let document = RequestDocument::read(reader)?;
     // Decoded and not used, but one that does not fit refuses the request.
     document.byte("Type")?;
     let size = document.signed("UploadSize")?;
@@ -211,9 +211,9 @@ impl<R: BufRead> Read for FewBlanks<R> {
 }
 
 /// The JSON document of a request.
-struct Document(Map<String, Value>);
+struct RequestDocument(Map<String, Value>);
 
-impl Document {
+impl RequestDocument {
     fn read(reader: &mut impl BufRead) -> Result<Self, RequestError> {
         let few_blanks = FewBlanks {
             inner: reader.take(MAX_PADDED_BYTES),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use influx_snap::tsm::HEADER;
-use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
+use influx_snap::tsm::tombstone::{TombstoneRecord, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ fn tombstone() -> Vec<u8> {
     let mut writer = TombstoneWriter::new(Vec::new()).expect("memory is written");
     for key in keys(0) {
         writer
-            .record(Record {
+            .record(TombstoneRecord {
                 key: key.name.as_bytes(),
                 min: 1,
                 max: 2,

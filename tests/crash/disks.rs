@@ -13,7 +13,7 @@ use crate::support::service::copy;
 use crate::support::tsm as by_hand;
 use crate::support::{folder, tree, utf8};
 use influx_snap::repository::manifest::compress;
-use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
+use influx_snap::tsm::tombstone::{TombstoneRecord, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 use serde_json::Value;
 
@@ -150,7 +150,7 @@ fn a_disk_that_is_full_while_a_shard_is_rewritten_is_no_damage_of_the_shard() {
         .collect();
     let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
     tombstone
-        .record(Record {
+        .record(TombstoneRecord {
             key: b"m,k=1#!~#v",
             min: times[0],
             max: times[0],

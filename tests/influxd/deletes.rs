@@ -15,7 +15,7 @@ use crate::support::service::{all_members, copy, influxd_client, wait_for};
 use crate::support::time::{DAY, SECOND, moment};
 use crate::support::{Shared, folder, tools, tree, tsm, utf8};
 use influx_snap::repository::{Catalog, SetRecord};
-use influx_snap::tsm::tombstone::{Record, TombstoneWriter};
+use influx_snap::tsm::tombstone::{TombstoneRecord, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 
 /// What a server answers of the database `d`, or of one that was made from it.
@@ -453,7 +453,7 @@ fn with_tombstone() -> (Vec<u8>, Vec<u8>) {
     let key = "m,k=v#!~#v";
     let mut tombstone = TombstoneWriter::new(Vec::new()).expect("a tombstone");
     tombstone
-        .record(Record {
+        .record(TombstoneRecord {
             key: key.as_bytes(),
             min: 5,
             max: 6,

@@ -17,13 +17,13 @@ use crate::support::{folder, tree, tsm};
 use influx_snap::time::Bounds;
 use influx_snap::tsm::filter::rewrite;
 use influx_snap::tsm::tombstone::DeletedRanges;
-use influx_snap::tsm::tombstone::{Ending, Record, TombstoneWriter};
+use influx_snap::tsm::tombstone::{TombstoneEnding, TombstoneRecord, TombstoneWriter};
 use influx_snap::tsm::values::ValueType;
 
 fn deletes_in(tombstone: &Path) -> DeletedRanges {
     let file = fs::File::open(tombstone).expect("a tombstone file");
     let (deletes, ending) = DeletedRanges::read(file).expect("reading a tombstone file");
-    assert_eq!(ending, Ending::Clean, "{}", tombstone.display());
+    assert_eq!(ending, TombstoneEnding::Clean, "{}", tombstone.display());
     assert!(!deletes.is_empty(), "{}", tombstone.display());
     deletes
 }
@@ -91,7 +91,7 @@ fn influxd_reads_the_tombstones_that_are_written_here() {
             .expect("beginning a file");
         for (key, (min, max)) in deletes.iter() {
             writer
-                .record(Record { key, min, max })
+                .record(TombstoneRecord { key, min, max })
                 .expect("writing a record");
         }
         writer.finish().expect("ending a file");

@@ -10,7 +10,7 @@ use crate::support::process::{Run, backup_of, restore_into};
 use crate::support::service::copy;
 use crate::support::time::SECOND;
 use crate::support::{folder, tree, utf8};
-use influx_snap::tsm::wal::{Ending, Entry, Next, Segment, Value};
+use influx_snap::tsm::wal::{NextEntry, Segment, SegmentEnding, WalEntry, WalValue};
 
 /// Backs up the directories below `root` into `backup`.
 fn backup(root: &Path, backup: &Path, flags: &[&str]) -> Run {
@@ -184,20 +184,20 @@ fn the_entries_of_a_live_wal_are_what_was_written_and_deleted() {
         let mut segment = Segment::new(File::open(&path).expect("a segment"));
         loop {
             match segment.next_entry().expect("reading a segment") {
-                Next::End(ending) => break assert_eq!(ending, Ending::Clean),
-                Next::Entry(Entry::Write(writes)) => {
+                NextEntry::End(ending) => break assert_eq!(ending, SegmentEnding::Clean),
+                NextEntry::Entry(WalEntry::Write(writes)) => {
                     for written in writes {
                         let key = String::from_utf8_lossy(written.key).into_owned();
                         found.extend(written.points().map(|(time, value)| match value {
-                            Value::String(text) => {
+                            WalValue::String(text) => {
                                 format!("{key} {} {}", time - START, String::from_utf8_lossy(text))
                             }
                             other => format!("{key} {} {other:?}", time - START),
                         }));
                     }
                 }
-                Next::Entry(Entry::Delete(_)) => found.push("delete".to_owned()),
-                Next::Entry(Entry::DeleteRange { min, max, keys }) => {
+                NextEntry::Entry(WalEntry::Delete(_)) => found.push("delete".to_owned()),
+                NextEntry::Entry(WalEntry::DeleteRange { min, max, keys }) => {
                     let keys: Vec<_> = keys.map(String::from_utf8_lossy).collect();
                     found.push(format!("delete {min} to {max}: {}", keys.join(" ")));
                 }

@@ -28,25 +28,25 @@ pub(crate) struct Profile {
     /// Its name.
     pub(crate) name: String,
     /// What holds for every command, and what for one.
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<ConfigEntry>,
 }
 
 /// A flag of a profile.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct ConfigEntry {
     /// The table's command, where it is one's own.
     pub(crate) command: Option<String>,
     /// The flag without its dashes.
     pub(crate) key: String,
     /// Its value.
-    pub(crate) value: Value,
+    pub(crate) value: ConfigValue,
     /// `FILE:LINE`.
     pub(crate) place: String,
 }
 
 /// The value of a flag.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Value {
+pub(crate) enum ConfigValue {
     /// Of a flag that takes one.
     Text(String),
     /// Of a switch.
@@ -138,7 +138,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
         for (key, value) in table {
             let entry = |command: Option<&str>,
                          key: &toml::Spanned<std::borrow::Cow<'_, str>>,
-                         value| Entry {
+                         value| ConfigEntry {
                 command: command.map(str::to_owned),
                 key: key.get_ref().to_string(),
                 value,
@@ -148,12 +148,12 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
                 DeValue::Table(inner) => {
                     let command = Some(key.get_ref().as_ref());
                     entries.extend(
-                        inner
-                            .iter()
-                            .map(|(key, value)| entry(command, key, Value::of(value.get_ref()))),
+                        inner.iter().map(|(key, value)| {
+                            entry(command, key, ConfigValue::of(value.get_ref()))
+                        }),
                     );
                 }
-                value => entries.push(entry(None, key, Value::of(value))),
+                value => entries.push(entry(None, key, ConfigValue::of(value))),
             }
         }
         profiles.push(Profile {
@@ -164,7 +164,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
     Ok(profiles)
 }
 
-impl Value {
+impl ConfigValue {
     fn of(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::String(text) => Self::Text(text.to_string()),
@@ -195,7 +195,7 @@ start = 2026-11-01
 x = [1]
 "#;
         let profiles = parse(text, Path::new("f")).unwrap();
-        let flat: Vec<(&str, Option<&str>, &str, &Value, &str)> = profiles
+        let flat: Vec<(&str, Option<&str>, &str, &ConfigValue, &str)> = profiles
             .iter()
             .flat_map(|profile| {
                 profile
@@ -213,7 +213,7 @@ x = [1]
                 )
             })
             .collect();
-        let text = |text: &str| Value::Text(text.to_owned());
+        let text = |text: &str| ConfigValue::Text(text.to_owned());
         assert!(
             flat.contains(&("default", None, "jobs", &text("4"), "f:2")),
             "{flat:?}"
@@ -227,7 +227,7 @@ x = [1]
                 "prod",
                 Some("backup"),
                 "portable",
-                &Value::Switch(true),
+                &ConfigValue::Switch(true),
                 "f:7"
             )),
             "{flat:?}"
@@ -237,7 +237,13 @@ x = [1]
             "{flat:?}"
         );
         assert!(
-            flat.contains(&("prod", Some("backup"), "x", &Value::Other("array"), "f:9")),
+            flat.contains(&(
+                "prod",
+                Some("backup"),
+                "x",
+                &ConfigValue::Other("array"),
+                "f:9"
+            )),
             "{flat:?}"
         );
     }

@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Arg, Command};
 
 use super::argv::{CommandLine, clap_flag, go_bool, takes_value};
-use super::config::{self, Entry, Profile, Value};
+use super::config::{self, ConfigEntry, ConfigValue, Profile};
 use super::profiles::{PATH, chosen, ensure_meaningful, find_settable, settable, takes_shared};
 
 /// The flags that have a variable: `SNAP_` and the flag's name in capitals.
@@ -118,9 +118,9 @@ fn configured(
         }
         for entry in entries_for(profile, command) {
             let value: OsString = match &entry.value {
-                Value::Text(text) => text.into(),
-                Value::Switch(switch) => switch.to_string().into(),
-                Value::Other(_) => continue,
+                ConfigValue::Text(text) => text.into(),
+                ConfigValue::Switch(switch) => switch.to_string().into(),
+                ConfigValue::Other(_) => continue,
             };
             if entry.key == PATH {
                 path = Some(value);
@@ -138,15 +138,18 @@ fn configured(
 
 /// The entries of a profile that a command takes. What is said of it alone counts for more than
 /// what is said of all.
-fn entries_for<'a>(profile: &'a Profile, command: &Command) -> impl Iterator<Item = &'a Entry> {
+fn entries_for<'a>(
+    profile: &'a Profile,
+    command: &Command,
+) -> impl Iterator<Item = &'a ConfigEntry> {
     let name = command.get_name();
     let shared = profile.entries.iter();
     let shared = shared.filter(|entry| entry.command.is_none());
-    let taken: Vec<&Entry> = shared
+    let taken: Vec<&ConfigEntry> = shared
         .filter(|entry| takes_shared(name, &entry.key))
         .collect();
     let own = profile.entries.iter();
-    let own: Vec<&Entry> = own
+    let own: Vec<&ConfigEntry> = own
         .filter(|entry| entry.command.as_deref() == Some(name))
         .collect();
     taken.into_iter().chain(own)

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Arg, Command};
 
 use super::argv::{find, is_help, may_be_empty, nearest, takes_value};
-use super::config::{self, DEFAULT, Entry, Profile, Value};
+use super::config::{self, ConfigEntry, ConfigValue, DEFAULT, Profile};
 use crate::error::{Error, ErrorKind};
 
 /// The key for the backup directory.
@@ -101,9 +101,9 @@ pub(crate) fn chosen<'a>(
 pub(crate) fn ensure_meaningful(
     root: &Command,
     profile: &Profile,
-    entry: &Entry,
+    entry: &ConfigEntry,
 ) -> Result<(), Error> {
-    let Entry { command, key, .. } = entry;
+    let ConfigEntry { command, key, .. } = entry;
     let commands = commands_of(root, profile, entry)?;
     let having: Vec<(&Command, &Arg)> = commands
         .iter()
@@ -133,7 +133,7 @@ fn flag_or_path<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
 fn commands_of<'a>(
     root: &'a Command,
     profile: &Profile,
-    entry: &Entry,
+    entry: &ConfigEntry,
 ) -> Result<Vec<&'a Command>, Error> {
     let Some(name) = &entry.command else {
         return Ok(root.get_subcommands().collect());
@@ -151,7 +151,7 @@ fn commands_of<'a>(
         .hint(advice(name, &names)))
 }
 
-fn unknown_key(commands: &[&Command], profile: &Profile, entry: &Entry) -> Error {
+fn unknown_key(commands: &[&Command], profile: &Profile, entry: &ConfigEntry) -> Error {
     let flags = commands.iter().flat_map(|command| settable(command));
     let mut names: Vec<&str> = flags.filter_map(Arg::get_long).chain([PATH]).collect();
     names.sort_unstable();
@@ -163,26 +163,26 @@ fn unknown_key(commands: &[&Command], profile: &Profile, entry: &Entry) -> Error
 }
 
 /// The name of the table that an entry stands in.
-fn table(profile: &Profile, entry: &Entry) -> String {
+fn table(profile: &Profile, entry: &ConfigEntry) -> String {
     match &entry.command {
         None => profile.name.clone(),
         Some(command) => format!("{}.{command}", profile.name),
     }
 }
 
-fn ensure_value(flag: &Arg, entry: &Entry) -> Result<(), Error> {
-    let Entry { key, place, .. } = entry;
+fn ensure_value(flag: &Arg, entry: &ConfigEntry) -> Result<(), Error> {
+    let ConfigEntry { key, place, .. } = entry;
     let is_switch = !takes_value(flag);
     let must = |what: &str| Err(ErrorKind::Usage.error(format!("{place}: '{key}' must be {what}")));
     match &entry.value {
-        Value::Text(text) if text.is_empty() && !may_be_empty(flag) => Err(ErrorKind::Usage
+        ConfigValue::Text(text) if text.is_empty() && !may_be_empty(flag) => Err(ErrorKind::Usage
             .error(format!("{place}: the value of '{key}' is empty"))
             .hint(format!("leave '{key}' out for its default"))),
-        Value::Switch(_) if is_switch => Ok(()),
-        Value::Text(_) if !is_switch => Ok(()),
+        ConfigValue::Switch(_) if is_switch => Ok(()),
+        ConfigValue::Text(_) if !is_switch => Ok(()),
         _ if is_switch => must("true or false"),
-        Value::Other(kind) => must(&format!("text, not of type {kind}")),
-        Value::Switch(_) | Value::Text(_) => must("text, not true or false"),
+        ConfigValue::Other(kind) => must(&format!("text, not of type {kind}")),
+        ConfigValue::Switch(_) | ConfigValue::Text(_) => must("text, not true or false"),
     }
 }
 

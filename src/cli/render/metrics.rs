@@ -19,7 +19,7 @@ use crate::io::open::read_bounded;
 
 /// A run that has ended.
 #[derive(Debug)]
-pub(crate) struct Run<'a> {
+pub(crate) struct MetricsRun<'a> {
     /// `backup`, `restore`, …
     pub(crate) command: &'a str,
     /// The profile, where one was named.
@@ -54,7 +54,7 @@ struct Metric {
     /// What it means.
     help: &'static str,
     /// What a run knows of it.
-    samples: fn(&Run<'_>) -> Vec<Sample>,
+    samples: fn(&MetricsRun<'_>) -> Vec<Sample>,
 }
 
 /// A value, and what became of the things that it counts.
@@ -167,7 +167,7 @@ fn by_state(counts: &[(&'static str, usize)]) -> Vec<Sample> {
 /// # Errors
 ///
 /// When the file cannot be read or written.
-pub(crate) fn write(path: &Path, run: &Run<'_>) -> Result<()> {
+pub(crate) fn write(path: &Path, run: &MetricsRun<'_>) -> Result<()> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -224,7 +224,7 @@ fn lock(folder: &Path) -> Option<File> {
 }
 
 /// The file's text: the lines of other commands and profiles as they were, and those of this run.
-fn text(earlier: &str, run: &Run<'_>) -> String {
+fn text(earlier: &str, run: &MetricsRun<'_>) -> String {
     let labels = labels(run);
     let mut text = String::new();
     for Metric {
@@ -256,7 +256,7 @@ fn text(earlier: &str, run: &Run<'_>) -> String {
 }
 
 /// The labels that tell the lines of a run's command and profile from those of others.
-fn labels(run: &Run<'_>) -> String {
+fn labels(run: &MetricsRun<'_>) -> String {
     let command = format!("command=\"{}\"", escaped(run.command));
     match run.profile {
         Some(profile) => format!("{command},profile=\"{}\"", escaped(profile)),

@@ -17,7 +17,7 @@ fn a_failed_run_keeps_the_time_of_the_last_success_and_the_lines_of_other_comman
         ..Tally::default()
     };
     let elapsed = Duration::from_millis(1500);
-    let run = Run {
+    let run = MetricsRun {
         command: "backup",
         profile: None,
         went_well: true,
@@ -42,14 +42,14 @@ fn a_failed_run_keeps_the_time_of_the_last_success_and_the_lines_of_other_comman
         ]
     );
     let nothing = Tally::default();
-    let failed = Run {
+    let failed = MetricsRun {
         went_well: false,
         exit_code: 5,
         ended: at(200),
         tally: &nothing,
         ..run
     };
-    let verified = Run {
+    let verified = MetricsRun {
         command: "verify",
         went_well: true,
         exit_code: 0,
@@ -79,7 +79,7 @@ fn profiles_have_lines_of_their_own() {
         ..Tally::default()
     };
     let (ended, elapsed) = (at(1), Duration::ZERO);
-    let run = |profile, exit_code| Run {
+    let run = |profile, exit_code| MetricsRun {
         command: "backup",
         profile,
         went_well: false,
@@ -109,7 +109,7 @@ fn what_a_link_leads_to_is_neither_told_nor_written_over() {
     fs::write(&secret, "root:hash\n").unwrap();
     std::os::unix::fs::symlink(&secret, &file).unwrap();
     let tally = Tally::default();
-    let run = Run {
+    let run = MetricsRun {
         command: "backup",
         profile: None,
         went_well: true,
@@ -134,7 +134,7 @@ fn runs_that_end_at_the_same_time_do_not_lose_each_others_lines() {
             scope.spawn(move || {
                 let (tally, profile) = (Tally::default(), Some(profile.as_str()));
                 let (ended, elapsed) = (at(1), Duration::ZERO);
-                let run = Run {
+                let run = MetricsRun {
                     command: "backup",
                     profile,
                     went_well: true,

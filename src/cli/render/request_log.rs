@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::json;
-use super::messages::{Request, Seconds};
+use super::messages::{Seconds, ServedRequest};
 use super::output::Output;
 use super::terminal::say;
 use crate::cli::flags::{OutputArgs, Verbosity};
@@ -55,7 +55,7 @@ impl Log for RequestLog {
         };
         if self.json {
             let bytes = line.outcome.ok();
-            json::emit(&Request {
+            json::emit(&ServedRequest {
                 peer,
                 request,
                 answered: bytes.is_some(),

@@ -11,7 +11,7 @@ use super::messages::info::{ServerDetails, SetDetails};
 use super::messages::keep::KeepSummary;
 use super::messages::run::RunSummary;
 use super::messages::verify::VerifySummary;
-use super::messages::{ExitError, Message, Request, ShardProgress, Status};
+use super::messages::{ExitError, Message, ServedRequest, ShardProgress, Status};
 use crate::ops::{SetFault, SetGap, SetSummary, ShardInfo, live_journal_schema};
 use crate::repository::SetRecord;
 
@@ -25,10 +25,14 @@ const COMMON: [LineSchema; 2] = [line::<Status>, line::<ExitError>];
 const COMMANDS: [(&str, &[LineSchema]); 9] = [
     (
         "backup",
-        &[line::<ShardProgress>, line::<Request>, line::<RunSummary>],
+        &[
+            line::<ShardProgress>,
+            line::<ServedRequest>,
+            line::<RunSummary>,
+        ],
     ),
     ("restore", &[line::<ShardProgress>, line::<RunSummary>]),
-    ("serve", &[line::<Request>]),
+    ("serve", &[line::<ServedRequest>]),
     ("list", &[line::<SetSummary>]),
     (
         "info",

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::incremental::Base;
 use super::listing::Listing;
-use super::proof::{FirstByte, Next};
+use super::proof::{FirstByte, NextStep};
 use super::session::{Session, ShardJob, Trouble};
 use crate::client::Reply;
 use crate::repository::MemberRecord;
@@ -25,7 +25,7 @@ impl Session<'_> {
     /// download, and many can be asked about at once. Whatever goes wrong goes wrong again in the
     /// attempt.
     pub(crate) fn ask_ahead(&self, job: &mut ShardJob) {
-        let is_shared = job.planned.base.is_some() || job.attempts.proof.next() != Next::Probe;
+        let is_shared = job.planned.base.is_some() || job.attempts.proof.next() != NextStep::Probe;
         if is_shared || !self.health.is_open_for_more(Instant::now()) {
             return;
         }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::health::Silence;
+use super::health::WhoIsSilent;
 use super::incremental::Base;
 use super::outcome::{AttemptResult, StoredTar};
 use super::proof::{FirstByte, Proof, Rule};
@@ -151,11 +151,11 @@ impl ShardAttempts {
     }
 
     /// What follows from a silence, once it is known whose it is.
-    pub(super) fn silent(&mut self, whose: Silence) -> Step {
+    pub(super) fn silent(&mut self, whose: WhoIsSilent) -> Step {
         self.silence();
         match whose {
-            Silence::OfShard => self.failed(SILENT.to_owned()),
-            Silence::OfServer(wait) => {
+            WhoIsSilent::OfShard => self.failed(SILENT.to_owned()),
+            WhoIsSilent::OfServer(wait) => {
                 self.empty_tars = 0;
                 match wait {
                     None => Step::GiveUp(SILENT.to_owned()),

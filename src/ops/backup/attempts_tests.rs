@@ -65,9 +65,9 @@ fn step(attempts: &mut ShardAttempts, request: ShardRequest, answer: Answer) -> 
     }
     let step = attempts.next(came, request);
     let whose = match answer {
-        SilenceOfShard => Silence::OfShard,
-        ServersSilence => Silence::OfServer(Some(Duration::from_secs(4))),
-        LastSilence => Silence::OfServer(None),
+        SilenceOfShard => WhoIsSilent::OfShard,
+        ServersSilence => WhoIsSilent::OfServer(Some(Duration::from_secs(4))),
+        LastSilence => WhoIsSilent::OfServer(None),
         _ => return step,
     };
     assert!(matches!(step, Step::Silence), "{step:?}");

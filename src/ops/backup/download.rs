@@ -13,7 +13,7 @@ use anyhow::Result;
 use super::attempts::Step;
 use super::incremental::Base;
 use super::outcome::{AttemptResult, ShardOutcome};
-use super::proof::Next;
+use super::proof::NextStep;
 use super::request::ShardRequest;
 use super::session::{Session, ShardJob, Trouble};
 use crate::io::durable;
@@ -92,7 +92,7 @@ impl Session<'_> {
                 durable::remove_if_there(&base.path).map_err(Trouble::Fatal)?;
             }
         }
-        while job.attempts.proof.next() == Next::Probe {
+        while job.attempts.proof.next() == NextStep::Probe {
             let came = self.probe(&job.planned.shard.path)?;
             self.saw(&mut job.attempts, came);
         }

@@ -32,7 +32,7 @@ pub(crate) struct ServerHealth<'a> {
 
 /// Whose failure a silence is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Silence {
+pub(crate) enum WhoIsSilent {
     /// The shard's.
     OfShard,
     /// The server's: how long to wait before it is asked about any, and nothing where it is given
@@ -92,14 +92,14 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It met a question about a shard with silence.
-    pub(super) fn silent(&self, now: Instant) -> Silence {
+    pub(super) fn silent(&self, now: Instant) -> WhoIsSilent {
         if self.silences.fetch_add(1, Ordering::Relaxed) < SILENCES {
             // Another shard was answered meanwhile, perhaps: whoever waits for this question must
             // not wait for ever.
             self.shards.not_asked();
-            return Silence::OfShard;
+            return WhoIsSilent::OfShard;
         }
-        Silence::OfServer(self.shards.failed(now))
+        WhoIsSilent::OfServer(self.shards.failed(now))
     }
 
     /// It answered promptly.
@@ -128,13 +128,13 @@ mod tests {
         let health = ServerHealth::new(&server, 5);
         let now = Instant::now();
         health.silences.store(SILENCES, Ordering::Relaxed);
-        let Silence::OfServer(Some(wait)) = health.silent(now) else {
+        let WhoIsSilent::OfServer(Some(wait)) = health.silent(now) else {
             panic!("the server is silent");
         };
         // Between the two steps of an answer, the failure of another thread can fall.
         health.silences.store(0, Ordering::Relaxed);
         assert_eq!(health.shards.gate(now + wait), Gate::Open);
-        assert_eq!(health.silent(now + wait), Silence::OfShard);
+        assert_eq!(health.silent(now + wait), WhoIsSilent::OfShard);
         assert_eq!(health.shards.gate(now + wait), Gate::Open);
     }
 

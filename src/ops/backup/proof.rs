@@ -64,7 +64,7 @@ pub(crate) enum FirstByte {
 
 /// What to do next about a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextStep {
     /// Ask for files newer than any can be.
     Probe,
     /// Ask for what is wanted of it.
@@ -96,11 +96,11 @@ impl Proof {
     }
 
     /// What to ask next.
-    pub(super) fn next(&self) -> Next {
+    pub(super) fn next(&self) -> NextStep {
         if self.prompt < self.before_download && !self.given_up {
-            Next::Probe
+            NextStep::Probe
         } else {
-            Next::Download
+            NextStep::Download
         }
     }
 

@@ -10,14 +10,14 @@ fn outcome(proof: &mut Proof, answers: &[u64]) -> (Vec<&'static str>, bool) {
     for after in answers {
         let came = FirstByte::After(Duration::from_millis(*after));
         match proof.next() {
-            Next::Probe => {
+            NextStep::Probe => {
                 asked.push("probe");
                 proof.answered(came);
             }
-            Next::Download if proof.download_begins(came) == OnDownload::HangUp => {
+            NextStep::Download if proof.download_begins(came) == OnDownload::HangUp => {
                 asked.push("hung up")
             }
-            Next::Download => {
+            NextStep::Download => {
                 asked.push("taken");
                 return (asked, proof.doubt().is_some());
             }

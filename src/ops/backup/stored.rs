@@ -138,7 +138,7 @@ impl Session<'_> {
             }
             let content = members.content().map_err(io::Error::from)?;
             let read = match read_deletes(&member, &content.bytes, scratch) {
-                Ok((_, tombstone::Ending::Torn)) => {
+                Ok((_, tombstone::TombstoneEnding::Torn)) => {
                     Err(invalid(format!("{} breaks off", member.name)))
                 }
                 Ok((of_file, _)) => Ok(of_file),

@@ -51,11 +51,11 @@ impl Policy {
 
     fn rules(&self) -> [(Limit, Reason, Bucket); 6] {
         [
-            (self.last, Reason::Last, |at, _| Key {
+            (self.last, Reason::Last, |at, _| GroupKey {
                 number: at,
-                ..Key::default()
+                ..GroupKey::default()
             }),
-            (self.hourly, Reason::Hourly, |_, time| Key {
+            (self.hourly, Reason::Hourly, |_, time| GroupKey {
                 number: usize::try_from(time.hour()).unwrap_or_default(),
                 // The hour that a clock shows twice, when it is set back, is two hours.
                 offset: time.offset().seconds(),
@@ -64,42 +64,42 @@ impl Policy {
             (self.daily, Reason::Daily, |_, time| day(time)),
             (self.weekly, Reason::Weekly, |_, time| {
                 let week = time.date().iso_week_date();
-                Key {
+                GroupKey {
                     year: week.year(),
                     day: i16::from(week.week()),
-                    ..Key::default()
+                    ..GroupKey::default()
                 }
             }),
-            (self.monthly, Reason::Monthly, |_, time| Key {
+            (self.monthly, Reason::Monthly, |_, time| GroupKey {
                 day: time.month().into(),
                 year: time.year(),
-                ..Key::default()
+                ..GroupKey::default()
             }),
-            (self.yearly, Reason::Yearly, |_, time| Key {
+            (self.yearly, Reason::Yearly, |_, time| GroupKey {
                 year: time.year(),
-                ..Key::default()
+                ..GroupKey::default()
             }),
         ]
     }
 }
 
 /// The calendar bucket of a set by its place and its time.
-type Bucket = fn(usize, &Zoned) -> Key;
+type Bucket = fn(usize, &Zoned) -> GroupKey;
 
 /// Tells buckets of one rule apart.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
-struct Key {
+struct GroupKey {
     year: i16,
     day: i16,
     number: usize,
     offset: i32,
 }
 
-fn day(time: &Zoned) -> Key {
-    Key {
+fn day(time: &Zoned) -> GroupKey {
+    GroupKey {
         year: time.year(),
         day: time.day_of_year(),
-        ..Key::default()
+        ..GroupKey::default()
     }
 }
 

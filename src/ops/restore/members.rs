@@ -15,7 +15,7 @@ use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::shard_tar::Member;
 use crate::tsm::tombstone::BoundedDeletes;
-use crate::tsm::tombstone::Ending;
+use crate::tsm::tombstone::TombstoneEnding;
 use crate::tsm::{is_tombstone, stem};
 
 /// The files of a shard in its backup.
@@ -110,7 +110,7 @@ impl ShardMembers<'_> {
         self.each(is_tombstone, |_, passed| {
             let name = &passed.member.name;
             let (deletes, ending) = read_deletes(passed.member, passed.content, self.scratch)?;
-            if ending == Ending::Torn {
+            if ending == TombstoneEnding::Torn {
                 return Err(io::Error::other(format!("{name} breaks off")));
             }
             if !deletes.is_empty() {

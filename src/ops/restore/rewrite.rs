@@ -16,7 +16,7 @@ use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
 use crate::tsm::filter::{Filtered, PointFilter};
 use crate::tsm::tombstone::BoundedDeletes;
-use crate::tsm::tombstone::Ending;
+use crate::tsm::tombstone::TombstoneEnding;
 use crate::tsm::{is_tombstone, stem};
 
 /// What is left of the files of a shard.
@@ -119,7 +119,7 @@ fn deletes_of(shard: &CheckedShard, name: &str, directory: &Path) -> Result<Boun
     let reading = || format!("reading {tombstone} of shard {}", shard.source);
     let file = File::open(directory.join(&tombstone)).with_context(reading)?;
     let (deletes, ending) = BoundedDeletes::read(file, directory).with_context(reading)?;
-    if ending == Ending::Torn {
+    if ending == TombstoneEnding::Torn {
         // It was whole a moment ago.
         return Err(ErrorKind::Damage
             .error(format!("{tombstone} breaks off"))

@@ -202,7 +202,7 @@ pub fn verify(
                 .fold(0, u64::saturating_add),
         ),
     });
-    let results = queue::work(jobs, options.jobs, cancel, |job: Job<'_>| {
+    let results = queue::work(jobs, options.jobs, cancel, |job: VerifyJob<'_>| {
         let started = Instant::now();
         let _held = match contents.hold_one(job.file.set) {
             Ok(Some(held)) => held,
@@ -270,7 +270,7 @@ pub fn verify(
 }
 
 /// A shard's file to read.
-struct Job<'a> {
+struct VerifyJob<'a> {
     path: ShardPath,
     file: BackupFile,
     record: Option<&'a ShardRecord>,
@@ -427,7 +427,7 @@ impl<'a> OfSet<'a, '_> {
     }
 
     /// The files of the set's shards. Tells those that are gone.
-    fn shards(&mut self, groups: &Groups) -> Vec<Job<'a>> {
+    fn shards(&mut self, groups: &Groups) -> Vec<VerifyJob<'a>> {
         let (contents, at, set) = (self.contents, self.at, self.set);
         let mut jobs = Vec::new();
         if let Some(record) = set.record() {
@@ -447,7 +447,7 @@ impl<'a> OfSet<'a, '_> {
                     ),
                     Some(size) => {
                         let file = contents.backup_file(at, file.name.clone(), size);
-                        jobs.push(Job {
+                        jobs.push(VerifyJob {
                             path,
                             file,
                             record: Some(shard),
@@ -471,7 +471,7 @@ impl<'a> OfSet<'a, '_> {
                         Some(times.clone()),
                         entry.map(|entry| entry.size),
                     );
-                    jobs.push(Job {
+                    jobs.push(VerifyJob {
                         path,
                         file,
                         record: None,

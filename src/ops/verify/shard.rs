@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{FileDamage, Job, SHARD_LOST};
+use super::{FileDamage, SHARD_LOST, VerifyJob};
 use crate::cancel::Cancel;
 use crate::io::scratch::scratch_dir;
 use crate::ops::examine::{
@@ -37,7 +37,7 @@ pub(crate) struct Checked {
 /// When the disk fails, or a stop was asked for.
 pub(super) fn check(
     contents: &Catalog,
-    job: &Job<'_>,
+    job: &VerifyJob<'_>,
     deep: bool,
     cancel: &Cancel,
     progress: &dyn Progress,
@@ -134,7 +134,7 @@ fn damage_of_member(member: &ExaminedMember) -> impl Iterator<Item = FileDamage>
     found.chain(more)
 }
 
-fn damage_of_tar(state: &FileState, job: &Job<'_>) -> Option<FileDamage> {
+fn damage_of_tar(state: &FileState, job: &VerifyJob<'_>) -> Option<FileDamage> {
     let (offset, message) = match state {
         FileState::Whole { .. } | FileState::NotReadOn { .. } => return None,
         FileState::Empty => (None, "it is empty".to_owned()),

@@ -40,7 +40,7 @@ fn look_wide(view: &[u8; VIEW], at: usize, skip: usize) -> u64 {
 
 /// A place between the values of a stream.
 #[derive(Clone, Copy)]
-struct State {
+struct XorState {
     /// Bits passed.
     at: usize,
     /// The bits of the value there.
@@ -53,7 +53,7 @@ struct State {
     index: usize,
 }
 
-impl State {
+impl XorState {
     /// Calls `each` with an index, a count and the bits of as many equal values, up to `count`
     /// values in all, and stops at the value after the last. Stops before, and says so, where fewer
     /// bytes follow than are looked at.
@@ -64,7 +64,7 @@ impl State {
         count: usize,
         each: &mut impl FnMut(usize, usize, u64),
     ) -> Result<bool, DecodeError> {
-        let State {
+        let XorState {
             mut at,
             mut value,
             mut width,
@@ -119,7 +119,7 @@ impl State {
             value ^= (look_wide(view, at, 13) & mask) >> lead;
             at += 13 + width as usize;
         };
-        *self = State {
+        *self = XorState {
             at,
             value,
             width,
@@ -145,7 +145,7 @@ fn for_each(
     let value = take_u64(&mut section)?;
     // A stream always begins with a window of its own; were it not so, influxd would take all 64
     // bits.
-    let mut state = State {
+    let mut state = XorState {
         at: 0,
         value,
         width: 64,

@@ -21,13 +21,13 @@ fn unzigzag(number: u64) -> u64 {
 }
 
 /// A section whose form and count were looked at.
-enum Section<'a> {
+enum IntegerSection<'a> {
     Raw(&'a [u8]),
     Packed(u64, &'a [u8]),
     Run(u64, u64),
 }
 
-fn open(mut section: &[u8], count: usize) -> Result<Section<'_>, DecodeError> {
+fn open(mut section: &[u8], count: usize) -> Result<IntegerSection<'_>, DecodeError> {
     let form = take_form(&mut section)?;
     match form >> 4 {
         RAW => {
@@ -35,12 +35,12 @@ fn open(mut section: &[u8], count: usize) -> Result<Section<'_>, DecodeError> {
                 return Err(DecodeError::Cut);
             }
             compare(section.len() / 8, count)?;
-            Ok(Section::Raw(section))
+            Ok(IntegerSection::Raw(section))
         }
         PACKED => {
             let first = take_u64(&mut section)?;
             compare(simple8b::count(section)?.saturating_add(1), count)?;
-            Ok(Section::Packed(first, section))
+            Ok(IntegerSection::Packed(first, section))
         }
         RUN => {
             let first = take_u64(&mut section)?;
@@ -53,7 +53,7 @@ fn open(mut section: &[u8], count: usize) -> Result<Section<'_>, DecodeError> {
                 count,
             )?;
             if section.is_empty() {
-                Ok(Section::Run(first, difference))
+                Ok(IntegerSection::Run(first, difference))
             } else {
                 Err(DecodeError::Surplus)
             }
@@ -97,7 +97,7 @@ fn decode<T: Default + Clone>(
     values: &mut Vec<T>,
 ) -> Result<(), DecodeError> {
     let section = open(section, count)?;
-    if let Section::Run(first, difference) = section {
+    if let IntegerSection::Run(first, difference) = section {
         let (first, step) = (unzigzag(first), unzigzag(difference));
         values.extend(
             (0..count).map(|at| value_of(first.wrapping_add(step.wrapping_mul(at as u64)))),
@@ -116,16 +116,16 @@ fn decode<T: Default + Clone>(
             .for_each(|place| *place = value_of(value));
     };
     match section {
-        Section::Raw(numbers) => numbers
+        IntegerSection::Raw(numbers) => numbers
             .as_chunks()
             .0
             .iter()
             .for_each(|number| add(u64::from_be_bytes(*number))),
-        Section::Packed(first, words) => {
+        IntegerSection::Packed(first, words) => {
             add(first);
             simple8b::for_each(words, add);
         }
-        Section::Run(..) => {}
+        IntegerSection::Run(..) => {}
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ const MAX_POWER: u8 = 12;
 const WINDOW: usize = 240;
 
 /// A section whose form and count were looked at.
-struct Section<'a> {
+struct TimeSection<'a> {
     first: u64,
     count: usize,
     scale: u64,
@@ -31,7 +31,7 @@ enum Differences<'a> {
     Run(u64),
 }
 
-fn open(mut section: &[u8]) -> Result<Section<'_>, DecodeError> {
+fn open(mut section: &[u8]) -> Result<TimeSection<'_>, DecodeError> {
     let form = take_form(&mut section)?;
     let power = form & 0x0f;
     if power > MAX_POWER || form >> 4 > RUN || form >> 4 == RAW && power != 0 {
@@ -61,7 +61,7 @@ fn open(mut section: &[u8]) -> Result<Section<'_>, DecodeError> {
     match count {
         0 => Err(DecodeError::Empty),
         _ if count > MAX_POINTS => Err(DecodeError::TooMany),
-        _ => Ok(Section {
+        _ => Ok(TimeSection {
             first,
             count,
             scale,
@@ -77,7 +77,7 @@ fn open(mut section: &[u8]) -> Result<Section<'_>, DecodeError> {
 /// When the section is damaged or has no times or too many.
 pub(crate) fn decode_into(section: &[u8], times: &mut Vec<i64>) -> Result<(), DecodeError> {
     times.clear();
-    let Section {
+    let TimeSection {
         first,
         count,
         scale,
@@ -132,7 +132,7 @@ pub struct Span {
 ///
 /// When they are not, or as [`decode_into`] would give.
 pub fn check(section: &[u8]) -> Result<Span, DecodeError> {
-    let Section {
+    let TimeSection {
         first,
         count,
         scale,

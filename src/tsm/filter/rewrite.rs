@@ -41,7 +41,7 @@ pub struct Tally {
 }
 
 /// What is done with a block.
-enum Verdict<'a> {
+enum BlockVerdict<'a> {
     Unchanged { crc: u32, block: &'a [u8] },
     Rewritten(&'a Points),
     Dropped,
@@ -84,14 +84,14 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
         &mut self,
         entry: &BlockEntry,
         deletes: &mut impl Deletes,
-    ) -> Result<Verdict<'_>, FilterError> {
+    ) -> Result<BlockVerdict<'_>, FilterError> {
         let fate = self
             .key_filter
             .fate(entry, deletes)
             .map_err(FilterError::Deletes)?;
         if fate == BlockFate::Dropped {
             self.tally.blocks_dropped += 1;
-            return Ok(Verdict::Dropped);
+            return Ok(BlockVerdict::Dropped);
         }
         let record = self.blocks.read(entry)?;
         let fault = |fault| {
@@ -132,15 +132,15 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
             self.tally.points_dropped += (self.points.len() - self.kept.len()) as u64;
             if self.kept.is_empty() {
                 self.tally.blocks_dropped += 1;
-                return Ok(Verdict::Dropped);
+                return Ok(BlockVerdict::Dropped);
             }
             if self.kept.len() < self.points.len() {
                 self.tally.blocks_packed += 1;
-                return Ok(Verdict::Rewritten(&self.kept));
+                return Ok(BlockVerdict::Rewritten(&self.kept));
             }
         }
         self.tally.blocks_kept += 1;
-        Ok(Verdict::Unchanged {
+        Ok(BlockVerdict::Unchanged {
             crc: record.crc,
             block: record.block,
         })
@@ -178,11 +178,11 @@ pub fn rewrite<R: ReadAt + ?Sized>(
         let mut any = false;
         while let Some(entry) = walk.next_entry()? {
             match pass.judge(&entry, deletes)? {
-                Verdict::Unchanged { crc, block } => {
+                BlockVerdict::Unchanged { crc, block } => {
                     writer.block(entry.min_time, entry.max_time, crc, block)?
                 }
-                Verdict::Rewritten(points) => writer.points(points)?,
-                Verdict::Dropped => continue,
+                BlockVerdict::Rewritten(points) => writer.points(points)?,
+                BlockVerdict::Dropped => continue,
             }
             any = true;
         }
@@ -217,7 +217,7 @@ pub(crate) fn would_change<R: ReadAt + ?Sized>(
                 .fate(&entry, deletes)
                 .map_err(FilterError::Deletes)?;
             if fate != BlockFate::Unchanged
-                && !matches!(pass.judge(&entry, deletes)?, Verdict::Unchanged { .. })
+                && !matches!(pass.judge(&entry, deletes)?, BlockVerdict::Unchanged { .. })
             {
                 return Ok(true);
             }
@@ -269,9 +269,9 @@ mod tests {
     type Map = BTreeMap<Vec<u8>, Vec<DeletedRange>>;
 
     /// Deletes that cannot be read.
-    struct Broken;
+    struct BrokenSource;
 
-    impl Deletes for Broken {
+    impl Deletes for BrokenSource {
         fn begin(&mut self, _: &Key<'_>) -> io::Result<()> {
             Ok(())
         }
@@ -469,7 +469,7 @@ mod tests {
     #[test]
     fn deletes_that_cannot_be_read_end_the_rewriting() {
         assert!(matches!(
-            rewrite(REAL, &mut Broken, Bounds::ALL, io::sink()),
+            rewrite(REAL, &mut BrokenSource, Bounds::ALL, io::sink()),
             Err(FilterError::Deletes(_))
         ));
     }

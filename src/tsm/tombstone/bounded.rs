@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::super::index::Key;
 use super::super::sort::{SortedEvent, Sorter};
-use super::file::{self, Ending, Record};
+use super::file::{self, TombstoneEnding, TombstoneRecord};
 use super::ranges::{DeletedRange, DeletedRanges, Deletes, InMemory};
 use crate::io::read_at::FromStart;
 
@@ -22,10 +22,10 @@ const SORT_BYTES: usize = 4 << 20;
 /// The deleted ranges of a TSM file, by key. Takes a mebibyte of memory at most, and four while
 /// they are collected.
 #[derive(Debug)]
-pub(crate) struct BoundedDeletes(Held);
+pub(crate) struct BoundedDeletes(HeldRanges);
 
 #[derive(Debug)]
-enum Held {
+enum HeldRanges {
     Memory(DeletedRanges),
     File(File),
 }
@@ -33,7 +33,7 @@ enum Held {
 impl Default for BoundedDeletes {
     /// No deletes.
     fn default() -> Self {
-        Self(Held::Memory(DeletedRanges::default()))
+        Self(HeldRanges::Memory(DeletedRanges::default()))
     }
 }
 
@@ -44,7 +44,7 @@ impl BoundedDeletes {
     /// # Errors
     ///
     /// Those of [`file::read`], and those of files in `scratch`.
-    pub(crate) fn read(source: impl Read, scratch: &Path) -> io::Result<(Self, Ending)> {
+    pub(crate) fn read(source: impl Read, scratch: &Path) -> io::Result<(Self, TombstoneEnding)> {
         let mut collector = Collector {
             scratch,
             few: DeletedRanges::default(),
@@ -56,14 +56,14 @@ impl BoundedDeletes {
 
     /// Whether nothing was deleted.
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(&self.0, Held::Memory(ranges) if ranges.is_empty())
+        matches!(&self.0, HeldRanges::Memory(ranges) if ranges.is_empty())
     }
 
     /// To be read along the keys of a file.
     pub(crate) fn reader(&self) -> DeletesReader<'_> {
         DeletesReader(match &self.0 {
-            Held::Memory(ranges) => ReadFrom::Memory(ranges.reader()),
-            Held::File(file) => ReadFrom::File(RangeCursor {
+            HeldRanges::Memory(ranges) => ReadFrom::Memory(ranges.reader()),
+            HeldRanges::File(file) => ReadFrom::File(RangeCursor {
                 bytes: BufReader::new(FromStart::new(file)),
                 key: Vec::new(),
                 range: None,
@@ -81,7 +81,7 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn add(&mut self, record: Record<'_>) -> io::Result<()> {
+    fn add(&mut self, record: TombstoneRecord<'_>) -> io::Result<()> {
         if let Some(sorter) = &mut self.many {
             return push(sorter, record.key, (record.min, record.max));
         }
@@ -101,10 +101,10 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<Held> {
+    fn finish(mut self) -> io::Result<HeldRanges> {
         let Some(sorter) = self.many else {
             self.few.merge();
-            return Ok(Held::Memory(self.few));
+            return Ok(HeldRanges::Memory(self.few));
         };
         let mut out = Joined {
             out: BufWriter::new(tempfile::tempfile_in(self.scratch)?),
@@ -116,7 +116,7 @@ impl Collector<'_> {
             SortedEvent::DeleteTo(max) => out.add(key, (min, max)),
             SortedEvent::Write(_) => Ok(()),
         })?;
-        Ok(Held::File(out.finish()?))
+        Ok(HeldRanges::File(out.finish()?))
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
         let mut writer = TombstoneWriter::new(Vec::new()).unwrap();
         for (key, min, max) in records {
             writer
-                .record(Record {
+                .record(TombstoneRecord {
                     key: &key,
                     min,
                     max,
@@ -329,8 +329,8 @@ mod tests {
             let file = file(records(count));
             let (expected, _) = DeletedRanges::read(&file[..]).unwrap();
             let (found, ending) = BoundedDeletes::read(&file[..], scratch.path()).unwrap();
-            assert_eq!(ending, Ending::Clean);
-            assert_eq!(matches!(found.0, Held::File(_)), count == 100_000);
+            assert_eq!(ending, TombstoneEnding::Clean);
+            assert_eq!(matches!(found.0, HeldRanges::File(_)), count == 100_000);
             assert_eq!(found.is_empty(), count == 0);
             let expected = ranges(&mut expected.reader(), &keys);
             assert!(ranges(&mut found.reader(), &keys) == expected, "{count}");

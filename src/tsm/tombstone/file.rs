@@ -31,7 +31,7 @@ const MAX_KEY_BYTES: usize = u16::MAX as usize;
 
 /// The points of a key that were deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'a> {
+pub struct TombstoneRecord<'a> {
     /// Series key, `#!~#`, field name; 1 to 65535 bytes.
     pub key: &'a [u8],
     /// The first time deleted, in nanoseconds since 1970; `i64::MIN` where everything before the
@@ -43,7 +43,7 @@ pub struct Record<'a> {
 
 /// How a tombstone file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum TombstoneEnding {
     /// Behind a record.
     Clean,
     /// Within one, or within a gzip member: it was cut off.
@@ -57,7 +57,10 @@ pub enum Ending {
 ///
 /// When reading fails, or with [`io::ErrorKind::InvalidInput`] or [`io::ErrorKind::InvalidData`]
 /// when the content is damaged other than by a cut.
-pub fn read(source: impl Read, mut each: impl FnMut(Record<'_>)) -> io::Result<Ending> {
+pub fn read(
+    source: impl Read,
+    mut each: impl FnMut(TombstoneRecord<'_>),
+) -> io::Result<TombstoneEnding> {
     read_until_error(source, |record| {
         each(record);
         Ok(())
@@ -71,8 +74,8 @@ pub fn read(source: impl Read, mut each: impl FnMut(Record<'_>)) -> io::Result<E
 /// Those of [`read`], and the first of `each`, which ends the reading.
 pub fn read_until_error(
     source: impl Read,
-    each: impl FnMut(Record<'_>) -> io::Result<()>,
-) -> io::Result<Ending> {
+    each: impl FnMut(TombstoneRecord<'_>) -> io::Result<()>,
+) -> io::Result<TombstoneEnding> {
     let mut source = BufReader::new(source);
     let mut header = Vec::new();
     source
@@ -80,31 +83,31 @@ pub fn read_until_error(
         .take(LENGTH_BYTES as u64)
         .read_to_end(&mut header)?;
     match header[..] {
-        [] => Ok(Ending::Clean),
+        [] => Ok(TombstoneEnding::Clean),
         [0, 0, 0x15, version] => match version {
             2 => records(source, each),
-            3 | 4 if source.fill_buf()?.is_empty() => Ok(Ending::Clean),
+            3 | 4 if source.fill_buf()?.is_empty() => Ok(TombstoneEnding::Clean),
             3 | 4 => records(MultiGzDecoder::new(source), each),
             _ => Err(invalid(format!(
                 "a tombstone file of the unknown version {version}"
             ))),
         },
-        _ if MAGIC.starts_with(&header) => Ok(Ending::Torn),
+        _ if MAGIC.starts_with(&header) => Ok(TombstoneEnding::Torn),
         _ => lines(header.chain(source), each),
     }
 }
 
 fn records(
     mut source: impl Read,
-    mut each: impl FnMut(Record<'_>) -> io::Result<()>,
-) -> io::Result<Ending> {
+    mut each: impl FnMut(TombstoneRecord<'_>) -> io::Result<()>,
+) -> io::Result<TombstoneEnding> {
     let mut record = Vec::new();
     loop {
         let mut length = [0; LENGTH_BYTES];
         match fill(&mut source, &mut length)? {
             Filled::Whole => {}
-            Filled::End => return Ok(Ending::Clean),
-            Filled::Torn => return Ok(Ending::Torn),
+            Filled::End => return Ok(TombstoneEnding::Clean),
+            Filled::Torn => return Ok(TombstoneEnding::Torn),
         }
         let length = BigEndian::read_u32(&length) as usize;
         if length == 0 || length > MAX_KEY_BYTES {
@@ -113,10 +116,10 @@ fn records(
         record.resize(length + TIME_BYTES, 0);
         match fill(&mut source, &mut record)? {
             Filled::Whole => {}
-            Filled::End | Filled::Torn => return Ok(Ending::Torn),
+            Filled::End | Filled::Torn => return Ok(TombstoneEnding::Torn),
         }
         let (key, times) = record.split_at(length);
-        each(Record {
+        each(TombstoneRecord {
             key,
             min: BigEndian::read_i64(&times[..8]),
             max: BigEndian::read_i64(&times[8..]),
@@ -126,8 +129,8 @@ fn records(
 
 fn lines(
     mut source: impl BufRead,
-    mut each: impl FnMut(Record<'_>) -> io::Result<()>,
-) -> io::Result<Ending> {
+    mut each: impl FnMut(TombstoneRecord<'_>) -> io::Result<()>,
+) -> io::Result<TombstoneEnding> {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -136,9 +139,9 @@ fn lines(
             .take(MAX_KEY_BYTES as u64 + 1)
             .read_until(b'\n', &mut line)?;
         match line.split_last() {
-            None => return Ok(Ending::Clean),
+            None => return Ok(TombstoneEnding::Clean),
             Some((b'\n', [])) => {}
-            Some((b'\n', key)) => each(Record {
+            Some((b'\n', key)) => each(TombstoneRecord {
                 key,
                 min: i64::MIN,
                 max: i64::MAX,
@@ -149,7 +152,7 @@ fn lines(
                 ));
             }
             // The key of this line may go on, and another key begin so.
-            Some(_) => return Ok(Ending::Torn),
+            Some(_) => return Ok(TombstoneEnding::Torn),
         }
     }
 }
@@ -209,8 +212,8 @@ impl<W: Write> TombstoneWriter<W> {
     ///
     /// When writing fails, or with [`io::ErrorKind::InvalidData`] when the key has no bytes or more
     /// than 65535.
-    pub fn record(&mut self, record: Record<'_>) -> io::Result<()> {
-        let Record { key, min, max } = record;
+    pub fn record(&mut self, record: TombstoneRecord<'_>) -> io::Result<()> {
+        let TombstoneRecord { key, min, max } = record;
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
             return Err(invalid(format!(
                 "a tombstone for a key of {} bytes",

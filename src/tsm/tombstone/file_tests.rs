@@ -18,7 +18,7 @@ const T: i64 = 1_600_000_000_000_000_000;
 
 type Found = Vec<(Vec<u8>, i64, i64)>;
 
-fn found(source: impl Read) -> io::Result<(Found, Ending)> {
+fn found(source: impl Read) -> io::Result<(Found, TombstoneEnding)> {
     let mut found = Found::new();
     let ending = read(source, |record| {
         found.push((record.key.to_vec(), record.min, record.max))
@@ -78,13 +78,13 @@ fn every_version_gives_its_records() {
     for bytes in versions {
         assert_eq!(
             found(&bytes[..]).unwrap(),
-            (records.clone(), Ending::Clean),
+            (records.clone(), TombstoneEnding::Clean),
             "version {}",
             bytes[3]
         );
         assert_eq!(
             found(Slow(&bytes)).unwrap(),
-            (records.clone(), Ending::Clean),
+            (records.clone(), TombstoneEnding::Clean),
             "version {}",
             bytes[3]
         );
@@ -93,7 +93,10 @@ fn every_version_gives_its_records() {
     let all = |key: &str| (key.as_bytes().to_vec(), i64::MIN, i64::MAX);
     assert_eq!(
         found(&text[..]).unwrap(),
-        (vec![all("m,h=a#!~#f"), all("n#!~#g")], Ending::Clean)
+        (
+            vec![all("m,h=a#!~#f"), all("n#!~#g")],
+            TombstoneEnding::Clean
+        )
     );
     assert_eq!(found(Slow(text)).unwrap(), found(&text[..]).unwrap());
 }
@@ -101,7 +104,7 @@ fn every_version_gives_its_records() {
 #[test]
 fn no_bytes_and_a_lone_header_delete_nothing() {
     for nothing in [&b""[..], b"\x00\x00\x15\x02", b"\x00\x00\x15\x04", b"\n"] {
-        assert_eq!(found(nothing).unwrap(), (vec![], Ending::Clean));
+        assert_eq!(found(nothing).unwrap(), (vec![], TombstoneEnding::Clean));
     }
 }
 
@@ -113,7 +116,11 @@ fn a_file_torn_at_any_byte_gives_what_is_whole_and_says_so() {
         let clean = end == 4 || end == FIRST_END;
         assert_eq!(
             ending,
-            if clean { Ending::Clean } else { Ending::Torn },
+            if clean {
+                TombstoneEnding::Clean
+            } else {
+                TombstoneEnding::Torn
+            },
             "torn at {end}"
         );
         assert!(
@@ -130,9 +137,9 @@ fn a_file_torn_at_any_byte_gives_what_is_whole_and_says_so() {
     for end in 1..old.len() {
         let (whole, over) = (end.saturating_sub(4) / 30, end.saturating_sub(4) % 30);
         let ending = if over == 0 && end >= 4 {
-            Ending::Clean
+            TombstoneEnding::Clean
         } else {
-            Ending::Torn
+            TombstoneEnding::Torn
         };
         assert_eq!(
             found(&old[..end]).unwrap(),
@@ -142,7 +149,10 @@ fn a_file_torn_at_any_byte_gives_what_is_whole_and_says_so() {
     }
     assert_eq!(
         found(&b"m#!~#f\nm#!~#lon"[..]).unwrap(),
-        (vec![(b"m#!~#f".to_vec(), i64::MIN, i64::MAX)], Ending::Torn)
+        (
+            vec![(b"m#!~#f".to_vec(), i64::MIN, i64::MAX)],
+            TombstoneEnding::Torn
+        )
     );
 }
 
@@ -179,7 +189,7 @@ fn what_cannot_be_a_record_is_not_written() {
     for key in [&b""[..], &[b'x'; 65_536]] {
         assert_eq!(
             writer
-                .record(Record {
+                .record(TombstoneRecord {
                     key,
                     min: 0,
                     max: 0
@@ -191,7 +201,7 @@ fn what_cannot_be_a_record_is_not_written() {
     }
     assert_eq!(
         found(&writer.finish().unwrap()[..]).unwrap(),
-        (vec![], Ending::Clean)
+        (vec![], TombstoneEnding::Clean)
     );
 }
 
@@ -211,13 +221,13 @@ proptest! {
     fn what_is_written_is_read_back_in_every_version(records in records(), cut in 0..6_usize) {
         let mut writer = TombstoneWriter::new(Vec::new()).unwrap();
         for (key, min, max) in &records {
-            writer.record(Record { key, min: *min, max: *max }).unwrap();
+            writer.record(TombstoneRecord { key, min: *min, max: *max }).unwrap();
         }
         let (first, second) = records.split_at(cut.min(records.len()));
         let (first, second) = (plain(first), plain(second));
         let two = file(4, &[member(&first), member(&second)].concat());
         for bytes in [writer.finish().unwrap(), file(2, &plain(&records)), file(3, &member(&plain(&records))), two] {
-            prop_assert_eq!(found(&bytes[..]).unwrap(), (records.clone(), Ending::Clean));
+            prop_assert_eq!(found(&bytes[..]).unwrap(), (records.clone(), TombstoneEnding::Clean));
         }
     }
 

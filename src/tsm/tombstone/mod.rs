@@ -5,6 +5,6 @@ mod file;
 mod ranges;
 
 pub(crate) use bounded::{BoundedDeletes, DeletesReader};
-pub use file::{Ending, Record, TombstoneWriter, read, read_until_error};
+pub use file::{TombstoneEnding, TombstoneRecord, TombstoneWriter, read, read_until_error};
 pub(crate) use ranges::DeletedRange;
 pub use ranges::{DeletedRanges, Deletes};

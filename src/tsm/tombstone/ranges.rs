@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::super::index::Key;
-use super::file::{self, Ending, Record};
+use super::file::{self, TombstoneEnding, TombstoneRecord};
 
 /// An interval of times that are deleted, both ends included. That of a whole key is `i64::MIN` to
 /// `i64::MAX`.
@@ -84,7 +84,7 @@ impl<'a> FromIterator<(&'a [u8], DeletedRange)> for DeletedRanges {
     fn from_iter<I: IntoIterator<Item = (&'a [u8], DeletedRange)>>(ranges: I) -> Self {
         let mut deletes = Self::default();
         for (key, (min, max)) in ranges {
-            deletes.add(Record { key, min, max });
+            deletes.add(TombstoneRecord { key, min, max });
         }
         deletes.merge();
         deletes
@@ -97,7 +97,7 @@ impl DeletedRanges {
     /// # Errors
     ///
     /// Those of [`file::read`].
-    pub fn read(source: impl Read) -> io::Result<(Self, Ending)> {
+    pub fn read(source: impl Read) -> io::Result<(Self, TombstoneEnding)> {
         let mut deletes = Self::default();
         let mut merge_at = FIRST_MERGE;
         let ending = file::read(source, |record| {
@@ -152,8 +152,8 @@ impl DeletedRanges {
         &self.keys[entry.at..][..entry.length.into()]
     }
 
-    pub(super) fn add(&mut self, record: Record<'_>) {
-        let Record { key, min, max } = record;
+    pub(super) fn add(&mut self, record: TombstoneRecord<'_>) {
+        let TombstoneRecord { key, min, max } = record;
         // No key of a TSM file is longer.
         let Ok(length) = u16::try_from(key.len()) else {
             return;
@@ -188,7 +188,7 @@ impl DeletedRanges {
             {
                 last.range.1 = last.range.1.max(range.1);
             } else {
-                merged.add(Record {
+                merged.add(TombstoneRecord {
                     key,
                     min: range.0,
                     max: range.1,
@@ -210,7 +210,7 @@ mod tests {
         let mut writer = TombstoneWriter::new(Vec::new()).unwrap();
         for (key, min, max) in records {
             writer
-                .record(Record {
+                .record(TombstoneRecord {
                     key,
                     min: *min,
                     max: *max,

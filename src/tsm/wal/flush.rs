@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
-use super::Value;
+use super::WalValue;
 use super::replay::Cache;
 use crate::tsm::values::{Points, ValueType, Values};
 use crate::tsm::writer::{MAX_FILE_BYTES, MAX_POINTS_PER_BLOCK, WriteError, Writer};
@@ -18,7 +18,7 @@ const SPOOL_BYTES: usize = 1 << 20;
 
 /// How many types the points of a key have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Types {
+pub enum KeyTypes {
     /// One, as it must be.
     One,
     /// More, at least for one key. influxd 1.6.7 opens a shard neither with such a WAL nor with
@@ -39,7 +39,7 @@ pub fn flush<W, E>(
     cache: Cache,
     directory: &Path,
     next: impl FnMut(usize) -> Result<W, E>,
-) -> Result<Types, E>
+) -> Result<KeyTypes, E>
 where
     W: Write,
     E: From<io::Error> + From<WriteError>,
@@ -52,12 +52,12 @@ fn flush_with<W, E>(
     directory: &Path,
     limit: u64,
     next: impl FnMut(usize) -> Result<W, E>,
-) -> Result<Types, E>
+) -> Result<KeyTypes, E>
 where
     W: Write,
     E: From<io::Error> + From<WriteError>,
 {
-    let mut files = Files {
+    let mut files = TsmFiles {
         next,
         directory,
         limit,
@@ -72,7 +72,7 @@ where
 }
 
 /// The files being written.
-struct Files<'a, N, W: Write> {
+struct TsmFiles<'a, N, W: Write> {
     next: N,
     directory: &'a Path,
     limit: u64,
@@ -93,13 +93,13 @@ struct Open<W: Write> {
     points: Points,
 }
 
-impl<N, W, E> Files<'_, N, W>
+impl<N, W, E> TsmFiles<'_, N, W>
 where
     N: FnMut(usize) -> Result<W, E>,
     W: Write,
     E: From<io::Error> + From<WriteError>,
 {
-    fn point(&mut self, key: &[u8], time: i64, value: Value<'_>) -> Result<(), E> {
+    fn point(&mut self, key: &[u8], time: i64, value: WalValue<'_>) -> Result<(), E> {
         if self.key != key {
             self.end_key()?;
             self.key.clear();
@@ -171,12 +171,16 @@ where
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Types, E> {
+    fn finish(mut self) -> Result<KeyTypes, E> {
         self.end_key()?;
         for open in self.open {
             open.writer.finish()?;
         }
-        Ok(if self.mixed { Types::Mixed } else { Types::One })
+        Ok(if self.mixed {
+            KeyTypes::Mixed
+        } else {
+            KeyTypes::One
+        })
     }
 }
 
@@ -185,24 +189,24 @@ fn is_full(points: &Points) -> bool {
         || matches!(&points.values, Values::String(strings) if strings.byte_len() >= MAX_STRING_BYTES)
 }
 
-fn type_of(value: Value<'_>) -> ValueType {
+fn type_of(value: WalValue<'_>) -> ValueType {
     match value {
-        Value::Float(_) => ValueType::Float,
-        Value::Integer(_) => ValueType::Integer,
-        Value::Boolean(_) => ValueType::Boolean,
-        Value::String(_) => ValueType::String,
-        Value::Unsigned(_) => ValueType::Unsigned,
+        WalValue::Float(_) => ValueType::Float,
+        WalValue::Integer(_) => ValueType::Integer,
+        WalValue::Boolean(_) => ValueType::Boolean,
+        WalValue::String(_) => ValueType::String,
+        WalValue::Unsigned(_) => ValueType::Unsigned,
     }
 }
 
 /// Adds a value to values of its type.
-fn push(values: &mut Values, value: Value<'_>) {
+fn push(values: &mut Values, value: WalValue<'_>) {
     match (values, value) {
-        (Values::Float(values), Value::Float(value)) => values.push(value),
-        (Values::Integer(values), Value::Integer(value)) => values.push(value),
-        (Values::Boolean(values), Value::Boolean(value)) => values.push(value),
-        (Values::String(values), Value::String(value)) => values.push(value),
-        (Values::Unsigned(values), Value::Unsigned(value)) => values.push(value),
+        (Values::Float(values), WalValue::Float(value)) => values.push(value),
+        (Values::Integer(values), WalValue::Integer(value)) => values.push(value),
+        (Values::Boolean(values), WalValue::Boolean(value)) => values.push(value),
+        (Values::String(values), WalValue::String(value)) => values.push(value),
+        (Values::Unsigned(values), WalValue::Unsigned(value)) => values.push(value),
         _ => unreachable!("the file was chosen by the value's type"),
     }
 }
@@ -218,7 +222,7 @@ mod tests {
     type Point = (Vec<u8>, i64, Datum);
 
     /// The files made of a WAL, and the points that it leaves.
-    fn made(entries: &[Logged], limit: u64) -> (Vec<Vec<u8>>, Vec<Point>, Types) {
+    fn made(entries: &[Logged], limit: u64) -> (Vec<Vec<u8>>, Vec<Point>, KeyTypes) {
         let directory = tempfile::tempdir().unwrap();
         let segment: Vec<u8> = entries.iter().flat_map(Logged::bytes).collect();
         let cache = || {
@@ -234,7 +238,7 @@ mod tests {
         kept.unwrap();
         let path = |number: usize| directory.path().join(number.to_string());
         let mut count = 0;
-        let types: Result<Types, WriteError> =
+        let types: Result<KeyTypes, WriteError> =
             flush_with(cache(), directory.path(), limit, |number| {
                 assert_eq!(number, count);
                 count += 1;
@@ -291,7 +295,7 @@ mod tests {
             key("s", 0..10, long),
         ])];
         let (files, left, types) = made(&entries, MAX_FILE_BYTES);
-        assert_eq!((files.len(), types), (1, Types::One));
+        assert_eq!((files.len(), types), (1, KeyTypes::One));
         assert_eq!(read(&files), left);
         let keys = read_all(&files[0][..]).unwrap();
         let counts = |at: usize| keys[at].1.iter().map(Points::len).collect::<Vec<_>>();
@@ -328,7 +332,7 @@ mod tests {
             ]),
         ];
         let (files, left, types) = made(&entries, MAX_FILE_BYTES);
-        assert_eq!((files.len(), left.len(), types), (2, 15, Types::Mixed));
+        assert_eq!((files.len(), left.len(), types), (2, 15, KeyTypes::Mixed));
         assert_eq!(read(&files), left);
     }
 
@@ -338,7 +342,10 @@ mod tests {
             Logged::Write(vec![key("a", 0..5, Datum::Integer)]),
             Logged::Delete(vec![b"a".to_vec()]),
         ];
-        assert_eq!(made(&entries, MAX_FILE_BYTES), (vec![], vec![], Types::One));
+        assert_eq!(
+            made(&entries, MAX_FILE_BYTES),
+            (vec![], vec![], KeyTypes::One)
+        );
     }
 
     #[test]
@@ -349,7 +356,8 @@ mod tests {
         cache
             .replay(&Logged::Write(vec![key("a", 0..1, nan)]).bytes()[..])
             .unwrap();
-        let written: Result<Types, WriteError> = flush(cache, directory.path(), |_| Ok(io::sink()));
+        let written: Result<KeyTypes, WriteError> =
+            flush(cache, directory.path(), |_| Ok(io::sink()));
         assert!(matches!(written, Err(WriteError::Encode(_))));
     }
 

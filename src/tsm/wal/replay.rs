@@ -17,7 +17,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{Ending, Entry, Next, Segment, Value};
+use super::{NextEntry, Segment, SegmentEnding, WalEntry, WalValue};
 use crate::tsm::sort::{SortedEvent, Sorter};
 
 /// Bytes of points and deletes kept in memory unless something else is asked for.
@@ -44,12 +44,12 @@ impl Cache {
     /// # Errors
     ///
     /// When reading it or writing the temporary file fails, or an entry is too large.
-    pub fn replay(&mut self, segment: impl Read) -> io::Result<Ending> {
+    pub fn replay(&mut self, segment: impl Read) -> io::Result<SegmentEnding> {
         let mut segment = Segment::new(segment);
         loop {
             match segment.next_entry()? {
-                Next::End(ending) => return Ok(ending),
-                Next::Entry(Entry::Write(writes)) => {
+                NextEntry::End(ending) => return Ok(ending),
+                NextEntry::Entry(WalEntry::Write(writes)) => {
                     // influxd takes a point with an empty key too; no TSM file can hold it.
                     for written in writes.filter(|written| !written.key.is_empty()) {
                         for (time, value) in written.points() {
@@ -58,8 +58,10 @@ impl Cache {
                         }
                     }
                 }
-                Next::Entry(Entry::Delete(keys)) => self.delete(keys, i64::MIN, i64::MAX)?,
-                Next::Entry(Entry::DeleteRange { min, max, keys }) => {
+                NextEntry::Entry(WalEntry::Delete(keys)) => {
+                    self.delete(keys, i64::MIN, i64::MAX)?
+                }
+                NextEntry::Entry(WalEntry::DeleteRange { min, max, keys }) => {
                     self.delete(keys, min, max)?
                 }
             }
@@ -89,7 +91,7 @@ impl Cache {
     /// When the temporary file cannot be read or written, or `each` fails.
     pub fn finish<E: From<io::Error>>(
         self,
-        each: impl FnMut(&[u8], i64, Value<'_>) -> Result<(), E>,
+        each: impl FnMut(&[u8], i64, WalValue<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut sweep = Sweep {
             each,
@@ -115,7 +117,7 @@ struct Sweep<F> {
 
 impl<F, E> Sweep<F>
 where
-    F: FnMut(&[u8], i64, Value<'_>) -> Result<(), E>,
+    F: FnMut(&[u8], i64, WalValue<'_>) -> Result<(), E>,
 {
     fn event(&mut self, key: &[u8], time: i64, turn: u64, event: SortedEvent<'_>) -> Result<(), E> {
         if self.key != key {
@@ -136,11 +138,11 @@ where
                     self.flush()?;
                 }
                 let value = match value {
-                    Value::String(string) => Owned::String(string.to_vec()),
-                    Value::Float(value) => Owned::Float(value),
-                    Value::Integer(value) => Owned::Integer(value),
-                    Value::Boolean(value) => Owned::Boolean(value),
-                    Value::Unsigned(value) => Owned::Unsigned(value),
+                    WalValue::String(string) => Owned::String(string.to_vec()),
+                    WalValue::Float(value) => Owned::Float(value),
+                    WalValue::Integer(value) => Owned::Integer(value),
+                    WalValue::Boolean(value) => Owned::Boolean(value),
+                    WalValue::Unsigned(value) => Owned::Unsigned(value),
                 };
                 self.last = Some((time, turn, value));
             }
@@ -172,13 +174,13 @@ enum Owned {
 }
 
 impl Owned {
-    fn borrow(&self) -> Value<'_> {
+    fn borrow(&self) -> WalValue<'_> {
         match self {
-            Self::Float(value) => Value::Float(*value),
-            Self::Integer(value) => Value::Integer(*value),
-            Self::Boolean(value) => Value::Boolean(*value),
-            Self::String(value) => Value::String(value),
-            Self::Unsigned(value) => Value::Unsigned(*value),
+            Self::Float(value) => WalValue::Float(*value),
+            Self::Integer(value) => WalValue::Integer(*value),
+            Self::Boolean(value) => WalValue::Boolean(*value),
+            Self::String(value) => WalValue::String(value),
+            Self::Unsigned(value) => WalValue::Unsigned(*value),
         }
     }
 }

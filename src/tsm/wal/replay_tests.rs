@@ -9,7 +9,7 @@ use super::*;
 
 type Points = Vec<(Vec<u8>, i64, Datum)>;
 
-fn replay(segments: &[Vec<u8>], budget: usize) -> (Points, Vec<Ending>) {
+fn replay(segments: &[Vec<u8>], budget: usize) -> (Points, Vec<SegmentEnding>) {
     let directory = tempfile::tempdir().unwrap();
     let mut cache = Cache::new(directory.path(), budget);
     let endings = segments
@@ -77,7 +77,10 @@ fn a_real_wal_leaves_what_was_not_deleted() {
         point("i", Datum::Integer(-2)),
         point("s", Datum::String(b"hi".to_vec())),
     ];
-    assert_eq!((points, endings), (expected.to_vec(), vec![Ending::Clean]));
+    assert_eq!(
+        (points, endings),
+        (expected.to_vec(), vec![SegmentEnding::Clean])
+    );
 }
 
 #[test]
@@ -90,7 +93,10 @@ fn a_segment_after_a_torn_one_counts() {
         points.iter().map(|point| point.1).collect::<Vec<_>>(),
         [1, 3]
     );
-    assert!(matches!(endings[..], [Ending::Torn { .. }, Ending::Clean]));
+    assert!(matches!(
+        endings[..],
+        [SegmentEnding::Torn { .. }, SegmentEnding::Clean]
+    ));
 }
 
 #[test]
@@ -144,6 +150,6 @@ proptest! {
         let bytes: Vec<Vec<u8>> = segments.iter().map(|segment| segment.iter().flat_map(Logged::bytes).collect()).collect();
         let (points, endings) = replay(&bytes, budget);
         prop_assert_eq!(points, model(&segments.concat()));
-        prop_assert!(endings.iter().all(|ending| *ending == Ending::Clean));
+        prop_assert!(endings.iter().all(|ending| *ending == SegmentEnding::Clean));
     }
 }

@@ -39,21 +39,21 @@ pub struct Segment<R> {
     offset: u64,
     packed: Vec<u8>,
     plain: Vec<u8>,
-    ending: Option<Ending>,
+    ending: Option<SegmentEnding>,
 }
 
 /// What comes next in a segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Next<'a> {
+pub enum NextEntry<'a> {
     /// An entry.
-    Entry(Entry<'a>),
+    Entry(WalEntry<'a>),
     /// Nothing more.
-    End(Ending),
+    End(SegmentEnding),
 }
 
 /// How a segment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum SegmentEnding {
     /// Behind an entry, or empty.
     Clean,
     /// With an entry that is not whole or not sound: a write that was under way when influxd or its
@@ -103,26 +103,26 @@ impl<R: Read> Segment<R> {
     /// # Errors
     ///
     /// When reading fails, or a whole entry has more than [`MAX_ENTRY_BYTES`].
-    pub fn next_entry(&mut self) -> io::Result<Next<'_>> {
+    pub fn next_entry(&mut self) -> io::Result<NextEntry<'_>> {
         if let Some(ending) = self.ending {
-            return Ok(Next::End(ending));
+            return Ok(NextEntry::End(ending));
         }
         let started = self.offset;
         match self.unpack()? {
             Unpacked::End => {
-                self.ending = Some(Ending::Clean);
-                Ok(Next::End(Ending::Clean))
+                self.ending = Some(SegmentEnding::Clean);
+                Ok(NextEntry::End(SegmentEnding::Clean))
             }
-            Unpacked::Torn(fault) => Ok(Next::End(*self.ending.insert(Ending::Torn {
+            Unpacked::Torn(fault) => Ok(NextEntry::End(*self.ending.insert(SegmentEnding::Torn {
                 offset: started,
                 fault,
             }))),
-            Unpacked::Plain(entry_type) => match Entry::parse(entry_type, &self.plain) {
+            Unpacked::Plain(entry_type) => match WalEntry::parse(entry_type, &self.plain) {
                 Ok(entry) => {
                     self.offset += (HEADER_BYTES + self.packed.len()) as u64;
-                    Ok(Next::Entry(entry))
+                    Ok(NextEntry::Entry(entry))
                 }
-                Err(fault) => Ok(Next::End(*self.ending.insert(Ending::Torn {
+                Err(fault) => Ok(NextEntry::End(*self.ending.insert(SegmentEnding::Torn {
                     offset: started,
                     fault,
                 }))),
@@ -189,7 +189,7 @@ fn too_large(offset: u64, bytes: usize) -> io::Error {
 
 /// An entry. It was checked as a whole before it was handed out.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Entry<'a> {
+pub enum WalEntry<'a> {
     /// Points were written.
     Write(Writes<'a>),
     /// All points of keys were deleted.
@@ -205,13 +205,13 @@ pub enum Entry<'a> {
     },
 }
 
-impl<'a> Entry<'a> {
+impl<'a> WalEntry<'a> {
     fn parse(entry_type: u8, plain: &'a [u8]) -> Result<Self, WalError> {
         match entry_type {
             1 => {
                 let mut rest = plain;
                 while !rest.is_empty() {
-                    Written::take(&mut rest)?;
+                    FramedEntry::take(&mut rest)?;
                 }
                 Ok(Self::Write(Writes(plain)))
             }
@@ -238,17 +238,17 @@ impl<'a> Entry<'a> {
 pub struct Writes<'a>(&'a [u8]);
 
 impl<'a> Iterator for Writes<'a> {
-    type Item = Written<'a>;
+    type Item = FramedEntry<'a>;
 
-    fn next(&mut self) -> Option<Written<'a>> {
+    fn next(&mut self) -> Option<FramedEntry<'a>> {
         // Empty at the end, and no error before: the entry was checked.
-        Written::take(&mut self.0).ok()
+        FramedEntry::take(&mut self.0).ok()
     }
 }
 
 /// The points of a key in a write entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written<'a> {
+pub struct FramedEntry<'a> {
     /// Series key, `#!~#`, field name. influxd takes an empty one too, but cannot have written it.
     pub key: &'a [u8],
     /// The type of the values.
@@ -256,7 +256,7 @@ pub struct Written<'a> {
     points: &'a [u8],
 }
 
-impl<'a> Written<'a> {
+impl<'a> FramedEntry<'a> {
     fn take(rest: &mut &'a [u8]) -> Result<Self, WalError> {
         let value_type = match take(rest, 1)?[0] {
             1 => ValueType::Float,
@@ -292,18 +292,18 @@ impl<'a> Written<'a> {
 
     /// Times and values, as they were written: in no particular order, and a later one of the same
     /// time counts.
-    pub fn points(&self) -> impl Iterator<Item = (i64, Value<'a>)> + use<'a> {
+    pub fn points(&self) -> impl Iterator<Item = (i64, WalValue<'a>)> + use<'a> {
         let (value_type, mut rest) = (self.value_type, self.points);
         // The content was checked: the end is where nothing is left.
         std::iter::from_fn(move || {
             let time = BigEndian::read_i64(take(&mut rest, 8).ok()?);
             let mut number = || Some(BigEndian::read_u64(take(&mut rest, 8).ok()?));
             let value = match value_type {
-                ValueType::Float => Value::Float(f64::from_bits(number()?)),
-                ValueType::Integer => Value::Integer(number()?.cast_signed()),
-                ValueType::Unsigned => Value::Unsigned(number()?),
-                ValueType::Boolean => Value::Boolean(take(&mut rest, 1).ok()? == [1]),
-                ValueType::String => Value::String(take_long(&mut rest).ok()?),
+                ValueType::Float => WalValue::Float(f64::from_bits(number()?)),
+                ValueType::Integer => WalValue::Integer(number()?.cast_signed()),
+                ValueType::Unsigned => WalValue::Unsigned(number()?),
+                ValueType::Boolean => WalValue::Boolean(take(&mut rest, 1).ok()? == [1]),
+                ValueType::String => WalValue::String(take_long(&mut rest).ok()?),
             };
             Some((time, value))
         })
@@ -312,7 +312,7 @@ impl<'a> Written<'a> {
 
 /// A value of a point.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value<'a> {
+pub enum WalValue<'a> {
     /// A float.
     Float(f64),
     /// An integer.

@@ -31,14 +31,14 @@ pub(crate) enum Datum {
     Unsigned(u64),
 }
 
-impl From<Value<'_>> for Datum {
-    fn from(value: Value<'_>) -> Self {
+impl From<WalValue<'_>> for Datum {
+    fn from(value: WalValue<'_>) -> Self {
         match value {
-            Value::Float(value) => Self::Float(value),
-            Value::Integer(value) => Self::Integer(value),
-            Value::Boolean(value) => Self::Boolean(value),
-            Value::String(value) => Self::String(value.to_vec()),
-            Value::Unsigned(value) => Self::Unsigned(value),
+            WalValue::Float(value) => Self::Float(value),
+            WalValue::Integer(value) => Self::Integer(value),
+            WalValue::Boolean(value) => Self::Boolean(value),
+            WalValue::String(value) => Self::String(value.to_vec()),
+            WalValue::Unsigned(value) => Self::Unsigned(value),
         }
     }
 }
@@ -126,20 +126,22 @@ impl Read for Slow<'_> {
     }
 }
 
-fn read(source: impl Read) -> io::Result<(Vec<Logged>, Ending)> {
+fn read(source: impl Read) -> io::Result<(Vec<Logged>, SegmentEnding)> {
     let mut segment = Segment::new(source);
     let mut found = Vec::new();
     loop {
         found.push(match segment.next_entry()? {
-            Next::End(ending) => {
-                assert_eq!(segment.next_entry()?, Next::End(ending));
+            NextEntry::End(ending) => {
+                assert_eq!(segment.next_entry()?, NextEntry::End(ending));
                 return Ok((found, ending));
             }
-            Next::Entry(Entry::Delete(keys)) => Logged::Delete(keys.map(<[u8]>::to_vec).collect()),
-            Next::Entry(Entry::DeleteRange { min, max, keys }) => {
+            NextEntry::Entry(WalEntry::Delete(keys)) => {
+                Logged::Delete(keys.map(<[u8]>::to_vec).collect())
+            }
+            NextEntry::Entry(WalEntry::DeleteRange { min, max, keys }) => {
                 Logged::DeleteRange(min, max, keys.map(<[u8]>::to_vec).collect())
             }
-            Next::Entry(Entry::Write(writes)) => Logged::Write(
+            NextEntry::Entry(WalEntry::Write(writes)) => Logged::Write(
                 writes
                     .map(|written| {
                         (
@@ -187,9 +189,9 @@ fn real() -> Vec<Logged> {
 
 #[test]
 fn the_entries_of_a_real_segment_are_read() {
-    assert_eq!(read(REAL).unwrap(), (real(), Ending::Clean));
-    assert_eq!(read(Slow(REAL)).unwrap(), (real(), Ending::Clean));
-    assert_eq!(read(&b""[..]).unwrap(), (vec![], Ending::Clean));
+    assert_eq!(read(REAL).unwrap(), (real(), SegmentEnding::Clean));
+    assert_eq!(read(Slow(REAL)).unwrap(), (real(), SegmentEnding::Clean));
+    assert_eq!(read(&b""[..]).unwrap(), (vec![], SegmentEnding::Clean));
 }
 
 #[test]
@@ -198,9 +200,9 @@ fn a_segment_torn_at_any_byte_gives_what_stands_before_the_torn_entry() {
         let whole = REAL_ENDS.iter().filter(|at| **at <= end).count();
         let offset = whole.checked_sub(1).map_or(0, |last| REAL_ENDS[last]);
         let ending = if offset == end {
-            Ending::Clean
+            SegmentEnding::Clean
         } else {
-            Ending::Torn {
+            SegmentEnding::Torn {
                 offset: offset as u64,
                 fault: WalError::Cut,
             }
@@ -262,7 +264,7 @@ fn an_entry_that_is_not_sound_ends_the_segment_as_in_influxd() {
     ];
     for (bad, fault) in bad {
         let bytes = [REAL, &bad, REAL].concat();
-        let ending = Ending::Torn {
+        let ending = SegmentEnding::Torn {
             offset: REAL.len() as u64,
             fault,
         };
@@ -284,7 +286,10 @@ fn what_says_nothing_is_passed_over_as_in_influxd() {
         Logged::Delete(vec![]),
         Logged::DeleteRange(0, 0, vec![]),
     ];
-    assert_eq!(read(&entries[..]).unwrap(), (expected, Ending::Clean));
+    assert_eq!(
+        read(&entries[..]).unwrap(),
+        (expected, SegmentEnding::Clean)
+    );
     let keys = |entry_type, plain: &[u8]| read(&entry(entry_type, plain)[..]).unwrap().0;
     assert_eq!(
         keys(2, b"\n\na\n\nb\n"),
@@ -332,7 +337,7 @@ proptest! {
         tail in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let mut bytes: Vec<u8> = entries.iter().flat_map(Logged::bytes).collect();
-        prop_assert_eq!(read(&bytes[..]).unwrap(), (entries.clone(), Ending::Clean));
+        prop_assert_eq!(read(&bytes[..]).unwrap(), (entries.clone(), SegmentEnding::Clean));
         bytes.extend(tail);
         let (found, ending) = read(&bytes[..]).unwrap();
         prop_assert!(found.starts_with(&entries));

@@ -9,10 +9,10 @@ use influx_snap::tsm::encoding::{DecodeError, EncodeError};
 use influx_snap::tsm::export::{Overlap, overlap};
 use influx_snap::tsm::file::Reader;
 use influx_snap::tsm::filter;
-use influx_snap::tsm::tombstone::{self, DeletedRanges, Record, TombstoneWriter};
+use influx_snap::tsm::tombstone::{self, DeletedRanges, TombstoneRecord, TombstoneWriter};
 use influx_snap::tsm::values::{Points, ValueType};
 use influx_snap::tsm::wal::replay::Cache;
-use influx_snap::tsm::wal::{self, Entry, Next, Segment};
+use influx_snap::tsm::wal::{self, NextEntry, Segment, WalEntry};
 use influx_snap::tsm::writer::Writer;
 
 /// More points than a fuzzer should spend its time on; a dozen bytes can be a million.
@@ -145,7 +145,7 @@ pub fn block_in_file(bytes: &[u8]) {
 pub fn tombstone(bytes: &[u8]) {
     let records = |bytes: &[u8]| {
         let mut records = Vec::new();
-        let ending = tombstone::read_until_error(bytes, |Record { key, min, max }| {
+        let ending = tombstone::read_until_error(bytes, |TombstoneRecord { key, min, max }| {
             if records.len() == MANY {
                 return Err(io::Error::other("enough"));
             }
@@ -164,12 +164,12 @@ pub fn tombstone(bytes: &[u8]) {
     for (key, min, max) in &found {
         let (min, max) = (*min, *max);
         writer
-            .record(Record { key, min, max })
+            .record(TombstoneRecord { key, min, max })
             .expect("a key of a tombstone");
     }
     let written = writer.finish().expect("memory is written");
     let (again, ending) = records(&written);
-    assert!(again == found && matches!(ending, Ok(tombstone::Ending::Clean)));
+    assert!(again == found && matches!(ending, Ok(tombstone::TombstoneEnding::Clean)));
 }
 
 /// Bytes as a segment of a WAL: what its entries leave comes in the order of keys and times.
@@ -178,28 +178,30 @@ pub fn wal_segment(bytes: &[u8]) {
     let (mut points, mut keys) = (0, 0);
     let ending = loop {
         match segment.next_entry() {
-            Ok(Next::Entry(Entry::Write(writes))) => {
+            Ok(NextEntry::Entry(WalEntry::Write(writes))) => {
                 for written in writes {
                     let count = written.points().count();
                     assert!(count > 0);
                     points += count;
                 }
             }
-            Ok(Next::Entry(Entry::Delete(deleted) | Entry::DeleteRange { keys: deleted, .. })) => {
+            Ok(NextEntry::Entry(
+                WalEntry::Delete(deleted) | WalEntry::DeleteRange { keys: deleted, .. },
+            )) => {
                 keys += deleted.count();
             }
-            Ok(Next::End(ending)) => break Some(ending),
+            Ok(NextEntry::End(ending)) => break Some(ending),
             Err(_) => break None,
         }
     };
-    if let Some(wal::Ending::Torn { offset, fault }) = ending {
+    if let Some(wal::SegmentEnding::Torn { offset, fault }) = ending {
         assert!(offset < bytes.len() as u64 && !fault.to_string().is_empty());
         // What stands before the entry that is not sound is a segment of its own.
         let mut before = Cache::new(&std::env::temp_dir(), usize::MAX);
         let ending = before
             .replay(&bytes[..offset as usize])
             .expect("memory is read");
-        assert_eq!(ending, wal::Ending::Clean);
+        assert_eq!(ending, wal::SegmentEnding::Clean);
     }
     if points + keys > MANY {
         return;

@@ -68,7 +68,7 @@ impl Message for ExitError<'_> {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Request<'a> {
+pub(crate) struct ServedRequest<'a> {
     /// Address and port of the client.
     pub(crate) peer: &'a str,
     /// What was asked for, in words; request where it was not understood.
@@ -83,7 +83,7 @@ pub(crate) struct Request<'a> {
     pub(crate) seconds: Seconds,
 }
 
-impl Message for Request<'_> {
+impl Message for ServedRequest<'_> {
     const TYPE: &'static str = "request";
     const TITLE: &'static str = "What a service did for one connection";
 }

@@ -19,7 +19,7 @@ use crate::wire::Request;
 const CHUNK: usize = 256 << 10;
 
 /// What a server holds of the files it was sent.
-pub(super) enum Held {
+pub(super) enum OnServer {
     /// All.
     All,
     /// None, and nothing else either.
@@ -35,7 +35,11 @@ pub(super) enum Held {
 impl Live<'_> {
     /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what
     /// it is to hold.
-    pub(super) fn look_back(&self, shard: &CheckedShard, filtered: &FilteredFiles) -> Result<Held> {
+    pub(super) fn look_back(
+        &self,
+        shard: &CheckedShard,
+        filtered: &FilteredFiles,
+    ) -> Result<OnServer> {
         let answer = self.files_on_server(shard)?;
         let mut on_server: BTreeMap<&str, (u64, u32)> = answer
             .iter()
@@ -58,11 +62,11 @@ impl Live<'_> {
         let compacted =
             |name: &&str| generation(name) >= newest && !name.ends_with("-000000001.tsm");
         Ok(match absent {
-            None => Held::All,
-            Some(_) if on_server.keys().any(compacted) => Held::Compacted,
-            Some(_) if is_other || !on_server.is_empty() => Held::Other,
-            Some(_) if same == 0 && answer.is_empty() => Held::Nothing,
-            Some(absent) => Held::Part(absent),
+            None => OnServer::All,
+            Some(_) if on_server.keys().any(compacted) => OnServer::Compacted,
+            Some(_) if is_other || !on_server.is_empty() => OnServer::Other,
+            Some(_) if same == 0 && answer.is_empty() => OnServer::Nothing,
+            Some(absent) => OnServer::Part(absent),
         })
     }
 

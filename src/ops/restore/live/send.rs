@@ -92,7 +92,7 @@ impl Live<'_> {
             sender,
             pending: Vec::with_capacity(CHUNK),
         };
-        let mut packing = Packing {
+        let mut packing = TarPacker {
             live: self,
             shard,
             filtered,
@@ -167,7 +167,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Passes the files of a shard on into the upload, under their new names.
-struct Packing<'a> {
+struct TarPacker<'a> {
     live: &'a Live<'a>,
     shard: &'a CheckedShard,
     filtered: &'a FilteredFiles,
@@ -175,7 +175,7 @@ struct Packing<'a> {
     stop: &'a Cancel,
 }
 
-impl Packing<'_> {
+impl TarPacker<'_> {
     /// Packs the files that are to come from one tar.
     fn pack(&mut self, reader: &mut ShardTarReader<impl Read>, source: usize) -> Result<()> {
         while let Some(member) = reader.next_member().map_err(io::Error::from)? {

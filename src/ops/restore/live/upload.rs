@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::filtered::FilteredFiles;
 use super::journal::Journal;
-use super::look_back::Held;
+use super::look_back::OnServer;
 use super::target::Live;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
@@ -33,7 +33,7 @@ pub(crate) struct Uploaded {
 }
 
 /// A shard on its way.
-struct Job<'a> {
+struct UploadJob<'a> {
     shard: &'a CheckedShard,
     /// What of it is sent in another form, once that is made.
     filtered: Option<FilteredFiles>,
@@ -71,7 +71,7 @@ impl Live<'_> {
         let mut jobs = Vec::with_capacity(shards.len());
         for shard in shards {
             let was_done = done.is_some_and(|done| done.contains(&shard.source.id));
-            jobs.push(Job {
+            jobs.push(UploadJob {
                 shard,
                 filtered: None,
                 attempts: Attempts::default(),
@@ -82,7 +82,7 @@ impl Live<'_> {
             });
         }
         let stop = self.context.cancel.child();
-        let results = queue::work(jobs, self.options.jobs, &stop, |job: Job<'_>| {
+        let results = queue::work(jobs, self.options.jobs, &stop, |job: UploadJob<'_>| {
             self.upload_shard(contents, job, journal, &stop)
         });
         self.context.check()?;
@@ -101,10 +101,10 @@ impl Live<'_> {
     fn upload_shard<'j>(
         &self,
         contents: &Catalog,
-        mut job: Job<'j>,
+        mut job: UploadJob<'j>,
         journal: &Journal,
         stop: &Cancel,
-    ) -> Turn<Job<'j>, Result<Uploaded>> {
+    ) -> Turn<UploadJob<'j>, Result<Uploaded>> {
         let shard = job.shard;
         let started = *job.started.get_or_insert_with(Instant::now);
         self.context.report(&Event::Started {
@@ -146,7 +146,7 @@ impl Live<'_> {
     }
 
     /// A shard is on the server.
-    fn uploaded(&self, job: &Job<'_>, started: Instant) -> Uploaded {
+    fn uploaded(&self, job: &UploadJob<'_>, started: Instant) -> Uploaded {
         let sent = job
             .filtered
             .iter()
@@ -184,7 +184,7 @@ impl Live<'_> {
     }
 
     /// Makes one attempt at a shard.
-    fn attempt(&self, contents: &Catalog, job: &mut Job<'_>) -> Result<()> {
+    fn attempt(&self, contents: &Catalog, job: &mut UploadJob<'_>) -> Result<()> {
         let shard = job.shard;
         let filtered = match &mut job.filtered {
             Some(filtered) => filtered,
@@ -201,18 +201,18 @@ impl Live<'_> {
         // tsi1 index; so does one beside what somebody wrote, and it takes the place of files of
         // the same name.
         match self.look_back(shard, filtered)? {
-            Held::All => return Ok(()),
-            Held::Nothing => {}
-            Held::Compacted if job.sent => {
+            OnServer::All => return Ok(()),
+            OnServer::Nothing => {}
+            OnServer::Compacted if job.sent => {
                 self.warn_not_compared(shard);
                 return Ok(());
             }
-            Held::Part(absent) => {
+            OnServer::Part(absent) => {
                 return Err(spoiled(&format!(
                     "the server took in a part of it, but not {absent}"
                 )));
             }
-            Held::Compacted | Held::Other => {
+            OnServer::Compacted | OnServer::Other => {
                 return Err(spoiled(
                     "somebody has written to it since the database was made (stop that, so that it is not lost)",
                 ));
@@ -224,13 +224,15 @@ impl Live<'_> {
             return Ok(());
         }
         match self.look_back(shard, filtered)? {
-            Held::All => Ok(()),
-            Held::Nothing => bail!("the server holds none of it although it was sent"),
-            Held::Part(absent) => bail!("the server does not hold {absent} although it was sent"),
-            Held::Other => {
+            OnServer::All => Ok(()),
+            OnServer::Nothing => bail!("the server holds none of it although it was sent"),
+            OnServer::Part(absent) => {
+                bail!("the server does not hold {absent} although it was sent")
+            }
+            OnServer::Other => {
                 bail!("the server holds files that were not sent, and not all that were")
             }
-            Held::Compacted => {
+            OnServer::Compacted => {
                 self.warn_not_compared(shard);
                 Ok(())
             }
