@@ -1,14 +1,16 @@
-//! The deep check of TSM files beside what it cannot be faster than: reading the file, and one CRC-32 over all of it.
+//! The deep check of TSM files beside what it cannot be faster than: reading the file, and one
+//! CRC-32 over all of it.
 //!
 //! ```text
 //! cargo bench --bench tsm
 //! cargo bench --bench tsm -- --megabytes 500 --rounds 9
 //! ```
 //!
-//! It writes files of one kind of values each, and one of all, to a temporary directory, and goes over each of them on one
-//! thread: reading it as `cat` would; reading it and taking one CRC-32; the deep check; unpacking all points. All come from the
-//! page cache, in turn, round after round; the best round of each counts. Gigabytes are those of the file. No speed makes it
-//! fail; a fault in a file does.
+//! It writes files of one kind of values each, and one of all, to a temporary directory, and goes
+//! over each of them on one thread: reading it as `cat` would; reading it and taking one CRC-32;
+//! the deep check; unpacking all points. All come from the page cache, in turn, round after round;
+//! the best round of each counts. Gigabytes are those of the file. No speed makes it fail; a fault
+//! in a file does.
 
 use std::env;
 use std::fs::File;
@@ -32,7 +34,8 @@ const CHUNK: usize = 256 << 10;
 /// A kind of values, and the points of one series of it.
 type Kind = (&'static str, fn(&mut Numbers) -> Points);
 
-/// The kinds, as telemetry has them. Times of `+jitter` are whole milliseconds, others stand ten seconds apart.
+/// The kinds, as telemetry has them. Times of `+jitter` are whole milliseconds, others stand ten
+/// seconds apart.
 const KINDS: [Kind; 8] = [
     ("floats, one decimal", |n| {
         let mut level = 20_000.0;

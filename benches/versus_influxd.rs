@@ -1,26 +1,31 @@
-//! `snap` beside `influxd`: one server, the same shards, wall time, processor time and peak memory of backups and restores.
+//! `snap` beside `influxd`: one server, the same shards, wall time, processor time and peak memory
+//! of backups and restores.
 //!
 //! ```text
 //! cargo bench --bench versus_influxd
 //! cargo bench --bench versus_influxd -- --megabytes 300 --rounds 5 --only portable
 //! ```
 //!
-//! It starts the influxd found in `PATH` on a temporary directory and writes one week of floats, integers and strings,
-//! some 25 MB of TSM. With the server stopped, the files are copied into further weekly shards until there are about as
-//! many megabytes as asked for. Then, round after round and after one round that is not counted, each client
+//! It starts the influxd found in `PATH` on a temporary directory and writes one week of floats,
+//! integers and strings, some 25 MB of TSM. With the server stopped, the files are copied into
+//! further weekly shards until there are about as many megabytes as asked for. Then, round after
+//! round and after one round that is not counted, each client
 //!
-//! - backs the database up into a fresh directory on the same file system, in the legacy and in the portable layout,
+//! - backs the database up into a fresh directory on the same file system, in the legacy and in the
+//!   portable layout,
 //! - restores it into the running server from a portable backup of influxd's, under another name,
 //! - restores it into fresh directories from a legacy backup of influxd's.
 //!
 //! What a round leaves is deleted, and the disk brought to rest, before the next client starts.
 //!
-//! Only the client is measured, as `wait4` tells: the server's part of the work is in the wall time and in nothing else.
-//! The clients do not do the same: `snap` checks and hashes (SHA-256) all it reads, returns when everything is on the disk,
-//! reads a whole backup before it restores anything, and reads back what the server made of it, while influxd does none of
-//! these. What lasting files alone cost it is seen where `sync` follows it. Server and client share the machine and all is
-//! read from memory, so with few cores the wall time is mostly processor time, the server's too. Read the ratios and not the
-//! seconds, which belong to one machine and its disk. No time makes the benchmark fail; a result that is not whole does.
+//! Only the client is measured, as `wait4` tells: the server's part of the work is in the wall time
+//! and in nothing else. The clients do not do the same: `snap` checks and hashes (SHA-256) all it
+//! reads, returns when everything is on the disk, reads a whole backup before it restores anything,
+//! and reads back what the server made of it, while influxd does none of these. What lasting files
+//! alone cost it is seen where `sync` follows it. Server and client share the machine and all is
+//! read from memory, so with few cores the wall time is mostly processor time, the server's too.
+//! Read the ratios and not the seconds, which belong to one machine and its disk. No time makes the
+//! benchmark fail; a result that is not whole does.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -76,7 +81,8 @@ type Settle = Box<dyn Fn(&Path, &str)>;
 struct Comparison {
     name: &'static str,
     contenders: Vec<Contender>,
-    /// What a run left: looks whether it is whole, and takes it away. Gets the directory the run was given.
+    /// What a run left: looks whether it is whole, and takes it away. Gets the directory the run
+    /// was given.
     settle: Settle,
 }
 
@@ -185,7 +191,8 @@ impl Options {
 /// A client with its command line; `sync` makes last what it leaves.
 fn contender(name: &'static str, program: &OsStr, args: &[&str], sync: bool) -> Contender {
     let plain = std::iter::once(program.to_owned()).chain(args.iter().map(OsString::from));
-    // The shell gets a command line whose last word is a directory, runs that, and makes the directory's files last.
+    // The shell gets a command line whose last word is a directory, runs that, and makes the
+    // directory's files last.
     let synced = [
         "sh",
         "-c",
@@ -433,9 +440,11 @@ impl Contender {
     }
 }
 
-/// Runs a program and prints its wall time and processor time in microseconds and its peak memory in bytes.
+/// Runs a program and prints its wall time and processor time in microseconds and its peak memory
+/// in bytes.
 ///
-/// This is a process of its own because a child's peak memory begins at that of the process that starts it.
+/// This is a process of its own because a child's peak memory begins at that of the process that
+/// starts it.
 fn measure(command: &[OsString]) {
     let begun = Instant::now();
     let child = Command::new(&command[0])
@@ -457,7 +466,8 @@ fn measure(command: &[OsString]) {
 }
 
 /// Waits for a child; gives its status and its usage.
-// The standard library waits without telling the usage of one child; both structures are plain data for the call to fill.
+// The standard library waits without telling the usage of one child; both structures are plain data
+// for the call to fill.
 #[allow(unsafe_code)]
 fn wait(child: Child) -> (i32, libc::rusage) {
     let mut status = 0;
@@ -576,9 +586,11 @@ fn version() -> String {
         .to_owned()
 }
 
-/// Medians with the least and the greatest, and for all but the first contender their ratios to those of the first.
+/// Medians with the least and the greatest, and for all but the first contender their ratios to
+/// those of the first.
 ///
-/// On a machine that does other work as well, the ratio of the least values says more than that of the medians.
+/// On a machine that does other work as well, the ratio of the least values says more than that of
+/// the medians.
 fn table(contenders: &[Contender]) -> String {
     let mut text = format!("{:<22}", "");
     for (name, _, unit) in QUANTITIES {

@@ -1,6 +1,7 @@
-//! The main job on real input, with no server at hand: the data set in `testdata/influxd-1.6.7`, which a real influxd made,
-//! is served as influxd would serve it, backed up, restored, and compared byte for byte. Prints each step as the command a
-//! user would type. Exits with 1 if anything differs.
+//! The main job on real input, with no server at hand: the data set in `testdata/influxd-1.6.7`,
+//! which a real influxd made, is served as influxd would serve it, backed up, restored, and
+//! compared byte for byte. Prints each step as the command a user would type. Exits with 1 if
+//! anything differs.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -21,7 +22,8 @@ mod tree;
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 
 fn main() -> Result<ExitCode> {
-    // Called with arguments, this is `snap`: so every command below runs in a process of its own, as when it is typed.
+    // Called with arguments, this is `snap`: so every command below runs in a process of its own,
+    // as when it is typed.
     if env::args_os().len() > 1 {
         return Ok(ExitCode::from(influx_snap::cli::run(env::args_os())));
     }
@@ -188,7 +190,8 @@ fn list_set() -> Result<()> {
     Ok(())
 }
 
-/// Names the files of a directory that are not as the original's, and counts them. Restore adds `node.json`, as influxd's does.
+/// Names the files of a directory that are not as the original's, and counts them. Restore adds
+/// `node.json`, as influxd's does.
 fn compare(directory: &str, original: &BTreeMap<String, Vec<u8>>) -> usize {
     let found = tree::files(Path::new(directory));
     let added = found

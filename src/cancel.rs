@@ -19,9 +19,9 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A token that Ctrl-C, SIGTERM and SIGHUP set. A second one of the first two ends the process at once; SIGHUP comes twice
-    /// where a shell passes it on. What whoever started this process had it ignore stays ignored: SIGHUP under nohup, Ctrl-C in
-    /// the background of a script.
+    /// A token that Ctrl-C, SIGTERM and SIGHUP set. A second one of the first two ends the process
+    /// at once; SIGHUP comes twice where a shell passes it on. What whoever started this process
+    /// had it ignore stays ignored: SIGHUP under nohup, Ctrl-C in the background of a script.
     ///
     /// # Errors
     ///
@@ -49,7 +49,8 @@ impl Cancel {
             signal_hook::flag::register(signal, seen)?;
             signal_hook::flag::register_usize(signal, Arc::clone(&cancel.signal), signal as usize)?;
         }
-        // It would end the process where a file grows beyond the limit of its user; caught, the write fails and says so.
+        // It would end the process where a file grows beyond the limit of its user; caught, the
+        // write fails and says so.
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         Ok(cancel)
     }
@@ -100,7 +101,8 @@ impl Cancel {
     }
 }
 
-/// The signals that this process was told to ignore before it began, a bit each from SIGHUP's on; Linux says.
+/// The signals that this process was told to ignore before it began, a bit each from SIGHUP's on;
+/// Linux says.
 fn ignored_signals() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let mask = status

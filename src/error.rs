@@ -1,7 +1,7 @@
 //! What kind of failure an error is, so that the exit code can tell scripts apart what happened.
 //!
-//! Operations return `anyhow` errors. Where the kind matters (it decides the exit code) or the operator can do something
-//! about it (a hint), an [`Error`] stands somewhere in the error's chain.
+//! Operations return `anyhow` errors. Where the kind matters (it decides the exit code) or the
+//! operator can do something about it (a hint), an [`Error`] stands somewhere in the error's chain.
 
 use std::fmt;
 use std::io;
@@ -81,7 +81,8 @@ impl Error {
 
 /// The first [`Error`] in an error's chain, outermost first.
 pub(crate) fn error_in(error: &anyhow::Error) -> Option<&Error> {
-    // `chain` hands out the links as plain errors, and an Error added with `.context(…)` is only found by anyhow itself.
+    // `chain` hands out the links as plain errors, and an Error added with `.context(…)` is only
+    // found by anyhow itself.
     error.downcast_ref::<Error>().or_else(|| {
         error
             .chain()

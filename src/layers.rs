@@ -1,4 +1,5 @@
-//! The order of modules in `lib.rs` is that of the layers: no module knows one that stands below it there.
+//! The order of modules in `lib.rs` is that of the layers: no module knows one that stands below it
+//! there.
 
 use std::fs;
 use std::path::{Path, PathBuf};

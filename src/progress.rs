@@ -1,6 +1,7 @@
 //! What an operation says while it works, and who listens.
 //!
-//! Operations report [`Event`]s and know nothing of terminals. A listener decides what to show: see `cli` for those that do.
+//! Operations report [`Event`]s and know nothing of terminals. A listener decides what to show: see
+//! `cli` for those that do.
 
 use std::time::Duration;
 

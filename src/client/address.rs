@@ -21,11 +21,13 @@ pub struct Address {
 }
 
 impl Address {
-    /// Resolves the name and connects to the first of its addresses that answers, in no longer than `timeout` altogether.
+    /// Resolves the name and connects to the first of its addresses that answers, in no longer than
+    /// `timeout` altogether.
     pub(super) fn connect(&self, timeout: Duration, cancel: &Cancel) -> Result<TcpStream, Error> {
         let (sender, receiver) = mpsc::channel();
         let address = self.clone();
-        // Neither resolving nor connecting can be interrupted, so they are left to a thread that is not waited for.
+        // Neither resolving nor connecting can be interrupted, so they are left to a thread that is
+        // not waited for.
         thread::spawn(move || sender.send(address.connect_first(timeout)));
         let started = Instant::now();
         loop {

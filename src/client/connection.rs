@@ -15,7 +15,8 @@ use crate::io::stream::Stream;
 /// How often a waiting read looks at the clock and at the cancel token.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
-/// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`error::Error`] where it was not the socket that failed.
+/// A reply being read. Its errors carry a [`Stalled`] or the cancel token's [`error::Error`] where
+/// it was not the socket that failed.
 #[derive(Debug)]
 pub struct Reply {
     stream: Stream,
@@ -57,8 +58,9 @@ impl Reply {
         })
     }
 
-    /// Waits for the first byte, which stays to be read; how long after the request was begun to be sent it was here. `None` where
-    /// the peer closed without one. Making the connection does not count, nor does a limit on the rate.
+    /// Waits for the first byte, which stays to be read; how long after the request was begun to be
+    /// sent it was here. `None` where the peer closed without one. Making the connection does not
+    /// count, nor does a limit on the rate.
     ///
     /// # Errors
     ///
@@ -75,7 +77,8 @@ impl Reply {
         Ok(self.first_after)
     }
 
-    /// Waits for its share of the rate, where that is limited; how many of `length` bytes to move then.
+    /// Waits for its share of the rate, where that is limited; how many of `length` bytes to move
+    /// then.
     fn portion(&mut self, length: usize) -> io::Result<usize> {
         let Some(limit) = &self.limit else {
             return Ok(length);
@@ -152,20 +155,21 @@ pub struct Upload {
 
 impl Upload {
     pub(super) fn new(connection: Reply) -> io::Result<Self> {
-        // However this ends before its time, by an error or with the process: a reset tells the server that the tar is not whole.
-        // An orderly close would not, between two members.
+        // However this ends before its time, by an error or with the process: a reset tells the
+        // server that the tar is not whole. An orderly close would not, between two members.
         connection.stream.reset_on_drop()?;
         // A write that waits is to look at the clock and at the cancel token, as a read does.
         connection.stream.set_write_timeout(TICK)?;
         Ok(Self { connection })
     }
 
-    /// Says that the tar is complete and waits until the server closes, which it does when it is done with the shard,
-    /// whether that went well or not.
+    /// Says that the tar is complete and waits until the server closes, which it does when it is
+    /// done with the shard, whether that went well or not.
     ///
     /// # Errors
     ///
-    /// When the server resets the connection, which means that it did not take the whole, or does not close in time.
+    /// When the server resets the connection, which means that it did not take the whole, or does
+    /// not close in time.
     pub fn finish(mut self) -> io::Result<()> {
         self.connection.stream.shutdown(Shutdown::Write)?;
         match self.connection.read(&mut [0; 64])? {
@@ -208,8 +212,8 @@ impl Write for Upload {
     }
 }
 
-/// Measures how long a peer takes, and rather too long than too short: the steady clock stands still while this machine sleeps, the
-/// other one is set now and then.
+/// Measures how long a peer takes, and rather too long than too short: the steady clock stands
+/// still while this machine sleeps, the other one is set now and then.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stopwatch {
     steady: Instant,

@@ -1,4 +1,5 @@
-//! The client side of the protocol: one request a connection, with time-outs, in the dialect the server turns out to speak.
+//! The client side of the protocol: one request a connection, with time-outs, in the dialect the
+//! server turns out to speak.
 
 mod address;
 mod connection;
@@ -29,7 +30,8 @@ pub use endpoint::Endpoint;
 use rate::RateLimit;
 pub use timeouts::Timeouts;
 
-/// A snapshotter server. Knows no retries: each call is one connection (two, while the dialect is unknown).
+/// A snapshotter server. Knows no retries: each call is one connection (two, while the dialect is
+/// unknown).
 #[derive(Debug)]
 pub struct Client {
     address: Endpoint,
@@ -40,7 +42,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `address`. Nothing is sent yet; a `dialect` of `None` is found out by the first request.
+    /// A client of the server at `address`. Nothing is sent yet; a `dialect` of `None` is found out
+    /// by the first request.
     pub fn new(
         address: impl Into<Endpoint>,
         dialect: Option<Dialect>,
@@ -74,12 +77,13 @@ impl Client {
         self.dialect.get().copied()
     }
 
-    /// Fetches the meta store. Where the dialect is not known, asks in the newer one first and then in the older; neither
-    /// question has an effect on a server that does not understand it.
+    /// Fetches the meta store. Where the dialect is not known, asks in the newer one first and then
+    /// in the older; neither question has an effect on a server that does not understand it.
     ///
     /// # Errors
     ///
-    /// When the server is not reached, is no snapshotter ([`ErrorKind::Unreachable`]), or its reply breaks off.
+    /// When the server is not reached, is no snapshotter ([`ErrorKind::Unreachable`]), or its reply
+    /// breaks off.
     pub(crate) fn meta_store(&self) -> Result<MetaBlob> {
         let dialects = match self.dialect() {
             Some(dialect) => vec![dialect],
@@ -134,8 +138,8 @@ impl Client {
             })
     }
 
-    /// Has databases made on the server; the new id of each shard by its old one. Without any, the server refused, or what was
-    /// imported has no shards: the protocol does not tell which.
+    /// Has databases made on the server; the new id of each shard by its old one. Without any, the
+    /// server refused, or what was imported has no shards: the protocol does not tell which.
     ///
     /// # Errors
     ///
@@ -180,10 +184,12 @@ impl Client {
         let prepared = stream
             .set_nodelay()
             .and_then(|()| stream.set_write_timeout(self.timeouts.idle));
-        // From before the first byte of the request goes out: the server does nothing before it has it, however long connecting took.
+        // From before the first byte of the request goes out: the server does nothing before it has
+        // it, however long connecting took.
         let sent = Stopwatch::start();
         match prepared.and_then(|()| request.write_to(&mut stream, dialect)) {
-            // A peer that closed already: what it has to say, if anything, is read like any other answer.
+            // A peer that closed already: what it has to say, if anything, is read like any other
+            // answer.
             Err(error)
                 if matches!(
                     error.kind(),

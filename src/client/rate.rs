@@ -1,7 +1,8 @@
 //! A limit on the bytes per second of all connections of a run together.
 //!
-//! Each connection waits until what was moved before is paid for, moves a small portion, and adds that to the account. So no
-//! connection waits long at a time, and the peer sees a slow but steady one.
+//! Each connection waits until what was moved before is paid for, moves a small portion, and adds
+//! that to the account. So no connection waits long at a time, and the peer sees a slow but steady
+//! one.
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,8 @@ pub(super) struct RateLimit {
 impl RateLimit {
     /// A limit of so many bytes per second.
     pub(super) fn new(bytes_per_second: NonZeroU64) -> Self {
-        // A tenth of a second's worth: with n connections, none waits longer than n tenths of a second.
+        // A tenth of a second's worth: with n connections, none waits longer than n tenths of a
+        // second.
         let portion = (bytes_per_second.get() / 10).clamp(1, LARGEST_PORTION) as usize;
         let account = Account {
             bytes_per_second,

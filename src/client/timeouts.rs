@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Timeouts {
     /// For a connection to be made.
     pub connect: Duration,
-    /// For the next byte of a reply. A server flushes a shard's cache before the first byte of its tar.
+    /// For the next byte of a reply. A server flushes a shard's cache before the first byte of its
+    /// tar.
     pub idle: Duration,
     /// For one request from connect to close.
     pub attempt: Duration,

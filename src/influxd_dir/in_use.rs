@@ -16,8 +16,8 @@ const ASK: Duration = Duration::from_secs(2);
 pub(crate) const USAGE_ADVICE: &str =
     "stop influxd first: it would not notice new files, and would write its own over them";
 
-/// A process other than this one that has a file below one of the directories open (Linux, as far as this user may see), and
-/// the file.
+/// A process other than this one that has a file below one of the directories open (Linux, as far
+/// as this user may see), and the file.
 pub(crate) fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
     let directories: Vec<PathBuf> = directories
         .iter()

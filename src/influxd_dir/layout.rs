@@ -16,7 +16,8 @@ pub fn shard_dir(below: &Path, shard: &ShardPath) -> PathBuf {
         .join(shard.id.to_string())
 }
 
-/// The WAL directory as named, else `wal` beside the data directory, where influxd's own layout has it, if there is one.
+/// The WAL directory as named, else `wal` beside the data directory, where influxd's own layout has
+/// it, if there is one.
 pub fn wal_dir(named: Option<&Path>, datadir: &Path) -> Option<PathBuf> {
     named.map(Path::to_owned).or_else(|| {
         // Of `.` the path itself does not tell what is above it.
@@ -62,16 +63,17 @@ pub(crate) fn shards_below(datadir: &Path) -> Vec<ShardPath> {
     shards
 }
 
-/// Whether the shards below a data directory have tsi1 indexes. A shard has one where it has a directory `index`; an empty
-/// one makes influxd (1.5 and later) build it from the TSM files at its next start.
+/// Whether the shards below a data directory have tsi1 indexes. A shard has one where it has a
+/// directory `index`; an empty one makes influxd (1.5 and later) build it from the TSM files at its
+/// next start.
 pub(crate) fn uses_tsi1(datadir: &Path) -> bool {
     shards_below(datadir)
         .iter()
         .any(|shard| shard_dir(datadir, shard).join("index").is_dir())
 }
 
-/// Refuses a name that is no single directory name, or one of our own folders': servers 1.0 and 1.1, and the import of all,
-/// check none.
+/// Refuses a name that is no single directory name, or one of our own folders': servers 1.0 and
+/// 1.1, and the import of all, check none.
 ///
 /// # Errors
 ///
@@ -97,7 +99,8 @@ pub(crate) fn nearest_existing(path: &Path) -> PathBuf {
         .to_owned()
 }
 
-/// What the system says of a file of a shard, unless it is none: a link could lead anywhere, and a FIFO is read for ever.
+/// What the system says of a file of a shard, unless it is none: a link could lead anywhere, and a
+/// FIFO is read for ever.
 pub(super) fn regular_file(path: &Path) -> Result<Metadata> {
     let metadata =
         fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;

@@ -86,8 +86,9 @@ impl MetaStore for LocalMeta {
     }
 }
 
-/// The meta store with what an import adds, as influxd adds it: deleted groups too, no continuous queries, no users. With a
-/// database named, the others stay out; with a policy named, it becomes the default.
+/// The meta store with what an import adds, as influxd adds it: deleted groups too, no continuous
+/// queries, no users. With a database named, the others stay out; with a policy named, it becomes
+/// the default.
 fn merge_import(target: &[u8], request: &Import) -> Result<Merged> {
     let given = |name: &String| (!name.is_empty()).then(|| name.clone());
     let source = Data::read(&request.meta)?;
@@ -137,7 +138,8 @@ fn merge_import(target: &[u8], request: &Import) -> Result<Merged> {
         new_database: &new_database,
         policy: policy.as_deref().zip(new_policy.as_deref()),
     };
-    // Another database of the payload may have the new name; it is not imported and must not stand in the way.
+    // Another database of the payload may have the new name; it is not imported and must not stand
+    // in the way.
     let alone = retain_databases(&request.meta, |name| name == database)?;
     merge(
         target,

@@ -1,6 +1,8 @@
-//! The directories of a stopped influxd: `meta.db`, and `data/<db>/<rp>/<id>` with the WAL beside it.
+//! The directories of a stopped influxd: `meta.db`, and `data/<db>/<rp>/<id>` with the WAL beside
+//! it.
 //!
-//! What is said of their layout was observed on influxd 1.6.7 and read in the sources of 1.0 to 1.12.
+//! What is said of their layout was observed on influxd 1.6.7 and read in the sources of 1.0 to
+//! 1.12.
 
 mod in_use;
 mod layout;

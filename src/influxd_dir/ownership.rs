@@ -23,8 +23,8 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    /// That of files below `target`: owner and mode of the directory, or, where it does not exist, the owner of the nearest
-    /// one above it and a mode for the owner alone.
+    /// That of files below `target`: owner and mode of the directory, or, where it does not exist,
+    /// the owner of the nearest one above it and a mode for the owner alone.
     ///
     /// # Errors
     ///
@@ -46,8 +46,9 @@ impl Ownership {
         })
     }
 
-    /// Gives a file or directory these owners and mode. What has the name by then and is a link, or of another kind, is refused:
-    /// whoever may write in its directory could have put it there to be given another's file.
+    /// Gives a file or directory these owners and mode. What has the name by then and is a link, or
+    /// of another kind, is refused: whoever may write in its directory could have put it there to
+    /// be given another's file.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! The folders in which requests keep the files they send: each locked while it is used, and swept when it was left behind.
+//! The folders in which requests keep the files they send: each locked while it is used, and swept
+//! when it was left behind.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,8 +13,8 @@ use crate::io::durable::{claim_private_dir, is_lacking};
 /// How the names of the folders begin, one a request.
 const REQUEST: &str = "request-";
 
-/// A folder that goes away with its value, and its parent with the last. It is locked while it lives, so that other processes
-/// can tell it from one that was left behind.
+/// A folder that goes away with its value, and its parent with the last. It is locked while it
+/// lives, so that other processes can tell it from one that was left behind.
 #[derive(Debug)]
 pub(super) struct RequestFolder {
     path: PathBuf,
@@ -51,7 +52,8 @@ impl Drop for RequestFolder {
     }
 }
 
-/// Makes the folder of folders and locks it: under this lock, folders in it are made and swept, and it is removed.
+/// Makes the folder of folders and locks it: under this lock, folders in it are made and swept, and
+/// it is removed.
 fn lock_parent(parent: &Path) -> Result<File> {
     // Each round but the last, somebody removed it in between.
     for _ in 0..1000 {
@@ -64,8 +66,8 @@ fn lock_parent(parent: &Path) -> Result<File> {
     bail!("it is removed as soon as it is made")
 }
 
-/// Waits for the lock on a folder. Where the file system has none, folders that were left behind are not told from those in use,
-/// and stay.
+/// Waits for the lock on a folder. Where the file system has none, folders that were left behind
+/// are not told from those in use, and stay.
 fn wait_for(lock: &File) -> io::Result<()> {
     match lock.lock() {
         Err(error) if is_lacking(&error) => Ok(()),

@@ -1,4 +1,5 @@
-//! The WAL of a shard of an influxd that does not run, and the TSM files that influxd would make of it.
+//! The WAL of a shard of an influxd that does not run, and the TSM files that influxd would make of
+//! it.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufReader, BufWriter};
@@ -32,7 +33,8 @@ pub(crate) struct Wal {
 pub(super) struct Flushed {
     /// Names and places of the TSM files; none where everything in the WAL is deleted in it.
     pub files: Vec<(String, PathBuf)>,
-    /// What the operator should know of it: of each segment that was read in part only, and of keys with several types.
+    /// What the operator should know of it: of each segment that was read in part only, and of keys
+    /// with several types.
     pub notes: Vec<String>,
 }
 
@@ -84,8 +86,8 @@ impl Wal {
         &self.segments[self.newest].1
     }
 
-    /// Makes TSM files of it in `folder`, as modified when the WAL was. Their generation is behind those of the shard's `files`,
-    /// so that their points win over those.
+    /// Makes TSM files of it in `folder`, as modified when the WAL was. Their generation is behind
+    /// those of the shard's `files`, so that their points win over those.
     ///
     /// # Errors
     ///
@@ -165,7 +167,8 @@ mod tests {
         }
     }
 
-    /// A WAL directory with files of these names and contents, each a second later than the one before.
+    /// A WAL directory with files of these names and contents, each a second later than the one
+    /// before.
     fn waldir(files: &[(&str, &[u8])]) -> tempfile::TempDir {
         let waldir = tempfile::tempdir().unwrap();
         let directory = shard_dir(waldir.path(), &shard());

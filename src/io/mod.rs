@@ -1,4 +1,5 @@
-//! Files and connections: durable steps with failpoints, files that somebody else may have put there, streams.
+//! Files and connections: durable steps with failpoints, files that somebody else may have put
+//! there, streams.
 
 pub(crate) mod adapters;
 pub(crate) mod crc32_read_at;

@@ -1,6 +1,8 @@
-//! Opening files that somebody else may have put in their place: regular ones alone, never through a link.
+//! Opening files that somebody else may have put in their place: regular ones alone, never through
+//! a link.
 //!
-//! A FIFO would keep the reader waiting for ever, a device may have no end, and a link may lead anywhere.
+//! A FIFO would keep the reader waiting for ever, a device may have no end, and a link may lead
+//! anywhere.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -11,27 +13,32 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// How often, and how long apart, a file is tried that another program has under a lease, as file servers do.
+/// How often, and how long apart, a file is tried that another program has under a lease, as file
+/// servers do.
 const LEASE_TRIES: u32 = 600;
 const LEASE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Opens a regular file for reading. Links in the path's folders are followed, one in its place is not.
+/// Opens a regular file for reading. Links in the path's folders are followed, one in its place is
+/// not.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidInput`] where there is something else than a regular file, and those of the system.
+/// [`io::ErrorKind::InvalidInput`] where there is something else than a regular file, and those of
+/// the system.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     open_regular_with(OpenOptions::new().read(true), path)
 }
 
-/// As [`open_regular`], with options of the caller's: to write, to create. A file is never truncated before its kind is known, so
-/// `truncate` must not be among them. The options' own flags are replaced.
+/// As [`open_regular`], with options of the caller's: to write, to create. A file is never
+/// truncated before its kind is known, so `truncate` must not be among them. The options' own flags
+/// are replaced.
 ///
 /// # Errors
 ///
 /// Those of [`open_regular`].
 pub(crate) fn open_regular_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // Without NONBLOCK, opening a FIFO waits for its other end. For a regular file it changes nothing.
+    // Without NONBLOCK, opening a FIFO waits for its other end. For a regular file it changes
+    // nothing.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     options.custom_flags(flags.bits() as i32);
     let file = open_past_leases(options, path)?;

@@ -88,7 +88,8 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more comes. What the peer sent and nobody read is thrown away: it would reach the peer as a reset.
+    /// Says that nothing more comes. What the peer sent and nobody read is thrown away: it would
+    /// reach the peer as a reset.
     pub(crate) fn say_end(&self) {
         let _ = self.shutdown(Shutdown::Write);
         // A TCP peer learns of the end first, and of the reset behind it.

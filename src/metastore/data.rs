@@ -1,8 +1,9 @@
-//! The meta store: the protobuf message `meta.Data`, which names databases, retention policies, shard groups and shards.
+//! The meta store: the protobuf message `meta.Data`, which names databases, retention policies,
+//! shard groups and shards.
 //!
-//! The same bytes stand in a server's `meta.db`, in its meta store reply and, framed, in `meta.NN`. Field numbers are those
-//! of InfluxDB's `meta.proto`, the same in 1.0 to 1.12 (1.12 added two to the retention policy). Times are `i64` nanoseconds
-//! since 1970 UTC.
+//! The same bytes stand in a server's `meta.db`, in its meta store reply and, framed, in `meta.NN`.
+//! Field numbers are those of InfluxDB's `meta.proto`, the same in 1.0 to 1.12 (1.12 added two to
+//! the retention policy). Times are `i64` nanoseconds since 1970 UTC.
 
 #![expect(
     missing_docs,
@@ -329,8 +330,8 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
 }
 
 impl ShardGroupInfo {
-    /// The first nanosecond inside. The first group that there can be begins before what the field can hold, and influxd lets it wrap
-    /// round to 2262.
+    /// The first nanosecond inside. The first group that there can be begins before what the field
+    /// can hold, and influxd lets it wrap round to 2262.
     fn start(&self) -> i64 {
         if self.start_time < self.end_time {
             self.start_time

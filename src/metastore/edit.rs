@@ -1,6 +1,8 @@
-//! Changing a meta store: renaming a database or policy, and adding databases of one store to another.
+//! Changing a meta store: renaming a database or policy, and adding databases of one store to
+//! another.
 //!
-//! Works on the bytes, so that fields of newer servers that the model in [`super::data`] does not know survive.
+//! Works on the bytes, so that fields of newer servers that the model in [`super::data`] does not
+//! know survive.
 
 use std::collections::BTreeSet;
 
@@ -21,12 +23,14 @@ pub struct Rename<'a> {
     pub policy: Option<(&'a str, &'a str)>,
 }
 
-/// Renames in a meta store. Default policy and grants follow the new names. The database's continuous queries are taken out,
-/// because their text names the database and policies they were made for.
+/// Renames in a meta store. Default policy and grants follow the new names. The database's
+/// continuous queries are taken out, because their text names the database and policies they were
+/// made for.
 ///
 /// # Errors
 ///
-/// When the message is malformed, the database or policy is not in it, or a new name is already taken.
+/// When the message is malformed, the database or policy is not in it, or a new name is already
+/// taken.
 pub fn rename(meta: &[u8], names: &Rename<'_>) -> Result<Vec<u8>> {
     let data = Data::read(meta)?;
     let database = data
@@ -138,8 +142,8 @@ pub struct Merged {
     pub shard_ids: ShardIds,
 }
 
-/// Adds databases of `source` to `target`. Shard groups and shards get new ids behind the highest that `target` ever used;
-/// users and their grants stay those of `target`.
+/// Adds databases of `source` to `target`. Shard groups and shards get new ids behind the highest
+/// that `target` ever used; users and their grants stay those of `target`.
 ///
 /// # Errors
 ///

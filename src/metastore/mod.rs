@@ -1,4 +1,5 @@
-//! The metastore: a protobuf message with the databases, retention policies, shards and users of a server.
+//! The metastore: a protobuf message with the databases, retention policies, shards and users of a
+//! server.
 
 mod data;
 pub mod edit;

@@ -1,4 +1,5 @@
-//! Protocol Buffers as bytes: walking and rewriting a message without losing the fields we do not know.
+//! Protocol Buffers as bytes: walking and rewriting a message without losing the fields we do not
+//! know.
 
 use anyhow::{Result, bail, ensure};
 use thiserror::Error;
@@ -130,8 +131,8 @@ fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Copies a message, with each field passed through `edit`, which appends to the copy what is to stand in its place:
-/// [`ProtoField::raw`] keeps it, nothing drops it.
+/// Copies a message, with each field passed through `edit`, which appends to the copy what is to
+/// stand in its place: [`ProtoField::raw`] keeps it, nothing drops it.
 ///
 /// # Errors
 ///
@@ -147,7 +148,8 @@ pub fn rewrite(
     Ok(out)
 }
 
-/// The most messages within one: decoded, each takes up to twenty times its bytes. A meta store has two a shard.
+/// The most messages within one: decoded, each takes up to twenty times its bytes. A meta store has
+/// two a shard.
 const MAX_MESSAGES: usize = 2_000_000;
 
 /// The fields a message must have, and the messages within it.
@@ -173,8 +175,8 @@ pub(crate) struct NotUtf8 {
     pub bytes: Vec<u8>,
 }
 
-/// Checks that a message and all within it are well formed and have their required fields: servers reject the whole where
-/// one is missing.
+/// Checks that a message and all within it are well formed and have their required fields: servers
+/// reject the whole where one is missing.
 ///
 /// # Errors
 ///

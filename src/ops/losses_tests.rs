@@ -19,8 +19,8 @@ fn day(number: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + DAY * number).unwrap()
 }
 
-/// A set of the day of its number, of shards with groups of a day each, from the day of their number on. The metastore has a policy
-/// of `days` for each database named.
+/// A set of the day of its number, of shards with groups of a day each, from the day of their
+/// number on. The metastore has a policy of `days` for each database named.
 fn make(
     directory: &Path,
     number: u32,

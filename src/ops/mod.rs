@@ -1,4 +1,5 @@
-//! What `snap` does: each operation takes its inputs, options and a listener, and returns what it did.
+//! What `snap` does: each operation takes its inputs, options and a listener, and returns what it
+//! did.
 
 mod backup;
 mod check;

@@ -28,8 +28,9 @@ struct Queue<J> {
     running: usize,
 }
 
-/// Works the jobs off with `threads` threads, in order, as far as waits allow. A job that waits holds up no other. Returns
-/// the results in the order they came; jobs not begun when `cancel` is set have none.
+/// Works the jobs off with `threads` threads, in order, as far as waits allow. A job that waits
+/// holds up no other. Returns the results in the order they came; jobs not begun when `cancel` is
+/// set have none.
 pub(super) fn work<J: Send, R: Send>(
     jobs: Vec<J>,
     threads: usize,

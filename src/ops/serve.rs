@@ -1,4 +1,5 @@
-//! `snap serve`, and the service that an embedded backup asks: a snapshotter over the directories of a stopped influxd.
+//! `snap serve`, and the service that an embedded backup asks: a snapshotter over the directories
+//! of a stopped influxd.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,8 @@ impl Directories {
             .collect())
     }
 
-    /// Refuses a data directory that has none of the shards that the meta store names: it is another's.
+    /// Refuses a data directory that has none of the shards that the meta store names: it is
+    /// another's.
     fn ensure_known(&self, shards: &[ShardPath]) -> Result<()> {
         if shards.is_empty()
             || shards
@@ -81,7 +83,8 @@ impl Directories {
 ///
 /// # Errors
 ///
-/// When the directories are not those of an influxd, or an influxd runs on them ([`ErrorKind::Refused`]).
+/// When the directories are not those of an influxd, or an influxd runs on them
+/// ([`ErrorKind::Refused`]).
 pub fn serve(
     directories: &Directories,
     listener: TcpListener,

@@ -1,4 +1,5 @@
-//! One connection: a request is read, answered, and the connection closed. A failure is an early close, and a line in the log.
+//! One connection: a request is read, answered, and the connection closed. A failure is an early
+//! close, and a line in the log.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -88,7 +89,8 @@ fn answer(shared: &Shared, stream: &Stream, words: &mut String, sent: &mut u64) 
                 &info(shared, Some(database), Some(retention_policy))?,
             )?;
         }
-        // Nothing is: the shard need not be made ready to send, which takes long where much is in its WAL.
+        // Nothing is: the shard need not be made ready to send, which takes long where much is in
+        // its WAL.
         Request::Shard {
             id,
             since: Some(since),
@@ -117,7 +119,8 @@ fn answer(shared: &Shared, stream: &Stream, words: &mut String, sent: &mut u64) 
     out.flush().context("sending the reply")
 }
 
-/// The shards that the meta store names and the shard store holds, those of deleted groups included, as influxd answers.
+/// The shards that the meta store names and the shard store holds, those of deleted groups
+/// included, as influxd answers.
 fn info(
     shared: &Shared,
     database: Option<&String>,
@@ -160,7 +163,8 @@ fn find(shared: &Shared, id: u64) -> Result<ShardPath> {
 }
 
 fn changed_after(file: &SnapshotFile, since: Timestamp) -> bool {
-    // A time that the library cannot hold counts as changed: too much is sent rather than too little.
+    // A time that the library cannot hold counts as changed: too much is sent rather than too
+    // little.
     Timestamp::try_from(file.modified).map_or(true, |modified| modified > since)
 }
 
@@ -233,7 +237,8 @@ fn seconds(time: SystemTime) -> u64 {
     (since + Duration::from_millis(500)).as_secs()
 }
 
-/// Imports, and sends the pairs of old and new shard ids. A refusal is a reply without pairs, as influxd's.
+/// Imports, and sends the pairs of old and new shard ids. A refusal is a reply without pairs, as
+/// influxd's.
 fn import_into(shared: &Shared, import: &Import, out: &mut impl Write) -> Result<()> {
     let imported = shared.meta.import(import, &|data, merged| {
         let added: HashSet<u64> = merged.shard_ids.values().copied().collect();

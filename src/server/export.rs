@@ -17,8 +17,8 @@ pub(super) enum Choice {
     Part(BlockSubset),
 }
 
-/// Chooses by the file's index: blocks are kept whole where they touch the bounds. A tombstone file is always sent: its
-/// records hold for a part of a TSM file as for the whole.
+/// Chooses by the file's index: blocks are kept whole where they touch the bounds. A tombstone file
+/// is always sent: its records hold for a part of a TSM file as for the whole.
 pub(super) fn choose(file: &SnapshotFile, bounds: Bounds) -> Result<Choice> {
     if !file.name.ends_with(".tsm") {
         return Ok(Choice::Whole);

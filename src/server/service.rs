@@ -66,8 +66,8 @@ impl Service {
         }
     }
 
-    /// Stops accepting, waits until the requests in flight are answered, for up to `grace`, and cuts off those that are not.
-    /// Returns what it did, and how many it cut off.
+    /// Stops accepting, waits until the requests in flight are answered, for up to `grace`, and
+    /// cuts off those that are not. Returns what it did, and how many it cut off.
     pub fn close(mut self, grace: Duration) -> (Counts, usize) {
         let cut_off = self.shut_down(grace);
         (self.counts(), cut_off)
@@ -78,7 +78,8 @@ impl Service {
             return 0;
         };
         self.shared.begin_to_close();
-        // The acceptor waits for a connection: here is one. Should it not come through, the acceptor is left waiting.
+        // The acceptor waits for a connection: here is one. Should it not come through, the
+        // acceptor is left waiting.
         let mut wake = self.address;
         match wake.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => wake.set_ip(Ipv4Addr::LOCALHOST.into()),

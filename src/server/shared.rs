@@ -72,7 +72,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits until the requests in flight are answered, for up to `grace`, and cuts off those that are not. Says how many.
+    /// Waits until the requests in flight are answered, for up to `grace`, and cuts off those that
+    /// are not. Says how many.
     pub(super) fn drain(&self, grace: Duration) -> usize {
         if self.wait(Some(Instant::now() + grace), |active| {
             active.streams.is_empty()

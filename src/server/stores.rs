@@ -20,8 +20,8 @@ pub trait MetaStore: Send + Sync {
     /// When it cannot be read.
     fn data(&self) -> Result<Vec<u8>>;
 
-    /// Adds databases and returns the new id of each shard by its old one. `prepare` is called with the new meta store before
-    /// it is stored, and nothing is stored when it fails.
+    /// Adds databases and returns the new id of each shard by its old one. `prepare` is called with
+    /// the new meta store before it is stored, and nothing is stored when it fails.
     ///
     /// # Errors
     ///
@@ -56,7 +56,8 @@ pub trait ShardStore: Send + Sync {
     /// When one cannot be made, or is there already and not empty.
     fn create(&self, shards: &[ShardPath]) -> Result<()>;
 
-    /// Puts the TSM files of a tar into a shard, once all have come whole, and says how many there were.
+    /// Puts the TSM files of a tar into a shard, once all have come whole, and says how many there
+    /// were.
     ///
     /// # Errors
     ///

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Which of the two request formats a server understands. Named after the first version that spoke it.
+/// Which of the two request formats a server understands. Named after the first version that spoke
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// Servers 1.0 to 1.4: the JSON document follows the mux byte, and its `Type` field selects the request.
+    /// Servers 1.0 to 1.4: the JSON document follows the mux byte, and its `Type` field selects the
+    /// request.
     V1_0,
-    /// Servers 1.5 and later: a type byte stands before the JSON document. Adds export, import and upload.
+    /// Servers 1.5 and later: a type byte stands before the JSON document. Adds export, import and
+    /// upload.
     V1_5,
 }
 

@@ -1,4 +1,5 @@
-//! The info reply: one line of JSON with the paths of the shards a server holds, `{"Paths":["db/rp/1"]}`.
+//! The info reply: one line of JSON with the paths of the shards a server holds,
+//! `{"Paths":["db/rp/1"]}`.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest info reply read, in bytes; a path takes some tens.
 const MAX_INFO_BYTES: u64 = 64 << 20;
-/// The most shards of a database that are read. A server with hourly shard groups has as many after 57 years.
+/// The most shards of a database that are read. A server with hourly shard groups has as many after
+/// 57 years.
 const MAX_SHARDS: usize = 500_000;
 /// The longest path read, in bytes: twice the longest name of a directory, and an id.
 const MAX_PATH_BYTES: usize = 600;
@@ -89,8 +91,9 @@ impl Visitor<'_> for PathVisitor {
 ///
 /// # Errors
 ///
-/// Those of the reader; [`io::ErrorKind::UnexpectedEof`] for a reply that breaks off; [`io::ErrorKind::InvalidData`] for
-/// one that is no info reply, or is longer or names more shards than any server has.
+/// Those of the reader; [`io::ErrorKind::UnexpectedEof`] for a reply that breaks off;
+/// [`io::ErrorKind::InvalidData`] for one that is no info reply, or is longer or names more shards
+/// than any server has.
 pub fn read_info(reader: impl Read) -> io::Result<InfoReply> {
     read_at_most(reader, MAX_INFO_BYTES)
 }

@@ -1,7 +1,8 @@
 //! The meta store as it travels, and as a `meta.NN` file holds it.
 //!
-//! Eight bytes magic, eight bytes length M, M bytes of protobuf, eight bytes length N, N bytes of JSON about the node.
-//! Nothing follows. Servers of all 1.x versions send the five bytes `null\n` as the node.
+//! Eight bytes magic, eight bytes length M, M bytes of protobuf, eight bytes length N, N bytes of
+//! JSON about the node. Nothing follows. Servers of all 1.x versions send the five bytes `null\n`
+//! as the node.
 
 use std::io::{self, Read, Write};
 
@@ -85,8 +86,8 @@ impl MetaBlob {
     }
 }
 
-/// Reads the magic, and no further than to the first read that shows that it is something else: a peer of another kind may
-/// wait for more after a few bytes.
+/// Reads the magic, and no further than to the first read that shows that it is something else: a
+/// peer of another kind may wait for more after a few bytes.
 fn read_magic(reader: &mut impl Read, have: &mut u64) -> Result<(), BlobError> {
     let wanted = META_MAGIC.to_be_bytes();
     let mut magic = [0; 8];

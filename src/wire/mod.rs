@@ -1,10 +1,12 @@
 //! The snapshotter protocol as bytes: requests out, replies in, over any `Read` and `Write`.
 //!
-//! A connection carries one request and its reply. The client sends the mux header byte [`MUX_HEADER`] and a request
-//! ([`request`]); the server sends the reply and closes. A reply has no length, status or error text: a failure is an early
-//! close. There are two dialects ([`Dialect`]). All integers outside JSON are unsigned and big-endian.
+//! A connection carries one request and its reply. The client sends the mux header byte
+//! [`MUX_HEADER`] and a request ([`request`]); the server sends the reply and closes. A reply has
+//! no length, status or error text: a failure is an early close. There are two dialects
+//! ([`Dialect`]). All integers outside JSON are unsigned and big-endian.
 //!
-//! Source of these facts: runs against influxd 1.6.7 and reading the sources of 1.0 to 1.12; docs/protocol.md has the whole.
+//! Source of these facts: runs against influxd 1.6.7 and reading the sources of 1.0 to 1.12;
+//! docs/protocol.md has the whole.
 
 mod dialect;
 mod info;

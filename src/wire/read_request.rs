@@ -1,7 +1,8 @@
 //! Requests as a server reads them, in either dialect.
 //!
-//! A server of 1.x reads one JSON value into a struct: field names in any case, unknown fields ignored, missing fields and
-//! nulls zero, a wrong type refused. What follows the value is only looked at where the request carries a payload.
+//! A server of 1.x reads one JSON value into a struct: field names in any case, unknown fields
+//! ignored, missing fields and nulls zero, a wrong type refused. What follows the value is only
+//! looked at where the request carries a payload.
 
 use std::io::{self, BufRead, Read};
 
@@ -17,7 +18,8 @@ use crate::time::{self, Bounds};
 
 /// The longest JSON document read, in bytes, blanks not counted; influxd's client writes some 300.
 const MAX_DOCUMENT_BYTES: u64 = 64 << 10;
-/// How many blanks in a row count, and how many are read at all: snap's client writes megabytes of them.
+/// How many blanks in a row count, and how many are read at all: snap's client writes megabytes of
+/// them.
 const MAX_BLANKS: usize = 1 << 10;
 const MAX_PADDED_BYTES: u64 = 40 << 20;
 
@@ -58,8 +60,9 @@ impl From<io::Error> for RequestError {
 }
 
 impl Request {
-    /// Reads a request, mux byte included, and its payload where it has one; the tar of an upload is left in the reader. Where
-    /// the server is not `writable`, imports and uploads are refused before their payload is read.
+    /// Reads a request, mux byte included, and its payload where it has one; the tar of an upload
+    /// is left in the reader. Where the server is not `writable`, imports and uploads are refused
+    /// before their payload is read.
     ///
     /// # Errors
     ///
@@ -105,7 +108,8 @@ fn dialect_1_0(document: &RequestDocument) -> Result<Request, RequestError> {
             since: document.time("Since")?,
         },
         1 => Request::MetaStore,
-        // An empty name asks for no database here, and for all in the newer dialect: what is empty stays named.
+        // An empty name asks for no database here, and for all in the newer dialect: what is empty
+        // stays named.
         2 => Request::DatabaseInfo {
             database: document.text("Database")?,
         },
@@ -185,7 +189,8 @@ fn malformed(why: String) -> RequestError {
     RequestError::Malformed(why)
 }
 
-/// Leaves out blanks where there are very many in a row. Gives a byte at a time, so as to take none from what follows.
+/// Leaves out blanks where there are very many in a row. Gives a byte at a time, so as to take none
+/// from what follows.
 struct FewBlanks<R> {
     inner: R,
     blanks: usize,

@@ -28,14 +28,17 @@ pub enum Request {
         /// The policy.
         retention_policy: String,
     },
-    /// A tar of the shard's TSM and tombstone files modified after `since`; the server flushes its cache first.
+    /// A tar of the shard's TSM and tombstone files modified after `since`; the server flushes its
+    /// cache first.
     Shard {
         /// The shard's id.
         id: u64,
-        /// Files modified (by the server's clock) at this time or before are left out; `None` takes all.
+        /// Files modified (by the server's clock) at this time or before are left out; `None` takes
+        /// all.
         since: Option<Timestamp>,
     },
-    /// A tar of the shard's TSM files reduced to the blocks that touch the bounds. Dialect 1.5 alone.
+    /// A tar of the shard's TSM files reduced to the blocks that touch the bounds. Dialect 1.5
+    /// alone.
     Export {
         /// The shard's id.
         id: u64,
@@ -64,8 +67,8 @@ pub struct Import {
     pub new_retention_policy: String,
     /// The protobuf message `meta.Data`.
     pub meta: Vec<u8>,
-    /// Blanks to put into the JSON document. Servers before 1.8.8 take in what has arrived when they have decoded that, and no
-    /// more: reading over blanks gives the rest the time to arrive.
+    /// Blanks to put into the JSON document. Servers before 1.8.8 take in what has arrived when
+    /// they have decoded that, and no more: reading over blanks gives the rest the time to arrive.
     pub padding: usize,
 }
 
@@ -99,11 +102,13 @@ struct Document15<'a> {
 }
 
 impl Request {
-    /// Writes the request, mux byte included, in one write: some servers read what follows the JSON with a single read.
+    /// Writes the request, mux byte included, in one write: some servers read what follows the JSON
+    /// with a single read.
     ///
     /// # Errors
     ///
-    /// Those of the writer, and [`io::ErrorKind::Unsupported`] for a request the dialect does not have.
+    /// Those of the writer, and [`io::ErrorKind::Unsupported`] for a request the dialect does not
+    /// have.
     pub fn write_to(&self, writer: &mut impl Write, dialect: Dialect) -> io::Result<()> {
         writer.write_all(&self.encode(dialect)?)?;
         writer.flush()
@@ -226,13 +231,14 @@ impl fmt::Display for Request {
     }
 }
 
-/// A time in a document: nanoseconds since 1970, or nothing for Go's zero time, which servers take for "no bound".
+/// A time in a document: nanoseconds since 1970, or nothing for Go's zero time, which servers take
+/// for "no bound".
 #[derive(Clone, Copy, Default)]
 struct GoTime(Option<i64>);
 
 impl GoTime {
-    /// Servers before 1.3 compute with wrapping 64-bit nanoseconds, so a time past 2262 would mean "everything": it is
-    /// moved to the greatest time they can count.
+    /// Servers before 1.3 compute with wrapping 64-bit nanoseconds, so a time past 2262 would mean
+    /// "everything": it is moved to the greatest time they can count.
     fn of(time: Option<Timestamp>) -> Self {
         Self(time.map(time::to_nanos))
     }

@@ -1,4 +1,5 @@
-//! The reply to an import: the magic, the number of pairs, and pairs of the old and the new id of each shard.
+//! The reply to an import: the magic, the number of pairs, and pairs of the old and the new id of
+//! each shard.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -13,12 +14,13 @@ pub(crate) type ShardIds = BTreeMap<u64, u64>;
 /// The most pairs read.
 const MAX_PAIRS: u64 = 2_000_000;
 
-/// Reads the reply to its end. Without pairs, or without a byte, the server refused, or what it imported has no shards.
+/// Reads the reply to its end. Without pairs, or without a byte, the server refused, or what it
+/// imported has no shards.
 ///
 /// # Errors
 ///
-/// Those of the reader; [`io::ErrorKind::UnexpectedEof`] for a reply that breaks off; [`io::ErrorKind::InvalidData`] for
-/// another reply.
+/// Those of the reader; [`io::ErrorKind::UnexpectedEof`] for a reply that breaks off;
+/// [`io::ErrorKind::InvalidData`] for another reply.
 pub fn read_shard_ids(reader: &mut impl BufRead) -> io::Result<ShardIds> {
     let invalid = |why: &str| {
         io::Error::new(

@@ -1,4 +1,5 @@
-//! `snap check`: that it is content with what an operator would be content with, and says what is wrong with the rest.
+//! `snap check`: that it is content with what an operator would be content with, and says what is
+//! wrong with the rest.
 
 use std::fs;
 use std::time::Duration;

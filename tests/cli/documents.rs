@@ -1,4 +1,5 @@
-//! The documents hold what they promise: their commands are the ones that are run, their links lead somewhere.
+//! The documents hold what they promise: their commands are the ones that are run, their links lead
+//! somewhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};

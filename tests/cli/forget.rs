@@ -1,5 +1,6 @@
-//! That `snap forget` removes what a policy does not keep and nothing else, that what it keeps is verified and restored as
-//! before, and that a removal which was cut short is taken for a backup by nobody.
+//! That `snap forget` removes what a policy does not keep and nothing else, that what it keeps is
+//! verified and restored as before, and that a removal which was cut short is taken for a backup by
+//! nobody.
 
 use std::collections::BTreeMap;
 use std::fs;

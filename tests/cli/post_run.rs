@@ -1,5 +1,5 @@
-//! What follows a run, whichever command it was and however it ended: metrics for Prometheus, and the commands that were asked
-//! for.
+//! What follows a run, whichever command it was and however it ended: metrics for Prometheus, and
+//! the commands that were asked for.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -664,7 +664,8 @@ fn a_session_that_ends_stops_a_run_as_sigterm_does_and_nohup_keeps_it_going() {
     }
 }
 
-/// A terminal of which the other side is closed, as after a connection has dropped: writing to it fails with EIO.
+/// A terminal of which the other side is closed, as after a connection has dropped: writing to it
+/// fails with EIO.
 // openpty is a call into libc that gives two descriptors of their own.
 #[allow(unsafe_code)]
 fn terminal_that_has_gone() -> OwnedFd {

@@ -1,4 +1,5 @@
-//! That `snap verify` passes what is sound, and names what was wrong before it was backed up: where, and what it means.
+//! That `snap verify` passes what is sound, and names what was wrong before it was backed up:
+//! where, and what it means.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -138,7 +139,8 @@ fn of_file(
     )
 }
 
-/// What can be wrong with the files of a shard although they are as they came, and a sound one at the end.
+/// What can be wrong with the files of a shard although they are as they came, and a sound one at
+/// the end.
 fn faulty() -> Vec<Faulty> {
     let at = |shard: usize, seconds: &[i64]| {
         seconds
@@ -533,7 +535,8 @@ fn what_is_no_regular_file_is_named_and_keeps_nobody_waiting() {
     symlink(&dir, &link).expect("a link");
     snap(["verify", utf8(&link)]).expect(0);
 
-    // What says which sets there are is not read through one: where it leads nowhere, all sets would be without records.
+    // What says which sets there are is not read through one: where it leads nowhere, all sets
+    // would be without records.
     let hidden = dir.join(".snap");
     fs::rename(&hidden, made.folder.path().join("records")).expect("moving a folder");
     symlink(made.folder.path().join("records"), &hidden).expect("a link");

@@ -1,4 +1,5 @@
-//! That `snap verify` finds every damage to the files of a set: which file, where, and what it means.
+//! That `snap verify` finds every damage to the files of a set: which file, where, and what it
+//! means.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,7 +69,8 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
             let kind = Kind::of(name);
             for how in DAMAGES {
                 let unseen = match (kind, how) {
-                    // What is left is a set as influxd leaves one; nothing tells that more was there.
+                    // What is left is a set as influxd leaves one; nothing tells that more was
+                    // there.
                     (Kind::Record, "deleted") => true,
                     // No sum covers influxd's meta store.
                     (Kind::Meta, "flipped") => !recorded,
@@ -93,7 +95,8 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                         continue;
                     }
                     let (faults, last) = told(&dir, &["-deep"], 4);
-                    // In a record that can still be read, the flip is in what another file is compared with.
+                    // In a record that can still be read, the flip is in what another file is
+                    // compared with.
                     let seen = faults
                         .iter()
                         .any(|fault| fault["file"] == name[..] || how == "flipped");
@@ -141,7 +144,8 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                     };
                     assert_eq!(faults[0]["offset"].as_u64(), expected, "{what}: {faults:?}");
                 }
-                // The same for people: a line a fault, on standard output even where little is wanted.
+                // The same for people: a line a fault, on standard output even where little is
+                // wanted.
                 let run = snap(["verify", "-deep", "-quiet", utf8(&dir)]).expect(4);
                 let lines = run
                     .stdout

@@ -1,4 +1,5 @@
-//! A backup directory on a disk that is full, that may not be written, or in which files may not grow; and who may read what is made.
+//! A backup directory on a disk that is full, that may not be written, or in which files may not
+//! grow; and who may read what is made.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -229,7 +230,8 @@ fn from_a_directory_that_may_not_be_written_all_is_read_and_what_would_write_say
     );
 }
 
-/// Makes the file of shard 1 in a portable backup unpack to a tar with a TSM file of 32 MiB, from some kilobytes.
+/// Makes the file of shard 1 in a portable backup unpack to a tar with a TSM file of 32 MiB, from
+/// some kilobytes.
 fn plant_bomb(backup: &Path, is_listed: bool) {
     let names = tree::names(backup);
     let manifest = names

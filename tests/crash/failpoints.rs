@@ -1,5 +1,6 @@
-//! A run that is killed, or to which the disk says no, at any of the steps by which it changes its directory: what is left is a
-//! backup or it is none, for snap and for influxd, and the next run is right.
+//! A run that is killed, or to which the disk says no, at any of the steps by which it changes its
+//! directory: what is left is a backup or it is none, for snap and for influxd, and the next run is
+//! right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -235,7 +236,8 @@ fn verify(dir: &Path) -> Run {
     snap(["verify", "-quiet", utf8(dir)])
 }
 
-/// Panics where influxd takes something for a backup that is not whole: it looks for meta stores and manifests.
+/// Panics where influxd takes something for a backup that is not whole: it looks for meta stores
+/// and manifests.
 fn expect_no_trap(files: &BTreeMap<String, Vec<u8>>, sets: &BTreeMap<String, Vec<String>>) {
     let of_sets: BTreeSet<&String> = sets.values().flatten().collect();
     for (name, content) in files.iter().filter(|(name, _)| !of_sets.contains(name)) {
@@ -367,7 +369,8 @@ fn what_a_record_names_is_on_the_disk_before_the_record_is() {
             "meta.00"
         };
         assert!(steps[named[files - 1]].ends_with(last), "{steps:?}");
-        // The intent and its name, then the names, then that they last, then the record and its name.
+        // The intent and its name, then the names, then that they last, then the record and its
+        // name.
         let synced = |path: &Path, between: std::ops::Range<usize>| {
             steps[between]
                 .iter()
@@ -401,7 +404,8 @@ fn write_wal(target: &Path, name: &str) {
     fs::write(folder.join(name), name).expect("a WAL file");
 }
 
-/// A restore into a target that was made by `before`, which ends early in every way, and is then run once more.
+/// A restore into a target that was made by `before`, which ends early in every way, and is then
+/// run once more.
 fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
     let stepped = SteppedRun::new(&[&[]], &[]);
     let root = stepped.fixture.folder.path();
@@ -475,7 +479,8 @@ fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
             }
             let mut again = prepare(&stepped, &target, flags).run();
             if again.code == Some(6) && again.stderr.contains(" was changed since") {
-                // What ran meanwhile is not undone until somebody says so, in the way that is named.
+                // What ran meanwhile is not undone until somebody says so, in the way that is
+                // named.
                 assert!(
                     was_done && again.stderr.contains("to keep what is there now, remove "),
                     "{again:?}"

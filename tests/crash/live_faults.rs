@@ -1,4 +1,5 @@
-//! Whatever happens on the way into a running server: a restore says what is there and what is not, and can be gone on with.
+//! Whatever happens on the way into a running server: a restore says what is there and what is not,
+//! and can be gone on with.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -131,7 +132,8 @@ impl LiveRestore {
         self.restore(&["-resume"]).expect(6);
     }
 
-    /// Panics unless a restore without more is refused and names the flag; then goes on with the one that was interrupted.
+    /// Panics unless a restore without more is refused and names the flag; then goes on with the
+    /// one that was interrupted.
     fn resume(&self) {
         assert!(self.journal().is_some(), "no journal");
         let run = self.restore(&[]).expect(6);
@@ -360,7 +362,8 @@ fn one_shard_that_cannot_be_sent_leaves_the_others_restored_and_is_resumed() {
 
 #[test]
 fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
-    // On the way to the import, behind it, and with the first, a middle and the last shard on the way.
+    // On the way to the import, behind it, and with the first, a middle and the last shard on the
+    // way.
     for at in [
         Ask::Import,
         Ask::Upload(1),

@@ -1,4 +1,5 @@
-//! That a restore of a damaged backup, or one that is killed or stopped, changes nothing, or leaves what the next one puts right.
+//! That a restore of a damaged backup, or one that is killed or stopped, changes nothing, or leaves
+//! what the next one puts right.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,8 @@ fn copy_backup(from: &Path, to: &Path) {
     }
 }
 
-/// A full backup and an increment by snap: `d.autogen` shards 1 to 3, of which the increment has 1 and a new 4.
+/// A full backup and an increment by snap: `d.autogen` shards 1 to 3, of which the increment has 1
+/// and a new 4.
 fn two_sets(folder: &Folder) -> PathBuf {
     let backup = folder.path("sets");
     let server = Influxd::start(&folder.path("server"), Index::Inmem);
@@ -160,7 +162,8 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
         let size = fs::metadata(backup.join(&file)).expect("a record").len();
         for damage in Damage::matrix(usize::try_from(size).expect("a small file"), 17) {
             let (run, left) = try_out(&file, damage);
-            // Some bytes of a record can change without a consequence; then all must be there, or some named as missing.
+            // Some bytes of a record can change without a consequence; then all must be there, or
+            // some named as missing.
             let nothing = run.code == Some(4) && left.is_empty();
             let all = matches!(run.code, Some(0 | 3)) && left == whole;
             assert!(
@@ -211,7 +214,8 @@ fn a_damaged_backup_is_told_before_anything_is_written() {
         run.stderr
     );
 
-    // Of a run that was killed while it gave the files their names there is no record, only what it was about to do.
+    // Of a run that was killed while it gave the files their names there is no record, only what it
+    // was about to do.
     for (number, expected) in [(0, 10), (1, 0)] {
         let killed = folder.path(&format!("killed {number}"));
         copy_backup(&backup, &killed);
@@ -310,7 +314,8 @@ fn a_damaged_record_is_in_the_way_of_no_other_set_that_is_named() {
         let server = Influxd::start(&target, Index::Inmem);
         assert_eq!(server.points_in("d", "autogen").len(), points);
     }
-    // What an increment stands on, the lost record may tell; and so it may be that of the set itself.
+    // What an increment stands on, the lost record may tell; and so it may be that of the set
+    // itself.
     let year = &ids[0][..4];
     for (set, said) in [
         (ids[3].as_str(), "may be what tells of d.autogen.00001.0"),
@@ -388,7 +393,8 @@ fn a_damaged_backup_of_influxd_is_told_by_its_framing_and_its_blocks() {
     ] {
         let path = backup.join(&file);
         let content = fs::read(&path).expect("a file of the backup");
-        // Without a record, nothing tells a flipped byte of a key, nor of the padding behind the file.
+        // Without a record, nothing tells a flipped byte of a key, nor of the padding behind the
+        // file.
         let told = |damage: &Damage| match damage {
             Damage::Flip(at) if file == "meta.00" => *at < 16,
             Damage::Flip(at) => *at < 500 || (512..551).contains(at) || *at >= content.len() - 1024,
@@ -704,7 +710,8 @@ fn what_a_killed_restore_moved_is_not_put_back_under_a_running_influxd() {
     assert!(!hidden(&target).exists());
 }
 
-/// A restore that was killed when all was moved away, of which nothing is left but the journal and what it moved.
+/// A restore that was killed when all was moved away, of which nothing is left but the journal and
+/// what it moved.
 fn killed_restore(folder: &Folder) -> (PathBuf, PathBuf) {
     let (old, new) = (many_shards(folder, "old", 1), many_shards(folder, "new", 2));
     let target = folder.path("server");
@@ -733,7 +740,8 @@ fn a_journal_that_names_what_no_restore_makes_is_refused_and_nothing_is_touched(
         journal.to_string()
     };
     let moved = |key: &str, to: PathBuf| changed(&|journal| journal["moves"][0][key] = json!(to));
-    // Of a file that is what the journal says was written, what is there now is nobody's, and removed.
+    // Of a file that is what the journal says was written, what is there now is nobody's, and
+    // removed.
     let written = |place: &Path| {
         let crc = crc32fast::hash(&fs::read(place).expect("a file"));
         changed(&|journal| journal["files"] = json!([{"place": place, "old": null, "crc": crc}]))

@@ -1,23 +1,26 @@
-//! A soak: backups of every kind, killed at random, of a server that takes writes, deletes, drops, compactions and restarts.
+//! A soak: backups of every kind, killed at random, of a server that takes writes, deletes, drops,
+//! compactions and restarts.
 //!
-//! In a round, a server is given work for some seconds while it is backed up into one directory, again and again: full,
-//! `-incremental`, `-since last`, with and without `-resume`, in both layouts, many of them killed. Then the work ends, a last
-//! backup succeeds, and the server is asked for all its points, restarted, and asked again, because its answers can differ from
-//! what is in its files. The set is restored, and what it holds is held against both answers and against what the server
-//! acknowledged.
+//! In a round, a server is given work for some seconds while it is backed up into one directory,
+//! again and again: full, `-incremental`, `-since last`, with and without `-resume`, in both
+//! layouts, many of them killed. Then the work ends, a last backup succeeds, and the server is
+//! asked for all its points, restarted, and asked again, because its answers can differ from what
+//! is in its files. The set is restored, and what it holds is held against both answers and against
+//! what the server acknowledged.
 //!
-//! What is done follows from a seed, which is printed; when it happens is up to the machine, so a seed makes a finding likely to
-//! come again, not sure. By hand:
+//! What is done follows from a seed, which is printed; when it happens is up to the machine, so a
+//! seed makes a finding likely to come again, not sure. By hand:
 //!
 //! ```text
 //! SNAP_SOAK_SECONDS=3600 cargo test --locked --test crash soak -- --nocapture
 //! SNAP_SOAK_SEED=1234    cargo test --locked --test crash soak -- --nocapture
 //! ```
 //!
-//! The first goes on for an hour, the second begins with the round of that seed; both together go on from there.
-//! `SNAP_SOAK_JOBS` is how many rounds run at a time. The directories of a round that fails are kept, and named: what the server
-//! held before and after its restart, the backup, what was restored, and the log of what was done. With `SNAP_SOAK_KEEP` those of
-//! all rounds are kept in which anything differed, influxd's own answers for one.
+//! The first goes on for an hour, the second begins with the round of that seed; both together go
+//! on from there. `SNAP_SOAK_JOBS` is how many rounds run at a time. The directories of a round
+//! that fails are kept, and named: what the server held before and after its restart, the backup,
+//! what was restored, and the log of what was done. With `SNAP_SOAK_KEEP` those of all rounds are
+//! kept in which anything differed, influxd's own answers for one.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -106,8 +109,9 @@ fn what_a_server_acknowledged_comes_back_whatever_was_killed_before() {
     );
 }
 
-/// A request that fails, an earlier run's say, can leave behind in the server a cache that was set aside for a flush. The next
-/// flush writes that alone, and influxd then removes the WAL of all: what was written in between is in memory only.
+/// A request that fails, an earlier run's say, can leave behind in the server a cache that was set
+/// aside for a flush. The next flush writes that alone, and influxd then removes the WAL of all:
+/// what was written in between is in memory only.
 #[test]
 fn points_behind_a_flush_that_failed_before_the_run_are_in_the_set_and_outlast_a_restart() {
     let folder = folder();
@@ -125,7 +129,8 @@ fn points_behind_a_flush_that_failed_before_the_run_are_in_the_set_and_outlast_a
     server.execute("CREATE DATABASE d");
     server.write("d", "", &[point("a", 0), point("b", 0)].join("\n"));
     assert!(!ask().is_empty());
-    // The shard is put to rest, and after a delete the next write does not rouse it: it cannot be flushed.
+    // The shard is put to rest, and after a delete the next write does not rouse it: it cannot be
+    // flushed.
     sleep_until(MONITOR + Duration::from_secs(2));
     server.query("d", "DELETE FROM m WHERE host = 'b'");
     server.write("d", "", &point("a", 1));
@@ -356,11 +361,12 @@ struct Round<'a> {
     /// Settings of the server.
     settings: Vec<(&'static str, &'static str)>,
     layout: Option<&'static str>,
-    /// How long the server is given work, and whether it is left alone for a while so that shards are put to rest.
+    /// How long the server is given work, and whether it is left alone for a while so that shards
+    /// are put to rest.
     length: Duration,
     rests: bool,
-    /// Whether no more than one backup, a killed one, comes between the rest and the last: what it leaves behind in the server
-    /// is then still there.
+    /// Whether no more than one backup, a killed one, comes between the rest and the last: what it
+    /// leaves behind in the server is then still there.
     lone: bool,
     /// Where the server listens now.
     host: Mutex<String>,
@@ -490,7 +496,8 @@ impl<'a> Round<'a> {
         Findings::of(&answers, &acknowledged, last)
     }
 
-    /// What is in the files that the server had before its restart, and in its WAL, whatever its index says.
+    /// What is in the files that the server had before its restart, and in its WAL, whatever its
+    /// index says.
     fn in_files(&self) -> Points {
         let root = self.root.join("files");
         copy(&self.root.join("before"), &root);
@@ -690,7 +697,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Writes some points of one series: new ones, others in place of those there are, late ones, or the very same again.
+    /// Writes some points of one series: new ones, others in place of those there are, late ones,
+    /// or the very same again.
     fn write(&mut self) {
         let again = self.batches.len() as u64;
         let batch = if again > 0 && self.chance.percent(15) {
@@ -768,7 +776,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// A value that, but for booleans, no other has; in line protocol it is what it is in [`Influxd::points`].
+    /// A value that, but for booleans, no other has; in line protocol it is what it is in
+    /// [`Influxd::points`].
     fn value(&mut self, field: &str) -> String {
         self.count += 1;
         let count = self.count;
@@ -1121,7 +1130,8 @@ fn kind(flags: &[&str]) -> &'static str {
 /// The values of a server, by what is said before them.
 type Points = BTreeMap<String, String>;
 
-/// All points of a server, asked until it answers: for a moment after a restore, shards may be disabled.
+/// All points of a server, asked until it answers: for a moment after a restore, shards may be
+/// disabled.
 fn points(server: &Influxd) -> Points {
     let found = RefCell::new(Vec::new());
     let answered = server.comes_to_be(|| {
@@ -1142,7 +1152,8 @@ struct Answers {
     before: Points,
     /// That one after a restart.
     after: Points,
-    /// One with the directories of before that makes its index anew; asked only where the others leave a doubt.
+    /// One with the directories of before that makes its index anew; asked only where the others
+    /// leave a doubt.
     files: Option<Points>,
     /// The one that was restored into.
     restored: Points,

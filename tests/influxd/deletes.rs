@@ -63,8 +63,8 @@ const SETS: [(&str, &str); 4] = [
 ];
 
 impl Sample {
-    /// Of each tool and layout a full set with tombstones, and a chain of one from before the deletes and an increment. And a set
-    /// out of which snap left what was deleted.
+    /// Of each tool and layout a full set with tombstones, and a chain of one from before the
+    /// deletes and an increment. And a set out of which snap left what was deleted.
     fn make() -> Self {
         let folder = folder();
         let path = |name: &str| folder.path().join(name);
@@ -225,7 +225,8 @@ fn back_up(tool: &str, layout: &str, server: &Influxd, dir: &Path, flags: &[&str
     );
 }
 
-/// How many tombstone files there are in the increment of a chain, of a shard whose TSM files they are for are not in it.
+/// How many tombstone files there are in the increment of a chain, of a shard whose TSM files they
+/// are for are not in it.
 fn lone_tombstones(dir: &Path) -> usize {
     let increment = fs::read(dir.join("d.autogen.00001.01")).unwrap_or_default();
     let names: Vec<String> = all_members(&increment)
@@ -633,8 +634,8 @@ fn a_tombstone_whose_file_was_left_out_deletes_nothing_that_is_written_later() {
     }
 }
 
-/// All of a file is deleted and compacted away, and after a restart of the server the same points are written once more: the file
-/// has the name and the bytes of the one before.
+/// All of a file is deleted and compacted away, and after a restart of the server the same points
+/// are written once more: the file has the name and the bytes of the one before.
 #[test]
 fn a_tombstone_deletes_nothing_of_a_file_that_was_written_anew_with_the_same_bytes() {
     let folder = folder();

@@ -9,7 +9,8 @@ use crate::support::process::Snap;
 use crate::support::service::influxd_client;
 use crate::support::{folder, tree, utf8};
 
-/// Loads the sample, deletes some of it, and compares what the server answers before and after a restart.
+/// Loads the sample, deletes some of it, and compares what the server answers before and after a
+/// restart.
 fn restart(index: Index) {
     let root = folder();
     let server = Influxd::start(root.path(), index);

@@ -1,4 +1,5 @@
-//! That `snap restore -online` brings a backup into a real influxd that runs, or says why not and leaves the server alone.
+//! That `snap restore -online` brings a backup into a real influxd that runs, or says why not and
+//! leaves the server alone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +31,8 @@ struct Sample {
 static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {
-    /// A full set in `full`; the same with two increments in `chain`; one with tombstones in `deleted`.
+    /// A full set in `full`; the same with two increments in `chain`; one with tombstones in
+    /// `deleted`.
     fn make() -> Self {
         let folder = folder();
         let path = |name: &str| folder.path().join(name);
@@ -209,7 +211,8 @@ fn parts(index: Index) {
         sample.points_in("a'b \"c", "autogen")
     );
 
-    // One shard of an hour, of which the sample has one point each; without a name, the database is that of the shard.
+    // One shard of an hour, of which the sample has one point each; without a name, the database is
+    // that of the shard.
     let hours: Vec<&Shard> = sample
         .shards
         .iter()

@@ -1,4 +1,5 @@
-//! That databases with a large meta store come back into a running server: a 1.6 refuses what does not arrive at once.
+//! That databases with a large meta store come back into a running server: a 1.6 refuses what does
+//! not arrive at once.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use crate::support::influxd::{Index, Influxd};
 use crate::support::process::{Run, backup_of, restore_online};
 use crate::support::time::HOUR;
 
-/// The directories of a stopped server with a database `d` of four shards, a backup of it, and an empty server.
+/// The directories of a stopped server with a database `d` of four shards, a backup of it, and an
+/// empty server.
 struct LargeMetastore {
     folder: TempDir,
     points: Vec<String>,
@@ -131,8 +133,8 @@ fn one_database_of_a_meta_store_of_2_mb_comes_back() {
 
 #[test]
 fn a_database_with_as_much_meta_store_as_5000_shard_groups_take_comes_back() {
-    // A server would take minutes to make so many shards, so names take the place of most. 1.6 refuses the least of these where
-    // nothing is done about it.
+    // A server would take minutes to make so many shards, so names take the place of most. 1.6
+    // refuses the least of these where nothing is done about it.
     for (count, bytes, index) in [(560, 150_000, Index::Inmem), (2400, 640_000, Index::Tsi1)] {
         let fixture = LargeMetastore::new(index);
         let before = fixture.change(|_| ());

@@ -1,4 +1,5 @@
-//! That a database, a policy, a shard or a stretch of time is taken alone and put back alone, point by point.
+//! That a database, a policy, a shard or a stretch of time is taken alone and put back alone, point
+//! by point.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! That portable backups of snap and of influxd, and legacy ones beside them, come back into running servers, by either tool.
+//! That portable backups of snap and of influxd, and legacy ones beside them, come back into
+//! running servers, by either tool.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -40,7 +41,8 @@ struct Sample {
     shards: Vec<Shard>,
     /// What it held when the second increments of `snap_chain` and `influxd_chain` were made.
     later: Vec<String>,
-    /// What `plain` held when each set of `mixed` was made: influxd legacy, snap legacy, influxd portable, snap portable.
+    /// What `plain` held when each set of `mixed` was made: influxd legacy, snap legacy, influxd
+    /// portable, snap portable.
     mixed: Vec<Vec<String>>,
 }
 
@@ -136,7 +138,8 @@ impl Sample {
         renamed(&self.points, "plain", name)
     }
 
-    /// The points below a policy of `plain` in the full backups, without the names of database and policy.
+    /// The points below a policy of `plain` in the full backups, without the names of database and
+    /// policy.
     fn points_in(&self, rp: &str) -> Vec<String> {
         let prefix = format!("\"plain\".{rp:?} ");
         self.points
@@ -171,7 +174,8 @@ fn load(server: &Influxd) {
     }
 }
 
-/// Backs up by either tool in either layout. The legacy layout of influxd's client needs a database.
+/// Backs up by either tool in either layout. The legacy layout of influxd's client needs a
+/// database.
 fn back_up(tool: &str, layout: &str, server: &Influxd, dir: &Path, flags: &[&str]) {
     let layout: &[&str] = match (tool, layout) {
         (_, "portable") => &["-portable"],
@@ -211,7 +215,8 @@ fn renamed(points: &[String], from: &str, to: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether it is so; after influxd's client, which does not wait for the server, whether it comes to be.
+/// Whether it is so; after influxd's client, which does not wait for the server, whether it comes
+/// to be.
 fn holds(tool: &str, server: &Influxd, look: impl Fn() -> bool) -> bool {
     if tool == "snap" {
         look()
@@ -424,7 +429,8 @@ fn a_portable_backup_and_two_increments_come_back_whole_where_influxd_brings_the
         &sample.path("influxd_chain"),
         &["-portable"],
     );
-    // That it is not all of them is why snap says it puts sets together; the first is long there when the last is.
+    // That it is not all of them is why snap says it puts sets together; the first is long there
+    // when the last is.
     thread::sleep(Duration::from_secs(1));
     let points: BTreeSet<String> = server.points().into_iter().collect();
     assert!(

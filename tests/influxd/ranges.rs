@@ -1,4 +1,5 @@
-//! That -start and -end keep exactly the points in an interval: in backups, of servers of either dialect, and in restores.
+//! That -start and -end keep exactly the points in an interval: in backups, of servers of either
+//! dialect, and in restores.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,13 +18,15 @@ use crate::support::service::{Serving, copy, influxd_client};
 use crate::support::time::{DAY, SECOND};
 use crate::support::{Shared, folder, tools, utf8};
 
-/// Nanoseconds between the points of the longest series: blocks of 1000, 1000 and 880 on the first day, and one on the second.
+/// Nanoseconds between the points of the longest series: blocks of 1000, 1000 and 880 on the first
+/// day, and one on the second.
 const STEP: i64 = 30 * SECOND + 1;
 
 /// How many points it has.
 const COUNT: i64 = 3300;
 
-/// An hour of a day on which one file has points before and after, and the file behind it some in it.
+/// An hour of a day on which one file has points before and after, and the file behind it some in
+/// it.
 const BETWEEN: i64 = START + 10 * DAY + 4 * 3600 * SECOND;
 
 /// An interval, open where no time is given. Both ends are part of it.
@@ -343,7 +346,8 @@ fn with_coarse_blocks_stay_whole_and_nothing_is_missing() {
     let sample = SAMPLE.get();
     let mut targets = Targets::new();
     let all = |start, end| Range(Some(start), Some(end)).of(&sample.points);
-    // Only one end of an interval is safe with influxd's export, so what comes is open to the other side of the shard.
+    // Only one end of an interval is safe with influxd's export, so what comes is open to the other
+    // side of the shard.
     let wholes = [
         ("inside a block", all(START, START + 1999 * STEP)),
         ("a nanosecond", all(START + 1000 * STEP, START + DAY - 1)),

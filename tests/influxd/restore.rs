@@ -80,7 +80,8 @@ fn a_target_that_holds_data_is_refused_unchanged_and_replaced_by_force() {
         "the old points would come back over the new ones"
     );
 
-    // A shard that the restored meta store does not name would be picked up by the next shard of its id.
+    // A shard that the restored meta store does not name would be picked up by the next shard of
+    // its id.
     let target = folder.path("stray");
     fs::create_dir_all(target.join("data/other/autogen/11")).expect("a shard");
     fs::write(
@@ -312,7 +313,8 @@ fn new_files_get_owner_and_mode_of_the_target_directory() {
     check(&target.join("data"), false);
     check(&target.join("meta"), false);
     assert!(target.join("data/d/autogen/1/index").is_dir());
-    // Directories that are made are for the owner alone, and belong to whom the directory above belongs.
+    // Directories that are made are for the owner alone, and belong to whom the directory above
+    // belongs.
     restore(&backup, &target.join("bare"), &[]).expect(0);
     check(&target.join("bare"), true);
 }
@@ -438,7 +440,8 @@ fn a_temporary_directory_that_cannot_be_used_is_named_and_not_needed_where_the_t
 #[test]
 fn the_newest_of_a_hundred_sets_is_told_by_its_number() {
     let folder = Folder::new();
-    // `meta.autogen.00039.00` and `.pending` files sort behind `meta.NN`, and `meta.99` behind `meta.100`.
+    // `meta.autogen.00039.00` and `.pending` files sort behind `meta.NN`, and `meta.99` behind
+    // `meta.100`.
     let (own, of_meta, late) = (
         ("d", "autogen", 10),
         ("meta", "autogen", 39),

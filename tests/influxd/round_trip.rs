@@ -1,4 +1,5 @@
-//! That what a real influxd held is what a real influxd holds after a backup and an offline restore, point by point.
+//! That what a real influxd held is what a real influxd holds after a backup and an offline
+//! restore, point by point.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -22,7 +23,8 @@ use crate::support::source::{
 use crate::support::time::{DAY, SECOND, WEEK};
 use crate::support::{folder, tree, utf8};
 
-/// Deletes and writes in old and new shards, with every kind of statement that goes through the index.
+/// Deletes and writes in old and new shards, with every kind of statement that goes through the
+/// index.
 fn go_on(server: &Influxd) {
     server.query("plain", "DROP SERIES FROM cpu WHERE host = 'b'");
     server.query(
@@ -321,7 +323,8 @@ fn what_snap_backed_up_influxd_restores() {
     assert_same(&restored.points(), &expected);
 }
 
-/// Writes one point after another, many of them into shards that are made on the way, until told to stop.
+/// Writes one point after another, many of them into shards that are made on the way, until told to
+/// stop.
 fn write_on(server: &Influxd, acknowledged: &Mutex<Vec<String>>, stop: &AtomicBool) {
     for i in 0.. {
         if stop.load(Ordering::Relaxed) {

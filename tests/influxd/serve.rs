@@ -1,4 +1,5 @@
-//! That the service stands in for influxd's own port: for influxd's client, for snap, and byte by byte.
+//! That the service stands in for influxd's own port: for influxd's client, for snap, and byte by
+//! byte.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +23,8 @@ use crate::support::service::{
 use crate::support::time::SECOND;
 use crate::support::{Shared, folder, tree, utf8};
 
-/// The directories of a stopped influxd that hold the sample and a small database `simple`, all of it in TSM files.
+/// The directories of a stopped influxd that hold the sample and a small database `simple`, all of
+/// it in TSM files.
 struct Sample {
     folder: TempDir,
     points: Vec<String>,
@@ -189,7 +191,8 @@ fn what_influxd_backs_up_from_the_service_it_restores_with_equal_query_results()
     );
 }
 
-/// Restores with influxd into the service over the directories of a fresh influxd, which then is started on them.
+/// Restores with influxd into the service over the directories of a fresh influxd, which then is
+/// started on them.
 fn influxd_restores_into_the_service(index: Index) {
     let (sample, own) = (SAMPLE.get(), folder());
     let (portable, legacy) = (own.path().join("portable"), own.path().join("legacy"));
@@ -427,8 +430,8 @@ fn a_resumed_backup_of_a_stopped_influxd_has_what_its_wal_got_since_the_run_that
     assert!(taken_over.is_some_and(|count| count >= 1), "{}", run.stderr);
 }
 
-/// A reply; where it is a tar, without what no reader looks at: names of owners, device numbers, the checksums over them, and
-/// name and mode of the headers that say the true name of the next.
+/// A reply; where it is a tar, without what no reader looks at: names of owners, device numbers,
+/// the checksums over them, and name and mode of the headers that say the true name of the next.
 fn without_trifles(mut reply: Vec<u8>) -> Vec<u8> {
     let mut at = 0;
     while reply
@@ -544,7 +547,8 @@ fn literal_requests(sample: &Sample, root: &Path) -> Vec<Vec<u8>> {
     ] {
         requests.push(garbage.to_vec());
     }
-    // A name that fits the plain header only in two parts, and one that needs a PAX header, are among them.
+    // A name that fits the plain header only in two parts, and one that needs a PAX header, are
+    // among them.
     for shard in ["two weeks", "größe \"x\"", "autogen"] {
         let found = sample
             .shards
@@ -587,7 +591,8 @@ fn the_replies_are_those_of_influxd_on_the_same_directories_byte_by_byte() {
             expected[..expected.len().min(700)].escape_ascii()
         );
     }
-    // The reply has a length of its own: magic, two lengths, the store, and a node that is never there.
+    // The reply has a length of its own: magic, two lengths, the store, and a node that is never
+    // there.
     let meta = fs::read(two.join("meta/meta.db")).expect("a meta store");
     let reply = ask(serving.address(), &new_request(1, "{}"));
     assert_eq!(reply.len(), 24 + meta.len() + 5);

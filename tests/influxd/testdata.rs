@@ -1,5 +1,6 @@
-//! The data sets in `testdata`, each made by a real influxd and never edited: each is backed up and restored, and an influxd
-//! on the result answers what the one that made it answered. So are the backups that older ones made, without the first step.
+//! The data sets in `testdata`, each made by a real influxd and never edited: each is backed up and
+//! restored, and an influxd on the result answers what the one that made it answered. So are the
+//! backups that older ones made, without the first step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,7 +23,8 @@ fn data_sets() -> Vec<PathBuf> {
         .collect()
 }
 
-/// What older servers answer of the backups in `testdata/backups`, by the names of these, so that none is forgotten.
+/// What older servers answer of the backups in `testdata/backups`, by the names of these, so that
+/// none is forgotten.
 fn answers_of_backups() -> BTreeMap<String, BTreeMap<String, Value>> {
     let folder = backups();
     let text = fs::read_to_string(folder.join("expected.json")).expect("expected.json");
@@ -37,7 +39,8 @@ fn backups() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/backups")
 }
 
-/// What a server answers of the database `db`, in the form of `expected.json`: the counts by policy, measurement and tags.
+/// What a server answers of the database `db`, in the form of `expected.json`: the counts by
+/// policy, measurement and tags.
 fn counts(server: &Influxd) -> BTreeMap<String, Value> {
     let mut counts = BTreeMap::new();
     for policy in server.policies("db") {
@@ -90,7 +93,8 @@ fn a_backup_of_an_older_influxd_answers_as_its_source_did_also_after_another_del
             assert_eq!(counts(&server), expected, "{name} {index:?}");
             let files = tree::files(&server.data_dir());
             assert!(!files.keys().any(|path| path.ends_with(".tombstone")));
-            // On files with tombstones of older versions, this would take one field of several, and a restart all of it back.
+            // On files with tombstones of older versions, this would take one field of several, and
+            // a restart all of it back.
             let before = server.points();
             let times: BTreeSet<i64> = before.iter().map(|point| time_of(point)).collect();
             let middle = *times.iter().nth(times.len() / 2).expect("points");

@@ -1,4 +1,5 @@
-//! Thirty days of a server's life with an incremental backup each, and every set brought back by snap and by influxd.
+//! Thirty days of a server's life with an incremental backup each, and every set brought back by
+//! snap and by influxd.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -163,7 +164,8 @@ fn happens(mut backups: Backups, index: Index, day: i64) -> Backups {
     backups
 }
 
-/// Panics unless a set was made of the shards that may have changed since the day before yesterday, and of no others.
+/// Panics unless a set was made of the shards that may have changed since the day before yesterday,
+/// and of no others.
 fn expect_cheap(made: &Made, dir: &Path, earlier: &[Files], now: &Files) {
     let [.., before, yesterday] = earlier else {
         return;

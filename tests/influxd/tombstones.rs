@@ -1,4 +1,5 @@
-//! Tombstone files of a real influxd: read, carried out on their TSM files, and written for it to read.
+//! Tombstone files of a real influxd: read, carried out on their TSM files, and written for it to
+//! read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +29,8 @@ fn deletes_in(tombstone: &Path) -> DeletedRanges {
     deletes
 }
 
-/// The sample with deletes that nothing has carried out yet: what the server answers, and its tombstone files.
+/// The sample with deletes that nothing has carried out yet: what the server answers, and its
+/// tombstone files.
 fn deleted(root: &Path) -> (Vec<String>, Vec<std::path::PathBuf>) {
     let server = Influxd::start(root, Index::Inmem);
     load_sample(&server);
@@ -144,7 +146,8 @@ fn backup(root: &Path, sets: &[&[File<'_>]]) -> PathBuf {
     backup
 }
 
-/// Restores into empty directories; what the shard's directory has then, none where it came to nothing.
+/// Restores into empty directories; what the shard's directory has then, none where it came to
+/// nothing.
 fn restored(root: &Path, flags: &[&str], code: i32) -> (Run, Option<BTreeMap<String, Vec<u8>>>) {
     let target = root.join("target");
     let _ = fs::remove_dir_all(&target);
@@ -156,7 +159,8 @@ fn restored(root: &Path, flags: &[&str], code: i32) -> (Run, Option<BTreeMap<Str
     (run, files)
 }
 
-/// A TSM file with two fields of a series and another whose key begins as the first, all with points at these times.
+/// A TSM file with two fields of a series and another whose key begins as the first, all with
+/// points at these times.
 fn three_keys(times: &[&[i64]; 3]) -> Vec<u8> {
     let keys = ["m,h=a#!~#v", "m,h=a#!~#vv", "m,h=b#!~#v"];
     let keys: Vec<tsm::Key> = keys
@@ -350,7 +354,8 @@ fn a_tombstone_is_that_of_the_file_of_its_own_set() {
             ],
             three_keys(&[&[], &[10], &[30]]),
         ),
-        // The file came again with the same content: it was written anew, for a tombstone is younger than its file.
+        // The file came again with the same content: it was written anew, for a tombstone is
+        // younger than its file.
         (
             &[&[(FILE, &old), (TOMBSTONE, &of_twenty)], &[(FILE, &old)]],
             old.clone(),

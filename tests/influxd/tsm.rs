@@ -1,4 +1,5 @@
-//! TSM files against a real influxd: what it wrote is read and written again to the byte, and what is written here it answers.
+//! TSM files against a real influxd: what it wrote is read and written again to the byte, and what
+//! is written here it answers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -41,7 +42,8 @@ impl Numbers {
     }
 }
 
-/// Times in many ways to follow one another, by name; each at least `count` of them, or as many as there can be.
+/// Times in many ways to follow one another, by name; each at least `count` of them, or as many as
+/// there can be.
 fn time_patterns(count: usize, numbers: &mut Numbers) -> Vec<(&'static str, Vec<i64>)> {
     let mut from = |first: i64, step: &mut dyn FnMut(usize, &mut Numbers) -> i64| -> Vec<i64> {
         let mut time = first;

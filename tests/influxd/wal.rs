@@ -46,7 +46,8 @@ fn lines(series: &str, seconds: std::ops::Range<i64>, nth: i64) -> String {
     seconds.map(line).collect()
 }
 
-/// Writes, deletes and flushes in a way that leaves points and deletes in TSM files, tombstones and WAL segments.
+/// Writes, deletes and flushes in a way that leaves points and deletes in TSM files, tombstones and
+/// WAL segments.
 fn load(server: &Influxd) {
     server.execute("CREATE DATABASE d; CREATE DATABASE never; CREATE DATABASE gone");
     let at = |second: i64| START + second * SECOND;
@@ -96,7 +97,8 @@ fn killed(index: Index, root: &Path) -> Vec<String> {
     points
 }
 
-/// Kills a server, backs its directories up, restores them, and compares three answers: before, after a restart, restored.
+/// Kills a server, backs its directories up, restores them, and compares three answers: before,
+/// after a restart, restored.
 fn round_trip(index: Index) {
     let own = folder();
     let root = own.path().join("influxd");
@@ -419,7 +421,8 @@ fn with_ignore_wal_it_is_left_out_and_that_is_said() {
     assert!(restored == without, "{}", difference(&restored, &without));
 }
 
-/// An entry that writes strings of 400 bytes to a key, a millisecond apart. They come out of bytes that do not pack.
+/// An entry that writes strings of 400 bytes to a key, a millisecond apart. They come out of bytes
+/// that do not pack.
 fn strings(key: &str, times: std::ops::Range<i64>, noise: &[u8]) -> Vec<u8> {
     let mut plain = vec![4];
     plain.extend(u16::try_from(key.len()).expect("a short key").to_be_bytes());

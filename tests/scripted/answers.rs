@@ -632,7 +632,8 @@ fn a_list_of_shards_takes_memory_for_what_a_server_has_and_not_for_what_a_peer_s
     }
 }
 
-/// A name that sets the title of a terminal, begins lines of its own, and turns the direction of a text.
+/// A name that sets the title of a terminal, begins lines of its own, and turns the direction of a
+/// text.
 const HOSTILE: &str = "db\u{1b}]0;owned\u{7}\r\nok\u{9b}2J\u{202e}gpj";
 
 /// Panics where something in a text would act on a terminal.

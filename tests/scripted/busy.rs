@@ -1,4 +1,5 @@
-//! Servers that are written to while they are backed up: all that they had acknowledged before is in the set, or it is said.
+//! Servers that are written to while they are backed up: all that they had acknowledged before is
+//! in the set, or it is said.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +28,8 @@ fn member(id: u64, number: u64, modified: u64) -> Member {
     Member::new(name, tsm(id * 100 + number, 700)).modified(modified)
 }
 
-/// A shard with one old file, a point that is cached, and flushes that begin by themselves and take so long.
+/// A shard with one old file, a point that is cached, and flushes that begin by themselves and take
+/// so long.
 fn hot(id: u64, flushes: &[Duration]) -> Shard {
     let old = MODIFIED - 86_400 * 30;
     with_cache(
@@ -101,7 +103,8 @@ fn what_was_acknowledged_before_the_run_is_in_the_set_though_a_flush_is_under_wa
             .iter()
             .flat_map(|version| layouts.map(|layout| (*version, layout))),
         |(version, layout)| {
-            // Two that are written to, one of them with one flush after the other, and three that are not.
+            // Two that are written to, one of them with one flush after the other, and three that
+            // are not.
             let shards = vec![
                 hot(1, &[OUTLASTS_TWO]),
                 hot(2, &[Duration::from_millis(1100), seconds(0), seconds(1)]),

@@ -46,7 +46,8 @@ impl Fixture {
         self.backup(&[&["-jobs", "1"], flags].concat())
     }
 
-    /// Panics unless the directory holds the meta store under these numbers, and these shards, as the server has them.
+    /// Panics unless the directory holds the meta store under these numbers, and these shards, as
+    /// the server has them.
     fn expect_files(&self, metas: &[u32], shards: &[(u64, u32)]) {
         let mut model = self.peer.model();
         let metas = metas
@@ -255,7 +256,8 @@ fn a_silence_that_lasts_is_a_failure_with_a_time_to_start_from_as_well() {
 #[test]
 fn a_server_that_says_nothing_newer_with_an_empty_tar_never_says_it_with_silence() {
     let fixture = server(Version::V1_3);
-    // The shard is busy each time that its newer files are asked for, and not when it is asked about.
+    // The shard is busy each time that its newer files are asked for, and not when it is asked
+    // about.
     let script = [
         Reply::Nothing,
         Reply::Whole,

@@ -1,5 +1,5 @@
-//! Whatever a connection or a peer that is no snapshotter does: no backup ends well with data missing, and none that failed leaves
-//! a trace.
+//! Whatever a connection or a peer that is no snapshotter does: no backup ends well with data
+//! missing, and none that failed leaves a trace.
 
 use std::thread;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::support::peer::{
 use crate::support::process::backup;
 use crate::support::{each, folder, tree};
 
-/// Far longer than the time-outs that the runs are given take, and far shorter than the default ones.
+/// Far longer than the time-outs that the runs are given take, and far shorter than the default
+/// ones.
 const GENEROUS: Duration = Duration::from_secs(60);
 
 /// Cuts at each of the offsets, in both ways.
@@ -24,7 +25,8 @@ fn cuts(offsets: impl IntoIterator<Item = usize>) -> Vec<(usize, End)> {
         .collect()
 }
 
-/// A cut for each of many shards: the shard's id, where, and how. All standard shards have tars of the same layout.
+/// A cut for each of many shards: the shard's id, where, and how. All standard shards have tars of
+/// the same layout.
 fn cut_shards() -> Vec<(u64, usize, End)> {
     let cuts: Vec<_> = (1..)
         .zip(cuts(offsets(&shard(1).bytes())))
@@ -293,7 +295,8 @@ fn what_is_no_snapshotter_is_told_apart_and_nothing_is_made() {
         (Manners::Leaves(End::Fin), &["without an answer"]),
         (Manners::Leaves(End::Rst), &["onnection"]),
     ];
-    // A reset at once can come before the request is written, or after, or while the connection is made.
+    // A reset at once can come before the request is written, or after, or while the connection is
+    // made.
     let times = |manners: &Manners| {
         if matches!(manners, Manners::Leaves(_)) {
             40
@@ -483,7 +486,8 @@ fn a_connection_to_influxd_that_breaks_once_costs_nothing_and_one_that_always_br
     server.stop();
 }
 
-/// A server with so many shards, behind a door that lets the questions for the meta store and the list of shards through.
+/// A server with so many shards, behind a door that lets the questions for the meta store and the
+/// list of shards through.
 fn behind_a_door(count: u64, then: Presence) -> (Fixture, Door) {
     let fixture = Fixture::with_shards(1..=count);
     let door = Door::start(fixture.peer.address(), 2, then);
@@ -526,7 +530,8 @@ fn a_server_that_stays_away_is_asked_so_often_in_all_and_not_for_each_shard() {
     )
     .run()
     .expect(1);
-    // Those that are asked about at a time, and five attempts after, each with a look whether the server is there.
+    // Those that are asked about at a time, and five attempts after, each with a look whether the
+    // server is there.
     let most = 2 * (16 + 5);
     assert!(door.turned_away() <= most, "{}", door.turned_away());
     assert!(

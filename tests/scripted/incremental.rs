@@ -1,5 +1,5 @@
-//! That every set of a series of incremental backups is whole, whatever a server went through between them, and that what has
-//! not changed is not downloaded again.
+//! That every set of a series of incremental backups is whole, whatever a server went through
+//! between them, and that what has not changed is not downloaded again.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -151,7 +151,8 @@ fn increments_to_the_last_set_come_back_with_it() {
     }
 }
 
-/// A server with these shards, each a TSM file that has not changed for years, which are in a first set.
+/// A server with these shards, each a TSM file that has not changed for years, which are in a first
+/// set.
 fn with_first_set(ids: impl IntoIterator<Item = u64>) -> Fixture {
     with_first_set_of(Version::V1_6, ids)
 }
@@ -255,7 +256,8 @@ fn a_shard_of_which_the_server_sends_anything_but_the_right_answers_is_downloade
     let (cut, at_member) = (|_| Reply::Cut(300, End::Fin), |_| Reply::Cut(512, End::Fin));
     let (reset_later, stall) = (|_| Reply::Cut(1024, End::Rst), |_| Reply::Stall(2048));
     let to_grown: [&[&dyn Fn(u64) -> Reply]; 4] = [
-        // Servers 1.8.0 to 1.8.4 send an empty tar while they flush: at the first question, the first two, all of them.
+        // Servers 1.8.0 to 1.8.4 send an empty tar while they flush: at the first question, the
+        // first two, all of them.
         &[&empty, &right, &all, &all],
         &[&empty, &empty, &all],
         &[&empty, &empty, &empty, &all],
@@ -332,8 +334,8 @@ fn a_shard_of_which_the_server_sends_anything_but_the_right_answers_is_downloade
 
 #[test]
 fn an_older_server_is_believed_only_where_it_says_that_nothing_is_newer() {
-    // Servers 1.0 and 1.1 say it by closing, as they do when they fail: so it has to be their answer to what can only be answered so,
-    // and they must answer otherwise.
+    // Servers 1.0 and 1.1 say it by closing, as they do when they fail: so it has to be their
+    // answer to what can only be answered so, and they must answer otherwise.
     for version in [Version::V1_1, Version::V1_3] {
         let fixture = with_first_set_of(version, [1, 2]);
         fixture.peer.script(Asked::Shard(2), [Reply::Nothing]);
@@ -578,7 +580,8 @@ fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
     let asked = fixture.peer.requests().len();
     fixture.peer.script(Asked::Shard(40), [Reply::Stall(0)]);
     let running = fixture.prepare_json(&["-incremental"]).spawn();
-    // The meta store, the list of shards, and three questions for each shard but the last, which stays without an answer.
+    // The meta store, the list of shards, and three questions for each shard but the last, which
+    // stays without an answer.
     fixture.peer.wait_for_requests(asked + 39 * 3 + 1);
     wait_for(|| (links() == 2).then_some(())).expect("a link");
     running.signal(libc::SIGKILL);

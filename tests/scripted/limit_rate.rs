@@ -1,4 +1,5 @@
-//! `-limit-rate`: what is moved is moved whole, not faster than allowed, and a stop is obeyed at once all the same.
+//! `-limit-rate`: what is moved is moved whole, not faster than allowed, and a stop is obeyed at
+//! once all the same.
 
 use std::path::{Path, PathBuf};
 use std::thread;

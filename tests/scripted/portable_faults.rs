@@ -1,4 +1,5 @@
-//! That damage to a portable backup is found before a server is touched, and that no failed backup leaves one behind.
+//! That damage to a portable backup is found before a server is touched, and that no failed backup
+//! leaves one behind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +24,8 @@ use crate::support::process::{Run, Snap, backup, restore_into, restore_online, s
 use crate::support::service::{all_members, copy, influxd_client};
 use crate::support::{folder, tree, utf8};
 
-/// A server with a database `d` of three shards, a portable backup of it, and an empty server to restore into.
+/// A server with a database `d` of three shards, a portable backup of it, and an empty server to
+/// restore into.
 struct PortableBackup {
     folder: TempDir,
     source: Influxd,
@@ -119,15 +121,16 @@ fn every_damage_is_found_and_named_before_the_server_is_touched() {
     for how in DAMAGES {
         for recorded in [true, false] {
             cases.push((&shard, recorded, how));
-            // Without a record, a name with another letter is a name; the last byte of the message says nothing that anybody
-            // needs; and a message twice over is one.
+            // Without a record, a name with another letter is a name; the last byte of the message
+            // says nothing that anybody needs; and a message twice over is one.
             let undetectable =
                 ["flipped in the middle", "flipped at its end", "doubled"].contains(&how);
             if recorded || !undetectable {
                 cases.push((&meta, recorded, how));
             }
         }
-        // What is JSON all the same after it was flipped has other numbers or names in it, which can be sound.
+        // What is JSON all the same after it was flipped has other numbers or names in it, which
+        // can be sound.
         if how != "flipped in the middle" {
             cases.push((&manifest, false, how));
             cases.push((&record, true, how));
@@ -479,7 +482,8 @@ fn files_that_were_given_their_names_by_a_run_that_died_then_are_no_set_and_are_
     }
 }
 
-/// A portable backup of a scripted server as influxd leaves one, without a record: `a` with the shards 1 and 2, `b` with 3.
+/// A portable backup of a scripted server as influxd leaves one, without a record: `a` with the
+/// shards 1 and 2, `b` with 3.
 fn as_of_influxd(folder: &Path, flags: &[&str], code: i32) -> (PathBuf, String) {
     let mut model = Model::new(Version::V1_6, &[]);
     for (database, id) in [("a", 1), ("a", 2), ("b", 3)] {

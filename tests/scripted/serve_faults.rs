@@ -1,4 +1,5 @@
-//! That the service outlives whatever its clients do, changes directories wholly or not at all, and leaves nothing behind.
+//! That the service outlives whatever its clients do, changes directories wholly or not at all, and
+//! leaves nothing behind.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -70,7 +71,8 @@ fn it_goes_on_whatever_clients_do_and_nothing_of_them_is_left() {
         }
     });
 
-    // Those that vanish in the middle of a reply, of a request, or before it, and one that says nothing for now.
+    // Those that vanish in the middle of a reply, of a request, or before it, and one that says
+    // nothing for now.
     for _ in 0..20 {
         drop(begun(address, 4));
         drop(connect(address));
@@ -644,7 +646,8 @@ fn sockets(pid: u32) -> BTreeSet<u64> {
     .collect()
 }
 
-/// The inodes of sockets that have a place in a table of the network: of TCP, UDP, or Unix sockets with a name.
+/// The inodes of sockets that have a place in a table of the network: of TCP, UDP, or Unix sockets
+/// with a name.
 fn reachable(pid: u32) -> BTreeSet<u64> {
     let table = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}"));
     let of_internet = ["tcp", "tcp6", "udp", "udp6"]

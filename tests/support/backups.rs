@@ -62,7 +62,8 @@ impl Backups {
         }
     }
 
-    /// Of one with [`SHARDS`] shards of so many points of two series, which are large and hard to compress, all of them old.
+    /// Of one with [`SHARDS`] shards of so many points of two series, which are large and hard to
+    /// compress, all of them old.
     pub fn loaded(index: Index, layout: &'static [&'static str], points: i64) -> Self {
         let backups = Self::new(index, layout);
         backups
@@ -206,7 +207,8 @@ fn start(folder: &TempDir, index: Index) -> Influxd {
     )
 }
 
-/// Makes files as old as if they had been written on an earlier day, if they are not so old already.
+/// Makes files as old as if they had been written on an earlier day, if they are not so old
+/// already.
 fn age(dir: &Path) {
     for entry in fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();

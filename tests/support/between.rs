@@ -30,13 +30,15 @@ pub enum Ask {
 /// How one request is spoiled.
 #[derive(Clone, Debug)]
 pub enum Spoil {
-    /// Of an upload the server gets so many bytes of the tar and then the end; the client sees no failure.
+    /// Of an upload the server gets so many bytes of the tar and then the end; the client sees no
+    /// failure.
     Leave(usize),
     /// So many bytes of an upload pass, and then both connections break.
     Break(usize),
     /// An upload or an import passes, and then the connection is kept.
     Keep,
-    /// An upload or an import is read to its end, and this is answered; the server hears nothing of it.
+    /// An upload or an import is read to its end, and this is answered; the server hears nothing of
+    /// it.
     Swallow(Vec<u8>),
     /// So many bytes of the reply are passed on, then the connection ends.
     Cut(usize, End),
@@ -52,8 +54,8 @@ pub struct Between {
 }
 
 impl Between {
-    /// A proxy before the server at `upstream`, an `address:port`. `spoil` says what becomes of a request; the number is how
-    /// many of the same there were before.
+    /// A proxy before the server at `upstream`, an `address:port`. `spoil` says what becomes of a
+    /// request; the number is how many of the same there were before.
     pub fn start(
         upstream: &str,
         spoil: impl Fn(Ask, usize) -> Option<Spoil> + Send + Sync + 'static,
@@ -91,8 +93,8 @@ impl Between {
         self.service.address.to_string()
     }
 
-    /// What was asked so far, in the order in which it was read to its end, each with its length: of imports that of the meta
-    /// store, of uploads that of the tar, as far as it was read.
+    /// What was asked so far, in the order in which it was read to its end, each with its length:
+    /// of imports that of the meta store, of uploads that of the tar, as far as it was read.
     pub fn seen(&self) -> Vec<(Ask, usize)> {
         lock(&self.seen).clone()
     }

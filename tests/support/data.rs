@@ -20,7 +20,8 @@ pub const DATABASES: [&str; 5] = ["plain", "db.dot", "名前 db", "a'b \"c", "-x
 pub const POLICIES: [(&str, &str); 3] =
     [("two weeks", "1d"), ("p.q", "1h"), ("größe \"x\"", "52w")];
 
-/// The time most points are near: 2018-06-04T00:00:00Z, a Monday and so the start of a shard under `autogen`.
+/// The time most points are near: 2018-06-04T00:00:00Z, a Monday and so the start of a shard under
+/// `autogen`.
 pub const START: i64 = 1_528_070_400 * SECOND;
 
 /// How many daily shards there are under `two weeks`.
@@ -35,7 +36,8 @@ const ATTEMPTS: usize = 5;
 /// How many shards are flushed at a time.
 const FLUSHERS: usize = 4;
 
-/// Creates [`DATABASES`] and [`POLICIES`] and writes more than 5,000 points into more than 100 shards.
+/// Creates [`DATABASES`] and [`POLICIES`] and writes more than 5,000 points into more than 100
+/// shards.
 ///
 /// No policy ever lets data expire.
 pub fn load_sample(server: &Influxd) {
@@ -88,8 +90,8 @@ pub fn without_hour(points: &[String], nth: i64) -> Vec<String> {
 
 /// Moves what is in the caches to TSM files and then deletes points, series and measurements.
 ///
-/// Each kind of deletion leaves points behind. The server compacts files with tombstones after some seconds, so
-/// [`tombstones`] are sure to be there only right after this.
+/// Each kind of deletion leaves points behind. The server compacts files with tombstones after some
+/// seconds, so [`tombstones`] are sure to be there only right after this.
 pub fn delete_some(server: &Influxd) {
     flush(server);
     let (from, to) = (START + 100 * SECOND, START + 900 * SECOND);
@@ -130,8 +132,9 @@ pub fn tombstones(server: &Influxd) -> Vec<PathBuf> {
     found
 }
 
-/// Does `work` with a server on a copy of `source`, the directories of one that was killed while it had tombstones. The server
-/// carries the deletes out within seconds; where `work` says that it came too late, it is done again with a fresh one.
+/// Does `work` with a server on a copy of `source`, the directories of one that was killed while it
+/// had tombstones. The server carries the deletes out within seconds; where `work` says that it
+/// came too late, it is done again with a fresh one.
 pub fn before_deletes_are_carried_out(
     source: &Path,
     mut work: impl FnMut(&Influxd) -> bool,
@@ -184,7 +187,8 @@ fn read_shard(host: &str, id: u64) -> io::Result<usize> {
     stream.read_to_end(&mut answer)
 }
 
-/// Several series in one shard, the longest of several blocks; one of them not in the order of time.
+/// Several series in one shard, the longest of several blocks; one of them not in the order of
+/// time.
 fn many_points() -> String {
     let mut lines = String::new();
     let mut add = |host: &str, count: i64, at: &dyn Fn(i64) -> i64| {

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs a script of `sh` with a file system of that size (`4m`) in memory mounted at `at`, which nobody else sees; in the script
-/// `$snap` is the program and `$disk` the mount point. Panics where this user may not have one.
+/// Runs a script of `sh` with a file system of that size (`4m`) in memory mounted at `at`, which
+/// nobody else sees; in the script `$snap` is the program and `$disk` the mount point. Panics where
+/// this user may not have one.
 pub fn on_small_disk(size: &str, at: &Path, script: &str) -> Output {
     let script = format!(r#"mount -t tmpfs -o size={size} tmpfs "$disk" || exit 99; {script}"#);
     let run = |flags: &[&str]| {

@@ -1,5 +1,5 @@
-//! Backups as `influxd backup` makes them and directories as of an influxd, made by hand: any shards, whatever their names, and
-//! what has to be in a directory after a run.
+//! Backups as `influxd backup` makes them and directories as of an influxd, made by hand: any
+//! shards, whatever their names, and what has to be in a directory after a run.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -103,8 +103,8 @@ pub fn shard_file((db, rp, id): Shard<'_>, number: u32) -> String {
     format!("{db}.{rp}.{id:05}.{number:02}")
 }
 
-/// Directories as of an influxd: shards `1` to `n` of `s`.`rp`, each with one file of so many zero bytes or, where that is 0,
-/// with [`TSM`].
+/// Directories as of an influxd: shards `1` to `n` of `s`.`rp`, each with one file of so many zero
+/// bytes or, where that is 0, with [`TSM`].
 pub fn stopped_server(root: &Path, sizes: &[u64]) {
     let weeks = (1..).zip(sizes).map(|(id, _)| {
         (
@@ -130,7 +130,8 @@ pub fn stopped_server(root: &Path, sizes: &[u64]) {
     }
 }
 
-/// A folder of its own for a test, with backup directories as `influxd backup` makes them: without a record.
+/// A folder of its own for a test, with backup directories as `influxd backup` makes them: without
+/// a record.
 pub struct Folder(TempDir);
 
 impl Folder {

@@ -60,7 +60,8 @@ impl Influxd {
         Self::start_with(root, index, &[])
     }
 
-    /// As [`Influxd::start`], with settings such as `INFLUXDB_RETENTION_CHECK_INTERVAL` in place of those of the configuration.
+    /// As [`Influxd::start`], with settings such as `INFLUXDB_RETENTION_CHECK_INTERVAL` in place of
+    /// those of the configuration.
     pub fn start_with(root: &Path, index: Index, settings: &[(&str, &str)]) -> Self {
         for dir in ["meta", "data", "wal"] {
             fs::create_dir_all(root.join(dir))
@@ -118,7 +119,8 @@ impl Influxd {
                 );
                 return None;
             }
-            // Some other server may answer on the port, so only the server's own log tells that it listens.
+            // Some other server may answer on the port, so only the server's own log tells that it
+            // listens.
             if server.log().contains("Listening on HTTP") && server.ping() {
                 return Some(server);
             }
@@ -172,8 +174,9 @@ impl Influxd {
         log_in(&self.root)
     }
 
-    /// Panics if the server logged an error or a warning. Every ten seconds it looks for shards that are not used, and warns of one that
-    /// is being replaced at that moment: that is no fault of whoever replaces it.
+    /// Panics if the server logged an error or a warning. Every ten seconds it looks for shards
+    /// that are not used, and warns of one that is being replaced at that moment: that is no fault
+    /// of whoever replaces it.
     pub fn expect_no_errors(&self) {
         let log = self.log();
         let faults: Vec<&str> = log
@@ -221,7 +224,8 @@ impl Influxd {
         self.query("", q);
     }
 
-    /// Runs statements in a database and gives the whole answer, times in nanoseconds; panics if one of them fails.
+    /// Runs statements in a database and gives the whole answer, times in nanoseconds; panics if
+    /// one of them fails.
     pub fn query(&self, db: &str, q: &str) -> Value {
         serde_json::from_str(&self.query_text(db, q)).expect("an answer in JSON")
     }
@@ -252,7 +256,8 @@ impl Influxd {
         text.to_owned()
     }
 
-    /// Writes points given in line protocol with times in nanoseconds; an empty `rp` means the default policy.
+    /// Writes points given in line protocol with times in nanoseconds; an empty `rp` means the
+    /// default policy.
     pub fn write(&self, db: &str, rp: &str, lines: &str) {
         let target = format!(
             "/write?db={}&rp={}&precision=ns",
@@ -285,7 +290,8 @@ impl Influxd {
         names
     }
 
-    /// Every point of every database but `_internal`, sorted: one string for each field of each point.
+    /// Every point of every database but `_internal`, sorted: one string for each field of each
+    /// point.
     pub fn points(&self) -> Vec<String> {
         let mut points: Vec<String> = self
             .databases()
@@ -305,13 +311,14 @@ impl Influxd {
 
     /// Whether [`points`](Self::points) comes to be `expected` within 15 seconds.
     ///
-    /// To be used after a restore by `influxd`, which ends before the server has taken in the last shards.
+    /// To be used after a restore by `influxd`, which ends before the server has taken in the last
+    /// shards.
     pub fn comes_to(&self, expected: &[String]) -> bool {
         self.comes_to_be(|| self.points() == expected)
     }
 
-    /// Whether what `look` sees of the server comes to be so within 15 seconds. A query that fails counts as not yet: while a
-    /// shard is put in place, it is disabled.
+    /// Whether what `look` sees of the server comes to be so within 15 seconds. A query that fails
+    /// counts as not yet: while a shard is put in place, it is disabled.
     pub fn comes_to_be(&self, look: impl Fn() -> bool) -> bool {
         let started = Instant::now();
         loop {
@@ -341,8 +348,9 @@ impl Influxd {
 
     /// Every point under a retention policy, sorted, without the names of database and policy.
     ///
-    /// A string is `"measurement"{"tag"="value"} time "field"=value`, where an integer ends in `i` and a string is in quotes.
-    /// Each field is selected by its own type, because `*` over several measurements gives equal names one common type.
+    /// A string is `"measurement"{"tag"="value"} time "field"=value`, where an integer ends in `i`
+    /// and a string is in quotes. Each field is selected by its own type, because `*` over several
+    /// measurements gives equal names one common type.
     pub fn points_in(&self, db: &str, rp: &str) -> Vec<String> {
         let source = format!("{}.{}", quote(db), quote(rp));
         let keys = self.query(
@@ -392,9 +400,11 @@ impl Influxd {
         points
     }
 
-    /// The series of a database as the indexes of all its retention policies list them, sorted, each once.
+    /// The series of a database as the indexes of all its retention policies list them, sorted,
+    /// each once.
     ///
-    /// An in-memory index belongs to the whole database and a tsi1 index to a shard, so each policy is asked.
+    /// An in-memory index belongs to the whole database and a tsi1 index to a shard, so each policy
+    /// is asked.
     pub fn series(&self, db: &str) -> Vec<String> {
         let mut series = Vec::new();
         for rp in self.policies(db) {
@@ -609,7 +619,8 @@ fn quote_numbers(json: &str) -> String {
     let mut quoted = String::with_capacity(json.len() * 5 / 4);
     let (mut in_string, mut escaped, mut in_number) = (false, false, false);
     for c in json.chars() {
-        // Outside strings, the letters of null, true and false do not begin a number, but an e may go on with one.
+        // Outside strings, the letters of null, true and false do not begin a number, but an e may
+        // go on with one.
         let of_number = !in_string
             && (matches!(c, '-' | '0'..='9') || in_number && matches!(c, '+' | '.' | 'e' | 'E'));
         if of_number != in_number {

@@ -1,5 +1,5 @@
-//! What peers of every kind are made of: a listener with a thread for each connection, a way to read a request, and the ends
-//! that a connection can have.
+//! What peers of every kind are made of: a listener with a thread for each connection, a way to
+//! read a request, and the ends that a connection can have.
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -25,12 +25,14 @@ pub enum End {
     Rst,
 }
 
-/// Reads the mux byte, a type byte if there is one, and JSON up to its newline; `None` when the client went away before.
+/// Reads the mux byte, a type byte if there is one, and JSON up to its newline; `None` when the
+/// client went away before.
 pub fn read_request(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut raw = Vec::new();
     let mut byte = [0];
-    // No type byte has the value of a newline, and JSON holds none, so the first one ends the request.
+    // No type byte has the value of a newline, and JSON holds none, so the first one ends the
+    // request.
     while raw.last() != Some(&b'\n') {
         if stream.read(&mut byte)? == 0 {
             return Ok(None);

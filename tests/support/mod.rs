@@ -1,5 +1,5 @@
-//! What the integration tests share: a real influxd, scripted servers, data, damage and backups made by hand, running `snap`, a
-//! service, directory trees, small disks, TSM files.
+//! What the integration tests share: a real influxd, scripted servers, data, damage and backups
+//! made by hand, running `snap`, a service, directory trees, small disks, TSM files.
 // Each test binary compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
@@ -29,7 +29,8 @@ use std::thread;
 
 use tempfile::TempDir;
 
-/// A folder of a test's own. Its path has no dot: influxd takes the names of backup files apart with their paths.
+/// A folder of a test's own. Its path has no dot: influxd takes the names of backup files apart
+/// with their paths.
 pub fn folder() -> TempDir {
     tempfile::Builder::new()
         .prefix("snap")
@@ -42,7 +43,8 @@ pub fn utf8(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-/// A value for tests that run at the same time: made by the first that asks, gone with the last that holds it.
+/// A value for tests that run at the same time: made by the first that asks, gone with the last
+/// that holds it.
 pub struct Shared<T> {
     slot: Mutex<Weak<T>>,
     make: fn() -> T,

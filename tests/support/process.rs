@@ -27,7 +27,8 @@ pub struct Run {
     pub stdout: String,
     /// What was written to standard error.
     pub stderr: String,
-    /// The largest resident set, in bytes; too large only for a run of a few milliseconds, where it may be the parent's.
+    /// The largest resident set, in bytes; too large only for a run of a few milliseconds, where it
+    /// may be the parent's.
     pub peak_rss: u64,
     /// The time from start to end.
     pub wall: Duration,
@@ -52,7 +53,8 @@ impl Run {
         self
     }
 
-    /// The run itself if it ended with an exit code that is documented, and not in a panic; panics otherwise.
+    /// The run itself if it ended with an exit code that is documented, and not in a panic; panics
+    /// otherwise.
     pub fn expect_told(self, what: &str) -> Self {
         let told = matches!(self.code, Some(0..=6 | 10 | 11));
         assert!(
@@ -233,8 +235,9 @@ impl Snap {
     }
 }
 
-/// Has what is started heed SIGHUP and SIGINT, whatever the tests were started with: in the background of a script, they are ignored.
-/// Once for all, and not between fork and exec, where a child would hold the files of the other tests for a moment.
+/// Has what is started heed SIGHUP and SIGINT, whatever the tests were started with: in the
+/// background of a script, they are ignored. Once for all, and not between fork and exec, where a
+/// child would hold the files of the other tests for a moment.
 #[allow(unsafe_code)]
 fn heed_signals() {
     static ONCE: Once = Once::new();
@@ -263,7 +266,8 @@ impl Running {
     }
 
     /// Sends a signal, for example `libc::SIGINT`.
-    // Sending a signal is a call into libc; the process has not been reaped, so the id is still its own.
+    // Sending a signal is a call into libc; the process has not been reaped, so the id is still its
+    // own.
     #[allow(unsafe_code)]
     pub fn signal(&self, signal: i32) {
         let sent = unsafe { libc::kill(pid_t(self.pid()), signal) };
@@ -274,7 +278,8 @@ impl Running {
     pub fn wait(mut self) -> Run {
         let mut sampled = 0;
         let (status, usage) = loop {
-            // The high-water mark is gone once the process has ended, so it is read before each look.
+            // The high-water mark is gone once the process has ended, so it is read before each
+            // look.
             sampled = sampled.max(high_water_mark(self.pid()));
             if let Some(end) = reap(self.pid(), libc::WNOHANG) {
                 break end;
@@ -293,7 +298,8 @@ impl Running {
         let wall = self.started.elapsed();
         self.reaped = true;
         let (stdout, stderr) = self.outputs();
-        // A child's ru_maxrss begins at its parent's peak; where it did not grow beyond that it is only an upper bound.
+        // A child's ru_maxrss begins at its parent's peak; where it did not grow beyond that it is
+        // only an upper bound.
         let reported = kibibytes(usage.ru_maxrss);
         let peak_rss = if reported > self.inherited || sampled == 0 {
             reported
@@ -341,7 +347,8 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
 }
 
 /// The status and the usage of a child that has ended; `None` if it still runs.
-// The standard library waits without telling the usage of one child; both structures are plain data for the call to fill.
+// The standard library waits without telling the usage of one child; both structures are plain data
+// for the call to fill.
 #[allow(unsafe_code)]
 fn reap(pid: u32, options: i32) -> Option<(i32, libc::rusage)> {
     let mut status = 0;
@@ -361,7 +368,8 @@ fn own_peak_rss() -> u64 {
     kibibytes(usage.ru_maxrss)
 }
 
-/// The largest resident set a process has had since it began its program, in bytes; 0 once it has ended.
+/// The largest resident set a process has had since it began its program, in bytes; 0 once it has
+/// ended.
 fn high_water_mark(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

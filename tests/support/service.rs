@@ -104,7 +104,8 @@ impl Serving {
     }
 
     /// Sends a signal, for example `libc::SIGTERM`.
-    // Sending a signal is a call into libc; the process has not been reaped, so the id is still its own.
+    // Sending a signal is a call into libc; the process has not been reaped, so the id is still its
+    // own.
     #[allow(unsafe_code)]
     pub fn signal(&self, signal: i32) {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a process id");
@@ -148,7 +149,8 @@ pub fn swept(root: &Path) -> bool {
     !root.join("data/.snap-serve").exists()
 }
 
-/// The address in `serving M and D on ADDRESS, read only`, which with -json is the message of a line.
+/// The address in `serving M and D on ADDRESS, read only`, which with -json is the message of a
+/// line.
 fn opened_on(log: &str) -> Option<SocketAddr> {
     let line = log
         .lines()
@@ -179,7 +181,8 @@ pub fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends bytes and reads the reply until its end. A reset counts as an end: a server that closes early causes one.
+/// Sends bytes and reads the reply until its end. A reset counts as an end: a server that closes
+/// early causes one.
 pub fn ask(to: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = connect(to);
     let written = stream.write_all(request);
@@ -289,7 +292,8 @@ pub fn copy(from: &Path, to: &Path) {
     );
 }
 
-/// Runs influxd as a client, which goes on asking a dead server for minutes, for up to a minute; panics unless it succeeds.
+/// Runs influxd as a client, which goes on asking a dead server for minutes, for up to a minute;
+/// panics unless it succeeds.
 pub fn influxd_client(args: &[&str]) -> Output {
     let output = Command::new("timeout")
         .args(["-k", "5", "60"])
@@ -310,7 +314,8 @@ pub fn influxd_client(args: &[&str]) -> Output {
     output
 }
 
-/// Restores a database of a legacy backup into the directories of a stopped influxd below `target`, by influxd's own client.
+/// Restores a database of a legacy backup into the directories of a stopped influxd below `target`,
+/// by influxd's own client.
 pub fn influxd_restore_into(target: &Path, database: &str, dir: &Path) {
     let (meta, data) = (target.join("meta"), target.join("data"));
     influxd_client(&[

@@ -109,7 +109,8 @@ pub fn keys(start: i64) -> Vec<Key> {
 /// How many points [`keys`] have.
 pub const POINTS: u64 = 12 + 12 + 1 + 2;
 
-/// A run of `snap verify -json`, and what it printed: the faults, and the summary or the error at its end.
+/// A run of `snap verify -json`, and what it printed: the faults, and the summary or the error at
+/// its end.
 pub fn told(dir: &Path, flags: &[&str], code: i32) -> (Vec<Value>, Value) {
     let run = snap([&["verify", "-json"], flags, &[utf8(dir)]].concat()).expect(code);
     let (faults, others): (Vec<Value>, Vec<Value>) = run

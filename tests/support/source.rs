@@ -11,7 +11,8 @@ use super::influxd::{Index, Influxd, Shard};
 use super::process::{backup, restore_into};
 use super::{folder, tree};
 
-/// How many shards `delete_some` leaves without a point; the server removes their files when it comes to compact them.
+/// How many shards `delete_some` leaves without a point; the server removes their files when it
+/// comes to compact them.
 pub const EMPTIED: usize = 3;
 
 /// A server with the sample, and a folder for whatever a test makes beside it.

@@ -20,7 +20,8 @@ pub const WEEK: i64 = 7 * DAY;
 /// 2020-09-07T00:00:00Z, a Monday and so the start of a shard under `autogen`.
 pub const MONDAY: i64 = 1_599_436_800 * SECOND;
 
-/// The time now, after which files get later times: those come from a clock that ticks some hundred times a second.
+/// The time now, after which files get later times: those come from a clock that ticks some hundred
+/// times a second.
 pub fn moment() -> String {
     thread::sleep(Duration::from_millis(20));
     let now = Timestamp::now().to_string();

@@ -3,7 +3,8 @@
 use super::process::snap;
 use super::service::influxd_client;
 
-/// Runs the client of that name, `snap` or `influxd`; what it wrote to standard error. Panics unless it succeeds.
+/// Runs the client of that name, `snap` or `influxd`; what it wrote to standard error. Panics
+/// unless it succeeds.
 pub fn run(tool: &str, args: &[&str]) -> String {
     match tool {
         "snap" => snap(args).expect(0).stderr,

@@ -1,8 +1,9 @@
-//! Restore, verify, check, list and forget agree about every set of a directory, and with a slow model that knows what the server
-//! held.
+//! Restore, verify, check, list and forget agree about every set of a directory, and with a slow
+//! model that knows what the server held.
 //!
-//! A server is simulated minute by minute: points are written, deleted and backed up. Of each set and shard the model keeps what the
-//! run really got, never what a record says of it. From that follows what a restore can bring back.
+//! A server is simulated minute by minute: points are written, deleted and backed up. Of each set
+//! and shard the model keeps what the run really got, never what a record says of it. From that
+//! follows what a restore can bring back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -224,8 +225,8 @@ fn runs() -> impl Strategy<Value = Vec<Run>> {
 enum Got {
     /// It was not asked for it.
     NotAsked,
-    /// All that changed after that minute; where there is none, all. With the file, where something was there; and whether the
-    /// run knew that nothing is missing of it.
+    /// All that changed after that minute; where there is none, all. With the file, where something
+    /// was there; and whether the run knew that nothing is missing of it.
     All {
         since: Option<u32>,
         file: Option<String>,
@@ -295,7 +296,8 @@ impl Model {
         there.cloned().collect()
     }
 
-    /// The sets before that one, of the same server and newest first, with what they got of a shard.
+    /// The sets before that one, of the same server and newest first, with what they got of a
+    /// shard.
     fn before(&self, at: usize, shard: usize) -> impl Iterator<Item = (usize, &Made, &Got)> {
         let server = self.sets[at].run.server;
         let sets = self.sets[..at].iter().enumerate().rev();
@@ -465,8 +467,8 @@ impl Model {
         !self.sets[at].run.metastore_goes && found.iter().all(|(_, (_, why))| why.is_none())
     }
 
-    /// Whether all changes to a shard up to a set are in some set, minute by minute. As simple as can be, but only for sets whose
-    /// runs wrote down what they did.
+    /// Whether all changes to a shard up to a set are in some set, minute by minute. As simple as
+    /// can be, but only for sets whose runs wrote down what they did.
     fn covers(&self, at: usize, shard: usize) -> bool {
         let to = self.sets[at].minute;
         let mut covered = BTreeSet::new();
@@ -497,7 +499,8 @@ fn make(directory: &Path, runs: &[Run]) -> Model {
         let minute = started(number);
         let server = &mut servers[run.server];
         for (shard, change) in run.changes.iter().enumerate() {
-            // The second comes into being with the third run, and is written to when its time has begun.
+            // The second comes into being with the third run, and is written to when its time has
+            // begun.
             let is_named = shard != 1 || number >= 2;
             let points = &mut server[shard];
             match (change, is_named) {
@@ -957,8 +960,9 @@ fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, Te
     Ok(whole)
 }
 
-/// That a set that is said to be whole brings back every point that the server held and the run was asked for; and that one whose
-/// runs all wrote down what they did is whole if and only if every change up to it is in some set.
+/// That a set that is said to be whole brings back every point that the server held and the run was
+/// asked for; and that one whose runs all wrote down what they did is whole if and only if every
+/// change up to it is in some set.
 fn brings_back_what_was_held(
     model: &Model,
     at: usize,

@@ -341,7 +341,8 @@ impl Checker<'_> {
             shard,
             recorded,
             listed: listed.map(|listed| listed.size),
-            // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged too.
+            // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged
+            // too.
             depth: match !set.is_recorded() || look_into {
                 true => Depth::Blocks { times: None },
                 false => Depth::Index,

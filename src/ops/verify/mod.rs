@@ -113,7 +113,8 @@ pub struct VerifyReport {
     pub points: Option<u64>,
     /// Faults found.
     pub faults: u64,
-    /// The ids of sets that were removed while the others were read: what is said of them may be incomplete, and is no fault.
+    /// The ids of sets that were removed while the others were read: what is said of them may be
+    /// incomplete, and is no fault.
     pub removed: Vec<SetId>,
     /// Gaps found.
     pub gaps: u64,
@@ -396,7 +397,8 @@ impl<'a> OfSet<'a, '_> {
             Ok((_, data)) => {
                 let mut groups: Groups = of_data(&data);
                 if set.is_loose() {
-                    // A shard made later gets the lowest free number, whatever that of the meta store is.
+                    // A shard made later gets the lowest free number, whatever that of the meta
+                    // store is.
                     groups.extend(self.later_groups());
                 }
                 (groups, Some(data))
@@ -501,8 +503,8 @@ impl<'a> OfSet<'a, '_> {
     }
 }
 
-/// Whether a file of influxd's is gone again. While it makes a set of the portable layout, it has files of the other layout for a
-/// moment each.
+/// Whether a file of influxd's is gone again. While it makes a set of the portable layout, it has
+/// files of the other layout for a moment each.
 fn is_passing(contents: &Catalog, set: &Set, file: &str) -> bool {
     !set.is_recorded() && contents.is_gone(file)
 }

@@ -3,9 +3,11 @@
 //! What influxd 1.6.7 was seen to do, and what is done here:
 //!
 //! - Writes add points; of those with the same key and time the last one counts.
-//! - Deletes take away points written before them, of the keys they name, and nothing of TSM files: a DELETE has put what it
-//!   deletes of those into their tombstones before it is logged, and is logged for keys of the cache alone.
-//! - A segment counts up to its first entry that is not sound, and the segments after it count all the same.
+//! - Deletes take away points written before them, of the keys they name, and nothing of TSM files:
+//!   a DELETE has put what it deletes of those into their tombstones before it is logged, and is
+//!   logged for keys of the cache alone.
+//! - A segment counts up to its first entry that is not sound, and the segments after it count all
+//!   the same.
 //!
 //! A key whose values change their type without a delete between them makes influxd refuse to open
 //! the shard. Here every point keeps its type.

@@ -1,4 +1,5 @@
-//! A shard that is written to: what of it is not in files, and what servers of each kind do when they are asked for it then.
+//! A shard that is written to: what of it is not in files, and what servers of each kind do when
+//! they are asked for it then.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -15,11 +16,13 @@ use super::tars::{Member, Tar, tar};
 pub struct Cache {
     /// The files.
     pub files: Vec<Member>,
-    /// What a flush that failed has set aside, as the file that it becomes: the next flush writes that alone.
+    /// What a flush that failed has set aside, as the file that it becomes: the next flush writes
+    /// that alone.
     pub failed: Vec<Member>,
     /// What the next flush writes.
     pub cached: Vec<Member>,
-    /// How long flushes take that begin by themselves: each takes what is cached as soon as a request comes while none is under way.
+    /// How long flushes take that begin by themselves: each takes what is cached as soon as a
+    /// request comes while none is under way.
     pub flushes: VecDeque<Duration>,
     /// The flush that began by itself: when it ends, and what it writes.
     pub under_way: Option<(Instant, Vec<Member>)>,

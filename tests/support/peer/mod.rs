@@ -1,4 +1,5 @@
-//! Servers that answer from a script: a snapshotter of any version, peers that are none, and a proxy that cuts replies off.
+//! Servers that answer from a script: a snapshotter of any version, peers that are none, and a
+//! proxy that cuts replies off.
 
 mod busy;
 mod model;
@@ -82,7 +83,8 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Whether it is the state of the server that makes it answer so, and not what it was asked for.
+    /// Whether it is the state of the server that makes it answer so, and not what it was asked
+    /// for.
     fn is_a_state(&self) -> bool {
         matches!(
             self,
@@ -125,7 +127,8 @@ impl Request {
 }
 
 impl Request {
-    /// Understands a request as a server of that version does; `None` for one that it answers with nothing.
+    /// Understands a request as a server of that version does; `None` for one that it answers with
+    /// nothing.
     fn parse(raw: &[u8], version: Version) -> Option<Self> {
         let (&mux, rest) = raw.split_first()?;
         let (&first, after) = rest.split_first()?;
@@ -315,7 +318,8 @@ fn serve(
     send(stream, stopping, &reply, &path, &tar)
 }
 
-/// What the right answer to a request is, once the model is as the reply leaves it; `None` for no byte.
+/// What the right answer to a request is, once the model is as the reply leaves it; `None` for no
+/// byte.
 fn body(model: &mut Model, request: &Request, reply: &Reply) -> Option<(ShardPath, Tar)> {
     let nowhere = ShardPath {
         database: String::new(),

@@ -1,4 +1,5 @@
-//! Peers that are no snapshotter, or no peer at all, and a proxy that cuts off what a snapshotter sends.
+//! Peers that are no snapshotter, or no peer at all, and a proxy that cuts off what a snapshotter
+//! sends.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -57,7 +58,8 @@ impl Stranger {
     }
 }
 
-/// A host that lets no connection be made: its queue of connections is full, and nobody takes one from it.
+/// A host that lets no connection be made: its queue of connections is full, and nobody takes one
+/// from it.
 pub struct Crowded {
     address: SocketAddr,
     _listener: OwnedFd,
@@ -177,7 +179,8 @@ struct DoorState {
 }
 
 impl Door {
-    /// A door before the server at `upstream` that lets so many connections through, and is `then` so.
+    /// A door before the server at `upstream` that lets so many connections through, and is `then`
+    /// so.
     pub fn start(upstream: SocketAddr, left: usize, then: Presence) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound address");

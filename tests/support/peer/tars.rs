@@ -206,7 +206,8 @@ pub fn noise(seed: u64, size: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(size).collect()
 }
 
-/// Where in a tar a cut is worth a test: in and at the ends of headers, contents, paddings and the blocks of the trailer.
+/// Where in a tar a cut is worth a test: in and at the ends of headers, contents, paddings and the
+/// blocks of the trailer.
 pub fn offsets(tar: &[u8]) -> Vec<usize> {
     let mut offsets = BTreeSet::from([0, 1]);
     let mut at = 0;
