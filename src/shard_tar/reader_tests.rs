@@ -406,6 +406,20 @@ fn the_content_is_read_to_its_end_and_no_further() {
     );
 }
 
+#[test]
+fn a_tar_has_as_many_members_as_are_accepted_and_no_more() {
+    let members = |count: u64| {
+        let mut builder = Builder::new(Vec::new());
+        (0..count).for_each(|_| add(&mut builder, TSM, b"", EntryType::Regular));
+        let bytes = builder.into_inner().unwrap();
+        ShardTarReader::new(&bytes[..], &shard()).finish()
+    };
+    let most = MAX_MEMBERS;
+    assert_eq!(members(most).unwrap(), Ending::Whole { members: most });
+    let error = members(most + 1).unwrap_err().to_string();
+    assert!(error.contains("more than 20000 members"), "{error}");
+}
+
 proptest! {
     #[test]
     fn any_bytes_end_in_a_result_that_does_not_depend_on_their_split(
