@@ -6,8 +6,7 @@ use std::time::Duration;
 /// How many names of a list are printed.
 const NAMES_SHOWN: usize = 20;
 
-/// A number of bytes in the unit that fits: `1.5 KiB`. (The crate bytesize prints 1,048,575 bytes
-/// as `1024.0 KiB`.)
+/// A number of bytes in the unit that fits: `1.5 KiB`. What rounds to 1024 takes the next unit.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {

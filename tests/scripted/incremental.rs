@@ -411,7 +411,7 @@ fn a_shard_of_an_older_server_is_shared_until_points_or_deletes_are_newer() {
 
 #[test]
 fn a_server_that_breaks_off_whenever_it_is_asked_what_is_newer_is_given_up() {
-    let fixture = Fixture::with_shards([1]);
+    let fixture = with_first_set([1]);
     // It answers each question, and no answer comes to its end.
     fixture.peer.script(Asked::Shard(1), [Reply::Stall(700)]);
     let flags = ["-incremental", "-idle-timeout", "1s", "-retries", "1"];
