@@ -43,18 +43,18 @@ impl ListArgs {
             damaged.borrow_mut().extend(errors);
             Ok(catalog)
         };
-        let (contents, sets) = steadily(&directory, read, |contents| Ok(list(contents)))?;
+        let (catalog, sets) = steadily(&directory, read, |catalog| Ok(list(catalog)))?;
         damaged
             .borrow()
             .iter()
             .for_each(|error| output.failure(error));
-        let is_damaged = !contents.damaged().is_empty();
+        let is_damaged = !catalog.damaged().is_empty();
         if sets.is_empty() && !is_damaged {
             return Err(ErrorKind::NoBackup
                 .error(format!("{} holds no backup", directory.display()))
                 .into());
         }
-        for id in contents.half_removed() {
+        for id in catalog.half_removed() {
             output.warning(&format!(
                 "set {id} is half removed, and counts no more: the next snap forget or backup ends \
                  that"
@@ -64,7 +64,7 @@ impl ListArgs {
             sets.iter().try_for_each(json::print)?;
         } else if !output.is_quiet() {
             output.lines(&rendered(&sets))?;
-            warn_of_faults(&contents, &sets, output);
+            warn_of_faults(&catalog, &sets, output);
             let count = plural(sets.len(), "set");
             output.opening(&format!("{count} in {}", directory.display()));
         }

@@ -29,7 +29,7 @@ const MOST_OF_MEMBER: usize = 100;
 /// A shard's file to judge, and how.
 pub(crate) struct Examination<'a> {
     /// The backup.
-    pub contents: &'a Catalog,
+    pub catalog: &'a Catalog,
     /// The file.
     pub file: &'a BackupFile,
     /// What the shard is called in the backup.
@@ -253,7 +253,7 @@ impl Examination<'_> {
     pub(super) fn run(&self, types: Option<&mut FieldTypes>) -> Result<ExaminedFile> {
         let mut members = Vec::new();
         let (outcome, count, sha256) = if self.file.packed || self.reads_all {
-            let mut tar = self.contents.open(self.file, |file| {
+            let mut tar = self.catalog.open(self.file, |file| {
                 let stoppable = Stoppable {
                     inner: file,
                     cancel: self.cancel,
@@ -267,7 +267,7 @@ impl Examination<'_> {
             let sha256 = tar.inner().inner().sha256().map(hex);
             (outcome, tar.inner().count(), sha256)
         } else {
-            let tar = self.contents.open(self.file, |file| file)?;
+            let tar = self.catalog.open(self.file, |file| file)?;
             let reader = MemberReader::open(tar, self.scratch, self.shard, self.cancel)?;
             (self.walk(reader, types, &mut members), 0, None)
         };
@@ -299,7 +299,7 @@ impl Examination<'_> {
                 let spool = Spool::new_in(self.scratch).map_err(|error| self.failed(error))?;
                 Place::Spool(spool)
             }
-            false => Place::Tar(self.contents.open_file(&self.file.name)?),
+            false => Place::Tar(self.catalog.open_file(&self.file.name)?),
         })
     }
 
@@ -307,7 +307,7 @@ impl Examination<'_> {
         match scratch_fault(&error) {
             Some(fault) => fault.into(),
             None => {
-                let tar = self.contents.place_of(&self.file.name);
+                let tar = self.catalog.place_of(&self.file.name);
                 anyhow::Error::new(error).context(format!("reading {tar}"))
             }
         }

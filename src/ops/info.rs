@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::metastore::{Data, Shard};
-use crate::ops::selection::{first_of, plural};
 use crate::repository::{
     Catalog, Chains, FileRecord, Gap, Layout, Missing, Selection, Set, SetId, SetRecord, SetState,
     ShardState,
 };
 use crate::shard::ShardPath;
+use crate::text::{first_of, plural};
 use crate::time;
 use crate::wire::{Dialect, InfoReply};
 

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metastore::Data;
-use crate::ops::selection::list;
 use crate::repository::{
     Catalog, Content, Manifest, Origin, Selection, Set, SetId, SetRecord, ShardRecord, ShardState,
 };
+use crate::text::name_list;
 use crate::time;
 
 /// What a set holds no more, compared with an earlier one of the same selection.
@@ -146,7 +146,7 @@ impl Losses {
             format!(
                 "databases that set {} holds have no shard any more: {}",
                 self.before,
-                list(&quoted)
+                name_list(&quoted)
             )
         })
     }

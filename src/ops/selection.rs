@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
-pub(crate) use crate::text::{first_of, name_list as list, plural};
+use crate::text::name_list;
 
 /// The shards that `selection` takes, those of deleted groups included, in the order of the meta
 /// store.
@@ -69,7 +69,7 @@ fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> E
         .collect();
     ErrorKind::Failed
         .error(format!("{holder} has no shard {id}"))
-        .hint(format!("there are: {}", list(&ids)))
+        .hint(format!("there are: {}", name_list(&ids)))
 }
 
 fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>) -> Error {
@@ -85,7 +85,7 @@ fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-    let there = format!("there are: {}", list(&quoted));
+    let there = format!("there are: {}", name_list(&quoted));
     ErrorKind::Failed.error(message).hint(match close {
         Some((_, name)) => format!("did you mean '{name}'? {there}"),
         None => there,

@@ -417,9 +417,8 @@ fn a_server_that_breaks_off_whenever_it_is_asked_what_is_newer_is_given_up() {
     let flags = ["-incremental", "-idle-timeout", "1s", "-retries", "1"];
     let run = fixture.prepare(&flags).run().expect(1);
     assert!(
-        run.stdout.contains("1 of 1 shards could not be fetched"),
-        "{}{}",
-        run.stdout,
+        run.stderr.contains("1 of 1 shards could not be fetched"),
+        "{}",
         run.stderr
     );
 }

@@ -173,7 +173,7 @@ fn probes(members: &[MemberRecord]) -> Option<Vec<Probe>> {
 
 /// The sets that a backup may build on, newest first.
 pub(crate) struct Earlier<'a> {
-    contents: &'a Catalog,
+    catalog: &'a Catalog,
     sets: Vec<(usize, &'a SetRecord)>,
     /// The ids of those that would be, had they not been begun later than now.
     ahead: Vec<&'a SetId>,
@@ -181,10 +181,10 @@ pub(crate) struct Earlier<'a> {
 
 impl<'a> Earlier<'a> {
     /// Those in a directory, of the server with that cluster id.
-    pub(super) fn of(contents: &'a Catalog, cluster_id: u64, now: Timestamp) -> Self {
-        let (sets, ahead) = Chains::to_build_on(contents, cluster_id, now);
+    pub(super) fn of(catalog: &'a Catalog, cluster_id: u64, now: Timestamp) -> Self {
+        let (sets, ahead) = Chains::to_build_on(catalog, cluster_id, now);
         Self {
-            contents,
+            catalog,
             sets,
             ahead,
         }
@@ -199,7 +199,7 @@ impl<'a> Earlier<'a> {
     /// The newest set of the same selection that can be restored whole: what was modified after it
     /// was begun is not in it.
     pub(super) fn last(&self, selection: &Selection) -> Option<&'a SetRecord> {
-        Chains::of(self.contents).last_of(&self.sets, selection)
+        Chains::of(self.catalog).last_of(&self.sets, selection)
     }
 
     /// Whether it is time to download all shards again.
@@ -232,7 +232,7 @@ impl<'a> Earlier<'a> {
             .shard(path)
             .filter(|shard| shard.content == Content::Whole)?;
         let file = shard.file.as_ref().filter(|_| set.layout == layout)?;
-        if self.contents.file(&file.name) != Some(file.size) {
+        if self.catalog.file(&file.name) != Some(file.size) {
             return None;
         }
         let downloaded_by = shard.shared_with.clone().unwrap_or_else(|| set.id.clone());

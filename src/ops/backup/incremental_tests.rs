@@ -67,8 +67,8 @@ fn directory(sets: &[SetRecord]) -> TempDir {
 
 fn with<T>(sets: &[SetRecord], look: impl FnOnce(&Earlier<'_>) -> T) -> T {
     let directory = directory(sets);
-    let contents = Catalog::read(directory.path()).unwrap();
-    look(&Earlier::of(&contents, CLUSTER, Timestamp::now()))
+    let catalog = Catalog::read(directory.path()).unwrap();
+    look(&Earlier::of(&catalog, CLUSTER, Timestamp::now()))
 }
 
 fn base(sets: &[SetRecord]) -> Option<Base> {
@@ -186,8 +186,8 @@ fn a_file_of_another_layout_is_no_base() {
 fn a_file_that_is_gone_or_of_another_size_is_no_base() {
     let directory = directory(&[set(0, 10_000)]);
     let is_base = || {
-        let contents = Catalog::read(directory.path()).unwrap();
-        Earlier::of(&contents, CLUSTER, Timestamp::now())
+        let catalog = Catalog::read(directory.path()).unwrap();
+        Earlier::of(&catalog, CLUSTER, Timestamp::now())
             .base(&path(), &Selection::default(), Layout::Legacy, MARGIN)
             .is_some()
     };

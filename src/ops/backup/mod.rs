@@ -10,9 +10,9 @@
 mod ask;
 mod attempts;
 mod commit;
-mod compare;
 mod download;
 mod fetch;
+mod gaps;
 mod health;
 mod incremental;
 mod listing;
@@ -24,6 +24,7 @@ mod request;
 mod run;
 mod session;
 mod stored;
+mod unchanged;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -32,7 +33,6 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::queue::{self, Turn};
-use super::selection::plural;
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::context::Context;
@@ -40,6 +40,7 @@ use crate::progress::Event;
 use crate::repository::manifest;
 use crate::repository::{Layout, ResumableRun, Run, SetWriter};
 use crate::retry::Server;
+use crate::text::plural;
 use crate::time;
 use crate::wire::Dialect;
 use attempts::ShardAttempts;

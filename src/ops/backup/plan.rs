@@ -13,11 +13,12 @@ use super::request::{Planned, ShardRequest, request_for};
 use super::run::{Backup, ServerMetastore};
 use crate::error::ErrorKind;
 use crate::metastore::{Data, Shard};
-use crate::ops::selection::{list, plural, select};
+use crate::ops::selection::select;
 use crate::repository::{
     Catalog, Content, Selection, SetId, ShardRecord, ShardState, UnreadableFile,
 };
 use crate::shard::ShardPath;
+use crate::text::{name_list, plural};
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply};
 
@@ -249,7 +250,7 @@ impl Backup<'_> {
                 "the meta store names {} that the server does not have open (never written to, or failed to open at \
                  its start; its log tells): {}",
                 plural(absent.len(), "shard"),
-                list(&absent)
+                name_list(&absent)
             ));
         }
     }
@@ -264,7 +265,7 @@ impl Backup<'_> {
         if !ahead.is_empty() && self.options.building != IncrementalMode::Not {
             self.context.warn(format!(
                 "it is {now:.0}, and sets were begun later: the clock of this machine was set back, and they are not built on: {}",
-                list(&ahead)
+                name_list(&ahead)
             ));
         }
     }
@@ -281,7 +282,7 @@ impl Backup<'_> {
             let holder = &self.options.source;
             let message = format!(
                 "gone from {holder} since the last set, expired or dropped: {}",
-                list(&vanished)
+                name_list(&vanished)
             );
             self.context.status(message);
         }
@@ -360,9 +361,9 @@ fn ensure_dialect_can(selection: &Selection, dialect: Dialect) -> Result<()> {
 }
 
 /// How large the shards of a server were in earlier sets, in bytes of their tars.
-fn earlier_sizes(contents: &Catalog, cluster_id: u64) -> HashMap<ShardPath, u64> {
+fn earlier_sizes(catalog: &Catalog, cluster_id: u64) -> HashMap<ShardPath, u64> {
     let mut sizes = HashMap::new();
-    for shard in contents
+    for shard in catalog
         .records()
         .filter(|set| set.cluster_id == Some(cluster_id))
         .flat_map(|set| &set.shards)

@@ -843,14 +843,14 @@ fn metastore(server: usize, held: &[Option<BTreeSet<u32>>]) -> Data {
 
 /// Whether a restore of the set alone would miss nothing, and the files it would use.
 /// What a restore of a set says is missing, and the files of each shard that it puts together.
-fn restored(contents: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, Vec<String>>) {
+fn restored(catalog: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, Vec<String>>) {
     let selection = Selection::default();
     let context = Context {
         cancel: &Cancel::default(),
         progress: &Silent,
     };
     let read = Source::read(
-        contents,
+        catalog,
         SetSelector::Alone(id),
         &selection,
         None,
@@ -867,7 +867,7 @@ fn restored(contents: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, V
             return (vec![format!("{error:#}")], BTreeMap::new());
         }
     };
-    let said = source.report_missing(contents, &selection, context);
+    let said = source.report_missing(catalog, &selection, context);
     assert!(said.is_ok() || source.chains.found.is_empty(), "{said:?}");
     let names = |(path, files): &(ShardPath, Vec<crate::repository::BackupFile>)| {
         let names = files.iter().map(|file| file.name.clone()).collect();
@@ -880,7 +880,7 @@ fn restored(contents: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, V
 
 /// Compares what everybody says of each set with the model; gives which are whole.
 fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, TestCaseError> {
-    let contents = Catalog::read(directory).unwrap();
+    let catalog = Catalog::read(directory).unwrap();
     let mut findings: BTreeSet<String> = BTreeSet::new();
     let options = VerifyOptions {
         directory: directory.to_owned(),
@@ -898,14 +898,14 @@ fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, Te
         findings.insert(set.to_string());
     });
     // Of a directory that was emptied by hand, that is all there is to say.
-    let is_emptied = contents.emptied().is_some();
+    let is_emptied = catalog.emptied().is_some();
     prop_assert_eq!(
         verified.is_err(),
         is_emptied,
         "verify: {:?}",
         verified.err()
     );
-    let listed = list(&contents);
+    let listed = list(&catalog);
     let checked = check(&CheckOptions {
         directory: directory.to_owned(),
         database: None,
@@ -924,7 +924,7 @@ fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, Te
     {
         let id = &set.id;
         let expected = model.is_whole(at);
-        let (said, files) = restored(&contents, id);
+        let (said, files) = restored(&catalog, id);
         let is_restored = said.is_empty();
         prop_assert_eq!(
             is_restored,

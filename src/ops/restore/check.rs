@@ -18,10 +18,10 @@ use crate::ops::examine::{
     Depth, Difference, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
 use crate::ops::queue::{self, Turn};
-use crate::ops::selection::plural;
 use crate::progress::{Event, Progress, Silent};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
+use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::fields::{Field, FieldTypes};
 use crate::tsm::filter::{NewTypes, PointFilter};
@@ -45,7 +45,7 @@ pub(crate) struct RestoreChecks {
 ///
 /// [`ErrorKind::Damage`] with the file and the offset of the first fault found.
 pub(super) fn check(
-    contents: &Catalog,
+    catalog: &Catalog,
     planned: Vec<PlannedShard>,
     used: &RestoreChecks,
     jobs: usize,
@@ -68,7 +68,7 @@ pub(super) fn check(
     )));
     let stop = cancel.child();
     let results = queue::work(planned, jobs, &stop, |shard: PlannedShard| {
-        let checked = check_shard(contents, shard, used, &stop, progress);
+        let checked = check_shard(catalog, shard, used, &stop, progress);
         Turn::Done(checked.inspect_err(|_| stop.cancel()))
     });
     cancel.check()?;
@@ -78,14 +78,14 @@ pub(super) fn check(
 }
 
 fn check_shard(
-    contents: &Catalog,
+    catalog: &Catalog,
     shard: PlannedShard,
     used: &RestoreChecks,
     stop: &Cancel,
     progress: &dyn Progress,
 ) -> Result<CheckedShard> {
     let checker = Checker {
-        contents,
+        catalog,
         shard: &shard.source,
         scratch: &used.scratch,
         stop,
@@ -100,7 +100,7 @@ fn check_shard(
         unreadable.refuse(&name, &shard.source, used, progress)?;
     }
     let members = ShardMembers {
-        contents,
+        catalog,
         shard: &shard.source,
         sources: &shard.chain,
         files: &files,
@@ -173,7 +173,7 @@ fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &RestoreChecks) -> 
             }
             unreadable.remove(&name);
             if let Some(fault) = fault {
-                let tar = checker.contents.place_of(&file.name);
+                let tar = checker.catalog.place_of(&file.name);
                 unreadable.insert(name.clone(), Unreadable { tar, fault });
             }
             let file = ShardFile { source, size, crc };
@@ -242,7 +242,7 @@ fn try_to_rewrite(
     let wants = |name: &str| {
         let is_recorded = |file: &ShardFile| {
             let set = members.sources[file.source].set;
-            members.contents.sets()[set].is_recorded()
+            members.catalog.sets()[set].is_recorded()
         };
         name.ends_with(".tsm")
             && members.files.get(name).is_some_and(is_recorded)
@@ -308,7 +308,7 @@ impl Unreadable {
 
 /// Checks the files that a shard is put together from.
 struct Checker<'a> {
-    contents: &'a Catalog,
+    catalog: &'a Catalog,
     shard: &'a ShardPath,
     scratch: &'a Path,
     stop: &'a Cancel,
@@ -325,18 +325,18 @@ impl Checker<'_> {
         types: &mut FieldTypes,
     ) -> Result<Vec<ExaminedMember>> {
         let Self {
-            contents,
+            catalog,
             shard,
             scratch,
             stop,
         } = *self;
-        let set = &contents.sets()[file.set];
+        let set = &catalog.sets()[file.set];
         let recorded = set
             .record()
             .and_then(|record| record.shard(shard)?.file.as_ref());
         let listed = set.listed(shard);
         let examination = Examination {
-            contents,
+            catalog,
             file,
             shard,
             recorded,
@@ -359,7 +359,7 @@ impl Checker<'_> {
         match damage(&examined, &examination, set.id.as_str()) {
             None => Ok(examined.members),
             Some(why) => {
-                let tar = contents.place_of(&file.name);
+                let tar = catalog.place_of(&file.name);
                 Err(ErrorKind::Damage
                     .error(format!("{tar} is damaged: {why}"))
                     .hint("nothing was written; take another backup or set")

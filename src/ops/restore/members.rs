@@ -21,7 +21,7 @@ use crate::tsm::{is_tombstone, stem};
 /// The files of a shard in its backup.
 pub(crate) struct ShardMembers<'a> {
     /// The backup.
-    pub contents: &'a Catalog,
+    pub catalog: &'a Catalog,
     /// What the shard is called in it.
     pub shard: &'a ShardPath,
     /// The tars it is put together from, oldest first.
@@ -62,7 +62,7 @@ impl ShardMembers<'_> {
                         .is_some_and(|file| file.source == source)
             };
             if self.files.iter().any(|(name, _)| wanted(name)) {
-                let reading = || format!("reading {}", self.contents.place_of(&file.name));
+                let reading = || format!("reading {}", self.catalog.place_of(&file.name));
                 let outcome = self
                     .each_of(file, wanted, |passed| each(source, passed))
                     .with_context(reading);
@@ -82,7 +82,7 @@ impl ShardMembers<'_> {
         wanted: impl Fn(&str) -> bool,
         mut each: impl FnMut(&ShardMember<'_>) -> io::Result<()>,
     ) -> Result<()> {
-        let tar = self.contents.open(file, |file| file)?;
+        let tar = self.catalog.open(file, |file| file)?;
         let mut members = MemberReader::open(tar, self.scratch, self.shard, self.stop)?;
         while let Some(member) = members.next_member().map_err(io::Error::from)? {
             if member.directory || !wanted(&member.name) {

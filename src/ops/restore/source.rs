@@ -13,12 +13,13 @@ use crate::error::ErrorKind;
 use crate::influxd_dir::ensure_directory_name;
 use crate::metastore::{Data, Shard};
 use crate::ops::losses::newest_holding;
-use crate::ops::selection::{first_of, list, plural, select};
+use crate::ops::selection::select;
 use crate::repository::{
     BackupFile, Catalog, ChainContext, Chains, Gap, Held, Missing, Selection, Set, SetId,
     ShardChain, hex, steadily,
 };
 use crate::shard::ShardPath;
+use crate::text::{first_of, name_list, plural};
 use crate::time::Bounds;
 use crate::wire::MetaBlob;
 
@@ -64,13 +65,13 @@ impl Restorable {
     /// [`ErrorKind::Refused`] where it is not clear which files are meant; [`ErrorKind::Damage`]
     /// where nobody knows of which server they are.
     fn find(
-        contents: &Catalog,
+        catalog: &Catalog,
         context: ChainContext,
         live: &[Shard],
         metastore: &Data,
         selection: &Selection,
     ) -> Result<Self> {
-        let mut chains = Chains::of(contents);
+        let mut chains = Chains::of(catalog);
         let mut restorable = Self::default();
         for shard in live {
             let path = &shard.path;
@@ -137,8 +138,8 @@ impl<'a> SetSelector<'a> {
 
 /// Refuses what does not stand alone where a record was lost: it may have been that of the set, or
 /// have said of a shard that nothing was left of it.
-fn ensure_known(contents: &Catalog, at: usize, chains: &Restorable) -> Result<()> {
-    let [lost, ..] = contents.damaged() else {
+fn ensure_known(catalog: &Catalog, at: usize, chains: &Restorable) -> Result<()> {
+    let [lost, ..] = catalog.damaged() else {
         return Ok(());
     };
     let refusal = |what: &str| {
@@ -148,7 +149,7 @@ fn ensure_known(contents: &Catalog, at: usize, chains: &Restorable) -> Result<()
         fault
             .hint("snap verify tells more. Once it is moved away, its files count as influxd's, and nobody misses what it said")
     };
-    let set = &contents.sets()[at];
+    let set = &catalog.sets()[at];
     if !set.is_recorded() {
         return Err(refusal(&format!("set {}", set.id)).into());
     }
@@ -185,11 +186,11 @@ pub(crate) fn planned<T>(
     mut plan: impl FnMut(&Catalog) -> Result<(T, BTreeSet<usize>)>,
 ) -> Result<(Catalog, T, Held)> {
     let read = || Catalog::read_for(directory, set, &mut |text| context.warn(text));
-    let (contents, (plan, held)) = steadily(directory, read, |contents| {
-        let (plan, sets) = plan(contents)?;
-        Ok((plan, contents.hold(sets)?))
+    let (catalog, (plan, held)) = steadily(directory, read, |catalog| {
+        let (plan, sets) = plan(catalog)?;
+        Ok((plan, catalog.hold(sets)?))
     })?;
-    Ok((contents, plan, held))
+    Ok((catalog, plan, held))
 }
 
 /// The sets of the files that shards are put together from.
@@ -207,7 +208,7 @@ impl Source {
     /// [`ErrorKind::NoBackup`] or [`ErrorKind::Damage`] for the meta store; when what is meant is
     /// not in it.
     pub(super) fn read(
-        contents: &Catalog,
+        catalog: &Catalog,
         which: SetSelector<'_>,
         selection: &Selection,
         bounds: Option<Bounds>,
@@ -215,35 +216,31 @@ impl Source {
         context: Context<'_>,
     ) -> Result<Self> {
         let (at, last) = match which {
-            SetSelector::Newest => (contents.latest()?, contents.sets().len() - 1),
+            SetSelector::Newest => (catalog.latest()?, catalog.sets().len() - 1),
             SetSelector::Alone(name) | SetSelector::UpTo(name) => {
-                let at = contents.find(name)?;
+                let at = catalog.find(name)?;
                 (at, at)
             }
         };
-        let chosen = &contents.sets()[at];
-        let (blob, data) = contents.read_meta(chosen)?;
-        warn_lost_manifest(contents, chosen, context);
+        let chosen = &catalog.sets()[at];
+        let (blob, data) = catalog.read_meta(chosen)?;
+        warn_lost_manifest(catalog, chosen, context);
         context.detail(format!("using the meta store of set {}", chosen.id));
-        let selected = select(
-            &data,
-            selection,
-            &format!("the backup {}", contents.place()),
-        )
-        .map_err(|fault| match newest_holding(contents, at, selection) {
-            Some((other, _)) => fault.hint(format!(
-                "set {0} holds it: write {0} behind PATH to restore that",
-                other.id
-            )),
-            None => fault,
-        })?;
+        let selected = select(&data, selection, &format!("the backup {}", catalog.place()))
+            .map_err(|fault| match newest_holding(catalog, at, selection) {
+                Some((other, _)) => fault.hint(format!(
+                    "set {0} holds it: write {0} behind PATH to restore that",
+                    other.id
+                )),
+                None => fault,
+            })?;
         let inside =
             |shard: &Shard| bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
         let live: Vec<Shard> = selected
             .into_iter()
             .filter(|shard| shard.deleted_at.is_none() && inside(shard))
             .collect();
-        ensure_agreeing_records(contents, last, &data)?;
+        ensure_agreeing_records(catalog, last, &data)?;
         let context = ChainContext {
             at,
             last,
@@ -251,9 +248,9 @@ impl Source {
         };
         let mut chains = Restorable::default();
         if with_shards {
-            chains = Restorable::find(contents, context, &live, &data, selection)?;
+            chains = Restorable::find(catalog, context, &live, &data, selection)?;
         }
-        ensure_known(contents, at, &chains)?;
+        ensure_known(catalog, at, &chains)?;
         // An empty database is as good as any other, if it was asked for.
         let unasked: BTreeSet<&str> = chains
             .unasked
@@ -332,7 +329,7 @@ impl Source {
             let absent: Vec<String> = absent.into_iter().map(ShardPath::to_string).collect();
             self.chains.missing.push(format!(
                 "not in this backup: {} (set {} was made without)",
-                list(&absent),
+                name_list(&absent),
                 self.set
             ));
         }
@@ -375,7 +372,7 @@ impl Source {
     /// [`ErrorKind::NoBackup`] when no shard that is meant is there.
     pub(crate) fn report_missing(
         &self,
-        contents: &Catalog,
+        catalog: &Catalog,
         selection: &Selection,
         context: Context<'_>,
     ) -> Result<()> {
@@ -389,7 +386,7 @@ impl Source {
             ));
         }
         if found.is_empty() && !(missing.is_empty() && self.chains.unasked.is_empty()) {
-            let directory = contents.place();
+            let directory = catalog.place();
             let unasked = self.chains.unasked.iter().map(ShardPath::to_string);
             // Those with a reason come first.
             let absent: Vec<String> = missing.iter().cloned().chain(unasked).collect();
@@ -403,7 +400,7 @@ impl Source {
                 .into());
         }
         if found.is_empty() && !self.is_range {
-            self.ensure_something(contents, selection, context)?;
+            self.ensure_something(catalog, selection, context)?;
         }
         missing.iter().for_each(|missing| context.warn(missing));
         self.report_left_empty(context);
@@ -414,18 +411,18 @@ impl Source {
     /// without its data is backed up like any other, and nobody wants that set.
     fn ensure_something(
         &self,
-        contents: &Catalog,
+        catalog: &Catalog,
         selection: &Selection,
         context: Context<'_>,
     ) -> Result<()> {
         let set = &self.set;
-        let Some((other, count)) = newest_holding(contents, self.at, selection) else {
+        let Some((other, count)) = newest_holding(catalog, self.at, selection) else {
             context.warn(format!(
                 "set {set} holds no points of what is restored, and no other set does: the metastore is all there is"
             ));
             return Ok(());
         };
-        let (directory, id) = (contents.place(), &other.id);
+        let (directory, id) = (catalog.place(), &other.id);
         let fault = ErrorKind::NoBackup.error(format!(
             "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}, with {}",
             plural(count, "shard")
@@ -461,7 +458,7 @@ impl Source {
             if !names.is_empty() {
                 let message = format!(
                     "the meta store also names {what} of which this backup holds nothing: {}",
-                    list(&names)
+                    name_list(&names)
                 );
                 context.warn(message);
             }
@@ -471,13 +468,13 @@ impl Source {
 
 /// Refuses a set up to `last` whose record says that it is of another server than the one with the
 /// metastore `data`, and whose own metastore does not: what it describes would be left out.
-fn ensure_agreeing_records(contents: &Catalog, last: usize, data: &Data) -> Result<()> {
-    for set in &contents.sets()[..=last] {
+fn ensure_agreeing_records(catalog: &Catalog, last: usize, data: &Data) -> Result<()> {
+    for set in &catalog.sets()[..=last] {
         let recorded = set.recorded_cluster();
         let Some(id) = recorded.filter(|id| *id != data.cluster_id) else {
             continue;
         };
-        let own = contents.read_meta(set).map(|(_, own)| own.cluster_id);
+        let own = catalog.read_meta(set).map(|(_, own)| own.cluster_id);
         ensure!(
             own.ok().is_none_or(|own| own == id),
             ErrorKind::Damage.error(format!(
@@ -491,11 +488,11 @@ fn ensure_agreeing_records(contents: &Catalog, last: usize, data: &Data) -> Resu
 
 /// Warns of a manifest that is not what was recorded: it is not needed here, but influxd cannot do
 /// without.
-fn warn_lost_manifest(contents: &Catalog, set: &Set, context: Context<'_>) {
+fn warn_lost_manifest(catalog: &Catalog, set: &Set, context: Context<'_>) {
     let Some(manifest) = set.record().and_then(|record| record.manifest.as_ref()) else {
         return;
     };
-    let sound = contents
+    let sound = catalog
         .read_file(&manifest.name)
         .is_ok_and(|bytes| hex(Sha256::new_with_prefix(&bytes)) == manifest.sha256);
     if !sound {

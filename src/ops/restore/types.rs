@@ -11,8 +11,8 @@ use std::io;
 use anyhow::Result;
 
 use super::members::ShardMembers;
-use crate::ops::selection::list;
 use crate::shard::ShardPath;
+use crate::text::name_list;
 use crate::tsm::fields::Field;
 use crate::tsm::filter::{NewTypes, living_fields};
 use crate::tsm::stem;
@@ -112,7 +112,7 @@ fn left_out(shard: &ShardPath, fields: &[String]) -> String {
     format!(
         "shard {shard}: the type of a field changed between the sets, so that all older values were deleted; these are left \
          out: {}",
-        list(fields)
+        name_list(fields)
     )
 }
 
@@ -120,6 +120,6 @@ fn disagree(shard: &ShardPath, fields: &[String]) -> String {
     format!(
         "shard {shard}: files of one set give a field several types, and influxd will hide some of its values or not open the \
          shard: {}",
-        list(fields)
+        name_list(fields)
     )
 }

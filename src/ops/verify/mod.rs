@@ -141,7 +141,7 @@ pub fn verify(
 ) -> Result<VerifyReport> {
     let started = Instant::now();
     let mut report = VerifyReport::default();
-    let (contents, unreadable) = Catalog::read_past_all(&options.directory)?;
+    let (catalog, unreadable) = Catalog::read_past_all(&options.directory)?;
     for unreadable in unreadable {
         report.faults += 1;
         tell(Finding::Fault(&SetFault {
@@ -152,38 +152,38 @@ pub fn verify(
         }));
     }
     let chosen: Vec<usize> = match &options.set {
-        Some(name) => vec![contents.find(name)?],
-        None => (0..contents.sets().len()).collect(),
+        Some(name) => vec![catalog.find(name)?],
+        None => (0..catalog.sets().len()).collect(),
     };
     if chosen.is_empty() && report.faults == 0 {
-        contents.latest()?;
+        catalog.latest()?;
     }
-    if let Some(emptied) = contents.emptied() {
+    if let Some(emptied) = catalog.emptied() {
         return Err(emptied.into());
     }
     report.sets = chosen.len();
     // One set is held to the end; of all, those whose files are being read.
     let mut held = None;
     if let [one] = chosen[..] {
-        report.set = Some(contents.sets()[one].id.clone());
-        held = contents.hold_one(one)?;
+        report.set = Some(catalog.sets()[one].id.clone());
+        held = catalog.hold_one(one)?;
     }
     let mut jobs = Vec::new();
-    let mut chains = Chains::of(&contents);
+    let mut chains = Chains::of(&catalog);
     for at in chosen {
-        let set = &contents.sets()[at];
-        let Some(_held) = contents.hold_one(at)? else {
+        let set = &catalog.sets()[at];
+        let Some(_held) = catalog.hold_one(at)? else {
             report.removed.push(set.id.clone());
             continue;
         };
         let mut of_set = OfSet {
-            contents: &contents,
+            catalog: &catalog,
             at,
             set,
             report: &mut report,
             tell,
         };
-        if contents.is_lost(set) {
+        if catalog.is_lost(set) {
             of_set.tell(
                 &format!(".snap/{}.json", set.id),
                 None,
@@ -205,7 +205,7 @@ pub fn verify(
     });
     let results = queue::work(jobs, options.jobs, cancel, |job: VerifyJob<'_>| {
         let started = Instant::now();
-        let _held = match contents.hold_one(job.file.set) {
+        let _held = match catalog.hold_one(job.file.set) {
             Ok(Some(held)) => held,
             Ok(None) => return Turn::Done(Ok((job, None))),
             Err(error) => return Turn::Done(Err(error)),
@@ -214,9 +214,8 @@ pub fn verify(
             shard: &job.path,
             bytes: Some(job.file.size),
         });
-        let result = shard::check(&contents, &job, options.deep, cancel, progress);
-        if result.is_err() && is_passing(&contents, &contents.sets()[job.file.set], &job.file.name)
-        {
+        let result = shard::check(&catalog, &job, options.deep, cancel, progress);
+        if result.is_err() && is_passing(&catalog, &catalog.sets()[job.file.set], &job.file.name) {
             return Turn::Done(Ok((job, None)));
         }
         if let Ok(checked) = &result {
@@ -244,7 +243,7 @@ pub fn verify(
     let mut points = 0;
     for (job, checked) in queue::all(results)? {
         let Some(checked) = checked else {
-            let id = &contents.sets()[job.file.set].id;
+            let id = &catalog.sets()[job.file.set].id;
             if !report.removed.contains(id) {
                 report.removed.push(id.clone());
             }
@@ -256,7 +255,7 @@ pub fn verify(
         report.faults += checked.faults.len() as u64;
         points += checked.points;
         for fault in checked.faults {
-            let set = contents.sets()[job.file.set].id.clone();
+            let set = catalog.sets()[job.file.set].id.clone();
             tell(Finding::Fault(&SetFault {
                 set,
                 file: job.file.name.clone(),
@@ -286,7 +285,7 @@ type Groups = BTreeMap<ShardPath, Range<i64>>;
 
 /// Looks at one set.
 struct OfSet<'a, 'b> {
-    contents: &'a Catalog,
+    catalog: &'a Catalog,
     at: usize,
     set: &'a Set,
     report: &'b mut VerifyReport,
@@ -356,8 +355,8 @@ impl<'a> OfSet<'a, '_> {
         let name = match set.meta_name() {
             Some(name) => name,
             // Files of shards that influxd wrote under a number whose meta store is gone.
-            None if self.contents.latest().is_ok_and(|latest| latest > self.at)
-                || self.contents.has(set.id.as_str()) =>
+            None if self.catalog.latest().is_ok_and(|latest| latest > self.at)
+                || self.catalog.has(set.id.as_str()) =>
             {
                 return (self.later_groups(), None);
             }
@@ -365,22 +364,22 @@ impl<'a> OfSet<'a, '_> {
         };
         let data = match &set.meta {
             None => Err(FileDamage::of_file(
-                format!("the meta store {}", self.contents.absence(name)),
+                format!("the meta store {}", self.catalog.absence(name)),
                 SET_LOST,
             )),
             Some(meta) => {
-                if is_passing(self.contents, set, &meta.name) {
+                if is_passing(self.catalog, set, &meta.name) {
                     self.report.removed.push(set.id.clone());
                     return (Groups::new(), None);
                 }
                 self.report.bytes = self.report.bytes.saturating_add(meta.size);
-                let read = self.contents.read_meta(set);
+                let read = self.catalog.read_meta(set);
                 read.map_err(|error| FileDamage::of_file(format!("{error:#}"), SET_LOST))
             }
         };
         if let Some(manifest) = set.record().and_then(|record| record.manifest.as_ref()) {
             self.report.bytes = self.report.bytes.saturating_add(manifest.size);
-            if let Err(error) = hash_matches(self.contents, manifest) {
+            if let Err(error) = hash_matches(self.catalog, manifest) {
                 self.tell(
                     &manifest.name,
                     None,
@@ -412,13 +411,11 @@ impl<'a> OfSet<'a, '_> {
 
     /// What the meta stores of later sets name.
     fn later_groups(&self) -> Groups {
-        let later = self.contents.sets()[self.at..]
+        let later = self.catalog.sets()[self.at..]
             .iter()
             .skip(1)
             .filter(|set| set.meta.is_some());
-        let read = later
-            .rev()
-            .find_map(|set| self.contents.read_meta(set).ok());
+        let read = later.rev().find_map(|set| self.catalog.read_meta(set).ok());
         let shards = read
             .iter()
             .flat_map(|(_, data)| data.shards())
@@ -430,7 +427,7 @@ impl<'a> OfSet<'a, '_> {
 
     /// The files of the set's shards. Tells those that are gone.
     fn shards(&mut self, groups: &Groups) -> Vec<VerifyJob<'a>> {
-        let (contents, at, set) = (self.contents, self.at, self.set);
+        let (catalog, at, set) = (self.catalog, self.at, self.set);
         let mut jobs = Vec::new();
         if let Some(record) = set.record() {
             for shard in &record.shards {
@@ -438,17 +435,17 @@ impl<'a> OfSet<'a, '_> {
                     continue;
                 };
                 let times = groups.get(&path).cloned();
-                match contents.file(&file.name) {
+                match catalog.file(&file.name) {
                     None => self.tell(
                         &file.name,
                         Some(&path),
                         FileDamage::of_file(
-                            format!("the file {}", contents.absence(&file.name)),
+                            format!("the file {}", catalog.absence(&file.name)),
                             SHARD_LOST,
                         ),
                     ),
                     Some(size) => {
-                        let file = contents.backup_file(at, file.name.clone(), size);
+                        let file = catalog.backup_file(at, file.name.clone(), size);
                         jobs.push(VerifyJob {
                             path,
                             file,
@@ -463,9 +460,9 @@ impl<'a> OfSet<'a, '_> {
         }
         for (path, times) in groups {
             match (
-                contents.file_of(at, path),
+                catalog.file_of(at, path),
                 set.listed(path),
-                contents.in_place_of(path, at),
+                catalog.in_place_of(path, at),
             ) {
                 (Some(file), entry, _) => {
                     let (path, times, listed) = (
@@ -486,7 +483,7 @@ impl<'a> OfSet<'a, '_> {
                         &entry.file_name,
                         Some(path),
                         FileDamage::of_file(
-                            format!("the file {}", contents.absence(&entry.file_name)),
+                            format!("the file {}", catalog.absence(&entry.file_name)),
                             SHARD_LOST,
                         ),
                     );
@@ -505,13 +502,13 @@ impl<'a> OfSet<'a, '_> {
 
 /// Whether a file of influxd's is gone again. While it makes a set of the portable layout, it has
 /// files of the other layout for a moment each.
-fn is_passing(contents: &Catalog, set: &Set, file: &str) -> bool {
-    !set.is_recorded() && contents.is_gone(file)
+fn is_passing(catalog: &Catalog, set: &Set, file: &str) -> bool {
+    !set.is_recorded() && catalog.is_gone(file)
 }
 
 /// Whether a small file is what was recorded.
-fn hash_matches(contents: &Catalog, recorded: &FileRecord) -> Result<()> {
-    let bytes = contents.read_file(&recorded.name)?;
+fn hash_matches(catalog: &Catalog, recorded: &FileRecord) -> Result<()> {
+    let bytes = catalog.read_file(&recorded.name)?;
     ensure!(
         hex(Sha256::new_with_prefix(&bytes)) == recorded.sha256,
         ErrorKind::Damage.error("it is not what was recorded: SHA-256 differs")

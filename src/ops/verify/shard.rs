@@ -36,14 +36,14 @@ pub(crate) struct Checked {
 ///
 /// When the disk fails, or a stop was asked for.
 pub(super) fn check(
-    contents: &Catalog,
+    catalog: &Catalog,
     job: &VerifyJob<'_>,
     deep: bool,
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Checked> {
     let examination = Examination {
-        contents,
+        catalog,
         file: &job.file,
         shard: &job.path,
         recorded: job.record.and_then(|record| record.file.as_ref()),

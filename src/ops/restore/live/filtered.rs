@@ -78,13 +78,13 @@ impl Live<'_> {
     /// is asked to take anything: it holds up who writes to the shard until all is there.
     pub(super) fn filter(
         &self,
-        contents: &Catalog,
+        catalog: &Catalog,
         shard: &CheckedShard,
         stop: &Cancel,
     ) -> Result<FilteredFiles> {
         let scratch = scratch_dir();
         let members = ShardMembers {
-            contents,
+            catalog,
             shard: &shard.source,
             sources: &shard.sources,
             files: &shard.files,

@@ -30,14 +30,14 @@ impl Live<'_> {
     /// it.
     pub(super) fn send(
         &self,
-        contents: &Catalog,
+        catalog: &Catalog,
         shard: &CheckedShard,
         filtered: &FilteredFiles,
     ) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
         let stop = self.context.cancel.child();
         thread::scope(|scope| {
-            let reading = scope.spawn(|| self.pack(contents, shard, filtered, sender, &stop));
+            let reading = scope.spawn(|| self.pack(catalog, shard, filtered, sender, &stop));
             let sent = self.forward(shard, receiver);
             stop.cancel();
             let read = reading
@@ -82,7 +82,7 @@ impl Live<'_> {
     /// Makes the tar, piece by piece.
     fn pack(
         &self,
-        contents: &Catalog,
+        catalog: &Catalog,
         shard: &CheckedShard,
         filtered: &FilteredFiles,
         sender: SyncSender<Piece>,
@@ -100,8 +100,8 @@ impl Live<'_> {
             stop,
         };
         for (source, file) in shard.sources.iter().enumerate() {
-            let reading = || format!("reading {}", contents.place_of(&file.name));
-            let tar = contents.open(file, |file| file)?;
+            let reading = || format!("reading {}", catalog.place_of(&file.name));
+            let tar = catalog.open(file, |file| file)?;
             let mut reader = ShardTarReader::new(tar, &shard.source);
             packing.pack(&mut reader, source).with_context(reading)?;
         }

@@ -11,7 +11,7 @@ use crate::error::ErrorKind;
 use crate::metastore::Data;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::Source;
-use crate::ops::selection::list;
+use crate::text::name_list;
 use crate::wire::Dialect;
 
 /// What to restore into a server, and how.
@@ -119,7 +119,7 @@ impl Live<'_> {
         self.context.warn(format!(
             "{} now may have {} in part: {next}",
             self.client.address(),
-            list(&self.new_names(source))
+            name_list(&self.new_names(source))
         ));
     }
 }

@@ -59,7 +59,7 @@ impl Live<'_> {
     /// their old ids.
     pub(super) fn upload(
         &self,
-        contents: &Catalog,
+        catalog: &Catalog,
         shards: &[CheckedShard],
         journal: &Journal,
         done: Option<&[u64]>,
@@ -83,7 +83,7 @@ impl Live<'_> {
         }
         let stop = self.context.cancel.child();
         let results = queue::work(jobs, self.options.jobs, &stop, |job: UploadJob<'_>| {
-            self.upload_shard(contents, job, journal, &stop)
+            self.upload_shard(catalog, job, journal, &stop)
         });
         self.context.check()?;
         let mut all = Uploaded::default();
@@ -100,7 +100,7 @@ impl Live<'_> {
     /// Makes one attempt at a shard, tells of it, and decides whether there is another.
     fn upload_shard<'j>(
         &self,
-        contents: &Catalog,
+        catalog: &Catalog,
         mut job: UploadJob<'j>,
         journal: &Journal,
         stop: &Cancel,
@@ -115,7 +115,7 @@ impl Live<'_> {
         let attempt = if job.was_done && !self.options.verify {
             Ok(())
         } else {
-            self.attempt(contents, &mut job)
+            self.attempt(catalog, &mut job)
         };
         let error = match attempt.and_then(|()| journal.done(shard.source.id)) {
             Ok(()) => return Turn::Done(Ok(self.uploaded(&job, started))),
@@ -184,11 +184,11 @@ impl Live<'_> {
     }
 
     /// Makes one attempt at a shard.
-    fn attempt(&self, contents: &Catalog, job: &mut UploadJob<'_>) -> Result<()> {
+    fn attempt(&self, catalog: &Catalog, job: &mut UploadJob<'_>) -> Result<()> {
         let shard = job.shard;
         let filtered = match &mut job.filtered {
             Some(filtered) => filtered,
-            none => none.insert(self.filter(contents, shard, self.context.cancel)?),
+            none => none.insert(self.filter(catalog, shard, self.context.cancel)?),
         };
         if filtered.sent(shard).next().is_none() {
             return Ok(());
@@ -218,7 +218,7 @@ impl Live<'_> {
                 ));
             }
         }
-        self.send(contents, shard, filtered)?;
+        self.send(catalog, shard, filtered)?;
         job.sent = true;
         if !self.options.verify {
             return Ok(());

@@ -3,11 +3,13 @@
 //! What is to be written is decided ([`plan`]) and the target looked at ([`target`]). Shards are
 //! then unpacked out of sight ([`unpack`], [`staging`]) and take the place of what is there, the
 //! metastore last ([`swap`]). A [`journal`] says what was moved, so that a failed run is put back
-//! at once and a killed one by the next ([`write`]).
+//! at once and a killed one by the next ([`recover`]).
 
 mod journal;
 mod options;
 mod plan;
+mod recover;
+mod room;
 mod staging;
 mod swap;
 mod target;
@@ -50,7 +52,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
     // What is moved is written down, and must mean the same wherever the next run is started.
     let options = &options.with_absolute_targets()?;
     target::ensure_not_running(options)?;
-    write::recover(options, context)?;
+    recover::recover(options, context)?;
 
     let set = options.set.as_deref();
     let (catalog, mut plan, _held) = planned(&options.directory, set, context, |catalog| {
@@ -112,7 +114,7 @@ fn checked(
         context.progress,
     )?;
     ensure_influxd_opens_names(&shards)?;
-    target::ensure_room(&shards, options)?;
+    room::ensure_room(&shards, options)?;
     target::report_index(&shards, options, context);
     let deleted = count_with_deletes(&shards);
     if deleted > 0 && options.apply_deletes {

@@ -1,28 +1,22 @@
-//! Looking at where a backup is to go: what is there already, who uses it, what fits.
+//! Looking at where a backup is to go: what is there already, and who uses it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use super::options::{IndexKind, RestoreOptions};
 use super::plan::Plan;
-use super::staging::staging_for;
 use crate::context::Context;
 use crate::error::ErrorKind;
-use crate::influxd_dir::{self, USAGE_ADVICE, nearest_existing, shard_dir, shards_below};
+use crate::influxd_dir::{self, USAGE_ADVICE, shard_dir, shards_below};
 use crate::io::open::read_bounded;
 use crate::ops::restore::checked_shard::CheckedShard;
-use crate::ops::selection::list;
 use crate::shard::ShardPath;
+use crate::text::name_list;
 use crate::wire::MAX_META_BYTES;
-
-/// Room left free beyond what is written, in bytes: directories, the journal, the file system's
-/// own.
-const HEADROOM: u64 = 16 << 20;
 
 /// Refuses a target that an influxd runs on. It is told in two ways: a process that has a file
 /// below one of the directories open, and a snapshotter at `-host` whose meta store is the
@@ -74,7 +68,7 @@ pub(crate) fn ensure_free<'a>(
     }
     if !taken.is_empty() && !options.force {
         return Err(ErrorKind::Refused
-            .error(format!("the target holds data: {}", list(&taken)))
+            .error(format!("the target holds data: {}", name_list(&taken)))
             .hint("-force replaces it; -newdb, or -merge with -metadir, put the backup beside it")
             .into());
     }
@@ -106,7 +100,7 @@ pub(crate) fn ensure_no_strays(
     }
     let message = format!(
         "shards that the restored meta store does not name: {}",
-        list(&strays)
+        name_list(&strays)
     );
     if !options.force && !options.merge {
         return Err(ErrorKind::Refused
@@ -146,72 +140,6 @@ fn holds_something(directory: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error).with_context(|| format!("reading {}", directory.display())),
     }
-}
-
-/// What is to be written to a file system.
-struct Needed {
-    /// A directory on it.
-    directory: PathBuf,
-    /// Bytes of the files.
-    files: u64,
-    /// Bytes of the files that are written anew, each beside what it is made of, the largest of
-    /// each shard.
-    rewritten: Vec<u64>,
-}
-
-impl Needed {
-    /// With `jobs` shards at a time.
-    fn bytes(mut self, jobs: usize) -> u64 {
-        self.rewritten.sort_unstable_by(|a, b| b.cmp(a));
-        self.files + self.rewritten.iter().take(jobs).sum::<u64>() + HEADROOM
-    }
-}
-
-/// Refuses file systems that have no room for what is to be written.
-pub(crate) fn ensure_room(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
-    let Some(datadir) = &options.datadir else {
-        return Ok(());
-    };
-    for needed in needed(shards, datadir, options.apply_deletes)?.into_values() {
-        let there = needed.directory.display().to_string();
-        let system = rustix::fs::statvfs(&needed.directory)
-            .with_context(|| format!("asking for the free space at {there}"))?;
-        let free = system.f_bavail.saturating_mul(system.f_frsize);
-        let needed = needed.bytes(options.jobs);
-        if free < needed {
-            return Err(ErrorKind::Refused
-                .error(format!(
-                    "{there} has {free} bytes free, and {needed} are needed"
-                ))
-                .hint("nothing was written; make room, or restore some databases at a time")
-                .into());
-        }
-    }
-    Ok(())
-}
-
-/// What is to be written to each file system, by its device.
-fn needed(
-    shards: &[CheckedShard],
-    datadir: &Path,
-    apply_deletes: bool,
-) -> Result<BTreeMap<u64, Needed>> {
-    let mut systems: BTreeMap<u64, Needed> = BTreeMap::new();
-    for shard in shards {
-        let staging = staging_for(datadir, &shard_dir(datadir, &shard.target))?;
-        let directory = nearest_existing(&staging);
-        let metadata = fs::metadata(&directory)
-            .with_context(|| format!("looking at {}", directory.display()))?;
-        let needed = systems.entry(metadata.dev()).or_insert(Needed {
-            directory,
-            files: 0,
-            rewritten: Vec::new(),
-        });
-        needed.files += shard.bytes();
-        let rewritten = shard.largest_rewritten(apply_deletes);
-        needed.rewritten.push(rewritten);
-    }
-    Ok(systems)
 }
 
 /// Whether restored shards are to open with a tsi1 index.

@@ -1,18 +1,16 @@
-//! Writing a restore, and putting back one that was killed.
+//! Writing a restore: unpacked out of sight, then swapped into place.
 
 use anyhow::Result;
 
-use super::journal::{Journal, Targets, ensure_no_foreign_links};
+use super::journal::ensure_no_foreign_links;
 use super::options::RestoreOptions;
 use super::plan::Plan;
-use super::staging::{HiddenFolders, STAGING, ShardStaging};
+use super::staging::{HiddenFolders, ShardStaging};
 use super::swap::{Swap, Swapped};
 use super::target;
 use super::unpack::Unpacker;
 use crate::context::Context;
-use crate::error::ErrorKind;
 use crate::influxd_dir::{Ownership, shard_dir};
-use crate::io::durable;
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::rewrite::Left;
 use crate::repository::Catalog;
@@ -83,48 +81,4 @@ fn ensure_own_links(shards: &[CheckedShard], options: &RestoreOptions) -> Result
         }
     }
     Ok(())
-}
-
-/// Puts back what a killed run had moved, and clears away what it had prepared.
-///
-/// # Errors
-///
-/// [`ErrorKind::Locked`] when that run still goes on.
-pub(crate) fn recover(options: &RestoreOptions, context: Context<'_>) -> Result<()> {
-    let Some(home) = options.home().filter(|home| home.join(STAGING).is_dir()) else {
-        return Ok(());
-    };
-    let hidden = HiddenFolders::claim(options, home, context)?;
-    if options.dry_run {
-        context.warn(
-            "an interrupted restore left its files here; a run without -dry-run puts them back",
-        );
-        return Ok(());
-    }
-    if let Some(journal) = Journal::read(&hidden.journal(), &Targets::of(options))? {
-        put_back(&journal, &hidden, context)?;
-    }
-    if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
-        durable::remove_unfinished(metadir)?;
-    }
-    hidden.remove()
-}
-
-fn put_back(journal: &Journal, hidden: &HiddenFolders<'_>, context: Context<'_>) -> Result<()> {
-    if let Some(place) = journal.used() {
-        return Err(ErrorKind::Refused
-            .error(format!(
-                "an interrupted restore left its journal, and {} was changed since",
-                place.display()
-            ))
-            .hint(format!(
-                "to keep what is there now, remove {}",
-                hidden.main().display()
-            ))
-            .into());
-    }
-    context.status("putting back what an interrupted restore had moved");
-    journal.roll_back()?;
-    durable::remove_if_there(&hidden.journal())?;
-    durable::sync_dir(hidden.main())
 }

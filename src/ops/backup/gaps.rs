@@ -3,8 +3,8 @@
 
 use super::run::{Backup, BackupReport};
 use crate::ops::losses::Losses;
-use crate::ops::selection::first_of;
 use crate::repository::{Catalog, Chains};
+use crate::text::first_of;
 
 impl Backup<'_> {
     /// Compares the set that was made with those before it. What it finds is no failure: what was
@@ -14,15 +14,15 @@ impl Backup<'_> {
             return report;
         };
         // What is damaged there was said before.
-        let contents = Catalog::read_past_all(&self.options.directory);
-        let Ok((contents, _)) = contents else {
+        let catalog = Catalog::read_past_all(&self.options.directory);
+        let Ok((catalog, _)) = catalog else {
             return report;
         };
-        let Some(at) = contents.sets().iter().position(|set| set.id == made.id) else {
+        let Some(at) = catalog.sets().iter().position(|set| set.id == made.id) else {
             return report;
         };
         // The shards that it lacks itself, or has unproven, are told already.
-        let missing = Chains::of(&contents).missing(at, None);
+        let missing = Chains::of(&catalog).missing(at, None);
         let gaps: Vec<String> = missing
             .iter()
             .filter(|missing| missing.gap.is_below(&made.id))
@@ -35,7 +35,7 @@ impl Backup<'_> {
                 first_of(&gaps)
             ));
         }
-        let losses = Losses::of_set(&contents, at, None);
+        let losses = Losses::of_set(&catalog, at, None);
         for sentence in losses.iter().flat_map(Losses::sentences) {
             self.context.warn(format!("set {}: {sentence}", made.id));
         }

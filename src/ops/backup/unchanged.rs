@@ -1,0 +1,83 @@
+//! Whether a shard has changed since an earlier run: the server is asked what is newer, and whether
+//! all that was there still is.
+
+use jiff::Timestamp;
+
+use super::incremental::Base;
+use super::listing::Listing;
+use super::session::{Session, ShardJob, Trouble};
+use crate::client::Reply;
+use crate::repository::MemberRecord;
+use crate::shard::ShardPath;
+use crate::shard_tar::Ending;
+
+impl Session<'_> {
+    /// Whether the server has of the shard what an earlier run got, and no more, as far as it
+    /// tells.
+    pub(crate) fn is_unchanged(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+        // The second answer proves what the first can have left to be flushed.
+        Ok(self.has_nothing_since(job, base)?
+            && self.still_has(job, base)?
+            && self.has_nothing_since(job, base)?)
+    }
+
+    fn has_nothing_since(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+        let shard = job.planned.shard.path.clone();
+        loop {
+            let Some((mut reply, came)) = self.reply(&shard, Some(base.since))? else {
+                return Ok(self.says_nothing_with_silence(&shard));
+            };
+            self.saw(&mut job.attempts, came);
+            if !self.holds_nothing(&mut reply, &shard)? {
+                return Ok(false);
+            }
+            if job.attempts.proof.is_prompt(came) {
+                return Ok(true);
+            }
+            if job.attempts.proof.is_given_up() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether all files of the base are still there: where all of one was deleted and compacted
+    /// away, nothing is newer.
+    fn still_has(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+        let shard = job.planned.shard.path.clone();
+        for probe in &base.probes {
+            let first = self.first_since(job, &shard, probe.since)?;
+            if first.as_ref() != Some(&probe.first) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether an answer is a whole tar without files with points, or with deletes. Those of an
+    /// index hold no points.
+    fn holds_nothing(&self, reply: &mut Reply, shard: &ShardPath) -> Result<bool, Trouble> {
+        let mut listing = Listing::default();
+        let ending = self.read_to_contents(reply, shard, &mut listing)?;
+        let is_whole = matches!(ending, Some(Ending::Whole { .. }));
+        Ok(is_whole && listing.contents().next().is_none())
+    }
+
+    /// The first of the files with points or with deletes that were modified after a time.
+    fn first_since(
+        &self,
+        job: &mut ShardJob,
+        shard: &ShardPath,
+        since: Timestamp,
+    ) -> Result<Option<MemberRecord>, Trouble> {
+        let (mut reply, came) = match self.reply(shard, Some(since)) {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(Trouble::Silence) => return Ok(None),
+            Err(trouble) => return Err(trouble),
+        };
+        self.saw(&mut job.attempts, came);
+        let mut listing = Listing::default();
+        self.read_to_contents(&mut reply, shard, &mut listing)?;
+        let first = listing.contents().next().cloned();
+        Ok(first)
+    }
+}
