@@ -17,7 +17,7 @@ use super::render::sets::{asked_for, complaint, kind, meta_counts, state_of, unp
 use super::render::table::{fields, interval, table, time};
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::ops::{SetInfo, ShardInfo, info, server_info};
+use crate::ops::{SetInfo, ShardSummary, info, server_info};
 use crate::repository::{Catalog, steadily};
 use crate::text::{plural, size};
 
@@ -165,9 +165,9 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     described
 }
 
-fn shards(shards: &[ShardInfo], of_set: bool) -> String {
+fn shards(shards: &[ShardSummary], of_set: bool) -> String {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    let row = |shard: &ShardInfo| {
+    let row = |shard: &ShardSummary| {
         let mut row = vec![
             shard.database.clone(),
             shard.retention_policy.clone(),

@@ -314,6 +314,11 @@ impl Data {
             })
         })
     }
+
+    /// The shards of groups that are not deleted.
+    pub(crate) fn live_shards(&self) -> impl Iterator<Item = Shard> + '_ {
+        self.shards().filter(|shard| shard.deleted_at.is_none())
+    }
 }
 
 /// Tells a damaged meta store from one that is whole and holds a text that this program cannot.

@@ -1,6 +1,7 @@
 //! Judging a shard's file once, for verify and for restore: whether it can be read, whether its tar
 //! is whole, and whether its members are what their names say.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
@@ -28,9 +29,7 @@ const MOST_OF_MEMBER: usize = 100;
 
 /// A shard's file to judge, and how.
 pub(crate) struct Examination<'a> {
-    /// The backup.
     pub catalog: &'a Catalog,
-    /// The file.
     pub file: &'a BackupFile,
     /// What the shard is called in the backup.
     pub shard: &'a ShardPath,
@@ -206,13 +205,34 @@ impl ExaminedMember {
 
     /// The first thing that is wrong inside a TSM file.
     pub(super) fn damage(&self) -> Option<&MemberFinding> {
-        let is_damage = |finding: &&MemberFinding| {
-            matches!(
-                finding,
-                MemberFinding::Index(_) | MemberFinding::Inside { .. }
-            )
-        };
-        self.findings.iter().find(is_damage)
+        self.findings
+            .iter()
+            .find(|finding| finding.is_in_tsm_file())
+    }
+}
+
+impl MemberFinding {
+    /// Whether points of a TSM file cannot be read for it: no restore may go on with the file.
+    fn is_in_tsm_file(&self) -> bool {
+        match self {
+            Self::Index(_) | Self::Inside { .. } => true,
+            Self::Name | Self::Torn | Self::Tombstone(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed { tar_bytes, listed } => write!(
+                f,
+                "it holds a tar of {tar_bytes} bytes, of {listed} by the manifest"
+            ),
+            Self::Size { bytes, recorded } => {
+                write!(f, "it has {bytes} bytes, and {recorded} were recorded")
+            }
+            Self::Sha256 => write!(f, "it is not what was recorded: SHA-256 differs"),
+        }
     }
 }
 

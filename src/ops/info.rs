@@ -109,7 +109,7 @@ pub struct SetInfo {
     /// What the meta store holds; `None` where it cannot be read.
     pub meta: Option<MetaCounts>,
     /// The shards that are there, and those that should be.
-    pub shards: Vec<ShardInfo>,
+    pub shards: Vec<ShardSummary>,
 }
 
 /// What a meta store holds beside shards.
@@ -127,7 +127,7 @@ pub struct MetaCounts {
 
 /// A shard of a set or of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct ShardInfo {
+pub struct ShardSummary {
     /// The database.
     pub database: String,
     /// The retention policy.
@@ -167,7 +167,7 @@ pub(crate) struct ServerInfo {
     /// What its meta store holds.
     pub meta: MetaCounts,
     /// Its shards.
-    pub shards: Vec<ShardInfo>,
+    pub shards: Vec<ShardSummary>,
 }
 
 /// All sets of a directory, oldest first.
@@ -219,7 +219,7 @@ pub(crate) fn server_info(client: &Client) -> Result<ServerInfo> {
             None if held.contains(&shard.path) => "open",
             None => "not_open",
         };
-        ShardInfo::new(
+        ShardSummary::new(
             &shard.path,
             time::from_nanos(shard.start),
             time::from_nanos(shard.end),
@@ -250,7 +250,7 @@ fn recorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, record: &SetR
     }
 }
 
-fn recorded_shards(catalog: &Catalog, record: &SetRecord) -> Vec<ShardInfo> {
+fn recorded_shards(catalog: &Catalog, record: &SetRecord) -> Vec<ShardSummary> {
     record
         .shards
         .iter()
@@ -267,13 +267,13 @@ fn recorded_shards(catalog: &Catalog, record: &SetRecord) -> Vec<ShardInfo> {
                 ShardState::NotHeld => "not_held",
                 ShardState::Failed => "failed",
             };
-            ShardInfo {
+            ShardSummary {
                 files: shard.file.as_ref().map(|_| shard.members.len()),
                 tar_size: shard.tar_bytes(),
                 file: shard.file.as_ref().map(|file| file.name.clone()),
                 size: shard.file.as_ref().map(|file| file.size),
                 unproven: shard.unproven.clone(),
-                ..ShardInfo::new(&shard.path(), shard.start_time, shard.end_time, state)
+                ..ShardSummary::new(&shard.path(), shard.start_time, shard.end_time, state)
             }
         })
         .collect()
@@ -283,7 +283,7 @@ fn summary_of(
     catalog: &Catalog,
     set: &Set,
     record: &SetRecord,
-    shards: &[ShardInfo],
+    shards: &[ShardSummary],
 ) -> SetSummary {
     let sizes = |file: &&FileRecord| catalog.file(&file.name) != Some(file.size);
     let gone: Vec<&str> = record
@@ -344,7 +344,7 @@ fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) 
         }
         let state = if file.is_some() { "stored" } else { "gone" };
         let (start, end) = (time::from_nanos(shard.start), time::from_nanos(shard.end));
-        shards.push(ShardInfo {
+        shards.push(ShardSummary {
             tar_size: entry.map(|entry| entry.size).or_else(|| {
                 file.as_ref()
                     .filter(|file| !file.packed)
@@ -354,7 +354,7 @@ fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) 
             file: file
                 .map(|file| file.name)
                 .or_else(|| entry.map(|entry| entry.file_name.clone())),
-            ..ShardInfo::new(&shard.path, start, end, state)
+            ..ShardSummary::new(&shard.path, start, end, state)
         });
     }
     let complaint = match &read {
@@ -410,8 +410,8 @@ impl SetSummary {
         }
     }
 
-    fn of(set: &Set, state: State, kind: Kind, shards: &[ShardInfo]) -> Self {
-        let stored: Vec<&ShardInfo> = shards
+    fn of(set: &Set, state: State, kind: Kind, shards: &[ShardSummary]) -> Self {
+        let stored: Vec<&ShardSummary> = shards
             .iter()
             .filter(|shard| shard.state == "stored")
             .collect();
@@ -449,7 +449,7 @@ impl SetSummary {
     }
 }
 
-impl ShardInfo {
+impl ShardSummary {
     fn new(
         path: &ShardPath,
         start_time: Timestamp,

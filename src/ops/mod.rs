@@ -26,7 +26,7 @@ pub use forget::{Group, Policy};
 pub use forget::{Limit, Verdict};
 pub use forget::{Within, forget, keep};
 pub use info::MetaCounts;
-pub use info::{Kind, ShardInfo, State, info, list};
+pub use info::{Kind, ShardSummary, State, info, list};
 pub(crate) use info::{ServerInfo, server_info};
 pub use info::{SetInfo, SetSummary};
 pub use losses::Losses;

@@ -12,7 +12,7 @@ use super::messages::keep::KeepSummary;
 use super::messages::run::RunSummary;
 use super::messages::verify::VerifySummary;
 use super::messages::{ExitError, Message, ServedRequest, ShardProgress, Status};
-use crate::ops::{SetFault, SetGap, SetSummary, ShardInfo, live_journal_schema};
+use crate::ops::{SetFault, SetGap, SetSummary, ShardSummary, live_journal_schema};
 use crate::repository::SetRecord;
 
 /// Makes the schema of one kind of line.
@@ -36,7 +36,11 @@ const COMMANDS: [(&str, &[LineSchema]); 9] = [
     ("list", &[line::<SetSummary>]),
     (
         "info",
-        &[line::<SetDetails>, line::<ServerDetails>, line::<ShardInfo>],
+        &[
+            line::<SetDetails>,
+            line::<ServerDetails>,
+            line::<ShardSummary>,
+        ],
     ),
     (
         "verify",

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::listing::Listing;
 use super::proof::{FirstByte, NextStep};
-use super::session::{Session, ShardJob, Trouble};
+use super::session::{QuestionError, Session, ShardJob};
 use crate::client::Reply;
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, ShardTarReader, TarError};
@@ -28,29 +28,29 @@ impl Session<'_> {
         }
         let shard = &job.planned.shard.path;
         let trouble = match self.probe(shard) {
-            Ok(came) => return self.saw(&mut job.attempts, came),
-            Err(Trouble::Silence) => {
-                self.health.silent_ahead();
+            Ok(first_byte) => return self.record_probe(&mut job.attempts, first_byte),
+            Err(QuestionError::Silence) => {
+                self.health.record_silent_probe();
                 self.is_gone(shard).err()
             }
             Err(trouble) => Some(trouble),
         };
         match trouble {
-            Some(Trouble::Server(_)) => drop(self.health.failed(Instant::now())),
+            Some(QuestionError::Server(_)) => drop(self.health.failed(Instant::now())),
             _ => self.health.answered(),
         }
     }
 
     /// Whether the server sends the shard at all, and how it does. The answer is not used.
-    pub(crate) fn probe(&self, shard: &ShardPath) -> Result<FirstByte, Trouble> {
+    pub(crate) fn probe(&self, shard: &ShardPath) -> Result<FirstByte, QuestionError> {
         // Nothing is newer than the end of time, so a server of the newer dialect answers with an
         // empty tar. An older one may say that with silence, so it is asked for all, and left after
         // the first bytes.
         let since = (self.client.dialect() == Some(Dialect::V1_5))
             .then(|| time::from_nanos(time::GREATEST));
         match self.reply(shard, since)? {
-            Some((_, came)) => Ok(came),
-            None => Err(Trouble::Silence),
+            Some((_, first_byte)) => Ok(first_byte),
+            None => Err(QuestionError::Silence),
         }
     }
 
@@ -61,7 +61,7 @@ impl Session<'_> {
         reply: &mut Reply,
         shard: &ShardPath,
         listing: &mut Listing,
-    ) -> Result<Option<Ending>, Trouble> {
+    ) -> Result<Option<Ending>, QuestionError> {
         match look_for_contents(reply, shard, listing) {
             Ok(ending) => Ok(ending),
             Err(TarError::Source(error)) if error.kind() != io::ErrorKind::ConnectionReset => {
@@ -73,12 +73,12 @@ impl Session<'_> {
 
     /// Asks for the files of a shard that were modified after a time; the reply, of which the first
     /// byte has come, or `None` where the server closed without one. A reset is
-    /// [`Trouble::Silence`].
+    /// [`QuestionError::Silence`].
     pub(super) fn reply(
         &self,
         shard: &ShardPath,
         since: Option<Timestamp>,
-    ) -> Result<Option<(Reply, FirstByte)>, Trouble> {
+    ) -> Result<Option<(Reply, FirstByte)>, QuestionError> {
         let request = Request::Shard {
             id: shard.id,
             since,
@@ -93,13 +93,15 @@ impl Session<'_> {
                 Ok(Some((reply, FirstByte::After(after))))
             }
             Ok(None) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Trouble::Silence),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Err(QuestionError::Silence)
+            }
             Err(error) => {
                 self.context
                     .check()
-                    .map_err(|stop| Trouble::Fatal(stop.into()))?;
+                    .map_err(|stop| QuestionError::Fatal(stop.into()))?;
                 let reason = format!("no answer when asked for shard {shard}: {error}");
-                Err(self.quiet(shard, reason))
+                Err(self.blame_for_silence(shard, reason))
             }
         }
     }
@@ -112,7 +114,7 @@ impl Session<'_> {
         self.client.dialect() == Some(Dialect::V1_0)
             && matches!(
                 self.reply(shard, end_of_time),
-                Ok(None) | Err(Trouble::Silence)
+                Ok(None) | Err(QuestionError::Silence)
             )
             && self.probe(shard).is_ok()
     }

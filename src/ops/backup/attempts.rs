@@ -120,13 +120,13 @@ impl ShardAttempts {
     }
 
     /// What follows from what came of an attempt at a request.
-    pub(super) fn next(&mut self, came: AttemptResult, request: ShardRequest) -> Step {
-        match came {
+    pub(super) fn next(&mut self, result: AttemptResult, request: ShardRequest) -> Step {
+        match result {
             AttemptResult::Tar(tar) => Step::Store(tar),
             AttemptResult::Unchanged { file, base } => Step::Reuse { file, base },
             AttemptResult::Gone => Step::Expire,
             AttemptResult::NothingKept | AttemptResult::SaidNothing => Step::Empty,
-            AttemptResult::EmptyTar(came) => self.empty_tar(came, request),
+            AttemptResult::EmptyTar(first_byte) => self.empty_tar(first_byte, request),
             AttemptResult::TooLate => Step::Again,
             AttemptResult::Broken { reason, tombstone } => {
                 let is_part = matches!(request, ShardRequest::Range(_));
@@ -174,8 +174,8 @@ impl ShardAttempts {
         self.proof.silence();
     }
 
-    fn empty_tar(&mut self, came: FirstByte, request: ShardRequest) -> Step {
-        if self.proof.is_prompt(came) {
+    fn empty_tar(&mut self, first_byte: FirstByte, request: ShardRequest) -> Step {
+        if self.proof.is_prompt(first_byte) {
             self.empty_tars += 1;
             return if self.empty_tars < self.believed_empty_tars(request) {
                 Step::Later(EMPTY_AGAIN * self.empty_tars)

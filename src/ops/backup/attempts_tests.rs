@@ -44,7 +44,7 @@ fn step(attempts: &mut ShardAttempts, request: ShardRequest, answer: Answer) -> 
         reason: "torn".to_owned(),
         tombstone,
     };
-    let came = match answer {
+    let result = match answer {
         EmptyTar => AttemptResult::EmptyTar(after(20)),
         LateEmptyTar => {
             attempts.proof.answered(after(4000));
@@ -63,7 +63,7 @@ fn step(attempts: &mut ShardAttempts, request: ShardRequest, answer: Answer) -> 
     if matches!(answer, AnsweredThenUnreached) {
         attempts.answered();
     }
-    let step = attempts.next(came, request);
+    let step = attempts.next(result, request);
     let whose = match answer {
         SilenceOfShard => WhoIsSilent::OfShard,
         ServersSilence => WhoIsSilent::OfServer(Some(Duration::from_secs(4))),

@@ -15,7 +15,7 @@ use super::incremental::Base;
 use super::outcome::{AttemptResult, ShardOutcome};
 use super::proof::NextStep;
 use super::request::ShardRequest;
-use super::session::{Session, ShardJob, Trouble};
+use super::session::{QuestionError, Session, ShardJob};
 use crate::io::durable;
 use crate::progress::Event;
 use crate::repository::SealedFile;
@@ -52,7 +52,7 @@ impl Session<'_> {
             self.health.answered();
         }
         if !matches!(step, Step::Silence) {
-            self.health.not_silent();
+            self.health.reset_silences();
         }
         self.follow(job, step)
     }
@@ -61,23 +61,23 @@ impl Session<'_> {
     /// after a flush that took long there is little to flush.
     fn next_step(&self, job: &mut ShardJob) -> Result<Step> {
         loop {
-            let came = match self.ask(job) {
-                Ok(came) => came,
-                Err(Trouble::Silence) => self.explain_silence(job)?,
+            let result = match self.ask(job) {
+                Ok(result) => result,
+                Err(QuestionError::Silence) => self.explain_silence(job)?,
                 Err(trouble) => trouble.result()?,
             };
-            match job.attempts.next(came, job.planned.request) {
+            match job.attempts.next(result, job.planned.request) {
                 Step::Again => {}
                 step => return Ok(step),
             }
         }
     }
 
-    fn ask(&self, job: &mut ShardJob) -> Result<AttemptResult, Trouble> {
+    fn ask(&self, job: &mut ShardJob) -> Result<AttemptResult, QuestionError> {
         if let Some(base) = job.planned.base.take() {
             match self.is_unchanged(job, &base) {
                 Ok(true) => {
-                    if let Some(file) = self.file_of(&base).map_err(Trouble::Fatal)? {
+                    if let Some(file) = self.file_of(&base).map_err(QuestionError::Fatal)? {
                         return Ok(AttemptResult::Unchanged { file, base });
                     }
                 }
@@ -89,16 +89,16 @@ impl Session<'_> {
             }
             if base.set.is_none() {
                 // Nobody will want it, and it takes room.
-                durable::remove_if_there(&base.path).map_err(Trouble::Fatal)?;
+                durable::remove_if_there(&base.path).map_err(QuestionError::Fatal)?;
             }
         }
         while job.attempts.proof.next() == NextStep::Probe {
-            let came = self.probe(&job.planned.shard.path)?;
-            self.saw(&mut job.attempts, came);
+            let first_byte = self.probe(&job.planned.shard.path)?;
+            self.record_probe(&mut job.attempts, first_byte);
         }
         match self.fetch(job)? {
             AttemptResult::Silence => self.explain_nothing(job),
-            came => Ok(came),
+            result => Ok(result),
         }
     }
 
@@ -119,17 +119,17 @@ impl Session<'_> {
     }
 
     /// A download was answered with nothing, which may be an answer.
-    fn explain_nothing(&self, job: &ShardJob) -> Result<AttemptResult, Trouble> {
+    fn explain_nothing(&self, job: &ShardJob) -> Result<AttemptResult, QuestionError> {
         let shard = &job.planned.shard.path;
         let may_be_answer = self.client.dialect() == Some(Dialect::V1_0)
             && matches!(job.planned.request, ShardRequest::Since(_));
         if !may_be_answer {
-            return Err(Trouble::Silence);
+            return Err(QuestionError::Silence);
         }
         if !job.attempts.was_silent() {
             return match self.is_gone(shard) {
                 Ok(false) => Ok(AttemptResult::SilenceForNothing),
-                _ => Err(Trouble::Silence),
+                _ => Err(QuestionError::Silence),
             };
         }
         // The server answers again, as the probe before this attempt showed: is its silence an
@@ -137,7 +137,7 @@ impl Session<'_> {
         if self.says_nothing_with_silence(shard) {
             Ok(AttemptResult::SaidNothing)
         } else {
-            Err(Trouble::Silence)
+            Err(QuestionError::Silence)
         }
     }
 

@@ -9,7 +9,7 @@ use super::listing::{Listing, member_record};
 use super::outcome::{AttemptResult, StoredTar};
 use super::proof::{FirstByte, OnDownload};
 use super::request::{Planned, ShardRequest};
-use super::session::{Session, ShardJob, Trouble};
+use super::session::{QuestionError, Session, ShardJob};
 use crate::client::{Reply, cancellation};
 use crate::io::adapters::TeeReader;
 use crate::io::scratch::is_of_system;
@@ -26,7 +26,7 @@ const ALL_CHUNKS: usize = 8 << 20;
 
 impl Session<'_> {
     /// Asks for a shard once.
-    pub(super) fn fetch(&self, job: &mut ShardJob) -> Result<AttemptResult, Trouble> {
+    pub(super) fn fetch(&self, job: &mut ShardJob) -> Result<AttemptResult, QuestionError> {
         let shard = &job.planned.shard.path;
         self.context.report(&Event::Started {
             shard,
@@ -39,17 +39,19 @@ impl Session<'_> {
             .client
             .request(&request)
             .map_err(|error| self.trouble(error))?;
-        let Some(came) = self.first_byte(&mut reply, &job.planned)? else {
+        let Some(first_byte) = self.first_byte(&mut reply, &job.planned)? else {
             return Ok(AttemptResult::Silence);
         };
         let proof = &mut job.attempts.proof;
         let was_given_up = proof.is_given_up();
-        let decided = proof.download_begins(came);
-        self.heard(proof, was_given_up, came);
+        let decided = proof.download_begins(first_byte);
+        self.record_first_byte(proof, was_given_up, first_byte);
         job.attempts.answered();
         match decided {
             OnDownload::HangUp => Ok(AttemptResult::TooLate),
-            OnDownload::Take => self.take(&job.planned, reply, came).map_err(Trouble::Fatal),
+            OnDownload::Take => self
+                .take(&job.planned, reply, first_byte)
+                .map_err(QuestionError::Fatal),
         }
     }
 
@@ -59,7 +61,7 @@ impl Session<'_> {
         &self,
         reply: &mut Reply,
         planned: &Planned,
-    ) -> Result<Option<FirstByte>, Trouble> {
+    ) -> Result<Option<FirstByte>, QuestionError> {
         let error = match reply.first_byte() {
             Ok(None) => return Ok(None),
             // No server exports what it cannot flush.
@@ -70,17 +72,22 @@ impl Session<'_> {
             Err(error) => error,
         };
         if let Some(stop) = cancellation(&error) {
-            return Err(Trouble::Fatal(stop.clone().into()));
+            return Err(QuestionError::Fatal(stop.clone().into()));
         }
         if error.kind() == io::ErrorKind::ConnectionReset {
             return Ok(None);
         }
         let reason = format!("the connection failed before the first byte: {error}");
-        Err(self.quiet(&planned.shard.path, reason))
+        Err(self.blame_for_silence(&planned.shard.path, reason))
     }
 
     /// Reads what comes into a file.
-    fn take(&self, planned: &Planned, reply: Reply, came: FirstByte) -> Result<AttemptResult> {
+    fn take(
+        &self,
+        planned: &Planned,
+        reply: Reply,
+        first_byte: FirstByte,
+    ) -> Result<AttemptResult> {
         let shard = &planned.shard.path;
         let file = self.staging.tar(self.layout, shard.id)?;
         let (mut filter, raw) = match planned.time_range {
@@ -92,7 +99,7 @@ impl Session<'_> {
         let mut listing = Listing::default();
         match self.take_in(&mut arriving, shard, &mut listing, filter.as_mut()) {
             Ok(Ending::Nothing) => return Ok(AttemptResult::Silence),
-            Ok(Ending::Whole { members: 0 }) => return Ok(AttemptResult::EmptyTar(came)),
+            Ok(Ending::Whole { members: 0 }) => return Ok(AttemptResult::EmptyTar(first_byte)),
             Ok(Ending::Whole { .. }) => {}
             Err(error) => return Ok(broken(error.reason(&mut arriving)?, &listing)),
         }

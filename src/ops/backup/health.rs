@@ -75,7 +75,7 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It answered a question about a shard, or failed in another way than by silence.
-    pub(crate) fn not_silent(&self) {
+    pub(crate) fn reset_silences(&self) {
         self.silences.store(0, Ordering::Relaxed);
         self.shards.answered();
     }
@@ -87,7 +87,7 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It met a question about a shard with silence, which was put ahead.
-    pub(crate) fn silent_ahead(&self) {
+    pub(crate) fn record_silent_probe(&self) {
         self.silences.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -103,12 +103,12 @@ impl<'a> ServerHealth<'a> {
     }
 
     /// It answered promptly.
-    pub(crate) fn prompt(&self) {
+    pub(crate) fn record_prompt(&self) {
         self.late.store(0, Ordering::Relaxed);
     }
 
     /// A shard was given up that it never answered promptly.
-    pub(crate) fn never_prompt(&self) {
+    pub(crate) fn record_late_shard(&self) {
         self.late.fetch_add(1, Ordering::Relaxed);
     }
 

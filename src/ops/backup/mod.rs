@@ -49,7 +49,7 @@ use download::Attempted;
 use health::ServerHealth;
 use incremental::Base;
 use outcome::ShardOutcome;
-use plan::Plan;
+use plan::BackupPlan;
 use proof::Rule;
 use request::{Planned, ShardRequest};
 use run::{Backup, ServerMetastore, StoredMetastore};
@@ -97,7 +97,7 @@ pub fn backup(
         .warnings()
         .iter()
         .for_each(|warning| context.warn(warning));
-    let Plan {
+    let BackupPlan {
         metastore,
         selection,
         mut shards,

@@ -26,7 +26,7 @@ use crate::wire::{Dialect, InfoReply};
 const CATCH_UPS: u32 = 5;
 
 /// What is asked for.
-pub(crate) struct Plan {
+pub(crate) struct BackupPlan {
     /// What the server says of itself.
     pub metastore: ServerMetastore,
     /// What is taken, with the time that `-since last` stands for.
@@ -60,7 +60,7 @@ struct Last {
 
 impl Backup<'_> {
     /// Fetches the metastore and decides what to ask for.
-    pub(super) fn plan(&self) -> Result<Plan> {
+    pub(super) fn plan(&self) -> Result<BackupPlan> {
         let mut metastore = self.metastore()?;
         // What is damaged there must not stop a backup; but it is not built on, and that is told.
         let catalog = Catalog::read_past_all(&self.options.directory).ok();
@@ -94,7 +94,7 @@ impl Backup<'_> {
         ensure_dialect_can(&selection, dialect)?;
         let shards = select(&metastore.data, &selection, &self.options.source)?;
         if selection.meta_only {
-            return Ok(Plan {
+            return Ok(BackupPlan {
                 metastore,
                 selection,
                 shards: Vec::new(),
@@ -127,7 +127,7 @@ impl Backup<'_> {
         )?;
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
         self.warn_not_held(&planned);
-        Ok(Plan {
+        Ok(BackupPlan {
             metastore,
             selection,
             shards: planned,
@@ -272,11 +272,7 @@ impl Backup<'_> {
 
     /// Tells which shards of the last set the server no longer names.
     fn report_vanished(&self, earlier: &Earlier<'_>, selection: &Selection, data: &Data) {
-        let named: HashSet<ShardPath> = data
-            .shards()
-            .filter(|shard| shard.deleted_at.is_none())
-            .map(|shard| shard.path)
-            .collect();
+        let named: HashSet<ShardPath> = data.live_shards().map(|shard| shard.path).collect();
         let vanished = earlier.vanished(selection, |path| named.contains(path));
         if !vanished.is_empty() {
             let holder = &self.options.source;

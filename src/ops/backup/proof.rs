@@ -105,24 +105,24 @@ impl Proof {
     }
 
     /// A question was answered whose answer goes unused.
-    pub(super) fn answered(&mut self, came: FirstByte) {
-        if self.is_prompt(came) {
+    pub(super) fn answered(&mut self, first_byte: FirstByte) {
+        if self.is_prompt(first_byte) {
             self.prompt += 1;
             return;
         }
-        if let (FirstByte::After(after), Rule::Prompt(limit)) = (came, self.rule) {
+        if let (FirstByte::After(after), Rule::Prompt(limit)) = (first_byte, self.rule) {
             self.late += after;
             self.given_up |= self.late >= limit;
         }
     }
 
     /// The first byte of a download came.
-    pub(crate) fn download_begins(&mut self, came: FirstByte) -> OnDownload {
-        self.answered(came);
+    pub(crate) fn download_begins(&mut self, first_byte: FirstByte) -> OnDownload {
+        self.answered(first_byte);
         if self.rule == Rule::Any || self.prompt >= PROVEN {
             return OnDownload::Take;
         }
-        if self.is_prompt(came) {
+        if self.is_prompt(first_byte) {
             // With one more like this it is proven.
             return OnDownload::HangUp;
         }
@@ -136,8 +136,8 @@ impl Proof {
 
     /// Whether an answer that came so and is empty means that there is nothing. Where it does not,
     /// the shard is to be asked for again, unless that was given up.
-    pub(crate) fn is_prompt(&self, came: FirstByte) -> bool {
-        match (self.rule, came) {
+    pub(crate) fn is_prompt(&self, first_byte: FirstByte) -> bool {
+        match (self.rule, first_byte) {
             (Rule::Prompt(_), FirstByte::After(after)) => after < PROMPT,
             _ => true,
         }

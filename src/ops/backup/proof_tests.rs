@@ -8,13 +8,13 @@ use super::*;
 fn outcome(proof: &mut Proof, answers: &[u64]) -> (Vec<&'static str>, bool) {
     let mut asked = Vec::new();
     for after in answers {
-        let came = FirstByte::After(Duration::from_millis(*after));
+        let first_byte = FirstByte::After(Duration::from_millis(*after));
         match proof.next() {
             NextStep::Probe => {
                 asked.push("probe");
-                proof.answered(came);
+                proof.answered(first_byte);
             }
-            NextStep::Download if proof.download_begins(came) == OnDownload::HangUp => {
+            NextStep::Download if proof.download_begins(first_byte) == OnDownload::HangUp => {
                 asked.push("hung up")
             }
             NextStep::Download => {

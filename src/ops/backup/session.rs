@@ -40,7 +40,7 @@ pub(crate) struct Session<'a> {
 
 /// Why a question came to nothing.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum QuestionError {
     /// The server cannot be asked about anything.
     Server(String),
     /// It can, but not about this shard, or not now.
@@ -53,7 +53,7 @@ pub(crate) enum Trouble {
     Fatal(anyhow::Error),
 }
 
-impl Trouble {
+impl QuestionError {
     /// What it makes of the attempt; the error where there is no further one.
     pub(super) fn result(self) -> anyhow::Result<AttemptResult> {
         match self {
@@ -68,33 +68,38 @@ impl Trouble {
 
 impl Session<'_> {
     /// Takes note of how an answer came that is not used.
-    pub(super) fn saw(&self, attempts: &mut ShardAttempts, came: FirstByte) {
+    pub(super) fn record_probe(&self, attempts: &mut ShardAttempts, first_byte: FirstByte) {
         let was_given_up = attempts.proof.is_given_up();
-        attempts.proof.answered(came);
+        attempts.proof.answered(first_byte);
         attempts.answered();
-        self.heard(&attempts.proof, was_given_up, came);
+        self.record_first_byte(&attempts.proof, was_given_up, first_byte);
     }
 
     /// Takes note of what an answer says of the server.
-    pub(super) fn heard(&self, proof: &Proof, was_given_up: bool, came: FirstByte) {
+    pub(super) fn record_first_byte(
+        &self,
+        proof: &Proof,
+        was_given_up: bool,
+        first_byte: FirstByte,
+    ) {
         self.health.answered();
-        self.health.not_silent();
-        if proof.is_prompt(came) {
-            self.health.prompt();
-        } else if let FirstByte::After(after) = came {
+        self.health.reset_silences();
+        if proof.is_prompt(first_byte) {
+            self.health.record_prompt();
+        } else if let FirstByte::After(after) = first_byte {
             self.context.detail(format!(
                 "the first byte came after {:.2} s, which proves nothing",
                 after.as_secs_f64()
             ));
             if proof.is_given_up() && !was_given_up {
-                self.health.never_prompt();
+                self.health.record_late_shard();
             }
         }
     }
 
     /// Whether the server's metastore no longer has the shard, or marks it as deleted. A shard that
     /// it has and the server has not open is not gone: it may have failed to open.
-    pub(crate) fn is_gone(&self, shard: &ShardPath) -> Result<bool, Trouble> {
+    pub(crate) fn is_gone(&self, shard: &ShardPath) -> Result<bool, QuestionError> {
         let metastore = self
             .client
             .meta_store()
@@ -105,26 +110,26 @@ impl Session<'_> {
 
     /// The server said nothing of a shard within its time: whose failure that is, the metastore
     /// tells.
-    pub(super) fn quiet(&self, shard: &ShardPath, reason: String) -> Trouble {
+    pub(super) fn blame_for_silence(&self, shard: &ShardPath, reason: String) -> QuestionError {
         match self.is_gone(shard) {
-            Ok(true) => Trouble::Gone,
-            Ok(false) => Trouble::Shard(reason),
+            Ok(true) => QuestionError::Gone,
+            Ok(false) => QuestionError::Shard(reason),
             Err(trouble) => trouble,
         }
     }
 
     /// Whose fault an error of the client is.
-    pub(crate) fn trouble(&self, error: anyhow::Error) -> Trouble {
+    pub(crate) fn trouble(&self, error: anyhow::Error) -> QuestionError {
         if let Err(stop) = self.context.check() {
-            return Trouble::Fatal(stop.into());
+            return QuestionError::Fatal(stop.into());
         }
         let kind = kind_of(&error);
         if kind.is_stop() || kind == ErrorKind::Usage {
-            Trouble::Fatal(error)
+            QuestionError::Fatal(error)
         } else if is_of_server(&error) {
-            Trouble::Server(format!("{error:#}"))
+            QuestionError::Server(format!("{error:#}"))
         } else {
-            Trouble::Shard(format!("{error:#}"))
+            QuestionError::Shard(format!("{error:#}"))
         }
     }
 }

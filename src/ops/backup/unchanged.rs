@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::incremental::Base;
 use super::listing::Listing;
-use super::session::{Session, ShardJob, Trouble};
+use super::session::{QuestionError, Session, ShardJob};
 use crate::client::Reply;
 use crate::repository::MemberRecord;
 use crate::shard::ShardPath;
@@ -14,24 +14,28 @@ use crate::shard_tar::Ending;
 impl Session<'_> {
     /// Whether the server has of the shard what an earlier run got, and no more, as far as it
     /// tells.
-    pub(crate) fn is_unchanged(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+    pub(crate) fn is_unchanged(
+        &self,
+        job: &mut ShardJob,
+        base: &Base,
+    ) -> Result<bool, QuestionError> {
         // The second answer proves what the first can have left to be flushed.
         Ok(self.has_nothing_since(job, base)?
             && self.still_has(job, base)?
             && self.has_nothing_since(job, base)?)
     }
 
-    fn has_nothing_since(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+    fn has_nothing_since(&self, job: &mut ShardJob, base: &Base) -> Result<bool, QuestionError> {
         let shard = job.planned.shard.path.clone();
         loop {
-            let Some((mut reply, came)) = self.reply(&shard, Some(base.since))? else {
+            let Some((mut reply, first_byte)) = self.reply(&shard, Some(base.since))? else {
                 return Ok(self.says_nothing_with_silence(&shard));
             };
-            self.saw(&mut job.attempts, came);
+            self.record_probe(&mut job.attempts, first_byte);
             if !self.holds_nothing(&mut reply, &shard)? {
                 return Ok(false);
             }
-            if job.attempts.proof.is_prompt(came) {
+            if job.attempts.proof.is_prompt(first_byte) {
                 return Ok(true);
             }
             if job.attempts.proof.is_given_up() {
@@ -42,7 +46,7 @@ impl Session<'_> {
 
     /// Whether all files of the base are still there: where all of one was deleted and compacted
     /// away, nothing is newer.
-    fn still_has(&self, job: &mut ShardJob, base: &Base) -> Result<bool, Trouble> {
+    fn still_has(&self, job: &mut ShardJob, base: &Base) -> Result<bool, QuestionError> {
         let shard = job.planned.shard.path.clone();
         for probe in &base.probes {
             let first = self.first_since(job, &shard, probe.since)?;
@@ -55,7 +59,7 @@ impl Session<'_> {
 
     /// Whether an answer is a whole tar without files with points, or with deletes. Those of an
     /// index hold no points.
-    fn holds_nothing(&self, reply: &mut Reply, shard: &ShardPath) -> Result<bool, Trouble> {
+    fn holds_nothing(&self, reply: &mut Reply, shard: &ShardPath) -> Result<bool, QuestionError> {
         let mut listing = Listing::default();
         let ending = self.read_to_contents(reply, shard, &mut listing)?;
         let is_whole = matches!(ending, Some(Ending::Whole { .. }));
@@ -68,13 +72,13 @@ impl Session<'_> {
         job: &mut ShardJob,
         shard: &ShardPath,
         since: Timestamp,
-    ) -> Result<Option<MemberRecord>, Trouble> {
-        let (mut reply, came) = match self.reply(shard, Some(since)) {
+    ) -> Result<Option<MemberRecord>, QuestionError> {
+        let (mut reply, first_byte) = match self.reply(shard, Some(since)) {
             Ok(Some(answer)) => answer,
-            Ok(None) | Err(Trouble::Silence) => return Ok(None),
+            Ok(None) | Err(QuestionError::Silence) => return Ok(None),
             Err(trouble) => return Err(trouble),
         };
-        self.saw(&mut job.attempts, came);
+        self.record_probe(&mut job.attempts, first_byte);
         let mut listing = Listing::default();
         self.read_to_contents(&mut reply, shard, &mut listing)?;
         let first = listing.contents().next().cloned();

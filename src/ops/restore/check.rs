@@ -387,9 +387,7 @@ fn damage(examined: &ExaminedFile, examination: &Examination<'_>, set: &str) -> 
         FileState::Whole { .. } => {
             let first = examined.differences(examination).into_iter().next()?;
             Some(match first {
-                Difference::Listed { tar_bytes, listed } => {
-                    format!("it holds a tar of {tar_bytes} bytes, of {listed} by the manifest")
-                }
+                Difference::Listed { .. } => first.to_string(),
                 Difference::Size { .. } | Difference::Sha256 => {
                     format!("it is not what set {set} recorded: SHA-256 differs")
                 }
@@ -406,7 +404,9 @@ fn damage_of_tsm(member: &ExaminedMember) -> String {
             offset, message, ..
         }) => format!("{name}, at offset {offset}: {message}"),
         Some(MemberFinding::Index(error)) => format!("{name} is {error}"),
-        _ => format!("{name} is damaged"),
+        Some(MemberFinding::Name | MemberFinding::Torn | MemberFinding::Tombstone(_)) | None => {
+            format!("{name} is damaged")
+        }
     }
 }
 
@@ -415,6 +415,6 @@ fn tombstone_fault(member: &ExaminedMember) -> Option<String> {
     member.findings.iter().find_map(|finding| match finding {
         MemberFinding::Torn => Some("breaks off".to_owned()),
         MemberFinding::Tombstone(error) => Some(format!("is no tombstone file: {error}")),
-        _ => None,
+        MemberFinding::Name | MemberFinding::Index(_) | MemberFinding::Inside { .. } => None,
     })
 }

@@ -22,6 +22,7 @@ use crate::repository::{
     BackupFile, Catalog, Chains, FileRecord, Gap, Missing, Set, SetId, ShardRecord, hex,
 };
 use crate::shard::ShardPath;
+use shard::Checked;
 
 /// What to verify, and how.
 #[derive(Debug, Clone)]
@@ -151,16 +152,7 @@ pub fn verify(
             fault: FileDamage::of_file(format!("{:#}", unreadable.error), SET_LOST),
         }));
     }
-    let chosen: Vec<usize> = match &options.set {
-        Some(name) => vec![catalog.find(name)?],
-        None => (0..catalog.sets().len()).collect(),
-    };
-    if chosen.is_empty() && report.faults == 0 {
-        catalog.latest()?;
-    }
-    if let Some(emptied) = catalog.emptied() {
-        return Err(emptied.into());
-    }
+    let chosen = choose_sets(&catalog, options, &report)?;
     report.sets = chosen.len();
     // One set is held to the end; of all, those whose files are being read.
     let mut held = None;
@@ -168,105 +160,147 @@ pub fn verify(
         report.set = Some(catalog.sets()[one].id.clone());
         held = catalog.hold_one(one)?;
     }
+    let jobs = collect_jobs(&catalog, chosen, &mut report, tell)?;
+    let sizes = jobs.iter().map(|job| job.file.size);
+    progress.report(&Event::Shards {
+        count: jobs.len(),
+        bytes: Some(sizes.fold(0, u64::saturating_add)),
+    });
+    let results = queue::work(jobs, options.jobs, cancel, |job: VerifyJob<'_>| {
+        let checked = check_shard(&catalog, &job, options.deep, cancel, progress);
+        Turn::Done(checked.map(|checked| (job, checked)))
+    });
+    drop(held);
+    cancel.check()?;
+    let mut points = 0;
+    for (job, checked) in queue::all(results)? {
+        points += report_shard(&catalog, &job, checked, &mut report, tell);
+    }
+    report.points = options.deep.then_some(points);
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// The sets to verify, by their places.
+fn choose_sets(
+    catalog: &Catalog,
+    options: &VerifyOptions,
+    report: &VerifyReport,
+) -> Result<Vec<usize>> {
+    let chosen: Vec<usize> = match &options.set {
+        Some(name) => vec![catalog.find(name)?],
+        None => (0..catalog.sets().len()).collect(),
+    };
+    if chosen.is_empty() && report.faults == 0 {
+        catalog.latest()?;
+    }
+    match catalog.emptied() {
+        Some(emptied) => Err(emptied.into()),
+        None => Ok(chosen),
+    }
+}
+
+/// Checks what can be checked of sets without their shards; the shards' files that are to be read.
+fn collect_jobs<'a>(
+    catalog: &'a Catalog,
+    chosen: Vec<usize>,
+    report: &mut VerifyReport,
+    tell: &mut dyn FnMut(Finding<'_>),
+) -> Result<Vec<VerifyJob<'a>>> {
     let mut jobs = Vec::new();
-    let mut chains = Chains::of(&catalog);
+    let mut chains = Chains::of(catalog);
     for at in chosen {
         let set = &catalog.sets()[at];
         let Some(_held) = catalog.hold_one(at)? else {
             report.removed.push(set.id.clone());
             continue;
         };
-        let mut of_set = OfSet {
-            catalog: &catalog,
+        let mut verifier = SetVerifier {
+            catalog,
             at,
             set,
-            report: &mut report,
-            tell,
+            report: &mut *report,
+            tell: &mut *tell,
         };
         if catalog.is_lost(set) {
-            of_set.tell(
+            verifier.tell(
                 &format!(".snap/{}.json", set.id),
                 None,
                 FileDamage::of_file("there is a record, and none of the files", SET_GONE),
             );
             continue;
         }
-        let (groups, metastore) = of_set.groups();
-        jobs.extend(of_set.shards(&groups));
-        of_set.chain(chains.missing(at, metastore.as_ref()));
+        let (groups, metastore) = verifier.check_metastore();
+        jobs.extend(verifier.shards(&groups));
+        verifier.report_missing(chains.missing(at, metastore.as_ref()));
     }
-    progress.report(&Event::Shards {
-        count: jobs.len(),
-        bytes: Some(
-            jobs.iter()
-                .map(|job| job.file.size)
-                .fold(0, u64::saturating_add),
-        ),
+    Ok(jobs)
+}
+
+/// Reads a shard's file; nothing where its set, or influxd's file, was removed meanwhile.
+fn check_shard(
+    catalog: &Catalog,
+    job: &VerifyJob<'_>,
+    deep: bool,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Option<Checked>> {
+    let started = Instant::now();
+    let Some(_held) = catalog.hold_one(job.file.set)? else {
+        return Ok(None);
+    };
+    progress.report(&Event::Started {
+        shard: &job.path,
+        bytes: Some(job.file.size),
     });
-    let results = queue::work(jobs, options.jobs, cancel, |job: VerifyJob<'_>| {
-        let started = Instant::now();
-        let _held = match catalog.hold_one(job.file.set) {
-            Ok(Some(held)) => held,
-            Ok(None) => return Turn::Done(Ok((job, None))),
-            Err(error) => return Turn::Done(Err(error)),
-        };
-        progress.report(&Event::Started {
-            shard: &job.path,
-            bytes: Some(job.file.size),
-        });
-        let result = shard::check(&catalog, &job, options.deep, cancel, progress);
-        if result.is_err() && is_passing(&catalog, &catalog.sets()[job.file.set], &job.file.name) {
-            return Turn::Done(Ok((job, None)));
-        }
-        if let Ok(checked) = &result {
-            let (members, bytes, elapsed) = (checked.members, job.file.size, started.elapsed());
-            let said = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
-            let whole = Outcome::Done {
-                files: members,
-                bytes,
-            };
-            let outcome = if checked.faults.is_empty() {
-                whole
-            } else {
-                Outcome::Failed(&said)
-            };
-            progress.report(&Event::Finished {
-                shard: &job.path,
-                outcome,
-                elapsed,
-            });
-        }
-        Turn::Done(result.map(|checked| (job, Some(checked))))
+    let set = &catalog.sets()[job.file.set];
+    let checked = match shard::check(catalog, job, deep, cancel, progress) {
+        Err(_) if is_passing(catalog, set, &job.file.name) => return Ok(None),
+        checked => checked?,
+    };
+    let faults = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
+    progress.report(&Event::Finished {
+        shard: &job.path,
+        outcome: match checked.faults.is_empty() {
+            true => Outcome::Done {
+                files: checked.members,
+                bytes: job.file.size,
+            },
+            false => Outcome::Failed(&faults),
+        },
+        elapsed: started.elapsed(),
     });
-    drop(held);
-    cancel.check()?;
-    let mut points = 0;
-    for (job, checked) in queue::all(results)? {
-        let Some(checked) = checked else {
-            let id = &catalog.sets()[job.file.set].id;
-            if !report.removed.contains(id) {
-                report.removed.push(id.clone());
-            }
-            continue;
-        };
-        report.shards += 1;
-        report.tsm_files += checked.tsm_files;
-        report.bytes = report.bytes.saturating_add(job.file.size);
-        report.faults += checked.faults.len() as u64;
-        points += checked.points;
-        for fault in checked.faults {
-            let set = catalog.sets()[job.file.set].id.clone();
-            tell(Finding::Fault(&SetFault {
-                set,
-                file: job.file.name.clone(),
-                shard: Some(job.path.to_string()),
-                fault,
-            }));
+    Ok(Some(checked))
+}
+
+/// Adds what was found of a shard to the report; how many points it has.
+fn report_shard(
+    catalog: &Catalog,
+    job: &VerifyJob<'_>,
+    checked: Option<Checked>,
+    report: &mut VerifyReport,
+    tell: &mut dyn FnMut(Finding<'_>),
+) -> u64 {
+    let id = &catalog.sets()[job.file.set].id;
+    let Some(checked) = checked else {
+        if !report.removed.contains(id) {
+            report.removed.push(id.clone());
         }
+        return 0;
+    };
+    report.shards += 1;
+    report.tsm_files += checked.tsm_files;
+    report.bytes = report.bytes.saturating_add(job.file.size);
+    report.faults += checked.faults.len() as u64;
+    for fault in checked.faults {
+        tell(Finding::Fault(&SetFault {
+            set: id.clone(),
+            file: job.file.name.clone(),
+            shard: Some(job.path.to_string()),
+            fault,
+        }));
     }
-    report.points = options.deep.then_some(points);
-    report.elapsed = started.elapsed();
-    Ok(report)
+    checked.points
 }
 
 /// A shard's file to read.
@@ -283,8 +317,8 @@ struct VerifyJob<'a> {
 /// The times of the groups that a meta store names, by shard.
 type Groups = BTreeMap<ShardPath, Range<i64>>;
 
-/// Looks at one set.
-struct OfSet<'a, 'b> {
+/// Verifies one set, but for the content of its shards.
+struct SetVerifier<'a, 'b> {
     catalog: &'a Catalog,
     at: usize,
     set: &'a Set,
@@ -292,7 +326,7 @@ struct OfSet<'a, 'b> {
     tell: &'b mut dyn FnMut(Finding<'_>),
 }
 
-impl<'a> OfSet<'a, '_> {
+impl<'a> SetVerifier<'a, '_> {
     fn tell(&mut self, file: &str, shard: Option<&ShardPath>, fault: FileDamage) {
         self.report.faults += 1;
         let shard = shard.map(ToString::to_string);
@@ -305,7 +339,7 @@ impl<'a> OfSet<'a, '_> {
     }
 
     /// Tells what a restore of the set would miss, but for what was told of its own files.
-    fn chain(&mut self, missing: Vec<Missing>) {
+    fn report_missing(&mut self, missing: Vec<Missing>) {
         let id = &self.set.id;
         let mut gaps: Vec<(Gap, Vec<String>)> = Vec::new();
         for Missing { shard, gap } in missing {
@@ -350,7 +384,7 @@ impl<'a> OfSet<'a, '_> {
     }
 
     /// Looks at the meta store and the manifest; gives what is in the first.
-    fn groups(&mut self) -> (Groups, Option<Data>) {
+    fn check_metastore(&mut self) -> (Groups, Option<Data>) {
         let set = self.set;
         let name = match set.meta_name() {
             Some(name) => name,
@@ -388,7 +422,7 @@ impl<'a> OfSet<'a, '_> {
             }
         }
         let of_data = |data: &Data| {
-            let live = data.shards().filter(|shard| shard.deleted_at.is_none());
+            let live = data.live_shards();
             live.map(|shard| (shard.path, shard.start..shard.end))
                 .collect()
         };

@@ -6,7 +6,7 @@ use super::{FileDamage, SHARD_LOST, VerifyJob};
 use crate::cancel::Cancel;
 use crate::io::scratch::scratch_dir;
 use crate::ops::examine::{
-    Depth, Difference, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
+    Depth, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
 use crate::progress::Progress;
 use crate::repository::{Catalog, ShardRecord};
@@ -74,7 +74,7 @@ pub(super) fn check(
     let differences = examined.differences(&examination).into_iter();
     checked
         .faults
-        .extend(differences.map(|difference| of_file(described(difference))));
+        .extend(differences.map(|difference| of_file(difference.to_string())));
     if has_other_members(&examined, job.record) {
         checked
             .faults
@@ -148,18 +148,6 @@ fn damage_of_tar(state: &FileState, job: &VerifyJob<'_>) -> Option<FileDamage> {
         offset,
         ..of_file(message)
     })
-}
-
-fn described(difference: Difference) -> String {
-    match difference {
-        Difference::Listed { tar_bytes, listed } => {
-            format!("it holds a tar of {tar_bytes} bytes, of {listed} by the manifest")
-        }
-        Difference::Size { bytes, recorded } => {
-            format!("it has {bytes} bytes, and {recorded} were recorded")
-        }
-        Difference::Sha256 => "it is not what was recorded: SHA-256 differs".to_owned(),
-    }
 }
 
 /// Whether the tar is whole and holds other files than were recorded.

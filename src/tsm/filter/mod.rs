@@ -9,4 +9,4 @@ mod rewrite;
 
 pub(crate) use file::{Filtered, FilteredFile, PointFilter};
 pub(crate) use new_types::{NewTypes, living_fields};
-pub use rewrite::{FilterError, Tally, rewrite};
+pub use rewrite::{FilterError, FilterTally, rewrite};

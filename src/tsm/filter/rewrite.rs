@@ -22,7 +22,7 @@ use crate::time::Bounds;
 
 /// What was kept of a file and what was not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct FilterTally {
     /// Keys of which points were kept.
     pub keys_kept: u64,
     /// Keys of which none were.
@@ -54,7 +54,7 @@ struct Pass<'a, R: ?Sized> {
     decoder: Decoder,
     points: Points,
     kept: Points,
-    tally: Tally,
+    tally: FilterTally,
     value_type: ValueType,
 }
 
@@ -66,7 +66,7 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
             decoder: Decoder::default(),
             points: Points::new(ValueType::Float),
             kept: Points::new(ValueType::Float),
-            tally: Tally::default(),
+            tally: FilterTally::default(),
             value_type: ValueType::Float,
         }
     }
@@ -163,7 +163,7 @@ pub fn rewrite<R: ReadAt + ?Sized>(
     deletes: &mut impl Deletes,
     bounds: Bounds,
     out: impl Write,
-) -> Result<(Tally, Option<Written>), FilterError> {
+) -> Result<(FilterTally, Option<Written>), FilterError> {
     let mut walk = IndexWalk::open(file)?;
     let mut pass = Pass::new(file, walk.index_offset(), bounds);
     // What is written is as large as the file at most, give or take blocks that are packed anew,
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     /// Whether all points were kept, and so the file is as it was.
-    fn keeps_all(tally: &Tally) -> bool {
+    fn keeps_all(tally: &FilterTally) -> bool {
         tally.blocks_dropped == 0 && tally.blocks_packed == 0
     }
 
@@ -307,7 +307,11 @@ mod tests {
         ]
     }
 
-    fn run(file: &[u8], deletes: &Map, bounds: Bounds) -> Result<(Tally, Vec<u8>), FilterError> {
+    fn run(
+        file: &[u8],
+        deletes: &Map,
+        bounds: Bounds,
+    ) -> Result<(FilterTally, Vec<u8>), FilterError> {
         let ranges: DeletedRanges = deletes
             .iter()
             .flat_map(|(key, of_key)| of_key.iter().map(|range| (&key[..], *range)))
@@ -378,7 +382,7 @@ mod tests {
         ];
         assert_eq!(read_all(&out[..]).unwrap(), expected);
         assert!(out == write_all(&expected), "packed as influxd would have");
-        let expected = Tally {
+        let expected = FilterTally {
             keys_kept: 2,
             keys_dropped: 1,
             blocks_kept: 1,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Message;
 use crate::client::Address;
-use crate::ops::{MetaCounts, ServerInfo, SetInfo, SetSummary, ShardInfo};
+use crate::ops::{MetaCounts, ServerInfo, SetInfo, SetSummary, ShardSummary};
 use crate::repository::Selection;
 
 impl Message for SetSummary {
@@ -13,7 +13,7 @@ impl Message for SetSummary {
     const TITLE: &'static str = "A set";
 }
 
-impl Message for ShardInfo {
+impl Message for ShardSummary {
     const TYPE: &'static str = "shard";
     const TITLE: &'static str = "A shard of the set or of the server";
 }

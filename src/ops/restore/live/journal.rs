@@ -173,13 +173,13 @@ impl Interrupted {
 
 /// A journal being written. Where none can be, because the directory is read-only say, the restore
 /// goes on without.
-pub(crate) struct Journal {
+pub(crate) struct LiveJournal {
     path: PathBuf,
     file: Option<Mutex<File>>,
     _lock: Option<FileLock>,
 }
 
-impl Journal {
+impl LiveJournal {
     /// Begins a journal in place of an older one.
     ///
     /// # Errors
@@ -339,22 +339,22 @@ mod tests {
     use crate::cancel::Cancel;
     use crate::progress::Silent;
 
-    fn begin(directory: &Path, header: &Header) -> Result<Journal> {
+    fn begin(directory: &Path, header: &Header) -> Result<LiveJournal> {
         let cancel = Cancel::default();
         let context = Context {
             cancel: &cancel,
             progress: &Silent,
         };
-        Journal::begin(directory, header, context)
+        LiveJournal::begin(directory, header, context)
     }
 
-    fn resume(directory: &Path, header: &Header) -> Result<Journal> {
+    fn resume(directory: &Path, header: &Header) -> Result<LiveJournal> {
         let cancel = Cancel::default();
         let context = Context {
             cancel: &cancel,
             progress: &Silent,
         };
-        Journal::resume(directory, header, context)
+        LiveJournal::resume(directory, header, context)
     }
 
     fn header(name: &str) -> Header {

@@ -29,8 +29,8 @@ use crate::context::Context;
 use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
 pub(crate) use journal::line_schema as live_journal_schema;
-use journal::{Header, Interrupted, Journal};
-use resume::{Run, Start};
+use journal::{Header, Interrupted, LiveJournal};
+use resume::{RestoreStart, Start};
 use target::Live;
 use upload::{Uploaded, tsm_files};
 
@@ -54,7 +54,7 @@ pub fn restore_live(
     options.what.ensure_consistent()?;
     let host = client.address().to_string();
     let interrupted = Interrupted::all(&options.directory, &host)?;
-    let run = Run::of(options, &interrupted, &host)?;
+    let run = RestoreStart::of(options, &interrupted, &host)?;
     let live = Live {
         client,
         options,
@@ -147,13 +147,13 @@ impl Live<'_> {
         let directory = &self.options.directory;
         let (journal, ids, done) = match start {
             Start::Import => {
-                let journal = Journal::begin(directory, header, self.context)?;
+                let journal = LiveJournal::begin(directory, header, self.context)?;
                 let ids = self.import(source, header.max_shard_id);
                 let ids = ids.inspect_err(|_| self.warn_in_part(source, journal.is_kept()))?;
                 (journal, ids, None)
             }
             Start::Upload { ids, done } => {
-                let journal = Journal::resume(directory, header, self.context)?;
+                let journal = LiveJournal::resume(directory, header, self.context)?;
                 (journal, ids, Some(done))
             }
         };

@@ -13,7 +13,7 @@ use crate::wire::ShardIds;
 
 /// Whether a restore is fresh.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Run<'a> {
+pub(super) enum RestoreStart<'a> {
     /// It is, whatever was interrupted before.
     Fresh {
         /// What was.
@@ -37,7 +37,7 @@ pub(crate) enum Start {
     },
 }
 
-impl<'a> Run<'a> {
+impl<'a> RestoreStart<'a> {
     /// What the options ask for.
     ///
     /// # Errors

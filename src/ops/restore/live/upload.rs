@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use super::filtered::FilteredFiles;
-use super::journal::Journal;
+use super::journal::LiveJournal;
 use super::look_back::OnServer;
 use super::target::Live;
 use crate::cancel::Cancel;
@@ -61,7 +61,7 @@ impl Live<'_> {
         &self,
         catalog: &Catalog,
         shards: &[CheckedShard],
-        journal: &Journal,
+        journal: &LiveJournal,
         done: Option<&[u64]>,
     ) -> Result<Uploaded> {
         self.context.report(&Event::Shards {
@@ -102,7 +102,7 @@ impl Live<'_> {
         &self,
         catalog: &Catalog,
         mut job: UploadJob<'j>,
-        journal: &Journal,
+        journal: &LiveJournal,
         stop: &Cancel,
     ) -> Turn<UploadJob<'j>, Result<Uploaded>> {
         let shard = job.shard;

@@ -58,7 +58,7 @@ impl Targets {
 
 /// What a run moves; written before the first move, removed after the last. All paths are absolute.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Journal {
+pub(crate) struct SwapJournal {
     /// Directories.
     pub moves: Vec<Move>,
     /// Files of the meta directory.
@@ -227,7 +227,7 @@ fn in_staging<const N: usize>(place: &Path, path: &Path) -> Result<(PathBuf, [St
         })
 }
 
-impl Journal {
+impl SwapJournal {
     /// Reads the journal that an interrupted restore into the same directories left.
     ///
     /// # Errors

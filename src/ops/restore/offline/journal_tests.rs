@@ -55,9 +55,9 @@ impl Bench {
         self.path("data/.snap-restore/journal.json").into()
     }
 
-    fn read(&self, journal: &Value, targets: &Targets) -> Result<Option<Journal>> {
+    fn read(&self, journal: &Value, targets: &Targets) -> Result<Option<SwapJournal>> {
         fs::write(self.file(), journal.to_string()).unwrap();
-        Journal::read(&self.file(), targets)
+        SwapJournal::read(&self.file(), targets)
     }
 }
 
@@ -65,7 +65,7 @@ impl Bench {
 fn a_journal_is_followed_where_it_names_what_a_restore_into_the_same_directories_makes() {
     let bench = Bench::new();
     assert!(
-        Journal::read(&bench.file(), &bench.targets())
+        SwapJournal::read(&bench.file(), &bench.targets())
             .unwrap()
             .is_none()
     );
@@ -158,7 +158,7 @@ fn what_is_no_regular_file_or_no_journal_is_refused_and_nobody_waits_for_it() {
     let bench = Bench::new();
     let path = bench.file();
     let refused = |what: &str| {
-        let error = Journal::read(&bench.file(), &bench.targets()).unwrap_err();
+        let error = SwapJournal::read(&bench.file(), &bench.targets()).unwrap_err();
         assert_eq!(kind_of(&error), ErrorKind::Refused, "{what}: {error:#}");
         fs::remove_file(&path).unwrap();
     };

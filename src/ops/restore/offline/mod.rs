@@ -30,7 +30,7 @@ use super::source::{planned, sets_of};
 use crate::context::Context;
 use crate::influxd_dir::shard_dir;
 use crate::repository::Catalog;
-use plan::Plan;
+use plan::RestorePlan;
 
 pub use options::IndexKind;
 pub use options::RestoreOptions;
@@ -95,7 +95,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
 /// Reads the planned shards and checks that they can be written.
 fn checked(
     catalog: &Catalog,
-    plan: &mut Plan,
+    plan: &mut RestorePlan,
     options: &RestoreOptions,
     context: Context<'_>,
 ) -> Result<Vec<CheckedShard>> {
@@ -124,7 +124,12 @@ fn checked(
 }
 
 /// Tells what would be written.
-fn describe(plan: &Plan, shards: &[CheckedShard], options: &RestoreOptions, context: Context<'_>) {
+fn describe(
+    plan: &RestorePlan,
+    shards: &[CheckedShard],
+    options: &RestoreOptions,
+    context: Context<'_>,
+) {
     let datadir = options.datadir.as_deref().unwrap_or(Path::new(""));
     for shard in shards {
         let names: Vec<&str> = shard

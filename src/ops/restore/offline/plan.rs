@@ -20,7 +20,7 @@ use crate::repository::Catalog;
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
 /// What a restore is made of.
-pub(crate) struct Plan {
+pub(crate) struct RestorePlan {
     /// The metastore to write, where one is to be written.
     pub metastore: Option<NewMetastore>,
     /// What the new metastore names.
@@ -53,7 +53,7 @@ pub(super) fn plan(
     catalog: &Catalog,
     options: &RestoreOptions,
     context: Context<'_>,
-) -> Result<Plan> {
+) -> Result<RestorePlan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
     let source = Source::read(
@@ -82,7 +82,7 @@ pub(super) fn plan(
     if options.datadir.is_some() {
         source.report_missing(catalog, &selection, context)?;
     }
-    Ok(Plan {
+    Ok(RestorePlan {
         metastore,
         named,
         shards,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::journal::{Journal, Targets};
+use super::journal::{SwapJournal, Targets};
 use super::options::RestoreOptions;
 use super::staging::{HiddenFolders, STAGING};
 use crate::context::Context;
@@ -25,7 +25,7 @@ pub(crate) fn recover(options: &RestoreOptions, context: Context<'_>) -> Result<
         );
         return Ok(());
     }
-    if let Some(journal) = Journal::read(&hidden.journal(), &Targets::of(options))? {
+    if let Some(journal) = SwapJournal::read(&hidden.journal(), &Targets::of(options))? {
         put_back(&journal, &hidden, context)?;
     }
     if let Some(metadir) = options.metadir.as_ref().filter(|metadir| metadir.is_dir()) {
@@ -34,7 +34,7 @@ pub(crate) fn recover(options: &RestoreOptions, context: Context<'_>) -> Result<
     hidden.remove()
 }
 
-fn put_back(journal: &Journal, hidden: &HiddenFolders<'_>, context: Context<'_>) -> Result<()> {
+fn put_back(journal: &SwapJournal, hidden: &HiddenFolders<'_>, context: Context<'_>) -> Result<()> {
     if let Some(place) = journal.used() {
         return Err(ErrorKind::Refused
             .error(format!(

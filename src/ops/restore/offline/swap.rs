@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::journal::{Journal, Move, Replaced, write_owned};
+use super::journal::{Move, Replaced, SwapJournal, write_owned};
 use super::options::RestoreOptions;
-use super::plan::{NewMetastore, Plan};
+use super::plan::{NewMetastore, RestorePlan};
 use super::staging::{HiddenFolders, ShardStaging, folder, staging_for};
 use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
@@ -21,7 +21,7 @@ use crate::wire::MAX_META_BYTES;
 pub(crate) struct Swap<'a> {
     ownership: &'a Ownership,
     metastore: Option<(&'a Path, &'a NewMetastore)>,
-    journal: Journal,
+    journal: SwapJournal,
     /// The folder of the journal.
     folder: &'a Path,
     journal_path: PathBuf,
@@ -42,7 +42,7 @@ impl<'a> Swap<'a> {
     ///
     /// When the journal, or the copies of the files that are replaced, cannot be written.
     pub(super) fn prepare(
-        plan: &'a Plan,
+        plan: &'a RestorePlan,
         shards: &[CheckedShard],
         staging: &ShardStaging,
         hidden: &'a HiddenFolders<'_>,
@@ -50,7 +50,7 @@ impl<'a> Swap<'a> {
         options: &'a RestoreOptions,
     ) -> Result<Self> {
         let metastore = options.metadir.as_deref().zip(plan.metastore.as_ref());
-        let mut journal = Journal::default();
+        let mut journal = SwapJournal::default();
         for (index, shard) in shards.iter().enumerate() {
             journal
                 .moves

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::options::{IndexKind, RestoreOptions};
-use super::plan::Plan;
+use super::plan::RestorePlan;
 use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::{self, USAGE_ADVICE, shard_dir, shards_below};
@@ -78,7 +78,7 @@ pub(crate) fn ensure_free<'a>(
 /// Refuses a target with directories of shards that the new metastore does not name, unless
 /// `-force`: a later shard of the same id would pick them up. A merge leaves them what they were.
 pub(crate) fn ensure_no_strays(
-    plan: &Plan,
+    plan: &RestorePlan,
     options: &RestoreOptions,
     context: Context<'_>,
 ) -> Result<()> {
@@ -117,7 +117,7 @@ pub(crate) fn ensure_no_strays(
 }
 
 /// Refuses a metastore that is no longer the one that was planned with.
-pub(crate) fn ensure_same_metastore(plan: &Plan, options: &RestoreOptions) -> Result<()> {
+pub(crate) fn ensure_same_metastore(plan: &RestorePlan, options: &RestoreOptions) -> Result<()> {
     let (Some(metastore), Some(metadir)) = (&plan.metastore, &options.metadir) else {
         return Ok(());
     };

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::journal::ensure_no_foreign_links;
 use super::options::RestoreOptions;
-use super::plan::Plan;
+use super::plan::RestorePlan;
 use super::staging::{HiddenFolders, ShardStaging};
 use super::swap::{Swap, Swapped};
 use super::target;
@@ -22,7 +22,7 @@ use crate::repository::Catalog;
 /// When the target cannot be written or a stop was asked for; the target is as before then.
 pub(super) fn write(
     catalog: &Catalog,
-    plan: &Plan,
+    plan: &RestorePlan,
     shards: &[CheckedShard],
     options: &RestoreOptions,
     context: Context<'_>,
