@@ -1,13 +1,12 @@
 //! SHA-256, as records hold it.
 
 use std::io::{self, Read};
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use super::store::Store;
 use crate::cancel::Cancel;
-use crate::io::open::open_regular;
 
 /// A digest in lower-case hexadecimal.
 pub(crate) fn hex(digest: Sha256) -> String {
@@ -19,9 +18,9 @@ pub(crate) fn hex(digest: Sha256) -> String {
 }
 
 /// The SHA-256 of a file, in lower-case hexadecimal.
-pub(super) fn sha256_of(path: &Path, cancel: &Cancel) -> Result<String> {
+pub(super) fn sha256_of(store: &dyn Store, name: &str, cancel: &Cancel) -> Result<String> {
     let read = || -> io::Result<String> {
-        let mut file = open_regular(path)?;
+        let mut file = store.open(name)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -34,5 +33,5 @@ pub(super) fn sha256_of(path: &Path, cancel: &Cancel) -> Result<String> {
     };
     let result = read();
     cancel.check()?;
-    result.with_context(|| format!("reading {}", path.display()))
+    result.with_context(|| format!("reading {}", store.place_of(name)))
 }

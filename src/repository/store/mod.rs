@@ -1,12 +1,14 @@
-//! Where the files of a repository lie, as far as reading them goes: a local directory, or memory.
+//! Where the files of a repository lie: a local directory, or memory.
 //!
-//! Whoever reads a repository asks its [`Store`] for files by name and knows no path. A name is
-//! relative to the repository: `meta.03`, `.snap/20261120T080000Z.json`. The methods are few enough
-//! for storage that has neither folders nor locks.
+//! Whoever reads a repository asks its [`Store`] for files by name and knows no path; whoever writes
+//! in it, its [`WritableStore`]. A name is relative to the repository: `meta.03`,
+//! `.snap/20261120T080000Z.json`. The methods promise nothing that storage without folders, locks
+//! and links could not keep.
 
 mod local;
 #[cfg(test)]
 mod memory;
+mod write;
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,11 +18,12 @@ use std::time::SystemTime;
 use anyhow::Result;
 
 pub(crate) use local::LocalStore;
-pub(super) use local::claim;
 #[cfg(test)]
 pub(crate) use memory::MemoryStore;
+pub use write::{StagedObject, StoreLock, WritableStore};
 
-use super::hidden::HIDDEN;
+use super::hidden::{HIDDEN, UNFINISHED};
+use super::set_id::SetId;
 use crate::io::read_at::ReadAt;
 
 /// The files of a repository.
@@ -41,7 +44,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// When it cannot be listed, or something else than a folder has its name.
-    fn list(&self, folder: Folder) -> Result<Vec<StoreEntry>>;
+    fn list(&self, folder: Folder<'_>) -> Result<Vec<StoreEntry>>;
+
+    /// What has a name, if anything has.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be found out.
+    fn entry(&self, name: &str) -> Result<Option<StoreEntry>>;
 
     /// Opens a file. What is open can be read to its end, whatever becomes of its name.
     ///
@@ -59,25 +69,35 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When that cannot be found out.
     fn hold(&self, name: &str) -> io::Result<Option<Hold>>;
 
+    /// Whether somebody holds a file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    fn is_held(&self, name: &str) -> Result<bool>;
+
     /// Makes room for so many holds at once.
     fn expect_holds(&self, count: usize);
 }
 
 /// The folders of a repository. It has no others to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folder {
+pub enum Folder<'a> {
     /// The repository itself.
     Top,
     /// `.snap`.
     Hidden,
+    /// That of the staged files of a set, which have no final name yet.
+    Staged(&'a SetId),
 }
 
-impl Folder {
+impl Folder<'_> {
     /// The name of a file in it, relative to the repository.
     pub(super) fn name_of(self, file: &str) -> String {
         match self {
             Self::Top => file.to_owned(),
             Self::Hidden => format!("{HIDDEN}/{file}"),
+            Self::Staged(set) => format!("{HIDDEN}/{set}.{UNFINISHED}/{file}"),
         }
     }
 }
@@ -93,7 +113,22 @@ pub struct StoreEntry {
     pub size: u64,
     /// When it was last written to, where that is known.
     pub modified: SystemTime,
+    /// Of a file, which content it is: where several share one, all have the same.
+    pub content: ContentId,
+    /// Of a file, how many names share its content.
+    pub names: u64,
 }
+
+impl StoreEntry {
+    /// Whether it is a regular file of that size.
+    pub(super) fn is_file_of(&self, size: u64) -> bool {
+        self.kind == EntryKind::File && self.size == size
+    }
+}
+
+/// Tells contents of files apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ContentId(u64, u64);
 
 /// What can have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +137,9 @@ pub enum EntryKind {
     File,
     /// A link, which is not followed.
     Link,
-    /// A folder, or what else there may be.
+    /// A folder.
+    Folder,
+    /// What else there may be.
     Other,
 }
 
@@ -218,6 +255,15 @@ pub(super) fn read_bounded(store: &dyn Store, name: &str, limit: u64) -> io::Res
         true => Err(too_large()),
         false => Ok(bytes),
     }
+}
+
+/// Whether anything has a name.
+///
+/// # Errors
+///
+/// Those of [`Store::entry`].
+pub(super) fn is_there(store: &dyn Store, name: &str) -> Result<bool> {
+    Ok(store.entry(name)?.is_some())
 }
 
 #[cfg(test)]
