@@ -56,8 +56,7 @@ fn undo(store: &dyn WritableStore, intent: &str, cancel: &Cancel) -> Result<bool
 }
 
 fn is_as_recorded(store: &dyn Store, file: &FileRecord, cancel: &Cancel) -> Result<bool> {
-    let is_as_long = store
-        .entry(&file.name)?
-        .is_some_and(|there| there.is_file_of(file.size));
+    let there = store.entry(&file.name);
+    let is_as_long = matches!(there, Ok(Some(there)) if there.is_file_of(file.size));
     Ok(is_as_long && sha256_of(store, &file.name, cancel)? == file.sha256)
 }

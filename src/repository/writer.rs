@@ -279,9 +279,9 @@ impl SetWriter {
     }
 
     fn is_as_recorded(&self, name: &str, recorded: &FileRecord, cancel: &Cancel) -> Result<bool> {
-        let there = self.store.entry(name)?;
-        Ok(there.is_some_and(|there| there.kind == EntryKind::File)
-            && sha256_of(&*self.store, name, cancel)? == recorded.sha256)
+        let there = self.store.entry(name);
+        let is_file = matches!(there, Ok(Some(there)) if there.kind == EntryKind::File);
+        Ok(is_file && sha256_of(&*self.store, name, cancel)? == recorded.sha256)
     }
 
     /// A finished file with that content.

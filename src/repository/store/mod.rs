@@ -268,3 +268,6 @@ pub(super) fn is_there(store: &dyn Store, name: &str) -> Result<bool> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod write_tests;
