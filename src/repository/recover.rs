@@ -48,15 +48,21 @@ fn undo(store: &dyn WritableStore, intent: &str, cancel: &Cancel) -> Result<bool
         return Ok(false);
     };
     for file in record.files() {
-        if is_as_recorded(store, file, cancel)? {
+        if is_as_recorded(store, &file.name, file, cancel)? {
             store.remove(&file.name)?;
         }
     }
     Ok(true)
 }
 
-fn is_as_recorded(store: &dyn Store, file: &FileRecord, cancel: &Cancel) -> Result<bool> {
-    let there = store.entry(&file.name);
-    let is_as_long = matches!(there, Ok(Some(there)) if there.is_file_of(file.size));
-    Ok(is_as_long && sha256_of(store, &file.name, cancel)? == file.sha256)
+/// Whether a file is there and is what was recorded, by size and SHA-256.
+pub(super) fn is_as_recorded(
+    store: &dyn Store,
+    name: &str,
+    recorded: &FileRecord,
+    cancel: &Cancel,
+) -> Result<bool> {
+    let there = store.entry(name);
+    let is_as_long = matches!(there, Ok(Some(there)) if there.is_file_of(recorded.size));
+    Ok(is_as_long && sha256_of(store, name, cancel)? == recorded.sha256)
 }

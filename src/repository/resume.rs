@@ -94,7 +94,7 @@ impl ResumableRun {
     /// Removes the files that were not finished, and take room.
     pub(super) fn remove_unfinished(&self) -> Result<()> {
         let shards = self.shards.iter();
-        let finished = shards.filter_map(|(shard, _)| Some(shard.file.as_ref()?));
+        let finished = shards.filter_map(|(shard, _)| shard.file.as_ref());
         self.remove_but(finished.map(|file| self.name_of(file)).collect())
     }
 

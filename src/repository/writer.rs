@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
-use super::digest::sha256_of;
 use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
-use super::recover::sweep;
+use super::recover::{is_as_recorded, sweep};
 use super::resume::{self, ResumableRun, Run};
 use super::set_id::SetId;
 use super::staged_file::{SealedFile, StagedFile, StagedTar};
-use super::store::{EntryKind, Folder, LocalStore, Store, StoreLock, WritableStore, is_there};
+use super::store::{Folder, LocalStore, Store, StoreLock, WritableStore, is_there};
 use super::{manifest, names, prune};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
@@ -238,7 +237,7 @@ impl SetWriter {
         recorded: &FileRecord,
         cancel: &Cancel,
     ) -> Result<Option<SealedFile>> {
-        if !self.is_as_recorded(name, recorded, cancel)? {
+        if !is_as_recorded(&*self.store, name, recorded, cancel)? {
             return Ok(None);
         }
         if let Ok(shared) = self.store.share(name, &self.staged) {
@@ -264,7 +263,7 @@ impl SetWriter {
         recorded: &FileRecord,
         cancel: &Cancel,
     ) -> Result<Option<SealedFile>> {
-        let is_sound = self.is_as_recorded(name, recorded, cancel)?;
+        let is_sound = is_as_recorded(&*self.store, name, recorded, cancel)?;
         Ok(is_sound.then(|| SealedFile::of(&self.store, name.to_owned(), recorded)))
     }
 
@@ -276,12 +275,6 @@ impl SetWriter {
     /// When it cannot be removed.
     pub fn discard(&self, name: &str) -> Result<()> {
         self.store.remove(name)
-    }
-
-    fn is_as_recorded(&self, name: &str, recorded: &FileRecord, cancel: &Cancel) -> Result<bool> {
-        let there = self.store.entry(name);
-        let is_file = matches!(there, Ok(Some(there)) if there.kind == EntryKind::File);
-        Ok(is_file && sha256_of(&*self.store, name, cancel)? == recorded.sha256)
     }
 
     /// A finished file with that content.

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::io::durable;
+use crate::repository::digest::sha256_of;
 use crate::repository::hidden::hidden;
 use crate::repository::{Catalog, Selection, test_records};
 
