@@ -73,10 +73,7 @@ pub use resume::{FinishedShard, ResumableRun, Run};
 pub use set::{MetaFile, Origin, Set};
 pub use set_id::SetId;
 pub use staged_file::{SealedFile, StagedFile, StagedTar};
-pub use store::{
-    ContentId, EntryKind, Folder, Hold, StagedObject, Store, StoreEntry, StoreLock, StoredFile,
-    WritableStore,
-};
+pub use store::StoredFile;
 pub use tar::Tar;
 pub(crate) use writer::next_number;
 pub use writer::{SetFiles, SetWriter};

@@ -17,10 +17,10 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-pub(crate) use local::LocalStore;
+pub(super) use local::LocalStore;
 #[cfg(test)]
-pub(crate) use memory::MemoryStore;
-pub use write::{StagedObject, StoreLock, WritableStore};
+pub(super) use memory::MemoryStore;
+pub(super) use write::{StagedObject, StoreLock, WritableStore};
 
 use super::hidden::{HIDDEN, UNFINISHED};
 use super::set_id::SetId;
@@ -31,7 +31,7 @@ use crate::io::read_at::ReadAt;
 /// What is written through one handle is seen by the next `list` and `open` of any other. A file
 /// with a final name is whole: what a crash leaves of one that is being written has a name that no
 /// reader takes for a backup.
-pub trait Store: fmt::Debug + Send + Sync {
+pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// What the repository is called in messages: its path, its URL.
     fn place(&self) -> String;
 
@@ -82,7 +82,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 
 /// The folders of a repository. It has no others to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folder<'a> {
+pub(crate) enum Folder<'a> {
     /// The repository itself.
     Top,
     /// `.snap`.
@@ -104,7 +104,7 @@ impl Folder<'_> {
 
 /// What is listed under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreEntry {
+pub(crate) struct StoreEntry {
     /// The name in its folder.
     pub name: String,
     /// What it is.
@@ -128,11 +128,11 @@ impl StoreEntry {
 
 /// Tells contents of files apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ContentId(u64, u64);
+pub(crate) struct ContentId(u64, u64);
 
 /// What can have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryKind {
+pub(crate) enum EntryKind {
     /// A regular file.
     File,
     /// A link, which is not followed.
@@ -145,7 +145,7 @@ pub enum EntryKind {
 
 /// A file that nobody removes while this lives.
 #[derive(Debug)]
-pub struct Hold {
+pub(crate) struct Hold {
     _held: Box<dyn fmt::Debug + Send + Sync>,
 }
 

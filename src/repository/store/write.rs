@@ -17,7 +17,7 @@ use crate::repository::set_id::SetId;
 /// Each method is one step: a run that is killed has done it or has not. The steps of a commit and
 /// of a removal are in an order in which what is left at any time is a backup or none, so they ask
 /// for nothing that replaces a file, but for documents of the run's own.
-pub trait WritableStore: Store {
+pub(crate) trait WritableStore: Store {
     /// Locks the repository, which is made where it is absent, waiting for up to `wait`.
     ///
     /// # Errors
@@ -132,10 +132,10 @@ pub trait WritableStore: Store {
 }
 
 /// What writes the content of a file.
-pub type Content<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+pub(crate) type Content<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
 
 /// The lock of a repository, which others can have when this is dropped.
-pub trait StoreLock: fmt::Debug + Send + Sync {
+pub(crate) trait StoreLock: fmt::Debug + Send + Sync {
     /// What the storage lacks of what a run relies on, a sentence each.
     fn warnings(&self) -> &[String] {
         &[]
@@ -147,7 +147,7 @@ pub trait StoreLock: fmt::Debug + Send + Sync {
 }
 
 /// A staged file that takes bytes, and goes away when it is dropped before it is sealed.
-pub trait StagedObject: Write + fmt::Debug + Send + Sync {
+pub(crate) trait StagedObject: Write + fmt::Debug + Send + Sync {
     /// Makes the content last; gives the name of the file.
     ///
     /// # Errors
