@@ -13,7 +13,7 @@
 //! in itself. Where it is not, it is what damage left of the set's own file, and goes: without the
 //! record it would count as one of influxd's.
 //!
-//! A record is renamed under a lock on it that nobody else shares: who reads a set holds one
+//! A record is taken away only where nobody holds it, as who reads a set does
 //! ([`super::readers::Held`]). From then on no reader begins with the set, so the rest, and what a
 //! later run goes on with, needs no look at readers.
 

@@ -1,8 +1,11 @@
 //! Clearing away what killed runs left.
 
-use anyhow::Result;
+use std::io::Read;
 
-use super::digest::sha256_of;
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::digest::hex;
 use super::hidden::{COMMIT, RECORD, UNFINISHED, name_of, own_name};
 use super::record::FileRecord;
 use super::set_id::SetId;
@@ -65,4 +68,19 @@ pub(super) fn is_as_recorded(
     let there = store.entry(name);
     let is_as_long = matches!(there, Ok(Some(there)) if there.is_file_of(recorded.size));
     Ok(is_as_long && sha256_of(store, name, cancel)? == recorded.sha256)
+}
+
+/// The SHA-256 of a file, in lower-case hexadecimal.
+fn sha256_of(store: &dyn Store, name: &str, cancel: &Cancel) -> Result<String> {
+    let reading = || format!("reading {}", store.place_of(name));
+    let mut file = store.open(name).with_context(reading)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        cancel.check()?;
+        match file.read(&mut buffer).with_context(reading)? {
+            0 => return Ok(hex(digest)),
+            count => digest.update(&buffer[..count]),
+        }
+    }
 }

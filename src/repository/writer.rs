@@ -179,7 +179,7 @@ impl SetWriter {
                 continue;
             }
             let stem = names::shard_stem(shard);
-            if let Some(error) = self.store.objection(&self.staged, &stem)? {
+            if let Some(error) = self.store.try_name(&self.staged, &stem)? {
                 let place = self.store.place();
                 let fault = ErrorKind::Refused.error(format!(
                     "the file system of {place} does not take the name of shard {shard}"

@@ -208,10 +208,8 @@ impl WritableStore for LocalStore {
 
     fn create(&self, set: &SetId) -> Result<Box<dyn StagedObject>> {
         let file = self.temporary(set)?;
-        let name = file.path().file_name().unwrap_or_default();
-        let name = Folder::Staged(set).name_of(&name.to_string_lossy());
         Ok(Box::new(LocalObject {
-            name,
+            name: staged_name(set, file.path()),
             file,
             write_back: WriteBack::default(),
         }))
@@ -222,15 +220,14 @@ impl WritableStore for LocalStore {
         // The name of a file that goes again is free: the folder is this run's own.
         let free = self.temporary(set)?.path().to_owned();
         durable::link(&self.path(name), &free)?;
-        let free = free.file_name().unwrap_or_default();
-        Ok(Folder::Staged(set).name_of(&free.to_string_lossy()))
+        Ok(staged_name(set, &free))
     }
 
     fn scratch(&self, set: &SetId) -> PathBuf {
         self.folder(Folder::Staged(set))
     }
 
-    fn objection(&self, set: &SetId, file: &str) -> Result<Option<io::Error>> {
+    fn try_name(&self, set: &SetId, file: &str) -> Result<Option<io::Error>> {
         let path = self.folder(Folder::Staged(set)).join(file);
         match durable::create_new(&path).map(drop) {
             Ok(()) => durable::remove_if_there(&path).map(|()| None),
@@ -283,6 +280,12 @@ impl WritableStore for LocalStore {
     fn abort_stale(&self) -> Result<()> {
         durable::remove_unfinished(&hidden(&self.directory))
     }
+}
+
+/// The name in the repository of a staged file of a set.
+fn staged_name(set: &SetId, path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default();
+    Folder::Staged(set).name_of(&file.to_string_lossy())
 }
 
 /// The lock on a directory.

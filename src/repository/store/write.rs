@@ -14,9 +14,9 @@ use crate::repository::set_id::SetId;
 
 /// A repository that can be written to. Whoever does has its lock.
 ///
-/// Each method is one step: a run that is killed has done it or has not. The steps of a commit and
-/// of a removal are in an order in which what is left at any time is a backup or none, so they ask
-/// for nothing that replaces a file, but for documents of the run's own.
+/// Each method is one step: a run that is killed has done it or has not. Commits and removals take
+/// their steps in an order in which what is there at any time is a backup or none. No file of a set
+/// is ever replaced; only a pin, and what a run notes for the next one, may be.
 pub(crate) trait WritableStore: Store {
     /// Locks the repository, which is made where it is absent, waiting for up to `wait`.
     ///
@@ -57,7 +57,7 @@ pub(crate) trait WritableStore: Store {
     /// # Errors
     ///
     /// When that cannot be found out.
-    fn objection(&self, _set: &SetId, _file: &str) -> Result<Option<io::Error>> {
+    fn try_name(&self, _set: &SetId, _file: &str) -> Result<Option<io::Error>> {
         Ok(None)
     }
 

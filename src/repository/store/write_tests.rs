@@ -481,8 +481,8 @@ impl WritableStore for Stopping {
         self.store.scratch(set)
     }
 
-    fn objection(&self, set: &SetId, file: &str) -> Result<Option<io::Error>> {
-        self.step()?.objection(set, file)
+    fn try_name(&self, set: &SetId, file: &str) -> Result<Option<io::Error>> {
+        self.step()?.try_name(set, file)
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> Result<()> {
