@@ -315,7 +315,7 @@ pub(crate) fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
 }
 
 /// What is in a directory, in no particular order.
-pub(crate) fn paths_in(directory: &Path) -> Result<Vec<PathBuf>> {
+fn paths_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let read = || {
         fs::read_dir(directory)?
             .map(|entry| Ok(entry?.path()))

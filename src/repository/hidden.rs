@@ -1,8 +1,8 @@
 //! The hidden folder of a backup directory, and the names of the files in it.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use super::set_id::SetId;
 use crate::time;
 
 /// Its name.
@@ -19,19 +19,19 @@ pub(super) const PIN: &str = "keep";
 /// The folder of a run's unfinished files.
 pub(super) const UNFINISHED: &str = "files";
 
+/// How the names of those files begin.
+pub(super) const TEMPORARY: &str = ".tmp";
+/// The lock's file.
+pub(super) const LOCK: &str = "lock";
+
 /// The hidden folder, for what a run must remember and no set holds.
 pub(crate) fn hidden(directory: &Path) -> PathBuf {
     directory.join(HIDDEN)
 }
 
-/// The path of a set's file in the hidden folder.
-pub(super) fn file_of(directory: &Path, id: &SetId, kind: &str) -> PathBuf {
-    hidden(directory).join(format!("{id}.{kind}"))
-}
-
-/// The path of the lock's file.
-pub(super) fn lock_file(directory: &Path) -> PathBuf {
-    hidden(directory).join("lock")
+/// The name of a set's file in the hidden folder, as the repository has it.
+pub(super) fn name_of(id: impl Display, kind: &str) -> String {
+    format!("{HIDDEN}/{id}.{kind}")
 }
 
 /// The stamp and the kind in the name of a file in the hidden folder, `<stamp>.<kind>`, where the
@@ -39,10 +39,4 @@ pub(super) fn lock_file(directory: &Path) -> PathBuf {
 pub(super) fn own_name(name: &str) -> Option<(&str, &str)> {
     let (stamp, kind) = name.split_once('.')?;
     time::is_stamp(stamp).then_some((stamp, kind))
-}
-
-/// As [`own_name`]; the kind alone.
-pub(super) fn own_kind(path: &Path) -> Option<&str> {
-    let (_, kind) = own_name(path.file_name()?.to_str()?)?;
-    Some(kind)
 }

@@ -27,9 +27,10 @@
 //!
 //! Each file of this module uses only files that stand before it here: names, manifest, set_id and
 //! record say what is in a file, hidden what the files of the hidden folder are called. store holds
-//! the files; snapshot reads them as they were at one moment, pins among them; set and catalog tell
-//! what is in a repository, chain what a set needs, readers who holds it. lock, recover, prune,
-//! resume and writer change a repository; they work on a local directory alone.
+//! the files, a local directory those under lock; snapshot reads them as they were at one moment,
+//! pins among them; set and catalog tell what is in a repository, chain what a set needs, readers
+//! who holds it. recover, prune, resume, staged_file and writer change a repository. Only the local
+//! store and its lock know a path.
 
 mod catalog;
 mod chain;
@@ -72,7 +73,7 @@ pub use resume::{FinishedShard, ResumableRun, Run};
 pub use set::{MetaFile, Origin, Set};
 pub use set_id::SetId;
 pub use staged_file::{SealedFile, StagedFile, StagedTar};
-pub use store::{EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
+pub use store::StoredFile;
 pub use tar::Tar;
 pub(crate) use writer::next_number;
 pub use writer::{SetFiles, SetWriter};

@@ -1,15 +1,12 @@
 //! Pins: the sets that are not to be removed.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::hidden::{self, hidden};
+use super::hidden::{PIN, name_of};
 use super::set_id::SetId;
-use super::store::{Store, read_bounded};
-use crate::io::durable;
+use super::store::{Folder, Store, WritableStore, read_bounded};
 
 /// The largest pin that is read.
 const LARGEST: u64 = 4 << 10;
@@ -21,16 +18,16 @@ struct PinDocument {
 }
 
 /// Pins a set.
-pub(super) fn write(directory: &Path, id: &SetId, now: Timestamp) -> Result<()> {
+pub(super) fn write(store: &dyn WritableStore, id: &SetId, now: Timestamp) -> Result<()> {
     let mut text = serde_json::to_vec(&PinDocument { kept: now }).context("writing a pin")?;
     text.push(b'\n');
-    durable::write_whole(&hidden::file_of(directory, id, hidden::PIN), &text)
+    store.write_whole(&name_of(id, PIN), &mut |out| out.write_all(&text))
 }
 
 /// Unpins a set.
-pub(super) fn remove(directory: &Path, id: &SetId) -> Result<()> {
-    durable::remove_if_there(&hidden::file_of(directory, id, hidden::PIN))?;
-    durable::sync_dir(&hidden(directory))
+pub(super) fn remove(store: &dyn WritableStore, id: &SetId) -> Result<()> {
+    store.remove(&name_of(id, PIN))?;
+    store.settle(Folder::Hidden)
 }
 
 /// Since when a set is pinned, as its pin says. One whose pin cannot be read is pinned all the

@@ -13,33 +13,32 @@
 //! in itself. Where it is not, it is what damage left of the set's own file, and goes: without the
 //! record it would count as one of influxd's.
 //!
-//! A record is renamed under a lock on it that nobody else shares: who reads a set holds one
+//! A record is taken away only where nobody holds it, as who reads a set does
 //! ([`super::readers::Held`]). From then on no reader begins with the set, so the rest, and what a
 //! later run goes on with, needs no look at readers.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 
 use super::catalog::{Catalog, META_FRAME};
-use super::hidden::{RECORD, REMOVAL, file_of, hidden, lock_file, own_kind};
-use super::lock::Lock;
+use super::hidden::{HIDDEN, RECORD, REMOVAL, name_of, own_name};
 use super::manifest::{self, Manifest};
 use super::pin;
 use super::record::{FileRecord, Layout, SetRecord};
-use super::recover::{record_at, sweep};
+use super::recover::sweep;
 use super::set_id::SetId;
-use super::snapshot::{MANIFEST_LIMIT, is_gone};
-use super::store::claim;
+use super::snapshot::{MANIFEST_LIMIT, is_gone, read_record};
+use super::store::{
+    ContentId, EntryKind, Folder, LocalStore, Store, StoreEntry, StoreLock, WritableStore,
+    is_there, read_bounded,
+};
 use crate::cancel::Cancel;
-use crate::io::durable;
-use crate::io::open::{open_regular, read_bounded};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, ShardTarReader, TarError};
 use crate::wire::{MAX_META_BYTES, MetaBlob};
@@ -71,18 +70,21 @@ impl Removed {
     }
 }
 
-/// A backup directory that is locked for removing sets and for pinning those that are not to be
-/// removed.
+/// A repository that is locked for removing sets and for pinning those that are not to be removed.
 #[derive(Debug)]
 pub struct Maintenance {
-    directory: PathBuf,
-    _lock: Lock,
+    store: Arc<dyn WritableStore>,
+    _lock: Box<dyn StoreLock>,
 }
 
 impl Maintenance {
     /// Whether there is anything to look after: influxd's directories hold nothing of snap's.
-    pub fn is_needed(directory: &Path) -> bool {
-        hidden(directory).is_dir()
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be found out.
+    pub fn is_needed(catalog: &Catalog) -> Result<bool> {
+        is_there(catalog.store(), HIDDEN)
     }
 
     /// Locks the directory, waiting for up to `wait`, and clears away what killed runs left. Tells
@@ -92,14 +94,19 @@ impl Maintenance {
     ///
     /// When another run holds the lock, or the directory cannot be written.
     pub fn begin(directory: &Path, wait: Duration, cancel: &Cancel) -> Result<(Self, Removed)> {
-        let lock = Lock::take(&lock_file(directory), wait, cancel)?;
-        sweep(directory, None, cancel)?;
-        let removed = finish(directory, &mut || Ok(cancel.check()?))?;
-        let maintenance = Self {
-            directory: directory.to_owned(),
-            _lock: lock,
-        };
-        Ok((maintenance, removed))
+        Self::begin_in(Arc::new(LocalStore::new(directory)), wait, cancel)
+    }
+
+    /// As [`Maintenance::begin`], in any store.
+    pub(super) fn begin_in(
+        store: Arc<dyn WritableStore>,
+        wait: Duration,
+        cancel: &Cancel,
+    ) -> Result<(Self, Removed)> {
+        let lock = store.lock(wait, cancel)?;
+        sweep(&*store, None, cancel)?;
+        let removed = finish(&*store, &mut || Ok(cancel.check()?))?;
+        Ok((Self { store, _lock: lock }, removed))
     }
 
     /// Whether somebody reads the files of a set, which has a record.
@@ -107,11 +114,12 @@ impl Maintenance {
     /// # Errors
     ///
     /// When its record cannot be opened.
-    pub fn is_read(directory: &Path, catalog: &Catalog, set: usize) -> Result<bool> {
-        match claim(&file_of(directory, &catalog.sets()[set].id, RECORD)) {
+    pub fn is_read(catalog: &Catalog, set: usize) -> Result<bool> {
+        let record = name_of(&catalog.sets()[set].id, RECORD);
+        match catalog.store().is_held(&record) {
             // A dry run takes no lock, and another may have removed the set.
             Err(error) if is_gone(&error) => Ok(false),
-            claimed => Ok(claimed?.is_none()),
+            held => held,
         }
     }
 
@@ -129,7 +137,7 @@ impl Maintenance {
         cancel: &Cancel,
     ) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
-        remove(&self.directory, &sets, &others, &mut || Ok(cancel.check()?))
+        remove(&*self.store, &sets, &others, &mut || Ok(cancel.check()?))
     }
 
     /// What [`Maintenance::remove`] would do.
@@ -137,9 +145,9 @@ impl Maintenance {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub fn measure(directory: &Path, catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
+    pub fn measure(catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
-        measure(directory, &sets, &others)
+        measure(catalog.store(), &sets, &others)
     }
 
     /// Pins a set, so that it is not removed.
@@ -148,7 +156,7 @@ impl Maintenance {
     ///
     /// When the pin cannot be written.
     pub fn pin(&self, id: &SetId, now: Timestamp) -> Result<()> {
-        pin::write(&self.directory, id, now)
+        pin::write(&*self.store, id, now)
     }
 
     /// Unpins a set.
@@ -157,7 +165,7 @@ impl Maintenance {
     ///
     /// When the pin cannot be removed.
     pub fn unpin(&self, id: &SetId) -> Result<()> {
-        pin::remove(&self.directory, id)
+        pin::remove(&*self.store, id)
     }
 }
 
@@ -186,7 +194,7 @@ type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 /// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must
 /// be held.
 fn remove(
-    directory: &Path,
+    store: &dyn WritableStore,
     sets: &[&SetRecord],
     others: &HashSet<&str>,
     check: Check<'_>,
@@ -194,42 +202,39 @@ fn remove(
     if sets.is_empty() {
         return Ok(Removed::default());
     }
-    let hidden = hidden(directory);
     // The newest first: no increment stays behind without what it stands on.
     let mut spared = sets.len();
     while spared > 0 {
         let set = sets[spared - 1];
         check()?;
-        let from = file_of(directory, &set.id, RECORD);
-        let Some(_claim) = claim(&from)? else {
+        if !store.retire(&name_of(&set.id, RECORD), &name_of(&set.id, REMOVAL))? {
             break;
-        };
-        durable::rename(&from, &file_of(directory, &set.id, REMOVAL))?;
+        }
         spared -= 1;
     }
     check()?;
-    durable::sync_dir(&hidden)?;
+    store.settle(Folder::Hidden)?;
     // What is read now may stand on any of those that are older.
     let (spared, going) = sets.split_at(spared);
-    let mut removed = remove_files(directory, going, others, check)?;
+    let mut removed = remove_files(store, going, others, check)?;
     removed.spared = spared.iter().map(|set| set.id.clone()).collect();
     Ok(removed)
 }
 
 /// What [`remove`] would do.
-fn measure(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>) -> Result<Removed> {
+fn measure(store: &dyn Store, sets: &[&SetRecord], others: &HashSet<&str>) -> Result<Removed> {
     let mut removed = Removed {
         sets: sets.iter().map(|set| set.id.clone()).collect(),
         ..Removed::default()
     };
-    let mut names: HashMap<(u64, u64), u64> = HashMap::new();
+    let mut names: HashMap<ContentId, u64> = HashMap::new();
     for file in signs(sets).into_iter().chain(shards(sets)) {
-        if let Some((_, metadata)) = ours(directory, &file, others, &mut removed.left)? {
+        if let Some(there) = ours(store, &file, others, &mut removed.left)? {
             removed.files += 1;
-            let seen = names.entry((metadata.dev(), metadata.ino())).or_default();
+            let seen = names.entry(there.content).or_default();
             *seen += 1;
-            if *seen == metadata.nlink() {
-                removed.bytes += metadata.len();
+            if *seen == there.names {
+                removed.bytes += there.size;
             }
         }
     }
@@ -237,40 +242,39 @@ fn measure(directory: &Path, sets: &[&SetRecord], others: &HashSet<&str>) -> Res
 }
 
 /// Goes on with removals that were cut short. The lock must be held.
-pub(super) fn finish(directory: &Path, check: Check<'_>) -> Result<Removed> {
-    let hidden = hidden(directory);
-    let (mut begun, mut paths) = (Vec::new(), Vec::new());
-    for path in durable::paths_in(&hidden)? {
-        match own_kind(&path) {
-            Some(RECORD) => paths.push(path),
+pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Removed> {
+    let (mut begun, mut records) = (Vec::new(), Vec::new());
+    for entry in store.list(Folder::Hidden)? {
+        match own_name(&entry.name) {
+            Some((_, RECORD)) => records.push(entry.name),
             // A copy of the directory that was made meanwhile can have both names: then the set
             // counts.
-            Some(REMOVAL) if path.with_extension(RECORD).exists() => {
-                durable::remove_if_there(&path)?
+            Some((id, REMOVAL)) if is_there(store, &name_of(id, RECORD))? => {
+                store.remove(&name_of(id, REMOVAL))?;
             }
             // One that cannot be read must not stop a backup; what it names is unknown, and stays.
-            Some(REMOVAL) => begun.extend(record_at(directory, &path).ok()),
+            Some((_, REMOVAL)) => begun.extend(read_record(store, &entry.name).ok()),
             _ => {}
         }
     }
     if begun.is_empty() {
         return Ok(Removed::default());
     }
-    let staying: Vec<SetRecord> = paths
+    let staying: Vec<SetRecord> = records
         .iter()
-        .filter_map(|path| record_at(directory, path).ok())
+        .filter_map(|record| read_record(store, record).ok())
         .collect();
     let others = staying
         .iter()
         .flat_map(SetRecord::files)
         .map(|file| file.name.as_str())
         .collect();
-    remove_files(directory, &begun.iter().collect::<Vec<_>>(), &others, check)
+    remove_files(store, &begun.iter().collect::<Vec<_>>(), &others, check)
 }
 
 /// Steps 2 to 4.
 fn remove_files(
-    directory: &Path,
+    store: &dyn WritableStore,
     sets: &[&SetRecord],
     others: &HashSet<&str>,
     check: Check<'_>,
@@ -282,24 +286,24 @@ fn remove_files(
     for files in [signs(sets), shards(sets)] {
         for file in files {
             check()?;
-            let Some((path, metadata)) = ours(directory, &file, others, &mut removed.left)? else {
+            let Some(there) = ours(store, &file, others, &mut removed.left)? else {
                 continue;
             };
-            durable::remove_if_there(&path)?;
+            store.remove(&file.record.name)?;
             removed.files += 1;
-            if metadata.nlink() == 1 {
-                removed.bytes += metadata.len();
+            if there.names == 1 {
+                removed.bytes += there.size;
             }
         }
         check()?;
-        durable::sync_dir(directory)?;
+        store.settle(Folder::Top)?;
     }
     for set in sets {
         check()?;
-        durable::remove_if_there(&file_of(directory, &set.id, REMOVAL))?;
+        store.remove(&name_of(&set.id, REMOVAL))?;
     }
     check()?;
-    durable::sync_dir(&hidden(directory))?;
+    store.settle(Folder::Hidden)?;
     Ok(removed)
 }
 
@@ -349,28 +353,27 @@ fn shards<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
 }
 
 impl SetFile<'_> {
-    /// Whether what lies at `path` can be read to its end, or nobody knows.
-    fn is_whole(&self, path: &Path) -> bool {
+    /// Whether what has its name can be read to its end, or nobody knows.
+    fn is_whole(&self, store: &dyn Store) -> bool {
+        let name = &self.record.name;
+        let bounded = |limit| read_bounded(store, name, limit);
         match (&self.content, self.layout) {
-            (FileContent::Manifest, _) => read_bounded(path, MANIFEST_LIMIT)
-                .map_or(true, |bytes| Manifest::read(&bytes).is_ok()),
-            (FileContent::Metastore, Layout::Legacy) => {
-                open_regular(path).map_or(true, |file| MetaBlob::read_from(file).is_ok())
+            (FileContent::Manifest, _) => {
+                bounded(MANIFEST_LIMIT).map_or(true, |bytes| Manifest::read(&bytes).is_ok())
             }
-            (FileContent::Metastore, Layout::Portable) => {
-                read_bounded(path, MAX_META_BYTES + META_FRAME)
-                    .map_or(true, |bytes| manifest::read_meta(&bytes).is_ok())
-            }
-            (FileContent::Shard(shard), Layout::Legacy) => {
-                open_regular(path).map_or(true, |file| {
-                    let finished = ShardTarReader::in_place(file, shard).finish();
-                    matches!(
-                        finished,
-                        Ok(Ending::Whole { .. }) | Err(TarError::Source(_))
-                    )
-                })
-            }
-            (FileContent::Shard(_), Layout::Portable) => open_regular(path).map_or(true, |file| {
+            (FileContent::Metastore, Layout::Legacy) => store
+                .open(name)
+                .map_or(true, |file| MetaBlob::read_from(file).is_ok()),
+            (FileContent::Metastore, Layout::Portable) => bounded(MAX_META_BYTES + META_FRAME)
+                .map_or(true, |bytes| manifest::read_meta(&bytes).is_ok()),
+            (FileContent::Shard(shard), Layout::Legacy) => store.open(name).map_or(true, |file| {
+                let finished = ShardTarReader::in_place(file, shard).finish();
+                matches!(
+                    finished,
+                    Ok(Ending::Whole { .. }) | Err(TarError::Source(_))
+                )
+            }),
+            (FileContent::Shard(_), Layout::Portable) => store.open(name).map_or(true, |file| {
                 io::copy(&mut manifest::decompress(file), &mut io::sink()).is_ok()
             }),
         }
@@ -379,31 +382,29 @@ impl SetFile<'_> {
 
 /// The file, where it is there and is the set's; else says why it is left alone.
 fn ours(
-    directory: &Path,
+    store: &dyn Store,
     file: &SetFile<'_>,
     others: &HashSet<&str>,
     left: &mut Vec<String>,
-) -> Result<Option<(PathBuf, Metadata)>> {
+) -> Result<Option<StoreEntry>> {
     let record = file.record;
-    let path = directory.join(&record.name);
-    let metadata = match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result.with_context(|| format!("reading {}", path.display()))?,
+    let Some(there) = store.entry(&record.name)? else {
+        return Ok(None);
     };
     let why = if others.contains(record.name.as_str()) {
         "another set recorded it too".to_owned()
-    } else if !metadata.is_file() {
+    } else if there.kind != EntryKind::File {
         "it is not a regular file".to_owned()
-    } else if metadata.len() != record.size && file.is_whole(&path) {
+    } else if there.size != record.size && file.is_whole(store) {
         format!(
             "it has {} bytes, and {} were recorded",
-            metadata.len(),
-            record.size
+            there.size, record.size
         )
     } else {
-        return Ok(Some((path, metadata)));
+        return Ok(Some(there));
     };
-    left.push(format!("{} is left alone: {why}", path.display()));
+    let place = store.place_of(&record.name);
+    left.push(format!("{place} is left alone: {why}"));
     Ok(None)
 }
 

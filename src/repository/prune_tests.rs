@@ -1,12 +1,14 @@
 //! Tests of removing sets: stopped before each step, what is left is taken for a backup by nobody,
 //! and the next run ends it.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::bail;
 
 use super::*;
 use crate::cancel::Cancel;
+use crate::repository::hidden::hidden;
 use crate::repository::{Catalog, Layout, SealedFile, SetFiles, SetWriter, test_records};
 use crate::repository::{manifest, names};
 use crate::wire::MetaBlob;
@@ -109,7 +111,7 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
             let directory = copy(model.path());
             let directory = directory.path();
             let mut steps = 0;
-            let ended = remove(directory, &unwanted, &others, &mut || {
+            let ended = remove(&LocalStore::new(directory), &unwanted, &others, &mut || {
                 steps += 1;
                 if steps > stopped {
                     bail!("killed")
@@ -211,7 +213,7 @@ fn what_is_not_the_file_that_was_recorded_and_is_whole_is_left_alone_and_said() 
     fs::remove_file(at("db.autogen.00007.00")).unwrap();
     std::os::unix::fs::symlink("meta.00", at("db.autogen.00007.00")).unwrap();
     let removed = remove(
-        directory.path(),
+        &LocalStore::new(directory.path()),
         &[&record],
         &HashSet::new(),
         &mut || Ok(()),
@@ -230,7 +232,13 @@ fn what_is_not_the_file_that_was_recorded_and_is_whole_is_left_alone_and_said() 
     // Nor is a file that a set which stays has recorded.
     let record = commit(directory.path(), Layout::Legacy);
     let others = HashSet::from(["db.autogen.00008.01"]);
-    let removed = remove(directory.path(), &[&record], &others, &mut || Ok(())).unwrap();
+    let removed = remove(
+        &LocalStore::new(directory.path()),
+        &[&record],
+        &others,
+        &mut || Ok(()),
+    )
+    .unwrap();
     assert_eq!((removed.files, removed.left.len()), (2, 1));
     assert!(at("db.autogen.00008.01").exists());
 }
@@ -249,8 +257,19 @@ fn what_damage_left_of_a_file_goes_with_its_set() {
             sizes += 3;
         }
         let remove = |check: Check<'_>| {
-            let measured = measure(directory.path(), &[&record], &HashSet::new()).unwrap();
-            let removed = remove(directory.path(), &[&record], &HashSet::new(), check).unwrap();
+            let measured = measure(
+                &LocalStore::new(directory.path()),
+                &[&record],
+                &HashSet::new(),
+            )
+            .unwrap();
+            let removed = remove(
+                &LocalStore::new(directory.path()),
+                &[&record],
+                &HashSet::new(),
+                check,
+            )
+            .unwrap();
             assert_eq!(measured, removed);
             removed
         };
@@ -276,21 +295,32 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
         .unwrap();
     }
     let both: Vec<&SetRecord> = records[..2].iter().collect();
-    let expected = measure(directory.path(), &both, &HashSet::new()).unwrap();
+    let expected = measure(&LocalStore::new(directory.path()), &both, &HashSet::new()).unwrap();
     assert_eq!(
         (expected.files, expected.bytes),
         (6, 2 * "metasecond".len() as u64)
     );
     assert_eq!(
-        remove(directory.path(), &both, &HashSet::new(), &mut || Ok(())).unwrap(),
+        remove(
+            &LocalStore::new(directory.path()),
+            &both,
+            &HashSet::new(),
+            &mut || Ok(())
+        )
+        .unwrap(),
         expected
     );
     assert_eq!(fs::read(at("db.autogen.00007.02")).unwrap(), b"first");
-    let last = measure(directory.path(), &[&records[2]], &HashSet::new()).unwrap();
+    let last = measure(
+        &LocalStore::new(directory.path()),
+        &[&records[2]],
+        &HashSet::new(),
+    )
+    .unwrap();
     assert_eq!(last.bytes, "metafirstsecond".len() as u64);
     assert_eq!(
         remove(
-            directory.path(),
+            &LocalStore::new(directory.path()),
             &[&records[2]],
             &HashSet::new(),
             &mut || Ok(())

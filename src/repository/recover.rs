@@ -1,61 +1,86 @@
 //! Clearing away what killed runs left.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::path::Path;
+use std::io::Read;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
-use super::digest::sha256_of;
-use super::hidden::{COMMIT, RECORD, UNFINISHED, hidden, own_kind};
-use super::record::SetRecord;
+use super::digest::hex;
+use super::hidden::{COMMIT, RECORD, UNFINISHED, name_of, own_name};
+use super::record::FileRecord;
+use super::set_id::SetId;
 use super::snapshot::read_record;
-use super::store::LocalStore;
+use super::store::{Folder, Store, WritableStore, is_there};
 use crate::cancel::Cancel;
-use crate::io::durable;
 
-/// Clears away what killed runs left, but for the folder `spared`. The lock must be held.
-pub(super) fn sweep(directory: &Path, spared: Option<&Path>, cancel: &Cancel) -> Result<()> {
-    let hidden = hidden(directory);
-    for path in durable::paths_in(&hidden)? {
-        match own_kind(&path) {
-            Some(COMMIT) => {
-                let is_over = path.with_extension(RECORD).exists();
-                if is_over || undo(directory, &path, cancel)? {
-                    durable::remove_if_there(&path)?;
+/// Clears away what killed runs left, but for the staged files of the set `spared`. The lock must
+/// be held.
+pub(super) fn sweep(
+    store: &dyn WritableStore,
+    spared: Option<&SetId>,
+    cancel: &Cancel,
+) -> Result<()> {
+    for entry in store.list(Folder::Hidden)? {
+        let Some((id, kind)) = own_name(&entry.name) else {
+            continue;
+        };
+        let name = name_of(id, kind);
+        match kind {
+            COMMIT => {
+                let is_over = is_there(store, &name_of(id, RECORD))?;
+                if is_over || undo(store, &entry.name, cancel)? {
+                    store.remove(&name)?;
                 }
             }
-            Some(UNFINISHED) if spared == Some(&path) => {}
-            Some(UNFINISHED) => durable::remove_tree_if_there(&path)?,
+            UNFINISHED if spared.is_some_and(|spared| spared.as_str() == id) => {}
+            UNFINISHED => store.remove_tree(&name)?,
             _ => {}
         }
     }
-    durable::remove_unfinished(&hidden)?;
-    durable::sync_dir(directory)
-}
-
-/// Reads the record of a set, or what is to become or was one, at its path in the hidden folder.
-pub(super) fn record_at(directory: &Path, path: &Path) -> Result<SetRecord> {
-    let file = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    read_record(&LocalStore::new(directory), file)
+    store.abort_stale()?;
+    store.settle(Folder::Top)
 }
 
 /// Removes files that an interrupted commit already gave their final names. A file that is not the
 /// very one recorded, by size and SHA-256, belongs to somebody else and stays. Tells whether the
 /// commit is undone.
-fn undo(directory: &Path, intent: &Path, cancel: &Cancel) -> Result<bool> {
-    let Ok(record) = record_at(directory, intent) else {
+fn undo(store: &dyn WritableStore, intent: &str, cancel: &Cancel) -> Result<bool> {
+    let Ok(record) = read_record(store, intent) else {
         // Nobody can tell what it named. It must not stop every backup from now on; but while it is
         // there, no reader takes what it named for a set of influxd's.
         return Ok(false);
     };
     for file in record.files() {
-        let path = directory.join(&file.name);
-        let is_as_long = fs::symlink_metadata(&path)
-            .is_ok_and(|there| there.is_file() && there.len() == file.size);
-        if is_as_long && sha256_of(&path, cancel)? == file.sha256 {
-            durable::remove_if_there(&path)?;
+        if is_as_recorded(store, &file.name, file, cancel)? {
+            store.remove(&file.name)?;
         }
     }
     Ok(true)
+}
+
+/// Whether a file is there and is what was recorded, by size and SHA-256.
+pub(super) fn is_as_recorded(
+    store: &dyn Store,
+    name: &str,
+    recorded: &FileRecord,
+    cancel: &Cancel,
+) -> Result<bool> {
+    let there = store.entry(name);
+    let is_as_long = matches!(there, Ok(Some(there)) if there.is_file_of(recorded.size));
+    Ok(is_as_long && sha256_of(store, name, cancel)? == recorded.sha256)
+}
+
+/// The SHA-256 of a file, in lower-case hexadecimal.
+fn sha256_of(store: &dyn Store, name: &str, cancel: &Cancel) -> Result<String> {
+    let reading = || format!("reading {}", store.place_of(name));
+    let mut file = store.open(name).with_context(reading)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        cancel.check()?;
+        match file.read(&mut buffer).with_context(reading)? {
+            0 => return Ok(hex(digest)),
+            count => digest.update(&buffer[..count]),
+        }
+    }
 }

@@ -7,18 +7,17 @@
 //! with a line for itself before those of the shards that it finishes, or finds unchanged.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::hidden::TEMPORARY;
 use super::record::{FileRecord, Layout, Selection, ShardRecord};
-use crate::io::durable;
-use crate::io::open::{open_regular, open_regular_with};
+use super::set_id::SetId;
+use super::store::{EntryKind, Folder, WritableStore};
 use crate::shard::ShardPath;
 
 /// The file's name.
@@ -26,9 +25,6 @@ const NAME: &str = "finished";
 
 /// Bytes of it that are read: the lines of a hundred thousand shards and more.
 const LARGEST: u64 = 256 << 20;
-
-/// How the names of files begin that runs have not finished.
-pub(super) const TEMPORARY: &str = ".tmp";
 
 /// A run, as far as another has to be like it to take over what it had finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +42,9 @@ pub struct Run {
 /// What another run had finished.
 #[derive(Debug)]
 pub struct ResumableRun {
-    folder: PathBuf,
+    store: Arc<dyn WritableStore>,
+    /// The set whose staged files they are.
+    staged: SetId,
     /// The first of the runs that led to it; the others are alike.
     pub run: Run,
     /// With the time at which the run was begun that finished each.
@@ -56,8 +54,8 @@ pub struct ResumableRun {
 /// A shard that another run had finished.
 #[derive(Debug, Clone)]
 pub struct FinishedShard<'a> {
-    /// Where its file is.
-    pub path: PathBuf,
+    /// The name of its file in the repository.
+    pub name: String,
     /// What is in the file.
     pub record: &'a ShardRecord,
     /// When the run was begun that finished it, or that found it unchanged.
@@ -65,9 +63,9 @@ pub struct FinishedShard<'a> {
 }
 
 impl ResumableRun {
-    /// Reads what there is in the folder of a run's files; nothing where nothing was finished.
-    pub(super) fn read(folder: &Path) -> Option<Self> {
-        let file = open_regular(&folder.join(NAME)).ok()?;
+    /// Reads what there is among the staged files of a set; nothing where nothing was finished.
+    pub(super) fn read(store: &Arc<dyn WritableStore>, staged: &SetId) -> Option<Self> {
+        let file = store.open(&Folder::Staged(staged).name_of(NAME)).ok()?;
         let lines = BufReader::new(file.take(LARGEST)).lines();
         let mut lines = lines
             .map_while(io::Result::ok)
@@ -86,7 +84,8 @@ impl ResumableRun {
             }
         }
         (!shards.is_empty()).then(|| Self {
-            folder: folder.to_owned(),
+            store: store.clone(),
+            staged: staged.clone(),
             run,
             shards,
         })
@@ -95,34 +94,30 @@ impl ResumableRun {
     /// Removes the files that were not finished, and take room.
     pub(super) fn remove_unfinished(&self) -> Result<()> {
         let shards = self.shards.iter();
-        let finished = shards.filter_map(|(shard, _)| Some(shard.file.as_ref()?.name.as_str()));
-        self.remove_but(finished.collect())
+        let finished = shards.filter_map(|(shard, _)| shard.file.as_ref());
+        self.remove_but(finished.map(|file| self.name_of(file)).collect())
     }
 
-    /// Removes all files but those, which take room.
+    /// Removes all files but those with these names, which take room.
     ///
     /// # Errors
     ///
     /// When one cannot be removed.
-    pub fn keep_only(&self, paths: &[PathBuf]) -> Result<()> {
-        let names = paths
-            .iter()
-            .filter_map(|path| path.file_name().and_then(OsStr::to_str));
-        self.remove_but(names.collect())
+    pub fn keep_only(&self, names: &[String]) -> Result<()> {
+        self.remove_but(names.iter().cloned().collect())
     }
 
-    fn remove_but(&self, mut kept: HashSet<&str>) -> Result<()> {
-        kept.insert(NAME);
-        for path in durable::paths_in(&self.folder)? {
-            if !path
-                .file_name()
-                .and_then(OsStr::to_str)
-                .is_some_and(|name| kept.contains(name))
-            {
-                match fs::symlink_metadata(&path) {
-                    Ok(there) if there.is_dir() => durable::remove_tree_if_there(&path)?,
-                    _ => durable::remove_if_there(&path)?,
-                }
+    fn remove_but(&self, mut kept: HashSet<String>) -> Result<()> {
+        let folder = Folder::Staged(&self.staged);
+        kept.insert(folder.name_of(NAME));
+        for entry in self.store.list(folder)? {
+            let name = folder.name_of(&entry.name);
+            if kept.contains(&name) {
+                continue;
+            }
+            match entry.kind {
+                EntryKind::Folder => self.store.remove_tree(&name)?,
+                _ => self.store.remove(&name)?,
             }
         }
         Ok(())
@@ -133,14 +128,18 @@ impl ResumableRun {
         let mut shards = self.shards.iter().rev();
         let (record, started) = shards.find(|(record, _)| record.is(shard))?;
         let file = record.file.as_ref()?;
-        let path = self.folder.join(&file.name);
-        let is_as_long = fs::symlink_metadata(&path)
-            .is_ok_and(|there| there.is_file() && there.len() == file.size);
-        is_as_long.then_some(FinishedShard {
-            path,
+        let name = self.name_of(file);
+        let there = self.store.entry(&name).ok()??;
+        there.is_file_of(file.size).then_some(FinishedShard {
+            name,
             record,
             started: *started,
         })
+    }
+
+    /// The name in the repository of a file that a run has noted.
+    fn name_of(&self, file: &FileRecord) -> String {
+        Folder::Staged(&self.staged).name_of(&file.name)
     }
 }
 
@@ -151,26 +150,10 @@ fn is_of_a_run(file: &FileRecord) -> bool {
     random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Writes down what is finished.
-#[derive(Debug)]
-pub(super) struct ResumeLog {
-    folder: PathBuf,
-}
-
-impl ResumeLog {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-        }
-    }
-
-    /// Adds a line. It need not last: where it is lost, so is what it tells of.
-    pub(super) fn add(&self, line: &impl Serialize) -> Result<()> {
-        let path = self.folder.join(NAME);
-        // The line before it may have been cut off.
-        let text = format!("\n{}\n", serde_json::to_string(line)?);
-        let file = open_regular_with(durable::private_file().append(true), &path);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
-            .with_context(|| format!("writing {}", path.display()))
-    }
+/// Writes down what is finished among the staged files of a set: adds a line. It need not last:
+/// where it is lost, so is what it tells of.
+pub(super) fn note(store: &dyn WritableStore, staged: &SetId, line: &impl Serialize) -> Result<()> {
+    // The line before it may have been cut off.
+    let text = format!("\n{}\n", serde_json::to_string(line)?);
+    store.append(&Folder::Staged(staged).name_of(NAME), text.as_bytes())
 }

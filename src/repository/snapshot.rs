@@ -179,7 +179,7 @@ impl Snapshot {
                     continue;
                 }
                 EntryKind::Link => "is a link, and links are not followed",
-                EntryKind::Other => "is not a regular file",
+                EntryKind::Folder | EntryKind::Other => "is not a regular file",
             };
             self.others.insert(name, what);
         }

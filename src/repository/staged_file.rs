@@ -1,44 +1,36 @@
-//! A file of a set while it grows: hashed as it is written, and handed to the disk a piece at a
-//! time.
+//! A file of a set while it grows: counted and hashed as it is written.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
 use super::digest::hex;
 use super::record::{FileRecord, Layout};
-use super::store::StoredFile;
+use super::set_id::SetId;
+use super::store::{StagedObject, StoredFile, WritableStore};
 use super::tar::Tar;
-use crate::io::durable::{self, WriteBack};
-use crate::io::open::open_regular;
 use crate::shard_tar::gzip::GzipWriter;
 
 /// A file that takes bytes. It goes away when it is dropped before [`StagedFile::finish`].
 #[derive(Debug)]
 pub struct StagedFile {
-    file: NamedTempFile,
+    store: Arc<dyn WritableStore>,
+    object: Box<dyn StagedObject>,
     size: u64,
-    write_back: WriteBack,
     digest: Sha256,
 }
 
 impl StagedFile {
-    /// Takes over a fresh file.
-    pub(super) fn new(file: NamedTempFile) -> Self {
-        Self {
-            file,
+    /// A fresh file of a set.
+    pub(super) fn create(store: &Arc<dyn WritableStore>, set: &SetId) -> Result<Self> {
+        Ok(Self {
+            object: store.create(set)?,
+            store: store.clone(),
             size: 0,
-            write_back: WriteBack::default(),
             digest: Sha256::new(),
-        }
-    }
-
-    /// Gives up the file, and its name for something else.
-    pub(super) fn into_name(self) -> PathBuf {
-        self.file.path().to_owned()
+        })
     }
 
     /// Makes the content last.
@@ -47,13 +39,9 @@ impl StagedFile {
     ///
     /// When the system cannot.
     pub fn finish(self) -> Result<SealedFile> {
-        durable::sync(self.file.as_file(), self.file.path())?;
-        let (_, path) = self
-            .file
-            .keep()
-            .context("keeping a file that is complete")?;
         Ok(SealedFile {
-            path,
+            name: self.object.seal()?,
+            store: self.store,
             size: self.size,
             sha256: hex(self.digest),
         })
@@ -62,17 +50,9 @@ impl StagedFile {
 
 impl Write for StagedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // With the system's error as its source: that is told apart from damage in what was read.
-        let named = |error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                anyhow::Error::new(error).context(self.file.path().display().to_string()),
-            )
-        };
-        let count = self.file.as_file().write(bytes).map_err(named)?;
+        let count = self.object.write(bytes)?;
         self.digest.update(&bytes[..count]);
         self.size += count as u64;
-        self.write_back.wrote(self.file.as_file(), count);
         Ok(count)
     }
 
@@ -144,11 +124,12 @@ impl Write for StagedTar {
     }
 }
 
-/// A file that is complete and synced, under a temporary name in the folder of the run's files, and
-/// goes away with that.
+/// A file that is complete and lasts, among the staged files of its run, and goes away with those.
 #[derive(Debug)]
 pub struct SealedFile {
-    pub(super) path: PathBuf,
+    store: Arc<dyn WritableStore>,
+    /// As the repository has it.
+    pub(super) name: String,
     /// Bytes.
     pub size: u64,
     /// Lower-case hexadecimal.
@@ -157,9 +138,10 @@ pub struct SealedFile {
 
 impl SealedFile {
     /// A file that is there already.
-    pub(super) fn at(path: PathBuf, recorded: &FileRecord) -> Self {
+    pub(super) fn of(store: &Arc<dyn WritableStore>, name: String, recorded: &FileRecord) -> Self {
         Self {
-            path,
+            store: store.clone(),
+            name,
             size: recorded.size,
             sha256: recorded.sha256.clone(),
         }
@@ -171,9 +153,9 @@ impl SealedFile {
     ///
     /// When it cannot be opened.
     pub fn open(&self, layout: Layout) -> Result<Tar<StoredFile>> {
-        let file =
-            open_regular(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
-        Ok(Tar::new(file.into(), layout.packs()))
+        let file = self.store.open(&self.name);
+        let file = file.with_context(|| format!("opening {}", self.store.place_of(&self.name)))?;
+        Ok(Tar::new(file, layout.packs()))
     }
 
     /// Removes it, so that the room is free for others.
@@ -182,7 +164,7 @@ impl SealedFile {
     ///
     /// When it cannot be removed.
     pub fn remove(self) -> Result<()> {
-        durable::remove_if_there(&self.path)
+        self.store.remove(&self.name)
     }
 
     pub(super) fn record(&self, name: String) -> FileRecord {

@@ -2,29 +2,24 @@
 //! once the record is there.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use rustix::io::Errno;
 
-use super::digest::sha256_of;
-use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, file_of, hidden, lock_file, own_kind};
-use super::lock::Lock;
+use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
-use super::recover::sweep;
-use super::resume::{ResumableRun, ResumeLog, Run, TEMPORARY};
+use super::recover::{is_as_recorded, sweep};
+use super::resume::{self, ResumableRun, Run};
 use super::set_id::SetId;
 use super::staged_file::{SealedFile, StagedFile, StagedTar};
+use super::store::{Folder, LocalStore, Store, StoreLock, WritableStore, is_there};
 use super::{manifest, names, prune};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::io::durable;
-use crate::io::open::open_regular;
 use crate::shard::ShardPath;
 use crate::time;
 
@@ -46,18 +41,19 @@ pub struct SetFiles {
 /// A set being written. What it holds goes away when it is dropped before [`SetWriter::commit`].
 #[derive(Debug)]
 pub struct SetWriter {
-    directory: PathBuf,
+    store: Arc<dyn WritableStore>,
     id: SetId,
     started: Timestamp,
-    /// The folder of unfinished files.
-    files: PathBuf,
-    /// The directories that this run made, the outermost first, until something in them is to stay.
-    made: Vec<PathBuf>,
+    /// The set whose staged files its files are: the first id that it had.
+    staged: SetId,
+    scratch: PathBuf,
     /// What an earlier run had finished, where it is to be taken over.
     resumable: Option<ResumableRun>,
     /// Whether what is finished stays for another run.
     keep: bool,
-    lock: Lock,
+    /// Whether a commit was begun, something of which may have to stay.
+    commits: bool,
+    lock: Box<dyn StoreLock>,
 }
 
 impl SetWriter {
@@ -69,38 +65,36 @@ impl SetWriter {
     ///
     /// When another run holds the lock, or the directory cannot be written.
     pub fn begin(directory: &Path, wait: Duration, resume: bool, cancel: &Cancel) -> Result<Self> {
-        let hidden = hidden(directory);
-        let mut made: Vec<PathBuf> = hidden
-            .ancestors()
-            .take_while(|path| !path.exists())
-            .map(Path::to_owned)
-            .collect();
-        made.reverse();
-        durable::create_private_dir(&hidden)?;
-        let lock = Lock::take(&lock_file(directory), wait, cancel)?;
+        Self::begin_in(Arc::new(LocalStore::new(directory)), wait, resume, cancel)
+    }
+
+    /// As [`SetWriter::begin`], in any store.
+    pub(super) fn begin_in(
+        store: Arc<dyn WritableStore>,
+        wait: Duration,
+        resume: bool,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let lock = store.lock(wait, cancel)?;
         let earlier = if resume {
-            newest_resumable(&hidden)?
+            newest_resumable(&store)?
         } else {
             None
         };
-        sweep(directory, earlier.as_deref(), cancel)?;
-        prune::finish(directory, &mut || Ok(cancel.check()?))?;
-        let (id, started) = free_stamp(directory, cancel)?;
-        let files = file_of(directory, &id, UNFINISHED);
+        sweep(&*store, earlier.as_ref(), cancel)?;
+        prune::finish(&*store, &mut || Ok(cancel.check()?))?;
+        let (id, started) = free_stamp(&*store, cancel)?;
         // What was finished stays finished, whatever becomes of this run.
-        match &earlier {
-            Some(folder) => durable::rename(folder, &files)?,
-            None => durable::create_private_dir(&files)?,
-        }
-        let resumable = ResumableRun::read(&files);
+        store.stage(&id, earlier.as_ref())?;
         Ok(Self {
-            directory: directory.to_owned(),
+            resumable: ResumableRun::read(&store, &id),
+            scratch: store.scratch(&id),
+            store,
+            staged: id.clone(),
             id,
             started,
-            files,
-            made,
-            resumable,
             keep: resume,
+            commits: false,
             lock,
         })
     }
@@ -135,14 +129,14 @@ impl SetWriter {
         };
         if let Some(resumable) = self.resumable.as_ref().filter(like) {
             resumable.remove_unfinished()?;
-            ResumeLog::new(&self.files).add(run)?;
+            resume::note(&*self.store, &self.staged, run)?;
             return Ok(Some(resumable));
         }
         if self.resumable.is_some() {
-            durable::remove_tree_if_there(&self.files)?;
-            durable::create_private_dir(&self.files)?;
+            self.store.remove_tree(&name_of(&self.staged, UNFINISHED))?;
+            self.store.stage(&self.staged, None)?;
         }
-        ResumeLog::new(&self.files).add(run)?;
+        resume::note(&*self.store, &self.staged, run)?;
         Ok(None)
     }
 
@@ -156,12 +150,12 @@ impl SetWriter {
         let Some(file) = file.filter(|_| record.shared_with.is_none()) else {
             return Ok(());
         };
-        let name = file.path.file_name().unwrap_or_default();
-        let file = file.record(name.to_string_lossy().into_owned());
-        ResumeLog::new(&self.files).add(&ShardRecord {
-            file: Some(file),
+        let (_, name) = file.name.rsplit_once('/').unwrap_or_default();
+        let line = ShardRecord {
+            file: Some(file.record(name.to_owned())),
             ..record.clone()
-        })
+        };
+        resume::note(&*self.store, &self.staged, &line)
     }
 
     /// Makes sure that the file system takes the names that files of shards get in the legacy
@@ -184,29 +178,27 @@ impl SetWriter {
             if !tried.insert((&shard.database, &shard.retention_policy)) {
                 continue;
             }
-            let path = self.files.join(names::shard_stem(shard));
-            match durable::create_new(&path).map(drop) {
-                Ok(()) => durable::remove_if_there(&path)?,
-                Err(error) if is_of_the_name(&error) => {
-                    let directory = self.directory.display();
-                    let fault = ErrorKind::Refused.error(format!(
-                        "the file system of {directory} does not take the name of shard {shard}"
-                    ));
-                    let fault =
-                        fault.hint("with -portable the file is named by the shard's id alone");
-                    return Err(anyhow::Error::from(error).context(fault));
-                }
-                Err(error) => {
-                    return Err(error).with_context(|| format!("creating {}", path.display()));
-                }
+            let stem = names::shard_stem(shard);
+            if let Some(error) = self.store.try_name(&self.staged, &stem)? {
+                let place = self.store.place();
+                let fault = ErrorKind::Refused.error(format!(
+                    "the file system of {place} does not take the name of shard {shard}"
+                ));
+                let fault = fault.hint("with -portable the file is named by the shard's id alone");
+                return Err(anyhow::Error::from(error).context(fault));
             }
         }
         Ok(())
     }
 
-    /// A folder for files that are wanted for a while.
+    /// A local directory for files that are wanted for a while.
     pub fn scratch(&self) -> &Path {
-        &self.files
+        &self.scratch
+    }
+
+    /// What a file of the repository is called in messages.
+    pub fn place_of(&self, name: &str) -> String {
+        self.store.place_of(name)
     }
 
     /// A fresh file to write to, for the owner alone.
@@ -215,11 +207,7 @@ impl SetWriter {
     ///
     /// When it cannot be made.
     pub fn file(&self) -> Result<StagedFile> {
-        let file = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempfile_in(&self.files)
-            .with_context(|| format!("creating a file in {}", self.files.display()))?;
-        Ok(StagedFile::new(file))
+        StagedFile::create(&self.store, &self.staged)
     }
 
     /// A fresh file for the tar of a shard.
@@ -245,44 +233,48 @@ impl SetWriter {
     /// When it can be neither linked nor copied, or a stop was asked for.
     pub fn share(
         &self,
-        path: &Path,
+        name: &str,
         recorded: &FileRecord,
         cancel: &Cancel,
     ) -> Result<Option<SealedFile>> {
-        let sharing = || format!("sharing {}", path.display());
-        if !fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+        if !is_as_recorded(&*self.store, name, recorded, cancel)? {
             return Ok(None);
         }
-        if sha256_of(path, cancel)? != recorded.sha256 {
-            return Ok(None);
+        if let Ok(shared) = self.store.share(name, &self.staged) {
+            return Ok(Some(SealedFile::of(&self.store, shared, recorded)));
         }
-        // The name is free: the folder is this run's own.
-        let name = self.file()?.into_name();
-        if durable::link(path, &name).is_ok() {
-            return Ok(Some(SealedFile::at(name, recorded)));
-        }
+        let sharing = || format!("sharing {}", self.store.place_of(name));
         let mut copy = self.file()?;
-        io::copy(&mut open_regular(path).with_context(sharing)?, &mut copy)
+        io::copy(&mut self.store.open(name).with_context(sharing)?, &mut copy)
             .with_context(sharing)?;
         let copy = copy.finish()?;
         Ok((copy.sha256 == recorded.sha256).then_some(copy))
     }
 
-    /// A file that an earlier run had finished in the folder of this one's; none where it is not
-    /// what was recorded.
+    /// A file that an earlier run had finished among those of this one; none where it is not what
+    /// was recorded.
     ///
     /// # Errors
     ///
     /// When it cannot be read, or a stop was asked for.
     pub fn reuse(
         &self,
-        path: &Path,
+        name: &str,
         recorded: &FileRecord,
         cancel: &Cancel,
     ) -> Result<Option<SealedFile>> {
-        let is_sound = fs::symlink_metadata(path).is_ok_and(|there| there.is_file())
-            && sha256_of(path, cancel)? == recorded.sha256;
-        Ok(is_sound.then(|| SealedFile::at(path.to_owned(), recorded)))
+        let is_sound = is_as_recorded(&*self.store, name, recorded, cancel)?;
+        Ok(is_sound.then(|| SealedFile::of(&self.store, name.to_owned(), recorded)))
+    }
+
+    /// Removes a file that an earlier run had finished and this one does not reuse, which takes
+    /// room.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn discard(&self, name: &str) -> Result<()> {
+        self.store.remove(name)
     }
 
     /// A finished file with that content.
@@ -309,9 +301,9 @@ impl SetWriter {
         files: &SetFiles,
         cancel: &Cancel,
     ) -> Result<SetRecord> {
-        self.made.clear();
-        durable::sync_dir(&self.files)?;
-        record.number = next_number(&self.directory)?;
+        self.commits = true;
+        self.store.settle(Folder::Staged(&self.staged))?;
+        record.number = next_number_in(&*self.store)?;
         for _ in 0..NAME_TRIES {
             cancel.check()?;
             record.id.clone_from(&self.id);
@@ -327,18 +319,18 @@ impl SetWriter {
             match record.layout {
                 Layout::Legacy => {
                     record.number = record.number.checked_add(1).ok_or_else(|| {
-                        let (most, place) = (u32::MAX, self.directory.display());
+                        let (most, place) = (u32::MAX, self.store.place());
                         ErrorKind::Failed
                             .error(format!("no number is left for a set: {place} has one of {most}"))
                             .hint("it is in the name of a file or in a record: remove that, or back up into another directory")
                     })?;
                 }
-                Layout::Portable => self.id = free_stamp(&self.directory, cancel)?.0,
+                Layout::Portable => self.id = free_stamp(&*self.store, cancel)?.0,
             }
         }
         bail!(
             "the names of a set in {} were taken {NAME_TRIES} times before they could be given",
-            self.directory.display()
+            self.store.place()
         )
     }
 
@@ -350,59 +342,55 @@ impl SetWriter {
         files: &SetFiles,
         manifest: Option<&SealedFile>,
     ) -> Result<bool> {
-        let hidden = hidden(&self.directory);
+        let store = &*self.store;
         let moves = self.moves(record, files, manifest)?;
-        let intent = file_of(&self.directory, &self.id, COMMIT);
-        let write = |path: &Path| durable::write_whole_by(path, |out| record.write_to(out));
+        let intent = name_of(&self.id, COMMIT);
+        let write = |name: &str| store.write_whole(name, &mut |out| record.write_to(out));
         write(&intent)?;
-        match give_names(&moves) {
+        match give_names(store, &moves) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                durable::remove_if_there(&intent)?;
+                store.remove(&intent)?;
                 return Ok(false);
             }
             Err(error) => {
-                forget_intent(&intent, &moves);
-                return Err(error).with_context(|| {
-                    format!(
-                        "giving the files in {} their names",
-                        self.directory.display()
-                    )
-                });
+                forget_intent(store, &intent, &moves);
+                let place = store.place();
+                return Err(error).context(format!("giving the files in {place} their names"));
             }
         }
-        let document = file_of(&self.directory, &self.id, RECORD);
-        let recorded = durable::sync_dir(&self.directory).and_then(|()| write(&document));
+        let document = name_of(&self.id, RECORD);
+        let recorded = store.settle(Folder::Top).and_then(|()| write(&document));
         if let Err(error) = recorded {
             // Where the record has its name already, and it cannot be taken back, the files stay
             // with it.
-            if durable::remove_if_there(&document).is_err() && document.exists() {
+            if store.remove(&document).is_err() && matches!(store.entry(&document), Ok(Some(_))) {
                 return Err(error.context(format!(
                     "set {} is whole, but may not outlast a power failure",
                     self.id
                 )));
             }
             // Without a record these files are no set, and must not be taken for one.
-            let _ = durable::sync_dir(&hidden);
-            for (from, to) in &moves {
-                let _ = durable::rename(to, from);
+            let _ = store.settle(Folder::Hidden);
+            for (staged, name) in &moves {
+                let _ = store.take_back(name, staged);
             }
-            forget_intent(&intent, &moves);
+            forget_intent(store, &intent, &moves);
             return Err(error);
         }
         // Beside a record it means nothing, and the next run removes it.
-        let _ = durable::remove_if_there(&intent);
+        let _ = store.remove(&intent);
         Ok(true)
     }
 
-    /// Which file gets which name. What influxd takes for the sign of a backup comes last: it takes
-    /// no shard for restorable without.
+    /// Which staged file gets which name. What influxd takes for the sign of a backup comes last:
+    /// it takes no shard for restorable without.
     fn moves<'a>(
         &self,
-        record: &SetRecord,
+        record: &'a SetRecord,
         files: &'a SetFiles,
         manifest: Option<&'a SealedFile>,
-    ) -> Result<Vec<(&'a Path, PathBuf)>> {
+    ) -> Result<Vec<Move<'a>>> {
         let shards = files
             .shards
             .iter()
@@ -414,14 +402,15 @@ impl SetWriter {
         let rest = rest
             .into_iter()
             .filter_map(|(file, record)| Some((file?, record)));
-        let moves: Vec<(&Path, PathBuf)> = shards
+        let moves: Vec<Move<'_>> = shards
             .chain(rest)
-            .filter_map(|(file, record)| Some((&*file.path, self.directory.join(&record?.name))))
+            .filter_map(|(file, record)| Some((&*file.name, &*record?.name)))
             .collect();
         // No other number or stamp would help.
         let mut names = HashSet::new();
-        if let Some((_, twice)) = moves.iter().find(|(_, to)| !names.insert(to)) {
-            bail!("two files of the set would be called {}", twice.display());
+        if let Some((_, twice)) = moves.iter().find(|(_, name)| !names.insert(name)) {
+            let place = self.store.place_of(twice);
+            bail!("two files of the set would be called {place}");
         }
         Ok(moves)
     }
@@ -455,29 +444,35 @@ impl SetWriter {
     }
 }
 
+/// Whether a set, or what is left of one, has an id.
+fn is_taken(store: &dyn Store, id: &SetId) -> Result<bool> {
+    let hidden = [RECORD, COMMIT, REMOVAL, UNFINISHED].map(|kind| name_of(id, kind));
+    let visible = [manifest::manifest_file, manifest::meta_file].map(|name| name(id.as_str()));
+    for name in hidden.iter().chain(&visible) {
+        if is_there(store, name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A stamp that no set has, and its time. There is one a second: a second run within it waits for
 /// the next.
-fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
+fn free_stamp(store: &dyn Store, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
     let begun = Instant::now();
     while begun.elapsed() < STAMP_PATIENCE {
         let now = Timestamp::now();
         let id = SetId::from(time::stamp(now));
-        let is_taken = [RECORD, COMMIT, REMOVAL, UNFINISHED]
-            .iter()
-            .any(|kind| file_of(directory, &id, kind).exists())
-            || [manifest::manifest_file, manifest::meta_file]
-                .iter()
-                .any(|name| directory.join(name(id.as_str())).exists());
-        if !is_taken {
+        if !is_taken(store, &id)? {
             return Ok((id, now));
         }
         cancel.check()?;
         std::thread::sleep(Duration::from_millis(50));
     }
-    let directory = directory.display();
+    let place = store.place();
     Err(ErrorKind::Failed
         .error(format!(
-            "every stamp of the last {STAMP_PATIENCE:?} is taken in {directory}"
+            "every stamp of the last {STAMP_PATIENCE:?} is taken in {place}"
         ))
         .hint(
             "was the clock of this machine set back? Then wait until it is ahead of the newest set",
@@ -487,34 +482,27 @@ fn free_stamp(directory: &Path, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
 
 impl Drop for SetWriter {
     fn drop(&mut self) {
-        if self.keep && ResumableRun::read(&self.files).is_some() {
+        if self.keep && ResumableRun::read(&self.store, &self.staged).is_some() {
             return;
         }
         // Where this fails, the sweep of the next run takes what is left.
-        let _ = durable::remove_tree_if_there(&self.files);
-        if !self.made.is_empty() {
-            self.lock.remove(&lock_file(&self.directory));
-        }
-        for directory in self.made.iter().rev() {
-            let _ = durable::remove_empty_dir(directory);
+        let _ = self.store.remove_tree(&name_of(&self.staged, UNFINISHED));
+        if !self.commits {
+            self.lock.abandon();
         }
     }
 }
 
-/// Whether a file cannot be made because of its name.
-fn is_of_the_name(error: &io::Error) -> bool {
-    let of_the_name = [Errno::INVAL, Errno::ILSEQ, Errno::NAMETOOLONG];
-    Errno::from_io_error(error).is_some_and(|errno| of_the_name.contains(&errno))
-}
+/// The name of a staged file, and the one that it gets.
+type Move<'a> = (&'a str, &'a str);
 
-/// Renames all files to their final names, none of which may exist, or none of them.
-fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
-    for (done, (from, to)) in moves.iter().enumerate() {
-        if let Err(error) = durable::rename_to_free_name(from, to) {
-            for (from, to) in &moves[..done] {
-                // Back to the temporary name, so that nothing is lost and the next number can be
-                // tried.
-                durable::rename(to, from).map_err(io::Error::other)?;
+/// Gives all files their final names, none of which may exist, or none of them.
+fn give_names(store: &dyn WritableStore, moves: &[Move<'_>]) -> io::Result<()> {
+    for (done, (staged, name)) in moves.iter().enumerate() {
+        if let Err(error) = store.give_name(staged, name) {
+            for (staged, name) in &moves[..done] {
+                // So that nothing is lost and the next number can be tried.
+                store.take_back(name, staged).map_err(io::Error::other)?;
             }
             return Err(error);
         }
@@ -522,22 +510,30 @@ fn give_names(moves: &[(&Path, PathBuf)]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the intent of a commit once all files have gone back: others may take the names now.
-/// Where one has not, the next run undoes what the intent names.
-fn forget_intent(intent: &Path, moves: &[(&Path, PathBuf)]) {
-    if moves.iter().all(|(from, _)| from.exists()) {
-        let _ = durable::remove_if_there(intent);
+/// Removes the intent of a commit once all names are taken back: others may take them now. Where
+/// one is not, the next run undoes what the intent names.
+fn forget_intent(store: &dyn WritableStore, intent: &str, moves: &[Move<'_>]) {
+    let is_back = |(staged, _): &Move<'_>| matches!(store.entry(staged), Ok(Some(_)));
+    if moves.iter().all(is_back) {
+        let _ = store.remove(intent);
     }
 }
 
 /// One more than the highest number that a set, a meta store or a shard in the directory has.
 pub(crate) fn next_number(directory: &Path) -> Result<u32> {
+    if !directory.is_dir() {
+        return Ok(0);
+    }
+    next_number_in(&LocalStore::new(directory))
+}
+
+/// As [`next_number`], of any store.
+fn next_number_in(store: &dyn Store) -> Result<u32> {
     let mut next = 0;
-    for path in paths_if_there(directory)? {
-        let name = path.file_name().and_then(OsStr::to_str);
+    for entry in store.list(Folder::Top)? {
         // influxd counts a download that is under way, or was left behind, as taken; so do we.
-        let name = name.map(|name| name.strip_suffix(".pending").unwrap_or(name));
-        if let Some((stem, number)) = name.and_then(names::split_number)
+        let name = entry.name.strip_suffix(".pending").unwrap_or(&entry.name);
+        if let Some((stem, number)) = names::split_number(name)
             && names::is_stem(stem)
         {
             next = next.max(number.saturating_add(1));
@@ -549,9 +545,9 @@ pub(crate) fn next_number(directory: &Path) -> Result<u32> {
     struct Numbered {
         number: u32,
     }
-    for path in paths_if_there(&hidden(directory))? {
-        if own_kind(&path) == Some(RECORD)
-            && let Ok(file) = open_regular(&path)
+    for entry in store.list(Folder::Hidden)? {
+        if let Some((id, RECORD)) = own_name(&entry.name)
+            && let Ok(file) = store.open(&name_of(id, RECORD))
             && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
         {
             next = next.max(number.saturating_add(1));
@@ -560,23 +556,17 @@ pub(crate) fn next_number(directory: &Path) -> Result<u32> {
     Ok(next)
 }
 
-/// What is in a directory that may not be there.
-fn paths_if_there(directory: &Path) -> Result<Vec<PathBuf>> {
-    if directory.is_dir() {
-        durable::paths_in(directory)
-    } else {
-        Ok(Vec::new())
-    }
-}
-
-/// The newest folder of files of which some were finished.
-fn newest_resumable(hidden: &Path) -> Result<Option<PathBuf>> {
-    let mut newest: Option<PathBuf> = None;
-    for path in durable::paths_in(hidden)? {
-        let is_resumable =
-            own_kind(&path) == Some(UNFINISHED) && ResumableRun::read(&path).is_some();
-        if is_resumable && newest.as_ref().is_none_or(|newest| path > *newest) {
-            newest = Some(path);
+/// The newest set with staged files of which some were finished.
+fn newest_resumable(store: &Arc<dyn WritableStore>) -> Result<Option<SetId>> {
+    let mut newest: Option<SetId> = None;
+    for entry in store.list(Folder::Hidden)? {
+        let Some((id, UNFINISHED)) = own_name(&entry.name) else {
+            continue;
+        };
+        let id = SetId::from(id);
+        let is_newer = newest.as_ref().is_none_or(|newest| id > *newest);
+        if is_newer && ResumableRun::read(store, &id).is_some() {
+            newest = Some(id);
         }
     }
     Ok(newest)

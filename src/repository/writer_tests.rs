@@ -1,6 +1,13 @@
 //! Tests of writing a set: what is committed is there whole, and what is not leaves nothing.
 
+use std::fs;
+
+use sha2::{Digest, Sha256};
+
 use super::*;
+use crate::io::durable;
+use crate::repository::digest::hex;
+use crate::repository::hidden::hidden;
 use crate::repository::{Catalog, Selection, test_records};
 
 fn finished(staging: &SetWriter, content: &[u8]) -> SealedFile {
@@ -218,8 +225,8 @@ fn names_are_given_to_all_files_or_to_none() {
     fs::write(at("one"), "1").unwrap();
     fs::write(at("two"), "2").unwrap();
     fs::write(at("taken"), "3").unwrap();
-    let (one, two) = (at("one"), at("two"));
-    let error = give_names(&[(&one, at("final")), (&two, at("taken"))]).unwrap_err();
+    let store = LocalStore::new(directory.path());
+    let error = give_names(&store, &[("one", "final"), ("two", "taken")]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(visible(directory.path()), ["one", "taken", "two"]);
     assert_eq!(fs::read(at("taken")).unwrap(), b"3");
@@ -255,8 +262,8 @@ fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>>
     let left = leftover?.shard(&shard.path())?;
     assert!(left.started <= run.started || run.started == Timestamp::UNIX_EPOCH);
     let recorded = left.record.file.as_ref()?;
-    let taken = staging.reuse(&left.path, recorded, &cancel).unwrap();
-    taken.map(|file| fs::read(file.path).unwrap())
+    let taken = staging.reuse(&left.name, recorded, &cancel).unwrap();
+    taken.map(|file| fs::read(directory.join(file.name)).unwrap())
 }
 
 #[test]
@@ -330,9 +337,12 @@ fn a_set_of_which_two_files_would_have_one_name_is_refused_before_any_has_it() {
     }
 }
 
+/// The set of a run that was killed.
+const LEFT: &str = "20260101T000000Z";
+
 /// A folder as a run left it that was killed, with this text in the place of its notes.
 fn left_by_a_run(directory: &Path, notes: &str) -> PathBuf {
-    let folder = hidden(directory).join("20260101T000000Z.files");
+    let folder = hidden(directory).join(format!("{LEFT}.files"));
     durable::create_private_dir(&folder).unwrap();
     fs::write(folder.join("finished"), notes).unwrap();
     folder
@@ -343,7 +353,8 @@ fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
     let directory = tempfile::tempdir().unwrap();
     let victim = directory.path().join("victim");
     fs::write(&victim, b"shard").unwrap();
-    let digest = sha256_of(&victim, &Cancel::default()).unwrap();
+    let store: Arc<dyn WritableStore> = Arc::new(LocalStore::new(directory.path()));
+    let digest = hex(Sha256::new_with_prefix(b"shard"));
     let staging = begin(directory.path());
     let run = Run {
         started: staging.started(),
@@ -373,7 +384,7 @@ fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
         let notes = line(serde_json::to_string(&run).unwrap())
             + &line(serde_json::to_string(&shard).unwrap());
         let folder = left_by_a_run(directory.path(), &notes);
-        assert!(ResumableRun::read(&folder).is_none(), "{name}");
+        assert!(ResumableRun::read(&store, &LEFT.into()).is_none(), "{name}");
         fs::remove_dir_all(folder).unwrap();
     }
     assert!(victim.exists());
@@ -399,7 +410,7 @@ fn special_files_in_the_hidden_folder_hold_up_no_run_and_lead_none_elsewhere() {
     let staging = SetWriter::begin(directory.path(), Duration::ZERO, true, &cancel).unwrap();
     assert!(!folder.exists());
     // Its own, which somebody put a link in place of.
-    std::os::unix::fs::symlink(path("victim"), staging.files.join("finished")).unwrap();
+    std::os::unix::fs::symlink(path("victim"), staging.scratch().join("finished")).unwrap();
     let run = Run {
         started: staging.started(),
         cluster_id: 1,

@@ -16,7 +16,6 @@ use super::outcome::{AttemptResult, ShardOutcome};
 use super::proof::NextStep;
 use super::request::ShardRequest;
 use super::session::{QuestionError, Session, ShardJob};
-use crate::io::durable;
 use crate::progress::Event;
 use crate::repository::SealedFile;
 use crate::retry::Gate;
@@ -89,7 +88,9 @@ impl Session<'_> {
             }
             if base.set.is_none() {
                 // Nobody will want it, and it takes room.
-                durable::remove_if_there(&base.path).map_err(QuestionError::Fatal)?;
+                self.staging
+                    .discard(&base.name)
+                    .map_err(QuestionError::Fatal)?;
             }
         }
         while job.attempts.proof.next() == NextStep::Probe {
@@ -106,13 +107,13 @@ impl Session<'_> {
     fn file_of(&self, base: &Base) -> Result<Option<SealedFile>> {
         let cancel = self.context.cancel;
         let file = match base.set {
-            Some(_) => self.staging.share(&base.path, &base.file, cancel),
-            None => self.staging.reuse(&base.path, &base.file, cancel),
+            Some(_) => self.staging.share(&base.name, &base.file, cancel),
+            None => self.staging.reuse(&base.name, &base.file, cancel),
         }?;
         if file.is_none() {
             self.context.warn(format!(
                 "{} is damaged: the shard is downloaded again",
-                base.path.display()
+                self.staging.place_of(&base.name)
             ));
         }
         Ok(file)

@@ -6,7 +6,6 @@
 //! and only for files that there are. So a shard is asked about only when its newest file was old
 //! already when the earlier run was begun, and when no deletes were under way in it.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -50,8 +49,8 @@ pub(crate) struct Base {
     /// The set that downloaded it; none where the run made no set, and the file becomes one of this
     /// run's set.
     pub set: Option<SetId>,
-    /// Where it is.
-    pub path: PathBuf,
+    /// Its name in the repository.
+    pub name: String,
     /// Its size and sum.
     pub file: FileRecord,
     /// Bytes of its tar, where it holds that compressed.
@@ -72,7 +71,7 @@ impl Base {
         started: Timestamp,
         margin: Duration,
         set: Option<SetId>,
-        path: PathBuf,
+        name: String,
     ) -> Option<Self> {
         let had_deletes =
             shard.deletes_applied || shard.members.iter().any(MemberRecord::is_tombstone);
@@ -93,19 +92,13 @@ impl Base {
         let was_cold = since.checked_add(margin).ok()? < started;
         was_cold.then_some(Self {
             set,
-            path,
+            name,
             file: shard.file.clone()?,
             tar_size: shard.tar_size,
             members: shard.members.clone(),
             since,
             probes,
         })
-    }
-
-    /// As it is, where its path is relative to a directory.
-    pub(super) fn below(self, directory: &Path) -> Self {
-        let path = directory.join(self.path);
-        Self { path, ..self }
     }
 
     /// The file of a shard that an earlier run had finished, and that holds `content` as this one
@@ -118,7 +111,7 @@ impl Base {
         margin: Duration,
     ) -> Option<Self> {
         let FinishedShard {
-            path,
+            name,
             record,
             started,
         } = left;
@@ -127,7 +120,7 @@ impl Base {
             && content != Content::Range;
         // Where the clock was set back, nobody knows what changed since.
         (is_as_asked && started <= now)
-            .then(|| Self::new(record, started, margin, None, path))
+            .then(|| Self::new(record, started, margin, None, name))
             .flatten()
     }
 }
@@ -236,8 +229,8 @@ impl<'a> Earlier<'a> {
             return None;
         }
         let downloaded_by = shard.shared_with.clone().unwrap_or_else(|| set.id.clone());
-        let path = PathBuf::from(&file.name);
-        Base::new(shard, set.started, margin, Some(downloaded_by), path)
+        let name = file.name.clone();
+        Base::new(shard, set.started, margin, Some(downloaded_by), name)
     }
 
     /// The shards of the newest set of the same selection that the server no longer names.

@@ -88,7 +88,7 @@ fn is_base(change: impl FnOnce(&mut SetRecord)) -> bool {
 fn a_base_is_the_file_of_the_newest_set_with_the_times_around_its_newest_member() {
     let base = base(&[set(0, 10_000), set(1, 20_000)]).unwrap();
     assert_eq!(base.set, Some(time::stamp(at(20_000)).into()));
-    assert_eq!(base.path.file_name().unwrap(), "db.autogen.00007.01");
+    assert_eq!(base.name, "db.autogen.00007.01");
     assert_eq!(base.file.name, "db.autogen.00007.01");
     // A time in a tar is up to a second off, either way.
     assert_eq!(base.since, at(1));
@@ -372,7 +372,7 @@ fn what_a_run_left_is_taken_over_only_if_the_server_can_tell_whether_it_changed_
         let mut record = set(0, 10_000).shards.remove(0);
         change(&mut record);
         let left = FinishedShard {
-            path: "finished".into(),
+            name: "finished".into(),
             record: &record,
             started,
         };

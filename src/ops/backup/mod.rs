@@ -216,7 +216,7 @@ impl Backup<'_> {
             let content = planned.content();
             let base = Base::of_leftover(left, content, started, self.options.cold_after);
             if let Some(base) = base {
-                kept.push(base.path.clone());
+                kept.push(base.name.clone());
                 planned.base = Some(Box::new(base));
             }
         }

@@ -196,7 +196,7 @@ impl Backup<'_> {
             request,
             time_range: selection.bounds().filter(is_cut),
             known: basis.known.get(&shard.path).copied(),
-            base: base.map(|base| Box::new(base.below(&self.options.directory))),
+            base: base.map(Box::new),
             held: basis.held.contains(&shard.path),
             shard,
         }))

@@ -98,7 +98,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         catalog.latest()?;
     }
     let mut report = ForgetReport::default();
-    let maintenance = if options.dry_run || !Maintenance::is_needed(&options.directory) {
+    let maintenance = if options.dry_run || !Maintenance::is_needed(&catalog)? {
         report.ended = catalog.half_removed().to_vec();
         None
     } else {
@@ -110,7 +110,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         Some(maintenance)
     };
     let (mut groups, mut unkept) = judge(&catalog, &options.policy);
-    let read = sets_read(&options.directory, &catalog, &unkept)?;
+    let read = sets_read(&catalog, &unkept)?;
     if !read.is_empty() {
         (groups, unkept) = judge_beside(&catalog, &options.policy, &read);
     }
@@ -122,7 +122,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         .count();
     report.removed.add(match maintenance {
         Some(maintenance) => maintenance.remove(&catalog, &unkept, cancel)?,
-        None => Maintenance::measure(&options.directory, &catalog, &unkept)?,
+        None => Maintenance::measure(&catalog, &unkept)?,
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
     report.elapsed = started.elapsed();
@@ -144,10 +144,10 @@ impl ForgetReport {
 }
 
 /// Those of the sets that somebody reads.
-fn sets_read(directory: &Path, catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
+fn sets_read(catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
     let mut read = HashSet::new();
     for at in of {
-        if Maintenance::is_read(directory, catalog, *at)? {
+        if Maintenance::is_read(catalog, *at)? {
             read.insert(*at);
         }
     }

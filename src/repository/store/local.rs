@@ -1,19 +1,25 @@
 //! A repository in a local directory.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tempfile::NamedTempFile;
 
-use super::{Bytes, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
-use crate::io::durable;
+use super::write::{Content, StagedObject, StoreLock, WritableStore};
+use super::{Bytes, ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
+use crate::cancel::Cancel;
+use crate::io::durable::{self, WriteBack};
 use crate::io::open::{open_regular, open_regular_with};
-use crate::repository::hidden::hidden;
+use crate::repository::hidden::{LOCK, TEMPORARY, UNFINISHED, hidden};
+use crate::repository::lock::Lock;
+use crate::repository::set_id::SetId;
 
 /// Files that a process has open beside those it holds.
 const OTHER_FILES: u64 = 256;
@@ -40,11 +46,26 @@ impl LocalStore {
         }
     }
 
-    fn folder(&self, folder: Folder) -> PathBuf {
+    fn folder(&self, folder: Folder<'_>) -> PathBuf {
+        let hidden = hidden(&self.directory);
         match folder {
             Folder::Top => self.directory.clone(),
-            Folder::Hidden => hidden(&self.directory),
+            Folder::Hidden => hidden,
+            Folder::Staged(set) => hidden.join(format!("{set}.{UNFINISHED}")),
         }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// A fresh file among the staged ones of a set.
+    fn temporary(&self, set: &SetId) -> Result<NamedTempFile> {
+        let folder = self.folder(Folder::Staged(set));
+        tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempfile_in(&folder)
+            .with_context(|| format!("creating a file in {}", folder.display()))
     }
 }
 
@@ -54,38 +75,46 @@ impl Store for LocalStore {
     }
 
     fn place_of(&self, name: &str) -> String {
-        self.directory.join(name).display().to_string()
+        self.path(name).display().to_string()
     }
 
-    fn list(&self, folder: Folder) -> Result<Vec<StoreEntry>> {
+    fn list(&self, folder: Folder<'_>) -> Result<Vec<StoreEntry>> {
         let path = self.folder(folder);
         let reading = || format!("reading {}", path.display());
-        if folder == Folder::Hidden {
+        if folder != Folder::Top {
             // Where a link leads nowhere, on a volume that is not mounted say, sets with records
             // would count as sets without.
             durable::refuse_stranger(&path, None)?;
         }
         let entries = match fs::read_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && folder == Folder::Hidden => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder != Folder::Top => {
                 return Ok(Vec::new());
             }
             entries => entries.with_context(reading)?,
         };
         let mut listed = Vec::new();
         for entry in entries {
-            listed.extend(listed_as(&entry.with_context(reading)?)?);
+            let entry = entry.with_context(reading)?;
+            let name = entry.file_name();
+            listed.extend(entry_of(&name, entry.metadata(), &entry.path())?);
         }
         Ok(listed)
     }
 
+    fn entry(&self, name: &str) -> Result<Option<StoreEntry>> {
+        let path = self.path(name);
+        let file = path.file_name().unwrap_or_default();
+        entry_of(file, fs::symlink_metadata(&path), &path)
+    }
+
     fn open(&self, name: &str) -> io::Result<StoredFile> {
-        open_regular(&self.directory.join(name)).map(StoredFile::from)
+        open_regular(&self.path(name)).map(StoredFile::from)
     }
 
     /// A shared lock, which a removal wants for itself alone before it renames the file, and which
     /// the system releases when the process ends.
     fn hold(&self, name: &str) -> io::Result<Option<Hold>> {
-        let path = self.directory.join(name);
+        let path = self.path(name);
         let file = match open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -109,6 +138,10 @@ impl Store for LocalStore {
         Ok(None)
     }
 
+    fn is_held(&self, name: &str) -> Result<bool> {
+        Ok(claim(&self.path(name))?.is_none())
+    }
+
     /// A long chain has more sets than a process may have files open, as systems begin it.
     fn expect_holds(&self, count: usize) {
         let limit = getrlimit(Resource::Nofile);
@@ -125,26 +158,200 @@ impl Store for LocalStore {
     }
 }
 
-/// What a directory has under a name; nothing where that is no text, or gone again.
-fn listed_as(entry: &fs::DirEntry) -> Result<Option<StoreEntry>> {
-    let Ok(name) = entry.file_name().into_string() else {
+/// What has a name; nothing where the name is no text, or nothing has it.
+fn entry_of(
+    name: &OsStr,
+    metadata: io::Result<Metadata>,
+    path: &Path,
+) -> Result<Option<StoreEntry>> {
+    let Some(name) = name.to_str() else {
         return Ok(None);
     };
-    let metadata = match entry.metadata() {
+    let metadata = match metadata {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        metadata => metadata.with_context(|| format!("reading {}", entry.path().display()))?,
+        metadata => metadata.with_context(|| format!("reading {}", path.display()))?,
     };
     let kind = match metadata.file_type() {
         kind if kind.is_file() => EntryKind::File,
         kind if kind.is_symlink() => EntryKind::Link,
+        kind if kind.is_dir() => EntryKind::Folder,
         _ => EntryKind::Other,
     };
     Ok(Some(StoreEntry {
-        name,
+        name: name.to_owned(),
         kind,
         size: metadata.len(),
         modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        content: ContentId(metadata.dev(), metadata.ino()),
+        names: metadata.nlink(),
     }))
+}
+
+impl WritableStore for LocalStore {
+    /// The hidden folder is made with the lock's file.
+    fn lock(&self, wait: Duration, cancel: &Cancel) -> Result<Box<dyn StoreLock>> {
+        let hidden = hidden(&self.directory);
+        let absent = hidden.ancestors().take_while(|path| !path.exists());
+        let made = absent.map(Path::to_owned).collect();
+        let path = hidden.join(LOCK);
+        let lock = Lock::take(&path, wait, cancel)?;
+        Ok(Box::new(LocalLock { lock, path, made }))
+    }
+
+    fn stage(&self, set: &SetId, earlier: Option<&SetId>) -> Result<()> {
+        let folder = self.folder(Folder::Staged(set));
+        match earlier {
+            Some(earlier) => durable::rename(&self.folder(Folder::Staged(earlier)), &folder),
+            None => durable::create_private_dir(&folder),
+        }
+    }
+
+    fn create(&self, set: &SetId) -> Result<Box<dyn StagedObject>> {
+        let file = self.temporary(set)?;
+        Ok(Box::new(LocalObject {
+            name: staged_name(set, file.path()),
+            file,
+            write_back: WriteBack::default(),
+        }))
+    }
+
+    /// A hard link.
+    fn share(&self, name: &str, set: &SetId) -> Result<String> {
+        // The name of a file that goes again is free: the folder is this run's own.
+        let free = self.temporary(set)?.path().to_owned();
+        durable::link(&self.path(name), &free)?;
+        Ok(staged_name(set, &free))
+    }
+
+    fn scratch(&self, set: &SetId) -> PathBuf {
+        self.folder(Folder::Staged(set))
+    }
+
+    fn try_name(&self, set: &SetId, file: &str) -> Result<Option<io::Error>> {
+        let path = self.folder(Folder::Staged(set)).join(file);
+        match durable::create_new(&path).map(drop) {
+            Ok(()) => durable::remove_if_there(&path).map(|()| None),
+            Err(error) if is_of_the_name(&error) => Ok(Some(error)),
+            Err(error) => Err(error).with_context(|| format!("creating {}", path.display())),
+        }
+    }
+
+    fn append(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path(name);
+        let file = open_regular_with(durable::private_file().append(true), &path);
+        file.and_then(|mut file| file.write_all(bytes))
+            .with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn write_whole(&self, name: &str, content: &mut Content<'_>) -> Result<()> {
+        durable::write_whole_by(&self.path(name), content)
+    }
+
+    fn give_name(&self, staged: &str, name: &str) -> io::Result<()> {
+        durable::rename_to_free_name(&self.path(staged), &self.path(name))
+    }
+
+    fn take_back(&self, name: &str, staged: &str) -> Result<()> {
+        durable::rename(&self.path(name), &self.path(staged))
+    }
+
+    /// A rename, under a lock on the record that nobody else shares.
+    fn retire(&self, record: &str, removal: &str) -> Result<bool> {
+        let record = self.path(record);
+        let Some(_claim) = claim(&record)? else {
+            return Ok(false);
+        };
+        durable::rename(&record, &self.path(removal))?;
+        Ok(true)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        durable::remove_if_there(&self.path(name))
+    }
+
+    fn remove_tree(&self, name: &str) -> Result<()> {
+        durable::remove_tree_if_there(&self.path(name))
+    }
+
+    fn settle(&self, folder: Folder<'_>) -> Result<()> {
+        durable::sync_dir(&self.folder(folder))
+    }
+
+    fn abort_stale(&self) -> Result<()> {
+        durable::remove_unfinished(&hidden(&self.directory))
+    }
+}
+
+/// The name in the repository of a staged file of a set.
+fn staged_name(set: &SetId, path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default();
+    Folder::Staged(set).name_of(&file.to_string_lossy())
+}
+
+/// The lock on a directory.
+#[derive(Debug)]
+struct LocalLock {
+    lock: Lock,
+    path: PathBuf,
+    /// The directories that were made for it, the innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl StoreLock for LocalLock {
+    fn warnings(&self) -> &[String] {
+        self.lock.warnings()
+    }
+
+    fn abandon(&mut self) {
+        if !self.made.is_empty() {
+            self.lock.remove(&self.path);
+        }
+        for directory in &self.made {
+            let _ = durable::remove_empty_dir(directory);
+        }
+    }
+}
+
+/// A file that grows, and is handed to the disk a piece at a time.
+#[derive(Debug)]
+struct LocalObject {
+    name: String,
+    file: NamedTempFile,
+    write_back: WriteBack,
+}
+
+impl StagedObject for LocalObject {
+    fn seal(self: Box<Self>) -> Result<String> {
+        durable::sync(self.file.as_file(), self.file.path())?;
+        let kept = self.file.keep();
+        kept.context("keeping a file that is complete")?;
+        Ok(self.name)
+    }
+}
+
+impl Write for LocalObject {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // With the system's error as its source: that is told apart from damage in what was read.
+        let named = |error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                anyhow::Error::new(error).context(self.file.path().display().to_string()),
+            )
+        };
+        let count = self.file.as_file().write(bytes).map_err(named)?;
+        self.write_back.wrote(self.file.as_file(), count);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether a file cannot be made because of its name.
+fn is_of_the_name(error: &io::Error) -> bool {
+    let of_the_name = [Errno::INVAL, Errno::ILSEQ, Errno::NAMETOOLONG];
+    Errno::from_io_error(error).is_some_and(|errno| of_the_name.contains(&errno))
 }
 
 impl From<File> for StoredFile {
@@ -173,7 +380,7 @@ fn has_no_locks(error: &io::Error) -> bool {
 
 /// The record of a set that is about to be removed, if nobody reads the set. To be kept until the
 /// record has another name.
-pub(in crate::repository) fn claim(path: &Path) -> Result<Option<Claim>> {
+fn claim(path: &Path) -> Result<Option<Claim>> {
     let claiming = || format!("locking {}", path.display());
     // NFS locks for one alone only what is open for writing.
     let opened = match open_regular_with(OpenOptions::new().read(true).write(true), path) {
@@ -198,7 +405,7 @@ pub(in crate::repository) fn claim(path: &Path) -> Result<Option<Claim>> {
 
 /// A record that nobody reads.
 #[derive(Debug)]
-pub(in crate::repository) struct Claim {
+struct Claim {
     _record: File,
 }
 

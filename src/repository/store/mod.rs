@@ -1,12 +1,14 @@
-//! Where the files of a repository lie, as far as reading them goes: a local directory, or memory.
+//! Where the files of a repository lie: a local directory, or memory.
 //!
-//! Whoever reads a repository asks its [`Store`] for files by name and knows no path. A name is
-//! relative to the repository: `meta.03`, `.snap/20261120T080000Z.json`. The methods are few enough
-//! for storage that has neither folders nor locks.
+//! Whoever reads a repository asks its [`Store`] for files by name and knows no path; whoever writes
+//! in it, its [`WritableStore`]. A name is relative to the repository: `meta.03`,
+//! `.snap/20261120T080000Z.json`. The methods promise nothing that storage without folders, locks
+//! and links could not keep.
 
 mod local;
 #[cfg(test)]
 mod memory;
+mod write;
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,12 +17,13 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-pub(crate) use local::LocalStore;
-pub(super) use local::claim;
+pub(super) use local::LocalStore;
 #[cfg(test)]
-pub(crate) use memory::MemoryStore;
+pub(super) use memory::MemoryStore;
+pub(super) use write::{StagedObject, StoreLock, WritableStore};
 
-use super::hidden::HIDDEN;
+use super::hidden::{HIDDEN, UNFINISHED};
+use super::set_id::SetId;
 use crate::io::read_at::ReadAt;
 
 /// The files of a repository.
@@ -28,7 +31,7 @@ use crate::io::read_at::ReadAt;
 /// What is written through one handle is seen by the next `list` and `open` of any other. A file
 /// with a final name is whole: what a crash leaves of one that is being written has a name that no
 /// reader takes for a backup.
-pub trait Store: fmt::Debug + Send + Sync {
+pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// What the repository is called in messages: its path, its URL.
     fn place(&self) -> String;
 
@@ -41,7 +44,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// When it cannot be listed, or something else than a folder has its name.
-    fn list(&self, folder: Folder) -> Result<Vec<StoreEntry>>;
+    fn list(&self, folder: Folder<'_>) -> Result<Vec<StoreEntry>>;
+
+    /// What has a name, if anything has.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be found out.
+    fn entry(&self, name: &str) -> Result<Option<StoreEntry>>;
 
     /// Opens a file. What is open can be read to its end, whatever becomes of its name.
     ///
@@ -59,32 +69,42 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When that cannot be found out.
     fn hold(&self, name: &str) -> io::Result<Option<Hold>>;
 
+    /// Whether somebody holds a file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    fn is_held(&self, name: &str) -> Result<bool>;
+
     /// Makes room for so many holds at once.
     fn expect_holds(&self, count: usize);
 }
 
 /// The folders of a repository. It has no others to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folder {
+pub(crate) enum Folder<'a> {
     /// The repository itself.
     Top,
     /// `.snap`.
     Hidden,
+    /// That of the staged files of a set, which have no final name yet.
+    Staged(&'a SetId),
 }
 
-impl Folder {
+impl Folder<'_> {
     /// The name of a file in it, relative to the repository.
     pub(super) fn name_of(self, file: &str) -> String {
         match self {
             Self::Top => file.to_owned(),
             Self::Hidden => format!("{HIDDEN}/{file}"),
+            Self::Staged(set) => format!("{HIDDEN}/{set}.{UNFINISHED}/{file}"),
         }
     }
 }
 
 /// What is listed under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreEntry {
+pub(crate) struct StoreEntry {
     /// The name in its folder.
     pub name: String,
     /// What it is.
@@ -93,22 +113,39 @@ pub struct StoreEntry {
     pub size: u64,
     /// When it was last written to, where that is known.
     pub modified: SystemTime,
+    /// Of a file, which content it is: where several share one, all have the same.
+    pub content: ContentId,
+    /// Of a file, how many names share its content.
+    pub names: u64,
 }
+
+impl StoreEntry {
+    /// Whether it is a regular file of that size.
+    pub(super) fn is_file_of(&self, size: u64) -> bool {
+        self.kind == EntryKind::File && self.size == size
+    }
+}
+
+/// Tells contents of files apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ContentId(u64, u64);
 
 /// What can have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryKind {
+pub(crate) enum EntryKind {
     /// A regular file.
     File,
     /// A link, which is not followed.
     Link,
-    /// A folder, or what else there may be.
+    /// A folder.
+    Folder,
+    /// What else there may be.
     Other,
 }
 
 /// A file that nobody removes while this lives.
 #[derive(Debug)]
-pub struct Hold {
+pub(crate) struct Hold {
     _held: Box<dyn fmt::Debug + Send + Sync>,
 }
 
@@ -220,5 +257,17 @@ pub(super) fn read_bounded(store: &dyn Store, name: &str, limit: u64) -> io::Res
     }
 }
 
+/// Whether anything has a name.
+///
+/// # Errors
+///
+/// Those of [`Store::entry`].
+pub(super) fn is_there(store: &dyn Store, name: &str) -> Result<bool> {
+    Ok(store.entry(name)?.is_some())
+}
+
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod write_tests;

@@ -66,7 +66,7 @@ fn on_each(test: impl Fn(Bench<'_>)) {
     test(Bench {
         store: memory.clone(),
         put: &|name, content| memory.put(name, content),
-        remove: &|name| memory.remove(name),
+        remove: &|name| memory.remove(name).unwrap(),
     });
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join(".snap")).unwrap();

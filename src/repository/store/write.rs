@@ -1,0 +1,157 @@
+//! What a store does for those that write: files grow under names that nobody reads, and get their
+//! final names when they are whole.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Folder, Store};
+use crate::cancel::Cancel;
+use crate::repository::set_id::SetId;
+
+/// A repository that can be written to. Whoever does has its lock.
+///
+/// Each method is one step: a run that is killed has done it or has not. Commits and removals take
+/// their steps in an order in which what is there at any time is a backup or none. No file of a set
+/// is ever replaced; only a pin, and what a run notes for the next one, may be.
+pub(crate) trait WritableStore: Store {
+    /// Locks the repository, which is made where it is absent, waiting for up to `wait`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Locked`](crate::error::ErrorKind::Locked) when another run holds the lock.
+    fn lock(&self, wait: Duration, cancel: &Cancel) -> Result<Box<dyn StoreLock>>;
+
+    /// Makes room for the staged files of a set: a folder of their own, or that of an earlier run
+    /// with all that is in it.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be made.
+    fn stage(&self, set: &SetId, earlier: Option<&SetId>) -> Result<()>;
+
+    /// A fresh staged file to write to, under a name that no other has.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    fn create(&self, set: &SetId) -> Result<Box<dyn StagedObject>>;
+
+    /// A staged file that is another's very own, without a copy of its content. Gives its name.
+    ///
+    /// # Errors
+    ///
+    /// Where there can be none; then it has to be copied.
+    fn share(&self, name: &str, set: &SetId) -> Result<String>;
+
+    /// A local directory for files that are wanted while a set is written.
+    fn scratch(&self, _set: &SetId) -> PathBuf {
+        std::env::temp_dir()
+    }
+
+    /// Why no file of the set can be called like this, where that is so.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be found out.
+    fn try_name(&self, _set: &SetId, _file: &str) -> Result<Option<io::Error>> {
+        Ok(None)
+    }
+
+    /// Adds to the end of a file of this run's own, which is made where it is absent. What was
+    /// added need not outlast the machine.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be added; a part of it may be there then.
+    fn append(&self, name: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Writes a file so that its name has the whole content, or what it had, and lasts.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or may not last.
+    fn write_whole(&self, name: &str, content: &mut Content<'_>) -> Result<()>;
+
+    /// Gives a sealed staged file its final name.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AlreadyExists`] where the name is taken, and is left alone.
+    fn give_name(&self, staged: &str, name: &str) -> io::Result<()>;
+
+    /// Takes back a name that this run has given: nothing has it then, and the staged file is there
+    /// as before.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be taken back.
+    fn take_back(&self, name: &str, staged: &str) -> Result<()>;
+
+    /// Takes the record of a set away from all that read it, and keeps what it says under the name
+    /// `removal`; `false`, and nothing is done, where somebody holds it.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be opened or taken away.
+    fn retire(&self, record: &str, removal: &str) -> Result<bool>;
+
+    /// Removes a file that may not be there.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be removed.
+    fn remove(&self, name: &str) -> Result<()>;
+
+    /// Removes all whose names begin with `name` and a slash; there may be nothing.
+    ///
+    /// # Errors
+    ///
+    /// When something is there and cannot be removed.
+    fn remove_tree(&self, name: &str) -> Result<()>;
+
+    /// Makes last what was done to the names in a folder: a power failure afterwards undoes none of
+    /// it, so nothing that is done later can be there without it.
+    ///
+    /// # Errors
+    ///
+    /// When it may not last.
+    fn settle(&self, folder: Folder<'_>) -> Result<()>;
+
+    /// Removes what killed runs were writing as a whole, and has no name of a file yet.
+    ///
+    /// # Errors
+    ///
+    /// When something is there and cannot be removed.
+    fn abort_stale(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What writes the content of a file.
+pub(crate) type Content<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+
+/// The lock of a repository, which others can have when this is dropped.
+pub(crate) trait StoreLock: fmt::Debug + Send + Sync {
+    /// What the storage lacks of what a run relies on, a sentence each.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
+    /// Removes what was made to take the lock, the repository itself if nothing else is in it. To
+    /// be called before it is dropped by a run that leaves nothing.
+    fn abandon(&mut self) {}
+}
+
+/// A staged file that takes bytes, and goes away when it is dropped before it is sealed.
+pub(crate) trait StagedObject: Write + fmt::Debug + Send + Sync {
+    /// Makes the content last; gives the name of the file.
+    ///
+    /// # Errors
+    ///
+    /// When it may not last.
+    fn seal(self: Box<Self>) -> Result<String>;
+}

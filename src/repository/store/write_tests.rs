@@ -1,0 +1,524 @@
+//! Tests of writing through a store: what holds on a disk holds in memory, and whenever a run is
+//! stopped, what is left is a backup or none.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::bail;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::write::Content;
+use super::*;
+use crate::cancel::Cancel;
+use crate::error::{ErrorKind, kind_of};
+use crate::repository::digest::hex;
+use crate::repository::hidden::{COMMIT, name_of, own_name};
+use crate::repository::record::{FileRecord, Layout, Selection, SetRecord, ShardRecord};
+use crate::repository::{
+    Catalog, Maintenance, Run, SetFiles, SetWriter, manifest, names, test_records,
+};
+
+const LAYOUTS: [Layout; 2] = [Layout::Legacy, Layout::Portable];
+
+/// Does a test in each kind of store.
+fn on_each(test: impl Fn(&Arc<dyn WritableStore>)) {
+    let memory: Arc<dyn WritableStore> = Arc::new(MemoryStore::default());
+    test(&memory);
+    let directory = tempfile::tempdir().unwrap();
+    let local: Arc<dyn WritableStore> = Arc::new(LocalStore::new(directory.path()));
+    test(&local);
+}
+
+fn try_begin(store: &Arc<dyn WritableStore>, resume: bool) -> Result<SetWriter> {
+    SetWriter::begin_in(store.clone(), Duration::ZERO, resume, &Cancel::default())
+}
+
+fn begin(store: &Arc<dyn WritableStore>) -> SetWriter {
+    try_begin(store, false).unwrap()
+}
+
+fn maintain(store: &Arc<dyn WritableStore>) -> Maintenance {
+    let begun = Maintenance::begin_in(store.clone(), Duration::ZERO, &Cancel::default());
+    begun.unwrap().0
+}
+
+fn record(writer: &SetWriter, layout: Layout) -> SetRecord {
+    let shard = test_records::shard(&test_records::path("db", 7));
+    SetRecord {
+        layout,
+        ..test_records::set(writer.id(), writer.started(), vec![shard])
+    }
+}
+
+/// Makes a set of a shard, which it shares with an earlier one where there is one.
+fn try_write(
+    store: &Arc<dyn WritableStore>,
+    layout: Layout,
+    earlier: Option<&FileRecord>,
+) -> Result<SetRecord> {
+    let cancel = Cancel::default();
+    let writer = try_begin(store, false)?;
+    let shared = match earlier {
+        Some(file) => writer.share(&file.name, file, &cancel)?,
+        None => None,
+    };
+    let shard = match shared {
+        Some(shared) => shared,
+        None => writer.write(b"shard")?,
+    };
+    let files = SetFiles {
+        meta: writer.write(b"meta")?,
+        shards: vec![(0, shard)],
+    };
+    let record = record(&writer, layout);
+    writer.commit(record, &files, &cancel)
+}
+
+fn write(store: &Arc<dyn WritableStore>, layout: Layout) -> SetRecord {
+    try_write(store, layout, None).unwrap()
+}
+
+/// Puts a set there that is older than any that is written, so that no run has to wait for another
+/// second.
+fn put_old(store: &Arc<dyn WritableStore>, layout: Layout, number: u32) {
+    let _lock = store.lock(Duration::ZERO, &Cancel::default()).unwrap();
+    let put = |name: String, content: &[u8]| {
+        store
+            .write_whole(&name, &mut |out| out.write_all(content))
+            .unwrap();
+        FileRecord {
+            name,
+            size: content.len() as u64,
+            sha256: hex(Sha256::new_with_prefix(content)),
+        }
+    };
+    let started = Timestamp::from_second(1_700_000_000 + i64::from(number)).unwrap();
+    let id = crate::time::stamp(started);
+    let path = test_records::path("db", 7);
+    let (meta, shard) = match layout {
+        Layout::Legacy => (names::meta_file(number), names::shard_file(&path, number)),
+        Layout::Portable => (manifest::meta_file(&id), manifest::shard_file(&id, 7)),
+    };
+    let shard = ShardRecord {
+        file: Some(put(shard, b"shard")),
+        ..test_records::shard(&path)
+    };
+    let manifest = manifest::manifest_file(&id);
+    let record = SetRecord {
+        number,
+        layout,
+        meta: put(meta, b"meta"),
+        manifest: layout.packs().then(|| put(manifest, b"manifest")),
+        ..test_records::set(&id, started, vec![shard])
+    };
+    let document = name_of(&id, "json");
+    store
+        .write_whole(&document, &mut |out| record.write_to(out))
+        .unwrap();
+}
+
+fn shard_file(record: &SetRecord) -> &FileRecord {
+    record.shards[0].file.as_ref().unwrap()
+}
+
+fn catalog(store: &Arc<dyn WritableStore>) -> Catalog {
+    let (catalog, unreadable) = Catalog::of(store.clone()).unwrap();
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    catalog
+}
+
+fn ids(store: &Arc<dyn WritableStore>) -> Vec<String> {
+    let catalog = catalog(store);
+    let ids = catalog.sets().iter().map(|set| set.id.to_string());
+    ids.collect()
+}
+
+/// All names, but for the lock's.
+fn all_names(store: &Arc<dyn WritableStore>) -> Vec<String> {
+    let names = |folder: Folder<'_>| -> Vec<String> {
+        let entries = store.list(folder).unwrap().into_iter();
+        entries.map(|entry| folder.name_of(&entry.name)).collect()
+    };
+    let mut names = [names(Folder::Top), names(Folder::Hidden)].concat();
+    names.retain(|name| name != HIDDEN && name != ".snap/lock");
+    names.sort();
+    names
+}
+
+fn names_of(records: &[&SetRecord]) -> Vec<String> {
+    let of = |record: &&SetRecord| {
+        let files = record.files().map(|file| file.name.clone());
+        files.chain([name_of(&record.id, "json")]).collect()
+    };
+    let mut names: Vec<String> = records.iter().flat_map::<Vec<_>, _>(of).collect();
+    names.sort();
+    names
+}
+
+fn content(store: &Arc<dyn WritableStore>, name: &str) -> Vec<u8> {
+    read_bounded(&**store, name, 1 << 20).unwrap()
+}
+
+#[test]
+fn a_set_is_written_listed_and_read_back_and_leaves_nothing_else() {
+    for layout in LAYOUTS {
+        on_each(|store| {
+            let first = write(store, layout);
+            let second = write(store, layout);
+            assert!(first.id < second.id && first.number + 1 == second.number);
+            let catalog = catalog(store);
+            assert!(catalog.records().eq([&first, &second]));
+            assert_eq!(all_names(store), names_of(&[&first, &second]));
+            assert_eq!(content(store, &shard_file(&first).name), b"shard");
+            assert_eq!(content(store, &second.meta.name), b"meta");
+        });
+    }
+}
+
+#[test]
+fn one_run_at_a_time_writes_and_one_that_is_dropped_leaves_nothing() {
+    on_each(|store| {
+        let writer = begin(store);
+        let file = writer.write(b"half").unwrap();
+        let refused = try_begin(store, false).unwrap_err();
+        assert_eq!(kind_of(&refused), ErrorKind::Locked);
+        drop((writer, file));
+        assert_eq!(all_names(store), [""; 0]);
+        drop(begin(store));
+    });
+}
+
+#[test]
+fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared() {
+    on_each(|store| {
+        let first = write(store, Layout::Legacy);
+        let second = try_write(store, Layout::Legacy, Some(shard_file(&first))).unwrap();
+        let entry = |record: &SetRecord| {
+            let entry = store.entry(&shard_file(record).name).unwrap();
+            entry.unwrap()
+        };
+        assert_eq!(entry(&first).content, entry(&second).content);
+        assert_eq!(entry(&first).names, 2);
+        assert_ne!(shard_file(&first).name, shard_file(&second).name);
+
+        let cancel = Cancel::default();
+        let writer = begin(store);
+        let other = FileRecord {
+            sha256: "00".to_owned(),
+            ..shard_file(&first).clone()
+        };
+        assert!(
+            writer
+                .share(&other.name, &other, &cancel)
+                .unwrap()
+                .is_none()
+        );
+        let none = writer.share("nowhere", &other, &cancel).unwrap();
+        assert!(none.is_none());
+        drop(writer);
+
+        let catalog = catalog(store);
+        let oldest = HashSet::from([0]);
+        let measured = Maintenance::measure(&catalog, &oldest).unwrap();
+        let removed = maintain(store).remove(&catalog, &oldest, &cancel).unwrap();
+        assert_eq!(removed, measured);
+        assert_eq!((removed.files, removed.bytes), (2, "meta".len() as u64));
+        assert_eq!(all_names(store), names_of(&[&second]));
+        assert_eq!(content(store, &shard_file(&second).name), b"shard");
+    });
+}
+
+#[test]
+fn a_pinned_set_and_one_that_is_read_stay() {
+    on_each(|store| {
+        let cancel = Cancel::default();
+        let (pinned, read) = (write(store, Layout::Legacy), write(store, Layout::Legacy));
+        let maintenance = maintain(store);
+        let now = Timestamp::now();
+        maintenance.pin(&pinned.id, now).unwrap();
+        let all = HashSet::from([0, 1]);
+        let before = catalog(store);
+        assert_eq!(before.sets()[0].pinned_at, Some(now));
+        let held = before.hold([1]).unwrap();
+        assert!(Maintenance::is_read(&before, 1).unwrap());
+        let removed = maintenance.remove(&before, &all, &cancel).unwrap();
+        assert_eq!(removed.spared, std::slice::from_ref(&read.id));
+        assert_eq!(removed.files, 0);
+        drop(held);
+        assert!(!Maintenance::is_read(&before, 1).unwrap());
+        let removed = maintenance.remove(&before, &all, &cancel).unwrap();
+        assert_eq!(removed.sets, [read.id]);
+        maintenance.unpin(&pinned.id).unwrap();
+        assert_eq!(all_names(store), names_of(&[&pinned]));
+    });
+}
+
+#[test]
+fn what_a_failed_run_had_finished_is_taken_over() {
+    on_each(|store| {
+        let cancel = Cancel::default();
+        let writer = try_begin(store, true).unwrap();
+        let run = Run {
+            started: writer.started(),
+            cluster_id: 1,
+            layout: Layout::Legacy,
+            selection: Selection::default(),
+        };
+        assert!(writer.take_over(&run).unwrap().is_none());
+        let shard = record(&writer, Layout::Legacy).shards.remove(0);
+        let finished = writer.write(b"shard").unwrap();
+        writer.note(&shard, Some(&finished)).unwrap();
+        writer.write(b"not noted").unwrap();
+        drop(writer);
+        assert!(ids(store).is_empty() && !all_names(store).is_empty());
+
+        let writer = try_begin(store, true).unwrap();
+        let left = writer.take_over(&run).unwrap().unwrap();
+        let left = left.shard(&shard.path()).unwrap();
+        let file = left.record.file.as_ref().unwrap();
+        let taken = writer.reuse(&left.name, file, &cancel).unwrap().unwrap();
+        let files = SetFiles {
+            meta: writer.write(b"meta").unwrap(),
+            shards: vec![(0, taken)],
+        };
+        let record = record(&writer, Layout::Legacy);
+        let record = writer.commit(record, &files, &cancel).unwrap();
+        assert_eq!(all_names(store), names_of(&[&record]));
+        assert_eq!(content(store, &shard_file(&record).name), b"shard");
+    });
+}
+
+/// Does something in each kind of store, which stops before each of its steps in turn, and looks at
+/// what is left. `act` gives whether it came to its end.
+fn stopped_at_each_step(
+    prepare: impl Fn(&Arc<dyn WritableStore>),
+    act: impl Fn(&Arc<dyn WritableStore>) -> bool,
+    look: impl Fn(&Arc<dyn WritableStore>),
+) {
+    for steps in 0.. {
+        let ended = AtomicUsize::new(0);
+        on_each(|store| {
+            prepare(store);
+            let stopping: Arc<dyn WritableStore> = Arc::new(Stopping {
+                store: store.clone(),
+                steps_left: AtomicUsize::new(steps),
+            });
+            ended.fetch_add(usize::from(act(&stopping)), Ordering::Relaxed);
+            look(store);
+        });
+        match ended.into_inner() {
+            0 => assert!(steps < 100, "it never ends"),
+            both => {
+                assert_eq!(both, 2, "each kind of store takes as many steps");
+                assert!(steps > 8, "{steps} steps");
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_is_stopped_is_a_set_or_none_and_the_next_run_leaves_nothing_of_it() {
+    for layout in LAYOUTS {
+        stopped_at_each_step(
+            |store| put_old(store, layout, 0),
+            |store| try_write(store, layout, None).is_ok(),
+            |store| {
+                let before = catalog(store);
+                for record in before.records() {
+                    let mut files = record.files();
+                    assert!(files.all(|file| before.file(&file.name) == Some(file.size)));
+                }
+                assert_eq!(before.records().count(), before.sets().len());
+                assert!((1..=2).contains(&before.sets().len()));
+                drop(begin(store));
+                let after = catalog(store);
+                assert!(after.records().eq(before.records()));
+                assert_eq!(
+                    all_names(store),
+                    names_of(&after.records().collect::<Vec<_>>())
+                );
+            },
+        );
+    }
+}
+
+#[test]
+fn a_removal_that_is_stopped_leaves_whole_sets_and_the_next_run_ends_it() {
+    for layout in LAYOUTS {
+        stopped_at_each_step(
+            |store| (0..2).for_each(|number| put_old(store, layout, number)),
+            |store| {
+                let cancel = Cancel::default();
+                let begun = Maintenance::begin_in(store.clone(), Duration::ZERO, &cancel);
+                let removed = begun.and_then(|(maintenance, _)| {
+                    let catalog = catalog(store);
+                    maintenance.remove(&catalog, &HashSet::from([0, 1]), &cancel)
+                });
+                removed.is_ok()
+            },
+            |store| {
+                let before = catalog(store);
+                for record in before.records() {
+                    let mut files = record.files();
+                    assert!(files.all(|file| before.file(&file.name) == Some(file.size)));
+                }
+                assert_eq!(before.records().count(), before.sets().len());
+                drop(maintain(store));
+                let after = catalog(store);
+                assert!(after.records().eq(before.records()));
+                assert_eq!(
+                    all_names(store),
+                    names_of(&after.records().collect::<Vec<_>>())
+                );
+            },
+        );
+    }
+}
+
+#[test]
+fn a_name_that_somebody_took_is_spared_and_all_others_are_taken_back() {
+    on_each(|store| {
+        let cancel = Cancel::default();
+        let writer = begin(store);
+        let files = SetFiles {
+            meta: writer.write(b"meta").unwrap(),
+            shards: vec![(0, writer.write(b"shard").unwrap())],
+        };
+        let record = record(&writer, Layout::Portable);
+        let id = writer.id().clone();
+        let theirs = format!("{id}.meta");
+        let put = |out: &mut dyn Write| out.write_all(b"theirs");
+        store.write_whole(&theirs, &mut { put }).unwrap();
+        let record = writer.commit(record, &files, &cancel).unwrap();
+        assert_ne!(record.id, id);
+        assert_eq!(content(store, &theirs), b"theirs");
+        let is_intent = |name: &String| {
+            own_name(name.trim_start_matches(".snap/")).is_some_and(|(_, kind)| kind == COMMIT)
+        };
+        assert!(!all_names(store).iter().any(is_intent));
+        let mut expected = names_of(&[&record]);
+        expected.push(theirs);
+        expected.sort();
+        assert_eq!(all_names(store), expected);
+    });
+}
+
+/// A store whose process is killed: after so many steps no other is taken.
+#[derive(Debug)]
+struct Stopping {
+    store: Arc<dyn WritableStore>,
+    steps_left: AtomicUsize,
+}
+
+impl Stopping {
+    fn step(&self) -> Result<&dyn WritableStore> {
+        let one_less = |left: usize| left.checked_sub(1);
+        let left = &self.steps_left;
+        match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => Ok(&*self.store),
+            Err(_) => bail!("killed"),
+        }
+    }
+}
+
+impl Store for Stopping {
+    fn place(&self) -> String {
+        self.store.place()
+    }
+
+    fn place_of(&self, name: &str) -> String {
+        self.store.place_of(name)
+    }
+
+    fn list(&self, folder: Folder<'_>) -> Result<Vec<StoreEntry>> {
+        self.store.list(folder)
+    }
+
+    fn entry(&self, name: &str) -> Result<Option<StoreEntry>> {
+        self.store.entry(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<StoredFile> {
+        self.store.open(name)
+    }
+
+    fn hold(&self, name: &str) -> io::Result<Option<Hold>> {
+        self.store.hold(name)
+    }
+
+    fn is_held(&self, name: &str) -> Result<bool> {
+        self.store.is_held(name)
+    }
+
+    fn expect_holds(&self, count: usize) {
+        self.store.expect_holds(count);
+    }
+}
+
+impl WritableStore for Stopping {
+    fn lock(&self, wait: Duration, cancel: &Cancel) -> Result<Box<dyn StoreLock>> {
+        self.step()?.lock(wait, cancel)
+    }
+
+    fn stage(&self, set: &SetId, earlier: Option<&SetId>) -> Result<()> {
+        self.step()?.stage(set, earlier)
+    }
+
+    fn create(&self, set: &SetId) -> Result<Box<dyn StagedObject>> {
+        self.step()?.create(set)
+    }
+
+    fn share(&self, name: &str, set: &SetId) -> Result<String> {
+        self.step()?.share(name, set)
+    }
+
+    fn scratch(&self, set: &SetId) -> PathBuf {
+        self.store.scratch(set)
+    }
+
+    fn try_name(&self, set: &SetId, file: &str) -> Result<Option<io::Error>> {
+        self.step()?.try_name(set, file)
+    }
+
+    fn append(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.step()?.append(name, bytes)
+    }
+
+    fn write_whole(&self, name: &str, content: &mut Content<'_>) -> Result<()> {
+        self.step()?.write_whole(name, content)
+    }
+
+    fn give_name(&self, staged: &str, name: &str) -> io::Result<()> {
+        let store = self.step().map_err(io::Error::other)?;
+        store.give_name(staged, name)
+    }
+
+    fn take_back(&self, name: &str, staged: &str) -> Result<()> {
+        self.step()?.take_back(name, staged)
+    }
+
+    fn retire(&self, record: &str, removal: &str) -> Result<bool> {
+        self.step()?.retire(record, removal)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.step()?.remove(name)
+    }
+
+    fn remove_tree(&self, name: &str) -> Result<()> {
+        self.step()?.remove_tree(name)
+    }
+
+    fn settle(&self, folder: Folder<'_>) -> Result<()> {
+        self.step()?.settle(folder)
+    }
+
+    fn abort_stale(&self) -> Result<()> {
+        self.step()?.abort_stale()
+    }
+}
