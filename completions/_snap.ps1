@@ -27,7 +27,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
-            [CompletionResult]::new('backup', 'backup', [CompletionResultType]::ParameterValue, 'Download the meta store and the shards of a running influxd into a backup directory')
+            [CompletionResult]::new('backup', 'backup', [CompletionResultType]::ParameterValue, 'Download the metastore and the shards of a running influxd into a backup directory')
             [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Put a backup back: into the directories of a stopped influxd, or with -online into a running one')
             [CompletionResult]::new('serve', 'serve', [CompletionResultType]::ParameterValue, 'Be the snapshotter service over the directories of a stopped influxd')
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Show the sets in a backup directory, oldest first')
@@ -58,7 +58,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--rp', '--rp', [CompletionResultType]::ParameterName, 'Take this retention policy alone')
             [CompletionResult]::new('--shard', '--shard', [CompletionResultType]::ParameterName, 'Take this shard alone')
             [CompletionResult]::new('--include-internal', '--include-internal', [CompletionResultType]::ParameterName, 'Take _internal too, where all databases are taken')
-            [CompletionResult]::new('--meta-only', '--meta-only', [CompletionResultType]::ParameterName, 'Take the meta store and no shard')
+            [CompletionResult]::new('--meta-only', '--meta-only', [CompletionResultType]::ParameterName, 'Take the metastore and no shard')
             [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Take the files that the server changed after T, or after the newest complete set was begun: an increment to it')
             [CompletionResult]::new('--start', '--start', [CompletionResultType]::ParameterName, 'Take points from T on')
             [CompletionResult]::new('--end', '--end', [CompletionResultType]::ParameterName, 'Take points up to T')
@@ -88,7 +88,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;restore' {
-            [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Restore the meta store into this directory')
+            [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Restore the metastore into this directory')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Restore shards into this directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]')
             [CompletionResult]::new('--online', '--online', [CompletionResultType]::ParameterName, 'Restore into the running server at -host, whatever the layout of the backup')
@@ -104,8 +104,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--start', '--start', [CompletionResultType]::ParameterName, 'Restore points from T on')
             [CompletionResult]::new('--end', '--end', [CompletionResultType]::ParameterName, 'Restore points up to T')
             [CompletionResult]::new('--stop', '--stop', [CompletionResultType]::ParameterName, 'Restore points up to T')
-            [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the meta store and the shards that the target holds')
-            [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add the databases to the target''s meta store, with new shard and group ids')
+            [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the metastore and the shards that the target holds')
+            [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add the databases to the target''s metastore, with new shard and group ids')
             [CompletionResult]::new('--index', '--index', [CompletionResultType]::ParameterName, 'The index of the restored shards: that of the target''s other shards (auto), inmem, or tsi1, which influxd builds at its next start')
             [CompletionResult]::new('--apply-deletes', '--apply-deletes', [CompletionResultType]::ParameterName, 'Leave out points that were deleted and not yet compacted away, so that they stay deleted on every version of influxd. With =false, files are restored as they are: into directories with the tombstones, with -online without them, so that the points come back')
             [CompletionResult]::new('--no-verify', '--no-verify', [CompletionResultType]::ParameterName, 'With -online, do not read shards back to compare them')

@@ -28,7 +28,7 @@ complete -c snap -n "__fish_snap_needs_command" -l profile -d 'Take flags from t
 complete -c snap -n "__fish_snap_needs_command" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snap -n "__fish_snap_needs_command" -s V -l version -d 'Print version'
-complete -c snap -n "__fish_snap_needs_command" -f -a "backup" -d 'Download the meta store and the shards of a running influxd into a backup directory'
+complete -c snap -n "__fish_snap_needs_command" -f -a "backup" -d 'Download the metastore and the shards of a running influxd into a backup directory'
 complete -c snap -n "__fish_snap_needs_command" -f -a "restore" -d 'Put a backup back: into the directories of a stopped influxd, or with -online into a running one'
 complete -c snap -n "__fish_snap_needs_command" -f -a "serve" -d 'Be the snapshotter service over the directories of a stopped influxd'
 complete -c snap -n "__fish_snap_needs_command" -f -a "list" -d 'Show the sets in a backup directory, oldest first'
@@ -56,7 +56,7 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l retention -l rp -d 
 complete -c snap -n "__fish_snap_using_subcommand backup" -l shard -d 'Take this shard alone' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l include-internal -d 'Take _internal too, where all databases are taken' -r -f -a "true\t''
 false\t''"
-complete -c snap -n "__fish_snap_using_subcommand backup" -l meta-only -d 'Take the meta store and no shard' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand backup" -l meta-only -d 'Take the metastore and no shard' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l since -d 'Take the files that the server changed after T, or after the newest complete set was begun: an increment to it' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l start -d 'Take points from T on' -r
@@ -93,7 +93,7 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snap -n "__fish_snap_using_subcommand restore" -l metadir -d 'Restore the meta store into this directory' -r -F
+complete -c snap -n "__fish_snap_using_subcommand restore" -l metadir -d 'Restore the metastore into this directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l datadir -d 'Restore shards into this directory' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l waldir -d 'The WAL directory, looked at for data of the shards that are restored [default: wal beside -datadir]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand restore" -l online -d 'Restore into the running server at -host, whatever the layout of the backup' -r -f -a "true\t''
@@ -108,9 +108,9 @@ complete -c snap -n "__fish_snap_using_subcommand restore" -l newdb -d 'Give the
 complete -c snap -n "__fish_snap_using_subcommand restore" -l newrp -d 'Give the retention policy this name' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l start -d 'Restore points from T on' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l end -l stop -d 'Restore points up to T' -r
-complete -c snap -n "__fish_snap_using_subcommand restore" -l force -d 'Replace the meta store and the shards that the target holds' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand restore" -l force -d 'Replace the metastore and the shards that the target holds' -r -f -a "true\t''
 false\t''"
-complete -c snap -n "__fish_snap_using_subcommand restore" -l merge -d 'Add the databases to the target\'s meta store, with new shard and group ids' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand restore" -l merge -d 'Add the databases to the target\'s metastore, with new shard and group ids' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l index -d 'The index of the restored shards: that of the target\'s other shards (auto), inmem, or tsi1, which influxd builds at its next start' -r -f -a "auto\t''
 inmem\t''

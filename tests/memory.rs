@@ -245,7 +245,7 @@ fn every_point_of_four_shards_of_a_portable_backup_is_looked_at_in_24_mib() {
         });
     }
     let meta = MetaBlob::read_from(&model.meta()[..])
-        .expect("a meta store")
+        .expect("a metastore")
         .meta;
     let file_name = manifest::meta_file("20260101T000000Z");
     fs::write(dir.join(&file_name), manifest::write_meta(&meta)).expect("a file");

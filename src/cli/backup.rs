@@ -21,9 +21,9 @@ use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
 use crate::repository::{Layout, Selection};
 
-/// Download the meta store and the shards of a running influxd into a backup directory
+/// Download the metastore and the shards of a running influxd into a backup directory
 ///
-/// A run makes one set: the meta store and one tar a shard, in the layout of `influxd backup` or,
+/// A run makes one set: the metastore and one tar a shard, in the layout of `influxd backup` or,
 /// with -portable, in that of
 /// `influxd backup -portable`, and a record of it in the hidden folder .snap. Every byte is checked
 /// as it comes and synced to disk; a set either is there whole or not at all. Without
@@ -101,7 +101,7 @@ pub(crate) struct BackupArgs {
     /// Take _internal too, where all databases are taken
     #[arg(long, help_heading = "What to take")]
     include_internal: bool,
-    /// Take the meta store and no shard
+    /// Take the metastore and no shard
     #[arg(long, help_heading = "What to take")]
     meta_only: bool,
     /// Take the files that the server changed after T, or after the newest complete set was begun:

@@ -104,7 +104,7 @@ impl InfoArgs {
             ("server", server.host),
             ("dialect", server.dialect),
             ("cluster", server.cluster_id.to_string()),
-            ("meta store", meta_counts(&server.meta)),
+            ("metastore", meta_counts(&server.meta)),
             (
                 "shards",
                 format!("{}, {open} of them open", info.shards.len()),
@@ -146,7 +146,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
         described.push(("asked for", asked_for(selection)));
     }
     if let Some(meta) = &info.meta {
-        described.push(("meta store", meta_counts(meta)));
+        described.push(("metastore", meta_counts(meta)));
     }
     let tars: u64 = info
         .shards

@@ -26,8 +26,8 @@ use crate::ops::{
 ///
 /// Everything that is needed is read and checked before anything is written. Files of one shard in
 /// several sets (a backup and later -since increments) are merged, oldest first. Nothing is
-/// overwritten unless -force says so. -metadir alone restores the meta store; -datadir with
-/// -database alone restores shards that the target's meta store already names.
+/// overwritten unless -force says so. -metadir alone restores the metastore; -datadir with
+/// -database alone restores shards that the target's metastore already names.
 /// -online, or -portable, makes databases on the server at -host, which must not have them yet.
 /// Backups of snap and of influxd, legacy and portable, are read alike.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "SET")]
     set: Option<String>,
 
-    /// Restore the meta store into this directory
+    /// Restore the metastore into this directory
     #[arg(long, value_name = "DIR", help_heading = "Where to")]
     metadir: Option<PathBuf>,
     /// Restore shards into this directory
@@ -115,10 +115,10 @@ pub(crate) struct RestoreArgs {
     )]
     end: Option<Timestamp>,
 
-    /// Replace the meta store and the shards that the target holds
+    /// Replace the metastore and the shards that the target holds
     #[arg(long, help_heading = "How")]
     force: bool,
-    /// Add the databases to the target's meta store, with new shard and group ids
+    /// Add the databases to the target's metastore, with new shard and group ids
     #[arg(long, help_heading = "How")]
     merge: bool,
     /// The index of the restored shards: that of the target's other shards (auto), inmem, or tsi1,

@@ -77,21 +77,21 @@ impl Client {
         self.dialect.get().copied()
     }
 
-    /// Fetches the meta store. Where the dialect is not known, asks in the newer one first and then
+    /// Fetches the metastore. Where the dialect is not known, asks in the newer one first and then
     /// in the older; neither question has an effect on a server that does not understand it.
     ///
     /// # Errors
     ///
     /// When the server is not reached, is no snapshotter ([`ErrorKind::Unreachable`]), or its reply
     /// breaks off.
-    pub(crate) fn meta_store(&self) -> Result<MetaBlob> {
+    pub(crate) fn metastore(&self) -> Result<MetaBlob> {
         let dialects = match self.dialect() {
             Some(dialect) => vec![dialect],
             None => vec![Dialect::V1_5, Dialect::V1_0],
         };
         let mut silence = Silence::Closed;
         for dialect in &dialects {
-            match self.meta_store_in(*dialect)? {
+            match self.metastore_in(*dialect)? {
                 FirstReply::Metastore(blob) => {
                     let _ = self.dialect.set(*dialect);
                     return Ok(blob);
@@ -102,7 +102,7 @@ impl Client {
         Err(peer::silent(&self.address, &dialects, silence))
     }
 
-    fn meta_store_in(&self, dialect: Dialect) -> Result<FirstReply> {
+    fn metastore_in(&self, dialect: Dialect) -> Result<FirstReply> {
         let error = match MetaBlob::read_from(self.send(&Request::MetaStore, dialect)?) {
             Ok(blob) => return Ok(FirstReply::Metastore(blob)),
             Err(BlobError::Nothing) => return Ok(FirstReply::Silence(Silence::Closed)),
@@ -116,7 +116,7 @@ impl Client {
             Err(error) => error,
         };
         Err(anyhow::Error::new(error))
-            .with_context(|| format!("fetching the meta store from {}", self.address))
+            .with_context(|| format!("fetching the metastore from {}", self.address))
     }
 
     /// Asks for the shards of a database that the server has open.
@@ -170,7 +170,7 @@ impl Client {
     pub fn request(&self, request: &Request) -> Result<Reply> {
         let dialect = self
             .dialect()
-            .context("the dialect is not known before the meta store was fetched")?;
+            .context("the dialect is not known before the metastore was fetched")?;
         self.send(request, dialect)
     }
 

@@ -4,7 +4,7 @@ use super::{Endpoint, Silence};
 use crate::error::{Error, ErrorKind};
 use crate::wire::{DEFAULT_PORT, Dialect};
 
-/// The error for a peer whose reply begins with `first` in place of the meta store's magic.
+/// The error for a peer whose reply begins with `first` in place of the metastore's magic.
 pub(super) fn not_a_snapshotter(address: &Endpoint, first: &[u8]) -> Error {
     let port_hint = format!(
         "point -host at the snapshotter: bind-address at the top of influxdb.conf, port {DEFAULT_PORT} unless it is changed"

@@ -51,7 +51,7 @@ pub(crate) fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)
     None
 }
 
-/// Whether a snapshotter at `host` has the meta store of `metadir`, byte for byte.
+/// Whether a snapshotter at `host` has the metastore of `metadir`, byte for byte.
 pub(crate) fn is_running_on(metadir: &Path, host: &Address) -> bool {
     let Ok(meta) = read_bounded(&metadir.join("meta.db"), MAX_META_BYTES) else {
         return false;
@@ -62,6 +62,6 @@ pub(crate) fn is_running_on(metadir: &Path, host: &Address) -> bool {
         attempt: ASK,
     };
     Client::new(host.clone(), None, timeouts, Cancel::default())
-        .meta_store()
+        .metastore()
         .is_ok_and(|blob| blob.meta == meta)
 }

@@ -1,4 +1,4 @@
-//! The meta store of an influxd that does not run: the file `meta.db`.
+//! The metastore of an influxd that does not run: the file `meta.db`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -26,7 +26,7 @@ pub struct LocalMeta {
 }
 
 impl LocalMeta {
-    /// The meta store in `directory`.
+    /// The metastore in `directory`.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl LocalMeta {
         };
         if !store.path().exists() {
             return Err(ErrorKind::Failed
-                .error(format!("there is no meta store {}", store.path().display()))
+                .error(format!("there is no metastore {}", store.path().display()))
                 .hint("name the meta directory of an influxd; one that is to be restored into is made by starting influxd once")
                 .into());
         }
@@ -86,7 +86,7 @@ impl MetaStore for LocalMeta {
     }
 }
 
-/// The meta store with what an import adds, as influxd adds it: deleted groups too, no continuous
+/// The metastore with what an import adds, as influxd adds it: deleted groups too, no continuous
 /// queries, no users. With a database named, the others stay out; with a policy named, it becomes
 /// the default.
 fn merge_import(target: &[u8], request: &Import) -> Result<Merged> {

@@ -1,7 +1,7 @@
-//! The meta store: the protobuf message `meta.Data`, which names databases, retention policies,
+//! The metastore: the protobuf message `meta.Data`, which names databases, retention policies,
 //! shard groups and shards.
 //!
-//! The same bytes stand in a server's `meta.db`, in its meta store reply and, framed, in `meta.NN`.
+//! The same bytes stand in a server's `meta.db`, in its metastore reply and, framed, in `meta.NN`.
 //! Field numbers are those of InfluxDB's `meta.proto`, the same in 1.0 to 1.12 (1.12 added two to
 //! the retention policy). Times are `i64` nanoseconds since 1970 UTC.
 
@@ -266,7 +266,7 @@ static DATA: Schema = Schema {
     ],
 };
 
-/// A shard with its place in the meta store.
+/// A shard with its place in the metastore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
     /// Database, retention policy and id.
@@ -280,14 +280,14 @@ pub struct Shard {
 }
 
 impl Data {
-    /// Decodes a meta store and checks that all required fields are there, as servers do.
+    /// Decodes a metastore and checks that all required fields are there, as servers do.
     ///
     /// # Errors
     ///
     /// When it is no `meta.Data` message, or a name in it is not UTF-8.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         proto::check(bytes, &DATA).map_err(explain)?;
-        <Self as Message>::decode(bytes).context("the meta store is damaged")
+        <Self as Message>::decode(bytes).context("the metastore is damaged")
     }
 
     /// The database of that name.
@@ -321,15 +321,15 @@ impl Data {
     }
 }
 
-/// Tells a damaged meta store from one that is whole and holds a text that this program cannot.
+/// Tells a damaged metastore from one that is whole and holds a text that this program cannot.
 fn explain(error: anyhow::Error) -> anyhow::Error {
     let Some(text) = error.downcast_ref::<NotUtf8>() else {
-        return error.context("the meta store is damaged");
+        return error.context("the metastore is damaged");
     };
     let hint = "SHOW DATABASES and the server's log show the name; it came from a client with another encoding (Latin-1, say). \
-                Until it is replaced on the server, only influxd backup can take this meta store";
+                Until it is replaced on the server, only influxd backup can take this metastore";
     ErrorKind::Failed
-        .error(format!("the meta store is whole, but {text}"))
+        .error(format!("the metastore is whole, but {text}"))
         .hint(hint)
         .into()
 }
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_meta_store_is_read_with_its_shards_in_order() {
+    fn a_metastore_is_read_with_its_shards_in_order() {
         let data = Data::read(&sample().encode_to_vec()).unwrap();
         assert_eq!(data, sample());
         let shards: Vec<_> = data
@@ -444,7 +444,7 @@ mod tests {
         let said = format!("{error:#}");
         assert_eq!(
             said,
-            r#"the meta store is whole, but the name of a database is not UTF-8: "d\xe9""#
+            r#"the metastore is whole, but the name of a database is not UTF-8: "d\xe9""#
         );
         assert!(crate::error::hint(&error).is_some());
     }

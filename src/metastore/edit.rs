@@ -1,4 +1,4 @@
-//! Changing a meta store: renaming a database or policy, and adding databases of one store to
+//! Changing a metastore: renaming a database or policy, and adding databases of one store to
 //! another.
 //!
 //! Works on the bytes, so that fields of newer servers that the model in [`super::data`] does not
@@ -23,7 +23,7 @@ pub struct Rename<'a> {
     pub policy: Option<(&'a str, &'a str)>,
 }
 
-/// Renames in a meta store. Default policy and grants follow the new names. The database's
+/// Renames in a metastore. Default policy and grants follow the new names. The database's
 /// continuous queries are taken out, because their text names the database and policies they were
 /// made for.
 ///
@@ -39,7 +39,7 @@ pub fn rename(meta: &[u8], names: &Rename<'_>) -> Result<Vec<u8>> {
     let taken = names.new_database != names.database && data.database(names.new_database).is_some();
     ensure!(
         !taken,
-        "the meta store already has a database '{}'",
+        "the metastore already has a database '{}'",
         names.new_database
     );
     if let Some((old, new)) = names.policy {
@@ -96,7 +96,7 @@ fn rename_grants(user: &[u8], names: &Rename<'_>) -> Result<Vec<u8>> {
     })
 }
 
-/// The meta store with only the databases that `keep` takes, and without users.
+/// The metastore with only the databases that `keep` takes, and without users.
 ///
 /// # Errors
 ///
@@ -116,7 +116,7 @@ pub fn retain_databases(meta: &[u8], keep: impl Fn(&str) -> bool) -> Result<Vec<
     })
 }
 
-/// What of a meta store is added to another.
+/// What of a metastore is added to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pick {
     /// The database.
@@ -133,7 +133,7 @@ pub struct Pick {
     pub subscriptions: bool,
 }
 
-/// A meta store that databases were added to.
+/// A metastore that databases were added to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
     /// The protobuf message.
@@ -168,7 +168,7 @@ pub fn merge(target: &[u8], source: &[u8], picks: &[Pick]) -> Result<Merged> {
         };
         ensure!(
             data.database(name).is_none(),
-            "the meta store already has a database '{name}'"
+            "the metastore already has a database '{name}'"
         );
         put_bytes(&mut added, 5, &renumber_database(database, pick, &mut ids)?);
     }
@@ -248,7 +248,7 @@ fn renumber_group(group: &[u8], ids: &mut Ids) -> Result<Vec<u8>> {
                 let (old, new) = (number(shard, 1)?, ids.shard);
                 ensure!(
                     ids.shards.insert(old, new).is_none(),
-                    "the shard id {old} stands twice in the backup's meta store"
+                    "the shard id {old} stands twice in the backup's metastore"
                 );
                 let shard = rewrite(shard, |field, out| {
                     if field.number == 1 {
@@ -269,7 +269,7 @@ fn renumber_group(group: &[u8], ids: &mut Ids) -> Result<Vec<u8>> {
 fn next(number: u64) -> Result<u64> {
     number
         .checked_add(1)
-        .context("the meta store has used up its numbers")
+        .context("the metastore has used up its numbers")
 }
 
 fn message<'a>(field: &ProtoField<'a>) -> Option<&'a [u8]> {

@@ -148,7 +148,7 @@ pub fn rewrite(
     Ok(out)
 }
 
-/// The most messages within one: decoded, each takes up to twenty times its bytes. A meta store has
+/// The most messages within one: decoded, each takes up to twenty times its bytes. A metastore has
 /// two a shard.
 const MAX_MESSAGES: usize = 2_000_000;
 

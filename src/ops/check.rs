@@ -165,7 +165,7 @@ fn why_not(
                 "it is partial, {failed} of its shards missing{unproven}"
             ))
         }
-        _ if selection.meta_only => not("it holds the meta store alone"),
+        _ if selection.meta_only => not("it holds the metastore alone"),
         _ if record.is_range() => not("it holds a range of time alone"),
         _ if selection.shard.is_some() => not("it holds one shard alone"),
         // One that earlier sets hold, and this one does not, is lost.

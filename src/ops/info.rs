@@ -102,17 +102,17 @@ pub struct SetInfo {
     pub summary: SetSummary,
     /// What was asked for, where that was recorded.
     pub selection: Option<Selection>,
-    /// The dialect and the random number of the server's meta store.
+    /// The dialect and the random number of the server's metastore.
     pub dialect: Option<String>,
-    /// The random number of the server's meta store.
+    /// The random number of the server's metastore.
     pub cluster_id: Option<u64>,
-    /// What the meta store holds; `None` where it cannot be read.
+    /// What the metastore holds; `None` where it cannot be read.
     pub meta: Option<MetaCounts>,
     /// The shards that are there, and those that should be.
     pub shards: Vec<ShardSummary>,
 }
 
-/// What a meta store holds beside shards.
+/// What a metastore holds beside shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MetaCounts {
     /// Databases, _internal among them.
@@ -162,9 +162,9 @@ pub struct ShardSummary {
 pub(crate) struct ServerInfo {
     /// The dialect it speaks.
     pub dialect: Option<Dialect>,
-    /// The random number of its meta store.
+    /// The random number of its metastore.
     pub cluster_id: u64,
-    /// What its meta store holds.
+    /// What its metastore holds.
     pub meta: MetaCounts,
     /// Its shards.
     pub shards: Vec<ShardSummary>,
@@ -206,7 +206,7 @@ pub fn info(catalog: &Catalog, at: usize) -> SetInfo {
 ///
 /// When it is not reached or does not answer.
 pub(crate) fn server_info(client: &Client) -> Result<ServerInfo> {
-    let data = Data::read(&client.meta_store()?.meta)?;
+    let data = Data::read(&client.metastore()?.meta)?;
     let mut held: BTreeSet<ShardPath> = BTreeSet::new();
     for database in &data.databases {
         if let InfoReply::Shards(shards) = client.shards_of(&database.name)? {

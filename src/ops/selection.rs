@@ -1,16 +1,16 @@
-//! Finding in a meta store what was asked for by name, and saying well what is not there.
+//! Finding in a metastore what was asked for by name, and saying well what is not there.
 
 use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
 use crate::text::name_list;
 
-/// The shards that `selection` takes, those of deleted groups included, in the order of the meta
-/// store.
+/// The shards that `selection` takes, those of deleted groups included, in the order of the
+/// metastore.
 ///
 /// # Errors
 ///
-/// When a database, policy or shard that is named is not in the meta store of `holder`; with the
+/// When a database, policy or shard that is named is not in the metastore of `holder`; with the
 /// names that are.
 pub(crate) fn select(
     data: &Data,

@@ -50,7 +50,7 @@ impl Directories {
         Ok((meta, shards))
     }
 
-    /// The shards of a selection that the meta store names and does not mark as deleted.
+    /// The shards of a selection that the metastore names and does not mark as deleted.
     fn live_shards(&self, selection: &Selection) -> Result<Vec<ShardPath>> {
         let data = Data::read(&LocalMeta::open(&self.metadir)?.data()?)?;
         let shards = select(&data, selection, &self.metadir.display().to_string())?;
@@ -61,7 +61,7 @@ impl Directories {
             .collect())
     }
 
-    /// Refuses a data directory that has none of the shards that the meta store names: it is
+    /// Refuses a data directory that has none of the shards that the metastore names: it is
     /// another's.
     fn ensure_known(&self, shards: &[ShardPath]) -> Result<()> {
         if shards.is_empty()
@@ -74,7 +74,7 @@ impl Directories {
         let (metadir, datadir) = (self.metadir.display(), self.datadir.display());
         Err(ErrorKind::Refused
             .error(format!("{datadir} has none of the shards that {metadir}/meta.db names"))
-            .hint("is it the data directory, and may this user read it? -meta-only takes the meta store alone")
+            .hint("is it the data directory, and may this user read it? -meta-only takes the metastore alone")
             .into())
     }
 }

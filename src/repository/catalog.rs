@@ -26,7 +26,7 @@ use crate::shard::ShardPath;
 use crate::time;
 use crate::wire::{MAX_META_BYTES, MetaBlob};
 
-/// Bytes of a meta store's file beside the meta store itself, at most.
+/// Bytes of a metastore's file beside the metastore itself, at most.
 pub(super) const META_FRAME: u64 = 1 << 20;
 
 /// The files and sets of a backup directory.
@@ -443,7 +443,7 @@ impl Catalog {
             .filter(move |name| legacy(name) || manifest::is_shard_file(name))
     }
 
-    /// Reads the meta store of a set: magic or message, lengths and, where they were written down,
+    /// Reads the metastore of a set: magic or message, lengths and, where they were written down,
     /// size and SHA-256.
     ///
     /// # Errors
@@ -454,7 +454,7 @@ impl Catalog {
             return Err(self.no_meta(set));
         };
         let place = self.place_of(&file.name);
-        let damaged = || ErrorKind::Damage.error(format!("{place} is no meta store"));
+        let damaged = || ErrorKind::Damage.error(format!("{place} is no metastore"));
         let bytes = self.read_file(&file.name)?;
         let blob = match set.layout() {
             Layout::Legacy => MetaBlob::read_from(&bytes[..]).with_context(damaged)?,
@@ -490,16 +490,16 @@ impl Catalog {
         Ok((blob, data))
     }
 
-    /// That the meta store of a set is not there.
+    /// That the metastore of a set is not there.
     fn no_meta(&self, set: &Set) -> anyhow::Error {
         if let Some(emptied) = self.emptied() {
             return emptied.into();
         }
         let Some((name, by)) = set.meta_name().zip(set.named_by()) else {
-            return anyhow::anyhow!("its meta store is gone");
+            return anyhow::anyhow!("its metastore is gone");
         };
         let fault = ErrorKind::Damage.error(format!(
-            "the meta store {name} of set {} {}",
+            "the metastore {name} of set {} {}",
             set.id,
             self.absence(name)
         ));
@@ -521,11 +521,11 @@ impl Catalog {
         opened.with_context(|| format!("opening {}", self.place_of(name)))
     }
 
-    /// Reads a small file of the repository whole, such as a meta store or a manifest.
+    /// Reads a small file of the repository whole, such as a metastore or a manifest.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or is far larger than a meta store can be.
+    /// When it cannot be read, or is far larger than a metastore can be.
     pub fn read_file(&self, name: &str) -> Result<Vec<u8>> {
         let bytes = read_bounded(&*self.store, name, MAX_META_BYTES + META_FRAME);
         let bytes = bytes.inspect_err(|error| self.note(name, error));
@@ -609,7 +609,7 @@ fn listed_sets(
 
 /// The legacy sets of influxd's: files without a record, by their number.
 fn loose_sets(files: &BTreeMap<String, Listed>, recorded: &HashSet<&str>) -> Vec<Set> {
-    // Where the meta store is gone, a file beside it tells about when.
+    // Where the metastore is gone, a file beside it tells about when.
     let mut numbers: BTreeMap<u32, SystemTime> = BTreeMap::new();
     let mut metas: HashMap<u32, MetaFile> = HashMap::new();
     for (name, listed) in files {

@@ -2,7 +2,7 @@
 //! `<stamp>.s<id>.tar.gz` a shard.
 //!
 //! The stamp is the UTC time at which the run began, `20060102T150405Z`. The manifest is JSON and
-//! lists the rest; the `.meta` file is a protobuf message around the meta store; a shard's file is
+//! lists the rest; the `.meta` file is a protobuf message around the metastore; a shard's file is
 //! one gzip member with the tar as servers send it. (From directories influxd 1.6.7 wrote; 1.5 to
 //! 1.12 read and write the same.)
 
@@ -23,7 +23,7 @@ const CHUNK: usize = 64 << 10;
 /// What a manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The meta store.
+    /// The metastore.
     pub meta: MetaEntry,
     /// Whether something that was asked for is missing. influxd never sets it.
     #[serde(default)]
@@ -32,13 +32,13 @@ pub struct Manifest {
     pub files: Option<Vec<ShardEntry>>,
 }
 
-/// The meta store in a manifest.
+/// The metastore in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetaEntry {
     /// Its file.
     #[serde(rename = "fileName")]
     pub file_name: String,
-    /// Bytes of the meta store inside that file.
+    /// Bytes of the metastore inside that file.
     pub size: u64,
 }
 
@@ -77,7 +77,7 @@ impl Manifest {
         let meta = &manifest.meta.file_name;
         ensure!(
             is_meta_file(meta),
-            "it names a meta store {meta:?}, and not <stamp>.meta"
+            "it names a metastore {meta:?}, and not <stamp>.meta"
         );
         if let Some(entry) = manifest
             .entries()
@@ -122,7 +122,7 @@ pub fn manifest_file(stamp: &str) -> String {
     format!("{stamp}.manifest")
 }
 
-/// The name of a set's meta store.
+/// The name of a set's metastore.
 pub fn meta_file(stamp: &str) -> String {
     format!("{stamp}.meta")
 }
@@ -143,7 +143,7 @@ pub fn stamp_of_manifest(name: &str) -> Option<&str> {
         .filter(|stamp| is_stamp(stamp))
 }
 
-/// Whether a name is that of a set's meta store.
+/// Whether a name is that of a set's metastore.
 fn is_meta_file(name: &str) -> bool {
     name.strip_suffix(".meta").is_some_and(is_stamp)
 }
@@ -156,7 +156,7 @@ pub fn is_shard_file(name: &str) -> bool {
         .is_some_and(|(stamp, id)| is_stamp(stamp) && is_id(id))
 }
 
-/// The meta store in a `.meta` file.
+/// The metastore in a `.meta` file.
 ///
 /// # Errors
 ///
@@ -167,14 +167,14 @@ pub fn read_meta(bytes: &[u8]) -> Result<Vec<u8>> {
         let field = field?;
         match (field.number, field.value) {
             (1, ProtoValue::Bytes(inner)) if meta.is_none() => meta = Some(inner.to_vec()),
-            (1, _) => bail!("it does not hold one meta store"),
+            (1, _) => bail!("it does not hold one metastore"),
             _ => {}
         }
     }
-    meta.context("it holds no meta store")
+    meta.context("it holds no metastore")
 }
 
-/// A `.meta` file with that meta store.
+/// A `.meta` file with that metastore.
 pub fn write_meta(meta: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(meta.len() + 16);
     put_bytes(&mut bytes, 1, meta);

@@ -6,10 +6,10 @@
 //!
 //! | file | what | who writes it, when |
 //! |---|---|---|
-//! | `meta.NN` | the meta store, legacy | a commit, after the shards |
+//! | `meta.NN` | the metastore, legacy | a commit, after the shards |
 //! | `DB.RP.ID.NN` | the tar of a shard, legacy | a commit |
-//! | `STAMP.manifest` | the list that influxd reads, portable | a commit, after the meta store |
-//! | `STAMP.meta` | the meta store, portable | a commit, after the shards |
+//! | `STAMP.manifest` | the list that influxd reads, portable | a commit, after the metastore |
+//! | `STAMP.meta` | the metastore, portable | a commit, after the shards |
 //! | `STAMP.sID.tar.gz` | the tar of a shard, compressed, portable | a commit |
 //! | `.snap/STAMP.json` | the record of a set; it makes the set count | a commit, last |
 //! | `.snap/STAMP.commit` | the record to be | a commit, first, until the record is there |

@@ -1,13 +1,13 @@
 //! The file names of a legacy backup directory.
 //!
-//! influxd writes the meta store as `meta.NN` and a shard as `<database>.<policy>.<id>.NN`, the id
+//! influxd writes the metastore as `meta.NN` and a shard as `<database>.<policy>.<id>.NN`, the id
 //! with at least five digits and NN, counted from 00, with at least two. Names are joined with dots
 //! and nothing is escaped, so a name is never taken apart here: what it must be is made from the
-//! meta store and compared.
+//! metastore and compared.
 
 use crate::shard::ShardPath;
 
-/// The file name of the meta store in set number `number`.
+/// The file name of the metastore in set number `number`.
 pub fn meta_file(number: u32) -> String {
     format!("meta.{number:02}")
 }
@@ -25,7 +25,7 @@ pub fn shard_stem(shard: &ShardPath) -> String {
     )
 }
 
-/// Whether a name without its number can be that of a meta store or a shard:
+/// Whether a name without its number can be that of a metastore or a shard:
 /// `<database>.<policy>.<id>`.
 pub fn is_stem(stem: &str) -> bool {
     let is_shard = |stem: &str| {
@@ -40,7 +40,7 @@ pub fn is_stem(stem: &str) -> bool {
     stem == "meta" || is_shard(stem).is_some()
 }
 
-/// The number in a meta store's file name.
+/// The number in a metastore's file name.
 pub fn meta_number(file: &str) -> Option<u32> {
     let (stem, number) = split_number(file)?;
     (stem == "meta").then_some(number)

@@ -2,7 +2,7 @@
 //! and the next run goes on.
 //!
 //! 1. The record is renamed to `.snap/<id>.forget`: from then on the set does not count.
-//! 2. What influxd takes for the sign of a backup goes: the manifest and the meta store.
+//! 2. What influxd takes for the sign of a backup goes: the manifest and the metastore.
 //! 3. The files of the shards go.
 //! 4. The `.forget` goes.
 //!

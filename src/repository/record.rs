@@ -391,7 +391,7 @@ pub enum ShardState {
     Empty,
     /// It was deleted on the server while the run went on: no file.
     Expired,
-    /// The server's meta store names it but the server does not have it open: no file.
+    /// The server's metastore names it but the server does not have it open: no file.
     NotHeld,
     /// It could not be fetched: no file.
     Failed,

@@ -31,7 +31,7 @@ const LARGEST: u64 = 256 << 20;
 pub struct Run {
     /// When it was begun.
     pub started: Timestamp,
-    /// The random number of the server's meta store.
+    /// The random number of the server's metastore.
     pub cluster_id: u64,
     /// How the files are laid out.
     pub layout: Layout,

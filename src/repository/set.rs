@@ -13,11 +13,11 @@ use crate::shard::ShardPath;
 pub struct Set {
     /// What it is called.
     pub id: SetId,
-    /// When the run began; in legacy sets of influxd's, when the meta store was written.
+    /// When the run began; in legacy sets of influxd's, when the metastore was written.
     pub started: Timestamp,
     /// Who tells what is in it.
     pub origin: Origin,
-    /// The file with the meta store, where it is there.
+    /// The file with the metastore, where it is there.
     pub meta: Option<MetaFile>,
     /// Since when it is pinned: not to be removed.
     pub pinned_at: Option<Timestamp>,
@@ -38,7 +38,7 @@ pub enum Origin {
     },
 }
 
-/// The file with the meta store of a set.
+/// The file with the metastore of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetaFile {
     /// Its name in the directory.
@@ -92,7 +92,7 @@ impl Set {
         }
     }
 
-    /// The random number of the server's meta store, where it was recorded.
+    /// The random number of the server's metastore, where it was recorded.
     pub fn recorded_cluster(&self) -> Option<u64> {
         self.record()?.cluster_id
     }
@@ -107,7 +107,7 @@ impl Set {
         self.listing().is_some_and(|manifest| manifest.limited)
     }
 
-    /// What its meta store is called, there or not; nothing is known of one that belongs to stray
+    /// What its metastore is called, there or not; nothing is known of one that belongs to stray
     /// files.
     pub fn meta_name(&self) -> Option<&str> {
         match &self.origin {
@@ -117,7 +117,7 @@ impl Set {
         }
     }
 
-    /// The file that names its meta store, by its path below the directory.
+    /// The file that names its metastore, by its path below the directory.
     pub(super) fn named_by(&self) -> Option<String> {
         match self.origin {
             Origin::Recorded(_) => Some(format!(".snap/{}.json", self.id)),
@@ -141,7 +141,7 @@ impl Set {
         }
     }
 
-    /// Whether it is more than stray files under a number: its meta store is there, or something
+    /// Whether it is more than stray files under a number: its metastore is there, or something
     /// tells that it should be.
     pub(super) fn is_known(&self) -> bool {
         self.meta.is_some() || !self.is_loose()

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a set is called: the stamp of its start, `20261120T080000Z`. A legacy set of influxd's
-/// has no stamp, and is called as its meta store: `meta.03`.
+/// has no stamp, and is called as its metastore: `meta.03`.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]

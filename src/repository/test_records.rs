@@ -40,7 +40,7 @@ pub(crate) fn shard(path: &ShardPath) -> ShardRecord {
     }
 }
 
-/// A complete legacy set of these shards, whose meta store has no name yet.
+/// A complete legacy set of these shards, whose metastore has no name yet.
 pub(crate) fn set(
     id: &(impl AsRef<str> + ?Sized),
     started: Timestamp,

@@ -32,7 +32,7 @@ const STAMP_PATIENCE: Duration = Duration::from_secs(60);
 /// The finished files of a set.
 #[derive(Debug)]
 pub struct SetFiles {
-    /// The meta store.
+    /// The metastore.
     pub meta: SealedFile,
     /// Those of shards, by index into the record's `shards`.
     pub shards: Vec<(usize, SealedFile)>,
@@ -519,7 +519,7 @@ fn forget_intent(store: &dyn WritableStore, intent: &str, moves: &[Move<'_>]) {
     }
 }
 
-/// One more than the highest number that a set, a meta store or a shard in the directory has.
+/// One more than the highest number that a set, a metastore or a shard in the directory has.
 pub(crate) fn next_number(directory: &Path) -> Result<u32> {
     if !directory.is_dir() {
         return Ok(0);

@@ -119,7 +119,7 @@ fn answer(shared: &Shared, stream: &Stream, words: &mut String, sent: &mut u64) 
     out.flush().context("sending the reply")
 }
 
-/// The shards that the meta store names and the shard store holds, those of deleted groups
+/// The shards that the metastore names and the shard store holds, those of deleted groups
 /// included, as influxd answers.
 fn info(
     shared: &Shared,
@@ -150,7 +150,7 @@ fn info(
     Ok(held)
 }
 
-/// The shard of that id; its place is in the meta store.
+/// The shard of that id; its place is in the metastore.
 fn find(shared: &Shared, id: u64) -> Result<ShardPath> {
     let data = Data::read(&shared.meta.data()?)?;
     let shard = data

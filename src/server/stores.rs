@@ -11,7 +11,7 @@ use crate::metastore::edit::Merged;
 use crate::shard::ShardPath;
 use crate::wire::{Import, ShardIds};
 
-/// Where the service finds the meta store.
+/// Where the service finds the metastore.
 pub trait MetaStore: Send + Sync {
     /// The protobuf message `meta.Data`.
     ///
@@ -21,7 +21,7 @@ pub trait MetaStore: Send + Sync {
     fn data(&self) -> Result<Vec<u8>>;
 
     /// Adds databases and returns the new id of each shard by its old one. `prepare` is called with
-    /// the new meta store before it is stored, and nothing is stored when it fails.
+    /// the new metastore before it is stored, and nothing is stored when it fails.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ const MAX_PATH_BYTES: usize = 600;
 pub enum InfoReply {
     /// It closed without a byte: the database does not exist, or the request failed.
     Nothing,
-    /// The shards it has open, in the order of the meta store.
+    /// The shards it has open, in the order of the metastore.
     Shards(Vec<ShardPath>),
 }
 

@@ -1,4 +1,4 @@
-//! The meta store as it travels, and as a `meta.NN` file holds it.
+//! The metastore as it travels, and as a `meta.NN` file holds it.
 //!
 //! Eight bytes magic, eight bytes length M, M bytes of protobuf, eight bytes length N, N bytes of
 //! JSON about the node. Nothing follows. Servers of all 1.x versions send the five bytes `null\n`
@@ -11,10 +11,10 @@ use thiserror::Error;
 
 use super::META_MAGIC;
 
-/// The largest meta store accepted, in bytes. One with 100,000 shard groups takes some 4 MB.
+/// The largest metastore accepted, in bytes. One with 100,000 shard groups takes some 4 MB.
 pub(crate) const MAX_META_BYTES: u64 = 256 << 20;
 
-/// A meta store in its frame.
+/// A metastore in its frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetaBlob {
     /// The protobuf message `meta.Data`.
@@ -23,7 +23,7 @@ pub struct MetaBlob {
     pub node: Vec<u8>,
 }
 
-/// Why bytes are not a framed meta store.
+/// Why bytes are not a framed metastore.
 #[derive(Debug, Error)]
 pub enum BlobError {
     /// There is not a single byte.
@@ -55,7 +55,7 @@ pub enum BlobError {
 }
 
 impl MetaBlob {
-    /// Reads a framed meta store, to the reader's end.
+    /// Reads a framed metastore, to the reader's end.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl MetaBlob {
         Ok(Self { meta, node })
     }
 
-    /// Writes the meta store in its frame: byte for byte what [`MetaBlob::read_from`] read.
+    /// Writes the metastore in its frame: byte for byte what [`MetaBlob::read_from`] read.
     ///
     /// # Errors
     ///

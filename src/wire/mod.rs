@@ -29,7 +29,7 @@ pub use shard_ids::{read_shard_ids, write_shard_ids};
 /// The first byte of every connection: it selects the snapshotter among the services of the port.
 pub(crate) const MUX_HEADER: u8 = 0x03;
 
-/// The number a meta store reply, and so a `meta.NN` file, begins with (as eight bytes).
+/// The number a metastore reply, and so a `meta.NN` file, begins with (as eight bytes).
 pub(crate) const META_MAGIC: u64 = 0x5959_0101;
 
 /// The port a snapshotter listens on unless it is configured otherwise.

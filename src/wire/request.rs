@@ -12,7 +12,7 @@ use crate::time;
 /// What a client asks of a snapshotter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// The whole meta store.
+    /// The whole metastore.
     MetaStore,
     /// A series file; no server ever sent one, and all answer with nothing. Dialect 1.5 alone.
     SeriesFile,
@@ -206,7 +206,7 @@ impl Request {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MetaStore => write!(f, "meta store"),
+            Self::MetaStore => write!(f, "metastore"),
             Self::SeriesFile => write!(f, "series file"),
             Self::DatabaseInfo { database } => write!(f, "info on database '{database}'"),
             Self::PolicyInfo {

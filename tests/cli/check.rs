@@ -97,7 +97,7 @@ fn the_newest_complete_set_counts_by_its_age_and_its_files() {
         "{said}"
     );
     fs::remove_file(&shard).expect("removing a shard");
-    fs::remove_file(fixture.dir().join("meta.00")).expect("removing a meta store");
+    fs::remove_file(fixture.dir().join("meta.00")).expect("removing a metastore");
     let said = fixture.check(&["-quiet"], 1);
     assert!(
         said.contains("db.autogen.00002.00 is gone, and 1 more"),
@@ -127,7 +127,7 @@ fn partial_sets_and_sets_of_a_part_do_not_count_and_are_told_of() {
     let said = fixture.check(&[], 0);
     assert!(
         said.contains(&other)
-            && said.contains("the meta store alone")
+            && said.contains("the metastore alone")
             && said.contains("a range of time alone"),
         "{said}"
     );

@@ -202,7 +202,7 @@ fn a_removal_that_was_cut_short_is_no_backup_and_the_next_backup_ends_it() {
         .filter(|name| name.ends_with(".00") && name != "meta.00")
         .collect();
     fs::rename(hidden("json"), hidden("forget")).expect("renaming");
-    // After the record, the meta store goes, then shard after shard.
+    // After the record, the metastore goes, then shard after shard.
     for gone in [None, Some("meta.00"), Some(&*names[0]), Some(&*names[1])] {
         if let Some(name) = gone {
             fs::remove_file(dir.join(name)).expect("removing");

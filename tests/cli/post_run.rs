@@ -433,7 +433,7 @@ fn verify_check_and_forget_tell_what_they_looked_at_and_what_is_wrong() {
     );
     run(&["forget", "-keep-last", "1", &dir], 0);
     assert_eq!(fixture.told(), format!("forget|0||{first} {third}||"));
-    // The set of the meta store alone is a group of its own.
+    // The set of the metastore alone is a group of its own.
     assert_eq!(
         value("snap_sets{command=\"forget\",state=\"kept\"}"),
         Some(2.0)

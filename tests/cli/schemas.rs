@@ -556,7 +556,7 @@ fn influxds_sets(bench: &Bench) {
         let meta = tree::names(&dir)
             .into_iter()
             .find(|name| name.contains("meta"))
-            .expect("a meta store");
+            .expect("a metastore");
         fs::write(dir.join(meta), "nothing").expect("writing");
         look();
         bench.run(&["verify", utf8(&dir)], 4);
@@ -647,7 +647,7 @@ fn live_restores(bench: &Bench) {
         cluster_id: 7,
         ..Data::default()
     };
-    fs::write(fresh.join("meta/meta.db"), data.encode_to_vec()).expect("a meta store");
+    fs::write(fresh.join("meta/meta.db"), data.encode_to_vec()).expect("a metastore");
     let running = Serving::start(&fresh, &["-writable"]);
     let breaking = |ask, nth| {
         matches!((ask, nth), (Ask::Upload(1), _) | (Ask::Upload(2), 0)).then_some(Spoil::Break(700))

@@ -72,7 +72,7 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                     // What is left is a set as influxd leaves one; nothing tells that more was
                     // there.
                     (Kind::Record, "deleted") => true,
-                    // No sum covers influxd's meta store.
+                    // No sum covers influxd's metastore.
                     (Kind::Meta, "flipped") => !recorded,
                     _ => false,
                 };

@@ -453,7 +453,7 @@ fn a_database_whose_name_is_too_long_for_a_file_is_told_before_a_shard_is_asked_
 }
 
 #[test]
-fn a_meta_store_in_which_two_shards_would_have_one_file_is_refused_before_a_shard_is_asked_for() {
+fn a_metastore_in_which_two_shards_would_have_one_file_is_refused_before_a_shard_is_asked_for() {
     let folder = folder();
     let dir = folder.path().join("backup");
     let same_id = [("a", "autogen", 7), ("b", "autogen", 7)];

@@ -236,7 +236,7 @@ fn verify(dir: &Path) -> Run {
     snap(["verify", "-quiet", utf8(dir)])
 }
 
-/// Panics where influxd takes something for a backup that is not whole: it looks for meta stores
+/// Panics where influxd takes something for a backup that is not whole: it looks for metastores
 /// and manifests.
 fn expect_no_trap(files: &BTreeMap<String, Vec<u8>>, sets: &BTreeMap<String, Vec<String>>) {
     let of_sets: BTreeSet<&String> = sets.values().flatten().collect();

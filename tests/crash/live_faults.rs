@@ -257,7 +257,7 @@ fn a_reply_to_an_import_that_is_cut_off_loses_nothing() {
         let fixture = LiveRestore::new(move |ask, nth| {
             (ask == Ask::Import && nth == 0).then_some(Spoil::Cut(at, end))
         });
-        // The import took place, which shows in the server's meta store.
+        // The import took place, which shows in the server's metastore.
         fixture.restore(&[]).expect(0);
         fixture.expect_all();
     }

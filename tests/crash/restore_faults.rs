@@ -518,12 +518,12 @@ fn a_forced_restore_that_is_killed_leaves_the_old_or_the_new_and_never_a_mixture
         many_shards(&folder, "old", 1),
         many_shards(&folder, "new", 2),
     );
-    // Another meta store as well.
+    // Another metastore as well.
     let extra: Vec<Shard<'_>> = (1..=200)
         .map(|id| ("d", "autogen", id))
         .chain([("e", "autogen", 201)])
         .collect();
-    fs::write(new.join("meta.00"), meta(&extra)).expect("a meta store");
+    fs::write(new.join("meta.00"), meta(&extra)).expect("a metastore");
     fs::write(
         new.join(shard_file(("e", "autogen", 201), 0)),
         shard_tar(("e", "autogen", 201), &[("000000009-000000001.tsm", TSM)]),
@@ -833,7 +833,7 @@ fn a_restore_follows_no_link_that_has_the_name_of_its_folder_and_waits_for_no_fi
 }
 
 #[test]
-fn a_meta_store_that_gives_two_shards_one_id_is_refused_where_shards_get_new_ids() {
+fn a_metastore_that_gives_two_shards_one_id_is_refused_where_shards_get_new_ids() {
     let folder = Folder::new();
     let backup = folder.backup("backup", &[("a", "rp", 7), ("b", "rp", 7)], 1);
     let target = folder.path("target");

@@ -1,4 +1,4 @@
-//! That databases with a large meta store come back into a running server: a 1.6 refuses what does
+//! That databases with a large metastore come back into a running server: a 1.6 refuses what does
 //! not arrive at once.
 
 use std::fs;
@@ -39,14 +39,14 @@ impl LargeMetastore {
         }
     }
 
-    /// Changes the meta store of the stopped server; its bytes then.
+    /// Changes the metastore of the stopped server; its bytes then.
     fn change(&self, change: impl FnOnce(&mut Data)) -> usize {
         let file = self.folder.path().join("source/meta/meta.db");
         let mut data =
-            Data::decode(&fs::read(&file).expect("a meta store")[..]).expect("a meta store");
+            Data::decode(&fs::read(&file).expect("a metastore")[..]).expect("a metastore");
         change(&mut data);
         let bytes = data.encode_to_vec();
-        fs::write(file, &bytes).expect("writing a meta store");
+        fs::write(file, &bytes).expect("writing a metastore");
         bytes.len()
     }
 
@@ -100,7 +100,7 @@ fn groups(ids: std::ops::Range<u64>) -> Vec<ShardGroupInfo> {
 }
 
 #[test]
-fn one_database_of_a_meta_store_of_2_mb_comes_back() {
+fn one_database_of_a_metastore_of_2_mb_comes_back() {
     let fixture = LargeMetastore::new(Index::Inmem);
     let size = fixture.change(|data| {
         for number in 0..100_u64 {
@@ -132,7 +132,7 @@ fn one_database_of_a_meta_store_of_2_mb_comes_back() {
 }
 
 #[test]
-fn a_database_with_as_much_meta_store_as_5000_shard_groups_take_comes_back() {
+fn a_database_with_as_much_metastore_as_5000_shard_groups_take_comes_back() {
     // A server would take minutes to make so many shards, so names take the place of most. 1.6
     // refuses the least of these where nothing is done about it.
     for (count, bytes, index) in [(560, 150_000, Index::Inmem), (2400, 640_000, Index::Tsi1)] {

@@ -174,7 +174,7 @@ fn one_database_one_policy_and_one_shard_are_taken_and_put_back_alone() {
 }
 
 #[test]
-fn a_meta_store_and_then_the_shards_of_one_database_are_put_back_one_by_one() {
+fn a_metastore_and_then_the_shards_of_one_database_are_put_back_one_by_one() {
     for index in [Index::Inmem, Index::Tsi1] {
         let source = Source::new(index);
         let (backup, target) = (source.path("backup"), source.path("target"));

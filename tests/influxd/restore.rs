@@ -38,7 +38,7 @@ fn a_target_that_holds_data_is_refused_unchanged_and_replaced_by_force() {
         "{}",
         refused.stderr
     );
-    assert_same(&everything(&target), &before, "refused for its meta store");
+    assert_same(&everything(&target), &before, "refused for its metastore");
     let refused = restore(&old, &target, &[]).expect(6);
     assert!(
         refused.stderr.contains("d/autogen/10") && refused.stderr.contains("hint:"),
@@ -80,7 +80,7 @@ fn a_target_that_holds_data_is_refused_unchanged_and_replaced_by_force() {
         "the old points would come back over the new ones"
     );
 
-    // A shard that the restored meta store does not name would be picked up by the next shard of
+    // A shard that the restored metastore does not name would be picked up by the next shard of
     // its id.
     let target = folder.path("stray");
     fs::create_dir_all(target.join("data/other/autogen/11")).expect("a shard");
@@ -125,7 +125,7 @@ fn a_running_influxd_is_refused() {
     );
     assert_eq!(server.points(), points);
 
-    // Where its files cannot be seen, its meta store gives it away.
+    // Where its files cannot be seen, its metastore gives it away.
     let copy = folder.path("copy");
     fs::create_dir_all(copy.join("meta")).expect("a meta directory");
     fs::copy(server.meta_dir().join("meta.db"), copy.join("meta/meta.db"))
@@ -138,11 +138,11 @@ fn a_running_influxd_is_refused() {
     ] {
         let refused = restore(&backup, &copy, flags).expect(6);
         assert!(
-            refused.stderr.contains(&host) && refused.stderr.contains("same meta store"),
+            refused.stderr.contains(&host) && refused.stderr.contains("same metastore"),
             "{}",
             refused.stderr
         );
-        assert_same(&everything(&copy), &before, "refused for its meta store");
+        assert_same(&everything(&copy), &before, "refused for its metastore");
     }
     server.stop();
     restore(&backup, &copy, &["-host", &host]).expect(0);
@@ -187,7 +187,7 @@ fn names_that_lead_outside_are_refused() {
     for (number, (db, rp)) in names.into_iter().enumerate() {
         let backup = folder.backup(&format!("names {number}"), &[good], 1);
         let bad = (db, rp, 1);
-        fs::write(backup.join("meta.00"), meta(&[good, bad])).expect("a meta store");
+        fs::write(backup.join("meta.00"), meta(&[good, bad])).expect("a metastore");
         // A file name cannot hold a slash, so only some of these names can have a file.
         if !db.contains('/') && !rp.contains('/') {
             let tar = shard_tar(bad, &[(FILE, TSM)]);
@@ -384,7 +384,7 @@ fn a_dry_run_says_what_would_be_done_and_changes_nothing() {
 }
 
 #[test]
-fn the_meta_store_that_was_written_is_named_and_a_full_backup_is_asked_for_next() {
+fn the_metastore_that_was_written_is_named_and_a_full_backup_is_asked_for_next() {
     let folder = Folder::new();
     let backup = folder.backup("backup", &[FIRST], 1);
     let meta_db = folder.path("target").join("meta/meta.db");
@@ -473,7 +473,7 @@ fn the_newest_of_a_hundred_sets_is_told_by_its_number() {
     );
     put(
         shard_file(("d", "autogen", 1), 0),
-        b"a shard that the newest meta store does not name".to_vec(),
+        b"a shard that the newest metastore does not name".to_vec(),
     );
     put("notes.txt".to_owned(), b"not a backup".to_vec());
 
@@ -481,7 +481,7 @@ fn the_newest_of_a_hundred_sets_is_told_by_its_number() {
     restore(&backup, &target, &[]).expect(0);
     let read =
         |name: &str| fs::read(target.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let blob = MetaBlob::read_from(&meta(&[own, of_meta, late])[..]).expect("a meta store");
+    let blob = MetaBlob::read_from(&meta(&[own, of_meta, late])[..]).expect("a metastore");
     assert_eq!(
         (read("meta/meta.db"), read("meta/node.json")),
         (blob.meta, blob.node)

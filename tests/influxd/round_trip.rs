@@ -230,7 +230,7 @@ fn what_influxd_backed_up_snap_restores() {
         let source = Source::new(index);
         let (host, backup) = (source.server.host(), source.path("backup"));
         let influxd_backup = |flags: &[&str]| {
-            // Without -portable and a database, influxd takes the meta store alone.
+            // Without -portable and a database, influxd takes the metastore alone.
             for db in DATABASES {
                 influxd_client(
                     &[

@@ -593,7 +593,7 @@ fn the_replies_are_those_of_influxd_on_the_same_directories_byte_by_byte() {
     }
     // The reply has a length of its own: magic, two lengths, the store, and a node that is never
     // there.
-    let meta = fs::read(two.join("meta/meta.db")).expect("a meta store");
+    let meta = fs::read(two.join("meta/meta.db")).expect("a metastore");
     let reply = ask(serving.address(), &new_request(1, "{}"));
     assert_eq!(reply.len(), 24 + meta.len() + 5);
     assert_eq!(
@@ -629,7 +629,7 @@ fn the_replies_are_those_of_influxd_on_the_same_directories_byte_by_byte() {
     let databases = |to: SocketAddr| {
         let reply = ask(to, &new_request(1, "{}"));
         Data::read(&reply[16..reply.len() - 13])
-            .expect("a meta store")
+            .expect("a metastore")
             .databases
     };
     assert_eq!(databases(serving.address()), databases(theirs));

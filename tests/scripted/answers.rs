@@ -14,7 +14,7 @@ use prost::Message;
 use serde_json::Value;
 
 #[test]
-fn a_meta_store_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_kept() {
+fn a_metastore_or_a_list_of_shards_that_is_not_one_ends_the_run_and_nothing_is_kept() {
     let model = Model::new(Version::V1_6, &[("db", "autogen", 1)]);
     let meta = model.meta();
     let changed = |at: usize, to: &[u8]| {
@@ -457,7 +457,7 @@ fn malformed(path: &ShardPath) -> Vec<(&'static str, Vec<u8>)> {
         ("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
         ("TLS", b"\x15\x03\x01\x00\x02\x02\x46".to_vec()),
         (
-            "the meta store",
+            "the metastore",
             Model::new(Version::V1_6, &[("db", "autogen", 1)]).meta(),
         ),
     ]
@@ -774,7 +774,7 @@ fn names_from_a_server_or_a_set_are_printed_so_that_they_do_nothing_to_a_termina
 }
 
 #[test]
-fn a_meta_store_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
+fn a_metastore_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
     let model = Model::new(
         Version::V1_6,
         &[("caf_", "autogen", 1), ("db", "autogen", 2)],
@@ -792,7 +792,7 @@ fn a_meta_store_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
     let host = fixture.peer.host();
     let dir = fixture.path("influxd");
     fs::create_dir(&dir).expect("a directory");
-    fs::write(dir.join("meta.00"), &meta).expect("a meta store");
+    fs::write(dir.join("meta.00"), &meta).expect("a metastore");
     let target = fixture.path("meta");
     let other = fixture.dir();
     for line in [
@@ -821,7 +821,7 @@ fn a_meta_store_with_a_name_that_is_not_utf_8_is_not_called_damaged() {
 }
 
 #[test]
-fn a_meta_store_with_times_ids_and_names_that_cannot_be_ends_no_run_in_a_panic() {
+fn a_metastore_with_times_ids_and_names_that_cannot_be_ends_no_run_in_a_panic() {
     type Spoil = fn(&mut ShardGroupInfo);
     let groups: [(&str, Spoil); 8] = [
         ("least start", |group| group.start_time = i64::MIN),

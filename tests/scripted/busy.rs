@@ -168,7 +168,7 @@ fn a_shard_that_appears_meanwhile_is_left_to_the_next_set() {
         Version::V1_8_10,
         vec![hot(1, &[Duration::from_millis(1500)])],
     );
-    // The meta store, the shards, and the first question.
+    // The metastore, the shards, and the first question.
     let running = fixture.start(&[], 3);
     fixture.peer.change(|model| model.shards.push(shard(2)));
     running.wait().expect(0);

@@ -10,12 +10,12 @@ use crate::support::{each, tree};
 /// The versions that speak the older dialect.
 const VERSIONS: [Version; 2] = [Version::V1_1, Version::V1_3];
 
-/// The question for the meta store in the newer dialect.
+/// The question for the metastore in the newer dialect.
 const META_1_5: &str = "\x03\x01{\"Type\":1,\"BackupDatabase\":\"\",\"RestoreDatabase\":\"\",\"BackupRetentionPolicy\":\"\",\
     \"RestoreRetentionPolicy\":\"\",\"ShardID\":0,\"Since\":\"0001-01-01T00:00:00Z\",\
     \"ExportStart\":\"0001-01-01T00:00:00Z\",\"ExportEnd\":\"0001-01-01T00:00:00Z\",\"UploadSize\":0}\n";
 
-/// The question for the meta store in the older dialect.
+/// The question for the metastore in the older dialect.
 const META_1_0: &str = "\x03{\"Type\":1,\"Database\":\"\",\"RetentionPolicy\":\"\",\"ShardID\":0,\"Since\":\"0001-01-01T00:00:00Z\"}\n";
 
 /// The question for the shards of `db`.
@@ -46,7 +46,7 @@ impl Fixture {
         self.backup(&[&["-jobs", "1"], flags].concat())
     }
 
-    /// Panics unless the directory holds the meta store under these numbers, and these shards, as
+    /// Panics unless the directory holds the metastore under these numbers, and these shards, as
     /// the server has them.
     fn expect_files(&self, metas: &[u32], shards: &[(u64, u32)]) {
         let mut model = self.peer.model();

@@ -122,7 +122,7 @@ fn with_skip_errors_the_shards_that_are_not_cut_off_make_a_partial_set() {
 }
 
 #[test]
-fn the_meta_store_and_the_list_of_shards_cut_off_anywhere_are_asked_for_again() {
+fn the_metastore_and_the_list_of_shards_cut_off_anywhere_are_asked_for_again() {
     let model = Model::new(Version::V1_6, &[("db", "autogen", 1), ("db", "week", 2)]);
     let (meta, info) = (model.meta(), model.info("db"));
     let meta_offsets = [
@@ -486,7 +486,7 @@ fn a_connection_to_influxd_that_breaks_once_costs_nothing_and_one_that_always_br
     server.stop();
 }
 
-/// A server with so many shards, behind a door that lets the questions for the meta store and the
+/// A server with so many shards, behind a door that lets the questions for the metastore and the
 /// list of shards through.
 fn behind_a_door(count: u64, then: Presence) -> (Fixture, Door) {
     let fixture = Fixture::with_shards(1..=count);

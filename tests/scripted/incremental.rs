@@ -579,7 +579,7 @@ fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
     let asked = fixture.peer.requests().len();
     fixture.peer.script(Asked::Shard(40), [Reply::Stall(0)]);
     let running = fixture.prepare_json(&["-incremental"]).spawn();
-    // The meta store, the list of shards, and three questions for each shard but the last, which
+    // The metastore, the list of shards, and three questions for each shard but the last, which
     // stays without an answer.
     fixture.peer.wait_for_requests(asked + 39 * 3 + 1);
     wait_for(|| (links() == 2).then_some(())).expect("a link");

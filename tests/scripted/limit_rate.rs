@@ -47,7 +47,7 @@ fn a_stop_is_obeyed_while_a_download_waits_for_its_turn() {
     let root = folder();
     let peer = Peer::start(Model::new(Version::V1_6, &[("db", "autogen", 1)]));
     let dir = root.path().join("backup");
-    // At this rate, the meta store alone takes minutes.
+    // At this rate, the metastore alone takes minutes.
     let running = Snap::new([
         "backup",
         "-host",

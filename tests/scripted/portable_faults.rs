@@ -416,7 +416,7 @@ fn a_portable_backup_that_is_killed_leaves_nothing_that_counts_and_the_next_run_
     server.script(Asked::Shard(1), [Reply::Stall(700), Reply::Whole]);
     server.script(Asked::Shard(2), [Reply::Stall(700), Reply::Whole]);
     let running = Snap::new(args).spawn();
-    // The meta store, the list of shards, and a shard.
+    // The metastore, the list of shards, and a shard.
     server.wait_for_requests(3);
     thread::sleep(Duration::from_millis(300));
     kill_process(

@@ -297,7 +297,7 @@ impl Log for Reasons {
 /// The service in this process over directories, writable.
 fn in_process(root: &Path, options: ServiceOptions) -> (Service, Reasons) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let meta = LocalMeta::open(&root.join("meta")).expect("a meta store");
+    let meta = LocalMeta::open(&root.join("meta")).expect("a metastore");
     let shards = LocalShards::open(&root.join("data"), None, false).expect("a data directory");
     let reasons = Reasons::default();
     let options = ServiceOptions {
@@ -395,7 +395,7 @@ fn without_writable_nothing_can_be_changed() {
     let root = folder();
     stopped_server(root.path(), &[0]);
     let before = everything(root.path());
-    let meta = fs::read(root.path().join("meta/meta.db")).expect("a meta store");
+    let meta = fs::read(root.path().join("meta/meta.db")).expect("a metastore");
     let serving = Serving::start(root.path(), &[]);
     assert_eq!(
         ask(
@@ -575,10 +575,10 @@ fn an_import_that_is_refused_changes_nothing() {
     let root = folder();
     stopped_server(root.path(), &[0, 0]);
     let before = everything(root.path());
-    let meta = fs::read(root.path().join("meta/meta.db")).expect("a meta store");
-    let mut outside = Data::read(&meta).expect("a meta store");
+    let meta = fs::read(root.path().join("meta/meta.db")).expect("a metastore");
+    let mut outside = Data::read(&meta).expect("a metastore");
     outside.databases[0].name = "../out".into();
-    let mut policy = Data::read(&meta).expect("a meta store");
+    let mut policy = Data::read(&meta).expect("a metastore");
     policy.databases[0].name = "other".into();
     policy.databases[0].retention_policies[0].name = "../../out".into();
     let serving = Serving::start(root.path(), &["-writable"]);
@@ -759,7 +759,7 @@ fn links_and_special_files_in_a_shard_or_its_wal_are_named_and_hold_up_nobody() 
     fs::remove_file(root.path().join("data/.snap-serve")).expect("removing a link");
 
     let meta = root.path().join("meta/meta.db");
-    fs::remove_file(&meta).expect("removing a meta store");
+    fs::remove_file(&meta).expect("removing a metastore");
     fifo(&meta);
     let refused = crate::support::process::snap([
         "serve",

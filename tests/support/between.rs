@@ -17,7 +17,7 @@ use super::service;
 /// What is asked of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
-    /// The meta store, or a list of shards.
+    /// The metastore, or a list of shards.
     Info,
     /// A shard.
     Shard(u64),
@@ -94,7 +94,7 @@ impl Between {
     }
 
     /// What was asked so far, in the order in which it was read to its end, each with its length:
-    /// of imports that of the meta store, of uploads that of the tar, as far as it was read.
+    /// of imports that of the metastore, of uploads that of the tar, as far as it was read.
     pub fn seen(&self) -> Vec<(Ask, usize)> {
         lock(&self.seen).clone()
     }

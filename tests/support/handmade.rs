@@ -81,7 +81,7 @@ fn model<'a>(shards: impl IntoIterator<Item = (Shard<'a>, i64)>) -> Model {
     model
 }
 
-/// A meta store that names these shards, in its frame.
+/// A metastore that names these shards, in its frame.
 pub fn meta(shards: &[Shard<'_>]) -> Vec<u8> {
     model(shards.iter().map(|shard| (*shard, MONDAY))).meta()
 }
@@ -117,7 +117,7 @@ pub fn stopped_server(root: &Path, sizes: &[u64]) {
         root.join("meta/meta.db"),
         model(weeks).data().encode_to_vec(),
     )
-    .expect("a meta store");
+    .expect("a metastore");
     for (id, size) in (1..).zip(sizes) {
         let file = root.join(format!("data/s/rp/{id}/{FILE}"));
         fs::create_dir_all(file.parent().expect("a directory")).expect("a shard");
@@ -165,7 +165,7 @@ impl Folder {
     fn backup_with(&self, name: &str, shards: &[Shard<'_>], content: &[u8]) -> PathBuf {
         let backup = self.path(name);
         fs::create_dir(&backup).expect("a backup directory");
-        fs::write(backup.join("meta.00"), meta(shards)).expect("a meta store");
+        fs::write(backup.join("meta.00"), meta(shards)).expect("a metastore");
         for shard in shards {
             fs::write(
                 backup.join(shard_file(*shard, 0)),

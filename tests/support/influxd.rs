@@ -149,7 +149,7 @@ impl Influxd {
         self.http.to_string()
     }
 
-    /// The directory of the meta store.
+    /// The directory of the metastore.
     pub fn meta_dir(&self) -> PathBuf {
         self.root.join("meta")
     }

@@ -127,7 +127,7 @@ pub enum Kind {
     Record,
     /// The manifest of a portable set.
     Manifest,
-    /// The meta store.
+    /// The metastore.
     Meta,
     /// The shard of that id.
     Shard(u64),

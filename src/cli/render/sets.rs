@@ -70,7 +70,7 @@ pub(crate) fn asked_for(selection: &Selection) -> String {
         selection.end.map(|end| format!("points up to {end}")),
         selection
             .meta_only
-            .then(|| "the meta store alone".to_owned()),
+            .then(|| "the metastore alone".to_owned()),
     ];
     let parts: Vec<String> = std::iter::once(databases)
         .chain(others.into_iter().flatten())

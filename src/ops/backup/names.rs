@@ -63,10 +63,10 @@ fn ensure_unique<'a>(
         if other == shard {
             return Err(ErrorKind::Refused
                 .error(format!(
-                    "the server's meta store names shard {shard} more than once"
+                    "the server's metastore names shard {shard} more than once"
                 ))
                 .hint(
-                    "a backup could hold it only once: the meta store is damaged, or no influxd's",
+                    "a backup could hold it only once: the metastore is damaged, or no influxd's",
                 ));
         }
         let fault = ErrorKind::Refused.error(format!(
@@ -75,7 +75,7 @@ fn ensure_unique<'a>(
         return Err(fault.hint(match layout {
             Layout::Legacy => PORTABLE,
             Layout::Portable => {
-                "the server's meta store gives both one id; without -portable their names differ"
+                "the server's metastore gives both one id; without -portable their names differ"
             }
         }));
     }

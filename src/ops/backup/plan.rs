@@ -22,7 +22,7 @@ use crate::text::{name_list, plural};
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply};
 
-/// How often the meta store is fetched again because the server made a shard meanwhile.
+/// How often the metastore is fetched again because the server made a shard meanwhile.
 const CATCH_UPS: u32 = 5;
 
 /// What is asked for.
@@ -151,7 +151,7 @@ impl Backup<'_> {
                 break;
             }
             self.context.detail(
-                "the server made or dropped a shard meanwhile: fetching the meta store again",
+                "the server made or dropped a shard meanwhile: fetching the metastore again",
             );
             *metastore = self.metastore()?;
             shards = select(&metastore.data, selection, &self.options.source)?;
@@ -213,9 +213,9 @@ impl Backup<'_> {
             let asked = format!("the shards of database '{}'", database.name);
             let shards = self.retry(&asked, || match self.client.shards_of(&database.name)? {
                 InfoReply::Shards(shards) => Ok(Some(shards)),
-                // Dropped meanwhile, or a failure: the meta store tells.
+                // Dropped meanwhile, or a failure: the metastore tells.
                 InfoReply::Nothing
-                    if Data::read(&self.client.meta_store()?.meta)?
+                    if Data::read(&self.client.metastore()?.meta)?
                         .database(&database.name)
                         .is_none() =>
                 {
@@ -247,7 +247,7 @@ impl Backup<'_> {
             .collect();
         if !absent.is_empty() {
             self.context.warn(format!(
-                "the meta store names {} that the server does not have open (never written to, or failed to open at \
+                "the metastore names {} that the server does not have open (never written to, or failed to open at \
                  its start; its log tells): {}",
                 plural(absent.len(), "shard"),
                 name_list(&absent)

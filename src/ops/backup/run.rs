@@ -56,7 +56,7 @@ pub struct BackupOptions {
 /// What a backup did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupReport {
-    /// The set's id, number and meta store; `None` for a dry run.
+    /// The set's id, number and metastore; `None` for a dry run.
     pub set: Option<MadeSet>,
     /// Shards stored, or for a dry run, those that would be asked for.
     pub stored: usize,
@@ -86,7 +86,7 @@ pub struct MadeSet {
     pub id: SetId,
     /// Its number.
     pub number: u32,
-    /// The name of its meta store.
+    /// The name of its metastore.
     pub meta: String,
 }
 
@@ -118,7 +118,7 @@ pub(super) struct Backup<'a> {
 impl Backup<'_> {
     /// The server's metastore.
     pub(super) fn metastore(&self) -> Result<ServerMetastore> {
-        let blob = self.retry("the meta store", || self.client.meta_store())?;
+        let blob = self.retry("the metastore", || self.client.metastore())?;
         let data = Data::read(&blob.meta)?;
         Ok(ServerMetastore { blob, data })
     }

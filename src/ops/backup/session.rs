@@ -102,7 +102,7 @@ impl Session<'_> {
     pub(crate) fn is_gone(&self, shard: &ShardPath) -> Result<bool, QuestionError> {
         let metastore = self
             .client
-            .meta_store()
+            .metastore()
             .and_then(|blob| Data::read(&blob.meta))
             .map_err(|error| self.trouble(error))?;
         Ok(is_gone_from(&metastore, shard))

@@ -56,7 +56,7 @@ pub struct ForgetReport {
 pub struct Group {
     /// What was asked for.
     pub selection: Selection,
-    /// The random number of the server's meta store; the address where that was not recorded.
+    /// The random number of the server's metastore; the address where that was not recorded.
     pub server: String,
     /// The sets, oldest first.
     pub sets: Vec<Verdict>,

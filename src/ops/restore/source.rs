@@ -1,4 +1,4 @@
-//! What of a backup directory a restore reads: the meta store of a set, the shards that are meant,
+//! What of a backup directory a restore reads: the metastore of a set, the shards that are meant,
 //! and the files they are made of.
 
 use std::collections::{BTreeSet, HashMap};
@@ -31,9 +31,9 @@ pub(super) struct Source {
     pub at: usize,
     /// Whether a range of time is meant, or all that was backed up: that may be empty.
     pub is_range: bool,
-    /// The meta store in its frame.
+    /// The metastore in its frame.
     pub blob: MetaBlob,
-    /// The meta store.
+    /// The metastore.
     pub data: Data,
     /// The databases that come back: those that are meant, but for those of which the backup holds
     /// nothing.
@@ -205,7 +205,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoBackup`] or [`ErrorKind::Damage`] for the meta store; when what is meant is
+    /// [`ErrorKind::NoBackup`] or [`ErrorKind::Damage`] for the metastore; when what is meant is
     /// not in it.
     pub(super) fn read(
         catalog: &Catalog,
@@ -225,7 +225,7 @@ impl Source {
         let chosen = &catalog.sets()[at];
         let (blob, data) = catalog.read_meta(chosen)?;
         warn_lost_manifest(catalog, chosen, context);
-        context.detail(format!("using the meta store of set {}", chosen.id));
+        context.detail(format!("using the metastore of set {}", chosen.id));
         let selected = select(&data, selection, &format!("the backup {}", catalog.place()))
             .map_err(|fault| match newest_holding(catalog, at, selection) {
                 Some((other, _)) => fault.hint(format!(
@@ -289,7 +289,7 @@ impl Source {
         Ok(source)
     }
 
-    /// Refuses a meta store that gives one id to two of the shards, for a restore that gives them
+    /// Refuses a metastore that gives one id to two of the shards, for a restore that gives them
     /// new ids: these are told by the old ones, and the points of one would come into the other.
     ///
     /// # Errors
@@ -302,7 +302,7 @@ impl Source {
                 continue;
             };
             let fault = ErrorKind::Refused.error(format!(
-                "the meta store of the backup gives shards {other} and {} one id",
+                "the metastore of the backup gives shards {other} and {} one id",
                 shard.path
             ));
             return Err(fault
@@ -351,7 +351,7 @@ impl Source {
             });
         let planned = self.chains.found.iter().map(|(source, chain)| {
             let id = new_id(source.id)
-                .with_context(|| format!("shard {source} has no place in the new meta store"))?;
+                .with_context(|| format!("shard {source} has no place in the new metastore"))?;
             let target = what.target(source, id);
             ensure_directory_name(&target.database)?;
             ensure_directory_name(&target.retention_policy)?;
@@ -457,7 +457,7 @@ impl Source {
         for (what, names) in [("shards", part), ("databases", empty)] {
             if !names.is_empty() {
                 let message = format!(
-                    "the meta store also names {what} of which this backup holds nothing: {}",
+                    "the metastore also names {what} of which this backup holds nothing: {}",
                     name_list(&names)
                 );
                 context.warn(message);
@@ -478,7 +478,7 @@ fn ensure_agreeing_records(catalog: &Catalog, last: usize, data: &Data) -> Resul
         ensure!(
             own.ok().is_none_or(|own| own == id),
             ErrorKind::Damage.error(format!(
-                "the record of set {} and its meta store are of different servers",
+                "the record of set {} and its metastore are of different servers",
                 set.id
             ))
         );

@@ -310,11 +310,11 @@ struct VerifyJob<'a> {
     record: Option<&'a ShardRecord>,
     /// Bytes of its tar by the manifest.
     listed: Option<u64>,
-    /// The times of its group, where the meta store has it.
+    /// The times of its group, where the metastore has it.
     times: Option<Range<i64>>,
 }
 
-/// The times of the groups that a meta store names, by shard.
+/// The times of the groups that a metastore names, by shard.
 type Groups = BTreeMap<ShardPath, Range<i64>>;
 
 /// Verifies one set, but for the content of its shards.
@@ -383,12 +383,12 @@ impl<'a> SetVerifier<'a, '_> {
         }
     }
 
-    /// Looks at the meta store and the manifest; gives what is in the first.
+    /// Looks at the metastore and the manifest; gives what is in the first.
     fn check_metastore(&mut self) -> (Groups, Option<Data>) {
         let set = self.set;
         let name = match set.meta_name() {
             Some(name) => name,
-            // Files of shards that influxd wrote under a number whose meta store is gone.
+            // Files of shards that influxd wrote under a number whose metastore is gone.
             None if self.catalog.latest().is_ok_and(|latest| latest > self.at)
                 || self.catalog.has(set.id.as_str()) =>
             {
@@ -398,7 +398,7 @@ impl<'a> SetVerifier<'a, '_> {
         };
         let data = match &set.meta {
             None => Err(FileDamage::of_file(
-                format!("the meta store {}", self.catalog.absence(name)),
+                format!("the metastore {}", self.catalog.absence(name)),
                 SET_LOST,
             )),
             Some(meta) => {
@@ -430,8 +430,8 @@ impl<'a> SetVerifier<'a, '_> {
             Ok((_, data)) => {
                 let mut groups: Groups = of_data(&data);
                 if set.is_loose() {
-                    // A shard made later gets the lowest free number, whatever that of the meta
-                    // store is.
+                    // A shard made later gets the lowest free number, whatever that of the
+                    // metastore is.
                     groups.extend(self.later_groups());
                 }
                 (groups, Some(data))
@@ -443,7 +443,7 @@ impl<'a> SetVerifier<'a, '_> {
         }
     }
 
-    /// What the meta stores of later sets name.
+    /// What the metastores of later sets name.
     fn later_groups(&self) -> Groups {
         let later = self.catalog.sets()[self.at..]
             .iter()

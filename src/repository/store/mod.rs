@@ -1,7 +1,7 @@
 //! Where the files of a repository lie: a local directory, or memory.
 //!
-//! Whoever reads a repository asks its [`Store`] for files by name and knows no path; whoever writes
-//! in it, its [`WritableStore`]. A name is relative to the repository: `meta.03`,
+//! Whoever reads a repository asks its [`Store`] for files by name and knows no path; whoever
+//! writes in it, its [`WritableStore`]. A name is relative to the repository: `meta.03`,
 //! `.snap/20261120T080000Z.json`. The methods promise nothing that storage without folders, locks
 //! and links could not keep.
 

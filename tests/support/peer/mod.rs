@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asked {
-    /// The meta store.
+    /// The metastore.
     Meta,
     /// The list of a database's shards.
     Info,
@@ -96,7 +96,7 @@ impl Reply {
 /// Where a server shows that a shard is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// The meta store no longer names it.
+    /// The metastore no longer names it.
     Unnamed,
     /// Its group is marked as deleted.
     Deleted,

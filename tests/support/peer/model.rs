@@ -1,4 +1,4 @@
-//! What a scripted snapshotter holds: shards, and the meta store that names them.
+//! What a scripted snapshotter holds: shards, and the metastore that names them.
 
 use influx_snap::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 use influx_snap::shard::ShardPath;
@@ -44,7 +44,7 @@ pub struct Shard {
     pub end: i64,
     /// When its group was deleted; 0 while it lives.
     pub deleted_at: i64,
-    /// Whether the meta store names it.
+    /// Whether the metastore names it.
     pub named: bool,
     /// Whether the list of shards has it.
     pub open: bool,
@@ -129,7 +129,7 @@ pub struct Model {
     pub version: Version,
     /// How it ends the connection of a request that it cannot read.
     pub refusal: End,
-    /// Its shards, in the order of the meta store.
+    /// Its shards, in the order of the metastore.
     pub shards: Vec<Shard>,
 }
 
@@ -155,7 +155,7 @@ impl Model {
             .unwrap_or_else(|| panic!("no shard {id}"))
     }
 
-    /// The meta store.
+    /// The metastore.
     pub fn data(&self) -> Data {
         let mut data = Data {
             index: 7,
@@ -185,7 +185,7 @@ impl Model {
         data
     }
 
-    /// The meta store in its frame.
+    /// The metastore in its frame.
     pub fn meta(&self) -> Vec<u8> {
         let mut framed = Vec::new();
         let blob = MetaBlob {

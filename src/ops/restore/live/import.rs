@@ -111,7 +111,7 @@ impl Live<'_> {
         let error =
             ErrorKind::Failed.error(format!("{} refused the import", self.client.address()));
         let hint = if bytes > LARGE {
-            "the meta store of what is restored is large, and servers before 1.8.8 may not take it in: restore a policy at a time"
+            "the metastore of what is restored is large, and servers before 1.8.8 may not take it in: restore a policy at a time"
         } else {
             "its log says why (service=snapshot); is it writable?"
         };

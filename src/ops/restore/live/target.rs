@@ -50,7 +50,7 @@ pub(super) struct Live<'a> {
 impl Live<'_> {
     /// What the server holds.
     pub(super) fn metastore(&self) -> Result<Data> {
-        let metastore = Data::read(&self.client.meta_store()?.meta)?;
+        let metastore = Data::read(&self.client.metastore()?.meta)?;
         if self.client.dialect() == Some(Dialect::V1_0) {
             return Err(ErrorKind::Refused
                 .error(format!(

@@ -21,7 +21,7 @@ use crate::io::durable;
 use crate::io::open::read_bounded;
 use crate::wire::MAX_META_BYTES;
 
-/// What is written into a meta directory, the meta store last. influxd's restore leaves the first
+/// What is written into a meta directory, the metastore last. influxd's restore leaves the first
 /// too, and its server reads it.
 pub(crate) const META_FILES: [&str; 2] = ["node.json", "meta.db"];
 

@@ -36,7 +36,7 @@ impl Bench {
         }
     }
 
-    /// What a restore of a shard and a meta store writes.
+    /// What a restore of a shard and a metastore writes.
     fn journal(&self) -> Value {
         let staging = self.path("data/.snap-restore");
         json!({

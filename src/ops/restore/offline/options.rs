@@ -17,7 +17,7 @@ pub struct RestoreOptions {
     pub directory: PathBuf,
     /// The set; where none is named, the newest and all that the directory holds beside it.
     pub set: Option<String>,
-    /// The target's meta directory; without one, the meta store is left alone.
+    /// The target's meta directory; without one, the metastore is left alone.
     pub metadir: Option<PathBuf>,
     /// The target's data directory; without one, no shard is restored.
     pub datadir: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub struct RestoreOptions {
     pub what: RestoreSelection,
     /// Replace what the target holds.
     pub force: bool,
-    /// Add the databases to the target's meta store, under new ids.
+    /// Add the databases to the target's metastore, under new ids.
     pub merge: bool,
     /// The index the restored shards get.
     pub index: IndexKind,
@@ -105,7 +105,7 @@ impl RestoreOptions {
                 ..
             } => usage(
                 "-datadir without -metadir needs -database",
-                "add -database DB for the shards of one database, or -metadir M to restore the meta store as well",
+                "add -database DB for the shards of one database, or -metadir M to restore the metastore as well",
             ),
             Self {
                 merge: true,
@@ -113,7 +113,7 @@ impl RestoreOptions {
                 ..
             } => usage(
                 "-merge and -force contradict each other",
-                "-merge adds to the target's meta store, -force replaces it: choose one",
+                "-merge adds to the target's metastore, -force replaces it: choose one",
             ),
             Self {
                 merge: true,

@@ -132,7 +132,7 @@ fn renamed(
     }
     rename(&source.blob.meta, &names)
         .map(Some)
-        .with_context(|| ErrorKind::Refused.error("renaming in the meta store"))
+        .with_context(|| ErrorKind::Refused.error("renaming in the metastore"))
 }
 
 /// The metastore to write, `None` where the target's stays as it is, and the shards' new ids where
@@ -169,7 +169,7 @@ fn new_metastore(
     if !options.merge {
         return Err(ErrorKind::Refused
             .error(format!(
-                "{} exists and is another meta store",
+                "{} exists and is another metastore",
                 path.display()
             ))
             .hint(

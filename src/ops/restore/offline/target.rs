@@ -19,7 +19,7 @@ use crate::text::name_list;
 use crate::wire::MAX_META_BYTES;
 
 /// Refuses a target that an influxd runs on. It is told in two ways: a process that has a file
-/// below one of the directories open, and a snapshotter at `-host` whose meta store is the
+/// below one of the directories open, and a snapshotter at `-host` whose metastore is the
 /// target's, byte for byte.
 pub(crate) fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
     let wal = options.wal_dir();
@@ -41,7 +41,7 @@ pub(crate) fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
     if influxd_dir::is_running_on(&metadir, &options.host) {
         let metadir = metadir.display();
         return Err(ErrorKind::Refused
-            .error(format!("the influxd at {} has the same meta store as {metadir}: it runs on it", options.host))
+            .error(format!("the influxd at {} has the same metastore as {metadir}: it runs on it", options.host))
             .hint(format!("{USAGE_ADVICE}; if {metadir} is but a copy, point -host at the port its own influxd would have"))
             .into());
     }
@@ -99,7 +99,7 @@ pub(crate) fn ensure_no_strays(
         return Ok(());
     }
     let message = format!(
-        "shards that the restored meta store does not name: {}",
+        "shards that the restored metastore does not name: {}",
         name_list(&strays)
     );
     if !options.force && !options.merge {
