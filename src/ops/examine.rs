@@ -272,7 +272,7 @@ impl Examination<'_> {
     /// When the disk fails, or a stop was asked for. What is wrong with the file is none.
     pub(super) fn run(&self, types: Option<&mut FieldTypes>) -> Result<ExaminedFile> {
         let mut members = Vec::new();
-        let (outcome, count, sha256) = if self.file.packed || self.reads_all {
+        let (outcome, count, sha256) = if self.file.compressed || self.reads_all {
             let mut tar = self.catalog.open(self.file, |file| {
                 let stoppable = Stoppable {
                     inner: file,
@@ -300,7 +300,7 @@ impl Examination<'_> {
             Ok(state) => state,
             // What gzip has to complain of, and not the disk.
             Err(Stop::Tar(TarError::Source(error)))
-                if self.file.packed && !is_of_system(&error) =>
+                if self.file.compressed && !is_of_system(&error) =>
             {
                 FileState::Gzip(count, error)
             }
@@ -314,7 +314,7 @@ impl Examination<'_> {
 
     /// Where members are looked at.
     fn place(&self) -> Result<Place> {
-        Ok(match self.file.packed {
+        Ok(match self.file.compressed {
             true => {
                 let spool = Spool::new_in(self.scratch).map_err(|error| self.failed(error))?;
                 Place::Spool(spool)

@@ -347,7 +347,7 @@ fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) 
         shards.push(ShardSummary {
             tar_size: entry.map(|entry| entry.size).or_else(|| {
                 file.as_ref()
-                    .filter(|file| !file.packed)
+                    .filter(|file| !file.compressed)
                     .map(|file| file.size)
             }),
             size: file.as_ref().map(|file| file.size),

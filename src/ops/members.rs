@@ -81,13 +81,13 @@ impl<'a> MemberReader<Stoppable<'a, Tar<StoredFile>>> {
     ) -> io::Result<Self> {
         let (place, is_streamed) = match &tar {
             Tar::Plain(file) => (Place::Tar(file.clone()), false),
-            Tar::Packed(_) => (Place::Spool(Spool::new_in(scratch)?), true),
+            Tar::Compressed(_) => (Place::Spool(Spool::new_in(scratch)?), true),
         };
         let tar = Stoppable { inner: tar, cancel };
         Ok(Self {
             reader: ShardTarReader::passing_by(tar, shard, |tar, bytes| match &mut tar.inner {
                 Tar::Plain(file) => seek_past(file, bytes),
-                Tar::Packed(_) => read_past(tar, bytes),
+                Tar::Compressed(_) => read_past(tar, bytes),
             }),
             place,
             is_streamed,

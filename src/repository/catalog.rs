@@ -17,7 +17,7 @@ use super::names;
 use super::record::{Layout, SetRecord};
 use super::set::{MetaFile, Origin, Set};
 use super::set_id::SetId;
-use super::snapshot::{Listed, Snapshot};
+use super::snapshot::{DirectorySnapshot, Listed};
 use super::store::{LocalStore, Store, StoredFile, read_bounded};
 use super::tar::Tar;
 use crate::error::{Error, ErrorKind, error_in, kind_of};
@@ -51,7 +51,7 @@ pub struct Catalog {
 
 /// A record or a manifest that could not be read.
 #[derive(Debug)]
-pub struct UnreadableFile {
+pub(crate) struct UnreadableFile {
     /// Its name below the directory.
     pub file: String,
     /// Why.
@@ -73,7 +73,7 @@ pub struct BackupFile {
     /// Bytes.
     pub size: u64,
     /// Whether it is compressed with gzip.
-    pub packed: bool,
+    pub compressed: bool,
     /// Which of the sets it belongs to.
     pub set: usize,
 }
@@ -98,7 +98,11 @@ impl Catalog {
     /// # Errors
     ///
     /// Those of [`Catalog::read`].
-    pub fn read_for(path: &Path, set: Option<&str>, warn: &mut dyn FnMut(&str)) -> Result<Self> {
+    pub(crate) fn read_for(
+        path: &Path,
+        set: Option<&str>,
+        warn: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
         if matches!(set, None | Some("latest")) {
             return Self::read(path);
         }
@@ -114,7 +118,7 @@ impl Catalog {
     /// # Errors
     ///
     /// Those of [`Catalog::read`], but for damage.
-    pub fn read_past_damage(path: &Path) -> Result<(Self, Vec<UnreadableFile>)> {
+    pub(crate) fn read_past_damage(path: &Path) -> Result<(Self, Vec<UnreadableFile>)> {
         let (catalog, mut unreadable) = Self::read_past_all(path)?;
         let is_other =
             |unreadable: &UnreadableFile| kind_of(&unreadable.error) != ErrorKind::Damage;
@@ -130,7 +134,7 @@ impl Catalog {
     /// # Errors
     ///
     /// [`ErrorKind::NoBackup`] where there is no such directory; when it cannot be listed.
-    pub fn read_past_all(path: &Path) -> Result<(Self, Vec<UnreadableFile>)> {
+    pub(crate) fn read_past_all(path: &Path) -> Result<(Self, Vec<UnreadableFile>)> {
         if !path.is_dir() {
             return Err(no_directory(path).into());
         }
@@ -139,7 +143,7 @@ impl Catalog {
 
     /// As [`Catalog::read_past_all`], of any store.
     pub(super) fn of(store: Arc<dyn Store>) -> Result<(Self, Vec<UnreadableFile>)> {
-        let Snapshot {
+        let DirectorySnapshot {
             files: mut listed,
             others,
             records,
@@ -148,7 +152,7 @@ impl Catalog {
             pins,
             manifests,
             damaged,
-        } = Snapshot::read(&*store)?;
+        } = DirectorySnapshot::read(&*store)?;
         let mut unreadable: Vec<UnreadableFile> = damaged
             .into_iter()
             .map(|(file, error)| UnreadableFile { file, error })
@@ -219,7 +223,7 @@ impl Catalog {
     }
 
     /// What a file of the repository is called in messages.
-    pub fn place_of(&self, name: &str) -> String {
+    pub(crate) fn place_of(&self, name: &str) -> String {
         self.store.place_of(name)
     }
 
@@ -229,7 +233,7 @@ impl Catalog {
     }
 
     /// Whether a file is gone that was there.
-    pub fn is_gone(&self, name: &str) -> bool {
+    pub(crate) fn is_gone(&self, name: &str) -> bool {
         let opened = self.store.open(name);
         opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
@@ -247,14 +251,18 @@ impl Catalog {
 
     /// What became of a file that should be there: that it is gone, or what stands in its place and
     /// is not read.
-    pub fn absence(&self, name: &str) -> &'static str {
+    pub(crate) fn absence(&self, name: &str) -> &'static str {
         self.others.get(name).copied().unwrap_or("is gone")
     }
 
     /// What stands in the place of a shard's file in a legacy set and is none: its name, and what
     /// it is. Numbers of influxd's shards may be lower than that of the set, so the newest set is
     /// told of all.
-    pub fn in_place_of(&self, shard: &ShardPath, set: usize) -> Option<(&str, &'static str)> {
+    pub(crate) fn in_place_of(
+        &self,
+        shard: &ShardPath,
+        set: usize,
+    ) -> Option<(&str, &'static str)> {
         let stem = names::shard_stem(shard);
         let is_newest = set + 1 == self.sets.len();
         let number = self.sets[set].number();
@@ -273,7 +281,7 @@ impl Catalog {
     }
 
     /// Whether nothing is left of a set but its record.
-    pub fn is_lost(&self, set: &Set) -> bool {
+    pub(crate) fn is_lost(&self, set: &Set) -> bool {
         let is_there = |name: &str| self.has(name) || self.others.contains_key(name);
         set.record()
             .is_some_and(|record| !record.files().any(|file| is_there(&file.name)))
@@ -302,7 +310,7 @@ impl Catalog {
 
     /// The ids of sets whose removal was begun and not ended. They count no more; the next run that
     /// writes ends it.
-    pub fn half_removed(&self) -> &[SetId] {
+    pub(crate) fn half_removed(&self) -> &[SetId] {
         &self.half_removed
     }
 
@@ -407,7 +415,7 @@ impl Catalog {
     }
 
     /// The file of a shard in the set at `at`, where it is there.
-    pub fn file_of(&self, at: usize, shard: &ShardPath) -> Option<BackupFile> {
+    pub(crate) fn file_of(&self, at: usize, shard: &ShardPath) -> Option<BackupFile> {
         let set = &self.sets[at];
         let name = set.name_of(shard)?;
         // A set with a record may have the same number, and then the file is its own.
@@ -422,17 +430,17 @@ impl Catalog {
     }
 
     /// A file of the set at `at`.
-    pub fn backup_file(&self, at: usize, name: String, size: u64) -> BackupFile {
+    pub(crate) fn backup_file(&self, at: usize, name: String, size: u64) -> BackupFile {
         BackupFile {
             name,
             size,
-            packed: self.sets[at].layout().packs(),
+            compressed: self.sets[at].layout().compresses(),
             set: at,
         }
     }
 
     /// The names of all files that look like a shard's.
-    pub fn shard_files(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn shard_files(&self) -> impl Iterator<Item = &str> {
         let legacy = |name: &str| {
             names::split_number(name)
                 .is_some_and(|(stem, _)| stem != "meta" && names::is_stem(stem))
@@ -515,7 +523,7 @@ impl Catalog {
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub fn open_file(&self, name: &str) -> Result<StoredFile> {
+    pub(crate) fn open_file(&self, name: &str) -> Result<StoredFile> {
         let opened = self.store.open(name);
         let opened = opened.inspect_err(|error| self.note(name, error));
         opened.with_context(|| format!("opening {}", self.place_of(name)))
@@ -526,7 +534,7 @@ impl Catalog {
     /// # Errors
     ///
     /// When it cannot be read, or is far larger than a metastore can be.
-    pub fn read_file(&self, name: &str) -> Result<Vec<u8>> {
+    pub(crate) fn read_file(&self, name: &str) -> Result<Vec<u8>> {
         let bytes = read_bounded(&*self.store, name, MAX_META_BYTES + META_FRAME);
         let bytes = bytes.inspect_err(|error| self.note(name, error));
         bytes.with_context(|| format!("reading {}", self.place_of(name)))
@@ -545,7 +553,7 @@ impl Catalog {
     }
 
     /// Whether something was gone that was there when the directory was read.
-    pub fn has_vanished(&self) -> bool {
+    pub(crate) fn has_vanished(&self) -> bool {
         self.vanished.load(Ordering::Relaxed)
     }
 
@@ -560,7 +568,7 @@ impl Catalog {
         through: impl FnOnce(StoredFile) -> R,
     ) -> Result<Tar<R>> {
         let opened = self.open_file(&file.name)?;
-        Ok(Tar::new(through(opened), file.packed))
+        Ok(Tar::new(through(opened), file.compressed))
     }
 }
 

@@ -109,7 +109,7 @@ impl Manifest {
 
 impl ShardEntry {
     /// Whether the entry is that shard's.
-    pub fn is_of(&self, shard: &ShardPath) -> bool {
+    pub(crate) fn is_of(&self, shard: &ShardPath) -> bool {
         let same = |name: &str, of: &str| name.is_empty() || name == of;
         self.shard_id == shard.id
             && same(&self.database, &shard.database)
@@ -133,12 +133,12 @@ pub fn shard_file(stamp: &str, id: u64) -> String {
 }
 
 /// Whether a name is that of the shard's file in some set.
-pub fn is_file_of_shard(name: &str, id: u64) -> bool {
+pub(crate) fn is_file_of_shard(name: &str, id: u64) -> bool {
     name.ends_with(&format!(".s{id}.tar.gz"))
 }
 
 /// The stamp in the name of a manifest.
-pub fn stamp_of_manifest(name: &str) -> Option<&str> {
+pub(crate) fn stamp_of_manifest(name: &str) -> Option<&str> {
     name.strip_suffix(".manifest")
         .filter(|stamp| is_stamp(stamp))
 }
@@ -149,7 +149,7 @@ fn is_meta_file(name: &str) -> bool {
 }
 
 /// Whether a name is that of a shard's file in a set.
-pub fn is_shard_file(name: &str) -> bool {
+pub(crate) fn is_shard_file(name: &str) -> bool {
     let is_id = |id: &str| id.parse().is_ok_and(|number: u64| number.to_string() == id);
     name.strip_suffix(".tar.gz")
         .and_then(|stem| stem.split_once(".s"))
@@ -188,8 +188,8 @@ pub fn compress<W: Write>(stamp: &str, id: u64, out: W) -> GzipWriter<W> {
     GzipWriter::new(&format!("{stamp}.s{id}.tar"), out)
 }
 
-/// A reader of the tar in a shard's file. It reads `packed` to its very end, the sums of gzip
+/// A reader of the tar in a shard's file. It reads `compressed` to its very end, the sums of gzip
 /// included.
-pub fn decompress<R: Read>(packed: R) -> MultiGzDecoder<BufReader<R>> {
-    MultiGzDecoder::new(BufReader::with_capacity(CHUNK, packed))
+pub fn decompress<R: Read>(compressed: R) -> MultiGzDecoder<BufReader<R>> {
+    MultiGzDecoder::new(BufReader::with_capacity(CHUNK, compressed))
 }

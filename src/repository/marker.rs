@@ -74,7 +74,7 @@ impl Marker {
     /// # Errors
     ///
     /// When it cannot be read.
-    pub fn holder(path: &Path) -> Result<Option<String>> {
+    pub(crate) fn holder(path: &Path) -> Result<Option<String>> {
         for _ in 0..TRIES {
             let text = match read_bounded(path, LARGEST) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

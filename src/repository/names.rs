@@ -18,7 +18,7 @@ pub fn shard_file(shard: &ShardPath, number: u32) -> String {
 }
 
 /// The file name of a shard without its number and the dot before it.
-pub fn shard_stem(shard: &ShardPath) -> String {
+pub(crate) fn shard_stem(shard: &ShardPath) -> String {
     format!(
         "{}.{}.{:05}",
         shard.database, shard.retention_policy, shard.id
@@ -27,7 +27,7 @@ pub fn shard_stem(shard: &ShardPath) -> String {
 
 /// Whether a name without its number can be that of a metastore or a shard:
 /// `<database>.<policy>.<id>`.
-pub fn is_stem(stem: &str) -> bool {
+pub(crate) fn is_stem(stem: &str) -> bool {
     let is_shard = |stem: &str| {
         let (names, id) = stem.rsplit_once('.')?;
         let is_id = id
@@ -41,14 +41,14 @@ pub fn is_stem(stem: &str) -> bool {
 }
 
 /// The number in a metastore's file name.
-pub fn meta_number(file: &str) -> Option<u32> {
+pub(crate) fn meta_number(file: &str) -> Option<u32> {
     let (stem, number) = split_number(file)?;
     (stem == "meta").then_some(number)
 }
 
 /// Splits a file name into what stands before the last dot and the number behind it, which has two
 /// digits or, past 99, as many as it needs.
-pub fn split_number(file: &str) -> Option<(&str, u32)> {
+pub(crate) fn split_number(file: &str) -> Option<(&str, u32)> {
     let (stem, digits) = file.rsplit_once('.')?;
     let number: u32 = digits.parse().ok()?;
     (format!("{number:02}") == digits).then_some((stem, number))

@@ -72,7 +72,7 @@ impl Removed {
 
 /// A repository that is locked for removing sets and for pinning those that are not to be removed.
 #[derive(Debug)]
-pub struct Maintenance {
+pub(crate) struct Maintenance {
     store: Arc<dyn WritableStore>,
     _lock: Box<dyn StoreLock>,
 }
@@ -83,7 +83,7 @@ impl Maintenance {
     /// # Errors
     ///
     /// When that cannot be found out.
-    pub fn is_needed(catalog: &Catalog) -> Result<bool> {
+    pub(crate) fn is_needed(catalog: &Catalog) -> Result<bool> {
         is_there(catalog.store(), HIDDEN)
     }
 
@@ -114,7 +114,7 @@ impl Maintenance {
     /// # Errors
     ///
     /// When its record cannot be opened.
-    pub fn is_read(catalog: &Catalog, set: usize) -> Result<bool> {
+    pub(crate) fn is_read(catalog: &Catalog, set: usize) -> Result<bool> {
         let record = name_of(&catalog.sets()[set].id, RECORD);
         match catalog.store().is_held(&record) {
             // A dry run takes no lock, and another may have removed the set.
@@ -155,7 +155,7 @@ impl Maintenance {
     /// # Errors
     ///
     /// When the pin cannot be written.
-    pub fn pin(&self, id: &SetId, now: Timestamp) -> Result<()> {
+    pub(crate) fn pin(&self, id: &SetId, now: Timestamp) -> Result<()> {
         pin::write(&*self.store, id, now)
     }
 
@@ -164,7 +164,7 @@ impl Maintenance {
     /// # Errors
     ///
     /// When the pin cannot be removed.
-    pub fn unpin(&self, id: &SetId) -> Result<()> {
+    pub(crate) fn unpin(&self, id: &SetId) -> Result<()> {
         pin::remove(&*self.store, id)
     }
 }

@@ -56,7 +56,7 @@ impl Catalog {
     /// # Errors
     ///
     /// When its record cannot be opened.
-    pub fn hold_one(&self, set: usize) -> Result<Option<Held>> {
+    pub(crate) fn hold_one(&self, set: usize) -> Result<Option<Held>> {
         let set = &self.sets()[set];
         if !set.is_recorded() {
             return Ok(Some(Held::default()));
@@ -80,7 +80,7 @@ impl Catalog {
 /// # Errors
 ///
 /// Those of `read` and `look`; when sets are removed all the time.
-pub fn steadily<T>(
+pub(crate) fn steadily<T>(
     directory: &Path,
     mut read: impl FnMut() -> Result<Catalog>,
     mut look: impl FnMut(&Catalog) -> Result<T>,

@@ -17,7 +17,7 @@ use crate::time::{Bounds, is_stamp};
 use crate::tsm::is_tombstone;
 
 /// The number of the document's form; readers refuse a larger one.
-pub const RECORD_FORMAT: u32 = 1;
+pub(crate) const RECORD_FORMAT: u32 = 1;
 
 /// What stands before the sum at a document's end.
 const SUM: &[u8] = b",\n  \"sum\": \"";
@@ -169,7 +169,7 @@ impl SetRecord {
     }
 
     /// Whether the set was made by asking for an interval of time.
-    pub fn is_range(&self) -> bool {
+    pub(crate) fn is_range(&self) -> bool {
         self.selection.bounds().is_some()
     }
 
@@ -229,7 +229,7 @@ pub enum Layout {
 
 impl Layout {
     /// Whether files of shards are compressed with gzip.
-    pub fn packs(self) -> bool {
+    pub(crate) fn compresses(self) -> bool {
         self == Self::Portable
     }
 }
@@ -285,7 +285,7 @@ impl Selection {
     }
 
     /// Whether a database is part of it.
-    pub fn takes_database(&self, name: &str) -> bool {
+    pub(crate) fn takes_database(&self, name: &str) -> bool {
         match &self.database {
             Some(database) => database == name,
             None => name != "_internal" || self.include_internal,
@@ -366,7 +366,7 @@ impl ShardRecord {
     }
 
     /// Bytes of its tar.
-    pub fn tar_bytes(&self) -> Option<u64> {
+    pub(crate) fn tar_bytes(&self) -> Option<u64> {
         self.tar_size.or_else(|| Some(self.file.as_ref()?.size))
     }
 
@@ -427,7 +427,7 @@ impl MemberRecord {
     }
 
     /// Whether it is of the index that servers 1.3 and 1.4 send along, and holds no points.
-    pub fn is_index(&self) -> bool {
+    pub(crate) fn is_index(&self) -> bool {
         self.name.starts_with("index/")
     }
 }

@@ -1,7 +1,7 @@
 //! What a run that ended before its time had finished: shards that the next one can take over.
 //!
 //! `finished` in the folder of a run's files, a JSON document a line, and empty lines between:
-//! first the [`Run`], then a [`ShardRecord`] for each shard that is complete, with the name its
+//! first the [`RunHeader`], then a [`ShardRecord`] for each shard that is complete, with the name its
 //! file has in that folder. A file counts only if it still is what its line says; of a shard with
 //! several lines, the last counts. The run that takes over goes on in the same folder and file,
 //! with a line for itself before those of the shards that it finishes, or finds unchanged.
@@ -28,7 +28,7 @@ const LARGEST: u64 = 256 << 20;
 
 /// A run, as far as another has to be like it to take over what it had finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RunHeader {
     /// When it was begun.
     pub started: Timestamp,
     /// The random number of the server's metastore.
@@ -41,19 +41,19 @@ pub struct Run {
 
 /// What another run had finished.
 #[derive(Debug)]
-pub struct ResumableRun {
+pub(crate) struct ResumableRun {
     store: Arc<dyn WritableStore>,
     /// The set whose staged files they are.
     staged: SetId,
     /// The first of the runs that led to it; the others are alike.
-    pub run: Run,
+    pub run: RunHeader,
     /// With the time at which the run was begun that finished each.
     shards: Vec<(ShardRecord, Timestamp)>,
 }
 
 /// A shard that another run had finished.
 #[derive(Debug, Clone)]
-pub struct FinishedShard<'a> {
+pub(crate) struct FinishedShard<'a> {
     /// The name of its file in the repository.
     pub name: String,
     /// What is in the file.
@@ -70,7 +70,7 @@ impl ResumableRun {
         let mut lines = lines
             .map_while(io::Result::ok)
             .filter(|line| !line.is_empty());
-        let run: Run = serde_json::from_str(&lines.next()?).ok()?;
+        let run: RunHeader = serde_json::from_str(&lines.next()?).ok()?;
         let mut started = run.started;
         let mut shards: Vec<(ShardRecord, Timestamp)> = Vec::new();
         // Of runs that were killed, the last line may be cut off.
@@ -79,7 +79,7 @@ impl ResumableRun {
                 if shard.file.as_ref().is_none_or(is_of_a_run) {
                     shards.push((shard, started));
                 }
-            } else if let Ok(next) = serde_json::from_str::<Run>(&line) {
+            } else if let Ok(next) = serde_json::from_str::<RunHeader>(&line) {
                 started = next.started;
             }
         }
@@ -103,7 +103,7 @@ impl ResumableRun {
     /// # Errors
     ///
     /// When one cannot be removed.
-    pub fn keep_only(&self, names: &[String]) -> Result<()> {
+    pub(crate) fn keep_only(&self, names: &[String]) -> Result<()> {
         self.remove_but(names.iter().cloned().collect())
     }
 

@@ -65,12 +65,12 @@ impl Set {
     }
 
     /// Whether snap wrote down what is in it.
-    pub fn is_recorded(&self) -> bool {
+    pub(crate) fn is_recorded(&self) -> bool {
         matches!(self.origin, Origin::Recorded(_))
     }
 
     /// Whether nothing was written down of it.
-    pub fn is_loose(&self) -> bool {
+    pub(crate) fn is_loose(&self) -> bool {
         matches!(self.origin, Origin::Loose { .. })
     }
 
@@ -93,23 +93,23 @@ impl Set {
     }
 
     /// The random number of the server's metastore, where it was recorded.
-    pub fn recorded_cluster(&self) -> Option<u64> {
+    pub(crate) fn recorded_cluster(&self) -> Option<u64> {
         self.record()?.cluster_id
     }
 
     /// Whether it was made by asking for an interval of time.
-    pub fn is_range(&self) -> bool {
+    pub(crate) fn is_range(&self) -> bool {
         self.record().is_some_and(SetRecord::is_range)
     }
 
     /// Whether its manifest says that something is missing. A record says more.
-    pub fn is_limited(&self) -> bool {
+    pub(crate) fn is_limited(&self) -> bool {
         self.listing().is_some_and(|manifest| manifest.limited)
     }
 
     /// What its metastore is called, there or not; nothing is known of one that belongs to stray
     /// files.
-    pub fn meta_name(&self) -> Option<&str> {
+    pub(crate) fn meta_name(&self) -> Option<&str> {
         match &self.origin {
             Origin::Recorded(record) => Some(&record.meta.name),
             Origin::Listed(manifest) => Some(&manifest.meta.file_name),

@@ -40,7 +40,7 @@ const APPLE_DOUBLE: [u8; 4] = [0x00, 0x05, 0x16, 0x07];
 
 /// What a directory held at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Snapshot {
+pub(super) struct DirectorySnapshot {
     /// The regular files, by name.
     pub files: BTreeMap<String, Listed>,
     /// What stands under a name where a file of a backup may be looked for, and is none, in a few
@@ -83,7 +83,7 @@ type Hidden = BTreeMap<String, Stamp>;
 /// Records that were read in an earlier try, by their names.
 type Known = HashMap<String, (Stamp, SetRecord)>;
 
-impl Snapshot {
+impl DirectorySnapshot {
     /// Reads a repository until it stays the same while it is read.
     ///
     /// # Errors

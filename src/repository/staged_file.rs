@@ -15,7 +15,7 @@ use crate::shard_tar::gzip::GzipWriter;
 
 /// A file that takes bytes. It goes away when it is dropped before [`StagedFile::finish`].
 #[derive(Debug)]
-pub struct StagedFile {
+pub(crate) struct StagedFile {
     store: Arc<dyn WritableStore>,
     object: Box<dyn StagedObject>,
     size: u64,
@@ -63,7 +63,7 @@ impl Write for StagedFile {
 
 /// A shard's file that takes the bytes of its tar.
 #[derive(Debug)]
-pub struct StagedTar {
+pub(crate) struct StagedTar {
     packing: Packing,
     size: u64,
 }
@@ -86,7 +86,7 @@ impl StagedTar {
     }
 
     /// Compresses them.
-    pub(super) fn packed(encoder: GzipWriter<StagedFile>) -> Self {
+    pub(super) fn compressed(encoder: GzipWriter<StagedFile>) -> Self {
         Self {
             packing: Packing::Gzip(Box::new(encoder)),
             size: 0,
@@ -126,7 +126,7 @@ impl Write for StagedTar {
 
 /// A file that is complete and lasts, among the staged files of its run, and goes away with those.
 #[derive(Debug)]
-pub struct SealedFile {
+pub(crate) struct SealedFile {
     store: Arc<dyn WritableStore>,
     /// As the repository has it.
     pub(super) name: String,
@@ -155,7 +155,7 @@ impl SealedFile {
     pub fn open(&self, layout: Layout) -> Result<Tar<StoredFile>> {
         let file = self.store.open(&self.name);
         let file = file.with_context(|| format!("opening {}", self.store.place_of(&self.name)))?;
-        Ok(Tar::new(file, layout.packs()))
+        Ok(Tar::new(file, layout.compresses()))
     }
 
     /// Removes it, so that the room is free for others.

@@ -12,14 +12,14 @@ pub enum Tar<R> {
     /// As it stands in the file.
     Plain(R),
     /// Compressed with gzip.
-    Packed(Box<MultiGzDecoder<BufReader<R>>>),
+    Compressed(Box<MultiGzDecoder<BufReader<R>>>),
 }
 
 impl<R: Read> Tar<R> {
     /// The tar in a file that is packed or not.
-    pub(super) fn new(reader: R, packed: bool) -> Self {
-        if packed {
-            Self::Packed(Box::new(manifest::decompress(reader)))
+    pub(super) fn new(reader: R, compressed: bool) -> Self {
+        if compressed {
+            Self::Compressed(Box::new(manifest::decompress(reader)))
         } else {
             Self::Plain(reader)
         }
@@ -31,7 +31,7 @@ impl<R> Tar<R> {
     pub fn inner(&self) -> &R {
         match self {
             Self::Plain(reader) => reader,
-            Self::Packed(decoder) => decoder.get_ref().get_ref(),
+            Self::Compressed(decoder) => decoder.get_ref().get_ref(),
         }
     }
 }
@@ -40,7 +40,7 @@ impl<R: Read> Read for Tar<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(reader) => reader.read(buffer),
-            Self::Packed(decoder) => decoder.read(buffer),
+            Self::Compressed(decoder) => decoder.read(buffer),
         }
     }
 }

@@ -11,9 +11,10 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
 use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
+use super::next_number::next_number_in;
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
 use super::recover::{is_as_recorded, sweep};
-use super::resume::{self, ResumableRun, Run};
+use super::resume::{self, ResumableRun, RunHeader};
 use super::set_id::SetId;
 use super::staged_file::{SealedFile, StagedFile, StagedTar};
 use super::store::{Folder, LocalStore, Store, StoreLock, WritableStore, is_there};
@@ -31,7 +32,7 @@ const STAMP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The finished files of a set.
 #[derive(Debug)]
-pub struct SetFiles {
+pub(crate) struct SetFiles {
     /// The metastore.
     pub meta: SealedFile,
     /// Those of shards, by index into the record's `shards`.
@@ -40,7 +41,7 @@ pub struct SetFiles {
 
 /// A set being written. What it holds goes away when it is dropped before [`SetWriter::commit`].
 #[derive(Debug)]
-pub struct SetWriter {
+pub(crate) struct SetWriter {
     store: Arc<dyn WritableStore>,
     id: SetId,
     started: Timestamp,
@@ -120,9 +121,9 @@ impl SetWriter {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn take_over(&self, run: &Run) -> Result<Option<&ResumableRun>> {
+    pub(crate) fn take_over(&self, run: &RunHeader) -> Result<Option<&ResumableRun>> {
         let like = |resumable: &&ResumableRun| {
-            Run {
+            RunHeader {
                 started: run.started,
                 ..resumable.run.clone()
             } == *run
@@ -164,7 +165,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// [`ErrorKind::Refused`] with the name that it does not take.
-    pub fn try_names<'a>(
+    pub(crate) fn try_names<'a>(
         &self,
         layout: Layout,
         shards: impl Iterator<Item = &'a ShardPath>,
@@ -192,12 +193,12 @@ impl SetWriter {
     }
 
     /// A local directory for files that are wanted for a while.
-    pub fn scratch(&self) -> &Path {
+    pub(crate) fn scratch(&self) -> &Path {
         &self.scratch
     }
 
     /// What a file of the repository is called in messages.
-    pub fn place_of(&self, name: &str) -> String {
+    pub(crate) fn place_of(&self, name: &str) -> String {
         self.store.place_of(name)
     }
 
@@ -220,7 +221,7 @@ impl SetWriter {
         Ok(match layout {
             Layout::Legacy => StagedTar::plain(file),
             Layout::Portable => {
-                StagedTar::packed(manifest::compress(self.id.as_str(), shard, file))
+                StagedTar::compressed(manifest::compress(self.id.as_str(), shard, file))
             }
         })
     }
@@ -257,7 +258,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// When it cannot be read, or a stop was asked for.
-    pub fn reuse(
+    pub(crate) fn reuse(
         &self,
         name: &str,
         recorded: &FileRecord,
@@ -273,7 +274,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// When it cannot be removed.
-    pub fn discard(&self, name: &str) -> Result<()> {
+    pub(crate) fn discard(&self, name: &str) -> Result<()> {
         self.store.remove(name)
     }
 
@@ -517,43 +518,6 @@ fn forget_intent(store: &dyn WritableStore, intent: &str, moves: &[Move<'_>]) {
     if moves.iter().all(is_back) {
         let _ = store.remove(intent);
     }
-}
-
-/// One more than the highest number that a set, a metastore or a shard in the directory has.
-pub(crate) fn next_number(directory: &Path) -> Result<u32> {
-    if !directory.is_dir() {
-        return Ok(0);
-    }
-    next_number_in(&LocalStore::new(directory))
-}
-
-/// As [`next_number`], of any store.
-fn next_number_in(store: &dyn Store) -> Result<u32> {
-    let mut next = 0;
-    for entry in store.list(Folder::Top)? {
-        // influxd counts a download that is under way, or was left behind, as taken; so do we.
-        let name = entry.name.strip_suffix(".pending").unwrap_or(&entry.name);
-        if let Some((stem, number)) = names::split_number(name)
-            && names::is_stem(stem)
-        {
-            next = next.max(number.saturating_add(1));
-        }
-    }
-    // Sets of the portable layout have their numbers nowhere else. A record that is damaged must
-    // not stop a backup.
-    #[derive(serde::Deserialize)]
-    struct Numbered {
-        number: u32,
-    }
-    for entry in store.list(Folder::Hidden)? {
-        if let Some((id, RECORD)) = own_name(&entry.name)
-            && let Ok(file) = store.open(&name_of(id, RECORD))
-            && let Ok(Numbered { number }) = serde_json::from_reader(io::BufReader::new(file))
-        {
-            next = next.max(number.saturating_add(1));
-        }
-    }
-    Ok(next)
 }
 
 /// The newest set with staged files of which some were finished.

@@ -233,11 +233,11 @@ fn names_are_given_to_all_files_or_to_none() {
 }
 
 /// A run that finishes a shard and fails: what the next run, of that selection, can take over.
-fn leftover_of(directory: &Path, next: impl FnOnce(&mut Run)) -> Option<Vec<u8>> {
+fn leftover_of(directory: &Path, next: impl FnOnce(&mut RunHeader)) -> Option<Vec<u8>> {
     let cancel = Cancel::default();
     let resume = || SetWriter::begin(directory, Duration::ZERO, true, &cancel).unwrap();
     let staging = resume();
-    let mut run = Run {
+    let mut run = RunHeader {
         started: staging.started(),
         cluster_id: 1,
         layout: Layout::Legacy,
@@ -287,7 +287,7 @@ fn what_a_failed_run_had_finished_is_taken_over_by_one_of_the_same_kind_alone() 
         None
     );
     let changed = directory();
-    let change = |_: &mut Run| {
+    let change = |_: &mut RunHeader| {
         let folder = fs::read_dir(hidden(changed.path()))
             .unwrap()
             .map(|entry| entry.unwrap().path());
@@ -356,7 +356,7 @@ fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
     let store: Arc<dyn WritableStore> = Arc::new(LocalStore::new(directory.path()));
     let digest = hex(Sha256::new_with_prefix(b"shard"));
     let staging = begin(directory.path());
-    let run = Run {
+    let run = RunHeader {
         started: staging.started(),
         cluster_id: 1,
         layout: Layout::Legacy,
@@ -411,7 +411,7 @@ fn special_files_in_the_hidden_folder_hold_up_no_run_and_lead_none_elsewhere() {
     assert!(!folder.exists());
     // Its own, which somebody put a link in place of.
     std::os::unix::fs::symlink(path("victim"), staging.scratch().join("finished")).unwrap();
-    let run = Run {
+    let run = RunHeader {
         started: staging.started(),
         cluster_id: 1,
         layout: Layout::Legacy,

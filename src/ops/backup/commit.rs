@@ -79,7 +79,7 @@ impl SettledShard {
     ) -> Self {
         Self {
             record: ShardRecord {
-                tar_size: layout.packs().then_some(tar.tar_size),
+                tar_size: layout.compresses().then_some(tar.tar_size),
                 members: tar.members,
                 deletes_applied: tar.deletes_applied,
                 unproven: doubt,
@@ -214,7 +214,7 @@ impl Backup<'_> {
                 size: 0,
                 sha256: String::new(),
             },
-            meta_size: self.options.layout.packs().then_some(metastore.size),
+            meta_size: self.options.layout.compresses().then_some(metastore.size),
             manifest: None,
             shards,
         }

@@ -38,7 +38,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::progress::Event;
 use crate::repository::manifest;
-use crate::repository::{Layout, ResumableRun, Run, SetWriter};
+use crate::repository::{Layout, ResumableRun, RunHeader, SetWriter};
 use crate::retry::Server;
 use crate::text::plural;
 use crate::time;
@@ -102,7 +102,7 @@ pub fn backup(
         selection,
         mut shards,
     } = backup.plan()?;
-    let run = Run {
+    let run = RunHeader {
         started: staging.started(),
         cluster_id: metastore.data.cluster_id,
         layout: options.layout,

@@ -61,7 +61,7 @@ impl Session<'_> {
     /// layout, influxd restores of each shard the newest file there is: without one that is empty,
     /// what the shard held before.
     pub(super) fn empty(&self, planned: &Planned) -> Result<ShardOutcome> {
-        if !self.layout.packs()
+        if !self.layout.compresses()
             || planned.request != ShardRequest::Whole
             || planned.time_range.is_some()
         {

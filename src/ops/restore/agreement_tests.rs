@@ -705,9 +705,9 @@ fn store(
     let bytes = match layout {
         Layout::Legacy => tar,
         Layout::Portable => {
-            let mut packed = manifest::compress(id, path.id, Vec::new());
-            packed.write_all(&tar).unwrap();
-            packed.finish().unwrap()
+            let mut compressed = manifest::compress(id, path.id, Vec::new());
+            compressed.write_all(&tar).unwrap();
+            compressed.finish().unwrap()
         }
     };
     let member = MemberRecord {

@@ -1,5 +1,6 @@
 //! `snap verify`: reading sets end to end, and telling every fault with what it means.
 
+mod finding;
 mod shard;
 
 use std::collections::BTreeMap;
@@ -8,8 +9,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use schemars::JsonSchema;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
@@ -18,11 +17,12 @@ use crate::error::ErrorKind;
 use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::names;
-use crate::repository::{
-    BackupFile, Catalog, Chains, FileRecord, Gap, Missing, Set, SetId, ShardRecord, hex,
-};
+use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId, hex};
 use crate::shard::ShardPath;
-use shard::Checked;
+use finding::SHARD_LOST;
+use shard::{Checked, VerifyJob};
+
+pub use finding::{FileDamage, Finding, SetFault, SetGap};
 
 /// What to verify, and how.
 #[derive(Debug, Clone)]
@@ -35,66 +35,6 @@ pub struct VerifyOptions {
     pub deep: bool,
     /// How many files at a time.
     pub jobs: usize,
-}
-
-/// A fault in a set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct SetFault {
-    /// The set's id.
-    pub set: SetId,
-    /// The file in the backup directory.
-    pub file: String,
-    /// The shard, database/policy/id; null for a record, a metastore or a manifest.
-    pub shard: Option<String>,
-    /// What is wrong.
-    #[serde(flatten)]
-    pub fault: FileDamage,
-}
-
-/// Why a set cannot be restored whole, although its files are as they were written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct SetGap {
-    /// The set's id.
-    pub set: SetId,
-    /// The shards that it is said of, database/policy/id each; empty: the set as a whole.
-    pub shards: Vec<String>,
-    /// What is missing.
-    pub message: String,
-    /// What that means for a restore.
-    pub means: &'static str,
-}
-
-/// What verifying finds.
-#[derive(Debug, Clone, Copy)]
-pub enum Finding<'a> {
-    /// Damage.
-    Fault(&'a SetFault),
-    /// Something that was never there.
-    Gap(&'a SetGap),
-}
-
-/// What is wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct FileDamage {
-    /// The file in the shard's tar, or null.
-    pub member: Option<String>,
-    /// Bytes before the fault, in member where there is one, else in file; null: no one place.
-    pub offset: Option<u64>,
-    /// What is wrong.
-    pub message: String,
-    /// What that means for a restore.
-    pub means: &'static str,
-}
-
-impl FileDamage {
-    fn of_file(message: impl Into<String>, means: &'static str) -> Self {
-        Self {
-            member: None,
-            offset: None,
-            message: message.into(),
-            means,
-        }
-    }
 }
 
 /// What was read.
@@ -125,7 +65,6 @@ pub struct VerifyReport {
 
 const SET_GONE: &str = "nothing of this set can be restored; snap forget -lost removes its record";
 const SET_LOST: &str = "nothing of this set can be restored";
-const SHARD_LOST: &str = "this shard cannot be restored from this set";
 const NOT_WHOLE: &str = "a restore of this set brings back less than was asked for";
 const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its record";
 
@@ -301,17 +240,6 @@ fn report_shard(
         }));
     }
     checked.points
-}
-
-/// A shard's file to read.
-struct VerifyJob<'a> {
-    path: ShardPath,
-    file: BackupFile,
-    record: Option<&'a ShardRecord>,
-    /// Bytes of its tar by the manifest.
-    listed: Option<u64>,
-    /// The times of its group, where the metastore has it.
-    times: Option<Range<i64>>,
 }
 
 /// The times of the groups that a metastore names, by shard.

@@ -1,21 +1,35 @@
 //! What the examination of one shard's file says to who verifies a backup.
 
+use std::ops::Range;
+
 use anyhow::Result;
 
-use super::{FileDamage, SHARD_LOST, VerifyJob};
+use super::finding::{FileDamage, SHARD_LOST};
 use crate::cancel::Cancel;
 use crate::io::scratch::scratch_dir;
 use crate::ops::examine::{
     Depth, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
 use crate::progress::Progress;
-use crate::repository::{Catalog, ShardRecord};
+use crate::repository::{BackupFile, Catalog, ShardRecord};
+use crate::shard::ShardPath;
 use crate::tsm::check::TsmDamage;
 use crate::tsm::index::IndexError;
 
 const POINTS_LOST: &str = "influxd would take the file, and miss these points without a word";
 const DELETES_LOST: &str = "points that were deleted would come back";
 const UNREACHABLE: &str = "no query for the times of the shard finds these points";
+
+/// A shard's file to read.
+pub(super) struct VerifyJob<'a> {
+    pub(super) path: ShardPath,
+    pub(super) file: BackupFile,
+    pub(super) record: Option<&'a ShardRecord>,
+    /// Bytes of its tar by the manifest.
+    pub(super) listed: Option<u64>,
+    /// The times of its group, where the metastore has it.
+    pub(super) times: Option<Range<i64>>,
+}
 
 /// What was found in a shard's file.
 #[derive(Debug, Default)]
@@ -139,7 +153,7 @@ fn damage_of_tar(state: &FileState, job: &VerifyJob<'_>) -> Option<FileDamage> {
         FileState::Whole { .. } | FileState::NotReadOn { .. } => return None,
         FileState::Empty => (None, "it is empty".to_owned()),
         FileState::Tar(error) => {
-            let offset = error.offset().filter(|_| !job.file.packed);
+            let offset = error.offset().filter(|_| !job.file.compressed);
             (offset, error.to_string())
         }
         FileState::Gzip(offset, error) => (Some(*offset), format!("gzip: {error}")),

@@ -85,30 +85,30 @@ impl<'a> Claims<'a> {
     }
 
     /// The random number of the server that a set is of, as far as can be told.
-    pub fn cluster(&self, at: usize) -> Option<u64> {
+    pub(crate) fn cluster(&self, at: usize) -> Option<u64> {
         self.clusters[at]
     }
 
     /// Whether two sets are of different servers, as far as can be told. Ids begin anew there: a
     /// shard of the same name is another shard.
-    pub fn are_foreign(&self, one: usize, other: usize) -> bool {
+    pub(crate) fn are_foreign(&self, one: usize, other: usize) -> bool {
         self.is_foreign(one, self.clusters[other])
     }
 
     /// Whether a set is of another server than that with the random number `cluster`.
-    pub fn is_foreign(&self, at: usize, cluster: Option<u64>) -> bool {
+    pub(crate) fn is_foreign(&self, at: usize, cluster: Option<u64>) -> bool {
         let both = self.clusters[at].zip(cluster);
         both.is_some_and(|(own, cluster)| own != cluster)
     }
 
     /// The entries of a manifest of influxd's that belong to no shard of the metastore beside it.
-    pub fn strays(&self, at: usize) -> &[&'a ShardEntry] {
+    pub(crate) fn strays(&self, at: usize) -> &[&'a ShardEntry] {
         let unrecorded = self.unrecorded[at].as_ref();
         unrecorded.map_or(&[], |unrecorded| &unrecorded.strays)
     }
 
     /// What a set says of a shard; nothing where it was not asked for it.
-    pub fn claim(&self, at: usize, path: &ShardPath) -> Option<Claim> {
+    pub(crate) fn claim(&self, at: usize, path: &ShardPath) -> Option<Claim> {
         let Some(record) = self.catalog.sets()[at].record() else {
             return self.unrecorded_claim(at, path).map(Claim::Unknown);
         };
@@ -179,7 +179,7 @@ impl<'a> Claims<'a> {
     }
 
     /// The file of a shard in a set of influxd's.
-    pub fn unrecorded_claim(&self, at: usize, path: &ShardPath) -> Option<ClaimedFile> {
+    pub(crate) fn unrecorded_claim(&self, at: usize, path: &ShardPath) -> Option<ClaimedFile> {
         let unrecorded = self.unrecorded[at].as_ref()?;
         let set = &self.catalog.sets()[at];
         if set.is_loose() {

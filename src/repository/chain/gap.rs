@@ -9,7 +9,7 @@ use crate::shard::ShardPath;
 
 /// Why a shard, or a set, cannot be restored whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gap {
+pub(crate) enum Gap {
     /// A file that a set recorded or listed is gone.
     FileGone {
         /// The set.
@@ -38,7 +38,7 @@ pub enum Gap {
         since: Timestamp,
     },
     /// An increment takes what changed after a time that lies after the start of the set before it.
-    TimeGap {
+    Uncovered {
         /// The increment.
         after: SetId,
         /// What changed after this time is in it.
@@ -135,7 +135,7 @@ pub enum Gap {
 impl Gap {
     /// Whether a file of the backup is not as it was written: damage, where the others were so from
     /// the beginning.
-    pub fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         matches!(
             self,
             Self::FileGone { .. }
@@ -151,7 +151,7 @@ impl Gap {
 
     /// Whether it lies between a set and those it goes on from, where the others are of the set
     /// alone.
-    pub fn is_below(&self, id: &SetId) -> bool {
+    pub(crate) fn is_below(&self, id: &SetId) -> bool {
         match self {
             Self::Unproven { set } => set != id,
             Self::Failed { .. } | Self::Partial { .. } | Self::Limited { .. } => false,
@@ -198,7 +198,7 @@ impl fmt::Display for Gap {
                 f,
                 "set {set} holds only what changed after {since}, and there is no set before it"
             ),
-            Self::TimeGap {
+            Self::Uncovered {
                 after,
                 since,
                 before,
@@ -276,7 +276,7 @@ impl fmt::Display for Gap {
 
 /// Something that a set does not bring back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
+pub(crate) struct Missing {
     /// The shard, where it is one.
     pub shard: Option<ShardPath>,
     /// Why.

@@ -212,7 +212,7 @@ impl Linker<'_, '_> {
                     return Ok((Some(early), known(early, links)?.gap.clone()));
                 }
                 known(older, links)?;
-                let gap = Gap::TimeGap {
+                let gap = Gap::Uncovered {
                     after: set.id.clone(),
                     since,
                     before: before.id.clone(),

@@ -107,7 +107,7 @@ impl Chains<'_> {
     }
 
     /// The entries of a manifest of influxd's that belong to no shard of the metastore beside it.
-    pub fn strays(&self, at: usize) -> Vec<Gap> {
+    pub(crate) fn strays(&self, at: usize) -> Vec<Gap> {
         let set = &self.claims.catalog.sets()[at];
         let stray = |entry: &&ShardEntry| Gap::Stray {
             set: set.id.clone(),
@@ -123,7 +123,7 @@ impl Chains<'_> {
     /// What is missing of a restore that cannot be told of one shard: that the set says that it
     /// lacks something, and entries of manifests that belong to no shard, of the set itself and of
     /// older ones that one of `shards` may need.
-    pub fn missing_beside_shards<'s>(
+    pub(crate) fn missing_beside_shards<'s>(
         &mut self,
         context: ChainContext,
         shards: impl Iterator<Item = &'s ShardPath>,
@@ -180,7 +180,7 @@ impl Chains<'_> {
 
     /// Whether a set brings back all that it was asked for, alone and with what it builds on, as
     /// far as names, sizes and records tell.
-    pub fn is_whole(&mut self, at: usize, metastore: Option<&Data>) -> bool {
+    pub(crate) fn is_whole(&mut self, at: usize, metastore: Option<&Data>) -> bool {
         self.missing(at, metastore).is_empty()
     }
 }

@@ -30,12 +30,12 @@ use crate::metastore::Shard;
 use crate::shard::ShardPath;
 use crate::time;
 use claim::{Claim, Claims};
-pub use gap::{Gap, Missing};
+pub(crate) use gap::{Gap, Missing};
 use links::{Linker, Links};
 
 /// The set that is asked about, among those it may build on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChainContext {
+pub(crate) struct ChainContext {
     /// Its place among the sets.
     pub at: usize,
     /// The last of the sets that count: it, or stray files of influxd's under a later number.
@@ -57,7 +57,7 @@ impl ChainContext {
 
 /// What a set has of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ShardChain {
+pub(crate) enum ShardChain {
     /// It should have it.
     Asked {
         /// The files that make it up, oldest first; none where nothing was in it.
@@ -81,7 +81,7 @@ struct Beside {
 }
 
 /// The chains of a backup directory.
-pub struct Chains<'a> {
+pub(crate) struct Chains<'a> {
     claims: Claims<'a>,
     /// By server and shard.
     links: HashMap<(Option<u64>, ShardPath), Links>,
@@ -97,7 +97,8 @@ impl<'a> Chains<'a> {
     }
 
     /// Whether two sets are of different servers, as far as can be told.
-    pub fn are_foreign(&self, one: usize, other: usize) -> bool {
+    #[cfg(test)]
+    pub(super) fn are_foreign(&self, one: usize, other: usize) -> bool {
         self.claims.are_foreign(one, other)
     }
 
@@ -259,7 +260,7 @@ impl<'a> Chains<'a> {
     }
 
     /// The earlier sets that a set goes on from directly. What these go on from is told of them.
-    pub fn parents(&mut self, at: usize) -> BTreeSet<usize> {
+    pub(crate) fn parents(&mut self, at: usize) -> BTreeSet<usize> {
         let set = &self.claims.catalog.sets()[at];
         let paths: BTreeSet<ShardPath> = match set.record() {
             Some(record) => record.shards.iter().map(ShardRecord::path).collect(),
@@ -304,7 +305,7 @@ impl<'a> Chains<'a> {
     /// The sets that a backup of a server may build on, newest first, with their places: complete
     /// ones that were begun at `now` or before. And the ids of those that would be, had they not
     /// been begun later: the clock was set back since, and nobody knows what changed since then.
-    pub fn to_build_on(
+    pub(crate) fn to_build_on(
         catalog: &Catalog,
         cluster_id: u64,
         now: Timestamp,
@@ -323,7 +324,7 @@ impl<'a> Chains<'a> {
 
     /// The newest of `sets` that an increment of this selection may go on from: one of the same
     /// selection that can be restored whole. What was modified after it was begun is not in it.
-    pub fn last_of<'s>(
+    pub(crate) fn last_of<'s>(
         &mut self,
         sets: &[(usize, &'s SetRecord)],
         selection: &Selection,

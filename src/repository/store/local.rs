@@ -380,7 +380,7 @@ fn has_no_locks(error: &io::Error) -> bool {
 
 /// The record of a set that is about to be removed, if nobody reads the set. To be kept until the
 /// record has another name.
-fn claim(path: &Path) -> Result<Option<Claim>> {
+fn claim(path: &Path) -> Result<Option<RecordClaim>> {
     let claiming = || format!("locking {}", path.display());
     // NFS locks for one alone only what is open for writing.
     let opened = match open_regular_with(OpenOptions::new().read(true).write(true), path) {
@@ -391,11 +391,11 @@ fn claim(path: &Path) -> Result<Option<Claim>> {
     let (tries, apart) = ASKING;
     for attempt in 1..=tries {
         match record.try_lock() {
-            Ok(()) => return Ok(Some(Claim { _record: record })),
+            Ok(()) => return Ok(Some(RecordClaim { _record: record })),
             Err(TryLockError::WouldBlock) if attempt < tries => std::thread::sleep(apart),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) if has_no_locks(&error) => {
-                return Ok(Some(Claim { _record: record }));
+                return Ok(Some(RecordClaim { _record: record }));
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(claiming),
         }
@@ -405,7 +405,7 @@ fn claim(path: &Path) -> Result<Option<Claim>> {
 
 /// A record that nobody reads.
 #[derive(Debug)]
-struct Claim {
+struct RecordClaim {
     _record: File,
 }
 

@@ -19,7 +19,7 @@ use crate::repository::digest::hex;
 use crate::repository::hidden::{COMMIT, name_of, own_name};
 use crate::repository::record::{FileRecord, Layout, Selection, SetRecord, ShardRecord};
 use crate::repository::{
-    Catalog, Maintenance, Run, SetFiles, SetWriter, manifest, names, test_records,
+    Catalog, Maintenance, RunHeader, SetFiles, SetWriter, manifest, names, test_records,
 };
 
 const LAYOUTS: [Layout; 2] = [Layout::Legacy, Layout::Portable];
@@ -112,7 +112,7 @@ fn put_old(store: &Arc<dyn WritableStore>, layout: Layout, number: u32) {
         number,
         layout,
         meta: put(meta, b"meta"),
-        manifest: layout.packs().then(|| put(manifest, b"manifest")),
+        manifest: layout.compresses().then(|| put(manifest, b"manifest")),
         ..test_records::set(&id, started, vec![shard])
     };
     let document = name_of(&id, "json");
@@ -262,7 +262,7 @@ fn what_a_failed_run_had_finished_is_taken_over() {
     on_each(|store| {
         let cancel = Cancel::default();
         let writer = try_begin(store, true).unwrap();
-        let run = Run {
+        let run = RunHeader {
             started: writer.started(),
             cluster_id: 1,
             layout: Layout::Legacy,
