@@ -6,6 +6,8 @@
 //! Data flows one way: bytes ↔ messages ↔ requests ↔ operations ↔ command line. The modules stand
 //! here from the bottom up, and each knows only those before it.
 
+#![warn(unreachable_pub)]
+
 // What kind of failure an error is, and its exit code.
 pub mod error;
 

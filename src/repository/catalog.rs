@@ -60,7 +60,7 @@ pub(crate) struct UnreadableFile {
 
 impl UnreadableFile {
     /// The set that it tells of.
-    pub fn set(&self) -> SetId {
+    pub(crate) fn set(&self) -> SetId {
         id_of(&self.file).into()
     }
 }

@@ -137,7 +137,7 @@ pub(crate) struct LockedBy {
 
 impl LockedBy {
     /// The error that says so, with what to do: `wait`, where the file system has locks.
-    pub fn error(&self, message: String, wait: &str) -> Error {
+    pub(crate) fn error(&self, message: String, wait: &str) -> Error {
         let fault = ErrorKind::Locked.error(message);
         match &self.marker {
             None => fault.hint(wait),
@@ -155,7 +155,7 @@ impl FileLock {
     /// # Errors
     ///
     /// When it can neither be taken nor is held.
-    pub fn of(file: &File, path: &Path) -> Result<Result<Self, LockedBy>> {
+    pub(crate) fn of(file: &File, path: &Path) -> Result<Result<Self, LockedBy>> {
         let marker_path = marker_of(path);
         let held_by = |holder: String| {
             let marker = Some(marker_path.clone());
@@ -194,7 +194,7 @@ impl FileLock {
     }
 
     /// What is to be said of a file system without locks.
-    pub fn warning(&self) -> Option<String> {
+    pub(crate) fn warning(&self) -> Option<String> {
         self.marker.as_ref()?;
         Some(format!(
             "the file system has no locks: {} stands in for one, and has to be removed by hand should this machine fail meanwhile",

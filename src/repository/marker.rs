@@ -44,7 +44,7 @@ impl Marker {
     /// # Errors
     ///
     /// When it can be neither made nor read.
-    pub fn make(path: &Path) -> Result<Marked> {
+    pub(super) fn make(path: &Path) -> Result<Marked> {
         let text = serde_json::to_vec(&Holder::of_this_process())?;
         for _ in 0..TRIES {
             if let Some(holder) = Self::holder(path)? {

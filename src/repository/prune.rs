@@ -93,7 +93,11 @@ impl Maintenance {
     /// # Errors
     ///
     /// When another run holds the lock, or the directory cannot be written.
-    pub fn begin(directory: &Path, wait: Duration, cancel: &Cancel) -> Result<(Self, Removed)> {
+    pub(crate) fn begin(
+        directory: &Path,
+        wait: Duration,
+        cancel: &Cancel,
+    ) -> Result<(Self, Removed)> {
         Self::begin_in(Arc::new(LocalStore::new(directory)), wait, cancel)
     }
 
@@ -130,7 +134,7 @@ impl Maintenance {
     /// # Errors
     ///
     /// When a file cannot be removed.
-    pub fn remove(
+    pub(crate) fn remove(
         &self,
         catalog: &Catalog,
         which: &HashSet<usize>,
@@ -145,7 +149,7 @@ impl Maintenance {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub fn measure(catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
+    pub(crate) fn measure(catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
         measure(catalog.store(), &sets, &others)
     }

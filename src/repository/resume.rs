@@ -124,7 +124,7 @@ impl ResumableRun {
     }
 
     /// A shard of which there is a file, of the size that it had.
-    pub fn shard(&self, shard: &ShardPath) -> Option<FinishedShard<'_>> {
+    pub(crate) fn shard(&self, shard: &ShardPath) -> Option<FinishedShard<'_>> {
         let mut shards = self.shards.iter().rev();
         let (record, started) = shards.find(|(record, _)| record.is(shard))?;
         let file = record.file.as_ref()?;

@@ -89,7 +89,7 @@ impl DirectorySnapshot {
     /// # Errors
     ///
     /// When it cannot be read, or never stays the same.
-    pub fn read(store: &dyn Store) -> Result<Self> {
+    pub(super) fn read(store: &dyn Store) -> Result<Self> {
         let mut known = Known::new();
         for attempt in 0..TRIES {
             if let Some(snapshot) = Self::try_read(store, &mut known)? {

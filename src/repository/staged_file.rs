@@ -38,7 +38,7 @@ impl StagedFile {
     /// # Errors
     ///
     /// When the system cannot.
-    pub fn finish(self) -> Result<SealedFile> {
+    pub(crate) fn finish(self) -> Result<SealedFile> {
         Ok(SealedFile {
             name: self.object.seal()?,
             store: self.store,
@@ -98,7 +98,7 @@ impl StagedTar {
     /// # Errors
     ///
     /// When the system cannot.
-    pub fn finish(self) -> Result<(SealedFile, u64)> {
+    pub(crate) fn finish(self) -> Result<(SealedFile, u64)> {
         let file = match self.packing {
             Packing::Plain(file) => file,
             Packing::Gzip(encoder) => encoder
@@ -152,7 +152,7 @@ impl SealedFile {
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub fn open(&self, layout: Layout) -> Result<Tar<StoredFile>> {
+    pub(crate) fn open(&self, layout: Layout) -> Result<Tar<StoredFile>> {
         let file = self.store.open(&self.name);
         let file = file.with_context(|| format!("opening {}", self.store.place_of(&self.name)))?;
         Ok(Tar::new(file, layout.compresses()))
@@ -163,7 +163,7 @@ impl SealedFile {
     /// # Errors
     ///
     /// When it cannot be removed.
-    pub fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         self.store.remove(&self.name)
     }
 

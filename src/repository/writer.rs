@@ -65,7 +65,12 @@ impl SetWriter {
     /// # Errors
     ///
     /// When another run holds the lock, or the directory cannot be written.
-    pub fn begin(directory: &Path, wait: Duration, resume: bool, cancel: &Cancel) -> Result<Self> {
+    pub(crate) fn begin(
+        directory: &Path,
+        wait: Duration,
+        resume: bool,
+        cancel: &Cancel,
+    ) -> Result<Self> {
         Self::begin_in(Arc::new(LocalStore::new(directory)), wait, resume, cancel)
     }
 
@@ -101,17 +106,17 @@ impl SetWriter {
     }
 
     /// What the directory's file system lacks, a sentence each.
-    pub fn warnings(&self) -> &[String] {
+    pub(crate) fn warnings(&self) -> &[String] {
         self.lock.warnings()
     }
 
     /// The set's id.
-    pub fn id(&self) -> &SetId {
+    pub(crate) fn id(&self) -> &SetId {
         &self.id
     }
 
     /// When the set was begun.
-    pub fn started(&self) -> Timestamp {
+    pub(crate) fn started(&self) -> Timestamp {
         self.started
     }
 
@@ -147,7 +152,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn note(&self, record: &ShardRecord, file: Option<&SealedFile>) -> Result<()> {
+    pub(crate) fn note(&self, record: &ShardRecord, file: Option<&SealedFile>) -> Result<()> {
         let Some(file) = file.filter(|_| record.shared_with.is_none()) else {
             return Ok(());
         };
@@ -207,7 +212,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub fn file(&self) -> Result<StagedFile> {
+    pub(crate) fn file(&self) -> Result<StagedFile> {
         StagedFile::create(&self.store, &self.staged)
     }
 
@@ -216,7 +221,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub fn tar(&self, layout: Layout, shard: u64) -> Result<StagedTar> {
+    pub(crate) fn tar(&self, layout: Layout, shard: u64) -> Result<StagedTar> {
         let file = self.file()?;
         Ok(match layout {
             Layout::Legacy => StagedTar::plain(file),
@@ -232,7 +237,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// When it can be neither linked nor copied, or a stop was asked for.
-    pub fn share(
+    pub(crate) fn share(
         &self,
         name: &str,
         recorded: &FileRecord,
@@ -283,7 +288,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn write(&self, content: &[u8]) -> Result<SealedFile> {
+    pub(crate) fn write(&self, content: &[u8]) -> Result<SealedFile> {
         let mut file = self.file()?;
         file.write_all(content).context("writing")?;
         file.finish()
@@ -296,7 +301,7 @@ impl SetWriter {
     /// # Errors
     ///
     /// When a name cannot be given or the record not be written; then no file keeps its final name.
-    pub fn commit(
+    pub(crate) fn commit(
         mut self,
         mut record: SetRecord,
         files: &SetFiles,

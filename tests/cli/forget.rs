@@ -447,10 +447,7 @@ fn readers_beside_backups_and_forget_see_whole_sets_and_never_a_file_that_is_gon
             assert!((1..=2).contains(&sets.len()), "{listed:?}");
             for warning in warnings {
                 let is_of_removal = warning.to_string().contains("is half removed");
-                assert!(
-                    warning["message_type"] == "warning" && is_of_removal,
-                    "{warning}"
-                );
+                assert!(warning["level"] == "warning" && is_of_removal, "{warning}");
             }
             for set in sets {
                 assert_eq!(

@@ -64,7 +64,7 @@ struct Unrecorded<'a> {
 
 impl<'a> Claims<'a> {
     /// Those of a directory. Of sets without a record the metastores are read.
-    pub fn of(catalog: &'a Catalog) -> Self {
+    pub(super) fn of(catalog: &'a Catalog) -> Self {
         let (mut unrecorded, mut clusters) = (Vec::new(), Vec::new());
         for set in catalog.sets() {
             if let Some(cluster) = set.recorded_cluster() {
@@ -151,7 +151,7 @@ impl<'a> Claims<'a> {
     }
 
     /// A file that was recorded, and whether it is there.
-    pub fn held(&self, at: usize, file: Option<&FileRecord>) -> ClaimedFile {
+    pub(super) fn held(&self, at: usize, file: Option<&FileRecord>) -> ClaimedFile {
         let set = &self.catalog.sets()[at];
         let Some(file) = file else {
             return ClaimedFile::default();

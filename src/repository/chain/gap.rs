@@ -160,7 +160,7 @@ impl Gap {
     }
 
     /// The set and the file in the backup directory, where it is one file's.
-    pub fn file(&self) -> Option<(&SetId, &str)> {
+    pub(crate) fn file(&self) -> Option<(&SetId, &str)> {
         match self {
             Self::FileGone { set, file, .. }
             | Self::FileChanged { set, file, .. }

@@ -33,7 +33,7 @@ pub(super) struct Linker<'c, 'a> {
 
 impl Linker<'_, '_> {
     /// Adds the link of `top` and all below it.
-    pub fn complete(&self, top: usize, links: &mut Links) {
+    pub(super) fn complete(&self, top: usize, links: &mut Links) {
         // A link needs those below it first. There may be more of these than a stack has room for.
         let mut open = vec![top];
         while let Some(at) = open.last().copied() {

@@ -15,7 +15,7 @@ impl Chains<'_> {
     /// What the set at `at` does not bring back, alone and with what it builds on. Without its
     /// metastore a record tells, but for shards that it has no word of; and of a set without a
     /// record nothing is told of shards.
-    pub fn missing(&mut self, at: usize, metastore: Option<&Data>) -> Vec<Missing> {
+    pub(crate) fn missing(&mut self, at: usize, metastore: Option<&Data>) -> Vec<Missing> {
         let set = &self.claims.catalog.sets()[at];
         let mut missing: Vec<Missing> = self.of_set(at);
         let mut shards: Vec<Shard> = Vec::new();
@@ -56,7 +56,7 @@ impl Chains<'_> {
     }
 
     /// The shards that the record of a set has files of, and that its metastore does not name.
-    pub fn unnamed(&self, at: usize, metastore: &Data) -> Vec<Missing> {
+    pub(crate) fn unnamed(&self, at: usize, metastore: &Data) -> Vec<Missing> {
         let set = &self.claims.catalog.sets()[at];
         let named: HashSet<ShardPath> = metastore.shards().map(|shard| shard.path).collect();
         let shards = set.record().into_iter().flat_map(|record| &record.shards);

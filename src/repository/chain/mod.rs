@@ -46,7 +46,7 @@ pub(crate) struct ChainContext {
 
 impl ChainContext {
     /// A set by itself, with what it builds on.
-    pub fn alone(at: usize) -> Self {
+    pub(crate) fn alone(at: usize) -> Self {
         Self {
             at,
             last: at,
@@ -89,7 +89,7 @@ pub(crate) struct Chains<'a> {
 
 impl<'a> Chains<'a> {
     /// Those of a directory. Of sets without a record the metastores are read.
-    pub fn of(catalog: &'a Catalog) -> Self {
+    pub(crate) fn of(catalog: &'a Catalog) -> Self {
         Self {
             claims: Claims::of(catalog),
             links: HashMap::new(),
@@ -103,7 +103,7 @@ impl<'a> Chains<'a> {
     }
 
     /// What a set brings back of a shard that its metastore names and does not mark as deleted.
-    pub fn of_shard(&mut self, context: ChainContext, shard: &Shard) -> ShardChain {
+    pub(crate) fn of_shard(&mut self, context: ChainContext, shard: &Shard) -> ShardChain {
         let path = &shard.path;
         // A stray file of influxd's is newer than the set, and nobody knows what it holds.
         let stray = (context.at + 1..=context.last).rev().find(|at| {

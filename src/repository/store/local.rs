@@ -40,7 +40,7 @@ pub(crate) struct LocalStore {
 
 impl LocalStore {
     /// The repository in a directory.
-    pub fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
         }

@@ -90,7 +90,7 @@ fn folder_entry(name: &str) -> StoreEntry {
 
 impl MemoryStore {
     /// Puts a file there, or another in its place.
-    pub fn put(&self, name: &str, content: &[u8]) {
+    pub(crate) fn put(&self, name: &str, content: &[u8]) {
         self.files().put(name, content);
     }
 
