@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::{Offset, TimeZone};
-use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// The least timestamp a point can have in InfluxDB: 1677-09-21T00:12:43.145224194Z.
 pub const LEAST: i64 = i64::MIN + 2;
@@ -176,12 +176,13 @@ fn at(pieces: &Pieces<'_>) -> Timestamp {
         .map_or(nearest, |zoned| zoned.timestamp())
 }
 
-/// Reads a length of time: numbers with the units `ms`, `s`, `m`, `h`, `d`, `w`, the largest first,
-/// added up (`1h30m`).
+/// Reads a length of time: numbers with the units `ms`, `s`, `m`, `h`, `d`, `w`, added up
+/// (`1h30m`). No more than that is taken: a library that reads `08:12:23` as a length of time would
+/// take a time of day for an age.
 ///
 /// # Errors
 ///
-/// When it is not of that form, negative or too long to count.
+/// When it is not of that form or too long to count.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     let complaint = || {
         format!(
@@ -189,12 +190,34 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
              2w"
         )
     };
-    // Months and years have no length that is always the same, and so are errors here.
-    let length = text
-        .parse::<Span>()
-        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
-    let length = length.ok().with_context(complaint)?;
-    Duration::try_from(length).ok().with_context(complaint)
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (number, after) = split_where(rest, |c| !c.is_ascii_digit());
+        let (unit, after) = split_where(after, |c| !c.is_ascii_alphabetic());
+        let number: u64 = number.parse().with_context(complaint)?;
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            _ => bail!(complaint()),
+        };
+        let part = number.checked_mul(milliseconds).map(Duration::from_millis);
+        total = part
+            .and_then(|part| total.checked_add(part))
+            .with_context(complaint)?;
+        rest = after;
+    }
+    ensure!(!text.is_empty(), complaint());
+    Ok(total)
+}
+
+/// The text up to the first character of a kind, and the rest.
+fn split_where(text: &str, kind: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(kind).unwrap_or(text.len()))
 }
 
 #[cfg(test)]
@@ -263,6 +286,7 @@ mod tests {
             .map(Some)
         );
         assert_eq!(millis("1h30m"), Some(90 * 60_000));
+        assert_eq!(millis("30m1h"), Some(90 * 60_000));
         assert_eq!(millis("1w2d3h4m5s6ms"), Some(788_645_006));
         assert_eq!(millis("100000h"), Some(100_000 * hour));
         for text in [
@@ -274,6 +298,12 @@ mod tests {
             "3d ago",
             "h",
             "1h30",
+            "08:12:23",
+            "PT5M",
+            "1.5h",
+            "+3h",
+            "90 m",
+            "5 minutes",
             "99999999999999w",
         ] {
             assert_eq!(millis(text), None, "{text:?}");
@@ -285,6 +315,7 @@ mod tests {
         for text in [
             "",
             "yesterday",
+            "08:12:23",
             "7",
             "7y",
             "-3d",

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::options::RestoreOptions;
 use super::staging::ShardStaging;
 use super::target;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Stoppable};
 use crate::context::Context;
 use crate::influxd_dir::Ownership;
 use crate::io::durable::{self, WriteBack};
@@ -110,6 +110,10 @@ impl Unpacker<'_> {
             let tar = self.catalog.place_of(&shard.sources[source].name);
             let count = self
                 .unpack_tar(shard, source, directory, stop)
+                .or_else(|error| {
+                    stop.check()?;
+                    Err(error)
+                })
                 .with_context(|| format!("unpacking {tar} into {}", directory.display()))?;
             let files = shard.files.iter();
             let expected = files.filter(|(_, file)| file.source == source).count();
@@ -135,7 +139,10 @@ impl Unpacker<'_> {
         directory: &Path,
         stop: &Cancel,
     ) -> Result<usize> {
-        let tar = self.catalog.open(&shard.sources[source], |file| file)?;
+        let tar = Stoppable {
+            inner: self.catalog.open(&shard.sources[source], |file| file)?,
+            cancel: stop,
+        };
         let mut reader = ShardTarReader::new(tar, &shard.source);
         let mut count = 0;
         while let Some(member) = reader.next_member().map_err(io::Error::from)? {
