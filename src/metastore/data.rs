@@ -290,7 +290,6 @@ impl Data {
         <Self as Message>::decode(bytes).context("the metastore is damaged")
     }
 
-    /// The database of that name.
     pub fn database(&self, name: &str) -> Option<&DatabaseInfo> {
         self.databases.iter().find(|database| database.name == name)
     }

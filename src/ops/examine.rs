@@ -54,7 +54,6 @@ pub(crate) struct Examination<'a> {
 /// What is looked at of TSM files.
 #[derive(Debug, Clone)]
 pub(crate) enum Depth {
-    /// The index.
     Index,
     /// Every block too.
     Blocks {
@@ -79,7 +78,6 @@ pub(crate) enum FileState {
     Empty,
     /// It is a whole tar.
     Whole {
-        /// Bytes of the tar.
         tar_bytes: u64,
         /// Bytes of the file, and SHA-256 of them, where it was recorded.
         read: Option<(u64, String)>,
@@ -98,9 +96,7 @@ pub(crate) enum FileState {
 /// What was found of a member.
 #[derive(Debug)]
 pub(crate) struct ExaminedMember {
-    /// Its name.
     pub name: String,
-    /// Its size.
     pub size: u64,
     /// CRC-32 of its content.
     pub crc: u32,
@@ -167,7 +163,6 @@ impl ExaminedFile {
 pub(crate) enum Difference {
     /// The size of its tar is another than in the manifest.
     Listed {
-        /// That of the tar.
         tar_bytes: u64,
         /// That in the manifest.
         listed: u64,

@@ -37,9 +37,7 @@ pub(crate) struct MemberReader<R> {
     size: u64,
 }
 
-/// The content of a member.
 pub(crate) struct MemberContent<'a> {
-    /// Its bytes.
     pub bytes: Section<'a, dyn ReadAt>,
     /// CRC-32 of them, where they were read anyway.
     pub crc: Option<u32>,

@@ -365,7 +365,6 @@ impl ShardRecord {
             && self.retention_policy == path.retention_policy
     }
 
-    /// Bytes of its tar.
     pub(crate) fn tar_bytes(&self) -> Option<u64> {
         self.tar_size.or_else(|| Some(self.file.as_ref()?.size))
     }

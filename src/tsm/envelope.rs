@@ -9,7 +9,6 @@ use thiserror::Error;
 
 use super::HEADER;
 
-/// Bytes in the footer.
 const FOOTER_BYTES: u64 = 8;
 
 /// Watches the bytes of a TSM file pass and checks header and footer. Takes any split of the bytes.

@@ -17,7 +17,6 @@ use super::envelope::EnvelopeError;
 use super::values::ValueType;
 use crate::io::read_at::ReadAt;
 
-/// Bytes in the footer.
 pub(super) const FOOTER_BYTES: u64 = 8;
 /// Bytes a block takes in the index.
 pub(super) const ENTRY_BYTES: usize = 28;

@@ -37,7 +37,6 @@ impl Listing {
             .map(|pair| pair[0])
     }
 
-    /// A member begins.
     pub(super) fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.envelope = member.is_tsm().then(Envelope::default);
         self.members.push(member_record(member)?);

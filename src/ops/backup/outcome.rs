@@ -11,7 +11,6 @@ pub(crate) struct StoredTar {
     pub file: SealedFile,
     /// Bytes of the tar.
     pub tar_size: u64,
-    /// Its members.
     pub members: Vec<MemberRecord>,
     /// Whether deleted points were left out of it.
     pub deletes_applied: bool,
@@ -24,7 +23,6 @@ pub(crate) enum ShardOutcome {
     Stored(StoredTar),
     /// It has not changed since an earlier run, and has the file of that.
     Unchanged {
-        /// The file.
         file: SealedFile,
         /// What that run recorded.
         base: Box<Base>,

@@ -21,7 +21,6 @@ pub(crate) enum ShardRequest {
 }
 
 impl ShardRequest {
-    /// The request for a shard.
     pub(crate) fn for_shard(self, id: u64) -> Request {
         match self {
             Self::Whole => Request::Shard { id, since: None },

@@ -40,7 +40,6 @@ impl ShardFiles {
         )
     }
 
-    /// The file of that name.
     pub(super) fn get(&self, name: &str) -> Option<&ShardFile> {
         let at = self
             .0

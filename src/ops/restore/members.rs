@@ -38,7 +38,6 @@ pub(crate) struct ShardMembers<'a> {
 pub(crate) struct ShardMember<'a> {
     /// What its header says.
     pub member: &'a Member,
-    /// Its content.
     pub content: &'a dyn ReadAt,
 }
 

@@ -24,7 +24,6 @@ use crate::tsm::{is_tombstone, stem};
 pub(crate) struct Left {
     /// How many there are.
     pub files: usize,
-    /// Bytes of all.
     pub bytes: u64,
 }
 

@@ -12,7 +12,6 @@ use crate::shard::ShardPath;
 pub(crate) enum Gap {
     /// A file that a set recorded or listed is gone.
     FileGone {
-        /// The set.
         set: SetId,
         /// The file in the backup directory.
         file: String,
@@ -21,7 +20,6 @@ pub(crate) enum Gap {
     },
     /// A file has another size than its set recorded.
     FileChanged {
-        /// The set.
         set: SetId,
         /// The file in the backup directory.
         file: String,
@@ -43,7 +41,6 @@ pub(crate) enum Gap {
         after: SetId,
         /// What changed after this time is in it.
         since: Timestamp,
-        /// The set before it.
         before: SetId,
         /// What changed after this time may not be in that.
         started: Timestamp,
@@ -52,7 +49,6 @@ pub(crate) enum Gap {
     ClockSetBack {
         /// The increment.
         after: SetId,
-        /// The set before it.
         before: SetId,
         /// When that was begun.
         started: Timestamp,
@@ -71,42 +67,25 @@ pub(crate) enum Gap {
     },
     /// The shard is in the set, and can lack points that the server had acknowledged before that
     /// was begun.
-    Unproven {
-        /// The set.
-        set: SetId,
-    },
+    Unproven { set: SetId },
     /// The set is marked as partial, and no shard of it is known to be missing or unproven.
-    Partial {
-        /// The set.
-        set: SetId,
-    },
+    Partial { set: SetId },
     /// The set's metastore names the shard, and its record has no word of it.
-    NotRecorded {
-        /// The set.
-        set: SetId,
-    },
+    NotRecorded { set: SetId },
     /// The set's record has a file of the shard, and its metastore does not name it.
-    NotNamed {
-        /// The set.
-        set: SetId,
-    },
+    NotNamed { set: SetId },
     /// A legacy directory of influxd's has no file of a shard that its metastore names.
     NoFile {
-        /// The set.
         set: SetId,
         /// Whether there are files of other shards of the retention policy.
         others: bool,
     },
     /// A manifest says that it lacks something, and does not list the shard or, where there is no
     /// shard, does not say what.
-    Limited {
-        /// The set.
-        set: SetId,
-    },
+    Limited { set: SetId },
     /// A manifest lists a file for a shard that the metastore beside it does not name, or that is
     /// another's by its name.
     Stray {
-        /// The set.
         set: SetId,
         /// The file in the backup directory.
         file: String,
@@ -115,21 +94,14 @@ pub(crate) enum Gap {
     },
     /// A file of a shard lies beside a manifest that does not list it.
     NotListed {
-        /// The set.
         set: SetId,
         /// The file in the backup directory.
         file: String,
     },
     /// The metastore that tells of which server a set of influxd's is cannot be read.
-    ServerUnknown {
-        /// The set.
-        set: SetId,
-    },
+    ServerUnknown { set: SetId },
     /// The newest file of the shard holds a range of time, and older ones hold more.
-    RangeBeside {
-        /// That file.
-        file: String,
-    },
+    RangeBeside { file: String },
 }
 
 impl Gap {

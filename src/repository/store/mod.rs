@@ -137,7 +137,6 @@ pub(crate) enum EntryKind {
     File,
     /// A link, which is not followed.
     Link,
-    /// A folder.
     Folder,
     /// What else there may be.
     Other,

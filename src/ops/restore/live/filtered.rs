@@ -24,7 +24,6 @@ pub(crate) struct FilteredFiles(BTreeMap<String, Option<FilteredFile>>);
 /// A TSM file that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sent<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Bytes.
     pub size: u64,

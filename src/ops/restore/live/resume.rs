@@ -26,7 +26,6 @@ pub(super) enum RestoreStart<'a> {
 /// Where on the server a restore begins.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// With the import.
     Import,
     /// With the uploads: an interrupted restore has done the import.
     Upload {

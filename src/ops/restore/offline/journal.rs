@@ -40,7 +40,6 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    /// Those of a restore.
     pub(super) fn of(options: &RestoreOptions) -> Self {
         Self {
             metadir: options.metadir.clone(),

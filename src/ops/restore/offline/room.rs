@@ -19,7 +19,6 @@ const HEADROOM: u64 = 16 << 20;
 
 /// What is to be written to a file system.
 struct Needed {
-    /// A directory on it.
     directory: PathBuf,
     /// Bytes of the files.
     files: u64,
