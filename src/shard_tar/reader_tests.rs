@@ -366,11 +366,20 @@ fn an_error_of_the_source_is_told_apart_from_damage() {
         let (result, _) = read_from(failing(), &shard());
         let error = result.unwrap_err();
         assert!(matches!(error, TarError::Source(_)), "{end}: {error}");
+        assert_eq!(error.offset(), None);
         let passed = ShardTarReader::new(failing(), &shard()).finish();
         assert!(matches!(passed.unwrap_err(), TarError::Source(_)), "{end}");
         let error = io::Error::from(error);
         assert_eq!(error.raw_os_error(), Some(5));
     }
+    // Damage says where it is, and a cut how far the tar goes.
+    let (cut, _) = read_from(&bytes[..600], &shard());
+    assert_eq!(cut.unwrap_err().offset(), Some(600));
+    let (damaged, _) = read_from(
+        &[bytes[..1536].to_vec(), vec![1; 512]].concat()[..],
+        &shard(),
+    );
+    assert_eq!(damaged.unwrap_err().offset(), Some(1536));
 }
 
 #[test]
