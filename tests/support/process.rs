@@ -171,6 +171,9 @@ impl Snap {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
         for (name, value) in self.command.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
