@@ -21,6 +21,7 @@ mod outcome;
 mod plan;
 mod proof;
 mod request;
+mod resume;
 mod run;
 mod session;
 mod stored;
@@ -30,7 +31,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
-use jiff::Timestamp;
 
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
@@ -38,16 +38,14 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::progress::Event;
 use crate::repository::manifest;
-use crate::repository::{Layout, ResumableRun, RunHeader, SetWriter};
+use crate::repository::{Layout, RunHeader, SetWriter};
 use crate::retry::Server;
-use crate::text::plural;
 use crate::time;
 use crate::wire::Dialect;
 use attempts::ShardAttempts;
 use commit::SettledShard;
 use download::Attempted;
 use health::ServerHealth;
-use incremental::Base;
 use outcome::ShardOutcome;
 use plan::BackupPlan;
 use proof::Rule;
@@ -196,48 +194,6 @@ impl Backup<'_> {
             cluster_id: data.cluster_id,
             size,
         })
-    }
-
-    /// Notes with each shard what an earlier run had finished of it and may not have changed since;
-    /// of the others the files are removed. Gives how many it had finished.
-    fn build_on(
-        &self,
-        leftover: &ResumableRun,
-        planned: &mut [Planned],
-        started: Timestamp,
-    ) -> Result<usize> {
-        let (mut finished, mut kept) = (0, Vec::new());
-        for planned in planned {
-            let Some(left) = leftover.shard(&planned.shard.path) else {
-                continue;
-            };
-            finished += 1;
-            planned.known = planned.known.or(left.record.tar_bytes());
-            let content = planned.content();
-            let base = Base::of_leftover(left, content, started, self.options.cold_after);
-            if let Some(base) = base {
-                kept.push(base.name.clone());
-                planned.base = Some(Box::new(base));
-            }
-        }
-        leftover.keep_only(&kept)?;
-        Ok(finished)
-    }
-
-    /// Tells how many of so many shards that an earlier run had finished are taken over.
-    fn report_taken_over(&self, finished: usize) {
-        let taken_over = self.taken_over.load(Ordering::Relaxed);
-        let mut message = format!(
-            "{} taken over from an earlier run",
-            plural(taken_over, "shard")
-        );
-        if finished > taken_over {
-            message += &format!(
-                "; {} not, because points may have changed since",
-                finished - taken_over
-            );
-        }
-        self.context.status(message);
     }
 
     /// Fetches the shards that the server has open, and finds out what became of the others.

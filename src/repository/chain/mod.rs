@@ -14,8 +14,8 @@
 
 mod claim;
 mod gap;
-mod links;
 mod missing;
+mod parents;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -31,7 +31,7 @@ use crate::shard::ShardPath;
 use crate::time;
 use claim::{Claim, Claims};
 pub(crate) use gap::{Gap, Missing};
-use links::{Linker, Links};
+use parents::{Linker, Links};
 
 /// The set that is asked about, among those it may build on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -89,15 +89,6 @@ impl Replaced {
         crc32fast::hash(&now) != self.crc && Some(now) != old
     }
 
-    fn put_back(&self) -> Result<()> {
-        let Some(old) = &self.old else {
-            return durable::remove_if_there(&self.place);
-        };
-        let content = read_bounded(old, MAX_META_BYTES)
-            .with_context(|| format!("reading {}", old.display()))?;
-        write_owned(&self.place, &content)
-    }
-
     /// The same, in the directories of this run.
     fn checked(self, targets: &Targets) -> Result<Self> {
         let (place, [name]) = below(targets.metadir.as_deref(), &self.place)?;
@@ -143,23 +134,6 @@ impl Move {
     fn is_used(&self) -> bool {
         let is_cleared = self.new.is_none() && (self.old.exists() || !self.replaces);
         is_cleared && fs::read_dir(&self.place).is_ok_and(|mut entries| entries.next().is_some())
-    }
-
-    fn put_back(&self) -> Result<()> {
-        let back = |from: &Path, to: &Path| durable::rename(from, to).context("moving back");
-        // The new directory is in its place if it is no longer where it was prepared. Where what it
-        // replaced is gone, it stays.
-        if let Some(new) = &self.new
-            && !new.exists()
-            && self.place.exists()
-            && (!self.replaces || self.old.exists())
-        {
-            back(&self.place, new)?;
-        }
-        if self.old.exists() {
-            back(&self.old, &self.place)?;
-        }
-        Ok(())
     }
 
     /// The same, in the directories of this run.
@@ -277,16 +251,6 @@ impl SwapJournal {
             .map(|file| &file.place)
             .chain(moves.map(|moved| &moved.place));
         places.next().map(PathBuf::as_path)
-    }
-
-    /// Puts everything back.
-    ///
-    /// # Errors
-    ///
-    /// When something cannot be moved.
-    pub(crate) fn roll_back(&self) -> Result<()> {
-        self.files.iter().try_for_each(Replaced::put_back)?;
-        self.moves.iter().rev().try_for_each(Move::put_back)
     }
 }
 

@@ -9,6 +9,7 @@ mod journal;
 mod options;
 mod plan;
 mod recover;
+mod roll_back;
 mod room;
 mod staging;
 mod swap;
