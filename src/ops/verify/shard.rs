@@ -128,7 +128,7 @@ fn damage_of_member(member: &ExaminedMember) -> impl Iterator<Item = FileDamage>
             let means = match fault {
                 TsmDamage::Block(_) => POINTS_LOST,
                 TsmDamage::Outside { .. } => UNREACHABLE,
-                _ => SHARD_LOST,
+                TsmDamage::Index(_) | TsmDamage::Gap { .. } | TsmDamage::Order { .. } => SHARD_LOST,
             };
             of_member(Some(*offset), message.clone(), means)
         }
