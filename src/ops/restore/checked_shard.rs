@@ -1,12 +1,21 @@
 //! A shard whose files were read and found whole, and which file of it comes from which tar.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, Read};
 
+use anyhow::{Result, ensure};
+
+use crate::cancel::Cancel;
 use crate::repository::BackupFile;
 use crate::shard::ShardPath;
+use crate::shard_tar::ShardTarReader;
 use crate::time::Bounds;
 use crate::tsm::filter::NewTypes;
 use crate::tsm::{is_tombstone, stem};
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
 
 /// A shard whose files were read and found whole.
 pub(crate) struct CheckedShard {
@@ -78,6 +87,39 @@ pub(crate) struct ShardFile {
     pub size: u64,
     /// CRC-32 of its content.
     pub crc: u32,
+}
+
+impl ShardFile {
+    /// Reads the content of the member of that name once more, piece by piece, and makes sure that
+    /// it is what was checked.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, those of reading and of `each`, and when a stop was asked for.
+    pub(super) fn read_again(
+        &self,
+        reader: &mut ShardTarReader<impl Read>,
+        name: impl Display,
+        stop: &Cancel,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<()> {
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            stop.check()?;
+            let count = reader.read_content(&mut buffer).map_err(io::Error::from)?;
+            if count == 0 {
+                break;
+            }
+            each(&buffer[..count])?;
+            crc.update(&buffer[..count]);
+        }
+        ensure!(
+            crc.finalize() == self.crc,
+            "{name} is not what was checked a moment ago"
+        );
+        Ok(())
+    }
 }
 
 impl CheckedShard {

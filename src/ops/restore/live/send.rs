@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::filtered::FilteredFiles;
 use super::target::Live;
@@ -206,28 +206,17 @@ impl TarPacker<'_> {
                 self.tar.end()?;
             }
         }
-        let mut crc = crc32fast::Hasher::new();
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            self.stop.check()?;
-            let count = reader.read_content(&mut buffer).map_err(io::Error::from)?;
-            if count == 0 {
-                break;
-            }
+        let (live, target) = (self.live, &self.shard.target);
+        checked.read_again(reader, &member.name, self.stop, |bytes| {
             if in_its_place.is_none() {
-                self.tar.write_all(&buffer[..count])?;
+                self.tar.write_all(bytes)?;
             }
-            crc.update(&buffer[..count]);
-            self.live.context.report(&Event::Bytes {
-                shard: &self.shard.target,
-                count: count as u64,
+            live.context.report(&Event::Bytes {
+                shard: target,
+                count: bytes.len() as u64,
             });
-        }
-        ensure!(
-            crc.finalize() == checked.crc,
-            "{} is not what was checked a moment ago",
-            member.name
-        );
+            Ok(())
+        })?;
         if in_its_place.is_none() {
             self.tar.end()?;
         }

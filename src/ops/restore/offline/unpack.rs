@@ -20,9 +20,6 @@ use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
 use crate::shard_tar::ShardTarReader;
 
-/// Bytes unpacked at a time.
-const CHUNK: usize = 256 << 10;
-
 /// Unpacks shards into where they are prepared.
 pub(crate) struct Unpacker<'a> {
     pub catalog: &'a Catalog,
@@ -148,13 +145,10 @@ impl Unpacker<'_> {
         while let Some(member) = reader.next_member().map_err(io::Error::from)? {
             let wanted = shard.files.get(&member.name);
             let wanted = wanted.filter(|file| file.source == source && !member.directory);
-            match wanted {
-                Some(checked) => {
-                    let path = directory.join(&member.name);
-                    self.unpack_file(&mut reader, shard, &path, checked, stop)?;
-                    count += 1;
-                }
-                None => stop.check()?,
+            if let Some(checked) = wanted {
+                let path = directory.join(&member.name);
+                self.unpack_file(&mut reader, shard, &path, checked, stop)?;
+                count += 1;
             }
         }
         reader.finish().map_err(io::Error::from)?;
@@ -174,27 +168,15 @@ impl Unpacker<'_> {
         }
         let mut file = durable::private_file().truncate(true).open(path)?;
         let mut write_back = WriteBack::default();
-        let mut crc = crc32fast::Hasher::new();
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            stop.check()?;
-            let count = reader.read_content(&mut buffer).map_err(io::Error::from)?;
-            if count == 0 {
-                break;
-            }
-            file.write_all(&buffer[..count])?;
-            write_back.wrote(&file, count);
-            crc.update(&buffer[..count]);
+        checked.read_again(reader, path.display(), stop, |bytes| {
+            file.write_all(bytes)?;
+            write_back.wrote(&file, bytes.len());
             self.context.report(&Event::Bytes {
                 shard: &shard.target,
-                count: count as u64,
+                count: bytes.len() as u64,
             });
-        }
-        ensure!(
-            crc.finalize() == checked.crc,
-            "{} is not what was checked a moment ago",
-            path.display()
-        );
+            Ok(())
+        })?;
         self.ownership.give(&file, false)?;
         durable::sync(&file, path)
     }
