@@ -332,11 +332,7 @@ fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) 
     let read = catalog.read_meta(set);
     let data = read.as_ref().ok().map(|(_, data)| data);
     let mut shards = Vec::new();
-    for shard in data
-        .iter()
-        .flat_map(|data| data.shards())
-        .filter(|shard| shard.deleted_at.is_none())
-    {
+    for shard in data.iter().flat_map(|data| data.live_shards()) {
         let file = catalog.file_of(at, &shard.path);
         let entry = set.listed(&shard.path);
         if file.is_none() && entry.is_none() {

@@ -19,6 +19,7 @@ use crate::progress::{Event, Outcome, Progress};
 use crate::repository::names;
 use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId, hex};
 use crate::shard::ShardPath;
+use crate::text::plural;
 use finding::SHARD_LOST;
 use shard::{Checked, VerifyJob};
 
@@ -197,7 +198,11 @@ fn check_shard(
         Err(_) if is_passing(catalog, set, &job.file.name) => return Ok(None),
         checked => checked?,
     };
-    let faults = format!("{} fault(s) in {}", checked.faults.len(), job.file.name);
+    let faults = format!(
+        "{} in {}",
+        plural(checked.faults.len(), "fault"),
+        job.file.name
+    );
     progress.report(&Event::Finished {
         shard: &job.path,
         outcome: match checked.faults.is_empty() {
@@ -244,6 +249,13 @@ fn report_shard(
 
 /// The times of the groups that a metastore names, by shard.
 type Groups = BTreeMap<ShardPath, Range<i64>>;
+
+fn group_times(metastore: &Data) -> Groups {
+    let shards = metastore.live_shards();
+    shards
+        .map(|shard| (shard.path, shard.start..shard.end))
+        .collect()
+}
 
 /// Verifies one set, but for the content of its shards.
 struct SetVerifier<'a, 'b> {
@@ -349,14 +361,9 @@ impl<'a> SetVerifier<'a, '_> {
                 );
             }
         }
-        let of_data = |data: &Data| {
-            let live = data.live_shards();
-            live.map(|shard| (shard.path, shard.start..shard.end))
-                .collect()
-        };
         match data {
             Ok((_, data)) => {
-                let mut groups: Groups = of_data(&data);
+                let mut groups = group_times(&data);
                 if set.is_loose() {
                     // A shard made later gets the lowest free number, whatever that of the
                     // metastore is.
@@ -378,13 +385,7 @@ impl<'a> SetVerifier<'a, '_> {
             .skip(1)
             .filter(|set| set.meta.is_some());
         let read = later.rev().find_map(|set| self.catalog.read_meta(set).ok());
-        let shards = read
-            .iter()
-            .flat_map(|(_, data)| data.shards())
-            .filter(|shard| shard.deleted_at.is_none());
-        shards
-            .map(|shard| (shard.path, shard.start..shard.end))
-            .collect()
+        read.map_or_else(Groups::new, |(_, data)| group_times(&data))
     }
 
     /// The files of the set's shards. Tells those that are gone.

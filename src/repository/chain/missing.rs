@@ -34,10 +34,10 @@ impl Chains<'_> {
             shards.extend(named.filter(|shard| is_named(&shard.path)));
             missing.extend(unnamed);
         }
-        let live = metastore.into_iter().flat_map(Data::shards);
+        let live = metastore.into_iter().flat_map(Data::live_shards);
         shards.extend(live.filter(|shard| {
             let is_recorded = |record: &SetRecord| record.shard(&shard.path).is_some();
-            shard.deleted_at.is_none() && !set.record().is_some_and(is_recorded)
+            !set.record().is_some_and(is_recorded)
         }));
         let context = ChainContext::alone(at);
         let mut asked = Vec::new();

@@ -296,8 +296,7 @@ impl<'a> Chains<'a> {
         if set.is_loose()
             && let Ok((_, data)) = self.claims.catalog.read_meta(set)
         {
-            let live = data.shards().filter(|shard| shard.deleted_at.is_none());
-            paths.extend(live.map(|shard| shard.path));
+            paths.extend(data.live_shards().map(|shard| shard.path));
         }
         paths
     }

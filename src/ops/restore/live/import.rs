@@ -140,8 +140,8 @@ pub(super) fn ids_by_time(
 ) -> ShardIds {
     let mut groups = BTreeMap::new();
     for shard in server_metastore
-        .shards()
-        .filter(|shard| shard.path.id > before && shard.deleted_at.is_none())
+        .live_shards()
+        .filter(|shard| shard.path.id > before)
     {
         groups.insert(
             (
