@@ -1,3 +1,5 @@
+//! Tests of reading the arguments: one dash or two, values that begin with a dash, and mistakes.
+
 use super::*;
 use crate::cli::built;
 

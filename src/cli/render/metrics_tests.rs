@@ -1,3 +1,5 @@
+//! Tests of the metrics file: what it says after each run, and what it keeps of other commands.
+
 use super::*;
 
 fn at(second: i64) -> Timestamp {

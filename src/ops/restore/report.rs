@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::checked_shard::CheckedShard;
 use crate::error::ErrorKind;
+use crate::text::plural;
 use crate::tsm::is_file_name;
 
 /// What a restore did.
@@ -40,12 +41,14 @@ pub(super) fn count_with_deletes(shards: &[CheckedShard]) -> usize {
 
 /// Tells that deletes are applied to so many shards.
 pub(super) fn deletes_applied(shards: usize) -> String {
-    let shards = if shards == 1 {
-        "1 shard has".to_owned()
-    } else {
-        format!("{shards} shards have")
-    };
-    format!("{shards} deletes that are not yet compacted: the points are left out")
+    format!("{}: the points are left out", have_deletes(shards))
+}
+
+/// `1 shard has deletes that are not yet compacted`.
+pub(super) fn have_deletes(shards: usize) -> String {
+    let verb = if shards == 1 { "has" } else { "have" };
+    let shards = plural(shards, "shard");
+    format!("{shards} {verb} deletes that are not yet compacted")
 }
 
 /// Refuses TSM files with names with which influxd could not open the shard.

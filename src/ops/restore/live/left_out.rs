@@ -3,8 +3,9 @@
 use super::target::Live;
 use crate::metastore::{DatabaseInfo, UserInfo};
 use crate::ops::restore::checked_shard::CheckedShard;
-use crate::ops::restore::report::{count_with_deletes, deletes_applied};
+use crate::ops::restore::report::{count_with_deletes, deletes_applied, have_deletes};
 use crate::ops::restore::source::Source;
+use crate::text::plural;
 
 impl Live<'_> {
     /// Says in a line each, with counts, what does not come back; what it was, where somebody wants
@@ -37,13 +38,9 @@ impl Live<'_> {
             self.context.status(deletes_applied(shards));
             return;
         }
-        let have = if shards == 1 {
-            "shard has"
-        } else {
-            "shards have"
-        };
         self.context.warn(format!(
-            "{shards} {have} deletes that are not yet compacted: a server takes no tombstones, so the points come back"
+            "{}: a server takes no tombstones, so the points come back",
+            have_deletes(shards)
         ));
     }
 
@@ -55,7 +52,7 @@ impl Live<'_> {
         if queries.is_empty() {
             return;
         }
-        let count = counted(queries.len(), "continuous query", "continuous queries");
+        let count = counted(queries.len(), "continuous query");
         self.context.warn(format!(
             "{count} left out: servers take none in with an import"
         ));
@@ -71,7 +68,7 @@ impl Live<'_> {
         if statements.is_empty() {
             return;
         }
-        let count = counted(statements.len(), "subscription", "subscriptions");
+        let count = counted(statements.len(), "subscription");
         self.context.warn(format!(
             "{count} left out: what is written would go to the old destinations at once"
         ));
@@ -85,14 +82,10 @@ impl Live<'_> {
             return;
         }
         let grants: usize = users.iter().map(|user| user.privileges.len()).sum();
-        let count = counted(users.len(), "user", "users");
-        let grants = if grants == 1 {
-            "1 grant".to_owned()
-        } else {
-            format!("{grants} grants")
-        };
+        let count = counted(users.len(), "user");
         self.context.warn(format!(
-            "{count} left out, with {grants}: they are no part of an import"
+            "{count} left out, with {}: they are no part of an import",
+            plural(grants, "grant")
         ));
         for statement in users.iter().flat_map(grants_of) {
             self.detail_of(&statement);
@@ -106,7 +99,7 @@ impl Live<'_> {
         let policies = internal.retention_policies.iter();
         let groups: usize = policies.map(|policy| policy.shard_groups.len()).sum();
         if groups > 0 {
-            let groups = counted(groups, "shard group", "shard groups");
+            let groups = counted(groups, "shard group");
             self.context.warn(format!(
                 "_internal left out, {groups}: a server has its own"
             ));
@@ -114,12 +107,10 @@ impl Live<'_> {
     }
 }
 
-fn counted(count: usize, one: &str, several: &str) -> String {
-    if count == 1 {
-        format!("1 {one} is")
-    } else {
-        format!("{count} {several} are")
-    }
+/// `1 user is`, `2 users are`.
+fn counted(count: usize, noun: &str) -> String {
+    let verb = if count == 1 { "is" } else { "are" };
+    format!("{} {verb}", plural(count, noun))
 }
 
 /// A name as an InfluxQL identifier.

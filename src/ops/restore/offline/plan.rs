@@ -17,6 +17,7 @@ use crate::metastore::Data;
 use crate::metastore::edit::{Pick, Rename, merge, rename};
 use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
 use crate::repository::Catalog;
+use crate::text::plural;
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
 /// What a restore is made of.
@@ -153,7 +154,7 @@ fn new_metastore(
         node: backup.blob.node.clone(),
         replaces,
     };
-    let Some(existing) = existing(&path)? else {
+    let Some(existing) = read_if_there(&path)? else {
         return Ok((Some(replacing(source.clone(), None)), None));
     };
     if existing == *source {
@@ -186,15 +187,16 @@ fn new_metastore(
     let users = backup.data.users.len();
     if users > 0 {
         context.warn(format!(
-            "the backup's {users} user(s) and their grants are not added"
+            "the backup's {} and their grants are not added",
+            plural(users, "user")
         ));
     }
     let metastore = replacing(merged.meta, Some(existing));
     Ok((Some(metastore), Some(merged.shard_ids)))
 }
 
-/// The metastore that the target has.
-fn existing(path: &Path) -> Result<Option<Vec<u8>>> {
+/// A file of a meta directory that the target may have.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     match read_bounded(path, MAX_META_BYTES) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -3,19 +3,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::journal::{Move, Replaced, SwapJournal, write_owned};
 use super::options::RestoreOptions;
-use super::plan::{NewMetastore, RestorePlan};
+use super::plan::{NewMetastore, RestorePlan, read_if_there};
 use super::staging::{HiddenFolders, ShardStaging, folder, staging_for};
 use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
-use crate::io::open::read_bounded;
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::shard::ShardPath;
-use crate::wire::MAX_META_BYTES;
 
 /// Shards and a metastore that are ready to take their places, as the journal has it.
 pub(crate) struct Swap<'a> {
@@ -171,12 +169,8 @@ fn copied(metadir: &Path, metastore: &NewMetastore, kept: &Path) -> Result<Vec<R
     let mut replaced = Vec::new();
     for (name, content) in metastore.files() {
         let place = metadir.join(name);
-        let existing = match read_bounded(&place, MAX_META_BYTES) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            read => Some(read.with_context(|| format!("reading {}", place.display()))?),
-        };
         let mut old = None;
-        if let Some(existing) = existing {
+        if let Some(existing) = read_if_there(&place)? {
             let copy = kept.join(name);
             durable::create_private_dir(kept)?;
             durable::write_whole(&copy, &existing)?;
