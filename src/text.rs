@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// How many names of a list are printed.
 const NAMES_SHOWN: usize = 20;
+/// How many where there is little room.
+const FEW: usize = 5;
 
 /// A number of bytes in the unit that fits: `1.5 KiB`. What rounds to 1024 takes the next unit.
 pub(crate) fn size(bytes: u64) -> String {
@@ -84,6 +86,16 @@ pub(crate) fn name_list(names: &[String]) -> String {
     }
 }
 
+/// The first five names of a row, in short: `a, b and 3 more`.
+pub(crate) fn few_names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let count = names.len();
+    let shown: Vec<&str> = names.take(FEW).collect();
+    match count - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// The first of sentences that say much the same: `a is gone (and 3 more)`.
 pub(crate) fn first_of<T: Display>(sentences: &[T]) -> String {
     match sentences {
@@ -127,6 +139,14 @@ mod tests {
         assert_eq!(plural(0_u64, "shard"), "0 shards");
         assert_eq!(plural(1_usize, "continuous query"), "1 continuous query");
         assert_eq!(plural(2_usize, "continuous query"), "2 continuous queries");
+    }
+
+    #[test]
+    fn of_many_names_a_few_are_printed() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        assert_eq!(few_names(names[..1].iter().copied()), "a");
+        assert_eq!(few_names(names[..5].iter().copied()), "a, b, c, d, e");
+        assert_eq!(few_names(names.into_iter()), "a, b, c, d, e and 2 more");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::render::terminal::visible;
 use crate::cancel::Cancel;
 use crate::ops::{ForgetOptions, ForgetReport, Group, Limit, Policy, Verdict, Within, forget};
 use crate::repository::SetId;
-use crate::text::{plural, size};
+use crate::text::{few_names, plural, size};
 
 /// Remove the sets that a retention policy does not keep
 ///
@@ -190,14 +190,9 @@ fn print_sets(report: &ForgetReport, zone: &TimeZone, output: &Output) -> Result
 
 /// What is said of sets that stay because somebody reads them.
 fn being_read(sets: &[SetId]) -> String {
-    let named: Vec<&str> = sets.iter().take(5).map(SetId::as_str).collect();
-    let more = match sets.len() - named.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     format!(
-        "{}{more}: a restore or verify is reading; what it needs stays until the next snap forget",
-        named.join(", ")
+        "{}: a restore or verify is reading; what it needs stays until the next snap forget",
+        few_names(sets.iter().map(SetId::as_str))
     )
 }
 

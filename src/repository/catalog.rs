@@ -23,6 +23,7 @@ use super::tar::Tar;
 use crate::error::{Error, ErrorKind, error_in, kind_of};
 use crate::metastore::Data;
 use crate::shard::ShardPath;
+use crate::text::few_names;
 use crate::time;
 use crate::wire::{MAX_META_BYTES, MetaBlob};
 
@@ -347,18 +348,8 @@ impl Catalog {
             return Ok(*exact);
         }
         let ids = |sets: &[usize]| {
-            let shown: Vec<&str> = sets
-                .iter()
-                .rev()
-                .take(5)
-                .map(|at| self.sets[*at].id.as_str())
-                .collect();
-            let more = if sets.len() > shown.len() {
-                format!(" and {} more", sets.len() - shown.len())
-            } else {
-                String::new()
-            };
-            format!("{}{more}", shown.join(", "))
+            let newest_first = sets.iter().rev();
+            few_names(newest_first.map(|at| self.sets[*at].id.as_str()))
         };
         let lost = |file: &&String| !name.is_empty() && id_of(file).starts_with(name);
         if let Some(lost) = self.damaged.iter().find(lost) {

@@ -19,6 +19,7 @@ use super::session::{QuestionError, Session, ShardJob};
 use crate::progress::Event;
 use crate::repository::SealedFile;
 use crate::retry::Gate;
+use crate::text::seconds;
 use crate::wire::Dialect;
 
 /// How a job goes on after an attempt.
@@ -183,9 +184,9 @@ impl Session<'_> {
             Step::Outage(reason) => match self.health.failed(now) {
                 None => ShardOutcome::Failed(reason),
                 Some(wait) => {
-                    let seconds = wait.as_secs_f64();
+                    let wait_text = seconds(wait);
                     self.context
-                        .status(format!("{reason}; asking again in {seconds:.1} s"));
+                        .status(format!("{reason}; asking again in {wait_text}"));
                     return Ok(Attempted::Again(wait));
                 }
             },

@@ -20,6 +20,8 @@
 
 use std::time::Duration;
 
+use crate::text::seconds;
+
 /// A first byte sooner than this has a flush behind it. A server that goes on without one sleeps
 /// for 1.024 s at least.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -168,9 +170,9 @@ impl Proof {
     pub(super) fn doubt(&self) -> Option<String> {
         (self.given_up && self.prompt < PROVEN).then(|| {
             format!(
-                "each answer took the server more than a second, {:.1} s in all: it may have left out its newest points, which were not in \
+                "each answer took the server more than a second, {} in all: it may have left out its newest points, which were not in \
                  files yet",
-                self.late.as_secs_f64()
+                seconds(self.late)
             )
         })
     }
