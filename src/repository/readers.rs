@@ -14,7 +14,9 @@ use super::hidden::RECORD;
 use super::set_id::SetId;
 use super::snapshot::{pause, restless, tries};
 use super::store::{Folder, Hold};
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
+use crate::retry;
 
 /// Sets that no removal touches while this lasts.
 #[derive(Debug, Default)]
@@ -79,9 +81,10 @@ impl Catalog {
 ///
 /// # Errors
 ///
-/// Those of `read` and `look`; when sets are removed all the time.
+/// Those of `read` and `look`; when sets are removed all the time, or a stop was asked for.
 pub(crate) fn steadily<T>(
     directory: &Path,
+    cancel: &Cancel,
     mut read: impl FnMut() -> Result<Catalog>,
     mut look: impl FnMut(&Catalog) -> Result<T>,
 ) -> Result<(Catalog, T)> {
@@ -91,7 +94,7 @@ pub(crate) fn steadily<T>(
         if !catalog.has_vanished() {
             return Ok((catalog, result?));
         }
-        std::thread::sleep(pause(attempt));
+        retry::pause(pause(attempt), cancel)?;
     }
     Err(restless(&directory.display().to_string()).into())
 }
