@@ -16,7 +16,7 @@ pub struct ListReport {
     pub sets: Vec<SetSummary>,
     /// Why records or manifests could not be read, a sentence each.
     pub unreadable: Vec<String>,
-    /// The sets whose removal was begun and not ended.
+    /// The sets whose removal was begun and not ended, and that no run is about to end.
     pub half_removed: Vec<SetId>,
     /// What is to be said where there are records, and nothing else of any set.
     pub emptied: Option<Error>,
@@ -46,7 +46,7 @@ pub fn list(directory: &Path, context: Context<'_>) -> Result<ListReport> {
     Ok(ListReport {
         sets,
         unreadable,
-        half_removed: catalog.half_removed().to_vec(),
+        half_removed: catalog.abandoned_removals()?,
         emptied: catalog.emptied(),
     })
 }

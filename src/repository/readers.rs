@@ -10,10 +10,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::catalog::Catalog;
-use super::hidden::RECORD;
+use super::hidden::{RECORD, REMOVAL, name_of};
 use super::set_id::SetId;
 use super::snapshot::{pause, restless, tries};
-use super::store::{Folder, Hold};
+use super::store::{Folder, Hold, is_there};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::retry;
@@ -67,6 +67,26 @@ impl Catalog {
         Ok(held.map(|record| Held {
             _records: vec![record],
         }))
+    }
+
+    /// The sets whose removal was begun and is not going on: the next run that writes ends it.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub(crate) fn abandoned_removals(&self) -> Result<Vec<SetId>> {
+        // A run that has the lock ends them first of all.
+        if self.half_removed().is_empty() || self.store().is_locked() {
+            return Ok(Vec::new());
+        }
+        let mut abandoned = Vec::new();
+        for id in self.half_removed() {
+            // A run may have ended it since the directory was read.
+            if is_there(self.store(), &name_of(id, REMOVAL))? {
+                abandoned.push(id.clone());
+            }
+        }
+        Ok(abandoned)
     }
 
     fn hold_record(&self, id: &SetId) -> Result<Option<Hold>> {
