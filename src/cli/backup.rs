@@ -7,9 +7,9 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::ending::Ending;
-use super::flags::OutputArgs;
 use super::flags::server::ServerArgs;
 use super::flags::values::{self, Since};
+use super::flags::{LockArgs, OutputArgs};
 use super::post_run::{After, AfterArgs};
 use super::render::messages::run::RunSummary;
 use super::render::output::Output;
@@ -184,15 +184,8 @@ pub(crate) struct BackupArgs {
     /// Say what would be downloaded, and download nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
-    /// How long to wait for another run in the same directory to end
-    #[arg(
-        long,
-        default_value = "0",
-        value_name = "DURATION",
-        value_parser = values::wait,
-        help_heading = "How",
-    )]
-    retry_lock: Duration,
+    #[command(flatten)]
+    lock: LockArgs,
 
     #[command(flatten)]
     after: AfterArgs,
@@ -287,7 +280,7 @@ impl BackupArgs {
             // What this process serves holds all there is.
             flush_timeout: self.datadir.is_none().then_some(self.flush_timeout),
             skip_errors: self.skip_errors,
-            retry_lock: self.retry_lock,
+            retry_lock: self.lock.retry_lock,
             resume: self.resume,
             cold_after: self.cold_after,
             dry_run: self.dry_run,

@@ -1,15 +1,14 @@
 //! `snap forget` as it is typed.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use jiff::tz::TimeZone;
 
 use super::ending::Ending;
-use super::flags::OutputArgs;
 use super::flags::values;
+use super::flags::{LockArgs, OutputArgs};
 use super::post_run::{After, AfterArgs};
 use super::render::json;
 use super::render::messages::forget::{ForgetSet, ForgetSummary, tally};
@@ -71,15 +70,8 @@ pub(crate) struct ForgetArgs {
     /// Say what would be removed, and remove nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
-    /// How long to wait for another run in the same directory to end
-    #[arg(
-        long,
-        default_value = "0",
-        value_name = "DURATION",
-        value_parser = values::wait,
-        help_heading = "How",
-    )]
-    retry_lock: Duration,
+    #[command(flatten)]
+    lock: LockArgs,
 
     #[command(flatten)]
     after: AfterArgs,
@@ -100,7 +92,7 @@ Examples:
 impl ForgetArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let (dry_run, retry_lock) = (self.dry_run, self.retry_lock);
+        let (dry_run, retry_lock) = (self.dry_run, self.lock.retry_lock);
         let options = ForgetOptions {
             directory: directory.clone(),
             policy: self.policy(),

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::metastore::{DatabaseInfo, RetentionPolicyInfo};
 use crate::repository::names;
-use crate::repository::{FileRecord, hex, test_records};
+use crate::repository::test_records;
 use crate::shard::ShardPath;
 use crate::wire::MetaBlob;
 
@@ -51,14 +50,7 @@ fn make(
     }
     .write_to(&mut bytes)
     .unwrap();
-    let file = |name: String, bytes: &[u8]| {
-        std::fs::write(directory.join(&name), bytes).unwrap();
-        FileRecord {
-            name,
-            size: bytes.len() as u64,
-            sha256: hex(Sha256::new_with_prefix(bytes)),
-        }
-    };
+    let file = |name: String, bytes: &[u8]| test_records::write(directory, &name, bytes);
     let shard = |(database, id, start, state): &(&str, u64, i64, ShardState)| {
         let path: ShardPath = test_records::path(database, *id);
         ShardRecord {

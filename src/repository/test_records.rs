@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::{
     Content, FileRecord, Layout, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord,
-    ShardState, hidden,
+    ShardState, hex, hidden,
 };
 use crate::shard::ShardPath;
 
@@ -67,6 +68,16 @@ pub(crate) fn set(
         meta_size: None,
         manifest: None,
         shards,
+    }
+}
+
+/// Writes a file of a set, and says what a record does of it.
+pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
+    fs::write(directory.join(name), bytes).unwrap();
+    FileRecord {
+        name: name.to_owned(),
+        size: bytes.len() as u64,
+        sha256: hex(Sha256::new_with_prefix(bytes)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use influx_snap::repository::{Catalog, Selection};
 use jiff::Timestamp;
@@ -374,21 +374,24 @@ fn help_is_a_page_with_examples_however_it_is_asked_for() {
     assert_eq!(version.trim(), concat!("snap ", env!("CARGO_PKG_VERSION")));
 }
 
+/// An offline restore with a flag.
+fn restore_args<'a>(
+    flag: &'a str,
+    meta: &'a Path,
+    data: &'a Path,
+    backup: &'a Path,
+) -> [&'a str; 7] {
+    let [meta, data, backup] = [meta, data, backup].map(utf8);
+    ["restore", flag, "-metadir", meta, "-datadir", data, backup]
+}
+
 #[test]
 fn quiet_prints_errors_alone() {
     let folder = folder();
     let server = small_server(&folder.path().join("server"));
     let (host, backup) = (server.host(), folder.path().join("backup"));
     let (meta, data) = (folder.path().join("meta"), folder.path().join("data"));
-    let restore = [
-        "restore",
-        "-quiet",
-        "-metadir",
-        utf8(&meta),
-        "-datadir",
-        utf8(&data),
-        utf8(&backup),
-    ];
+    let restore = restore_args("-quiet", &meta, &data, &backup);
     for args in [
         &["backup", "-host", &host, "-quiet", utf8(&backup)][..],
         &restore,
@@ -454,15 +457,7 @@ fn json_is_lines_with_a_type_that_end_in_a_summary_or_an_error() {
     let server = small_server(&folder.path().join("server"));
     let (host, backup) = (server.host(), folder.path().join("backup"));
     let (meta, data) = (folder.path().join("meta"), folder.path().join("data"));
-    let restore = [
-        "restore",
-        "-json",
-        "-metadir",
-        utf8(&meta),
-        "-datadir",
-        utf8(&data),
-        utf8(&backup),
-    ];
+    let restore = restore_args("-json", &meta, &data, &backup);
     for args in [
         &["backup", "-json", "-host", &host, utf8(&backup)][..],
         &restore,

@@ -673,21 +673,25 @@ fn what_a_killed_restore_left_does_not_disturb_an_influxd_that_is_started_on_it(
     );
 }
 
-#[test]
-fn what_a_killed_restore_moved_is_not_put_back_under_a_running_influxd() {
-    let folder = Folder::new();
-    let (old, new) = (
-        many_shards(&folder, "old", 1),
-        many_shards(&folder, "new", 2),
-    );
+/// A restore that was killed when all was moved away, of which nothing is left but the journal and
+/// what it moved.
+fn killed_restore(folder: &Folder) -> (PathBuf, PathBuf) {
+    let (old, new) = (many_shards(folder, "old", 1), many_shards(folder, "new", 2));
     let target = folder.path("server");
     restore(&old, &target, &[]).expect(0);
     let forced = restore_into(&target, &["-force", "-jobs", "1"], &new);
     interrupted(forced, &target, Moment::MovedAway(50), libc::SIGKILL);
     assert!(
         Moment::Planned.has_come(&target),
-        "the restore was over before it was killed"
+        "it was over before it was killed"
     );
+    (new, target)
+}
+
+#[test]
+fn what_a_killed_restore_moved_is_not_put_back_under_a_running_influxd() {
+    let folder = Folder::new();
+    let (new, target) = killed_restore(&folder);
     let server = Influxd::start(&target, Index::Inmem);
     let before = everything(&target.join("data"));
     for flags in [&["-force"][..], &[]] {
@@ -708,21 +712,6 @@ fn what_a_killed_restore_moved_is_not_put_back_under_a_running_influxd() {
         points.first()
     );
     assert!(!hidden(&target).exists());
-}
-
-/// A restore that was killed when all was moved away, of which nothing is left but the journal and
-/// what it moved.
-fn killed_restore(folder: &Folder) -> (PathBuf, PathBuf) {
-    let (old, new) = (many_shards(folder, "old", 1), many_shards(folder, "new", 2));
-    let target = folder.path("server");
-    restore(&old, &target, &[]).expect(0);
-    let forced = restore_into(&target, &["-force", "-jobs", "1"], &new);
-    interrupted(forced, &target, Moment::MovedAway(50), libc::SIGKILL);
-    assert!(
-        Moment::Planned.has_come(&target),
-        "it was over before it was killed"
-    );
-    (new, target)
 }
 
 #[test]

@@ -3,9 +3,11 @@
 pub(crate) mod argv;
 mod config;
 pub(crate) mod defaults;
+mod lock;
 mod output;
 mod profiles;
 pub(crate) mod server;
 pub(crate) mod values;
 
+pub(crate) use lock::LockArgs;
 pub(crate) use output::{OutputArgs, Verbosity};

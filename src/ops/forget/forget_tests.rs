@@ -8,23 +8,13 @@ use super::*;
 use crate::cancel::Cancel;
 use crate::repository::names;
 use crate::repository::test_records::{self, path};
-use crate::repository::{Content, FileRecord, SetState, ShardRecord, ShardState};
+use crate::repository::{Content, SetState, ShardRecord, ShardState};
 use crate::shard::ShardPath;
 
 fn policy(last: u32) -> Policy {
-    let none = Limit::default();
-    let zone = jiff::tz::TimeZone::UTC;
-    let last = Limit::Newest(last);
     Policy {
-        last,
-        hourly: none,
-        daily: none,
-        weekly: none,
-        monthly: none,
-        yearly: none,
-        within: None,
-        zone,
-        lost: false,
+        last: Limit::Newest(last),
+        ..Policy::default()
     }
 }
 
@@ -40,14 +30,7 @@ fn make(
     selection: Selection,
     shards: &[(ShardPath, ShardState)],
 ) -> String {
-    let file = |name: String| {
-        fs::write(directory.join(&name), "x").unwrap();
-        FileRecord {
-            name,
-            size: 1,
-            sha256: String::new(),
-        }
-    };
+    let file = |name: String| test_records::write(directory, &name, b"x");
     let content = if selection.since.is_some() {
         Content::Since
     } else {
@@ -76,6 +59,17 @@ fn make(
     };
     test_records::put(directory, &record);
     record.id.to_string()
+}
+
+/// Makes a set of all that one server has: shard 1 of database `a`.
+fn make_whole(directory: &Path, number: u32) -> String {
+    make(
+        directory,
+        number,
+        1,
+        Selection::default(),
+        &stored("a", &[1]),
+    )
 }
 
 fn of(database: &str) -> Selection {
@@ -355,17 +349,11 @@ fn sets_of_influxds_stay_and_keep_what_they_may_stand_on() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     for number in 0..2 {
-        make(
-            directory,
-            number,
-            1,
-            Selection::default(),
-            &stored("a", &[1]),
-        );
+        make_whole(directory, number);
     }
     fs::write(directory.join("meta.02"), "x").unwrap();
     fs::write(directory.join("a.autogen.00001.02"), "x").unwrap();
-    make(directory, 3, 1, Selection::default(), &stored("a", &[1]));
+    make_whole(directory, 3);
     assert_eq!(kept(directory, &policy(1)), ["1: needed by 2", "3: last"]);
 }
 
@@ -374,13 +362,7 @@ fn a_set_with_a_file_gone_or_cut_is_not_the_one_to_keep() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     for number in 0..4 {
-        make(
-            directory,
-            number,
-            1,
-            Selection::default(),
-            &stored("a", &[1]),
-        );
+        make_whole(directory, number);
     }
     fs::remove_file(directory.join("a.autogen.00001.03")).unwrap();
     fs::write(directory.join("a.autogen.00001.02"), "").unwrap();
@@ -499,13 +481,7 @@ fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     for number in 0..4 {
-        make(
-            directory,
-            number,
-            1,
-            Selection::default(),
-            &stored("a", &[1]),
-        );
+        make_whole(directory, number);
     }
     let catalog = Catalog::read(directory).unwrap();
     let cancel = Cancel::default();
@@ -534,17 +510,7 @@ fn what_somebody_begins_to_read_after_the_policy_was_applied_stays_with_what_is_
 fn sets_of_which_nothing_is_left_go_when_that_is_asked_for_and_no_others() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let ids: Vec<String> = (0..4)
-        .map(|number| {
-            make(
-                directory,
-                number,
-                1,
-                Selection::default(),
-                &stored("a", &[1]),
-            )
-        })
-        .collect();
+    let ids: Vec<String> = (0..4).map(|number| make_whole(directory, number)).collect();
     // Of the second, one file is left.
     for name in [
         "meta.00",

@@ -34,6 +34,24 @@ pub struct Policy {
     pub lost: bool,
 }
 
+impl Default for Policy {
+    /// A policy that keeps nothing, in UTC.
+    fn default() -> Self {
+        let none = Limit::default();
+        Self {
+            last: none,
+            hourly: none,
+            daily: none,
+            weekly: none,
+            monthly: none,
+            yearly: none,
+            within: None,
+            zone: TimeZone::UTC,
+            lost: false,
+        }
+    }
+}
+
 impl Policy {
     /// Whether it says of no set that it is to be kept.
     pub fn is_empty(&self) -> bool {

@@ -5,22 +5,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn nothing() -> Policy {
-    let none = Limit::default();
-    let zone = TimeZone::UTC;
-    Policy {
-        last: none,
-        hourly: none,
-        daily: none,
-        weekly: none,
-        monthly: none,
-        yearly: none,
-        within: None,
-        zone,
-        lost: false,
-    }
-}
-
 /// Central European time, without asking the system's database.
 fn berlin() -> TimeZone {
     TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
@@ -68,7 +52,7 @@ fn each_rule_keeps_the_newest_of_the_last_buckets_that_have_sets() {
     .map(set)
     .to_vec();
     let of = |change: fn(&mut Policy)| {
-        let mut policy = nothing();
+        let mut policy = Policy::default();
         change(&mut policy);
         kept(&policy, &group)
     };
@@ -145,7 +129,7 @@ fn days_begin_where_the_time_zone_says_and_weeks_are_those_of_iso_8601() {
     .map(set);
     let policy = Policy {
         daily: Limit::Unlimited,
-        ..nothing()
+        ..Policy::default()
     };
     assert_eq!(
         kept(&policy, &late),
@@ -173,7 +157,7 @@ fn days_begin_where_the_time_zone_says_and_weeks_are_those_of_iso_8601() {
     ];
     let policy = Policy {
         weekly: Limit::Unlimited,
-        ..nothing()
+        ..Policy::default()
     };
     assert_eq!(
         kept(&policy, &weeks.map(set)),
@@ -191,7 +175,7 @@ fn days_begin_where_the_time_zone_says_and_weeks_are_those_of_iso_8601() {
             &Policy {
                 hourly: Limit::Unlimited,
                 zone: berlin(),
-                ..nothing()
+                ..Policy::default()
             },
             &twice
         )
@@ -212,7 +196,7 @@ fn a_length_of_time_is_counted_in_the_calendar_from_the_newest_complete_set() {
     group[3].complete = false;
     let policy = |span: &str| Policy {
         within: Some(span.parse().unwrap()),
-        ..nothing()
+        ..Policy::default()
     };
     let newer = "05-01 00:00: nothing complete is newer";
     // A month before March 30 is the end of February.
@@ -256,7 +240,7 @@ fn partial_sets_use_up_nothing_and_stay_only_while_nothing_complete_is_newer() {
     (group[1].complete, group[3].complete) = (false, false);
     let policy = Policy {
         daily: Limit::Newest(2),
-        ..nothing()
+        ..Policy::default()
     };
     let newest = "11-20 07:00: nothing complete is newer";
     assert_eq!(
@@ -267,7 +251,7 @@ fn partial_sets_use_up_nothing_and_stay_only_while_nothing_complete_is_newer() {
     (group[0].pinned, group[1].pinned) = (true, true);
     let policy = Policy {
         last: Limit::Newest(1),
-        ..nothing()
+        ..Policy::default()
     };
     assert_eq!(
         kept(&policy, &group),
@@ -296,7 +280,7 @@ fn a_clock_that_was_once_wrong_does_not_cost_the_newest_sets() {
     .map(set);
     let policy = Policy {
         daily: Limit::Newest(2),
-        ..nothing()
+        ..Policy::default()
     };
     assert_eq!(
         kept(&policy, &group),
@@ -306,18 +290,18 @@ fn a_clock_that_was_once_wrong_does_not_cost_the_newest_sets() {
 
 #[test]
 fn a_policy_that_keeps_nothing_is_known() {
-    assert!(nothing().is_empty());
+    assert!(Policy::default().is_empty());
     assert!(
         !Policy {
             yearly: Limit::Unlimited,
-            ..nothing()
+            ..Policy::default()
         }
         .is_empty()
     );
     assert!(
         !Policy {
             within: Some("1h".parse().unwrap()),
-            ..nothing()
+            ..Policy::default()
         }
         .is_empty()
     );

@@ -15,7 +15,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use super::source::{SetSelector, Source};
 use crate::context::Context;
@@ -28,7 +27,7 @@ use crate::repository::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use crate::repository::names;
 use crate::repository::{
     Catalog, Content, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
-    ShardRecord, ShardState, hex, test_records,
+    ShardRecord, ShardState, test_records,
 };
 use crate::shard::ShardPath;
 use crate::shard_tar::{MemberHeader, TarWriter};
@@ -713,16 +712,11 @@ fn store(
         size: TSM.len() as u64,
         modified: minute(0),
     };
-    (write(directory, name, &bytes), tar_size, member)
-}
-
-fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
-    fs::write(directory.join(name), bytes).unwrap();
-    FileRecord {
-        name: name.to_owned(),
-        size: bytes.len() as u64,
-        sha256: hex(Sha256::new_with_prefix(bytes)),
-    }
+    (
+        test_records::write(directory, name, &bytes),
+        tar_size,
+        member,
+    )
 }
 
 /// Writes the metastore, and the record or the manifest.
@@ -747,7 +741,7 @@ fn finish(
         }
         Layout::Portable => (manifest::meta_file(&set.id), manifest::write_meta(&meta)),
     };
-    let meta = write(directory, &name, &bytes);
+    let meta = test_records::write(directory, &name, &bytes);
     let is_partial = shards
         .iter()
         .any(|shard| shard.state == ShardState::Failed || shard.unproven.is_some());
@@ -777,7 +771,11 @@ fn finish(
     if run.layout == Layout::Portable {
         let mut bytes = Vec::new();
         manifest.write_to(&mut bytes).unwrap();
-        record.manifest = Some(write(directory, &manifest::manifest_file(&set.id), &bytes));
+        record.manifest = Some(test_records::write(
+            directory,
+            &manifest::manifest_file(&set.id),
+            &bytes,
+        ));
     }
     match run.maker {
         Maker::Snap => test_records::put(directory, &record),
@@ -1075,18 +1073,7 @@ proptest! {
         let mut model = make(directory, &runs);
         coverage_agrees(&model)?;
         let mut before = compare(directory, &model)?;
-        let none = Limit::default();
-        let policy = Policy {
-            lost: false,
-            last: Limit::Newest(last),
-            hourly: none,
-            daily: none,
-            weekly: none,
-            monthly: none,
-            yearly: none,
-            within: None,
-            zone: jiff::tz::TimeZone::UTC,
-        };
+        let policy = Policy { last: Limit::Newest(last), ..Policy::default() };
         let options = ForgetOptions { directory: directory.to_owned(), policy, retry_lock: Duration::ZERO, dry_run: true };
         // What is removed first may be all that a set was kept for.
         for _ in 0..2 {

@@ -31,14 +31,7 @@ fn set_of(
     state: Option<ShardState>,
     selection: Selection,
 ) {
-    let file = |name: String| {
-        fs::write(directory.join(&name), "x").unwrap();
-        FileRecord {
-            name,
-            size: 1,
-            sha256: String::new(),
-        }
-    };
+    let file = |name: String| test_records::write(directory, &name, b"x");
     let path = path();
     let shard = |state| ShardRecord {
         start_time: minute_past(0),

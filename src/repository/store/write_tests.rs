@@ -321,6 +321,23 @@ fn stopped_at_each_step(
     }
 }
 
+/// The records of the sets; panics where there is a set without one, or a file is not there.
+fn expect_whole_sets(store: &Arc<dyn WritableStore>) -> Vec<SetRecord> {
+    let catalog = catalog(store);
+    for record in catalog.records() {
+        let mut files = record.files();
+        assert!(files.all(|file| catalog.file(&file.name) == Some(file.size)));
+    }
+    assert_eq!(catalog.records().count(), catalog.sets().len());
+    catalog.records().cloned().collect()
+}
+
+/// Panics unless these sets are there still, and no file of any other.
+fn expect_nothing_else(store: &Arc<dyn WritableStore>, sets: &[SetRecord]) {
+    assert!(catalog(store).records().eq(sets));
+    assert_eq!(all_names(store), names_of(&sets.iter().collect::<Vec<_>>()));
+}
+
 #[test]
 fn a_commit_that_is_stopped_is_a_set_or_none_and_the_next_run_leaves_nothing_of_it() {
     for layout in LAYOUTS {
@@ -328,20 +345,10 @@ fn a_commit_that_is_stopped_is_a_set_or_none_and_the_next_run_leaves_nothing_of_
             |store| put_old(store, layout, 0),
             |store| try_write(store, layout, None).is_ok(),
             |store| {
-                let before = catalog(store);
-                for record in before.records() {
-                    let mut files = record.files();
-                    assert!(files.all(|file| before.file(&file.name) == Some(file.size)));
-                }
-                assert_eq!(before.records().count(), before.sets().len());
-                assert!((1..=2).contains(&before.sets().len()));
+                let sets = expect_whole_sets(store);
+                assert!((1..=2).contains(&sets.len()));
                 drop(begin(store));
-                let after = catalog(store);
-                assert!(after.records().eq(before.records()));
-                assert_eq!(
-                    all_names(store),
-                    names_of(&after.records().collect::<Vec<_>>())
-                );
+                expect_nothing_else(store, &sets);
             },
         );
     }
@@ -362,19 +369,9 @@ fn a_removal_that_is_stopped_leaves_whole_sets_and_the_next_run_ends_it() {
                 removed.is_ok()
             },
             |store| {
-                let before = catalog(store);
-                for record in before.records() {
-                    let mut files = record.files();
-                    assert!(files.all(|file| before.file(&file.name) == Some(file.size)));
-                }
-                assert_eq!(before.records().count(), before.sets().len());
+                let sets = expect_whole_sets(store);
                 drop(maintain(store));
-                let after = catalog(store);
-                assert!(after.records().eq(before.records()));
-                assert_eq!(
-                    all_names(store),
-                    names_of(&after.records().collect::<Vec<_>>())
-                );
+                expect_nothing_else(store, &sets);
             },
         );
     }
