@@ -4,11 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{
-    Content, FileRecord, Layout, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord,
-    ShardState, hex, hidden,
+    Content, DigestAlgorithm, FileDigest, FileRecord, Layout, RECORD_FORMAT, Selection, SetRecord,
+    SetState, ShardRecord, ShardState, hidden,
 };
 use crate::shard::ShardPath;
 
@@ -63,7 +62,7 @@ pub(crate) fn set(
         meta: FileRecord {
             name: String::new(),
             size: 0,
-            sha256: String::new(),
+            digest: FileDigest::Blake3(String::new()),
         },
         meta_size: None,
         manifest: None,
@@ -77,7 +76,7 @@ pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
     FileRecord {
         name: name.to_owned(),
         size: bytes.len() as u64,
-        sha256: hex(Sha256::new_with_prefix(bytes)),
+        digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
     }
 }
 
