@@ -1,4 +1,4 @@
-//! What the examination of one shard's file says to who verifies a backup.
+//! Verifying one shard's file: each finding of its examination, and what it means for a restore.
 
 use std::ops::Range;
 
@@ -114,7 +114,7 @@ fn damage_of_member(member: &ExaminedMember) -> impl Iterator<Item = FileDamage>
         MemberFinding::Index(error) => {
             let offset = match error {
                 IndexError::Damaged { offset, .. } => Some(*offset),
-                _ => None,
+                IndexError::Read { .. } | IndexError::Envelope(_) => None,
             };
             of_member(offset, error.to_string(), SHARD_LOST)
         }

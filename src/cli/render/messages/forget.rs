@@ -38,7 +38,8 @@ pub(crate) struct ForgetSet<'a> {
     /// Bytes of all its files.
     size: u64,
     /// Since when it is marked with snap keep, UTC; null where it is not.
-    kept: Option<Timestamp>,
+    #[serde(rename = "kept")]
+    pinned_at: Option<Timestamp>,
     /// What the sets of its group were asked to take; a group is judged by itself.
     selection: &'a Selection,
     /// The random number of the metastore of the group's server, as text.
@@ -65,7 +66,7 @@ impl<'a> ForgetSet<'a> {
             state: set.state,
             kind: set.kind,
             size: set.size,
-            kept: set.pinned_at,
+            pinned_at: set.pinned_at,
             selection: &group.selection,
             server: &group.server,
         }

@@ -20,7 +20,8 @@ pub(crate) struct KeepSummary<'a> {
     /// metastore, meta.03.
     set: &'a str,
     /// Since when it is marked, UTC; null where it is not.
-    kept: Option<Timestamp>,
+    #[serde(rename = "kept")]
+    pinned_at: Option<Timestamp>,
     /// Whether it was otherwise before.
     changed: bool,
     /// Whether it is one of influxd's, which are never removed.
@@ -39,7 +40,7 @@ impl<'a> KeepSummary<'a> {
             command: "keep",
             directory: directory.display().to_string(),
             set: pin.id.as_str(),
-            kept: pin.pinned_at,
+            pinned_at: pin.pinned_at,
             changed: pin.changed,
             unrecorded: pin.unrecorded,
         }
@@ -47,7 +48,7 @@ impl<'a> KeepSummary<'a> {
 
     /// The one line of text.
     pub(crate) fn line(&self) -> String {
-        let what = match (self.unrecorded, self.kept.is_some(), self.changed) {
+        let what = match (self.unrecorded, self.pinned_at.is_some(), self.changed) {
             (true, ..) => "is influxd's, and never removed: it needs no mark",
             (_, true, true) => "is marked: snap forget keeps it",
             (_, true, false) => "was marked before",
