@@ -114,7 +114,6 @@ fn ignored_signals() -> Option<u64> {
 /// A reader that fails once a stop was asked for.
 #[derive(Debug)]
 pub(crate) struct Stoppable<'a, R> {
-    /// What is read.
     pub inner: R,
     /// Who may ask for a stop.
     pub cancel: &'a Cancel,

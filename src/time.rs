@@ -118,8 +118,8 @@ pub(crate) fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
             .context("that long ago is before the year 1")?
     } else {
         bail!(
-            "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or \
-             an age (90m, 24h, 7d, 2w)"
+            "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) \
+             or an age (90m, 24h, 7d, 2w)"
         );
     };
     let year = time.to_zoned(TimeZone::UTC).year();
@@ -186,8 +186,8 @@ fn at(pieces: &Pieces<'_>) -> Timestamp {
 pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     let complaint = || {
         format!(
-            "'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, 7d, \
-             2w"
+            "'{text}' is not a length of time; write a number and a unit: 500ms, 30s, 90m, 24h, \
+             7d, 2w"
         )
     };
     let mut total = Duration::ZERO;

@@ -57,9 +57,7 @@ pub(crate) struct AfterArgs {
 pub(crate) struct After<'a> {
     /// `backup`, `restore`, …
     pub(crate) command: &'static str,
-    /// What was asked for.
     pub(crate) args: &'a AfterArgs,
-    /// The backup directory.
     pub(crate) directory: PathBuf,
     /// The server, where one is asked.
     pub(crate) host: Option<String>,

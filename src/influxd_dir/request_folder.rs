@@ -36,7 +36,6 @@ impl RequestFolder {
         })
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -167,7 +167,6 @@ pub(crate) fn remove_tree_if_there(path: &Path) -> Result<()> {
     is_gone(remove()).with_context(|| format!("removing {}", path.display()))
 }
 
-/// Removes an empty directory.
 pub(crate) fn remove_empty_dir(path: &Path) -> io::Result<()> {
     step("remove", path)?;
     fs::remove_dir(path)

@@ -30,13 +30,13 @@ pub struct CheckOptions {
     pub directory: PathBuf,
     /// The database that the set must have taken.
     pub database: Option<String>,
-    /// How long ago the set may have been begun.
+    /// The greatest age of the set: how long ago its run may have started.
     pub max_age: Duration,
     /// What time it is.
     pub now: Timestamp,
     /// How many of the shards that the set before it holds may be gone, in percent.
     pub max_lost_shards: u8,
-    /// Whether a set without any shard is well, though one before it has some.
+    /// Whether a set without any shard is accepted although the set before it has some.
     pub allow_empty: bool,
 }
 
@@ -230,7 +230,7 @@ impl CheckReport {
         self.age_seconds = Some(u64::try_from(age.as_secs()).unwrap_or(0));
     }
 
-    /// Whether the set can be restored whole, alone and with the sets that it goes on from.
+    /// Whether the set can be restored whole, alone and with the sets that it builds on.
     fn judge_chain(
         &mut self,
         chains: &mut Chains<'_>,
@@ -273,7 +273,7 @@ impl CheckReport {
         }
     }
 
-    /// Whether the server still had what the set before it holds.
+    /// Whether the server still had the shards that the set before holds.
     fn judge_losses(&mut self, catalog: &Catalog, at: usize, options: &CheckOptions) {
         let Some(losses) = Losses::of_set(catalog, at, options.database.as_deref()) else {
             return;

@@ -1,4 +1,5 @@
-//! `snap info`: what a set or a server holds; and a set at a glance, for list, check and forget too.
+//! `snap info`: what a set or a server holds; and a set at a glance, for list, check and forget
+//! too.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -55,7 +56,7 @@ pub struct SetSummary {
     /// Since when it is marked with snap keep, UTC; null where it is not.
     #[serde(rename = "kept")]
     pub pinned_at: Option<Timestamp>,
-    /// Whether all that it was asked for comes back, with the sets it goes on from, without reading
+    /// Whether all that it was asked for comes back, with the sets it builds on, without reading
     /// shards.
     pub restorable_whole: bool,
     /// What is wrong with it, as far as it shows without reading shards, or null.
@@ -87,7 +88,7 @@ pub enum State {
 pub enum Kind {
     /// All of each shard.
     Full,
-    /// What changed after a time: it goes on from earlier sets.
+    /// What changed after a time: it builds on earlier sets.
     Increment,
     /// An interval of time.
     Range,
@@ -159,7 +160,6 @@ pub struct ShardSummary {
     pub unproven: Option<String>,
 }
 
-/// What a server holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerInfo {
     /// The dialect it speaks.
@@ -168,7 +168,6 @@ pub(crate) struct ServerInfo {
     pub cluster_id: u64,
     /// What its metastore holds.
     pub meta: MetaCounts,
-    /// Its shards.
     pub shards: Vec<ShardSummary>,
 }
 

@@ -112,7 +112,8 @@ impl Losses {
         let mut sentences = Vec::new();
         if let Some((then, now)) = self.other_server {
             sentences.push(format!(
-                "the server has another cluster id ({now}) than in set {before} ({then}): it was set up anew, or is another one"
+                "the server has another cluster id ({now}) than in set {before} ({then}): it was \
+                 set up anew, or is another one"
             ));
         }
         sentences.extend(self.empty());
@@ -129,7 +130,8 @@ impl Losses {
     pub fn empty(&self) -> Option<String> {
         self.is_empty.then(|| {
             format!(
-                "it holds no shard, but set {} before it holds {}: look at once whether the server has lost its data",
+                "it holds no shard, but set {} before it holds {}: look at once whether the \
+                 server has lost its data",
                 self.before, self.of
             )
         })

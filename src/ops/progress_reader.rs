@@ -24,7 +24,6 @@ impl<'a, R> ProgressReader<'a, R> {
         }
     }
 
-    /// What is read.
     pub(super) fn inner(&self) -> &R {
         &self.inner
     }

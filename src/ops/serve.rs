@@ -73,8 +73,13 @@ impl Directories {
         }
         let (metadir, datadir) = (self.metadir.display(), self.datadir.display());
         Err(ErrorKind::Refused
-            .error(format!("{datadir} has none of the shards that {metadir}/meta.db names"))
-            .hint("is it the data directory, and may this user read it? -meta-only takes the metastore alone")
+            .error(format!(
+                "{datadir} has none of the shards that {metadir}/meta.db names"
+            ))
+            .hint(
+                "is it the data directory, and may this user read it? \
+                 -meta-only takes the metastore alone",
+            )
             .into())
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::time;
 
-/// Its name.
 pub(super) const HIDDEN: &str = ".snap";
 
 /// The record of a set; it makes the set count.
@@ -21,7 +20,6 @@ pub(super) const UNFINISHED: &str = "files";
 
 /// How the names of those files begin.
 pub(super) const TEMPORARY: &str = ".tmp";
-/// The lock's file.
 pub(super) const LOCK: &str = "lock";
 
 /// The hidden folder, for what a run must remember and no set holds.

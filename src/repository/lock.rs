@@ -118,7 +118,8 @@ impl Lock {
         let folder = path.parent().unwrap_or(Path::new("."));
         if !durable::can_sync_dir(folder)? {
             self.warnings.push(format!(
-                "{} is on a file system that cannot sync directories: what is written there may not outlast a power failure",
+                "{} is on a file system that cannot sync directories: what is written there may \
+                 not outlast a power failure",
                 folder.display()
             ));
         }
@@ -229,7 +230,8 @@ impl FileLock {
     pub(crate) fn warning(&self) -> Option<String> {
         self.marker.as_ref()?;
         Some(format!(
-            "the file system has no locks: {} stands in for one, and has to be removed by hand should this machine fail meanwhile",
+            "the file system has no locks: {} stands in for one, and has to be removed by hand \
+             should this machine fail meanwhile",
             self.marker_path.display()
         ))
     }

@@ -17,14 +17,12 @@ struct PinDocument {
     kept: Timestamp,
 }
 
-/// Pins a set.
 pub(super) fn write(store: &dyn WritableStore, id: &SetId, now: Timestamp) -> Result<()> {
     let mut text = serde_json::to_vec(&PinDocument { kept: now }).context("writing a pin")?;
     text.push(b'\n');
     store.write_whole(&name_of(id, PIN), &mut |out| out.write_all(&text))
 }
 
-/// Unpins a set.
 pub(super) fn remove(store: &dyn WritableStore, id: &SetId) -> Result<()> {
     store.remove(&name_of(id, PIN))?;
     store.settle(Folder::Hidden)

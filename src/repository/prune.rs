@@ -1,5 +1,5 @@
-//! Removing sets, so that whenever it is cut short, what is left is taken for a backup by nobody
-//! and the next run goes on.
+//! Removing sets. Wherever a removal is cut short, nobody takes what is left for a backup, and the
+//! next run completes the removal.
 //!
 //! 1. The record is renamed to `.snap/<id>.forget`: from then on the set does not count.
 //! 2. What influxd takes for the sign of a backup goes: the manifest and the metastore.
@@ -206,7 +206,7 @@ fn remove(
     if sets.is_empty() {
         return Ok(Removed::default());
     }
-    // The newest first: no increment stays behind without what it stands on.
+    // The newest first, so that no increment is left without the sets it builds on.
     let mut spared = sets.len();
     while spared > 0 {
         let set = sets[spared - 1];
@@ -218,7 +218,7 @@ fn remove(
     }
     check()?;
     store.settle(Folder::Hidden)?;
-    // What is read now may stand on any of those that are older.
+    // A set that is being read may build on any older one, so all of these stay.
     let (spared, going) = sets.split_at(spared);
     let mut removed = remove_files(store, going, others, check)?;
     removed.spared = spared.iter().map(|set| set.id.clone()).collect();
@@ -245,7 +245,7 @@ fn measure(store: &dyn Store, sets: &[&SetRecord], others: &HashSet<&str>) -> Re
     Ok(removed)
 }
 
-/// Goes on with removals that were cut short. The lock must be held.
+/// Completes removals that were cut short. The lock must be held.
 pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Removed> {
     let (mut begun, mut records) = (Vec::new(), Vec::new());
     for entry in store.list(Folder::Hidden)? {

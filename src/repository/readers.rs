@@ -1,9 +1,10 @@
 //! Readers beside runs that remove sets.
 //!
-//! Who goes on to read the files of a set holds it: a shared lock on its record, which a removal
-//! wants for itself alone before it renames the record, and which the system releases when the
-//! process ends. Who only looks holds nothing, and looks again where a file was gone that it had
-//! just seen. Where a file system has no such locks, sets can be removed while they are read.
+//! Whoever is about to read the files of a set holds it: a shared lock on its record, which the
+//! system releases when the process ends. A removal takes that lock for itself alone before it
+//! renames the record. Whoever only looks holds nothing, and looks again where a file was gone that
+//! had just been there. Where a file system has no such locks, sets can be removed while they are
+//! read.
 
 use std::path::Path;
 

@@ -12,7 +12,7 @@ use super::snapshot::read_record;
 use super::store::{Folder, Store, WritableStore, is_there};
 use crate::cancel::Cancel;
 
-/// Clears away what killed runs left, but for the staged files of the set `spared`. The lock must
+/// Clears away what killed runs left, except the staged files of the set `spared`. The lock must
 /// be held.
 pub(super) fn sweep(
     store: &dyn WritableStore,

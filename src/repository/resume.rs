@@ -20,7 +20,6 @@ use super::set_id::SetId;
 use super::store::{EntryKind, Folder, WritableStore};
 use crate::shard::ShardPath;
 
-/// The file's name.
 const NAME: &str = "finished";
 
 /// Bytes of it that are read: the lines of a hundred thousand shards and more.

@@ -238,7 +238,6 @@ pub(super) fn restless(place: &str) -> Error {
         .hint("other runs work in it all the time: try again when they have ended")
 }
 
-/// How often to try.
 pub(super) fn tries() -> std::ops::Range<u32> {
     0..TRIES
 }
@@ -313,7 +312,8 @@ pub(super) fn read_record(store: &dyn Store, file: &str) -> Result<SetRecord> {
         let fault = ErrorKind::Damage.error(format!("the record {place} is damaged"));
         fault.hint(match kind {
             RECORD => {
-                "another set can be named: snap list shows them. Moved away, it leaves files that count as influxd's"
+                "another set can be named: snap list shows them. Moved away, it leaves files that \
+                 count as influxd's"
             }
             _ => "nobody knows which files it names: those of no other set may be of one that is not whole. Move them away, and it too",
         })

@@ -34,7 +34,6 @@ const STAMP_PATIENCE: Duration = Duration::from_secs(60);
 /// The finished files of a set.
 #[derive(Debug)]
 pub(crate) struct SetFiles {
-    /// The metastore.
     pub meta: SealedFile,
     /// Those of shards, by index into the record's `shards`.
     pub shards: Vec<(usize, SealedFile)>,
@@ -111,7 +110,6 @@ impl SetWriter {
         self.lock.warnings()
     }
 
-    /// The set's id.
     pub(crate) fn id(&self) -> &SetId {
         &self.id
     }

@@ -283,7 +283,6 @@ impl Read for Deadline<'_> {
     }
 }
 
-/// Counts what is sent.
 struct Counting<'a> {
     stream: &'a Stream,
     sent: &'a mut u64,

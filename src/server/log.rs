@@ -48,7 +48,8 @@ impl fmt::Display for Counts {
         } = self;
         write!(
             f,
-            "{connections} connections, {answered} requests answered, {failed} not, {bytes} bytes sent"
+            "{connections} connections, {answered} requests answered, {failed} not, {bytes} bytes \
+             sent"
         )
     }
 }

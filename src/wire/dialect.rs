@@ -32,7 +32,8 @@ impl FromStr for Dialect {
             "1.0" => Ok(Self::V1_0),
             "1.5" => Ok(Self::V1_5),
             _ => Err(format!(
-                "'{text}' is not a dialect; there are 1.0 (servers 1.0 to 1.4) and 1.5 (1.5 and later)"
+                "'{text}' is not a dialect; there are 1.0 (servers 1.0 to 1.4) and 1.5 (1.5 and \
+                 later)"
             )),
         }
     }

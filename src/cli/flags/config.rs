@@ -22,10 +22,8 @@ use crate::error::ErrorKind;
 /// The profile that holds for every other.
 pub(crate) const DEFAULT: &str = "default";
 
-/// A profile.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Profile {
-    /// Its name.
     pub(crate) name: String,
     /// What holds for every command, and what for one.
     pub(crate) entries: Vec<ConfigEntry>,
@@ -38,7 +36,6 @@ pub(crate) struct ConfigEntry {
     pub(crate) command: Option<String>,
     /// The flag without its dashes.
     pub(crate) key: String,
-    /// Its value.
     pub(crate) value: ConfigValue,
     /// `FILE:LINE`.
     pub(crate) place: String,

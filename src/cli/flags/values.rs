@@ -78,7 +78,6 @@ pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
     TimeZone::get(text).map_err(|_| missing.to_owned())
 }
 
-/// A server's address.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.parse()
 }

@@ -12,7 +12,6 @@ use super::text::line;
 use crate::progress::{Event, Outcome, Progress};
 use crate::shard::ShardPath;
 
-/// Draws bars.
 pub(crate) struct Bars {
     verbose: bool,
     screen: MultiProgress,

@@ -49,7 +49,6 @@ impl Progress for Json {
     }
 }
 
-/// Prints a status message.
 pub(crate) fn status(level: Level, message: &str) {
     emit(&Status { level, message });
 }

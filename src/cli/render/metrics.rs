@@ -28,11 +28,8 @@ pub(crate) struct MetricsRun<'a> {
     pub(crate) went_well: bool,
     /// The exit code of the process.
     pub(crate) exit_code: u8,
-    /// When it ended.
     pub(crate) ended: Timestamp,
-    /// How long it took.
     pub(crate) elapsed: Duration,
-    /// What it did.
     pub(crate) tally: &'a Tally,
 }
 
@@ -48,10 +45,8 @@ const LARGEST: u64 = 16 << 20;
 
 const LAST_SUCCESS: &str = "snap_last_success_timestamp_seconds";
 
-/// A metric.
 struct Metric {
     name: &'static str,
-    /// What it means.
     help: &'static str,
     /// What a run knows of it.
     samples: fn(&MetricsRun<'_>) -> Vec<Sample>,

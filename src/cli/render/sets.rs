@@ -15,7 +15,7 @@ pub(crate) fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// The state of a set in a word, with the sets that it goes on from.
+/// The state of a set in a word, with the sets that it builds on.
 pub(crate) fn state_of(set: &SetSummary) -> &'static str {
     match set.state {
         State::Complete if !set.restorable_whole => "incomplete",

@@ -4,7 +4,6 @@ use super::terminal::say;
 use crate::progress::{Event, Outcome, Progress};
 use crate::text::{plural, seconds, size};
 
-/// Prints lines.
 #[derive(Debug)]
 pub(crate) struct Lines {
     /// Details too.

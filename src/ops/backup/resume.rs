@@ -1,4 +1,4 @@
-//! Going on with a backup that ended early: which of the shards that it had finished are taken over.
+//! Resuming a backup that ended early: which of the shards that it had finished are taken over.
 
 use std::sync::atomic::Ordering;
 

@@ -90,7 +90,10 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
     if options.policy.is_empty() {
         let fault = ErrorKind::Usage.error("the policy keeps no set at all");
         return Err(fault
-            .hint("name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; or -lost")
+            .hint(
+                "name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; \
+                 or -lost",
+            )
             .into());
     }
     let mut catalog = Catalog::read(&options.directory)?;
@@ -130,8 +133,8 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
 }
 
 impl ForgetReport {
-    /// Notes which sets stay because they are read: those that were when the policy was applied,
-    /// and what turned out since.
+    /// Notes which sets stay because they are read: those read when the policy was applied, and
+    /// those that turned out to be read when they were to be removed.
     fn spare(&mut self, read: impl Iterator<Item = SetId>) {
         self.read = read.chain(self.removed.spared.iter().cloned()).collect();
         self.read.sort_unstable();
@@ -154,13 +157,13 @@ fn sets_read(catalog: &Catalog, of: &HashSet<usize>) -> Result<HashSet<usize>> {
     Ok(read)
 }
 
-/// Applies a policy, group by group, and lets what is kept keep what it goes on from. Gives the
-/// places of the others, too.
+/// Applies a policy group by group; the sets that a kept set builds on are kept too. Also returns
+/// the places of the sets that are not kept.
 fn judge(catalog: &Catalog, policy: &Policy) -> (Vec<Group>, HashSet<usize>) {
     judge_beside(catalog, policy, &HashSet::new())
 }
 
-/// As [`judge`], beside readers of some sets, which stay.
+/// As [`judge`], while somebody reads some of the sets: these stay.
 fn judge_beside(
     catalog: &Catalog,
     policy: &Policy,
@@ -211,8 +214,8 @@ fn judge_beside(
             reasons[*at] = Some(why);
         }
     }
-    // What a set goes on from is older: from the newest on, each is judged before it is asked
-    // whether it keeps others.
+    // A set builds only on older ones, so from the newest on: whether a set stays is settled before
+    // it keeps others.
     for at in (0..reasons.len()).rev() {
         // No reasons at all: a set of influxd's, which stays.
         if reasons[at].as_ref().is_none_or(|why| !why.is_empty()) {

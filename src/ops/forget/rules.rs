@@ -163,7 +163,8 @@ impl FromStr for Within {
     fn from_str(text: &str) -> Result<Self> {
         let complaint = || {
             format!(
-                "'{text}' is not a length of time; write years, months, weeks, days and hours: 1y5m7d2h, 2w"
+                "'{text}' is not a length of time; write years, months, weeks, days and hours: \
+                 1y5m7d2h, 2w"
             )
         };
         let mut span = Span::new();

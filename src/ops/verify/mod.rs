@@ -1,4 +1,4 @@
-//! `snap verify`: reading sets end to end, and telling every fault with what it means.
+//! `snap verify`: reads sets end to end, and reports every fault with what it means.
 
 mod finding;
 mod shard;
@@ -68,7 +68,7 @@ const SET_LOST: &str = "nothing of this set can be restored";
 const NOT_WHOLE: &str = "a restore of this set brings back less than was asked for";
 const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its record";
 
-/// Verifies sets. `tell` gets each finding.
+/// Verifies sets, and passes each finding to `tell`.
 ///
 /// # Errors
 ///
@@ -138,7 +138,7 @@ fn choose_sets(
     }
 }
 
-/// Checks what can be checked of sets without their shards; the shards' files that are to be read.
+/// Checks all of the sets but their shards, and returns the shards' files to read.
 fn collect_jobs<'a>(
     catalog: &'a Catalog,
     chosen: Vec<usize>,

@@ -35,7 +35,6 @@ pub(super) struct FoundSets {
 pub(crate) struct UnreadableFile {
     /// Its name below the directory.
     pub file: String,
-    /// Why.
     pub error: anyhow::Error,
 }
 

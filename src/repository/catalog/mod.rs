@@ -229,7 +229,8 @@ impl Catalog {
         };
         let fault = ErrorKind::Damage.error(format!("{directory} has {of}, but none of the files"));
         Some(fault.hint(format!(
-            "if the files were removed on purpose, remove the records too: snap forget -lost {directory}{pinned}"
+            "if the files were removed on purpose, remove the records too: snap forget -lost \
+             {directory}{pinned}"
         )))
     }
 

@@ -121,7 +121,7 @@ impl Gap {
         )
     }
 
-    /// Whether it lies between a set and those it goes on from, where the others are of the set
+    /// Whether it lies between a set and those it builds on, where the others are of the set
     /// alone.
     pub(crate) fn is_below(&self, id: &SetId) -> bool {
         match self {
@@ -177,8 +177,8 @@ impl fmt::Display for Gap {
                 started,
             } => write!(
                 f,
-                "set {after} holds only what changed after {since}, but the set before it, {before}, was begun at {started}: \
-                 what changed in between is in neither"
+                "set {after} holds only what changed after {since}, but the set before it, \
+                 {before}, was begun at {started}: what changed in between is in neither"
             ),
             Self::ClockSetBack {
                 after,
@@ -186,12 +186,13 @@ impl fmt::Display for Gap {
                 started,
             } => write!(
                 f,
-                "set {after} is an increment to a set before it, but {before} was begun later, at {started}: the clock was \
-                 set back in between"
+                "set {after} is an increment to a set before it, but {before} was begun later, at \
+                 {started}: the clock was set back in between"
             ),
             Self::NotHeldThen { set } => write!(
                 f,
-                "the server of set {set} did not have the shard open: its newest state is not in the backup"
+                "the server of set {set} did not have the shard open: its newest state is not in \
+                 the backup"
             ),
             Self::Failed { set, older: true } => write!(
                 f,
@@ -203,7 +204,8 @@ impl fmt::Display for Gap {
             ),
             Self::Unproven { set } => write!(
                 f,
-                "it is unproven in set {set}: points acknowledged before that was begun can be missing"
+                "it is unproven in set {set}: points acknowledged before that was begun can be \
+                 missing"
             ),
             Self::Partial { set } => write!(
                 f,
@@ -215,7 +217,8 @@ impl fmt::Display for Gap {
             ),
             Self::NotNamed { set } => write!(
                 f,
-                "the record of set {set} has a file of it, but the metastore of the set does not name it"
+                "the record of set {set} has a file of it, but the metastore of the set does not \
+                 name it"
             ),
             Self::NoFile { set, .. } => write!(
                 f,
@@ -223,20 +226,23 @@ impl fmt::Display for Gap {
             ),
             Self::Limited { set } => write!(
                 f,
-                "set {set} is partial by its manifest (\"limited\": true): something that it was asked for is not in it"
+                "set {set} is partial by its manifest (\"limited\": true): something that it was \
+                 asked for is not in it"
             ),
             Self::Stray { set, file, listed } => write!(
                 f,
-                "the manifest of set {set} lists {file} as {listed}, which does not fit the metastore beside it: its points are \
-                 not restored"
+                "the manifest of set {set} lists {file} as {listed}, which does not fit the \
+                 metastore beside it: its points are not restored"
             ),
             Self::NotListed { set, file } => write!(
                 f,
-                "the manifest of set {set} does not list {file}, which lies beside it: its points are not restored"
+                "the manifest of set {set} does not list {file}, which lies beside it: its points \
+                 are not restored"
             ),
             Self::ServerUnknown { set } => write!(
                 f,
-                "the metastore of set {set} cannot be read, so that nobody knows of which server its files are"
+                "the metastore of set {set} cannot be read, so that nobody knows of which server \
+                 its files are"
             ),
             Self::RangeBeside { file } => write!(
                 f,
@@ -251,7 +257,6 @@ impl fmt::Display for Gap {
 pub(crate) struct Missing {
     /// The shard, where it is one.
     pub shard: Option<ShardPath>,
-    /// Why.
     pub gap: Gap,
 }
 

@@ -149,7 +149,7 @@ impl Chains<'_> {
         let (Some(oldest), Some(newest)) = (older.first(), older.last()) else {
             return Vec::new();
         };
-        // From where on, and up to where, a chain is of files that may go on from others.
+        // Between which of its files a chain builds on other sets.
         let (mut from, mut to) = (usize::MAX, 0);
         for path in shards {
             let top = (0..=context.last).rev().find(|at| {

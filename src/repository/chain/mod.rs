@@ -2,12 +2,12 @@
 //!
 //! For one shard, a set makes a *claim*: it holds all of it, or what changed after a time, or it
 //! could not have it, or the shard was not there yet. An increment that holds what changed after
-//! `since` goes on from an earlier set that was begun at `since` or later and holds the shard
-//! whole, alone or with the sets that it goes on from itself. So each set has at most one parent
+//! `since` builds on an earlier set that was begun at `since` or later and holds the shard
+//! whole, alone or with the sets that it builds on itself. So each set has at most one parent
 //! for each shard, and where it has none although it needs one there is a [`Gap`].
 //!
 //! Sets of influxd's have no record. What they were asked for is not known: a file of theirs may be
-//! a whole shard or an increment, so that it goes on from whatever is older, and is never
+//! a whole shard or an increment, so that it builds on whatever is older, and is never
 //! complained of for what that lacks, but for files that are gone.
 //!
 //! Restore, check, verify, list, info, forget, `-incremental` and `-since last` all ask here.
@@ -259,7 +259,7 @@ impl<'a> Chains<'a> {
         })
     }
 
-    /// The earlier sets that a set goes on from directly. What these go on from is told of them.
+    /// The earlier sets that a set builds on directly; ask again for what these build on.
     pub(crate) fn parents(&mut self, at: usize) -> BTreeSet<usize> {
         let set = &self.claims.catalog.sets()[at];
         let paths: BTreeSet<ShardPath> = match set.record() {
@@ -321,7 +321,7 @@ impl<'a> Chains<'a> {
         (sets, ahead)
     }
 
-    /// The newest of `sets` that an increment of this selection may go on from: one of the same
+    /// The newest of `sets` that an increment of this selection may build on: one of the same
     /// selection that can be restored whole. What was modified after it was begun is not in it.
     pub(crate) fn last_of<'s>(
         &mut self,

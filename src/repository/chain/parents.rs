@@ -1,4 +1,4 @@
-//! How the sets of a shard go on from each other.
+//! Which earlier sets an increment needs: how the sets of a shard build on each other.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::shard::ShardPath;
 #[derive(Debug, Default)]
 pub(super) struct Link {
     pub file: Option<BackupFile>,
-    /// The set that it goes on from.
+    /// The set that it builds on.
     pub parent: Option<usize>,
     pub gap: Option<Gap>,
     /// Whether it is influxd's, and may be whole or not.
@@ -158,7 +158,7 @@ impl Linker<'_, '_> {
         })
     }
 
-    /// The newest set before `at` that has something to go on from: all sets that could not have
+    /// The newest set before `at` that has something to build on: all sets that could not have
     /// the shard are passed over.
     fn older(&self, at: usize) -> Option<usize> {
         let mut older = (0..at)
@@ -172,7 +172,7 @@ impl Linker<'_, '_> {
         })
     }
 
-    /// The set that an increment goes on from, and what is missing below it: of the sets before it
+    /// The set that an increment builds on, and what is missing below it: of the sets before it
     /// that were begun at `since` or later, the newest that is whole.
     fn parent_of(
         &self,
@@ -264,10 +264,10 @@ impl Linker<'_, '_> {
     }
 }
 
-/// Sets that an increment cannot go on from as it should; the newest of each kind.
+/// Sets that an increment cannot build on as it should; the newest of each kind.
 #[derive(Default)]
 struct PassedOver {
-    /// What it goes on from is not whole.
+    /// What it builds on is not whole.
     broken: Option<(usize, Gap)>,
     /// The server did not have the shard open, and its time had not begun.
     early: Option<usize>,
@@ -282,7 +282,7 @@ fn known(at: usize, links: &Links) -> Result<&Link, usize> {
     links.get(&at).map(|link| &**link).ok_or(at)
 }
 
-/// What is missing of an increment, where that is known of it and of what it goes on from: first
+/// What is missing of an increment, where that is known of it and of what it builds on: first
 /// what is wrong with its file.
 fn worse(own: Option<Gap>, below: Option<Gap>) -> Option<Gap> {
     match own {

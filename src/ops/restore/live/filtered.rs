@@ -1,5 +1,5 @@
-//! What a server must not be sent as it is: TSM files of which points were deleted, for servers
-//! throw tombstones away, and those with points outside the times that are restored.
+//! Applying tombstones and a range of times before a live restore: the TSM files that a server must
+//! not be sent as they are, for servers throw tombstones away.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! A restore is fresh, or goes on with one that was interrupted.
+//! Resuming a live restore: a restore is fresh, or goes on with one that was interrupted.
 
 use anyhow::Result;
 

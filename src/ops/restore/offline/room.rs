@@ -1,4 +1,4 @@
-//! Whether the file systems of the target have room for what is to be written.
+//! Whether the file systems of the target have enough free space for what is to be written.
 
 use std::collections::BTreeMap;
 use std::fs;
