@@ -73,8 +73,8 @@ impl VerifyArgs {
             jobs: self.jobs.into(),
         };
         let mut findings = Findings::default();
-        let report = output.while_running(|progress| {
-            verify(&options, cancel, progress, &mut |finding| {
+        let report = output.while_running(cancel, |context| {
+            verify(&options, context, &mut |finding| {
                 findings.add(finding, output);
             })
         })?;
