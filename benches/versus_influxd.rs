@@ -19,7 +19,7 @@
 //! What a round leaves is deleted, and the disk brought to rest, before the next client starts.
 //!
 //! Only the client is measured, as `wait4` tells: the server's part of the work is in the wall time
-//! and in nothing else. The clients do not do the same: `snap` checks and hashes (SHA-256) all it
+//! and in nothing else. The clients do not do the same: `snap` checks and hashes (BLAKE3) all it
 //! reads, returns when everything is on the disk, reads a whole backup before it restores anything,
 //! and reads back what the server made of it, while influxd does none of these. What lasting files
 //! alone cost it is seen where `sync` follows it. Server and client share the machine and all is
