@@ -27,7 +27,7 @@
 //! Read the ratios and not the seconds, which belong to one machine and its disk. No time makes the
 //! benchmark fail; a result that is not whole does.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../../tests/support/mod.rs"]
 mod support;
 
 use std::cell::Cell;
