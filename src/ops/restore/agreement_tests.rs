@@ -704,7 +704,7 @@ fn store(
         Layout::Portable => {
             let mut compressed = manifest::compress(id, path.id, Vec::new());
             compressed.write_all(&tar).unwrap();
-            compressed.finish().unwrap()
+            compressed.finish().unwrap().0
         }
     };
     let member = MemberRecord {
