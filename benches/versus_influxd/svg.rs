@@ -38,7 +38,7 @@ text { font: 12px sans-serif; fill: #333 }
   .grid { stroke: #444 }
   .one { stroke: #ccc }
   .spread { stroke: #eee }
-  .target { stroke: #f080a0 }
+  .target { stroke: #ff4080 }
 }
 ";
 
