@@ -208,22 +208,24 @@ mod tests {
         ));
     }
 
-    /// Fails once with that kind before it gives each byte.
-    struct Failing<'a>(Drip<'a>, io::ErrorKind, bool);
+    /// Fails so often with that kind before it gives a byte.
+    struct Failing<'a>(Drip<'a>, io::ErrorKind, usize);
 
     impl Read for Failing<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.2 = !self.2;
-            if self.2 {
-                return Err(self.1.into());
+            match self.2.checked_sub(1) {
+                Some(left) => {
+                    self.2 = left;
+                    Err(self.1.into())
+                }
+                None => self.0.read(buffer),
             }
-            self.0.read(buffer)
         }
     }
 
     #[test]
     fn an_interrupted_read_is_tried_again_and_any_other_failure_comes_through() {
-        let read = |kind| MetaBlob::read_from(Failing(Drip(LITERAL), kind, false));
+        let read = |kind| MetaBlob::read_from(Failing(Drip(LITERAL), kind, 2));
         assert_eq!(
             read(io::ErrorKind::Interrupted).unwrap(),
             MetaBlob::read_from(LITERAL).unwrap()
