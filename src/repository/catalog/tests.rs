@@ -1,13 +1,15 @@
 //! Tests of reading a backup directory.
 
 use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use prost::Message;
 
 use super::*;
+use crate::metastore::Data;
 use crate::repository::record::{FileRecord, ShardRecord};
-use crate::repository::test_records;
-use crate::repository::{FileDigest, hidden};
+use crate::repository::{FileDigest, Manifest, MetaFile, hidden, test_records};
 
 fn directory(names: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -323,7 +325,7 @@ fn a_file_is_of_the_set_with_the_record_where_stray_files_have_the_same_number()
 #[test]
 fn a_loose_set_has_the_time_and_the_name_of_its_metastore() {
     let directory = directory(&["a.autogen.00010.00", "meta.00", "b.autogen.00011.00"]);
-    let old = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     let meta = File::options()
         .write(true)
         .open(directory.path().join("meta.00"))
