@@ -147,3 +147,75 @@ impl Set {
         self.meta.is_some() || !self.is_loose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::MetaEntry;
+    use super::super::test_records;
+    use super::*;
+
+    fn set(id: &str, origin: Origin, meta: Option<&str>) -> Set {
+        Set {
+            id: id.into(),
+            started: Timestamp::UNIX_EPOCH,
+            origin,
+            meta: meta.map(|name| MetaFile {
+                name: name.into(),
+                size: 1,
+            }),
+            pinned_at: None,
+        }
+    }
+
+    fn recorded(change: impl FnOnce(&mut SetRecord)) -> Set {
+        let id = "20261120T080000Z";
+        let mut record = test_records::set(id, Timestamp::UNIX_EPOCH, Vec::new());
+        record.meta.name = "meta.03".into();
+        change(&mut record);
+        set(id, Origin::Recorded(Box::new(record)), None)
+    }
+
+    fn listed(limited: bool) -> Set {
+        let id = "20261121T080000Z";
+        let meta = MetaEntry {
+            file_name: manifest::meta_file(id),
+            size: 1,
+        };
+        let manifest = Manifest {
+            meta,
+            limited,
+            files: None,
+        };
+        set(id, Origin::Listed(manifest), None)
+    }
+
+    #[test]
+    fn what_is_known_of_a_set_is_asked_of_whoever_tells_what_is_in_it() {
+        let plain = recorded(|_| {});
+        assert!(!plain.is_range() && !plain.is_limited());
+        assert_eq!(plain.recorded_cluster(), None);
+        assert_eq!(plain.meta_name(), Some("meta.03"));
+        let record = Some(".snap/20261120T080000Z.json".to_owned());
+        assert_eq!(plain.named_by(), record);
+        assert!(recorded(|record| record.selection.start = Some(Timestamp::UNIX_EPOCH)).is_range());
+        let of_server = recorded(|record| record.cluster_id = Some(7));
+        assert_eq!(of_server.recorded_cluster(), Some(7));
+
+        assert!(!listed(false).is_limited() && listed(true).is_limited());
+        assert!(!listed(true).is_range());
+        assert_eq!(listed(false).meta_name(), Some("20261121T080000Z.meta"));
+        let manifest = Some("20261121T080000Z.manifest".to_owned());
+        assert_eq!(listed(false).named_by(), manifest);
+
+        let loose = |meta| set("meta.04", Origin::Loose { number: 4 }, meta);
+        assert!(!loose(None).is_range() && !loose(None).is_limited());
+        assert_eq!(loose(Some("meta.04")).meta_name(), Some("meta.04"));
+        assert_eq!(
+            (loose(None).meta_name(), loose(None).named_by()),
+            (None, None)
+        );
+        // Stray files under a number are no set, and the others are without their metastore too.
+        assert!(loose(Some("meta.04")).is_known() && !loose(None).is_known());
+        assert!(plain.is_known() && listed(false).is_known());
+    }
+}

@@ -69,3 +69,21 @@ impl PartialEq<String> for SetId {
         self.0 == *other
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_equal_to_its_text_and_to_no_other() {
+        let id = SetId::from("meta.03");
+        assert_eq!(id.as_ref(), "meta.03");
+        let [text, other] = ["meta.03", "meta.04"].map(str::to_owned);
+        assert!(id == *"meta.03" && id == "meta.03" && id == text);
+        assert!(id != *"meta.04" && id != "meta.04" && id != other);
+        let ids = HashSet::from([id]);
+        assert!(ids.contains("meta.03") && !ids.contains("meta.04"));
+    }
+}

@@ -250,7 +250,7 @@ impl<R: Read> ShardTarReader<R> {
     pub fn finish(&mut self) -> Result<Ending, TarError> {
         while self.next_member()?.is_some() {}
         self.header_at = self.offset;
-        if self.offset > 0 && self.read_source(&mut [0])? > 0 {
+        if self.read_source(&mut [0])? > 0 {
             return Err(self.malformed("there are bytes behind the end of the tar"));
         }
         Ok(self.ending())

@@ -111,6 +111,7 @@ fn the_members_come_out_whole_however_the_bytes_are_split() {
         assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
         assert_eq!(seen[0].0.name, "000000001-000000001.tombstone");
         assert!(!seen[0].0.is_tsm() && seen[1].0.is_tsm());
+        assert!(seen[0].0.is_tombstone() && !seen[1].0.is_tombstone());
         assert_eq!((&seen[1].1, seen[1].2), (&content, true));
         let (result, placed) = read_placed(&bytes);
         assert_eq!(
@@ -140,6 +141,56 @@ fn no_bytes_an_empty_tar_and_a_cut_one_are_three_different_things() {
             error.to_string()
         );
     }
+}
+
+#[test]
+fn a_cut_says_in_the_middle_of_what_it_is_and_leaves_no_member_whole_but_those_before_it() {
+    let bytes = archive(&[(TSM, &[7; 700]), (TSM, b"x")]);
+    let padding = format!("in the padding of {TSM}");
+    let content = format!("100 bytes before the end of {TSM}");
+    for (end, inside, whole) in [
+        (511, "in a header", 0),
+        (1112, &content, 0),
+        (1212, &padding, 0),
+        (1535, &padding, 0),
+        (1536, "without the two zero blocks that end it", 1),
+        (1537, "in a header", 1),
+        (2560, "without the two zero blocks that end it", 2),
+        (3072, "in the two zero blocks that end it", 2),
+    ] {
+        let (result, seen) = read_steps(&bytes[..end], 97);
+        let error = result.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("the tar breaks off after {end} bytes, {inside}")
+        );
+        assert_eq!(
+            seen.iter().filter(|(.., is_whole)| *is_whole).count(),
+            whole
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_read_is_tried_again() {
+    struct Interrupted<'a>(Drip<'a>, bool);
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.0.read(buffer)
+        }
+    }
+    let bytes = archive(&[(TSM, &[7; 700])]);
+    let drip = Drip {
+        bytes: &bytes,
+        step: 100,
+    };
+    let (result, seen) = read_from(Interrupted(drip, false), &shard());
+    assert_eq!(result.unwrap(), Ending::Whole { members: 1 });
+    assert_eq!(seen[0].1, [7; 700]);
 }
 
 #[test]
@@ -214,7 +265,26 @@ fn the_nul_type_of_old_servers_and_directories_are_taken() {
     let (result, seen) = read_steps(&builder.into_inner().unwrap(), 512);
     assert_eq!(result.unwrap(), Ending::Whole { members: 2 });
     assert!(seen[0].0.directory);
+    assert_eq!(seen[0].0.name, "index");
     assert_eq!(seen[1].0.name, "index/MANIFEST");
+}
+
+#[test]
+fn the_directory_of_the_shard_has_no_name_and_what_lies_in_it_lies_three_deep_at_most() {
+    let mut builder = Builder::new(Vec::new());
+    for (path, kind) in [
+        ("db.dot/a'b \"c/10", EntryType::Directory),
+        ("db.dot/a'b \"c/10/", EntryType::Directory),
+        ("db.dot/a'b \"c/10/a.tsm/", EntryType::Directory),
+        ("db.dot/a'b \"c/10/a.tsm/b/c", EntryType::Regular),
+    ] {
+        add(&mut builder, path, b"", kind);
+    }
+    let (result, seen) = read_steps(&builder.into_inner().unwrap(), 512);
+    result.unwrap();
+    let names: Vec<&str> = seen.iter().map(|(member, ..)| &*member.name).collect();
+    assert_eq!(names, ["", "", "a.tsm", "a.tsm/b/c"]);
+    assert!(!seen[2].0.is_tsm());
 }
 
 #[test]
@@ -243,32 +313,42 @@ fn a_pax_path_replaces_the_name_and_a_huge_pax_header_is_refused() {
         length += 1;
     }
     let pax = format!("{length} {record}");
-    let mut builder = Builder::new(Vec::new());
-    add(
-        &mut builder,
-        "PaxHeaders.0/x",
-        pax.as_bytes(),
-        EntryType::XHeader,
-    );
-    add(
-        &mut builder,
-        " db/autogen/1/000000001-000000001.tsm",
-        b"abc",
-        EntryType::Regular,
-    );
-    let bytes = builder.into_inner().unwrap();
-    let (result, seen) = read_from(&bytes[..], &shard);
-    assert_eq!(result.unwrap(), Ending::Whole { members: 1 });
-    assert_eq!(seen[0].0.name, "000000001-000000001.tsm");
+    let with_header = |pax: &[u8]| {
+        let mut builder = Builder::new(Vec::new());
+        add(&mut builder, "PaxHeaders.0/x", pax, EntryType::XHeader);
+        add(
+            &mut builder,
+            " db/autogen/1/000000001-000000001.tsm",
+            b"abc",
+            EntryType::Regular,
+        );
+        builder.into_inner().unwrap()
+    };
+    let bytes = with_header(pax.as_bytes());
+    for end in 1..2 * BLOCK {
+        let (result, _) = read_from(&bytes[..end], &shard);
+        let error = result.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("the tar breaks off after {end} bytes, in a header")
+        );
+    }
 
-    let mut builder = Builder::new(Vec::new());
-    add(
-        &mut builder,
-        "PaxHeaders.0/x",
-        &vec![b'1'; 65 << 10],
-        EntryType::XHeader,
-    );
-    assert!(fault(&builder.into_inner().unwrap()).contains("PAX header of"));
+    // As long as it may be, with a comment, and a byte longer.
+    let comment = |length: usize| {
+        let record = format!("{length} comment=");
+        format!("{record}{}\n{pax}", "c".repeat(length - record.len() - 1))
+    };
+    let longest = comment((64 << 10) - pax.len());
+    assert_eq!(longest.len(), 64 << 10);
+    for pax in [&pax, &longest] {
+        let bytes = with_header(pax.as_bytes());
+        let (result, seen) = read_from(&bytes[..], &shard);
+        assert_eq!(result.unwrap(), Ending::Whole { members: 1 });
+        assert_eq!(seen[0].0.name, "000000001-000000001.tsm");
+    }
+    let too_long = with_header(comment((64 << 10) - pax.len() + 1).as_bytes());
+    assert!(fault(&too_long).contains("a PAX header of 65537 bytes"));
 }
 
 #[test]
@@ -276,13 +356,18 @@ fn a_size_that_reaches_past_the_end_of_counting_is_refused() {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..TSM.len()].copy_from_slice(TSM.as_bytes());
     header.set_entry_type(EntryType::Regular);
-    header.set_size(u64::MAX - 1);
-    header.set_cksum();
-    assert!(
-        fault(header.as_bytes()).contains("claims"),
-        "{}",
-        fault(header.as_bytes())
-    );
+    // With the header before it and the rest of its last block, it ends where counting does.
+    let most = i64::MAX as u64 - 512 - 512;
+    for (size, why) in [
+        (most, "breaks off"),
+        (most + 1, "claims 9223372036854774784 bytes"),
+        (u64::MAX - 1, "claims"),
+    ] {
+        header.set_size(size);
+        header.set_cksum();
+        let error = fault(header.as_bytes());
+        assert!(error.contains(why), "{size}: {error}");
+    }
 }
 
 /// The header of a member of that shard, with these bytes as its size.
@@ -400,6 +485,7 @@ fn the_content_is_read_to_its_end_and_no_further() {
     assert_eq!(reader.read(&mut [0; 9]).unwrap(), 0);
     for expected in [&[7; 700][..], b"x"] {
         reader.next_member().unwrap().unwrap();
+        assert_eq!(reader.read(&mut []).unwrap(), 0);
         let mut content = Vec::new();
         reader.read_to_end(&mut content).unwrap();
         assert_eq!(content, expected);

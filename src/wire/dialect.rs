@@ -38,3 +38,23 @@ impl FromStr for Dialect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialect_is_read_as_it_is_printed_and_nothing_else_is_one() {
+        for (text, dialect) in [("1.0", Dialect::V1_0), ("1.5", Dialect::V1_5)] {
+            assert_eq!(text.parse(), Ok(dialect));
+            assert_eq!(dialect.to_string(), text);
+        }
+        for other in ["", "1", "1.4", "V1_0"] {
+            let error = other.parse::<Dialect>().unwrap_err();
+            assert!(
+                error.starts_with(&format!("'{other}' is not a dialect; there are 1.0")),
+                "{error}"
+            );
+        }
+    }
+}

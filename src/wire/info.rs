@@ -251,6 +251,12 @@ mod tests {
             error.contains("a path of 604 bytes") && error.len() < 200,
             "{error}"
         );
+        let longest = "d".repeat(600 - "/r/1".len());
+        let reply = format!("{{\"Paths\":[\"{longest}/r/1\"]}}");
+        assert_eq!(
+            read_info(reply.as_bytes()).unwrap(),
+            InfoReply::Shards(vec![shard(&longest, "r", 1)])
+        );
     }
 
     #[test]
@@ -288,6 +294,16 @@ mod tests {
                 io::ErrorKind::InvalidData,
                 "{odd}"
             );
+        }
+        for (odd, expected) in [
+            ("{\"Paths\":7}", "expected a list of paths"),
+            (
+                "{\"Paths\":[7]}",
+                "expected a path <database>/<policy>/<id>",
+            ),
+        ] {
+            let error = read_info(odd.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

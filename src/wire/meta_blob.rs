@@ -188,16 +188,51 @@ mod tests {
             MetaBlob::read_from(&b""[..]),
             Err(BlobError::Nothing)
         ));
+        // Where the magic, the first length, the metastore, the second length and the node end.
+        let ends = [8, 16, 18, 26, LITERAL.len()];
         for end in 1..LITERAL.len() {
             let result = MetaBlob::read_from(&LITERAL[..end]);
+            let needed = *ends.iter().find(|part_end| **part_end > end).unwrap();
             assert!(
-                matches!(result, Err(BlobError::CutOff { have, .. }) if have == end as u64),
+                matches!(
+                    result,
+                    Err(BlobError::CutOff { have, need })
+                        if (have, need) == (end as u64, needed as u64)
+                ),
                 "cut at {end}: {result:?}"
             );
         }
         assert!(matches!(
             MetaBlob::read_from(&[LITERAL, b"x"].concat()[..]),
             Err(BlobError::Trailing)
+        ));
+    }
+
+    /// Fails so often with that kind before it gives a byte.
+    struct Failing<'a>(Drip<'a>, io::ErrorKind, usize);
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.2.checked_sub(1) {
+                Some(left) => {
+                    self.2 = left;
+                    Err(self.1.into())
+                }
+                None => self.0.read(buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_read_is_tried_again_and_any_other_failure_comes_through() {
+        let read = |kind| MetaBlob::read_from(Failing(Drip(LITERAL), kind, 2));
+        assert_eq!(
+            read(io::ErrorKind::Interrupted).unwrap(),
+            MetaBlob::read_from(LITERAL).unwrap()
+        );
+        assert!(matches!(
+            read(io::ErrorKind::TimedOut),
+            Err(BlobError::Io(error)) if error.kind() == io::ErrorKind::TimedOut
         ));
     }
 

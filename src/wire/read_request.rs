@@ -357,6 +357,7 @@ mod tests {
             b"\x03\x00{\"ShardID\":1.5}",
             b"\x03\x01{\"Type\":300}",
             b"\x03\x01[]",
+            b"\x03\x01{Type:1}",
             b"\x03\x08{}",
             b"\x03\x00{\"Since\":\"\"}",
             b"\x03\x00{\"Since\":\"2026-11-20T08:00:00z\"}",
@@ -407,6 +408,42 @@ mod tests {
             is_refused(b"\x03\x06{\"UploadSize\":-2}\n")
                 && is_refused(b"\x03\x06{\"UploadSize\":9223372036854775807}\n")
         );
+    }
+
+    #[test]
+    fn blanks_count_no_more_than_so_many_in_a_row_and_other_bytes_all_count() {
+        let name = "d".repeat(MAX_BLANKS + 1);
+        let blanks = " ".repeat(MAX_DOCUMENT_BYTES as usize);
+        let padded = format!("\x03\x03{blanks}{{{blanks}\"BackupDatabase\":\"{name}\"{blanks}}}\n");
+        assert_eq!(
+            read(padded.as_bytes()).unwrap().1,
+            Request::DatabaseInfo { database: name }
+        );
+        let long = "d".repeat(MAX_DOCUMENT_BYTES as usize);
+        let long = format!("\x03\x03{{\"BackupDatabase\":\"{long}\"}}\n");
+        assert!(read(long.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_failure_of_the_reader_is_told_apart_from_a_request_that_breaks_off() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
+        let request = b"\x03\x06{\"UploadSize\":2}\nab";
+        for end in 0..request.len() {
+            let mut reader = io::BufReader::with_capacity(1, request[..end].chain(Failing));
+            let result = Request::read_from(&mut reader, Accept::Both, true);
+            assert!(
+                matches!(
+                    &result,
+                    Err(RequestError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset
+                ),
+                "after {end} bytes: {result:?}"
+            );
+        }
     }
 
     #[test]

@@ -358,6 +358,53 @@ mod tests {
         );
     }
 
+    #[test]
+    fn requests_are_told_to_people_by_what_they_ask_for() {
+        let import = |database: &str| {
+            Request::Import(Import {
+                database: database.into(),
+                ..Import::default()
+            })
+        };
+        let (database, retention_policy) = ("db".to_owned(), "rp".to_owned());
+        let bounds = time::Bounds {
+            start: 0,
+            end: 1_600_000_000_000_000_000,
+        };
+        let since = Some("2026-11-20T08:12:23.5Z".parse().unwrap());
+        for (request, told) in [
+            (Request::MetaStore, "metastore"),
+            (Request::SeriesFile, "series file"),
+            (
+                Request::DatabaseInfo {
+                    database: database.clone(),
+                },
+                "info on database 'db'",
+            ),
+            (
+                Request::PolicyInfo {
+                    database,
+                    retention_policy,
+                },
+                "info on policy 'db'.'rp'",
+            ),
+            (Request::Shard { id: 7, since: None }, "shard 7"),
+            (
+                Request::Shard { id: 7, since },
+                "shard 7 since 2026-11-20T08:12:23.5Z",
+            ),
+            (
+                Request::Export { id: 7, bounds },
+                "export of shard 7 from 1970-01-01T00:00:00Z to 2020-09-13T12:26:40Z",
+            ),
+            (import(""), "import of all databases"),
+            (import("db"), "import of database 'db'"),
+            (Request::Upload { id: 7 }, "upload of shard 7"),
+        ] {
+            assert_eq!(request.to_string(), told);
+        }
+    }
+
     /// Takes one byte at a time.
     struct Drip(Vec<u8>);
 

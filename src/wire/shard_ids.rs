@@ -72,6 +72,8 @@ pub fn write_shard_ids(writer: &mut impl Write, ids: &ShardIds) -> io::Result<()
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufReader, Read};
+
     use super::*;
 
     #[test]
@@ -97,11 +99,38 @@ mod tests {
             read_shard_ids(&mut &longer[..]).unwrap_err().kind(),
             io::ErrorKind::InvalidData
         );
-        let mut claims = literal[..8].to_vec();
-        claims.extend(u64::MAX.to_be_bytes());
-        assert_eq!(
-            read_shard_ids(&mut &claims[..]).unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
+        for (count, kind) in [
+            (MAX_PAIRS, io::ErrorKind::UnexpectedEof),
+            (MAX_PAIRS + 1, io::ErrorKind::InvalidData),
+            (u64::MAX, io::ErrorKind::InvalidData),
+        ] {
+            let claims = [&literal[..8], &count.to_be_bytes()].concat();
+            let error = read_shard_ids(&mut &claims[..]).unwrap_err();
+            assert_eq!(error.kind(), kind, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_reset_behind_the_whole_reply_spoils_nothing() {
+        struct Failing(io::ErrorKind);
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+        }
+        let mut reply = Vec::new();
+        let ids = ShardIds::from([(7, 256), (8, 257)]);
+        write_shard_ids(&mut reply, &ids).unwrap();
+        let read = |end: usize, kind| {
+            let reader = reply[..end].chain(Failing(kind));
+            read_shard_ids(&mut BufReader::with_capacity(1, reader)).map_err(|error| error.kind())
+        };
+        let reset = io::ErrorKind::ConnectionReset;
+        assert_eq!(read(reply.len(), reset), Ok(ids));
+        for end in 0..reply.len() {
+            assert_eq!(read(end, reset), Err(reset), "after {end} bytes");
+        }
+        let timeout = io::ErrorKind::TimedOut;
+        assert_eq!(read(reply.len(), timeout), Err(timeout));
     }
 }

@@ -539,3 +539,42 @@ fn sets_of_which_nothing_is_left_go_when_that_is_asked_for_and_no_others() {
     assert_eq!(report.removed.sets, [&*ids[1], &*ids[2]]);
     assert_eq!(Catalog::read(directory).unwrap().sets().len(), 1);
 }
+
+#[test]
+fn a_set_is_pinned_once_and_unpinned_once_and_one_without_a_record_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let id = make(directory, 0, 1, Selection::default(), &stored("a", &[1]));
+    for name in ["meta.07", "meta.08"] {
+        fs::write(directory.join(name), "x").unwrap();
+    }
+    let keep = |set: &str, release| {
+        let pin = keep(directory, set, release, Duration::ZERO, Context::silent()).unwrap();
+        let catalog = Catalog::read(directory).unwrap();
+        let set = &catalog.sets()[catalog.find(set).unwrap()];
+        assert_eq!(set.id, pin.id);
+        assert_eq!(set.pinned_at.is_some(), pin.pinned_at.is_some());
+        pin
+    };
+    let first = keep(&id, false);
+    assert!(first.pinned_at.is_some() && first.changed && !first.unrecorded);
+    let second = keep(&id, false);
+    assert_eq!((second.pinned_at, second.changed), (first.pinned_at, false));
+    let released = keep(&id, true);
+    assert_eq!((released.pinned_at, released.changed), (None, true));
+    let again = keep(&id, true);
+    assert_eq!((again.pinned_at, again.changed), (None, false));
+    for release in [false, true] {
+        let pin = keep("meta.07", release);
+        assert!(pin.unrecorded && !pin.changed && pin.pinned_at.is_none());
+    }
+
+    let options = ForgetOptions {
+        directory: directory.to_owned(),
+        policy: policy(1),
+        retry_lock: Duration::ZERO,
+        dry_run: true,
+    };
+    let report = forget(&options, Context::silent()).unwrap();
+    assert_eq!(report.unrecorded, 2);
+}

@@ -307,6 +307,54 @@ fn a_policy_that_keeps_nothing_is_known() {
     );
 }
 
+#[test]
+fn a_limit_is_a_number_or_none_at_all() {
+    for (text, limit) in [
+        ("0", Limit::Newest(0)),
+        ("12", Limit::Newest(12)),
+        ("unlimited", Limit::Unlimited),
+        ("-1", Limit::Unlimited),
+    ] {
+        assert_eq!(text.parse(), Ok(limit), "{text}");
+    }
+    for text in ["", "-2", "1.5", "all", "4294967296"] {
+        assert!(text.parse::<Limit>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn of_what_is_lost_only_the_pinned_stays_and_of_the_rest_all_or_what_the_rules_keep() {
+    let mut group = [
+        "2026-05-01T00:00:00Z",
+        "2026-05-02T00:00:00Z",
+        "2026-05-03T00:00:00Z",
+        "2026-05-04T00:00:00Z",
+    ]
+    .map(set);
+    for lost in &mut group[2..] {
+        (lost.lost, lost.complete) = (true, false);
+    }
+    group[2].pinned = true;
+    let mut policy = Policy {
+        lost: true,
+        ..nothing()
+    };
+    assert!(!policy.is_empty());
+    assert_eq!(
+        kept(&policy, &group),
+        [
+            "05-01 00:00: not lost",
+            "05-02 00:00: not lost",
+            "05-03 00:00: marked"
+        ]
+    );
+    policy.last = Limit::Newest(1);
+    assert_eq!(
+        kept(&policy, &group),
+        ["05-02 00:00: last", "05-03 00:00: marked"]
+    );
+}
+
 /// What tells the buckets of a rule apart, by the set's place.
 type Label<'a> = Box<dyn Fn(usize) -> String + 'a>;
 

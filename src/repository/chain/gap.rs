@@ -268,3 +268,73 @@ impl fmt::Display for Missing {
         write!(f, "{}", self.gap)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_gap_is_is_told_of_its_kind() {
+        let id = SetId::from("20261120T080000Z");
+        let other = SetId::from("20261120T090000Z");
+        let (set, file) = (id.clone(), "meta.00".to_owned());
+        let named = Some((&id, "meta.00"));
+        let gone = Gap::FileGone {
+            set: id.clone(),
+            file: file.clone(),
+            absence: "is gone",
+        };
+        let changed = Gap::FileChanged {
+            set: id.clone(),
+            file: file.clone(),
+            size: 1,
+            recorded: 2,
+        };
+        let stray = Gap::Stray {
+            set: id.clone(),
+            file: file.clone(),
+            listed: String::new(),
+        };
+        let not_listed = Gap::NotListed {
+            set: set.clone(),
+            file,
+        };
+        let failed = Gap::Failed {
+            set: set.clone(),
+            older: true,
+        };
+        let no_file = |others| Gap::NoFile {
+            set: id.clone(),
+            others,
+        };
+        let unknown = Gap::ServerUnknown { set: set.clone() };
+        let unproven = Gap::Unproven { set: set.clone() };
+        // Whether it is damage, lies below the set, stays a file's own; and its file.
+        for (gap, is_damage, is_below, is_of_file, of_file) in [
+            (gone, true, true, true, named),
+            (changed, true, true, true, named),
+            (stray, true, true, false, named),
+            (not_listed, true, true, false, named),
+            (unknown, true, true, true, None),
+            (no_file(true), true, true, false, None),
+            (no_file(false), false, true, false, None),
+            (
+                Gap::NotHeldThen { set: set.clone() },
+                false,
+                true,
+                false,
+                None,
+            ),
+            (failed, false, false, false, None),
+            (Gap::Partial { set: set.clone() }, false, false, false, None),
+            (Gap::Limited { set }, false, false, false, None),
+            (unproven.clone(), false, false, false, None),
+        ] {
+            assert_eq!(gap.is_damage(), is_damage, "{gap}");
+            assert_eq!(gap.is_below(&id), is_below, "{gap}");
+            assert_eq!(gap.is_of_file(), is_of_file, "{gap}");
+            assert_eq!(gap.file(), of_file, "{gap}");
+        }
+        assert!(unproven.is_below(&other));
+    }
+}

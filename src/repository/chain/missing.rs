@@ -146,9 +146,9 @@ impl Chains<'_> {
             .filter(|at| *at != context.at && !self.claims.are_foreign(*at, context.at))
             .filter(|at| !self.claims.strays(*at).is_empty())
             .collect();
-        let (Some(oldest), Some(newest)) = (older.first(), older.last()) else {
+        if older.is_empty() {
             return Vec::new();
-        };
+        }
         // Between which of its files a chain builds on other sets.
         let (mut from, mut to) = (usize::MAX, 0);
         for path in shards {
@@ -168,9 +168,6 @@ impl Chains<'_> {
                 next = link.parent;
             }
         }
-        if to < *oldest || from > *newest {
-            return Vec::new();
-        }
         let needed = older.into_iter().filter(|at| (from..to).contains(at));
         needed
             .flat_map(|at| self.strays(at))
@@ -184,3 +181,7 @@ impl Chains<'_> {
         self.missing(at, metastore).is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "missing_tests.rs"]
+mod tests;

@@ -34,12 +34,15 @@ fn set_of(
 ) {
     let file = |name: String| test_records::write(directory, &name, b"x");
     let path = path();
+    let is_range = selection.bounds().is_some();
     let shard = |state| ShardRecord {
-        start_time: minute_past(0),
+        start_time: minute_past(5),
         end_time: minute_past(59),
         state,
         content: if since.is_some() {
             Content::Since
+        } else if is_range {
+            Content::Range
         } else {
             Content::Whole
         },
@@ -72,27 +75,32 @@ fn path() -> ShardPath {
 
 /// What a restore of the newest set finds: the numbers of the files, and what is missing.
 fn found(directory: &Path) -> (Vec<u32>, Option<String>) {
-    let catalog = Catalog::read(directory).unwrap();
-    let at = catalog.sets().len() - 1;
-    let shard = Shard {
-        path: path(),
-        start: time::to_nanos(minute_past(0)),
-        end: time::to_nanos(minute_past(59)),
-        deleted_at: None,
-    };
+    let at = Catalog::read(directory).unwrap().sets().len() - 1;
     let context = ChainContext {
         at,
         last: at,
         alone: false,
     };
-    let ShardChain::Asked { files, gap } = Chains::of(&catalog).of_shard(context, &shard) else {
-        panic!("not asked for");
+    found_in(directory, context).expect("not asked for")
+}
+
+/// As [`found`], of any set; nothing where it was not asked for the shard.
+fn found_in(directory: &Path, context: ChainContext) -> Option<(Vec<u32>, Option<String>)> {
+    let catalog = Catalog::read(directory).unwrap();
+    let shard = Shard {
+        path: path(),
+        start: 0,
+        end: time::to_nanos(minute_past(59)),
+        deleted_at: None,
     };
     let number = |file: &BackupFile| names::split_number(&file.name).unwrap().1;
-    (
-        files.iter().map(number).collect(),
-        gap.map(|gap| gap.to_string()),
-    )
+    match Chains::of(&catalog).of_shard(context, &shard) {
+        ShardChain::Asked { files, gap } => Some((
+            files.iter().map(number).collect(),
+            gap.map(|gap| gap.to_string()),
+        )),
+        ShardChain::NotAsked { .. } => None,
+    }
 }
 
 fn folder() -> tempfile::TempDir {
@@ -321,4 +329,160 @@ fn an_unproven_shard_is_named_and_comes_back_from_its_own_set_and_no_chain_count
     fs::remove_file(at.join(names::shard_file(&path(), 0))).unwrap();
     fs::remove_file(at.join(names::shard_file(&path(), 1))).unwrap();
     assert!(found(at).1.unwrap().contains("the file "));
+}
+
+/// A selection of a range of time.
+fn range() -> Selection {
+    Selection {
+        start: Some(minute_past(0)),
+        ..Selection::default()
+    }
+}
+
+#[test]
+fn a_range_of_time_is_found_alone_and_gives_way_to_what_older_sets_hold() {
+    let directory = folder();
+    let at = directory.path();
+    set(at, 0, 0, None, Some(ShardState::Stored));
+    set_of(at, 1, 10, None, Some(ShardState::Stored), range());
+    let (numbers, complaint) = found(at);
+    assert_eq!(numbers, [0]);
+    let complaint = complaint.unwrap();
+    assert!(
+        complaint.starts_with("the newest file db.autogen.00007.01 holds a range"),
+        "{complaint}"
+    );
+    let alone = ChainContext::alone(1);
+    assert_eq!(found_in(at, alone), Some((vec![1], None)));
+    fs::remove_file(at.join("db.autogen.00007.01")).unwrap();
+    let (numbers, complaint) = found_in(at, alone).unwrap();
+    assert_eq!(numbers, [0; 0]);
+    assert!(
+        complaint
+            .unwrap()
+            .ends_with("db.autogen.00007.01 of set 20261120T081000Z is gone")
+    );
+}
+
+#[test]
+fn a_set_was_asked_for_what_lies_outside_its_range_and_not_for_another_policy() {
+    let other = Selection {
+        retention_policy: Some("other".into()),
+        ..Selection::default()
+    };
+    for (selection, expected) in [(range(), Some((vec![], None))), (other, None)] {
+        let directory = folder();
+        set_of(directory.path(), 0, 10, None, None, selection);
+        for alone in [true, false] {
+            let context = ChainContext {
+                alone,
+                ..ChainContext::alone(0)
+            };
+            assert_eq!(found_in(directory.path(), context), expected, "{alone}");
+        }
+    }
+}
+
+#[test]
+fn a_shard_that_could_not_be_fetched_comes_back_from_an_older_set_but_for_a_range() {
+    for (selection, older, numbers, complaint) in [
+        (
+            Selection::default(),
+            true,
+            vec![0],
+            "it is restored from an older one",
+        ),
+        (Selection::default(), false, vec![], "is in no older one"),
+        (range(), true, vec![], "is in no older one"),
+    ] {
+        let directory = folder();
+        let at = directory.path();
+        if older {
+            set(at, 0, 0, None, Some(ShardState::Stored));
+        }
+        set_of(at, 1, 10, None, Some(ShardState::Failed), selection);
+        let last = ChainContext::alone(usize::from(older));
+        let (found, gap) = found_in(at, last).unwrap();
+        assert_eq!(found, numbers, "{complaint}");
+        assert!(gap.unwrap().ends_with(complaint), "{complaint}");
+    }
+}
+
+#[test]
+fn an_increment_to_a_set_that_saw_the_shard_before_its_time_began_is_complete() {
+    // The time of the shard begins in minute 5.
+    for (minute, since, is_whole) in [(4, 4, true), (5, 5, false), (3, 4, false)] {
+        let directory = folder();
+        let at = directory.path();
+        set(at, 0, minute, None, Some(ShardState::NotHeld));
+        set(at, 1, 20, Some(since), Some(ShardState::Stored));
+        let (numbers, complaint) = found(at);
+        assert_eq!(numbers, [1]);
+        assert_eq!(complaint.is_none(), is_whole, "{minute}: {complaint:?}");
+    }
+}
+
+#[test]
+fn sets_that_were_begun_at_the_same_time_go_on_from_each_other() {
+    let directory = folder();
+    let at = directory.path();
+    set(at, 0, 10, None, Some(ShardState::Stored));
+    let record = Catalog::read(at).unwrap().sets()[0]
+        .record()
+        .unwrap()
+        .clone();
+    let earlier = SetRecord {
+        id: "20261120T080959Z".into(),
+        ..record
+    };
+    test_records::put(at, &earlier);
+    set(at, 1, 10, Some(10), Some(ShardState::Stored));
+    assert_eq!(found(at), (vec![0, 1], None));
+}
+
+#[test]
+fn a_stray_file_of_the_shard_under_a_later_number_is_added_and_one_of_another_is_not() {
+    let directory = folder();
+    let at = directory.path();
+    set(at, 0, 0, None, Some(ShardState::Stored));
+    let context = ChainContext {
+        at: 0,
+        last: 1,
+        alone: false,
+    };
+    fs::write(at.join("db.autogen.00008.01"), "x").unwrap();
+    assert_eq!(found_in(at, context), Some((vec![0], None)));
+    fs::write(at.join("db.autogen.00007.01"), "x").unwrap();
+    assert_eq!(found_in(at, context), Some((vec![0, 1], None)));
+}
+
+#[test]
+fn a_shard_without_a_file_tells_whether_others_of_its_policy_have_one() {
+    let shard = Shard {
+        path: path(),
+        start: 0,
+        end: 1,
+        deleted_at: None,
+    };
+    for (file, others) in [
+        ("db.other.00008.00", false),
+        ("db.autogen2.00008.00", false),
+        ("db.autogen.00008.00", true),
+    ] {
+        let directory = folder();
+        for name in ["meta.00", file] {
+            fs::write(directory.path().join(name), "x").unwrap();
+        }
+        let catalog = Catalog::read(directory.path()).unwrap();
+        let chain = Chains::of(&catalog).of_shard(ChainContext::alone(0), &shard);
+        let gap = Gap::NoFile {
+            set: "meta.00".into(),
+            others,
+        };
+        let expected = ShardChain::Asked {
+            files: Vec::new(),
+            gap: Some(gap),
+        };
+        assert_eq!(chain, expected, "{file}");
+    }
 }
