@@ -56,6 +56,7 @@ fn make(
             name,
             size: bytes.len() as u64,
             digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
+            blocks: None,
         }
     };
     let shard = |(database, id, start, state): &(&str, u64, i64, ShardState)| {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::manifest::{self, Manifest};
 use super::names;
-use super::record::{Layout, SetRecord};
+use super::record::{FileRecord, Layout, SetRecord};
 use super::set::{MetaFile, Origin, Set};
 use super::set_id::SetId;
 use super::snapshot::{DirectorySnapshot, Listed};
@@ -21,6 +21,7 @@ use super::tar::Tar;
 use crate::error::{Error, ErrorKind, error_in, kind_of};
 use crate::metastore::Data;
 use crate::shard::ShardPath;
+use crate::shard_tar::gzip::Blocks;
 use crate::text::few_names;
 use crate::time;
 use crate::wire::{MAX_META_BYTES, MetaBlob};
@@ -73,6 +74,8 @@ pub struct BackupFile {
     pub size: u64,
     /// Whether it is compressed with gzip.
     pub compressed: bool,
+    /// Where its blocks are, if that was recorded of a compressed one.
+    pub blocks: Option<Blocks>,
     /// Which of the sets it belongs to.
     pub set: usize,
 }
@@ -424,7 +427,16 @@ impl Catalog {
             name,
             size,
             compressed: self.sets[at].layout().compresses(),
+            blocks: None,
             set: at,
+        }
+    }
+
+    /// A file that was recorded of the set at `at`, and has `size` bytes.
+    pub(crate) fn recorded_file(&self, at: usize, file: &FileRecord, size: u64) -> BackupFile {
+        BackupFile {
+            blocks: file.blocks.clone(),
+            ..self.backup_file(at, file.name.clone(), size)
         }
     }
 
@@ -557,7 +569,11 @@ impl Catalog {
         through: impl FnOnce(StoredFile) -> R,
     ) -> Result<Tar<R>> {
         let opened = self.open_file(&file.name)?;
-        Ok(Tar::new(through(opened), file.compressed))
+        let opened = through(opened);
+        Ok(match file.compressed {
+            true => Tar::compressed(opened, file.size, file.blocks.as_ref()),
+            false => Tar::Plain(opened),
+        })
     }
 }
 

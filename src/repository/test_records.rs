@@ -63,6 +63,7 @@ pub(crate) fn set(
             name: String::new(),
             size: 0,
             digest: FileDigest::Blake3(String::new()),
+            blocks: None,
         },
         meta_size: None,
         manifest: None,

@@ -45,6 +45,7 @@ fn make(
             name,
             size: 1,
             digest: FileDigest::Blake3(String::new()),
+            blocks: None,
         }
     };
     let content = if selection.since.is_some() {

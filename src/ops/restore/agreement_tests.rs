@@ -723,6 +723,7 @@ fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
         name: name.to_owned(),
         size: bytes.len() as u64,
         digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
+        blocks: None,
     }
 }
 
