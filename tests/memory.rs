@@ -8,6 +8,7 @@ mod support;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Seek};
 use std::path::Path;
+use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -123,6 +124,14 @@ fn four_shards_at_a_time_are_backed_up_compressed_and_restored_here_and_there_in
     let flags = ["-quiet", "-portable", "-jobs", "4"];
     let run = backup(&peer.host(), &flags, &dir).run().expect(0);
     within(LIMIT_OF_PACKED, run);
+    let names = tree::names(&dir).into_iter();
+    let files: Vec<_> = names.filter(|name| name.ends_with(".tar.gz")).collect();
+    assert_eq!(files.len(), 4);
+    for file in files {
+        // What others make of so many blocks.
+        let status = Command::new("gzip").arg("-t").arg(dir.join(&file)).status();
+        assert!(status.expect("gzip runs").success(), "{file}");
+    }
     let run = restore_into(root.path(), &["-host", &nobody()], &dir).run();
     within(LIMIT_OF_PACKED, run.expect(0));
     // A service as influxd is one; that checks no more of a TSM file than its outside.
