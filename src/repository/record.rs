@@ -319,7 +319,7 @@ pub struct FileRecord {
     pub digest: FileDigest,
     /// Of a compressed file, where its blocks are, if each can be decompressed for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocks: Option<Blocks>,
+    pub blocks: Option<Box<Blocks>>,
 }
 
 /// A file of a set, as it is read: its digest is in the field that is named as the algorithm.
@@ -329,7 +329,7 @@ struct FileFields {
     size: u64,
     sha256: Option<String>,
     blake3: Option<String>,
-    blocks: Option<Blocks>,
+    blocks: Option<Box<Blocks>>,
 }
 
 impl TryFrom<FileFields> for FileRecord {

@@ -108,7 +108,7 @@ impl StagedTar {
             Packing::Gzip(encoder) => {
                 let finished = encoder.finish();
                 let (file, blocks) = finished.context("writing the end of a compressed tar")?;
-                (file, Some(blocks))
+                (file, Some(Box::new(blocks)))
             }
         };
         let mut file = file.finish()?;
@@ -143,7 +143,7 @@ pub(crate) struct SealedFile {
     /// Of its bytes.
     pub digest: FileDigest,
     /// Of a compressed file, where its blocks are.
-    pub(super) blocks: Option<Blocks>,
+    pub(super) blocks: Option<Box<Blocks>>,
 }
 
 impl SealedFile {
@@ -167,7 +167,7 @@ impl SealedFile {
         let file = self.store.open(&self.name);
         let file = file.with_context(|| format!("opening {}", self.store.place_of(&self.name)))?;
         Ok(match layout.compresses() {
-            true => Tar::compressed(file, self.size, self.blocks.as_ref()),
+            true => Tar::compressed(file, self.size, self.blocks.as_deref()),
             false => Tar::Plain(file),
         })
     }

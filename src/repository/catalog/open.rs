@@ -144,7 +144,7 @@ impl Catalog {
         let opened = self.open_file(&file.name)?;
         let opened = through(opened);
         Ok(match file.compressed {
-            true => Tar::compressed(opened, file.size, file.blocks.as_ref()),
+            true => Tar::compressed(opened, file.size, file.blocks.as_deref()),
             false => Tar::Plain(opened),
         })
     }
