@@ -17,6 +17,7 @@ use crate::io::scratch::{Spool, is_of_system, scratch_fault};
 use crate::progress::Progress;
 use crate::repository::{BackupFile, Catalog, DigestAlgorithm, FileDigest, FileRecord, HashReader};
 use crate::shard::ShardPath;
+use crate::shard_tar::gzip::damaged_at;
 use crate::shard_tar::{Ending, Member, TarError};
 use crate::tsm::check::{self, TsmDamage};
 use crate::tsm::fields::FieldTypes;
@@ -83,7 +84,7 @@ pub(crate) enum FileState {
     },
     /// Its tar is damaged or breaks off.
     Tar(TarError),
-    /// It cannot be decompressed from about this offset on.
+    /// It cannot be decompressed from this offset on, or about it where no blocks were recorded.
     Gzip(u64, io::Error),
     /// What comes behind the damaged member was not looked at.
     NotReadOn {
@@ -298,7 +299,7 @@ impl Examination<'_> {
             Err(Stop::Tar(TarError::Source(error)))
                 if self.file.compressed && !is_of_system(&error) =>
             {
-                FileState::Gzip(count, error)
+                FileState::Gzip(damaged_at(&error).unwrap_or(count), error)
             }
             Err(Stop::Tar(TarError::Source(error)) | Stop::System(error)) => {
                 return Err(self.failed(error));

@@ -6,19 +6,15 @@
 //! one gzip member with the tar as servers send it. (From directories influxd 1.6.7 wrote; 1.5 to
 //! 1.12 read and write the same.)
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
-use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use crate::metastore::proto::{self, ProtoValue, put_bytes, put_varint};
 use crate::shard::ShardPath;
-use crate::shard_tar::gzip::GzipWriter;
+use crate::shard_tar::gzip::{GzipReader, GzipWriter};
 use crate::time::is_stamp;
-
-/// Bytes of a compressed file read at a time.
-const CHUNK: usize = 64 << 10;
 
 /// What a manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +186,6 @@ pub fn compress<W: Write>(stamp: &str, id: u64, out: W) -> GzipWriter<W> {
 
 /// A reader of the tar in a shard's file. It reads `compressed` to its very end, the sums of gzip
 /// included.
-pub fn decompress<R: Read>(compressed: R) -> MultiGzDecoder<BufReader<R>> {
-    MultiGzDecoder::new(BufReader::with_capacity(CHUNK, compressed))
+pub fn decompress<R: Read>(compressed: R) -> GzipReader<R> {
+    GzipReader::serial(compressed)
 }

@@ -13,6 +13,7 @@ use super::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use super::names;
 use super::set_id::SetId;
 use crate::shard::ShardPath;
+use crate::shard_tar::gzip::Blocks;
 use crate::time::{Bounds, is_stamp};
 use crate::tsm::is_tombstone;
 
@@ -316,6 +317,9 @@ pub struct FileRecord {
     /// Tells whether it still is as it was written.
     #[serde(flatten)]
     pub digest: FileDigest,
+    /// Of a compressed file, where its blocks are, if each can be decompressed for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<Box<Blocks>>,
 }
 
 /// A file of a set, as it is read: its digest is in the field that is named as the algorithm.
@@ -325,20 +329,28 @@ struct FileFields {
     size: u64,
     sha256: Option<String>,
     blake3: Option<String>,
+    blocks: Option<Box<Blocks>>,
 }
 
 impl TryFrom<FileFields> for FileRecord {
     type Error = String;
 
     fn try_from(fields: FileFields) -> Result<Self, String> {
-        let FileFields { name, size, .. } = fields;
+        let FileFields {
+            name, size, blocks, ..
+        } = fields;
         let digest = match (fields.sha256, fields.blake3) {
             (Some(sha256), None) => FileDigest::Sha256(sha256),
             (None, Some(blake3)) => FileDigest::Blake3(blake3),
             (Some(_), Some(_)) => return Err(format!("{name} has both sha256 and blake3")),
             (None, None) => return Err(format!("{name} has neither sha256 nor blake3")),
         };
-        Ok(Self { name, size, digest })
+        Ok(Self {
+            name,
+            size,
+            digest,
+            blocks,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ fn record(number: u32) -> SetRecord {
         size: name.len() as u64,
         name,
         digest: FileDigest::Blake3("00".into()),
+        blocks: None,
     };
     let started = Timestamp::from_second(1_767_225_600 + i64::from(number)).unwrap();
     let path = test_records::path("db", 7);

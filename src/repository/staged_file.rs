@@ -10,7 +10,7 @@ use super::record::{FileRecord, Layout};
 use super::set_id::SetId;
 use super::store::{StagedObject, StoredFile, WritableStore};
 use super::tar::Tar;
-use crate::shard_tar::gzip::GzipWriter;
+use crate::shard_tar::gzip::{Blocks, GzipWriter};
 
 /// A file that takes bytes. It goes away when it is dropped before [`StagedFile::finish`].
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl StagedFile {
             store: self.store,
             size: self.size,
             digest: self.hasher.finish(),
+            blocks: None,
         })
     }
 }
@@ -102,14 +103,17 @@ impl StagedTar {
     ///
     /// When the system cannot.
     pub(crate) fn finish(self) -> Result<(SealedFile, u64)> {
-        let file = match self.packing {
-            Packing::Plain(file) => file,
+        let (file, blocks) = match self.packing {
+            Packing::Plain(file) => (file, None),
             Packing::Gzip(encoder) => {
                 let finished = encoder.finish();
-                finished.context("writing the end of a compressed tar")?.0
+                let (file, blocks) = finished.context("writing the end of a compressed tar")?;
+                (file, Some(Box::new(blocks)))
             }
         };
-        Ok((file.finish()?, self.size))
+        let mut file = file.finish()?;
+        file.blocks = blocks;
+        Ok((file, self.size))
     }
 }
 
@@ -138,6 +142,8 @@ pub(crate) struct SealedFile {
     pub size: u64,
     /// Of its bytes.
     pub digest: FileDigest,
+    /// Of a compressed file, where its blocks are.
+    pub(super) blocks: Option<Box<Blocks>>,
 }
 
 impl SealedFile {
@@ -148,6 +154,7 @@ impl SealedFile {
             name,
             size: recorded.size,
             digest: recorded.digest.clone(),
+            blocks: recorded.blocks.clone(),
         }
     }
 
@@ -159,7 +166,10 @@ impl SealedFile {
     pub(crate) fn open(&self, layout: Layout) -> Result<Tar<StoredFile>> {
         let file = self.store.open(&self.name);
         let file = file.with_context(|| format!("opening {}", self.store.place_of(&self.name)))?;
-        Ok(Tar::new(file, layout.compresses()))
+        Ok(match layout.compresses() {
+            true => Tar::compressed(file, self.size, self.blocks.as_deref()),
+            false => Tar::Plain(file),
+        })
     }
 
     /// Removes it, so that the room is free for others.
@@ -176,6 +186,7 @@ impl SealedFile {
             name,
             size: self.size,
             digest: self.digest.clone(),
+            blocks: self.blocks.clone(),
         }
     }
 }

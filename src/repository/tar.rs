@@ -1,10 +1,8 @@
 //! The tar in a shard's file, compressed or not.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
-use flate2::read::MultiGzDecoder;
-
-use super::manifest;
+use crate::shard_tar::gzip::{Blocks, GzipReader};
 
 /// The tar in a shard's file.
 #[derive(Debug)]
@@ -12,17 +10,13 @@ pub enum Tar<R> {
     /// As it stands in the file.
     Plain(R),
     /// Compressed with gzip.
-    Compressed(Box<MultiGzDecoder<BufReader<R>>>),
+    Compressed(Box<GzipReader<R>>),
 }
 
 impl<R: Read> Tar<R> {
-    /// The tar in a file that is packed or not.
-    pub(super) fn new(reader: R, compressed: bool) -> Self {
-        if compressed {
-            Self::Compressed(Box::new(manifest::decompress(reader)))
-        } else {
-            Self::Plain(reader)
-        }
+    /// The tar in a compressed file of `size` bytes.
+    pub(super) fn compressed(reader: R, size: u64, blocks: Option<&Blocks>) -> Self {
+        Self::Compressed(Box::new(GzipReader::new(reader, size, blocks)))
     }
 }
 
@@ -31,7 +25,7 @@ impl<R> Tar<R> {
     pub fn inner(&self) -> &R {
         match self {
             Self::Plain(reader) => reader,
-            Self::Compressed(decoder) => decoder.get_ref().get_ref(),
+            Self::Compressed(decoder) => decoder.get_ref(),
         }
     }
 }

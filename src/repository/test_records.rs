@@ -63,6 +63,7 @@ pub(crate) fn set(
             name: String::new(),
             size: 0,
             digest: FileDigest::Blake3(String::new()),
+            blocks: None,
         },
         meta_size: None,
         manifest: None,
@@ -77,6 +78,7 @@ pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
         name: name.to_owned(),
         size: bytes.len() as u64,
         digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
+        blocks: None,
     }
 }
 

@@ -256,7 +256,8 @@ impl SetWriter {
         let mut copy = self.file_with(recorded.digest.algorithm())?;
         io::copy(&mut self.store.open(name).with_context(sharing)?, &mut copy)
             .with_context(sharing)?;
-        let copy = copy.finish()?;
+        let mut copy = copy.finish()?;
+        copy.blocks.clone_from(&recorded.blocks);
         Ok((copy.digest == recorded.digest).then_some(copy))
     }
 

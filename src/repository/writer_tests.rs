@@ -375,6 +375,7 @@ fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
                 name: name.to_owned(),
                 size: 5,
                 digest: digest.clone(),
+                blocks: None,
             }),
             ..test_records::shard(&test_records::path("db", 7))
         };

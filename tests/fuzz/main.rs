@@ -163,6 +163,12 @@ fn compressed_files_endure_any_change() {
 }
 
 #[test]
+fn compressed_files_with_blocks_endure_any_change() {
+    let target = targets::repository::gzip_blocks;
+    endure("gzip_blocks", &seeds("gzip_blocks"), 10_000, target);
+}
+
+#[test]
 fn requests_endure_any_change() {
     let target = targets::wire::request;
     endure("request", &seeds("request"), 20_000, target);

@@ -253,7 +253,8 @@ fn rewrite(file: &Path, stamp: &str, change: impl Fn(&mut Vec<u8>)) {
     encoder
         .write_all(&peer::tar(&members))
         .expect("writing to memory");
-    fs::write(file, encoder.finish().expect("writing to memory")).expect("writing a shard");
+    let (packed, _) = encoder.finish().expect("writing to memory");
+    fs::write(file, packed).expect("writing a shard");
 }
 
 #[test]

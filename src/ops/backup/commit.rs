@@ -213,6 +213,7 @@ impl Backup<'_> {
                 name: String::new(),
                 size: 0,
                 digest: FileDigest::Blake3(String::new()),
+                blocks: None,
             },
             meta_size: self.options.layout.compresses().then_some(metastore.size),
             manifest: None,

@@ -36,6 +36,7 @@ fn set(number: u32, started: i64) -> SetRecord {
         name,
         size: 3,
         digest: FileDigest::Blake3("00".into()),
+        blocks: None,
     };
     let shard = ShardRecord {
         start_time: at(-9000),

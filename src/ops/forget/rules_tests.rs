@@ -337,7 +337,7 @@ fn of_what_is_lost_only_the_pinned_stays_and_of_the_rest_all_or_what_the_rules_k
     group[2].pinned = true;
     let mut policy = Policy {
         lost: true,
-        ..nothing()
+        ..Policy::default()
     };
     assert!(!policy.is_empty());
     assert_eq!(

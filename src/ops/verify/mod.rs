@@ -405,7 +405,7 @@ impl<'a> SetVerifier<'a, '_> {
                         ),
                     ),
                     Some(size) => {
-                        let file = catalog.backup_file(at, file.name.clone(), size);
+                        let file = catalog.recorded_file(at, file, size);
                         jobs.push(VerifyJob {
                             path,
                             file,

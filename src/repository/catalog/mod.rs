@@ -13,12 +13,13 @@ use anyhow::Result;
 
 use super::manifest;
 use super::names;
-use super::record::{Layout, SetRecord};
+use super::record::{FileRecord, Layout, SetRecord};
 use super::set::{Origin, Set};
 use super::set_id::SetId;
 use super::store::{LocalStore, Store};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::shard::ShardPath;
+use crate::shard_tar::gzip::Blocks;
 use found_sets::FoundSets;
 pub(crate) use found_sets::UnreadableFile;
 pub(super) use open::META_FRAME;
@@ -52,6 +53,8 @@ pub struct BackupFile {
     pub size: u64,
     /// Whether it is compressed with gzip.
     pub compressed: bool,
+    /// Where its blocks are, if that was recorded of a compressed one.
+    pub blocks: Option<Box<Blocks>>,
     /// Which of the sets it belongs to.
     pub set: usize,
 }
@@ -276,7 +279,16 @@ impl Catalog {
             name,
             size,
             compressed: self.sets[at].layout().compresses(),
+            blocks: None,
             set: at,
+        }
+    }
+
+    /// A file that was recorded of the set at `at`, and has `size` bytes.
+    pub(crate) fn recorded_file(&self, at: usize, file: &FileRecord, size: u64) -> BackupFile {
+        BackupFile {
+            blocks: file.blocks.clone(),
+            ..self.backup_file(at, file.name.clone(), size)
         }
     }
 

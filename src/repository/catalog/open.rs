@@ -142,6 +142,10 @@ impl Catalog {
         through: impl FnOnce(StoredFile) -> R,
     ) -> Result<Tar<R>> {
         let opened = self.open_file(&file.name)?;
-        Ok(Tar::new(through(opened), file.compressed))
+        let opened = through(opened);
+        Ok(match file.compressed {
+            true => Tar::compressed(opened, file.size, file.blocks.as_deref()),
+            false => Tar::Plain(opened),
+        })
     }
 }

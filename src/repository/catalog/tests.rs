@@ -171,6 +171,7 @@ fn recorded(number: u32, second: u32) -> SetRecord {
         name,
         size: 1,
         digest: FileDigest::Blake3(String::new()),
+        blocks: None,
     };
     let path = test_records::path("a", 10);
     let shard = ShardRecord {

@@ -174,7 +174,7 @@ impl<'a> Claims<'a> {
                 size,
                 recorded: file.size,
             }),
-            file: Some(self.catalog.backup_file(at, name, size)),
+            file: Some(self.catalog.recorded_file(at, file, size)),
         }
     }
 

@@ -160,6 +160,7 @@ fn recorded(directory: &Path, stamp: &str, state: SetState, shards: &[(u64, Shar
         name: name.into(),
         size: 1,
         digest: FileDigest::Blake3(String::new()),
+        blocks: None,
     };
     let shard = |(id, state): &(u64, ShardState)| ShardRecord {
         state: *state,

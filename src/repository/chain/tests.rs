@@ -271,6 +271,7 @@ fn a_chain_of_thousands_of_increments_is_walked_to_its_end() {
                 name: format!("meta.{number:02}"),
                 size: 1,
                 digest: FileDigest::Blake3(String::new()),
+                blocks: None,
             },
             ..test_records::set(
                 &time::stamp(second(number)),

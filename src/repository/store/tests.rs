@@ -37,6 +37,7 @@ impl Bench<'_> {
             name: name.to_owned(),
             size: content.len() as u64,
             digest: FileDigest::of(DigestAlgorithm::Blake3, content),
+            blocks: None,
         }
     }
 

@@ -93,6 +93,7 @@ fn put_old(store: &Arc<dyn WritableStore>, layout: Layout, number: u32) {
             name,
             size: content.len() as u64,
             digest: FileDigest::of(DigestAlgorithm::Blake3, content),
+            blocks: None,
         }
     };
     let started = Timestamp::from_second(1_700_000_000 + i64::from(number)).unwrap();

@@ -7,12 +7,12 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::BLOCK;
 
-/// How hard deflate works, 0 to 9. TSM files are compressed already: more takes far longer and
-/// saves next to nothing.
-const LEVEL: u32 = 2;
-/// The window is 2 to this power, in bytes. A full one, 2^15, saves 2 % of a TSM file, and its
-/// tables leave the processor's nearest cache: that costs a third of the speed.
-const WINDOW_BITS: u8 = 12;
+/// How hard deflate works, 0 to 9. Of what of TSM files is compressed at all, less takes as long and
+/// saves less; more takes far longer and saves next to nothing.
+const LEVEL: u32 = 3;
+/// The window is 2 to this power, in bytes. A full one, 2^15, would save 1 % more, and its tables
+/// leave the processor's nearest cache.
+const WINDOW_BITS: u8 = 13;
 
 /// Bytes of which it is decided at a time whether they are compressed: a column of a TSM file is
 /// seldom much longer.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::blocks::{Blocks, Layout, Run};
 use super::inflate::unpack;
-use super::workers::{self, Pending};
+use super::workers::{self, MOST_SPARE, Pending};
 use super::{END, MEMBER_END};
 
 /// Bytes read at a time of a file of which no blocks are known.
@@ -188,7 +188,10 @@ impl<R: Read> BlockReader<R> {
         self.crc.combine(&block.crc);
         self.content_size = self.content_size.wrapping_add(block.plain.len() as u32);
         self.taken = 0;
-        self.spare.push(mem::replace(&mut self.current, block));
+        let taken = mem::replace(&mut self.current, block);
+        if self.spare.len() < MOST_SPARE {
+            self.spare.push(taken);
+        }
         Ok(true)
     }
 

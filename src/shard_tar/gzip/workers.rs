@@ -14,9 +14,12 @@ use std::thread;
 /// The most cores that are used: no connection and no disk brings more than these can take.
 const MOST_WORKERS: usize = 16;
 
-/// The most blocks that all files together have under way. At two buffers for each, that is 32 MiB.
-/// A file may always have one.
-const MOST_PENDING: usize = 64;
+/// The most blocks that all files together have under way: at two buffers for each, 16 MiB. A file
+/// may always have one.
+const MOST_PENDING: usize = 32;
+
+/// The most buffers that a file keeps to use them again.
+pub(super) const MOST_SPARE: usize = 2;
 
 type Work = Box<dyn FnOnce() + Send>;
 

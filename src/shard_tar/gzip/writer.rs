@@ -6,14 +6,14 @@ use std::mem;
 
 use super::blocks::{Blocks, Lengths};
 use super::deflate::{MOST_PACKED, pack};
-use super::workers::{self, Pending};
+use super::workers::{self, MOST_SPARE, Pending};
 use super::{BLOCK, END};
 
 /// Compresses what is written to it.
 ///
 /// It holds the block that is being filled and those that are being compressed, twice
-/// [`BLOCK`] each: as many as there are cores, at most 16, and all writers and readers of the
-/// process together some 64. What fits into one block is compressed when it ends, and no thread is
+/// [`BLOCK`] each: one more than there are cores, at most 17, and all writers and readers of the
+/// process together some 32. What fits into one block is compressed when it ends, and no thread is
 /// asked.
 #[derive(Debug)]
 pub struct GzipWriter<W> {
@@ -140,7 +140,9 @@ impl<W: Write> GzipWriter<W> {
         self.lengths.push(block.packed.len());
         self.crc.combine(&block.crc);
         self.size = self.size.wrapping_add(block.plain.len() as u32);
-        self.spare.push(block);
+        if self.spare.len() < MOST_SPARE {
+            self.spare.push(block);
+        }
         Ok(())
     }
 

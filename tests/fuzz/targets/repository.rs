@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 
 use influx_snap::repository::SetRecord;
 use influx_snap::repository::manifest::{Manifest, compress, decompress, read_meta, write_meta};
+use influx_snap::shard_tar::gzip::{BlockReader, Blocks};
 
 /// More bytes than a fuzzer should unpack.
 const MANY: u64 = 1 << 20;
@@ -64,8 +65,42 @@ pub fn gzip(bytes: &[u8]) {
     assert!(again == plain);
 }
 
+/// Bytes as a compressed file behind a line that says where its blocks are, `SIZE COMPRESSED`: they
+/// are what they are without being known, or refused.
+pub fn gzip_blocks(bytes: &[u8]) {
+    let Some(at) = bytes.iter().position(|byte| *byte == b'\n') else {
+        return;
+    };
+    let (line, file) = (String::from_utf8_lossy(&bytes[..at]), &bytes[at + 1..]);
+    let (size, compressed) = line.split_once(' ').unwrap_or((&line, ""));
+    let Ok(size) = size.parse() else { return };
+    let compressed = compressed.to_owned();
+    let blocks = Blocks { size, compressed };
+    let Some(whole) = unpack_blocks(file, &blocks, 64 << 10) else {
+        return;
+    };
+    assert!(unpack_blocks(file, &blocks, 1).as_ref() == Some(&whole));
+    let mut serial = Vec::new();
+    let read = decompress(file).take(MANY).read_to_end(&mut serial);
+    read.expect("blocks that can be read make a file");
+    assert!(serial == whole);
+}
+
+/// What is in a file with blocks, read so many bytes at a time; none where it cannot be read.
+fn unpack_blocks(file: &[u8], blocks: &Blocks, at_a_time: usize) -> Option<Vec<u8>> {
+    let mut reader = BlockReader::new(file, file.len() as u64, blocks)?.take(MANY);
+    let mut all = Vec::new();
+    let mut buffer = vec![0; at_a_time];
+    loop {
+        match reader.read(&mut buffer).ok()? {
+            0 => return Some(all),
+            count => all.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
 fn pack(plain: &[u8]) -> io::Result<Vec<u8>> {
     let mut writer = compress("20260101T000000Z", 1, Vec::new());
     writer.write_all(plain)?;
-    writer.finish()
+    Ok(writer.finish()?.0)
 }
