@@ -14,7 +14,7 @@ use super::names;
 use super::set_id::SetId;
 use crate::shard::ShardPath;
 use crate::time::{Bounds, is_stamp};
-use crate::tsm::is_tombstone;
+use crate::tsm::{is_index, is_tombstone};
 
 /// The number of the document's form; readers refuse a larger one.
 pub(crate) const RECORD_FORMAT: u32 = 1;
@@ -427,7 +427,7 @@ impl MemberRecord {
 
     /// Whether it is of the index that servers 1.3 and 1.4 send along, and holds no points.
     pub(crate) fn is_index(&self) -> bool {
-        self.name.starts_with("index/")
+        is_index(&self.name)
     }
 }
 
