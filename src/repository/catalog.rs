@@ -9,9 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
-use super::digest::hex;
 use super::manifest::{self, Manifest};
 use super::names;
 use super::record::{Layout, SetRecord};
@@ -443,7 +441,7 @@ impl Catalog {
     }
 
     /// Reads the metastore of a set: magic or message, lengths and, where they were written down,
-    /// size and SHA-256.
+    /// size and digest.
     ///
     /// # Errors
     ///
@@ -463,10 +461,10 @@ impl Catalog {
             },
         };
         if let Some(record) = set.record()
-            && hex(Sha256::new_with_prefix(&bytes)) != record.meta.sha256
+            && !record.meta.digest.is_of(&bytes)
         {
-            let id = &set.id;
-            let message = format!("{place} is not what set {id} recorded: SHA-256 differs");
+            let (id, algorithm) = (&set.id, record.meta.digest.algorithm());
+            let message = format!("{place} is not what set {id} recorded: {algorithm} differs");
             return Err(ErrorKind::Damage.error(message).into());
         }
         if let Some(manifest) = set.listing()

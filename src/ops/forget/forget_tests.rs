@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::*;
 use crate::repository::names;
 use crate::repository::test_records::{self, path};
-use crate::repository::{Content, FileRecord, SetState, ShardRecord, ShardState};
+use crate::repository::{Content, FileDigest, FileRecord, SetState, ShardRecord, ShardState};
 use crate::shard::ShardPath;
 
 fn policy(last: u32) -> Policy {
@@ -44,7 +44,7 @@ fn make(
         FileRecord {
             name,
             size: 1,
-            sha256: String::new(),
+            digest: FileDigest::Blake3(String::new()),
         }
     };
     let content = if selection.since.is_some() {

@@ -15,7 +15,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use super::source::{SetSelector, Source};
 use crate::cancel::Cancel;
@@ -29,8 +28,8 @@ use crate::progress::Silent;
 use crate::repository::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use crate::repository::names;
 use crate::repository::{
-    Catalog, Content, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
-    ShardRecord, ShardState, hex, test_records,
+    Catalog, Content, DigestAlgorithm, FileDigest, FileRecord, Layout, MemberRecord, Selection,
+    SetRecord, SetState, ShardRecord, ShardState, test_records,
 };
 use crate::shard::ShardPath;
 use crate::shard_tar::{MemberHeader, TarWriter};
@@ -723,7 +722,7 @@ fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
     FileRecord {
         name: name.to_owned(),
         size: bytes.len() as u64,
-        sha256: hex(Sha256::new_with_prefix(bytes)),
+        digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
     }
 }
 

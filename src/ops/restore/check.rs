@@ -1,5 +1,5 @@
 //! Reading every file of a backup before anything has a place in the target: framing, names, TSM
-//! files, SHA-256; and deciding which file each of a shard's files comes from.
+//! files, digests; and deciding which file each of a shard's files comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -399,8 +399,11 @@ fn damage(examined: &ExaminedFile, examination: &Examination<'_>, set: &str) -> 
             let first = examined.differences(examination).into_iter().next()?;
             Some(match first {
                 Difference::Listed { .. } => first.to_string(),
-                Difference::Size { .. } | Difference::Sha256 => {
-                    format!("it is not what set {set} recorded: SHA-256 differs")
+                Difference::Size { bytes, recorded } => {
+                    format!("it has {bytes} bytes, and set {set} recorded {recorded}")
+                }
+                Difference::Digest(algorithm) => {
+                    format!("it is not what set {set} recorded: {algorithm} differs")
                 }
             })
         }

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
 use crate::cancel::Cancel;
@@ -17,7 +16,7 @@ use crate::error::ErrorKind;
 use crate::metastore::Data;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::names;
-use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId, hex};
+use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId};
 use crate::shard::ShardPath;
 use crate::text::plural;
 use finding::SHARD_LOST;
@@ -472,9 +471,10 @@ fn is_passing(catalog: &Catalog, set: &Set, file: &str) -> bool {
 /// Whether a small file is what was recorded.
 fn hash_matches(catalog: &Catalog, recorded: &FileRecord) -> Result<()> {
     let bytes = catalog.read_file(&recorded.name)?;
+    let algorithm = recorded.digest.algorithm();
     ensure!(
-        hex(Sha256::new_with_prefix(&bytes)) == recorded.sha256,
-        ErrorKind::Damage.error("it is not what was recorded: SHA-256 differs")
+        recorded.digest.is_of(&bytes),
+        ErrorKind::Damage.error(format!("it is not what was recorded: {algorithm} differs"))
     );
     Ok(())
 }
