@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,49 @@ pub struct Address {
     port: u16,
 }
 
+/// Where the last connection to an address went. The next one goes there without resolving the name
+/// again, which on a near network costs more than a question and its answer.
+#[derive(Debug, Default)]
+pub(super) struct LastPeer {
+    socket: Mutex<Option<SocketAddr>>,
+}
+
+impl LastPeer {
+    /// Connects to it; none where there is none, or it does not answer at once.
+    fn connect(&self, timeout: Duration) -> Option<TcpStream> {
+        let socket = *self.lock();
+        TcpStream::connect_timeout(&socket?, timeout.min(TICK)).ok()
+    }
+
+    fn remember(&self, stream: &TcpStream) {
+        *self.lock() = stream.peer_addr().ok();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<SocketAddr>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Address {
+    /// Connects to where the last connection went, or else to the first address of the name that
+    /// answers, in no longer than `timeout` and a tick.
+    pub(super) fn connect(
+        &self,
+        last: &LastPeer,
+        timeout: Duration,
+        cancel: &Cancel,
+    ) -> Result<TcpStream, Error> {
+        if let Some(stream) = last.connect(timeout) {
+            return Ok(stream);
+        }
+        let stream = self.resolve_and_connect(timeout, cancel)?;
+        last.remember(&stream);
+        Ok(stream)
+    }
+
     /// Resolves the name and connects to the first of its addresses that answers, in no longer than
     /// `timeout` altogether.
-    pub(super) fn connect(&self, timeout: Duration, cancel: &Cancel) -> Result<TcpStream, Error> {
+    fn resolve_and_connect(&self, timeout: Duration, cancel: &Cancel) -> Result<TcpStream, Error> {
         let (sender, receiver) = mpsc::channel();
         let address = self.clone();
         // Neither resolving nor connecting can be interrupted, so they are left to a thread that is

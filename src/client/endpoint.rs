@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Address;
+use super::address::LastPeer;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::io::stream::Stream;
@@ -20,10 +21,15 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Connects, in no longer than `timeout`.
-    pub(super) fn connect(&self, timeout: Duration, cancel: &Cancel) -> Result<Stream, Error> {
+    /// Connects, in no longer than `timeout`; to a server, where the `last` connection went.
+    pub(super) fn connect(
+        &self,
+        last: &LastPeer,
+        timeout: Duration,
+        cancel: &Cancel,
+    ) -> Result<Stream, Error> {
         match self {
-            Self::Tcp(address) => address.connect(timeout, cancel).map(Stream::Tcp),
+            Self::Tcp(address) => address.connect(last, timeout, cancel).map(Stream::Tcp),
             Self::Local(connector) => (connector.connect)().map_err(|error| {
                 ErrorKind::Failed.error(format!(
                     "cannot connect to the service over {connector}: {error}"

@@ -22,6 +22,7 @@ use crate::wire::{
 };
 
 pub use address::Address;
+use address::LastPeer;
 use connection::Stopwatch;
 pub(crate) use connection::cancellation;
 pub use connection::{Reply, Upload};
@@ -35,6 +36,7 @@ pub use timeouts::Timeouts;
 #[derive(Debug)]
 pub struct Client {
     address: Endpoint,
+    last_peer: LastPeer,
     timeouts: Timeouts,
     cancel: Cancel,
     dialect: OnceLock<Dialect>,
@@ -52,6 +54,7 @@ impl Client {
     ) -> Self {
         Self {
             address: address.into(),
+            last_peer: LastPeer::default(),
             timeouts,
             cancel,
             dialect: dialect.map(OnceLock::from).unwrap_or_default(),
@@ -178,6 +181,7 @@ impl Client {
         self.cancel.check()?;
         let deadline = Instant::now() + self.timeouts.attempt;
         let mut stream = self.address.connect(
+            &self.last_peer,
             self.timeouts.connect.min(self.timeouts.attempt),
             &self.cancel,
         )?;

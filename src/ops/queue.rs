@@ -1,4 +1,5 @@
-//! Jobs that may have to be tried again later, done by several threads.
+//! Jobs that may have to be tried again later, done by several threads, some of which wait for
+//! others where too many would do the same.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::cancel::Cancel;
-use crate::error::kind_of;
+use crate::error::{Error, kind_of};
 
 /// How often an idle thread looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(200);
@@ -20,6 +21,55 @@ pub(crate) enum Turn<J, R> {
     Done(R),
     /// It wants another try, not before this long from now.
     Later(J, Duration),
+}
+
+/// How many threads may still do something.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    free: Mutex<usize>,
+    returned: Condvar,
+}
+
+/// Allows one thread to do it, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit<'a> {
+    permits: &'a Permits,
+}
+
+impl Permits {
+    /// For so many threads at a time, or one.
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            free: Mutex::new(count.max(1)),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// Waits for one.
+    ///
+    /// # Errors
+    ///
+    /// The stop that was asked for.
+    pub(crate) fn take(&self, cancel: &Cancel) -> Result<Permit<'_>, Error> {
+        let mut free = lock(&self.free);
+        while *free == 0 {
+            cancel.check()?;
+            free = self
+                .returned
+                .wait_timeout(free, TICK)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        *free -= 1;
+        Ok(Permit { permits: self })
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *lock(&self.permits.free) += 1;
+        self.permits.returned.notify_one();
+    }
 }
 
 struct Queue<J> {
@@ -117,6 +167,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::error::ErrorKind;
 
@@ -136,6 +188,31 @@ mod tests {
         );
         assert_eq!(results.len(), 3);
         assert_eq!(results[2], (1, 3));
+    }
+
+    #[test]
+    fn no_more_threads_have_a_permit_than_there_are_and_all_get_one() {
+        let permits = Permits::new(2);
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let results = work((0..20).collect(), 8, &Cancel::default(), |job: i32| {
+            let _permit = permits.take(&Cancel::default()).unwrap();
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(5));
+            now.fetch_sub(1, Ordering::SeqCst);
+            Turn::Done(job)
+        });
+        assert_eq!((results.len(), most.into_inner()), (20, 2));
+    }
+
+    #[test]
+    fn a_stop_ends_the_wait_for_a_permit() {
+        let permits = Permits::new(0);
+        let cancel = Cancel::default();
+        let held = permits.take(&cancel).unwrap();
+        cancel.cancel();
+        assert!(permits.take(&cancel).is_err());
+        drop(held);
+        assert!(permits.take(&cancel).is_ok());
     }
 
     #[test]

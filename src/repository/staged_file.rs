@@ -104,9 +104,10 @@ impl StagedTar {
     pub(crate) fn finish(self) -> Result<(SealedFile, u64)> {
         let file = match self.packing {
             Packing::Plain(file) => file,
-            Packing::Gzip(encoder) => encoder
-                .finish()
-                .context("writing the end of a compressed tar")?,
+            Packing::Gzip(encoder) => {
+                let finished = encoder.finish();
+                finished.context("writing the end of a compressed tar")?.0
+            }
         };
         Ok((file.finish()?, self.size))
     }

@@ -77,6 +77,7 @@ impl Session<'_> {
         if let Some(base) = job.planned.base.take() {
             match self.is_unchanged(job, &base) {
                 Ok(true) => {
+                    let _permit = self.permit()?;
                     if let Some(file) = self.file_of(&base).map_err(QuestionError::Fatal)? {
                         return Ok(AttemptResult::Unchanged { file, base });
                     }
@@ -98,6 +99,7 @@ impl Session<'_> {
             let first_byte = self.probe(&job.planned.shard.path)?;
             self.record_probe(&mut job.attempts, first_byte);
         }
+        let _permit = self.permit()?;
         match self.fetch(job)? {
             AttemptResult::Silence => self.explain_nothing(job),
             result => Ok(result),

@@ -32,7 +32,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::queue::{self, Turn};
+use super::queue::{self, Permits, Turn};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::context::Context;
@@ -57,7 +57,8 @@ pub use incremental::IncrementalMode;
 pub use run::MadeSet;
 pub use run::{BackupOptions, BackupReport};
 
-/// How many shards are asked about at a time, before they are downloaded: the answers are small.
+/// How many shards are asked about at a time, before they are downloaded or found unchanged: the
+/// answers are small.
 const QUESTIONS: usize = 16;
 
 /// Backs up a server.
@@ -215,14 +216,20 @@ impl Backup<'_> {
             layout: self.options.layout,
             apply_deletes: self.options.apply_deletes,
             jobs: self.options.jobs,
+            permits: Permits::new(self.options.jobs),
             context: self.context,
         };
         // A fault of this side stops the other threads as well.
         let stop = self.context.cancel.child();
         let jobs = self.ask_ahead(&session, asked, &stop);
+        let may_be_shared = jobs.iter().any(|job| job.planned.base.is_some());
+        let threads = match may_be_shared {
+            true => QUESTIONS.max(self.options.jobs),
+            false => self.options.jobs,
+        };
         let results = queue::work(
             jobs.into_iter().map(|job| (job, None)).collect(),
-            self.options.jobs,
+            threads,
             &stop,
             |(mut job, started): (ShardJob, Option<Instant>)| {
                 let started = started.unwrap_or_else(Instant::now);

@@ -121,7 +121,7 @@ impl Proof {
     /// The first byte of a download came.
     pub(crate) fn download_begins(&mut self, first_byte: FirstByte) -> OnDownload {
         self.answered(first_byte);
-        if self.rule == Rule::Any || self.prompt >= PROVEN {
+        if self.is_proven() {
             return OnDownload::Take;
         }
         if self.is_prompt(first_byte) {
@@ -134,6 +134,11 @@ impl Proof {
         // A shard that is slow to answer is proven before it is asked for again.
         self.before_download = PROVEN;
         OnDownload::HangUp
+    }
+
+    /// Whether all that was acknowledged before the first question is in files.
+    pub(super) fn is_proven(&self) -> bool {
+        self.rule == Rule::Any || self.prompt >= PROVEN
     }
 
     /// Whether an answer that came so and is empty means that there is nothing. Where it does not,

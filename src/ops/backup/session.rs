@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::{ErrorKind, kind_of};
 use crate::metastore::Data;
+use crate::ops::queue::{Permit, Permits};
 use crate::repository::{Layout, SetWriter};
 use crate::shard::ShardPath;
 
@@ -35,6 +36,8 @@ pub(crate) struct Session<'a> {
     pub apply_deletes: bool,
     /// How many shards are fetched at a time.
     pub jobs: usize,
+    /// To fetch a shard, or to read its file: asking about one needs none.
+    pub permits: Permits,
     pub context: Context<'a>,
 }
 
@@ -67,6 +70,12 @@ impl QuestionError {
 }
 
 impl Session<'_> {
+    /// Waits until one shard fewer is fetched.
+    pub(super) fn permit(&self) -> Result<Permit<'_>, QuestionError> {
+        let permit = self.permits.take(self.context.cancel);
+        permit.map_err(|stop| QuestionError::Fatal(stop.into()))
+    }
+
     /// Takes note of how an answer came that is not used.
     pub(super) fn record_probe(&self, attempts: &mut ShardAttempts, first_byte: FirstByte) {
         let was_given_up = attempts.proof.is_given_up();

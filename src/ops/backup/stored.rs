@@ -33,6 +33,7 @@ impl Session<'_> {
         if !apply {
             return Ok(ShardOutcome::Stored(tar));
         }
+        let _permit = self.permits.take(self.context.cancel)?;
         let filtered = self.without_deletes(&planned.shard.path, &tar.file);
         self.context.check()?;
         match filtered {

@@ -1,5 +1,13 @@
-//! Whether a shard has changed since an earlier run: the server is asked what is newer, and whether
-//! all that was there still is.
+//! Whether a shard has changed since an earlier run: the server is asked whether all that was there
+//! still is, and then what is newer.
+//!
+//! Both hold of the shard as it was when the run began. Its points are in files once two questions,
+//! one after the other, were answered promptly (see `proof`); the second of them, or a later one,
+//! has to find nothing newer. And no delete from before the run can hide between the questions:
+//! servers 1.5 and later name the deletes of a file before the file, so that who still has the file
+//! first has none of it pending, and had none that was compacted away. Older servers name files in
+//! any order. They are asked what is newer before the first question too: then a delete is there
+//! for one of the two, or its files are gone at the other.
 
 use jiff::Timestamp;
 
@@ -10,6 +18,7 @@ use crate::client::Reply;
 use crate::repository::MemberRecord;
 use crate::shard::ShardPath;
 use crate::shard_tar::Ending;
+use crate::wire::Dialect;
 
 impl Session<'_> {
     /// Whether the server has of the shard what an earlier run got, and no more, as far as it
@@ -19,12 +28,13 @@ impl Session<'_> {
         job: &mut ShardJob,
         base: &Base,
     ) -> Result<bool, QuestionError> {
-        // The second answer proves what the first can have left to be flushed.
-        Ok(self.has_nothing_since(job, base)?
+        let names_deletes_first = self.client.dialect() == Some(Dialect::V1_5);
+        Ok((names_deletes_first || self.has_nothing_since(job, base)?)
             && self.still_has(job, base)?
             && self.has_nothing_since(job, base)?)
     }
 
+    /// Whether nothing is newer than the base, and all that was acknowledged before is in files.
     fn has_nothing_since(&self, job: &mut ShardJob, base: &Base) -> Result<bool, QuestionError> {
         let shard = job.planned.shard.path.clone();
         loop {
@@ -35,10 +45,11 @@ impl Session<'_> {
             if !self.holds_nothing(&mut reply, &shard)? {
                 return Ok(false);
             }
-            if job.attempts.proof.is_prompt(first_byte) {
+            let proof = &job.attempts.proof;
+            if proof.is_prompt(first_byte) && proof.is_proven() {
                 return Ok(true);
             }
-            if job.attempts.proof.is_given_up() {
+            if proof.is_given_up() {
                 return Ok(false);
             }
         }

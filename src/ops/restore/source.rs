@@ -192,7 +192,7 @@ pub(crate) fn planned<T>(
     mut plan: impl FnMut(&Catalog) -> Result<(T, BTreeSet<usize>)>,
 ) -> Result<(Catalog, T, Held)> {
     let read = || Catalog::read_for(directory, set, &mut |text| context.warn(text));
-    let (catalog, (plan, held)) = steadily(directory, read, |catalog| {
+    let (catalog, (plan, held)) = steadily(directory, context.cancel, read, |catalog| {
         let (plan, sets) = plan(catalog)?;
         Ok((plan, catalog.hold(sets)?))
     })?;

@@ -454,6 +454,10 @@ impl Store for Stopping {
         self.store.is_held(name)
     }
 
+    fn is_locked(&self) -> bool {
+        self.store.is_locked()
+    }
+
     fn expect_holds(&self, count: usize) {
         self.store.expect_holds(count);
     }
