@@ -8,3 +8,4 @@ pub(crate) mod open;
 pub mod read_at;
 pub(crate) mod scratch;
 pub mod stream;
+pub(crate) mod sync_behind;

@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use super::members::{ContentError, MemberReader, Place};
 use super::progress_reader::ProgressReader;
+use super::unpack_dir::UnpackDir;
 use crate::cancel::{Cancel, Stoppable};
 use crate::io::crc32_read_at::Crc32ReadAt;
 use crate::io::read_at::{FromStart, ReadAt};
@@ -41,6 +42,8 @@ pub(crate) struct Examination<'a> {
     pub depth: Depth,
     /// Whether all of the file is read, and not only what is looked at.
     pub reads_all: bool,
+    /// Where the files in its tar are unpacked to stay. All of it is read then.
+    pub unpack: Option<&'a UnpackDir<'a>>,
     /// Whether a member that is damaged is the last that is looked at.
     pub stops_at_damage: bool,
     /// Where files without a name are made.
@@ -236,8 +239,10 @@ impl fmt::Display for Difference {
 /// Why a tar was not examined to its end.
 enum Stop {
     Tar(TarError),
-    /// The disk, say, or a file for what is unpacked.
+    /// The disk, say, or a file for what is looked at.
     System(io::Error),
+    /// A file that was to stay.
+    Unpack(anyhow::Error),
 }
 
 impl From<TarError> for Stop {
@@ -251,6 +256,7 @@ impl From<ContentError> for Stop {
         match error {
             ContentError::Tar(error) => Self::Tar(error),
             ContentError::Scratch(error) => Self::System(error),
+            ContentError::Unpack(error) => Self::Unpack(error),
         }
     }
 }
@@ -269,7 +275,8 @@ impl Examination<'_> {
     /// When the disk fails, or a stop was asked for. What is wrong with the file is none.
     pub(super) fn run(&self, types: Option<&mut FieldTypes>) -> Result<ExaminedFile> {
         let mut members = Vec::new();
-        let (outcome, count, digest) = if self.file.compressed || self.reads_all {
+        let reads_all = self.file.compressed || self.reads_all || self.unpack.is_some();
+        let (outcome, count, digest) = if reads_all {
             let mut tar = self.catalog.open(self.file, |file| {
                 let stoppable = Stoppable {
                     inner: file,
@@ -305,18 +312,23 @@ impl Examination<'_> {
                 return Err(self.failed(error));
             }
             Err(Stop::Tar(damage)) => FileState::Tar(damage),
+            Err(Stop::Unpack(error)) => {
+                let tar = self.catalog.place_of(&self.file.name);
+                return Err(error.context(format!("unpacking {tar}")));
+            }
         };
         Ok(ExaminedFile { members, state })
     }
 
     /// Where members are looked at.
-    fn place(&self) -> Result<Place> {
-        Ok(match self.file.compressed {
-            true => {
+    fn place(&self) -> Result<Place<'_>> {
+        Ok(match self.unpack {
+            Some(directory) => Place::Directory(directory),
+            None if self.file.compressed => {
                 let spool = Spool::new_in(self.scratch).map_err(|error| self.failed(error))?;
                 Place::Spool(spool)
             }
-            false => Place::Tar(self.catalog.open_file(&self.file.name)?),
+            None => Place::Tar(self.catalog.open_file(&self.file.name)?),
         })
     }
 
@@ -333,7 +345,7 @@ impl Examination<'_> {
     /// Looks at all members, or at those up to the first that is damaged.
     fn walk(
         &self,
-        mut reader: MemberReader<impl Read>,
+        mut reader: MemberReader<'_, impl Read>,
         mut types: Option<&mut FieldTypes>,
         members: &mut Vec<ExaminedMember>,
     ) -> Result<FileState, Stop> {
@@ -363,11 +375,12 @@ impl Examination<'_> {
     fn look_at(
         &self,
         member: &Member,
-        reader: &mut MemberReader<impl Read>,
+        reader: &mut MemberReader<'_, impl Read>,
         types: Option<&mut FieldTypes>,
         examined: &mut ExaminedMember,
     ) -> Result<(), Stop> {
-        let has_nothing_to_see = !member.is_tsm() && !member.is_tombstone();
+        let is_left_out = self.unpack.is_some_and(|to| to.leaves_out(&member.name));
+        let has_nothing_to_see = is_left_out || !(member.is_tsm() || member.is_tombstone());
         if has_nothing_to_see && let Some(crc) = reader.pass_content()? {
             examined.crc = crc;
             return Ok(());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
+use super::unpack_dir::{UnpackDir, UnpackedFile};
 use crate::cancel::{Cancel, Stoppable};
 use crate::io::read_at::{FromStart, ReadAt, Section};
 use crate::io::scratch::Spool;
@@ -17,22 +18,27 @@ use crate::tsm::tombstone::{self, BoundedDeletes};
 const CHUNK: usize = 256 << 10;
 
 /// Where the content of members is found once they have passed.
-pub(crate) enum Place {
+pub(crate) enum Place<'a> {
     /// In the tar itself.
     Tar(StoredFile),
     /// In a file without a name, that takes one member after the other.
     Spool(Spool),
+    /// In files of their own, which stay.
+    Directory(&'a UnpackDir<'a>),
 }
 
 /// Reads the members of a shard's tar, of which the content can be read at any offset.
-pub(crate) struct MemberReader<R> {
+pub(crate) struct MemberReader<'a, R> {
     reader: ShardTarReader<R>,
-    place: Place,
+    place: Place<'a>,
+    /// The last member that was unpacked to stay, which is open.
+    unpacked: Option<UnpackedFile>,
     /// Whether content passes, and is not only passed over.
     is_streamed: bool,
     /// Bytes of the tar, where a manifest names them.
     listed: Option<u64>,
-    /// Where the content of the last member begins, and its bytes.
+    /// The last member: its name, where its content begins, and its bytes.
+    name: String,
     offset: u64,
     size: u64,
 }
@@ -49,9 +55,12 @@ pub(crate) enum ContentError {
     /// The tar cannot be read on.
     #[error(transparent)]
     Tar(#[from] TarError),
-    /// There is no room for it, say, where it was to be unpacked.
+    /// There is no room for it, say, where it was to be looked at.
     #[error(transparent)]
     Scratch(io::Error),
+    /// It cannot be unpacked where it was to stay.
+    #[error(transparent)]
+    Unpack(anyhow::Error),
 }
 
 impl From<ContentError> for io::Error {
@@ -59,11 +68,12 @@ impl From<ContentError> for io::Error {
         match error {
             ContentError::Tar(error) => error.into(),
             ContentError::Scratch(error) => error,
+            ContentError::Unpack(error) => Self::other(error),
         }
     }
 }
 
-impl<'a> MemberReader<Stoppable<'a, Tar<StoredFile>>> {
+impl<'a> MemberReader<'_, Stoppable<'a, Tar<StoredFile>>> {
     /// Reads no more of the tar of a shard's file than is asked for, where it is not compressed,
     /// until a stop is asked for. Members of a compressed one are unpacked in the directory
     /// `scratch`.
@@ -88,28 +98,32 @@ impl<'a> MemberReader<Stoppable<'a, Tar<StoredFile>>> {
                 Tar::Compressed(_) => read_past(tar, bytes),
             }),
             place,
+            unpacked: None,
             is_streamed,
             listed: None,
+            name: String::new(),
             offset: 0,
             size: 0,
         })
     }
 }
 
-impl<R: Read> MemberReader<R> {
+impl<'a, R: Read> MemberReader<'a, R> {
     /// Reads all of a tar, which comes from `source`. `listed` is its size where a manifest names
     /// it: no member is unpacked that is larger.
     pub(crate) fn streamed(
         source: R,
-        place: Place,
+        place: Place<'a>,
         listed: Option<u64>,
         shard: &ShardPath,
     ) -> Self {
         Self {
             reader: ShardTarReader::new(source, shard),
             place,
+            unpacked: None,
             is_streamed: true,
             listed,
+            name: String::new(),
             offset: 0,
             size: 0,
         }
@@ -136,6 +150,7 @@ impl<R: Read> MemberReader<R> {
             });
         }
         (self.offset, self.size) = (member.offset, member.size);
+        self.name.clone_from(&member.name);
         Ok(Some(member))
     }
 
@@ -145,36 +160,38 @@ impl<R: Read> MemberReader<R> {
     ///
     /// When the tar is damaged, its source fails, or there is no room.
     pub(super) fn content(&mut self) -> Result<MemberContent<'_>, ContentError> {
-        let spool = match &mut self.place {
-            Place::Tar(_) => None,
-            Place::Spool(spool) => {
-                spool.clear();
-                spool.want(self.size).map_err(ContentError::Scratch)?;
-                Some(spool)
+        let reader = &mut self.reader;
+        let (bytes, crc): (Section<'_, dyn ReadAt>, _) = match &mut self.place {
+            Place::Tar(file) => {
+                let crc = pass_over(reader, self.is_streamed)?;
+                (Section::new(file, self.offset, self.size), crc)
             }
-        };
-        let crc = match self.is_streamed {
-            true => Some(pass_through(&mut self.reader, spool)?),
-            false => None,
-        };
-        self.reader.pass_content()?;
-        let bytes: Section<'_, dyn ReadAt> = match &self.place {
-            Place::Tar(file) => Section::new(file, self.offset, self.size),
-            Place::Spool(spool) => Section::new(spool.file(), 0, spool.size()),
+            Place::Spool(spool) => {
+                let crc = put_into(spool, reader, self.size)?;
+                (Section::new(spool.file(), 0, spool.size()), Some(crc))
+            }
+            Place::Directory(directory) => {
+                let (unpacked, crc) = unpack(directory, reader, &self.name, self.size)?;
+                let unpacked = self.unpacked.insert(unpacked);
+                (Section::new(unpacked.file(), 0, self.size), Some(crc))
+            }
         };
         Ok(MemberContent { bytes, crc })
     }
 
-    /// CRC-32 of the content of the last member, which is whole then; none where it is not read for
-    /// other reasons.
+    /// Passes the content of the last member, which is whole then, and unpacked where it is to
+    /// stay. CRC-32 of it; none where it is not read for other reasons.
     ///
     /// # Errors
     ///
-    /// When the tar is damaged, or its source fails.
+    /// When the tar is damaged, its source fails, or there is no room.
     pub(crate) fn pass_content(&mut self) -> Result<Option<u32>, ContentError> {
-        match self.is_streamed {
-            true => pass_through(&mut self.reader, None).map(Some),
-            false => Ok(self.reader.pass_content().map(|()| None)?),
+        match &self.place {
+            Place::Directory(directory) if !directory.leaves_out(&self.name) => {
+                let (_, crc) = unpack(directory, &mut self.reader, &self.name, self.size)?;
+                Ok(Some(crc))
+            }
+            _ => pass_over(&mut self.reader, self.is_streamed),
         }
     }
 
@@ -193,10 +210,49 @@ impl<R: Read> MemberReader<R> {
     }
 }
 
-/// Reads the content of a member to its end, into a spool where there is one; its CRC-32.
+/// Passes over the content of a member; CRC-32 of it where it is read for that.
+fn pass_over(
+    reader: &mut ShardTarReader<impl Read>,
+    is_streamed: bool,
+) -> Result<Option<u32>, ContentError> {
+    match is_streamed {
+        true => pass_through(reader, |_| Ok(())).map(Some),
+        false => Ok(reader.pass_content().map(|()| None)?),
+    }
+}
+
+/// Puts the content of a member into a spool in place of that of another; its CRC-32.
+fn put_into(
+    spool: &mut Spool,
+    reader: &mut ShardTarReader<impl Read>,
+    size: u64,
+) -> Result<u32, ContentError> {
+    spool.clear();
+    spool.want(size).map_err(ContentError::Scratch)?;
+    pass_through(reader, |bytes| {
+        spool.write_all(bytes).map_err(ContentError::Scratch)
+    })
+}
+
+/// Unpacks the content of a member into a file, which stays; with its CRC-32.
+fn unpack(
+    directory: &UnpackDir<'_>,
+    reader: &mut ShardTarReader<impl Read>,
+    name: &str,
+    size: u64,
+) -> Result<(UnpackedFile, u32), ContentError> {
+    let mut unpacked = directory.create(name, size).map_err(ContentError::Unpack)?;
+    let crc = pass_through(reader, |bytes| {
+        unpacked.write(bytes).map_err(ContentError::Unpack)
+    })?;
+    directory.keep(&unpacked).map_err(ContentError::Unpack)?;
+    Ok((unpacked, crc))
+}
+
+/// Hands the content of a member to `take`, piece by piece to its end; its CRC-32.
 fn pass_through(
     reader: &mut ShardTarReader<impl Read>,
-    mut spool: Option<&mut Spool>,
+    mut take: impl FnMut(&[u8]) -> Result<(), ContentError>,
 ) -> Result<u32, ContentError> {
     let mut crc = crc32fast::Hasher::new();
     let mut buffer = vec![0; CHUNK];
@@ -206,11 +262,7 @@ fn pass_through(
             return Ok(crc.finalize());
         }
         crc.update(&buffer[..count]);
-        if let Some(spool) = &mut spool {
-            spool
-                .write_all(&buffer[..count])
-                .map_err(ContentError::Scratch)?;
-        }
+        take(&buffer[..count])?;
     }
 }
 
@@ -219,19 +271,19 @@ pub(crate) fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("at offset {offset}"))
 }
 
-/// What a tombstone says was deleted of the TSM file of the same name, and how it ended. Where it
+/// What a tombstone of that name says was deleted of the TSM file of the same name, and how it ended. Where it
 /// is much, it is put into a file in `scratch`.
 ///
 /// # Errors
 ///
 /// When it is damaged or cannot be read; with its name.
 pub(crate) fn read_deletes(
-    member: &Member,
+    name: &str,
     content: &dyn ReadAt,
     scratch: &Path,
 ) -> io::Result<(BoundedDeletes, tombstone::TombstoneEnding)> {
     BoundedDeletes::read(FromStart::new(content), scratch).map_err(|error| {
         let kind = error.kind();
-        io::Error::new(kind, anyhow::Error::new(error).context(member.name.clone()))
+        io::Error::new(kind, anyhow::Error::new(error).context(name.to_owned()))
     })
 }

@@ -12,8 +12,10 @@ mod members;
 mod progress_reader;
 mod queue;
 mod restore;
+mod room;
 mod selection;
 mod serve;
+mod unpack_dir;
 mod verify;
 
 pub use backup::backup;

@@ -15,7 +15,7 @@ use super::set_id::SetId;
 use crate::shard::ShardPath;
 use crate::shard_tar::gzip::Blocks;
 use crate::time::{Bounds, is_stamp};
-use crate::tsm::is_tombstone;
+use crate::tsm::{is_index, is_tombstone};
 
 /// The number of the document's form; readers refuse a larger one. In form 1, all digests of files
 /// are SHA-256.
@@ -466,7 +466,7 @@ impl MemberRecord {
 
     /// Whether it is of the index that servers 1.3 and 1.4 send along, and holds no points.
     pub(crate) fn is_index(&self) -> bool {
-        self.name.starts_with("index/")
+        is_index(&self.name)
     }
 }
 

@@ -64,6 +64,12 @@ pub fn generation(name: &str) -> Option<u32> {
     generation.parse().ok()
 }
 
+/// Whether a name below a shard's directory is that of a file of a tsi1 index, which servers 1.3
+/// and 1.4 send along, and which holds no points.
+pub(crate) fn is_index(name: &str) -> bool {
+    name.starts_with("index/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

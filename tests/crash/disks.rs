@@ -278,8 +278,10 @@ fn what_lacks_room_or_leave_in_tmpdir_is_told_of_tmpdir_and_not_of_the_backup() 
         root=$(dirname "$disk")
         try() {
             name=$1; shift
-            for run in verify "restore -host 127.0.0.1:1 -metadir $root/m -datadir $root/d"; do
-                "$snap" $run -quiet "$root/$name" > "$root/printed" 2>&1; echo "$name ${run%% *}: $?"
+            into="-host 127.0.0.1:1 -metadir $root/m -datadir $root/d"
+            for run in verify "restore $into -dry-run" "restore $into"; do
+                "$snap" $run -quiet "$root/$name" > "$root/printed" 2>&1; code=$?
+                case $run in *-dry-run) run=-dry-run;; esac; echo "$name ${run%% *}: $code"
                 sed "s|^|    |" "$root/printed"; rm -rf "$root/m" "$root/d"
             done
         }
@@ -294,23 +296,27 @@ fn what_lacks_room_or_leave_in_tmpdir_is_told_of_tmpdir_and_not_of_the_backup() 
         .lines()
         .filter(|line| !line.starts_with(' '))
         .collect();
+    // A restore that writes unpacks in its target, where the bomb is no TSM file.
+    let of = |set: &str, codes: [i32; 3]| {
+        let runs = ["verify", "-dry-run", "restore"];
+        let lines = runs.iter().zip(codes);
+        lines
+            .map(|(run, code)| format!("{set} {run}: {code}"))
+            .collect::<Vec<_>>()
+    };
     let expected = [
-        "sound verify: 0",
-        "sound restore: 0",
-        "unlisted verify: 4",
-        "unlisted restore: 4",
-        "listed verify: 1",
-        "listed restore: 1",
-        "sound verify: 1",
-        "sound restore: 1",
-        "sound verify: 1",
-        "sound restore: 1",
-    ];
+        of("sound", [0, 0, 0]),
+        of("unlisted", [4, 4, 4]),
+        of("listed", [1, 1, 4]),
+        of("sound", [1, 1, 0]),
+        of("sound", [1, 1, 0]),
+    ]
+    .concat();
     assert_eq!(runs, expected, "{printed}");
     let said = |what: &str| printed.matches(what).count();
     assert_eq!(
         said("claims 33554432 bytes, and its tar has 1230336 by the manifest"),
-        2,
+        3,
         "{printed}"
     );
     let tmpdir = format!("TMPDIR ({})", disk.display());
@@ -357,8 +363,7 @@ fn a_file_that_reaches_its_users_limit_ends_a_run_as_a_full_disk_does() {
     backup(&peer.host(), &[], &dir).run().expect(0);
     let failed = run(restore_into(&target, &[], &dir)).expect(1);
     expect_limit(&failed);
-    let left: Vec<String> = tree::files(&target).into_keys().collect();
-    assert_eq!(left, [""; 0], "the target is not as it was");
+    assert!(!target.exists(), "the target is not as it was");
     restore_into(&target, &[], &dir).run().expect(0);
 }
 

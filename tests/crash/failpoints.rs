@@ -436,10 +436,9 @@ fn write_wal(target: &Path, name: &str) {
     fs::write(folder.join(name), name).expect("a WAL file");
 }
 
-/// A restore into a target that was made by `before`, which ends early in every way, and is then
-/// run once more.
-fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
-    let stepped = SteppedRun::new(&[&[]], &[]);
+/// A restore of `stepped` into a target that was made by `before`, which ends early in every way,
+/// and is then run once more.
+fn restore_at_every_step(stepped: &SteppedRun, before: Option<&SteppedRun>, flags: &[&str]) {
     let root = stepped.fixture.folder.path();
     let prepare = |from: &SteppedRun, target: &Path, flags: &[&str]| {
         let (meta, data) = (target.join("meta"), target.join("data"));
@@ -464,7 +463,7 @@ fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
     };
     let (whole, log) = (target("whole"), root.join("log"));
     let old = restored(&whole);
-    prepare(&stepped, &whole, flags)
+    prepare(stepped, &whole, flags)
         .env("SNAP_FAILPOINT_LOG", &log)
         .run()
         .expect(0);
@@ -480,7 +479,7 @@ fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
         (1..=steps).flat_map(|step| how.map(|how| (how, step))),
         |(how, step)| {
             let target = target(&format!("{how}{step}"));
-            let run = prepare(&stepped, &target, flags)
+            let run = prepare(stepped, &target, flags)
                 .env("SNAP_FAILPOINT", format!("{how}:{step}"))
                 .run();
             assert_eq!(run.signal.is_some(), *how == "kill", "{run:?}");
@@ -509,7 +508,7 @@ fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
                 // An influxd that ran meanwhile.
                 write_wal(&target, "_00002.wal");
             }
-            let mut again = prepare(&stepped, &target, flags).run();
+            let mut again = prepare(stepped, &target, flags).run();
             if again.code == Some(6) && again.stderr.contains(" was changed since") {
                 // What ran meanwhile is not undone until somebody says so, in the way that is
                 // named.
@@ -519,7 +518,7 @@ fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
                 );
                 fs::remove_dir_all(target.join("data/.snap-restore"))
                     .expect("removing the journal");
-                again = prepare(&stepped, &target, flags).run();
+                again = prepare(stepped, &target, flags).run();
             }
             // A target that holds all is refused as any that holds data.
             assert!(
@@ -547,7 +546,8 @@ fn restore_at_every_step(before: Option<&SteppedRun>, flags: &[&str]) {
 
 #[test]
 fn a_restore_leaves_all_or_what_the_next_one_puts_right() {
-    restore_at_every_step(None, &[]);
+    restore_at_every_step(&SteppedRun::new(&[&[]], &[]), None, &[]);
+    restore_at_every_step(&SteppedRun::new(&[&["-portable"]], &[]), None, &[]);
 }
 
 #[test]
@@ -559,7 +559,7 @@ fn a_restore_over_old_data_leaves_the_old_or_the_new() {
         }
     });
     old.prepare(&["backup"], &old.model()).run().expect(0);
-    restore_at_every_step(Some(&old), &["-force"]);
+    restore_at_every_step(&SteppedRun::new(&[&[]], &[]), Some(&old), &["-force"]);
 }
 
 /// A file system as of network storage: it syncs no directory, and has no locks.

@@ -11,6 +11,8 @@ mod failpoints;
 mod live_faults;
 // Offline restores: damaged backups, kills, signals, hostile journals.
 mod restore_faults;
+// Offline restores that end while they unpack: what is left, and what is unpacked of a chain.
+mod restore_unpacking;
 // Backups killed at random, for some seconds or for as long as is asked for; see there.
 mod soak;
 

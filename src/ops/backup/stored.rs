@@ -138,7 +138,7 @@ impl Session<'_> {
                 continue;
             }
             let content = members.content().map_err(io::Error::from)?;
-            let read = match read_deletes(&member, &content.bytes, scratch) {
+            let read = match read_deletes(&member.name, &content.bytes, scratch) {
                 Ok((_, tombstone::TombstoneEnding::Torn)) => {
                     Err(invalid(format!("{} breaks off", member.name)))
                 }

@@ -1,9 +1,9 @@
-//! Reading every file of a backup before anything is written: framing, names, TSM files, digests;
-//! and deciding which file each of a shard's files comes from.
+//! Reading every file of a backup before anything has a place in the target: framing, names, TSM
+//! files, digests; and deciding which file each of a shard's files comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -18,6 +18,7 @@ use crate::ops::examine::{
     Depth, Difference, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
 use crate::ops::queue::{self, Turn};
+use crate::ops::unpack_dir::UnpackDir;
 use crate::progress::{Event, Progress, Silent};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
@@ -26,7 +27,7 @@ use crate::time::Bounds;
 use crate::tsm::fields::{Field, FieldTypes};
 use crate::tsm::filter::{NewTypes, PointFilter};
 use crate::tsm::tombstone::BoundedDeletes;
-use crate::tsm::{is_tombstone, stem};
+use crate::tsm::{is_index, is_tombstone, stem};
 
 /// What is done with the files of a backup.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ pub(crate) struct RestoreChecks {
     pub scratch: PathBuf,
 }
 
-/// Checks all files of the shards, as far as their use asks for it.
+/// Checks all files of the shards, as far as their use asks for it, and writes nothing.
 ///
 /// # Errors
 ///
@@ -52,11 +53,6 @@ pub(super) fn check(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<CheckedShard>> {
-    let bytes: u64 = planned
-        .iter()
-        .flat_map(|shard| &shard.chain)
-        .map(|file| file.size)
-        .fold(0, u64::saturating_add);
     if !planned.is_empty() {
         progress.report(&Event::Status(&format!(
             "checking {}",
@@ -64,12 +60,19 @@ pub(super) fn check(
         )));
     }
     progress.report(&Event::Detail(&format!(
-        "reading {bytes} bytes before anything is written"
+        "reading {} bytes before anything is written",
+        planned.iter().map(PlannedShard::bytes).sum::<u64>()
     )));
     let stop = cancel.child();
+    let checker = ShardChecker {
+        catalog,
+        used,
+        unpack: None,
+        stop: &stop,
+        progress,
+    };
     let results = queue::work(planned, jobs, &stop, |shard: PlannedShard| {
-        let checked = check_shard(catalog, shard, used, &stop, progress);
-        Turn::Done(checked.inspect_err(|_| stop.cancel()))
+        Turn::Done(checker.check(shard).inspect_err(|_| stop.cancel()))
     });
     cancel.check()?;
     let mut checked = queue::all(results)?;
@@ -77,74 +80,77 @@ pub(super) fn check(
     Ok(checked)
 }
 
-fn check_shard(
-    catalog: &Catalog,
-    shard: PlannedShard,
-    used: &RestoreChecks,
-    stop: &Cancel,
-    progress: &dyn Progress,
-) -> Result<CheckedShard> {
-    let checker = Checker {
-        catalog,
-        shard: &shard.source,
-        scratch: &used.scratch,
-        stop,
-    };
-    let Gathered {
-        files,
-        unreadable,
-        types,
-    } = gather(&checker, &shard, used)?;
-    let all_readable = unreadable.is_empty();
-    for (name, unreadable) in unreadable {
-        unreadable.refuse(&name, &shard.source, used, progress)?;
+/// Checks the files that a shard is put together from.
+pub(super) struct ShardChecker<'a> {
+    pub catalog: &'a Catalog,
+    pub used: &'a RestoreChecks,
+    /// Where the files are unpacked while they are read, if they are. What is to be left out of
+    /// them is not tried on them then: it will be left out of what was unpacked.
+    pub unpack: Option<&'a UnpackDir<'a>>,
+    pub stop: &'a Cancel,
+    pub progress: &'a dyn Progress,
+}
+
+impl ShardChecker<'_> {
+    /// Checks one shard.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`].
+    pub(super) fn check(&self, shard: PlannedShard) -> Result<CheckedShard> {
+        let Gathered {
+            files,
+            unreadable,
+            types,
+        } = self.gather(&shard)?;
+        let all_readable = unreadable.is_empty();
+        for (name, unreadable) in unreadable {
+            unreadable.refuse(&name, &shard.source, self.used, self.progress)?;
+        }
+        let members = ShardMembers {
+            catalog: self.catalog,
+            shard: &shard.source,
+            sources: &shard.chain,
+            files: &files,
+            unpacked: self.unpack.map(|unpack| unpack.path),
+            scratch: &self.used.scratch,
+            stop: self.stop,
+        };
+        let several = several_types(types, &shard.source, self.used)?;
+        let is_tried = self.unpack.is_none() && shard.time_range.is_none();
+        let are_applied = self.used.apply_deletes && files.have_deletes();
+        // What cannot be read of deletes was told.
+        let need_deletes = all_readable && (!several.is_empty() || is_tried && are_applied);
+        let deletes = match need_deletes {
+            true => members.deletes()?,
+            false => BTreeMap::new(),
+        };
+        let settled = match several.is_empty() {
+            true => SettledTypes::default(),
+            false => settle_types(&members, &several, &deletes)?,
+        };
+        if let Some(told) = &settled.told {
+            self.progress.report(&Event::Warning(told));
+        }
+        if is_tried {
+            try_to_rewrite(&members, &deletes, self.used, &settled.new_types)?;
+        }
+        let PlannedShard {
+            source,
+            target,
+            chain: sources,
+            time_range,
+        } = shard;
+        Ok(CheckedShard {
+            source,
+            target,
+            sources,
+            files,
+            time_range,
+            new_types: settled.new_types,
+            undecided: settled.undecided,
+        })
     }
-    let members = ShardMembers {
-        catalog,
-        shard: &shard.source,
-        sources: &shard.chain,
-        files: &files,
-        scratch: &used.scratch,
-        stop,
-    };
-    let several = several_types(types, &shard.source, used)?;
-    let need_deletes = if used.apply_deletes {
-        files.have_deletes()
-    } else {
-        // What cannot be read of them was told.
-        !several.is_empty() && all_readable
-    };
-    let deletes = if need_deletes {
-        members.deletes()?
-    } else {
-        BTreeMap::new()
-    };
-    let settled = if several.is_empty() {
-        SettledTypes::default()
-    } else {
-        settle_types(&members, &several, &deletes)?
-    };
-    if let Some(told) = &settled.told {
-        progress.report(&Event::Warning(told));
-    }
-    if shard.time_range.is_none() {
-        try_to_rewrite(&members, &deletes, used, &settled.new_types)?;
-    }
-    let PlannedShard {
-        source,
-        target,
-        chain: sources,
-        time_range,
-    } = shard;
-    Ok(CheckedShard {
-        source,
-        target,
-        sources,
-        files,
-        time_range,
-        new_types: settled.new_types,
-        undecided: settled.undecided,
-    })
 }
 
 /// What a shard is put together from.
@@ -157,54 +163,64 @@ struct Gathered {
     types: FieldTypes,
 }
 
-/// Reads the tars of a shard, and decides which file of which of them its directory will hold.
-fn gather(checker: &Checker<'_>, shard: &PlannedShard, used: &RestoreChecks) -> Result<Gathered> {
-    let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
-    let mut unreadable: BTreeMap<String, Unreadable> = BTreeMap::new();
-    let mut types = FieldTypes::new(used.scratch.clone());
-    for (source, file) in shard.chain.iter().enumerate() {
-        for member in checker.file(file, shard.time_range.is_some(), &mut types)? {
-            let fault = tombstone_fault(&member);
-            let ExaminedMember {
-                name, size, crc, ..
-            } = member;
-            if used.leave_index && name.starts_with("index/") {
-                continue;
-            }
-            unreadable.remove(&name);
-            if let Some(fault) = fault {
-                let tar = checker.catalog.place_of(&file.name);
-                unreadable.insert(name.clone(), Unreadable { tar, fault });
-            }
-            let file = ShardFile { source, size, crc };
-            files.insert(name.clone(), file);
-            // A tombstone belongs to the TSM file it was written for, not to a later one of the
-            // same name, which may even have the same bytes. A server that sends a file sends its
-            // tombstone too, which is newer.
-            if let Some(stem) = name.strip_suffix(".tsm") {
-                let tombstone = format!("{stem}.tombstone");
-                if files
-                    .get(&tombstone)
-                    .is_some_and(|old| old.source != source)
-                {
-                    files.remove(&tombstone);
+impl ShardChecker<'_> {
+    /// Reads the tars of a shard, and decides which file of which of them its directory will hold.
+    fn gather(&self, shard: &PlannedShard) -> Result<Gathered> {
+        let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
+        let mut unreadable: BTreeMap<String, Unreadable> = BTreeMap::new();
+        let mut types = FieldTypes::new(self.used.scratch.clone());
+        let mut tombstones: BTreeSet<String> = BTreeSet::new();
+        for (source, file) in shard.chain.iter().enumerate() {
+            for member in self.examine(shard, file, &mut types)? {
+                let fault = tombstone_fault(&member);
+                let ExaminedMember {
+                    name, size, crc, ..
+                } = member;
+                if self.used.leave_index && is_index(&name) {
+                    continue;
+                }
+                unreadable.remove(&name);
+                if let Some(fault) = fault {
+                    let tar = self.catalog.place_of(&file.name);
+                    unreadable.insert(name.clone(), Unreadable { tar, fault });
+                }
+                if is_tombstone(&name) {
+                    tombstones.insert(name.clone());
+                }
+                let file = ShardFile { source, size, crc };
+                files.insert(name.clone(), file);
+                // A tombstone belongs to the TSM file it was written for, not to a later one of
+                // the same name, which may even have the same bytes. A server that sends a file
+                // sends its tombstone too, which is newer.
+                if let Some(stem) = name.strip_suffix(".tsm") {
+                    let tombstone = format!("{stem}.tombstone");
+                    if files
+                        .get(&tombstone)
+                        .is_some_and(|old| old.source != source)
+                    {
+                        files.remove(&tombstone);
+                    }
                 }
             }
+            // Nor to one that comes later, where its own was left out: a server would apply it to
+            // its next file of that name.
+            let stems: BTreeSet<String> = files
+                .keys()
+                .filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned()))
+                .collect();
+            files.retain(|name, _| !is_tombstone(name) || stems.contains(stem(name)));
         }
-        // Nor to one that comes later, where its own was left out: a server would apply it to its
-        // next file of that name.
-        let stems: BTreeSet<String> = files
-            .keys()
-            .filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned()))
-            .collect();
-        files.retain(|name, _| !is_tombstone(name) || stems.contains(stem(name)));
+        unreadable.retain(|name, _| files.contains_key(name));
+        if let Some(unpack) = self.unpack {
+            let mut dropped = tombstones.iter().filter(|name| !files.contains_key(*name));
+            dropped.try_for_each(|name| unpack.remove(name))?;
+        }
+        Ok(Gathered {
+            files: ShardFiles::of(files),
+            unreadable,
+            types,
+        })
     }
-    unreadable.retain(|name, _| files.contains_key(name));
-    Ok(Gathered {
-        files: ShardFiles::of(files),
-        unreadable,
-        types,
-    })
 }
 
 /// The fields that may have several types.
@@ -249,7 +265,7 @@ fn try_to_rewrite(
             && !(new_types.is_empty() && of_file(name).is_empty())
     };
     let tried = members.each(wants, |_, passed| {
-        let name = &passed.member.name;
+        let name = passed.name;
         let filter = PointFilter {
             deletes: of_file(name),
             new_types,
@@ -257,20 +273,25 @@ fn try_to_rewrite(
         };
         filter
             .try_on(passed.content)
-            .map_err(|error| io::Error::other(anyhow::Error::new(error).context(name.clone())))
+            .map_err(|error| io::Error::other(anyhow::Error::new(error).context(name.to_owned())))
     });
     tried.or_else(|error| {
         members.stop.check()?;
-        if error.chain().any(is_of_system) {
-            return Err(error);
-        }
-        let hint = if new_types.is_empty() {
-            "nothing was written; -apply-deletes=false restores the shard without looking at what was deleted of it"
-        } else {
-            "nothing was written; take another backup or set"
-        };
-        Err(error.context(ErrorKind::Damage.error("the backup is damaged").hint(hint)))
+        Err(not_rewritable(error, new_types))
     })
+}
+
+/// The error for files of which points cannot be left out: it is damage, unless the system failed.
+pub(super) fn not_rewritable(error: anyhow::Error, new_types: &NewTypes) -> anyhow::Error {
+    if error.chain().any(is_of_system) {
+        return error;
+    }
+    let hint = if new_types.is_empty() {
+        "nothing was written; -apply-deletes=false restores the shard without looking at what was deleted of it"
+    } else {
+        "nothing was written; take another backup or set"
+    };
+    error.context(ErrorKind::Damage.error("the backup is damaged").hint(hint))
 }
 
 /// A tombstone file of which not all can be read.
@@ -306,60 +327,50 @@ impl Unreadable {
     }
 }
 
-/// Checks the files that a shard is put together from.
-struct Checker<'a> {
-    catalog: &'a Catalog,
-    shard: &'a ShardPath,
-    scratch: &'a Path,
-    stop: &'a Cancel,
-}
-
-impl Checker<'_> {
-    /// Reads one tar to its end; its regular files, in the order of the tar. `look_into`: every
-    /// block of its TSM files too, which is done anyway where nothing was recorded of it. What
+impl ShardChecker<'_> {
+    /// Reads one tar to its end; its regular files, in the order of the tar. Every block of their
+    /// TSM files too, where a range of times is restored, or nothing was recorded of the tar. What
     /// their fields are goes into `types`.
-    fn file(
+    fn examine(
         &self,
+        shard: &PlannedShard,
         file: &BackupFile,
-        look_into: bool,
         types: &mut FieldTypes,
     ) -> Result<Vec<ExaminedMember>> {
-        let Self {
-            catalog,
-            shard,
-            scratch,
-            stop,
-        } = *self;
-        let set = &catalog.sets()[file.set];
+        let set = &self.catalog.sets()[file.set];
         let recorded = set
             .record()
-            .and_then(|record| record.shard(shard)?.file.as_ref());
-        let listed = set.listed(shard);
+            .and_then(|record| record.shard(&shard.source)?.file.as_ref());
+        let listed = set.listed(&shard.source);
         let examination = Examination {
-            catalog,
+            catalog: self.catalog,
             file,
-            shard,
+            shard: &shard.source,
             recorded,
             listed: listed.map(|listed| listed.size),
             // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged
             // too.
-            depth: match !set.is_recorded() || look_into {
+            depth: match !set.is_recorded() || shard.time_range.is_some() {
                 true => Depth::Blocks { times: None },
                 false => Depth::Index,
             },
             // Looking into the blocks reads all of a file, and no sum over the tar asks for that to
             // be done twice.
             reads_all: recorded.is_some(),
+            unpack: self.unpack,
             stops_at_damage: true,
-            scratch,
-            cancel: stop,
-            progress: &Silent,
+            scratch: &self.used.scratch,
+            cancel: self.stop,
+            progress: match self.unpack {
+                Some(_) => self.progress,
+                None => &Silent,
+            },
         };
         let examined = examination.run(Some(types))?;
         match damage(&examined, &examination, set.id.as_str()) {
             None => Ok(examined.members),
             Some(why) => {
-                let tar = catalog.place_of(&file.name);
+                let tar = self.catalog.place_of(&file.name);
                 Err(ErrorKind::Damage
                     .error(format!("{tar} is damaged: {why}"))
                     .hint("nothing was written; take another backup or set")

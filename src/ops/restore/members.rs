@@ -1,6 +1,8 @@
-//! The files that a shard is put together from, read where they lie in the backup.
+//! The files that a shard is put together from, read where they lie in the backup, or where they
+//! were unpacked.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -13,7 +15,6 @@ use crate::io::scratch::scratch_fault;
 use crate::ops::members::{MemberReader, at_offset, read_deletes};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
-use crate::shard_tar::Member;
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::tombstone::TombstoneEnding;
 use crate::tsm::{is_tombstone, stem};
@@ -28,6 +29,8 @@ pub(crate) struct ShardMembers<'a> {
     pub sources: &'a [BackupFile],
     /// The files, and which tar each comes from.
     pub files: &'a ShardFiles,
+    /// The directory into which they were unpacked, if they were.
+    pub unpacked: Option<&'a Path>,
     /// Where files without a name are made.
     pub scratch: &'a Path,
     /// Ends the reading.
@@ -36,8 +39,7 @@ pub(crate) struct ShardMembers<'a> {
 
 /// One of them.
 pub(crate) struct ShardMember<'a> {
-    /// What its header says.
-    pub member: &'a Member,
+    pub name: &'a str,
     pub content: &'a dyn ReadAt,
 }
 
@@ -62,12 +64,16 @@ impl ShardMembers<'_> {
             };
             if self.files.iter().any(|(name, _)| wanted(name)) {
                 let reading = || format!("reading {}", self.catalog.place_of(&file.name));
-                let outcome = self
-                    .each_of(file, wanted, |passed| each(source, passed))
-                    .with_context(reading);
-                outcome.map_err(|error| match scratch_fault(error.as_ref()) {
-                    Some(fault) => fault.into(),
-                    None => error,
+                let each = |passed: &ShardMember<'_>| each(source, passed);
+                let outcome = match self.unpacked {
+                    None => self.each_of(file, wanted, each),
+                    Some(directory) => self.each_unpacked(directory, wanted, each),
+                };
+                outcome.with_context(reading).map_err(|error| {
+                    match scratch_fault(error.as_ref()) {
+                        Some(fault) => fault.into(),
+                        None => error,
+                    }
                 })?;
             }
         }
@@ -90,12 +96,30 @@ impl ShardMembers<'_> {
             self.stop.check()?;
             let content = members.content().map_err(io::Error::from)?;
             let passed = ShardMember {
-                member: &member,
+                name: &member.name,
                 content: &content.bytes,
             };
             each(&passed).map_err(|error| at_offset(members.offset(), error))?;
         }
         members.finish().map_err(io::Error::from)?;
+        Ok(())
+    }
+
+    /// Hands the files that are wanted to `each` out of the directory they were unpacked into.
+    fn each_unpacked(
+        &self,
+        directory: &Path,
+        wanted: impl Fn(&str) -> bool,
+        mut each: impl FnMut(&ShardMember<'_>) -> io::Result<()>,
+    ) -> Result<()> {
+        for (name, _) in self.files.iter().filter(|(name, _)| wanted(name)) {
+            self.stop.check()?;
+            let content = File::open(directory.join(name)).with_context(|| name.to_owned())?;
+            each(&ShardMember {
+                name,
+                content: &content,
+            })?;
+        }
         Ok(())
     }
 
@@ -107,8 +131,8 @@ impl ShardMembers<'_> {
     pub(super) fn deletes(&self) -> Result<BTreeMap<String, BoundedDeletes>> {
         let mut all = BTreeMap::new();
         self.each(is_tombstone, |_, passed| {
-            let name = &passed.member.name;
-            let (deletes, ending) = read_deletes(passed.member, passed.content, self.scratch)?;
+            let name = passed.name;
+            let (deletes, ending) = read_deletes(name, passed.content, self.scratch)?;
             if ending == TombstoneEnding::Torn {
                 return Err(io::Error::other(format!("{name} breaks off")));
             }

@@ -171,6 +171,13 @@ pub(crate) struct PlannedShard {
     pub time_range: Option<Bounds>,
 }
 
+impl PlannedShard {
+    /// Bytes of the files it is put together from.
+    pub(super) fn bytes(&self) -> u64 {
+        self.chain.iter().map(|file| file.size).sum()
+    }
+}
+
 /// Reads a backup directory to restore the set of that name, or else the newest, plans with it, and
 /// holds the sets of the files that `plan` names: no `snap forget` removes them while they are
 /// read. All again where one was removed meanwhile.

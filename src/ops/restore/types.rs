@@ -52,7 +52,7 @@ pub(super) fn settle_types(
     members.each(
         |name| name.ends_with(".tsm"),
         |source, passed| {
-            let name = &passed.member.name;
+            let name = passed.name;
             let deletes = deletes.get(stem(name)).unwrap_or(&none);
             let each = |field: &Field, value_type: ValueType| {
                 let newest = found
@@ -61,10 +61,10 @@ pub(super) fn settle_types(
                     .entry(value_type.byte())
                     .or_insert_with(|| Newest {
                         source,
-                        name: name.clone(),
+                        name: name.to_owned(),
                     });
                 if newest.source < source {
-                    (newest.source, newest.name) = (source, name.clone());
+                    (newest.source, newest.name) = (source, name.to_owned());
                 }
             };
             living_fields(passed.content, fields, &mut deletes.reader(), each)

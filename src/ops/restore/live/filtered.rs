@@ -87,6 +87,7 @@ impl Live<'_> {
             shard: &shard.source,
             sources: &shard.sources,
             files: &shard.files,
+            unpacked: None,
             scratch: &scratch,
             stop,
         };
@@ -101,19 +102,19 @@ impl Live<'_> {
         let wants =
             |name: &str| name.ends_with(".tsm") && (all || deletes.contains_key(stem(name)));
         members.each(wants, |_, passed| {
-            let name = &passed.member.name;
+            let name = passed.name;
             let filter = PointFilter {
                 deletes: deletes.get(stem(name)).unwrap_or(&none),
                 new_types: &shard.new_types,
                 time_range: shard.time_range.unwrap_or(Bounds::ANY),
             };
             let filtered = filter.apply(passed.content, &scratch).map_err(|error| {
-                io::Error::other(anyhow::Error::new(error).context(name.clone()))
+                io::Error::other(anyhow::Error::new(error).context(name.to_owned()))
             })?;
             match filtered {
                 Filtered::Unchanged => {}
-                Filtered::Rewritten(file) => drop(files.insert(name.clone(), Some(file))),
-                Filtered::Empty => drop(files.insert(name.clone(), None)),
+                Filtered::Rewritten(file) => drop(files.insert(name.to_owned(), Some(file))),
+                Filtered::Empty => drop(files.insert(name.to_owned(), None)),
             }
             Ok(())
         })?;

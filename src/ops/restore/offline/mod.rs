@@ -1,8 +1,8 @@
 //! Restoring into the directories of a stopped influxd.
 //!
-//! What is to be written is decided ([`plan`]) and the target looked at ([`target`]). Shards are
-//! then unpacked out of sight ([`unpack`], [`staging`]) and take the place of what is there, the
-//! metastore last ([`swap`]). A [`journal`] says what was moved, so that a failed run is put back
+//! What is to be written is decided ([`plan`]) and the target looked at ([`target`], [`room`]).
+//! Shards are then checked while they are unpacked out of sight ([`unpack`], [`staging`]), and when
+//! all are sound they take the place of what is there, the metastore last ([`swap`]). A [`journal`] says what was moved, so that a failed run is put back
 //! at once and a killed one by the next ([`recover`]).
 
 mod journal;
@@ -18,18 +18,18 @@ mod unpack;
 mod write;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
-use super::check::{RestoreChecks, check};
+use super::check::check;
 use super::checked_shard::CheckedShard;
-use super::report::{
-    RestoreReport, count_with_deletes, deletes_applied, ensure_influxd_opens_names, missing,
-};
+use super::report::{RestoreReport, missing};
+use super::rewrite::Left;
 use super::source::{planned, sets_of};
 use crate::context::Context;
 use crate::influxd_dir::shard_dir;
+use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
 use plan::RestorePlan;
 
@@ -66,62 +66,53 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
     // Not needed any more, and as large as there are shards.
     plan.named = None;
 
-    let shards = checked(&catalog, &mut plan, options, context)?;
-    let mut report = RestoreReport {
+    room::ensure_room_to_begin(&catalog, &plan.shards, options)?;
+    let (shards, left) = match options.dry_run {
+        true => dry_run(&catalog, &mut plan, options, context)?,
+        false => write::write(&catalog, &mut plan, options, context)?,
+    };
+    if !options.dry_run && !shards.is_empty() {
+        context.status(
+            "make the next backup of this server a full one, without -since: an increment would mix what was restored \
+             with sets made before",
+        );
+    }
+    Ok(RestoreReport {
         shards: shards.len(),
-        files: shards.iter().map(|shard| shard.files.len()).sum(),
-        bytes: shards.iter().map(CheckedShard::bytes).sum(),
+        files: left.files,
+        bytes: left.bytes,
         metastore: (plan.metastore.as_ref())
             .and(options.metadir.as_ref())
             .map(|metadir| metadir.join("meta.db")),
         missing: missing(&plan.missing, &shards),
-        elapsed: Duration::ZERO,
-    };
-    if options.dry_run {
-        describe(&plan, &shards, options, context);
-    } else {
-        let written = write::write(&catalog, &plan, &shards, options, context)?;
-        (report.files, report.bytes) = (written.files, written.bytes);
-        if !shards.is_empty() {
-            context.status(
-                "make the next backup of this server a full one, without -since: an increment would mix what was restored \
-                 with sets made before",
-            );
-        }
-    }
-    report.elapsed = started.elapsed();
-    Ok(report)
+        elapsed: started.elapsed(),
+    })
 }
 
-/// Reads the planned shards and checks that they can be written.
-fn checked(
+/// Checks the planned shards and tells what would be written: the shards, and what their files are
+/// in the backup.
+fn dry_run(
     catalog: &Catalog,
     plan: &mut RestorePlan,
     options: &RestoreOptions,
     context: Context<'_>,
-) -> Result<Vec<CheckedShard>> {
-    let used = RestoreChecks {
-        leave_index: options.index == IndexKind::Inmem,
-        apply_deletes: options.apply_deletes,
-        scratch: options.scratch(),
-    };
-    let planned = std::mem::take(&mut plan.shards);
+) -> Result<(Vec<CheckedShard>, Left)> {
     let shards = check(
         catalog,
-        planned,
-        &used,
+        std::mem::take(&mut plan.shards),
+        &options.checks(scratch_dir()),
         options.jobs,
         context.cancel,
         context.progress,
     )?;
-    ensure_influxd_opens_names(&shards)?;
-    room::ensure_room(&shards, options)?;
-    target::report_index(&shards, options, context);
-    let deleted = count_with_deletes(&shards);
-    if deleted > 0 && options.apply_deletes {
-        context.status(deletes_applied(deleted));
-    }
-    Ok(shards)
+    target::ensure_opens(&shards, options, context)?;
+    room::ensure_room_for_checked(&shards, options)?;
+    describe(plan, &shards, options, context);
+    let left = Left {
+        files: shards.iter().map(|shard| shard.files.len()).sum(),
+        bytes: shards.iter().map(CheckedShard::bytes).sum(),
+    };
+    Ok((shards, left))
 }
 
 /// Tells what would be written.

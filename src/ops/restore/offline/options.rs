@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::influxd_dir;
-use crate::io::scratch::scratch_dir;
 use crate::ops::restore::RestoreSelection;
+use crate::ops::restore::check::RestoreChecks;
 
 /// What to restore, and where to.
 #[derive(Debug, Clone)]
@@ -68,17 +68,13 @@ impl RestoreOptions {
         influxd_dir::wal_dir(self.waldir.as_deref(), self.datadir.as_deref()?)
     }
 
-    /// Where members of compressed tars are put while they are checked: in the data directory,
-    /// which has room for all of them, where it is there and may be written; never where nothing is
-    /// to be written.
-    pub(super) fn scratch(&self) -> PathBuf {
-        let usable = |directory: &&PathBuf| tempfile::tempfile_in(directory).is_ok();
-        self.datadir
-            .as_ref()
-            .filter(|_| !self.dry_run)
-            .filter(usable)
-            .cloned()
-            .unwrap_or_else(scratch_dir)
+    /// What is done with the files of the backup; files without a name are made in `scratch`.
+    pub(super) fn checks(&self, scratch: PathBuf) -> RestoreChecks {
+        RestoreChecks {
+            leave_index: self.index == IndexKind::Inmem,
+            apply_deletes: self.apply_deletes,
+            scratch,
+        }
     }
 
     /// Where a restore prepares what it moves into place: the data directory, or the meta directory

@@ -9,17 +9,16 @@ use anyhow::{Context as _, Result};
 
 use super::options::RestoreOptions;
 use super::staging::staging_for;
-use crate::error::ErrorKind;
 use crate::influxd_dir::{nearest_existing, shard_dir};
 use crate::ops::restore::checked_shard::CheckedShard;
+use crate::ops::restore::source::PlannedShard;
+use crate::ops::room::ensure_room;
+use crate::repository::Catalog;
+use crate::shard::ShardPath;
+use crate::tsm::is_index;
 
-/// Room left free beyond what is written, in bytes: directories, the journal, the file system's
-/// own.
-const HEADROOM: u64 = 16 << 20;
-
-/// What is to be written to a file system.
+/// What is to be written of a shard, or to a file system.
 struct Needed {
-    directory: PathBuf,
     /// Bytes of the files.
     files: u64,
     /// Bytes of the files that are written anew, each beside what it is made of, the largest of
@@ -31,53 +30,93 @@ impl Needed {
     /// With `jobs` shards at a time.
     fn bytes(mut self, jobs: usize) -> u64 {
         self.rewritten.sort_unstable_by(|a, b| b.cmp(a));
-        self.files + self.rewritten.iter().take(jobs).sum::<u64>() + HEADROOM
+        self.files + self.rewritten.iter().take(jobs).sum::<u64>()
     }
 }
 
-/// Refuses file systems that have no room for what is to be written.
-pub(crate) fn ensure_room(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
+/// Refuses file systems that have no room for what is known of the shards before they are read. As
+/// they are read, room is asked for file by file.
+pub(crate) fn ensure_room_to_begin(
+    catalog: &Catalog,
+    shards: &[PlannedShard],
+    options: &RestoreOptions,
+) -> Result<()> {
+    ensure_room_for(options, shards, |shard| {
+        let files = least_bytes(catalog, shard);
+        let rewritten = Vec::new();
+        (&shard.target, Needed { files, rewritten })
+    })
+}
+
+/// Refuses file systems that have no room for shards that were read.
+pub(crate) fn ensure_room_for_checked(
+    shards: &[CheckedShard],
+    options: &RestoreOptions,
+) -> Result<()> {
+    ensure_room_for(options, shards, |shard| {
+        let files = shard.bytes();
+        let rewritten = vec![shard.largest_rewritten(options.apply_deletes)];
+        (&shard.target, Needed { files, rewritten })
+    })
+}
+
+/// Refuses a file system on which the TSM files of an unpacked shard cannot be written anew, each
+/// beside what it is made of.
+pub(crate) fn ensure_room_to_rewrite(
+    shard: &CheckedShard,
+    directory: &Path,
+    apply_deletes: bool,
+) -> Result<()> {
+    match shard.largest_rewritten(apply_deletes) {
+        0 => Ok(()),
+        largest => ensure_room(directory, largest),
+    }
+}
+
+/// Refuses file systems that have no room for the shards, of each of which `needed` says what.
+fn ensure_room_for<'a, S>(
+    options: &RestoreOptions,
+    shards: &'a [S],
+    needed: impl Fn(&'a S) -> (&'a ShardPath, Needed),
+) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
     };
-    for needed in needed(shards, datadir, options.apply_deletes)?.into_values() {
-        let there = needed.directory.display().to_string();
-        let system = rustix::fs::statvfs(&needed.directory)
-            .with_context(|| format!("asking for the free space at {there}"))?;
-        let free = system.f_bavail.saturating_mul(system.f_frsize);
-        let needed = needed.bytes(options.jobs);
-        if free < needed {
-            return Err(ErrorKind::Refused
-                .error(format!(
-                    "{there} has {free} bytes free, and {needed} are needed"
-                ))
-                .hint("nothing was written; make room, or restore some databases at a time")
-                .into());
-        }
-    }
-    Ok(())
-}
-
-/// What is to be written to each file system, by its device.
-fn needed(
-    shards: &[CheckedShard],
-    datadir: &Path,
-    apply_deletes: bool,
-) -> Result<BTreeMap<u64, Needed>> {
-    let mut systems: BTreeMap<u64, Needed> = BTreeMap::new();
-    for shard in shards {
-        let staging = staging_for(datadir, &shard_dir(datadir, &shard.target))?;
+    // By their devices.
+    let mut systems: BTreeMap<u64, (PathBuf, Needed)> = BTreeMap::new();
+    for (target, needed) in shards.iter().map(needed) {
+        let staging = staging_for(datadir, &shard_dir(datadir, target))?;
         let directory = nearest_existing(&staging);
         let metadata = fs::metadata(&directory)
             .with_context(|| format!("looking at {}", directory.display()))?;
-        let needed = systems.entry(metadata.dev()).or_insert(Needed {
-            directory,
+        let none = Needed {
             files: 0,
             rewritten: Vec::new(),
-        });
-        needed.files += shard.bytes();
-        let rewritten = shard.largest_rewritten(apply_deletes);
-        needed.rewritten.push(rewritten);
+        };
+        let (_, all) = systems.entry(metadata.dev()).or_insert((directory, none));
+        all.files += needed.files;
+        all.rewritten.extend(needed.rewritten);
     }
-    Ok(systems)
+    let mut systems = systems.into_values();
+    systems.try_for_each(|(directory, all)| ensure_room(&directory, all.bytes(options.jobs)))
+}
+
+/// Bytes that the files of a shard take at least: those of the files that were recorded, of which
+/// those of newer sets take the place of older ones, or those of the largest other tar.
+fn least_bytes(catalog: &Catalog, shard: &PlannedShard) -> u64 {
+    let mut recorded: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut largest_other = 0;
+    for file in &shard.chain {
+        let set = &catalog.sets()[file.set];
+        let record = set.record().and_then(|record| record.shard(&shard.source));
+        if let Some(record) = record {
+            let members = record.members.iter();
+            let files = members.filter(|member| !is_index(&member.name));
+            recorded.extend(files.map(|file| (file.name.as_str(), file.size)));
+        } else {
+            let listed = set.listed(&shard.source).map(|listed| listed.size);
+            largest_other = largest_other.max(listed.unwrap_or(file.size));
+        }
+    }
+    recorded.into_values().sum::<u64>().max(largest_other)
 }

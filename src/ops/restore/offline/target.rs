@@ -14,6 +14,9 @@ use crate::error::ErrorKind;
 use crate::influxd_dir::{self, USAGE_ADVICE, shard_dir, shards_below};
 use crate::io::open::read_bounded;
 use crate::ops::restore::checked_shard::CheckedShard;
+use crate::ops::restore::report::{
+    count_with_deletes, deletes_applied, ensure_influxd_opens_names,
+};
 use crate::shard::ShardPath;
 use crate::text::name_list;
 use crate::wire::MAX_META_BYTES;
@@ -154,12 +157,27 @@ pub(crate) fn wants_tsi1(options: &RestoreOptions) -> bool {
     }
 }
 
-/// Tells how the shards will open where the target does not show it.
-pub(crate) fn report_index(
+/// Refuses shards that influxd could not open, and tells how it will open the others.
+///
+/// # Errors
+///
+/// [`ErrorKind::Damage`] with the name of a file.
+pub(crate) fn ensure_opens(
     shards: &[CheckedShard],
     options: &RestoreOptions,
     context: Context<'_>,
-) {
+) -> Result<()> {
+    ensure_influxd_opens_names(shards)?;
+    report_index(shards, options, context);
+    let deleted = count_with_deletes(shards);
+    if deleted > 0 && options.apply_deletes {
+        context.status(deletes_applied(deleted));
+    }
+    Ok(())
+}
+
+/// Tells how the shards will open where the target does not show it.
+fn report_index(shards: &[CheckedShard], options: &RestoreOptions, context: Context<'_>) {
     let unknown = options
         .datadir
         .as_deref()

@@ -1,29 +1,37 @@
-//! Unpacking shards out of sight, into the folders out of which they are moved into place.
+//! Unpacking shards out of sight, into the folders out of which they are moved into place. They are
+//! checked meanwhile, so that each byte of the backup is read once.
 
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 
 use super::options::RestoreOptions;
+use super::room::ensure_room_to_rewrite;
 use super::staging::ShardStaging;
 use super::target;
-use crate::cancel::{Cancel, Stoppable};
+use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::influxd_dir::Ownership;
-use crate::io::durable::{self, WriteBack};
+use crate::io::durable;
+use crate::io::sync_behind::{SyncQueue, sync_behind};
 use crate::ops::queue::{self, Turn};
-use crate::ops::restore::checked_shard::{CheckedShard, ShardFile};
+use crate::ops::restore::check::{RestoreChecks, ShardChecker, not_rewritable};
+use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::rewrite::{Left, rewrite};
-use crate::progress::{Event, Outcome};
+use crate::ops::restore::source::PlannedShard;
+use crate::ops::unpack_dir::UnpackDir;
+use crate::progress::{Event, Outcome, Progress};
 use crate::repository::Catalog;
-use crate::shard_tar::ShardTarReader;
+use crate::shard::ShardPath;
+use crate::text::plural;
 
 /// Unpacks shards into where they are prepared.
 pub(crate) struct Unpacker<'a> {
     pub catalog: &'a Catalog,
     pub options: &'a RestoreOptions,
+    pub used: &'a RestoreChecks,
     pub ownership: &'a Ownership,
     /// The folder of the journal, which is there already.
     pub main: &'a Path,
@@ -32,152 +40,143 @@ pub(crate) struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    /// Unpacks all; what is left of them where points are left out.
+    /// Unpacks and checks all, in the order of their places in the staging; what is left of them
+    /// where points are left out. All of it is synced.
     ///
     /// # Errors
     ///
-    /// When one cannot be written or is not what was checked, and when a stop was asked for.
-    pub(super) fn unpack(&self, shards: &[CheckedShard]) -> Result<Left> {
+    /// When one is damaged or cannot be written, and when a stop was asked for.
+    pub(super) fn unpack(&self, planned: Vec<PlannedShard>) -> Result<(Vec<CheckedShard>, Left)> {
         let folders = self.staging.folders();
         for folder in folders.into_iter().filter(|folder| *folder != self.main) {
             durable::claim_private_dir(folder)?;
         }
+        if !planned.is_empty() {
+            let shards = plural(planned.len(), "shard");
+            self.context
+                .status(format!("unpacking and checking {shards}"));
+        }
         let with_tsi1 = target::wants_tsi1(self.options);
         self.context.report(&Event::Shards {
-            count: shards.len(),
-            bytes: Some(shards.iter().map(CheckedShard::bytes).sum()),
+            count: planned.len(),
+            bytes: Some(planned.iter().map(PlannedShard::bytes).sum()),
         });
         // A failure stops the other threads as well.
         let stop = self.context.cancel.child();
-        let jobs = shards.iter().enumerate().collect();
-        let results = queue::work(
-            jobs,
-            self.options.jobs,
-            &stop,
-            |(index, shard): (usize, &CheckedShard)| {
-                let directory = self.staging.prepared(index);
-                let left = self.unpack_shard(shard, &directory, with_tsi1, &stop);
-                Turn::Done(left.inspect_err(|_| stop.cancel()))
-            },
-        );
+        let jobs = planned.into_iter().enumerate().collect();
+        let (results, synced) = sync_behind(self.options.jobs, &stop, |syncs| {
+            queue::work(jobs, self.options.jobs, &stop, |(index, shard)| {
+                let unpacked = self.unpack_shard(index, shard, with_tsi1, syncs, &stop);
+                Turn::Done(unpacked.inspect_err(|_| stop.cancel()))
+            })
+        });
         self.context.check()?;
+        synced?;
+        let mut unpacked = queue::all(results)?;
+        unpacked.sort_by_key(|(index, _, _)| *index);
         let mut all = Left::default();
-        for left in queue::all(results)? {
+        let mut shards = Vec::with_capacity(unpacked.len());
+        for (_, shard, left) in unpacked {
+            shards.push(shard);
             all.files += left.files;
             all.bytes += left.bytes;
         }
-        Ok(all)
+        Ok((shards, all))
     }
 
     /// Unpacks one shard, and tells of it.
     fn unpack_shard(
         &self,
-        shard: &CheckedShard,
-        directory: &Path,
+        index: usize,
+        shard: PlannedShard,
         with_tsi1: bool,
+        syncs: &SyncQueue,
         stop: &Cancel,
-    ) -> Result<Left> {
+    ) -> Result<(usize, CheckedShard, Left)> {
         let started = Instant::now();
-        let path = &shard.target;
         self.context.report(&Event::Started {
-            shard: path,
+            shard: &shard.target,
             bytes: Some(shard.bytes()),
         });
-        let left = self.unpack_into(shard, directory, with_tsi1, stop)?;
+        let directory = self.staging.prepared(index);
+        let unpack = UnpackDir {
+            path: &directory,
+            ownership: self.ownership,
+            leave_index: self.used.leave_index,
+            syncs,
+        };
+        let (checked, left) = self.unpack_into(&unpack, shard, stop)?;
+        if with_tsi1 {
+            self.ownership.create_dirs(&directory.join("index"))?;
+        }
+        for directory in directories(&directory, &checked) {
+            syncs.directory(directory);
+        }
         self.context.report(&Event::Finished {
-            shard: path,
+            shard: &checked.target,
             outcome: Outcome::Done {
                 files: left.files,
                 bytes: left.bytes,
             },
             elapsed: started.elapsed(),
         });
-        Ok(left)
+        Ok((index, checked, left))
     }
 
     fn unpack_into(
         &self,
-        shard: &CheckedShard,
-        directory: &Path,
-        with_tsi1: bool,
+        unpack: &UnpackDir<'_>,
+        shard: PlannedShard,
         stop: &Cancel,
-    ) -> Result<Left> {
-        self.ownership.create_dirs(directory)?;
-        for source in 0..shard.sources.len() {
-            let tar = self.catalog.place_of(&shard.sources[source].name);
-            let count = self
-                .unpack_tar(shard, source, directory, stop)
-                .or_else(|error| {
-                    stop.check()?;
-                    Err(error)
-                })
-                .with_context(|| format!("unpacking {tar} into {}", directory.display()))?;
-            let files = shard.files.iter();
-            let expected = files.filter(|(_, file)| file.source == source).count();
-            ensure!(
-                count >= expected,
-                "{tar} lacks files that it had a moment ago"
-            );
-        }
-        let apply_deletes = self.options.apply_deletes;
-        let left = rewrite(shard, directory, apply_deletes, self.ownership, stop)?;
-        if with_tsi1 {
-            self.ownership.create_dirs(&directory.join("index"))?;
-        }
-        durable::sync_dir(directory)?;
-        Ok(left)
-    }
-
-    /// Unpacks from one tar the files that are to come from it; how many those were.
-    fn unpack_tar(
-        &self,
-        shard: &CheckedShard,
-        source: usize,
-        directory: &Path,
-        stop: &Cancel,
-    ) -> Result<usize> {
-        let tar = Stoppable {
-            inner: self.catalog.open(&shard.sources[source], |file| file)?,
-            cancel: stop,
+    ) -> Result<(CheckedShard, Left)> {
+        self.ownership.create_dirs(unpack.path)?;
+        let progress = UnderTarget {
+            progress: self.context.progress,
+            target: &shard.target.clone(),
         };
-        let mut reader = ShardTarReader::new(tar, &shard.source);
-        let mut count = 0;
-        while let Some(member) = reader.next_member().map_err(io::Error::from)? {
-            let wanted = shard.files.get(&member.name);
-            let wanted = wanted.filter(|file| file.source == source && !member.directory);
-            if let Some(checked) = wanted {
-                let path = directory.join(&member.name);
-                self.unpack_file(&mut reader, shard, &path, checked, stop)?;
-                count += 1;
-            }
-        }
-        reader.finish().map_err(io::Error::from)?;
-        Ok(count)
-    }
-
-    fn unpack_file(
-        &self,
-        reader: &mut ShardTarReader<impl Read>,
-        shard: &CheckedShard,
-        path: &Path,
-        checked: &ShardFile,
-        stop: &Cancel,
-    ) -> Result<()> {
-        if let Some(parent) = path.parent() {
-            self.ownership.create_dirs(parent)?;
-        }
-        let mut file = durable::private_file().truncate(true).open(path)?;
-        let mut write_back = WriteBack::default();
-        checked.read_again(reader, path.display(), stop, |bytes| {
-            file.write_all(bytes)?;
-            write_back.wrote(&file, bytes.len());
-            self.context.report(&Event::Bytes {
-                shard: &shard.target,
-                count: bytes.len() as u64,
-            });
-            Ok(())
+        let checker = ShardChecker {
+            catalog: self.catalog,
+            used: self.used,
+            unpack: Some(unpack),
+            stop,
+            progress: &progress,
+        };
+        let checked = checker.check(shard)?;
+        let apply_deletes = self.options.apply_deletes;
+        ensure_room_to_rewrite(&checked, unpack.path, apply_deletes)?;
+        let left = rewrite(&checked, unpack.path, apply_deletes, self.ownership, stop);
+        let left = left.or_else(|error| {
+            stop.check()?;
+            Err(not_rewritable(error, &checked.new_types))
         })?;
-        self.ownership.give(&file, false)?;
-        durable::sync(&file, path)
+        Ok((checked, left))
+    }
+}
+
+/// The directories below `top` that files of a shard are in, and `top`.
+fn directories(top: &Path, shard: &CheckedShard) -> BTreeSet<PathBuf> {
+    let names = shard.files.iter().map(|(name, _)| Path::new(name));
+    let below = names.flat_map(|name| name.ancestors().skip(1));
+    below
+        .chain([Path::new("")])
+        .map(|name| top.join(name))
+        .collect()
+}
+
+/// Tells of the bytes of a shard under the name that it gets.
+struct UnderTarget<'a> {
+    progress: &'a dyn Progress,
+    target: &'a ShardPath,
+}
+
+impl Progress for UnderTarget<'_> {
+    fn report(&self, event: &Event<'_>) {
+        match *event {
+            Event::Bytes { count, .. } => self.progress.report(&Event::Bytes {
+                shard: self.target,
+                count,
+            }),
+            _ => self.progress.report(event),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Writing a restore: unpacked out of sight, then swapped into place.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::journal::ensure_no_foreign_links;
@@ -11,58 +13,81 @@ use super::target;
 use super::unpack::Unpacker;
 use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
+use crate::io::durable;
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::rewrite::Left;
+use crate::ops::restore::source::PlannedShard;
 use crate::repository::Catalog;
 
-/// Writes what was planned and checked, and says what the shards hold now.
+/// Unpacks, checks and writes what was planned: the shards, and what they hold now.
 ///
 /// # Errors
 ///
-/// When the target cannot be written or a stop was asked for; the target is as before then.
+/// When the backup is damaged, the target cannot be written or a stop was asked for; the target is
+/// as before then.
 pub(super) fn write(
     catalog: &Catalog,
-    plan: &RestorePlan,
-    shards: &[CheckedShard],
+    plan: &mut RestorePlan,
     options: &RestoreOptions,
     context: Context<'_>,
-) -> Result<Left> {
+) -> Result<(Vec<CheckedShard>, Left)> {
     let Some(home) = options.home() else {
-        return Ok(Left::default());
+        return Ok((Vec::new(), Left::default()));
     };
+    let absent: Vec<&Path> = home.ancestors().take_while(|path| !path.exists()).collect();
+    let written = write_below(home, catalog, plan, options, context);
+    if written.is_err() {
+        // Those that this run made, unless there is something in them.
+        let _ = absent.into_iter().try_for_each(durable::remove_empty_dir);
+    }
+    written
+}
+
+fn write_below(
+    home: &Path,
+    catalog: &Catalog,
+    plan: &mut RestorePlan,
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<(Vec<CheckedShard>, Left)> {
     let ownership = Ownership::below(home)?;
     ownership.create_dirs(home)?;
     let hidden = HiddenFolders::claim(options, home, context)?;
-    ensure_own_links(shards, options)?;
+    let mut planned = std::mem::take(&mut plan.shards);
+    planned.sort_by(|a, b| a.source.cmp(&b.source));
+    ensure_own_links(&planned, options)?;
     // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it
     // is to be moved back.
     hidden.remove_others()?;
 
-    let targets = shards.iter().map(|shard| &shard.target);
-    let staging = ShardStaging::of(targets.clone(), options.datadir.as_deref(), hidden.main())?;
+    let targets = planned.iter().map(|shard| &shard.target);
+    let staging = ShardStaging::of(targets, options.datadir.as_deref(), hidden.main())?;
     let unpacker = Unpacker {
         catalog,
         options,
+        used: &options.checks(hidden.main().to_owned()),
         ownership: &ownership,
         main: hidden.main(),
         staging: &staging,
         context,
     };
-    let written = unpacker.unpack(shards).and_then(|left| {
+    let written = unpacker.unpack(planned).and_then(|(shards, left)| {
+        target::ensure_opens(&shards, options, context)?;
         // Under the lock, once more: what was looked at may have changed while the backup was read.
         target::ensure_not_running(options)?;
-        target::ensure_free(targets, options)?;
+        target::ensure_free(shards.iter().map(|shard| &shard.target), options)?;
         target::ensure_same_metastore(plan, options)?;
-        let swap = Swap::prepare(plan, shards, &staging, &hidden, &ownership, options)?;
-        Ok((left, swap.commit(context)?))
+        let swap = Swap::prepare(plan, &shards, &staging, &hidden, &ownership, options)?;
+        let swapped = swap.commit(context)?;
+        Ok((shards, left, swapped))
     });
     // What may have to be moved back is kept.
     match written {
-        Ok((left, Swapped::Durable)) => {
+        Ok((shards, left, Swapped::Durable)) => {
             let _ = hidden.remove();
-            Ok(left)
+            Ok((shards, left))
         }
-        Ok((_, Swapped::NotDurable(error))) => Err(error),
+        Ok((_, _, Swapped::NotDurable(error))) => Err(error),
         Err(error) => {
             if !hidden.journal().exists() {
                 let _ = hidden.remove();
@@ -73,7 +98,7 @@ pub(super) fn write(
 }
 
 /// Refuses links on the way to where shards are to go that somebody else made.
-fn ensure_own_links(shards: &[CheckedShard], options: &RestoreOptions) -> Result<()> {
+fn ensure_own_links(shards: &[PlannedShard], options: &RestoreOptions) -> Result<()> {
     let waldir = options.wal_dir();
     for root in [&options.datadir, &waldir].into_iter().flatten() {
         for shard in shards {
