@@ -1,8 +1,10 @@
 //! What every operation is given: who may ask for a stop, and who listens.
 
+use std::sync::LazyLock;
+
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, Silent};
 
 /// Who may ask an operation for a stop, and who listens to it.
 #[derive(Clone, Copy)]
@@ -11,6 +13,17 @@ pub struct Context<'a> {
     pub cancel: &'a Cancel,
     /// Who listens.
     pub progress: &'a dyn Progress,
+}
+
+impl Context<'static> {
+    /// The context of a run that nobody stops or listens to.
+    pub fn silent() -> Self {
+        static NEVER: LazyLock<Cancel> = LazyLock::new(Cancel::default);
+        Self {
+            cancel: &NEVER,
+            progress: &Silent,
+        }
+    }
 }
 
 impl Context<'_> {

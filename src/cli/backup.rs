@@ -16,7 +16,6 @@ use super::render::output::Output;
 use super::render::request_log::RequestLog;
 use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
-use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
 use crate::repository::{Layout, Selection};
@@ -237,8 +236,7 @@ impl BackupArgs {
         let client = self.server.client(endpoint, cancel);
         output.opening(&format!("backing up {source} into {}", directory.display()));
         let options = self.options(source, directory, selection);
-        let report = output
-            .while_running(|progress| backup(&client, &options, Context { cancel, progress }))?;
+        let report = output.while_running(cancel, |context| backup(&client, &options, context))?;
         let summary = RunSummary::of_backup(&report, &options.directory, self.dry_run);
         output.summary(&summary)?;
         Ok((!summary.is_whole()).then_some(ErrorKind::Partial))

@@ -13,6 +13,7 @@ use super::post_run::{After, AfterArgs};
 use super::render::json;
 use super::render::messages::check::CheckResult;
 use super::render::output::Output;
+use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{CheckOptions, check};
 
@@ -62,7 +63,7 @@ Examples:
   snap check -max-age 26h -database db /var/backups/influxdb";
 
 impl CheckArgs {
-    pub(crate) fn run(&self, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let options = CheckOptions {
             directory: values::directory(self.path.as_ref()),
             database: self.database.clone(),
@@ -71,7 +72,7 @@ impl CheckArgs {
             max_lost_shards: self.max_lost_shards,
             allow_empty: self.allow_empty,
         };
-        let report = check(&options)?;
+        let report = output.while_running(cancel, |context| check(&options, context))?;
         let result = CheckResult::new(&report, &options);
         output.keep(result.tally());
         if output.is_json() {

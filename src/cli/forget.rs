@@ -108,7 +108,7 @@ impl ForgetArgs {
             dry_run,
         };
         output.opening(&format!("applying the policy to {}", directory.display()));
-        let report = forget(&options, cancel)?;
+        let report = output.while_running(cancel, |context| forget(&options, context))?;
         let summary = ForgetSummary::new(&report, &directory, dry_run);
         output.keep(tally(&report, &summary));
         report_special_sets(&report, dry_run, output);

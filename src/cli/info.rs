@@ -1,6 +1,5 @@
 //! `snap info` as it is typed.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -18,7 +17,6 @@ use super::render::table::{fields, interval, table, time};
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::ops::{SetInfo, ShardSummary, info, server_info};
-use crate::repository::{Catalog, steadily};
 use crate::text::{plural, size};
 
 /// Show what one set holds, shard by shard; with -host, what a server holds
@@ -45,32 +43,15 @@ impl InfoArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         match &self.host {
             Some(host) => self.of_server(host, cancel, output)?,
-            None => self.of_set(output)?,
+            None => self.of_set(cancel, output)?,
         }
         Ok(None)
     }
 
-    fn of_set(&self, output: &Output) -> Result<()> {
+    fn of_set(&self, cancel: &Cancel, output: &Output) -> Result<()> {
         let directory = values::directory(self.path.as_ref());
-        let warnings = RefCell::new(Vec::new());
-        let read = || {
-            warnings.borrow_mut().clear();
-            Catalog::read_for(&directory, self.set.as_deref(), &mut |text| {
-                warnings.borrow_mut().push(text.to_owned());
-            })
-        };
-        let found = steadily(&directory, read, |contents| {
-            let at = self
-                .set
-                .as_deref()
-                .map_or_else(|| contents.latest(), |name| contents.find(name))?;
-            Ok(info(contents, at))
-        });
-        warnings
-            .borrow()
-            .iter()
-            .for_each(|text| output.warning(text));
-        let (_, info) = found?;
+        let set = self.set.as_deref();
+        let info = output.while_running(cancel, |context| info(&directory, set, context))?;
         if output.is_json() {
             json::print(&SetDetails::new(&info))?;
             return info.shards.iter().try_for_each(json::print);

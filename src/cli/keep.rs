@@ -47,7 +47,15 @@ Examples:
 impl KeepArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let marked = keep(&directory, &self.set, self.release, self.retry_lock, cancel)?;
+        let marked = output.while_running(cancel, |context| {
+            keep(
+                &directory,
+                &self.set,
+                self.release,
+                self.retry_lock,
+                context,
+            )
+        })?;
         let summary = KeepSummary::new(&marked, &directory);
         if output.is_json() {
             json::print(&summary)?;

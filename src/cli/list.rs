@@ -1,6 +1,5 @@
 //! `snap list` as it is typed.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,9 +11,9 @@ use super::render::json;
 use super::render::output::Output;
 use super::render::sets::{complaint, kind, state_of, unproven};
 use super::render::table::{interval, table, time};
+use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::ops::{SetSummary, list};
-use crate::repository::{Catalog, steadily};
+use crate::ops::{ListReport, SetSummary, list};
 use crate::text::{plural, size};
 
 /// Show the sets in a backup directory, oldest first
@@ -33,57 +32,49 @@ pub(crate) struct ListArgs {
 }
 
 impl ListArgs {
-    pub(crate) fn run(&self, output: &Output) -> Ending {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let damaged = RefCell::new(Vec::new());
-        let read = || {
-            damaged.borrow_mut().clear();
-            let (catalog, unreadable) = Catalog::read_past_damage(&directory)?;
-            let errors = unreadable.iter().map(|file| format!("{:#}", file.error));
-            damaged.borrow_mut().extend(errors);
-            Ok(catalog)
-        };
-        let (catalog, sets) = steadily(&directory, read, |catalog| Ok(list(catalog)))?;
-        damaged
-            .borrow()
+        let listed = output.while_running(cancel, |context| list(&directory, context))?;
+        listed
+            .unreadable
             .iter()
             .for_each(|error| output.failure(error));
-        let is_damaged = !catalog.damaged().is_empty();
-        if sets.is_empty() && !is_damaged {
+        let is_damaged = !listed.unreadable.is_empty();
+        if listed.sets.is_empty() && !is_damaged {
             return Err(ErrorKind::NoBackup
                 .error(format!("{} holds no backup", directory.display()))
                 .into());
         }
-        for id in catalog.half_removed() {
+        for id in &listed.half_removed {
             output.warning(&format!(
                 "set {id} is half removed, and counts no more: the next snap forget or backup ends \
                  that"
             ));
         }
         if output.is_json() {
-            sets.iter().try_for_each(json::print)?;
+            listed.sets.iter().try_for_each(json::print)?;
         } else if !output.is_quiet() {
-            output.lines(&rendered(&sets))?;
-            warn_of_faults(&catalog, &sets, output);
-            let count = plural(sets.len(), "set");
+            output.lines(&rendered(&listed.sets))?;
+            warn_of_faults(&listed, output);
+            let count = plural(listed.sets.len(), "set");
             output.opening(&format!("{count} in {}", directory.display()));
         }
         Ok(is_damaged.then_some(ErrorKind::Damage))
     }
 }
 
-fn warn_of_faults(catalog: &Catalog, sets: &[SetSummary], output: &Output) {
-    if let Some(emptied) = catalog.emptied() {
+fn warn_of_faults(listed: &ListReport, output: &Output) {
+    if let Some(emptied) = &listed.emptied {
         let hint = emptied.hint.as_deref().unwrap_or_default();
         output.warning(&format!("{emptied}: {hint}"));
     } else {
-        for set in sets {
+        for set in &listed.sets {
             if let Some(complaint) = complaint(set) {
                 output.warning(&format!("set {}: {complaint}", set.id));
             }
         }
     }
-    for text in sets.iter().filter_map(unproven) {
+    for text in listed.sets.iter().filter_map(unproven) {
         output.warning(&text);
     }
 }

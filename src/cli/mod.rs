@@ -178,12 +178,14 @@ impl CommandRun<'_> {
             Command::Verify(args) => {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
-            Command::Check(args) => self.followed(&args.output, &args.after(), |out| args.run(out)),
+            Command::Check(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
             Command::Forget(args) => {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
             Command::Serve(args) => ended(&args.output, |out| args.run(cancel, out)),
-            Command::List(args) => ended(&args.output, |out| args.run(out)),
+            Command::List(args) => ended(&args.output, |out| args.run(cancel, out)),
             Command::Info(args) => ended(&args.output, |out| args.run(cancel, out)),
             Command::Keep(args) => ended(&args.output, |out| args.run(cancel, out)),
             Command::Generate(args) => args.run(&mut definition(), EXIT_CODES),

@@ -16,7 +16,6 @@ use super::render::messages::run::RunSummary;
 use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::ops::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
@@ -240,8 +239,7 @@ impl RestoreArgs {
             apply_deletes: self.apply_deletes,
             dry_run: self.dry_run,
         };
-        output
-            .while_running(|progress| restore_live(&client, &options, Context { cancel, progress }))
+        output.while_running(cancel, |context| restore_live(&client, &options, context))
     }
 
     fn offline(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
@@ -265,6 +263,6 @@ impl RestoreArgs {
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,
         };
-        output.while_running(|progress| restore(&options, Context { cancel, progress }))
+        output.while_running(cancel, |context| restore(&options, context))
     }
 }

@@ -19,7 +19,7 @@ use crate::ops::{Finding, VerifyOptions, verify};
 
 /// Read sets end to end and report damage
 ///
-/// Every file is read: framing, gzip, SHA-256 against the record, and of each TSM file the envelope
+/// Every file is read: framing, gzip, the digest in the record, and of each TSM file the envelope
 /// and the index. With -deep, every block is unpacked too: CRC-32, times in order, what the index
 /// says of it, and whether its points belong to the shard's time. Sets of influxd, which have no
 /// record, are verified by what is in their files. Exit code 4 where a fault is found; 3 where a
@@ -73,8 +73,8 @@ impl VerifyArgs {
             jobs: self.jobs.into(),
         };
         let mut findings = Findings::default();
-        let report = output.while_running(|progress| {
-            verify(&options, cancel, progress, &mut |finding| {
+        let report = output.while_running(cancel, |context| {
+            verify(&options, context, &mut |finding| {
                 findings.add(finding, output);
             })
         })?;

@@ -2,8 +2,6 @@
 
 use std::io::{self, Read, Write};
 
-use sha2::{Digest, Sha256};
-
 /// Writes what is read to a writer too, where there is one.
 #[derive(Debug)]
 pub(crate) struct TeeReader<R, W> {
@@ -44,37 +42,6 @@ impl<R: Read, W: Write> Read for TeeReader<R, W> {
             let kind = error.kind();
             self.write_error = Some(error);
             return Err(io::Error::new(kind, "what was read cannot be written"));
-        }
-        Ok(count)
-    }
-}
-
-/// Sums up what is read with SHA-256, where that is asked for.
-#[derive(Debug)]
-pub(crate) struct HashReader<R> {
-    inner: R,
-    digest: Option<Sha256>,
-}
-
-impl<R> HashReader<R> {
-    pub(crate) fn new(inner: R, is_hashed: bool) -> Self {
-        Self {
-            inner,
-            digest: is_hashed.then(Sha256::new),
-        }
-    }
-
-    /// SHA-256 of the bytes so far.
-    pub(crate) fn sha256(&self) -> Option<Sha256> {
-        self.digest.clone()
-    }
-}
-
-impl<R: Read> Read for HashReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        if let Some(digest) = &mut self.digest {
-            digest.update(&buffer[..count]);
         }
         Ok(count)
     }
@@ -142,15 +109,6 @@ mod tests {
         let error = tee.read(&mut [0; 7]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WriteZero);
         assert!(tee.take_write_error().is_some());
-    }
-
-    #[test]
-    fn a_hash_is_that_of_the_bytes_that_were_read() {
-        let mut reader = HashReader::new(&b"content"[..], true);
-        assert_eq!(reader.read(&mut [0; 3]).unwrap(), 3);
-        let hash = reader.sha256().map(Digest::finalize);
-        assert_eq!(hash, Some(Sha256::digest(b"con")));
-        assert!(HashReader::new(&b""[..], false).sha256().is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | value | what happens |
 //! |---|---|
 //! | `kill:N` | the process ends before the Nth step, as `kill -9` ends it |
+//! | `stop:N` | the process stops before the Nth step until it gets SIGCONT |
 //! | `fail:N` | the Nth step fails, as on a full disk; those after it do not |
 //! | `fail-from:N` | the Nth step and all after it fail |
 //! | `fail-each:WHAT` | each step of a kind fails: `link`, `sync`, … |
@@ -366,6 +367,7 @@ mod failpoint {
 
     enum Failpoint {
         Kill { at: u64 },
+        Stop { at: u64 },
         Fail { at: u64 },
         FailFrom { at: u64 },
         FailEach { what: String, errno: Errno },
@@ -382,6 +384,7 @@ mod failpoint {
             };
             match how {
                 "kill" => Self::Kill { at: at() },
+                "stop" => Self::Stop { at: at() },
                 "fail" => Self::Fail { at: at() },
                 "fail-from" => Self::FailFrom { at: at() },
                 "fail-each" => each(which, Errno::NOSPC),
@@ -401,7 +404,11 @@ mod failpoint {
                         std::thread::park();
                     }
                 }
-                Self::Kill { .. } => false,
+                Self::Stop { at } if number == *at => {
+                    kill_process(getpid(), Signal::STOP)?;
+                    false
+                }
+                Self::Kill { .. } | Self::Stop { .. } => false,
                 Self::Fail { at } => number == *at,
                 Self::FailFrom { at } => number >= *at,
                 Self::FailEach { what: each, errno } => {

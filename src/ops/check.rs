@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::info::{SetSummary, State, summary};
 use super::losses::Losses;
+use crate::context::Context;
 use crate::repository::{
     Catalog, Chains, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
 };
@@ -61,9 +62,9 @@ pub struct CheckReport {
 /// # Errors
 ///
 /// When the directory cannot be read, or a record or manifest in it is damaged.
-pub fn check(options: &CheckOptions) -> Result<CheckReport> {
+pub fn check(options: &CheckOptions, context: Context<'_>) -> Result<CheckReport> {
     let read = || Catalog::read(&options.directory);
-    let (_, report) = steadily(&options.directory, read, |catalog| {
+    let (_, report) = steadily(&options.directory, context.cancel, read, |catalog| {
         Ok(look(catalog, options))
     })?;
     Ok(report)

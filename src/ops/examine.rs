@@ -11,12 +11,11 @@ use anyhow::Result;
 use super::members::{ContentError, MemberReader, Place};
 use super::progress_reader::ProgressReader;
 use crate::cancel::{Cancel, Stoppable};
-use crate::io::adapters::HashReader;
 use crate::io::crc32_read_at::Crc32ReadAt;
 use crate::io::read_at::{FromStart, ReadAt};
 use crate::io::scratch::{Spool, is_of_system, scratch_fault};
 use crate::progress::Progress;
-use crate::repository::{BackupFile, Catalog, FileRecord, hex};
+use crate::repository::{BackupFile, Catalog, DigestAlgorithm, FileDigest, FileRecord, HashReader};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, Member, TarError};
 use crate::tsm::check::{self, TsmDamage};
@@ -79,8 +78,8 @@ pub(crate) enum FileState {
     /// It is a whole tar.
     Whole {
         tar_bytes: u64,
-        /// Bytes of the file, and SHA-256 of them, where it was recorded.
-        read: Option<(u64, String)>,
+        /// Bytes of the file, and their digest, where one was recorded.
+        read: Option<(u64, FileDigest)>,
     },
     /// Its tar is damaged or breaks off.
     Tar(TarError),
@@ -144,14 +143,14 @@ impl ExaminedFile {
                 listed,
             });
         }
-        if let (Some(recorded), Some((bytes, sha256))) = (examination.recorded, read) {
+        if let (Some(recorded), Some((bytes, digest))) = (examination.recorded, read) {
             if *bytes != recorded.size {
                 found.push(Difference::Size {
                     bytes: *bytes,
                     recorded: recorded.size,
                 });
-            } else if *sha256 != recorded.sha256 {
-                found.push(Difference::Sha256);
+            } else if *digest != recorded.digest {
+                found.push(Difference::Digest(recorded.digest.algorithm()));
             }
         }
         found
@@ -174,8 +173,8 @@ pub(crate) enum Difference {
         /// That in the record.
         recorded: u64,
     },
-    /// Its SHA-256 is another than in the record.
-    Sha256,
+    /// Its digest is another than in the record.
+    Digest(DigestAlgorithm),
 }
 
 impl ExaminedMember {
@@ -226,7 +225,9 @@ impl fmt::Display for Difference {
             Self::Size { bytes, recorded } => {
                 write!(f, "it has {bytes} bytes, and {recorded} were recorded")
             }
-            Self::Sha256 => write!(f, "it is not what was recorded: SHA-256 differs"),
+            Self::Digest(algorithm) => {
+                write!(f, "it is not what was recorded: {algorithm} differs")
+            }
         }
     }
 }
@@ -267,20 +268,20 @@ impl Examination<'_> {
     /// When the disk fails, or a stop was asked for. What is wrong with the file is none.
     pub(super) fn run(&self, types: Option<&mut FieldTypes>) -> Result<ExaminedFile> {
         let mut members = Vec::new();
-        let (outcome, count, sha256) = if self.file.compressed || self.reads_all {
+        let (outcome, count, digest) = if self.file.compressed || self.reads_all {
             let mut tar = self.catalog.open(self.file, |file| {
                 let stoppable = Stoppable {
                     inner: file,
                     cancel: self.cancel,
                 };
-                // To hash takes a third of the time.
-                let hashed = HashReader::new(stoppable, self.recorded.is_some());
+                let algorithm = self.recorded.map(|recorded| recorded.digest.algorithm());
+                let hashed = HashReader::new(stoppable, algorithm);
                 ProgressReader::new(hashed, self.shard, self.progress)
             })?;
             let reader = MemberReader::streamed(&mut tar, self.place()?, self.listed, self.shard);
             let outcome = self.walk(reader, types, &mut members);
-            let sha256 = tar.inner().inner().sha256().map(hex);
-            (outcome, tar.inner().count(), sha256)
+            let digest = tar.inner().inner().digest();
+            (outcome, tar.inner().count(), digest)
         } else {
             let tar = self.catalog.open(self.file, |file| file)?;
             let reader = MemberReader::open(tar, self.scratch, self.shard, self.cancel)?;
@@ -290,7 +291,7 @@ impl Examination<'_> {
         let state = match outcome {
             Ok(FileState::Whole { tar_bytes, .. }) => FileState::Whole {
                 tar_bytes,
-                read: sha256.map(|sha256| (count, sha256)),
+                read: digest.map(|digest| (count, digest)),
             },
             Ok(state) => state,
             // What gzip has to complain of, and not the disk.

@@ -1,6 +1,7 @@
-//! What a backup directory and a server hold: the view behind `snap list` and `snap info`.
+//! `snap info`: what a set or a server holds; and a set at a glance, for list, check and forget too.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -8,10 +9,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::client::Client;
+use crate::context::Context;
 use crate::metastore::{Data, Shard};
 use crate::repository::{
     Catalog, Chains, FileRecord, Gap, Layout, Missing, Selection, Set, SetId, SetRecord, SetState,
-    ShardState,
+    ShardState, steadily,
 };
 use crate::shard::ShardPath;
 use crate::text::{first_of, plural};
@@ -170,14 +172,6 @@ pub(crate) struct ServerInfo {
     pub shards: Vec<ShardSummary>,
 }
 
-/// All sets of a directory, oldest first.
-pub fn list(catalog: &Catalog) -> Vec<SetSummary> {
-    let mut chains = Chains::of(catalog);
-    (0..catalog.sets().len())
-        .map(|at| summary(catalog, &mut chains, at))
-        .collect()
-}
-
 /// One set at a glance. Of what was recorded no file is read.
 pub(super) fn summary(catalog: &Catalog, chains: &mut Chains<'_>, at: usize) -> SetSummary {
     let set = &catalog.sets()[at];
@@ -190,8 +184,28 @@ pub(super) fn summary(catalog: &Catalog, chains: &mut Chains<'_>, at: usize) -> 
     }
 }
 
-/// One set.
-pub fn info(catalog: &Catalog, at: usize) -> SetInfo {
+/// Looks at the set of that name, or else the newest. Warns of what is damaged of others.
+///
+/// # Errors
+///
+/// [`ErrorKind::NoBackup`](crate::error::ErrorKind::NoBackup) where there is no such set; when the
+/// directory cannot be read.
+pub fn info(directory: &Path, set: Option<&str>, context: Context<'_>) -> Result<SetInfo> {
+    let mut warnings = Vec::new();
+    let read = || {
+        warnings.clear();
+        Catalog::read_for(directory, set, &mut |text| warnings.push(text.to_owned()))
+    };
+    let found = steadily(directory, context.cancel, read, |catalog| {
+        let at = set.map_or_else(|| catalog.latest(), |name| catalog.find(name))?;
+        Ok(info_of(catalog, at))
+    });
+    // Once, however often the directory had to be read.
+    warnings.iter().for_each(|text| context.warn(text));
+    Ok(found?.1)
+}
+
+fn info_of(catalog: &Catalog, at: usize) -> SetInfo {
     let set = &catalog.sets()[at];
     let mut chains = Chains::of(catalog);
     match set.record() {

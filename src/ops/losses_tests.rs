@@ -4,12 +4,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::metastore::{DatabaseInfo, RetentionPolicyInfo};
 use crate::repository::names;
-use crate::repository::{FileRecord, hex, test_records};
+use crate::repository::{DigestAlgorithm, FileDigest, FileRecord, test_records};
 use crate::shard::ShardPath;
 use crate::wire::MetaBlob;
 
@@ -56,7 +55,7 @@ fn make(
         FileRecord {
             name,
             size: bytes.len() as u64,
-            sha256: hex(Sha256::new_with_prefix(bytes)),
+            digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
         }
     };
     let shard = |(database, id, start, state): &(&str, u64, i64, ShardState)| {

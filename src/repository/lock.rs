@@ -22,6 +22,10 @@ const POLL: Duration = Duration::from_millis(200);
 /// How often the file may be another one by the time its lock is had.
 const CHANGES: u32 = 1000;
 
+/// How often a run tries to lock the folder, and how long apart: whoever asks whether it is locked
+/// lets go at once.
+const SIGNING: (u32, Duration) = (10, Duration::from_millis(1));
+
 /// More bytes than a lock file has.
 const LARGEST: u64 = 4 << 10;
 
@@ -31,6 +35,8 @@ const LARGEST: u64 = 4 << 10;
 pub struct Lock {
     file: File,
     claim: FileLock,
+    /// The folder of the file, locked for those who ask with [`is_taken`].
+    _sign: Option<File>,
     warnings: Vec<String>,
 }
 
@@ -72,6 +78,7 @@ impl Lock {
         let mut lock = Self {
             file,
             claim,
+            _sign: lock_folder(path),
             warnings: Vec::new(),
         };
         lock.sign(path)?;
@@ -117,6 +124,31 @@ impl Lock {
         }
         Ok(())
     }
+}
+
+/// Whether a run has the lock on the file at `path`. Asking never keeps a run from taking it: what
+/// is tried is a lock on the folder, which a run takes too and does not need. Where the file system
+/// has no locks, nobody can tell, and it is said to be free.
+pub(super) fn is_taken(path: &Path) -> bool {
+    let folder = path.parent().and_then(|folder| File::open(folder).ok());
+    folder.is_some_and(|folder| {
+        let tried = folder.try_lock_shared();
+        matches!(tried, Err(TryLockError::WouldBlock))
+    })
+}
+
+/// Locks the folder of the lock's file, where that can be done.
+fn lock_folder(path: &Path) -> Option<File> {
+    let folder = File::open(path.parent()?).ok()?;
+    let (tries, apart) = SIGNING;
+    for _ in 0..tries {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(apart),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
 }
 
 /// A lock on an open file.
@@ -251,6 +283,21 @@ mod tests {
             "{refusal}"
         );
         drop(held);
+        Lock::take(&path, Duration::ZERO, &Cancel::default()).unwrap();
+    }
+
+    #[test]
+    fn who_asks_whether_a_lock_is_taken_keeps_nobody_from_taking_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        assert!(!is_taken(&path), "no run has been here");
+        let held = Lock::take(&path, Duration::ZERO, &Cancel::default()).unwrap();
+        assert!(is_taken(&path) && is_taken(&path));
+        drop(held);
+        assert!(!is_taken(&path));
+        // One who asks, and never gets on.
+        let asking = File::open(directory.path()).unwrap();
+        asking.lock_shared().unwrap();
         Lock::take(&path, Duration::ZERO, &Cancel::default()).unwrap();
     }
 }

@@ -10,11 +10,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::catalog::Catalog;
-use super::hidden::RECORD;
+use super::hidden::{RECORD, REMOVAL, name_of};
 use super::set_id::SetId;
 use super::snapshot::{pause, restless, tries};
-use super::store::{Folder, Hold};
+use super::store::{Folder, Hold, is_there};
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
+use crate::retry;
 
 /// Sets that no removal touches while this lasts.
 #[derive(Debug, Default)]
@@ -67,6 +69,26 @@ impl Catalog {
         }))
     }
 
+    /// The sets whose removal was begun and is not going on: the next run that writes ends it.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub(crate) fn abandoned_removals(&self) -> Result<Vec<SetId>> {
+        // A run that has the lock ends them first of all.
+        if self.half_removed().is_empty() || self.store().is_locked() {
+            return Ok(Vec::new());
+        }
+        let mut abandoned = Vec::new();
+        for id in self.half_removed() {
+            // A run may have ended it since the directory was read.
+            if is_there(self.store(), &name_of(id, REMOVAL))? {
+                abandoned.push(id.clone());
+            }
+        }
+        Ok(abandoned)
+    }
+
     fn hold_record(&self, id: &SetId) -> Result<Option<Hold>> {
         let name = Folder::Hidden.name_of(&format!("{id}.{RECORD}"));
         let held = self.store().hold(&name);
@@ -79,9 +101,10 @@ impl Catalog {
 ///
 /// # Errors
 ///
-/// Those of `read` and `look`; when sets are removed all the time.
+/// Those of `read` and `look`; when sets are removed all the time, or a stop was asked for.
 pub(crate) fn steadily<T>(
     directory: &Path,
+    cancel: &Cancel,
     mut read: impl FnMut() -> Result<Catalog>,
     mut look: impl FnMut(&Catalog) -> Result<T>,
 ) -> Result<(Catalog, T)> {
@@ -91,7 +114,7 @@ pub(crate) fn steadily<T>(
         if !catalog.has_vanished() {
             return Ok((catalog, result?));
         }
-        std::thread::sleep(pause(attempt));
+        retry::pause(pause(attempt), cancel)?;
     }
     Err(restless(&directory.display().to_string()).into())
 }

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::digest::hex;
+use super::digest::{FileDigest, hex};
 use super::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use super::names;
 use super::set_id::SetId;
@@ -16,8 +16,9 @@ use crate::shard::ShardPath;
 use crate::time::{Bounds, is_stamp};
 use crate::tsm::is_tombstone;
 
-/// The number of the document's form; readers refuse a larger one.
-pub(crate) const RECORD_FORMAT: u32 = 1;
+/// The number of the document's form; readers refuse a larger one. In form 1, all digests of files
+/// are SHA-256.
+pub(crate) const RECORD_FORMAT: u32 = 2;
 
 /// What stands before the sum at a document's end.
 const SUM: &[u8] = b",\n  \"sum\": \"";
@@ -29,7 +30,7 @@ const END: &[u8] = b"\n}";
 #[schemars(transform = with_sum)]
 pub struct SetRecord {
     /// The number of the document's form.
-    #[schemars(extend("const" = RECORD_FORMAT))]
+    #[schemars(extend("minimum" = 1, "maximum" = RECORD_FORMAT))]
     pub format: u32,
     /// Program and version: snap 0.1.0.
     pub written_by: String,
@@ -305,14 +306,40 @@ impl Selection {
 
 /// A file of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "FileFields")]
+#[schemars(!try_from)]
 pub struct FileRecord {
     /// Its name in the backup directory.
     pub name: String,
     /// Bytes of the file as it lies there.
     pub size: u64,
-    /// SHA-256 of the file as it lies there, in lower-case hexadecimal.
-    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
-    pub sha256: String,
+    /// Tells whether it still is as it was written.
+    #[serde(flatten)]
+    pub digest: FileDigest,
+}
+
+/// A file of a set, as it is read: its digest is in the field that is named as the algorithm.
+#[derive(Deserialize)]
+struct FileFields {
+    name: String,
+    size: u64,
+    sha256: Option<String>,
+    blake3: Option<String>,
+}
+
+impl TryFrom<FileFields> for FileRecord {
+    type Error = String;
+
+    fn try_from(fields: FileFields) -> Result<Self, String> {
+        let FileFields { name, size, .. } = fields;
+        let digest = match (fields.sha256, fields.blake3) {
+            (Some(sha256), None) => FileDigest::Sha256(sha256),
+            (None, Some(blake3)) => FileDigest::Blake3(blake3),
+            (Some(_), Some(_)) => return Err(format!("{name} has both sha256 and blake3")),
+            (None, None) => return Err(format!("{name} has neither sha256 nor blake3")),
+        };
+        Ok(Self { name, size, digest })
+    }
 }
 
 /// A shard of a set.

@@ -3,9 +3,8 @@
 use std::io::Read;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
-use super::digest::hex;
+use super::digest::{DigestAlgorithm, FileDigest, Hasher};
 use super::hidden::{COMMIT, RECORD, UNFINISHED, name_of, own_name};
 use super::record::FileRecord;
 use super::set_id::SetId;
@@ -42,7 +41,7 @@ pub(super) fn sweep(
 }
 
 /// Removes files that an interrupted commit already gave their final names. A file that is not the
-/// very one recorded, by size and SHA-256, belongs to somebody else and stays. Tells whether the
+/// very one recorded, by size and digest, belongs to somebody else and stays. Tells whether the
 /// commit is undone.
 fn undo(store: &dyn WritableStore, intent: &str, cancel: &Cancel) -> Result<bool> {
     let Ok(record) = read_record(store, intent) else {
@@ -58,7 +57,7 @@ fn undo(store: &dyn WritableStore, intent: &str, cancel: &Cancel) -> Result<bool
     Ok(true)
 }
 
-/// Whether a file is there and is what was recorded, by size and SHA-256.
+/// Whether a file is there and is what was recorded, by size and digest.
 pub(super) fn is_as_recorded(
     store: &dyn Store,
     name: &str,
@@ -67,20 +66,25 @@ pub(super) fn is_as_recorded(
 ) -> Result<bool> {
     let there = store.entry(name);
     let is_as_long = matches!(there, Ok(Some(there)) if there.is_file_of(recorded.size));
-    Ok(is_as_long && sha256_of(store, name, cancel)? == recorded.sha256)
+    let algorithm = recorded.digest.algorithm();
+    Ok(is_as_long && digest_of(store, name, algorithm, cancel)? == recorded.digest)
 }
 
-/// The SHA-256 of a file, in lower-case hexadecimal.
-fn sha256_of(store: &dyn Store, name: &str, cancel: &Cancel) -> Result<String> {
+fn digest_of(
+    store: &dyn Store,
+    name: &str,
+    algorithm: DigestAlgorithm,
+    cancel: &Cancel,
+) -> Result<FileDigest> {
     let reading = || format!("reading {}", store.place_of(name));
     let mut file = store.open(name).with_context(reading)?;
-    let mut digest = Sha256::new();
+    let mut hasher = Hasher::new(algorithm);
     let mut buffer = vec![0; 256 << 10];
     loop {
         cancel.check()?;
         match file.read(&mut buffer).with_context(reading)? {
-            0 => return Ok(hex(digest)),
-            count => digest.update(&buffer[..count]),
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::error::kind_of;
 use crate::repository::hidden::hidden;
 use crate::repository::names;
-use crate::repository::{Catalog, FileRecord, test_records};
+use crate::repository::{Catalog, FileDigest, FileRecord, test_records};
 use crate::time;
 
 /// A record of one shard, whose files are not there yet.
@@ -19,7 +19,7 @@ fn record(number: u32) -> SetRecord {
     let file = |name: String| FileRecord {
         size: name.len() as u64,
         name,
-        sha256: "00".into(),
+        digest: FileDigest::Blake3("00".into()),
     };
     let started = Timestamp::from_second(1_767_225_600 + i64::from(number)).unwrap();
     let path = test_records::path("db", 7);

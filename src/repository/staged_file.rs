@@ -4,9 +4,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
-use super::digest::hex;
+use super::digest::{DigestAlgorithm, FileDigest, Hasher};
 use super::record::{FileRecord, Layout};
 use super::set_id::SetId;
 use super::store::{StagedObject, StoredFile, WritableStore};
@@ -19,17 +18,21 @@ pub(crate) struct StagedFile {
     store: Arc<dyn WritableStore>,
     object: Box<dyn StagedObject>,
     size: u64,
-    digest: Sha256,
+    hasher: Hasher,
 }
 
 impl StagedFile {
     /// A fresh file of a set.
-    pub(super) fn create(store: &Arc<dyn WritableStore>, set: &SetId) -> Result<Self> {
+    pub(super) fn create(
+        store: &Arc<dyn WritableStore>,
+        set: &SetId,
+        algorithm: DigestAlgorithm,
+    ) -> Result<Self> {
         Ok(Self {
             object: store.create(set)?,
             store: store.clone(),
             size: 0,
-            digest: Sha256::new(),
+            hasher: Hasher::new(algorithm),
         })
     }
 
@@ -43,7 +46,7 @@ impl StagedFile {
             name: self.object.seal()?,
             store: self.store,
             size: self.size,
-            sha256: hex(self.digest),
+            digest: self.hasher.finish(),
         })
     }
 }
@@ -51,7 +54,7 @@ impl StagedFile {
 impl Write for StagedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.object.write(bytes)?;
-        self.digest.update(&bytes[..count]);
+        self.hasher.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)
     }
@@ -101,9 +104,10 @@ impl StagedTar {
     pub(crate) fn finish(self) -> Result<(SealedFile, u64)> {
         let file = match self.packing {
             Packing::Plain(file) => file,
-            Packing::Gzip(encoder) => encoder
-                .finish()
-                .context("writing the end of a compressed tar")?,
+            Packing::Gzip(encoder) => {
+                let finished = encoder.finish();
+                finished.context("writing the end of a compressed tar")?.0
+            }
         };
         Ok((file.finish()?, self.size))
     }
@@ -132,8 +136,8 @@ pub(crate) struct SealedFile {
     pub(super) name: String,
     /// Bytes.
     pub size: u64,
-    /// Lower-case hexadecimal.
-    pub sha256: String,
+    /// Of its bytes.
+    pub digest: FileDigest,
 }
 
 impl SealedFile {
@@ -143,7 +147,7 @@ impl SealedFile {
             store: store.clone(),
             name,
             size: recorded.size,
-            sha256: recorded.sha256.clone(),
+            digest: recorded.digest.clone(),
         }
     }
 
@@ -171,7 +175,7 @@ impl SealedFile {
         FileRecord {
             name,
             size: self.size,
-            sha256: self.sha256.clone(),
+            digest: self.digest.clone(),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::{
-    Content, FileRecord, Layout, RECORD_FORMAT, Selection, SetRecord, SetState, ShardRecord,
-    ShardState, hidden,
+    Content, FileDigest, FileRecord, Layout, RECORD_FORMAT, Selection, SetRecord, SetState,
+    ShardRecord, ShardState, hidden,
 };
 use crate::shard::ShardPath;
 
@@ -62,7 +62,7 @@ pub(crate) fn set(
         meta: FileRecord {
             name: String::new(),
             size: 0,
-            sha256: String::new(),
+            digest: FileDigest::Blake3(String::new()),
         },
         meta_size: None,
         manifest: None,

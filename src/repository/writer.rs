@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
+use super::digest::DigestAlgorithm;
 use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
 use super::next_number::next_number_in;
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
@@ -213,7 +214,11 @@ impl SetWriter {
     ///
     /// When it cannot be made.
     pub(crate) fn file(&self) -> Result<StagedFile> {
-        StagedFile::create(&self.store, &self.staged)
+        self.file_with(DigestAlgorithm::Blake3)
+    }
+
+    fn file_with(&self, algorithm: DigestAlgorithm) -> Result<StagedFile> {
+        StagedFile::create(&self.store, &self.staged, algorithm)
     }
 
     /// A fresh file for the tar of a shard.
@@ -250,11 +255,11 @@ impl SetWriter {
             return Ok(Some(SealedFile::of(&self.store, shared, recorded)));
         }
         let sharing = || format!("sharing {}", self.store.place_of(name));
-        let mut copy = self.file()?;
+        let mut copy = self.file_with(recorded.digest.algorithm())?;
         io::copy(&mut self.store.open(name).with_context(sharing)?, &mut copy)
             .with_context(sharing)?;
         let copy = copy.finish()?;
-        Ok((copy.sha256 == recorded.sha256).then_some(copy))
+        Ok((copy.digest == recorded.digest).then_some(copy))
     }
 
     /// A file that an earlier run had finished among those of this one; none where it is not what

@@ -2,13 +2,11 @@
 
 use std::fs;
 
-use sha2::{Digest, Sha256};
-
 use super::*;
 use crate::io::durable;
-use crate::repository::digest::hex;
 use crate::repository::hidden::hidden;
 use crate::repository::{Catalog, Selection, test_records};
+use crate::repository::{DigestAlgorithm, FileDigest};
 
 fn finished(staging: &SetWriter, content: &[u8]) -> SealedFile {
     staging.write(content).unwrap()
@@ -354,7 +352,7 @@ fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
     let victim = directory.path().join("victim");
     fs::write(&victim, b"shard").unwrap();
     let store: Arc<dyn WritableStore> = Arc::new(LocalStore::new(directory.path()));
-    let digest = hex(Sha256::new_with_prefix(b"shard"));
+    let digest = FileDigest::of(DigestAlgorithm::Blake3, b"shard");
     let staging = begin(directory.path());
     let run = RunHeader {
         started: staging.started(),
@@ -376,7 +374,7 @@ fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
             file: Some(FileRecord {
                 name: name.to_owned(),
                 size: 5,
-                sha256: digest.clone(),
+                digest: digest.clone(),
             }),
             ..test_records::shard(&test_records::path("db", 7))
         };

@@ -439,17 +439,10 @@ fn readers_beside_backups_and_forget_see_whole_sets_and_never_a_file_that_is_gon
     beside(&fixture, 5, |over| {
         while !over.load(Ordering::Relaxed) {
             let listed = snap(["list", "-json", utf8(&dir)]).expect(0);
-            // Of a removal that is under way, a warning tells.
-            let (sets, warnings): (Vec<Value>, Vec<Value>) = listed
-                .messages()
-                .into_iter()
-                .partition(|message| message["message_type"] == "set");
+            let sets = listed.messages();
             assert!((1..=2).contains(&sets.len()), "{listed:?}");
-            for warning in warnings {
-                let is_of_removal = warning.to_string().contains("is half removed");
-                assert!(warning["level"] == "warning" && is_of_removal, "{warning}");
-            }
             for set in sets {
+                assert_eq!(set["message_type"], "set", "{set}");
                 assert_eq!(
                     (&set["state"], &set["written_by"] == "influxd"),
                     (&"complete".into(), false),

@@ -8,10 +8,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use influx_snap::cancel::Cancel;
+use influx_snap::context::Context;
 use influx_snap::error::{ErrorKind, kind_of};
 use influx_snap::ops::{VerifyOptions, verify};
-use influx_snap::progress::{Event, Progress};
 use influx_snap::repository::manifest::decompress;
 use influx_snap::shard_tar::BLOCK;
 use influx_snap::tsm::HEADER;
@@ -163,12 +162,6 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
     }
 }
 
-struct Silent;
-
-impl Progress for Silent {
-    fn report(&self, _: &Event<'_>) {}
-}
-
 /// Verifies in this process: whether there was a fault, or an error of [`ErrorKind::Damage`].
 fn is_damaged(dir: &Path, deep: bool) -> bool {
     let options = VerifyOptions {
@@ -178,7 +171,7 @@ fn is_damaged(dir: &Path, deep: bool) -> bool {
         jobs: 1,
     };
     let mut count = 0;
-    match verify(&options, &Cancel::default(), &Silent, &mut |_| count += 1) {
+    match verify(&options, Context::silent(), &mut |_| count += 1) {
         Ok(report) => {
             assert_eq!(report.faults, count);
             count > 0

@@ -346,6 +346,38 @@ fn a_removal_leaves_whole_sets_and_the_next_ends_it() {
 }
 
 #[test]
+fn of_a_removal_that_goes_on_no_warning_tells_and_asking_is_in_nobody_s_way() {
+    let stepped = SteppedRun::new(&[&[], &[]], &["forget", "-keep-last", "1"]);
+    let steps = stepped.steps().len();
+    let mut half_removed = 0;
+    for step in 1..=steps {
+        let dir = stepped.copy(&format!("stop{step}"));
+        let forget = stepped
+            .prepare(stepped.args, &dir)
+            .env("SNAP_FAILPOINT", format!("stop:{step}"))
+            .spawn();
+        forget.wait_until_stopped();
+        let is_half = tree::names(&dir.join(".snap"))
+            .iter()
+            .any(|name| name.ends_with(".forget"));
+        half_removed += usize::from(is_half);
+        let list = snap(["list", utf8(&dir)]).expect(0);
+        assert!(!list.stderr.contains("half removed"), "{list:?}");
+        forget.signal(libc::SIGCONT);
+        forget.wait().expect(0);
+        assert_eq!(sets(&dir).len(), 1);
+    }
+    assert!(half_removed > 4, "{half_removed} of {steps} steps");
+    let dir = stepped.copy("killed");
+    let killed = stepped
+        .prepare(stepped.args, &dir)
+        .env("SNAP_FAILPOINT", format!("kill:{}", steps - 2));
+    assert!(killed.run().signal.is_some());
+    let list = snap(["list", utf8(&dir)]).expect(0);
+    assert!(list.stderr.contains("is half removed"), "{list:?}");
+}
+
+#[test]
 fn what_a_record_names_is_on_the_disk_before_the_record_is() {
     for flags in [&["backup"][..], &["backup", "-portable"]] {
         let stepped = SteppedRun::new(&[], flags);

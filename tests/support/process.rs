@@ -1,6 +1,7 @@
 //! Running the `snap` binary and measuring it.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -275,6 +276,21 @@ impl Running {
     pub fn signal(&self, signal: i32) {
         let sent = unsafe { libc::kill(pid_t(self.pid()), signal) };
         assert_eq!(sent, 0, "signal {signal}: {}", io::Error::last_os_error());
+    }
+
+    /// Waits until the process has stopped, as SIGSTOP stops it.
+    pub fn wait_until_stopped(&self) {
+        let stat = format!("/proc/{}/stat", self.pid());
+        let is_stopped = || {
+            let stat = fs::read_to_string(&stat).expect("the state of a process");
+            // The name before it may hold anything but this.
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+            state == Some(b'T')
+        };
+        while !is_stopped() {
+            assert!(self.started.elapsed() < WATCHDOG, "snap never stopped");
+            thread::sleep(POLL);
+        }
     }
 
     /// Waits for the end; kills the process and panics after two minutes.

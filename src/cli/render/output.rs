@@ -12,7 +12,9 @@ use super::messages::run::RunSummary;
 use super::tally::Tally;
 use super::terminal::{print_line, print_lines, say};
 use super::text::Lines;
+use crate::cancel::Cancel;
 use crate::cli::flags::{OutputArgs, Verbosity};
+use crate::context;
 use crate::error::hint;
 use crate::progress::{Progress, Silent};
 
@@ -119,9 +121,17 @@ impl Output {
         print_lines(text).context("writing to standard output")
     }
 
-    /// Runs an operation with the listener that fits: JSON lines, bars on a terminal, plain lines
-    /// elsewhere.
-    pub(crate) fn while_running<T>(&self, run: impl FnOnce(&dyn Progress) -> T) -> T {
+    /// Runs an operation that `cancel` may stop, with the listener that fits: JSON lines, bars on a
+    /// terminal, plain lines elsewhere.
+    pub(crate) fn while_running<T>(
+        &self,
+        cancel: &Cancel,
+        run: impl FnOnce(context::Context<'_>) -> T,
+    ) -> T {
+        self.with_listener(|progress| run(context::Context { cancel, progress }))
+    }
+
+    fn with_listener<T>(&self, run: impl FnOnce(&dyn Progress) -> T) -> T {
         let verbose = self.verbosity == Verbosity::Verbose;
         let quiet = self.is_quiet();
         if self.json {

@@ -10,8 +10,8 @@ use super::request::Planned;
 use super::run::{Backup, BackupReport, MadeSet, StoredMetastore};
 use crate::error::ErrorKind;
 use crate::repository::{
-    FileRecord, Layout, RECORD_FORMAT, SealedFile, Selection, SetFiles, SetRecord, SetState,
-    SetWriter, ShardRecord, ShardState,
+    FileDigest, FileRecord, Layout, RECORD_FORMAT, SealedFile, Selection, SetFiles, SetRecord,
+    SetState, SetWriter, ShardRecord, ShardState,
 };
 
 /// A shard that is dealt with.
@@ -212,7 +212,7 @@ impl Backup<'_> {
             meta: FileRecord {
                 name: String::new(),
                 size: 0,
-                sha256: String::new(),
+                digest: FileDigest::Blake3(String::new()),
             },
             meta_size: self.options.layout.compresses().then_some(metastore.size),
             manifest: None,

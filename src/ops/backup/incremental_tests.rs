@@ -5,6 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::repository::FileDigest;
 use crate::repository::{SetState, ShardState, test_records};
 use crate::time;
 
@@ -34,7 +35,7 @@ fn set(number: u32, started: i64) -> SetRecord {
     let file = |name: String| FileRecord {
         name,
         size: 3,
-        sha256: "00".into(),
+        digest: FileDigest::Blake3("00".into()),
     };
     let shard = ShardRecord {
         start_time: at(-9000),

@@ -5,9 +5,10 @@ use std::fs;
 use std::time::Instant;
 
 use super::*;
+use crate::cancel::Cancel;
 use crate::repository::names;
 use crate::repository::test_records::{self, path};
-use crate::repository::{Content, FileRecord, SetState, ShardRecord, ShardState};
+use crate::repository::{Content, FileDigest, FileRecord, SetState, ShardRecord, ShardState};
 use crate::shard::ShardPath;
 
 fn policy(last: u32) -> Policy {
@@ -44,7 +45,7 @@ fn make(
         FileRecord {
             name,
             size: 1,
-            sha256: String::new(),
+            digest: FileDigest::Blake3(String::new()),
         }
     };
     let content = if selection.since.is_some() {
@@ -407,7 +408,10 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
         make(directory, number, 1, selection, &stored("a", &ids));
     }
     let started = Instant::now();
-    let listed = crate::ops::list(&Catalog::read(directory).unwrap()).len();
+    let listed = crate::ops::list(directory, Context::silent())
+        .unwrap()
+        .sets
+        .len();
     println!("listed {listed} sets in {:?}", started.elapsed());
     let options = ForgetOptions {
         directory: directory.to_owned(),
@@ -418,7 +422,7 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
         retry_lock: Duration::ZERO,
         dry_run: false,
     };
-    let report = forget(&options, &Cancel::default()).unwrap();
+    let report = forget(&options, Context::silent()).unwrap();
     println!(
         "removed {} files of {} sets in {:?}",
         report.removed.files,
@@ -457,7 +461,7 @@ fn a_set_that_is_read_stays_with_all_that_it_stands_on_and_goes_when_nobody_read
         dry_run: true,
         ..options.clone()
     };
-    let forget = |options: &ForgetOptions| forget(options, &Cancel::default()).unwrap();
+    let forget = |options: &ForgetOptions| forget(options, Context::silent()).unwrap();
     let catalog = Catalog::read(directory).unwrap();
     let id = |at: usize| catalog.sets()[at].id.clone();
     let held = catalog.hold([2]).unwrap();
@@ -561,11 +565,11 @@ fn sets_of_which_nothing_is_left_go_when_that_is_asked_for_and_no_others() {
         retry_lock: Duration::ZERO,
         dry_run: false,
     };
-    let report = forget(&options, &Cancel::default()).unwrap();
+    let report = forget(&options, Context::silent()).unwrap();
     assert_eq!(report.removed.sets, [&*ids[0]]);
     fs::remove_file(directory.join(format!(".snap/{}.keep", ids[2]))).unwrap();
     options.policy.last = Limit::Newest(10);
-    let report = forget(&options, &Cancel::default()).unwrap();
+    let report = forget(&options, Context::silent()).unwrap();
     assert_eq!(report.removed.sets, [&*ids[1], &*ids[2]]);
     assert_eq!(Catalog::read(directory).unwrap().sets().len(), 1);
 }

@@ -11,7 +11,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::info::{SetSummary, State, summary};
-use crate::cancel::Cancel;
+use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::repository::{Catalog, Chains, Maintenance, Removed, Selection, SetId, SetRecord};
 pub use rules::Limit;
@@ -85,7 +85,7 @@ impl Verdict {
 /// [`ErrorKind::Usage`] for a policy that keeps nothing; [`ErrorKind::NoBackup`] where there is no
 /// set; [`ErrorKind::Locked`] while another run works in the directory; when a record cannot be
 /// read or a file not be removed.
-pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> {
+pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetReport> {
     let started = Instant::now();
     if options.policy.is_empty() {
         let fault = ErrorKind::Usage.error("the policy keeps no set at all");
@@ -103,7 +103,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         None
     } else {
         let (maintenance, ended) =
-            Maintenance::begin(&options.directory, options.retry_lock, cancel)?;
+            Maintenance::begin(&options.directory, options.retry_lock, context.cancel)?;
         catalog = Catalog::read(&options.directory)?;
         report.ended.clone_from(&ended.sets);
         report.removed.add(ended);
@@ -121,7 +121,7 @@ pub fn forget(options: &ForgetOptions, cancel: &Cancel) -> Result<ForgetReport> 
         .filter(|set| !set.is_recorded())
         .count();
     report.removed.add(match maintenance {
-        Some(maintenance) => maintenance.remove(&catalog, &unkept, cancel)?,
+        Some(maintenance) => maintenance.remove(&catalog, &unkept, context.cancel)?,
         None => Maintenance::measure(&catalog, &unkept)?,
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
@@ -269,7 +269,7 @@ pub fn keep(
     set: &str,
     release: bool,
     retry_lock: Duration,
-    cancel: &Cancel,
+    context: Context<'_>,
 ) -> Result<Pin> {
     let catalog = Catalog::read(directory)?;
     let found = &catalog.sets()[catalog.find(set)?];
@@ -281,7 +281,7 @@ pub fn keep(
             unrecorded: true,
         });
     }
-    let (maintenance, _) = Maintenance::begin(directory, retry_lock, cancel)?;
+    let (maintenance, _) = Maintenance::begin(directory, retry_lock, context.cancel)?;
     // Another run may have removed it before the lock was ours.
     let catalog = Catalog::read(directory)?;
     let found = &catalog.sets()[catalog.find(found.id.as_str())?];

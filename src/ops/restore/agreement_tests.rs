@@ -15,22 +15,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use super::source::{SetSelector, Source};
-use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{ErrorKind, kind_of};
 use crate::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
 use crate::ops::{
     CheckOptions, Finding, ForgetOptions, Limit, Policy, VerifyOptions, check, forget, list, verify,
 };
-use crate::progress::Silent;
 use crate::repository::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use crate::repository::names;
 use crate::repository::{
-    Catalog, Content, FileRecord, Layout, MemberRecord, Selection, SetRecord, SetState,
-    ShardRecord, ShardState, hex, test_records,
+    Catalog, Content, DigestAlgorithm, FileDigest, FileRecord, Layout, MemberRecord, Selection,
+    SetRecord, SetState, ShardRecord, ShardState, test_records,
 };
 use crate::shard::ShardPath;
 use crate::shard_tar::{MemberHeader, TarWriter};
@@ -707,7 +704,7 @@ fn store(
         Layout::Portable => {
             let mut compressed = manifest::compress(id, path.id, Vec::new());
             compressed.write_all(&tar).unwrap();
-            compressed.finish().unwrap()
+            compressed.finish().unwrap().0
         }
     };
     let member = MemberRecord {
@@ -723,7 +720,7 @@ fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
     FileRecord {
         name: name.to_owned(),
         size: bytes.len() as u64,
-        sha256: hex(Sha256::new_with_prefix(bytes)),
+        digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
     }
 }
 
@@ -845,10 +842,7 @@ fn metastore(server: usize, held: &[Option<BTreeSet<u32>>]) -> Data {
 /// What a restore of a set says is missing, and the files of each shard that it puts together.
 fn restored(catalog: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, Vec<String>>) {
     let selection = Selection::default();
-    let context = Context {
-        cancel: &Cancel::default(),
-        progress: &Silent,
-    };
+    let context = Context::silent();
     let read = Source::read(
         catalog,
         SetSelector::Alone(id),
@@ -888,8 +882,9 @@ fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, Te
         deep: false,
         jobs: 1,
     };
+    let context = Context::silent();
     let mut told = Vec::new();
-    let verified = verify(&options, &Cancel::default(), &Silent, &mut |finding| {
+    let verified = verify(&options, context, &mut |finding| {
         told.push(format!("{finding:?}"));
         let set = match finding {
             Finding::Fault(fault) => &fault.set,
@@ -905,15 +900,18 @@ fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, Te
         "verify: {:?}",
         verified.err()
     );
-    let listed = list(&catalog);
-    let checked = check(&CheckOptions {
-        directory: directory.to_owned(),
-        database: None,
-        max_age: Duration::MAX,
-        now: minute(1000),
-        max_lost_shards: 100,
-        allow_empty: true,
-    })
+    let listed = list(directory, context).unwrap().sets;
+    let checked = check(
+        &CheckOptions {
+            directory: directory.to_owned(),
+            database: None,
+            max_age: Duration::MAX,
+            now: minute(1000),
+            max_lost_shards: 100,
+            allow_empty: true,
+        },
+        context,
+    )
     .unwrap();
     let mut whole = BTreeMap::new();
     for (at, set) in model
@@ -1091,8 +1089,8 @@ proptest! {
         let options = ForgetOptions { directory: directory.to_owned(), policy, retry_lock: Duration::ZERO, dry_run: true };
         // What is removed first may be all that a set was kept for.
         for _ in 0..2 {
-            let dry = forget(&options, &Cancel::default()).unwrap();
-            let report = forget(&ForgetOptions { dry_run: false, ..options.clone() }, &Cancel::default()).unwrap();
+            let dry = forget(&options, Context::silent()).unwrap();
+            let report = forget(&ForgetOptions { dry_run: false, ..options.clone() }, Context::silent()).unwrap();
             prop_assert_eq!((&dry.groups, &dry.removed), (&report.groups, &report.removed));
             let kept = kept_by_policy(&model, &before, last as usize);
             for set in &mut model.sets {

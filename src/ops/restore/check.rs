@@ -1,4 +1,4 @@
-//! Reading every file of a backup before anything is written: framing, names, TSM files, SHA-256;
+//! Reading every file of a backup before anything is written: framing, names, TSM files, digests;
 //! and deciding which file each of a shard's files comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -388,8 +388,11 @@ fn damage(examined: &ExaminedFile, examination: &Examination<'_>, set: &str) -> 
             let first = examined.differences(examination).into_iter().next()?;
             Some(match first {
                 Difference::Listed { .. } => first.to_string(),
-                Difference::Size { .. } | Difference::Sha256 => {
-                    format!("it is not what set {set} recorded: SHA-256 differs")
+                Difference::Size { bytes, recorded } => {
+                    format!("it has {bytes} bytes, and set {set} recorded {recorded}")
+                }
+                Difference::Digest(algorithm) => {
+                    format!("it is not what set {set} recorded: {algorithm} differs")
                 }
             })
         }

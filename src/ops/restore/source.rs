@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use sha2::{Digest, Sha256};
 
 use super::selection::RestoreSelection;
 use crate::context::Context;
@@ -16,7 +15,7 @@ use crate::ops::losses::newest_holding;
 use crate::ops::selection::select;
 use crate::repository::{
     BackupFile, Catalog, ChainContext, Chains, Gap, Held, Missing, Selection, Set, SetId,
-    ShardChain, hex, steadily,
+    ShardChain, steadily,
 };
 use crate::shard::ShardPath;
 use crate::text::{first_of, name_list, plural};
@@ -186,7 +185,7 @@ pub(crate) fn planned<T>(
     mut plan: impl FnMut(&Catalog) -> Result<(T, BTreeSet<usize>)>,
 ) -> Result<(Catalog, T, Held)> {
     let read = || Catalog::read_for(directory, set, &mut |text| context.warn(text));
-    let (catalog, (plan, held)) = steadily(directory, read, |catalog| {
+    let (catalog, (plan, held)) = steadily(directory, context.cancel, read, |catalog| {
         let (plan, sets) = plan(catalog)?;
         Ok((plan, catalog.hold(sets)?))
     })?;
@@ -494,7 +493,7 @@ fn warn_lost_manifest(catalog: &Catalog, set: &Set, context: Context<'_>) {
     };
     let sound = catalog
         .read_file(&manifest.name)
-        .is_ok_and(|bytes| hex(Sha256::new_with_prefix(&bytes)) == manifest.sha256);
+        .is_ok_and(|bytes| manifest.digest.is_of(&bytes));
     if !sound {
         let message = format!(
             "the manifest {} is gone or damaged: influxd cannot restore set {}",

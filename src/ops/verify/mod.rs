@@ -9,15 +9,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use sha2::{Digest, Sha256};
 
 use super::queue::{self, Turn};
-use crate::cancel::Cancel;
+use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::metastore::Data;
-use crate::progress::{Event, Outcome, Progress};
+use crate::progress::{Event, Outcome};
 use crate::repository::names;
-use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId, hex};
+use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId};
 use crate::shard::ShardPath;
 use crate::text::plural;
 use finding::SHARD_LOST;
@@ -76,8 +75,7 @@ const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its r
 /// When the directory cannot be read, or has no such set. Findings are no errors.
 pub fn verify(
     options: &VerifyOptions,
-    cancel: &Cancel,
-    progress: &dyn Progress,
+    context: Context<'_>,
     tell: &mut dyn FnMut(Finding<'_>),
 ) -> Result<VerifyReport> {
     let started = Instant::now();
@@ -102,16 +100,16 @@ pub fn verify(
     }
     let jobs = collect_jobs(&catalog, chosen, &mut report, tell)?;
     let sizes = jobs.iter().map(|job| job.file.size);
-    progress.report(&Event::Shards {
+    context.report(&Event::Shards {
         count: jobs.len(),
         bytes: Some(sizes.fold(0, u64::saturating_add)),
     });
-    let results = queue::work(jobs, options.jobs, cancel, |job: VerifyJob<'_>| {
-        let checked = check_shard(&catalog, &job, options.deep, cancel, progress);
+    let results = queue::work(jobs, options.jobs, context.cancel, |job: VerifyJob<'_>| {
+        let checked = check_shard(&catalog, &job, options.deep, context);
         Turn::Done(checked.map(|checked| (job, checked)))
     });
     drop(held);
-    cancel.check()?;
+    context.check()?;
     let mut points = 0;
     for (job, checked) in queue::all(results)? {
         points += report_shard(&catalog, &job, checked, &mut report, tell);
@@ -182,19 +180,18 @@ fn check_shard(
     catalog: &Catalog,
     job: &VerifyJob<'_>,
     deep: bool,
-    cancel: &Cancel,
-    progress: &dyn Progress,
+    context: Context<'_>,
 ) -> Result<Option<Checked>> {
     let started = Instant::now();
     let Some(_held) = catalog.hold_one(job.file.set)? else {
         return Ok(None);
     };
-    progress.report(&Event::Started {
+    context.report(&Event::Started {
         shard: &job.path,
         bytes: Some(job.file.size),
     });
     let set = &catalog.sets()[job.file.set];
-    let checked = match shard::check(catalog, job, deep, cancel, progress) {
+    let checked = match shard::check(catalog, job, deep, context) {
         Err(_) if is_passing(catalog, set, &job.file.name) => return Ok(None),
         checked => checked?,
     };
@@ -203,7 +200,7 @@ fn check_shard(
         plural(checked.faults.len(), "fault"),
         job.file.name
     );
-    progress.report(&Event::Finished {
+    context.report(&Event::Finished {
         shard: &job.path,
         outcome: match checked.faults.is_empty() {
             true => Outcome::Done {
@@ -472,9 +469,10 @@ fn is_passing(catalog: &Catalog, set: &Set, file: &str) -> bool {
 /// Whether a small file is what was recorded.
 fn hash_matches(catalog: &Catalog, recorded: &FileRecord) -> Result<()> {
     let bytes = catalog.read_file(&recorded.name)?;
+    let algorithm = recorded.digest.algorithm();
     ensure!(
-        hex(Sha256::new_with_prefix(&bytes)) == recorded.sha256,
-        ErrorKind::Damage.error("it is not what was recorded: SHA-256 differs")
+        recorded.digest.is_of(&bytes),
+        ErrorKind::Damage.error(format!("it is not what was recorded: {algorithm} differs"))
     );
     Ok(())
 }

@@ -5,12 +5,11 @@ use std::ops::Range;
 use anyhow::Result;
 
 use super::finding::{FileDamage, SHARD_LOST};
-use crate::cancel::Cancel;
+use crate::context::Context;
 use crate::io::scratch::scratch_dir;
 use crate::ops::examine::{
     Depth, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
-use crate::progress::Progress;
 use crate::repository::{BackupFile, Catalog, ShardRecord};
 use crate::shard::ShardPath;
 use crate::tsm::check::TsmDamage;
@@ -53,8 +52,7 @@ pub(super) fn check(
     catalog: &Catalog,
     job: &VerifyJob<'_>,
     deep: bool,
-    cancel: &Cancel,
-    progress: &dyn Progress,
+    context: Context<'_>,
 ) -> Result<Checked> {
     let examination = Examination {
         catalog,
@@ -71,8 +69,8 @@ pub(super) fn check(
         reads_all: true,
         stops_at_damage: false,
         scratch: &scratch_dir(),
-        cancel,
-        progress,
+        cancel: context.cancel,
+        progress: context.progress,
     };
     let examined = examination.run(None)?;
     let mut checked = Checked {

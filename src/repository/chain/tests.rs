@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::repository::FileDigest;
 use crate::repository::names;
 use crate::repository::record::{Content, FileRecord, ShardState};
 use crate::repository::test_records;
@@ -36,7 +37,7 @@ fn set_of(
         FileRecord {
             name,
             size: 1,
-            sha256: String::new(),
+            digest: FileDigest::Blake3(String::new()),
         }
     };
     let path = path();
@@ -268,7 +269,7 @@ fn a_chain_of_thousands_of_increments_is_walked_to_its_end() {
             meta: FileRecord {
                 name: format!("meta.{number:02}"),
                 size: 1,
-                sha256: String::new(),
+                digest: FileDigest::Blake3(String::new()),
             },
             ..test_records::set(
                 &time::stamp(second(number)),

@@ -18,7 +18,7 @@ use crate::cancel::Cancel;
 use crate::io::durable::{self, WriteBack};
 use crate::io::open::{open_regular, open_regular_with};
 use crate::repository::hidden::{LOCK, TEMPORARY, UNFINISHED, hidden};
-use crate::repository::lock::Lock;
+use crate::repository::lock::{Lock, is_taken};
 use crate::repository::set_id::SetId;
 
 /// Files that a process has open beside those it holds.
@@ -140,6 +140,10 @@ impl Store for LocalStore {
 
     fn is_held(&self, name: &str) -> Result<bool> {
         Ok(claim(&self.path(name))?.is_none())
+    }
+
+    fn is_locked(&self) -> bool {
+        is_taken(&hidden(&self.directory).join(LOCK))
     }
 
     /// A long chain has more sets than a process may have files open, as systems begin it.

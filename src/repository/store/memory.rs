@@ -151,6 +151,10 @@ impl Store for MemoryStore {
         Ok(Arc::strong_count(&self.files().file(name)?.holders) > 1)
     }
 
+    fn is_locked(&self) -> bool {
+        self.files().locked
+    }
+
     fn expect_holds(&self, _: usize) {}
 }
 

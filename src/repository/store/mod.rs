@@ -76,6 +76,10 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// When it cannot be opened.
     fn is_held(&self, name: &str) -> Result<bool>;
 
+    /// Whether a run that writes has the lock; no where the storage cannot tell. Asking is in no
+    /// such run's way.
+    fn is_locked(&self) -> bool;
+
     /// Makes room for so many holds at once.
     fn expect_holds(&self, count: usize);
 }

@@ -3,11 +3,10 @@
 use std::fs;
 
 use super::*;
-use crate::repository::digest::hex;
 use crate::repository::record::{FileRecord, SetRecord, ShardRecord};
 use crate::repository::{Catalog, ChainContext, Chains, names, test_records};
+use crate::repository::{DigestAlgorithm, FileDigest};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 /// A repository, and how a test changes it.
 struct Bench<'a> {
@@ -37,7 +36,7 @@ impl Bench<'_> {
         FileRecord {
             name: name.to_owned(),
             size: content.len() as u64,
-            sha256: hex(Sha256::new_with_prefix(content)),
+            digest: FileDigest::of(DigestAlgorithm::Blake3, content),
         }
     }
 

@@ -9,18 +9,17 @@ use std::time::Duration;
 
 use anyhow::bail;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::write::Content;
 use super::*;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
-use crate::repository::digest::hex;
 use crate::repository::hidden::{COMMIT, name_of, own_name};
 use crate::repository::record::{FileRecord, Layout, Selection, SetRecord, ShardRecord};
 use crate::repository::{
     Catalog, Maintenance, RunHeader, SetFiles, SetWriter, manifest, names, test_records,
 };
+use crate::repository::{DigestAlgorithm, FileDigest};
 
 const LAYOUTS: [Layout; 2] = [Layout::Legacy, Layout::Portable];
 
@@ -93,7 +92,7 @@ fn put_old(store: &Arc<dyn WritableStore>, layout: Layout, number: u32) {
         FileRecord {
             name,
             size: content.len() as u64,
-            sha256: hex(Sha256::new_with_prefix(content)),
+            digest: FileDigest::of(DigestAlgorithm::Blake3, content),
         }
     };
     let started = Timestamp::from_second(1_700_000_000 + i64::from(number)).unwrap();
@@ -208,7 +207,7 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
         let cancel = Cancel::default();
         let writer = begin(store);
         let other = FileRecord {
-            sha256: "00".to_owned(),
+            digest: FileDigest::Blake3("00".to_owned()),
             ..shard_file(&first).clone()
         };
         assert!(
@@ -453,6 +452,10 @@ impl Store for Stopping {
 
     fn is_held(&self, name: &str) -> Result<bool> {
         self.store.is_held(name)
+    }
+
+    fn is_locked(&self) -> bool {
+        self.store.is_locked()
     }
 
     fn expect_holds(&self, count: usize) {

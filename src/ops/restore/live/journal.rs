@@ -336,25 +336,13 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::cancel::Cancel;
-    use crate::progress::Silent;
 
     fn begin(directory: &Path, header: &Header) -> Result<LiveJournal> {
-        let cancel = Cancel::default();
-        let context = Context {
-            cancel: &cancel,
-            progress: &Silent,
-        };
-        LiveJournal::begin(directory, header, context)
+        LiveJournal::begin(directory, header, Context::silent())
     }
 
     fn resume(directory: &Path, header: &Header) -> Result<LiveJournal> {
-        let cancel = Cancel::default();
-        let context = Context {
-            cancel: &cancel,
-            progress: &Silent,
-        };
-        LiveJournal::resume(directory, header, context)
+        LiveJournal::resume(directory, header, Context::silent())
     }
 
     fn header(name: &str) -> Header {

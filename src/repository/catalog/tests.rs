@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 
 use super::*;
-use crate::repository::test_records;
+use crate::repository::{Manifest, test_records};
 
 fn directory(names: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();

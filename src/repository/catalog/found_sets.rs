@@ -1,0 +1,220 @@
+//! The sets that the files of a directory make: from records, from manifests, or loose.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::super::manifest::{self, Manifest};
+use super::super::names;
+use super::super::record::SetRecord;
+use super::super::set::{MetaFile, Origin, Set};
+use super::super::set_id::SetId;
+use super::super::snapshot::{DirectorySnapshot, Listed};
+use super::super::store::Store;
+use crate::error::ErrorKind;
+use crate::time;
+
+/// The sets of a directory, and its files.
+pub(super) struct FoundSets {
+    /// Oldest first.
+    pub sets: Vec<Set>,
+    /// Sizes in bytes by name, but for files of commits and removals that have not ended.
+    pub files: BTreeMap<String, u64>,
+    /// The ids of sets whose removal was begun and not ended.
+    pub half_removed: Vec<SetId>,
+    /// What stands under a name and is no file of a backup, in a few words.
+    pub others: BTreeMap<String, &'static str>,
+    /// The records and manifests that could not be read.
+    pub unreadable: Vec<UnreadableFile>,
+}
+
+/// A record or a manifest that could not be read.
+#[derive(Debug)]
+pub(crate) struct UnreadableFile {
+    /// Its name below the directory.
+    pub file: String,
+    /// Why.
+    pub error: anyhow::Error,
+}
+
+impl UnreadableFile {
+    /// The set that it tells of.
+    pub(crate) fn set(&self) -> SetId {
+        id_of(&self.file).into()
+    }
+}
+
+impl FoundSets {
+    /// Reads a repository.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listed, or never stays the same meanwhile.
+    pub(super) fn read(store: &dyn Store) -> Result<Self> {
+        let snapshot = DirectorySnapshot::read(store)?;
+        let recorded: HashSet<&str> = names_of(&snapshot.records).collect();
+        let listed = finished_files(&snapshot, &recorded);
+        let mut sets = loose_sets(&listed, &recorded);
+        let files: BTreeMap<String, u64> = listed
+            .iter()
+            .map(|(name, listed)| ((*name).to_owned(), listed.size))
+            .collect();
+        let DirectorySnapshot {
+            others,
+            records,
+            removals,
+            pins,
+            manifests,
+            damaged,
+            ..
+        } = snapshot;
+        let mut unreadable: Vec<UnreadableFile> = damaged
+            .into_iter()
+            .map(|(file, error)| UnreadableFile { file, error })
+            .collect();
+        sets.extend(
+            records
+                .into_iter()
+                .map(|record| recorded_set(record, &files)),
+        );
+        // By number first: a clock can go backwards.
+        sets.sort_by(|a, b| (a.number(), &a.id).cmp(&(b.number(), &b.id)));
+        for set in listed_sets(store, manifests, &files, &mut unreadable) {
+            let at = sets
+                .iter()
+                .position(|other| other.started > set.started)
+                .unwrap_or(sets.len());
+            sets.insert(at, set);
+        }
+        for set in &mut sets {
+            set.pinned_at = pins.get(&set.id).copied();
+        }
+        Ok(Self {
+            sets,
+            files,
+            half_removed: removals.into_iter().map(|record| record.id).collect(),
+            others,
+            unreadable,
+        })
+    }
+}
+
+/// The names of the files of sets.
+fn names_of(records: &[SetRecord]) -> impl Iterator<Item = &str> {
+    let files = records.iter().flat_map(SetRecord::files);
+    files.map(|file| file.name.as_str())
+}
+
+/// The files that count: not those of commits and removals that have not ended, unless a set has
+/// them too.
+fn finished_files<'a>(
+    snapshot: &'a DirectorySnapshot,
+    recorded: &HashSet<&str>,
+) -> BTreeMap<&'a str, Listed> {
+    let listed = snapshot.files.iter();
+    let mut listed: BTreeMap<&str, Listed> = listed
+        .map(|(name, listed)| (name.as_str(), *listed))
+        .collect();
+    let open = snapshot.unfinished.iter().chain(&snapshot.removals);
+    for file in open.flat_map(SetRecord::files) {
+        let name = file.name.as_str();
+        let is_it = listed
+            .get(name)
+            .is_some_and(|listed| listed.size == file.size);
+        if is_it && !recorded.contains(name) {
+            listed.remove(name);
+        }
+    }
+    listed
+}
+
+/// A set that snap recorded.
+fn recorded_set(record: SetRecord, files: &BTreeMap<String, u64>) -> Set {
+    Set {
+        id: record.id.clone(),
+        started: record.started,
+        meta: meta_in(files, &record.meta.name),
+        pinned_at: None,
+        origin: Origin::Recorded(Box::new(record)),
+    }
+}
+
+/// The portable sets of influxd's, oldest first: manifests without a record.
+fn listed_sets(
+    store: &dyn Store,
+    manifests: BTreeMap<String, Vec<u8>>,
+    files: &BTreeMap<String, u64>,
+    unreadable: &mut Vec<UnreadableFile>,
+) -> Vec<Set> {
+    let mut sets = Vec::new();
+    for (name, bytes) in manifests {
+        let Some(stamp) = manifest::stamp_of_manifest(&name).filter(|_| files.contains_key(&name))
+        else {
+            continue;
+        };
+        let manifest = Manifest::read(&bytes).with_context(|| {
+            let place = store.place_of(&name);
+            let fault = ErrorKind::Damage.error(format!("the manifest {place} is damaged"));
+            fault.hint("without it, the other sets of the directory can be read: move it away")
+        });
+        match manifest {
+            Ok(manifest) => sets.push(Set {
+                id: stamp.into(),
+                started: time::parse_stamp(stamp).unwrap_or(Timestamp::UNIX_EPOCH),
+                meta: meta_in(files, &manifest.meta.file_name),
+                pinned_at: None,
+                origin: Origin::Listed(manifest),
+            }),
+            Err(error) => unreadable.push(UnreadableFile { file: name, error }),
+        }
+    }
+    sets
+}
+
+/// The legacy sets of influxd's: files without a record, by their number.
+fn loose_sets(files: &BTreeMap<&str, Listed>, recorded: &HashSet<&str>) -> Vec<Set> {
+    // Where the metastore is gone, a file beside it tells about when.
+    let mut numbers: BTreeMap<u32, SystemTime> = BTreeMap::new();
+    let mut metas: HashMap<u32, MetaFile> = HashMap::new();
+    for (name, listed) in files {
+        let split = names::split_number(name).filter(|(stem, _)| names::is_stem(stem));
+        let Some((stem, number)) = split.filter(|_| !recorded.contains(*name)) else {
+            continue;
+        };
+        if stem == "meta" {
+            numbers.insert(number, listed.modified);
+            metas.insert(number, meta_file(name, listed.size));
+        } else if !metas.contains_key(&number) {
+            numbers.entry(number).or_insert(listed.modified);
+        }
+    }
+    let set = |(number, modified)| Set {
+        id: names::meta_file(number).into(),
+        started: Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH),
+        meta: metas.remove(&number),
+        pinned_at: None,
+        origin: Origin::Loose { number },
+    };
+    numbers.into_iter().map(set).collect()
+}
+
+fn meta_in(files: &BTreeMap<String, u64>, name: &str) -> Option<MetaFile> {
+    files.get(name).map(|size| meta_file(name, *size))
+}
+
+fn meta_file(name: &str, size: u64) -> MetaFile {
+    MetaFile {
+        name: name.to_owned(),
+        size,
+    }
+}
+
+/// The id of the set of a record or manifest, of which the name below the directory is given.
+pub(super) fn id_of(file: &str) -> &str {
+    file.trim_start_matches(".snap/")
+        .split('.')
+        .next()
+        .unwrap_or_default()
+}
