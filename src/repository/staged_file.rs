@@ -102,6 +102,16 @@ impl StagedTar {
     ///
     /// When the system cannot.
     pub(crate) fn finish(self) -> Result<(SealedFile, u64)> {
+        let (file, size) = self.into_file()?;
+        Ok((file.finish()?, size))
+    }
+
+    /// The file with all of the tar in it, which need not last yet, and the bytes of the tar.
+    ///
+    /// # Errors
+    ///
+    /// When the end of it cannot be written.
+    pub(crate) fn into_file(self) -> Result<(StagedFile, u64)> {
         let file = match self.packing {
             Packing::Plain(file) => file,
             Packing::Gzip(encoder) => {
@@ -109,7 +119,7 @@ impl StagedTar {
                 finished.context("writing the end of a compressed tar")?.0
             }
         };
-        Ok((file.finish()?, self.size))
+        Ok((file, self.size))
     }
 }
 

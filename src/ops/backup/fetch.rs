@@ -124,9 +124,10 @@ impl Session<'_> {
         if members.is_empty() {
             return Ok(AttemptResult::NothingKept);
         }
+        let (file, tar_size) = file.into_file()?;
         // While the disk is waited for, another shard is read.
         drop(permit);
-        let (file, tar_size) = file.finish()?;
+        let file = file.finish()?;
         Ok(AttemptResult::Tar(StoredTar {
             file,
             tar_size,
