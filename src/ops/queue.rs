@@ -2,6 +2,7 @@
 //! others where too many would do the same.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,16 +24,20 @@ pub(crate) enum Turn<J, R> {
     Later(J, Duration),
 }
 
-/// How many threads may still do something.
+/// What allows so many threads at a time to do something, and gives each a buffer for it.
 #[derive(Debug)]
 pub(crate) struct Permits {
-    free: Mutex<usize>,
+    /// The buffers of those that nobody has.
+    free: Mutex<Vec<Vec<u8>>>,
     returned: Condvar,
 }
 
 /// Allows one thread to do it, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
+    /// Empty before its first use, and passed on as it is. So there are no more than are in use at a
+    /// time, whichever threads use them.
+    pub buffer: Vec<u8>,
     permits: &'a Permits,
 }
 
@@ -40,7 +45,7 @@ impl Permits {
     /// For so many threads at a time, or one.
     pub(super) fn new(count: usize) -> Self {
         Self {
-            free: Mutex::new(count.max(1)),
+            free: Mutex::new(vec![Vec::new(); count.max(1)]),
             returned: Condvar::new(),
         }
     }
@@ -52,7 +57,12 @@ impl Permits {
     /// The stop that was asked for.
     pub(crate) fn take(&self, cancel: &Cancel) -> Result<Permit<'_>, Error> {
         let mut free = lock(&self.free);
-        while *free == 0 {
+        loop {
+            // The one that was returned last: the fewer of the buffers are ever used.
+            if let Some(buffer) = free.pop() {
+                let permits = self;
+                return Ok(Permit { buffer, permits });
+            }
             cancel.check()?;
             free = self
                 .returned
@@ -60,14 +70,12 @@ impl Permits {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        *free -= 1;
-        Ok(Permit { permits: self })
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        *lock(&self.permits.free) += 1;
+        lock(&self.permits.free).push(mem::take(&mut self.buffer));
         self.permits.returned.notify_one();
     }
 }

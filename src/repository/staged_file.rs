@@ -19,6 +19,8 @@ pub(crate) struct StagedFile {
     object: Box<dyn StagedObject>,
     size: u64,
     hasher: Hasher,
+    /// Of a compressed file that is written to its end, where its blocks are.
+    blocks: Option<Box<Blocks>>,
 }
 
 impl StagedFile {
@@ -33,6 +35,7 @@ impl StagedFile {
             store: store.clone(),
             size: 0,
             hasher: Hasher::new(algorithm),
+            blocks: None,
         })
     }
 
@@ -47,7 +50,7 @@ impl StagedFile {
             store: self.store,
             size: self.size,
             digest: self.hasher.finish(),
-            blocks: None,
+            blocks: self.blocks,
         })
     }
 }
@@ -103,16 +106,25 @@ impl StagedTar {
     ///
     /// When the system cannot.
     pub(crate) fn finish(self) -> Result<(SealedFile, u64)> {
-        let (file, blocks) = match self.packing {
-            Packing::Plain(file) => (file, None),
+        let (file, size) = self.into_file()?;
+        Ok((file.finish()?, size))
+    }
+
+    /// The file with all of the tar in it, which need not last yet, and the bytes of the tar.
+    ///
+    /// # Errors
+    ///
+    /// When the end of it cannot be written.
+    pub(crate) fn into_file(self) -> Result<(StagedFile, u64)> {
+        let file = match self.packing {
+            Packing::Plain(file) => file,
             Packing::Gzip(encoder) => {
                 let finished = encoder.finish();
-                let (file, blocks) = finished.context("writing the end of a compressed tar")?;
-                (file, Some(Box::new(blocks)))
+                let (mut file, blocks) = finished.context("writing the end of a compressed tar")?;
+                file.blocks = Some(Box::new(blocks));
+                file
             }
         };
-        let mut file = file.finish()?;
-        file.blocks = blocks;
         Ok((file, self.size))
     }
 }

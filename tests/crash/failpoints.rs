@@ -321,7 +321,7 @@ fn a_backup_with_resume_leaves_a_set_or_what_the_next_takes_over() {
             again.stderr
         );
         let asked = stepped.fixture.peer.shard_requests().split_off(requests);
-        assert_eq!(asked.len(), 3 * SHARDS.len(), "{asked:?}");
+        assert_eq!(asked.len(), 2 * SHARDS.len(), "{asked:?}");
         assert!(
             asked.iter().all(|text| text.contains("\"2024-01-15T0")),
             "a shard was downloaded again: {asked:?}"

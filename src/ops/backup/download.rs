@@ -75,6 +75,7 @@ impl Session<'_> {
 
     fn ask(&self, job: &mut ShardJob) -> Result<AttemptResult, QuestionError> {
         if let Some(base) = job.planned.base.take() {
+            job.started.get_or_insert_with(Instant::now);
             match self.is_unchanged(job, &base) {
                 Ok(true) => {
                     let _permit = self.permit()?;
@@ -99,8 +100,9 @@ impl Session<'_> {
             let first_byte = self.probe(&job.planned.shard.path)?;
             self.record_probe(&mut job.attempts, first_byte);
         }
-        let _permit = self.permit()?;
-        match self.fetch(job)? {
+        let permit = self.permit()?;
+        job.started.get_or_insert_with(Instant::now);
+        match self.fetch(job, permit)? {
             AttemptResult::Silence => self.explain_nothing(job),
             result => Ok(result),
         }

@@ -14,6 +14,7 @@ use crate::client::{Reply, cancellation};
 use crate::io::adapters::TeeReader;
 use crate::io::scratch::is_of_system;
 use crate::ops::progress_reader::ProgressReader;
+use crate::ops::queue::Permit;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
 use crate::shard::ShardPath;
@@ -26,7 +27,11 @@ const ALL_CHUNKS: usize = 8 << 20;
 
 impl Session<'_> {
     /// Asks for a shard once.
-    pub(super) fn fetch(&self, job: &mut ShardJob) -> Result<AttemptResult, QuestionError> {
+    pub(super) fn fetch(
+        &self,
+        job: &mut ShardJob,
+        permit: Permit<'_>,
+    ) -> Result<AttemptResult, QuestionError> {
         let shard = &job.planned.shard.path;
         self.context.report(&Event::Started {
             shard,
@@ -50,7 +55,7 @@ impl Session<'_> {
         match decided {
             OnDownload::HangUp => Ok(AttemptResult::TooLate),
             OnDownload::Take => self
-                .take(&job.planned, reply, first_byte)
+                .take(&job.planned, reply, first_byte, permit)
                 .map_err(QuestionError::Fatal),
         }
     }
@@ -87,6 +92,7 @@ impl Session<'_> {
         planned: &Planned,
         reply: Reply,
         first_byte: FirstByte,
+        mut permit: Permit<'_>,
     ) -> Result<AttemptResult> {
         let shard = &planned.shard.path;
         let file = self.staging.tar(self.layout, shard.id)?;
@@ -97,7 +103,10 @@ impl Session<'_> {
         let arriving = ProgressReader::new(reply, shard, self.context.progress);
         let mut arriving = TeeReader::new(arriving, raw);
         let mut listing = Listing::default();
-        match self.take_in(&mut arriving, shard, &mut listing, filter.as_mut()) {
+        let buffer = &mut permit.buffer;
+        buffer.resize(CHUNK.min(ALL_CHUNKS / self.jobs.max(1)), 0);
+        let taken = take_in(&mut arriving, shard, &mut listing, filter.as_mut(), buffer);
+        match taken {
             Ok(Ending::Nothing) => return Ok(AttemptResult::Silence),
             Ok(Ending::Whole { members: 0 }) => return Ok(AttemptResult::EmptyTar(first_byte)),
             Ok(Ending::Whole { .. }) => {}
@@ -115,49 +124,16 @@ impl Session<'_> {
         if members.is_empty() {
             return Ok(AttemptResult::NothingKept);
         }
-        let (file, tar_size) = file.finish()?;
+        let (file, tar_size) = file.into_file()?;
+        // While the disk is waited for, another shard is read.
+        drop(permit);
+        let file = file.finish()?;
         Ok(AttemptResult::Tar(StoredTar {
             file,
             tar_size,
             members,
             deletes_applied: false,
         }))
-    }
-
-    /// Reads the tar to its end: its members go into the list, and through the filter where there
-    /// is one.
-    fn take_in(
-        &self,
-        arriving: impl Read,
-        shard: &ShardPath,
-        listing: &mut Listing,
-        mut filter: Option<&mut ShardTarFilter<StagedTar>>,
-    ) -> Result<Ending, IntakeError> {
-        let mut reader = ShardTarReader::new(arriving, shard);
-        let mut buffer = vec![0; CHUNK.min(ALL_CHUNKS / self.jobs.max(1))];
-        while let Some(member) = reader.next_member()? {
-            let content = |error| IntakeError::of_content(member.offset, error);
-            listing.begin(&member).map_err(content)?;
-            if let Some(filter) = &mut filter {
-                filter.begin(&member).map_err(content)?;
-            }
-            loop {
-                let count = reader.read_content(&mut buffer)?;
-                if count == 0 {
-                    break;
-                }
-                listing.data(&buffer[..count]);
-                if let Some(filter) = &mut filter {
-                    filter.data(&buffer[..count]).map_err(content)?;
-                }
-            }
-            let content = |error| IntakeError::of_content(reader.offset(), error);
-            listing.end().map_err(content)?;
-            if let Some(filter) = &mut filter {
-                filter.end().map_err(content)?;
-            }
-        }
-        Ok(reader.finish()?)
     }
 
     fn filter(
@@ -175,6 +151,41 @@ impl Session<'_> {
             scratch,
         )?)
     }
+}
+
+/// Reads the tar to its end: its members go into the list, and through the filter where there
+/// is one.
+fn take_in(
+    arriving: impl Read,
+    shard: &ShardPath,
+    listing: &mut Listing,
+    mut filter: Option<&mut ShardTarFilter<StagedTar>>,
+    buffer: &mut [u8],
+) -> Result<Ending, IntakeError> {
+    let mut reader = ShardTarReader::new(arriving, shard);
+    while let Some(member) = reader.next_member()? {
+        let content = |error| IntakeError::of_content(member.offset, error);
+        listing.begin(&member).map_err(content)?;
+        if let Some(filter) = &mut filter {
+            filter.begin(&member).map_err(content)?;
+        }
+        loop {
+            let count = reader.read_content(buffer)?;
+            if count == 0 {
+                break;
+            }
+            listing.data(&buffer[..count]);
+            if let Some(filter) = &mut filter {
+                filter.data(&buffer[..count]).map_err(content)?;
+            }
+        }
+        let content = |error| IntakeError::of_content(reader.offset(), error);
+        listing.end().map_err(content)?;
+        if let Some(filter) = &mut filter {
+            filter.end().map_err(content)?;
+        }
+    }
+    Ok(reader.finish()?)
 }
 
 /// What the filter kept, and its members.

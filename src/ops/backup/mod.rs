@@ -57,9 +57,8 @@ pub use incremental::IncrementalMode;
 pub use run::MadeSet;
 pub use run::{BackupOptions, BackupReport};
 
-/// How many shards are asked about at a time, before they are downloaded or found unchanged: the
-/// answers are small.
-const QUESTIONS: usize = 16;
+/// How many shards are dealt with at a time, however few are fetched at a time.
+const SHARDS_AT_A_TIME: usize = 16;
 
 /// Backs up a server.
 ///
@@ -222,33 +221,26 @@ impl Backup<'_> {
         // A fault of this side stops the other threads as well.
         let stop = self.context.cancel.child();
         let jobs = self.ask_ahead(&session, asked, &stop);
-        let may_be_shared = jobs.iter().any(|job| job.planned.base.is_some());
-        let threads = match may_be_shared {
-            true => QUESTIONS.max(self.options.jobs),
-            false => self.options.jobs,
-        };
-        let results = queue::work(
-            jobs.into_iter().map(|job| (job, None)).collect(),
-            threads,
-            &stop,
-            |(mut job, started): (ShardJob, Option<Instant>)| {
-                let started = started.unwrap_or_else(Instant::now);
-                match session.attempt(&mut job) {
-                    Ok(Attempted::Again(wait)) => Turn::Later((job, Some(started)), wait),
-                    Ok(Attempted::Done(outcome)) => {
-                        Turn::Done(self.finish(staging, &job, outcome, started))
-                    }
-                    Err(error) => {
-                        stop.cancel();
-                        Turn::Done(Err(error))
-                    }
+        let results = queue::work(jobs, self.threads(), &stop, |mut job| {
+            match session.attempt(&mut job) {
+                Ok(Attempted::Again(wait)) => Turn::Later(job, wait),
+                Ok(Attempted::Done(outcome)) => Turn::Done(self.finish(staging, &job, outcome)),
+                Err(error) => {
+                    stop.cancel();
+                    Turn::Done(Err(error))
                 }
-            },
-        );
+            }
+        });
         self.context.check()?;
         let mut settled = queue::all(results)?;
         settled.extend(self.settle_absent(&absent)?);
         Ok(settled)
+    }
+
+    /// How many shards are dealt with at a time. Of these, `-jobs` are fetched; others are asked
+    /// about, which costs next to nothing but time, or wait for the disk.
+    fn threads(&self) -> usize {
+        SHARDS_AT_A_TIME.max(self.options.jobs)
     }
 
     /// Asks about all shards once, many at a time.
@@ -269,11 +261,11 @@ impl Backup<'_> {
             .map(|planned| ShardJob {
                 attempts: ShardAttempts::new(rule, retries, planned.known.is_some(), dialect),
                 planned,
+                started: None,
             })
             .collect();
         if rule != Rule::Any {
-            let at_a_time = QUESTIONS.max(self.options.jobs);
-            queue::work(jobs.iter_mut().collect(), at_a_time, stop, |job| {
+            queue::work(jobs.iter_mut().collect(), self.threads(), stop, |job| {
                 session.ask_ahead(job);
                 Turn::<&mut ShardJob, ()>::Done(())
             });
@@ -287,13 +279,12 @@ impl Backup<'_> {
         staging: &SetWriter,
         job: &ShardJob,
         outcome: ShardOutcome,
-        started: Instant,
     ) -> Result<SettledShard> {
         let shard = &job.planned.shard.path;
         self.context.report(&Event::Finished {
             shard,
             outcome: outcome.reported(),
-            elapsed: started.elapsed(),
+            elapsed: job.started.map(|at| at.elapsed()).unwrap_or_default(),
         });
         if matches!(&outcome, ShardOutcome::Unchanged { base, .. } if base.set.is_none()) {
             self.taken_over.fetch_add(1, Ordering::Relaxed);

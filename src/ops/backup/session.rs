@@ -1,6 +1,7 @@
 //! A shard's way from one server into one set: with whom, and into what.
 
 use std::io;
+use std::time::Instant;
 
 use super::attempts::ShardAttempts;
 use super::health::ServerHealth;
@@ -20,6 +21,8 @@ pub(crate) struct ShardJob {
     /// What is asked for; an export that the server cannot do becomes the whole shard.
     pub planned: Planned,
     pub attempts: ShardAttempts,
+    /// When the server was first asked for it, or whether it has changed.
+    pub started: Option<Instant>,
 }
 
 /// Fetches shards from one server into one set.
@@ -36,7 +39,8 @@ pub(crate) struct Session<'a> {
     pub apply_deletes: bool,
     /// How many shards are fetched at a time.
     pub jobs: usize,
-    /// To fetch a shard, or to read its file: asking about one needs none.
+    /// To fetch a shard, or to read its file. To ask about one needs none, nor does waiting until
+    /// the disk has it.
     pub permits: Permits,
     pub context: Context<'a>,
 }
