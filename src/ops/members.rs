@@ -271,8 +271,8 @@ pub(crate) fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("at offset {offset}"))
 }
 
-/// What a tombstone of that name says was deleted of the TSM file of the same name, and how it ended. Where it
-/// is much, it is put into a file in `scratch`.
+/// What a tombstone, `name`, says was deleted of the TSM file that its name begins like, and how it
+/// ended. Where it is much, it is put into a file in `scratch`.
 ///
 /// # Errors
 ///
