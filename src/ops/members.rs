@@ -163,7 +163,7 @@ impl<'a, R: Read> MemberReader<'a, R> {
         let reader = &mut self.reader;
         let (bytes, crc): (Section<'_, dyn ReadAt>, _) = match &mut self.place {
             Place::Tar(file) => {
-                let crc = pass_over(reader, self.is_streamed)?;
+                let crc = pass_over(reader, self.size, self.is_streamed)?;
                 (Section::new(file, self.offset, self.size), crc)
             }
             Place::Spool(spool) => {
@@ -191,7 +191,7 @@ impl<'a, R: Read> MemberReader<'a, R> {
                 let (_, crc) = unpack(directory, &mut self.reader, &self.name, self.size)?;
                 Ok(Some(crc))
             }
-            _ => pass_over(&mut self.reader, self.is_streamed),
+            _ => pass_over(&mut self.reader, self.size, self.is_streamed),
         }
     }
 
@@ -213,10 +213,11 @@ impl<'a, R: Read> MemberReader<'a, R> {
 /// Passes over the content of a member; CRC-32 of it where it is read for that.
 fn pass_over(
     reader: &mut ShardTarReader<impl Read>,
+    size: u64,
     is_streamed: bool,
 ) -> Result<Option<u32>, ContentError> {
     match is_streamed {
-        true => pass_through(reader, |_| Ok(())).map(Some),
+        true => pass_through(reader, size, |_| Ok(())).map(Some),
         false => Ok(reader.pass_content().map(|()| None)?),
     }
 }
@@ -229,7 +230,7 @@ fn put_into(
 ) -> Result<u32, ContentError> {
     spool.clear();
     spool.want(size).map_err(ContentError::Scratch)?;
-    pass_through(reader, |bytes| {
+    pass_through(reader, size, |bytes| {
         spool.write_all(bytes).map_err(ContentError::Scratch)
     })
 }
@@ -242,20 +243,21 @@ fn unpack(
     size: u64,
 ) -> Result<(UnpackedFile, u32), ContentError> {
     let mut unpacked = directory.create(name, size).map_err(ContentError::Unpack)?;
-    let crc = pass_through(reader, |bytes| {
+    let crc = pass_through(reader, size, |bytes| {
         unpacked.write(bytes).map_err(ContentError::Unpack)
     })?;
     directory.keep(&unpacked).map_err(ContentError::Unpack)?;
     Ok((unpacked, crc))
 }
 
-/// Hands the content of a member to `take`, piece by piece to its end; its CRC-32.
+/// Hands the content of a member of so many bytes to `take`, piece by piece to its end; its CRC-32.
 fn pass_through(
     reader: &mut ShardTarReader<impl Read>,
+    size: u64,
     mut take: impl FnMut(&[u8]) -> Result<(), ContentError>,
 ) -> Result<u32, ContentError> {
     let mut crc = crc32fast::Hasher::new();
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; usize::try_from(size).map_or(CHUNK, |size| size.clamp(1, CHUNK))];
     loop {
         let count = reader.read_content(&mut buffer)?;
         if count == 0 {
@@ -271,8 +273,8 @@ pub(crate) fn at_offset(offset: u64, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("at offset {offset}"))
 }
 
-/// What a tombstone of that name says was deleted of the TSM file of the same name, and how it ended. Where it
-/// is much, it is put into a file in `scratch`.
+/// What a tombstone, `name`, says was deleted of the TSM file that its name begins like, and how it
+/// ended. Where it is much, it is put into a file in `scratch`.
 ///
 /// # Errors
 ///

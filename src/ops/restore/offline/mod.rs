@@ -2,8 +2,9 @@
 //!
 //! What is to be written is decided ([`plan`]) and the target looked at ([`target`], [`room`]).
 //! Shards are then checked while they are unpacked out of sight ([`unpack`], [`staging`]), and when
-//! all are sound they take the place of what is there, the metastore last ([`swap`]). A [`journal`] says what was moved, so that a failed run is put back
-//! at once and a killed one by the next ([`recover`]).
+//! all are sound they take the place of what is there, the metastore last ([`swap`]). A [`journal`]
+//! says what was moved, so that a failed run is put back at once and a killed one by the next
+//! ([`recover`]).
 
 mod journal;
 mod options;

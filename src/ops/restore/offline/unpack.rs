@@ -75,12 +75,13 @@ impl Unpacker<'_> {
         let mut unpacked = queue::all(results)?;
         unpacked.sort_by_key(|(index, _, _)| *index);
         let mut all = Left::default();
-        let mut shards = Vec::with_capacity(unpacked.len());
-        for (_, shard, left) in unpacked {
-            shards.push(shard);
+        // In place: there may be many.
+        let shards = unpacked.into_iter().map(|(_, shard, left)| {
             all.files += left.files;
             all.bytes += left.bytes;
-        }
+            shard
+        });
+        let shards = shards.collect();
         Ok((shards, all))
     }
 
