@@ -16,6 +16,7 @@ use super::outcome::{AttemptResult, ShardOutcome};
 use super::proof::NextStep;
 use super::request::ShardRequest;
 use super::session::{QuestionError, Session, ShardJob};
+use crate::ops::queue::Permit;
 use crate::progress::Event;
 use crate::repository::SealedFile;
 use crate::retry::Gate;
@@ -38,6 +39,11 @@ impl Session<'_> {
     ///
     /// What ends the run: the disk, or a stop that was asked for.
     pub(super) fn attempt(&self, job: &mut ShardJob) -> Result<Attempted> {
+        // What the server has come to while others were fetched, the gate tells afterwards.
+        let permit = match job.planned.base {
+            Some(_) => None,
+            None => Some(self.permits.take(self.context.cancel)?),
+        };
         match self.health.gate(Instant::now()) {
             Gate::Open => {}
             Gate::Closed(wait) => return Ok(Attempted::Again(wait)),
@@ -47,7 +53,7 @@ impl Session<'_> {
             }
         }
         job.attempts.begin(self.health.is_slow());
-        let step = self.next_step(job)?;
+        let step = self.next_step(job, permit)?;
         if !matches!(step, Step::Outage(_)) {
             self.health.answered();
         }
@@ -59,9 +65,9 @@ impl Session<'_> {
 
     /// Asks until what follows is not to ask again at once. At once, and not behind other shards:
     /// after a flush that took long there is little to flush.
-    fn next_step(&self, job: &mut ShardJob) -> Result<Step> {
+    fn next_step(&self, job: &mut ShardJob, mut permit: Option<Permit<'_>>) -> Result<Step> {
         loop {
-            let result = match self.ask(job) {
+            let result = match self.ask(job, permit.take()) {
                 Ok(result) => result,
                 Err(QuestionError::Silence) => self.explain_silence(job)?,
                 Err(trouble) => trouble.result()?,
@@ -73,7 +79,12 @@ impl Session<'_> {
         }
     }
 
-    fn ask(&self, job: &mut ShardJob) -> Result<AttemptResult, QuestionError> {
+    /// Asks for a shard, with a permit that is waited for where there is none yet.
+    fn ask(
+        &self,
+        job: &mut ShardJob,
+        permit: Option<Permit<'_>>,
+    ) -> Result<AttemptResult, QuestionError> {
         if let Some(base) = job.planned.base.take() {
             job.started.get_or_insert_with(Instant::now);
             match self.is_unchanged(job, &base) {
@@ -96,11 +107,14 @@ impl Session<'_> {
                     .map_err(QuestionError::Fatal)?;
             }
         }
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.permit()?,
+        };
         while job.attempts.proof.next() == NextStep::Probe {
             let first_byte = self.probe(&job.planned.shard.path)?;
             self.record_probe(&mut job.attempts, first_byte);
         }
-        let permit = self.permit()?;
         job.started.get_or_insert_with(Instant::now);
         match self.fetch(job, permit)? {
             AttemptResult::Silence => self.explain_nothing(job),

@@ -39,8 +39,8 @@ pub(crate) struct Session<'a> {
     pub apply_deletes: bool,
     /// How many shards are fetched at a time.
     pub jobs: usize,
-    /// To fetch a shard, or to read its file. To ask about one needs none, nor does waiting until
-    /// the disk has it.
+    /// To fetch a shard, or to read its file. To ask whether one has changed needs none, nor does
+    /// waiting until the disk has it.
     pub permits: Permits,
     pub context: Context<'a>,
 }
