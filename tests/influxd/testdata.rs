@@ -19,7 +19,7 @@ fn data_sets() -> Vec<PathBuf> {
         .expect("the folder testdata")
         .map(|entry| entry.expect("an entry").path());
     entries
-        .filter(|path| path.is_dir() && !path.ends_with("backups") && !path.ends_with("fuzz"))
+        .filter(|path| path.is_dir() && path.join("meta").is_dir())
         .collect()
 }
 
