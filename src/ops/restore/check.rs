@@ -59,9 +59,10 @@ pub(super) fn check(
             plural(planned.len(), "shard")
         )));
     }
+    let bytes = planned.iter().map(PlannedShard::bytes);
     progress.report(&Event::Detail(&format!(
         "reading {} bytes before anything is written",
-        planned.iter().map(PlannedShard::bytes).sum::<u64>()
+        bytes.fold(0, u64::saturating_add)
     )));
     let stop = cancel.child();
     let checker = ShardChecker {

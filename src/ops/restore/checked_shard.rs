@@ -125,7 +125,8 @@ impl ShardFile {
 impl CheckedShard {
     /// Bytes of all its files.
     pub(super) fn bytes(&self) -> u64 {
-        self.files.iter().map(|(_, file)| file.size).sum()
+        let sizes = self.files.iter().map(|(_, file)| file.size);
+        sizes.fold(0, u64::saturating_add)
     }
 
     /// Bytes of the largest of its TSM files that are written anew.

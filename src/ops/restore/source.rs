@@ -174,7 +174,8 @@ pub(crate) struct PlannedShard {
 impl PlannedShard {
     /// Bytes of the files it is put together from.
     pub(super) fn bytes(&self) -> u64 {
-        self.chain.iter().map(|file| file.size).sum()
+        let sizes = self.chain.iter().map(|file| file.size);
+        sizes.fold(0, u64::saturating_add)
     }
 }
 

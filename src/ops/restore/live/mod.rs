@@ -87,7 +87,7 @@ pub fn restore_live(
     let mut report = RestoreReport {
         shards: shards.len(),
         files: sizes.len(),
-        bytes: sizes.iter().sum(),
+        bytes: sizes.iter().copied().fold(0, u64::saturating_add),
         metastore: None,
         missing: missing(&source.chains.missing, &shards),
         elapsed: Duration::ZERO,

@@ -66,7 +66,7 @@ impl Live<'_> {
     ) -> Result<Uploaded> {
         self.context.report(&Event::Shards {
             count: shards.len(),
-            bytes: Some(shards.iter().map(tsm_bytes).sum()),
+            bytes: Some(shards.iter().map(tsm_bytes).fold(0, u64::saturating_add)),
         });
         let mut jobs = Vec::with_capacity(shards.len());
         for shard in shards {
@@ -249,7 +249,8 @@ impl Live<'_> {
 
 /// Bytes of the TSM files of a shard.
 fn tsm_bytes(shard: &CheckedShard) -> u64 {
-    tsm_files(shard).map(|(_, size)| size).sum()
+    let sizes = tsm_files(shard).map(|(_, size)| size);
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// A shard that only a new beginning can mend.

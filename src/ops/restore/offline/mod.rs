@@ -109,9 +109,10 @@ fn dry_run(
     target::ensure_opens(&shards, options, context)?;
     room::ensure_room_for_checked(&shards, options)?;
     describe(plan, &shards, options, context);
+    let bytes = shards.iter().map(CheckedShard::bytes);
     let left = Left {
         files: shards.iter().map(|shard| shard.files.len()).sum(),
-        bytes: shards.iter().map(CheckedShard::bytes).sum(),
+        bytes: bytes.fold(0, u64::saturating_add),
     };
     Ok((shards, left))
 }

@@ -30,7 +30,8 @@ impl Needed {
     /// With `jobs` shards at a time.
     fn bytes(mut self, jobs: usize) -> u64 {
         self.rewritten.sort_unstable_by(|a, b| b.cmp(a));
-        self.files + self.rewritten.iter().take(jobs).sum::<u64>()
+        let at_once = self.rewritten.into_iter().take(jobs);
+        at_once.fold(self.files, u64::saturating_add)
     }
 }
 
@@ -94,7 +95,7 @@ fn ensure_room_for<'a, S>(
             rewritten: Vec::new(),
         };
         let (_, all) = systems.entry(metadata.dev()).or_insert((directory, none));
-        all.files += needed.files;
+        all.files = all.files.saturating_add(needed.files);
         all.rewritten.extend(needed.rewritten);
     }
     let mut systems = systems.into_values();
@@ -118,5 +119,6 @@ fn least_bytes(catalog: &Catalog, shard: &PlannedShard) -> u64 {
             largest_other = largest_other.max(listed.unwrap_or(file.size));
         }
     }
-    recorded.into_values().sum::<u64>().max(largest_other)
+    let recorded = recorded.into_values().fold(0, u64::saturating_add);
+    recorded.max(largest_other)
 }

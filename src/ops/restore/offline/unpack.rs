@@ -57,9 +57,10 @@ impl Unpacker<'_> {
                 .status(format!("unpacking and checking {shards}"));
         }
         let with_tsi1 = target::wants_tsi1(self.options);
+        let bytes = planned.iter().map(PlannedShard::bytes);
         self.context.report(&Event::Shards {
             count: planned.len(),
-            bytes: Some(planned.iter().map(PlannedShard::bytes).sum()),
+            bytes: Some(bytes.fold(0, u64::saturating_add)),
         });
         // A failure stops the other threads as well.
         let stop = self.context.cancel.child();
