@@ -36,7 +36,7 @@ impl SyncQueue {
 
     /// Waits while many others wait.
     fn put(&self, to_sync: ToSync) {
-        // The receiver is there for as long as this is.
+        // Without a receiver, a panic ends the run.
         let _ = self.0.send(to_sync);
     }
 }
@@ -51,11 +51,16 @@ pub(crate) fn sync_behind<T>(
     work: impl FnOnce(&SyncQueue) -> T,
 ) -> (T, Result<()>) {
     let (sender, receiver) = mpsc::sync_channel(MOST_WAITING);
-    let receiver = Mutex::new(receiver);
+    let receiver = Arc::new(Mutex::new(receiver));
     thread::scope(|scope| {
         let syncing: Vec<_> = (0..threads.max(1))
-            .map(|_| scope.spawn(|| sync_all(&receiver, stop)))
+            .map(|_| {
+                let receiver = Arc::clone(&receiver);
+                scope.spawn(move || sync_all(&receiver, stop))
+            })
             .collect();
+        // It goes with the last thread: nobody waits to put what none is left to take.
+        drop(receiver);
         let queue = SyncQueue(sender);
         let done = work(&queue);
         drop(queue);

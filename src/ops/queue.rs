@@ -58,12 +58,12 @@ impl Permits {
     pub(crate) fn take(&self, cancel: &Cancel) -> Result<Permit<'_>, Error> {
         let mut free = lock(&self.free);
         loop {
+            cancel.check()?;
             // The one that was returned last: the fewer of the buffers are ever used.
             if let Some(buffer) = free.pop() {
                 let permits = self;
                 return Ok(Permit { buffer, permits });
             }
-            cancel.check()?;
             free = self
                 .returned
                 .wait_timeout(free, TICK)
@@ -84,6 +84,19 @@ struct Queue<J> {
     /// With the time before which a job is not to be tried. First come, first served.
     waiting: VecDeque<(Instant, J)>,
     running: usize,
+}
+
+/// A job that is being done. The others learn of its end, also where it ends with a panic.
+struct Running<'a, J> {
+    queue: &'a Mutex<Queue<J>>,
+    changed: &'a Condvar,
+}
+
+impl<J> Drop for Running<'_, J> {
+    fn drop(&mut self) {
+        lock(self.queue).running -= 1;
+        self.changed.notify_all();
+    }
 }
 
 /// Works the jobs off with `threads` threads, in order, as far as waits allow. A job that waits
@@ -107,16 +120,18 @@ pub(super) fn work<J: Send, R: Send>(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(job) = next(&queue, &changed, cancel) {
-                    let outcome = turn(job);
-                    let mut queue = lock(&queue);
-                    queue.running -= 1;
-                    match outcome {
+                    let running = Running {
+                        queue: &queue,
+                        changed: &changed,
+                    };
+                    match turn(job) {
                         Turn::Done(result) => lock(&results).push(result),
                         Turn::Later(job, wait) => {
-                            queue.waiting.push_back((Instant::now() + wait, job))
+                            let due = Instant::now() + wait;
+                            lock(&queue).waiting.push_back((due, job));
                         }
                     }
-                    changed.notify_all();
+                    drop(running);
                 }
             });
         }
@@ -220,7 +235,8 @@ mod tests {
         cancel.cancel();
         assert!(permits.take(&cancel).is_err());
         drop(held);
-        assert!(permits.take(&cancel).is_ok());
+        assert!(permits.take(&cancel).is_err());
+        assert!(permits.take(&Cancel::default()).is_ok());
     }
 
     #[test]
@@ -237,6 +253,15 @@ mod tests {
             stopped(),
         ];
         assert_eq!(all(results).unwrap_err().to_string(), "disk full");
+    }
+
+    #[test]
+    #[should_panic(expected = "a scoped thread panicked")]
+    fn a_panic_in_one_job_ends_the_run_and_keeps_nobody_waiting() {
+        work(vec![1, 2, 3], 2, &Cancel::default(), |id| {
+            assert_ne!(id, 1, "as a test asks");
+            Turn::<i32, i32>::Done(id)
+        });
     }
 
     #[test]

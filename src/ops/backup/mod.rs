@@ -208,6 +208,8 @@ impl Backup<'_> {
                 .into_iter()
                 .try_fold(0_u64, |sum, known| Some(sum.saturating_add(known?))),
         });
+        // A fault of this side stops the other threads as well.
+        let stop = self.context.cancel.child();
         let session = Session {
             client: self.client,
             health: ServerHealth::new(&self.server, self.options.retries),
@@ -216,10 +218,11 @@ impl Backup<'_> {
             apply_deletes: self.options.apply_deletes,
             jobs: self.options.jobs,
             permits: Permits::new(self.options.jobs),
-            context: self.context,
+            context: Context {
+                cancel: &stop,
+                ..self.context
+            },
         };
-        // A fault of this side stops the other threads as well.
-        let stop = self.context.cancel.child();
         let jobs = self.ask_ahead(&session, asked, &stop);
         let results = queue::work(jobs, self.threads(), &stop, |mut job| {
             match session.attempt(&mut job) {
