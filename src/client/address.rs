@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,13 +26,24 @@ pub struct Address {
 #[derive(Debug, Default)]
 pub(super) struct LastPeer {
     socket: Mutex<Option<SocketAddr>>,
+    /// It once did not answer in a tick, and is not tried first any more: to give up after that
+    /// long costs more than to resolve the name.
+    is_far: AtomicBool,
 }
 
 impl LastPeer {
     /// Connects to it; none where there is none, or it does not answer at once.
     fn connect(&self, timeout: Duration) -> Option<TcpStream> {
+        if self.is_far.load(Ordering::Relaxed) {
+            return None;
+        }
         let socket = *self.lock();
-        TcpStream::connect_timeout(&socket?, timeout.min(TICK)).ok()
+        let connected = TcpStream::connect_timeout(&socket?, timeout.min(TICK));
+        if let Err(error) = &connected {
+            let timed_out = error.kind() == io::ErrorKind::TimedOut;
+            self.is_far.fetch_or(timed_out, Ordering::Relaxed);
+        }
+        connected.ok()
     }
 
     fn remember(&self, stream: &TcpStream) {
@@ -91,11 +103,11 @@ impl Address {
             })?
             .collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
-        for address in addresses {
-            let left = timeout
-                .saturating_sub(started.elapsed())
-                .max(Duration::from_millis(1));
-            match TcpStream::connect_timeout(&address, left) {
+        for (nth, address) in addresses.iter().enumerate() {
+            // One that never answers leaves the others their share.
+            let untried = (addresses.len() - nth) as u32;
+            let left = timeout.saturating_sub(started.elapsed()) / untried;
+            match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
