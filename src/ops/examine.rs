@@ -304,9 +304,14 @@ impl Examination<'_> {
             Ok(state) => state,
             // What gzip has to complain of, and not the disk.
             Err(Stop::Tar(TarError::Source(error)))
-                if self.file.compressed && !is_of_system(&error) =>
+                if self.file.compressed && is_damage(&error) =>
             {
                 FileState::Gzip(damaged_at(&error).unwrap_or(count), error)
+            }
+            Err(Stop::System(error)) if self.unpack.is_some() => {
+                let tar = self.catalog.place_of(&self.file.name);
+                let what = format!("reading what was unpacked of {tar}");
+                return Err(anyhow::Error::new(error).context(what));
             }
             Err(Stop::Tar(TarError::Source(error)) | Stop::System(error)) => {
                 return Err(self.failed(error));
@@ -438,6 +443,12 @@ impl Examination<'_> {
             }
         }
     }
+}
+
+/// Whether what was read is no gzip. An error of another kind is of this program: a thread of it
+/// that panicked.
+fn is_damage(error: &io::Error) -> bool {
+    !is_of_system(error) && error.kind() != io::ErrorKind::Other
 }
 
 fn look_into_tombstone(content: &dyn ReadAt, examined: &mut ExaminedMember) -> io::Result<()> {
