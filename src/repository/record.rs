@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::digest::{FileDigest, hex};
@@ -318,8 +319,13 @@ pub struct FileRecord {
     #[serde(flatten)]
     pub digest: FileDigest,
     /// Of a compressed file, where its blocks are, if each can be decompressed for itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocks: Option<Box<Blocks>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "whole")]
+    #[schemars(with = "Option<Blocks>")]
+    pub blocks: Option<Arc<Blocks>>,
+}
+
+fn whole<S: Serializer>(blocks: &Option<Arc<Blocks>>, out: S) -> Result<S::Ok, S::Error> {
+    blocks.as_deref().serialize(out)
 }
 
 /// A file of a set, as it is read: its digest is in the field that is named as the algorithm.
@@ -329,7 +335,7 @@ struct FileFields {
     size: u64,
     sha256: Option<String>,
     blake3: Option<String>,
-    blocks: Option<Box<Blocks>>,
+    blocks: Option<Blocks>,
 }
 
 impl TryFrom<FileFields> for FileRecord {
@@ -349,7 +355,7 @@ impl TryFrom<FileFields> for FileRecord {
             name,
             size,
             digest,
-            blocks,
+            blocks: blocks.map(Arc::new),
         })
     }
 }

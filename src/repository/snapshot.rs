@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -23,6 +24,7 @@ use super::set_id::SetId;
 use super::store::{EntryKind, Folder, Store, StoreEntry, read_bounded};
 use super::{manifest, pin};
 use crate::error::{Error, ErrorKind};
+use crate::shard_tar::gzip::Blocks;
 
 /// How often a directory is looked at that never stays the same, and how long apart.
 const TRIES: u32 = 200;
@@ -109,6 +111,7 @@ impl DirectorySnapshot {
         moment(Moment::HiddenListed);
         let mut snapshot = Self::default();
         let mut records = Known::new();
+        let mut blocks = HashSet::new();
         let mut intents = Vec::new();
         for (file, stamp) in &before {
             let name = Folder::Hidden.name_of(file);
@@ -123,7 +126,8 @@ impl DirectorySnapshot {
                         None => read_record(store, file),
                     };
                     match read {
-                        Ok(record) if kind == RECORD => {
+                        Ok(mut record) if kind == RECORD => {
+                            share_blocks(&mut record, &mut blocks);
                             records.insert(file.clone(), (*stamp, record));
                         }
                         Ok(record) => intents.push((file, kind, record)),
@@ -297,6 +301,17 @@ fn reading(store: &dyn Store, name: &str, error: io::Error) -> anyhow::Error {
     match is_odd {
         true => anyhow::Error::new(error).context(ErrorKind::Damage.error(reading)),
         false => anyhow::Error::new(error).context(reading),
+    }
+}
+
+/// Has files that several sets share say where their blocks are once in memory, and not once a set.
+fn share_blocks(record: &mut SetRecord, known: &mut HashSet<Arc<Blocks>>) {
+    let files = record.shards.iter_mut();
+    for blocks in files.filter_map(|shard| shard.file.as_mut()?.blocks.as_mut()) {
+        match known.get(blocks) {
+            Some(same) => *blocks = Arc::clone(same),
+            None => _ = known.insert(Arc::clone(blocks)),
+        }
     }
 }
 

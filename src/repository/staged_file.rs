@@ -20,7 +20,7 @@ pub(crate) struct StagedFile {
     size: u64,
     hasher: Hasher,
     /// Of a compressed file that is written to its end, where its blocks are.
-    blocks: Option<Box<Blocks>>,
+    blocks: Option<Arc<Blocks>>,
 }
 
 impl StagedFile {
@@ -121,7 +121,7 @@ impl StagedTar {
             Packing::Gzip(encoder) => {
                 let finished = encoder.finish();
                 let (mut file, blocks) = finished.context("writing the end of a compressed tar")?;
-                file.blocks = Some(Box::new(blocks));
+                file.blocks = Some(Arc::new(blocks));
                 file
             }
         };
@@ -155,7 +155,7 @@ pub(crate) struct SealedFile {
     /// Of its bytes.
     pub digest: FileDigest,
     /// Of a compressed file, where its blocks are.
-    pub(super) blocks: Option<Box<Blocks>>,
+    pub(super) blocks: Option<Arc<Blocks>>,
 }
 
 impl SealedFile {

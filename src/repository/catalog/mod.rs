@@ -54,7 +54,7 @@ pub struct BackupFile {
     /// Whether it is compressed with gzip.
     pub compressed: bool,
     /// Where its blocks are, if that was recorded of a compressed one.
-    pub blocks: Option<Box<Blocks>>,
+    pub blocks: Option<Arc<Blocks>>,
     /// Which of the sets it belongs to.
     pub set: usize,
 }

@@ -16,7 +16,7 @@ const LEAST_HEADER: u64 = 10 + 1;
 const MOST_HEADER: u64 = LEAST_HEADER + 255;
 
 /// Where the blocks of a compressed file are that can be decompressed each for itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Blocks {
     /// Bytes of the content in each block; the last may have fewer.
     pub size: u32,
