@@ -379,6 +379,54 @@ fn a_policy_and_a_shard_of_a_portable_backup_come_back_alone_and_under_other_nam
     }
 }
 
+/// Points that make a TSM file of more than a megabyte: some that deflate cannot shrink, and some
+/// that it can.
+fn load_blocks(server: &Influxd) {
+    let mut random = 1_u64;
+    for host in 0..10 {
+        let mut lines = String::new();
+        for nth in 0..10_000_i64 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let noise = random >> 11;
+            let state = ["idle", "busy", "gone"][(nth / 7 % 3) as usize];
+            let time = START + nth * SECOND;
+            lines += &format!("m,host={host} noise=0.{noise},state=\"{state}\",n={nth}i {time}\n");
+        }
+        server.write("blocks", "autogen", &lines);
+    }
+}
+
+#[test]
+fn either_tool_restores_a_shard_that_was_compressed_in_several_blocks() {
+    let (folder, server) = Influxd::empty(Index::Inmem);
+    server.execute("CREATE DATABASE blocks");
+    load_blocks(&server);
+    let dir = folder.path().join("backup");
+    back_up("snap", "portable", &server, &dir, &[]);
+    let record = tree::files(&dir.join(".snap"))
+        .into_iter()
+        .find_map(|(name, text)| name.ends_with(".json").then_some(text))
+        .expect("a record");
+    let record: Value = serde_json::from_slice(&record).expect("JSON");
+    let blocks = &record["shards"][0]["file"]["blocks"];
+    let words = blocks["compressed"].as_str().expect("where blocks are");
+    assert!(words.split([' ', '*']).count() > 2, "{blocks}");
+
+    let points = server.points_of("blocks");
+    for tool in ["influxd", "snap"] {
+        let flags = ["-portable", "-db", "blocks", "-newdb", tool];
+        restore(tool, &server, &dir, &flags);
+        let expected = renamed(&points, "blocks", tool);
+        assert!(
+            holds(tool, &server, || server.points_of(tool) == expected),
+            "{tool}: the points differ\n{}",
+            server.log()
+        );
+    }
+}
+
 #[test]
 fn a_portable_backup_comes_back_into_the_directories_of_a_stopped_server() {
     let sample = SAMPLE.get();
