@@ -135,12 +135,12 @@ fn read_at_most(reader: impl Read, most: u64) -> io::Result<InfoReply> {
 /// Those of the writer.
 pub fn write_info(writer: &mut impl Write, shards: &[ShardPath]) -> io::Result<()> {
     #[derive(Serialize)]
-    struct DrippingReply {
+    struct WrittenReply {
         #[serde(rename = "Paths")]
         paths: Option<Vec<String>>,
     }
     let paths = (!shards.is_empty()).then(|| shards.iter().map(ShardPath::to_string).collect());
-    let text = serde_json::to_string(&DrippingReply { paths }).map_err(io::Error::other)?;
+    let text = serde_json::to_string(&WrittenReply { paths }).map_err(io::Error::other)?;
     writer.write_all(go_escaped(&text).as_bytes())?;
     writer.write_all(b"\n")
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::repository::{
-    Catalog, Chains, Content, FileRecord, FinishedShard, Layout, MemberRecord, Selection, SetId,
-    SetRecord, ShardRecord, ShardState,
+    Catalog, Chains, Content, FileRecord, Layout, MemberRecord, Selection, SetId, SetRecord,
+    ShardRecord, ShardState,
 };
 use crate::shard::ShardPath;
 
@@ -66,7 +66,7 @@ pub(crate) struct Base {
 impl Base {
     /// The file of a shard as a run recorded it that was begun at `started`; none where the server
     /// could not tell whether it has changed since.
-    fn new(
+    pub(super) fn new(
         shard: &ShardRecord,
         started: Timestamp,
         margin: Duration,
@@ -99,29 +99,6 @@ impl Base {
             since,
             probes,
         })
-    }
-
-    /// The file of a shard that an earlier run had finished, and that holds `content` as this one
-    /// would, which was begun at `now`. What holds a range is none: the server made its files for
-    /// that run.
-    pub(crate) fn of_leftover(
-        left: FinishedShard<'_>,
-        content: Content,
-        now: Timestamp,
-        margin: Duration,
-    ) -> Option<Self> {
-        let FinishedShard {
-            name,
-            record,
-            started,
-        } = left;
-        let is_as_asked = record.state == ShardState::Stored
-            && record.content == content
-            && content != Content::Range;
-        // Where the clock was set back, nobody knows what changed since.
-        (is_as_asked && started <= now)
-            .then(|| Self::new(record, started, margin, None, name))
-            .flatten()
     }
 }
 

@@ -5,8 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::repository::FileDigest;
-use crate::repository::{SetState, ShardState, test_records};
+use crate::repository::{FileDigest, FinishedShard, SetState, ShardState, test_records};
 use crate::time;
 
 /// The cluster of the sets that may be built on.

@@ -1,6 +1,7 @@
 //! Resuming a backup that ended early: which of the shards that it had finished are taken over.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -8,8 +9,33 @@ use jiff::Timestamp;
 use super::incremental::Base;
 use super::request::Planned;
 use super::run::Backup;
-use crate::repository::ResumableRun;
+use crate::repository::{Content, FinishedShard, ResumableRun, ShardState};
 use crate::text::plural;
+
+impl Base {
+    /// The file of a shard that an earlier run had finished, and that holds `content` as this one
+    /// would, which was begun at `now`. What holds a range is none: the server made its files for
+    /// that run.
+    pub(super) fn of_leftover(
+        left: FinishedShard<'_>,
+        content: Content,
+        now: Timestamp,
+        margin: Duration,
+    ) -> Option<Self> {
+        let FinishedShard {
+            name,
+            record,
+            started,
+        } = left;
+        let is_as_asked = record.state == ShardState::Stored
+            && record.content == content
+            && content != Content::Range;
+        // Where the clock was set back, nobody knows what changed since.
+        (is_as_asked && started <= now)
+            .then(|| Self::new(record, started, margin, None, name))
+            .flatten()
+    }
+}
 
 impl Backup<'_> {
     /// Notes with each shard what an earlier run had finished of it and may not have changed since;

@@ -837,7 +837,6 @@ fn metastore(server: usize, held: &[Option<BTreeSet<u32>>]) -> Data {
     data
 }
 
-/// Whether a restore of the set alone would miss nothing, and the files it would use.
 /// What a restore of a set says is missing, and the files of each shard that it puts together.
 fn restored(catalog: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, Vec<String>>) {
     let selection = Selection::default();

@@ -1,8 +1,8 @@
 //! `snap restore`: a backup into the directories of a stopped influxd ([`offline`]), or into a
 //! running one ([`live`]).
 //!
-//! Both read a backup ([`source`]) and check all that is meant ([`check`]) before anything is
-//! written anywhere.
+//! Both read a backup ([`source`]) and check all that is meant ([`check`]) before anything
+//! takes its place or is sent.
 
 #[cfg(test)]
 mod agreement_tests;

@@ -2,7 +2,7 @@
 //! outside the times that are restored, and values of types that their fields have no more.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -14,10 +14,13 @@ use crate::influxd_dir::Ownership;
 use crate::io::durable;
 use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
-use crate::tsm::filter::{Filtered, PointFilter};
+use crate::tsm::filter::{FilterError, Filtered, PointFilter};
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::tombstone::TombstoneEnding;
 use crate::tsm::{is_tombstone, stem};
+
+/// Bytes written at a time.
+const CHUNK: usize = 256 << 10;
 
 /// What is left of the files of a shard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,7 +101,7 @@ fn rewrite_file(
         new_types: &shard.new_types,
         time_range: shard.time_range.unwrap_or(Bounds::ANY),
     };
-    let rewritten = filter.apply_in_place(&file, &path);
+    let rewritten = apply_in_place(&filter, &file, &path);
     stop.check()?;
     match rewritten.with_context(rewriting)? {
         Filtered::Unchanged => {}
@@ -107,6 +110,33 @@ fn rewrite_file(
     }
     let metadata = fs::metadata(&path).with_context(rewriting)?;
     Ok(Some(metadata.len()))
+}
+
+/// Leaves points out of a file at `path`, with the content `file`. The new one is written beside
+/// it, for its owner alone, and takes its name when it is whole; where not a point is left, the
+/// file goes.
+fn apply_in_place(
+    filter: &PointFilter<'_>,
+    file: &dyn ReadAt,
+    path: &Path,
+) -> Result<Filtered<()>> {
+    if !filter.would_change(file)? {
+        return Ok(Filtered::Unchanged);
+    }
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut new = durable::unfinished_in(directory)?;
+    let mut out = BufWriter::with_capacity(CHUNK, new.as_file_mut());
+    let written = filter.rewrite(file, &mut out)?;
+    out.flush()
+        .map_err(|error| FilterError::Write(error.into()))?;
+    drop(out);
+    if written.is_none() {
+        durable::remove_if_there(path)?;
+        return Ok(Filtered::Empty);
+    }
+    durable::sync(new.as_file(), new.path())?;
+    durable::rename(&new.into_temp_path(), path)?;
+    Ok(Filtered::Rewritten(()))
 }
 
 /// What the tombstone beside an unpacked TSM file says.

@@ -1,4 +1,4 @@
-//! Applying a filter to a file: into another one without a name, in its place, or only to see
+//! Applying a filter to a file: into a writer, into another file without a name, or only to see
 //! whether that works.
 
 use std::fs::File;
@@ -10,7 +10,6 @@ use super::super::writer::Written;
 use super::new_types::{NewTypes, OfOtherTypes};
 use super::rewrite::{FilterError, rewrite, would_change};
 use crate::io::adapters::Crc32Writer;
-use crate::io::durable;
 use crate::io::read_at::ReadAt;
 use crate::io::scratch::in_scratch;
 use crate::time::Bounds;
@@ -78,11 +77,25 @@ impl PointFilter<'_> {
         OfOtherTypes::new(self.deletes.reader(), self.new_types)
     }
 
-    fn would_change(&self, file: &dyn ReadAt) -> Result<bool, FilterError> {
+    /// Whether not all points of `file` stay.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged in what has to be read of it.
+    pub(crate) fn would_change(&self, file: &dyn ReadAt) -> Result<bool, FilterError> {
         would_change(file, &mut self.reader(), self.time_range)
     }
 
-    fn rewrite(&self, file: &dyn ReadAt, out: impl Write) -> Result<Option<Written>, FilterError> {
+    /// Writes what stays of `file` as another TSM file; none where not a point does.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged in what has to be read of it, or the result cannot be written.
+    pub(crate) fn rewrite(
+        &self,
+        file: &dyn ReadAt,
+        out: impl Write,
+    ) -> Result<Option<Written>, FilterError> {
         let (_, written) = rewrite(file, &mut self.reader(), self.time_range, out)?;
         Ok(written)
     }
@@ -117,37 +130,6 @@ impl PointFilter<'_> {
             crc: summed.crc(),
             file: summed.into_inner().file,
         }))
-    }
-
-    /// Leaves points out of a file at `path`, with the content `file`. The new one is written
-    /// beside it, for its owner alone, and takes its name when it is whole; where not a point is
-    /// left, the file goes.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`PointFilter::apply`], and when the file cannot be replaced or removed.
-    pub(crate) fn apply_in_place(
-        &self,
-        file: &dyn ReadAt,
-        path: &Path,
-    ) -> anyhow::Result<Filtered<()>> {
-        if !self.would_change(file)? {
-            return Ok(Filtered::Unchanged);
-        }
-        let directory = path.parent().unwrap_or(Path::new("."));
-        let mut new = durable::unfinished_in(directory)?;
-        let mut out = BufWriter::with_capacity(CHUNK, new.as_file_mut());
-        let written = self.rewrite(file, &mut out)?;
-        out.flush()
-            .map_err(|error| FilterError::Write(error.into()))?;
-        drop(out);
-        if written.is_none() {
-            durable::remove_if_there(path)?;
-            return Ok(Filtered::Empty);
-        }
-        durable::sync(new.as_file(), new.path())?;
-        durable::rename(&new.into_temp_path(), path)?;
-        Ok(Filtered::Rewritten(()))
     }
 
     /// Reads of `file` what [`PointFilter::apply`] would read, and writes nothing.

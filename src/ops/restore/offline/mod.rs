@@ -1,10 +1,10 @@
 //! Restoring into the directories of a stopped influxd.
 //!
 //! What is to be written is decided ([`plan`]) and the target looked at ([`target`], [`room`]).
-//! Shards are then checked while they are unpacked out of sight ([`unpack`], [`staging`]), and when
-//! all are sound they take the place of what is there, the metastore last ([`swap`]). A [`journal`]
-//! says what was moved, so that a failed run is put back at once and a killed one by the next
-//! ([`recover`]).
+//! Then it is written ([`write`]): shards are checked while they are unpacked out of sight
+//! ([`unpack`], [`staging`]), and when all are sound they take the place of what is there, the
+//! metastore last ([`swap`]). A [`journal`] says what was moved, so that a failed run is put back at
+//! once ([`roll_back`]) and a killed one by the next ([`recover`]).
 
 mod journal;
 mod options;
@@ -41,9 +41,9 @@ pub use options::RestoreOptions;
 ///
 /// # Errors
 ///
-/// Before anything is written: when the backup is damaged ([`ErrorKind::Damage`]) or does not hold
-/// what was asked for, or the target holds data or is in use ([`ErrorKind::Refused`]). Later: when
-/// the target cannot be written; it is put back then.
+/// Before anything takes its place: when the backup is damaged ([`ErrorKind::Damage`]) or does not
+/// hold what was asked for, the target holds data or is in use ([`ErrorKind::Refused`]), or what is
+/// unpacked cannot be written. Later: when the target cannot be written; it is put back then.
 ///
 /// [`ErrorKind::Damage`]: crate::error::ErrorKind::Damage
 /// [`ErrorKind::Refused`]: crate::error::ErrorKind::Refused
