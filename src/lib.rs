@@ -20,6 +20,9 @@ pub mod io;
 // Sizes, counts and lists as people read them.
 mod text;
 
+// Sums of sizes that somebody else states.
+mod sizes;
+
 // Points in time as typed and as stored.
 pub mod time;
 

@@ -17,6 +17,7 @@ use super::render::table::{fields, interval, table, time};
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::ops::{SetInfo, ShardSummary, info, server_info};
+use crate::sizes::total;
 use crate::text::{plural, size};
 
 /// Show what one set holds, shard by shard; with -host, what a server holds
@@ -129,12 +130,8 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     if let Some(meta) = &info.meta {
         described.push(("metastore", meta_counts(meta)));
     }
-    let tars: u64 = info
-        .shards
-        .iter()
-        .filter(|shard| shard.file.is_some())
-        .filter_map(|shard| shard.tar_size)
-        .fold(0, u64::saturating_add);
+    let stored = info.shards.iter().filter(|shard| shard.file.is_some());
+    let tars = total(stored.filter_map(|shard| shard.tar_size));
     described.push((
         "shards",
         format!("{}, {}", plural(summary.shards, "shard"), size(tars)),

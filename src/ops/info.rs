@@ -17,6 +17,7 @@ use crate::repository::{
     ShardState, steadily,
 };
 use crate::shard::ShardPath;
+use crate::sizes::total;
 use crate::text::{first_of, plural};
 use crate::time;
 use crate::wire::{Dialect, InfoReply};
@@ -323,10 +324,7 @@ fn summary_of(
         finished: Some(record.finished),
         host: Some(record.host.clone()),
         written_by: record.written_by.clone(),
-        size: record
-            .files()
-            .filter_map(|file| catalog.file(&file.name))
-            .fold(0, u64::saturating_add),
+        size: total(record.files().filter_map(|file| catalog.file(&file.name))),
         complaint: gone.first().map(|first| {
             format!(
                 "{} gone or of another size, {first} among them{}",
@@ -383,10 +381,12 @@ fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) 
     };
     let meta_size = set.meta.as_ref().map_or(0, |meta| meta.size);
     let summary = SetSummary {
-        size: shards
-            .iter()
-            .filter_map(|shard| shard.size)
-            .fold(meta_size, u64::saturating_add),
+        size: total(
+            shards
+                .iter()
+                .filter_map(|shard| shard.size)
+                .chain([meta_size]),
+        ),
         complaint,
         ..SetSummary::of(set, state, Kind::Unknown, &shards)
     }

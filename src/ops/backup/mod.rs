@@ -40,6 +40,7 @@ use crate::progress::Event;
 use crate::repository::manifest;
 use crate::repository::{Layout, RunHeader, SetWriter};
 use crate::retry::Server;
+use crate::sizes::total;
 use crate::time;
 use crate::wire::Dialect;
 use attempts::ShardAttempts;
@@ -167,10 +168,7 @@ impl Backup<'_> {
             gaps: Vec::new(),
             losses: None,
             unproven: Vec::new(),
-            bytes: asked
-                .iter()
-                .filter_map(|planned| planned.known)
-                .fold(0, u64::saturating_add),
+            bytes: total(asked.iter().filter_map(|planned| planned.known)),
             elapsed: self.started.elapsed(),
         }
     }

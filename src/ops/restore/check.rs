@@ -22,6 +22,7 @@ use crate::ops::unpack_dir::UnpackDir;
 use crate::progress::{Event, Progress, Silent};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
+use crate::sizes::total;
 use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::fields::{Field, FieldTypes};
@@ -59,10 +60,9 @@ pub(super) fn check(
             plural(planned.len(), "shard")
         )));
     }
-    let bytes = planned.iter().map(PlannedShard::bytes);
     progress.report(&Event::Detail(&format!(
         "reading {} bytes before anything is written",
-        bytes.fold(0, u64::saturating_add)
+        total(planned.iter().map(PlannedShard::bytes))
     )));
     let stop = cancel.child();
     let checker = ShardChecker {

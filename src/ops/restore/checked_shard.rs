@@ -10,6 +10,7 @@ use crate::cancel::Cancel;
 use crate::repository::BackupFile;
 use crate::shard::ShardPath;
 use crate::shard_tar::ShardTarReader;
+use crate::sizes::total;
 use crate::time::Bounds;
 use crate::tsm::filter::NewTypes;
 use crate::tsm::{is_tombstone, stem};
@@ -125,8 +126,7 @@ impl ShardFile {
 impl CheckedShard {
     /// Bytes of all its files.
     pub(super) fn bytes(&self) -> u64 {
-        let sizes = self.files.iter().map(|(_, file)| file.size);
-        sizes.fold(0, u64::saturating_add)
+        total(self.files.iter().map(|(_, file)| file.size))
     }
 
     /// Bytes of the largest of its TSM files that are written anew.

@@ -18,6 +18,7 @@ use crate::repository::{
     ShardChain, steadily,
 };
 use crate::shard::ShardPath;
+use crate::sizes::total;
 use crate::text::{first_of, name_list, plural};
 use crate::time::Bounds;
 use crate::wire::MetaBlob;
@@ -174,8 +175,7 @@ pub(crate) struct PlannedShard {
 impl PlannedShard {
     /// Bytes of the files it is put together from.
     pub(super) fn bytes(&self) -> u64 {
-        let sizes = self.chain.iter().map(|file| file.size);
-        sizes.fold(0, u64::saturating_add)
+        total(self.chain.iter().map(|file| file.size))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::progress::{Event, Outcome};
 use crate::repository::names;
 use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId};
 use crate::shard::ShardPath;
+use crate::sizes::total;
 use crate::text::plural;
 use finding::SHARD_LOST;
 use shard::{Checked, VerifyJob};
@@ -102,7 +103,7 @@ pub fn verify(
     let sizes = jobs.iter().map(|job| job.file.size);
     context.report(&Event::Shards {
         count: jobs.len(),
-        bytes: Some(sizes.fold(0, u64::saturating_add)),
+        bytes: Some(total(sizes)),
     });
     let results = queue::work(jobs, options.jobs, context.cancel, |job: VerifyJob<'_>| {
         let checked = check_shard(&catalog, &job, options.deep, context);

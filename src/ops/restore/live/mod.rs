@@ -28,6 +28,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
+use crate::sizes::total;
 pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, LiveJournal};
 use resume::{RestoreStart, Start};
@@ -87,7 +88,7 @@ pub fn restore_live(
     let mut report = RestoreReport {
         shards: shards.len(),
         files: sizes.len(),
-        bytes: sizes.iter().copied().fold(0, u64::saturating_add),
+        bytes: total(sizes.iter().copied()),
         metastore: None,
         missing: missing(&source.chains.missing, &shards),
         elapsed: Duration::ZERO,

@@ -16,6 +16,7 @@ use crate::ops::restore::checked_shard::CheckedShard;
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
 use crate::retry::Attempts;
+use crate::sizes::total;
 
 /// What became of the shards.
 #[derive(Debug, Default)]
@@ -66,7 +67,7 @@ impl Live<'_> {
     ) -> Result<Uploaded> {
         self.context.report(&Event::Shards {
             count: shards.len(),
-            bytes: Some(shards.iter().map(tsm_bytes).fold(0, u64::saturating_add)),
+            bytes: Some(total(shards.iter().map(tsm_bytes))),
         });
         let mut jobs = Vec::with_capacity(shards.len());
         for shard in shards {
@@ -249,8 +250,7 @@ impl Live<'_> {
 
 /// Bytes of the TSM files of a shard.
 fn tsm_bytes(shard: &CheckedShard) -> u64 {
-    let sizes = tsm_files(shard).map(|(_, size)| size);
-    sizes.fold(0, u64::saturating_add)
+    total(tsm_files(shard).map(|(_, size)| size))
 }
 
 /// A shard that only a new beginning can mend.

@@ -32,6 +32,7 @@ use crate::context::Context;
 use crate::influxd_dir::shard_dir;
 use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
+use crate::sizes::total;
 use plan::RestorePlan;
 
 pub use options::IndexKind;
@@ -109,10 +110,9 @@ fn dry_run(
     target::ensure_opens(&shards, options, context)?;
     room::ensure_room_for_checked(&shards, options)?;
     describe(plan, &shards, options, context);
-    let bytes = shards.iter().map(CheckedShard::bytes);
     let left = Left {
         files: shards.iter().map(|shard| shard.files.len()).sum(),
-        bytes: bytes.fold(0, u64::saturating_add),
+        bytes: total(shards.iter().map(CheckedShard::bytes)),
     };
     Ok((shards, left))
 }

@@ -15,6 +15,7 @@ use crate::ops::restore::source::PlannedShard;
 use crate::ops::room::ensure_room;
 use crate::repository::Catalog;
 use crate::shard::ShardPath;
+use crate::sizes::total;
 use crate::tsm::is_index;
 
 /// What is to be written of a shard, or to a file system.
@@ -31,7 +32,7 @@ impl Needed {
     fn bytes(mut self, jobs: usize) -> u64 {
         self.rewritten.sort_unstable_by(|a, b| b.cmp(a));
         let at_once = self.rewritten.into_iter().take(jobs);
-        at_once.fold(self.files, u64::saturating_add)
+        total(at_once.chain([self.files]))
     }
 }
 
@@ -95,7 +96,7 @@ fn ensure_room_for<'a, S>(
             rewritten: Vec::new(),
         };
         let (_, all) = systems.entry(metadata.dev()).or_insert((directory, none));
-        all.files = all.files.saturating_add(needed.files);
+        all.files = total([all.files, needed.files]);
         all.rewritten.extend(needed.rewritten);
     }
     let mut systems = systems.into_values();
@@ -119,6 +120,5 @@ fn least_bytes(catalog: &Catalog, shard: &PlannedShard) -> u64 {
             largest_other = largest_other.max(listed.unwrap_or(file.size));
         }
     }
-    let recorded = recorded.into_values().fold(0, u64::saturating_add);
-    recorded.max(largest_other)
+    total(recorded.into_values()).max(largest_other)
 }

@@ -25,6 +25,7 @@ use crate::ops::unpack_dir::UnpackDir;
 use crate::progress::{Event, Outcome, Progress};
 use crate::repository::Catalog;
 use crate::shard::ShardPath;
+use crate::sizes::total;
 use crate::text::plural;
 
 /// Unpacks shards into where they are prepared.
@@ -57,10 +58,9 @@ impl Unpacker<'_> {
                 .status(format!("unpacking and checking {shards}"));
         }
         let with_tsi1 = target::wants_tsi1(self.options);
-        let bytes = planned.iter().map(PlannedShard::bytes);
         self.context.report(&Event::Shards {
             count: planned.len(),
-            bytes: Some(bytes.fold(0, u64::saturating_add)),
+            bytes: Some(total(planned.iter().map(PlannedShard::bytes))),
         });
         // A failure stops the other threads as well.
         let stop = self.context.cancel.child();
