@@ -26,8 +26,8 @@ pub struct Address {
 #[derive(Debug, Default)]
 pub(super) struct LastPeer {
     socket: Mutex<Option<SocketAddr>>,
-    /// It once did not answer in a tick, and is not tried first any more: to give up after that
-    /// long costs more than to resolve the name.
+    /// Whether it once took longer than a tick to answer. From then on the name is resolved each
+    /// time, which costs less than waiting for nothing.
     is_far: AtomicBool,
 }
 

@@ -319,12 +319,18 @@ pub struct FileRecord {
     #[serde(flatten)]
     pub digest: FileDigest,
     /// Of a compressed file, where its blocks are, if each can be decompressed for itself.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "whole")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "serialize_blocks"
+    )]
     #[schemars(with = "Option<Blocks>")]
     pub blocks: Option<Arc<Blocks>>,
 }
 
-fn whole<S: Serializer>(blocks: &Option<Arc<Blocks>>, out: S) -> Result<S::Ok, S::Error> {
+fn serialize_blocks<S: Serializer>(
+    blocks: &Option<Arc<Blocks>>,
+    out: S,
+) -> Result<S::Ok, S::Error> {
     blocks.as_deref().serialize(out)
 }
 
