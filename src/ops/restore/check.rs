@@ -11,7 +11,7 @@ use super::checked_shard::{CheckedShard, ShardFile, ShardFiles};
 use super::members::ShardMembers;
 use super::source::PlannedShard;
 use super::types::{SettledTypes, settle_types};
-use crate::cancel::Cancel;
+use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::io::scratch::{is_of_system, scratch_error};
 use crate::ops::examine::{
@@ -19,7 +19,7 @@ use crate::ops::examine::{
 };
 use crate::ops::queue::{self, Turn};
 use crate::ops::unpack_dir::UnpackDir;
-use crate::progress::{Event, Progress, Silent};
+use crate::progress::Silent;
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::sizes::total;
@@ -51,31 +51,30 @@ pub(super) fn check(
     planned: Vec<PlannedShard>,
     used: &RestoreChecks,
     jobs: usize,
-    cancel: &Cancel,
-    progress: &dyn Progress,
+    context: Context<'_>,
 ) -> Result<Vec<CheckedShard>> {
     if !planned.is_empty() {
-        progress.report(&Event::Status(&format!(
-            "checking {}",
-            plural(planned.len(), "shard")
-        )));
+        context.status(format!("checking {}", plural(planned.len(), "shard")));
     }
-    progress.report(&Event::Detail(&format!(
+    context.detail(format!(
         "reading {} bytes before anything is written",
         total(planned.iter().map(PlannedShard::bytes))
-    )));
-    let stop = cancel.child();
+    ));
+    // A failure stops the other threads as well.
+    let stop = context.cancel.child();
     let checker = ShardChecker {
         catalog,
         used,
         unpack: None,
-        stop: &stop,
-        progress,
+        context: Context {
+            cancel: &stop,
+            ..context
+        },
     };
     let results = queue::work(planned, jobs, &stop, |shard: PlannedShard| {
         Turn::Done(checker.check(shard).inspect_err(|_| stop.cancel()))
     });
-    cancel.check()?;
+    context.check()?;
     let mut checked = queue::all(results)?;
     checked.sort_by(|a, b| a.source.cmp(&b.source));
     Ok(checked)
@@ -88,8 +87,7 @@ pub(super) struct ShardChecker<'a> {
     /// Where the files are unpacked while they are read, if they are. What is to be left out of
     /// them is not tried on them then: it will be left out of what was unpacked.
     pub unpack: Option<&'a UnpackDir<'a>>,
-    pub stop: &'a Cancel,
-    pub progress: &'a dyn Progress,
+    pub context: Context<'a>,
 }
 
 impl ShardChecker<'_> {
@@ -106,7 +104,7 @@ impl ShardChecker<'_> {
         } = self.gather(&shard)?;
         let all_readable = unreadable.is_empty();
         for (name, unreadable) in unreadable {
-            unreadable.refuse(&name, &shard.source, self.used, self.progress)?;
+            unreadable.refuse(&name, &shard.source, self.used, self.context)?;
         }
         let members = ShardMembers {
             catalog: self.catalog,
@@ -115,7 +113,7 @@ impl ShardChecker<'_> {
             files: &files,
             unpacked: self.unpack.map(|unpack| unpack.path),
             scratch: &self.used.scratch,
-            stop: self.stop,
+            stop: self.context.cancel,
         };
         let several = several_types(types, &shard.source, self.used)?;
         let is_tried = self.unpack.is_none() && shard.time_range.is_none();
@@ -131,7 +129,7 @@ impl ShardChecker<'_> {
             false => settle_types(&members, &several, &deletes)?,
         };
         if let Some(told) = &settled.told {
-            self.progress.report(&Event::Warning(told));
+            self.context.warn(told);
         }
         if is_tried {
             try_to_rewrite(&members, &deletes, self.used, &settled.new_types)?;
@@ -309,7 +307,7 @@ impl Unreadable {
         name: &str,
         shard: &ShardPath,
         used: &RestoreChecks,
-        progress: &dyn Progress,
+        context: Context<'_>,
     ) -> Result<()> {
         let Self { tar, fault } = self;
         if used.apply_deletes {
@@ -321,9 +319,9 @@ impl Unreadable {
                 )
                 .into());
         }
-        progress.report(&Event::Warning(&format!(
+        context.warn(format!(
             "{name} of shard {shard} {fault}: points that were deleted may come back"
-        )));
+        ));
         Ok(())
     }
 }
@@ -361,9 +359,9 @@ impl ShardChecker<'_> {
             unpack: self.unpack,
             stops_at_damage: true,
             scratch: &self.used.scratch,
-            cancel: self.stop,
+            cancel: self.context.cancel,
             progress: match self.unpack {
-                Some(_) => self.progress,
+                Some(_) => self.context.progress,
                 None => &Silent,
             },
         };

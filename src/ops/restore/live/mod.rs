@@ -115,8 +115,7 @@ impl Live<'_> {
             apply_deletes,
             scratch: scratch_dir(),
         };
-        let Context { cancel, progress } = self.context;
-        let shards = check(catalog, planned, &used, self.options.jobs, cancel, progress)?;
+        let shards = check(catalog, planned, &used, self.options.jobs, self.context)?;
         ensure_influxd_opens_names(&shards)?;
         filtered::ensure_scratch(&shards, apply_deletes)?;
         Ok(shards)

@@ -104,8 +104,7 @@ fn dry_run(
         std::mem::take(&mut plan.shards),
         &options.checks(scratch_dir()),
         options.jobs,
-        context.cancel,
-        context.progress,
+        context,
     )?;
     target::ensure_opens(&shards, options, context)?;
     room::ensure_room_for_checked(&shards, options)?;

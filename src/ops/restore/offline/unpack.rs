@@ -140,8 +140,10 @@ impl Unpacker<'_> {
             catalog: self.catalog,
             used: self.used,
             unpack: Some(unpack),
-            stop,
-            progress: &progress,
+            context: Context {
+                cancel: stop,
+                progress: &progress,
+            },
         };
         let checked = checker.check(shard)?;
         let apply_deletes = self.options.apply_deletes;
