@@ -1,4 +1,7 @@
-//! `snap generate`: shell completions and the manual, made from the flags themselves.
+//! `snap generate`: shell completions and the manual.
+//!
+//! The completions of most shells ask snap itself on each TAB, see `complete`: their scripts are
+//! written by hand in `completions/`. That of PowerShell lists the flags.
 
 use std::io::{self, Write};
 
@@ -43,17 +46,19 @@ impl GenerateArgs {
 }
 
 fn text(kind: Artifact, command: &mut clap::Command, exit_codes: &str) -> io::Result<Vec<u8>> {
-    let shell = match kind {
+    let script = match kind {
         Artifact::Man => return manual(command, exit_codes),
-        Artifact::Bash => Shell::Bash,
-        Artifact::Zsh => Shell::Zsh,
-        Artifact::Fish => Shell::Fish,
-        Artifact::PowerShell => Shell::PowerShell,
-        Artifact::Elvish => Shell::Elvish,
+        Artifact::PowerShell => {
+            let mut text = Vec::new();
+            clap_complete::generate(Shell::PowerShell, command, "snap", &mut text);
+            return Ok(text);
+        }
+        Artifact::Bash => include_str!("../../completions/snap.bash"),
+        Artifact::Zsh => include_str!("../../completions/_snap"),
+        Artifact::Fish => include_str!("../../completions/snap.fish"),
+        Artifact::Elvish => include_str!("../../completions/snap.elv"),
     };
-    let mut text = Vec::new();
-    clap_complete::generate(shell, command, "snap", &mut text);
-    Ok(text)
+    Ok(script.into())
 }
 
 /// One page: the program, then each command with its flags.

@@ -17,6 +17,7 @@ pub mod peer;
 pub mod process;
 pub mod service;
 pub mod sets;
+pub mod shell;
 pub mod source;
 pub mod time;
 pub mod tools;

@@ -178,7 +178,7 @@ pub(crate) fn clap_flag(name: &str, value: Option<&OsStr>) -> OsString {
 }
 
 /// Splits a flag into its name and the value written behind `=`.
-fn split_flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
+pub(crate) fn split_flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
     let bytes = word.as_bytes().strip_prefix(b"-")?;
     let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
     if bytes.is_empty() || bytes[0] == b'-' || bytes[0] == b'=' {
@@ -198,7 +198,7 @@ pub(crate) fn find(command: &Command, name: impl AsRef<OsStr>) -> Option<&Arg> {
     })
 }
 
-fn long(flag: &Arg) -> &str {
+pub(crate) fn long(flag: &Arg) -> &str {
     flag.get_long().unwrap_or_else(|| flag.get_id().as_str())
 }
 

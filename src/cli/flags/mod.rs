@@ -1,11 +1,11 @@
 //! What several commands take: flags of a server, values, and flags that were not typed.
 
 pub(crate) mod argv;
-mod config;
+pub(crate) mod config;
 pub(crate) mod defaults;
 mod lock;
 mod output;
-mod profiles;
+pub(crate) mod profiles;
 pub(crate) mod server;
 pub(crate) mod values;
 
