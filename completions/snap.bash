@@ -2,7 +2,7 @@
 # Source this file, or install it as /usr/share/bash-completion/completions/snap.
 
 _snap() {
-    local command=${1/#\~\//$HOME/} reply
+    local command=${1/#\~\//"$HOME/"} reply
     mapfile -t reply <<<"$("$command" __complete bash "${COMP_LINE:0:COMP_POINT}" "$2" 2>/dev/null)"
     COMPREPLY=("${reply[@]:1}")
     compopt -o nosort 2>/dev/null

@@ -11,7 +11,7 @@ use crate::support::shell::Shell;
 use crate::support::{folder, utf8};
 
 /// Names that a shell has to quote, that bash splits, or that look like a flag.
-const DATABASES: [&str; 8] = [
+const DATABASES: [&str; 9] = [
     "two words",
     "quote' and\"$(exit)`;&",
     "naïve",
@@ -19,6 +19,7 @@ const DATABASES: [&str; 8] = [
     "_under",
     "co:lon",
     "equal=sign",
+    "db",
     "db.dot",
 ];
 
@@ -162,6 +163,11 @@ fn cases(fixture: &Fixture, open: &str) -> Vec<(String, String)> {
             "restore backup -retention we\t",
             "<restore><backup><-retention><weekly>",
         ),
+        // Of a database whose name another begins with.
+        (
+            "restore backup -db db -rp \t",
+            "<restore><backup><-db><db><-rp><weekly>",
+        ),
         (
             "check backup -database db.\t",
             "<check><backup><-database><db.dot>",
@@ -185,7 +191,7 @@ fn cases(fixture: &Fixture, open: &str) -> Vec<(String, String)> {
     let profile = format!("backup -host={}\t", &host[..host.len() - 1]);
     cases.push((profile, format!("<backup><-host={host}>")));
     for database in DATABASES {
-        let begun: String = database.chars().take(2).collect();
+        let begun: String = database.chars().take(3).collect();
         for (typed, called) in [
             (
                 format!("backup -host {host} -database {begun}\t"),
@@ -280,7 +286,7 @@ fn zsh_completes_flags_values_paths_and_names() {
     assert!(!shown.contains("-db"), "{shown}");
     shell.shows(
         "snap info backup \t\t",
-        &["the newest", "full, complete, 8 shards"],
+        &["the newest", "full, complete, 9 shards"],
     );
 }
 
@@ -293,7 +299,7 @@ fn fish_completes_flags_values_paths_and_names() {
     shell.shows("snap backup -d\t\t", &expected);
     shell.shows(
         "snap info backup \t\t",
-        &["the newest", "full, complete, 8 shards"],
+        &["the newest", "full, complete, 9 shards"],
     );
 }
 

@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// Ctrl-C.
-const INTERRUPT: &str = "\u{3}";
+/// Ctrl-U: takes a line back. Ctrl-C would also take what is typed right behind it.
+const KILL_LINE: &str = "\u{15}";
 
 /// A shell with `snap` in its `PATH`: on TAB the real one, and else one that writes down what it
 /// was called with. It is ended when dropped.
@@ -100,13 +100,13 @@ impl Shell {
     pub fn shows(&mut self, line: &str, expected: &[&str]) -> String {
         let before = self.screen().len();
         self.press(line);
-        let shown = |shell: &Self| shell.screen()[before..].to_owned();
+        let shown = |shell: &Self| shell.screen().split_off(before);
         self.wait_until(line, |shell| {
             let shown = shown(shell);
             expected.iter().all(|text| shown.contains(text))
         });
         let shown = shown(self);
-        self.press(INTERRUPT);
+        self.press(KILL_LINE);
         self.called_with("snap next");
         shown
     }
@@ -125,7 +125,7 @@ impl Shell {
     }
 
     fn screen(&self) -> String {
-        self.screen.lock().expect("a screen").clone()
+        without_escapes(&self.screen.lock().expect("a screen"))
     }
 
     fn calls(&self) -> Vec<String> {
@@ -141,6 +141,27 @@ impl Drop for Shell {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A text without what sets colours and moves the cursor.
+fn without_escapes(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\u{1b}' {
+            plain.push(c);
+            continue;
+        }
+        let is_end: fn(&char) -> bool = match rest.next() {
+            Some('[') => |c| ('@'..='~').contains(c),
+            Some(']') => |c| *c == '\u{7}',
+            // One of two characters, or of three.
+            Some('(') => |_| true,
+            _ => continue,
+        };
+        rest.by_ref().find(is_end);
+    }
+    plain
 }
 
 fn write_program(path: &Path, calls: &Path) {

@@ -8,6 +8,7 @@ use super::lookup::Lookup;
 use super::typed::{HELP, Next, Typed};
 use super::{Candidate, Completion, Paths};
 use crate::cli::flags::argv::{find, split_flag};
+use crate::cli::flags::profiles::PATH;
 
 /// What is known of the words before the one that is completed.
 pub(super) struct Fitting<'a> {
@@ -108,14 +109,14 @@ impl<'a> Fitting<'a> {
         let mut completion = self.values(arg);
         // A set alone is one of the directory that is not named.
         let mut arguments = self.typed.scope().get_positionals();
-        if arg.get_id() == "path" && arguments.any(|other| other.get_id() == "set") {
+        if arg.get_id() == PATH && arguments.any(|other| other.get_id() == "set") {
             completion.candidates = self.lookup().sets_of_default(self.typed.scope());
         }
         completion
     }
 
-    /// What a flag or an argument can be. What kind of value it is stands in the help: a `DIR` is
-    /// a directory, and of `auto|1.0|1.5` each is a value.
+    /// What a flag or an argument can be. The name of its value says of which kind it is, as in the
+    /// help: a `DIR` is a directory, and of `auto|1.0|1.5` each is a value.
     fn values(&self, arg: &Arg) -> Completion {
         let possible = arg.get_possible_values();
         let shown = possible.iter().filter(|value| !value.is_hide_set());

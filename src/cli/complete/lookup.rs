@@ -1,7 +1,7 @@
 //! What only a disk or a server knows: sets, databases, profiles. Whoever waits at a prompt waits
 //! for a moment only, and is told nothing of what went wrong.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -17,6 +17,7 @@ use jiff::tz;
 use super::Candidate;
 use super::typed::Typed;
 use crate::cancel::Cancel;
+use crate::cli::flags::argv::find;
 use crate::cli::flags::config::{ConfigValue, Profile};
 use crate::cli::flags::defaults::{Defaults, profiles};
 use crate::cli::flags::profiles::PATH;
@@ -94,11 +95,10 @@ impl<'a> Lookup<'a> {
         let sets = summaries(directory.clone());
         let mut candidates: Vec<Candidate> = match sets {
             Some(sets) => sets.iter().rev().map(described).collect(),
-            None => recorded_ids(directory)
-                .into_iter()
-                .rev()
-                .map(Candidate::bare)
-                .collect(),
+            None => {
+                let ids = recorded_ids(directory).into_iter().rev();
+                ids.map(Candidate::bare).collect()
+            }
         };
         if !candidates.is_empty() {
             candidates.insert(0, Candidate::new("latest", "the newest"));
@@ -117,41 +117,18 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// The databases that can be taken, or brought back.
+    /// The databases that can be taken or brought back.
     pub(super) fn databases(&self) -> Vec<Candidate> {
-        let mut names: Vec<String> = if self.asks_server() {
-            let data = self.server_metastore();
-            let databases = data.into_iter().flat_map(|data| data.databases);
-            databases.map(|database| database.name).collect()
-        } else {
-            let sets = self.chosen_sets();
-            sets.into_iter().flat_map(|set| set.databases).collect()
-        };
-        bare(&mut names)
+        sorted(self.held().into_iter().map(|(database, _)| database))
     }
 
     /// The retention policies of the database that was typed, or of all.
     pub(super) fn retention_policies(&self) -> Vec<Candidate> {
-        let database = self.line.value("database");
-        let is_asked = |name: &str| database.is_none_or(|database| database == OsStr::new(name));
-        let mut names: Vec<String> = if self.asks_server() {
-            let data = self.server_metastore();
-            let databases = data.into_iter().flat_map(|data| data.databases);
-            databases
-                .filter(|database| is_asked(&database.name))
-                .flat_map(|database| database.retention_policies)
-                .map(|policy| policy.name)
-                .collect()
-        } else {
-            let sets = self.chosen_sets();
-            let asked = |set: &SetSummary| {
-                let databases = set.databases.iter().filter(|name| is_asked(name));
-                let policies = databases.flat_map(|name| policies_of(set, name));
-                policies.map(str::to_owned).collect::<Vec<_>>()
-            };
-            sets.iter().flat_map(asked).collect()
-        };
-        bare(&mut names)
+        let typed = self.line.value("database");
+        let is_meant = |name: &str| typed.is_none_or(|typed| typed == OsStr::new(name));
+        let held = self.held().into_iter();
+        let meant = held.filter(|(database, _)| is_meant(database));
+        sorted(meant.flat_map(|(_, policies)| policies))
     }
 
     pub(super) fn time_zones(&self) -> Vec<Candidate> {
@@ -164,16 +141,36 @@ impl<'a> Lookup<'a> {
         values::directory(typed.as_ref())
     }
 
-    /// Whether the command takes its databases from a server, running or stopped, and not from a
-    /// backup.
-    fn asks_server(&self) -> bool {
-        self.line.scope().get_name() == "backup"
+    /// Databases, each with its retention policies: those of the server for a backup, and else those
+    /// of the backup directory.
+    fn held(&self) -> Vec<(String, Vec<String>)> {
+        if self.line.scope().get_name() == "backup" {
+            let data = self.server_metastore();
+            let databases = data.into_iter().flat_map(|data| data.databases);
+            let named = databases.map(|database| {
+                let policies = database.retention_policies.into_iter();
+                (database.name, policies.map(|policy| policy.name).collect())
+            });
+            return named.collect();
+        }
+        let mut held = Vec::new();
+        for set in self.chosen_sets() {
+            let databases = set.databases.iter();
+            held.extend(databases.map(|name| (name.clone(), policies_of(&set, name))));
+        }
+        held
     }
 
     fn server_metastore(&self) -> Option<Data> {
         let metadir = self.line.value("metadir").map(expanded);
-        let host = self.line.value("host").and_then(OsStr::to_str);
-        let host = host.unwrap_or("127.0.0.1:8088").to_owned();
+        let default = find(self.line.scope(), "host")?
+            .get_default_values()
+            .first();
+        let host = self
+            .line
+            .value("host")
+            .or(default.map(|host| host.as_os_str()));
+        let host = host?.to_str()?.to_owned();
         in_a_moment(move || match metadir {
             Some(metadir) => Data::read(&LocalMeta::open(&metadir)?.data()?),
             None => running_metastore(&host),
@@ -217,22 +214,20 @@ fn summaries(directory: PathBuf) -> Option<Vec<SetSummary>> {
 
 /// The ids of the sets that have a record or a manifest, by the names of these alone: the records
 /// of many large sets take longer than a moment to read.
-fn recorded_ids(directory: PathBuf) -> Vec<String> {
+fn recorded_ids(directory: PathBuf) -> BTreeSet<String> {
     let ids = in_a_moment(move || {
         let mut ids = ids_in(&directory.join(".snap"), ".json");
         ids.extend(ids_in(&directory, ".manifest"));
         Ok(ids)
     });
-    let mut ids = ids.unwrap_or_default();
-    ids.sort();
-    ids.dedup();
-    ids
+    ids.unwrap_or_default()
 }
 
-fn ids_in(folder: &Path, ending: &str) -> Vec<String> {
+fn ids_in(folder: &Path, ending: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let ids = names.filter_map(|name| name.strip_suffix(ending).map(str::to_owned));
+    // A document that is being written has a name that begins with a dot.
     ids.filter(|id| !id.starts_with('.')).collect()
 }
 
@@ -247,10 +242,20 @@ fn described(set: &SetSummary) -> Candidate {
     Candidate::new(set.id.to_string(), about)
 }
 
-/// The policies that a set has of a database. Both names can hold dots.
-fn policies_of<'a>(set: &'a SetSummary, database: &'a str) -> impl Iterator<Item = &'a str> {
-    let policies = set.retention_policies.iter();
-    policies.filter_map(move |name| name.strip_prefix(database)?.strip_prefix('.'))
+/// The policies that a set has of a database. Both names can hold dots: `a.b.c` is of `a.b`, where
+/// the set has that, and else of `a`.
+fn policies_of(set: &SetSummary, database: &str) -> Vec<String> {
+    let policy_in = |name: &str, database: &str| -> Option<String> {
+        Some(name.strip_prefix(database)?.strip_prefix('.')?.to_owned())
+    };
+    let longer: Vec<&String> = set
+        .databases
+        .iter()
+        .filter(|other| other.len() > database.len())
+        .collect();
+    let names = set.retention_policies.iter();
+    let own = names.filter(|name| longer.iter().all(|other| policy_in(name, other).is_none()));
+    own.filter_map(|name| policy_in(name, database)).collect()
 }
 
 /// A path as the shell will pass it on: it has not put the home directory in the place of `~` yet.
@@ -271,8 +276,7 @@ fn values_of<'a>(profile: &'a Profile, key: &'a str) -> impl Iterator<Item = &'a
     })
 }
 
-fn bare(names: &mut Vec<String>) -> Vec<Candidate> {
-    names.sort();
-    names.dedup();
-    names.drain(..).map(Candidate::bare).collect()
+fn sorted(names: impl Iterator<Item = String>) -> Vec<Candidate> {
+    let names: BTreeSet<String> = names.collect();
+    names.into_iter().map(Candidate::bare).collect()
 }

@@ -4,9 +4,13 @@
 //! `snap __complete SHELL …` with what was typed, and show what it prints:
 //!
 //! ```text
-//! dirs -config=             the paths that fit too (none, dirs, files), the part of the word that
-//! latest<TAB>the newest     stays; then a candidate a line, with what is said of it
+//! none -database=
+//! weather<TAB>
 //! ```
+//!
+//! First which paths fit beside the candidates (`none`, `dirs` or `files`), and the part of the
+//! word that stays. Then a line each: a candidate, and behind a tab what is said of it. bash gets
+//! no more than candidates, quoted.
 //!
 //! It is no command that clap knows: nothing typed by mistake leads here. It prints nothing else,
 //! asks a disk or a server for a moment only, and always ends with exit code 0.

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-use super::super::flags::argv::{
+use crate::cli::flags::argv::{
     CommandLine, clap_flag, find, is_help, long, split_flag, takes_value,
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Typed<'a> {
     pub(super) command: Option<&'a Command>,
     flags: Vec<(&'a Arg, Option<OsString>)>,
     positionals: Vec<OsString>,
-    /// What the next word is, where that is no argument or flag of the command.
+    /// What the next word stands for.
     pub(super) next: Next<'a>,
 }
 
@@ -144,22 +144,18 @@ impl<'a> Typed<'a> {
 
     /// The command line of what was typed, as a run would read it. None where that fails.
     pub(super) fn command_line(&self) -> Option<CommandLine<'a>> {
-        let named = [self.root, self.command.unwrap_or(self.root)];
-        let named = named.iter().take(1 + usize::from(self.command.is_some()));
-        let flags = self
-            .flags
-            .iter()
-            .filter(|(_, value)| value.as_deref() != Some(OsStr::new("")));
-        let words = named
-            .map(|command| command.get_name().into())
-            .chain(flags.map(|(flag, value)| clap_flag(long(flag), value.as_deref())))
-            .chain(["--".into()])
-            .chain(
-                self.positionals
-                    .iter()
-                    .filter(|word| !word.is_empty())
-                    .cloned(),
-            );
-        CommandLine::read(self.root, words.collect()).ok()
+        let mut words: Vec<OsString> = vec![self.root.get_name().into()];
+        words.extend(self.command.map(|command| command.get_name().into()));
+        let is_empty = |value: &Option<OsString>| value.as_ref().is_some_and(|it| it.is_empty());
+        let flags = self.flags.iter().filter(|(_, value)| !is_empty(value));
+        words.extend(flags.map(|(flag, value)| clap_flag(long(flag), value.as_deref())));
+        words.push("--".into());
+        words.extend(
+            self.positionals
+                .iter()
+                .filter(|word| !word.is_empty())
+                .cloned(),
+        );
+        CommandLine::read(self.root, words).ok()
     }
 }
