@@ -95,7 +95,12 @@ pub(crate) struct BackupArgs {
     )]
     retention: Option<String>,
     /// Take this shard alone
-    #[arg(long, value_name = "ID", help_heading = "What to take")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = values::whole_number(0, u64::MAX),
+        help_heading = "What to take",
+    )]
     shard: Option<u64>,
     /// Take _internal too, where all databases are taken
     #[arg(long, help_heading = "What to take")]
@@ -136,7 +141,7 @@ pub(crate) struct BackupArgs {
         long,
         requires = "incremental",
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = values::whole_number(1, u32::MAX),
         help_heading = "How",
     )]
     full_every: Option<u32>,

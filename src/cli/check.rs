@@ -43,7 +43,7 @@ pub(crate) struct CheckArgs {
         long,
         default_value_t = 50,
         value_name = "PERCENT",
-        value_parser = clap::value_parser!(u8).range(0..=100),
+        value_parser = values::whole_number(0, 100_u8),
     )]
     max_lost_shards: u8,
     /// Accept a set without shards although the set before it has some

@@ -22,14 +22,14 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
 use ending::{Ending, exit_code};
-use flags::OutputArgs;
-use flags::argv::CommandLine;
+use flags::argv::{Asked, CommandLine};
 use flags::defaults::Defaults;
 use flags::values::{MayBeEmpty, may_be_empty};
+use flags::{OutputArgs, usage};
 use post_run::After;
-use render::output::{Output, print_error};
+use render::output::{Output, print_error_as};
 pub use render::schemas;
-use render::terminal::say;
+use render::terminal::{print_exact, say};
 
 /// Backup and restore for InfluxDB 1.x.
 #[derive(Debug, Parser)]
@@ -43,8 +43,7 @@ use render::terminal::say;
     after_long_help = EXIT_CODES,
     args_override_self = true,
     disable_help_subcommand = true,
-    subcommand_required = true,
-    arg_required_else_help = true
+    subcommand_required = true
 )]
 struct Cli {
     /// Take flags from this profile of the configuration, beside those of its [default]
@@ -145,17 +144,45 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 /// What was typed, and what was not, in options; else the exit code, all being said.
 fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
     let root = built();
-    let read = CommandLine::read(&root, args).map_err(anyhow::Error::from);
-    let completed = read.and_then(|line| Ok((Defaults::of(&root, &line)?, line)));
-    let (defaults, line) = completed.map_err(|error| {
-        // -json is not known yet.
-        print_error(&error);
+    let refused = |error: anyhow::Error, json: bool| {
+        print_error_as(&error, json);
         kind_of(&error).exit_code()
-    })?;
+    };
+    let line = CommandLine::read(&root, args).map_err(|error| refused(error.into(), false))?;
+    if let Some(asked) = line.asked {
+        return Err(told(&root, &line, asked));
+    }
+    if line.command.is_none() {
+        say(&help(&root, Asked::Summary));
+        return Err(ErrorKind::Usage.exit_code());
+    }
+    let json = line.is_on("json");
+    let defaults = Defaults::of(&root, &line).map_err(|error| refused(error, json))?;
+    let words = line.for_clap(&defaults.words);
     definition()
-        .try_get_matches_from(line.for_clap(defaults.words))
+        .try_get_matches_from(words)
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| usage(&error, &defaults.origins))
+        .map_err(|error| {
+            let error = usage::in_our_words(&root, &line, &error, &defaults.origins);
+            refused(error.into(), json)
+        })
+}
+
+/// Prints what was asked of the program; the exit code.
+fn told(root: &clap::Command, line: &CommandLine<'_>, asked: Asked) -> u8 {
+    let text = match asked {
+        Asked::Version => format!("snap {}", env!("CARGO_PKG_VERSION")),
+        _ => help(line.command.map_or(root, |(_, command)| command), asked),
+    };
+    print_exact(&format!("{text}\n")).map_or(ErrorKind::Failed.exit_code(), |()| 0)
+}
+
+fn help(command: &clap::Command, asked: Asked) -> String {
+    let mut command = command.clone();
+    match asked {
+        Asked::Summary => command.render_help().to_string(),
+        _ => command.render_long_help().to_string(),
+    }
 }
 
 /// What holds while a command runs.
@@ -213,30 +240,6 @@ fn ended(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
         output.error(error);
     }
     exit_code(&ending)
-}
-
-/// Prints clap's word on the command line: help and version are results, everything else a usage
-/// error. What was not typed is said to be from where it is.
-fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
-    let _ = error.print();
-    if matches!(
-        error.kind(),
-        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
-    ) {
-        return 0;
-    }
-    let text = error.to_string();
-    let names = |flag: &str| {
-        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
-            .any(|word| word == flag)
-    };
-    for (flag, place) in origins
-        .iter()
-        .filter(|(flag, _)| names(&format!("--{flag}")))
-    {
-        say(&format!("note: --{flag} is from {place}"));
-    }
-    ErrorKind::Usage.exit_code()
 }
 
 #[cfg(test)]

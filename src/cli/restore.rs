@@ -92,7 +92,12 @@ pub(crate) struct RestoreArgs {
     )]
     retention: Option<String>,
     /// Restore this shard alone
-    #[arg(long, value_name = "ID", help_heading = "What to restore")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = values::whole_number(0, u64::MAX),
+        help_heading = "What to restore",
+    )]
     shard: Option<u64>,
     /// Give the database this name
     #[arg(long, value_name = "NAME", help_heading = "What to restore")]

@@ -55,7 +55,7 @@ pub(crate) struct ServeArgs {
         long,
         default_value_t = 64,
         value_name = "N",
-        value_parser = clap::value_parser!(u16).range(1..),
+        value_parser = values::whole_number(1, u16::MAX),
     )]
     connections: u16,
     /// How long to wait at the end for requests under way

@@ -42,7 +42,7 @@ pub(crate) struct VerifyArgs {
         long,
         default_value_t = 2,
         value_name = "N",
-        value_parser = clap::value_parser!(u8).range(1..=64),
+        value_parser = values::whole_number(1, 64_u8),
     )]
     jobs: u8,
 

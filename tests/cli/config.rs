@@ -272,8 +272,8 @@ fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
         (
             "[default]\njobs = 0\n",
             &[],
-            "--jobs",
-            "note: --jobs is from",
+            "-jobs",
+            "hint: -jobs is from",
         ),
     ];
     for (text, flags, message, hint) in cases {
@@ -305,7 +305,7 @@ fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
         .expect(2);
     assert!(
         run.stderr
-            .contains("note: --limit-rate is from SNAP_LIMIT_RATE"),
+            .contains("-limit-rate is from SNAP_LIMIT_RATE"),
         "{}",
         run.stderr
     );

@@ -30,14 +30,19 @@ pub(crate) struct ServerArgs {
     #[arg(long, default_value = "12h", value_name = "DURATION", value_parser = values::duration)]
     attempt_timeout: Duration,
     /// How often to try again after a failure, shard by shard, each time from its beginning
-    #[arg(long, default_value_t = 5, value_name = "N")]
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_name = "N",
+        value_parser = values::whole_number(0, u32::MAX),
+    )]
     pub(crate) retries: u32,
     /// How many shards to work on at a time
     #[arg(
         long,
         default_value_t = 2,
         value_name = "N",
-        value_parser = clap::value_parser!(u8).range(1..=64),
+        value_parser = values::whole_number(1, 64_u8),
     )]
     pub(crate) jobs: u8,
     /// How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million
