@@ -9,6 +9,7 @@ mod generate;
 mod info;
 mod keep;
 mod list;
+mod manual;
 mod post_run;
 mod render;
 mod restore;
@@ -16,6 +17,7 @@ mod serve;
 mod verify;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -37,16 +39,16 @@ use render::terminal::{print_exact, say};
     name = "snap",
     version,
     about = "Backup and restore for InfluxDB 1.x",
-    long_about = "Backs up and restores InfluxDB 1.x by speaking the snapshotter protocol of \
-                  influxd (TCP 8088), as `influxd backup` and `influxd restore` do. Flags are \
-                  written as there: -database db or --database=db.",
-    after_long_help = EXIT_CODES,
+    long_about = LONG_ABOUT,
+    after_help = EXAMPLES,
     args_override_self = true,
     disable_help_subcommand = true,
     subcommand_required = true
 )]
 struct Cli {
-    /// Take flags from this profile of the configuration, beside those of its [default]
+    /// Take flags from this profile of the configuration
+    ///
+    /// Beside those of its profile [default].
     #[arg(
         long,
         global = true,
@@ -56,8 +58,9 @@ struct Cli {
         help_heading = "Defaults"
     )]
     profile: Option<String>,
-    /// The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else
-    /// /etc/snap.toml]
+    /// The configuration, or "" for none
+    ///
+    /// Where it is not named, it is ~/.config/snap/config.toml, else /etc/snap.toml.
     #[arg(
         long,
         global = true,
@@ -74,10 +77,23 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes:
-  0 done   1 failed   2 usage   3 done in part (named shards are missing)   4 damage found
-  5 server not reached, or not a snapshotter   6 refused for safety   10 no backup there
-  11 locked   129 hung up   130 interrupted   143 terminated";
+const LONG_ABOUT: &str = "\
+Backup and restore for InfluxDB 1.x
+
+snap speaks the snapshotter protocol of influxd (TCP 8088). What it writes, `influxd restore` \
+reads; what `influxd backup` writes, snap reads.
+
+A flag has one dash or two, and its value behind a space or an equals sign: -database db, \
+-database=db. A switch is on by its name, and off by =false. A flag given twice counts as it was \
+given last. Flags stand behind the command, before or behind its arguments.
+
+Flags can also stand in a configuration and in the environment: see `snap generate config`.";
+
+const EXAMPLES: &str = "\
+  snap backup /var/backups/influxdb
+  snap list /var/backups/influxdb
+  snap verify /var/backups/influxdb latest
+  snap restore -online -database db -newdb db_copy /var/backups/influxdb";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -153,7 +169,7 @@ fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
         return Err(told(&root, &line, asked));
     }
     if line.command.is_none() {
-        say(&help(&root, Asked::Summary));
+        let _ = io::stderr().write_all(manual::summary(&root).as_bytes());
         return Err(ErrorKind::Usage.exit_code());
     }
     let json = line.is_on("json");
@@ -170,19 +186,13 @@ fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
 
 /// Prints what was asked of the program; the exit code.
 fn told(root: &clap::Command, line: &CommandLine<'_>, asked: Asked) -> u8 {
+    let command = line.command.map_or(root, |(_, command)| command);
     let text = match asked {
-        Asked::Version => format!("snap {}", env!("CARGO_PKG_VERSION")),
-        _ => help(line.command.map_or(root, |(_, command)| command), asked),
+        Asked::Summary => manual::summary(command),
+        Asked::Manual => manual::page(command),
+        Asked::Version => format!("snap {}\n", env!("CARGO_PKG_VERSION")),
     };
-    print_exact(&format!("{text}\n")).map_or(ErrorKind::Failed.exit_code(), |()| 0)
-}
-
-fn help(command: &clap::Command, asked: Asked) -> String {
-    let mut command = command.clone();
-    match asked {
-        Asked::Summary => command.render_help().to_string(),
-        _ => command.render_long_help().to_string(),
-    }
+    print_exact(&text).map_or(ErrorKind::Failed.exit_code(), |()| 0)
 }
 
 /// What holds while a command runs.
@@ -215,7 +225,7 @@ impl CommandRun<'_> {
             Command::List(args) => ended(&args.output, |out| args.run(cancel, out)),
             Command::Info(args) => ended(&args.output, |out| args.run(cancel, out)),
             Command::Keep(args) => ended(&args.output, |out| args.run(cancel, out)),
-            Command::Generate(args) => args.run(&mut definition(), EXIT_CODES),
+            Command::Generate(args) => args.run(&definition()),
         }
     }
 

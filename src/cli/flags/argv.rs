@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{Arg, ArgAction, Command};
 
-use super::known::{find, go_bool, is_help, long, may_be_empty, takes_value};
+use super::known::{find, go_bool, is_help, long, may_be_empty, takes_value, value_name};
 use super::unknown;
 use crate::error::{Error, ErrorKind};
 
@@ -253,8 +253,7 @@ impl Asked {
 }
 
 fn without_value(flag: &Arg) -> Error {
-    let (name, values) = (long(flag), flag.get_value_names().unwrap_or_default());
-    let value = values.first().map_or("VALUE", |value| value.as_str());
+    let (name, value) = (long(flag), value_name(flag));
     ErrorKind::Usage
         .error(format!("-{name} has no value"))
         .hint(format!("write -{name} {value}"))

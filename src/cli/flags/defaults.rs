@@ -84,6 +84,36 @@ impl Defaults {
     }
 }
 
+/// The variables that a command reads, and what each stands in for.
+pub(crate) fn variables(root: &Command, command: &Command) -> Vec<(String, String)> {
+    let commands: Vec<&Command> = match command.has_subcommands() {
+        true => root.get_subcommands().collect(),
+        false => vec![command],
+    };
+    let any = |is: &dyn Fn(&Command) -> bool| commands.iter().any(|command| is(command));
+    let takes_path = any(&|command| command.get_positionals().any(|arg| arg.get_id() == PATH));
+    let path = takes_path.then(|| {
+        (
+            "SNAP_DIR".to_owned(),
+            "PATH, the backup directory.".to_owned(),
+        )
+    });
+    let flags = VARIABLES.into_iter().filter(|flag| {
+        any(&|command| {
+            find_settable(command, flag).is_some() && takes_shared(command.get_name(), flag)
+        })
+    });
+    let flags = flags.map(|flag| (variable_of(flag), format!("The flag -{flag}.")));
+    let global = ["profile", "config"];
+    let global = global.map(|flag| (variable_of(flag), format!("The flag -{flag}.")));
+    path.into_iter().chain(flags).chain(global).collect()
+}
+
+/// The name of a flag's variable.
+fn variable_of(flag: &str) -> String {
+    format!("SNAP_{}", flag.to_uppercase().replace('-', "_"))
+}
+
 /// A variable that is set, and not to nothing.
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
@@ -155,7 +185,7 @@ fn from_environment(command: &Command) -> impl Iterator<Item = Setting> {
     let flags = VARIABLES.into_iter();
     let flags = flags.filter(|flag| takes_shared(command.get_name(), flag));
     flags.filter_map(|flag| {
-        let place = format!("SNAP_{}", flag.to_uppercase().replace('-', "_"));
+        let place = variable_of(flag);
         let value = variable(&place)?;
         let is_switch = find_settable(command, flag).is_some_and(|arg| !takes_value(arg));
         let switched = go_bool(&value).filter(|_| is_switch);

@@ -60,3 +60,11 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     best.filter(|(likeness, _)| *likeness > ALIKE)
         .map(|(_, known)| known)
 }
+
+/// What stands for the value of a flag, or for an argument: `NAME`, `PATH`.
+pub(crate) fn value_name(arg: &Arg) -> &str {
+    let names = arg.get_value_names().unwrap_or_default();
+    names
+        .first()
+        .map_or(arg.get_id().as_str(), |name| name.as_str())
+}

@@ -3,7 +3,7 @@
 pub(crate) mod argv;
 mod config;
 pub(crate) mod defaults;
-mod known;
+pub(crate) mod known;
 mod lock;
 mod output;
 mod places;

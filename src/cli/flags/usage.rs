@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as Refusal};
 use clap::{Arg, Command};
 
 use super::argv::{CommandLine, clap_flag};
-use super::known::{long, takes_value};
+use super::known::{long, takes_value, value_name};
 use crate::error::{Error, ErrorKind};
 
 /// The refusal of a command line in our words. `origins` says where flags are from that were not
@@ -198,13 +198,6 @@ fn too_many(command: &Command, named: &[String]) -> Error {
             ))
             .hint("a name with spaces must be quoted"),
     }
-}
-
-fn value_name(arg: &Arg) -> &str {
-    let names = arg.get_value_names().unwrap_or_default();
-    names
-        .first()
-        .map_or(arg.get_id().as_str(), |name| name.as_str())
 }
 
 fn first_line(refused: &clap::Error) -> String {
