@@ -17,7 +17,7 @@ use super::config::{self, ConfigEntry, ConfigValue, Profile};
 use super::profiles::{PATH, chosen, ensure_meaningful, find_settable, settable, takes_shared};
 
 /// The flags that have a variable: `SNAP_` and the flag's name in capitals.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "host",
     "database",
     "portable",
@@ -25,6 +25,7 @@ const VARIABLES: [&str; 9] = [
     "limit-rate",
     "retry-lock",
     "metrics-file",
+    "on-start",
     "on-success",
     "on-failure",
 ];
