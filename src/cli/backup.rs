@@ -251,7 +251,7 @@ impl BackupArgs {
             Some(directories) => Some(serve_embedded(
                 &directories,
                 &selection,
-                Box::new(RequestLog::failures(&self.output)),
+                Box::new(RequestLog::failures(output)),
             )?),
             None => None,
         };

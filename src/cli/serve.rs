@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -17,6 +17,7 @@ use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Directories, serve};
 use crate::server::ServiceOptions;
+use crate::text::age;
 use crate::wire::{Accept, Dialect};
 
 /// Serve a stopped influxd's directories over the snapshotter protocol
@@ -103,7 +104,7 @@ impl ServeArgs {
         let service = serve(
             &directories,
             listener,
-            Box::new(RequestLog::new(&self.output)),
+            Box::new(RequestLog::new(output)),
             options,
         )?;
         let address = service.address();
@@ -118,20 +119,27 @@ impl ServeArgs {
         } else {
             "read only"
         };
+        let wal = match directories.wal() {
+            _ if self.ignore_wal => ", without what is in the WAL,".to_owned(),
+            Some(waldir) => format!(" with the WAL in {}", waldir.display()),
+            None => ", which have no WAL,".to_owned(),
+        };
         output.opening(&format!(
-            "serving {} and {} on {address}, {how}",
+            "serving {} and {}{wal} on {address}, {how}",
             self.metadir.display(),
             self.datadir.display()
         ));
+        let opened = Instant::now();
         while !cancel.is_cancelled() {
             thread::sleep(Duration::from_millis(100));
         }
         let (counts, cut_off) = service.close(self.grace);
-        output.closing(&if cut_off == 0 {
-            counts.to_string()
-        } else {
-            format!("{counts}; {cut_off} cut off at the end")
-        })?;
+        let cut_off = match cut_off {
+            0 => String::new(),
+            cut_off => format!(", {cut_off} cut off at the end"),
+        };
+        let open = age(opened.elapsed());
+        output.closing(&format!("served for {open}: {counts}{cut_off}"))?;
         Ok(None)
     }
 

@@ -472,7 +472,7 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
             .expect(0)
             .stdout;
         assert!(
-            said.contains("would fetch shard db/autogen/2: all of it"),
+            said.contains("would download shard db/autogen/2: all of it"),
             "{said}"
         );
         said.contains("all of it, unless it has not changed")

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -19,7 +20,7 @@ use crate::ops::examine::{
 };
 use crate::ops::queue::{self, Turn};
 use crate::ops::unpack_dir::UnpackDir;
-use crate::progress::Silent;
+use crate::progress::{Event, Outcome, Silent};
 use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::sizes::total;
@@ -60,6 +61,10 @@ pub(super) fn check(
         "reading {} bytes before anything is written",
         total(planned.iter().map(PlannedShard::bytes))
     ));
+    context.report(&Event::Shards {
+        count: planned.len(),
+        bytes: Some(total(planned.iter().map(PlannedShard::bytes))),
+    });
     // A failure stops the other threads as well.
     let stop = context.cancel.child();
     let checker = ShardChecker {
@@ -72,11 +77,28 @@ pub(super) fn check(
         },
     };
     let results = queue::work(planned, jobs, &stop, |shard: PlannedShard| {
-        Turn::Done(checker.check(shard).inspect_err(|_| stop.cancel()))
+        Turn::Done(check_one(&checker, shard).inspect_err(|_| stop.cancel()))
     });
     context.check()?;
     let mut checked = queue::all(results)?;
     checked.sort_by(|a, b| a.source.cmp(&b.source));
+    Ok(checked)
+}
+
+/// Checks a shard, and tells of it under the name that it has in the backup.
+fn check_one(checker: &ShardChecker<'_>, planned: PlannedShard) -> Result<CheckedShard> {
+    let started = Instant::now();
+    let shard = planned.source.clone();
+    checker.context.report(&Event::Started {
+        shard: &shard,
+        bytes: Some(planned.bytes()),
+    });
+    let checked = checker.check(planned)?;
+    checker.context.report(&Event::Finished {
+        shard: &shard,
+        outcome: Outcome::Checked,
+        elapsed: started.elapsed(),
+    });
     Ok(checked)
 }
 

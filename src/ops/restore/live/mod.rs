@@ -86,10 +86,13 @@ pub fn restore_live(
         .map(|(_, size)| size)
         .collect();
     let mut report = RestoreReport {
+        set: source.set.clone(),
         shards: shards.len(),
         files: sizes.len(),
         bytes: total(sizes.iter().copied()),
         metastore: None,
+        metastore_bytes: 0,
+        read_back: None,
         missing: missing(&source.chains.missing, &shards),
         elapsed: Duration::ZERO,
     };
@@ -100,6 +103,7 @@ pub fn restore_live(
         let uploaded = live.write(&catalog, &source, &mut shards, &header, start)?;
         report.shards = uploaded.shards;
         (report.files, report.bytes) = (uploaded.files, uploaded.bytes);
+        report.read_back = options.verify.then_some(uploaded.read_back);
         report.missing.extend(uploaded.failed);
     }
     report.elapsed = started.elapsed();
