@@ -86,7 +86,7 @@ _snap() {
             return 0
             ;;
         snap__subcmd__backup)
-            opts="-h --host --dialect --connect-timeout --idle-timeout --attempt-timeout --retries --jobs --limit-rate --metadir --datadir --waldir --ignore-wal --db --database --rp --retention --shard --include-internal --meta-only --since --start --stop --end --coarse --incremental --full --full-every --cold-after --portable --apply-deletes --flush-timeout --skip-errors --resume --dry-run --retry-lock --metrics-file --on-success --on-failure --quiet --verbose --json --profile --config --help"
+            opts="-h --host --dialect --connect-timeout --idle-timeout --attempt-timeout --retries --jobs --limit-rate --metadir --datadir --waldir --ignore-wal --db --database --rp --retention --shard --include-internal --meta-only --since --start --stop --end --coarse --incremental --full --full-every --checksum --cold-after --portable --apply-deletes --flush-timeout --skip-errors --resume --dry-run --retry-lock --metrics-file --on-success --on-failure --quiet --verbose --json --profile --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -198,6 +198,10 @@ _snap() {
                     ;;
                 --full-every)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --checksum)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --cold-after)

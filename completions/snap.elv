@@ -63,6 +63,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --incremental 'Download only shards that have changed since the newest complete set, and share the files of the others with it: each set is whole, and restored alone'
             cand --full 'With -incremental, download all shards this once'
             cand --full-every 'With -incremental, download all shards in every Nth set'
+            cand --checksum 'With -incremental, read each file before it is shared and compare its digest, where only its size and the time of its last change are compared otherwise'
             cand --cold-after 'With -incremental and -resume, download shards that changed less than D before the earlier run was begun; with -since last, begin so much earlier: more than the clocks of server and client may differ'
             cand --portable 'Write influxd''s portable layout: compressed tars and a manifest, for `influxd restore -portable`'
             cand --apply-deletes 'Leave points out that the server has deleted and not compacted away yet, and the tombstones that say so: a live restore by influxd does not observe them. Of shards that are taken whole [default: true with -portable, else false]'

@@ -68,6 +68,8 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l full -d 'With -incremental, download all shards this once' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l full-every -d 'With -incremental, download all shards in every Nth set' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l checksum -d 'With -incremental, read each file before it is shared and compare its digest, where only its size and the time of its last change are compared otherwise' -r -f -a "true\t''
+false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l cold-after -d 'With -incremental and -resume, download shards that changed less than D before the earlier run was begun; with -since last, begin so much earlier: more than the clocks of server and client may differ' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l portable -d 'Write influxd\'s portable layout: compressed tars and a manifest, for `influxd restore -portable`' -r -f -a "true\t''
 false\t''"

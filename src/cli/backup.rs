@@ -18,7 +18,7 @@ use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
-use crate::repository::{Layout, Selection};
+use crate::repository::{Comparison, Layout, Selection};
 
 /// Download the metastore and the shards of a running influxd into a backup directory
 ///
@@ -140,6 +140,10 @@ pub(crate) struct BackupArgs {
         help_heading = "How",
     )]
     full_every: Option<u32>,
+    /// With -incremental, read each file before it is shared and compare its digest, where only its
+    /// size and the time of its last change are compared otherwise
+    #[arg(long, requires = "incremental", help_heading = "How")]
+    checksum: bool,
     /// With -incremental and -resume, download shards that changed less than D before the earlier
     /// run was begun; with -since last, begin so much earlier: more than the clocks of server and
     /// client may differ
@@ -295,6 +299,10 @@ impl BackupArgs {
             None if self.incremental => IncrementalMode::Incremental {
                 full_every: if self.full { Some(1) } else { self.full_every },
                 margin: self.cold_after,
+                comparison: match self.checksum {
+                    true => Comparison::Digest,
+                    false => Comparison::Time,
+                },
             },
             _ => IncrementalMode::Not,
         }
