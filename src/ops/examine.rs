@@ -20,9 +20,10 @@ use crate::repository::{BackupFile, Catalog, DigestAlgorithm, FileDigest, FileRe
 use crate::shard::ShardPath;
 use crate::shard_tar::gzip::damaged_at;
 use crate::shard_tar::{Ending, Member, TarError};
-use crate::tsm::check::{self, TsmDamage};
+use crate::tsm::check::{TsmDamage, TsmFinding, check};
 use crate::tsm::fields::FieldTypes;
 use crate::tsm::index::{IndexError, IndexWalk};
+use crate::tsm::parts::{LARGE, check_in_parts};
 use crate::tsm::{is_file_name, tombstone};
 
 /// The most findings kept of one member: a file of garbage has no end of them.
@@ -414,26 +415,13 @@ impl Examination<'_> {
         if !is_file_name(&examined.name) {
             examined.push(MemberFinding::Name);
         }
-        let walked = match &self.depth {
-            Depth::Index if types.is_none() => {
-                IndexWalk::open(content).and_then(IndexWalk::walk_to_end)
-            }
-            Depth::Index => Ok(()),
-            Depth::Blocks { times } => {
-                let report = check::check(content, times.clone(), &mut |finding| {
-                    examined.push(MemberFinding::Inside {
-                        offset: finding.offset,
-                        fault: finding.fault,
-                        message: finding.what(),
-                    });
-                });
-                report.map(|report| examined.points = report.points)
+        let walked = match (&self.depth, types) {
+            (Depth::Index, None) => IndexWalk::open(content).and_then(IndexWalk::walk_to_end),
+            (Depth::Index, Some(types)) => types.add_file(content),
+            (Depth::Blocks { times }, types) => {
+                look_into_blocks(content, times.clone(), types, examined)
             }
         };
-        let walked = walked.and_then(|()| match types {
-            Some(types) if examined.damage().is_none() => types.add_file(content),
-            _ => Ok(()),
-        });
         match walked {
             Ok(()) => Ok(()),
             Err(IndexError::Read { source, .. }) => Err(source),
@@ -443,6 +431,28 @@ impl Examination<'_> {
             }
         }
     }
+}
+
+fn look_into_blocks(
+    content: &dyn ReadAt,
+    times: Option<Range<i64>>,
+    types: Option<&mut FieldTypes>,
+    examined: &mut ExaminedMember,
+) -> Result<(), IndexError> {
+    let size = examined.size;
+    let mut tell = |finding: TsmFinding<'_>| {
+        examined.push(MemberFinding::Inside {
+            offset: finding.offset,
+            fault: finding.fault,
+            message: finding.what(),
+        });
+    };
+    let report = match types {
+        Some(types) => check_in_parts(content, times, |key| types.add(key), &mut tell),
+        None if size >= LARGE => check_in_parts(content, times, |_| Ok(()), &mut tell),
+        None => check(content, times, &mut tell),
+    };
+    report.map(|report| examined.points = report.points)
 }
 
 /// Whether what was read is no gzip. An error of another kind is of this program: a thread of it
