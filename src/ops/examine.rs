@@ -24,7 +24,7 @@ use crate::tsm::check::{TsmDamage, TsmFinding, check};
 use crate::tsm::fields::FieldTypes;
 use crate::tsm::index::{IndexError, IndexWalk};
 use crate::tsm::parts::{LARGE, check_in_parts};
-use crate::tsm::{is_file_name, tombstone};
+use crate::tsm::{is_file_name, is_index, tombstone};
 
 /// The most findings kept of one member: a file of garbage has no end of them.
 const MOST_OF_MEMBER: usize = 100;
@@ -43,6 +43,8 @@ pub(crate) struct Examination<'a> {
     pub depth: Depth,
     /// Whether all of the file is read, and not only what is looked at.
     pub reads_all: bool,
+    /// Whether files of a tsi1 index are passed over: they are neither unpacked nor found.
+    pub leave_index: bool,
     /// Where the files in its tar are unpacked to stay. All of it is read then.
     pub unpack: Option<&'a UnpackDir<'a>>,
     /// Whether a member that is damaged is the last that is looked at.
@@ -356,7 +358,7 @@ impl Examination<'_> {
         members: &mut Vec<ExaminedMember>,
     ) -> Result<FileState, Stop> {
         while let Some(member) = reader.next_member()? {
-            if member.directory {
+            if member.directory || self.leave_index && is_index(&member.name) {
                 continue;
             }
             let mut examined = ExaminedMember::of(&member);
@@ -385,8 +387,7 @@ impl Examination<'_> {
         types: Option<&mut FieldTypes>,
         examined: &mut ExaminedMember,
     ) -> Result<(), Stop> {
-        let is_left_out = self.unpack.is_some_and(|to| to.leaves_out(&member.name));
-        let has_nothing_to_see = is_left_out || !(member.is_tsm() || member.is_tombstone());
+        let has_nothing_to_see = !(member.is_tsm() || member.is_tombstone());
         if has_nothing_to_see && let Some(crc) = reader.pass_content()? {
             examined.crc = crc;
             return Ok(());

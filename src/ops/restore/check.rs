@@ -28,7 +28,7 @@ use crate::time::Bounds;
 use crate::tsm::fields::{Field, FieldTypes};
 use crate::tsm::filter::{NewTypes, PointFilter};
 use crate::tsm::tombstone::BoundedDeletes;
-use crate::tsm::{is_index, is_tombstone, stem};
+use crate::tsm::{is_tombstone, stem};
 
 /// What is done with the files of a backup.
 #[derive(Debug, Clone)]
@@ -175,9 +175,6 @@ impl ShardChecker<'_> {
                 let ExaminedMember {
                     name, size, crc, ..
                 } = member;
-                if self.checks.leave_index && is_index(&name) {
-                    continue;
-                }
                 unreadable.remove(&name);
                 if let Some(fault) = fault {
                     let tar = self.catalog.place_of(&file.name);
@@ -356,6 +353,7 @@ impl ShardChecker<'_> {
             // Looking into the blocks reads all of a file, and no sum over the tar asks for that to
             // be done twice.
             reads_all: recorded.is_some(),
+            leave_index: self.checks.leave_index,
             unpack: self.unpack,
             stops_at_damage: true,
             scratch: &self.checks.scratch,

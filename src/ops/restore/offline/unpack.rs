@@ -104,7 +104,6 @@ impl Unpacker<'_> {
         let unpack = UnpackDir {
             path: &directory,
             ownership: self.ownership,
-            leave_index: self.checks.leave_index,
             syncs,
         };
         let (checked, left) = self.unpack_into(&unpack, shard, stop)?;
