@@ -35,7 +35,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Read sets end to end and report damage')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Say whether the newest complete set is new enough and its files are there: for monitoring')
             [CompletionResult]::new('forget', 'forget', [CompletionResultType]::ParameterValue, 'Remove the sets that a retention policy does not keep')
-            [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Mark a set as one that snap forget never removes')
+            [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keep a set: snap forget never removes it')
             [CompletionResult]::new('generate', 'generate', [CompletionResultType]::ParameterValue, 'Print shell completions or the manual page')
             break
         }
@@ -235,7 +235,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;keep' {
-            [CompletionResult]::new('--release', '--release', [CompletionResultType]::ParameterName, 'Take the mark off')
+            [CompletionResult]::new('--note', '--note', [CompletionResultType]::ParameterName, 'Say why, for snap list and snap info; nothing ("") takes an earlier note away')
+            [CompletionResult]::new('--release', '--release', [CompletionResultType]::ParameterName, 'Keep the set no longer')
             [CompletionResult]::new('--retry-lock', '--retry-lock', [CompletionResultType]::ParameterName, 'How long to wait for another run in the same directory to end')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print errors alone')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print requests, retries and times as well')

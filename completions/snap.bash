@@ -571,12 +571,16 @@ _snap() {
             return 0
             ;;
         snap__subcmd__keep)
-            opts="-h --release --retry-lock --quiet --verbose --json --profile --config --help"
+            opts="-h --note --release --retry-lock --quiet --verbose --json --profile --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --note)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --release)
                     COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0

@@ -32,7 +32,7 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand verify 'Read sets end to end and report damage'
             cand check 'Say whether the newest complete set is new enough and its files are there: for monitoring'
             cand forget 'Remove the sets that a retention policy does not keep'
-            cand keep 'Mark a set as one that snap forget never removes'
+            cand keep 'Keep a set: snap forget never removes it'
             cand generate 'Print shell completions or the manual page'
         }
         &'snap;backup'= {
@@ -223,7 +223,8 @@ set edit:completion:arg-completer[snap] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'snap;keep'= {
-            cand --release 'Take the mark off'
+            cand --note 'Say why, for snap list and snap info; nothing ("") takes an earlier note away'
+            cand --release 'Keep the set no longer'
             cand --retry-lock 'How long to wait for another run in the same directory to end'
             cand --quiet 'Print errors alone'
             cand --verbose 'Print requests, retries and times as well'

@@ -36,7 +36,7 @@ complete -c snap -n "__fish_snap_needs_command" -f -a "info" -d 'Show what one s
 complete -c snap -n "__fish_snap_needs_command" -f -a "verify" -d 'Read sets end to end and report damage'
 complete -c snap -n "__fish_snap_needs_command" -f -a "check" -d 'Say whether the newest complete set is new enough and its files are there: for monitoring'
 complete -c snap -n "__fish_snap_needs_command" -f -a "forget" -d 'Remove the sets that a retention policy does not keep'
-complete -c snap -n "__fish_snap_needs_command" -f -a "keep" -d 'Mark a set as one that snap forget never removes'
+complete -c snap -n "__fish_snap_needs_command" -f -a "keep" -d 'Keep a set: snap forget never removes it'
 complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print shell completions or the manual page'
 complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'The snapshotter: host:port, or a host alone for port 8088' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l dialect -d 'The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones' -r
@@ -245,7 +245,8 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l profile -d 'Take flags from this profile of the configuration, beside those of its [default]' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l config -d 'The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else /etc/snap.toml]' -r -F
 complete -c snap -n "__fish_snap_using_subcommand forget" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snap -n "__fish_snap_using_subcommand keep" -l release -d 'Take the mark off' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand keep" -l note -d 'Say why, for snap list and snap info; nothing ("") takes an earlier note away' -r
+complete -c snap -n "__fish_snap_using_subcommand keep" -l release -d 'Keep the set no longer' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand keep" -l retry-lock -d 'How long to wait for another run in the same directory to end' -r
 complete -c snap -n "__fish_snap_using_subcommand keep" -l quiet -d 'Print errors alone' -r -f -a "true\t''

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -11,6 +11,8 @@ use clap::Args;
 use super::ending::Ending;
 use super::flags::OutputArgs;
 use super::flags::values;
+use super::render::messages::Seconds;
+use super::render::messages::serve::ServeSummary;
 use super::render::output::Output;
 use super::render::request_log::RequestLog;
 use crate::cancel::Cancel;
@@ -86,6 +88,7 @@ fn accept(text: &str) -> Result<AcceptArg, String> {
 
 impl ServeArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+        let started = Instant::now();
         let listener = self.listen()?;
         let options = ServiceOptions {
             accept: self.dialect.0,
@@ -126,11 +129,8 @@ impl ServeArgs {
             thread::sleep(Duration::from_millis(100));
         }
         let (counts, cut_off) = service.close(self.grace);
-        output.closing(&if cut_off == 0 {
-            counts.to_string()
-        } else {
-            format!("{counts}; {cut_off} cut off at the end")
-        })?;
+        let summary = ServeSummary::new(counts, cut_off, Seconds(started.elapsed()));
+        output.closing(&summary, &summary.line())?;
         Ok(None)
     }
 
