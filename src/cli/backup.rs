@@ -175,7 +175,12 @@ pub(crate) struct BackupArgs {
     ///
     /// With -incremental, each file is read before it is shared. Otherwise its size and the time of
     /// its last change decide.
-    #[arg(long, requires = "incremental", help_heading = "How", hide_short_help = true)]
+    #[arg(
+        long,
+        requires = "incremental",
+        help_heading = "How",
+        hide_short_help = true
+    )]
     checksum: bool,
     /// How long a shard must be unchanged to be shared
     ///

@@ -11,13 +11,14 @@ use clap::Args;
 use super::ending::Ending;
 use super::flags::OutputArgs;
 use super::flags::values;
+use super::render::messages::Seconds;
+use super::render::messages::serve::ServeSummary;
 use super::render::output::Output;
 use super::render::request_log::RequestLog;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Directories, serve};
 use crate::server::ServiceOptions;
-use crate::text::age;
 use crate::wire::{Accept, Dialect};
 
 /// Serve a stopped influxd's directories over the snapshotter protocol
@@ -134,12 +135,8 @@ impl ServeArgs {
             thread::sleep(Duration::from_millis(100));
         }
         let (counts, cut_off) = service.close(self.grace);
-        let cut_off = match cut_off {
-            0 => String::new(),
-            cut_off => format!(", {cut_off} cut off at the end"),
-        };
-        let open = age(opened.elapsed());
-        output.closing(&format!("served for {open}: {counts}{cut_off}"))?;
+        let summary = ServeSummary::new(counts, cut_off, Seconds(opened.elapsed()));
+        output.closing(&summary, &summary.line())?;
         Ok(None)
     }
 

@@ -11,8 +11,11 @@ use super::flags::values;
 use super::post_run::{After, AfterArgs};
 use super::render::Tally;
 use super::render::json;
-use super::render::messages::verify::{VerifySummary, fault_line, gap_line};
+use super::render::messages::verify::{
+    VerifySummary, fault_block, fault_line, gap_block, gap_line,
+};
 use super::render::output::Output;
+use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Finding, VerifyOptions, verify};
@@ -93,11 +96,7 @@ impl VerifyArgs {
         }
         findings.printed?;
         let summary = VerifySummary::new(&report, &directory);
-        if output.is_json() {
-            json::print(&summary)?;
-        } else if !output.is_quiet() {
-            output.line(&summary.line())?;
-        }
+        output.closing(&summary, &summary.line())?;
         Ok(match (report.faults, report.gaps) {
             (0, 0) => None,
             (0, _) => Some(ErrorKind::Partial),
@@ -137,14 +136,21 @@ impl Default for Findings {
 impl Findings {
     /// Prints a finding, -quiet or not: it is an error.
     fn add(&mut self, finding: Finding<'_>, output: &Output) {
-        let line = match finding {
-            Finding::Fault(fault) => fault_line(fault),
-            Finding::Gap(gap) => gap_line(gap),
-        };
-        let printed = match (output.is_json(), finding) {
-            (true, Finding::Fault(fault)) => json::print(fault),
-            (true, Finding::Gap(gap)) => json::print(gap),
-            (false, _) => output.line(&line),
+        let (line, printed) = match finding {
+            Finding::Fault(fault) => (
+                fault_line(fault),
+                match output.is_json() {
+                    true => json::print(fault),
+                    false => output.lines(&fault_block(fault, columns())),
+                },
+            ),
+            Finding::Gap(gap) => (
+                gap_line(gap),
+                match output.is_json() {
+                    true => json::print(gap),
+                    false => output.lines(&gap_block(gap, columns())),
+                },
+            ),
         };
         if self.printed.is_ok() {
             self.printed = printed;

@@ -71,6 +71,7 @@ pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use manifest::Manifest;
 pub(crate) use next_number::next_number;
+pub use pin::Pin;
 pub(crate) use prune::Maintenance;
 pub use prune::Removed;
 pub use readers::Held;

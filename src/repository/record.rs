@@ -452,6 +452,7 @@ pub enum ShardState {
     /// It was deleted on the server while the run went on: no file.
     Expired,
     /// The server's metastore names it but the server does not have it open: no file.
+    #[serde(rename = "not_open", alias = "not_held")]
     NotHeld,
     /// It could not be fetched: no file.
     Failed,

@@ -498,7 +498,7 @@ fn json_is_lines_with_a_type_that_end_in_a_summary_or_an_error() {
             .map(|(_, message)| message)
             .collect();
         assert!(
-            shards.len() == 1 && shards[0]["database"] == "d" && shards[0]["id"] == 1,
+            shards.len() == 1 && shards[0]["database"] == "d" && shards[0]["shard"] == 1,
             "{shards:?}"
         );
         assert!(

@@ -36,6 +36,11 @@ pub(crate) struct OutputArgs {
 }
 
 impl OutputArgs {
+    /// Whether details were asked for.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbosity() == Verbosity::Verbose
+    }
+
     /// How much to print. -summary adds its line to -quiet; both count for more than -verbose.
     pub(crate) fn verbosity(&self) -> Verbosity {
         match (self.summary, self.quiet, self.verbose) {

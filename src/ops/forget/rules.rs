@@ -251,7 +251,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Pinned => "marked",
+            Self::Pinned => "snap keep",
             Self::Last => "last",
             Self::Hourly => "hourly",
             Self::Daily => "daily",

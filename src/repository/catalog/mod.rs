@@ -226,7 +226,7 @@ impl Catalog {
             sets => format!("the records of {} sets", sets.len()),
         };
         let directory = self.place();
-        let pinned = match self.sets.iter().any(|set| set.pinned_at.is_some()) {
+        let pinned = match self.sets.iter().any(|set| set.pin.is_some()) {
             true => " (after snap keep -release where a set is marked)",
             false => "",
         };

@@ -17,7 +17,8 @@ use crate::error::{ErrorKind, kind_of};
 use crate::repository::hidden::{COMMIT, name_of, own_name};
 use crate::repository::record::{FileRecord, Layout, Selection, SetRecord, ShardRecord};
 use crate::repository::{
-    Catalog, Comparison, Maintenance, RunHeader, SetFiles, SetWriter, manifest, names, test_records,
+    Catalog, Comparison, Maintenance, Pin, RunHeader, SetFiles, SetWriter, manifest, names,
+    test_records,
 };
 use crate::repository::{DigestAlgorithm, FileDigest};
 
@@ -289,11 +290,17 @@ fn a_pinned_set_and_one_that_is_read_stay() {
         let cancel = Cancel::default();
         let (pinned, read) = (write(store, Layout::Legacy), write(store, Layout::Legacy));
         let maintenance = maintain(store);
-        let now = Timestamp::now();
-        maintenance.pin(&pinned.id, now).unwrap();
+        let mut pin = Pin {
+            since: Timestamp::now(),
+            note: None,
+        };
+        maintenance.pin(&pinned.id, &pin).unwrap();
+        // As long as a note may be, and each byte of it as long as JSON can make one.
+        pin.note = Some("\u{1}".repeat(Pin::LONGEST_NOTE));
+        maintenance.pin(&pinned.id, &pin).unwrap();
         let all = HashSet::from([0, 1]);
         let before = catalog(store);
-        assert_eq!(before.sets()[0].pinned_at, Some(now));
+        assert_eq!(before.sets()[0].pin, Some(pin));
         let held = before.hold([1]).unwrap();
         assert!(Maintenance::is_read(&before, 1).unwrap());
         let removed = maintenance.remove(&before, &all, &cancel).unwrap();
