@@ -7,7 +7,8 @@ use clap::{Arg, Command};
 use super::lookup::Lookup;
 use super::typed::{HELP, Next, Typed};
 use super::{Candidate, Completion, Paths};
-use crate::cli::flags::argv::{find, split_flag};
+use crate::cli::flags::argv::split_flag;
+use crate::cli::flags::known::{find, value_name};
 use crate::cli::flags::profiles::PATH;
 
 /// What is known of the words before the one that is completed.
@@ -127,14 +128,14 @@ impl<'a> Fitting<'a> {
         if !possible.candidates.is_empty() {
             return possible;
         }
-        let names = arg.get_value_names().unwrap_or_default();
-        let name = names.first().map_or("", |name| name.as_str());
+        let name = value_name(arg);
         let paths = match name {
             "PATH" | "DIR" => Paths::Directories,
             "FILE" => Paths::Files,
             _ => Paths::None,
         };
         let candidates = match (arg.get_id().as_str(), name) {
+            ("command", _) => self.commands().candidates,
             ("profile", _) => self.lookup().profiles(),
             ("host", _) => self.lookup().hosts(arg),
             ("database", _) => self.lookup().databases(),
@@ -166,10 +167,8 @@ impl Completion {
 
 /// The words in the name of a value that are typed as they stand: of `T|last` the second.
 fn words_of(name: &str) -> impl Iterator<Item = &str> {
-    let is_word = |part: &&str| !part.starts_with(|c: char| c.is_ascii_uppercase());
-    name.split('|')
-        .filter(|part| !part.is_empty())
-        .filter(is_word)
+    let parts = name.split('|').filter(|_| name.contains('|'));
+    parts.filter(|part| !part.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 fn first_line(text: Option<String>) -> String {

@@ -54,6 +54,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "COMMAND",
         "PERCENT",
         "HOST:PORT",
+        "TEXT",
     ];
     let with_candidates = [
         "PATH",

@@ -17,9 +17,9 @@ use jiff::tz;
 use super::Candidate;
 use super::typed::Typed;
 use crate::cancel::Cancel;
-use crate::cli::flags::argv::find;
 use crate::cli::flags::config::{ConfigValue, Profile};
 use crate::cli::flags::defaults::{Defaults, profiles};
+use crate::cli::flags::known::find;
 use crate::cli::flags::profiles::PATH;
 use crate::cli::flags::values;
 use crate::cli::render::sets::{kind, state_of};
@@ -48,7 +48,7 @@ impl<'a> Lookup<'a> {
         let profiles = line.as_ref().and_then(|line| Some(profiles(line).ok()?.1));
         let completed = line.and_then(|line| {
             let words = Defaults::of(root, &line).ok()?.words;
-            Some(line.for_clap(words).split_off(1))
+            Some(line.for_clap(&words).split_off(1))
         });
         Self {
             line: match &completed {

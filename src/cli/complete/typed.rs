@@ -5,9 +5,8 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-use crate::cli::flags::argv::{
-    CommandLine, clap_flag, find, is_help, long, split_flag, takes_value,
-};
+use crate::cli::flags::argv::{CommandLine, clap_flag, split_flag};
+use crate::cli::flags::known::{find, is_help, long, takes_value};
 
 /// The word that stands before a command to read its manual.
 pub(super) const HELP: &str = "help";

@@ -8,6 +8,7 @@ pub(crate) mod forget;
 pub(crate) mod info;
 pub(crate) mod keep;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod verify;
 
 use std::borrow::Cow;
@@ -95,6 +96,7 @@ pub(crate) struct ShardProgress<'a> {
     /// The retention policy; in a restore, as it is called there.
     retention_policy: &'a str,
     /// The shard's id; in a restore, the one that it has there.
+    #[serde(rename = "shard")]
     id: u64,
     #[serde(flatten)]
     step: ShardStep<'a>,
@@ -156,9 +158,11 @@ pub(crate) enum ShardStep<'a> {
 }
 
 impl<'a> ShardStep<'a> {
-    pub(crate) fn of(outcome: Outcome<'a>, elapsed: Duration) -> Self {
+    /// What became of a shard, where nothing more is to come.
+    pub(crate) fn of(outcome: Outcome<'a>, elapsed: Duration) -> Option<Self> {
         let seconds = Seconds(elapsed);
-        match outcome {
+        let step = match outcome {
+            Outcome::Checked => return None,
             Outcome::Done { files, bytes } => Self::Done {
                 files,
                 bytes,
@@ -166,7 +170,8 @@ impl<'a> ShardStep<'a> {
             },
             Outcome::Skipped(reason) => Self::Skipped { reason, seconds },
             Outcome::Failed(reason) => Self::Failed { reason, seconds },
-        }
+        };
+        Some(step)
     }
 }
 
