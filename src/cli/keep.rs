@@ -14,17 +14,17 @@ use crate::cancel::Cancel;
 use crate::ops::{PinChange, keep};
 use crate::repository::Pin;
 
-/// Keep a set: snap forget never removes it
+/// Keep a set: forget never removes it
 ///
-/// The sets that it builds on stay with it. snap list and snap info show which sets are kept, and
-/// why. A set is kept until -release.
+/// The sets that it builds on stay with it. `snap list` and `snap info` show which sets are kept,
+/// and why. A set is kept until -release.
 #[derive(Debug, Args)]
-#[command(allow_missing_positional = true, after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(allow_missing_positional = true, after_help = EXAMPLES)]
 pub(crate) struct KeepArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-    /// The set: its id, the beginning of it, or latest
+    /// The set: an id, the beginning of one, or latest
     #[arg(value_name = "SET", required = true)]
     set: String,
 
@@ -34,7 +34,7 @@ pub(crate) struct KeepArgs {
     /// Keep the set no longer
     #[arg(long)]
     release: bool,
-    /// How long to wait for another run in the same directory to end
+    /// How long to wait for another run in PATH to end
     #[arg(long, default_value = "0", value_name = "DURATION", value_parser = values::wait)]
     retry_lock: Duration,
 
@@ -43,9 +43,8 @@ pub(crate) struct KeepArgs {
 }
 
 const EXAMPLES: &str = "\
-Examples:
   snap keep -note 'before the upgrade to 1.8' /var/backups/influxdb latest
-  snap keep -release /var/backups/influxdb 20261120T0800    and when it went well";
+  snap keep -release /var/backups/influxdb 20261120T0800   when it went well";
 
 /// A note that fits its file.
 fn note(text: &str) -> Result<String, String> {

@@ -22,12 +22,13 @@ use crate::ops::{ListReport, SetSummary, list};
 use crate::sizes::total;
 use crate::text::{age, plural, size};
 
-/// Show the sets in a backup directory, oldest first
+/// List the sets in a backup directory, oldest first
 ///
-/// Sets of snap and of influxd, legacy and portable. influxd does not record what a run was asked
-/// for: of its sets, state and kind are unknown, and legacy files with the same number are taken
-/// for a set.
+/// Sets by snap and by influxd are listed, legacy and portable. influxd does not record what a run
+/// was asked for: of its sets, state and kind are unknown, and legacy files with the same number
+/// count as one set.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ListArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
@@ -36,6 +37,9 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
+
+const EXAMPLES: &str = "\
+  snap list /var/backups/influxdb";
 
 impl ListArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {

@@ -39,16 +39,20 @@ const LONGEST_ERROR: usize = 8192;
 
 /// The flags for what follows a run.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Afterwards")]
+#[command(next_help_heading = "After the run")]
 pub(crate) struct AfterArgs {
-    /// Write how the run went into this file, for Prometheus's textfile collector
-    #[arg(long, value_name = "FILE")]
+    /// Write metrics of the run to this file
+    ///
+    /// For the textfile collector of Prometheus.
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     metrics_file: Option<PathBuf>,
-    /// Run this with sh when all went well; exit code 1 where it fails
-    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    /// Run this with sh if all went well
+    ///
+    /// Exit code 1 if it fails.
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty(), hide_short_help = true)]
     on_success: Option<MayBeEmpty>,
-    /// Run this with sh when something failed, is missing or is wrong
-    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    /// Run this with sh if anything failed, is missing or is wrong
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty(), hide_short_help = true)]
     on_failure: Option<MayBeEmpty>,
 }
 

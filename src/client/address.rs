@@ -156,11 +156,13 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.contains("://") {
             return Err(format!(
-                "write host:port without a scheme; the snapshotter's port is {DEFAULT_PORT}, not the HTTP one"
+                "'{text}' is a URL; write HOST:PORT: the snapshotter's port is {DEFAULT_PORT}, not the HTTP one"
             ));
         }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, port) = rest.split_once(']').ok_or("a '[' without its ']'")?;
+            let (host, port) = rest
+                .split_once(']')
+                .ok_or_else(|| format!("'{text}' has no ']'; write [ADDRESS]:PORT"))?;
             (host, port.strip_prefix(':'))
         } else if text.matches(':').count() == 1 {
             text.split_once(':')
@@ -170,11 +172,9 @@ impl FromStr for Address {
         };
         let port = match port {
             None => DEFAULT_PORT,
-            Some(port) => port
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| format!("'{port}' is not a port, 1 to 65535"))?,
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+                format!("'{port}' is not a port; write one from 1 to {}", u16::MAX)
+            })?,
         };
         // Go's net package, and so influxd, takes ":8088" for the local host.
         let host = if host.is_empty() { "127.0.0.1" } else { host };

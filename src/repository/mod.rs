@@ -60,6 +60,7 @@ mod writer;
 pub use catalog::BackupFile;
 pub use catalog::Catalog;
 pub(crate) use catalog::UnreadableFile;
+pub(crate) use catalog::is_set_name;
 pub(crate) use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub(crate) use digest::HashReader;
 pub use digest::{DigestAlgorithm, FileDigest};

@@ -17,13 +17,15 @@ pub(crate) enum Verbosity {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// Print errors alone
+    /// Print errors only
     #[arg(long)]
     quiet: bool,
-    /// Print requests, retries and times as well
+    /// Print requests, retries and times too
     #[arg(long)]
     verbose: bool,
-    /// Print JSON lines on standard output, each with a message_type
+    /// Print JSON lines on standard output
+    ///
+    /// Each is an object with a message_type; docs/schema holds their schemas.
     #[arg(long)]
     pub(crate) json: bool,
 }

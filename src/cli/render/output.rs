@@ -168,16 +168,16 @@ impl Output {
 
     /// Prints an error with its causes, and its hint on a line of its own.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        if self.json {
-            json::exit_error(error);
-        } else {
-            print_error(error);
-        }
+        print_error_as(error, self.json);
     }
 }
 
-/// Says an error in text, its hint on a line of its own.
-pub(crate) fn print_error(error: &anyhow::Error) {
+/// Prints an error, as a JSON line or in text with its hint on a line of its own.
+pub(crate) fn print_error_as(error: &anyhow::Error, json: bool) {
+    if json {
+        json::exit_error(error);
+        return;
+    }
     say(&format!("snap: {error:#}"));
     if let Some(hint) = hint(error) {
         say(&format!("hint: {hint}"));
