@@ -36,7 +36,7 @@ complete -c snap -n "__fish_snap_needs_command" -f -a "info" -d 'Show what a set
 complete -c snap -n "__fish_snap_needs_command" -f -a "verify" -d 'Read sets from end to end and report damage'
 complete -c snap -n "__fish_snap_needs_command" -f -a "check" -d 'Check that the newest set is new enough and complete, for monitoring'
 complete -c snap -n "__fish_snap_needs_command" -f -a "forget" -d 'Remove the sets that a retention policy does not keep'
-complete -c snap -n "__fish_snap_needs_command" -f -a "keep" -d 'Keep a set: forget never removes it'
+complete -c snap -n "__fish_snap_needs_command" -f -a "keep" -d 'Mark a set so that forget never removes it'
 complete -c snap -n "__fish_snap_needs_command" -f -a "generate" -d 'Print completions, manual pages or an example configuration'
 complete -c snap -n "__fish_snap_using_subcommand backup" -l host -d 'Where influxd\'s snapshotter listens' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l metadir -d 'Of a stopped influxd, its meta directory' -r -F
@@ -82,9 +82,13 @@ complete -c snap -n "__fish_snap_using_subcommand backup" -l retries -d 'How oft
 complete -c snap -n "__fish_snap_using_subcommand backup" -l jobs -d 'How many shards to work on at a time' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l limit-rate -d 'Bytes per second at the most, as 20MiB' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l metrics-file -d 'Write metrics of the run to this file' -r -F
+complete -c snap -n "__fish_snap_using_subcommand backup" -l on-start -d 'Run this with sh before the run' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l on-success -d 'Run this with sh if all went well' -r
 complete -c snap -n "__fish_snap_using_subcommand backup" -l on-failure -d 'Run this with sh if anything failed, is missing or is wrong' -r
-complete -c snap -n "__fish_snap_using_subcommand backup" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand backup" -l hook-timeout -d 'Stop each of these commands after this time' -r
+complete -c snap -n "__fish_snap_using_subcommand backup" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand backup" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand backup" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"
@@ -131,9 +135,13 @@ complete -c snap -n "__fish_snap_using_subcommand restore" -l retries -d 'How of
 complete -c snap -n "__fish_snap_using_subcommand restore" -l jobs -d 'How many shards to work on at a time' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l limit-rate -d 'Bytes per second at the most, as 20MiB' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l metrics-file -d 'Write metrics of the run to this file' -r -F
+complete -c snap -n "__fish_snap_using_subcommand restore" -l on-start -d 'Run this with sh before the run' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l on-success -d 'Run this with sh if all went well' -r
 complete -c snap -n "__fish_snap_using_subcommand restore" -l on-failure -d 'Run this with sh if anything failed, is missing or is wrong' -r
-complete -c snap -n "__fish_snap_using_subcommand restore" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand restore" -l hook-timeout -d 'Stop each of these commands after this time' -r
+complete -c snap -n "__fish_snap_using_subcommand restore" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand restore" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand restore" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"
@@ -153,7 +161,9 @@ complete -c snap -n "__fish_snap_using_subcommand serve" -l writable -d 'Accept 
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand serve" -l connections -d 'How many connections to serve at a time' -r
 complete -c snap -n "__fish_snap_using_subcommand serve" -l grace -d 'How long to wait at the end for requests under way' -r
-complete -c snap -n "__fish_snap_using_subcommand serve" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand serve" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand serve" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand serve" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"
@@ -162,7 +172,9 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand serve" -l profile -d 'Take flags from this profile of the configuration' -r
 complete -c snap -n "__fish_snap_using_subcommand serve" -l config -d 'The configuration, or "" for none' -r -F
 complete -c snap -n "__fish_snap_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snap -n "__fish_snap_using_subcommand list" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand list" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand list" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand list" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"
@@ -179,7 +191,9 @@ complete -c snap -n "__fish_snap_using_subcommand info" -l attempt-timeout -d 'H
 complete -c snap -n "__fish_snap_using_subcommand info" -l retries -d 'How often to try a failed shard again' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l jobs -d 'How many shards to work on at a time' -r
 complete -c snap -n "__fish_snap_using_subcommand info" -l limit-rate -d 'Bytes per second at the most, as 20MiB' -r
-complete -c snap -n "__fish_snap_using_subcommand info" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand info" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand info" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand info" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"
@@ -192,9 +206,13 @@ complete -c snap -n "__fish_snap_using_subcommand verify" -l deep -d 'Unpack eve
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l jobs -d 'How many files to read at a time' -r
 complete -c snap -n "__fish_snap_using_subcommand verify" -l metrics-file -d 'Write metrics of the run to this file' -r -F
+complete -c snap -n "__fish_snap_using_subcommand verify" -l on-start -d 'Run this with sh before the run' -r
 complete -c snap -n "__fish_snap_using_subcommand verify" -l on-success -d 'Run this with sh if all went well' -r
 complete -c snap -n "__fish_snap_using_subcommand verify" -l on-failure -d 'Run this with sh if anything failed, is missing or is wrong' -r
-complete -c snap -n "__fish_snap_using_subcommand verify" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand verify" -l hook-timeout -d 'Stop each of these commands after this time' -r
+complete -c snap -n "__fish_snap_using_subcommand verify" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand verify" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand verify" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"
@@ -209,9 +227,13 @@ complete -c snap -n "__fish_snap_using_subcommand check" -l max-lost-shards -d '
 complete -c snap -n "__fish_snap_using_subcommand check" -l allow-empty -d 'Accept a set without shards after one with some' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand check" -l metrics-file -d 'Write metrics of the run to this file' -r -F
+complete -c snap -n "__fish_snap_using_subcommand check" -l on-start -d 'Run this with sh before the run' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l on-success -d 'Run this with sh if all went well' -r
 complete -c snap -n "__fish_snap_using_subcommand check" -l on-failure -d 'Run this with sh if anything failed, is missing or is wrong' -r
-complete -c snap -n "__fish_snap_using_subcommand check" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand check" -l hook-timeout -d 'Stop each of these commands after this time' -r
+complete -c snap -n "__fish_snap_using_subcommand check" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand check" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand check" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"
@@ -234,9 +256,13 @@ complete -c snap -n "__fish_snap_using_subcommand forget" -l dry-run -d 'Print w
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l retry-lock -d 'How long to wait for another run in PATH to end' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l metrics-file -d 'Write metrics of the run to this file' -r -F
+complete -c snap -n "__fish_snap_using_subcommand forget" -l on-start -d 'Run this with sh before the run' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l on-success -d 'Run this with sh if all went well' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l on-failure -d 'Run this with sh if anything failed, is missing or is wrong' -r
-complete -c snap -n "__fish_snap_using_subcommand forget" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand forget" -l hook-timeout -d 'Stop each of these commands after this time' -r
+complete -c snap -n "__fish_snap_using_subcommand forget" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand forget" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"
@@ -245,11 +271,12 @@ false\t''"
 complete -c snap -n "__fish_snap_using_subcommand forget" -l profile -d 'Take flags from this profile of the configuration' -r
 complete -c snap -n "__fish_snap_using_subcommand forget" -l config -d 'The configuration, or "" for none' -r -F
 complete -c snap -n "__fish_snap_using_subcommand forget" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snap -n "__fish_snap_using_subcommand keep" -l note -d 'Say why, for snap list and snap info; nothing ("") takes an earlier note away' -r
-complete -c snap -n "__fish_snap_using_subcommand keep" -l release -d 'Keep the set no longer' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand keep" -l release -d 'Take the mark off' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand keep" -l retry-lock -d 'How long to wait for another run in PATH to end' -r
-complete -c snap -n "__fish_snap_using_subcommand keep" -l quiet -d 'Print errors only' -r -f -a "true\t''
+complete -c snap -n "__fish_snap_using_subcommand keep" -l quiet -d 'Print warnings and errors only' -r -f -a "true\t''
+false\t''"
+complete -c snap -n "__fish_snap_using_subcommand keep" -l summary -d 'Print warnings, errors and the result only, no progress' -r -f -a "true\t''
 false\t''"
 complete -c snap -n "__fish_snap_using_subcommand keep" -l verbose -d 'Print requests, retries and times too' -r -f -a "true\t''
 false\t''"

@@ -18,7 +18,7 @@ use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
-use crate::repository::{Layout, Selection};
+use crate::repository::{Comparison, Layout, Selection};
 
 /// Back up a running influxd, or the directories of a stopped one
 ///
@@ -171,6 +171,17 @@ pub(crate) struct BackupArgs {
         help_heading = "How",
     )]
     full_every: Option<u32>,
+    /// Compare shared files by their digest
+    ///
+    /// With -incremental, each file is read before it is shared. Otherwise its size and the time of
+    /// its last change decide.
+    #[arg(
+        long,
+        requires = "incremental",
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    checksum: bool,
     /// How long a shard must be unchanged to be shared
     ///
     /// With -incremental and -resume, shards that changed less than D before the earlier run was
@@ -251,7 +262,7 @@ impl BackupArgs {
             Some(directories) => Some(serve_embedded(
                 &directories,
                 &selection,
-                Box::new(RequestLog::failures(&self.output)),
+                Box::new(RequestLog::failures(output)),
             )?),
             None => None,
         };
@@ -332,6 +343,10 @@ impl BackupArgs {
             None if self.incremental => IncrementalMode::Incremental {
                 full_every: if self.full { Some(1) } else { self.full_every },
                 margin: self.cold_after,
+                comparison: match self.checksum {
+                    true => Comparison::Digest,
+                    false => Comparison::Time,
+                },
             },
             _ => IncrementalMode::Not,
         }

@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::ops::{PinChange, keep};
 use crate::repository::Pin;
 
-/// Keep a set: forget never removes it
+/// Keep a set: snap forget never removes it
 ///
 /// The sets that it builds on stay with it. `snap list` and `snap info` show which sets are kept,
 /// and why. A set is kept until -release.
@@ -44,7 +44,7 @@ pub(crate) struct KeepArgs {
 
 const EXAMPLES: &str = "\
   snap keep -note 'before the upgrade to 1.8' /var/backups/influxdb latest
-  snap keep -release /var/backups/influxdb 20261120T0800   when it went well";
+  snap keep -release /var/backups/influxdb 20261120T0800    when it went well";
 
 /// A note that fits its file.
 fn note(text: &str) -> Result<String, String> {

@@ -48,7 +48,7 @@ impl ListArgs {
         listed
             .unreadable
             .iter()
-            .for_each(|error| output.failure(error));
+            .for_each(|error| output.warning(error));
         let is_damaged = !listed.unreadable.is_empty();
         if listed.sets.is_empty() && !is_damaged {
             return Err(ErrorKind::NoBackup

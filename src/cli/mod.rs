@@ -6,6 +6,7 @@ mod ending;
 mod flags;
 mod forget;
 mod generate;
+mod hook;
 mod info;
 mod keep;
 mod list;
@@ -31,7 +32,7 @@ use flags::{OutputArgs, usage};
 use post_run::After;
 use render::output::{Output, print_error_as};
 pub use render::schemas;
-use render::terminal::{print_exact, say};
+use render::terminal::{Label, Line, print_exact, say_line};
 
 /// Backup and restore for InfluxDB 1.x.
 #[derive(Debug, Parser)]
@@ -146,7 +147,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cancel = match Cancel::on_signals() {
         Ok(cancel) => cancel,
         Err(error) => {
-            say(&format!("snap: cannot watch for signals: {error}"));
+            let text = format!("cannot watch for signals: {error}");
+            say_line(&Line::labelled(Label::Error, text));
             return ErrorKind::Failed.exit_code();
         }
     };

@@ -214,7 +214,8 @@ impl RestoreArgs {
         } else {
             self.offline(&directory, cancel, output)
         }?;
-        let summary = RunSummary::of_restore(&report, &directory, self.dry_run);
+        let host = self.is_live().then(|| self.host.to_string());
+        let summary = RunSummary::of_restore(&report, &directory, host.as_deref(), self.dry_run);
         output.summary(&summary)?;
         Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }

@@ -89,7 +89,6 @@ fn accept(text: &str) -> Result<AcceptArg, String> {
 
 impl ServeArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let started = Instant::now();
         let listener = self.listen()?;
         let options = ServiceOptions {
             accept: self.dialect.0,
@@ -106,7 +105,7 @@ impl ServeArgs {
         let service = serve(
             &directories,
             listener,
-            Box::new(RequestLog::new(&self.output)),
+            Box::new(RequestLog::new(output)),
             options,
         )?;
         let address = service.address();
@@ -121,16 +120,22 @@ impl ServeArgs {
         } else {
             "read only"
         };
+        let wal = match directories.wal() {
+            _ if self.ignore_wal => ", without what is in the WAL,".to_owned(),
+            Some(waldir) => format!(" with the WAL in {}", waldir.display()),
+            None => ", which have no WAL,".to_owned(),
+        };
         output.opening(&format!(
-            "serving {} and {} on {address}, {how}",
+            "serving {} and {}{wal} on {address}, {how}",
             self.metadir.display(),
             self.datadir.display()
         ));
+        let opened = Instant::now();
         while !cancel.is_cancelled() {
             thread::sleep(Duration::from_millis(100));
         }
         let (counts, cut_off) = service.close(self.grace);
-        let summary = ServeSummary::new(counts, cut_off, Seconds(started.elapsed()));
+        let summary = ServeSummary::new(counts, cut_off, Seconds(opened.elapsed()));
         output.closing(&summary, &summary.line())?;
         Ok(None)
     }

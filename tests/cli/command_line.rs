@@ -431,12 +431,12 @@ fn quiet_prints_errors_alone() {
         refused.stderr
     );
 
-    // Without it, each shard has a line on standard error and the result is on standard output.
-    let run = snap(["backup", "-host", &host, utf8(&backup)]).expect(0);
+    // With -verbose, each shard has a line on standard error; the result is on standard output.
+    let run = snap(["backup", "-verbose", "-host", &host, utf8(&backup)]).expect(0);
     assert_eq!(
         run.stderr
             .lines()
-            .filter(|line| line.contains("d/autogen/1"))
+            .filter(|line| line.starts_with("shard d/autogen/1: "))
             .count(),
         1,
         "{}",

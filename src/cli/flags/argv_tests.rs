@@ -185,7 +185,7 @@ fn an_empty_value_is_refused_where_it_would_mean_the_default() {
     }
     let mut taking: Vec<&str> = taking.into_iter().map(long).collect();
     taking.sort_unstable();
-    assert_eq!(taking, ["config", "on-failure", "on-success"]);
+    assert_eq!(taking, ["config", "on-failure", "on-start", "on-success"]);
     for line in [
         &["backup", ""][..],
         &["restore", "dir", ""],

@@ -20,7 +20,7 @@ use super::profiles::{PATH, chosen, ensure_meaningful, find_settable, settable, 
 use super::values;
 
 /// The flags that have a variable: `SNAP_` and the flag's name in capitals.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "host",
     "database",
     "portable",
@@ -28,6 +28,7 @@ const VARIABLES: [&str; 9] = [
     "limit-rate",
     "retry-lock",
     "metrics-file",
+    "on-start",
     "on-success",
     "on-failure",
 ];

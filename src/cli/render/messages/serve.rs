@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Message, Seconds};
 use crate::server::Counts;
+use crate::text::age;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ServeSummary {
@@ -48,9 +49,14 @@ impl ServeSummary {
 
     /// The last line in text.
     pub(crate) fn line(&self) -> String {
-        match self.cut_off {
-            0 => self.counts.to_string(),
-            cut_off => format!("{}; {cut_off} cut off at the end", self.counts),
-        }
+        let cut_off = match self.cut_off {
+            0 => String::new(),
+            cut_off => format!(", {cut_off} cut off at the end"),
+        };
+        format!(
+            "served for {}: {}{cut_off}",
+            age(self.seconds.0),
+            self.counts
+        )
     }
 }
