@@ -35,6 +35,7 @@
 mod catalog;
 mod chain;
 mod digest;
+mod document;
 mod hidden;
 mod lock;
 pub mod manifest;

@@ -15,7 +15,7 @@ use crate::repository::{
 };
 
 /// A shard that is dealt with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SettledShard {
     /// What became of it; the name of the file is not known yet.
     pub record: ShardRecord,
