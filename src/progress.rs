@@ -77,6 +77,8 @@ pub enum Outcome<'a> {
         /// Bytes of the tar or of the files written.
         bytes: u64,
     },
+    /// It was read and is sound; what is to be done with it comes after all others.
+    Checked,
     /// There was nothing to do; the text says why.
     Skipped(&'a str),
     /// It failed for good; the text says why.

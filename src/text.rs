@@ -10,17 +10,37 @@ const FEW: usize = 5;
 
 /// A number of bytes in the unit that fits: `1.5 KiB`. What rounds to 1024 takes the next unit.
 pub(crate) fn size(bytes: u64) -> String {
+    let (divisor, unit) = unit_of(bytes);
+    format!("{} {unit}", in_unit(bytes, divisor))
+}
+
+/// A part of so many bytes, both in the unit that fits the whole: `0.5 of 1.5 KiB`.
+pub(crate) fn size_of(part: u64, whole: u64) -> String {
+    let (divisor, unit) = unit_of(whole);
+    let [part, whole] = [part, whole].map(|bytes| in_unit(bytes, divisor));
+    format!("{part} of {whole} {unit}")
+}
+
+/// The unit that fits so many bytes, and how many bytes it has.
+fn unit_of(bytes: u64) -> (f64, &'static str) {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
-        return format!("{bytes} B");
+        return (1.0, "B");
     }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
+    let (mut divisor, mut unit) = (1024.0, 0);
+    while bytes as f64 / divisor >= 1023.95 && unit + 1 < UNITS.len() {
+        divisor *= 1024.0;
         unit += 1;
     }
-    format!("{value:.1} {}", UNITS[unit])
+    (divisor, UNITS[unit])
+}
+
+/// A number of bytes in units of so many bytes: with a tenth, but for single bytes.
+fn in_unit(bytes: u64, divisor: f64) -> String {
+    match divisor {
+        1.0 => bytes.to_string(),
+        divisor => format!("{:.1}", bytes as f64 / divisor),
+    }
 }
 
 /// How long something took, in seconds with a tenth: `1.2 s`.
@@ -115,6 +135,8 @@ mod tests {
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size((1 << 20) - 1), "1.0 MiB");
         assert_eq!(size(u64::MAX), "16.0 EiB");
+        assert_eq!(size_of(512, 1536), "0.5 of 1.5 KiB");
+        assert_eq!(size_of(0, 100), "0 of 100 B");
     }
 
     #[test]

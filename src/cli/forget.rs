@@ -23,13 +23,16 @@ use crate::text::{few_names, plural, size};
 
 /// Remove the sets that a retention policy does not keep
 ///
-/// Each -keep-… keeps sets by itself; a set that none keeps is removed. Only complete sets count;
-/// the newest complete one and what came after it stay in any case, and so do the sets that an
-/// increment which is kept stands on, those marked with snap keep, and those of influxd, which has
-/// no record of them. Sets of different databases, policies, shards, ranges or servers are judged
-/// apart. An hour, day, week, month or year without a set does not count.
+/// Each -keep flag keeps sets by itself; a set that none keeps is removed. Only complete sets
+/// count. These stay in any case: the newest complete set and what came after it, sets that a kept
+/// increment builds on, sets marked with `snap keep`, and sets by influxd, which have no record.
+///
+/// Sets of different databases, policies, shards, ranges or servers are judged apart. An hour, day,
+/// week, month or year without a set does not count.
+///
+/// N is a number, or unlimited.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ForgetArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
@@ -38,36 +41,40 @@ pub(crate) struct ForgetArgs {
     /// Keep the N newest sets
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_last: Option<Limit>,
-    /// Keep the newest set of each of the last N hours that have sets
+    /// Keep the newest set of each of the last N hours
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_hourly: Option<Limit>,
-    /// Keep the newest set of each of the last N days that have sets
+    /// Keep the newest set of each of the last N days
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_daily: Option<Limit>,
-    /// Keep the newest set of each of the last N weeks (Monday to Sunday) that have sets
+    /// Keep the newest set of each of the last N weeks
+    ///
+    /// Weeks begin on Monday.
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_weekly: Option<Limit>,
-    /// Keep the newest set of each of the last N months that have sets
+    /// Keep the newest set of each of the last N months
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_monthly: Option<Limit>,
-    /// Keep the newest set of each of the last N years that have sets
+    /// Keep the newest set of each of the last N years
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_yearly: Option<Limit>,
-    /// Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m:
-    /// months)
+    /// Keep all sets of the last D, as 7d or 1y5m
+    ///
+    /// D is counted back from the newest complete set, in years, months, weeks, days and hours:
+    /// 1y5m7d2h, 2w.
     #[arg(long, value_name = "D", value_parser = values::within, help_heading = "What to keep")]
     keep_within: Option<Within>,
-    /// Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default:
-    /// UTC]
+    /// Where days begin, as Europe/Berlin [default: UTC]
     #[arg(long, value_name = "TZ", value_parser = values::zone, help_heading = "What to keep")]
     timezone: Option<TimeZone>,
 
-    /// Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these
-    /// alone
-    #[arg(long, help_heading = "What to keep")]
+    /// Remove the sets of which no file is left
+    ///
+    /// As after rm -rf PATH/*. Without a -keep flag, only these are removed.
+    #[arg(long, help_heading = "What to keep", hide_short_help = true)]
     lost: bool,
 
-    /// Say what would be removed, and remove nothing
+    /// Print what would be removed; remove nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
     #[command(flatten)]
@@ -81,13 +88,9 @@ pub(crate) struct ForgetArgs {
 }
 
 const EXAMPLES: &str = "\
-N is a number, or unlimited.
-
-Examples:
   snap forget -keep-last 10 -dry-run /var/backups/influxdb
-  snap forget -keep-daily 7 -keep-weekly 5 -keep-monthly 12 /var/backups/influxdb
-  snap forget -keep-within 14d -keep-yearly unlimited -timezone Europe/Berlin /var/backups/influxdb
-  snap forget -lost /var/backups/influxdb                    after the files were removed by hand";
+  snap forget -keep-daily 7 -keep-weekly 5 -keep-monthly 12 PATH
+  snap forget -keep-within 14d -keep-yearly unlimited PATH";
 
 impl ForgetArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {

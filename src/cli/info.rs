@@ -20,18 +20,21 @@ use crate::ops::{SetInfo, ShardSummary, info, server_info};
 use crate::sizes::total;
 use crate::text::{plural, size};
 
-/// Show what one set holds, shard by shard; with -host, what a server holds
+/// Show what a set holds, or with -host what a server holds
+///
+/// Without -host, PATH and SET are looked at, and no server is asked.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct InfoArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH", conflicts_with = "host")]
     path: Option<PathBuf>,
-    /// The set: its id, the beginning of it, or latest [default: latest]
+    /// The set: an id, the beginning of one, or latest [default: latest]
     #[arg(value_name = "SET", conflicts_with = "host")]
     set: Option<String>,
 
     /// Ask the snapshotter at this address instead
-    #[arg(long, value_name = "HOST", value_parser = values::address)]
+    #[arg(help_heading = "Server", long, value_name = "HOST", value_parser = values::address)]
     host: Option<Address>,
     #[command(flatten)]
     server: ServerArgs,
@@ -39,6 +42,11 @@ pub(crate) struct InfoArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
+
+const EXAMPLES: &str = "\
+  snap info /var/backups/influxdb              the newest set
+  snap info /var/backups/influxdb 20261120     that of 20 November 2026
+  snap info -host 127.0.0.1:8088               a running influxd";
 
 impl InfoArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {

@@ -14,24 +14,24 @@ use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::ops::keep;
 
-/// Mark a set as one that snap forget never removes
+/// Mark a set so that forget never removes it
 ///
-/// What the set stands on stays with it. The mark is shown by snap list and snap info, and lasts
-/// until it is taken off.
+/// What the set builds on stays with it. `snap list` and `snap info` show the mark. It lasts until
+/// it is taken off.
 #[derive(Debug, Args)]
-#[command(allow_missing_positional = true, after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(allow_missing_positional = true, after_help = EXAMPLES)]
 pub(crate) struct KeepArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-    /// The set: its id, the beginning of it, or latest
+    /// The set: an id, the beginning of one, or latest
     #[arg(value_name = "SET", required = true)]
     set: String,
 
     /// Take the mark off
     #[arg(long)]
     release: bool,
-    /// How long to wait for another run in the same directory to end
+    /// How long to wait for another run in PATH to end
     #[arg(long, default_value = "0", value_name = "DURATION", value_parser = values::wait)]
     retry_lock: Duration,
 
@@ -40,9 +40,8 @@ pub(crate) struct KeepArgs {
 }
 
 const EXAMPLES: &str = "\
-Examples:
-  snap keep /var/backups/influxdb latest                    before an upgrade, say
-  snap keep -release /var/backups/influxdb 20261120T0800    and when it went well";
+  snap keep /var/backups/influxdb latest                   before an upgrade
+  snap keep -release /var/backups/influxdb 20261120T0800   when it went well";
 
 impl KeepArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {

@@ -16,12 +16,13 @@ use crate::error::ErrorKind;
 use crate::ops::{ListReport, SetSummary, list};
 use crate::text::{plural, size};
 
-/// Show the sets in a backup directory, oldest first
+/// List the sets in a backup directory, oldest first
 ///
-/// Sets of snap and of influxd, legacy and portable. influxd does not record what a run was asked
-/// for: of its sets, state and kind are unknown, and legacy files with the same number are taken
-/// for a set.
+/// Sets by snap and by influxd are listed, legacy and portable. influxd does not record what a run
+/// was asked for: of its sets, state and kind are unknown, and legacy files with the same number
+/// count as one set.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ListArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
@@ -31,6 +32,9 @@ pub(crate) struct ListArgs {
     pub(crate) output: OutputArgs,
 }
 
+const EXAMPLES: &str = "\
+  snap list /var/backups/influxdb";
+
 impl ListArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
@@ -38,7 +42,7 @@ impl ListArgs {
         listed
             .unreadable
             .iter()
-            .for_each(|error| output.failure(error));
+            .for_each(|error| output.warning(error));
         let is_damaged = !listed.unreadable.is_empty();
         if listed.sets.is_empty() && !is_damaged {
             return Err(ErrorKind::NoBackup

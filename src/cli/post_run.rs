@@ -1,32 +1,21 @@
-//! What follows a run, however it ended: the commands that were asked for, and the metrics.
+//! What goes before a run and follows it, however it ended: the commands that were asked for, and
+//! the metrics.
 
-use std::ffi::OsStr;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::ending::{Ending, exit_code};
-use super::flags::values::{MayBeEmpty, may_be_empty};
+use super::flags::values::{self, MayBeEmpty, may_be_empty};
+use super::hook;
 use super::render::Tally;
 use super::render::metrics::{self, MetricsRun};
 use super::render::output::Output;
 use crate::cancel::Cancel;
-use crate::error::ErrorKind;
-
-/// How often a hook is looked at.
-const POLL: Duration = Duration::from_millis(20);
-
-/// How long a hook may take that follows a run which was stopped: somebody waits for the end.
-const AFTER_STOP: Duration = Duration::from_secs(60);
-
-/// How long a hook may take to end once it was asked to.
-const GRACE: Duration = Duration::from_secs(5);
+use crate::error::{Error, ErrorKind};
 
 /// The variable that a hook always has.
 const INSIDE: &str = "SNAP_COMMAND";
@@ -37,19 +26,39 @@ const NAMED: usize = 4096;
 /// How many characters of what is wrong a hook is told.
 const LONGEST_ERROR: usize = 8192;
 
-/// The flags for what follows a run.
+/// The flags for what goes before a run and follows it.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Afterwards")]
+#[command(next_help_heading = "Before and after the run")]
 pub(crate) struct AfterArgs {
-    /// Write how the run went into this file, for Prometheus's textfile collector
-    #[arg(long, value_name = "FILE")]
+    /// Write metrics of the run to this file
+    ///
+    /// For the textfile collector of Prometheus.
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     metrics_file: Option<PathBuf>,
-    /// Run this with sh when all went well; exit code 1 where it fails
-    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    /// Run this with sh before the run
+    ///
+    /// If it fails, the run does not start: exit code 1.
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty(), hide_short_help = true)]
+    on_start: Option<MayBeEmpty>,
+    /// Run this with sh if all went well
+    ///
+    /// Exit code 1 if it fails.
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty(), hide_short_help = true)]
     on_success: Option<MayBeEmpty>,
-    /// Run this with sh when something failed, is missing or is wrong
-    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    /// Run this with sh if anything failed, is missing or is wrong
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty(), hide_short_help = true)]
     on_failure: Option<MayBeEmpty>,
+    /// Stop each of these commands after this time
+    ///
+    /// It counts as failed then.
+    #[arg(
+        long,
+        default_value = "12h",
+        value_name = "DURATION",
+        value_parser = values::duration,
+        hide_short_help = true
+    )]
+    hook_timeout: Duration,
 }
 
 /// What is known of a run before it begins.
@@ -74,11 +83,15 @@ impl After<'_> {
         profile: Option<&str>,
         command: impl FnOnce() -> Ending,
     ) -> Ending {
-        let started = Instant::now();
-        let ending = command();
         if self.dry_run {
-            return ending;
+            return command();
         }
+        let before = self.on_start(cancel);
+        let started = Instant::now();
+        let ending = match before {
+            Ok(()) => command(),
+            Err(error) => Err(error.into()),
+        };
         let (elapsed, ended) = (started.elapsed(), Timestamp::now());
         let tally = output.tally();
         let (well, code) = (matches!(ending, Ok(None)), exit_code(&ending));
@@ -106,10 +119,24 @@ impl After<'_> {
             return;
         };
         if let Err(error) = metrics::write(file, run) {
-            output.failure(&format!(
+            output.warning(&format!(
                 "the metrics of this run are not written: {error:#}"
             ));
         }
+    }
+
+    /// Runs the command that was asked for before the run.
+    fn on_start(&self, cancel: &Cancel) -> Result<(), Error> {
+        let Some(shell) = self.shell(self.args.on_start.as_ref()) else {
+            return Ok(());
+        };
+        let ran = hook::run(shell, self.args.hook_timeout, cancel);
+        ran.map_err(|why| {
+            kind_after(cancel).error(format!(
+                "the command of -on-start {why}; snap {} did not begin",
+                self.command
+            ))
+        })
     }
 
     /// Runs the command that was asked for after such an ending; how all ended.
@@ -119,68 +146,72 @@ impl After<'_> {
             true => ("-on-success", &self.args.on_success),
             false => ("-on-failure", &self.args.on_failure),
         };
-        let Some(MayBeEmpty(command)) = command else {
+        let Some(mut shell) = self.shell(command.as_ref()) else {
             return ending;
         };
-        // A hook that runs snap would run itself again and again, where it stands in the
-        // environment or the configuration.
-        if std::env::var_os(INSIDE).is_some() {
+        tell(&mut shell, tally, &ending);
+        let Err(why) = hook::run(shell, self.args.hook_timeout, cancel) else {
             return ending;
-        }
-        let mut shell = self.shell(command, tally, &ending);
-        let failure = match shell.spawn().and_then(|child| wait(child, cancel)) {
-            Ok(status) if status.success() => return ending,
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
         };
         if !is_well {
-            output.failure(&format!("the command of {flag} failed too: {failure}"));
+            output.warning(&format!("the command of {flag} {why}"));
             return ending;
         }
-        let kind = cancel
-            .check()
-            .map_or_else(|error| error.kind, |()| ErrorKind::Failed);
         let done = match self.command {
             "backup" | "restore" => format!("the {} is done and whole", self.command),
             command => format!("snap {command} went well"),
         };
-        Err(kind
-            .error(format!(
-                "{done}, but the command of {flag} failed: {failure}"
-            ))
-            .into())
+        let error = kind_after(cancel).error(format!("{done}, but the command of {flag} {why}"));
+        Err(error.into())
     }
 
-    /// The shell for a hook, with what it is told in its environment.
-    fn shell(&self, command: &OsStr, tally: &Tally, ending: &Ending) -> Command {
-        let wrong = match ending {
-            Ok(_) => tally.wrong.join("; "),
-            Err(error) => format!("{error:#}"),
-        };
-        let removed = tally.removed.as_ref();
-        let removed = removed.map(|sets| sets[..sets.len().min(NAMED)].join(" "));
+    /// The shell for a command, with what is known before the run in its environment; none where no
+    /// command is to be run.
+    fn shell(&self, command: Option<&MayBeEmpty>) -> Option<Command> {
+        let MayBeEmpty(command) = command?;
+        // A hook that runs snap would run itself again and again, where it stands in the
+        // environment or the configuration.
+        if std::env::var_os(INSIDE).is_some() {
+            return None;
+        }
         let mut shell = Command::new("sh");
         shell
             .arg("-c")
             .arg(command)
-            .stdin(Stdio::null())
-            // Standard output is for results, and may be read by a program.
-            .stdout(std::io::stderr())
-            // What the shell runs is to end with it.
-            .process_group(0)
             .env(INSIDE, self.command)
-            .env("SNAP_DIRECTORY", &self.directory)
-            .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
-            .env("SNAP_EXIT_CODE", exit_code(ending).to_string())
-            .env("SNAP_ERROR", shortened(&wrong));
-        for (variable, value) in [("SNAP_HOST", &self.host), ("SNAP_REMOVED", &removed)] {
-            match value {
-                Some(value) => shell.env(variable, value),
-                None => shell.env_remove(variable),
-            };
+            .env("SNAP_DIRECTORY", &self.directory);
+        match &self.host {
+            Some(host) => shell.env("SNAP_HOST", host),
+            None => shell.env_remove("SNAP_HOST"),
+        };
+        for of_the_end in ["SNAP_SET", "SNAP_EXIT_CODE", "SNAP_ERROR", "SNAP_REMOVED"] {
+            shell.env_remove(of_the_end);
         }
-        shell
+        Some(shell)
     }
+}
+
+/// Tells a command what came of the run.
+fn tell(shell: &mut Command, tally: &Tally, ending: &Ending) {
+    let wrong = match ending {
+        Ok(_) => tally.wrong.join("; "),
+        Err(error) => format!("{error:#}"),
+    };
+    shell
+        .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())
+        .env("SNAP_EXIT_CODE", exit_code(ending).to_string())
+        .env("SNAP_ERROR", shortened(&wrong));
+    if let Some(sets) = &tally.removed {
+        let removed = sets[..sets.len().min(NAMED)].join(" ");
+        shell.env("SNAP_REMOVED", removed);
+    }
+}
+
+/// The kind of a command's failure: that of the stop that was asked for, if one was.
+fn kind_after(cancel: &Cancel) -> ErrorKind {
+    cancel
+        .check()
+        .map_or_else(|error| error.kind, |()| ErrorKind::Failed)
 }
 
 /// A text that stays in its line and fits into a variable: names come from elsewhere, and the
@@ -190,27 +221,4 @@ fn shortened(text: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(LONGEST_ERROR)
         .collect()
-}
-
-/// Waits for a hook. Once a stop is asked for, the hook is asked to end too, and is ended where it
-/// does not.
-fn wait(mut child: Child, cancel: &Cancel) -> std::io::Result<ExitStatus> {
-    let group = Pid::from_child(&child);
-    let mut due = cancel.is_cancelled().then(|| Instant::now() + AFTER_STOP);
-    let mut signal = Signal::TERM;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if due.is_none() && cancel.is_cancelled() {
-            due = Some(Instant::now());
-        }
-        if due.is_some_and(|due| Instant::now() >= due) {
-            // A hook that is gone already is no failure.
-            let _ = kill_process_group(group, signal);
-            due = Some(Instant::now() + GRACE);
-            signal = Signal::KILL;
-        }
-        thread::sleep(POLL);
-    }
 }

@@ -15,6 +15,7 @@ mod restore;
 mod room;
 mod selection;
 mod serve;
+mod shortfall;
 mod unpack_dir;
 mod verify;
 
@@ -40,6 +41,8 @@ pub use restore::{LiveOptions, RestoreOptions, RestoreReport};
 pub use restore::{restore, restore_live};
 pub(crate) use serve::serve_embedded;
 pub use serve::{Directories, serve};
+pub use shortfall::Shortfall;
+pub(crate) use shortfall::grouped;
 pub use verify::FileDamage;
 pub use verify::{Finding, VerifyReport};
 pub use verify::{SetFault, SetGap};

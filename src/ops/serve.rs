@@ -28,7 +28,8 @@ pub struct Directories {
 }
 
 impl Directories {
-    fn wal(&self) -> Option<PathBuf> {
+    /// The WAL directory, if there is one.
+    pub(crate) fn wal(&self) -> Option<PathBuf> {
         influxd_dir::wal_dir(self.waldir.as_deref(), &self.datadir)
     }
 

@@ -19,6 +19,7 @@ fn record(number: u32) -> SetRecord {
     let file = |name: String| FileRecord {
         size: name.len() as u64,
         name,
+        modified: None,
         digest: FileDigest::Blake3("00".into()),
         blocks: None,
     };

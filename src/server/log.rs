@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::text::{plural, size};
+
 /// Where the service says what it does.
 pub trait Log: Send + Sync {
     /// A request was answered, or not.
@@ -46,10 +48,10 @@ impl fmt::Display for Counts {
             failed,
             bytes,
         } = self;
+        let (connections, sent) = (plural(*connections, "connection"), size(*bytes));
         write!(
             f,
-            "{connections} connections, {answered} requests answered, {failed} not, {bytes} bytes \
-             sent"
+            "{connections}, {answered} answered, {failed} not, {sent} sent"
         )
     }
 }

@@ -379,5 +379,5 @@ fn a_server_that_comes_up_without_its_data_is_told_of_by_backup_check_and_restor
     let run = crate::support::process::restore_into(&target, &[], &dir)
         .args([&full])
         .run();
-    assert!(run.expect(0).stdout.contains("restored 3 shards"));
+    assert!(run.expect(0).stdout.contains(": 3 shards, "));
 }

@@ -16,12 +16,16 @@ mod documents;
 mod forget;
 // Sets whose records hold SHA-256.
 mod old_records;
-// Metrics and commands after a run; how signals end both.
+// Metrics, and commands before and after a run; how signals end both.
 mod post_run;
+// What a run prints into a log or a pipe.
+mod printed;
 // Every line of `-json` and every JSON file against `docs/schema`.
 mod schemas;
 // Help, mistakes and the text of commands, held against `tests/cmd`.
 mod snapshots;
+// Progress, colours and Ctrl-C on a terminal.
+mod terminal;
 // `snap verify` on sound sets, and on what was wrong before the backup.
 mod verify;
 // `snap verify` on each kind of damage to each kind of file.

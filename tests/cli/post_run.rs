@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -14,6 +13,7 @@ use crate::support::fixture::Fixture;
 use crate::support::peer::{Asked, Reply, nobody};
 use crate::support::process::{Run, Snap, snap};
 use crate::support::service::wait_for;
+use crate::support::terminal::terminal_that_has_gone;
 use crate::support::{tree, utf8};
 use influx_snap::cancel::Cancel;
 use influx_snap::repository::Lock;
@@ -49,8 +49,8 @@ impl Fixture {
         self.backup_once(flags)
             .expect(0)
             .stdout
-            .split(' ')
-            .nth(2)
+            .split([' ', ':'])
+            .nth(1)
             .expect("a set")
             .to_owned()
     }
@@ -225,7 +225,7 @@ fn commands_run_after_success_and_after_failure_and_know_what_happened() {
     };
     let dir = fixture.path("backup");
     let run = fixture.backup_once(&flags).expect(0);
-    let set = run.stdout.split(' ').nth(2).expect("a set");
+    let set = run.stdout.split([' ', ':']).nth(1).expect("a set");
     assert_eq!(
         take(),
         format!("backup|0|{}|{}|{set}||", dir.display(), fixture.peer.host())
@@ -286,7 +286,8 @@ fn commands_run_after_success_and_after_failure_and_know_what_happened() {
         set,
     ];
     Snap::new(target).dir(fixture.folder.path()).run().expect(0);
-    assert!(take().starts_with("restore|0|"));
+    let restored = format!("restore|0|{}||{set}||", dir.display());
+    assert_eq!(take(), restored, "SNAP_SET is the set that was restored");
 }
 
 #[test]
@@ -303,7 +304,7 @@ fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_
         "{}",
         run.stderr
     );
-    assert!(run.stdout.starts_with("1 set "), "{}", run.stdout);
+    assert!(run.stdout.starts_with("set "), "{}", run.stdout);
     let metrics = fs::read_to_string(&file).expect("metrics");
     assert_eq!(
         metric(&metrics, "snap_last_exit_code{command=\"backup\"}"),
@@ -348,7 +349,7 @@ fn a_failing_command_after_success_fails_the_run_and_one_after_failure_does_not_
         .expect(5);
     assert!(
         run.stderr
-            .contains("warning: the command of -on-failure failed too"),
+            .contains("warning: the command of -on-failure failed"),
         "{}",
         run.stderr
     );
@@ -664,21 +665,6 @@ fn a_session_that_ends_stops_a_run_as_sigterm_does_and_nohup_keeps_it_going() {
     }
 }
 
-/// A terminal of which the other side is closed, as after a connection has dropped: writing to it
-/// fails with EIO.
-// openpty is a call into libc that gives two descriptors of their own.
-#[allow(unsafe_code)]
-fn terminal_that_has_gone() -> OwnedFd {
-    let (mut master, mut slave) = (-1, -1);
-    let name = std::ptr::null_mut();
-    let (attributes, size) = (std::ptr::null(), std::ptr::null());
-    let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, name, attributes, size) };
-    assert_eq!(opened, 0, "openpty: {}", std::io::Error::last_os_error());
-    let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
-    drop(master);
-    slave
-}
-
 #[test]
 fn a_run_whose_terminal_has_gone_ends_as_if_somebody_read_it() {
     let fixture = two_shards();
@@ -703,4 +689,67 @@ fn a_run_whose_terminal_has_gone_ends_as_if_somebody_read_it() {
         let name = "snap_last_exit_code{command=\"backup\"}";
         assert_eq!(metric(&fixture.metrics(), name), Some(0.0));
     }
+}
+
+#[test]
+fn a_command_before_the_run_goes_first_and_where_it_fails_nothing_else_is_done() {
+    let fixture = two_shards();
+    let tell = "printf '%s|' \"$SNAP_COMMAND\" \"$SNAP_DIRECTORY\" \"$SNAP_HOST\" \"${SNAP_SET-unset}\" \"${SNAP_EXIT_CODE-unset}\" > told";
+    fixture.backup_once(&["-on-start", tell]).expect(0);
+    let (dir, host) = (fixture.path("backup"), fixture.peer.host());
+    let known = format!("backup|{}|{host}|unset|unset|", dir.display());
+    assert_eq!(fixture.told(), known);
+    fixture
+        .backup_once(&["-on-start", tell, "-dry-run"])
+        .expect(0);
+    assert!(
+        !fixture.path("told").exists(),
+        "before a dry run nothing is done"
+    );
+
+    let asked = fixture.peer.requests().len();
+    let flags = [&FOLLOWED[..], &["-on-start", "exit 3"]].concat();
+    let run = fixture.backup_once(&flags).expect(1);
+    let error = "the command of -on-start failed: exit status: 3; snap backup did not begin";
+    assert!(
+        run.stderr.contains(&format!("snap: {error}\n")),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(fixture.peer.requests().len(), asked, "the server was asked");
+    assert_eq!(fixture.told(), format!("backup|1||unset|{error}|"));
+    let code = metric(
+        &fixture.metrics(),
+        "snap_last_exit_code{command=\"backup\"}",
+    );
+    assert_eq!(code, Some(1.0));
+
+    // Nor where a stop was asked for meanwhile.
+    let running = fixture
+        .prepare_for(&host, &["-on-start", "touch begun; sleep 60"])
+        .spawn();
+    wait_for(|| fixture.path("begun").exists().then_some(())).expect("a hook that was run");
+    running.signal(libc::SIGINT);
+    let run = running.wait().expect(130);
+    assert!(run.wall < Duration::from_secs(30), "{:?}", run.wall);
+    assert_eq!(fixture.peer.requests().len(), asked, "the server was asked");
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_stopped_with_all_that_it_runs() {
+    let fixture = two_shards();
+    // It heeds no signal; what it runs does.
+    let stubborn = "trap '' TERM; (trap - TERM; sleep 60; touch late) & wait $!; sleep 1";
+    let flags = ["-hook-timeout", "1s", "-on-success", stubborn];
+    let run = fixture.backup_once(&flags).expect(1);
+    assert!(run.wall < Duration::from_secs(30), "{:?}", run.wall);
+    let why = "took longer than 1s (-hook-timeout) and was stopped, with all that it ran";
+    let error = format!("the backup is done and whole, but the command of -on-success {why}");
+    assert!(run.stderr.contains(&error), "{}", run.stderr);
+    assert!(!fixture.path("late").exists());
+
+    let flags = ["-hook-timeout", "1s", "-on-failure", "sleep 60"];
+    let run = fixture.prepare_for(&nobody(), &flags).run().expect(5);
+    let warning = format!("warning: the command of -on-failure {why}");
+    assert!(run.stderr.contains(&warning), "{}", run.stderr);
 }

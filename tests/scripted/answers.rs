@@ -160,7 +160,7 @@ fn a_shard_that_expired_since_it_was_listed_is_skipped_and_said() {
         let run = fixture.backup(&["-retries", "0"]).expect(0);
         assert!(
             run.stderr
-                .contains("shard db/autogen/1: deleted on the server meanwhile"),
+                .contains("deleted on the server meanwhile: 1 shard (db/autogen/1)"),
             "{gone:?}: {}",
             run.stderr
         );
@@ -294,7 +294,7 @@ fn an_empty_tar_is_believed_only_when_it_comes_again() {
     );
     let run = fixture.backup(&["-jobs", "4"]).expect(0);
     assert!(
-        run.stdout.contains("1 without anything to fetch"),
+        run.stdout.contains("1 with nothing to send"),
         "{}",
         run.stdout
     );
@@ -308,7 +308,7 @@ fn an_empty_tar_is_believed_only_when_it_comes_again() {
         .backup(&["-since", "2025-01-01", "-retries", "0"])
         .expect(0);
     assert!(
-        run.stdout.contains("2 without anything to fetch"),
+        run.stdout.contains("2 with nothing to send"),
         "{}",
         run.stdout
     );

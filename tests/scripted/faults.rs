@@ -106,13 +106,21 @@ fn with_skip_errors_the_shards_that_are_not_cut_off_make_a_partial_set() {
             state == "failed" && !reason.is_empty(),
             "{end:?} at {at}: {state}, {reason:?}"
         );
+        let failed = format!("shard db/autogen/{id}: failed: {reason}\n");
         assert!(
-            run.stderr
-                .contains(&format!("missing: shard db/autogen/{id}: ")),
+            run.stderr.contains(&failed),
             "{end:?} at {at}: {}",
             run.stderr
         );
     }
+    // Those with the same reason are told together.
+    let missing = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("missing: "));
+    assert_eq!(missing.clone().count(), cuts.len() - 1, "{}", run.stderr);
+    let silent = "missing: 2 shards (db/autogen/1, db/autogen/2): ";
+    assert_eq!(missing.filter(|line| line.starts_with(silent)).count(), 1);
     let restore = restore_dry_run(&fixture.dir()).expect(3);
     assert!(
         restore.stderr.contains("db/autogen/1"),

@@ -96,5 +96,6 @@ fn an_upload_takes_as_long_as_its_bytes_do_and_is_whole() {
         run.wall
     );
     // What the server has then was read back and compared.
-    assert!(run.stdout.contains("restored 2 shards"), "{}", run.stdout);
+    let read_back = format!("read back from {host}, ");
+    assert!(run.stdout.contains(": 2 shards, ") && run.stdout.contains(&read_back));
 }

@@ -1,5 +1,6 @@
 //! What the integration tests share: a real influxd, scripted servers, data, damage and backups
-//! made by hand, running `snap`, a service, directory trees, small disks, TSM files.
+//! made by hand, running `snap`, a service, a terminal, directory trees, small disks, TSM
+//! files.
 // Each test binary compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
@@ -18,6 +19,7 @@ pub mod process;
 pub mod service;
 pub mod sets;
 pub mod source;
+pub mod terminal;
 pub mod time;
 pub mod tools;
 pub mod tree;

@@ -3,11 +3,13 @@
 use clap::Args;
 
 /// How much is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
-    /// Errors.
+    /// Warnings and errors.
     Quiet,
-    /// Progress and results too.
+    /// Results too.
+    Summary,
+    /// Progress too.
     Normal,
     /// Requests, retries and times too.
     Verbose,
@@ -17,24 +19,30 @@ pub(crate) enum Verbosity {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// Print errors alone
+    /// Print warnings and errors only
     #[arg(long)]
     quiet: bool,
-    /// Print requests, retries and times as well
+    /// Print warnings, errors and the result only, no progress
+    #[arg(long)]
+    summary: bool,
+    /// Print requests, retries and times too
     #[arg(long)]
     verbose: bool,
-    /// Print JSON lines on standard output, each with a message_type
+    /// Print JSON lines on standard output
+    ///
+    /// Each is an object with a message_type; docs/schema holds their schemas.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl OutputArgs {
-    /// How much to print; -quiet counts for more than -verbose.
+    /// How much to print. -summary adds its line to -quiet; both count for more than -verbose.
     pub(crate) fn verbosity(&self) -> Verbosity {
-        match (self.quiet, self.verbose) {
-            (true, _) => Verbosity::Quiet,
-            (false, true) => Verbosity::Verbose,
-            (false, false) => Verbosity::Normal,
+        match (self.summary, self.quiet, self.verbose) {
+            (true, _, _) => Verbosity::Summary,
+            (_, true, _) => Verbosity::Quiet,
+            (_, _, true) => Verbosity::Verbose,
+            (false, false, false) => Verbosity::Normal,
         }
     }
 }

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use clap::{Arg, Command};
 
-use super::argv::{find, is_help, may_be_empty, nearest, takes_value};
 use super::config::{self, ConfigEntry, ConfigValue, DEFAULT, Profile};
+use super::known::{find, is_help, may_be_empty, nearest, takes_value};
 use crate::error::{Error, ErrorKind};
 
 /// The key for the backup directory.
 pub(crate) const PATH: &str = "path";
 
 /// The flags that say how something is done, and not what, where to, or with what.
-const HOW: [&str; 15] = [
+const HOW: [&str; 18] = [
     "host",
     "path",
     "jobs",
@@ -23,9 +23,12 @@ const HOW: [&str; 15] = [
     "attempt-timeout",
     "retries",
     "metrics-file",
+    "on-start",
     "on-success",
     "on-failure",
+    "hook-timeout",
     "quiet",
+    "summary",
     "verbose",
     "json",
 ];
@@ -46,7 +49,7 @@ pub(crate) fn find_settable<'a>(command: &'a Command, name: &str) -> Option<&'a 
 pub(crate) fn takes_shared(command: &str, flag: &str) -> bool {
     match command {
         "restore" => HOW.contains(&flag),
-        "serve" => ["quiet", "verbose", "json"].contains(&flag),
+        "serve" => ["quiet", "summary", "verbose", "json"].contains(&flag),
         // With a host, it is the server that is looked at.
         "info" => flag != "host",
         _ => true,

@@ -5,30 +5,31 @@ use serde_json::Value;
 
 use super::messages::{ExitError, Level, Message, Seconds, ShardProgress, ShardStep, Status};
 use super::terminal::print_exact;
+use crate::cli::flags::Verbosity;
 use crate::error::{hint, kind_of};
 use crate::progress::{Event, Outcome, Progress};
 
 /// Prints events as JSON lines.
 #[derive(Debug)]
 pub(crate) struct Json {
-    /// Details too.
-    pub(crate) verbose: bool,
-    /// Only what failed.
-    pub(crate) quiet: bool,
+    pub(crate) verbosity: Verbosity,
 }
 
 impl Progress for Json {
     fn report(&self, event: &Event<'_>) {
+        let is_quiet = self.verbosity < Verbosity::Normal;
         match *event {
-            Event::Status(text) if !self.quiet => status(Level::Info, text),
-            Event::Detail(text) if self.verbose && !self.quiet => status(Level::Detail, text),
+            Event::Status(text) if !is_quiet => status(Level::Info, text),
+            Event::Detail(text) if self.verbosity == Verbosity::Verbose => {
+                status(Level::Detail, text)
+            }
             Event::Warning(text) => status(Level::Warning, text),
             Event::Retry {
                 shard,
                 attempt,
                 wait,
                 reason,
-            } if !self.quiet => {
+            } if !is_quiet => {
                 let wait_seconds = Seconds(wait);
                 let step = ShardStep::Retry {
                     attempt,
@@ -41,8 +42,10 @@ impl Progress for Json {
                 shard,
                 outcome,
                 elapsed,
-            } if !self.quiet || matches!(outcome, Outcome::Failed(_)) => {
-                emit(&ShardProgress::new(shard, ShardStep::of(outcome, elapsed)));
+            } if !is_quiet || matches!(outcome, Outcome::Failed(_)) => {
+                if let Some(step) = ShardStep::of(outcome, elapsed) {
+                    emit(&ShardProgress::new(shard, step));
+                }
             }
             _ => {}
         }

@@ -1,7 +1,6 @@
 //! What is printed: results on standard output, everything else on standard error.
 
-use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -10,21 +9,27 @@ use super::json::{self, Json};
 use super::messages::Level;
 use super::messages::run::RunSummary;
 use super::tally::Tally;
-use super::terminal::{print_line, print_lines, say};
+use super::terminal::{Label, Line, is_smart_terminal, print_line, print_lines, say_line};
 use super::text::Lines;
 use crate::cancel::Cancel;
 use crate::cli::flags::{OutputArgs, Verbosity};
 use crate::context;
 use crate::error::hint;
-use crate::progress::{Progress, Silent};
+use crate::progress::Progress;
 
-/// Where and how a command prints.
-#[derive(Debug)]
+/// Where and how a command prints. Clones share what they know.
+#[derive(Clone)]
 pub(crate) struct Output {
     verbosity: Verbosity,
     json: bool,
-    /// A lock, because what a service logs comes from several threads.
-    tally: Mutex<Tally>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    tally: Tally,
+    /// The rows of progress, while they are on the screen.
+    bars: Option<Arc<Bars>>,
 }
 
 impl Output {
@@ -33,21 +38,36 @@ impl Output {
         Self {
             verbosity: args.verbosity(),
             json: args.json,
-            tally: Mutex::default(),
+            shared: Arc::default(),
         }
     }
 
     /// Keeps what was done.
     pub(crate) fn keep(&self, tally: Tally) {
-        *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = tally;
+        self.shared().tally = tally;
     }
 
     /// What was done, as far as it was kept.
     pub(crate) fn tally(&self) -> Tally {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared().tally.clone()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prints something; rows of progress are taken off the screen meanwhile.
+    fn beside_bars<T>(&self, print: impl FnOnce() -> T) -> T {
+        let bars = self.shared().bars.clone();
+        match bars {
+            Some(bars) => bars.beside(print),
+            None => print(),
+        }
+    }
+
+    /// Writes a line to standard error.
+    pub(super) fn say(&self, line: &Line) {
+        self.beside_bars(|| say_line(line));
     }
 
     /// Whether results are JSON lines.
@@ -55,7 +75,12 @@ impl Output {
         self.json
     }
 
-    /// Whether only errors are printed.
+    /// Whether more than warnings, errors and results is printed.
+    pub(super) fn shows_progress(&self) -> bool {
+        self.verbosity >= Verbosity::Normal
+    }
+
+    /// Whether results are not printed.
     pub(crate) fn is_quiet(&self) -> bool {
         self.verbosity == Verbosity::Quiet
     }
@@ -63,26 +88,18 @@ impl Output {
     /// Says what begins.
     pub(crate) fn opening(&self, text: &str) {
         match (self.verbosity, self.json) {
-            (Verbosity::Quiet, _) => {}
+            (Verbosity::Quiet | Verbosity::Summary, _) => {}
             (_, true) => json::status(Level::Info, text),
-            (_, false) => say(text),
+            (_, false) => self.say(&Line::plain(text)),
         }
     }
 
-    /// Says something the operator should know.
+    /// Says something the operator should know, -quiet or not.
     pub(crate) fn warning(&self, text: &str) {
-        // A program that reads JSON can tell them from errors.
-        if self.json || self.verbosity != Verbosity::Quiet {
-            self.failure(text);
-        }
-    }
-
-    /// Says what failed beside the run itself: an error, and those are printed always.
-    pub(crate) fn failure(&self, text: &str) {
         if self.json {
             json::status(Level::Warning, text);
         } else {
-            say(&format!("warning: {text}"));
+            self.say(&Line::labelled(Label::Warning, text));
         }
     }
 
@@ -109,7 +126,8 @@ impl Output {
     ///
     /// When standard output cannot be written.
     pub(crate) fn line(&self, text: &str) -> Result<()> {
-        print_line(text).context("writing to standard output")
+        self.beside_bars(|| print_line(text))
+            .context("writing to standard output")
     }
 
     /// Prints lines of text whose names are escaped already.
@@ -118,35 +136,31 @@ impl Output {
     ///
     /// When standard output cannot be written.
     pub(crate) fn lines(&self, text: &str) -> Result<()> {
-        print_lines(text).context("writing to standard output")
+        self.beside_bars(|| print_lines(text))
+            .context("writing to standard output")
     }
 
-    /// Runs an operation that `cancel` may stop, with the listener that fits: JSON lines, bars on a
-    /// terminal, plain lines elsewhere.
+    /// Runs an operation that `cancel` may stop, with the listener that fits: JSON lines, rows of
+    /// progress on a terminal, plain lines elsewhere.
     pub(crate) fn while_running<T>(
         &self,
         cancel: &Cancel,
         run: impl FnOnce(context::Context<'_>) -> T,
     ) -> T {
-        self.with_listener(|progress| run(context::Context { cancel, progress }))
-    }
-
-    fn with_listener<T>(&self, run: impl FnOnce(&dyn Progress) -> T) -> T {
-        let verbose = self.verbosity == Verbosity::Verbose;
-        let quiet = self.is_quiet();
+        let run = |progress: &dyn Progress| run(context::Context { cancel, progress });
+        let verbosity = self.verbosity;
         if self.json {
-            return run(&Json { verbose, quiet });
+            return run(&Json { verbosity });
         }
-        if quiet {
-            return run(&Silent);
+        if verbosity < Verbosity::Normal || !is_smart_terminal() {
+            return Lines::new(verbosity).during(run);
         }
-        if is_smart_terminal() {
-            let bars = Bars::new(verbose);
-            let result = run(&bars);
-            bars.clear();
-            return result;
-        }
-        run(&Lines { verbose })
+        let bars = Arc::new(Bars::new(verbosity, cancel));
+        self.shared().bars = Some(Arc::clone(&bars));
+        let result = run(&*bars);
+        self.shared().bars = None;
+        bars.clear();
+        result
     }
 
     /// Prints the end of a backup or restore.
@@ -163,32 +177,29 @@ impl Output {
             // What is missing is an error, and those are printed always.
             summary
                 .lacks()
-                .for_each(|lacks| say(&format!("snap: {lacks}")));
+                .for_each(|lacks| self.say(&Line::labelled(Label::Error, lacks)));
             return Ok(());
         }
-        summary.lacks().for_each(|lacks| say(&lacks));
+        summary
+            .lacks()
+            .for_each(|lacks| self.say(&Line::plain(lacks)));
         self.line(&summary.line())
     }
 
     /// Prints an error with its causes, and its hint on a line of its own.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        if self.json {
-            json::exit_error(error);
-        } else {
-            print_error(error);
-        }
+        print_error_as(error, self.json);
     }
 }
 
-/// Says an error in text, its hint on a line of its own.
-pub(crate) fn print_error(error: &anyhow::Error) {
-    say(&format!("snap: {error:#}"));
+/// Prints an error, as a JSON line or in text with its hint on a line of its own.
+pub(crate) fn print_error_as(error: &anyhow::Error, json: bool) {
+    if json {
+        json::exit_error(error);
+        return;
+    }
+    say_line(&Line::labelled(Label::Error, format!("{error:#}")));
     if let Some(hint) = hint(error) {
-        say(&format!("hint: {hint}"));
+        say_line(&Line::labelled(Label::Hint, hint));
     }
-}
-
-/// Whether standard error is a terminal that can draw bars.
-fn is_smart_terminal() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

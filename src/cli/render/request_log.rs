@@ -5,34 +5,31 @@ use jiff::Timestamp;
 use super::json;
 use super::messages::{Seconds, ServedRequest};
 use super::output::Output;
-use super::terminal::say;
-use crate::cli::flags::{OutputArgs, Verbosity};
+use super::terminal::Line;
 use crate::server::{Log, LogLine};
-use crate::text::seconds;
+use crate::text::{seconds, size};
 
 /// Prints a line a request.
 pub(crate) struct RequestLog {
-    /// Of requests; warnings go by the flags.
-    verbosity: Verbosity,
     output: Output,
-    json: bool,
+    /// Whether requests that were answered are worth a line.
+    answered: bool,
 }
 
 impl RequestLog {
-    /// A log that prints as the flags ask for.
-    pub(crate) fn new(args: &OutputArgs) -> Self {
+    /// A log of all requests, as far as `output` prints progress.
+    pub(crate) fn new(output: &Output) -> Self {
         Self {
-            verbosity: args.verbosity(),
-            output: Output::new(args),
-            json: args.json,
+            output: output.clone(),
+            answered: output.shows_progress(),
         }
     }
 
-    /// A log that prints failures and warnings alone.
-    pub(crate) fn failures(args: &OutputArgs) -> Self {
+    /// A log of failures and warnings alone.
+    pub(crate) fn failures(output: &Output) -> Self {
         Self {
-            verbosity: Verbosity::Quiet,
-            ..Self::new(args)
+            output: output.clone(),
+            answered: false,
         }
     }
 }
@@ -49,11 +46,11 @@ impl Log for RequestLog {
             request => request,
         };
         let outcome = match line.outcome {
-            Ok(_) if self.verbosity == Verbosity::Quiet => return,
-            Ok(bytes) => format!("{bytes} bytes in {}", seconds(line.elapsed)),
+            Ok(_) if !self.answered => return,
+            Ok(bytes) => format!("{} in {}", size(bytes), seconds(line.elapsed)),
             Err(error) => format!("not answered: {error:#}"),
         };
-        if self.json {
+        if self.output.is_json() {
             let bytes = line.outcome.ok();
             json::emit(&ServedRequest {
                 peer,
@@ -65,7 +62,8 @@ impl Log for RequestLog {
             });
         } else {
             let now = Timestamp::now();
-            say(&format!("{now:.3} {peer} {request}: {outcome}"));
+            let text = format!("{now:.3} {peer} {request}: {outcome}");
+            self.output.say(&Line::plain(text));
         }
     }
 }

@@ -3,10 +3,13 @@
 //! nowhere else. JSON is exact, and not printed by this.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use rustix::termios::tcgetwinsize;
 
 /// The longest message printed, in bytes. A peer's words can be part of one.
 const MAX_LINE_BYTES: usize = 32 << 10;
@@ -50,10 +53,100 @@ fn is_unseen(c: char) -> bool {
         )
 }
 
-/// Writes a line to standard error; where nobody reads it, nobody misses it.
-pub(crate) fn say(line: &str) {
+/// What a line on standard error begins with, where it is more than news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Label {
+    Error,
+    Warning,
+    Hint,
+}
+
+impl Label {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Error => "snap:",
+            Self::Warning => "warning:",
+            Self::Hint => "hint:",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Error => AnsiColor::Red.on_default().bold(),
+            Self::Warning => AnsiColor::Yellow.on_default().bold(),
+            Self::Hint => AnsiColor::Cyan.on_default(),
+        }
+    }
+}
+
+/// A line on standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) label: Option<Label>,
+    pub(crate) text: String,
+}
+
+impl Line {
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        Self {
+            label: None,
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn labelled(label: Label, text: impl Into<String>) -> Self {
+        Self {
+            label: Some(label),
+            text: text.into(),
+        }
+    }
+}
+
+/// Writes a line to standard error; where nobody reads it, nobody misses it. Its label has a colour
+/// where that is a terminal, unless `NO_COLOR`, `CLICOLOR=0` or `TERM=dumb` is set.
+pub(crate) fn say_line(line: &Line) {
+    let text = visible(&line.text);
+    let text = shortened(&text);
+    let text = match line.label {
+        None => format!("{text}\n"),
+        Some(label) if AutoStream::choice(&io::stderr()) == ColorChoice::Never => {
+            format!("{} {text}\n", label.text())
+        }
+        Some(label) => {
+            let style = label.style();
+            format!("{style}{}{style:#} {text}\n", label.text())
+        }
+    };
     // One write: lines of several threads do not mix.
-    let _ = io::stderr().write_all(format!("{}\n", shortened(&visible(line))).as_bytes());
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// How large a terminal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    pub columns: u16,
+    pub lines: u16,
+}
+
+/// How large the terminal on standard error is now; that of old where it does not say.
+pub(super) fn window() -> Window {
+    let size = tcgetwinsize(io::stderr()).ok();
+    let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    size.map_or(
+        Window {
+            columns: 80,
+            lines: 24,
+        },
+        |size| Window {
+            columns: size.ws_col,
+            lines: size.ws_row,
+        },
+    )
+}
+
+/// Whether standard error is a terminal on which the cursor can be moved.
+pub(super) fn is_smart_terminal() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 fn shortened(line: &str) -> Cow<'_, str> {

@@ -9,10 +9,13 @@ use super::outcome::{ShardOutcome, StoredTar};
 use super::request::Planned;
 use super::run::{Backup, BackupReport, MadeSet, StoredMetastore};
 use crate::error::ErrorKind;
+use crate::ops::{Shortfall, grouped};
 use crate::repository::{
     FileDigest, FileRecord, Layout, RECORD_FORMAT, SealedFile, Selection, SetFiles, SetRecord,
     SetState, SetWriter, ShardRecord, ShardState,
 };
+use crate::sizes::total;
+use crate::text::{name_list, plural};
 
 /// A shard that is dealt with.
 #[derive(Debug)]
@@ -122,6 +125,7 @@ impl Backup<'_> {
             Some(_) => None,
         });
         self.ensure_none_failed(&shards, &missing, &selection)?;
+        self.report_expired(&shards);
         let count = |is: &dyn Fn(&ShardRecord) -> bool| {
             let counted = shards.iter().filter(|shard| is(shard));
             counted.count()
@@ -129,8 +133,14 @@ impl Backup<'_> {
         let own = files
             .iter()
             .filter(|(index, _)| shards[*index].shared_with.is_none());
+        let data_of = |is: &dyn Fn(&ShardRecord) -> bool| {
+            let shards = shards.iter().filter(|shard| is(shard));
+            total(shards.map(data_bytes))
+        };
         let mut report = BackupReport {
             set: None,
+            unknown: 0,
+            undecided: 0,
             stored: count(&|shard| shard.state == ShardState::Stored),
             shared: count(&|shard| shard.shared_with.is_some()),
             empty: count(&|shard| shard.state == ShardState::Empty),
@@ -139,6 +149,8 @@ impl Backup<'_> {
             gaps: Vec::new(),
             losses: None,
             bytes: metastore.file.size + own.map(|(_, file)| file.size).sum::<u64>(),
+            data_bytes: metastore.size.saturating_add(data_of(&|_| true)),
+            shared_bytes: data_of(&|shard| shard.shared_with.is_some()),
             elapsed: Duration::ZERO,
         };
         let is_complete = report.missing.is_empty() && report.unproven.is_empty();
@@ -167,7 +179,7 @@ impl Backup<'_> {
     fn ensure_none_failed(
         &self,
         shards: &[ShardRecord],
-        missing: &[String],
+        missing: &[Shortfall],
         selection: &Selection,
     ) -> Result<()> {
         let has_failed = |shard: &ShardRecord| shard.error.is_some() && shard.unproven.is_none();
@@ -178,10 +190,26 @@ impl Backup<'_> {
             "{} of {} shards could not be fetched: {}",
             missing.len(),
             shards.len(),
-            missing.join("; ")
+            grouped(missing).join("; ")
         );
         let hint = self.hint_after_failure(selection);
         Err(ErrorKind::Failed.error(message).hint(hint).into())
+    }
+
+    /// Tells which shards the server has deleted since the run began: they are not in the set, and
+    /// nothing is missing.
+    fn report_expired(&self, shards: &[ShardRecord]) {
+        let expired = shards
+            .iter()
+            .filter(|shard| shard.state == ShardState::Expired);
+        let expired: Vec<String> = expired.map(|shard| shard.path().to_string()).collect();
+        if !expired.is_empty() {
+            self.context.status(format!(
+                "deleted on the server meanwhile: {} ({})",
+                plural(expired.len(), "shard"),
+                name_list(&expired)
+            ));
+        }
     }
 
     /// The set's record, without the names of its files.
@@ -212,6 +240,7 @@ impl Backup<'_> {
             meta: FileRecord {
                 name: String::new(),
                 size: 0,
+                modified: None,
                 digest: FileDigest::Blake3(String::new()),
                 blocks: None,
             },
@@ -239,10 +268,16 @@ impl Backup<'_> {
     }
 }
 
-/// The shards of which `why` gives a reason, a sentence each.
-fn reasons(shards: &[ShardRecord], why: impl Fn(&ShardRecord) -> Option<&str>) -> Vec<String> {
+/// The shards of which `why` gives a reason.
+fn reasons(shards: &[ShardRecord], why: impl Fn(&ShardRecord) -> Option<&str>) -> Vec<Shortfall> {
     let reasons = shards
         .iter()
-        .filter_map(|shard| Some(format!("shard {}: {}", shard.path(), why(shard)?)));
+        .filter_map(|shard| Some(Shortfall::of_shard(shard.path(), why(shard)?)));
     reasons.collect()
+}
+
+/// Bytes of a shard's files as the server has them, without an index.
+fn data_bytes(shard: &ShardRecord) -> u64 {
+    let members = shard.members.iter().filter(|member| !member.is_index());
+    total(members.map(|member| member.size))
 }

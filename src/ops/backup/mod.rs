@@ -41,6 +41,7 @@ use crate::repository::manifest;
 use crate::repository::{Layout, RunHeader, SetWriter};
 use crate::retry::Server;
 use crate::sizes::total;
+use crate::text::size;
 use crate::time;
 use crate::wire::Dialect;
 use attempts::ShardAttempts;
@@ -150,18 +151,26 @@ impl Backup<'_> {
                 Some(_) => format!("{how}, cut to the points asked for"),
                 None => how,
             };
-            let known = planned
-                .known
-                .map(|bytes| format!(", {bytes} bytes last time"))
-                .unwrap_or_default();
+            let known = planned.known.map_or_else(
+                || ", size unknown".to_owned(),
+                |bytes| format!(", {} in an earlier set", size(bytes)),
+            );
             self.context.status(format!(
-                "would fetch shard {}: {how}{known}",
+                "would download shard {}: {how}{known}",
                 planned.shard.path
             ));
         }
         BackupReport {
             set: None,
             stored: asked.len(),
+            unknown: asked
+                .iter()
+                .filter(|planned| planned.known.is_none())
+                .count(),
+            undecided: asked
+                .iter()
+                .filter(|planned| planned.base.is_some())
+                .count(),
             shared: 0,
             empty: 0,
             missing: Vec::new(),
@@ -169,6 +178,8 @@ impl Backup<'_> {
             losses: None,
             unproven: Vec::new(),
             bytes: total(asked.iter().filter_map(|planned| planned.known)),
+            data_bytes: 0,
+            shared_bytes: 0,
             elapsed: self.started.elapsed(),
         }
     }
@@ -198,7 +209,11 @@ impl Backup<'_> {
     fn download(&self, staging: &SetWriter, planned: Vec<Planned>) -> Result<Vec<SettledShard>> {
         let (asked, absent): (Vec<Planned>, Vec<Planned>) =
             planned.into_iter().partition(|planned| planned.held);
-        let sizes = asked.iter().map(|planned| planned.known);
+        // What has not changed is not downloaded: nobody knows how much that is.
+        let sizes = asked.iter().map(|planned| match planned.base {
+            Some(_) => None,
+            None => planned.known,
+        });
         self.context.report(&Event::Shards {
             count: asked.len(),
             // A record can claim any size.
@@ -214,6 +229,7 @@ impl Backup<'_> {
             staging,
             layout: self.options.layout,
             apply_deletes: self.options.apply_deletes,
+            comparison: self.options.building.comparison(),
             jobs: self.options.jobs,
             permits: Permits::new(self.options.jobs),
             context: Context {

@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::{ErrorKind, kind_of};
 use crate::metastore::Data;
+use crate::ops::Shortfall;
 use crate::ops::losses::Losses;
 use crate::repository::{Layout, SealedFile, Selection, SetId};
 use crate::retry::{self, Attempts, Gate, Server};
@@ -60,21 +61,29 @@ pub struct BackupReport {
     pub set: Option<MadeSet>,
     /// Shards stored, or for a dry run, those that would be asked for.
     pub stored: usize,
+    /// Dry run: shards among these of which no earlier set tells the size.
+    pub unknown: usize,
+    /// Dry run: shards among these that are not downloaded where they have not changed.
+    pub undecided: usize,
     /// Shards among these that share the file of an earlier set.
     pub shared: usize,
     /// Shards that had nothing to send.
     pub empty: usize,
-    /// Shards that are not in the set although they were asked for, each with the reason.
-    pub missing: Vec<String>,
-    /// Shards that are in the set and can lack points that were acknowledged before the run began,
-    /// each with the reason.
-    pub unproven: Vec<String>,
+    /// Shards that are not in the set although they were asked for.
+    pub missing: Vec<Shortfall>,
+    /// Shards that are in the set and can lack points that were acknowledged before the run began.
+    pub unproven: Vec<Shortfall>,
     /// Why the set cannot be restored whole with the sets before it, a sentence each.
     pub gaps: Vec<String>,
     /// What the server does not hold any more, where there is a set to compare with.
     pub losses: Option<Losses>,
     /// Bytes of all files but those that are shared.
     pub bytes: u64,
+    /// Bytes of the metastore and of the shards' files as the server has them, shared ones too: what
+    /// a restore of the set counts. An index is not among them, for it is not restored.
+    pub data_bytes: u64,
+    /// The bytes among these that are shared.
+    pub shared_bytes: u64,
     /// How long it took.
     pub elapsed: Duration,
 }

@@ -7,12 +7,16 @@ use anyhow::Result;
 
 use super::checked_shard::CheckedShard;
 use crate::error::ErrorKind;
+use crate::ops::Shortfall;
+use crate::repository::SetId;
 use crate::text::plural;
 use crate::tsm::is_file_name;
 
 /// What a restore did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreReport {
+    /// The set that was restored; with files of sets before it, where it needs those.
+    pub set: SetId,
     /// Shards restored, or for a dry run, those that would be.
     pub shards: usize,
     /// Their files.
@@ -21,15 +25,23 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// The `meta.db` that was written, or would be; none where the target's stays as it is.
     pub metastore: Option<PathBuf>,
-    /// What of the selection is not in the backup, a sentence each.
-    pub missing: Vec<String>,
+    /// Its bytes; 0 where there is none.
+    pub metastore_bytes: u64,
+    /// Shards that were read back from a running server and compared; none where that was not asked
+    /// for.
+    pub read_back: Option<usize>,
+    /// What of the selection is not in the backup, or was not restored.
+    pub missing: Vec<Shortfall>,
     /// How long it took.
     pub elapsed: Duration,
 }
 
 /// What is not restored: what the backup lacks, and what influxd will not show.
-pub(super) fn missing(of_backup: &[String], shards: &[CheckedShard]) -> Vec<String> {
-    let undecided = shards.iter().filter_map(|shard| shard.undecided.clone());
+pub(super) fn missing(of_backup: &[Shortfall], shards: &[CheckedShard]) -> Vec<Shortfall> {
+    let undecided = shards.iter().filter_map(|shard| {
+        let reason = shard.undecided.as_ref()?;
+        Some(Shortfall::of_shard(&shard.source, reason))
+    });
     of_backup.iter().cloned().chain(undecided).collect()
 }
 

@@ -13,6 +13,7 @@ use crate::influxd_dir::ensure_directory_name;
 use crate::metastore::{Data, Shard};
 use crate::ops::losses::newest_holding;
 use crate::ops::selection::select;
+use crate::ops::{Shortfall, grouped};
 use crate::repository::{
     BackupFile, Catalog, ChainContext, Chains, Gap, Held, Missing, Selection, Set, SetId,
     ShardChain, steadily,
@@ -49,8 +50,8 @@ pub(super) struct Source {
 pub(crate) struct Restorable {
     /// The files of each shard, oldest first; never none.
     pub found: Vec<(ShardPath, Vec<BackupFile>)>,
-    /// What is not in the backup, a sentence each.
-    pub missing: Vec<String>,
+    /// What is not in the backup.
+    pub missing: Vec<Shortfall>,
     /// Shards that no set was asked for, and that may hold points.
     pub unasked: Vec<ShardPath>,
     /// Shards that no set was asked for, whose time had not begun.
@@ -83,7 +84,7 @@ impl Restorable {
                             gap,
                         };
                         ensure_clear(&missing)?;
-                        restorable.missing.push(missing.to_string());
+                        restorable.missing.push(Shortfall::from(&missing));
                     }
                     if !files.is_empty() {
                         restorable.found.push((path.clone(), files));
@@ -102,7 +103,7 @@ impl Restorable {
         });
         restorable
             .missing
-            .extend(others.iter().map(ToString::to_string));
+            .extend(others.iter().map(Shortfall::from));
         Ok(restorable)
     }
 }
@@ -334,11 +335,13 @@ impl Source {
         }
         if !absent.is_empty() {
             let absent: Vec<String> = absent.into_iter().map(ShardPath::to_string).collect();
-            self.chains.missing.push(format!(
+            let reason = format!(
                 "not in this backup: {} (set {} was made without)",
                 name_list(&absent),
                 self.set
-            ));
+            );
+            let shard = None;
+            self.chains.missing.push(Shortfall { shard, reason });
         }
     }
 
@@ -396,7 +399,11 @@ impl Source {
             let directory = catalog.place();
             let unasked = self.chains.unasked.iter().map(ShardPath::to_string);
             // Those with a reason come first.
-            let absent: Vec<String> = missing.iter().cloned().chain(unasked).collect();
+            let absent: Vec<String> = missing
+                .iter()
+                .map(ToString::to_string)
+                .chain(unasked)
+                .collect();
             let message = format!(
                 "{directory} holds none of the shards asked for: {}",
                 first_of(&absent)
@@ -409,7 +416,7 @@ impl Source {
         if found.is_empty() && !self.is_range {
             self.ensure_something(catalog, selection, context)?;
         }
-        missing.iter().for_each(|missing| context.warn(missing));
+        grouped(missing).iter().for_each(|text| context.warn(text));
         self.report_left_empty(context);
         Ok(())
     }

@@ -104,7 +104,7 @@ pub(super) fn settle_types(
         }
     }
     settled.told = (!told.is_empty()).then(|| left_out(members.shard, &told));
-    settled.undecided = (!undecided.is_empty()).then(|| disagree(members.shard, &undecided));
+    settled.undecided = (!undecided.is_empty()).then(|| disagree(&undecided));
     Ok(settled)
 }
 
@@ -116,9 +116,9 @@ fn left_out(shard: &ShardPath, fields: &[String]) -> String {
     )
 }
 
-fn disagree(shard: &ShardPath, fields: &[String]) -> String {
+fn disagree(fields: &[String]) -> String {
     format!(
-        "shard {shard}: files of one set give a field several types, and influxd will hide some of its values or not open the \
+        "files of one set give a field several types, and influxd will hide some of its values or not open the \
          shard: {}",
         name_list(fields)
     )

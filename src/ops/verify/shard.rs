@@ -67,6 +67,7 @@ pub(super) fn check(
             false => Depth::Index,
         },
         reads_all: true,
+        leave_index: false,
         unpack: None,
         stops_at_damage: false,
         scratch: &scratch_dir(),

@@ -36,6 +36,7 @@ impl Bench<'_> {
         FileRecord {
             name: name.to_owned(),
             size: content.len() as u64,
+            modified: None,
             digest: FileDigest::of(DigestAlgorithm::Blake3, content),
             blocks: None,
         }

@@ -156,9 +156,11 @@ pub(crate) enum ShardStep<'a> {
 }
 
 impl<'a> ShardStep<'a> {
-    pub(crate) fn of(outcome: Outcome<'a>, elapsed: Duration) -> Self {
+    /// What became of a shard, where nothing more is to come.
+    pub(crate) fn of(outcome: Outcome<'a>, elapsed: Duration) -> Option<Self> {
         let seconds = Seconds(elapsed);
-        match outcome {
+        let step = match outcome {
+            Outcome::Checked => return None,
             Outcome::Done { files, bytes } => Self::Done {
                 files,
                 bytes,
@@ -166,7 +168,8 @@ impl<'a> ShardStep<'a> {
             },
             Outcome::Skipped(reason) => Self::Skipped { reason, seconds },
             Outcome::Failed(reason) => Self::Failed { reason, seconds },
-        }
+        };
+        Some(step)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Message, Seconds};
 use crate::cli::render::tally::Tally;
-use crate::ops::{BackupReport, MadeSet, RestoreReport};
+use crate::ops::{BackupReport, RestoreReport, Shortfall, grouped};
 use crate::text::{plural, size};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -22,7 +22,7 @@ enum RunCommand {
 pub(crate) struct RunSummary<'a> {
     /// What was run.
     command: RunCommand,
-    /// The id of the set that was made; null for a dry run and for restore.
+    /// The id of the set that was made, or restored; null for a dry run of a backup.
     set: Option<&'a str>,
     /// The number of the set that was made; null for a dry run and for restore.
     number: Option<u32>,
@@ -38,18 +38,32 @@ pub(crate) struct RunSummary<'a> {
     shared: usize,
     /// Shards that had nothing to send; restore: 0.
     empty: usize,
+    /// Dry run of a backup: shards among these whose size no earlier set tells; else 0.
+    unknown_size: usize,
+    /// Dry run of a backup: shards among these that are not downloaded where they have not changed;
+    /// else 0.
+    only_if_changed: usize,
     /// restore: files written; backup: null.
     files: Option<usize>,
     /// Bytes of the files downloaded or restored; dry run of a backup: of the tars in earlier sets.
     bytes: u64,
+    /// Bytes of the metastore and of the shards' files, uncompressed, those of shared shards too: a
+    /// backup and a restore of all of it into directories count the same. 0 for a dry run of a
+    /// backup.
+    data_bytes: u64,
+    /// backup: bytes among these of shared shards; restore: 0.
+    shared_bytes: u64,
     /// restore: the meta.db that was written, dry run: that would be; null where there is none, and
     /// for backup.
     metastore: Option<String>,
+    /// restore: shards that were read back from the server and compared; null for a dry run, with
+    /// -no-verify, into directories, and for backup.
+    read_back: Option<usize>,
     /// What is missing, a sentence for each shard; empty with exit code 0.
-    missing: &'a [String],
+    missing: Vec<String>,
     /// What points can be missing of, a sentence for each shard; empty with exit code 0, and for
     /// restore.
-    unproven: &'a [String],
+    unproven: Vec<String>,
     /// backup: why the set cannot be restored whole with the sets before it, a sentence each;
     /// restore: empty.
     gaps: &'a [String],
@@ -63,9 +77,19 @@ pub(crate) struct RunSummary<'a> {
     server_changed: Option<bool>,
     /// How long the run took, in seconds.
     seconds: Seconds,
-    /// The set that was made.
+    /// What is told of shortfalls in text.
     #[serde(skip)]
-    made: Option<&'a MadeSet>,
+    shortfalls: Shortfalls<'a>,
+    /// The server that was restored into.
+    #[serde(skip)]
+    host: Option<&'a str>,
+}
+
+/// What is missing, and what may be.
+#[derive(Debug)]
+struct Shortfalls<'a> {
+    missing: &'a [Shortfall],
+    unproven: &'a [Shortfall],
 }
 
 impl Message for RunSummary<'_> {
@@ -85,42 +109,66 @@ impl<'a> RunSummary<'a> {
             shards: report.stored,
             shared: report.shared,
             empty: report.empty,
+            unknown_size: report.unknown,
+            only_if_changed: report.undecided,
             files: None,
             bytes: report.bytes,
+            data_bytes: report.data_bytes,
+            shared_bytes: report.shared_bytes,
             metastore: None,
-            missing: &report.missing,
-            unproven: &report.unproven,
+            read_back: None,
+            missing: sentences(&report.missing),
+            unproven: sentences(&report.unproven),
             gaps: &report.gaps,
             lost_shards: losses.map(|losses| losses.shards),
             lost_databases: losses.map_or(&[], |losses| &losses.databases),
             server_changed: losses.map(|losses| losses.other_server.is_some()),
             seconds: Seconds(report.elapsed),
-            made: report.set.as_ref(),
+            shortfalls: Shortfalls {
+                missing: &report.missing,
+                unproven: &report.unproven,
+            },
+            host: None,
         }
     }
 
-    pub(crate) fn of_restore(report: &'a RestoreReport, directory: &Path, dry_run: bool) -> Self {
+    /// The end of a restore, into the server at `host` where there is one.
+    pub(crate) fn of_restore(
+        report: &'a RestoreReport,
+        directory: &Path,
+        host: Option<&'a str>,
+        dry_run: bool,
+    ) -> Self {
         let metastore = report.metastore.as_deref();
         Self {
             command: RunCommand::Restore,
-            set: None,
+            set: Some(report.set.as_str()),
             number: None,
             directory: directory.display().to_string(),
             dry_run,
             shards: report.shards,
             shared: 0,
             empty: 0,
+            unknown_size: 0,
+            only_if_changed: 0,
             files: Some(report.files),
             bytes: report.bytes,
+            data_bytes: report.bytes.saturating_add(report.metastore_bytes),
+            shared_bytes: 0,
             metastore: metastore.map(|path| path.display().to_string()),
-            missing: &report.missing,
-            unproven: &[],
+            read_back: report.read_back,
+            missing: sentences(&report.missing),
+            unproven: Vec::new(),
             gaps: &[],
             lost_shards: None,
             lost_databases: &[],
             server_changed: None,
             seconds: Seconds(report.elapsed),
-            made: None,
+            shortfalls: Shortfalls {
+                missing: &report.missing,
+                unproven: &[],
+            },
+            host,
         }
     }
 
@@ -141,68 +189,135 @@ impl<'a> RunSummary<'a> {
             RunCommand::Restore => vec![("restored", self.shards), missing],
         };
         shards.extend(self.lost_shards.map(|lost| ("lost", lost)));
+        let Shortfalls { missing, unproven } = self.shortfalls;
         Tally {
             set: self.set.map(str::to_owned),
             bytes: Some(self.bytes),
             shards,
-            wrong: [self.missing, self.unproven].concat(),
+            wrong: [grouped(missing), grouped(unproven)].concat(),
             lost_databases: self.lost_shards.map(|_| self.lost_databases.len()),
             server_changed: self.server_changed,
             ..Tally::default()
         }
     }
 
-    /// What is missing, or may be, a line each.
+    /// What is missing, or may be: a line for all shards with the same reason.
     pub(crate) fn lacks(&self) -> impl Iterator<Item = String> {
-        let missing = self.missing.iter().map(|text| format!("missing: {text}"));
-        let unproven = self.unproven.iter().map(|text| format!("unproven: {text}"));
-        missing.chain(unproven)
+        let Shortfalls { missing, unproven } = self.shortfalls;
+        let missing = grouped(missing).into_iter();
+        let unproven = grouped(unproven).into_iter();
+        missing
+            .map(|text| format!("missing: {text}"))
+            .chain(unproven.map(|text| format!("unproven: {text}")))
     }
 
     /// The last line in text.
     pub(crate) fn line(&self) -> String {
-        let (directory, seconds, counts) = (&self.directory, self.seconds, self.counts());
-        let lacking = self.lacking();
-        match (self.command, self.dry_run, self.made) {
-            (RunCommand::Backup, true, _) => {
-                format!("dry run: would fetch {counts} into {directory}")
+        let directory = &self.directory;
+        let seconds = self.seconds.to_string();
+        let set = self.set.unwrap_or_default();
+        match (self.command, self.dry_run) {
+            (RunCommand::Backup, true) => {
+                format!("dry run: would download {} into {directory}", self.asked())
             }
-            (RunCommand::Restore, true, _) => {
-                format!("dry run: would restore {counts} from {directory}{lacking}")
+            (RunCommand::Backup, false) => {
+                let partial = if self.is_whole() { "" } else { " (partial)" };
+                let parts = [self.stored(), self.added(), seconds, directory.clone()];
+                format!("set {set}{partial}: {}", parts.join(", "))
             }
-            (RunCommand::Backup, false, Some(MadeSet { id, meta, .. })) => {
-                format!("1 set {id} ({meta}): {counts} in {seconds}, in {directory}{lacking}")
+            (RunCommand::Restore, true) => {
+                let restored = self.restored().join(", ");
+                format!("dry run: would restore set {set} from {directory}: {restored}")
             }
-            _ => format!("restored {counts} in {seconds} from {directory}{lacking}"),
+            (RunCommand::Restore, false) => {
+                let mut parts = self.restored();
+                parts.extend([seconds, format!("from {directory}")]);
+                format!("restored set {set}: {}", parts.join(", "))
+            }
         }
     }
 
-    fn counts(&self) -> String {
-        let mut parts = vec![plural(self.shards, "shard")];
-        if self.shared > 0 {
-            parts.push(format!("{} of them unchanged and shared", self.shared));
+    /// What a dry run of a backup would download, as far as it is known.
+    fn asked(&self) -> String {
+        let shards = plural(self.shards, "shard");
+        let shards = match self.only_if_changed {
+            0 => shards,
+            all if all == self.shards => format!("{shards}, each only if it has changed"),
+            some => format!("{shards}, {some} of them only if they have changed"),
+        };
+        match (self.shards, self.unknown_size) {
+            (0, _) => shards,
+            (_, 0) => format!("{shards}, {} by earlier sets,", size(self.bytes)),
+            (all, unknown) if unknown == all => format!("{shards} of unknown size"),
+            (_, unknown) => format!(
+                "{shards}, {} by earlier sets and {unknown} of unknown size,",
+                size(self.bytes)
+            ),
         }
+    }
+
+    /// The shards of a set, and what there is not.
+    fn stored(&self) -> String {
+        let shards = plural(self.shards, "shard");
+        let mut parts = vec![match self.shared {
+            0 => shards,
+            shared => format!("{shards} ({shared} unchanged)"),
+        }];
         if self.empty > 0 {
-            parts.push(format!("{} without anything to fetch", self.empty));
+            parts.push(format!("{} with nothing to send", self.empty));
         }
-        parts.extend(self.files.map(|files| plural(files, "file")));
-        parts.push(size(self.bytes));
-        match &self.metastore {
-            // All that there was to restore.
-            Some(metastore) if self.shards == 0 && self.missing.is_empty() => metastore.clone(),
-            Some(metastore) => format!("{} and {metastore}", parts.join(", ")),
-            None => parts.join(", "),
+        parts.extend(self.lacking());
+        parts.join(", ")
+    }
+
+    /// What came, and what was there.
+    fn added(&self) -> String {
+        let own = self.data_bytes.saturating_sub(self.shared_bytes);
+        let mut added = size(own);
+        // In tars they are a little larger.
+        if self.bytes < own {
+            added = format!("{added} ({} compressed)", size(self.bytes));
+        }
+        match self.shared {
+            0 => added,
+            _ => format!("{added} added to {}", size(self.shared_bytes)),
         }
     }
 
-    fn lacking(&self) -> String {
+    /// What was restored, and how sure that is.
+    fn restored(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        let is_metastore_alone = self.metastore.is_some() && self.shards == 0;
+        if !(is_metastore_alone && self.missing.is_empty()) {
+            parts.push(plural(self.shards, "shard"));
+            parts.extend(self.lacking());
+            parts.extend(self.files.map(|files| plural(files, "file")));
+        }
+        parts.push(size(self.data_bytes));
+        parts.extend(self.metastore.clone());
+        parts.extend(self.host.map(|host| match (self.dry_run, self.read_back) {
+            (true, _) => format!("into {host}"),
+            (false, None) => format!("sent to {host} and not read back"),
+            (false, Some(all)) if all == self.shards => format!("read back from {host}"),
+            (false, Some(some)) => format!("{some} of them read back from {host}"),
+        }));
+        parts
+    }
+
+    fn lacking(&self) -> impl Iterator<Item = String> {
         let counts = [
             (self.missing.len(), "missing"),
             (self.unproven.len(), "unproven"),
         ];
-        let counts = counts.iter().filter(|(count, _)| *count > 0);
-        counts
-            .map(|(count, what)| format!("; {count} {what}"))
-            .collect()
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        counts.map(|(count, what)| format!("{count} {what}"))
     }
 }
+
+fn sentences(shortfalls: &[Shortfall]) -> Vec<String> {
+    shortfalls.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -86,10 +86,13 @@ pub fn restore_live(
         .map(|(_, size)| size)
         .collect();
     let mut report = RestoreReport {
+        set: source.set.clone(),
         shards: shards.len(),
         files: sizes.len(),
         bytes: total(sizes.iter().copied()),
         metastore: None,
+        metastore_bytes: 0,
+        read_back: None,
         missing: missing(&source.chains.missing, &shards),
         elapsed: Duration::ZERO,
     };
@@ -100,6 +103,7 @@ pub fn restore_live(
         let uploaded = live.write(&catalog, &source, &mut shards, &header, start)?;
         report.shards = uploaded.shards;
         (report.files, report.bytes) = (uploaded.files, uploaded.bytes);
+        report.read_back = options.verify.then_some(uploaded.read_back);
         report.missing.extend(uploaded.failed);
     }
     report.elapsed = started.elapsed();
@@ -110,12 +114,12 @@ impl Live<'_> {
     /// Reads the planned shards and checks that they can be sent.
     fn checked(&self, catalog: &Catalog, planned: Vec<PlannedShard>) -> Result<Vec<CheckedShard>> {
         let apply_deletes = self.options.apply_deletes;
-        let used = RestoreChecks {
+        let checks = RestoreChecks {
             leave_index: true,
             apply_deletes,
             scratch: scratch_dir(),
         };
-        let shards = check(catalog, planned, &used, self.options.jobs, self.context)?;
+        let shards = check(catalog, planned, &checks, self.options.jobs, self.context)?;
         ensure_influxd_opens_names(&shards)?;
         filtered::ensure_scratch(&shards, apply_deletes)?;
         Ok(shards)

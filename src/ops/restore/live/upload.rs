@@ -11,6 +11,7 @@ use super::look_back::OnServer;
 use super::target::Live;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
+use crate::ops::Shortfall;
 use crate::ops::queue::{self, Turn};
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::progress::{Event, Outcome};
@@ -27,8 +28,10 @@ pub(crate) struct Uploaded {
     pub files: usize,
     /// Bytes of those files.
     pub bytes: u64,
-    /// The shards that failed, a sentence each.
-    pub failed: Vec<String>,
+    /// Shards among them that were read back and compared.
+    pub read_back: usize,
+    /// The shards that failed.
+    pub failed: Vec<Shortfall>,
     /// Whether one of them can only be mended by beginning anew.
     pub spoiled: bool,
 }
@@ -45,6 +48,8 @@ struct UploadJob<'a> {
     again: bool,
     /// All of it was sent before, and the server took its time with it and closed.
     sent: bool,
+    /// All of it was found on the server.
+    read_back: bool,
     /// When the first attempt was made.
     started: Option<Instant>,
 }
@@ -79,6 +84,7 @@ impl Live<'_> {
                 was_done,
                 again: done.is_some(),
                 sent: was_done,
+                read_back: false,
                 started: None,
             });
         }
@@ -92,6 +98,7 @@ impl Live<'_> {
             all.shards += one.shards;
             all.files += one.files;
             all.bytes += one.bytes;
+            all.read_back += one.read_back;
             all.failed.extend(one.failed);
             all.spoiled |= one.spoiled;
         }
@@ -164,6 +171,7 @@ impl Live<'_> {
             shards: 1,
             files,
             bytes,
+            read_back: usize::from(job.read_back),
             ..Uploaded::default()
         }
     }
@@ -178,7 +186,10 @@ impl Live<'_> {
             elapsed: started.elapsed(),
         });
         Uploaded {
-            failed: vec![format!("shard {} (now {path}): {reason}", shard.source)],
+            failed: vec![Shortfall::of_shard(
+                format!("{} (now {path})", shard.source),
+                &reason,
+            )],
             spoiled: kind_of(error) == ErrorKind::Refused,
             ..Uploaded::default()
         }
@@ -192,6 +203,7 @@ impl Live<'_> {
             none => none.insert(self.filter(catalog, shard, self.context.cancel)?),
         };
         if filtered.sent(shard).next().is_none() {
+            job.read_back = true;
             return Ok(());
         }
         if job.again {
@@ -202,7 +214,10 @@ impl Live<'_> {
         // tsi1 index; so does one beside what somebody wrote, and it takes the place of files of
         // the same name.
         match self.look_back(shard, filtered)? {
-            OnServer::All => return Ok(()),
+            OnServer::All => {
+                job.read_back = true;
+                return Ok(());
+            }
             OnServer::Nothing => {}
             OnServer::Compacted if job.sent => {
                 self.warn_not_compared(shard);
@@ -225,7 +240,10 @@ impl Live<'_> {
             return Ok(());
         }
         match self.look_back(shard, filtered)? {
-            OnServer::All => Ok(()),
+            OnServer::All => {
+                job.read_back = true;
+                Ok(())
+            }
             OnServer::Nothing => bail!("the server holds none of it although it was sent"),
             OnServer::Part(absent) => {
                 bail!("the server does not hold {absent} although it was sent")

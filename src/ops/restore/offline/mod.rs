@@ -79,13 +79,15 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
              with sets made before",
         );
     }
+    let metastore = plan.metastore.as_ref().zip(options.metadir.as_ref());
     Ok(RestoreReport {
+        set: plan.set,
         shards: shards.len(),
         files: left.files,
         bytes: left.bytes,
-        metastore: (plan.metastore.as_ref())
-            .and(options.metadir.as_ref())
-            .map(|metadir| metadir.join("meta.db")),
+        metastore: metastore.map(|(_, metadir)| metadir.join("meta.db")),
+        metastore_bytes: metastore.map_or(0, |(metastore, _)| metastore.bytes.len() as u64),
+        read_back: None,
         missing: missing(&plan.missing, &shards),
         elapsed: started.elapsed(),
     })

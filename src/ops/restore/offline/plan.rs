@@ -15,8 +15,9 @@ use crate::influxd_dir::ensure_directory_name;
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
 use crate::metastore::edit::{Pick, Rename, merge, rename};
+use crate::ops::Shortfall;
 use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
-use crate::repository::Catalog;
+use crate::repository::{Catalog, SetId};
 use crate::text::plural;
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
@@ -28,8 +29,10 @@ pub(crate) struct RestorePlan {
     pub named: Option<Data>,
     /// The shards to restore.
     pub shards: Vec<PlannedShard>,
-    /// What of the selection is not in the backup, a sentence each.
-    pub missing: Vec<String>,
+    /// What of the selection is not in the backup.
+    pub missing: Vec<Shortfall>,
+    /// The set that is restored.
+    pub set: SetId,
 }
 
 /// A metastore to write.
@@ -88,6 +91,7 @@ pub(super) fn plan(
         named,
         shards,
         missing: source.chains.missing,
+        set: source.set,
     })
 }
 

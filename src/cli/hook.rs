@@ -1,0 +1,86 @@
+//! A command of the operator's beside a run: waited for, within a time limit of its own, and stopped
+//! with the run.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::cancel::Cancel;
+use crate::text::age;
+
+/// How often a command is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long a command may take that follows a run which was stopped: somebody waits for the end.
+const AFTER_STOP: Duration = Duration::from_secs(60);
+
+/// How long a command may take to end once it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How a command ended.
+enum End {
+    Exited(ExitStatus),
+    /// It was ended because it took too long.
+    TimedOut,
+}
+
+/// Runs a command to its end; else why it failed, in words that go behind its name.
+pub(super) fn run(mut command: Command, limit: Duration, cancel: &Cancel) -> Result<(), String> {
+    command
+        .stdin(Stdio::null())
+        // Standard output is for results, and may be read by a program.
+        .stdout(io::stderr())
+        // What it runs is to end with it.
+        .process_group(0);
+    match command.spawn().and_then(|child| wait(child, limit, cancel)) {
+        Ok(End::Exited(status)) if status.success() => Ok(()),
+        Ok(End::Exited(status)) => Err(format!("failed: {status}")),
+        Ok(End::TimedOut) => Err(format!(
+            "took longer than {} (-hook-timeout) and was stopped, with all that it ran",
+            age(limit)
+        )),
+        Err(error) => Err(format!("failed: {error}")),
+    }
+}
+
+/// Waits for a command. After the limit, and once a stop is asked for, it is asked to end, with all
+/// that it runs, and is ended where it does not.
+fn wait(mut child: Child, limit: Duration, cancel: &Cancel) -> io::Result<End> {
+    let group = Pid::from_child(&child);
+    let began = Instant::now();
+    let mut is_stopping = cancel.is_cancelled();
+    let allowed = if is_stopping {
+        limit.min(AFTER_STOP)
+    } else {
+        limit
+    };
+    // None where that is beyond what a clock can tell.
+    let mut due = began.checked_add(allowed);
+    let mut signal = Signal::TERM;
+    let mut timed_out = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(match timed_out {
+                true => End::TimedOut,
+                false => End::Exited(status),
+            });
+        }
+        let now = Instant::now();
+        if !is_stopping && cancel.is_cancelled() {
+            is_stopping = true;
+            due = Some(now);
+        }
+        if due.is_some_and(|due| now >= due) {
+            timed_out |= signal == Signal::TERM && !is_stopping;
+            // A command that is gone already is no failure.
+            let _ = kill_process_group(group, signal);
+            due = Some(now + GRACE);
+            signal = Signal::KILL;
+        }
+        thread::sleep(POLL);
+    }
+}
