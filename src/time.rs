@@ -110,15 +110,15 @@ pub(crate) fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
         // A named zone would be taken for UTC.
         ensure!(
             pieces.time_zone_annotation().is_none(),
-            "write the zone as Z or an offset, not by its name"
+            "'{text}' names a zone; write Z or an offset in its place"
         );
         at(&pieces)
     } else if let Ok(age) = parse_duration(text) {
         now.checked_sub(age)
-            .context("that long ago is before the year 1")?
+            .with_context(|| format!("'{text}' ago is before the year 1"))?
     } else {
         bail!(
-            "not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) \
+            "'{text}' is not a time; write RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) \
              or an age (90m, 24h, 7d, 2w)"
         );
     };
@@ -195,7 +195,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     while !rest.is_empty() {
         let (number, after) = split_where(rest, |c| !c.is_ascii_digit());
         let (unit, after) = split_where(after, |c| !c.is_ascii_alphabetic());
-        let number: u64 = number.parse().with_context(complaint)?;
+        let number: u64 = number.parse().ok().with_context(complaint)?;
         let milliseconds: u64 = match unit {
             "ms" => 1,
             "s" => 1000,

@@ -45,6 +45,17 @@ pub struct Database {
     pub shards: Vec<u64>,
 }
 
+impl Database {
+    /// The only one of its server.
+    pub fn new(kind: Kind, shards: Vec<u64>) -> Self {
+        Self {
+            name: "bench".to_owned(),
+            kind,
+            shards,
+        }
+    }
+}
+
 /// Starts a server below `root` that holds these databases.
 pub fn serve(root: &Path, databases: &[Database]) -> Influxd {
     let server = Influxd::start(root, Index::Inmem);

@@ -12,8 +12,9 @@ use super::measure::{self, DIR};
 use super::results::Line;
 use super::rows;
 
-/// Compares the two on a server with this database, started below `root`.
-pub fn compare(root: &Path, database: &Database, data: &str, rounds: usize) -> Vec<Line> {
+/// Compares the two on a server with this database, started below `root`, which is fresh.
+pub fn compare(root: &Path, database: &Database, rounds: usize) -> Vec<Line> {
+    fs::create_dir(root).expect("a fresh directory");
     let server = data::serve(&root.join("server"), std::slice::from_ref(database));
     let shards = database.shards.len();
     let host = server.host();
@@ -42,7 +43,10 @@ pub fn compare(root: &Path, database: &Database, data: &str, rounds: usize) -> V
         let status = copy.arg("-a").args([&first, directory]).status();
         assert!(status.is_ok_and(|status| status.success()), "copying a set");
     });
-    comparison.run(data, &root.join("run"), rounds)
+    let (_, bytes) = data::tsm_count_and_bytes(&server.data_dir().join(&database.name));
+    let each = bytes as f64 / shards as f64 / 1e6;
+    let data = format!("{shards} shards of {each:.1} MB");
+    comparison.run(&data, &root.join("run"), rounds)
 }
 
 /// How many names each shard file of the legacy set with this number has.

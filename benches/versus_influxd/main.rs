@@ -55,8 +55,10 @@ use subject::Subject;
 const LARGE_SHARDS: (usize, f64) = (8, 36e6);
 const SMALL_SHARDS: (usize, f64) = (40, 0.3e6);
 
-/// How many shards there are of which nothing changed.
+/// How many shards there are of which nothing changed, and bytes of each: of a small server, and of
+/// one that more is written to. A full backup grows with them.
 const UNCHANGED_SHARDS: usize = 200;
+const UNCHANGED_SIZES: [f64; 2] = [0.3e6, 4e6];
 
 /// Bytes of the smaller shards, and how many of the smallest there are, where peak memory is
 /// measured.
@@ -113,7 +115,7 @@ enum Part {
     Agent,
     /// What a metrics agent writes, in one shard
     Large,
-    /// -incremental with nothing changed, in 200 shards
+    /// -incremental with nothing changed, in 200 shards of two sizes
     Unchanged,
     /// Peak memory, time to the first request, size of the binary
     Absolute,
@@ -176,10 +178,13 @@ impl Options {
                 self.compare(&name, &self.database(part), root, report);
             }
             Part::Unchanged if self.includes(&rows::INCREMENTAL) => {
-                let database = self.database(part);
-                let data = format!("{} shards", database.shards.len());
-                let lines = incremental::compare(root, &database, &data, self.rounds);
-                add(report, lines);
+                let count = (UNCHANGED_SHARDS as f64 * self.scale).ceil() as usize;
+                for bytes in UNCHANGED_SIZES {
+                    let root = root.join("size");
+                    let database = Database::new(Kind::Agent, vec![self.bytes(bytes); count]);
+                    add(report, incremental::compare(&root, &database, self.rounds));
+                    fs::remove_dir_all(&root).expect("removing a data set");
+                }
             }
             Part::Absolute => self.measure_absolutes(root, report),
             Part::Growth if self.only.is_empty() => {
@@ -242,17 +247,9 @@ impl Options {
         };
         let shards = match part {
             Part::Large => vec![self.large()],
-            Part::Unchanged => {
-                let count = (UNCHANGED_SHARDS as f64 * self.scale).ceil() as usize;
-                vec![self.bytes(SMALL_SHARDS.1); count]
-            }
             _ => [shards(LARGE_SHARDS), shards(SMALL_SHARDS)].concat(),
         };
-        Database {
-            name: "bench".to_owned(),
-            kind,
-            shards,
-        }
+        Database::new(kind, shards)
     }
 
     /// What the data sets are.

@@ -18,23 +18,29 @@ use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
-use crate::repository::{Layout, Selection};
+use crate::repository::{Comparison, Layout, Selection};
 
-/// Download the metastore and the shards of a running influxd into a backup directory
+/// Back up a running influxd, or the directories of a stopped one
 ///
-/// A run makes one set: the metastore and one tar a shard, in the layout of `influxd backup` or,
-/// with -portable, in that of
-/// `influxd backup -portable`, and a record of it in the hidden folder .snap. Every byte is checked
-/// as it comes and synced to disk; a set either is there whole or not at all. Without
-/// -database, all databases are taken but _internal.
+/// A run makes one set: the metastore, and a tar for each shard, in the layout of `influxd backup`
+/// or, with -portable, of `influxd backup -portable`. A record of the set lies in the hidden folder
+/// .snap beside them. Every byte is checked as it arrives, and synced to disk. A set is there
+/// whole, or not at all.
+///
+/// Without -database, all databases are backed up except _internal.
+///
+/// T is a time: RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m,
+/// 24h, 7d, 2w).
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct BackupArgs {
-    /// The backup directory; made where it is absent [default: $SNAP_DIR, else ./backup]
+    /// The backup directory, made if absent [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
 
-    /// The snapshotter: host:port, or a host alone for port 8088
+    /// Where influxd's snapshotter listens
+    ///
+    /// HOST:PORT, or HOST for port 8088: bind-address at the top of influxdb.conf.
     #[arg(
         long,
         env = "SNAP_HOST",
@@ -45,114 +51,154 @@ pub(crate) struct BackupArgs {
         help_heading = "Server",
     )]
     host: Address,
-    #[command(flatten)]
-    server: ServerArgs,
 
-    /// Back up a stopped influxd with this meta directory; -datadir is needed too, and -host is not
-    /// asked
+    /// Of a stopped influxd, its meta directory
+    ///
+    /// With -metadir and -datadir, a stopped influxd is backed up, and -host is not asked.
     #[arg(
         long,
         value_name = "DIR",
         requires = "datadir",
-        help_heading = "Stopped server"
+        help_heading = "Server"
     )]
     metadir: Option<PathBuf>,
-    /// Back up a stopped influxd with this data directory
+    /// And its data directory
     #[arg(
         long,
         value_name = "DIR",
         requires = "metadir",
-        help_heading = "Stopped server"
+        help_heading = "Server"
     )]
     datadir: Option<PathBuf>,
-    /// The WAL directory: what is in it is taken as TSM files [default: wal beside -datadir]
+    /// Its WAL directory [default: wal beside -datadir]
+    ///
+    /// What only the WAL holds is backed up as TSM files.
     #[arg(
         long,
         value_name = "DIR",
         requires = "datadir",
-        help_heading = "Stopped server"
+        help_heading = "Server",
+        hide_short_help = true
     )]
     waldir: Option<PathBuf>,
-    /// Leave out what is in the WAL only
-    #[arg(long, requires = "datadir", help_heading = "Stopped server")]
+    /// Leave out what only the WAL holds
+    #[arg(
+        long,
+        requires = "datadir",
+        help_heading = "Server",
+        hide_short_help = true
+    )]
     ignore_wal: bool,
 
-    /// Take this database alone
+    /// Only this database
     #[arg(
         long,
         visible_alias = "db",
         value_name = "NAME",
-        help_heading = "What to take"
+        help_heading = "What to back up"
     )]
     database: Option<String>,
-    /// Take this retention policy alone
+    /// Only this retention policy of -database
     #[arg(
         long,
         visible_alias = "rp",
         value_name = "NAME",
         requires = "database",
-        help_heading = "What to take"
+        help_heading = "What to back up"
     )]
     retention: Option<String>,
-    /// Take this shard alone
-    #[arg(long, value_name = "ID", help_heading = "What to take")]
+    /// Only this shard
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = values::whole_number(0, u64::MAX),
+        help_heading = "What to back up",
+    )]
     shard: Option<u64>,
-    /// Take _internal too, where all databases are taken
-    #[arg(long, help_heading = "What to take")]
+    /// Back up _internal too
+    ///
+    /// It counts where all databases are backed up.
+    #[arg(long, help_heading = "What to back up", hide_short_help = true)]
     include_internal: bool,
-    /// Take the metastore and no shard
-    #[arg(long, help_heading = "What to take")]
+    /// Only the metastore, no shards
+    #[arg(long, help_heading = "What to back up")]
     meta_only: bool,
-    /// Take the files that the server changed after T, or after the newest complete set was begun:
-    /// an increment to it
-    #[arg(long, value_name = "T|last", value_parser = values::since, help_heading = "What to take")]
+    /// Only files changed since T, or since the last set
+    ///
+    /// The set is an increment: a restore needs the sets before it too. `last` is the time at which
+    /// the newest complete set was begun.
+    #[arg(long, value_name = "T|last", value_parser = values::since, help_heading = "What to back up")]
     since: Option<Since>,
-    /// Take points from T on
-    #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to take")]
+    /// Only points from T on, as 2026-11-20 or 24h (ago)
+    #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to back up")]
     start: Option<Timestamp>,
-    /// Take points up to T
+    /// Only points up to T
     #[arg(
         long,
         visible_alias = "stop",
         value_name = "T",
         value_parser = values::time,
-        help_heading = "What to take",
+        help_heading = "What to back up",
     )]
     end: Option<Timestamp>,
 
-    /// With -start and -end, leave blocks whole as the server sends them, with points before and
-    /// after
-    #[arg(long, help_heading = "How")]
+    /// With -start and -end, keep blocks whole
+    ///
+    /// The server sends whole blocks, with points before and after; snap leaves those out unless
+    /// this flag is set.
+    #[arg(long, help_heading = "How", hide_short_help = true)]
     coarse: bool,
-    /// Download only shards that have changed since the newest complete set, and share the files of
-    /// the others with it: each set is whole, and restored alone
+    /// Download only shards that have changed
+    ///
+    /// The others share the files of the newest complete set. Each set is whole, and restored
+    /// alone.
     #[arg(long, conflicts_with_all = ["since", "start", "end", "meta_only"], help_heading = "How")]
     incremental: bool,
     /// With -incremental, download all shards this once
-    #[arg(long, requires = "incremental", help_heading = "How")]
+    #[arg(
+        long,
+        requires = "incremental",
+        help_heading = "How",
+        hide_short_help = true
+    )]
     full: bool,
-    /// With -incremental, download all shards in every Nth set
+    /// With -incremental, all shards in every Nth set
     #[arg(
         long,
         requires = "incremental",
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = values::whole_number(1, u32::MAX),
         help_heading = "How",
     )]
     full_every: Option<u32>,
-    /// With -incremental and -resume, download shards that changed less than D before the earlier
-    /// run was begun; with -since last, begin so much earlier: more than the clocks of server and
-    /// client may differ
+    /// Compare shared files by their digest
+    ///
+    /// With -incremental, each file is read before it is shared. Otherwise its size and the time of
+    /// its last change decide.
+    #[arg(
+        long,
+        requires = "incremental",
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    checksum: bool,
+    /// How long a shard must be unchanged to be shared
+    ///
+    /// With -incremental and -resume, shards that changed less than D before the earlier run was
+    /// begun are downloaded again. With -since last, the increment begins D earlier. D must be
+    /// longer than the clocks of server and client differ.
     #[arg(long, default_value = "10m", value_name = "D", value_parser = values::duration,
-          help_heading = "How")]
+          help_heading = "How", hide_short_help = true)]
     cold_after: Duration,
-    /// Write influxd's portable layout: compressed tars and a manifest, for `influxd restore
-    /// -portable`
+    /// Write influxd's portable layout, compressed
+    ///
+    /// The files are compressed tars and a manifest, for `influxd restore -portable`.
     #[arg(long, help_heading = "How")]
     portable: bool,
-    /// Leave points out that the server has deleted and not compacted away yet, and the tombstones
-    /// that say so: a live restore by influxd does not observe them. Of shards that are taken whole
-    /// [default: true with -portable, else false]
+    /// Leave out points that were deleted but not yet compacted away
+    ///
+    /// Their tombstones are left out too, which a live restore by influxd does not observe. It
+    /// counts for shards that are backed up whole [default: on with -portable, else off].
     #[arg(
         long,
         value_name = "BOOL",
@@ -160,32 +206,37 @@ pub(crate) struct BackupArgs {
         require_equals = true,
         default_missing_value = "true",
         hide_possible_values = true,
-        help_heading = "How",
-    )]
+        help_heading = "How", hide_short_help = true)]
     apply_deletes: Option<bool>,
-    /// How long to ask a server that is busy writing a shard to files, shard by shard; then the
-    /// shard is stored as it comes, the set is marked as partial, and the exit code is 3
+    /// How long to wait for a shard that is being flushed
+    ///
+    /// A busy server is asked again and again until it has written the shard to its files. After
+    /// this long, the shard is stored as it comes, the set is marked as partial, and the exit code
+    /// is 3.
     #[arg(
         long,
         default_value = "2m",
         value_name = "DURATION",
         value_parser = values::wait,
-        help_heading = "How",
-    )]
+        help_heading = "How", hide_short_help = true)]
     flush_timeout: Duration,
-    /// Where shards fail, make a set of the others, marked as partial, and exit with 3
+    /// If shards fail, make a partial set; exit code 3
     #[arg(long, help_heading = "How")]
     skip_errors: bool,
-    /// Take over the shards that an earlier run of the same kind had finished before it failed with
-    /// -resume, or was killed, and that have not changed since; and keep those that this one
-    /// finishes, should it fail
+    /// Take over what a failed run had finished
+    ///
+    /// Shards of an earlier run of the same kind are taken over if that run was killed, or failed
+    /// with -resume, and if they have not changed since. What this run finishes is kept for the
+    /// next, should it fail.
     #[arg(long, help_heading = "How")]
     resume: bool,
-    /// Say what would be downloaded, and download nothing
+    /// Print what would be downloaded; download nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
     #[command(flatten)]
     lock: LockArgs,
+    #[command(flatten)]
+    server: ServerArgs,
 
     #[command(flatten)]
     after: AfterArgs,
@@ -195,14 +246,11 @@ pub(crate) struct BackupArgs {
 }
 
 const EXAMPLES: &str = "\
-T is RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m, 24h, 7d, 2w).
-
-Examples:
-  snap backup                                         all databases of 127.0.0.1:8088 into ./backup
-  snap backup -database db -since 24h                 what changed in the files of db since yesterday
-  snap backup -host db.example:8088 /var/backups/db   another server, another directory
-  snap backup -database db -start 2026-11-01 -end 2026-11-08
-  snap backup -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data    a stopped influxd";
+  snap backup /var/backups/influxdb             all databases of this machine
+  snap backup -host db1:8088 /var/backups/db1   all databases of another one
+  snap backup -incremental -portable /var/backups/db1        what has changed
+  snap backup -database telegraf -start 2026-11-01 -end 2026-11-08
+  snap backup -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
 
 impl BackupArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
@@ -295,6 +343,10 @@ impl BackupArgs {
             None if self.incremental => IncrementalMode::Incremental {
                 full_every: if self.full { Some(1) } else { self.full_every },
                 margin: self.cold_after,
+                comparison: match self.checksum {
+                    true => Comparison::Digest,
+                    false => Comparison::Time,
+                },
             },
             _ => IncrementalMode::Not,
         }

@@ -17,36 +17,37 @@ use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{CheckOptions, check};
 
-/// Say whether the newest complete set is new enough and its files are there: for monitoring
+/// Check that the newest set is new enough and complete, for monitoring
 ///
-/// Prints one line. Exit code 0 where the newest complete set was begun no longer ago than
-/// -max-age, can be restored whole by the names and sizes of its files and of those that an
-/// increment goes on from, and does not lack most of what the set before it holds; 1 where not.
-/// Nothing but the directory is looked at, and no shard is read: for that there is snap verify.
+/// It prints one line. The exit code is 0 if the newest complete set was begun no longer ago than
+/// -max-age, can be restored whole by the names and sizes of its files and of those that it builds
+/// on, and does not lack most of what the set before it holds; else 1. It looks at the directory
+/// only, and reads no shard: `snap verify` does.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct CheckArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
 
-    /// How long ago the set may have been begun
+    /// How old the set may be, as 26h
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     max_age: Duration,
-    /// Look for a set that took this database
+    /// Only sets that hold this database
     #[arg(long, visible_alias = "db", value_name = "NAME")]
     database: Option<String>,
 
-    /// How many of the shards that the set before it holds may be gone without having expired, in
-    /// percent
+    /// How many shards may be gone, in percent
+    ///
+    /// Shards of the set before that have not expired and are not in the newest one.
     #[arg(
         long,
         default_value_t = 50,
         value_name = "PERCENT",
-        value_parser = clap::value_parser!(u8).range(0..=100),
+        value_parser = values::whole_number(0, 100_u8),
     )]
     max_lost_shards: u8,
-    /// Accept a set without shards although the set before it has some
+    /// Accept a set without shards after one with some
     #[arg(long)]
     allow_empty: bool,
 
@@ -58,9 +59,8 @@ pub(crate) struct CheckArgs {
 }
 
 const EXAMPLES: &str = "\
-Examples:
-  snap check -max-age 26h /var/backups/influxdb              after a nightly backup
-  snap check -max-age 26h -database db /var/backups/influxdb";
+  snap check -max-age 26h /var/backups/influxdb     after a nightly backup
+  snap check -max-age 26h -database telegraf /var/backups/influxdb";
 
 impl CheckArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {

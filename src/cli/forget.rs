@@ -13,23 +13,29 @@ use super::post_run::{After, AfterArgs};
 use super::render::json;
 use super::render::messages::forget::{ForgetSet, ForgetSummary, tally};
 use super::render::output::Output;
-use super::render::sets::{asked_for, kind, state};
-use super::render::table::table;
+use super::render::sets::{asked_for, kind_forms, state_of};
+use super::render::table::{Cell, Column, Table};
 use super::render::terminal::visible;
+use super::render::width::columns;
 use crate::cancel::Cancel;
-use crate::ops::{ForgetOptions, ForgetReport, Group, Limit, Policy, Verdict, Within, forget};
+use crate::ops::{
+    ForgetOptions, ForgetReport, Group, Limit, Policy, Reason, Verdict, Within, forget,
+};
 use crate::repository::SetId;
 use crate::text::{few_names, plural, size};
 
 /// Remove the sets that a retention policy does not keep
 ///
-/// Each -keep-… keeps sets by itself; a set that none keeps is removed. Only complete sets count;
-/// the newest complete one and what came after it stay in any case, and so do the sets that an
-/// increment which is kept stands on, those marked with snap keep, and those of influxd, which has
-/// no record of them. Sets of different databases, policies, shards, ranges or servers are judged
-/// apart. An hour, day, week, month or year without a set does not count.
+/// Each -keep flag keeps sets by itself; a set that none keeps is removed. Only complete sets
+/// count. These stay in any case: the newest complete set and what came after it, sets that a kept
+/// increment builds on, sets marked with `snap keep`, and sets by influxd, which have no record.
+///
+/// Sets of different databases, policies, shards, ranges or servers are judged apart. An hour, day,
+/// week, month or year without a set does not count.
+///
+/// N is a number, or unlimited.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ForgetArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
@@ -38,36 +44,40 @@ pub(crate) struct ForgetArgs {
     /// Keep the N newest sets
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_last: Option<Limit>,
-    /// Keep the newest set of each of the last N hours that have sets
+    /// Keep the newest set of each of the last N hours
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_hourly: Option<Limit>,
-    /// Keep the newest set of each of the last N days that have sets
+    /// Keep the newest set of each of the last N days
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_daily: Option<Limit>,
-    /// Keep the newest set of each of the last N weeks (Monday to Sunday) that have sets
+    /// Keep the newest set of each of the last N weeks
+    ///
+    /// Weeks begin on Monday.
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_weekly: Option<Limit>,
-    /// Keep the newest set of each of the last N months that have sets
+    /// Keep the newest set of each of the last N months
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_monthly: Option<Limit>,
-    /// Keep the newest set of each of the last N years that have sets
+    /// Keep the newest set of each of the last N years
     #[arg(long, value_name = "N", help_heading = "What to keep")]
     keep_yearly: Option<Limit>,
-    /// Keep all sets begun within D before the newest complete one: 7d, 2w, 24h, 1y5m7d2h (m:
-    /// months)
+    /// Keep all sets of the last D, as 7d or 1y5m
+    ///
+    /// D is counted back from the newest complete set, in years, months, weeks, days and hours:
+    /// 1y5m7d2h, 2w.
     #[arg(long, value_name = "D", value_parser = values::within, help_heading = "What to keep")]
     keep_within: Option<Within>,
-    /// Where hours, days, weeks, months and years begin: a name such as Europe/Berlin [default:
-    /// UTC]
+    /// Where days begin, as Europe/Berlin [default: UTC]
     #[arg(long, value_name = "TZ", value_parser = values::zone, help_heading = "What to keep")]
     timezone: Option<TimeZone>,
 
-    /// Remove the sets of which no file is left, as after rm -rf PATH/*; without -keep-…, these
-    /// alone
-    #[arg(long, help_heading = "What to keep")]
+    /// Remove the sets of which no file is left
+    ///
+    /// As after rm -rf PATH/*. Without a -keep flag, only these are removed.
+    #[arg(long, help_heading = "What to keep", hide_short_help = true)]
     lost: bool,
 
-    /// Say what would be removed, and remove nothing
+    /// Print what would be removed; remove nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
     #[command(flatten)]
@@ -81,13 +91,9 @@ pub(crate) struct ForgetArgs {
 }
 
 const EXAMPLES: &str = "\
-N is a number, or unlimited.
-
-Examples:
   snap forget -keep-last 10 -dry-run /var/backups/influxdb
-  snap forget -keep-daily 7 -keep-weekly 5 -keep-monthly 12 /var/backups/influxdb
-  snap forget -keep-within 14d -keep-yearly unlimited -timezone Europe/Berlin /var/backups/influxdb
-  snap forget -lost /var/backups/influxdb                    after the files were removed by hand";
+  snap forget -keep-daily 7 -keep-weekly 5 -keep-monthly 12 PATH
+  snap forget -keep-within 14d -keep-yearly unlimited PATH";
 
 impl ForgetArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
@@ -104,18 +110,14 @@ impl ForgetArgs {
         let summary = ForgetSummary::new(&report, &directory, dry_run);
         output.keep(tally(&report, &summary));
         report_special_sets(&report, dry_run, output);
-        print_sets(&report, &options.policy.zone, output)?;
+        print_sets(&report, &options.policy, dry_run, output)?;
         for left in &report.removed.left {
             output.warning(left);
         }
         if !report.read.is_empty() {
             output.warning(&being_read(&report.read));
         }
-        if output.is_json() {
-            json::print(&summary)?;
-        } else if !output.is_quiet() {
-            output.line(&summary.line())?;
-        }
+        output.closing(&summary, &summary.line())?;
         Ok(None)
     }
 
@@ -161,21 +163,29 @@ fn report_special_sets(report: &ForgetReport, dry_run: bool, output: &Output) {
     }
 }
 
-fn print_sets(report: &ForgetReport, zone: &TimeZone, output: &Output) -> Result<()> {
-    let has_one_group = report.groups.len() < 2;
-    for group in &report.groups {
-        if output.is_json() {
+fn print_sets(
+    report: &ForgetReport,
+    policy: &Policy,
+    dry_run: bool,
+    output: &Output,
+) -> Result<()> {
+    if output.is_json() {
+        for group in &report.groups {
             let sets = group.sets.iter();
             sets.map(|verdict| ForgetSet::new(group, verdict))
                 .try_for_each(|set| json::print(&set))?;
-        } else if !output.is_quiet() {
-            let title = if has_one_group {
-                String::new()
-            } else {
-                title(group)
-            };
-            output.lines(&format!("{title}{}\n", sets(group, zone)))?;
         }
+        return Ok(());
+    }
+    if output.is_quiet() {
+        return Ok(());
+    }
+    let has_one_group = report.groups.len() < 2;
+    for group in &report.groups {
+        if !has_one_group {
+            output.lines(&title(group))?;
+        }
+        output.lines(&tables(group, &policy.zone, dry_run))?;
     }
     Ok(())
 }
@@ -189,39 +199,81 @@ fn being_read(sets: &[SetId]) -> String {
 }
 
 fn title(group: &Group) -> String {
+    let server = group.server.to_string();
     format!(
-        "{}, server {}:\n",
+        "{}, server {}:\n\n",
         visible(&asked_for(&group.selection)),
-        visible(&group.server)
+        visible(&server)
     )
 }
 
-fn sets(group: &Group, zone: &TimeZone) -> String {
-    let row = |verdict: &Verdict| {
-        let Verdict { set, reasons } = verdict;
-        let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        let started = set.started.to_zoned(zone.clone());
-        vec![
-            set.id.to_string(),
-            started.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            state(set.state).to_owned(),
-            kind(set.kind).to_owned(),
-            size(set.size),
-            if reasons.is_empty() {
-                "removed".to_owned()
-            } else {
-                words.join(", ")
-            },
-        ]
+/// The sets of a group that are kept, and those that are not.
+fn tables(group: &Group, zone: &TimeZone, dry_run: bool) -> String {
+    let (kept, removed): (Vec<&Verdict>, Vec<&Verdict>) =
+        group.sets.iter().partition(|verdict| verdict.is_kept());
+    let of = |verdicts: &[&Verdict], keeps| {
+        if verdicts.is_empty() {
+            return String::new();
+        }
+        let action = match (dry_run, keeps) {
+            (true, true) => "would keep",
+            (true, false) => "would remove",
+            (false, true) => "kept",
+            (false, false) => "removed",
+        };
+        let limit = columns();
+        let table = sets_table(verdicts, keeps, zone, limit).print(limit).text;
+        format!("{action} {}:\n{table}\n", plural(verdicts.len(), "set"))
     };
-    let name = zone.iana_name().unwrap_or("UTC");
-    let heading = [
-        "SET",
-        &format!("STARTED ({name})"),
-        "STATE",
-        "KIND",
-        "SIZE",
-        "KEPT FOR",
-    ];
-    table(&heading, &group.sets.iter().map(row).collect::<Vec<_>>())
+    of(&kept, true) + &of(&removed, false)
+}
+
+fn sets_table(verdicts: &[&Verdict], keeps: bool, zone: &TimeZone, limit: Option<usize>) -> Table {
+    // Rather than the id of a set that needs this one, other columns go, as long as there are any.
+    let reason = "needed by 20261120T080000Z".len();
+    let narrowest = limit.map_or(reason, |limit| limit.saturating_sub(18).min(reason));
+    let zone_name = zone.iana_name().unwrap_or("UTC");
+    let mut table = Table::new(vec![
+        Column::text("SET"),
+        Column::text(format!("STARTED ({zone_name})")).goes(3),
+        Column::text("KIND").shrinks_to(4).goes(1),
+        Column::text("STATE").goes(2),
+        Column::number("SIZE").goes(4),
+        Column::number("FREED").shown_if(!keeps),
+        Column::text("REASONS")
+            .shrinks_to(narrowest)
+            .shown_if(keeps),
+    ]);
+    for Verdict {
+        set,
+        reasons,
+        freed,
+    } in verdicts
+    {
+        let started = set.started.to_zoned(zone.clone());
+        let reasons: Vec<String> = reasons.iter().map(in_words).collect();
+        table.row(vec![
+            set.id.as_str().into(),
+            started.strftime("%Y-%m-%d %H:%M").to_string().into(),
+            Cell::forms(kind_forms(set.kind)),
+            state_of(set).into(),
+            size(set.size).into(),
+            size(freed.unwrap_or(0)).into(),
+            Cell::names(&reasons),
+        ]);
+    }
+    table
+}
+
+/// Why a set is kept, as restic says it.
+fn in_words(reason: &Reason) -> String {
+    match reason {
+        Reason::Last
+        | Reason::Hourly
+        | Reason::Daily
+        | Reason::Weekly
+        | Reason::Monthly
+        | Reason::Yearly => format!("{reason} set"),
+        other => other.to_string(),
+    }
 }

@@ -1,24 +1,50 @@
-//! `snap generate`: shell completions and the manual, made from the flags themselves.
+//! `snap generate`: shell completions, manual pages and an example configuration.
 
-use std::io::{self, Write};
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
-use super::render::terminal::{print_exact, say};
-use crate::error::ErrorKind;
+use super::manual;
+use super::render::output::print_error_as;
+use super::render::terminal::print_exact;
+use crate::error::{ErrorKind, kind_of};
 
-/// Print shell completions or the manual page
+/// The example configuration, which packages install too.
+const CONFIG: &str = include_str!("config.example.toml");
+
+/// Print completions, manual pages or an example configuration
+///
+/// KIND is man, config, or a shell: bash, zsh, fish, powershell, elvish.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct GenerateArgs {
     /// What to print
+    ///
+    /// man, config, bash, zsh, fish, powershell or elvish.
     #[arg(value_name = "KIND")]
     kind: Artifact,
+    /// With man, the command whose page is printed
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+
+    /// With man, write all pages into this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    dir: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+const EXAMPLES: &str = "\
+  snap generate bash > /etc/bash_completion.d/snap
+  snap generate man backup | man -l -
+  snap generate man -dir /usr/local/share/man/man1
+  snap generate config > ~/.config/snap/config.toml";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Artifact {
     Man,
+    Config,
     Bash,
     Zsh,
     Fish,
@@ -28,23 +54,69 @@ enum Artifact {
 }
 
 impl GenerateArgs {
-    /// Prints what was asked for of `command`; `exit_codes` end the manual.
-    pub(crate) fn run(&self, command: &mut clap::Command, exit_codes: &str) -> u8 {
-        let written = text(self.kind, command, exit_codes)
-            .and_then(|text| print_exact(&String::from_utf8_lossy(&text)));
-        match written {
+    /// Prints what was asked for of the commands of `root`; the exit code.
+    pub(crate) fn run(&self, root: &clap::Command) -> u8 {
+        match self.generate(root) {
             Ok(()) => 0,
             Err(error) => {
-                say(&format!("snap: generating: {error}"));
-                ErrorKind::Failed.exit_code()
+                print_error_as(&error, false);
+                kind_of(&error).exit_code()
             }
+        }
+    }
+
+    fn generate(&self, root: &clap::Command) -> Result<()> {
+        let is_manual = self.kind == Artifact::Man;
+        let word = self.command.as_deref();
+        let beside = word.or(self.dir.as_deref().map(|_| "-dir"));
+        if let Some(word) = beside.filter(|_| !is_manual) {
+            let error = ErrorKind::Usage.error(format!("'{word}' goes with man only"));
+            return Err(error.hint("write: snap generate man [COMMAND]").into());
+        }
+        let mut built = root.clone();
+        built.build();
+        match (&self.dir, is_manual) {
+            (Some(dir), _) => write_manual(&built, dir),
+            (None, true) => print(&manual_of(&built, word)?),
+            (None, false) => print(&script(self.kind, root)),
         }
     }
 }
 
-fn text(kind: Artifact, command: &mut clap::Command, exit_codes: &str) -> io::Result<Vec<u8>> {
+fn print(text: &str) -> Result<()> {
+    print_exact(text).context("writing to standard output")
+}
+
+/// The manual page of a command, or that of snap.
+fn manual_of(root: &clap::Command, name: Option<&str>) -> Result<String> {
+    let Some(name) = name.filter(|name| *name != "snap") else {
+        return Ok(manual::roff(root, root));
+    };
+    let command = root.find_subcommand(name).ok_or_else(|| {
+        let known: Vec<&str> = root
+            .get_subcommands()
+            .map(|command| command.get_name())
+            .collect();
+        ErrorKind::Usage
+            .error(format!("there is no command '{name}'"))
+            .hint(format!("there are: {}", known.join(", ")))
+    })?;
+    Ok(manual::roff(root, command))
+}
+
+/// Writes the pages of all commands.
+fn write_manual(root: &clap::Command, directory: &Path) -> Result<()> {
+    for command in root.get_subcommands().chain([root]) {
+        let path = directory.join(manual::file_name(command));
+        fs::write(&path, manual::roff(root, command))
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn script(kind: Artifact, root: &clap::Command) -> String {
     let shell = match kind {
-        Artifact::Man => return manual(command, exit_codes),
+        Artifact::Man | Artifact::Config => return CONFIG.to_owned(),
         Artifact::Bash => Shell::Bash,
         Artifact::Zsh => Shell::Zsh,
         Artifact::Fish => Shell::Fish,
@@ -52,41 +124,6 @@ fn text(kind: Artifact, command: &mut clap::Command, exit_codes: &str) -> io::Re
         Artifact::Elvish => Shell::Elvish,
     };
     let mut text = Vec::new();
-    clap_complete::generate(shell, command, "snap", &mut text);
-    Ok(text)
-}
-
-/// One page: the program, then each command with its flags.
-fn manual(command: &clap::Command, exit_codes: &str) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let page = clap_mangen::Man::new(command.clone());
-    page.render_title(&mut text)?;
-    page.render_name_section(&mut text)?;
-    page.render_synopsis_section(&mut text)?;
-    page.render_description_section(&mut text)?;
-    for subcommand in command.get_subcommands() {
-        let name = subcommand.get_name().to_owned();
-        writeln!(text, ".SH SNAP {}", name.to_uppercase())?;
-        let page = clap_mangen::Man::new(subcommand.clone().bin_name(format!("snap {name}")));
-        let mut section = Vec::new();
-        page.render_synopsis_section(&mut section)?;
-        page.render_description_section(&mut section)?;
-        page.render_options_section(&mut section)?;
-        // The page's sections become parts of the command's.
-        let section = String::from_utf8_lossy(&section).replace(".SH ", ".SS ");
-        text.extend_from_slice(section.as_bytes());
-        if let Some(examples) = subcommand.get_after_help() {
-            let examples = examples
-                .to_string()
-                .replace('\\', "\\\\")
-                .replace('-', "\\-");
-            writeln!(text, ".SS EXAMPLES\n.nf\n{examples}\n.fi")?;
-        }
-    }
-    writeln!(
-        text,
-        ".SH EXIT STATUS\n.nf\n{}\n.fi",
-        exit_codes.trim_start_matches("Exit codes:\n")
-    )?;
-    Ok(text)
+    clap_complete::generate(shell, &mut root.clone(), "snap", &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -8,30 +8,33 @@ use clap::Args;
 use super::ending::Ending;
 use super::flags::OutputArgs;
 use super::flags::values;
-use super::render::json;
 use super::render::messages::keep::KeepSummary;
 use super::render::output::Output;
 use crate::cancel::Cancel;
-use crate::ops::keep;
+use crate::ops::{PinChange, keep};
+use crate::repository::Pin;
 
-/// Mark a set as one that snap forget never removes
+/// Keep a set: snap forget never removes it
 ///
-/// What the set stands on stays with it. The mark is shown by snap list and snap info, and lasts
-/// until it is taken off.
+/// The sets that it builds on stay with it. `snap list` and `snap info` show which sets are kept,
+/// and why. A set is kept until -release.
 #[derive(Debug, Args)]
-#[command(allow_missing_positional = true, after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(allow_missing_positional = true, after_help = EXAMPLES)]
 pub(crate) struct KeepArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-    /// The set: its id, the beginning of it, or latest
+    /// The set: an id, the beginning of one, or latest
     #[arg(value_name = "SET", required = true)]
     set: String,
 
-    /// Take the mark off
+    /// Say why, for snap list and snap info; nothing ("") takes an earlier note away
+    #[arg(long, value_name = "TEXT", value_parser = note, conflicts_with = "release")]
+    note: Option<String>,
+    /// Keep the set no longer
     #[arg(long)]
     release: bool,
-    /// How long to wait for another run in the same directory to end
+    /// How long to wait for another run in PATH to end
     #[arg(long, default_value = "0", value_name = "DURATION", value_parser = values::wait)]
     retry_lock: Duration,
 
@@ -40,28 +43,34 @@ pub(crate) struct KeepArgs {
 }
 
 const EXAMPLES: &str = "\
-Examples:
-  snap keep /var/backups/influxdb latest                    before an upgrade, say
-  snap keep -release /var/backups/influxdb 20261120T0800    and when it went well";
+  snap keep -note 'before the upgrade to 1.8' /var/backups/influxdb latest
+  snap keep -release /var/backups/influxdb 20261120T0800    when it went well";
+
+/// A note that fits its file.
+fn note(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=Pin::LONGEST_NOTE => Ok(text.to_owned()),
+        length => Err(format!(
+            "it has {length} bytes, and a note has at most {}",
+            Pin::LONGEST_NOTE
+        )),
+    }
+}
 
 impl KeepArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let directory = values::directory(self.path.as_ref());
-        let marked = output.while_running(cancel, |context| {
-            keep(
-                &directory,
-                &self.set,
-                self.release,
-                self.retry_lock,
-                context,
-            )
+        let change = match self.release {
+            true => PinChange::Unpin,
+            false => PinChange::Pin {
+                note: self.note.clone(),
+            },
+        };
+        let kept = output.while_running(cancel, |context| {
+            keep(&directory, &self.set, &change, self.retry_lock, context)
         })?;
-        let summary = KeepSummary::new(&marked, &directory);
-        if output.is_json() {
-            json::print(&summary)?;
-        } else {
-            output.closing(&summary.line())?;
-        }
+        let summary = KeepSummary::new(&kept, &directory);
+        output.closing(&summary, &summary.line())?;
         Ok(None)
     }
 }

@@ -10,6 +10,7 @@ mod hook;
 mod info;
 mod keep;
 mod list;
+mod manual;
 mod post_run;
 mod render;
 mod restore;
@@ -17,20 +18,21 @@ mod serve;
 mod verify;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
 use ending::{Ending, exit_code};
-use flags::OutputArgs;
-use flags::argv::CommandLine;
+use flags::argv::{Asked, CommandLine};
 use flags::defaults::Defaults;
 use flags::values::{MayBeEmpty, may_be_empty};
+use flags::{OutputArgs, usage};
 use post_run::After;
-use render::output::{Output, print_error};
+use render::output::{Output, print_error_as};
 pub use render::schemas;
-use render::terminal::{Label, Line, say, say_line};
+use render::terminal::{Label, Line, print_exact, say_line};
 
 /// Backup and restore for InfluxDB 1.x.
 #[derive(Debug, Parser)]
@@ -38,17 +40,16 @@ use render::terminal::{Label, Line, say, say_line};
     name = "snap",
     version,
     about = "Backup and restore for InfluxDB 1.x",
-    long_about = "Backs up and restores InfluxDB 1.x by speaking the snapshotter protocol of \
-                  influxd (TCP 8088), as `influxd backup` and `influxd restore` do. Flags are \
-                  written as there: -database db or --database=db.",
-    after_long_help = EXIT_CODES,
+    long_about = LONG_ABOUT,
+    after_help = EXAMPLES,
     args_override_self = true,
     disable_help_subcommand = true,
-    subcommand_required = true,
-    arg_required_else_help = true
+    subcommand_required = true
 )]
 struct Cli {
-    /// Take flags from this profile of the configuration, beside those of its [default]
+    /// Take flags from this profile of the configuration
+    ///
+    /// Beside those of its profile [default].
     #[arg(
         long,
         global = true,
@@ -58,8 +59,9 @@ struct Cli {
         help_heading = "Defaults"
     )]
     profile: Option<String>,
-    /// The configuration; nothing ("") for none [default: ~/.config/snap/config.toml, else
-    /// /etc/snap.toml]
+    /// The configuration, or "" for none
+    ///
+    /// Where it is not named, it is ~/.config/snap/config.toml, else /etc/snap.toml.
     #[arg(
         long,
         global = true,
@@ -76,10 +78,23 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes:
-  0 done   1 failed   2 usage   3 done in part (named shards are missing)   4 damage found
-  5 server not reached, or not a snapshotter   6 refused for safety   10 no backup there
-  11 locked   129 hung up   130 interrupted   143 terminated";
+const LONG_ABOUT: &str = "\
+Backup and restore for InfluxDB 1.x
+
+snap speaks the snapshotter protocol of influxd (TCP 8088). What it writes, `influxd restore` \
+reads; what `influxd backup` writes, snap reads.
+
+A flag has one dash or two, and its value behind a space or an equals sign: -database db, \
+-database=db. A switch is on by its name, and off by =false. A flag given twice counts as it was \
+given last. Flags stand behind the command, before or behind its arguments.
+
+Flags can also stand in a configuration and in the environment: see `snap generate config`.";
+
+const EXAMPLES: &str = "\
+  snap backup /var/backups/influxdb
+  snap list /var/backups/influxdb
+  snap verify /var/backups/influxdb latest
+  snap restore -online -database db -newdb db_copy /var/backups/influxdb";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -147,17 +162,39 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 /// What was typed, and what was not, in options; else the exit code, all being said.
 fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
     let root = built();
-    let read = CommandLine::read(&root, args).map_err(anyhow::Error::from);
-    let completed = read.and_then(|line| Ok((Defaults::of(&root, &line)?, line)));
-    let (defaults, line) = completed.map_err(|error| {
-        // -json is not known yet.
-        print_error(&error);
+    let refused = |error: anyhow::Error, json: bool| {
+        print_error_as(&error, json);
         kind_of(&error).exit_code()
-    })?;
+    };
+    let line = CommandLine::read(&root, args).map_err(|error| refused(error.into(), false))?;
+    if let Some(asked) = line.asked {
+        return Err(told(&root, &line, asked));
+    }
+    if line.command.is_none() {
+        let _ = io::stderr().write_all(manual::summary(&root).as_bytes());
+        return Err(ErrorKind::Usage.exit_code());
+    }
+    let json = line.is_on("json");
+    let defaults = Defaults::of(&root, &line).map_err(|error| refused(error, json))?;
+    let words = line.for_clap(&defaults.words);
     definition()
-        .try_get_matches_from(line.for_clap(defaults.words))
+        .try_get_matches_from(words)
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| usage(&error, &defaults.origins))
+        .map_err(|error| {
+            let error = usage::in_our_words(&root, &line, &error, &defaults.origins);
+            refused(error.into(), json)
+        })
+}
+
+/// Prints what was asked of the program; the exit code.
+fn told(root: &clap::Command, line: &CommandLine<'_>, asked: Asked) -> u8 {
+    let command = line.command.map_or(root, |(_, command)| command);
+    let text = match asked {
+        Asked::Summary => manual::summary(command),
+        Asked::Manual => manual::page(command),
+        Asked::Version => format!("snap {}\n", env!("CARGO_PKG_VERSION")),
+    };
+    print_exact(&text).map_or(ErrorKind::Failed.exit_code(), |()| 0)
 }
 
 /// What holds while a command runs.
@@ -190,7 +227,7 @@ impl CommandRun<'_> {
             Command::List(args) => ended(&args.output, |out| args.run(cancel, out)),
             Command::Info(args) => ended(&args.output, |out| args.run(cancel, out)),
             Command::Keep(args) => ended(&args.output, |out| args.run(cancel, out)),
-            Command::Generate(args) => args.run(&mut definition(), EXIT_CODES),
+            Command::Generate(args) => args.run(&definition()),
         }
     }
 
@@ -215,30 +252,6 @@ fn ended(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
         output.error(error);
     }
     exit_code(&ending)
-}
-
-/// Prints clap's word on the command line: help and version are results, everything else a usage
-/// error. What was not typed is said to be from where it is.
-fn usage(error: &clap::Error, origins: &[(String, String)]) -> u8 {
-    let _ = error.print();
-    if matches!(
-        error.kind(),
-        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
-    ) {
-        return 0;
-    }
-    let text = error.to_string();
-    let names = |flag: &str| {
-        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
-            .any(|word| word == flag)
-    };
-    for (flag, place) in origins
-        .iter()
-        .filter(|(flag, _)| names(&format!("--{flag}")))
-    {
-        say(&format!("note: --{flag} is from {place}"));
-    }
-    ErrorKind::Usage.exit_code()
 }
 
 #[cfg(test)]

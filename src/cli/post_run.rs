@@ -28,22 +28,36 @@ const LONGEST_ERROR: usize = 8192;
 
 /// The flags for what goes before a run and follows it.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Before and after")]
+#[command(next_help_heading = "Before and after the run")]
 pub(crate) struct AfterArgs {
-    /// Write how the run went into this file, for Prometheus's textfile collector
-    #[arg(long, value_name = "FILE")]
+    /// Write metrics of the run to this file
+    ///
+    /// For the textfile collector of Prometheus.
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     metrics_file: Option<PathBuf>,
-    /// Run this with sh before anything else; where it fails, nothing else is done
-    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    /// Run this with sh before the run
+    ///
+    /// If it fails, the run does not start: exit code 1.
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty(), hide_short_help = true)]
     on_start: Option<MayBeEmpty>,
-    /// Run this with sh when all went well; exit code 1 where it fails
-    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    /// Run this with sh if all went well
+    ///
+    /// Exit code 1 if it fails.
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty(), hide_short_help = true)]
     on_success: Option<MayBeEmpty>,
-    /// Run this with sh when something failed, is missing or is wrong
-    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty())]
+    /// Run this with sh if anything failed, is missing or is wrong
+    #[arg(long, value_name = "COMMAND", value_parser = may_be_empty(), hide_short_help = true)]
     on_failure: Option<MayBeEmpty>,
-    /// How long each of these commands may take; then it is stopped, and counts as failed
-    #[arg(long, default_value = "12h", value_name = "DURATION", value_parser = values::duration)]
+    /// Stop each of these commands after this time
+    ///
+    /// It counts as failed then.
+    #[arg(
+        long,
+        default_value = "12h",
+        value_name = "DURATION",
+        value_parser = values::duration,
+        hide_short_help = true
+    )]
     hook_timeout: Duration,
 }
 

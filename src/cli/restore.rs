@@ -21,23 +21,30 @@ use crate::ops::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };
 
-/// Put a backup back: into the directories of a stopped influxd, or with -online into a running one
+/// Restore into a stopped influxd, or with -online into a running one
 ///
-/// Everything that is needed is read and checked before anything is written. Files of one shard in
-/// several sets (a backup and later -since increments) are merged, oldest first. Nothing is
-/// overwritten unless -force says so. -metadir alone restores the metastore; -datadir with
-/// -database alone restores shards that the target's metastore already names.
-/// -online, or -portable, makes databases on the server at -host, which must not have them yet.
-/// Backups of snap and of influxd, legacy and portable, are read alike.
+/// All that is needed is read and checked before anything is written. Files of one shard in several
+/// sets (a backup and later -since increments) are merged, oldest first. Nothing is overwritten
+/// without -force.
+///
+/// -metadir alone restores the metastore. -datadir with -database alone restores shards that the
+/// metastore of the target names already. -online, or -portable, makes databases on the server at
+/// -host, which must not have them yet.
+///
+/// Backups by snap and by influxd are restored alike, legacy and portable.
+///
+/// T is a time: RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m,
+/// 24h, 7d, 2w).
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
 
-    /// The set: its id, the beginning of it, or latest [default: the newest, and what the directory
-    /// holds beside it]
+    /// The set: an id, the beginning of one, or latest [default: the newest]
+    ///
+    /// Without it, what else the directory holds is merged too.
     #[arg(value_name = "SET")]
     set: Option<String>,
 
@@ -47,23 +54,33 @@ pub(crate) struct RestoreArgs {
     /// Restore shards into this directory
     #[arg(long, value_name = "DIR", help_heading = "Where to")]
     datadir: Option<PathBuf>,
-    /// The WAL directory, looked at for data of the shards that are restored [default: wal beside
-    /// -datadir]
-    #[arg(long, value_name = "DIR", help_heading = "Where to")]
+    /// The WAL directory [default: wal beside -datadir]
+    ///
+    /// It is searched for data of the shards that are restored.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "Where to",
+        hide_short_help = true
+    )]
     waldir: Option<PathBuf>,
-    /// Restore into the running server at -host, whatever the layout of the backup
+    /// Restore into the running server at -host
+    ///
+    /// The layout of the backup does not matter.
     #[arg(
         long,
         conflicts_with_all = ["metadir", "datadir", "waldir", "force", "merge"],
         help_heading = "Where to",
     )]
     online: bool,
-    /// The same as -online, for scripts of influxd's: the layout is found out. With -metadir and
-    /// -datadir it says nothing
-    #[arg(long, help_heading = "Where to")]
+    /// As -online, for scripts that call influxd
+    ///
+    /// The layout is found out. With -metadir and -datadir it has no effect.
+    #[arg(long, help_heading = "Where to", hide_short_help = true)]
     portable: bool,
-    /// With -online, the server's snapshotter; else where an influxd that runs on the target would
-    /// answer: it is asked first
+    /// The snapshotter of the running server
+    ///
+    /// Without -online, it is asked whether an influxd runs on the target.
     #[arg(
         long,
         env = "SNAP_HOST",
@@ -75,7 +92,7 @@ pub(crate) struct RestoreArgs {
     )]
     host: Address,
 
-    /// Restore this database alone
+    /// Only this database
     #[arg(
         long,
         visible_alias = "db",
@@ -83,7 +100,7 @@ pub(crate) struct RestoreArgs {
         help_heading = "What to restore"
     )]
     database: Option<String>,
-    /// Restore this retention policy alone
+    /// Only this retention policy of -database
     #[arg(
         long,
         visible_alias = "rp",
@@ -91,8 +108,13 @@ pub(crate) struct RestoreArgs {
         help_heading = "What to restore"
     )]
     retention: Option<String>,
-    /// Restore this shard alone
-    #[arg(long, value_name = "ID", help_heading = "What to restore")]
+    /// Only this shard
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = values::whole_number(0, u64::MAX),
+        help_heading = "What to restore",
+    )]
     shard: Option<u64>,
     /// Give the database this name
     #[arg(long, value_name = "NAME", help_heading = "What to restore")]
@@ -101,10 +123,10 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "NAME", help_heading = "What to restore")]
     newrp: Option<String>,
 
-    /// Restore points from T on
+    /// Only points from T on, as 2026-11-20 or 24h (ago)
     #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to restore")]
     start: Option<Timestamp>,
-    /// Restore points up to T
+    /// Only points up to T
     #[arg(
         long,
         visible_alias = "stop",
@@ -114,24 +136,30 @@ pub(crate) struct RestoreArgs {
     )]
     end: Option<Timestamp>,
 
-    /// Replace the metastore and the shards that the target holds
+    /// Replace the metastore and shards of the target
     #[arg(long, help_heading = "How")]
     force: bool,
-    /// Add the databases to the target's metastore, with new shard and group ids
+    /// Add the databases to the target's metastore
+    ///
+    /// Their shards and shard groups get new ids.
     #[arg(long, help_heading = "How")]
     merge: bool,
-    /// The index of the restored shards: that of the target's other shards (auto), inmem, or tsi1,
-    /// which influxd builds at its next start
+    /// The index of the restored shards
+    ///
+    /// auto takes that of the target's other shards. influxd builds tsi1 at its next start.
     #[arg(
         long,
         default_value = "auto",
         value_name = "KIND",
-        help_heading = "How"
+        help_heading = "How",
+        hide_short_help = true
     )]
     index: IndexArg,
-    /// Leave out points that were deleted and not yet compacted away, so that they stay deleted on
-    /// every version of influxd. With =false, files are restored as they are: into directories with
-    /// the tombstones, with -online without them, so that the points come back
+    /// Leave out points that were deleted but not yet compacted away [default: on]
+    ///
+    /// They then stay deleted on every version of influxd. With -apply-deletes=false, files are
+    /// restored as they are: into directories with their tombstones; -online without, so that the
+    /// points come back.
     #[arg(
         long,
         value_name = "BOOL",
@@ -141,16 +169,17 @@ pub(crate) struct RestoreArgs {
         default_missing_value = "true",
         action = clap::ArgAction::Set,
         hide_possible_values = true,
-        help_heading = "How",
-    )]
+        help_heading = "How", hide_short_help = true)]
     apply_deletes: bool,
-    /// With -online, do not read shards back to compare them
-    #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How")]
+    /// With -online, do not read back what was sent
+    #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How", hide_short_help = true)]
     no_verify: bool,
-    /// With -online, go on with the interrupted restore from PATH into -host
+    /// With -online, go on with an interrupted restore
+    ///
+    /// PATH and -host must be those of the interrupted run.
     #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How")]
     resume: bool,
-    /// Say what would be written, and write nothing
+    /// Print what would be written; write nothing
     #[arg(long, help_heading = "How")]
     dry_run: bool,
 
@@ -165,14 +194,10 @@ pub(crate) struct RestoreArgs {
 }
 
 const EXAMPLES: &str = "\
-Examples, influxd being stopped:
-  snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data /var/backups/db
-  snap restore -metadir M -datadir D -database db -newdb db_copy -merge    beside what is there
-  snap restore -metadir M -datadir D -dry-run                              the plan alone
-Into a running influxd:
-  snap restore -online -host db.example:8088 -database db -newdb db_copy /var/backups/db
-  snap restore -portable -host db.example:8088 /var/backups/db 20261120T080000Z       one set of several
-  snap restore -resume -host db.example:8088 /var/backups/db                          after an interruption";
+  snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data
+  snap restore -metadir M -datadir D -database db -newdb db2 -merge PATH
+  snap restore -online -database telegraf -newdb telegraf_copy PATH
+  snap restore -online -host db1:8088 PATH 20261120T080000Z";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum IndexArg {

@@ -11,24 +11,25 @@ use clap::Args;
 use super::ending::Ending;
 use super::flags::OutputArgs;
 use super::flags::values;
+use super::render::messages::Seconds;
+use super::render::messages::serve::ServeSummary;
 use super::render::output::Output;
 use super::render::request_log::RequestLog;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Directories, serve};
 use crate::server::ServiceOptions;
-use crate::text::age;
 use crate::wire::{Accept, Dialect};
 
-/// Be the snapshotter service over the directories of a stopped influxd
+/// Serve a stopped influxd's directories over the snapshotter protocol
 ///
-/// Any client of the protocol can take backups from it: snap, `influxd backup`, in both dialects at
-/// once. With -writable,
-/// `influxd restore` and `snap restore -online` can put backups into it. Runs until SIGTERM or
-/// Ctrl-C, then answers what is under way and ends. The protocol knows no passwords and no
-/// encryption: mind who can reach the port.
+/// Every client of the protocol can take backups from it, in both dialects: snap and `influxd
+/// backup`. With -writable, `snap restore -online` and `influxd restore` can put backups into it.
+/// It runs until SIGTERM or Ctrl-C, then finishes the requests under way.
+///
+/// The protocol has no passwords and no encryption: mind who can reach the port.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ServeArgs {
     /// The meta directory
     #[arg(long, value_name = "DIR")]
@@ -36,10 +37,12 @@ pub(crate) struct ServeArgs {
     /// The data directory
     #[arg(long, value_name = "DIR")]
     datadir: PathBuf,
-    /// The WAL directory: what is in it is served as TSM files [default: wal beside -datadir]
+    /// The WAL directory [default: wal beside -datadir]
+    ///
+    /// What only the WAL holds is served as TSM files.
     #[arg(long, value_name = "DIR")]
     waldir: Option<PathBuf>,
-    /// Serve shards without what is in their WAL
+    /// Leave out what only the WAL holds
     #[arg(long)]
     ignore_wal: bool,
     /// The address to listen on
@@ -48,7 +51,7 @@ pub(crate) struct ServeArgs {
     /// The dialects to answer in
     #[arg(long, default_value = "both", value_name = "both|1.0|1.5", value_parser = accept)]
     dialect: AcceptArg,
-    /// Answer imports and uploads too, which change the directories
+    /// Accept restores, which change the directories
     #[arg(long)]
     writable: bool,
     /// How many connections to serve at a time
@@ -56,7 +59,7 @@ pub(crate) struct ServeArgs {
         long,
         default_value_t = 64,
         value_name = "N",
-        value_parser = clap::value_parser!(u16).range(1..),
+        value_parser = values::whole_number(1, u16::MAX),
     )]
     connections: u16,
     /// How long to wait at the end for requests under way
@@ -68,9 +71,8 @@ pub(crate) struct ServeArgs {
 }
 
 const EXAMPLES: &str = "\
-Examples:
   snap serve -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data
-  snap serve -metadir M -datadir D -bind 127.0.0.1:0 -writable      a free port, which is printed";
+  snap serve -metadir M -datadir D -bind 127.0.0.1:0     a free port, printed";
 
 /// A set of dialects. (A type of its own, for clap.)
 #[derive(Debug, Clone, Copy)]
@@ -133,12 +135,8 @@ impl ServeArgs {
             thread::sleep(Duration::from_millis(100));
         }
         let (counts, cut_off) = service.close(self.grace);
-        let cut_off = match cut_off {
-            0 => String::new(),
-            cut_off => format!(", {cut_off} cut off at the end"),
-        };
-        let open = age(opened.elapsed());
-        output.closing(&format!("served for {open}: {counts}{cut_off}"))?;
+        let summary = ServeSummary::new(counts, cut_off, Seconds(opened.elapsed()));
+        output.closing(&summary, &summary.line())?;
         Ok(None)
     }
 

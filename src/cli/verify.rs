@@ -11,30 +11,35 @@ use super::flags::values;
 use super::post_run::{After, AfterArgs};
 use super::render::Tally;
 use super::render::json;
-use super::render::messages::verify::{VerifySummary, fault_line, gap_line};
+use super::render::messages::verify::{
+    VerifySummary, fault_block, fault_line, gap_block, gap_line,
+};
 use super::render::output::Output;
+use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Finding, VerifyOptions, verify};
 
-/// Read sets end to end and report damage
+/// Read sets from end to end and report damage
 ///
-/// Every file is read: framing, gzip, the digest in the record, and of each TSM file the envelope
-/// and the index. With -deep, every block is unpacked too: CRC-32, times in order, what the index
-/// says of it, and whether its points belong to the shard's time. Sets of influxd, which have no
-/// record, are verified by what is in their files. Exit code 4 where a fault is found; 3 where a
-/// set is sound but cannot be restored whole: it is partial, or lacks a set that it goes on from.
+/// Every file is read: its framing, its gzip, the digest in the record, and the envelope and the
+/// index of each TSM file. With -deep, every block is unpacked too: its CRC-32, the order of its
+/// times, what the index says of it, and whether its points belong to the time of the shard. Sets
+/// by influxd, which have no record, are verified by what is in their files.
+///
+/// The exit code is 4 if damage is found. It is 3 if a set is sound but cannot be restored whole:
+/// it is partial, or a set that it builds on is missing.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
     /// The backup directory [default: $SNAP_DIR, else ./backup]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-    /// The set: its id, the beginning of it, or latest [default: all sets]
+    /// The set: an id, the beginning of one, or latest [default: all sets]
     #[arg(value_name = "SET")]
     set: Option<String>,
 
-    /// Look at every block of every TSM file
+    /// Unpack every block of every TSM file
     #[arg(long)]
     deep: bool,
     /// How many files to read at a time
@@ -42,7 +47,7 @@ pub(crate) struct VerifyArgs {
         long,
         default_value_t = 2,
         value_name = "N",
-        value_parser = clap::value_parser!(u8).range(1..=64),
+        value_parser = values::whole_number(1, 64_u8),
     )]
     jobs: u8,
 
@@ -57,9 +62,8 @@ pub(crate) struct VerifyArgs {
 const NAMED: usize = 10;
 
 const EXAMPLES: &str = "\
-Examples:
-  snap verify /var/backups/influxdb               all sets, as fast as the disk
-  snap verify -deep /var/backups/influxdb latest  every point of the newest";
+  snap verify /var/backups/influxdb                all sets
+  snap verify -deep /var/backups/influxdb latest   every point of the newest";
 
 impl VerifyArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
@@ -92,11 +96,7 @@ impl VerifyArgs {
         }
         findings.printed?;
         let summary = VerifySummary::new(&report, &directory);
-        if output.is_json() {
-            json::print(&summary)?;
-        } else if !output.is_quiet() {
-            output.line(&summary.line())?;
-        }
+        output.closing(&summary, &summary.line())?;
         Ok(match (report.faults, report.gaps) {
             (0, 0) => None,
             (0, _) => Some(ErrorKind::Partial),
@@ -136,14 +136,21 @@ impl Default for Findings {
 impl Findings {
     /// Prints a finding, -quiet or not: it is an error.
     fn add(&mut self, finding: Finding<'_>, output: &Output) {
-        let line = match finding {
-            Finding::Fault(fault) => fault_line(fault),
-            Finding::Gap(gap) => gap_line(gap),
-        };
-        let printed = match (output.is_json(), finding) {
-            (true, Finding::Fault(fault)) => json::print(fault),
-            (true, Finding::Gap(gap)) => json::print(gap),
-            (false, _) => output.line(&line),
+        let (line, printed) = match finding {
+            Finding::Fault(fault) => (
+                fault_line(fault),
+                match output.is_json() {
+                    true => json::print(fault),
+                    false => output.lines(&fault_block(fault, columns())),
+                },
+            ),
+            Finding::Gap(gap) => (
+                gap_line(gap),
+                match output.is_json() {
+                    true => json::print(gap),
+                    false => output.lines(&gap_block(gap, columns())),
+                },
+            ),
         };
         if self.printed.is_ok() {
             self.printed = printed;

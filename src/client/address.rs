@@ -9,10 +9,38 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use super::connection::TICK;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::wire::DEFAULT_PORT;
+
+/// Bytes of a segment, as on an Ethernet. A loopback device has segments of 64 KiB, and for these a
+/// server's system buffers megabytes of an answer before the client reads the first byte.
+const SMALL_SEGMENT: u32 = 1448;
+
+/// How much of an answer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All of it.
+    All,
+    /// Its beginning: what the server sends after that is read for nothing.
+    Beginning,
+}
+
+impl Wanted {
+    fn connect(self, socket: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        if self == Self::All {
+            return TcpStream::connect_timeout(socket, timeout);
+        }
+        let stream = Socket::new(Domain::for_address(*socket), Type::STREAM, None)?;
+        // Where it cannot be had, more is sent for nothing.
+        let _ = stream.set_tcp_mss(SMALL_SEGMENT);
+        stream.connect_timeout(&(*socket).into(), timeout)?;
+        Ok(stream.into())
+    }
+}
 
 /// A host and a port: `db.example:8088`, `[::1]:8088`; the port is 8088 where none is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +61,12 @@ pub(super) struct LastPeer {
 
 impl LastPeer {
     /// Connects to it; none where there is none, or it does not answer at once.
-    fn connect(&self, timeout: Duration) -> Option<TcpStream> {
+    fn connect(&self, wanted: Wanted, timeout: Duration) -> Option<TcpStream> {
         if self.is_far.load(Ordering::Relaxed) {
             return None;
         }
         let socket = *self.lock();
-        let connected = TcpStream::connect_timeout(&socket?, timeout.min(TICK));
+        let connected = wanted.connect(&socket?, timeout.min(TICK));
         if let Err(error) = &connected {
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
             self.is_far.fetch_or(timed_out, Ordering::Relaxed);
@@ -61,25 +89,31 @@ impl Address {
     pub(super) fn connect(
         &self,
         last: &LastPeer,
+        wanted: Wanted,
         timeout: Duration,
         cancel: &Cancel,
     ) -> Result<TcpStream, Error> {
-        if let Some(stream) = last.connect(timeout) {
+        if let Some(stream) = last.connect(wanted, timeout) {
             return Ok(stream);
         }
-        let stream = self.resolve_and_connect(timeout, cancel)?;
+        let stream = self.resolve_and_connect(wanted, timeout, cancel)?;
         last.remember(&stream);
         Ok(stream)
     }
 
     /// Resolves the name and connects to the first of its addresses that answers, in no longer than
     /// `timeout` altogether.
-    fn resolve_and_connect(&self, timeout: Duration, cancel: &Cancel) -> Result<TcpStream, Error> {
+    fn resolve_and_connect(
+        &self,
+        wanted: Wanted,
+        timeout: Duration,
+        cancel: &Cancel,
+    ) -> Result<TcpStream, Error> {
         let (sender, receiver) = mpsc::channel();
         let address = self.clone();
         // Neither resolving nor connecting can be interrupted, so they are left to a thread that is
         // not waited for.
-        thread::spawn(move || sender.send(address.connect_first(timeout)));
+        thread::spawn(move || sender.send(address.connect_first(wanted, timeout)));
         let started = Instant::now();
         loop {
             match receiver.recv_timeout(TICK) {
@@ -92,7 +126,7 @@ impl Address {
         }
     }
 
-    fn connect_first(&self, timeout: Duration) -> Result<TcpStream, Error> {
+    fn connect_first(&self, wanted: Wanted, timeout: Duration) -> Result<TcpStream, Error> {
         let started = Instant::now();
         let addresses: Vec<SocketAddr> = (self.host.as_str(), self.port)
             .to_socket_addrs()
@@ -107,7 +141,7 @@ impl Address {
             // One that never answers leaves the others their share.
             let untried = (addresses.len() - nth) as u32;
             let left = timeout.saturating_sub(started.elapsed()) / untried;
-            match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
+            match wanted.connect(address, left.max(Duration::from_millis(1))) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -156,11 +190,13 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.contains("://") {
             return Err(format!(
-                "write host:port without a scheme; the snapshotter's port is {DEFAULT_PORT}, not the HTTP one"
+                "'{text}' is a URL; write HOST:PORT: the snapshotter's port is {DEFAULT_PORT}, not the HTTP one"
             ));
         }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, port) = rest.split_once(']').ok_or("a '[' without its ']'")?;
+            let (host, port) = rest
+                .split_once(']')
+                .ok_or_else(|| format!("'{text}' has no ']'; write [ADDRESS]:PORT"))?;
             (host, port.strip_prefix(':'))
         } else if text.matches(':').count() == 1 {
             text.split_once(':')
@@ -170,11 +206,9 @@ impl FromStr for Address {
         };
         let port = match port {
             None => DEFAULT_PORT,
-            Some(port) => port
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| format!("'{port}' is not a port, 1 to 65535"))?,
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+                format!("'{port}' is not a port; write one from 1 to {}", u16::MAX)
+            })?,
         };
         // Go's net package, and so influxd, takes ":8088" for the local host.
         let host = if host.is_empty() { "127.0.0.1" } else { host };
@@ -187,7 +221,30 @@ impl FromStr for Address {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
     use super::*;
+
+    #[test]
+    fn a_peer_can_send_little_ahead_where_only_the_beginning_of_an_answer_is_wanted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let sent_to = |wanted: Wanted| {
+            let _reads_nothing = wanted.connect(&address, Duration::from_secs(10)).unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            peer.set_write_timeout(Some(Duration::from_millis(100)))
+                .unwrap();
+            let mut sent = 0;
+            while let Ok(count) = peer.write(&[0; 32 << 10]) {
+                sent += count;
+            }
+            sent
+        };
+        let (all, beginning) = (sent_to(Wanted::All), sent_to(Wanted::Beginning));
+        assert!(beginning < 512 << 10, "{beginning} bytes");
+        assert!(beginning < all, "{beginning} bytes, and {all} of all");
+    }
 
     #[test]
     fn an_address_is_read_with_and_without_its_port() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Address;
-use super::address::LastPeer;
+use super::address::{LastPeer, Wanted};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::io::stream::Stream;
@@ -25,11 +25,14 @@ impl Endpoint {
     pub(super) fn connect(
         &self,
         last: &LastPeer,
+        wanted: Wanted,
         timeout: Duration,
         cancel: &Cancel,
     ) -> Result<Stream, Error> {
         match self {
-            Self::Tcp(address) => address.connect(last, timeout, cancel).map(Stream::Tcp),
+            Self::Tcp(address) => address
+                .connect(last, wanted, timeout, cancel)
+                .map(Stream::Tcp),
             Self::Local(connector) => (connector.connect)().map_err(|error| {
                 ErrorKind::Failed.error(format!(
                     "cannot connect to the service over {connector}: {error}"

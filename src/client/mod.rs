@@ -22,7 +22,7 @@ use crate::wire::{
 };
 
 pub use address::Address;
-use address::LastPeer;
+use address::{LastPeer, Wanted};
 use connection::Stopwatch;
 pub(crate) use connection::cancellation;
 pub use connection::{Reply, Upload};
@@ -106,7 +106,8 @@ impl Client {
     }
 
     fn metastore_in(&self, dialect: Dialect) -> Result<FirstReply> {
-        let error = match MetaBlob::read_from(self.send(&Request::MetaStore, dialect)?) {
+        let reply = self.send(&Request::MetaStore, dialect, Wanted::All)?;
+        let error = match MetaBlob::read_from(reply) {
             Ok(blob) => return Ok(FirstReply::Metastore(blob)),
             Err(BlobError::Nothing) => return Ok(FirstReply::Silence(Silence::Closed)),
             // A server that does not want what it was sent may answer with a reset: silence too.
@@ -171,17 +172,29 @@ impl Client {
     ///
     /// When the server is not reached, or the dialect does not have the request.
     pub fn request(&self, request: &Request) -> Result<Reply> {
-        let dialect = self
-            .dialect()
-            .context("the dialect is not known before the metastore was fetched")?;
-        self.send(request, dialect)
+        self.send(request, self.known_dialect()?, Wanted::All)
     }
 
-    fn send(&self, request: &Request, dialect: Dialect) -> Result<Reply> {
+    /// Sends a request of whose reply no more than the beginning may be read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::request`].
+    pub(crate) fn question(&self, request: &Request) -> Result<Reply> {
+        self.send(request, self.known_dialect()?, Wanted::Beginning)
+    }
+
+    fn known_dialect(&self) -> Result<Dialect> {
+        self.dialect()
+            .context("the dialect is not known before the metastore was fetched")
+    }
+
+    fn send(&self, request: &Request, dialect: Dialect, wanted: Wanted) -> Result<Reply> {
         self.cancel.check()?;
         let deadline = Instant::now() + self.timeouts.attempt;
         let mut stream = self.address.connect(
             &self.last_peer,
+            wanted,
             self.timeouts.connect.min(self.timeouts.attempt),
             &self.cancel,
         )?;

@@ -1,7 +1,7 @@
 //! Summing up a content by what is read of it anyway.
 
-use std::cell::RefCell;
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crc32fast::Hasher;
 
@@ -10,16 +10,16 @@ use crate::cancel::Cancel;
 
 /// Bytes read at a time of what nobody else read.
 const CHUNK: u64 = 256 << 10;
-/// The most pieces that are remembered. Who looks into a TSM file reads its blocks from front to
-/// back, and its index beside them; a damaged one can name its blocks in any order.
-const MOST_PIECES: usize = 8;
+/// The most pieces that are remembered. Who looks into a TSM file reads its index, and its blocks
+/// from front to back in up to 32 parts; a damaged one can name its blocks in any order.
+const MOST_PIECES: usize = 40;
 
 /// A content whose CRC-32 is made of that of the pieces in which it is read, and whose reading
 /// stops when asked to.
 pub(crate) struct Crc32ReadAt<'a> {
     content: &'a dyn ReadAt,
     stop: &'a Cancel,
-    pieces: RefCell<Vec<SummedPiece>>,
+    pieces: Mutex<Vec<SummedPiece>>,
 }
 
 /// A part that was read from front to back.
@@ -35,7 +35,7 @@ impl<'a> Crc32ReadAt<'a> {
         Self {
             content,
             stop,
-            pieces: RefCell::default(),
+            pieces: Mutex::default(),
         }
     }
 
@@ -45,7 +45,7 @@ impl<'a> Crc32ReadAt<'a> {
     ///
     /// Those of reading.
     pub(crate) fn crc(self) -> io::Result<u32> {
-        let mut pieces = self.pieces.take();
+        let mut pieces = std::mem::take(&mut *self.pieces());
         pieces.sort_by_key(|piece| piece.start);
         let mut all = Hasher::new();
         let mut end = 0;
@@ -60,6 +60,11 @@ impl<'a> Crc32ReadAt<'a> {
         }
         self.add(end, self.content.size()?, &mut all)?;
         Ok(all.finalize())
+    }
+
+    fn pieces(&self) -> MutexGuard<'_, Vec<SummedPiece>> {
+        // A thread that panics with them ends the run.
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what is between two offsets.
@@ -80,8 +85,9 @@ impl ReadAt for Crc32ReadAt<'_> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.stop.check().map_err(io::Error::other)?;
         self.content.read_exact_at(buf, offset)?;
-        let mut pieces = self.pieces.borrow_mut();
-        if pieces.len() < MOST_PIECES && pieces.iter().all(|piece| piece.end != offset) {
+        let mut pieces = self.pieces();
+        let is_new = |piece: &SummedPiece| offset < piece.start || piece.end < offset;
+        if pieces.len() < MOST_PIECES && pieces.iter().all(is_new) {
             pieces.push(SummedPiece {
                 start: offset,
                 end: offset,

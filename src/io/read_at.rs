@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes that can be read at any offset.
-pub trait ReadAt {
+/// Bytes that can be read at any offset, by several threads at a time.
+pub trait ReadAt: Sync {
     /// Fills `buf` with the bytes from `offset` on.
     ///
     /// # Errors

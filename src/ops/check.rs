@@ -44,10 +44,12 @@ pub struct CheckOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CheckReport {
     /// The newest set that counts, or null.
+    #[serde(rename = "newest_set")]
     pub set: Option<SetSummary>,
     /// How long ago it was begun, in whole seconds; null where there is none.
     pub age_seconds: Option<u64>,
     /// What is wrong, a sentence each; all is well where there is nothing.
+    #[serde(rename = "problems")]
     pub faults: Vec<String>,
     /// Newer sets that do not count, and why; and what is lost and still allowed.
     pub notes: Vec<String>,

@@ -20,10 +20,11 @@ use crate::repository::{BackupFile, Catalog, DigestAlgorithm, FileDigest, FileRe
 use crate::shard::ShardPath;
 use crate::shard_tar::gzip::damaged_at;
 use crate::shard_tar::{Ending, Member, TarError};
-use crate::tsm::check::{self, TsmDamage};
+use crate::tsm::check::{TsmDamage, TsmFinding, check};
 use crate::tsm::fields::FieldTypes;
 use crate::tsm::index::{IndexError, IndexWalk};
-use crate::tsm::{is_file_name, tombstone};
+use crate::tsm::parts::{LARGE, check_in_parts};
+use crate::tsm::{is_file_name, is_index, tombstone};
 
 /// The most findings kept of one member: a file of garbage has no end of them.
 const MOST_OF_MEMBER: usize = 100;
@@ -42,6 +43,8 @@ pub(crate) struct Examination<'a> {
     pub depth: Depth,
     /// Whether all of the file is read, and not only what is looked at.
     pub reads_all: bool,
+    /// Whether files of a tsi1 index are passed over: they are neither unpacked nor found.
+    pub leave_index: bool,
     /// Where the files in its tar are unpacked to stay. All of it is read then.
     pub unpack: Option<&'a UnpackDir<'a>>,
     /// Whether a member that is damaged is the last that is looked at.
@@ -355,7 +358,7 @@ impl Examination<'_> {
         members: &mut Vec<ExaminedMember>,
     ) -> Result<FileState, Stop> {
         while let Some(member) = reader.next_member()? {
-            if member.directory {
+            if member.directory || self.leave_index && is_index(&member.name) {
                 continue;
             }
             let mut examined = ExaminedMember::of(&member);
@@ -384,8 +387,7 @@ impl Examination<'_> {
         types: Option<&mut FieldTypes>,
         examined: &mut ExaminedMember,
     ) -> Result<(), Stop> {
-        let is_left_out = self.unpack.is_some_and(|to| to.leaves_out(&member.name));
-        let has_nothing_to_see = is_left_out || !(member.is_tsm() || member.is_tombstone());
+        let has_nothing_to_see = !(member.is_tsm() || member.is_tombstone());
         if has_nothing_to_see && let Some(crc) = reader.pass_content()? {
             examined.crc = crc;
             return Ok(());
@@ -414,26 +416,13 @@ impl Examination<'_> {
         if !is_file_name(&examined.name) {
             examined.push(MemberFinding::Name);
         }
-        let walked = match &self.depth {
-            Depth::Index if types.is_none() => {
-                IndexWalk::open(content).and_then(IndexWalk::walk_to_end)
-            }
-            Depth::Index => Ok(()),
-            Depth::Blocks { times } => {
-                let report = check::check(content, times.clone(), &mut |finding| {
-                    examined.push(MemberFinding::Inside {
-                        offset: finding.offset,
-                        fault: finding.fault,
-                        message: finding.what(),
-                    });
-                });
-                report.map(|report| examined.points = report.points)
+        let walked = match (&self.depth, types) {
+            (Depth::Index, None) => IndexWalk::open(content).and_then(IndexWalk::walk_to_end),
+            (Depth::Index, Some(types)) => types.add_file(content),
+            (Depth::Blocks { times }, types) => {
+                look_into_blocks(content, times.clone(), types, examined)
             }
         };
-        let walked = walked.and_then(|()| match types {
-            Some(types) if examined.damage().is_none() => types.add_file(content),
-            _ => Ok(()),
-        });
         match walked {
             Ok(()) => Ok(()),
             Err(IndexError::Read { source, .. }) => Err(source),
@@ -443,6 +432,28 @@ impl Examination<'_> {
             }
         }
     }
+}
+
+fn look_into_blocks(
+    content: &dyn ReadAt,
+    times: Option<Range<i64>>,
+    types: Option<&mut FieldTypes>,
+    examined: &mut ExaminedMember,
+) -> Result<(), IndexError> {
+    let size = examined.size;
+    let mut tell = |finding: TsmFinding<'_>| {
+        examined.push(MemberFinding::Inside {
+            offset: finding.offset,
+            fault: finding.fault,
+            message: finding.what(),
+        });
+    };
+    let report = match types {
+        Some(types) => check_in_parts(content, times, |key| types.add(key), &mut tell),
+        None if size >= LARGE => check_in_parts(content, times, |_| Ok(()), &mut tell),
+        None => check(content, times, &mut tell),
+    };
+    report.map(|report| examined.points = report.points)
 }
 
 /// Whether what was read is no gzip. An error of another kind is of this program: a thread of it

@@ -27,6 +27,7 @@ use crate::wire::{Dialect, InfoReply};
 pub struct SetSummary {
     /// The set's id: a stamp, 20261122T233401Z; of legacy sets of influxd's the name of the
     /// metastore, meta.03.
+    #[serde(rename = "set")]
     pub id: SetId,
     /// When the run began; of legacy sets of influxd's, when the metastore was last written. UTC.
     pub started: Timestamp,
@@ -54,9 +55,12 @@ pub struct SetSummary {
     pub end_time: Option<Timestamp>,
     /// Bytes of all its files.
     pub size: u64,
-    /// Since when it is marked with snap keep, UTC; null where it is not.
-    #[serde(rename = "kept")]
-    pub pinned_at: Option<Timestamp>,
+    /// Bytes of those of its files that it does not share with an older set: what it takes on disk.
+    pub added: u64,
+    /// Since when snap keep keeps it, UTC; null where it does not.
+    pub kept_since: Option<Timestamp>,
+    /// What was written with snap keep -note, or null.
+    pub note: Option<String>,
     /// Whether all that it was asked for comes back, with the sets it builds on, without reading
     /// shards.
     pub restorable_whole: bool,
@@ -120,12 +124,16 @@ pub struct SetInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MetaCounts {
     /// Databases, _internal among them.
+    #[serde(rename = "database_count")]
     pub databases: usize,
     /// Users.
+    #[serde(rename = "user_count")]
     pub users: usize,
     /// Continuous queries of all databases.
+    #[serde(rename = "continuous_query_count")]
     pub continuous_queries: usize,
     /// Subscriptions of all retention policies.
+    #[serde(rename = "subscription_count")]
     pub subscriptions: usize,
 }
 
@@ -137,15 +145,16 @@ pub struct ShardSummary {
     /// The retention policy.
     pub retention_policy: String,
     /// Its id on the server.
+    #[serde(rename = "shard")]
     pub id: u64,
     /// Start of its shard group, UTC.
     pub start_time: Timestamp,
     /// End of its shard group, exclusive, UTC.
     pub end_time: Timestamp,
-    /// Of a set: stored, empty, expired, not_held, failed, gone; of a server: open, not_open,
+    /// Of a set: stored, empty, expired, not_open, failed, gone; of a server: open, not_open,
     /// deleted.
     #[schemars(extend("enum" = [
-        "stored", "empty", "expired", "not_held", "failed", "gone", "open", "not_open", "deleted"
+        "stored", "empty", "expired", "not_open", "failed", "gone", "open", "deleted"
     ]))]
     pub state: &'static str,
     /// Files in its tar; null where there is no file, for influxd's, and for a server.
@@ -158,6 +167,7 @@ pub struct ShardSummary {
     pub size: Option<u64>,
     /// Why points can be missing of it that were acknowledged before the run began; null where none
     /// can, and for a server.
+    #[serde(rename = "unproven_reason")]
     pub unproven: Option<String>,
 }
 
@@ -278,7 +288,7 @@ fn recorded_shards(catalog: &Catalog, record: &SetRecord) -> Vec<ShardSummary> {
                 ShardState::Stored => "stored",
                 ShardState::Empty => "empty",
                 ShardState::Expired => "expired",
-                ShardState::NotHeld => "not_held",
+                ShardState::NotHeld => "not_open",
                 ShardState::Failed => "failed",
             };
             ShardSummary {
@@ -380,13 +390,11 @@ fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) 
         State::Unrecorded
     };
     let meta_size = set.meta.as_ref().map_or(0, |meta| meta.size);
+    let sizes = shards.iter().filter_map(|shard| shard.size);
+    let size = total(sizes.chain([meta_size]));
     let summary = SetSummary {
-        size: total(
-            shards
-                .iter()
-                .filter_map(|shard| shard.size)
-                .chain([meta_size]),
-        ),
+        size,
+        added: size,
         complaint,
         ..SetSummary::of(set, state, Kind::Unknown, &shards)
     }
@@ -445,7 +453,9 @@ impl SetSummary {
             start_time: stored.iter().map(|shard| shard.start_time).min(),
             end_time: stored.iter().map(|shard| shard.end_time).max(),
             size: 0,
-            pinned_at: set.pinned_at,
+            added: set.added.unwrap_or(0),
+            kept_since: set.pin.as_ref().map(|pin| pin.since),
+            note: set.pin.as_ref().and_then(|pin| pin.note.clone()),
             restorable_whole: false,
             complaint: None,
             is_told_as_unproven: false,

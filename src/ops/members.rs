@@ -187,7 +187,7 @@ impl<'a, R: Read> MemberReader<'a, R> {
     /// When the tar is damaged, its source fails, or there is no room.
     pub(crate) fn pass_content(&mut self) -> Result<Option<u32>, ContentError> {
         match &self.place {
-            Place::Directory(directory) if !directory.leaves_out(&self.name) => {
+            Place::Directory(directory) => {
                 let (_, crc) = unpack(directory, &mut self.reader, &self.name, self.size)?;
                 Ok(Some(crc))
             }

@@ -11,14 +11,11 @@ use super::room::ensure_room;
 use crate::influxd_dir::Ownership;
 use crate::io::durable::{self, WriteBack};
 use crate::io::sync_behind::SyncQueue;
-use crate::tsm::is_index;
 
 /// A directory for the files of one shard, which stay. Of files of one name, the last is kept.
 pub(crate) struct UnpackDir<'a> {
     pub path: &'a Path,
     pub ownership: &'a Ownership,
-    /// Files of a tsi1 index are left out.
-    pub leave_index: bool,
     /// Gets each file when it is whole.
     pub syncs: &'a SyncQueue,
 }
@@ -31,11 +28,6 @@ pub(crate) struct UnpackedFile {
 }
 
 impl UnpackDir<'_> {
-    /// Whether a file does not come into the directory.
-    pub(super) fn leaves_out(&self, name: &str) -> bool {
-        self.leave_index && is_index(name)
-    }
-
     /// Begins a file of so many bytes. A compressed tar can claim any number, and others write to
     /// the disk too, so there must be room for them.
     ///
@@ -67,7 +59,9 @@ impl UnpackDir<'_> {
         durable::remove_if_there(&self.path.join(name))
     }
 
-    /// Gives a file that is whole its owner and mode, and has it synced.
+    /// Gives a file that is whole its owner and mode, and has it synced; also one that may be
+    /// rewritten later. Whether it is, its points decide, and that it could not be written to the
+    /// disk is told only to who had it open since.
     ///
     /// # Errors
     ///

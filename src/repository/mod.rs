@@ -29,9 +29,10 @@
 //! record say what is in a file, hidden what the files of the hidden folder are called. store holds
 //! the files, a local directory those under lock; snapshot reads them as they were at one moment,
 //! pins among them; set and catalog tell what is in a repository, chain what a set needs, readers
-//! who holds it. recover, prune, resume, staged_file and writer change a repository. Only the local
-//! store and its lock know a path.
+//! who holds it; as_recorded compares a file with its record. recover, prune, resume, staged_file
+//! and writer change a repository. Only the local store and its lock know a path.
 
+mod as_recorded;
 mod catalog;
 mod chain;
 mod digest;
@@ -57,9 +58,11 @@ mod tar;
 pub(crate) mod test_records;
 mod writer;
 
+pub use as_recorded::Comparison;
 pub use catalog::BackupFile;
 pub use catalog::Catalog;
 pub(crate) use catalog::UnreadableFile;
+pub(crate) use catalog::is_set_name;
 pub(crate) use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub(crate) use digest::HashReader;
 pub use digest::{DigestAlgorithm, FileDigest};
@@ -68,6 +71,7 @@ pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use manifest::Manifest;
 pub(crate) use next_number::next_number;
+pub use pin::Pin;
 pub(crate) use prune::Maintenance;
 pub use prune::Removed;
 pub use readers::Held;

@@ -17,19 +17,18 @@
 //! ([`super::readers::Held`]). From then on no reader begins with the set, so the rest, and what a
 //! later run goes on with, needs no look at readers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use jiff::Timestamp;
 
 use super::catalog::{Catalog, META_FRAME};
 use super::hidden::{HIDDEN, RECORD, REMOVAL, name_of, own_name};
 use super::manifest::{self, Manifest};
-use super::pin;
+use super::pin::{self, Pin};
 use super::record::{FileRecord, Layout, SetRecord};
 use super::recover::sweep;
 use super::set_id::SetId;
@@ -52,6 +51,8 @@ pub struct Removed {
     pub files: usize,
     /// Bytes that became free: of a file with other names none do.
     pub bytes: u64,
+    /// The same by set. A file that several of them share counts for the one that goes last.
+    pub freed: BTreeMap<SetId, u64>,
     /// What was left alone although a set recorded a file of that name, a sentence each.
     pub left: Vec<String>,
     /// The ids of sets that were to be removed and stay: somebody began to read one of them, or a
@@ -64,9 +65,19 @@ impl Removed {
     pub fn add(&mut self, other: Self) {
         self.sets.extend(other.sets);
         self.files += other.files;
-        self.bytes += other.bytes;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.freed.extend(other.freed);
         self.left.extend(other.left);
         self.spared.extend(other.spared);
+    }
+
+    /// Counts a file that goes, which is the last of its names or not.
+    fn count(&mut self, file: &SetFile<'_>, there: &StoreEntry, is_last: bool) {
+        self.files += 1;
+        let freed = if is_last { there.size } else { 0 };
+        self.bytes = self.bytes.saturating_add(freed);
+        let of_set = self.freed.entry(file.set.clone()).or_default();
+        *of_set = of_set.saturating_add(freed);
     }
 }
 
@@ -154,13 +165,13 @@ impl Maintenance {
         measure(catalog.store(), &sets, &others)
     }
 
-    /// Pins a set, so that it is not removed.
+    /// Pins a set, so that it is not removed, or changes what its pin says.
     ///
     /// # Errors
     ///
     /// When the pin cannot be written.
-    pub(crate) fn pin(&self, id: &SetId, now: Timestamp) -> Result<()> {
-        pin::write(&*self.store, id, now)
+    pub(crate) fn pin(&self, id: &SetId, pin: &Pin) -> Result<()> {
+        pin::write(&*self.store, id, pin)
     }
 
     /// Unpins a set.
@@ -183,7 +194,7 @@ fn split<'a>(
         let Some(record) = set.record() else {
             continue;
         };
-        if which.contains(&at) && set.pinned_at.is_none() {
+        if which.contains(&at) && set.pin.is_none() {
             sets.push(record);
         } else {
             others.extend(record.files().map(|file| file.name.as_str()));
@@ -234,12 +245,9 @@ fn measure(store: &dyn Store, sets: &[&SetRecord], others: &HashSet<&str>) -> Re
     let mut names: HashMap<ContentId, u64> = HashMap::new();
     for file in signs(sets).into_iter().chain(shards(sets)) {
         if let Some(there) = ours(store, &file, others, &mut removed.left)? {
-            removed.files += 1;
             let seen = names.entry(there.content).or_default();
             *seen += 1;
-            if *seen == there.names {
-                removed.bytes += there.size;
-            }
+            removed.count(&file, &there, *seen == there.names);
         }
     }
     Ok(removed)
@@ -294,10 +302,7 @@ fn remove_files(
                 continue;
             };
             store.remove(&file.record.name)?;
-            removed.files += 1;
-            if there.names == 1 {
-                removed.bytes += there.size;
-            }
+            removed.count(&file, &there, there.names == 1);
         }
         check()?;
         store.settle(Folder::Top)?;
@@ -313,6 +318,7 @@ fn remove_files(
 
 /// A file that a set recorded, and what it holds.
 struct SetFile<'a> {
+    set: &'a SetId,
     record: &'a FileRecord,
     layout: Layout,
     content: FileContent,
@@ -334,6 +340,7 @@ fn signs<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
             .map(|file| (file, FileContent::Manifest));
         let files = manifest.chain([(&set.meta, FileContent::Metastore)]);
         files.map(|(record, content)| SetFile {
+            set: &set.id,
             record,
             layout: set.layout,
             content,
@@ -347,6 +354,7 @@ fn shards<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
         let set: &'a SetRecord = set;
         set.shards.iter().filter_map(|shard| {
             Some(SetFile {
+                set: &set.id,
                 record: shard.file.as_ref()?,
                 layout: set.layout,
                 content: FileContent::Shard(shard.path()),

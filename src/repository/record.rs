@@ -315,6 +315,10 @@ pub struct FileRecord {
     pub name: String,
     /// Bytes of the file as it lies there.
     pub size: u64,
+    /// When it was last modified, UTC, as a stat told when it was complete; absent where it is not
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
     /// Tells whether it still is as it was written.
     #[serde(flatten)]
     pub digest: FileDigest,
@@ -339,6 +343,7 @@ fn serialize_blocks<S: Serializer>(
 struct FileFields {
     name: String,
     size: u64,
+    modified: Option<Timestamp>,
     sha256: Option<String>,
     blake3: Option<String>,
     blocks: Option<Blocks>,
@@ -349,7 +354,11 @@ impl TryFrom<FileFields> for FileRecord {
 
     fn try_from(fields: FileFields) -> Result<Self, String> {
         let FileFields {
-            name, size, blocks, ..
+            name,
+            size,
+            modified,
+            blocks,
+            ..
         } = fields;
         let digest = match (fields.sha256, fields.blake3) {
             (Some(sha256), None) => FileDigest::Sha256(sha256),
@@ -360,6 +369,7 @@ impl TryFrom<FileFields> for FileRecord {
         Ok(Self {
             name,
             size,
+            modified,
             digest,
             blocks: blocks.map(Arc::new),
         })
@@ -442,6 +452,7 @@ pub enum ShardState {
     /// It was deleted on the server while the run went on: no file.
     Expired,
     /// The server's metastore names it but the server does not have it open: no file.
+    #[serde(rename = "not_open", alias = "not_held")]
     NotHeld,
     /// It could not be fetched: no file.
     Failed,

@@ -1,15 +1,12 @@
 //! Clearing away what killed runs left.
 
-use std::io::Read;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-
-use super::digest::{DigestAlgorithm, FileDigest, Hasher};
+use super::as_recorded::{Comparison, find_as_recorded};
 use super::hidden::{COMMIT, RECORD, UNFINISHED, name_of, own_name};
-use super::record::FileRecord;
 use super::set_id::SetId;
 use super::snapshot::read_record;
-use super::store::{Folder, Store, WritableStore, is_there};
+use super::store::{Folder, WritableStore, is_there};
 use crate::cancel::Cancel;
 
 /// Clears away what killed runs left, except the staged files of the set `spared`. The lock must
@@ -50,41 +47,10 @@ fn undo(store: &dyn WritableStore, intent: &str, cancel: &Cancel) -> Result<bool
         return Ok(false);
     };
     for file in record.files() {
-        if is_as_recorded(store, &file.name, file, cancel)? {
+        // Of what is removed, the content decides.
+        if find_as_recorded(store, &file.name, file, Comparison::Digest, cancel)?.is_some() {
             store.remove(&file.name)?;
         }
     }
     Ok(true)
-}
-
-/// Whether a file is there and is what was recorded, by size and digest.
-pub(super) fn is_as_recorded(
-    store: &dyn Store,
-    name: &str,
-    recorded: &FileRecord,
-    cancel: &Cancel,
-) -> Result<bool> {
-    let there = store.entry(name);
-    let is_as_long = matches!(there, Ok(Some(there)) if there.is_file_of(recorded.size));
-    let algorithm = recorded.digest.algorithm();
-    Ok(is_as_long && digest_of(store, name, algorithm, cancel)? == recorded.digest)
-}
-
-fn digest_of(
-    store: &dyn Store,
-    name: &str,
-    algorithm: DigestAlgorithm,
-    cancel: &Cancel,
-) -> Result<FileDigest> {
-    let reading = || format!("reading {}", store.place_of(name));
-    let mut file = store.open(name).with_context(reading)?;
-    let mut hasher = Hasher::new(algorithm);
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        cancel.check()?;
-        match file.read(&mut buffer).with_context(reading)? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
 }

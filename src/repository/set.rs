@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::manifest::{self, Manifest, ShardEntry};
 use super::names;
+use super::pin::Pin;
 use super::record::{Layout, SetRecord};
 use super::set_id::SetId;
 use crate::shard::ShardPath;
@@ -19,8 +20,10 @@ pub struct Set {
     pub origin: Origin,
     /// The file with the metastore, where it is there.
     pub meta: Option<MetaFile>,
-    /// Since when it is pinned: not to be removed.
-    pub pinned_at: Option<Timestamp>,
+    /// That it is not to be removed.
+    pub pin: Option<Pin>,
+    /// Bytes of its files that no older set has, where a record tells which files are its own.
+    pub added: Option<u64>,
 }
 
 /// Who tells what is in a set.
@@ -163,7 +166,8 @@ mod tests {
                 name: name.into(),
                 size: 1,
             }),
-            pinned_at: None,
+            pin: None,
+            added: None,
         }
     }
 

@@ -19,10 +19,11 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
 use super::hidden::{COMMIT, PIN, RECORD, REMOVAL, own_name};
+use super::manifest;
+use super::pin::{self, Pin};
 use super::record::{RECORD_FORMAT, SetRecord};
 use super::set_id::SetId;
-use super::store::{EntryKind, Folder, Store, StoreEntry, read_bounded};
-use super::{manifest, pin};
+use super::store::{ContentId, EntryKind, Folder, Store, StoreEntry, read_bounded};
 use crate::error::{Error, ErrorKind};
 use crate::shard_tar::gzip::Blocks;
 
@@ -54,8 +55,8 @@ pub(super) struct DirectorySnapshot {
     pub unfinished: Vec<SetRecord>,
     /// What removals that have not ended may have left.
     pub removals: Vec<SetRecord>,
-    /// When sets were pinned, by their ids.
-    pub pins: HashMap<SetId, Timestamp>,
+    /// The pins, by the ids of their sets.
+    pub pins: HashMap<SetId, Pin>,
     /// The manifests that no record names, by their names.
     pub manifests: BTreeMap<String, Vec<u8>>,
     /// What could not be read, by its name below the directory.
@@ -69,6 +70,8 @@ pub(super) struct Listed {
     pub size: u64,
     /// When it was last written to.
     pub modified: SystemTime,
+    /// Which content it is, where other names have the same.
+    pub shared: Option<ContentId>,
 }
 
 /// Tells whether a file was replaced under its name. No inode: some network file systems make up
@@ -139,8 +142,11 @@ impl DirectorySnapshot {
                     }
                 }
                 PIN => {
-                    let pinned_at = pin::read(store, &name).unwrap_or(stamp.modified());
-                    snapshot.pins.insert(id.into(), pinned_at);
+                    let pin = pin::read(store, &name).unwrap_or_else(|| Pin {
+                        since: stamp.modified(),
+                        note: None,
+                    });
+                    snapshot.pins.insert(id.into(), pin);
                 }
                 _ => {}
             }
@@ -175,11 +181,18 @@ impl DirectorySnapshot {
                 name,
                 size,
                 modified,
+                content,
+                names,
                 ..
             } = entry;
             let what = match entry.kind {
                 EntryKind::File => {
-                    self.files.insert(name, Listed { size, modified });
+                    let listed = Listed {
+                        size,
+                        modified,
+                        shared: (names > 1).then_some(content),
+                    };
+                    self.files.insert(name, listed);
                     continue;
                 }
                 EntryKind::Link => "is a link, and links are not followed",

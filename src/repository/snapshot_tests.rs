@@ -19,6 +19,7 @@ fn record(number: u32) -> SetRecord {
     let file = |name: String| FileRecord {
         size: name.len() as u64,
         name,
+        modified: None,
         digest: FileDigest::Blake3("00".into()),
         blocks: None,
     };
@@ -238,7 +239,7 @@ fn what_sync_programs_and_file_servers_leave_is_no_record_no_mark_and_no_file() 
         "{:?}",
         catalog.sets().iter().map(|set| &set.id).collect::<Vec<_>>()
     );
-    assert!(catalog.sets().iter().all(|set| set.pinned_at.is_none()));
+    assert!(catalog.sets().iter().all(|set| set.pin.is_none()));
     assert!(catalog.half_removed().is_empty());
     let shards: Vec<&str> = catalog.shard_files().collect();
     assert_eq!(shards, ["db.autogen.00007.00", "db.autogen.00007.01"]);
@@ -303,7 +304,7 @@ fn nothing_but_a_regular_file_is_read_and_nothing_else_makes_a_reader_wait() {
         .collect();
     assert_eq!(whole_sets(&catalog), [kept.id.as_str()]);
     assert!(
-        catalog.sets()[0].pinned_at.is_some(),
+        catalog.sets()[0].pin.is_some(),
         "a mark is not read to count"
     );
     damaged.sort();

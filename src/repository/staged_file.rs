@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 
 use super::digest::{DigestAlgorithm, FileDigest, Hasher};
 use super::record::{FileRecord, Layout};
@@ -45,10 +46,13 @@ impl StagedFile {
     ///
     /// When the system cannot.
     pub(crate) fn finish(self) -> Result<SealedFile> {
+        let name = self.object.seal()?;
+        let sealed = self.store.entry(&name)?;
         Ok(SealedFile {
-            name: self.object.seal()?,
+            name,
             store: self.store,
             size: self.size,
+            modified: sealed.and_then(|sealed| sealed.last_modified()),
             digest: self.hasher.finish(),
             blocks: self.blocks,
         })
@@ -152,6 +156,8 @@ pub(crate) struct SealedFile {
     pub(super) name: String,
     /// Bytes.
     pub size: u64,
+    /// When it was last modified, where that is known.
+    modified: Option<Timestamp>,
     /// Of its bytes.
     pub digest: FileDigest,
     /// Of a compressed file, where its blocks are.
@@ -160,13 +166,14 @@ pub(crate) struct SealedFile {
 
 impl SealedFile {
     /// A file that is there already.
-    pub(super) fn of(store: &Arc<dyn WritableStore>, name: String, recorded: &FileRecord) -> Self {
+    pub(super) fn of(store: &Arc<dyn WritableStore>, name: String, recorded: FileRecord) -> Self {
         Self {
             store: store.clone(),
             name,
             size: recorded.size,
-            digest: recorded.digest.clone(),
-            blocks: recorded.blocks.clone(),
+            modified: recorded.modified,
+            digest: recorded.digest,
+            blocks: recorded.blocks,
         }
     }
 
@@ -197,6 +204,7 @@ impl SealedFile {
         FileRecord {
             name,
             size: self.size,
+            modified: self.modified,
             digest: self.digest.clone(),
             blocks: self.blocks.clone(),
         }

@@ -62,6 +62,7 @@ pub(crate) fn set(
         meta: FileRecord {
             name: String::new(),
             size: 0,
+            modified: None,
             digest: FileDigest::Blake3(String::new()),
             blocks: None,
         },
@@ -77,6 +78,7 @@ pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
     FileRecord {
         name: name.to_owned(),
         size: bytes.len() as u64,
+        modified: None,
         digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
         blocks: None,
     }

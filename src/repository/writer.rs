@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
+use super::as_recorded::{Comparison, find_as_recorded};
 use super::digest::DigestAlgorithm;
 use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
 use super::next_number::next_number_in;
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
-use super::recover::{is_as_recorded, sweep};
+use super::recover::sweep;
 use super::resume::{self, ResumableRun, RunHeader};
 use super::set_id::SetId;
 use super::staged_file::{SealedFile, StagedFile, StagedTar};
@@ -244,13 +245,15 @@ impl SetWriter {
         &self,
         name: &str,
         recorded: &FileRecord,
+        comparison: Comparison,
         cancel: &Cancel,
     ) -> Result<Option<SealedFile>> {
-        if !is_as_recorded(&*self.store, name, recorded, cancel)? {
+        let found = find_as_recorded(&*self.store, name, recorded, comparison, cancel)?;
+        let Some(found) = found else {
             return Ok(None);
-        }
+        };
         if let Ok(shared) = self.store.share(name, &self.staged) {
-            return Ok(Some(SealedFile::of(&self.store, shared, recorded)));
+            return Ok(Some(SealedFile::of(&self.store, shared, found)));
         }
         let sharing = || format!("sharing {}", self.store.place_of(name));
         let mut copy = self.file_with(recorded.digest.algorithm())?;
@@ -273,8 +276,8 @@ impl SetWriter {
         recorded: &FileRecord,
         cancel: &Cancel,
     ) -> Result<Option<SealedFile>> {
-        let is_sound = is_as_recorded(&*self.store, name, recorded, cancel)?;
-        Ok(is_sound.then(|| SealedFile::of(&self.store, name.to_owned(), recorded)))
+        let found = find_as_recorded(&*self.store, name, recorded, Comparison::Digest, cancel)?;
+        Ok(found.map(|found| SealedFile::of(&self.store, name.to_owned(), found)))
     }
 
     /// Removes a file that an earlier run had finished and this one does not reuse, which takes

@@ -374,6 +374,7 @@ fn a_file_that_lies_outside_the_folder_of_a_run_is_not_taken_over_from_there() {
             file: Some(FileRecord {
                 name: name.to_owned(),
                 size: 5,
+                modified: None,
                 digest: digest.clone(),
                 blocks: None,
             }),

@@ -9,6 +9,7 @@
 //! in the file covers keys. A backup's record has one over the whole file.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::HEADER;
 use super::block::{Decoder, Summary};
@@ -112,6 +113,16 @@ pub struct Report {
     pub points: u64,
 }
 
+impl Report {
+    /// Adds what was seen of another part of the file.
+    pub(super) fn add(&mut self, part: &Self) {
+        self.faults += part.faults;
+        self.keys += part.keys;
+        self.blocks += part.blocks;
+        self.points += part.points;
+    }
+}
+
 /// Checks a file. `times` are those the points of its shard may have, the first and, exclusively,
 /// the last. Calls `tell` with each fault. Memory is that of a window.
 ///
@@ -125,31 +136,60 @@ pub struct Report {
 /// the last.
 pub fn check<R: ReadAt + ?Sized>(
     file: &R,
-    times: Option<std::ops::Range<i64>>,
+    times: Option<Range<i64>>,
     tell: &mut dyn FnMut(TsmFinding<'_>),
 ) -> Result<Report, IndexError> {
-    let mut walk = IndexWalk::open(file)?;
+    let walk = IndexWalk::open(file)?;
+    let whole = Part {
+        index: walk.position()..u64::MAX,
+        key_before: Vec::new(),
+        blocks: HEADER.len() as u64..walk.index_offset(),
+    };
+    check_part(file, walk, &whole, times, tell)
+}
+
+/// Some keys of a file that follow one another, with all their blocks.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Where in the file they begin in the index, and where the key behind them does.
+    pub index: Range<u64>,
+    /// The key before them; empty before the first.
+    pub key_before: Vec<u8>,
+    /// Where their blocks are, if these are in the order of the index.
+    pub blocks: Range<u64>,
+}
+
+/// Checks a part of a file, of whose index nothing was read yet.
+///
+/// # Errors
+///
+/// As [`check`].
+pub(super) fn check_part<R: ReadAt + ?Sized>(
+    file: &R,
+    mut walk: IndexWalk<'_, R>,
+    part: &Part,
+    times: Option<Range<i64>>,
+    tell: &mut dyn FnMut(TsmFinding<'_>),
+) -> Result<Report, IndexError> {
+    walk.skip_to(part.index.start, &part.key_before);
     let mut check = Check {
-        blocks: BlockReader::new(file, walk.index_offset()),
+        blocks: BlockReader::new(file, part.blocks.end),
         decoder: Decoder::default(),
         times,
-        end: HEADER.len() as u64,
+        end: part.blocks.start,
         report: Report::default(),
         tell,
     };
-    match check.run(&mut walk) {
+    match check.run(&mut walk, part.index.end) {
         Err(IndexError::Damaged { offset, fault }) => {
             check.tell(walk.key(), offset, TsmDamage::Index(fault))
         }
         Err(error) => return Err(error),
         // Where the index broke off, blocks are missed in it and not in the file.
-        Ok(()) if check.end < walk.index_offset() => check.tell(
-            b"",
-            check.end,
-            TsmDamage::Gap {
-                end: walk.index_offset(),
-            },
-        ),
+        Ok(()) if check.end < part.blocks.end => {
+            let end = part.blocks.end;
+            check.tell(b"", check.end, TsmDamage::Gap { end });
+        }
         Ok(()) => {}
     }
     Ok(check.report)
@@ -158,7 +198,7 @@ pub fn check<R: ReadAt + ?Sized>(
 struct Check<'a, R: ?Sized> {
     blocks: BlockReader<'a, R>,
     decoder: Decoder,
-    times: Option<std::ops::Range<i64>>,
+    times: Option<Range<i64>>,
     /// Where the block before ends.
     end: u64,
     report: Report,
@@ -171,8 +211,11 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
         (self.tell)(TsmFinding { offset, key, fault });
     }
 
-    fn run(&mut self, walk: &mut IndexWalk<'_, R>) -> Result<(), IndexError> {
-        while let Some(raw) = walk.raw_key()? {
+    /// Checks the keys up to the one that begins at `end` in the index.
+    fn run(&mut self, walk: &mut IndexWalk<'_, R>, end: u64) -> Result<(), IndexError> {
+        while walk.position() < end
+            && let Some(raw) = walk.raw_key()?
+        {
             self.report.keys += 1;
             for (offset, fault) in raw.faults().into_iter().flatten() {
                 self.tell(walk.key(), offset, TsmDamage::Index(fault));
@@ -272,7 +315,7 @@ mod tests {
     use super::*;
 
     /// The faults of a file, each with its offset and key.
-    fn faults(file: &[u8], times: Option<std::ops::Range<i64>>) -> Vec<(u64, Vec<u8>, TsmDamage)> {
+    fn faults(file: &[u8], times: Option<Range<i64>>) -> Vec<(u64, Vec<u8>, TsmDamage)> {
         let mut found = Vec::new();
         let report = check(file, times, &mut |finding| {
             found.push((finding.offset, finding.key.to_vec(), finding.fault))

@@ -113,7 +113,12 @@ impl FieldTypes {
         Ok(())
     }
 
-    fn add(&mut self, key: &Key<'_>) -> io::Result<()> {
+    /// Adds the field of a key.
+    ///
+    /// # Errors
+    ///
+    /// When there are many, and they cannot be sorted on the disk.
+    pub(crate) fn add(&mut self, key: &Key<'_>) -> io::Result<()> {
         if put_field(key.bytes, &mut self.field).is_none() {
             return Ok(());
         }

@@ -122,6 +122,19 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         })
     }
 
+    /// Where in the file the walk stands.
+    pub(super) fn position(&self) -> u64 {
+        self.index.at
+    }
+
+    /// Goes from before the first key to `position`, which is that of a key, without a look at what
+    /// is passed. `before` is the key before that one.
+    pub(super) fn skip_to(&mut self, position: u64, before: &[u8]) {
+        self.index.at = position;
+        self.key.clear();
+        self.key.extend_from_slice(before);
+    }
+
     /// Where the index begins and the blocks end.
     pub(crate) fn index_offset(&self) -> u64 {
         self.index_offset

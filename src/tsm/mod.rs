@@ -5,8 +5,8 @@
 //! outside is whole, [`index`] walks the index, [`export`] reduces a file to the blocks of an
 //! interval. [`values`] holds points, [`block`] packs and unpacks them with what is in
 //! [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every
-//! fault of a file, [`filter`] leaves points out of one; [`fields`] finds fields of which files
-//! disagree.
+//! fault of a file, [`parts`] does so with several threads; [`filter`] leaves points out of one;
+//! [`fields`] finds fields of which files disagree.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere
 //! the WAL, with what was written since the last flush ([`wal`]); [`wal::replay`] makes points of
@@ -21,6 +21,7 @@ pub mod fields;
 pub mod file;
 pub mod filter;
 pub mod index;
+pub(crate) mod parts;
 mod sort;
 pub mod tombstone;
 pub mod values;

@@ -189,20 +189,24 @@ fn json_tells_the_same_and_a_directory_that_is_not_there_has_its_own_exit_code()
     let set = fixture.set_made(&[], 0);
     let told: Value = serde_json::from_str(&fixture.check(&["-json"], 0)).expect("JSON");
     assert_eq!(
-        (&told["message_type"], &told["ok"], &told["set"]["id"]),
+        (
+            &told["message_type"],
+            &told["ok"],
+            &told["newest_set"]["set"]
+        ),
         (&"check".into(), &true.into(), &set.as_str().into())
     );
     assert_eq!(
         (
             &told["max_age_seconds"],
-            told["faults"].as_array().map(Vec::len)
+            told["problems"].as_array().map(Vec::len)
         ),
         (&93_600.into(), Some(0))
     );
     fixture.date(&set, ago(30));
     let told: Value = serde_json::from_str(&fixture.check(&["-json"], 1)).expect("JSON");
     assert_eq!(
-        (&told["ok"], told["faults"].as_array().map(Vec::len)),
+        (&told["ok"], told["problems"].as_array().map(Vec::len)),
         (&false.into(), Some(1))
     );
     assert!(
@@ -258,7 +262,7 @@ fn a_gap_before_an_increment_is_told_by_backup_check_verify_list_and_restore_ali
     )
     .run()
     .expect(0);
-    let gaps = run.last_message()["gaps"].as_array().map(Vec::len);
+    let gaps = run.last_message()["gaps_before"].as_array().map(Vec::len);
     assert_eq!(gaps, Some(3), "{}", run.stdout);
     assert!(
         run.stdout.contains("cannot be restored whole"),

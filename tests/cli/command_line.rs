@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use influx_snap::repository::{Catalog, Selection};
 use jiff::Timestamp;
@@ -259,7 +260,10 @@ fn what_makes_no_sense_is_a_usage_error_that_says_what_to_write() {
             "before",
         ),
         (&["backup", "-meta-only", "-shard", "1"], "-meta-only"),
-        (&["backup", "-retention", "autogen"], "--database"),
+        (
+            &["backup", "-retention", "autogen"],
+            "-retention needs -database",
+        ),
         (&["backup", "-since", "yesterday"], "RFC 3339"),
         (&["backup", "-since"], "since"),
         (&["backup", "-jobs", "0"], "jobs"),
@@ -327,51 +331,66 @@ fn what_makes_no_sense_is_a_usage_error_that_says_what_to_write() {
 }
 
 #[test]
-fn help_is_a_page_with_examples_however_it_is_asked_for() {
+fn help_is_a_screen_or_a_page_however_it_is_asked_for() {
     for command in ["backup", "restore"] {
-        let pages: Vec<String> = ["-help", "--help", "-h"]
+        let pages: Vec<String> = [[command, "-help"], [command, "--help"], ["help", command]]
             .iter()
-            .map(|flag| snap([command, flag]).expect(0).stdout)
+            .map(|line| snap(line).expect(0).stdout)
             .collect();
         let page = &pages[0];
-        assert!(
-            pages.iter().all(|other| other == page),
-            "{command}: {pages:?}"
-        );
-        assert!(
-            page.contains("Examples") && page.contains(&format!("  snap {command} ")),
-            "{page}"
-        );
-        for flag in [
-            "--database",
-            "--retention",
-            "--shard",
-            "--host",
-            "--dry-run",
-            "--quiet",
-            "--json",
-            "SNAP_DIR",
-        ] {
+        assert!(pages.iter().all(|other| other == page), "{command}");
+        let screen = snap([command, "-h"]).expect(0).stdout;
+        for text in [page, &screen] {
             assert!(
-                page.contains(flag),
-                "{flag} is not in the help of {command}: {page}"
+                text.contains(&format!("Examples:\n  snap {command} ")),
+                "{text}"
             );
+            for flag in [
+                "-database NAME",
+                "-retention",
+                "-shard",
+                "-host",
+                "-dry-run",
+                "-quiet",
+                "-json",
+                "SNAP_DIR",
+            ] {
+                assert!(
+                    text.contains(flag),
+                    "{flag} is not in the help of {command}: {text}"
+                );
+            }
         }
+        assert!(page.contains("-attempt-timeout") && !screen.contains("-attempt-timeout"));
     }
     let page = snap(["generate", "-help"]).expect(0).stdout;
     assert!(
-        ["man", "bash", "zsh", "fish", "powershell", "elvish"]
-            .iter()
-            .all(|kind| page.contains(kind)),
+        [
+            "man",
+            "config",
+            "bash",
+            "zsh",
+            "fish",
+            "powershell",
+            "elvish"
+        ]
+        .iter()
+        .all(|kind| page.contains(kind)),
         "{page}"
     );
     let page = snap(["-help"]).expect(0).stdout;
+    assert_eq!(page, snap(["help"]).expect(0).stdout);
     assert!(
-        page.contains("Exit codes") && page.contains("11 locked"),
+        page.contains("Exit codes") && page.contains("11 "),
         "{page}"
     );
-    let version = snap(["-version"]).expect(0).stdout;
-    assert_eq!(version.trim(), concat!("snap ", env!("CARGO_PKG_VERSION")));
+    for word in ["-version", "version", "-v", "-V"] {
+        let version = snap([word]).expect(0).stdout;
+        assert_eq!(version.trim(), concat!("snap ", env!("CARGO_PKG_VERSION")));
+    }
+    // Without a command, the screen is an error.
+    let none = snap([""; 0]).expect(2);
+    assert_eq!(none.stderr, snap(["-h"]).expect(0).stdout);
 }
 
 /// An offline restore with a flag.
@@ -479,7 +498,7 @@ fn json_is_lines_with_a_type_that_end_in_a_summary_or_an_error() {
             .map(|(_, message)| message)
             .collect();
         assert!(
-            shards.len() == 1 && shards[0]["database"] == "d" && shards[0]["id"] == 1,
+            shards.len() == 1 && shards[0]["database"] == "d" && shards[0]["shard"] == 1,
             "{shards:?}"
         );
         assert!(
@@ -564,22 +583,19 @@ fn json_is_lines_with_a_type_that_end_in_a_summary_or_an_error() {
     }
 }
 
-/// What `snap generate` makes and where it is kept.
-const GENERATED: [(&str, &str); 6] = [
+/// The completions that `snap generate` makes and where they are kept.
+const GENERATED: [(&str, &str); 5] = [
     ("bash", "snap.bash"),
     ("zsh", "_snap"),
     ("fish", "snap.fish"),
     ("powershell", "_snap.ps1"),
     ("elvish", "snap.elv"),
-    ("man", "snap.1"),
 ];
 
 /// With `UPDATE_COMPLETIONS=1` in the environment, writes the files anew.
 #[test]
-fn the_completions_and_the_manual_in_the_repository_are_current() {
-    let kept = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("completions");
+fn the_completions_in_the_repository_are_current() {
     for (kind, file) in GENERATED {
-        let path = kept.join(file);
         let generated = snap(["generate", kind]).expect(0).stdout;
         for flag in ["skip-errors", "newdb", "include-internal"] {
             assert!(
@@ -587,22 +603,126 @@ fn the_completions_and_the_manual_in_the_repository_are_current() {
                 "{kind} without {flag}"
             );
         }
-        if env::var_os("UPDATE_COMPLETIONS").is_some_and(|value| value == "1") {
-            fs::write(&path, &generated).unwrap_or_else(|error| panic!("writing {file}: {error}"));
-        }
-        let current =
-            fs::read_to_string(&path).unwrap_or_else(|error| panic!("completions/{file}: {error}"));
-        assert!(
-            current == generated,
-            "completions/{file} is not current: run this test with UPDATE_COMPLETIONS=1"
-        );
+        keep_or_compare(file, &generated);
     }
-    assert_eq!(
-        tree::names(&kept).len(),
-        GENERATED.len(),
-        "{:?}",
-        tree::names(&kept)
+}
+
+/// Compares a file of `completions` with what is generated for it, or writes it anew.
+fn keep_or_compare(file: &str, generated: &str) {
+    let path = completions().join(file);
+    if env::var_os("UPDATE_COMPLETIONS").is_some_and(|value| value == "1") {
+        fs::write(&path, generated).unwrap_or_else(|error| panic!("writing {file}: {error}"));
+    }
+    let current = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    assert!(
+        current == generated,
+        "completions/{file} is not current: run this test with UPDATE_COMPLETIONS=1"
     );
+}
+
+fn completions() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("completions")
+}
+
+/// With `UPDATE_COMPLETIONS=1` in the environment, writes the files anew. mandoc is needed.
+#[test]
+fn every_command_has_a_manual_page_that_mandoc_finds_no_fault_with() {
+    let folder = folder();
+    snap(["generate", "man", "-dir", utf8(folder.path())]).expect(0);
+    let pages = tree::names(folder.path());
+    let help = snap(["-h"]).expect(0).stdout;
+    let commands: Vec<&str> = help
+        .split("Commands:\n")
+        .nth(1)
+        .expect("the commands")
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(pages.len(), commands.len() + 1, "{pages:?} {commands:?}");
+    for command in commands {
+        let page = snap(["generate", "man", command]).expect(0).stdout;
+        for section in [
+            "ENVIRONMENT",
+            "FILES",
+            "EXIT STATUS",
+            "EXAMPLES",
+            "SEE ALSO",
+        ] {
+            assert!(
+                page.contains(&format!(".SH {section}\n")),
+                "{command}: {section}"
+            );
+        }
+        assert!(pages.contains(&format!("snap-{command}.1")), "{command}");
+    }
+    for name in &pages {
+        let file = folder.path().join(name);
+        let linted = Command::new("mandoc")
+            .args(["-Tlint", utf8(&file)])
+            .output()
+            .expect("mandoc");
+        let said = String::from_utf8_lossy(&linted.stdout);
+        assert!(linted.status.success() && said.is_empty(), "{said}");
+        keep_or_compare(name, &fs::read_to_string(&file).expect("a page"));
+    }
+    let kept = tree::names(&completions());
+    let kept = kept.iter().filter(|name| name.ends_with(".1"));
+    assert_eq!(kept.count(), pages.len());
+    // One page alone goes to standard output.
+    let page = snap(["generate", "man"]).expect(0).stdout;
+    assert_eq!(
+        page,
+        fs::read_to_string(folder.path().join("snap.1")).expect("a page")
+    );
+    let refused = snap(["generate", "man", "prune"]).expect(2);
+    assert!(
+        refused.stderr.contains("backup, restore"),
+        "{}",
+        refused.stderr
+    );
+    let refused = snap(["generate", "bash", "backup"]).expect(2);
+    assert!(refused.stderr.contains("man"), "{}", refused.stderr);
+}
+
+/// A configuration of which all lines count names no flag that there is not.
+#[test]
+fn the_example_configuration_is_one_with_each_of_its_lines() {
+    let folder = folder();
+    let example = snap(["generate", "config"]).expect(0).stdout;
+    let uncommented: String = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    assert!(
+        uncommented
+            .lines()
+            .filter(|line| line.contains(" = "))
+            .count()
+            > 15
+    );
+    for text in [&example, &uncommented] {
+        let file = folder.path().join("config.toml");
+        fs::write(&file, text).expect("a configuration");
+        for profile in ["default", "prod"] {
+            let flags = [
+                "list",
+                "-config",
+                utf8(&file),
+                "-profile",
+                profile,
+                "nowhere",
+            ];
+            let run = Snap::new(flags).dir(folder.path()).run();
+            // It is read whole before a command runs.
+            assert_eq!(run.code, Some(10), "{}", run.stderr);
+        }
+    }
 }
 
 #[test]

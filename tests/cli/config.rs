@@ -269,12 +269,7 @@ fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
             "",
         ),
         ("[default]\nhost =\n", &[], "config.toml:2", ""),
-        (
-            "[default]\njobs = 0\n",
-            &[],
-            "--jobs",
-            "note: --jobs is from",
-        ),
+        ("[default]\njobs = 0\n", &[], "-jobs", "hint: -jobs is from"),
     ];
     for (text, flags, message, hint) in cases {
         fixture.configure(text);
@@ -304,8 +299,7 @@ fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
         .run_configured(&["backup"], &[("SNAP_LIMIT_RATE", "fast")])
         .expect(2);
     assert!(
-        run.stderr
-            .contains("note: --limit-rate is from SNAP_LIMIT_RATE"),
+        run.stderr.contains("-limit-rate is from SNAP_LIMIT_RATE"),
         "{}",
         run.stderr
     );

@@ -119,7 +119,7 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
         let dry = forget(&dir, &["-keep-last", "2", "-dry-run"]).expect(0);
         assert!(
             dry.stdout
-                .contains("dry run: would keep 4 sets, and remove 2: "),
+                .contains("dry run: would keep 4 sets, would remove 2: "),
             "{}",
             dry.stdout
         );
@@ -130,7 +130,7 @@ fn what_is_kept_is_verified_and_restored_as_before_and_influxd_reads_it() {
         let action = |set: &str| {
             let found = messages
                 .iter()
-                .find(|message| message["message_type"] == "set" && message["id"] == *set);
+                .find(|message| message["message_type"] == "set" && message["set"] == *set);
             let found = found.unwrap_or_else(|| panic!("no {set} in {}", run.stdout));
             (
                 found["action"].as_str().expect("an action"),
@@ -256,35 +256,35 @@ fn marked_sets_stay_until_the_mark_is_taken_off() {
     assert!(
         keep(&[utf8(&dir), &sets[0]])
             .stdout
-            .contains("is marked: snap forget keeps it")
+            .contains("is kept: snap forget does not remove it")
     );
     assert!(
         keep(&[utf8(&dir), &sets[0]])
             .stdout
-            .contains("was marked before")
+            .contains("was kept before")
     );
     assert!(list().contains("KEPT"));
     let info = snap(["info", "-json", utf8(&dir), &sets[0]])
         .expect(0)
         .last_message();
-    assert!(info["kept"].is_string(), "{info}");
+    assert!(info["kept_since"].is_string(), "{info}");
     assert!(
         snap(["info", utf8(&dir), &sets[0]])
             .expect(0)
             .stdout
-            .contains("marked 20")
+            .contains("kept        since 20")
     );
 
     let run = forget(&dir, &["-keep-last", "1"]).expect(0);
     assert!(
-        run.stdout.contains("marked") && run.stdout.contains("removed"),
+        run.stdout.contains("snap keep") && run.stdout.contains("removed 1 set:"),
         "{}",
         run.stdout
     );
     assert_eq!(fixture.ids(), [&*sets[0], &*sets[2]]);
     let released = keep(&["-release", "-json", utf8(&dir), &sets[0]]).last_message();
     assert_eq!(
-        (&released["changed"], &released["kept"]),
+        (&released["changed"], &released["kept_since"]),
         (&true.into(), &Value::Null),
         "{released}"
     );
@@ -328,7 +328,7 @@ fn what_influxd_wrote_stays_and_a_directory_of_influxds_stays_as_it_is() {
         snap(["keep", utf8(&theirs), "meta.00"])
             .expect(0)
             .stdout
-            .contains("never removed")
+            .contains("never removes")
     );
     assert!(tree::files(&theirs) == before);
     assert_eq!(tree::names(&theirs), ["meta.00", "meta.01"]);
@@ -500,7 +500,7 @@ fn a_set_that_is_being_restored_stays_with_what_it_stands_on_and_that_is_said() 
         let reasons = |id: &str| {
             run.messages()
                 .into_iter()
-                .find(|line| line["id"] == id)
+                .find(|line| line["message_type"] == "set" && line["set"] == id)
                 .expect("a line")["reasons"]
                 .clone()
         };

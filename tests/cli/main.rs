@@ -14,6 +14,7 @@ mod config;
 mod documents;
 // `snap forget` and `snap keep`: what goes, what stays, what a removal cut short leaves.
 mod forget;
+mod json_language;
 // Sets whose records hold SHA-256.
 mod old_records;
 // Metrics, and commands before and after a run; how signals end both.

@@ -348,18 +348,19 @@ fn a_schema_refuses_what_is_not_as_it_says() {
     let schemas = Schemas::read();
     let sound = json!({
         "message_type": "summary", "command": "keep", "directory": "/b", "set": "meta.00",
-        "kept": null, "changed": false
+        "kept_since": null, "note": null, "changed": false
     });
     let fits = |name: &str, value: Value| {
         let mut changed = sound.clone();
         changed[name] = value;
         schemas.faults("keep", &changed).is_empty()
     };
-    assert!(fits("kept", json!("2026-11-20T08:00:00.5Z")));
+    assert!(fits("kept_since", json!("2026-11-20T08:00:00.5Z")));
     for (name, value) in [
-        ("kept", json!("yesterdayZ")),
-        ("kept", json!("2026-11-20T08:00:00+01:00")),
-        ("kept", json!(1.5)),
+        ("kept_since", json!("yesterdayZ")),
+        ("kept_since", json!("2026-11-20T08:00:00+01:00")),
+        ("kept_since", json!(1.5)),
+        ("note", json!(1)),
         ("changed", json!(null)),
         ("command", json!("forget")),
         ("message_type", json!("set")),
@@ -376,8 +377,7 @@ fn a_schema_refuses_what_is_not_as_it_says() {
     };
     assert!(ids("12", json!(7)) && !ids("12a", json!(7)) && !ids("12", json!("7")));
     let shard = |more: Value| {
-        let mut line =
-            json!({ "message_type": "shard", "database": "db", "retention_policy": "rp", "id": 1 });
+        let mut line = json!({ "message_type": "shard", "database": "db", "retention_policy": "rp", "shard": 1 });
         line.as_object_mut()
             .expect("an object")
             .extend(more.as_object().expect("one").clone());
@@ -473,7 +473,7 @@ fn sets(bench: &Bench) {
     claimed.unlock().expect("no lock");
     claimed.lock().expect("a lock");
     let run = bench.run(&["verify", dir, &newer[0]], 0);
-    assert_eq!(run.last_message()["removed"], json!([newer[0]]));
+    assert_eq!(run.last_message()["removed_sets"], json!([newer[0]]));
     drop(claimed);
 
     let lock = Lock::take(
@@ -531,7 +531,7 @@ fn sets(bench: &Bench) {
 
 fn id(line: &str) -> String {
     let set: Value = serde_json::from_str(line).expect("JSON");
-    set["id"].as_str().expect("an id").to_owned()
+    set["set"].as_str().expect("an id").to_owned()
 }
 
 /// Sets without a record, sound and not.

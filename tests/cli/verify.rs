@@ -18,8 +18,8 @@ use crate::support::influxd::{Index, Influxd};
 use crate::support::peer::{Asked, Peer, Reply};
 use crate::support::process::{Run, backup, restore_into, snap};
 use crate::support::sets::{
-    DELETES_LOST, Kind, LAYOUTS, POINTS, POINTS_LOST, SHARD_LOST, SetInEachLayout, UNREACHABLE,
-    group, keys, path, told,
+    DELETES_LOST, Kind, LAYOUTS, SHARD_LOST, SetInEachLayout, UNREACHABLE, VALUES, VALUES_LOST,
+    group, keys, places, told,
 };
 use crate::support::time::{DAY, SECOND};
 use crate::support::tsm::{Block, Key, file, key};
@@ -58,7 +58,7 @@ fn sound_sets_of_either_tool_in_either_layout_pass_with_the_points_that_the_serv
             for (flags, points) in [(&[][..], Value::Null), (&["-deep"], points.into())] {
                 let (faults, summary) = told(&dir, flags, 0);
                 assert_eq!(faults, Vec::<Value>::new(), "{tool} {layout}");
-                let counts = ["sets", "shards", "tsm_files", "faults", "points"]
+                let counts = ["sets", "shards", "tsm_files", "faults", "values"]
                     .map(|name| summary[name].clone());
                 assert_eq!(
                     counts,
@@ -79,7 +79,7 @@ fn sound_sets_of_either_tool_in_either_layout_pass_with_the_points_that_the_serv
             let run = snap(["verify", "-deep", utf8(&dir), "latest"]).expect(0);
             assert!(
                 run.stdout
-                    .starts_with("no fault in 1 set: 4 shard files, 4 TSM files, 6000 points"),
+                    .starts_with("no fault in 1 set: 4 shard files, 4 TSM files, 6000 values"),
                 "{}",
                 run.stdout
             );
@@ -188,7 +188,7 @@ fn faulty() -> Vec<Faulty> {
     let mut other_type = key("m#!~#v", ValueType::Float, &[&at(6, &[1])]);
     other_type.value_type = ValueType::Boolean.byte();
 
-    let crc = |offset| (Some(offset), "CRC-32", POINTS_LOST);
+    let crc = |offset| (Some(offset), "CRC-32", VALUES_LOST);
     let not_in_shard = |offset| {
         (
             Some(offset),
@@ -207,7 +207,7 @@ fn faulty() -> Vec<Faulty> {
             FILE,
             one(vec![other_times]),
             false,
-            &[(Some(5), "where the index says", POINTS_LOST)],
+            &[(Some(5), "where the index says", VALUES_LOST)],
         ),
         of_file(FILE, file(&unsorted), true, &[order]),
         of_file(
@@ -233,7 +233,7 @@ fn faulty() -> Vec<Faulty> {
             &[(
                 Some(5),
                 "of type float, where the index says boolean",
-                POINTS_LOST,
+                VALUES_LOST,
             )],
         ),
         of_file(
@@ -292,16 +292,17 @@ fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came
                 &[]
             };
             let (faults, summary) = told(&dir, flags, 4);
+            let places = places(&faults);
             for ((_, expected), id) in faulty.iter().zip(1..) {
-                let shard = path(id).to_string();
                 let expected: Vec<&Expected> = expected
                     .iter()
                     .filter(|fault| deep || fault.quick)
                     .collect();
-                let mut found: Vec<&Value> = faults
-                    .iter()
-                    .filter(|fault| fault["shard"] == shard)
-                    .collect();
+                let mut found: Vec<&Value> =
+                    places.iter().filter(|fault| fault["shard"] == id).collect();
+                // One for each damaged file, however many places of it are damaged.
+                let of_shard = faults.iter().filter(|fault| fault["shard"] == id);
+                assert_eq!(of_shard.count(), usize::from(!expected.is_empty()));
                 if id == 3 && deep {
                     // The keys were exchanged, so the last is in the wrong place too.
                     found.pop();
@@ -339,8 +340,8 @@ fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came
                         "{offset:?}: {found}"
                     );
                     assert_eq!(
-                        Kind::of(found["file"].as_str().expect("a name")).shard(),
-                        path(id.min(2)).to_string()
+                        Kind::of(found["file"].as_str().expect("a name")),
+                        Kind::Shard(id.min(2))
                     );
                 }
             }
@@ -354,25 +355,30 @@ fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came
         let dir = made.copy(layout, true);
         assert_eq!(told(&dir, &[], 0).0, [Value::Null; 0]);
         let run = snap(["verify", "-deep", utf8(&dir)]).expect(4);
-        let lines: Vec<&str> = run
-            .stdout
-            .lines()
-            .filter(|line| line.starts_with("set "))
+        let lines: Vec<&str> = run.stdout.lines().collect();
+        assert!(
+            lines[0].starts_with("fault in set ") && lines[0].ends_with(", shard db/autogen/1"),
+            "{}",
+            run.stdout
+        );
+        let having = |label: &str| -> Vec<&str> {
+            let values = lines
+                .iter()
+                .filter_map(|line| line.trim().strip_prefix(label));
+            values.map(str::trim_start).collect()
+        };
+        let offsets = expected
+            .iter()
+            .map(|fault| fault.offset.expect("an offset"));
+        let offsets: Vec<String> = offsets
+            .map(|offset| format!("{FILE} at offset {offset}"))
             .collect();
-        assert_eq!(lines.len(), expected.len(), "{}", run.stdout);
-        for (line, Expected { offset, .. }) in lines.iter().zip(expected) {
-            let offset = format!(
-                "(shard db/autogen/1): {FILE} at offset {}: ",
-                offset.expect("an offset")
-            );
-            assert!(
-                line.contains(&offset) && line.ends_with(POINTS_LOST),
-                "{line}"
-            );
-        }
+        assert_eq!(having("where "), offsets, "{}", run.stdout);
+        assert_eq!(having("what ").len(), expected.len(), "{}", run.stdout);
+        assert_eq!(having("means "), [VALUES_LOST], "{}", run.stdout);
         assert!(
             run.stdout
-                .contains("2 faults in 1 set: 1 shard file, 1 TSM file, 3 points"),
+                .contains("1 fault in 1 set: 1 shard file, 1 TSM file, 3 values"),
             "{}",
             run.stdout
         );
@@ -411,10 +417,10 @@ fn a_partial_set_has_a_gap_and_no_damage_and_files_that_are_no_part_of_a_set_are
             (
                 faults.len(),
                 &summary["shards"],
-                &summary["points"],
+                &summary["values"],
                 &summary["gaps"]
             ),
-            (0, &2.into(), &(2 * POINTS).into(), &1.into()),
+            (0, &2.into(), &(2 * VALUES).into(), &1.into()),
             "{layout}"
         );
         assert!(

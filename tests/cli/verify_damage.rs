@@ -20,7 +20,7 @@ use crate::support::damage::damage;
 use crate::support::peer::{Model, Peer, Version};
 use crate::support::process::{Snap, backup, restore_into, snap};
 use crate::support::service::{all_members, copy};
-use crate::support::sets::{Kind, LAYOUTS, SetInEachLayout, group, keys, told};
+use crate::support::sets::{Kind, LAYOUTS, SetInEachLayout, group, keys, places, told};
 use crate::support::{each, folder, tree, utf8};
 
 /// All kinds of damage.
@@ -34,13 +34,18 @@ const DAMAGES: [&str; 6] = [
 ];
 
 /// The fields of a fault.
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 13] = [
+    "also_in",
+    "database",
     "file",
     "means",
     "member",
     "message",
     "message_type",
+    "more_places",
     "offset",
+    "other_places",
+    "retention_policy",
     "set",
     "shard",
 ];
@@ -103,18 +108,21 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                     continue;
                 }
                 let (faults, summary) = told(&dir, &["-deep"], 4);
-                assert!(
-                    !faults.is_empty() && summary["faults"] == faults.len(),
+                // One damaged file is one fault, whatever shows it.
+                assert_eq!(
+                    (faults.len(), &summary["faults"]),
+                    (1, &1.into()),
                     "{what}: {faults:?} {summary}"
                 );
                 let size = fs::metadata(dir.join(name)).map_or(0, |metadata| metadata.len());
-                for fault in &faults {
+                for fault in &places(&faults) {
                     let fields: Vec<&String> =
                         fault.as_object().expect("an object").keys().collect();
                     assert_eq!(fields, FIELDS, "{what}");
+                    let shard = ["database", "retention_policy", "shard"];
                     assert_eq!(
-                        (&fault["file"], &fault["shard"]),
-                        (&name[..].into(), &kind.shard()),
+                        (&fault["file"], shard.map(|field| fault[field].clone())),
+                        (&name[..].into(), kind.shard()),
                         "{what}"
                     );
                     assert!(
@@ -143,17 +151,21 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
                     };
                     assert_eq!(faults[0]["offset"].as_u64(), expected, "{what}: {faults:?}");
                 }
-                // The same for people: a line a fault, on standard output even where little is
+                // The same for people: a block a fault, on standard output even where little is
                 // wanted.
                 let run = snap(["verify", "-deep", "-quiet", utf8(&dir)]).expect(4);
-                let lines = run
-                    .stdout
-                    .lines()
-                    .filter(|line| line.contains(&name[..]))
-                    .count();
+                let of_file = |line: &&str| {
+                    line.strip_prefix("  file")
+                        .is_some_and(|file| file.trim() == name)
+                };
+                let is_head = |line: &&str| line.starts_with("fault in set ");
                 assert_eq!(
-                    (lines, run.stdout.lines().count()),
-                    (faults.len(), faults.len()),
+                    (
+                        run.stdout.lines().filter(of_file).count(),
+                        run.stdout.lines().filter(is_head).count(),
+                        run.stdout.lines().filter(|line| line.is_empty()).count(),
+                    ),
+                    (1, 1, 1),
                     "{what}: {}",
                     run.stdout
                 );

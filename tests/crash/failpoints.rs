@@ -225,7 +225,7 @@ fn sets(dir: &Path) -> BTreeMap<String, Vec<String>> {
     let sets = messages(&listed.expect(0), "set");
     let with_files = sets.iter().map(|set| {
         assert_eq!(set["state"], "complete", "{set}");
-        let id = set["id"].as_str().expect("an id").to_owned();
+        let id = set["set"].as_str().expect("an id").to_owned();
         let files = files_of(&record(dir, &id));
         (id, files)
     });

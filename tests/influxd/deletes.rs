@@ -529,7 +529,7 @@ fn points_at_the_ends_of_time_stay_when_others_are_deleted() {
         .expect(0);
     assert_eq!(shards_without_deletes(folder.path()), 1);
     let verified = snap(["verify", "-deep", "-json", utf8(folder.path())]);
-    assert_eq!(verified.last_message()["points"], 2, "{}", verified.stdout);
+    assert_eq!(verified.last_message()["values"], 2, "{}", verified.stdout);
 }
 
 #[test]

@@ -277,7 +277,7 @@ impl Targets {
 /// Looks at every block of a set, and counts its points.
 fn verify(dir: &Path, points: usize) {
     let run = snap(["verify", "-deep", "-json", utf8(dir)]).expect(0);
-    assert_eq!(run.last_message()["points"], points, "{}", dir.display());
+    assert_eq!(run.last_message()["values"], points, "{}", dir.display());
 }
 
 #[test]

@@ -264,7 +264,7 @@ fn a_shard_that_the_server_does_not_have_open_is_warned_about_and_one_deleted_be
     );
     assert_eq!(
         states(&fixture.expect_shards(|shard| shard.path.id == 3))[&1].0,
-        "not_held"
+        "not_open"
     );
     assert_eq!(
         fixture.peer.asked_for(3),

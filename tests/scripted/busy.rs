@@ -228,7 +228,7 @@ fn expect_unproven(fixture: &Fixture, run: &Run) {
         assert!(verified.contains("it is unproven in set "), "{verified}");
     }
     let info = said(&["info"], 0);
-    assert!(info.contains(", unproven "), "{info}");
+    assert!(info.contains("1 unproven"), "{info}");
     let check = said(&["check", "-max-age", "1h"], 1);
     assert!(check.contains("1 unproven: db/autogen/1"), "{check}");
     let line: Value = serde_json::from_str(said(&["list", "-json"], 0).trim()).expect("JSON");
@@ -238,7 +238,7 @@ fn expect_unproven(fixture: &Fixture, run: &Run) {
         .skip(1)
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    assert!(shards[0]["unproven"].is_string() && shards[1]["unproven"].is_null());
+    assert!(shards[0]["unproven_reason"].is_string() && shards[1]["unproven_reason"].is_null());
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! That every set of a series of incremental backups is whole, whatever a server went through
 //! between them, and that what has not changed is not downloaded again.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use crate::support::backups::{
     Backups, SHARDS, alone, by_influxd, expect_offline, files_of, messages, record, shared,
 };
+use crate::support::damage::damage;
 use crate::support::data::{START, flush};
 use crate::support::fixture::Fixture;
 use crate::support::influxd::Index;
@@ -230,6 +231,87 @@ fn a_shard_is_shared_after_two_questions_that_the_server_answers_with_next_to_no
     ] {
         assert_eq!(fixture.incremental(flags), shared, "{flags:?}");
     }
+}
+
+/// Flips a byte of a file, in the first block of the TSM file in it.
+fn flip(file: &Path) {
+    // However coarse the clock of the file system is, the file gets another time by it.
+    std::thread::sleep(Duration::from_millis(20));
+    damage(file, "flipped");
+}
+
+fn modified(file: &Path) -> SystemTime {
+    let file = fs::metadata(file).expect("a file");
+    file.modified().expect("a time")
+}
+
+fn set_modified(file: &Path, modified: SystemTime) {
+    let file = File::options().write(true).open(file).expect("a file");
+    file.set_modified(modified).expect("setting a time");
+}
+
+#[test]
+fn a_shared_file_is_taken_as_it_is_unless_its_time_or_its_size_is_another() {
+    let fixture = with_first_set([1]);
+    let newest = |number: u32| fixture.dir().join(format!("db.autogen.00001.{number:02}"));
+    // One that was touched is read, and shared.
+    set_modified(&newest(0), modified(&newest(0)) + Duration::from_millis(1));
+    assert_eq!(fixture.incremental(&[]), 1);
+
+    let before = modified(&newest(1));
+    flip(&newest(1));
+    let run = fixture.prepare_json(&["-incremental"]).run().expect(0);
+    assert_eq!(messages(&run, "summary")[0]["shared"], 0);
+    let warning = "db.autogen.00001.01 is damaged: the shard is downloaded again";
+    assert!(run.stdout.contains(warning), "{}", run.stdout);
+    assert!(newest(2).metadata().expect("a file").nlink() == 1);
+    snap(["verify", utf8(&fixture.dir()), "latest"]).expect(0);
+
+    // Damage that changes neither is what verify is for, and -checksum.
+    assert_ne!(modified(&newest(2)), before);
+    let before = modified(&newest(2));
+    flip(&newest(2));
+    set_modified(&newest(2), before);
+    assert_eq!(fixture.incremental(&[]), 1);
+    let verified = snap(["verify", utf8(&fixture.dir()), "latest"]).expect(4);
+    let fault =
+        "db.autogen.00001.03 (shard db/autogen/1): it is not what was recorded: BLAKE3 differs";
+    assert!(verified.stdout.contains(fault), "{}", verified.stdout);
+    assert_eq!(fixture.incremental(&["-checksum"]), 0);
+    snap(["verify", utf8(&fixture.dir()), "latest"]).expect(0);
+    assert_eq!(fixture.incremental(&["-checksum"]), 1);
+}
+
+#[test]
+fn a_file_of_a_record_without_its_time_is_read_once_before_it_is_shared() {
+    let fixture = with_first_set([1]);
+    let file = fixture.dir().join("db.autogen.00001.00");
+    let before = modified(&file);
+    let hidden = fixture.dir().join(".snap");
+    let path = hidden.join(
+        tree::names(&hidden)
+            .into_iter()
+            .find(|name| name.ends_with(".json"))
+            .expect("a record"),
+    );
+    let mut record: Value =
+        serde_json::from_slice(&fs::read(&path).expect("a record")).expect("a record in JSON");
+    record.as_object_mut().expect("an object").remove("sum");
+    let recorded = record["shards"][0]["file"].as_object_mut();
+    let time = recorded.expect("a file").remove("modified");
+    assert!(time.is_some_and(|time| time.is_string()));
+    fs::write(&path, record.to_string()).expect("writing a record");
+    assert_eq!(fixture.incremental(&[]), 1);
+
+    // That it would be read shows where the damage is one that only reading finds.
+    fs::remove_file(fixture.dir().join("db.autogen.00001.01")).expect("removing a file");
+    let later: Vec<String> = tree::names(&hidden);
+    let later = later.iter().rfind(|name| name.ends_with(".json"));
+    fs::remove_file(hidden.join(later.expect("a record"))).expect("removing a record");
+    flip(&file);
+    set_modified(&file, before);
+    assert_eq!(fixture.incremental(&[]), 0);
+    assert_eq!(fixture.incremental(&[]), 1);
 }
 
 #[test]

@@ -106,8 +106,8 @@ pub fn keys(start: i64) -> Vec<Key> {
     ]
 }
 
-/// How many points [`keys`] have.
-pub const POINTS: u64 = 12 + 12 + 1 + 2;
+/// How many values [`keys`] have.
+pub const VALUES: u64 = 12 + 12 + 1 + 2;
 
 /// A run of `snap verify -json`, and what it printed: the faults, and the summary or the error at
 /// its end.
@@ -118,6 +118,24 @@ pub fn told(dir: &Path, flags: &[&str], code: i32) -> (Vec<Value>, Value) {
         .into_iter()
         .partition(|message| message["message_type"] == "fault");
     (faults, others.into_iter().last().expect("a summary"))
+}
+
+/// Every place of faults: that of the fault itself, and where else its file is damaged.
+pub fn places(faults: &[Value]) -> Vec<Value> {
+    let of_fault = |fault: &Value| {
+        let others = fault["other_places"].as_array().expect("a list").clone();
+        let others = others.into_iter().map(|place| {
+            let mut of_place = fault.clone();
+            for field in ["member", "offset", "message", "means"] {
+                of_place[field] = place[field].clone();
+            }
+            of_place
+        });
+        std::iter::once(fault.clone())
+            .chain(others)
+            .collect::<Vec<_>>()
+    };
+    faults.iter().flat_map(of_fault).collect()
 }
 
 /// What a file of a set is.
@@ -148,12 +166,17 @@ impl Kind {
         }
     }
 
-    /// The shard that its faults are told of.
-    pub fn shard(self) -> Value {
+    /// The shard that its faults are told of: its database, retention policy and id.
+    pub fn shard(self) -> [Value; 3] {
         if let Self::Shard(id) = self {
-            path(id).to_string().into()
+            let path = path(id);
+            [
+                path.database.into(),
+                path.retention_policy.into(),
+                path.id.into(),
+            ]
         } else {
-            Value::Null
+            [Value::Null, Value::Null, Value::Null]
         }
     }
 
@@ -163,7 +186,7 @@ impl Kind {
             Self::Record => &[],
             Self::Manifest => &["influxd cannot restore this set; snap can, from its record"],
             Self::Meta => &["nothing of this set can be restored"],
-            Self::Shard(_) if how == "flipped" => &[SHARD_LOST, POINTS_LOST, UNREACHABLE],
+            Self::Shard(_) if how == "flipped" => &[SHARD_LOST, VALUES_LOST, UNREACHABLE],
             Self::Shard(_) => &[SHARD_LOST],
         }
     }
@@ -171,9 +194,9 @@ impl Kind {
 
 /// What damage means, to all of a shard.
 pub const SHARD_LOST: &str = "this shard cannot be restored from this set";
-/// What it means to points in damaged blocks.
-pub const POINTS_LOST: &str = "influxd would take the file, and miss these points without a word";
-/// What it means to points at other times than those of their shard.
-pub const UNREACHABLE: &str = "no query for the times of the shard finds these points";
+/// What it means to values in damaged blocks.
+pub const VALUES_LOST: &str = "influxd would take the file, and miss these values without a word";
+/// What it means to values at other times than those of their shard.
+pub const UNREACHABLE: &str = "no query for the times of the shard finds these values";
 /// What it means to points that were deleted.
 pub const DELETES_LOST: &str = "points that were deleted would come back";

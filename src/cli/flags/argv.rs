@@ -5,17 +5,14 @@
 //! dash; `--` ends the flags; the last of a repeated flag wins. Which flags there are, and which
 //! take a value, is asked of clap's own [`Command`], so values are never mistaken for flags.
 
-use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{Arg, ArgAction, Command};
 
-use super::values::MayBeEmpty;
+use super::known::{find, go_bool, is_help, long, may_be_empty, takes_value, value_name};
+use super::unknown;
 use crate::error::{Error, ErrorKind};
-
-/// How like a known name an unknown one must be for the known one to be offered, from 0 to 1.
-const ALIKE: f64 = 0.75;
 
 /// A command line: its flags by clap's names, their values beside them.
 #[derive(Debug)]
@@ -23,6 +20,19 @@ pub(crate) struct CommandLine<'a> {
     words: Vec<Word<'a>>,
     /// The command, and how many words there are up to it.
     pub(crate) command: Option<(usize, &'a Command)>,
+    /// What is to be told, in place of running the command.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// What can be asked of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// `-h`
+    Summary,
+    /// `-help`, `snap help`
+    Manual,
+    /// `-version`, `snap version`
+    Version,
 }
 
 #[derive(Debug)]
@@ -43,52 +53,68 @@ impl<'a> CommandLine<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Usage`] for a flag that there is not, and for an empty value or argument.
+    /// [`ErrorKind::Usage`] for a flag or command that there is not, for a flag without its value,
+    /// and for an empty value or argument.
     pub(crate) fn read(root: &'a Command, args: Vec<OsString>) -> Result<Self, Error> {
         let mut args = args.into_iter();
         let mut line = Self {
             words: args.next().map(Word::Plain).into_iter().collect(),
             command: None,
+            asked: None,
         };
         while let Some(arg) = args.next() {
             if arg == "--" {
                 line.words.push(Word::EndOfFlags);
                 line.words.extend(args.by_ref().map(Word::Plain));
             } else if let Some((name, value)) = split_flag(&arg) {
+                if name == "v" && line.command.is_none() {
+                    line.asked = Some(Asked::Version);
+                    break;
+                }
                 let command = line.command.map_or(root, |(_, command)| command);
-                let flag = find(command, name).ok_or_else(|| unknown(root, command, name))?;
-                let value = match value {
-                    Some(value) if takes_value(flag) => Some(value.to_owned()),
-                    Some(value) => Some(go_bool(value).map_or(value.to_owned(), OsString::from)),
-                    // Without a further word it stays bare, and clap says that the value is
-                    // missing.
-                    None if takes_value(flag) => args.next(),
-                    None => None,
+                let Some(flag) = find(command, name) else {
+                    return Err(unknown::flag(root, command, name, args.as_slice()));
                 };
-                line.words.push(Word::Flag { flag, value });
-                if is_help(flag) {
+                if let Some(asked) = Asked::by(flag, name) {
+                    line.asked = Some(asked);
                     // What follows does not matter, be it right or wrong.
                     break;
                 }
+                let value = match value {
+                    Some(value) if takes_value(flag) => Some(value.to_owned()),
+                    Some(value) => Some(go_bool(value).map_or(value.to_owned(), OsString::from)),
+                    None if takes_value(flag) => {
+                        Some(args.next().ok_or_else(|| without_value(flag))?)
+                    }
+                    None => None,
+                };
+                line.words.push(Word::Flag { flag, value });
             } else {
-                line.push_plain(root, arg);
-                if line.command.is_none() {
-                    // It names no command, which clap says; whose flags would follow is not known.
-                    line.words.extend(args.by_ref().map(Word::Plain));
-                }
+                line.push_plain(root, arg)?;
             }
         }
         line.ensure_no_empty_value()?;
+        line.ensure_no_loose_value()?;
         Ok(line)
     }
 
     /// Adds a word without a dash. The first one names the command.
-    fn push_plain(&mut self, root: &'a Command, word: OsString) {
-        self.words.push(Word::Plain(word));
-        if let (None, Some(Word::Plain(word))) = (self.command, self.words.last()) {
-            let command = word.to_str().and_then(|name| root.find_subcommand(name));
-            self.command = command.map(|command| (self.words.len(), command));
+    fn push_plain(&mut self, root: &'a Command, word: OsString) -> Result<(), Error> {
+        if self.command.is_some() || word.is_empty() {
+            self.words.push(Word::Plain(word));
+            return Ok(());
         }
+        match word.to_str() {
+            Some("help") => self.asked = Some(Asked::Manual),
+            Some("version") => self.asked = self.asked.or(Some(Asked::Version)),
+            name => {
+                let command = name.and_then(|name| root.find_subcommand(name));
+                let command = command.ok_or_else(|| unknown::command(root, &word))?;
+                self.words.push(Word::Plain(word));
+                self.command = Some((self.words.len(), command));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses empty values. They come from variables of a shell that are not set, and would mean
@@ -135,33 +161,59 @@ impl<'a> CommandLine<'a> {
         values.last()?.1.map(OsStr::to_owned)
     }
 
-    /// Whether help or the version is asked for.
-    pub(crate) fn asks_for_help(&self) -> bool {
-        self.flags().any(|(flag, _)| is_help(flag))
+    /// The arguments behind the command.
+    pub(crate) fn positionals(&self) -> Vec<&OsStr> {
+        let at = self.command.map_or(self.words.len(), |(at, _)| at);
+        let words = self.words[at..].iter().filter_map(|word| match word {
+            Word::Plain(word) => Some(word.as_os_str()),
+            Word::Flag { .. } | Word::EndOfFlags => None,
+        });
+        words.collect()
     }
 
-    /// Whether there are arguments behind the command.
-    pub(crate) fn has_positional(&self) -> bool {
-        let at = self.command.map_or(self.words.len(), |(at, _)| at);
-        let mut words = self.words[at..].iter();
-        words.any(|word| matches!(word, Word::Plain(_)))
+    /// Refuses a switch that is followed by a yes or no, and that by an argument: the word would be
+    /// taken for PATH.
+    fn ensure_no_loose_value(&self) -> Result<(), Error> {
+        let pairs = self.words.windows(2);
+        let loose = pairs.filter_map(|pair| match pair {
+            [Word::Flag { flag, value: None }, Word::Plain(word)] => Some((flag, word.to_str()?)),
+            _ => None,
+        });
+        let is_answer = |word: &str| ["yes", "no", "true", "false", "on", "off"].contains(&word);
+        let mut loose = loose.filter(|(_, word)| is_answer(word));
+        match loose.next() {
+            Some((flag, word)) if self.positionals().len() > 1 => {
+                let name = long(flag);
+                Err(ErrorKind::Usage
+                    .error(format!("-{name} is a switch, and '{word}' would be PATH"))
+                    .hint(format!("write -{name} or -{name}=false")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a switch was typed, and not as false.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        let typed = self.flags().filter(|(flag, _)| long(flag) == name);
+        let last = typed.last();
+        last.is_some_and(|(_, value)| value.is_none_or(|value| value == "true"))
     }
 
     /// The words as clap takes them, with `defaults` right behind the command, so that what was
     /// typed counts for more.
-    pub(crate) fn for_clap(self, defaults: Vec<OsString>) -> Vec<OsString> {
+    pub(crate) fn for_clap(&self, defaults: &[OsString]) -> Vec<OsString> {
         let at = self.command.map_or(self.words.len(), |(at, _)| at);
-        let mut words: Vec<OsString> = self.words.into_iter().map(Word::for_clap).collect();
-        words.splice(at..at, defaults);
+        let mut words: Vec<OsString> = self.words.iter().map(Word::for_clap).collect();
+        words.splice(at..at, defaults.iter().cloned());
         words
     }
 }
 
 impl Word<'_> {
-    fn for_clap(self) -> OsString {
+    fn for_clap(&self) -> OsString {
         match self {
             Word::Flag { flag, value } => clap_flag(long(flag), value.as_deref()),
-            Word::Plain(word) => word,
+            Word::Plain(word) => word.clone(),
             Word::EndOfFlags => "--".into(),
         }
     }
@@ -188,76 +240,23 @@ fn split_flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
     Some((parts.next()?, parts.next()))
 }
 
-/// The flag of that name: a long one, another name of it, or a letter.
-pub(crate) fn find(command: &Command, name: impl AsRef<OsStr>) -> Option<&Arg> {
-    let name = name.as_ref().to_str()?;
-    command.get_arguments().find(|arg| {
-        let letter = arg.get_short().map(String::from);
-        let others = arg.get_all_aliases().unwrap_or_default();
-        arg.get_long() == Some(name) || others.contains(&name) || letter.as_deref() == Some(name)
-    })
-}
-
-fn long(flag: &Arg) -> &str {
-    flag.get_long().unwrap_or_else(|| flag.get_id().as_str())
-}
-
-/// Whether the flag is always followed by a value. Our booleans take one only behind `=`.
-pub(crate) fn takes_value(flag: &Arg) -> bool {
-    flag.get_action().takes_values() && !flag.is_require_equals_set()
-}
-
-/// Whether an empty value says something: no configuration, no command.
-pub(crate) fn may_be_empty(flag: &Arg) -> bool {
-    flag.get_value_parser().type_id() == TypeId::of::<MayBeEmpty>()
-}
-
-/// Whether a flag asks for help or the version.
-pub(crate) fn is_help(flag: &Arg) -> bool {
-    matches!(
-        flag.get_action(),
-        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
-    )
-}
-
-/// What Go's `strconv.ParseBool` takes for true and false.
-pub(crate) fn go_bool(text: &OsStr) -> Option<&'static str> {
-    match text.to_str()? {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some("true"),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some("false"),
-        _ => None,
-    }
-}
-
-/// The known name that was probably meant.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let known = known.into_iter();
-    let likeness = known.map(|known| (strsim::jaro(name, known), known));
-    let best = likeness.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(likeness, _)| *likeness > ALIKE)
-        .map(|(_, known)| known)
-}
-
-fn unknown(root: &Command, command: &Command, name: &OsStr) -> Error {
-    let name = name.to_string_lossy();
-    let error = |more: &str| ErrorKind::Usage.error(format!("unknown flag -{name}{more}"));
-    let flags = command.get_arguments().flat_map(|arg| {
-        let others = arg.get_visible_aliases().unwrap_or_default();
-        arg.get_long().into_iter().chain(others)
-    });
-    let owner = root
-        .get_subcommands()
-        .find(|other| find(other, &*name).is_some());
-    match (nearest(&name, flags), owner) {
-        // Go reads the flags of a command behind its name alone.
-        (_, Some(owner)) if command.get_name() == root.get_name() => {
-            let owner = owner.get_name();
-            error("").hint(format!("write it behind the command: snap {owner} -{name}"))
+impl Asked {
+    /// What a flag asks, by the name it was typed with.
+    fn by(flag: &Arg, name: &OsStr) -> Option<Self> {
+        match flag.get_action() {
+            ArgAction::Version => Some(Self::Version),
+            _ if !is_help(flag) => None,
+            _ if name == "h" => Some(Self::Summary),
+            _ => Some(Self::Manual),
         }
-        (Some(meant), _) => error(&format!("; did you mean -{meant}?")),
-        (None, _) if command.get_name() == root.get_name() => error("").hint("see: snap -h"),
-        (None, _) => error("").hint(format!("see: snap {} -h", command.get_name())),
     }
+}
+
+fn without_value(flag: &Arg) -> Error {
+    let (name, value) = (long(flag), value_name(flag));
+    ErrorKind::Usage
+        .error(format!("-{name} has no value"))
+        .hint(format!("write -{name} {value}"))
 }
 
 fn empty(what: &str, none: &str) -> Error {

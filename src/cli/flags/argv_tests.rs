@@ -6,7 +6,7 @@ use crate::cli::built;
 fn read(line: &[&str]) -> Result<Vec<String>, Error> {
     let root = built();
     let args = ["snap"].iter().chain(line).map(OsString::from).collect();
-    let words = CommandLine::read(&root, args)?.for_clap(Vec::new());
+    let words = CommandLine::read(&root, args)?.for_clap(&[]);
     let words = words.into_iter().skip(1);
     Ok(words.map(|word| word.into_string().unwrap()).collect())
 }
@@ -55,6 +55,11 @@ fn booleans_follow_go() {
     );
 }
 
+fn refusal(line: &[&str]) -> (String, Option<String>) {
+    let error = read(line).unwrap_err();
+    (error.message, error.hint)
+}
+
 #[test]
 fn an_unknown_flag_is_told_with_the_one_that_was_meant() {
     let said = |line: &[&str]| refused(line).unwrap();
@@ -63,34 +68,102 @@ fn an_unknown_flag_is_told_with_the_one_that_was_meant() {
         "unknown flag -databse; did you mean -database?"
     );
     assert_eq!(said(&["backup", "--xyz=1"]), "unknown flag -xyz");
-    let error = read(&["-database", "x", "backup"]).unwrap_err();
-    assert_eq!(error.message, "unknown flag -database");
-    assert_eq!(
-        error.hint.as_deref(),
-        Some("write it behind the command: snap backup -database")
-    );
-    // Of another command, and of none.
-    assert_eq!(said(&["list", "-max-age", "1h"]), "unknown flag -max-age");
+    for line in [["-database", "x", "backup"], ["-database", "x", "bakcup"]] {
+        let (message, hint) = refusal(&line);
+        assert_eq!(message, "-database stands before the command");
+        assert_eq!(
+            hint.as_deref(),
+            Some("write flags behind it: snap backup -database …")
+        );
+    }
+    let (_, hint) = refusal(&["-database", "x", "restore", "y"]);
+    assert!(hint.unwrap().contains("snap restore -database"));
+    // Of another command, of another tool, and of none.
+    let (message, hint) = refusal(&["list", "-max-age", "1h"]);
+    assert_eq!(message, "unknown flag -max-age");
+    assert!(hint.unwrap().starts_with("snap check has it"));
+    let (message, hint) = refusal(&["backup", "-repo", "/b"]);
+    assert_eq!(message, "unknown flag -repo");
+    assert!(hint.unwrap().contains("PATH"));
     assert!(said(&["-hots", "x"]).starts_with("unknown flag -hots"));
     // What follows a call for help is not looked at.
     assert_eq!(refused(&["backup", "-h", "-databse"]), None);
 }
 
 #[test]
-fn missing_values_are_left_for_clap_to_name() {
+fn help_and_the_version_are_asked_for_in_several_ways() {
+    let asked = |line: &[&str]| {
+        let root = built();
+        let args = ["snap"].iter().chain(line).map(OsString::from).collect();
+        let line = CommandLine::read(&root, args).unwrap();
+        let command = line
+            .command
+            .map(|(_, command)| command.get_name().to_owned());
+        (line.asked, command)
+    };
+    let backup = Some("backup".to_owned());
+    for line in [
+        &["backup", "-help"][..],
+        &["backup", "--help"],
+        &["help", "backup"],
+        &["-profile", "p", "help", "backup"],
+    ] {
+        assert_eq!(
+            asked(line),
+            (Some(Asked::Manual), backup.clone()),
+            "{line:?}"
+        );
+    }
+    assert_eq!(asked(&["backup", "-h"]), (Some(Asked::Summary), backup));
+    for line in [
+        &["help"][..],
+        &["-help"],
+        &["help", "help"],
+        &["help", "version"],
+    ] {
+        assert_eq!(asked(line), (Some(Asked::Manual), None), "{line:?}");
+    }
+    for line in ["version", "-version", "--version", "-V", "-v"] {
+        assert_eq!(asked(&[line]), (Some(Asked::Version), None), "{line}");
+    }
+    assert_eq!(asked(&["backup", "x"]).0, None);
+    // A directory may have any name.
+    assert_eq!(asked(&["backup", "help"]).0, None);
+}
+
+#[test]
+fn a_flag_without_its_value_is_told_with_what_to_write() {
     assert_eq!(
-        rewritten(&["backup", "-database"]),
-        ["backup", "--database"]
+        refusal(&["backup", "-database"]),
+        (
+            "-database has no value".to_owned(),
+            Some("write -database NAME".to_owned())
+        )
     );
-    assert_eq!(rewritten(&["-version"]), ["--version"]);
-    assert_eq!(rewritten(&["-V"]), ["--version"]);
-    assert_eq!(rewritten(&["backup", "-h"]), ["backup", "--help"]);
     assert_eq!(rewritten(&["backup", "-"]), ["backup", "-"]);
 }
 
 #[test]
-fn a_word_that_names_no_command_is_left_for_clap_to_name() {
-    assert_eq!(rewritten(&["bakcup", "-databse"]), ["bakcup", "-databse"]);
+fn a_word_that_names_no_command_leads_to_the_one_that_was_meant() {
+    for (word, said) in [
+        (
+            "bakcup",
+            "there is no command 'bakcup'; did you mean backup?",
+        ),
+        (
+            "prune",
+            "there is no command 'prune'; forget removes old sets (snap help forget)",
+        ),
+        ("/var/backups", "there is no command '/var/backups'"),
+    ] {
+        assert_eq!(refused(&[word, "-databse"]).as_deref(), Some(said));
+        assert_eq!(refused(&["help", word]).as_deref(), Some(said));
+    }
+    // Where another tool's word is one of ours, ours is meant.
+    let root = built();
+    for command in root.get_subcommands() {
+        assert_eq!(refused(&[command.get_name()]), None);
+    }
 }
 
 #[test]

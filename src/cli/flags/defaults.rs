@@ -12,9 +12,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Arg, Command};
 
-use super::argv::{CommandLine, clap_flag, go_bool, takes_value};
+use super::argv::{CommandLine, clap_flag};
 use super::config::{self, ConfigEntry, ConfigValue, Profile};
+use super::known::{go_bool, takes_value};
+use super::places::{self, Typed};
 use super::profiles::{PATH, chosen, ensure_meaningful, find_settable, settable, takes_shared};
+use super::values;
 
 /// The flags that have a variable: `SNAP_` and the flag's name in capitals.
 const VARIABLES: [&str; 10] = [
@@ -61,8 +64,8 @@ impl Defaults {
         let Some((_, command)) = line.command else {
             return Ok(Self::default());
         };
-        // Where it is not run, or has no flags, a fault in the configuration does not matter.
-        if line.asks_for_help() || settable(command).next().is_none() {
+        // Where it has no flags, a fault in the configuration does not matter.
+        if settable(command).next().is_none() {
             return Ok(Self::default());
         }
         let (mut settings, path) = configured(root, command, line)?;
@@ -77,16 +80,39 @@ impl Defaults {
                 defaults.origins.push((setting.flag, setting.place));
             }
         }
-        let arg = command.get_positionals().find(|arg| arg.get_id() == PATH);
-        if let (Some(path), Some(arg)) = (path, arg)
-            && variable("SNAP_DIR").is_none()
-            && !line.has_positional()
-            && !excludes(line, command, arg)
-        {
-            defaults.words.push(as_argument(path));
-        }
+        defaults.words.extend(default_path(line, command, path)?);
         Ok(defaults)
     }
+}
+
+/// The variables that a command reads, and what each stands in for.
+pub(crate) fn variables(root: &Command, command: &Command) -> Vec<(String, String)> {
+    let commands: Vec<&Command> = match command.has_subcommands() {
+        true => root.get_subcommands().collect(),
+        false => vec![command],
+    };
+    let any = |is: &dyn Fn(&Command) -> bool| commands.iter().any(|command| is(command));
+    let takes_path = any(&|command| command.get_positionals().any(|arg| arg.get_id() == PATH));
+    let path = takes_path.then(|| {
+        (
+            "SNAP_DIR".to_owned(),
+            "PATH, the backup directory.".to_owned(),
+        )
+    });
+    let flags = VARIABLES.into_iter().filter(|flag| {
+        any(&|command| {
+            find_settable(command, flag).is_some() && takes_shared(command.get_name(), flag)
+        })
+    });
+    let flags = flags.map(|flag| (variable_of(flag), format!("The flag -{flag}.")));
+    let global = ["profile", "config"];
+    let global = global.map(|flag| (variable_of(flag), format!("The flag -{flag}.")));
+    path.into_iter().chain(flags).chain(global).collect()
+}
+
+/// The name of a flag's variable.
+fn variable_of(flag: &str) -> String {
+    format!("SNAP_{}", flag.to_uppercase().replace('-', "_"))
 }
 
 /// A variable that is set, and not to nothing.
@@ -160,7 +186,7 @@ fn from_environment(command: &Command) -> impl Iterator<Item = Setting> {
     let flags = VARIABLES.into_iter();
     let flags = flags.filter(|flag| takes_shared(command.get_name(), flag));
     flags.filter_map(|flag| {
-        let place = format!("SNAP_{}", flag.to_uppercase().replace('-', "_"));
+        let place = variable_of(flag);
         let value = variable(&place)?;
         let is_switch = find_settable(command, flag).is_some_and(|arg| !takes_value(arg));
         let switched = go_bool(&value).filter(|_| is_switch);
@@ -170,6 +196,35 @@ fn from_environment(command: &Command) -> impl Iterator<Item = Setting> {
             place,
         })
     })
+}
+
+/// The backup directory where it is to be written before what was typed: that of the configuration,
+/// and with a set alone, that of the environment, or the usual one.
+fn default_path(
+    line: &CommandLine<'_>,
+    command: &Command,
+    configured: Option<OsString>,
+) -> Result<Option<OsString>> {
+    let words = line.positionals();
+    let typed = places::typed(command, &words)?;
+    let arg = command.get_positionals().find(|arg| arg.get_id() == PATH);
+    if arg.is_none_or(|arg| excludes(line, command, arg)) {
+        return Ok(None);
+    }
+    let path = match typed {
+        Typed::Path => None,
+        Typed::Nothing => configured.filter(|_| variable("SNAP_DIR").is_none()),
+        Typed::SetAlone => {
+            let known = variable("SNAP_DIR").or(configured);
+            let usual = || {
+                let usual = values::directory(None);
+                usual.is_dir().then(|| usual.into_os_string())
+            };
+            let path = known.or_else(usual);
+            Some(path.ok_or_else(|| places::no_path(command, words[0]))?)
+        }
+    };
+    Ok(path.map(as_argument))
 }
 
 /// A path is no flag, whatever it begins with.
@@ -194,7 +249,7 @@ fn excludes(line: &CommandLine<'_>, command: &Command, flag: &Arg) -> bool {
     let positionals = command.get_positionals();
     flags
         .map(|(flag, _)| flag)
-        .chain(positionals.filter(|_| line.has_positional()))
+        .chain(positionals.filter(|_| !line.positionals().is_empty()))
         .any(|typed| conflict(command, typed, flag) || conflict(command, flag, typed))
 }
 

@@ -9,13 +9,12 @@ use super::values;
 /// How to deal with another run in the same directory.
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
-    /// How long to wait for another run in the same directory to end
+    /// How long to wait for another run in PATH to end
     #[arg(
         long,
         default_value = "0",
         value_name = "DURATION",
         value_parser = values::wait,
-        help_heading = "How",
-    )]
+        help_heading = "How", hide_short_help = true)]
     pub(crate) retry_lock: Duration,
 }

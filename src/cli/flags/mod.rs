@@ -3,10 +3,14 @@
 pub(crate) mod argv;
 mod config;
 pub(crate) mod defaults;
+pub(crate) mod known;
 mod lock;
 mod output;
+mod places;
 mod profiles;
 pub(crate) mod server;
+mod unknown;
+pub(crate) mod usage;
 pub(crate) mod values;
 
 pub(crate) use lock::LockArgs;

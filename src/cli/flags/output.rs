@@ -19,21 +19,28 @@ pub(crate) enum Verbosity {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// Print warnings and errors alone
+    /// Print warnings and errors only
     #[arg(long)]
     quiet: bool,
-    /// Print warnings, errors and the result alone, no progress
+    /// Print warnings, errors and the result only, no progress
     #[arg(long)]
     summary: bool,
-    /// Print requests, retries and times as well
+    /// Print requests, retries and times too
     #[arg(long)]
     verbose: bool,
-    /// Print JSON lines on standard output, each with a message_type
+    /// Print JSON lines on standard output
+    ///
+    /// Each is an object with a message_type; docs/schema holds their schemas.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl OutputArgs {
+    /// Whether details were asked for.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbosity() == Verbosity::Verbose
+    }
+
     /// How much to print. -summary adds its line to -quiet; both count for more than -verbose.
     pub(crate) fn verbosity(&self) -> Verbosity {
         match (self.summary, self.quiet, self.verbose) {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use clap::{Arg, Command};
 
-use super::argv::{find, is_help, may_be_empty, nearest, takes_value};
 use super::config::{self, ConfigEntry, ConfigValue, DEFAULT, Profile};
+use super::known::{find, is_help, may_be_empty, nearest, takes_value};
 use crate::error::{Error, ErrorKind};
 
 /// The key for the backup directory.

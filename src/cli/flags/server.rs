@@ -10,39 +10,49 @@ use crate::client::{Client, Endpoint, Timeouts};
 
 /// How to deal with a server.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Server")]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct ServerArgs {
-    /// The protocol: auto finds out, 1.0 is that of servers 1.0 to 1.4, 1.5 that of later ones
+    /// The protocol: of servers 1.0 to 1.4, or of later ones
+    ///
+    /// auto asks the server.
     #[arg(
         long,
         default_value = "auto",
         value_name = "auto|1.0|1.5",
-        value_parser = values::dialect,
-    )]
+        value_parser = values::dialect, hide_short_help = true)]
     dialect: DialectArg,
     /// How long to wait for a connection
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     connect_timeout: Duration,
-    /// How long to wait for the next byte; influxd flushes a shard's cache before its first
-    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = values::duration)]
+    /// How long to wait for the next byte
+    ///
+    /// influxd flushes a shard's cache before it sends the first one.
+    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     idle_timeout: Duration,
     /// How long one attempt at one shard may take
-    #[arg(long, default_value = "12h", value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, default_value = "12h", value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     attempt_timeout: Duration,
-    /// How often to try again after a failure, shard by shard, each time from its beginning
-    #[arg(long, default_value_t = 5, value_name = "N")]
+    /// How often to try a failed shard again
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_name = "N",
+        value_parser = values::whole_number(0, u32::MAX), hide_short_help = true)]
     pub(crate) retries: u32,
     /// How many shards to work on at a time
     #[arg(
         long,
         default_value_t = 2,
         value_name = "N",
-        value_parser = clap::value_parser!(u8).range(1..=64),
+        value_parser = values::whole_number(1, 64_u8),
+        help_heading = "How",
     )]
     pub(crate) jobs: u8,
-    /// How many bytes per second to move at the most, all shards together: 20MiB, 20M (a million
-    /// each), none
-    #[arg(long, default_value = "none", value_name = "RATE", value_parser = values::rate)]
+    /// Bytes per second at the most, as 20MiB
+    ///
+    /// All shards together. 20M is 20 million bytes; none is no limit.
+    #[arg(long, default_value = "none", value_name = "RATE", value_parser = values::rate,
+          help_heading = "How")]
     limit_rate: RateArg,
 }
 

@@ -1,8 +1,10 @@
 //! The values of flags, as clap reads them.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -21,6 +23,26 @@ pub(crate) struct MayBeEmpty(pub(crate) OsString);
 /// Takes any value, an empty one too.
 pub(crate) fn may_be_empty() -> impl TypedValueParser<Value = MayBeEmpty> {
     OsStringValueParser::new().map(MayBeEmpty)
+}
+
+/// A whole number between two, both included. From clap's own reader people would hear of digits
+/// and ranges.
+pub(crate) fn whole_number<T>(
+    least: T,
+    most: T,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: Copy + PartialOrd + Display + FromStr + Into<u64> + Send + Sync + 'static,
+{
+    move |text: &str| {
+        let number = text.parse().ok();
+        let inside = number.filter(|number| (least..=most).contains(number));
+        let range = match most.into() {
+            u64::MAX => format!("of {least} or more"),
+            _ => format!("from {least} to {most}"),
+        };
+        inside.ok_or_else(|| format!("'{text}' is not a whole number {range}"))
+    }
 }
 
 /// A point in time; ages count back from now.
@@ -49,7 +71,7 @@ pub(crate) enum Since {
 /// A length of time that is not zero.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match time::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
+        Ok(Duration::ZERO) => Err(format!("'{text}' is no time at all; write a longer one")),
         result => result.map_err(|error| format!("{error:#}")),
     }
 }
@@ -73,9 +95,12 @@ pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
     if text.eq_ignore_ascii_case("UTC") {
         return Ok(TimeZone::UTC);
     }
-    let missing = "this system knows no time zone of that name; write one of \
-                   /usr/share/zoneinfo, such as Europe/Berlin";
-    TimeZone::get(text).map_err(|_| missing.to_owned())
+    TimeZone::get(text).map_err(|_| {
+        format!(
+            "'{text}' is no time zone that this system knows; write one of /usr/share/zoneinfo, \
+             such as Europe/Berlin"
+        )
+    })
 }
 
 pub(crate) fn address(text: &str) -> Result<Address, String> {

@@ -15,6 +15,7 @@ pub(crate) mod table;
 mod tally;
 pub(crate) mod terminal;
 mod text;
+pub(crate) mod width;
 
 pub use schema::schemas;
 pub(crate) use tally::Tally;

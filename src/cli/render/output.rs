@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 
 use super::bars::Bars;
 use super::json::{self, Json};
-use super::messages::Level;
 use super::messages::run::RunSummary;
+use super::messages::{Level, Message};
 use super::tally::Tally;
 use super::terminal::{Label, Line, is_smart_terminal, print_line, print_lines, say_line};
 use super::text::Lines;
@@ -103,20 +103,16 @@ impl Output {
         }
     }
 
-    /// Prints the result of a command that has but one line of it; JSON says the same in fields or
-    /// in words.
+    /// Prints the result of a command that has but one line of it: a message in JSON, else in text.
     ///
     /// # Errors
     ///
     /// When standard output cannot be written.
-    pub(crate) fn closing(&self, text: &str) -> Result<()> {
-        match (self.verbosity, self.json) {
-            (Verbosity::Quiet, _) => Ok(()),
-            (_, true) => {
-                json::status(Level::Info, text);
-                Ok(())
-            }
-            (_, false) => self.line(text),
+    pub(crate) fn closing<M: Message>(&self, message: &M, text: &str) -> Result<()> {
+        match (self.json, self.verbosity) {
+            (true, _) => json::print(message),
+            (_, Verbosity::Quiet) => Ok(()),
+            _ => self.line(text),
         }
     }
 
@@ -188,16 +184,16 @@ impl Output {
 
     /// Prints an error with its causes, and its hint on a line of its own.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        if self.json {
-            json::exit_error(error);
-        } else {
-            print_error(error);
-        }
+        print_error_as(error, self.json);
     }
 }
 
-/// Says an error in text, its hint on a line of its own.
-pub(crate) fn print_error(error: &anyhow::Error) {
+/// Prints an error, as a JSON line or in text with its hint on a line of its own.
+pub(crate) fn print_error_as(error: &anyhow::Error, json: bool) {
+    if json {
+        json::exit_error(error);
+        return;
+    }
     say_line(&Line::labelled(Label::Error, format!("{error:#}")));
     if let Some(hint) = hint(error) {
         say_line(&Line::labelled(Label::Hint, hint));

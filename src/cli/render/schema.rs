@@ -10,6 +10,7 @@ use super::messages::forget::{ForgetSet, ForgetSummary};
 use super::messages::info::{ServerDetails, SetDetails};
 use super::messages::keep::KeepSummary;
 use super::messages::run::RunSummary;
+use super::messages::serve::ServeSummary;
 use super::messages::verify::VerifySummary;
 use super::messages::{ExitError, Message, ServedRequest, ShardProgress, Status};
 use crate::ops::{SetFault, SetGap, SetSummary, ShardSummary, live_journal_schema};
@@ -32,7 +33,7 @@ const COMMANDS: [(&str, &[LineSchema]); 9] = [
         ],
     ),
     ("restore", &[line::<ShardProgress>, line::<RunSummary>]),
-    ("serve", &[line::<ServedRequest>]),
+    ("serve", &[line::<ServedRequest>, line::<ServeSummary>]),
     ("list", &[line::<SetSummary>]),
     (
         "info",

@@ -1,5 +1,6 @@
 //! The words for a set: its kind, its state, what it was asked for, and what is wrong with it.
 
+use super::table::date_or_time;
 use crate::ops::{Kind, MetaCounts, SetSummary, State};
 use crate::repository::Selection;
 use crate::text::{name_list, plural};
@@ -12,6 +13,27 @@ pub(crate) fn kind(kind: Kind) -> &'static str {
         Kind::Range => "range",
         Kind::Meta => "meta only",
         Kind::Unknown => "unknown",
+    }
+}
+
+/// The kind in words, the longest first.
+pub(crate) fn kind_forms(of: Kind) -> impl Iterator<Item = &'static str> {
+    let short = match of {
+        Kind::Full => None,
+        Kind::Increment => Some("incr"),
+        Kind::Range => None,
+        Kind::Meta => Some("meta"),
+        Kind::Unknown => Some("-"),
+    };
+    std::iter::once(kind(of)).chain(short)
+}
+
+/// The versions that a server can be of, by the dialect of the protocol that it speaks. Nothing in
+/// the protocol tells the version itself.
+pub(crate) fn versions(dialect: &str) -> &'static str {
+    match dialect {
+        "1.0" => "version 1.0 to 1.4",
+        _ => "version 1.5 or later",
     }
 }
 
@@ -63,11 +85,13 @@ pub(crate) fn asked_for(selection: &Selection) -> String {
         selection.shard.map(|id| format!("shard {id}")),
         selection
             .since
-            .map(|since| format!("files changed after {since}")),
+            .map(|since| format!("files changed after {}", date_or_time(since))),
         selection
             .start
-            .map(|start| format!("points from {start} on")),
-        selection.end.map(|end| format!("points up to {end}")),
+            .map(|start| format!("points from {} on", date_or_time(start))),
+        selection
+            .end
+            .map(|end| format!("points up to {}", date_or_time(end))),
         selection
             .meta_only
             .then(|| "the metastore alone".to_owned()),

@@ -102,11 +102,6 @@ impl Line {
     }
 }
 
-/// Writes a line without a label to standard error.
-pub(crate) fn say(text: &str) {
-    say_line(&Line::plain(text));
-}
-
 /// Writes a line to standard error; where nobody reads it, nobody misses it. Its label has a colour
 /// where that is a terminal, unless `NO_COLOR`, `CLICOLOR=0` or `TERM=dumb` is set.
 pub(crate) fn say_line(line: &Line) {

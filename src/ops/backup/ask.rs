@@ -85,7 +85,7 @@ impl Session<'_> {
         };
         let mut reply = self
             .client
-            .request(&request)
+            .question(&request)
             .map_err(|error| self.trouble(error))?;
         match reply.first_byte() {
             Ok(Some(after)) => {

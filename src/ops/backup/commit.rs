@@ -240,6 +240,7 @@ impl Backup<'_> {
             meta: FileRecord {
                 name: String::new(),
                 size: 0,
+                modified: None,
                 digest: FileDigest::Blake3(String::new()),
                 blocks: None,
             },

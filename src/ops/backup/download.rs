@@ -126,7 +126,9 @@ impl Session<'_> {
     fn file_of(&self, base: &Base) -> Result<Option<SealedFile>> {
         let cancel = self.context.cancel;
         let file = match base.set {
-            Some(_) => self.staging.share(&base.name, &base.file, cancel),
+            Some(_) => self
+                .staging
+                .share(&base.name, &base.file, self.comparison, cancel),
             None => self.staging.reuse(&base.name, &base.file, cancel),
         }?;
         if file.is_none() {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::repository::{
-    Catalog, Chains, Content, FileRecord, Layout, MemberRecord, Selection, SetId, SetRecord,
-    ShardRecord, ShardState,
+    Catalog, Chains, Comparison, Content, FileRecord, Layout, MemberRecord, Selection, SetId,
+    SetRecord, ShardRecord, ShardState,
 };
 use crate::shard::ShardPath;
 
@@ -40,7 +40,20 @@ pub enum IncrementalMode {
         /// How old the newest file of a shard has to be: more than the clocks of server and client
         /// may differ.
         margin: Duration,
+        /// How a file is compared with its record before it is shared.
+        comparison: Comparison,
     },
+}
+
+impl IncrementalMode {
+    /// How a file is compared with its record before it is shared.
+    pub(super) fn comparison(&self) -> Comparison {
+        match self {
+            Self::Incremental { comparison, .. } => *comparison,
+            // Nothing is shared.
+            Self::Not | Self::SinceLast { .. } => Comparison::Digest,
+        }
+    }
 }
 
 /// A shard's file of an earlier run.

@@ -34,6 +34,7 @@ fn set(number: u32, started: i64) -> SetRecord {
     let file = |name: String| FileRecord {
         name,
         size: 3,
+        modified: None,
         digest: FileDigest::Blake3("00".into()),
         blocks: None,
     };

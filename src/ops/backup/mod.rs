@@ -229,6 +229,7 @@ impl Backup<'_> {
             staging,
             layout: self.options.layout,
             apply_deletes: self.options.apply_deletes,
+            comparison: self.options.building.comparison(),
             jobs: self.options.jobs,
             permits: Permits::new(self.options.jobs),
             context: Context {

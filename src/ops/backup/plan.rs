@@ -318,7 +318,10 @@ impl Backup<'_> {
 
     /// How old a shard's newest file must be for the shard to be shared; `None` where none is.
     fn margin(&self, earlier: Option<&Earlier<'_>>) -> Option<Duration> {
-        let IncrementalMode::Incremental { full_every, margin } = self.options.building else {
+        let IncrementalMode::Incremental {
+            full_every, margin, ..
+        } = self.options.building
+        else {
             return None;
         };
         if full_every.is_some_and(|every| {

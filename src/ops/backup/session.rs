@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::{ErrorKind, kind_of};
 use crate::metastore::Data;
 use crate::ops::queue::{Permit, Permits};
-use crate::repository::{Layout, SetWriter};
+use crate::repository::{Comparison, Layout, SetWriter};
 use crate::shard::ShardPath;
 
 /// A shard to fetch, and what earlier attempts taught about it.
@@ -37,6 +37,8 @@ pub(crate) struct Session<'a> {
     pub layout: Layout,
     /// Leave deleted points out of shards that are taken whole.
     pub apply_deletes: bool,
+    /// How a file is compared with its record before it is shared.
+    pub comparison: Comparison,
     /// How many shards are fetched at a time.
     pub jobs: usize,
     /// To fetch a shard, or to read its file. To ask whether one has changed needs none, nor does

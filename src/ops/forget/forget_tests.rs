@@ -214,7 +214,7 @@ fn an_increment_keeps_what_it_stands_on_back_to_a_whole_set() {
         kept(directory, &policy(1)),
         [
             "1: needed by 2",
-            "2: marked",
+            "2: snap keep",
             "6: last",
             "3: needed by 7",
             "7: last"
@@ -548,25 +548,45 @@ fn a_set_is_pinned_once_and_unpinned_once_and_one_without_a_record_is_left_alone
     for name in ["meta.07", "meta.08"] {
         fs::write(directory.join(name), "x").unwrap();
     }
-    let keep = |set: &str, release| {
-        let pin = keep(directory, set, release, Duration::ZERO, Context::silent()).unwrap();
+    let keep = |set: &str, change| {
+        let kept = keep(directory, set, &change, Duration::ZERO, Context::silent()).unwrap();
         let catalog = Catalog::read(directory).unwrap();
         let set = &catalog.sets()[catalog.find(set).unwrap()];
-        assert_eq!(set.id, pin.id);
-        assert_eq!(set.pinned_at.is_some(), pin.pinned_at.is_some());
-        pin
+        assert_eq!((&set.id, &set.pin), (&kept.id, &kept.pin));
+        kept
     };
-    let first = keep(&id, false);
-    assert!(first.pinned_at.is_some() && first.changed && !first.unrecorded);
-    let second = keep(&id, false);
-    assert_eq!((second.pinned_at, second.changed), (first.pinned_at, false));
-    let released = keep(&id, true);
-    assert_eq!((released.pinned_at, released.changed), (None, true));
-    let again = keep(&id, true);
-    assert_eq!((again.pinned_at, again.changed), (None, false));
-    for release in [false, true] {
-        let pin = keep("meta.07", release);
-        assert!(pin.unrecorded && !pin.changed && pin.pinned_at.is_none());
+    let pin = |note: Option<&str>| PinChange::Pin {
+        note: note.map(str::to_owned),
+    };
+    let first = keep(&id, pin(None));
+    let since = first.pin.as_ref().map(|pin| pin.since);
+    assert!(since.is_some() && first.changed && !first.unrecorded);
+    let second = keep(&id, pin(None));
+    assert_eq!((&second.pin, second.changed), (&first.pin, false));
+    // A note comes, stays, is replaced and goes, and the pin is as old as before.
+    for (note, shown, changed) in [
+        (Some("before the upgrade"), Some("before the upgrade"), true),
+        (
+            Some("before the upgrade"),
+            Some("before the upgrade"),
+            false,
+        ),
+        (None, Some("before the upgrade"), false),
+        (Some("after it"), Some("after it"), true),
+        (Some(""), None, true),
+    ] {
+        let noted = keep(&id, pin(note));
+        let now = noted.pin.unwrap();
+        assert_eq!((now.note.as_deref(), noted.changed), (shown, changed));
+        assert_eq!(Some(now.since), since);
+    }
+    let released = keep(&id, PinChange::Unpin);
+    assert_eq!((released.pin, released.changed), (None, true));
+    let again = keep(&id, PinChange::Unpin);
+    assert_eq!((again.pin, again.changed), (None, false));
+    for change in [pin(None), pin(Some("a note")), PinChange::Unpin] {
+        let kept = keep("meta.07", change);
+        assert!(kept.unrecorded && !kept.changed && kept.pin.is_none());
     }
 
     let options = ForgetOptions {

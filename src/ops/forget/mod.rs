@@ -4,6 +4,7 @@
 mod rules;
 
 use std::collections::HashSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use super::info::{SetSummary, State, summary};
 use crate::context::Context;
 use crate::error::ErrorKind;
-use crate::repository::{Catalog, Chains, Maintenance, Removed, Selection, SetId, SetRecord};
+use crate::repository::{Catalog, Chains, Maintenance, Pin, Removed, Selection, SetId, SetRecord};
 pub use rules::Limit;
 pub use rules::Policy;
 pub use rules::Reason;
@@ -56,10 +57,45 @@ pub struct ForgetReport {
 pub struct Group {
     /// What was asked for.
     pub selection: Selection,
-    /// The random number of the server's metastore; the address where that was not recorded.
-    pub server: String,
+    /// The server.
+    pub server: GroupServer,
     /// The sets, oldest first.
     pub sets: Vec<Verdict>,
+}
+
+/// What tells the servers of sets apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupServer {
+    /// The random number of its metastore.
+    Cluster(u64),
+    /// Its address, where that was not recorded.
+    Host(String),
+}
+
+impl GroupServer {
+    fn of(record: &SetRecord) -> Self {
+        match record.cluster_id {
+            Some(id) => Self::Cluster(id),
+            None => Self::Host(record.host.clone()),
+        }
+    }
+
+    /// The random number of its metastore, where that is known.
+    pub(crate) fn cluster_id(&self) -> Option<u64> {
+        match self {
+            Self::Cluster(id) => Some(*id),
+            Self::Host(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for GroupServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster(id) => id.fmt(f),
+            Self::Host(host) => host.fmt(f),
+        }
+    }
 }
 
 /// What is to become of a set.
@@ -69,6 +105,8 @@ pub struct Verdict {
     pub set: SetSummary,
     /// Why it is kept. It is removed where there is no reason.
     pub reasons: Vec<Reason>,
+    /// Bytes that became free, or would, as it was removed.
+    pub freed: Option<u64>,
 }
 
 impl Verdict {
@@ -128,11 +166,21 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
         None => Maintenance::measure(&catalog, &unkept)?,
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
+    report.note_freed();
     report.elapsed = started.elapsed();
     Ok(report)
 }
 
 impl ForgetReport {
+    /// Notes what became free with each set.
+    fn note_freed(&mut self) {
+        let verdicts = self.groups.iter_mut().flat_map(|group| &mut group.sets);
+        for verdict in verdicts.filter(|verdict| !verdict.is_kept()) {
+            let freed = self.removed.freed.get(&verdict.set.id);
+            verdict.freed = Some(freed.copied().unwrap_or(0));
+        }
+    }
+
     /// Notes which sets stay because they are read: those read when the policy was applied, and
     /// those that turned out to be read when they were to be removed.
     fn spare(&mut self, read: impl Iterator<Item = SetId>) {
@@ -169,7 +217,7 @@ fn judge_beside(
     policy: &Policy,
     read: &HashSet<usize>,
 ) -> (Vec<Group>, HashSet<usize>) {
-    let mut groups: Vec<(Selection, String, Vec<usize>)> = Vec::new();
+    let mut groups: Vec<(Selection, GroupServer, Vec<usize>)> = Vec::new();
     for (at, set) in catalog.sets().iter().enumerate() {
         let Some(record) = set.record() else {
             continue;
@@ -179,7 +227,7 @@ fn judge_beside(
                 since: None,
                 ..record.selection.clone()
             },
-            server(record),
+            GroupServer::of(record),
         );
         match groups
             .iter_mut()
@@ -202,7 +250,7 @@ fn judge_beside(
                 // One that cannot be restored whole must not take the place of one that can.
                 complete: summaries[*at].state == State::Complete
                     && summaries[*at].restorable_whole,
-                pinned: set.pinned_at.is_some(),
+                pinned: set.pin.is_some(),
                 lost: catalog.is_lost(set),
             }
         };
@@ -233,8 +281,9 @@ fn judge_beside(
     let verdict = |at: usize| Verdict {
         set: summaries[at].clone(),
         reasons: reasons[at].clone().unwrap_or_default(),
+        freed: None,
     };
-    let group = |(selection, server, members): (Selection, String, Vec<usize>)| Group {
+    let group = |(selection, server, members): (Selection, GroupServer, Vec<usize>)| Group {
         selection,
         server,
         sets: members.into_iter().map(verdict).collect(),
@@ -242,26 +291,48 @@ fn judge_beside(
     (groups.into_iter().map(group).collect(), unkept)
 }
 
-fn server(record: &SetRecord) -> String {
-    record
-        .cluster_id
-        .map_or_else(|| record.host.clone(), |id| id.to_string())
+/// What is to become of a set's pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinChange {
+    /// The set is pinned.
+    Pin {
+        /// Takes the place of an earlier note; an empty one takes it away.
+        note: Option<String>,
+    },
+    /// It is not.
+    Unpin,
 }
 
-/// What became of a pin.
+impl PinChange {
+    /// The pin that takes the place of what there was.
+    fn of(&self, was: Option<&Pin>) -> Option<Pin> {
+        let Self::Pin { note } = self else {
+            return None;
+        };
+        let was = was.cloned();
+        let since = was.as_ref().map_or_else(Timestamp::now, |was| was.since);
+        let note = match note {
+            Some(note) => Some(note.clone()).filter(|note| !note.is_empty()),
+            None => was.and_then(|was| was.note),
+        };
+        Some(Pin { since, note })
+    }
+}
+
+/// What became of a set's pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
+pub struct KeepReport {
     /// The set's id.
     pub id: SetId,
-    /// Since when the set is pinned; `None`: it is not.
-    pub pinned_at: Option<Timestamp>,
+    /// Its pin, where it has one.
+    pub pin: Option<Pin>,
     /// Whether that is new.
     pub changed: bool,
     /// Whether the set is one of those that are never removed, pinned or not.
     pub unrecorded: bool,
 }
 
-/// Pins a set, so that it is not removed, or, with `release`, unpins it.
+/// Pins a set, so that it is not removed, or unpins it.
 ///
 /// # Errors
 ///
@@ -270,16 +341,16 @@ pub struct Pin {
 pub fn keep(
     directory: &Path,
     set: &str,
-    release: bool,
+    change: &PinChange,
     retry_lock: Duration,
     context: Context<'_>,
-) -> Result<Pin> {
+) -> Result<KeepReport> {
     let catalog = Catalog::read(directory)?;
     let found = &catalog.sets()[catalog.find(set)?];
     if !found.is_recorded() {
-        return Ok(Pin {
+        return Ok(KeepReport {
             id: found.id.clone(),
-            pinned_at: None,
+            pin: None,
             changed: false,
             unrecorded: true,
         });
@@ -288,21 +359,18 @@ pub fn keep(
     // Another run may have removed it before the lock was ours.
     let catalog = Catalog::read(directory)?;
     let found = &catalog.sets()[catalog.find(found.id.as_str())?];
-    let (id, was) = (found.id.clone(), found.pinned_at);
-    let pinned_at = match (release, was) {
-        (true, _) => None,
-        (false, Some(since)) => Some(since),
-        (false, None) => Some(Timestamp::now()),
-    };
-    match pinned_at {
+    let (id, was) = (found.id.clone(), found.pin.as_ref());
+    let pin = change.of(was);
+    let changed = pin.as_ref() != was;
+    match &pin {
         None => maintenance.unpin(&id)?,
-        Some(now) if was.is_none() => maintenance.pin(&id, now)?,
+        Some(pin) if changed => maintenance.pin(&id, pin)?,
         Some(_) => {}
     }
-    Ok(Pin {
+    Ok(KeepReport {
         id,
-        pinned_at,
-        changed: pinned_at != was,
+        pin,
+        changed,
         unrecorded: false,
     })
 }

@@ -145,7 +145,7 @@ impl FromStr for Limit {
             _ => text
                 .parse()
                 .map(Self::Newest)
-                .map_err(|_| "write a number, or unlimited".to_owned()),
+                .map_err(|_| format!("'{text}' is not a number; write one, or unlimited")),
         }
     }
 }
@@ -172,7 +172,7 @@ impl FromStr for Within {
         let mut rest = text;
         while !rest.is_empty() {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            let number: i64 = rest[..digits].parse().with_context(complaint)?;
+            let number: i64 = rest[..digits].parse().ok().with_context(complaint)?;
             let Some(unit) = rest[digits..].chars().next() else {
                 bail!(complaint())
             };
@@ -251,7 +251,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Pinned => "marked",
+            Self::Pinned => "snap keep",
             Self::Last => "last",
             Self::Hourly => "hourly",
             Self::Daily => "daily",

@@ -256,8 +256,8 @@ fn partial_sets_use_up_nothing_and_stay_only_while_nothing_complete_is_newer() {
     assert_eq!(
         kept(&policy, &group),
         [
-            "11-18 06:00: marked",
-            "11-19 06:00: marked",
+            "11-18 06:00: snap keep",
+            "11-19 06:00: snap keep",
             "11-20 06:00: last",
             newest
         ]
@@ -345,13 +345,13 @@ fn of_what_is_lost_only_the_pinned_stays_and_of_the_rest_all_or_what_the_rules_k
         [
             "05-01 00:00: not lost",
             "05-02 00:00: not lost",
-            "05-03 00:00: marked"
+            "05-03 00:00: snap keep"
         ]
     );
     policy.last = Limit::Newest(1);
     assert_eq!(
         kept(&policy, &group),
-        ["05-02 00:00: last", "05-03 00:00: marked"]
+        ["05-02 00:00: last", "05-03 00:00: snap keep"]
     );
 }
 

@@ -884,11 +884,12 @@ fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, Te
     let mut told = Vec::new();
     let verified = verify(&options, context, &mut |finding| {
         told.push(format!("{finding:?}"));
-        let set = match finding {
-            Finding::Fault(fault) => &fault.set,
-            Finding::Gap(gap) => &gap.set,
+        let (set, also_in) = match finding {
+            Finding::Fault(fault) => (&fault.set, &fault.also_in),
+            Finding::Gap(gap) => (&gap.set, &gap.also_in),
         };
-        findings.insert(set.to_string());
+        let sets = also_in.iter().chain([set]);
+        findings.extend(sets.map(ToString::to_string));
     });
     // Of a directory that was emptied by hand, that is all there is to say.
     let is_emptied = catalog.emptied().is_some();

@@ -29,7 +29,7 @@ use crate::time::Bounds;
 use crate::tsm::fields::{Field, FieldTypes};
 use crate::tsm::filter::{NewTypes, PointFilter};
 use crate::tsm::tombstone::BoundedDeletes;
-use crate::tsm::{is_index, is_tombstone, stem};
+use crate::tsm::{is_tombstone, stem};
 
 /// What is done with the files of a backup.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub(crate) struct RestoreChecks {
     pub scratch: PathBuf,
 }
 
-/// Checks all files of the shards, as far as their use asks for it, and writes nothing.
+/// Checks all files of the shards, as far as `checks` ask for it, and writes nothing.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ pub(crate) struct RestoreChecks {
 pub(super) fn check(
     catalog: &Catalog,
     planned: Vec<PlannedShard>,
-    used: &RestoreChecks,
+    checks: &RestoreChecks,
     jobs: usize,
     context: Context<'_>,
 ) -> Result<Vec<CheckedShard>> {
@@ -69,7 +69,7 @@ pub(super) fn check(
     let stop = context.cancel.child();
     let checker = ShardChecker {
         catalog,
-        used,
+        checks,
         unpack: None,
         context: Context {
             cancel: &stop,
@@ -105,7 +105,7 @@ fn check_one(checker: &ShardChecker<'_>, planned: PlannedShard) -> Result<Checke
 /// Checks the files that a shard is put together from.
 pub(super) struct ShardChecker<'a> {
     pub catalog: &'a Catalog,
-    pub used: &'a RestoreChecks,
+    pub checks: &'a RestoreChecks,
     /// Where the files are unpacked while they are read, if they are. What is to be left out of
     /// them is not tried on them then: it will be left out of what was unpacked.
     pub unpack: Option<&'a UnpackDir<'a>>,
@@ -126,7 +126,7 @@ impl ShardChecker<'_> {
         } = self.gather(&shard)?;
         let all_readable = unreadable.is_empty();
         for (name, unreadable) in unreadable {
-            unreadable.refuse(&name, &shard.source, self.used, self.context)?;
+            unreadable.refuse(&name, &shard.source, self.checks, self.context)?;
         }
         let members = ShardMembers {
             catalog: self.catalog,
@@ -134,12 +134,12 @@ impl ShardChecker<'_> {
             sources: &shard.chain,
             files: &files,
             unpacked: self.unpack.map(|unpack| unpack.path),
-            scratch: &self.used.scratch,
+            scratch: &self.checks.scratch,
             stop: self.context.cancel,
         };
-        let several = several_types(types, &shard.source, self.used)?;
+        let several = several_types(types, &shard.source, self.checks)?;
         let is_tried = self.unpack.is_none() && shard.time_range.is_none();
-        let are_applied = self.used.apply_deletes && files.have_deletes();
+        let are_applied = self.checks.apply_deletes && files.have_deletes();
         // What cannot be read of deletes was told.
         let need_deletes = all_readable && (!several.is_empty() || is_tried && are_applied);
         let deletes = match need_deletes {
@@ -154,7 +154,7 @@ impl ShardChecker<'_> {
             self.context.warn(told);
         }
         if is_tried {
-            try_to_rewrite(&members, &deletes, self.used, &settled.new_types)?;
+            try_to_rewrite(&members, &deletes, self.checks, &settled.new_types)?;
         }
         let PlannedShard {
             source,
@@ -189,7 +189,7 @@ impl ShardChecker<'_> {
     fn gather(&self, shard: &PlannedShard) -> Result<Gathered> {
         let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
         let mut unreadable: BTreeMap<String, Unreadable> = BTreeMap::new();
-        let mut types = FieldTypes::new(self.used.scratch.clone());
+        let mut types = FieldTypes::new(self.checks.scratch.clone());
         let mut tombstones: BTreeSet<String> = BTreeSet::new();
         for (source, file) in shard.chain.iter().enumerate() {
             for member in self.examine(shard, file, &mut types)? {
@@ -197,9 +197,6 @@ impl ShardChecker<'_> {
                 let ExaminedMember {
                     name, size, crc, ..
                 } = member;
-                if self.used.leave_index && is_index(&name) {
-                    continue;
-                }
                 unreadable.remove(&name);
                 if let Some(fault) = fault {
                     let tar = self.catalog.place_of(&file.name);
@@ -248,11 +245,11 @@ impl ShardChecker<'_> {
 fn several_types(
     types: FieldTypes,
     shard: &ShardPath,
-    used: &RestoreChecks,
+    checks: &RestoreChecks,
 ) -> Result<BTreeSet<Field>> {
     let several = types
         .several()
-        .map_err(|error| scratch_error(&used.scratch, error))?;
+        .map_err(|error| scratch_error(&checks.scratch, error))?;
     several.ok_or_else(|| {
         ErrorKind::Refused
             .error(format!(
@@ -268,12 +265,12 @@ fn several_types(
 fn try_to_rewrite(
     members: &ShardMembers<'_>,
     deletes: &BTreeMap<String, BoundedDeletes>,
-    used: &RestoreChecks,
+    checks: &RestoreChecks,
     new_types: &NewTypes,
 ) -> Result<()> {
     let none = BoundedDeletes::default();
     let of_file = |name: &str| {
-        let of_file = deletes.get(stem(name)).filter(|_| used.apply_deletes);
+        let of_file = deletes.get(stem(name)).filter(|_| checks.apply_deletes);
         of_file.unwrap_or(&none)
     };
     let wants = |name: &str| {
@@ -328,11 +325,11 @@ impl Unreadable {
         &self,
         name: &str,
         shard: &ShardPath,
-        used: &RestoreChecks,
+        checks: &RestoreChecks,
         context: Context<'_>,
     ) -> Result<()> {
         let Self { tar, fault } = self;
-        if used.apply_deletes {
+        if checks.apply_deletes {
             let message = format!("{tar} is damaged: {name} {fault}");
             return Err(ErrorKind::Damage
                 .error(message)
@@ -378,9 +375,10 @@ impl ShardChecker<'_> {
             // Looking into the blocks reads all of a file, and no sum over the tar asks for that to
             // be done twice.
             reads_all: recorded.is_some(),
+            leave_index: self.checks.leave_index,
             unpack: self.unpack,
             stops_at_damage: true,
-            scratch: &self.used.scratch,
+            scratch: &self.checks.scratch,
             cancel: self.context.cancel,
             progress: match self.unpack {
                 Some(_) => self.context.progress,

@@ -1,9 +1,10 @@
 //! `snap verify`: reads sets end to end, and reports every fault with what it means.
 
+mod causes;
 mod finding;
 mod shard;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,11 +20,10 @@ use crate::repository::names;
 use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId};
 use crate::shard::ShardPath;
 use crate::sizes::total;
-use crate::text::plural;
-use finding::SHARD_LOST;
+use causes::Causes;
 use shard::{Checked, VerifyJob};
 
-pub use finding::{FileDamage, Finding, SetFault, SetGap};
+pub use finding::{DamagedPlace, FileDamage, Finding, Meaning, SetFault, SetGap};
 
 /// What to verify, and how.
 #[derive(Debug, Clone)]
@@ -51,8 +51,8 @@ pub struct VerifyReport {
     pub tsm_files: u64,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Points, where blocks were looked at.
-    pub points: Option<u64>,
+    /// Values of fields, where blocks were looked at.
+    pub values: Option<u64>,
     /// Faults found.
     pub faults: u64,
     /// The ids of sets that were removed while the others were read: what is said of them may be
@@ -63,11 +63,6 @@ pub struct VerifyReport {
     /// How long it took.
     pub elapsed: Duration,
 }
-
-const SET_GONE: &str = "nothing of this set can be restored; snap forget -lost removes its record";
-const SET_LOST: &str = "nothing of this set can be restored";
-const NOT_WHOLE: &str = "a restore of this set brings back less than was asked for";
-const NOT_INFLUXD: &str = "influxd cannot restore this set; snap can, from its record";
 
 /// Verifies sets, and passes each finding to `tell`.
 ///
@@ -82,16 +77,18 @@ pub fn verify(
     let started = Instant::now();
     let mut report = VerifyReport::default();
     let (catalog, unreadable) = Catalog::read_past_all(&options.directory)?;
+    let mut causes = Causes::default();
     for unreadable in unreadable {
-        report.faults += 1;
-        tell(Finding::Fault(&SetFault {
-            set: unreadable.set(),
-            file: unreadable.file,
-            shard: None,
-            fault: FileDamage::of_file(format!("{:#}", unreadable.error), SET_LOST),
-        }));
+        let fault = FileDamage::of_file(format!("{:#}", unreadable.error), Meaning::SetLost);
+        causes.fault(SetFault::new(
+            unreadable.set(),
+            unreadable.file,
+            None,
+            fault,
+        ));
     }
-    let chosen = choose_sets(&catalog, options, &report)?;
+    causes.tell(&mut report, tell);
+    let chosen = choose_sets(&catalog, options, report.faults > 0)?;
     report.sets = chosen.len();
     // One set is held to the end; of all, those whose files are being read.
     let mut held = None;
@@ -99,7 +96,9 @@ pub fn verify(
         report.set = Some(catalog.sets()[one].id.clone());
         held = catalog.hold_one(one)?;
     }
-    let jobs = collect_jobs(&catalog, chosen, &mut report, tell)?;
+    let jobs = collect_jobs(&catalog, &chosen, &mut report, &mut causes)?;
+    // Before the reading, which can take hours.
+    causes.tell(&mut report, tell);
     let sizes = jobs.iter().map(|job| job.file.size);
     context.report(&Event::Shards {
         count: jobs.len(),
@@ -111,26 +110,25 @@ pub fn verify(
     });
     drop(held);
     context.check()?;
-    let mut points = 0;
-    for (job, checked) in queue::all(results)? {
-        points += report_shard(&catalog, &job, checked, &mut report, tell);
+    let mut results = queue::all(results)?;
+    results.sort_by(|(a, _), (b, _)| (a.file.set, &a.path).cmp(&(b.file.set, &b.path)));
+    let mut values = 0;
+    for (job, checked) in results {
+        values += report_shard(&catalog, &job, checked, &mut report, &mut causes);
     }
-    report.points = options.deep.then_some(points);
+    causes.tell_rest(&mut report, tell);
+    report.values = options.deep.then_some(values);
     report.elapsed = started.elapsed();
     Ok(report)
 }
 
 /// The sets to verify, by their places.
-fn choose_sets(
-    catalog: &Catalog,
-    options: &VerifyOptions,
-    report: &VerifyReport,
-) -> Result<Vec<usize>> {
+fn choose_sets(catalog: &Catalog, options: &VerifyOptions, has_faults: bool) -> Result<Vec<usize>> {
     let chosen: Vec<usize> = match &options.set {
         Some(name) => vec![catalog.find(name)?],
         None => (0..catalog.sets().len()).collect(),
     };
-    if chosen.is_empty() && report.faults == 0 {
+    if chosen.is_empty() && !has_faults {
         catalog.latest()?;
     }
     match catalog.emptied() {
@@ -142,13 +140,15 @@ fn choose_sets(
 /// Checks all of the sets but their shards, and returns the shards' files to read.
 fn collect_jobs<'a>(
     catalog: &'a Catalog,
-    chosen: Vec<usize>,
+    chosen: &[usize],
     report: &mut VerifyReport,
-    tell: &mut dyn FnMut(Finding<'_>),
+    causes: &mut Causes,
 ) -> Result<Vec<VerifyJob<'a>>> {
     let mut jobs = Vec::new();
     let mut chains = Chains::of(catalog);
-    for at in chosen {
+    let sets = chosen.iter().map(|at| &catalog.sets()[*at]);
+    let sets: HashMap<&SetId, &Set> = sets.map(|set| (&set.id, set)).collect();
+    for &at in chosen {
         let set = &catalog.sets()[at];
         let Some(_held) = catalog.hold_one(at)? else {
             report.removed.push(set.id.clone());
@@ -158,14 +158,15 @@ fn collect_jobs<'a>(
             catalog,
             at,
             set,
+            chosen: &sets,
             report: &mut *report,
-            tell: &mut *tell,
+            causes: &mut *causes,
         };
         if catalog.is_lost(set) {
-            verifier.tell(
-                &format!(".snap/{}.json", set.id),
+            verifier.add(
+                &record_file(&set.id),
                 None,
-                FileDamage::of_file("there is a record, and none of the files", SET_GONE),
+                FileDamage::of_file("there is a record, and none of the files", Meaning::SetGone),
             );
             continue;
         }
@@ -196,32 +197,28 @@ fn check_shard(
         Err(_) if is_passing(catalog, set, &job.file.name) => return Ok(None),
         checked => checked?,
     };
-    let faults = format!(
-        "{} in {}",
-        plural(checked.faults.len(), "fault"),
-        job.file.name
-    );
+    let damaged = format!("{} is damaged", job.file.name);
     context.report(&Event::Finished {
         shard: &job.path,
-        outcome: match checked.faults.is_empty() {
+        outcome: match checked.damage.is_none() {
             true => Outcome::Done {
                 files: checked.members,
                 bytes: job.file.size,
             },
-            false => Outcome::Failed(&faults),
+            false => Outcome::Failed(&damaged),
         },
         elapsed: started.elapsed(),
     });
     Ok(Some(checked))
 }
 
-/// Adds what was found of a shard to the report; how many points it has.
+/// Adds what was found of a shard to the report; how many values it has.
 fn report_shard(
     catalog: &Catalog,
     job: &VerifyJob<'_>,
     checked: Option<Checked>,
     report: &mut VerifyReport,
-    tell: &mut dyn FnMut(Finding<'_>),
+    causes: &mut Causes,
 ) -> u64 {
     let id = &catalog.sets()[job.file.set].id;
     let Some(checked) = checked else {
@@ -233,16 +230,17 @@ fn report_shard(
     report.shards += 1;
     report.tsm_files += checked.tsm_files;
     report.bytes = report.bytes.saturating_add(job.file.size);
-    report.faults += checked.faults.len() as u64;
-    for fault in checked.faults {
-        tell(Finding::Fault(&SetFault {
-            set: id.clone(),
-            file: job.file.name.clone(),
-            shard: Some(job.path.to_string()),
-            fault,
-        }));
+    if let Some(damage) = checked.damage {
+        let fault = SetFault::new(id.clone(), &*job.file.name, Some(&job.path), damage);
+        let recorded = job.record.and_then(|record| record.file.as_ref());
+        causes.shard_fault(fault, recorded.map(|file| file.digest.clone()));
     }
-    checked.points
+    checked.values
+}
+
+/// What the record of a set is called.
+fn record_file(id: &SetId) -> String {
+    format!(".snap/{id}.json")
 }
 
 /// The times of the groups that a metastore names, by shard.
@@ -260,23 +258,19 @@ struct SetVerifier<'a, 'b> {
     catalog: &'a Catalog,
     at: usize,
     set: &'a Set,
+    /// All sets that are verified.
+    chosen: &'b HashMap<&'a SetId, &'a Set>,
     report: &'b mut VerifyReport,
-    tell: &'b mut dyn FnMut(Finding<'_>),
+    causes: &'b mut Causes,
 }
 
 impl<'a> SetVerifier<'a, '_> {
-    fn tell(&mut self, file: &str, shard: Option<&ShardPath>, fault: FileDamage) {
-        self.report.faults += 1;
-        let shard = shard.map(ToString::to_string);
-        (self.tell)(Finding::Fault(&SetFault {
-            set: self.set.id.clone(),
-            file: file.to_owned(),
-            shard,
-            fault,
-        }));
+    fn add(&mut self, file: &str, shard: Option<&ShardPath>, fault: FileDamage) {
+        let fault = SetFault::new(self.set.id.clone(), file, shard, fault);
+        self.causes.fault(fault);
     }
 
-    /// Tells what a restore of the set would miss, but for what was told of its own files.
+    /// Adds what a restore of the set would miss, but for what is told of its own files.
     fn report_missing(&mut self, missing: Vec<Missing>) {
         let id = &self.set.id;
         let mut gaps: Vec<(Gap, Vec<String>)> = Vec::new();
@@ -291,17 +285,7 @@ impl<'a> SetVerifier<'a, '_> {
                 continue;
             }
             if gap.is_damage() {
-                let number = names::meta_number(id.as_str());
-                let (file, means) = match (gap.file(), number, &shard) {
-                    (Some((_, file)), ..) => (file.to_owned(), NOT_WHOLE),
-                    // What the file would be called.
-                    (None, Some(number), Some(shard)) => {
-                        (names::shard_file(shard, number), SHARD_LOST)
-                    }
-                    _ => (format!(".snap/{id}.json"), NOT_WHOLE),
-                };
-                let fault = FileDamage::of_file(gap.to_string(), means);
-                self.tell(&file, shard.as_ref(), fault);
+                self.add_damage(&gap, shard.as_ref());
                 continue;
             }
             let shard = shard.map(|shard| shard.to_string());
@@ -311,13 +295,37 @@ impl<'a> SetVerifier<'a, '_> {
             }
         }
         for (gap, shards) in gaps {
-            self.report.gaps += 1;
-            (self.tell)(Finding::Gap(&SetGap {
+            self.causes.gap(SetGap {
                 set: id.clone(),
+                also_in: Vec::new(),
                 shards,
                 message: gap.to_string(),
-                means: NOT_WHOLE,
-            }));
+                means: Meaning::NotWhole,
+            });
+        }
+    }
+
+    /// Adds what is missing because a file is not as it was written.
+    fn add_damage(&mut self, gap: &Gap, shard: Option<&ShardPath>) {
+        let id = &self.set.id;
+        let number = names::meta_number(id.as_str());
+        let (file, means) = match (gap.file(), number, shard) {
+            (Some((_, file)), ..) => (file.to_owned(), Meaning::NotWhole),
+            // What the file would be called.
+            (None, Some(number), Some(shard)) => {
+                (names::shard_file(shard, number), Meaning::ShardLost)
+            }
+            _ => (record_file(id), Meaning::NotWhole),
+        };
+        let damage = FileDamage::of_file(gap.to_string(), means);
+        let fault = SetFault::new(id.clone(), file, shard, damage);
+        let below = gap.file().filter(|(of, _)| *of != id);
+        match below.and_then(|(of, file)| Some((self.chosen.get(of)?, file))) {
+            Some((of, _)) if self.catalog.is_lost(of) => {
+                self.causes.consequence(&record_file(&of.id), fault);
+            }
+            Some((_, file)) => self.causes.consequence(file, fault),
+            None => self.causes.fault(fault),
         }
     }
 
@@ -337,7 +345,7 @@ impl<'a> SetVerifier<'a, '_> {
         let data = match &set.meta {
             None => Err(FileDamage::of_file(
                 format!("the metastore {}", self.catalog.absence(name)),
-                SET_LOST,
+                Meaning::SetLost,
             )),
             Some(meta) => {
                 if is_passing(self.catalog, set, &meta.name) {
@@ -346,16 +354,16 @@ impl<'a> SetVerifier<'a, '_> {
                 }
                 self.report.bytes = self.report.bytes.saturating_add(meta.size);
                 let read = self.catalog.read_meta(set);
-                read.map_err(|error| FileDamage::of_file(format!("{error:#}"), SET_LOST))
+                read.map_err(|error| FileDamage::of_file(format!("{error:#}"), Meaning::SetLost))
             }
         };
         if let Some(manifest) = set.record().and_then(|record| record.manifest.as_ref()) {
             self.report.bytes = self.report.bytes.saturating_add(manifest.size);
             if let Err(error) = hash_matches(self.catalog, manifest) {
-                self.tell(
+                self.add(
                     &manifest.name,
                     None,
-                    FileDamage::of_file(format!("{error:#}"), NOT_INFLUXD),
+                    FileDamage::of_file(format!("{error:#}"), Meaning::NotForInfluxd),
                 );
             }
         }
@@ -370,7 +378,7 @@ impl<'a> SetVerifier<'a, '_> {
                 (groups, Some(data))
             }
             Err(fault) => {
-                self.tell(name, None, fault);
+                self.add(name, None, fault);
                 (Groups::new(), None)
             }
         }
@@ -397,12 +405,12 @@ impl<'a> SetVerifier<'a, '_> {
                 };
                 let times = groups.get(&path).cloned();
                 match catalog.file(&file.name) {
-                    None => self.tell(
+                    None => self.add(
                         &file.name,
                         Some(&path),
                         FileDamage::of_file(
                             format!("the file {}", catalog.absence(&file.name)),
-                            SHARD_LOST,
+                            Meaning::ShardLost,
                         ),
                     ),
                     Some(size) => {
@@ -440,18 +448,18 @@ impl<'a> SetVerifier<'a, '_> {
                     });
                 }
                 (None, Some(entry), _) => {
-                    self.tell(
+                    self.add(
                         &entry.file_name,
                         Some(path),
                         FileDamage::of_file(
                             format!("the file {}", catalog.absence(&entry.file_name)),
-                            SHARD_LOST,
+                            Meaning::ShardLost,
                         ),
                     );
                 }
                 (None, None, Some((name, what))) => {
-                    let fault = FileDamage::of_file(format!("the file {what}"), SHARD_LOST);
-                    self.tell(name, Some(path), fault);
+                    let fault = FileDamage::of_file(format!("the file {what}"), Meaning::ShardLost);
+                    self.add(name, Some(path), fault);
                 }
                 // Whether there should be one, the chain tells.
                 (None, None, None) => {}

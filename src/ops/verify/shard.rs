@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 
-use super::finding::{FileDamage, SHARD_LOST};
+use super::finding::{DamagedPlace, FileDamage, Meaning};
 use crate::context::Context;
 use crate::io::scratch::scratch_dir;
 use crate::ops::examine::{
@@ -12,12 +12,9 @@ use crate::ops::examine::{
 };
 use crate::repository::{BackupFile, Catalog, ShardRecord};
 use crate::shard::ShardPath;
+use crate::shard_tar::TarError;
 use crate::tsm::check::TsmDamage;
 use crate::tsm::index::IndexError;
-
-const POINTS_LOST: &str = "influxd would take the file, and miss these points without a word";
-const DELETES_LOST: &str = "points that were deleted would come back";
-const UNREACHABLE: &str = "no query for the times of the shard finds these points";
 
 /// A shard's file to read.
 pub(super) struct VerifyJob<'a> {
@@ -34,13 +31,13 @@ pub(super) struct VerifyJob<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
     /// What is wrong with it.
-    pub faults: Vec<FileDamage>,
+    pub damage: Option<FileDamage>,
     /// How many regular files are in its tar.
     pub members: usize,
     /// TSM files among them.
     pub tsm_files: u64,
-    /// Points in their blocks, where these were looked at.
-    pub points: u64,
+    /// Values of fields in their blocks, where these were looked at.
+    pub values: u64,
 }
 
 /// Reads a shard's file.
@@ -67,6 +64,7 @@ pub(super) fn check(
             false => Depth::Index,
         },
         reads_all: true,
+        leave_index: false,
         unpack: None,
         stops_at_damage: false,
         scratch: &scratch_dir(),
@@ -78,46 +76,47 @@ pub(super) fn check(
         members: examined.members.len(),
         ..Checked::default()
     };
+    let (mut places, mut more) = (Vec::new(), 0);
     for member in &examined.members {
         checked.tsm_files += u64::from(member.name.ends_with(".tsm"));
-        checked.points += member.points;
-        checked.faults.extend(damage_of_member(member));
+        checked.values += member.points;
+        places.extend(damage_of_member(member));
+        more += member.more;
     }
-    checked.faults.extend(damage_of_tar(&examined.state, job));
+    places.extend(damage_of_tar(&examined.state, job));
     let differences = examined.differences(&examination).into_iter();
-    checked
-        .faults
-        .extend(differences.map(|difference| of_file(difference.to_string())));
+    places.extend(differences.map(|difference| of_file(difference.to_string())));
     if has_other_members(&examined, job.record) {
-        checked
-            .faults
-            .push(of_file("its tar has other members than were recorded"));
+        places.push(of_file("its tar has other members than were recorded"));
     }
+    checked.damage = FileDamage::of_places(places, more);
     Ok(checked)
 }
 
-fn of_file(message: impl Into<String>) -> FileDamage {
-    FileDamage::of_file(message, SHARD_LOST)
+fn of_file(message: impl Into<String>) -> DamagedPlace {
+    DamagedPlace::file(message, Meaning::ShardLost)
 }
 
-fn damage_of_member(member: &ExaminedMember) -> impl Iterator<Item = FileDamage> {
-    let of_member = |offset, message, means| FileDamage {
+fn damage_of_member(member: &ExaminedMember) -> impl Iterator<Item = DamagedPlace> {
+    let of_member = |offset, message, means| DamagedPlace {
         member: Some(member.name.clone()),
         offset,
         message,
         means,
     };
-    let found = member.findings.iter().map(move |finding| match finding {
+    member.findings.iter().map(move |finding| match finding {
         MemberFinding::Name => {
             let message = "its name is not <generation>-<sequence>.tsm".to_owned();
-            of_member(None, message, SHARD_LOST)
+            of_member(None, message, Meaning::ShardLost)
         }
         MemberFinding::Index(error) => {
-            let offset = match error {
-                IndexError::Damaged { offset, .. } => Some(*offset),
-                IndexError::Read { .. } | IndexError::Envelope(_) => None,
+            let (offset, message) = match error {
+                IndexError::Damaged { offset, fault } => {
+                    (Some(*offset), format!("the index is damaged: {fault}"))
+                }
+                IndexError::Read { .. } | IndexError::Envelope(_) => (None, error.to_string()),
             };
-            of_member(offset, error.to_string(), SHARD_LOST)
+            of_member(offset, message, Meaning::ShardLost)
         }
         MemberFinding::Inside {
             offset,
@@ -125,39 +124,37 @@ fn damage_of_member(member: &ExaminedMember) -> impl Iterator<Item = FileDamage>
             message,
         } => {
             let means = match fault {
-                TsmDamage::Block(_) => POINTS_LOST,
-                TsmDamage::Outside { .. } => UNREACHABLE,
-                TsmDamage::Index(_) | TsmDamage::Gap { .. } | TsmDamage::Order { .. } => SHARD_LOST,
+                TsmDamage::Block(_) => Meaning::ValuesLost,
+                TsmDamage::Outside { .. } => Meaning::Unreachable,
+                TsmDamage::Index(_) | TsmDamage::Gap { .. } | TsmDamage::Order { .. } => {
+                    Meaning::ShardLost
+                }
             };
             of_member(Some(*offset), message.clone(), means)
         }
         MemberFinding::Torn => of_member(
             None,
             "the tombstone file breaks off".to_owned(),
-            DELETES_LOST,
+            Meaning::DeletesLost,
         ),
         MemberFinding::Tombstone(error) => {
-            of_member(None, format!("no tombstone file: {error}"), DELETES_LOST)
+            let message = format!("no tombstone file: {error}");
+            of_member(None, message, Meaning::DeletesLost)
         }
-    });
-    let more = (member.more > 0).then(|| {
-        let message = format!("and {} faults more", member.more);
-        of_member(None, message, SHARD_LOST)
-    });
-    found.chain(more)
+    })
 }
 
-fn damage_of_tar(state: &FileState, job: &VerifyJob<'_>) -> Option<FileDamage> {
+fn damage_of_tar(state: &FileState, job: &VerifyJob<'_>) -> Option<DamagedPlace> {
     let (offset, message) = match state {
         FileState::Whole { .. } | FileState::NotReadOn { .. } => return None,
         FileState::Empty => (None, "it is empty".to_owned()),
-        FileState::Tar(error) => {
-            let offset = error.offset().filter(|_| !job.file.compressed);
-            (offset, error.to_string())
-        }
+        // In the file that unpacks to it, the place is another.
+        FileState::Tar(error) if job.file.compressed => (None, error.to_string()),
+        FileState::Tar(TarError::Malformed { offset, why }) => (Some(*offset), why.clone()),
+        FileState::Tar(error) => (error.offset(), error.to_string()),
         FileState::Gzip(offset, error) => (Some(*offset), format!("gzip: {error}")),
     };
-    Some(FileDamage {
+    Some(DamagedPlace {
         offset,
         ..of_file(message)
     })

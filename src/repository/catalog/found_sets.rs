@@ -12,8 +12,9 @@ use super::super::record::SetRecord;
 use super::super::set::{MetaFile, Origin, Set};
 use super::super::set_id::SetId;
 use super::super::snapshot::{DirectorySnapshot, Listed};
-use super::super::store::Store;
+use super::super::store::{ContentId, Store};
 use crate::error::ErrorKind;
+use crate::sizes::total;
 use crate::time;
 
 /// The sets of a directory, and its files.
@@ -60,11 +61,15 @@ impl FoundSets {
             .iter()
             .map(|(name, listed)| ((*name).to_owned(), listed.size))
             .collect();
+        let shared: HashMap<String, ContentId> = listed
+            .iter()
+            .filter_map(|(name, listed)| Some(((*name).to_owned(), listed.shared?)))
+            .collect();
         let DirectorySnapshot {
             others,
             records,
             removals,
-            pins,
+            mut pins,
             manifests,
             damaged,
             ..
@@ -88,8 +93,9 @@ impl FoundSets {
             sets.insert(at, set);
         }
         for set in &mut sets {
-            set.pinned_at = pins.get(&set.id).copied();
+            set.pin = pins.remove(&set.id);
         }
+        note_added(&mut sets, &files, &shared);
         Ok(Self {
             sets,
             files,
@@ -97,6 +103,27 @@ impl FoundSets {
             others,
             unreadable,
         })
+    }
+}
+
+/// Notes of each set with a record how much of it no older set has.
+fn note_added(
+    sets: &mut [Set],
+    files: &BTreeMap<String, u64>,
+    shared: &HashMap<String, ContentId>,
+) {
+    let mut seen = HashSet::new();
+    for set in sets {
+        let Some(record) = set.record() else {
+            continue;
+        };
+        let mut is_first = |name: &str| {
+            let content = shared.get(name);
+            content.is_none_or(|content| seen.insert(*content))
+        };
+        let added = record.files().filter(|file| is_first(&file.name));
+        let sizes = added.filter_map(|file| files.get(&file.name).copied());
+        set.added = Some(total(sizes));
     }
 }
 
@@ -135,7 +162,8 @@ fn recorded_set(record: SetRecord, files: &BTreeMap<String, u64>) -> Set {
         id: record.id.clone(),
         started: record.started,
         meta: meta_in(files, &record.meta.name),
-        pinned_at: None,
+        pin: None,
+        added: None,
         origin: Origin::Recorded(Box::new(record)),
     }
 }
@@ -163,7 +191,8 @@ fn listed_sets(
                 id: stamp.into(),
                 started: time::parse_stamp(stamp).unwrap_or(Timestamp::UNIX_EPOCH),
                 meta: meta_in(files, &manifest.meta.file_name),
-                pinned_at: None,
+                pin: None,
+                added: None,
                 origin: Origin::Listed(manifest),
             }),
             Err(error) => unreadable.push(UnreadableFile { file: name, error }),
@@ -193,7 +222,8 @@ fn loose_sets(files: &BTreeMap<&str, Listed>, recorded: &HashSet<&str>) -> Vec<S
         id: names::meta_file(number).into(),
         started: Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH),
         meta: metas.remove(&number),
-        pinned_at: None,
+        pin: None,
+        added: None,
         origin: Origin::Loose { number },
     };
     numbers.into_iter().map(set).collect()

@@ -226,7 +226,7 @@ impl Catalog {
             sets => format!("the records of {} sets", sets.len()),
         };
         let directory = self.place();
-        let pinned = match self.sets.iter().any(|set| set.pinned_at.is_some()) {
+        let pinned = match self.sets.iter().any(|set| set.pin.is_some()) {
             true => " (after snap keep -release where a set is marked)",
             false => "",
         };
@@ -313,13 +313,16 @@ fn no_directory(path: &Path) -> Error {
         Some(name) => fault.hint(format!(
             "'{name}' names a set: write PATH, the backup directory, before it"
         )),
+        None if path.exists() => ErrorKind::NoBackup
+            .error(format!("{} is a file, not a directory", path.display()))
+            .hint("PATH is the directory that the backup was written into"),
         None => fault.hint("name it as PATH or in SNAP_DIR; without either it is ./backup"),
     }
 }
 
 /// Whether a word can only be meant as a set: `latest`, or an id from its day on, as
 /// `20261120T0800`.
-fn is_set_name(word: &str) -> bool {
+pub(crate) fn is_set_name(word: &str) -> bool {
     let day_and_time = word.split_once('T');
     let is_id = day_and_time.is_some_and(|(day, time)| {
         let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

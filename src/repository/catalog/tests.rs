@@ -170,6 +170,7 @@ fn recorded(number: u32, second: u32) -> SetRecord {
     let file = |name| FileRecord {
         name,
         size: 1,
+        modified: None,
         digest: FileDigest::Blake3(String::new()),
         blocks: None,
     };

@@ -159,6 +159,7 @@ fn recorded(directory: &Path, stamp: &str, state: SetState, shards: &[(u64, Shar
     let file = |name: &str| FileRecord {
         name: name.into(),
         size: 1,
+        modified: None,
         digest: FileDigest::Blake3(String::new()),
         blocks: None,
     };

@@ -270,6 +270,7 @@ fn a_chain_of_thousands_of_increments_is_walked_to_its_end() {
             meta: FileRecord {
                 name: format!("meta.{number:02}"),
                 size: 1,
+                modified: None,
                 digest: FileDigest::Blake3(String::new()),
                 blocks: None,
             },

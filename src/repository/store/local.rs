@@ -221,10 +221,14 @@ impl WritableStore for LocalStore {
 
     /// A hard link.
     fn share(&self, name: &str, set: &SetId) -> Result<String> {
-        // The name of a file that goes again is free: the folder is this run's own.
-        let free = self.temporary(set)?.path().to_owned();
-        durable::link(&self.path(name), &free)?;
-        Ok(staged_name(set, &free))
+        let file = self.path(name);
+        let linked = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .make_in(self.folder(Folder::Staged(set)), |free| {
+                durable::link(&file, free)
+            })?;
+        let linked = linked.into_temp_path().keep()?;
+        Ok(staged_name(set, &linked))
     }
 
     fn scratch(&self, set: &SetId) -> PathBuf {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 pub(super) use local::LocalStore;
 #[cfg(test)]
@@ -115,7 +116,7 @@ pub(crate) struct StoreEntry {
     pub kind: EntryKind,
     /// Bytes.
     pub size: u64,
-    /// When it was last written to, where that is known.
+    /// When it was last written to; 1970-01-01 where that is not known.
     pub modified: SystemTime,
     /// Of a file, which content it is: where several share one, all have the same.
     pub content: ContentId,
@@ -124,6 +125,12 @@ pub(crate) struct StoreEntry {
 }
 
 impl StoreEntry {
+    /// When it was last written to, if that is known, to the nanosecond where the file system does.
+    pub(super) fn last_modified(&self) -> Option<Timestamp> {
+        let known = Some(self.modified).filter(|modified| *modified != SystemTime::UNIX_EPOCH);
+        Timestamp::try_from(known?).ok()
+    }
+
     /// Whether it is a regular file of that size.
     pub(super) fn is_file_of(&self, size: u64) -> bool {
         self.kind == EntryKind::File && self.size == size

@@ -36,6 +36,7 @@ impl Bench<'_> {
         FileRecord {
             name: name.to_owned(),
             size: content.len() as u64,
+            modified: None,
             digest: FileDigest::of(DigestAlgorithm::Blake3, content),
             blocks: None,
         }
@@ -128,11 +129,12 @@ fn what_goes_while_it_is_read_is_noticed_and_what_is_open_or_held_can_be_read_on
         let record = bench.set(0, "json");
         (bench.put)(
             &format!(".snap/{}.keep", record.id),
-            br#"{"kept":"2026-11-20T08:00:00Z"}"#,
+            br#"{"kept":"2026-11-20T08:00:00Z","later":1}"#,
         );
         let catalog = bench.catalog();
-        let pinned_at = catalog.sets()[0].pinned_at.unwrap();
-        assert_eq!(pinned_at, "2026-11-20T08:00:00Z".parse().unwrap());
+        let pin = catalog.sets()[0].pin.as_ref().unwrap();
+        assert_eq!(pin.since, "2026-11-20T08:00:00Z".parse().unwrap());
+        assert_eq!(pin.note, None);
         let _held = catalog.hold([0]).unwrap();
         let name = &record.shards[0].file.as_ref().unwrap().name;
         let mut open = catalog.open_file(name).unwrap();

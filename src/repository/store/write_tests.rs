@@ -17,7 +17,8 @@ use crate::error::{ErrorKind, kind_of};
 use crate::repository::hidden::{COMMIT, name_of, own_name};
 use crate::repository::record::{FileRecord, Layout, Selection, SetRecord, ShardRecord};
 use crate::repository::{
-    Catalog, Maintenance, RunHeader, SetFiles, SetWriter, manifest, names, test_records,
+    Catalog, Comparison, Maintenance, Pin, RunHeader, SetFiles, SetWriter, manifest, names,
+    test_records,
 };
 use crate::repository::{DigestAlgorithm, FileDigest};
 
@@ -62,7 +63,7 @@ fn try_write(
     let cancel = Cancel::default();
     let writer = try_begin(store, false)?;
     let shared = match earlier {
-        Some(file) => writer.share(&file.name, file, &cancel)?,
+        Some(file) => writer.share(&file.name, file, Comparison::Time, &cancel)?,
         None => None,
     };
     let shard = match shared {
@@ -92,6 +93,7 @@ fn put_old(store: &Arc<dyn WritableStore>, layout: Layout, number: u32) {
         FileRecord {
             name,
             size: content.len() as u64,
+            modified: None,
             digest: FileDigest::of(DigestAlgorithm::Blake3, content),
             blocks: None,
         }
@@ -119,6 +121,16 @@ fn put_old(store: &Arc<dyn WritableStore>, layout: Layout, number: u32) {
     store
         .write_whole(&document, &mut |out| record.write_to(out))
         .unwrap();
+}
+
+/// Writes a file anew, at another time than before, however coarse the clock of the file system.
+fn rewrite(store: &Arc<dyn WritableStore>, name: &str, content: &[u8]) {
+    let modified = || store.entry(name).unwrap().unwrap().modified;
+    let before = modified();
+    while modified() == before {
+        let written = store.write_whole(name, &mut |out| out.write_all(content));
+        written.unwrap();
+    }
 }
 
 fn shard_file(record: &SetRecord) -> &FileRecord {
@@ -213,11 +225,13 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
         };
         assert!(
             writer
-                .share(&other.name, &other, &cancel)
+                .share(&other.name, &other, Comparison::Digest, &cancel)
                 .unwrap()
                 .is_none()
         );
-        let none = writer.share("nowhere", &other, &cancel).unwrap();
+        let none = writer
+            .share("nowhere", &other, Comparison::Time, &cancel)
+            .unwrap();
         assert!(none.is_none());
         drop(writer);
 
@@ -233,16 +247,60 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
 }
 
 #[test]
+fn a_file_that_was_touched_is_read_before_it_is_shared_and_the_new_time_recorded() {
+    on_each(|store| {
+        let first = write(store, Layout::Legacy);
+        let recorded = shard_file(&first);
+        assert!(recorded.modified.is_some());
+        let writer = begin(store);
+        let share = |recorded: &FileRecord, comparison| {
+            let shared = writer.share(&recorded.name, recorded, comparison, &Cancel::default());
+            shared.unwrap().map(|file| file.record("name".to_owned()))
+        };
+        // What nobody touched is not read: here the digest would tell.
+        let other = FileRecord {
+            digest: FileDigest::Blake3("00".to_owned()),
+            ..recorded.clone()
+        };
+        assert!(share(&other, Comparison::Time).is_some());
+        assert!(share(&other, Comparison::Digest).is_none());
+        // Records of older versions have no time.
+        let of_old = |recorded: &FileRecord| FileRecord {
+            modified: None,
+            ..recorded.clone()
+        };
+        assert!(share(&of_old(&other), Comparison::Time).is_none());
+        let now_known = share(&of_old(recorded), Comparison::Time).unwrap();
+        assert_eq!(now_known.modified, recorded.modified);
+
+        rewrite(store, &recorded.name, b"shard");
+        assert!(share(&other, Comparison::Time).is_none());
+        let touched = share(recorded, Comparison::Time).unwrap();
+        assert_ne!(touched.modified, recorded.modified);
+        let there = store.entry(&recorded.name).unwrap().unwrap();
+        assert_eq!(touched.modified, there.last_modified());
+        rewrite(store, &recorded.name, b"damag");
+        assert!(share(&touched, Comparison::Time).is_none());
+    });
+}
+
+#[test]
 fn a_pinned_set_and_one_that_is_read_stay() {
     on_each(|store| {
         let cancel = Cancel::default();
         let (pinned, read) = (write(store, Layout::Legacy), write(store, Layout::Legacy));
         let maintenance = maintain(store);
-        let now = Timestamp::now();
-        maintenance.pin(&pinned.id, now).unwrap();
+        let mut pin = Pin {
+            since: Timestamp::now(),
+            note: None,
+        };
+        maintenance.pin(&pinned.id, &pin).unwrap();
+        // As long as a note may be, and each byte of it as long as JSON can make one.
+        pin.note = Some("\u{1}".repeat(Pin::LONGEST_NOTE));
+        maintenance.pin(&pinned.id, &pin).unwrap();
         let all = HashSet::from([0, 1]);
         let before = catalog(store);
-        assert_eq!(before.sets()[0].pinned_at, Some(now));
+        assert_eq!(before.sets()[0].pin, Some(pin));
         let held = before.hold([1]).unwrap();
         assert!(Maintenance::is_read(&before, 1).unwrap());
         let removed = maintenance.remove(&before, &all, &cancel).unwrap();

@@ -10,12 +10,14 @@ mod blocks;
 mod deflate;
 mod inflate;
 mod reader;
+mod serial;
 mod workers;
 mod writer;
 
 pub use blocks::Blocks;
 pub(crate) use reader::damaged_at;
 pub use reader::{BlockReader, GzipReader};
+pub use serial::SerialReader;
 pub use writer::GzipWriter;
 
 /// Bytes of the content in each block but the last.

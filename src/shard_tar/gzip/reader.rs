@@ -2,25 +2,22 @@
 //! front to back.
 
 use std::collections::VecDeque;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::mem;
 
-use flate2::read::MultiGzDecoder;
 use thiserror::Error;
 
 use super::blocks::{Blocks, Layout, Run};
 use super::inflate::unpack;
+use super::serial::SerialReader;
 use super::workers::{self, MOST_SPARE, Pending};
 use super::{END, MEMBER_END};
-
-/// Bytes read at a time of a file of which no blocks are known.
-const CHUNK: usize = 64 << 10;
 
 /// The content of a compressed file.
 #[derive(Debug)]
 pub enum GzipReader<R> {
     /// Of any members at all, one after the other.
-    Serial(MultiGzDecoder<BufReader<R>>),
+    Serial(SerialReader<R>),
     /// Of one member with known blocks.
     Blocks(BlockReader<R>),
 }
@@ -28,7 +25,7 @@ pub enum GzipReader<R> {
 impl<R: Read> GzipReader<R> {
     /// Reads a file to its very end, the sums of gzip included.
     pub fn serial(file: R) -> Self {
-        Self::Serial(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, file)))
+        Self::Serial(SerialReader::new(file))
     }
 
     /// Reads a file of `size` bytes block by block, if its blocks are known and make such a file.
@@ -44,7 +41,7 @@ impl<R> GzipReader<R> {
     /// The reader of the file.
     pub fn get_ref(&self) -> &R {
         match self {
-            Self::Serial(decoder) => decoder.get_ref().get_ref(),
+            Self::Serial(reader) => reader.get_ref(),
             Self::Blocks(reader) => &reader.file,
         }
     }
@@ -53,7 +50,7 @@ impl<R> GzipReader<R> {
 impl<R: Read> Read for GzipReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Serial(decoder) => decoder.read(buffer),
+            Self::Serial(reader) => reader.read(buffer),
             Self::Blocks(reader) => reader.read(buffer),
         }
     }

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::thread;
 
-use flate2::read::GzDecoder;
+use flate2::Compression;
+use flate2::read::{GzDecoder, GzEncoder, MultiGzDecoder};
 use proptest::prelude::*;
 
 use super::deflate::pack;
@@ -111,6 +112,14 @@ proptest! {
         let source = Source { bytes: &packed, at_a_time, fails: false };
         let reader = BlockReader::new(source, packed.len() as u64, &blocks).unwrap();
         prop_assert!(in_pieces(reader, &taken).unwrap() == content);
+        // Two members, the first of them with the blocks of another compressor.
+        let mut usual = GzEncoder::new(&content[..], Compression::fast());
+        let mut members = Vec::new();
+        usual.read_to_end(&mut members).unwrap();
+        members.extend_from_slice(&packed);
+        let source = Source { bytes: &members, at_a_time, fails: false };
+        let again = in_pieces(GzipReader::serial(source), &taken).unwrap();
+        prop_assert!(again == [&content[..], &content].concat());
     }
 
     #[test]
@@ -301,6 +310,36 @@ fn any_damage_is_found_or_harmless() {
     assert_eq!(damaged_at(&error), Some(size as u64));
 }
 
+#[test]
+fn damage_where_no_blocks_are_known_is_found_as_others_find_it() {
+    let (file, _, content) = small_file();
+    let two = [&file[..], &file].concat();
+    let read = |mut reader: Box<dyn Read + '_>| {
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).map(|_| all).ok()
+    };
+    for at in 0..two.len() {
+        let cut = &two[..at];
+        let usual = read(Box::new(MultiGzDecoder::new(cut)));
+        assert_eq!(
+            read(Box::new(GzipReader::serial(cut))),
+            usual,
+            "cut at {at}"
+        );
+        // The end of a member is the end of a file.
+        assert_eq!(usual.is_some(), at == file.len());
+        for bit in 0..8 {
+            let mut damaged = two.clone();
+            damaged[at] ^= 1 << bit;
+            let usual = read(Box::new(MultiGzDecoder::new(&damaged[..])));
+            let found = read(Box::new(GzipReader::serial(&damaged[..])));
+            assert_eq!(found, usual, "{at} {bit}");
+        }
+    }
+    let whole = read(Box::new(GzipReader::serial(&two[..]))).unwrap();
+    assert!(whole == [&content[..], &content].concat());
+}
+
 fn unpacked_any(packed: &[u8]) -> Vec<u8> {
     let mut unpacked = Vec::new();
     GzDecoder::new(packed).read_to_end(&mut unpacked).unwrap();
@@ -369,5 +408,15 @@ fn an_error_of_the_disk_is_told_apart_from_damage_and_comes_after_what_was_read(
         assert_eq!(error.raw_os_error().is_some(), fails, "{error}");
         assert_eq!(damaged_at(&error).is_some(), !fails, "{error}");
         assert!(reader.read(&mut [0]).is_err());
+        let mut serial = GzipReader::serial(Source {
+            bytes: half,
+            at_a_time: BLOCK,
+            fails,
+        });
+        all.clear();
+        let error = serial.read_to_end(&mut all).unwrap_err();
+        assert!(all.len() >= 2 * BLOCK && content.starts_with(&all));
+        assert_eq!(error.raw_os_error().is_some(), fails, "{error}");
+        assert!(serial.read(&mut [0]).is_err());
     }
 }

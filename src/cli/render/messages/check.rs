@@ -17,6 +17,8 @@ pub(crate) struct CheckResult<'a> {
     pub(crate) ok: bool,
     /// The backup directory, as it was given.
     directory: String,
+    /// The id of the newest set that counts, or null.
+    set: Option<&'a str>,
     /// The database that was asked about, or null.
     database: Option<&'a str>,
     /// How long ago the set may have been begun, in whole seconds.
@@ -35,6 +37,7 @@ impl<'a> CheckResult<'a> {
         Self {
             ok: report.faults.is_empty(),
             directory: options.directory.display().to_string(),
+            set: report.set.as_ref().map(|set| set.id.as_str()),
             database: options.database.as_deref(),
             max_age_seconds: options.max_age.as_secs(),
             report,

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
 use crate::cli::render::tally::Tally;
-use crate::ops::{ForgetReport, Group, Kind, State, Verdict};
+use crate::ops::{ForgetReport, Group, SetSummary, Verdict};
 use crate::repository::{Selection, SetId};
 use crate::text::{plural, size};
 
@@ -22,28 +21,20 @@ enum Action {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ForgetSet<'a> {
-    /// The set's id.
-    #[schemars(regex(pattern = "^[0-9]{8}T[0-9]{6}Z$"))]
-    id: &'a str,
+    #[serde(flatten)]
+    summary: &'a SetSummary,
     /// What becomes of it; with -dry-run, what would.
     action: Action,
-    /// Why it is kept; empty where it is removed.
+    /// Why it is kept: last, hourly, daily, weekly, monthly, yearly, within D, snap keep, needed
+    /// by ID, nothing complete is newer, being read, not lost; empty where it is removed.
     reasons: Vec<String>,
-    /// When the run began, UTC.
-    started: Timestamp,
-    /// Whether it holds what was asked for.
-    state: State,
-    /// How much of each shard it holds.
-    kind: Kind,
-    /// Bytes of all its files.
-    size: u64,
-    /// Since when it is marked with snap keep, UTC; null where it is not.
-    #[serde(rename = "kept")]
-    pinned_at: Option<Timestamp>,
+    /// Bytes that became free with it, with -dry-run would; null where it is kept.
+    freed: Option<u64>,
     /// What the sets of its group were asked to take; a group is judged by itself.
     selection: &'a Selection,
-    /// The random number of the metastore of the group's server, as text.
-    server: &'a str,
+    /// The random number of the metastore of the group's server, up to 2^64 - 1, or null where it
+    /// is not known.
+    cluster_id: Option<u64>,
 }
 
 impl Message for ForgetSet<'_> {
@@ -53,22 +44,17 @@ impl Message for ForgetSet<'_> {
 
 impl<'a> ForgetSet<'a> {
     pub(crate) fn new(group: &'a Group, verdict: &'a Verdict) -> Self {
-        let set = &verdict.set;
         Self {
-            id: set.id.as_str(),
+            summary: &verdict.set,
             action: if verdict.is_kept() {
                 Action::Keep
             } else {
                 Action::Remove
             },
             reasons: verdict.reasons.iter().map(ToString::to_string).collect(),
-            started: set.started,
-            state: set.state,
-            kind: set.kind,
-            size: set.size,
-            pinned_at: set.pinned_at,
+            freed: verdict.freed,
             selection: &group.selection,
-            server: &group.server,
+            cluster_id: group.server.cluster_id(),
         }
     }
 }
@@ -139,7 +125,7 @@ impl<'a> ForgetSummary<'a> {
         let (kept, removed) = (plural(self.kept, "set"), self.removed);
         let (files, freed) = (plural(self.files, "file"), size(self.bytes));
         if self.dry_run {
-            format!("dry run: would keep {kept}, and remove {removed}{ended}: {files}, {freed}")
+            format!("dry run: would keep {kept}, would remove {removed}{ended}: {files}, {freed}")
         } else {
             let took = self.seconds;
             format!("kept {kept}, removed {removed}{ended}: {files}, {freed} freed in {took}")

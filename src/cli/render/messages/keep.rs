@@ -1,4 +1,4 @@
-//! What marking a set came to.
+//! What keeping a set came to.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Message;
-use crate::ops::Pin;
+use crate::ops::KeepReport;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct KeepSummary<'a> {
@@ -19,9 +19,10 @@ pub(crate) struct KeepSummary<'a> {
     /// The set's id: a stamp, 20261122T233401Z; of legacy sets of influxd's the name of the
     /// metastore, meta.03.
     set: &'a str,
-    /// Since when it is marked, UTC; null where it is not.
-    #[serde(rename = "kept")]
-    pinned_at: Option<Timestamp>,
+    /// Since when it is kept, UTC; null where it is not.
+    kept_since: Option<Timestamp>,
+    /// What was written with -note, or null.
+    note: Option<&'a str>,
     /// Whether it was otherwise before.
     changed: bool,
     /// Whether it is one of influxd's, which are never removed.
@@ -35,25 +36,26 @@ impl Message for KeepSummary<'_> {
 }
 
 impl<'a> KeepSummary<'a> {
-    pub(crate) fn new(pin: &'a Pin, directory: &Path) -> Self {
+    pub(crate) fn new(kept: &'a KeepReport, directory: &Path) -> Self {
         Self {
             command: "keep",
             directory: directory.display().to_string(),
-            set: pin.id.as_str(),
-            pinned_at: pin.pinned_at,
-            changed: pin.changed,
-            unrecorded: pin.unrecorded,
+            set: kept.id.as_str(),
+            kept_since: kept.pin.as_ref().map(|pin| pin.since),
+            note: kept.pin.as_ref().and_then(|pin| pin.note.as_deref()),
+            changed: kept.changed,
+            unrecorded: kept.unrecorded,
         }
     }
 
     /// The one line of text.
     pub(crate) fn line(&self) -> String {
-        let what = match (self.unrecorded, self.pinned_at.is_some(), self.changed) {
-            (true, ..) => "is influxd's, and never removed: it needs no mark",
-            (_, true, true) => "is marked: snap forget keeps it",
-            (_, true, false) => "was marked before",
-            (_, false, true) => "is marked no longer",
-            (_, false, false) => "was not marked",
+        let what = match (self.unrecorded, self.kept_since.is_some(), self.changed) {
+            (true, ..) => "is influxd's, which snap forget never removes",
+            (_, true, true) => "is kept: snap forget does not remove it",
+            (_, true, false) => "was kept before",
+            (_, false, true) => "is kept no longer",
+            (_, false, false) => "was not kept",
         };
         format!("set {} in {} {what}", self.set, self.directory)
     }

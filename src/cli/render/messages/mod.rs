@@ -8,6 +8,7 @@ pub(crate) mod forget;
 pub(crate) mod info;
 pub(crate) mod keep;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod verify;
 
 use std::borrow::Cow;
@@ -95,6 +96,7 @@ pub(crate) struct ShardProgress<'a> {
     /// The retention policy; in a restore, as it is called there.
     retention_policy: &'a str,
     /// The shard's id; in a restore, the one that it has there.
+    #[serde(rename = "shard")]
     id: u64,
     #[serde(flatten)]
     step: ShardStep<'a>,

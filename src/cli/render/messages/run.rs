@@ -66,6 +66,7 @@ pub(crate) struct RunSummary<'a> {
     unproven: Vec<String>,
     /// backup: why the set cannot be restored whole with the sets before it, a sentence each;
     /// restore: empty.
+    #[serde(rename = "gaps_before")]
     gaps: &'a [String],
     /// backup: shards of the set before that are gone and did not expire; null: no set to compare
     /// with, restore.

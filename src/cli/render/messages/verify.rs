@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
+use crate::cli::render::table::{fields, paragraph};
 use crate::ops::{SetFault, SetGap, VerifyReport};
 use crate::repository::SetId;
-use crate::text::{name_list, plural, size};
+use crate::text::{few_names, name_list, plural, size};
 
 impl Message for SetFault {
     const TYPE: &'static str = "fault";
@@ -21,33 +22,103 @@ impl Message for SetGap {
         "A set cannot be restored whole, though its files are as they were written";
 }
 
+/// How many places of one file are shown to people.
+const PLACES_SHOWN: usize = 3;
+
 /// A fault in one line.
 pub(crate) fn fault_line(found: &SetFault) -> String {
     let SetFault { set, file, .. } = found;
     let fault = &found.fault;
-    let shard = found
-        .shard
-        .as_ref()
-        .map(|shard| format!(" (shard {shard})"));
-    let member = fault.member.as_ref().map(|member| format!(": {member}"));
-    let offset = fault.offset.map(|offset| format!(" at offset {offset}"));
-    let place = [shard, member, offset]
-        .map(Option::unwrap_or_default)
-        .concat();
+    let shard = found.shard().map(|shard| format!(" (shard {shard})"));
+    let place = place(fault.member.as_deref(), fault.offset);
+    let place = place.map(|place| format!(": {place}"));
     format!(
-        "set {set}: {file}{place}: {}; {}",
-        fault.message, fault.means
+        "set {set}: {file}{}{}: {}; {}",
+        shard.unwrap_or_default(),
+        place.unwrap_or_default(),
+        fault.message,
+        fault.means
     )
+}
+
+/// A fault as a block: where, what, and what it means.
+pub(crate) fn fault_block(found: &SetFault, limit: Option<usize>) -> String {
+    let fault = &found.fault;
+    let shard = found.shard().map(|shard| format!(", shard {shard}"));
+    let head = format!("fault in set {}{}", found.set, shard.unwrap_or_default());
+    let mut lines = vec![("  file", found.file.clone())];
+    let first = (&fault.member, fault.offset, &fault.message);
+    let others = fault.other_places.iter();
+    let places = std::iter::once(first)
+        .chain(others.map(|place| (&place.member, place.offset, &place.message)));
+    for (member, offset, message) in places.take(PLACES_SHOWN) {
+        let place = place(member.as_deref(), offset);
+        lines.extend(place.map(|place| ("  where", place)));
+        lines.push(("  what", message.clone()));
+    }
+    let others = fault.other_places.len().saturating_sub(PLACES_SHOWN - 1) as u64;
+    let more = others.saturating_add(fault.more_places);
+    if more > 0 {
+        lines.push(("", format!("and in {} more", plural(more, "place"))));
+    }
+    lines.push(("  means", fault.means.to_string()));
+    lines.extend(also_in(&found.also_in));
+    block(&head, &lines, limit)
+}
+
+/// Where in the files of a set something is.
+fn place(member: Option<&str>, offset: Option<u64>) -> Option<String> {
+    match (member, offset) {
+        (Some(member), Some(offset)) => Some(format!("{member} at offset {offset}")),
+        (Some(member), None) => Some(member.to_owned()),
+        (None, Some(offset)) => Some(format!("at offset {offset}")),
+        (None, None) => None,
+    }
 }
 
 /// A gap in one line.
 pub(crate) fn gap_line(gap: &SetGap) -> String {
-    let shards = match gap.shards.len() {
-        0 => String::new(),
-        1 => format!("shard {}: ", gap.shards[0]),
-        _ => format!("shards {}: ", name_list(&gap.shards)),
-    };
-    format!("set {}: {shards}{}; {}", gap.set, gap.message, gap.means)
+    let shards = shards(gap).map(|shards| format!("{shards}: "));
+    format!(
+        "set {}: {}{}; {}",
+        gap.set,
+        shards.unwrap_or_default(),
+        gap.message,
+        gap.means
+    )
+}
+
+/// A gap as a block.
+pub(crate) fn gap_block(gap: &SetGap, limit: Option<usize>) -> String {
+    let shards = shards(gap).map(|shards| format!(", {shards}"));
+    let head = format!("gap in set {}{}", gap.set, shards.unwrap_or_default());
+    let mut lines = vec![
+        ("  what", gap.message.clone()),
+        ("  means", gap.means.to_string()),
+    ];
+    lines.extend(also_in(&gap.also_in));
+    block(&head, &lines, limit)
+}
+
+/// The shards that a gap is said of.
+fn shards(gap: &SetGap) -> Option<String> {
+    match &gap.shards[..] {
+        [] => None,
+        [one] => Some(format!("shard {one}")),
+        many => Some(format!("shards {}", name_list(many))),
+    }
+}
+
+fn also_in(sets: &[SetId]) -> Option<(&'static str, String)> {
+    (!sets.is_empty()).then(|| {
+        let sets = few_names(sets.iter().map(SetId::as_str));
+        ("  also in", sets)
+    })
+}
+
+fn block(head: &str, lines: &[(&str, String)], limit: Option<usize>) -> String {
+    let head = paragraph("", head, limit);
+    format!("{head}{}\n", fields(lines, limit))
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -65,13 +136,13 @@ pub(crate) struct VerifySummary<'a> {
     tsm_files: u64,
     /// Bytes of all files that were read.
     bytes: u64,
-    /// Points in all blocks; null without -deep.
-    points: Option<u64>,
-    /// Faults that were found.
+    /// Values of fields in all blocks: a point has one of each of its fields; null without -deep.
+    values: Option<u64>,
+    /// Faults that were found: files that are gone or damaged, each once.
     faults: u64,
     /// The ids of sets that were removed while others were read; what is said of them may be
     /// incomplete.
-    removed: &'a [SetId],
+    removed_sets: &'a [SetId],
     /// Gaps that were found.
     gaps: u64,
     /// How long it took, in seconds.
@@ -92,9 +163,9 @@ impl<'a> VerifySummary<'a> {
             shards: report.shards,
             tsm_files: report.tsm_files,
             bytes: report.bytes,
-            points: report.points,
+            values: report.values,
             faults: report.faults,
-            removed: &report.removed,
+            removed_sets: &report.removed,
             gaps: report.gaps,
             seconds: Seconds(report.elapsed),
         }
@@ -110,13 +181,15 @@ impl<'a> VerifySummary<'a> {
             0 => String::new(),
             gaps => format!(", {}", plural(gaps, "gap")),
         };
-        let points = self.points.map(|points| format!(", {points} points"));
+        let values = self
+            .values
+            .map(|count| format!(", {}", plural(count, "value")));
         format!(
             "{faults}{gaps} in {}: {}, {}{}, {} in {}",
             plural(self.sets, "set"),
             plural(self.shards, "shard file"),
             plural(self.tsm_files, "TSM file"),
-            points.unwrap_or_default(),
+            values.unwrap_or_default(),
             size(self.bytes),
             self.seconds
         )

@@ -114,12 +114,12 @@ impl Live<'_> {
     /// Reads the planned shards and checks that they can be sent.
     fn checked(&self, catalog: &Catalog, planned: Vec<PlannedShard>) -> Result<Vec<CheckedShard>> {
         let apply_deletes = self.options.apply_deletes;
-        let used = RestoreChecks {
+        let checks = RestoreChecks {
             leave_index: true,
             apply_deletes,
             scratch: scratch_dir(),
         };
-        let shards = check(catalog, planned, &used, self.options.jobs, self.context)?;
+        let shards = check(catalog, planned, &checks, self.options.jobs, self.context)?;
         ensure_influxd_opens_names(&shards)?;
         filtered::ensure_scratch(&shards, apply_deletes)?;
         Ok(shards)

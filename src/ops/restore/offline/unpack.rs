@@ -32,7 +32,7 @@ use crate::text::plural;
 pub(crate) struct Unpacker<'a> {
     pub catalog: &'a Catalog,
     pub options: &'a RestoreOptions,
-    pub used: &'a RestoreChecks,
+    pub checks: &'a RestoreChecks,
     pub ownership: &'a Ownership,
     /// The folder of the journal, which is there already.
     pub main: &'a Path,
@@ -104,7 +104,6 @@ impl Unpacker<'_> {
         let unpack = UnpackDir {
             path: &directory,
             ownership: self.ownership,
-            leave_index: self.used.leave_index,
             syncs,
         };
         let (checked, left) = self.unpack_into(&unpack, shard, stop)?;
@@ -138,7 +137,7 @@ impl Unpacker<'_> {
         };
         let checker = ShardChecker {
             catalog: self.catalog,
-            used: self.used,
+            checks: self.checks,
             unpack: Some(unpack),
             context: Context {
                 cancel: stop,

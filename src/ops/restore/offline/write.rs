@@ -65,7 +65,7 @@ fn write_below(
     let unpacker = Unpacker {
         catalog,
         options,
-        used: &options.checks(hidden.main().to_owned()),
+        checks: &options.checks(hidden.main().to_owned()),
         ownership: &ownership,
         main: hidden.main(),
         staging: &staging,
