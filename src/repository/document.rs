@@ -23,7 +23,7 @@ const CHUNK: u64 = 64 << 10;
 const WHOLE: u64 = 1 << 20;
 
 /// The largest document that is read: that of some eight million TSM files.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 /// A document to be read.
 pub(super) enum Document {

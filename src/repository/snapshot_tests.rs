@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::kind_of;
+use crate::repository::document::LARGEST;
 use crate::repository::hidden::hidden;
 use crate::repository::names;
 use crate::repository::{Catalog, FileDigest, FileRecord, test_records};
