@@ -1,4 +1,7 @@
 //! `snap generate`: shell completions, manual pages and an example configuration.
+//!
+//! The completions of most shells ask snap itself on each TAB, see `complete`: their scripts are
+//! written by hand in `completions/`. That of PowerShell lists the flags.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,15 +118,17 @@ fn write_manual(root: &clap::Command, directory: &Path) -> Result<()> {
 }
 
 fn script(kind: Artifact, root: &clap::Command) -> String {
-    let shell = match kind {
-        Artifact::Man | Artifact::Config => return CONFIG.to_owned(),
-        Artifact::Bash => Shell::Bash,
-        Artifact::Zsh => Shell::Zsh,
-        Artifact::Fish => Shell::Fish,
-        Artifact::PowerShell => Shell::PowerShell,
-        Artifact::Elvish => Shell::Elvish,
+    let script = match kind {
+        Artifact::Man | Artifact::Config => CONFIG,
+        Artifact::Bash => include_str!("../../completions/snap.bash"),
+        Artifact::Zsh => include_str!("../../completions/_snap"),
+        Artifact::Fish => include_str!("../../completions/snap.fish"),
+        Artifact::Elvish => include_str!("../../completions/snap.elv"),
+        Artifact::PowerShell => {
+            let mut text = Vec::new();
+            clap_complete::generate(Shell::PowerShell, &mut root.clone(), "snap", &mut text);
+            return String::from_utf8_lossy(&text).into_owned();
+        }
     };
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut root.clone(), "snap", &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+    script.to_owned()
 }

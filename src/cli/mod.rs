@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod complete;
 mod ending;
 mod flags;
 mod forget;
@@ -24,6 +25,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
+use complete::COMPLETE;
 use ending::{Ending, exit_code};
 use flags::argv::{Asked, CommandLine};
 use flags::defaults::Defaults;
@@ -140,7 +142,11 @@ fn built() -> clap::Command {
 
 /// Runs the command line `args` (the program's name first) and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match parsed(args.into_iter().collect()) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).is_some_and(|word| word == COMPLETE) {
+        return complete::run(&built(), &args[2..]);
+    }
+    let cli = match parsed(args) {
         Ok(cli) => cli,
         Err(code) => return code,
     };

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::mpsc;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,15 +100,28 @@ impl<J> Drop for Running<'_, J> {
     }
 }
 
-/// Works the jobs off with `threads` threads, in order, as far as waits allow. A job that waits
-/// holds up no other. Returns the results in the order they came; jobs not begun when `cancel` is
-/// set have none.
+/// Works the jobs off as [`work_for`] does. Returns the results in the order they came.
 pub(super) fn work<J: Send, R: Send>(
     jobs: Vec<J>,
     threads: usize,
     cancel: &Cancel,
     turn: impl Fn(J) -> Turn<J, R> + Sync,
 ) -> Vec<R> {
+    let mut results = Vec::new();
+    work_for(jobs, threads, cancel, turn, |result| results.push(result));
+    results
+}
+
+/// Works the jobs off with `threads` threads, in order, as far as waits allow. A job that waits
+/// holds up no other. The calling thread is given the results as they come; jobs not begun when
+/// `cancel` is set have none.
+pub(super) fn work_for<J: Send, R: Send>(
+    jobs: Vec<J>,
+    threads: usize,
+    cancel: &Cancel,
+    turn: impl Fn(J) -> Turn<J, R> + Sync,
+    mut take: impl FnMut(R),
+) {
     let now = Instant::now();
     let threads = threads.clamp(1, jobs.len().max(1));
     let queue = Mutex::new(Queue {
@@ -115,28 +129,29 @@ pub(super) fn work<J: Send, R: Send>(
         running: 0,
     });
     let changed = Condvar::new();
-    let results = Mutex::new(Vec::new());
+    let (done, results) = mpsc::sync_channel(threads);
+    let (queue, changed, turn) = (&queue, &changed, &turn);
     thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(job) = next(&queue, &changed, cancel) {
-                    let running = Running {
-                        queue: &queue,
-                        changed: &changed,
-                    };
+            let done = done.clone();
+            scope.spawn(move || {
+                while let Some(job) = next(queue, changed, cancel) {
+                    let running = Running { queue, changed };
                     match turn(job) {
-                        Turn::Done(result) => lock(&results).push(result),
+                        // Nobody wants it after a panic, which the scope passes on.
+                        Turn::Done(result) => drop(done.send(result)),
                         Turn::Later(job, wait) => {
                             let due = Instant::now() + wait;
-                            lock(&queue).waiting.push_back((due, job));
+                            lock(queue).waiting.push_back((due, job));
                         }
                     }
                     drop(running);
                 }
             });
         }
+        drop(done);
+        results.into_iter().for_each(&mut take);
     });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All results, or the first error that is not merely the stop which followed another's error.

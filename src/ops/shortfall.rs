@@ -16,7 +16,7 @@ pub struct Shortfall {
 
 impl Shortfall {
     /// That of a shard.
-    pub(super) fn of_shard(shard: impl fmt::Display, reason: impl fmt::Display) -> Self {
+    pub(crate) fn of_shard(shard: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self {
             shard: Some(shard.to_string()),
             reason: reason.to_string(),

@@ -36,6 +36,7 @@ mod as_recorded;
 mod catalog;
 mod chain;
 mod digest;
+mod document;
 mod hidden;
 mod lock;
 pub mod manifest;

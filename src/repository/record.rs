@@ -1,15 +1,13 @@
 //! The record of a set: what one run made, as a JSON document.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
-use super::digest::{FileDigest, hex};
+use super::digest::FileDigest;
 use super::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use super::names;
 use super::set_id::SetId;
@@ -21,11 +19,6 @@ use crate::tsm::{is_index, is_tombstone};
 /// The number of the document's form; readers refuse a larger one. In form 1, all digests of files
 /// are SHA-256.
 pub(crate) const RECORD_FORMAT: u32 = 2;
-
-/// What stands before the sum at a document's end.
-const SUM: &[u8] = b",\n  \"sum\": \"";
-/// What ends a document, sum or not.
-const END: &[u8] = b"\n}";
 
 /// What one backup run made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -114,42 +107,6 @@ impl SetRecord {
             && self.meta.name == meta
             && self.manifest.as_ref().map(|file| &file.name) == manifest.as_ref()
             && self.shards.iter().all(is_named)
-    }
-
-    /// Writes the document, piece by piece, for it can be large where there are many shards. Its
-    /// last field, `sum`, is the SHA-256 of all that stands before it.
-    ///
-    /// # Errors
-    ///
-    /// Those of the writer.
-    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut summing = Summing {
-            out,
-            digest: Sha256::new(),
-            held: Vec::new(),
-        };
-        serde_json::to_writer_pretty(&mut summing, self)?;
-        let Summing { out, digest, .. } = summing;
-        out.write_all(SUM)?;
-        out.write_all(hex(digest).as_bytes())?;
-        out.write_all(b"\"")?;
-        out.write_all(END)
-    }
-
-    /// Whether a document is as it was written, as far as its sum tells. One without a sum may be
-    /// anything.
-    pub fn is_as_written(document: &[u8]) -> bool {
-        let Some(at) = document
-            .windows(SUM.len())
-            .rposition(|window| window == SUM)
-        else {
-            return true;
-        };
-        let stated = document[at + SUM.len()..]
-            .split(|byte| *byte == b'"')
-            .next()
-            .unwrap_or_default();
-        hex(Sha256::new_with_prefix(&document[..at])).as_bytes() == stated
     }
 
     /// Whether it does not contradict itself: a stored shard has a file, an empty one may have one,
@@ -490,27 +447,5 @@ impl MemberRecord {
     /// Whether it is of the index that servers 1.3 and 1.4 send along, and holds no points.
     pub(crate) fn is_index(&self) -> bool {
         is_index(&self.name)
-    }
-}
-
-/// Passes a document on, but for its end, and sums it up.
-struct Summing<'a> {
-    out: &'a mut dyn Write,
-    digest: Sha256,
-    held: Vec<u8>,
-}
-
-impl Write for Summing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.held.extend_from_slice(bytes);
-        let passed = self.held.len().saturating_sub(END.len());
-        self.out.write_all(&self.held[..passed])?;
-        self.digest.update(&self.held[..passed]);
-        self.held.drain(..passed);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }

@@ -15,9 +15,10 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use jiff::Timestamp;
 
+use super::document::Document;
 use super::hidden::{COMMIT, PIN, RECORD, REMOVAL, own_name};
 use super::manifest;
 use super::pin::{self, Pin};
@@ -30,9 +31,6 @@ use crate::shard_tar::gzip::Blocks;
 /// How often a directory is looked at that never stays the same, and how long apart.
 const TRIES: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// The largest record that is read: that of some eight million TSM files.
-const RECORD_LIMIT: u64 = 1 << 30;
 
 /// The largest manifest that is read: that of a million shards.
 pub(super) const MANIFEST_LIMIT: u64 = 256 << 20;
@@ -328,13 +326,18 @@ fn share_blocks(record: &mut SetRecord, known: &mut HashSet<Arc<Blocks>>) {
     }
 }
 
+/// What every record says, whichever snap wrote it.
+#[derive(serde::Deserialize)]
+struct Form {
+    format: u32,
+}
+
 /// Reads the record of a set, or what is to become or was one. Its id is that of its name.
 pub(super) fn read_record(store: &dyn Store, file: &str) -> Result<SetRecord> {
     let name = Folder::Hidden.name_of(file);
     let (id, kind) = own_name(file).unwrap_or_default();
-    // Whole in memory, where the record is to be anyway: thousands of them are read for a list.
-    let bytes =
-        read_bounded(store, &name, RECORD_LIMIT).map_err(|error| reading(store, &name, error))?;
+    let failed = |error| reading(store, &name, error);
+    let document = Document::open(store, &name).map_err(failed)?;
     let place = store.place_of(&name);
     let damaged = || {
         let fault = ErrorKind::Damage.error(format!("the record {place} is damaged"));
@@ -346,19 +349,20 @@ pub(super) fn read_record(store: &dyn Store, file: &str) -> Result<SetRecord> {
             _ => "nobody knows which files it names: those of no other set may be of one that is not whole. Move them away, and it too",
         })
     };
-    #[derive(serde::Deserialize)]
-    struct Form {
-        format: u32,
+    let unread = |error: serde_json::Error| match error.is_io() {
+        true => failed(error.into()),
+        false => anyhow::Error::new(error).context(damaged()),
+    };
+    ensure!(document.is_as_written().map_err(failed)?, damaged());
+    let record = document.parse::<SetRecord>();
+    let format = match &record {
+        Ok(record) => record.format,
+        Err(_) => document.parse::<Form>().map_err(unread)?.format,
+    };
+    if format > RECORD_FORMAT {
+        bail!("the record {place} was written by a newer snap (format {format})");
     }
-    ensure!(SetRecord::is_as_written(&bytes), damaged());
-    let form: Form = serde_json::from_slice(&bytes).with_context(damaged)?;
-    if form.format > RECORD_FORMAT {
-        bail!(
-            "the record {place} was written by a newer snap (format {})",
-            form.format
-        );
-    }
-    let mut record: SetRecord = serde_json::from_slice(&bytes).with_context(damaged)?;
+    let mut record = record.map_err(unread)?;
     ensure!(
         record.id == id && record.has_sound_names() && record.is_consistent(),
         damaged()

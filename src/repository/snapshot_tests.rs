@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::kind_of;
+use crate::repository::document::LARGEST;
 use crate::repository::hidden::hidden;
 use crate::repository::names;
 use crate::repository::{Catalog, FileDigest, FileRecord, test_records};
@@ -292,7 +293,7 @@ fn nothing_but_a_regular_file_is_read_and_nothing_else_makes_a_reader_wait() {
     fifo(at(&format!("{}.keep", kept.id)));
     std::os::unix::fs::symlink("/dev/zero", at("20200101T000003Z.json")).unwrap();
     let huge = fs::File::create(at("20200101T000004Z.json")).unwrap();
-    huge.set_len(RECORD_LIMIT + 1).unwrap();
+    huge.set_len(LARGEST + 1).unwrap();
     fifo(directory.join("20200101T000005Z.manifest"));
     fifo(directory.join("db.autogen.00008.00"));
     fifo(directory.join("meta.01"));

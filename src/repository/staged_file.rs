@@ -149,7 +149,7 @@ impl Write for StagedTar {
 }
 
 /// A file that is complete and lasts, among the staged files of its run, and goes away with those.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SealedFile {
     store: Arc<dyn WritableStore>,
     /// As the repository has it.

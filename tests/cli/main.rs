@@ -6,8 +6,10 @@
 
 // `snap check`: which sets count, and what is wrong with the rest.
 mod check;
-// Flags, help, `-quiet`, `-json`, usage errors, exit codes, completions and manual.
+// Flags, help, `-quiet`, `-json`, usage errors, exit codes, the manual.
 mod command_line;
+// TAB in bash, zsh and fish.
+mod completions;
 // Flags from the configuration file and the environment.
 mod config;
 // README and docs: their commands and their links.

@@ -233,6 +233,25 @@ fn a_shard_is_shared_after_two_questions_that_the_server_answers_with_next_to_no
     }
 }
 
+#[test]
+fn a_shard_that_changed_too_soon_before_the_last_set_is_told_to_be_downloaded_for_that() {
+    let fixture = with_first_set([1, 2]);
+    let told = |flags: &[&str]| {
+        let flags = [&["-incremental"], flags].concat();
+        let run = fixture.backup(&flags).expect(0);
+        let mut lines = run.stderr.lines();
+        lines
+            .find(|line| line.contains("(-cold-after)"))
+            .map(str::to_owned)
+    };
+    let line = "2 shards changed less than 99999d before the last set (-cold-after) and are \
+                downloaded again";
+    assert_eq!(told(&["-cold-after", "99999d"]).as_deref(), Some(line));
+    assert_eq!(told(&[]), None);
+    // Nor are they where all are downloaded for another reason.
+    assert_eq!(told(&["-cold-after", "99999d", "-full"]), None);
+}
+
 /// Flips a byte of a file, in the first block of the TSM file in it.
 fn flip(file: &Path) {
     // However coarse the clock of the file system is, the file gets another time by it.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::env;
 use std::fs::{self, File};
 use std::io;
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -462,13 +463,15 @@ impl Drop for Influxd {
     }
 }
 
-/// The influxd found in `PATH`; panics if there is none.
+/// The influxd that `.ci/setup tests` unpacked, else that in `PATH`; panics if there is none.
 pub fn influxd_binary() -> PathBuf {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/influxdb/usr/bin");
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path)
+    let found = iter::once(unpacked)
+        .chain(env::split_paths(&path))
         .map(|dir| dir.join("influxd"))
         .find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("influxd is needed for this test: apt-get install influxdb"))
+    found.unwrap_or_else(|| panic!("influxd is needed for this test: ./.ci/setup tests"))
 }
 
 /// A name as an InfluxQL identifier.

@@ -18,6 +18,7 @@ pub mod peer;
 pub mod process;
 pub mod service;
 pub mod sets;
+pub mod shell;
 pub mod source;
 pub mod terminal;
 pub mod time;

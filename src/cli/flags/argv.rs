@@ -230,7 +230,7 @@ pub(crate) fn clap_flag(name: &str, value: Option<&OsStr>) -> OsString {
 }
 
 /// Splits a flag into its name and the value written behind `=`.
-fn split_flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
+pub(crate) fn split_flag(word: &OsStr) -> Option<(&OsStr, Option<&OsStr>)> {
     let bytes = word.as_bytes().strip_prefix(b"-")?;
     let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
     if bytes.is_empty() || bytes[0] == b'-' || bytes[0] == b'=' {

@@ -120,6 +120,23 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// The configuration that a command line means, and the profiles in it.
+///
+/// # Errors
+///
+/// [`crate::error::ErrorKind::Usage`] when it cannot be read.
+pub(crate) fn profiles(line: &CommandLine<'_>) -> Result<(Option<PathBuf>, Vec<Profile>)> {
+    let named = line.value("config");
+    // A variable that is set to nothing says that there is no configuration.
+    let named = named.or_else(|| env::var_os("SNAP_CONFIG"));
+    let file = config::find(named.map(PathBuf::from).as_deref())?;
+    let profiles = match &file {
+        Some(file) => config::read(file)?,
+        None => Vec::new(),
+    };
+    Ok((file, profiles))
+}
+
 /// What the configuration says for a command: flags, lowest first, and the backup directory.
 fn configured(
     root: &Command,
@@ -129,14 +146,7 @@ fn configured(
     let profile = line.value("profile").or_else(|| variable("SNAP_PROFILE"));
     let profile = profile.filter(|name| !name.is_empty());
     let profile = profile.as_ref().map(|name| name.to_string_lossy());
-    let named = line.value("config");
-    // A variable that is set to nothing says that there is no configuration.
-    let named = named.or_else(|| env::var_os("SNAP_CONFIG"));
-    let file = config::find(named.map(PathBuf::from).as_deref())?;
-    let profiles = match &file {
-        Some(file) => config::read(file)?,
-        None => Vec::new(),
-    };
+    let (file, profiles) = profiles(line)?;
     let mut settings = Vec::new();
     let mut path = None;
     for profile in chosen(&profiles, profile.as_deref(), file.as_deref())? {

@@ -1,13 +1,13 @@
 //! What several commands take: flags of a server, values, and flags that were not typed.
 
 pub(crate) mod argv;
-mod config;
+pub(crate) mod config;
 pub(crate) mod defaults;
 pub(crate) mod known;
 mod lock;
 mod output;
 mod places;
-mod profiles;
+pub(crate) mod profiles;
 pub(crate) mod server;
 mod unknown;
 pub(crate) mod usage;

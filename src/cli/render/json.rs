@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::messages::{ExitError, Level, Message, Seconds, ShardProgress, ShardStep, Status};
-use super::terminal::print_exact;
+use super::terminal::print_json;
 use crate::cli::flags::Verbosity;
 use crate::error::{hint, kind_of};
 use crate::progress::{Event, Outcome, Progress};
@@ -72,7 +72,7 @@ pub(crate) fn exit_error(error: &anyhow::Error) {
 /// When standard output cannot be written.
 pub(crate) fn print<M: Message>(message: &M) -> Result<()> {
     let line = line(message)?;
-    print_exact(&line).context("writing to standard output")
+    print_json(&line).context("writing to standard output")
 }
 
 /// Prints a line that nobody misses if standard output went away: the summary's print reports that.

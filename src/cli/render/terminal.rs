@@ -1,6 +1,6 @@
 //! What may reach a terminal. Names come from servers, backups and command lines, and must not move
 //! the cursor, set the title or turn the direction of a text: what could is escaped, here and
-//! nowhere else. JSON is exact, and not printed by this.
+//! nowhere else. In JSON, which has escapes of its own, it stays what it is.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -180,6 +180,34 @@ pub(crate) fn print_lines(lines: &str) -> io::Result<()> {
     print_exact(&escaped(lines, |c| c != '\n' && is_unseen(c)))
 }
 
+/// Writes a line of JSON to standard output. What would act on a terminal is in its strings alone,
+/// and is written as JSON escapes it.
+///
+/// # Errors
+///
+/// Those of [`print_exact`].
+pub(crate) fn print_json(line: &str) -> io::Result<()> {
+    print_exact(&escaped_in_json(line))
+}
+
+fn escaped_in_json(line: &str) -> Cow<'_, str> {
+    let is_escaped = |c| c != '\n' && is_unseen(c);
+    if !line.contains(is_escaped) {
+        return Cow::Borrowed(line);
+    }
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        if !is_escaped(c) {
+            escaped.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            escaped.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 /// Writes to standard output as it is; a reader that went away is no error.
 ///
 /// # Errors
@@ -219,6 +247,19 @@ mod tests {
             assert!(matches!(visible(whole), Cow::Borrowed(same) if same == whole));
         }
         assert_eq!(escaped("a\n\tb", |c| c != '\n' && is_unseen(c)), "a\n\\tb");
+    }
+
+    #[test]
+    fn in_json_a_name_that_would_act_on_a_terminal_is_escaped_and_means_the_same() {
+        let name = "a\u{9b}2J\u{7f}\u{202e}cba\u{e0041}\u{1b}[0m\n名前";
+        let line = format!("{}\n", serde_json::json!({ "message": name }));
+        let escaped = escaped_in_json(&line);
+        assert_eq!(
+            escaped,
+            "{\"message\":\"a\\u009b2J\\u007f\\u202ecba\\udb40\\udc41\\u001b[0m\\n名前\"}\n"
+        );
+        let read: serde_json::Value = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(read["message"], name);
     }
 
     #[test]

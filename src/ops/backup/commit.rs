@@ -18,7 +18,7 @@ use crate::sizes::total;
 use crate::text::{name_list, plural};
 
 /// A shard that is dealt with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SettledShard {
     /// What became of it; the name of the file is not known yet.
     pub record: ShardRecord,

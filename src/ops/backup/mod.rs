@@ -238,15 +238,19 @@ impl Backup<'_> {
             },
         };
         let jobs = self.ask_ahead(&session, asked, &stop);
-        let results = queue::work(jobs, self.threads(), &stop, |mut job| {
-            match session.attempt(&mut job) {
-                Ok(Attempted::Again(wait)) => Turn::Later(job, wait),
-                Ok(Attempted::Done(outcome)) => Turn::Done(self.finish(staging, &job, outcome)),
-                Err(error) => {
-                    stop.cancel();
-                    Turn::Done(Err(error))
-                }
+        let turn = |mut job| match session.attempt(&mut job) {
+            Ok(Attempted::Again(wait)) => Turn::Later(job, wait),
+            Ok(Attempted::Done(outcome)) => Turn::Done(self.finish(staging, &job, outcome)),
+            Err(error) => {
+                stop.cancel();
+                Turn::Done(Err(error))
             }
+        };
+        let mut results = Vec::with_capacity(jobs.len());
+        queue::work_for(jobs, self.threads(), &stop, turn, |settled| {
+            // A copy that this thread makes. What the others allocate lies scattered, and what is
+            // free between it only they can use again.
+            results.push(settled.map(|settled: SettledShard| settled.clone()));
         });
         self.context.check()?;
         let mut settled = queue::all(results)?;

@@ -18,7 +18,7 @@ use crate::repository::{
     Catalog, Content, Selection, SetId, ShardRecord, ShardState, UnreadableFile,
 };
 use crate::shard::ShardPath;
-use crate::text::{name_list, plural};
+use crate::text::{age, name_list, plural};
 use crate::time::{self, Bounds};
 use crate::wire::{Dialect, InfoReply};
 
@@ -127,6 +127,7 @@ impl Backup<'_> {
         )?;
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
         self.warn_not_held(&planned);
+        self.report_warm(&planned, &selection, &basis);
         Ok(BackupPlan {
             metastore,
             selection,
@@ -251,6 +252,31 @@ impl Backup<'_> {
                  its start; its log tells): {}",
                 plural(absent.len(), "shard"),
                 name_list(&absent)
+            ));
+        }
+    }
+
+    /// Tells how many shards could be shared, had they not changed so soon before the last set.
+    fn report_warm(&self, planned: &[Planned], selection: &Selection, basis: &Basis<'_>) {
+        let (Some(earlier), Some(margin)) = (&basis.earlier, basis.margin) else {
+            return;
+        };
+        let is_warm = |planned: &&Planned| {
+            let (path, layout) = (&planned.shard.path, self.options.layout);
+            planned.held
+                && planned.base.is_none()
+                && earlier
+                    .base(path, selection, layout, Duration::ZERO)
+                    .is_some()
+        };
+        let warm = planned.iter().filter(is_warm).count();
+        if warm > 0 {
+            let verb = if warm == 1 { "is" } else { "are" };
+            self.context.status(format!(
+                "{} changed less than {} before the last set (-cold-after) and {verb} downloaded \
+                 again",
+                plural(warm, "shard"),
+                age(margin)
             ));
         }
     }

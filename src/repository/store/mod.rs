@@ -248,23 +248,40 @@ impl ReadAt for StoredFile {
 ///
 /// Those of [`Store::open`]; [`io::ErrorKind::InvalidData`] where the file is larger.
 pub(super) fn read_bounded(store: &dyn Store, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let mut file = store.open(name)?;
-    let too_large = || {
-        let message = format!("it has more than {limit} bytes");
-        io::Error::new(io::ErrorKind::InvalidData, message)
-    };
+    read_open(open_bounded(store, name, limit)?, limit)
+}
+
+/// All of a file that is open, of at most `limit` bytes.
+///
+/// # Errors
+///
+/// Those of [`read_bounded`].
+pub(super) fn read_open(file: StoredFile, limit: u64) -> io::Result<Vec<u8>> {
     let size = ReadAt::size(&file)?;
-    if size > limit {
-        return Err(too_large());
-    }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    (&mut file)
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > limit {
-        true => Err(too_large()),
+        true => Err(too_large(limit)),
         false => Ok(bytes),
     }
+}
+
+/// A file of at most `limit` bytes, to be read.
+///
+/// # Errors
+///
+/// Those of [`read_bounded`].
+pub(super) fn open_bounded(store: &dyn Store, name: &str, limit: u64) -> io::Result<StoredFile> {
+    let file = store.open(name)?;
+    match ReadAt::size(&file)? > limit {
+        true => Err(too_large(limit)),
+        false => Ok(file),
+    }
+}
+
+fn too_large(limit: u64) -> io::Error {
+    let message = format!("it has more than {limit} bytes");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// Whether anything has a name.

@@ -35,7 +35,7 @@ pub fn record(bytes: &[u8]) {
     };
     let mut written = Vec::new();
     record.write_to(&mut written).expect("memory is written");
-    assert!(SetRecord::is_as_written(&written));
+    assert!(SetRecord::is_as_written(&written[..]).expect("memory is read"));
     let again: SetRecord = serde_json::from_slice(&written).expect("a record");
     assert_eq!(again, record);
     if record.has_sound_names() {

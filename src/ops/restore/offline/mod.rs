@@ -33,6 +33,7 @@ use crate::influxd_dir::shard_dir;
 use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
 use crate::sizes::total;
+use crate::text::{plural, size};
 use plan::RestorePlan;
 
 pub use options::IndexKind;
@@ -138,18 +139,18 @@ fn describe(
             ""
         };
         context.status(format!(
-            "would write {} from {} ({} files, {} bytes{deletes})",
+            "would write {} from {} ({}, {}{deletes})",
             shard_dir(datadir, &shard.target).display(),
             names.join(" + "),
-            shard.files.len(),
-            shard.bytes()
+            plural(shard.files.len(), "file"),
+            size(shard.bytes())
         ));
     }
     if let (Some(metadir), Some(metastore)) = (&options.metadir, &plan.metastore) {
         context.status(format!(
-            "would write {} ({} bytes)",
+            "would write {} ({})",
             metadir.join("meta.db").display(),
-            metastore.bytes.len()
+            size(metastore.bytes.len() as u64)
         ));
     }
 }
