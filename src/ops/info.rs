@@ -466,8 +466,8 @@ impl ShardSummary {
         state: &'static str,
     ) -> Self {
         Self {
-            database: path.database.clone(),
-            retention_policy: path.retention_policy.clone(),
+            database: path.database.to_string(),
+            retention_policy: path.retention_policy.to_string(),
             id: path.id,
             start_time,
             end_time,

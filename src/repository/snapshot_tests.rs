@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::kind_of;
+use crate::repository::document::LARGEST;
 use crate::repository::hidden::hidden;
 use crate::repository::names;
 use crate::repository::{Catalog, FileDigest, FileRecord, test_records};
@@ -19,7 +20,7 @@ fn record(number: u32) -> SetRecord {
     let file = |name: String| FileRecord {
         size: name.len() as u64,
         name,
-        digest: FileDigest::Blake3("00".into()),
+        digest: FileDigest::Blake3([0; 32].into()),
         blocks: None,
     };
     let started = Timestamp::from_second(1_767_225_600 + i64::from(number)).unwrap();

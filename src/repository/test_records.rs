@@ -62,7 +62,7 @@ pub(crate) fn set(
         meta: FileRecord {
             name: String::new(),
             size: 0,
-            digest: FileDigest::Blake3(String::new()),
+            digest: FileDigest::Blake3([0; 32].into()),
             blocks: None,
         },
         meta_size: None,

@@ -212,7 +212,7 @@ impl Backup<'_> {
             meta: FileRecord {
                 name: String::new(),
                 size: 0,
-                digest: FileDigest::Blake3(String::new()),
+                digest: FileDigest::Blake3([0; 32].into()),
                 blocks: None,
             },
             meta_size: self.options.layout.compresses().then_some(metastore.size),

@@ -34,7 +34,7 @@ fn set(number: u32, started: i64) -> SetRecord {
     let file = |name: String| FileRecord {
         name,
         size: 3,
-        digest: FileDigest::Blake3("00".into()),
+        digest: FileDigest::Blake3([0; 32].into()),
         blocks: None,
     };
     let shard = ShardRecord {

@@ -170,7 +170,7 @@ fn recorded(number: u32, second: u32) -> SetRecord {
     let file = |name| FileRecord {
         name,
         size: 1,
-        digest: FileDigest::Blake3(String::new()),
+        digest: FileDigest::Blake3([0; 32].into()),
         blocks: None,
     };
     let path = test_records::path("a", 10);

@@ -159,7 +159,7 @@ fn recorded(directory: &Path, stamp: &str, state: SetState, shards: &[(u64, Shar
     let file = |name: &str| FileRecord {
         name: name.into(),
         size: 1,
-        digest: FileDigest::Blake3(String::new()),
+        digest: FileDigest::Blake3([0; 32].into()),
         blocks: None,
     };
     let shard = |(id, state): &(u64, ShardState)| ShardRecord {

@@ -208,7 +208,7 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
         let cancel = Cancel::default();
         let writer = begin(store);
         let other = FileRecord {
-            digest: FileDigest::Blake3("00".to_owned()),
+            digest: FileDigest::Blake3([0; 32].into()),
             ..shard_file(&first).clone()
         };
         assert!(
