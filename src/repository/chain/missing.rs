@@ -33,23 +33,23 @@ impl Chains<'_> {
             }
         };
         if let Some(record) = set.record() {
-            let unnamed = metastore.map_or_else(Vec::new, |data| self.unnamed(at, data));
+            let before = missing.len();
+            missing.extend(metastore.map_or_else(Vec::new, |data| self.unnamed(at, data)));
+            let unnamed = before..missing.len();
             for shard in &record.shards {
                 let path = shard.path();
-                if unnamed
-                    .iter()
-                    .all(|missing| missing.shard.as_ref() != Some(&path))
-                {
-                    let shard = Shard {
-                        path,
-                        start: time::to_nanos(shard.start_time),
-                        end: time::to_nanos(shard.end_time),
-                        deleted_at: None,
-                    };
-                    ask(self, shard, &mut missing);
+                let mut unnamed = missing[unnamed.clone()].iter();
+                if unnamed.any(|missing| missing.shard.as_ref() == Some(&path)) {
+                    continue;
                 }
+                let shard = Shard {
+                    path,
+                    start: time::to_nanos(shard.start_time),
+                    end: time::to_nanos(shard.end_time),
+                    deleted_at: None,
+                };
+                ask(self, shard, &mut missing);
             }
-            missing.extend(unnamed);
         }
         for shard in metastore.into_iter().flat_map(Data::live_shards) {
             let is_recorded = |record: &SetRecord| record.shard(&shard.path).is_some();
