@@ -132,7 +132,10 @@ fn missing(root: &Command, line: &CommandLine<'_>, command: &Command, names: &[S
                 .get_positionals()
                 .find(|arg| as_typed(std::slice::from_ref(name)) == value_name(arg)),
         };
-        let written = name.replace("--", "-").replace(['<', '>'], "");
+        let written = name
+            .replace("--", "-")
+            .replace("[=<BOOL>]", "")
+            .replace(['<', '>'], "");
         let help = arg
             .and_then(Arg::get_help)
             .map(|help| format!(" ({})", short_help(&help.to_string())));
