@@ -21,7 +21,7 @@ const HEADINGS: [&str; 11] = [
     "How",
     "Server",
     "Connection",
-    "After the run",
+    "Before and after the run",
     "Output",
     "Defaults",
 ];
