@@ -146,6 +146,10 @@ fn the_end_is_near_only_once_enough_is_known() {
         told(15.0 * mib, 900),
         "0 of 2 shards, 10%, 10.0 of 100.0 MiB, 15.0 MiB/s"
     );
+    assert_eq!(
+        told(800.0 * mib, 400),
+        "0 of 2 shards, 10%, 10.0 of 100.0 MiB"
+    );
     // Nothing comes any more: it may take for ever.
     assert_eq!(told(0.0, 4000), "0 of 2 shards, 10%, 10.0 of 100.0 MiB");
 }
