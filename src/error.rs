@@ -3,8 +3,12 @@
 //! Operations return `anyhow` errors. Where the kind matters (it decides the exit code) or the
 //! operator can do something about it (a hint), an [`Error`] stands somewhere in the error's chain.
 
+mod system;
+
+use std::borrow::Cow;
 use std::fmt;
-use std::io;
+
+pub(crate) use system::{told, words};
 
 /// The kinds of outcome a script can tell apart; the discriminant is the process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +59,6 @@ impl ErrorKind {
     }
 }
 
-/// What helps where a file may not grow.
-const TOO_LARGE: &str =
-    "the file reached the file size limit: that of this user (ulimit -f), or of the file system";
-
 /// An error whose kind is known, with advice where there is any.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -96,7 +96,7 @@ pub fn kind_of(error: &anyhow::Error) -> ErrorKind {
 }
 
 /// The first hint in an error's chain, else what helps against the system's error in it.
-pub fn hint(error: &anyhow::Error) -> Option<&str> {
+pub fn hint(error: &anyhow::Error) -> Option<Cow<'_, str>> {
     let outermost = error
         .downcast_ref::<Error>()
         .and_then(|error| error.hint.as_deref());
@@ -105,19 +105,8 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
             .chain()
             .find_map(|cause| cause.downcast_ref::<Error>()?.hint.as_deref())
     };
-    outermost
-        .or_else(below)
-        .or_else(|| is_too_large(error).then_some(TOO_LARGE))
-}
-
-/// Whether a file grew to the limit of the user or of the file system.
-fn is_too_large(error: &anyhow::Error) -> bool {
-    let is = |cause: &(dyn std::error::Error + 'static)| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge)
-    };
-    error.chain().any(is)
+    let hint = outermost.or_else(below).map(Cow::Borrowed);
+    hint.or_else(|| system::advice(error))
 }
 
 #[cfg(test)]
@@ -132,7 +121,7 @@ mod tests {
             .context("taking the lock");
         assert_eq!(
             (kind_of(&below), hint(&below)),
-            (ErrorKind::Locked, Some("wait"))
+            (ErrorKind::Locked, Some("wait".into()))
         );
 
         let above = Err::<(), _>(std::io::Error::other("torn"))

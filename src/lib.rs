@@ -14,11 +14,11 @@ pub mod error;
 // Being asked to stop.
 pub mod cancel;
 
-// Files and connections: durable steps, files of strangers, streams.
-pub mod io;
-
 // Sizes, counts and lists as people read them.
 mod text;
+
+// Files and connections: durable steps, files of strangers, streams.
+pub mod io;
 
 // Sums of sizes that somebody else states.
 mod sizes;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 /// How many names of a list are printed.
-const NAMES_SHOWN: usize = 20;
+const NAMES_SHOWN: usize = 8;
 /// How many where there is little room.
 const FEW: usize = 5;
 
@@ -93,13 +93,13 @@ impl From<u64> for Count {
     }
 }
 
-/// Names in a row: `a, b, and 3 more` where there are more than twenty.
+/// Names in a row: `a, b and 3 more` where there are more than eight.
 pub(crate) fn name_list(names: &[String]) -> String {
     match names.len() {
         0 => "none".to_owned(),
         1..=NAMES_SHOWN => names.join(", "),
         count => format!(
-            "{}, and {} more",
+            "{} and {} more",
             names[..NAMES_SHOWN].join(", "),
             count - NAMES_SHOWN
         ),
@@ -173,10 +173,10 @@ mod tests {
 
     #[test]
     fn a_long_list_ends_in_how_many_more_there_are() {
-        let names: Vec<String> = (1..=22).map(|n| n.to_string()).collect();
-        assert!(name_list(&names).ends_with("19, 20, and 2 more"));
+        let names: Vec<String> = (1..=10).map(|n| n.to_string()).collect();
+        assert!(name_list(&names).ends_with("7, 8 and 2 more"));
         assert_eq!(name_list(&names[..2]), "1, 2");
         assert_eq!(name_list(&[]), "none");
-        assert_eq!(first_of(&names), "1 (and 21 more)");
+        assert_eq!(first_of(&names), "1 (and 9 more)");
     }
 }

@@ -53,6 +53,7 @@ impl ListArgs {
         if listed.sets.is_empty() && !is_damaged {
             return Err(ErrorKind::NoBackup
                 .error(format!("{} holds no backup", directory.display()))
+                .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
                 .into());
         }
         for id in &listed.half_removed {

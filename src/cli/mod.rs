@@ -24,7 +24,7 @@ use std::io::{self, Write};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cancel::Cancel;
-use crate::error::{ErrorKind, kind_of};
+use crate::error::{ErrorKind, kind_of, words};
 use complete::COMPLETE;
 use ending::{Ending, exit_code};
 use flags::argv::{Asked, CommandLine};
@@ -153,7 +153,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cancel = match Cancel::on_signals() {
         Ok(cancel) => cancel,
         Err(error) => {
-            let text = format!("cannot watch for signals: {error}");
+            let text = format!("cannot watch for signals: {}", words(&error));
             say_line(&Line::labelled(Label::Error, text));
             return ErrorKind::Failed.exit_code();
         }
@@ -174,7 +174,7 @@ fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
     };
     let line = CommandLine::read(&root, args).map_err(|error| refused(error.into(), false))?;
     if let Some(asked) = line.asked {
-        return Err(told(&root, &line, asked));
+        return Err(answer(&root, &line, asked));
     }
     if line.command.is_none() {
         let _ = io::stderr().write_all(manual::summary(&root).as_bytes());
@@ -193,7 +193,7 @@ fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
 }
 
 /// Prints what was asked of the program; the exit code.
-fn told(root: &clap::Command, line: &CommandLine<'_>, asked: Asked) -> u8 {
+fn answer(root: &clap::Command, line: &CommandLine<'_>, asked: Asked) -> u8 {
     let command = line.command.map_or(root, |(_, command)| command);
     let text = match asked {
         Asked::Summary => manual::summary(command),

@@ -15,7 +15,7 @@ use super::render::Tally;
 use super::render::metrics::{self, MetricsRun};
 use super::render::output::Output;
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, told};
 
 /// The variable that a hook always has.
 const INSIDE: &str = "SNAP_COMMAND";
@@ -120,7 +120,8 @@ impl After<'_> {
         };
         if let Err(error) = metrics::write(file, run) {
             output.warning(&format!(
-                "the metrics of this run are not written: {error:#}"
+                "the metrics of this run are not written: {}",
+                told(&error)
             ));
         }
     }
@@ -195,7 +196,7 @@ impl After<'_> {
 fn tell(shell: &mut Command, tally: &Tally, ending: &Ending) {
     let wrong = match ending {
         Ok(_) => tally.wrong.join("; "),
-        Err(error) => format!("{error:#}"),
+        Err(error) => told(&error),
     };
     shell
         .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())

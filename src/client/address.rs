@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::connection::TICK;
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, words};
 use crate::wire::DEFAULT_PORT;
 
 /// Bytes of a segment, as on an Ethernet. A loopback device has segments of 64 KiB, and for these a
@@ -132,8 +132,12 @@ impl Address {
             .to_socket_addrs()
             .map_err(|error| {
                 ErrorKind::Unreachable
-                    .error(format!("cannot find the host of {self}: {error}"))
-                    .hint("check -host")
+                    .error(format!(
+                        "cannot find the host {}: {}",
+                        self.host,
+                        words(&error).trim_start_matches("failed to lookup address information: ")
+                    ))
+                    .hint("check the name in -host, and the name server")
             })?
             .collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
@@ -159,7 +163,7 @@ impl Address {
                 .error(format!("{self} did not answer within {timeout:?}"))
                 .hint("check the address and the firewall, or raise -connect-timeout"),
             _ => ErrorKind::Unreachable
-                .error(format!("cannot connect to {self}: {error}"))
+                .error(format!("cannot connect to {self}: {}", words(error)))
                 .hint("check the address, the firewall and whatever stands between"),
         }
     }
@@ -233,8 +237,7 @@ mod tests {
         let sent_to = |wanted: Wanted| {
             let _reads_nothing = wanted.connect(&address, Duration::from_secs(10)).unwrap();
             let (mut peer, _) = listener.accept().unwrap();
-            peer.set_write_timeout(Some(Duration::from_millis(100)))
-                .unwrap();
+            peer.set_nonblocking(true).unwrap();
             let mut sent = 0;
             while let Ok(count) = peer.write(&[0; 32 << 10]) {
                 sent += count;
@@ -242,8 +245,7 @@ mod tests {
             sent
         };
         let (all, beginning) = (sent_to(Wanted::All), sent_to(Wanted::Beginning));
-        assert!(beginning < 512 << 10, "{beginning} bytes");
-        assert!(beginning < all, "{beginning} bytes, and {all} of all");
+        assert!(beginning * 4 < all, "{beginning} bytes, and {all} of all");
     }
 
     #[test]

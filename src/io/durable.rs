@@ -49,8 +49,36 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
         step("create", path)?;
         DirBuilder::new().recursive(true).mode(0o700).create(path)
     };
-    create().with_context(|| format!("creating {}", path.display()))?;
+    create().map_err(|error| not_created(path, error))?;
     Ok(refuse_stranger(path, None)?)
+}
+
+/// That a directory cannot be made, with what stands in the way: something of the folders above.
+fn not_created(path: &Path, error: io::Error) -> anyhow::Error {
+    let mut above = path.ancestors().skip(1);
+    let above = above.find_map(|folder| Some((folder, fs::metadata(folder).ok()?)));
+    let plain = ErrorKind::Failed.error(format!("cannot create {}", path.display()));
+    let told = match (error.kind(), above) {
+        (io::ErrorKind::NotADirectory, Some((folder, found))) if !found.is_dir() => {
+            let folder = folder.display();
+            return ErrorKind::Failed
+                .error(format!("{folder} is a file, not a directory"))
+                .hint("name a directory, or a new one")
+                .into();
+        }
+        (io::ErrorKind::PermissionDenied, Some((folder, found))) => plain.hint(format!(
+            "{} belongs to user {}, and snap runs as user {}: run it as one who may write there",
+            folder.display(),
+            found.uid(),
+            rustix::process::geteuid().as_raw()
+        )),
+        (io::ErrorKind::NotFound, Some((folder, _))) => plain.hint(format!(
+            "nothing can be made in {}: name another directory",
+            folder.display()
+        )),
+        _ => return anyhow::Error::new(error).context(format!("creating {}", path.display())),
+    };
+    anyhow::Error::new(error).context(told)
 }
 
 /// As [`create_private_dir`], in a directory that others may write in: one that is there already
@@ -214,7 +242,16 @@ pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
         step("sync", path)?;
         file.sync_all()
     };
-    sync().with_context(|| format!("syncing {}", path.display()))
+    sync().with_context(|| format!("syncing {}", named(path)))
+}
+
+/// What a file is called in messages: not by a name that it has until it is whole.
+fn named(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    match path.parent() {
+        Some(folder) if name.starts_with(b".") => format!("a file in {}", folder.display()),
+        _ => path.display().to_string(),
+    }
 }
 
 /// Makes what happened to the names in a directory last. File systems that cannot do so for a

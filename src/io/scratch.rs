@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, words};
+use crate::text::size;
 
 /// What the operator can do where TMPDIR fails.
 const HINT: &str = "TMPDIR names a directory for temporary files that can be written and has room";
@@ -48,7 +49,9 @@ impl fmt::Display for ScratchError {
         match (self.room, self.error.kind()) {
             (Some((wanted, room)), _) => write!(
                 f,
-                "{directory} has room for {room} bytes, and a temporary file of {wanted} is needed"
+                "{directory} has room for {}, and a temporary file of {} is needed",
+                size(room),
+                size(wanted)
             ),
             (None, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                 write!(f, "{directory} is full")
@@ -101,7 +104,7 @@ pub(crate) fn scratch_fault(error: &(dyn std::error::Error + 'static)) -> Option
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
         if let Some(scratch) = inside.and_then(|inside| inside.downcast_ref::<ScratchError>()) {
-            let fault = ErrorKind::Failed.error(format!("{scratch}: {}", scratch.error));
+            let fault = ErrorKind::Failed.error(format!("{scratch}: {}", words(&scratch.error)));
             return Some(match scratch.is_tmpdir() {
                 true => fault.hint(HINT),
                 false => fault,
@@ -223,7 +226,7 @@ mod tests {
         assert!(
             fault
                 .message
-                .starts_with(&format!("TMPDIR ({}) is full: No space", tmpdir.display()))
+                .starts_with(&format!("TMPDIR ({}) is full: no space", tmpdir.display()))
         );
         assert_eq!(fault.hint.as_deref(), Some(HINT));
         let elsewhere = in_scratch(Path::new("/b/.snap/x.files"), full());

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::info::{SetSummary, State, summary};
 use super::losses::Losses;
 use crate::context::Context;
+use crate::error::told;
 use crate::repository::{
     Catalog, Chains, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
 };
@@ -271,7 +272,8 @@ impl CheckReport {
         }
         // Where it is not there, that is said already.
         if let (Err(error), true, true) = (&read, set.meta.is_some(), self.faults.is_empty()) {
-            self.faults.push(format!("set {}: {error:#}", set.id));
+            self.faults
+                .push(format!("set {}: {}", set.id, told(&error)));
         }
     }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::context::Context;
+use crate::error::told;
 use crate::metastore::{Data, Shard};
 use crate::repository::{
     Catalog, Chains, FileRecord, Gap, Layout, Missing, Selection, Set, SetId, SetRecord, SetState,
@@ -375,7 +376,7 @@ fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) 
         });
     }
     let complaint = match &read {
-        Err(error) => Some(format!("{error:#}")),
+        Err(error) => Some(told(&error)),
         Ok(_) => shards
             .iter()
             .find(|shard| shard.state == "gone")

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::info::{SetSummary, summary};
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, told};
 use crate::repository::{Catalog, Chains, SetId, steadily};
 
 /// What a backup directory holds.
@@ -32,10 +32,7 @@ pub fn list(directory: &Path, context: Context<'_>) -> Result<ListReport> {
     let mut unreadable = Vec::new();
     let read = || {
         let (catalog, files) = Catalog::read_past_damage(directory)?;
-        unreadable = files
-            .iter()
-            .map(|file| format!("{:#}", file.error))
-            .collect();
+        unreadable = files.iter().map(|file| told(&file.error)).collect();
         Ok(catalog)
     };
     let (catalog, sets) = steadily(directory, context.cancel, read, |catalog| {

@@ -9,6 +9,8 @@ mod harness;
 mod live;
 // A large metastore into a running server.
 mod live_large;
+// What is asked for and is not there.
+mod mistakes;
 // A database, a retention policy, a shard or a stretch of time, backed up and restored alone.
 mod parts;
 // Portable backups of snap and of influxd, restored by either.

@@ -335,7 +335,7 @@ fn a_disk_without_room_is_refused() {
         String::from_utf8_lossy(&output.stdout),
     );
     assert!(
-        said.contains("bytes free") && said.contains("hint:"),
+        said.contains(" free, and ") && said.contains("hint:"),
         "{said}"
     );
     assert_eq!(printed, "exit 6\n");

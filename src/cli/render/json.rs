@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::messages::{ExitError, Level, Message, Seconds, ShardProgress, ShardStep, Status};
 use super::terminal::print_json;
 use crate::cli::flags::Verbosity;
-use crate::error::{hint, kind_of};
+use crate::error::{hint, kind_of, told};
 use crate::progress::{Event, Outcome, Progress};
 
 /// Prints events as JSON lines.
@@ -60,8 +60,8 @@ pub(crate) fn status(level: Level, message: &str) {
 pub(crate) fn exit_error(error: &anyhow::Error) {
     emit(&ExitError {
         code: kind_of(error).exit_code(),
-        message: &format!("{error:#}"),
-        hint: hint(error),
+        message: &told(error),
+        hint: hint(error).as_deref(),
     });
 }
 

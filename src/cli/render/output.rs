@@ -14,7 +14,7 @@ use super::text::Lines;
 use crate::cancel::Cancel;
 use crate::cli::flags::{OutputArgs, Verbosity};
 use crate::context;
-use crate::error::hint;
+use crate::error::{hint, told};
 use crate::progress::Progress;
 
 /// Where and how a command prints. Clones share what they know.
@@ -194,7 +194,7 @@ pub(crate) fn print_error_as(error: &anyhow::Error, json: bool) {
         json::exit_error(error);
         return;
     }
-    say_line(&Line::labelled(Label::Error, format!("{error:#}")));
+    say_line(&Line::labelled(Label::Error, told(error)));
     if let Some(hint) = hint(error) {
         say_line(&Line::labelled(Label::Hint, hint));
     }

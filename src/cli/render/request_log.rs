@@ -6,6 +6,7 @@ use super::json;
 use super::messages::{Seconds, ServedRequest};
 use super::output::Output;
 use super::terminal::Line;
+use crate::error::told;
 use crate::server::{Log, LogLine};
 use crate::text::{seconds, size};
 
@@ -48,7 +49,7 @@ impl Log for RequestLog {
         let outcome = match line.outcome {
             Ok(_) if !self.answered => return,
             Ok(bytes) => format!("{} in {}", size(bytes), seconds(line.elapsed)),
-            Err(error) => format!("not answered: {error:#}"),
+            Err(error) => format!("not answered: {}", told(error)),
         };
         if self.output.is_json() {
             let bytes = line.outcome.ok();

@@ -11,6 +11,7 @@ use super::proof::{FirstByte, OnDownload};
 use super::request::{Planned, ShardRequest};
 use super::session::{QuestionError, Session, ShardJob};
 use crate::client::{Reply, cancellation};
+use crate::error::{told, words};
 use crate::io::adapters::TeeReader;
 use crate::io::scratch::is_of_system;
 use crate::ops::progress_reader::ProgressReader;
@@ -82,7 +83,10 @@ impl Session<'_> {
         if error.kind() == io::ErrorKind::ConnectionReset {
             return Ok(None);
         }
-        let reason = format!("the connection failed before the first byte: {error}");
+        let reason = format!(
+            "the connection failed before the first byte: {}",
+            words(&error)
+        );
         Err(self.blame_for_silence(&planned.shard.path, reason))
     }
 
@@ -227,7 +231,7 @@ impl IntakeError {
     fn reason(self, arriving: &mut Arriving<'_>) -> Result<String> {
         match self {
             Self::Store(error) => Err(error),
-            Self::Content { offset, error } => Ok(format!("at offset {offset}: {error:#}")),
+            Self::Content { offset, error } => Ok(format!("at offset {offset}: {}", told(&error))),
             Self::Tar(TarError::Source(error)) => {
                 if let Some(error) = arriving.take_write_error() {
                     return Err(error).context("writing what came");
@@ -236,7 +240,10 @@ impl IntakeError {
                     return Err(fault.clone().into());
                 }
                 let size = arriving.inner().count();
-                Ok(format!("the connection failed after {size} bytes: {error}"))
+                Ok(format!(
+                    "the connection failed after {size} bytes: {}",
+                    words(&error)
+                ))
             }
             Self::Tar(damage) => Ok(damage.to_string()),
         }

@@ -33,9 +33,11 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::queue::{self, Permits, Turn};
+use super::room::of_full_disk;
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::context::Context;
+use crate::error::told;
 use crate::progress::Event;
 use crate::repository::manifest;
 use crate::repository::{Layout, RunHeader, SetWriter};
@@ -70,6 +72,22 @@ const SHARDS_AT_A_TIME: usize = 16;
 /// cannot be written, or shards could not be fetched (unless `skip_errors`). Nothing that counts as
 /// a backup is left then.
 pub fn backup(
+    client: &Client,
+    options: &BackupOptions,
+    context: Context<'_>,
+) -> Result<BackupReport> {
+    make_set(client, options, context).map_err(|error| {
+        match of_full_disk(&error, &options.directory, options.resume) {
+            Some(full) => {
+                context.detail(told(&error));
+                full.into()
+            }
+            None => error,
+        }
+    })
+}
+
+fn make_set(
     client: &Client,
     options: &BackupOptions,
     context: Context<'_>,

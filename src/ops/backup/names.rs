@@ -127,7 +127,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let error = ensure_names(shards.iter(), layout, directory.path()).err()?;
         assert_eq!(kind_of(&error), ErrorKind::Refused);
-        Some((error.to_string(), hint(&error).unwrap().to_owned()))
+        Some((error.to_string(), hint(&error).unwrap().into_owned()))
     }
 
     #[test]

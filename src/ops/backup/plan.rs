@@ -11,7 +11,7 @@ use super::incremental::{Earlier, IncrementalMode};
 use super::names::ensure_names;
 use super::request::{Planned, ShardRequest, request_for};
 use super::run::{Backup, ServerMetastore};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, told};
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::select;
 use crate::repository::{
@@ -67,7 +67,7 @@ impl Backup<'_> {
         let catalog = catalog.map(|(catalog, unreadable)| {
             for UnreadableFile { file, error } in unreadable {
                 self.context
-                    .warn(format!("{file} is not built on: {error:#}"));
+                    .warn(format!("{file} is not built on: {}", told(&error)));
             }
             catalog
         });

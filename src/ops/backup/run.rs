@@ -10,7 +10,7 @@ use super::incremental::IncrementalMode;
 use super::session::is_of_server;
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::{ErrorKind, kind_of};
+use crate::error::{ErrorKind, kind_of, told};
 use crate::metastore::Data;
 use crate::ops::Shortfall;
 use crate::ops::losses::Losses;
@@ -161,8 +161,10 @@ impl Backup<'_> {
             let Some(wait) = wait else {
                 return Err(error);
             };
-            self.context
-                .detail(format!("asking again for {what} in {wait:?}: {error:#}"));
+            self.context.detail(format!(
+                "asking again for {what} in {wait:?}: {}",
+                told(&error)
+            ));
             retry::pause(wait, self.context.cancel)?;
         }
     }

@@ -10,7 +10,7 @@ use super::proof::{FirstByte, Proof};
 use super::request::Planned;
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::{ErrorKind, kind_of};
+use crate::error::{ErrorKind, kind_of, told};
 use crate::metastore::Data;
 use crate::ops::queue::{Permit, Permits};
 use crate::repository::{Comparison, Layout, SetWriter};
@@ -142,9 +142,9 @@ impl Session<'_> {
         if kind.is_stop() || kind == ErrorKind::Usage {
             QuestionError::Fatal(error)
         } else if is_of_server(&error) {
-            QuestionError::Server(format!("{error:#}"))
+            QuestionError::Server(told(&error))
         } else {
-            QuestionError::Shard(format!("{error:#}"))
+            QuestionError::Shard(told(&error))
         }
     }
 }

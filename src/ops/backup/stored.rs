@@ -10,6 +10,7 @@ use super::outcome::{ShardOutcome, StoredTar};
 use super::request::{Planned, ShardRequest};
 use super::session::Session;
 use crate::cancel::Stoppable;
+use crate::error::told;
 use crate::io::scratch::is_of_system;
 use crate::ops::members::{MemberReader, at_offset, read_deletes};
 use crate::repository::{MemberRecord, SealedFile};
@@ -50,8 +51,9 @@ impl Session<'_> {
             Err(error) => {
                 self.context.warn(format!(
                     "shard {} is stored with what was deleted of it, and with its tombstones, which a live restore by influxd does \
-                     not observe: {error:#}",
-                    planned.shard.path
+                     not observe: {}",
+                    planned.shard.path,
+                    told(&error)
                 ));
                 Ok(ShardOutcome::Stored(tar))
             }

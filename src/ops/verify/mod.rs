@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 
 use super::queue::{self, Turn};
 use crate::context::Context;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, told};
 use crate::metastore::Data;
 use crate::progress::{Event, Outcome};
 use crate::repository::names;
@@ -79,7 +79,7 @@ pub fn verify(
     let (catalog, unreadable) = Catalog::read_past_all(&options.directory)?;
     let mut causes = Causes::default();
     for unreadable in unreadable {
-        let fault = FileDamage::of_file(format!("{:#}", unreadable.error), Meaning::SetLost);
+        let fault = FileDamage::of_file(told(&unreadable.error), Meaning::SetLost);
         causes.fault(SetFault::new(
             unreadable.set(),
             unreadable.file,
@@ -354,7 +354,7 @@ impl<'a> SetVerifier<'a, '_> {
                 }
                 self.report.bytes = self.report.bytes.saturating_add(meta.size);
                 let read = self.catalog.read_meta(set);
-                read.map_err(|error| FileDamage::of_file(format!("{error:#}"), Meaning::SetLost))
+                read.map_err(|error| FileDamage::of_file(told(&error), Meaning::SetLost))
             }
         };
         if let Some(manifest) = set.record().and_then(|record| record.manifest.as_ref()) {
@@ -363,7 +363,7 @@ impl<'a> SetVerifier<'a, '_> {
                 self.add(
                     &manifest.name,
                     None,
-                    FileDamage::of_file(format!("{error:#}"), Meaning::NotForInfluxd),
+                    FileDamage::of_file(told(&error), Meaning::NotForInfluxd),
                 );
             }
         }

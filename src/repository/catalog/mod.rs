@@ -17,7 +17,7 @@ use super::record::{FileRecord, Layout, SetRecord};
 use super::set::{Origin, Set};
 use super::set_id::SetId;
 use super::store::{LocalStore, Store};
-use crate::error::{Error, ErrorKind, kind_of};
+use crate::error::{Error, ErrorKind, kind_of, told};
 use crate::shard::ShardPath;
 use crate::shard_tar::gzip::Blocks;
 use found_sets::FoundSets;
@@ -89,7 +89,7 @@ impl Catalog {
         }
         let (catalog, damaged) = Self::read_past_damage(path)?;
         for UnreadableFile { file, error } in damaged {
-            warn(&format!("{file} is passed over: {error:#}"));
+            warn(&format!("{file} is passed over: {}", told(&error)));
         }
         Ok(catalog)
     }

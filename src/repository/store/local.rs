@@ -214,6 +214,7 @@ impl WritableStore for LocalStore {
         let file = self.temporary(set)?;
         Ok(Box::new(LocalObject {
             name: staged_name(set, file.path()),
+            place: self.place(),
             file,
             write_back: WriteBack::default(),
         }))
@@ -324,6 +325,8 @@ impl StoreLock for LocalLock {
 #[derive(Debug)]
 struct LocalObject {
     name: String,
+    /// What it is called in messages until it has a name of its own: the repository.
+    place: String,
     file: NamedTempFile,
     write_back: WriteBack,
 }
@@ -343,7 +346,7 @@ impl Write for LocalObject {
         let named = |error: io::Error| {
             io::Error::new(
                 error.kind(),
-                anyhow::Error::new(error).context(self.file.path().display().to_string()),
+                anyhow::Error::new(error).context(self.place.clone()),
             )
         };
         let count = self.file.as_file().write(bytes).map_err(named)?;

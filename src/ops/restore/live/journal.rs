@@ -18,7 +18,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::error::{ErrorKind, kind_of};
+use crate::error::{ErrorKind, kind_of, told, words};
 use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};
 use crate::ops::restore::selection::RestoreSelection;
@@ -212,7 +212,8 @@ impl LiveJournal {
             Err(error) if kind_of(&error) == ErrorKind::Refused => return Err(error),
             Err(error) => {
                 context.warn(format!(
-                    "no journal can be kept, so that an interruption could not be resumed: {error:#}"
+                    "no journal can be kept, so that an interruption could not be resumed: {}",
+                    told(&error)
                 ));
                 return Ok(Self {
                     path,
@@ -322,7 +323,11 @@ fn open(path: &Path) -> Result<File> {
     options.append(true).create(true).mode(0o600);
     let file = open_regular_with(&mut options, path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => ErrorKind::Refused
-            .error(format!("{} is not written to: {error}", path.display()))
+            .error(format!(
+                "{} is not written to: {}",
+                path.display(),
+                words(&error)
+            ))
             .hint("it is not snap's: remove it")
             .into(),
         _ => anyhow::Error::from(error).context(format!("opening {}", path.display())),

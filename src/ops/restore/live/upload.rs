@@ -10,7 +10,7 @@ use super::journal::LiveJournal;
 use super::look_back::OnServer;
 use super::target::Live;
 use crate::cancel::Cancel;
-use crate::error::{ErrorKind, kind_of};
+use crate::error::{ErrorKind, kind_of, told};
 use crate::ops::Shortfall;
 use crate::ops::queue::{self, Turn};
 use crate::ops::restore::checked_shard::CheckedShard;
@@ -141,7 +141,7 @@ impl Live<'_> {
                 shard: &shard.target,
                 attempt: job.attempts.failures(),
                 wait,
-                reason: &format!("{error:#}"),
+                reason: &told(&error),
             });
             return Turn::Later(job, wait);
         }
@@ -179,7 +179,7 @@ impl Live<'_> {
     /// A shard failed for good.
     fn failed(&self, shard: &CheckedShard, error: &anyhow::Error, started: Instant) -> Uploaded {
         let path = &shard.target;
-        let reason = format!("{error:#}");
+        let reason = told(&error);
         self.context.report(&Event::Finished {
             shard: path,
             outcome: Outcome::Failed(&reason),

@@ -92,8 +92,9 @@ impl RestoreOptions {
                 datadir: None,
                 ..
             } => usage(
-                "restore needs to know where to",
-                "write: snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data PATH, influxd being stopped",
+                "restore needs to know where to: -metadir and -datadir, or -online",
+                "into a stopped influxd: snap restore -metadir /var/lib/influxdb/meta -datadir \
+                 /var/lib/influxdb/data PATH; into a running one: snap restore -online PATH",
             ),
             Self {
                 metadir: None,
