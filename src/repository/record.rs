@@ -479,3 +479,17 @@ impl MemberRecord {
         is_index(&self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_the_server_did_not_have_open_has_an_older_word_too() {
+        let read = |word: &str| serde_json::from_str::<ShardState>(word).unwrap();
+        assert_eq!(read(r#""not_held""#), ShardState::NotHeld);
+        assert_eq!(read(r#""not_open""#), ShardState::NotHeld);
+        let written = serde_json::to_string(&ShardState::NotHeld).unwrap();
+        assert_eq!(written, r#""not_open""#);
+    }
+}
