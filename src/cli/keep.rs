@@ -7,10 +7,11 @@ use clap::Args;
 
 use super::ending::Ending;
 use super::flags::OutputArgs;
-use super::flags::values;
+use super::flags::values::{self, MayBeEmpty, may_be_empty};
 use super::render::messages::keep::KeepSummary;
 use super::render::output::Output;
 use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind};
 use crate::ops::{PinChange, keep};
 use crate::repository::Pin;
 
@@ -29,8 +30,8 @@ pub(crate) struct KeepArgs {
     set: String,
 
     /// Say why, for snap list and snap info; nothing ("") takes an earlier note away
-    #[arg(long, value_name = "TEXT", value_parser = note, conflicts_with = "release")]
-    note: Option<String>,
+    #[arg(long, value_name = "TEXT", value_parser = may_be_empty(), conflicts_with = "release")]
+    note: Option<MayBeEmpty>,
     /// Keep the set no longer
     #[arg(long)]
     release: bool,
@@ -46,14 +47,19 @@ const EXAMPLES: &str = "\
   snap keep -note 'before the upgrade to 1.8' /var/backups/influxdb latest
   snap keep -release /var/backups/influxdb 20261120T0800    when it went well";
 
-/// A note that fits its file.
-fn note(text: &str) -> Result<String, String> {
+/// A note that can be stored, and fits its file.
+fn note(MayBeEmpty(text): &MayBeEmpty) -> Result<String, Error> {
+    let usage = |fault: String| ErrorKind::Usage.error(format!("the note of -note {fault}"));
+    let text = text.to_str();
+    let text = text.ok_or_else(|| usage("is not UTF-8".to_owned()))?;
     match text.len() {
         0..=Pin::LONGEST_NOTE => Ok(text.to_owned()),
-        length => Err(format!(
-            "it has {length} bytes, and a note has at most {}",
-            Pin::LONGEST_NOTE
-        )),
+        length => {
+            let most = Pin::LONGEST_NOTE;
+            Err(usage(format!(
+                "has {length} bytes; it may have at most {most}"
+            )))
+        }
     }
 }
 
@@ -63,7 +69,7 @@ impl KeepArgs {
         let change = match self.release {
             true => PinChange::Unpin,
             false => PinChange::Pin {
-                note: self.note.clone(),
+                note: self.note.as_ref().map(note).transpose()?,
             },
         };
         let kept = output.while_running(cancel, |context| {

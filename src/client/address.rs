@@ -237,8 +237,7 @@ mod tests {
         let sent_to = |wanted: Wanted| {
             let _reads_nothing = wanted.connect(&address, Duration::from_secs(10)).unwrap();
             let (mut peer, _) = listener.accept().unwrap();
-            peer.set_write_timeout(Some(Duration::from_millis(100)))
-                .unwrap();
+            peer.set_nonblocking(true).unwrap();
             let mut sent = 0;
             while let Ok(count) = peer.write(&[0; 32 << 10]) {
                 sent += count;
@@ -246,8 +245,7 @@ mod tests {
             sent
         };
         let (all, beginning) = (sent_to(Wanted::All), sent_to(Wanted::Beginning));
-        assert!(beginning < 512 << 10, "{beginning} bytes");
-        assert!(beginning < all, "{beginning} bytes, and {all} of all");
+        assert!(beginning * 4 < all, "{beginning} bytes, and {all} of all");
     }
 
     #[test]

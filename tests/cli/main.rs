@@ -33,6 +33,8 @@ mod terminal;
 mod verify;
 // `snap verify` on each kind of damage to each kind of file.
 mod verify_damage;
+// What list, info, verify, forget and keep show of sets, and how wide.
+mod views;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -228,7 +228,10 @@ fn expect_unproven(fixture: &Fixture, run: &Run) {
         assert!(verified.contains("it is unproven in set "), "{verified}");
     }
     let info = said(&["info"], 0);
-    assert!(info.contains("1 failed") && info.contains("unproven, points"), "{info}");
+    assert!(
+        info.contains("1 failed") && info.contains("unproven, points"),
+        "{info}"
+    );
     let check = said(&["check", "-max-age", "1h"], 1);
     assert!(check.contains("1 unproven: db/autogen/1"), "{check}");
     let line: Value = serde_json::from_str(said(&["list", "-json"], 0).trim()).expect("JSON");

@@ -29,6 +29,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// The rate, once it is one: the first bytes come as fast as they were buffered.
+    fn told_rate(self) -> Option<String> {
+        let is_known = self.elapsed >= Duration::from_millis(500) && self.rate >= 1.0;
+        is_known.then(|| format!("{}/s", size(self.rate as u64)))
+    }
+
     /// How long the rest may take. Too little is known in the first second.
     fn left(self, state: &RunState) -> Option<Duration> {
         if self.elapsed < Duration::from_secs(1) {
@@ -176,7 +182,7 @@ impl Total {
             shards_short: format!("{over}/{count}"),
             percent: format!("{:>4}", percent_text(state.fraction())),
             bytes,
-            rate: (pace.rate >= 1.0).then(|| format!("{}/s", size(pace.rate as u64))),
+            rate: pace.told_rate(),
             left: pace.left(state).map(|left| format!("{} left", age(left))),
         }
     }

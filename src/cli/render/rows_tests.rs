@@ -3,8 +3,8 @@ use crate::progress::Event;
 
 fn path(database: &str, id: u64) -> ShardPath {
     ShardPath {
-        database: database.to_owned(),
-        retention_policy: "autogen".to_owned(),
+        database: database.into(),
+        retention_policy: "autogen".into(),
         id,
     }
 }
@@ -145,6 +145,10 @@ fn the_end_is_near_only_once_enough_is_known() {
     assert_eq!(
         told(15.0 * mib, 900),
         "0 of 2 shards, 10%, 10.0 of 100.0 MiB, 15.0 MiB/s"
+    );
+    assert_eq!(
+        told(800.0 * mib, 400),
+        "0 of 2 shards, 10%, 10.0 of 100.0 MiB"
     );
     // Nothing comes any more: it may take for ever.
     assert_eq!(told(0.0, 4000), "0 of 2 shards, 10%, 10.0 of 100.0 MiB");

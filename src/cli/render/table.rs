@@ -254,9 +254,8 @@ fn cut(text: &str, width: usize) -> Cow<'_, str> {
         used += c.width().unwrap_or(0);
         used <= width
     };
-    let mut begin: String = text.chars().take_while(fits).collect();
-    begin.push('…');
-    Cow::Owned(begin)
+    let begin: String = text.chars().take_while(fits).collect();
+    Cow::Owned(format!("{}…", begin.trim_end_matches([',', ' '])))
 }
 
 /// Lines of a name and what it stands for, which goes on below itself where it is too long.
@@ -278,7 +277,11 @@ pub(crate) fn paragraph(begin: &str, text: &str, limit: Option<usize>) -> String
     let Some(limit) = limit else {
         return format!("{begin}{text}\n");
     };
-    let indent = " ".repeat(begin.width());
+    // Below a long beginning there would be no room: then it is wrapped with the rest.
+    let (begin, text, indent) = match begin.width() {
+        width if width > limit / 2 => ("", format!("{begin}{text}"), GAP.to_owned()),
+        width => (begin, text, " ".repeat(width)),
+    };
     // A path or an id is of no use in two parts, and a terminal that wraps it copies it whole.
     let options = Options::new(limit)
         .initial_indent(begin)
@@ -405,6 +408,10 @@ mod tests {
             "state  one two\n       three\n"
         );
         // What cannot be broken is left to the terminal.
+        assert_eq!(
+            paragraph("a name: ", "one two", Some(12)),
+            "a name: one\n  two\n"
+        );
         let path = "/a/path/that-is/longer";
         assert_eq!(
             paragraph("in ", &format!("a {path}"), Some(10)),
