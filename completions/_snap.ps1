@@ -35,7 +35,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Read sets from end to end and report damage')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check that the newest set is new enough and complete, for monitoring')
             [CompletionResult]::new('forget', 'forget', [CompletionResultType]::ParameterValue, 'Remove the sets that a retention policy does not keep')
-            [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Mark a set so that forget never removes it')
+            [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keep a set: snap forget never removes it')
             [CompletionResult]::new('generate', 'generate', [CompletionResultType]::ParameterValue, 'Print completions, manual pages or an example configuration')
             break
         }
@@ -60,6 +60,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--incremental', '--incremental', [CompletionResultType]::ParameterName, 'Download only shards that have changed')
             [CompletionResult]::new('--full', '--full', [CompletionResultType]::ParameterName, 'With -incremental, download all shards this once')
             [CompletionResult]::new('--full-every', '--full-every', [CompletionResultType]::ParameterName, 'With -incremental, all shards in every Nth set')
+            [CompletionResult]::new('--checksum', '--checksum', [CompletionResultType]::ParameterName, 'Compare shared files by their digest')
             [CompletionResult]::new('--cold-after', '--cold-after', [CompletionResultType]::ParameterName, 'How long a shard must be unchanged to be shared')
             [CompletionResult]::new('--portable', '--portable', [CompletionResultType]::ParameterName, 'Write influxd''s portable layout, compressed')
             [CompletionResult]::new('--apply-deletes', '--apply-deletes', [CompletionResultType]::ParameterName, 'Leave out points that were deleted but not yet compacted away')
@@ -253,7 +254,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;keep' {
-            [CompletionResult]::new('--release', '--release', [CompletionResultType]::ParameterName, 'Take the mark off')
+            [CompletionResult]::new('--note', '--note', [CompletionResultType]::ParameterName, 'Say why, for snap list and snap info; nothing ("") takes an earlier note away')
+            [CompletionResult]::new('--release', '--release', [CompletionResultType]::ParameterName, 'Keep the set no longer')
             [CompletionResult]::new('--retry-lock', '--retry-lock', [CompletionResultType]::ParameterName, 'How long to wait for another run in PATH to end')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print warnings and errors only')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'Print warnings, errors and the result only, no progress')

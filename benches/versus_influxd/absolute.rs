@@ -28,8 +28,8 @@ const STARTS: usize = 21;
 /// scripted server makes them while it sends them.
 pub fn memory(directory: &Path, sizes: [u64; 2], counts: [u64; 2]) -> Vec<Line> {
     let path = |id| ShardPath {
-        database: "bench".to_owned(),
-        retention_policy: "autogen".to_owned(),
+        database: "bench".into(),
+        retention_policy: "autogen".into(),
         id,
     };
     let of_size = |bytes: u64| {

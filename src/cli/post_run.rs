@@ -196,7 +196,7 @@ impl After<'_> {
 fn tell(shell: &mut Command, tally: &Tally, ending: &Ending) {
     let wrong = match ending {
         Ok(_) => tally.wrong.join("; "),
-        Err(error) => told(&error),
+        Err(error) => told(error),
     };
     shell
         .env("SNAP_SET", tally.set.as_deref().unwrap_or_default())

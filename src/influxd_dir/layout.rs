@@ -11,8 +11,8 @@ use crate::shard::ShardPath;
 /// The directory of a shard below a data or WAL directory.
 pub fn shard_dir(below: &Path, shard: &ShardPath) -> PathBuf {
     below
-        .join(&shard.database)
-        .join(&shard.retention_policy)
+        .join(&*shard.database)
+        .join(&*shard.retention_policy)
         .join(shard.id.to_string())
 }
 
@@ -52,8 +52,8 @@ pub(crate) fn shards_below(datadir: &Path) -> Vec<ShardPath> {
                 if let Ok(id) = id.parse() {
                     let (database, retention_policy) = (database.clone(), retention_policy.clone());
                     shards.push(ShardPath {
-                        database,
-                        retention_policy,
+                        database: database.into(),
+                        retention_policy: retention_policy.into(),
                         id,
                     });
                 }

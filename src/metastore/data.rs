@@ -15,7 +15,7 @@ use prost::Message;
 
 use super::proto::{self, NotUtf8, Schema};
 use crate::error::ErrorKind;
-use crate::shard::ShardPath;
+use crate::shard::{Name, ShardPath};
 use crate::time;
 
 /// Everything a server knows about its data. `Term` is left over from a Raft log and 0.
@@ -297,13 +297,19 @@ impl Data {
     /// All shards, in the order of databases, policies and groups; those of deleted groups too.
     pub fn shards(&self) -> impl Iterator<Item = Shard> + '_ {
         self.databases.iter().flat_map(|database| {
+            let name = Name::from(database.name.as_str());
             database.retention_policies.iter().flat_map(move |policy| {
+                let path = ShardPath {
+                    database: name.clone(),
+                    retention_policy: policy.name.as_str().into(),
+                    id: 0,
+                };
                 policy.shard_groups.iter().flat_map(move |group| {
+                    let path = path.clone();
                     group.shards.iter().map(move |shard| Shard {
                         path: ShardPath {
-                            database: database.name.clone(),
-                            retention_policy: policy.name.clone(),
                             id: shard.id,
+                            ..path.clone()
                         },
                         start: group.start(),
                         end: group.end_time,

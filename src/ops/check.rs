@@ -272,8 +272,7 @@ impl CheckReport {
         }
         // Where it is not there, that is said already.
         if let (Err(error), true, true) = (&read, set.meta.is_some(), self.faults.is_empty()) {
-            self.faults
-                .push(format!("set {}: {}", set.id, told(&error)));
+            self.faults.push(format!("set {}: {}", set.id, told(error)));
         }
     }
 

@@ -376,7 +376,7 @@ fn unrecorded(catalog: &Catalog, chains: &mut Chains<'_>, at: usize, set: &Set) 
         });
     }
     let complaint = match &read {
-        Err(error) => Some(told(&error)),
+        Err(error) => Some(told(error)),
         Ok(_) => shards
             .iter()
             .find(|shard| shard.state == "gone")
@@ -477,8 +477,8 @@ impl ShardSummary {
         state: &'static str,
     ) -> Self {
         Self {
-            database: path.database.clone(),
-            retention_policy: path.retention_policy.clone(),
+            database: path.database.to_string(),
+            retention_policy: path.retention_policy.to_string(),
             id: path.id,
             start_time,
             end_time,

@@ -1,10 +1,13 @@
 //! Digests of files: how they are made, and how records hold them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
+use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// How a digest is made.
@@ -25,14 +28,69 @@ impl fmt::Display for DigestAlgorithm {
     }
 }
 
+/// The bytes of a digest; records have them in lower-case hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sum([u8; 32]);
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl From<[u8; 32]> for Sum {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl FromStr for Sum {
+    type Err = NotSum;
+
+    fn from_str(text: &str) -> Result<Self, NotSum> {
+        let digits = text.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() {
+            return Err(NotSum);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |digit: u8| match digit {
+                b'0'..=b'9' => Ok(digit - b'0'),
+                b'a'..=b'f' => Ok(digit - b'a' + 10),
+                _ => Err(NotSum),
+            };
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A text that is no digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 digits in lower-case hexadecimal")]
+pub struct NotSum;
+
+impl Serialize for Sum {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sum {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = <Cow<'_, str>>::deserialize(from)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
 /// The digest of a file, in lower-case hexadecimal. Those of two algorithms are never equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FileDigest {
     /// SHA-256 of the file as it lies there, in lower-case hexadecimal.
-    Sha256(#[schemars(regex(pattern = "^[0-9a-f]{64}$"))] String),
+    Sha256(#[schemars(with = "String", regex(pattern = "^[0-9a-f]{64}$"))] Sum),
     /// BLAKE3 of the file as it lies there, in lower-case hexadecimal.
-    Blake3(#[schemars(regex(pattern = "^[0-9a-f]{64}$"))] String),
+    Blake3(#[schemars(with = "String", regex(pattern = "^[0-9a-f]{64}$"))] Sum),
 }
 
 impl FileDigest {
@@ -84,8 +142,8 @@ impl Hasher {
     /// The digest of all the bytes.
     pub(crate) fn finish(self) -> FileDigest {
         match self {
-            Self::Sha256(hasher) => FileDigest::Sha256(hex(hasher)),
-            Self::Blake3(hasher) => FileDigest::Blake3(hasher.finalize().to_hex().to_string()),
+            Self::Sha256(hasher) => FileDigest::Sha256(Sum(hasher.finalize().into())),
+            Self::Blake3(hasher) => FileDigest::Blake3(Sum(hasher.finalize().into())),
         }
     }
 }
@@ -121,15 +179,6 @@ impl<R: Read> Read for HashReader<R> {
     }
 }
 
-/// SHA-256 in lower-case hexadecimal.
-pub(super) fn hex(digest: Sha256) -> String {
-    digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -152,7 +201,7 @@ mod tests {
                 "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
             ),
         ] {
-            assert_eq!(found, FileDigest::Blake3(printed.to_owned()));
+            assert_eq!(found, FileDigest::Blake3(printed.parse().unwrap()));
         }
         for (found, printed) in [
             (
@@ -164,7 +213,7 @@ mod tests {
                 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             ),
         ] {
-            assert_eq!(found, FileDigest::Sha256(printed.to_owned()));
+            assert_eq!(found, FileDigest::Sha256(printed.parse().unwrap()));
         }
     }
 
@@ -180,9 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_is_read_as_it_is_printed_and_nothing_else() {
+        let text = "0123456789abcdef".repeat(4);
+        assert_eq!(text.parse::<Sum>().unwrap().to_string(), text);
+        for other in [
+            "",
+            "00",
+            &text.to_uppercase(),
+            &text.replace('0', "g"),
+            &(text.clone() + "0"),
+        ] {
+            assert_eq!(other.parse::<Sum>(), Err(NotSum), "{other}");
+        }
+    }
+
+    #[test]
     fn the_same_value_of_another_algorithm_is_another_digest() {
-        let value = || "00".repeat(32);
-        assert_ne!(FileDigest::Sha256(value()), FileDigest::Blake3(value()));
+        let value = Sum::from([0; 32]);
+        assert_ne!(FileDigest::Sha256(value), FileDigest::Blake3(value));
     }
 
     proptest! {
@@ -202,10 +266,10 @@ mod tests {
                 blake3.update(&piece);
                 whole.extend(piece);
             }
-            let one_shot = blake3::hash(&whole).to_hex().to_string();
-            prop_assert_eq!(blake3.finish(), FileDigest::Blake3(one_shot));
-            let one_shot = hex(Sha256::new_with_prefix(&whole));
-            prop_assert_eq!(sha256.finish(), FileDigest::Sha256(one_shot));
+            let one_shot: [u8; 32] = blake3::hash(&whole).into();
+            prop_assert_eq!(blake3.finish(), FileDigest::Blake3(one_shot.into()));
+            let one_shot: [u8; 32] = Sha256::digest(&whole).into();
+            prop_assert_eq!(sha256.finish(), FileDigest::Sha256(one_shot.into()));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read, Write};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::digest::hex;
+use super::digest::Sum;
 use super::record::SetRecord;
 use super::store::{Store, StoredFile, open_bounded, read_open};
 use crate::io::read_at::{FromStart, ReadAt, Section};
@@ -89,7 +89,7 @@ impl SetRecord {
         serde_json::to_writer_pretty(&mut summing, self)?;
         let Summing { out, digest, .. } = summing;
         out.write_all(SUM)?;
-        out.write_all(hex(digest).as_bytes())?;
+        write!(out, "{}", sum_of(digest))?;
         out.write_all(b"\"")?;
         out.write_all(END)
     }
@@ -115,7 +115,7 @@ impl SetRecord {
             }
         }
         let stated = end + SUM.len() as u64;
-        let sum = hex(digest) + "\"";
+        let sum = format!("{}\"", sum_of(digest));
         let mut there = vec![0; sum.len()];
         if stated + sum.len() as u64 > document.size()? {
             return Ok(false);
@@ -123,6 +123,10 @@ impl SetRecord {
         document.read_exact_at(&mut there, stated)?;
         Ok(there == sum.as_bytes())
     }
+}
+
+fn sum_of(digest: Sha256) -> Sum {
+    <[u8; 32]>::from(digest.finalize()).into()
 }
 
 /// Where what is summed up ends: before the sum, looked for from the document's end.
@@ -172,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_sum_is_found_wherever_it_stands_and_the_last_one_counts() {
-        let sum = |text: &[u8]| hex(Sha256::new_with_prefix(text));
+        let sum = |text: &[u8]| sum_of(Sha256::new_with_prefix(text)).to_string();
         let end_of_chunk = CHUNK as usize - 10;
         for padding in [0, 1, end_of_chunk, end_of_chunk + 5, 3 * CHUNK as usize] {
             let mut document = vec![b' '; 2 * CHUNK as usize];

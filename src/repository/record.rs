@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, json_schema};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::digest::FileDigest;
+use super::digest::{FileDigest, Sum};
 use super::manifest::{self, Manifest, MetaEntry, ShardEntry};
 use super::names;
 use super::set_id::SetId;
-use crate::shard::ShardPath;
+use crate::shard::{Name, ShardPath};
 use crate::shard_tar::gzip::Blocks;
 use crate::time::{Bounds, is_stamp};
 use crate::tsm::{is_index, is_tombstone};
@@ -62,7 +63,36 @@ pub struct SetRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<FileRecord>,
     /// Every shard that was asked for, by id, with or without a file.
+    #[serde(deserialize_with = "with_shared_names")]
     pub shards: Vec<ShardRecord>,
+}
+
+/// Reads shards, those that follow each other in one database with one text for its name.
+fn with_shared_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ShardRecord>, D::Error> {
+    struct Shards;
+
+    impl<'de> Visitor<'de> for Shards {
+        type Value = Vec<ShardRecord>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the shards of a set")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+            let mut shards: Vec<ShardRecord> = Vec::new();
+            while let Some(mut shard) = from.next_element::<ShardRecord>()? {
+                if let Some(last) = shards.last() {
+                    shard.database.share(&last.database);
+                    shard.retention_policy.share(&last.retention_policy);
+                }
+                shards.push(shard);
+            }
+            shards.shrink_to_fit();
+            Ok(shards)
+        }
+    }
+
+    from.deserialize_seq(Shards)
 }
 
 /// Adds the sum, which [`SetRecord::write_to`] writes by hand, to the schema.
@@ -138,8 +168,8 @@ impl SetRecord {
         let entry = |shard: &ShardRecord| {
             let file = shard.file.as_ref()?;
             Some(ShardEntry {
-                database: shard.database.clone(),
-                policy: shard.retention_policy.clone(),
+                database: shard.database.to_string(),
+                policy: shard.retention_policy.to_string(),
                 shard_id: shard.id,
                 file_name: file.name.clone(),
                 size: shard.tar_bytes()?,
@@ -301,8 +331,8 @@ struct FileFields {
     name: String,
     size: u64,
     modified: Option<Timestamp>,
-    sha256: Option<String>,
-    blake3: Option<String>,
+    sha256: Option<Sum>,
+    blake3: Option<Sum>,
     blocks: Option<Blocks>,
 }
 
@@ -337,9 +367,9 @@ impl TryFrom<FileFields> for FileRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShardRecord {
     /// The database.
-    pub database: String,
+    pub database: Name,
     /// The retention policy.
-    pub retention_policy: String,
+    pub retention_policy: Name,
     /// Its id on the server.
     pub id: u64,
     /// Start of its shard group, UTC.
@@ -447,5 +477,19 @@ impl MemberRecord {
     /// Whether it is of the index that servers 1.3 and 1.4 send along, and holds no points.
     pub(crate) fn is_index(&self) -> bool {
         is_index(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_the_server_did_not_have_open_has_an_older_word_too() {
+        let read = |word: &str| serde_json::from_str::<ShardState>(word).unwrap();
+        assert_eq!(read(r#""not_held""#), ShardState::NotHeld);
+        assert_eq!(read(r#""not_open""#), ShardState::NotHeld);
+        let written = serde_json::to_string(&ShardState::NotHeld).unwrap();
+        assert_eq!(written, r#""not_open""#);
     }
 }

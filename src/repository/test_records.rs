@@ -63,7 +63,7 @@ pub(crate) fn set(
             name: String::new(),
             size: 0,
             modified: None,
-            digest: FileDigest::Blake3(String::new()),
+            digest: FileDigest::Blake3([0; 32].into()),
             blocks: None,
         },
         meta_size: None,

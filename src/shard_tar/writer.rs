@@ -207,7 +207,7 @@ mod tests {
         fn what_is_written_the_reader_reads(
             database in "[a-z名 ]{1,90}", policy in "[a-zé.]{1,90}x", content in prop::collection::vec(any::<u8>(), 0..1500),
         ) {
-            let shard = ShardPath { database, retention_policy: policy, id: 12_345_678 };
+            let shard = ShardPath { database: database.into(), retention_policy: policy.into(), id: 12_345_678 };
             let path = format!("{shard}/000000001-000000001.tombstone");
             let mut writer = TarWriter::new(Vec::new());
             writer.begin(&header(&path, content.len() as u64)).unwrap();

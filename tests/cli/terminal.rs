@@ -17,8 +17,8 @@ const DATABASE: &str = "a_database_with_quite_a_long_name";
 fn backed_up() -> (Fixture, PathBuf) {
     let shards = [11, 22, 12345].map(|id| {
         let path = ShardPath {
-            database: DATABASE.to_owned(),
-            retention_policy: "autogen".to_owned(),
+            database: DATABASE.into(),
+            retention_policy: "autogen".into(),
             id,
         };
         let name = format!("{path}/000000001-000000001.tsm");

@@ -190,7 +190,11 @@ fn a_note_is_shown_as_it_is_and_can_be_changed_and_acts_on_no_terminal() {
     sets.run(&["keep", "-release", "DIR", id], 0);
     assert!(!sets.run(&["list", "DIR"], 0).stdout.contains("KEPT"));
     let long = sets.run(&["keep", "-note", &"x".repeat(501), "DIR", id], 2);
-    assert!(long.stderr.contains("at most 500"), "{}", long.stderr);
+    assert!(
+        long.stderr.contains("may have at most 500"),
+        "{}",
+        long.stderr
+    );
     sets.run(&["keep", "-note=x", "-release", "DIR", id], 2);
 }
 

@@ -67,8 +67,8 @@ fn model<'a>(shards: impl IntoIterator<Item = (Shard<'a>, i64)>) -> Model {
     let mut model = Model::new(Version::V1_6, &[]);
     let shard = |((db, rp, id), start): (Shard<'_>, i64)| {
         let path = ShardPath {
-            database: db.to_owned(),
-            retention_policy: rp.to_owned(),
+            database: db.into(),
+            retention_policy: rp.into(),
             id,
         };
         peer::Shard {

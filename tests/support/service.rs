@@ -271,8 +271,8 @@ pub fn shard_path(shard: &str) -> ShardPath {
     let mut parts = shard.split('/');
     let mut next = || parts.next().expect("three parts").to_owned();
     ShardPath {
-        database: next(),
-        retention_policy: next(),
+        database: next().into(),
+        retention_policy: next().into(),
         id: next().parse().expect("a shard id"),
     }
 }

@@ -171,8 +171,8 @@ impl Kind {
         if let Self::Shard(id) = self {
             let path = path(id);
             [
-                path.database.into(),
-                path.retention_policy.into(),
+                (*path.database).into(),
+                (*path.retention_policy).into(),
                 path.id.into(),
             ]
         } else {

@@ -130,9 +130,12 @@ fn missing(root: &Command, line: &CommandLine<'_>, command: &Command, names: &[S
             Some(flag) => command.get_arguments().find(|arg| long(arg) == flag),
             None => command
                 .get_positionals()
-                .find(|arg| as_typed(&[name.clone()]) == value_name(arg)),
+                .find(|arg| as_typed(std::slice::from_ref(name)) == value_name(arg)),
         };
-        let written = name.replace("--", "-").replace(['<', '>'], "");
+        let written = name
+            .replace("--", "-")
+            .replace("[=<BOOL>]", "")
+            .replace(['<', '>'], "");
         let help = arg
             .and_then(Arg::get_help)
             .map(|help| format!(" ({})", short_help(&help.to_string())));

@@ -176,10 +176,7 @@ fn sentences(text: &str) -> Vec<&str> {
 /// A text in which nothing is a request or an escape.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
-    let text = text
-        .replace('`', "\\(aq")
-        .replace('\'', "\\(aq")
-        .replace('…', "...");
+    let text = text.replace(['`', '\''], "\\(aq").replace('…', "...");
     match text.starts_with('.') {
         true => format!("\\&{text}"),
         false => text,

@@ -3,8 +3,8 @@ use crate::progress::Event;
 
 fn path(database: &str, id: u64) -> ShardPath {
     ShardPath {
-        database: database.to_owned(),
-        retention_policy: "autogen".to_owned(),
+        database: database.into(),
+        retention_policy: "autogen".into(),
         id,
     }
 }

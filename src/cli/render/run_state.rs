@@ -136,8 +136,8 @@ mod tests {
 
     fn path(id: u64) -> ShardPath {
         ShardPath {
-            database: "db".to_owned(),
-            retention_policy: "autogen".to_owned(),
+            database: "db".into(),
+            retention_policy: "autogen".into(),
             id,
         }
     }

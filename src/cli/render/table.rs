@@ -277,12 +277,11 @@ pub(crate) fn paragraph(begin: &str, text: &str, limit: Option<usize>) -> String
     let Some(limit) = limit else {
         return format!("{begin}{text}\n");
     };
-    // Where that would leave no room, all but below the beginning.
-    let indent = match begin.width() {
-        width if width > limit / 2 => 2,
-        width => width,
+    // Below a long beginning there would be no room: then it is wrapped with the rest.
+    let (begin, text, indent) = match begin.width() {
+        width if width > limit / 2 => ("", format!("{begin}{text}"), GAP.to_owned()),
+        width => (begin, text, " ".repeat(width)),
     };
-    let indent = " ".repeat(indent);
     // A path or an id is of no use in two parts, and a terminal that wraps it copies it whole.
     let options = Options::new(limit)
         .initial_indent(begin)

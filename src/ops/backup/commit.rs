@@ -241,7 +241,7 @@ impl Backup<'_> {
                 name: String::new(),
                 size: 0,
                 modified: None,
-                digest: FileDigest::Blake3(String::new()),
+                digest: FileDigest::Blake3([0; 32].into()),
                 blocks: None,
             },
             meta_size: self.options.layout.compresses().then_some(metastore.size),

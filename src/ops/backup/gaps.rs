@@ -22,7 +22,7 @@ impl Backup<'_> {
             return report;
         };
         // The shards that it lacks itself, or has unproven, are told already.
-        let missing = Chains::of(&catalog).missing(at, None);
+        let missing = Chains::of_one_set(&catalog).missing(at, None);
         let gaps: Vec<String> = missing
             .iter()
             .filter(|missing| missing.gap.is_below(&made.id))

@@ -35,7 +35,7 @@ fn set(number: u32, started: i64) -> SetRecord {
         name,
         size: 3,
         modified: None,
-        digest: FileDigest::Blake3("00".into()),
+        digest: FileDigest::Blake3([0; 32].into()),
         blocks: None,
     };
     let shard = ShardRecord {

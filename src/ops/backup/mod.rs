@@ -268,6 +268,7 @@ impl Backup<'_> {
         queue::work_for(jobs, self.threads(), &stop, turn, |settled| {
             // A copy that this thread makes. What the others allocate lies scattered, and what is
             // free between it only they can use again.
+            #[expect(clippy::map_clone, reason = "the copy is what is wanted")]
             results.push(settled.map(|settled: SettledShard| settled.clone()));
         });
         self.context.check()?;

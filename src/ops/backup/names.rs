@@ -117,8 +117,8 @@ mod tests {
 
     fn path(database: &str, retention_policy: &str, id: u64) -> ShardPath {
         ShardPath {
-            database: database.to_owned(),
-            retention_policy: retention_policy.to_owned(),
+            database: database.into(),
+            retention_policy: retention_policy.into(),
             id,
         }
     }

@@ -650,8 +650,8 @@ fn one(
         };
         if let Some((file, tar_size, _)) = &stored {
             entries.push(ShardEntry {
-                database: path.database.clone(),
-                policy: path.retention_policy.clone(),
+                database: path.database.to_string(),
+                policy: path.retention_policy.to_string(),
                 shard_id: path.id,
                 file_name: file.name.clone(),
                 size: *tar_size,
@@ -816,7 +816,7 @@ fn metastore(server: usize, held: &[Option<BTreeSet<u32>>]) -> Data {
             .position(|database| database.name == path.database);
         let at = at.unwrap_or_else(|| {
             data.databases.push(DatabaseInfo {
-                name: path.database.clone(),
+                name: path.database.to_string(),
                 ..DatabaseInfo::default()
             });
             data.databases.len() - 1
@@ -828,7 +828,7 @@ fn metastore(server: usize, held: &[Option<BTreeSet<u32>>]) -> Data {
         {
             Some(policy) => policy.shard_groups.push(group),
             None => policies.push(RetentionPolicyInfo {
-                name: path.retention_policy.clone(),
+                name: path.retention_policy.to_string(),
                 shard_groups: vec![group],
                 ..RetentionPolicyInfo::default()
             }),

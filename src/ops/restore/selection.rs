@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::repository::Selection;
-use crate::shard::ShardPath;
+use crate::shard::{Name, ShardPath};
 use crate::time::Bounds;
 
 /// What of a backup to restore, and under which names.
@@ -50,12 +50,12 @@ impl RestoreSelection {
         ShardPath {
             database: self
                 .new_database
-                .clone()
-                .unwrap_or_else(|| source.database.clone()),
+                .as_deref()
+                .map_or_else(|| source.database.clone(), Name::from),
             retention_policy: self
                 .new_retention_policy
-                .clone()
-                .unwrap_or_else(|| source.retention_policy.clone()),
+                .as_deref()
+                .map_or_else(|| source.retention_policy.clone(), Name::from),
             id,
         }
     }

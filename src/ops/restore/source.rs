@@ -72,7 +72,7 @@ impl Restorable {
         metastore: &Data,
         selection: &Selection,
     ) -> Result<Self> {
-        let mut chains = Chains::of(catalog);
+        let mut chains = Chains::of_one_set(catalog);
         let mut restorable = Self::default();
         for shard in live {
             let path = &shard.path;
@@ -263,12 +263,12 @@ impl Source {
         let unasked: BTreeSet<&str> = chains
             .unasked
             .iter()
-            .map(|shard| shard.database.as_str())
+            .map(|shard| &*shard.database)
             .collect();
         let found: BTreeSet<&str> = chains
             .found
             .iter()
-            .map(|(shard, _)| shard.database.as_str())
+            .map(|(shard, _)| &*shard.database)
             .collect();
         let asked = |name: &str| {
             chosen
@@ -453,7 +453,7 @@ impl Source {
             .chains
             .found
             .iter()
-            .map(|(shard, _)| shard.database.as_str())
+            .map(|(shard, _)| &*shard.database)
             .collect();
         let unasked = self
             .chains
@@ -461,7 +461,7 @@ impl Source {
             .iter()
             .filter(|shard| shard.database != "_internal");
         let (part, empty): (Vec<&ShardPath>, Vec<&ShardPath>) =
-            unasked.partition(|shard| restored.contains(shard.database.as_str()));
+            unasked.partition(|shard| restored.contains(&*shard.database));
         let part: Vec<String> = part.iter().map(ToString::to_string).collect();
         let empty: BTreeSet<String> = empty
             .iter()

@@ -116,8 +116,8 @@ impl SetFault {
             set,
             also_in: Vec::new(),
             file: file.into(),
-            database: shard.map(|shard| shard.database.clone()),
-            retention_policy: shard.map(|shard| shard.retention_policy.clone()),
+            database: shard.map(|shard| shard.database.to_string()),
+            retention_policy: shard.map(|shard| shard.retention_policy.to_string()),
             shard: shard.map(|shard| shard.id),
             fault,
         }
@@ -126,8 +126,8 @@ impl SetFault {
     /// The shard, where it is one's.
     pub(crate) fn shard(&self) -> Option<ShardPath> {
         Some(ShardPath {
-            database: self.database.clone()?,
-            retention_policy: self.retention_policy.clone()?,
+            database: self.database.as_deref()?.into(),
+            retention_policy: self.retention_policy.as_deref()?.into(),
             id: self.shard?,
         })
     }

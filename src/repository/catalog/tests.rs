@@ -171,7 +171,7 @@ fn recorded(number: u32, second: u32) -> SetRecord {
         name,
         size: 1,
         modified: None,
-        digest: FileDigest::Blake3(String::new()),
+        digest: FileDigest::Blake3([0; 32].into()),
         blocks: None,
     };
     let path = test_records::path("a", 10);

@@ -17,41 +17,47 @@ impl Chains<'_> {
     /// record nothing is told of shards.
     pub(crate) fn missing(&mut self, at: usize, metastore: Option<&Data>) -> Vec<Missing> {
         let set = &self.claims.catalog.sets()[at];
-        let mut missing: Vec<Missing> = self.of_set(at);
-        let mut shards: Vec<Shard> = Vec::new();
-        if let Some(record) = set.record() {
-            let unnamed = metastore.map_or_else(Vec::new, |data| self.unnamed(at, data));
-            let is_named = |path: &ShardPath| {
-                let mut unnamed = unnamed.iter().filter_map(|missing| missing.shard.as_ref());
-                !unnamed.any(|unnamed| unnamed == path)
-            };
-            let named = record.shards.iter().map(|shard| Shard {
-                path: shard.path(),
-                start: time::to_nanos(shard.start_time),
-                end: time::to_nanos(shard.end_time),
-                deleted_at: None,
-            });
-            shards.extend(named.filter(|shard| is_named(&shard.path)));
-            missing.extend(unnamed);
-        }
-        let live = metastore.into_iter().flat_map(Data::live_shards);
-        shards.extend(live.filter(|shard| {
-            let is_recorded = |record: &SetRecord| record.shard(&shard.path).is_some();
-            !set.record().is_some_and(is_recorded)
-        }));
         let context = ChainContext::alone(at);
+        let strays_from = self.older_with_strays(context);
+        let mut missing: Vec<Missing> = self.of_set(at);
         let mut asked = Vec::new();
-        for shard in shards {
-            if let ShardChain::Asked { gap, .. } = self.of_shard(context, &shard) {
-                let path = shard.path;
+        let mut ask = |chains: &mut Self, shard: Shard, missing: &mut Vec<Missing>| {
+            if let ShardChain::Asked { gap, .. } = chains.of_shard(context, &shard) {
                 missing.extend(gap.map(|gap| Missing {
-                    shard: Some(path.clone()),
+                    shard: Some(shard.path.clone()),
                     gap,
                 }));
-                asked.push(path);
+                if !strays_from.is_empty() {
+                    asked.push(shard.path);
+                }
+            }
+        };
+        if let Some(record) = set.record() {
+            let before = missing.len();
+            missing.extend(metastore.map_or_else(Vec::new, |data| self.unnamed(at, data)));
+            let unnamed = before..missing.len();
+            for shard in &record.shards {
+                let path = shard.path();
+                let mut unnamed = missing[unnamed.clone()].iter();
+                if unnamed.any(|missing| missing.shard.as_ref() == Some(&path)) {
+                    continue;
+                }
+                let shard = Shard {
+                    path,
+                    start: time::to_nanos(shard.start_time),
+                    end: time::to_nanos(shard.end_time),
+                    deleted_at: None,
+                };
+                ask(self, shard, &mut missing);
             }
         }
-        missing.extend(self.strays_below(context, asked.iter()));
+        for shard in metastore.into_iter().flat_map(Data::live_shards) {
+            let is_recorded = |record: &SetRecord| record.shard(&shard.path).is_some();
+            if !set.record().is_some_and(is_recorded) {
+                ask(self, shard, &mut missing);
+            }
+        }
+        missing.extend(self.strays_below(context, &strays_from, asked.iter()));
         missing
     }
 
@@ -131,8 +137,17 @@ impl Chains<'_> {
         let own = self.says_that_it_lacks(context.at).into_iter();
         let own = own.chain(self.strays(context.at));
         let mut missing: Vec<Missing> = own.map(|gap| Missing { shard: None, gap }).collect();
-        missing.extend(self.strays_below(context, shards));
+        let strays_from = self.older_with_strays(context);
+        missing.extend(self.strays_below(context, &strays_from, shards));
         missing
+    }
+
+    /// The older sets whose manifests have entries that belong to no shard.
+    fn older_with_strays(&self, context: ChainContext) -> Vec<usize> {
+        (0..context.last)
+            .filter(|at| *at != context.at && !self.claims.are_foreign(*at, context.at))
+            .filter(|at| !self.claims.strays(*at).is_empty())
+            .collect()
     }
 
     /// Entries of older manifests that belong to no shard, where the chain of a shard may need what
@@ -140,12 +155,9 @@ impl Chains<'_> {
     fn strays_below<'s>(
         &mut self,
         context: ChainContext,
+        older: &[usize],
         shards: impl Iterator<Item = &'s ShardPath>,
     ) -> Vec<Missing> {
-        let older: Vec<usize> = (0..context.last)
-            .filter(|at| *at != context.at && !self.claims.are_foreign(*at, context.at))
-            .filter(|at| !self.claims.strays(*at).is_empty())
-            .collect();
         if older.is_empty() {
             return Vec::new();
         }
@@ -168,9 +180,9 @@ impl Chains<'_> {
                 next = link.parent;
             }
         }
-        let needed = older.into_iter().filter(|at| (from..to).contains(at));
+        let needed = older.iter().filter(|at| (from..to).contains(*at));
         needed
-            .flat_map(|at| self.strays(at))
+            .flat_map(|at| self.strays(*at))
             .map(|gap| Missing { shard: None, gap })
             .collect()
     }

@@ -160,7 +160,7 @@ fn recorded(directory: &Path, stamp: &str, state: SetState, shards: &[(u64, Shar
         name: name.into(),
         size: 1,
         modified: None,
-        digest: FileDigest::Blake3(String::new()),
+        digest: FileDigest::Blake3([0; 32].into()),
         blocks: None,
     };
     let shard = |(id, state): &(u64, ShardState)| ShardRecord {

@@ -85,6 +85,8 @@ pub(crate) struct Chains<'a> {
     claims: Claims<'a>,
     /// By server and shard.
     links: HashMap<(Option<u64>, ShardPath), Links>,
+    /// Whether what is known of a shard stays when another is asked about. Other sets need it too.
+    keeps_links: bool,
 }
 
 impl<'a> Chains<'a> {
@@ -93,6 +95,15 @@ impl<'a> Chains<'a> {
         Self {
             claims: Claims::of(catalog),
             links: HashMap::new(),
+            keeps_links: true,
+        }
+    }
+
+    /// As [`Chains::of`], to be asked about one set, shard by shard.
+    pub(crate) fn of_one_set(catalog: &'a Catalog) -> Self {
+        Self {
+            keeps_links: false,
+            ..Self::of(catalog)
         }
     }
 
@@ -358,7 +369,11 @@ impl<'a> Chains<'a> {
 
     /// The links of a shard, that of `top` and all below it among them.
     fn links(&mut self, cluster: Option<u64>, top: usize, path: &ShardPath) -> &Links {
-        let links = self.links.entry((cluster, path.clone())).or_default();
+        let key = (cluster, path.clone());
+        if !self.keeps_links && !self.links.contains_key(&key) {
+            self.links.clear();
+        }
+        let links = self.links.entry(key).or_default();
         let linker = Linker {
             claims: &self.claims,
             path,

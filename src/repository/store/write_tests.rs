@@ -220,7 +220,7 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
         let cancel = Cancel::default();
         let writer = begin(store);
         let other = FileRecord {
-            digest: FileDigest::Blake3("00".to_owned()),
+            digest: FileDigest::Blake3([0; 32].into()),
             ..shard_file(&first).clone()
         };
         assert!(
@@ -259,7 +259,7 @@ fn a_file_that_was_touched_is_read_before_it_is_shared_and_the_new_time_recorded
         };
         // What nobody touched is not read: here the digest would tell.
         let other = FileRecord {
-            digest: FileDigest::Blake3("00".to_owned()),
+            digest: FileDigest::Blake3([0; 32].into()),
             ..recorded.clone()
         };
         assert!(share(&other, Comparison::Time).is_some());

@@ -322,8 +322,8 @@ fn serve(
 /// byte.
 fn body(model: &mut Model, request: &Request, reply: &Reply) -> Option<(ShardPath, Tar)> {
     let nowhere = ShardPath {
-        database: String::new(),
-        retention_policy: String::new(),
+        database: "".into(),
+        retention_policy: "".into(),
         id: 0,
     };
     match request.asked {

@@ -58,8 +58,8 @@ impl Shard {
     /// A shard of a few files, in an hour of its own.
     pub fn new(version: Version, database: &str, retention_policy: &str, id: u64) -> Self {
         let path = ShardPath {
-            database: database.to_owned(),
-            retention_policy: retention_policy.to_owned(),
+            database: database.into(),
+            retention_policy: retention_policy.into(),
             id,
         };
         let tar = Tar::Bytes(tar(&members(version, &path)));
@@ -230,9 +230,9 @@ fn policy<'a>(data: &'a mut Data, path: &ShardPath) -> &'a mut RetentionPolicyIn
     {
         Some(at) => &mut data.databases[at],
         None => {
-            let default_retention_policy = path.retention_policy.clone();
+            let default_retention_policy = path.retention_policy.to_string();
             data.databases.push(DatabaseInfo {
-                name: path.database.clone(),
+                name: path.database.to_string(),
                 default_retention_policy,
                 ..DatabaseInfo::default()
             });
@@ -246,7 +246,7 @@ fn policy<'a>(data: &'a mut Data, path: &ShardPath) -> &'a mut RetentionPolicyIn
     {
         Some(at) => &mut policies[at],
         None => {
-            let name = path.retention_policy.clone();
+            let name = path.retention_policy.to_string();
             policies.push(RetentionPolicyInfo {
                 name,
                 shard_group_duration: HOUR,

@@ -70,7 +70,7 @@ impl Live<'_> {
             return Some(name.clone());
         }
         self.what.shard?;
-        Some(source.live.first()?.path.database.clone())
+        Some(source.live.first()?.path.database.to_string())
     }
 
     /// The names that the backup's databases get on the server.

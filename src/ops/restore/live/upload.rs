@@ -179,7 +179,7 @@ impl Live<'_> {
     /// A shard failed for good.
     fn failed(&self, shard: &CheckedShard, error: &anyhow::Error, started: Instant) -> Uploaded {
         let path = &shard.target;
-        let reason = told(&error);
+        let reason = told(error);
         self.context.report(&Event::Finished {
             shard: path,
             outcome: Outcome::Failed(&reason),
