@@ -378,10 +378,11 @@ impl SetWriter {
             // Where the record has its name already, and it cannot be taken back, the files stay
             // with it.
             if store.remove(&document).is_err() && matches!(store.entry(&document), Ok(Some(_))) {
-                return Err(error.context(format!(
+                // An error of ours: a full disk is told as one that kept nothing.
+                return Err(error.context(ErrorKind::Failed.error(format!(
                     "set {} is whole, but may not outlast a power failure",
                     self.id
-                )));
+                ))));
             }
             // Without a record these files are no set, and must not be taken for one.
             let _ = store.settle(Folder::Hidden);
