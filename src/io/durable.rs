@@ -47,7 +47,11 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
     refuse_stranger(path, None)?;
     let create = || {
         step("create", path)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(path)
+        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+            // Somebody made it at the same time. It may be gone again, which who uses it will see.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
     };
     create().map_err(|error| not_created(path, error))?;
     Ok(refuse_stranger(path, None)?)

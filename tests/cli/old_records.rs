@@ -169,12 +169,11 @@ fn a_shard_that_an_older_version_had_finished_is_taken_over() {
 
 #[test]
 fn a_file_with_two_digests_or_none_is_refused() {
+    let zeros = "0".repeat(64);
+    let both = format!(r#", "sha256": "{zeros}", "blake3": "{zeros}""#);
     for (digests, why) in [
         ("", "meta.00 has neither sha256 nor blake3"),
-        (
-            r#", "sha256": "00", "blake3": "00""#,
-            "meta.00 has both sha256 and blake3",
-        ),
+        (both.as_str(), "meta.00 has both sha256 and blake3"),
     ] {
         let folder = folder();
         let dir = old_set("legacy", folder.path());

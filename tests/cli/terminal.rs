@@ -35,8 +35,8 @@ fn backed_up() -> (Fixture, PathBuf) {
     (fixture, dir)
 }
 
-/// The flags of a backup that takes some seconds.
-fn slow<'a>(host: &'a str, dir: &'a str) -> [&'a str; 8] {
+/// The flags of a backup that takes some seconds: six at `100KiB`.
+fn slow<'a>(host: &'a str, dir: &'a str, rate: &'a str) -> [&'a str; 8] {
     [
         "backup",
         "-host",
@@ -44,7 +44,7 @@ fn slow<'a>(host: &'a str, dir: &'a str) -> [&'a str; 8] {
         "-jobs",
         "3",
         "-limit-rate",
-        "100KiB",
+        rate,
         dir,
     ]
 }
@@ -67,7 +67,7 @@ fn progress_fits_40_80_and_200_columns_and_nothing_is_left_of_it() {
     let host = fixture.peer.host();
     for columns in [40, 80, 200] {
         let terminal = Terminal::open(columns);
-        let running = terminal.start(&slow(&host, utf8(&dir)), &[]);
+        let running = terminal.start(&slow(&host, utf8(&dir), "100KiB"), &[]);
         let rows = terminal.wait_for(|rows| has_total(rows) && progress(rows).len() == 4);
         println!("{columns} columns:\n{}\n", rows.join("\n"));
         let drawn = progress(&rows);
@@ -98,13 +98,13 @@ fn a_window_that_is_made_narrower_and_wider_again_keeps_whole_rows() {
     let (fixture, dir) = backed_up();
     let host = fixture.peer.host();
     let terminal = Terminal::open(120);
-    let running = terminal.start(&slow(&host, utf8(&dir)), &[]);
+    let running = terminal.start(&slow(&host, utf8(&dir), "50KiB"), &[]);
     terminal.wait_for(has_total);
     for columns in [40, 90, 60] {
         terminal.resize(columns);
         let rows = terminal.wait_for(|rows| has_total(rows) && progress(rows).len() == 4);
         let drawn = progress(&rows);
-        let has_bars = drawn.iter().all(|row| row.contains("[="));
+        let has_bars = drawn.iter().all(|row| row.contains('['));
         assert_eq!(has_bars, columns == 90, "{columns}: {drawn:#?}");
         let longest = drawn.iter().map(|row| row.chars().count()).max();
         assert!(longest < Some(usize::from(columns)), "{drawn:#?}");
@@ -121,7 +121,7 @@ fn ctrl_c_takes_the_progress_off_the_screen_and_leaves_the_cursor() {
     let host = fixture.peer.host();
     for columns in [40, 80, 200] {
         let terminal = Terminal::open(columns);
-        let running = terminal.start(&slow(&host, utf8(&dir)), &[]);
+        let running = terminal.start(&slow(&host, utf8(&dir), "100KiB"), &[]);
         terminal.wait_for(has_total);
         terminal.press(b"\x03");
         assert_eq!(wait(running).code(), Some(130));

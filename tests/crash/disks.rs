@@ -3,8 +3,9 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::disk::on_small_disk;
 use crate::support::influxd::{Index, Influxd};
@@ -204,6 +205,57 @@ fn a_disk_that_is_full_while_a_shard_is_rewritten_is_no_damage_of_the_shard() {
 }
 
 #[test]
+fn a_user_who_may_not_is_told_whose_the_directory_is() {
+    let (folder, peer) = (folder(), peer());
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
+    };
+    mode(folder.path(), 0o755);
+    let (sets, closed) = (folder.path().join("sets"), folder.path().join("closed"));
+    backup(&peer.host(), &["-quiet"], &sets).run().expect(0);
+    fs::create_dir(&closed).expect("a directory");
+    mode(&sets, 0o000);
+    mode(&closed, 0o555);
+    // Root may do anything: somebody else has to run it, who may not come to where it is built.
+    let program = folder.path().join("program");
+    fs::copy(env!("CARGO_BIN_EXE_snap"), &program).expect("a copy");
+    let owner = fs::metadata(&closed).expect("a directory").uid();
+    let (other, user) = match owner {
+        0 => (&["setpriv", "--reuid=65534", "--clear-groups"][..], 65534),
+        user => (&["env"][..], user),
+    };
+    let said = |args: &[&str]| {
+        let output = Command::new(other[0])
+            .args(&other[1..])
+            .arg(&program)
+            .args(args)
+            .env("SNAP_CONFIG", "")
+            .output()
+            .expect("setpriv, of util-linux");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (sets_name, closed_name) = (sets.display(), closed.display());
+    let new = closed.join("new");
+    assert_eq!(
+        said(&["backup", "-quiet", "-host", &peer.host(), utf8(&new)]),
+        format!(
+            "snap: cannot create {closed_name}/new/.snap: permission denied\n\
+             hint: {closed_name} belongs to user {owner}, and snap runs as user {user}: run it as \
+             one who may write there\n"
+        )
+    );
+    assert_eq!(
+        said(&["list", utf8(&sets)]),
+        format!(
+            "snap: reading {sets_name}/.snap: permission denied\n\
+             hint: snap runs as user {user}: run it as one who may, or give this one the right\n"
+        )
+    );
+    mode(&sets, 0o700);
+}
+
+#[test]
 fn from_a_directory_that_may_not_be_written_all_is_read_and_what_would_write_says_so() {
     let (printed, said) = script(
         "8m",
@@ -336,7 +388,7 @@ fn what_lacks_room_or_leave_in_tmpdir_is_told_of_tmpdir_and_not_of_the_backup() 
     );
     assert_eq!(
         said(&format!(
-            "cannot write a temporary file in TMPDIR ({}): No such",
+            "cannot write a temporary file in TMPDIR ({}): no such",
             at("none").display()
         )),
         2,
@@ -355,7 +407,7 @@ fn a_file_that_reaches_its_users_limit_ends_a_run_as_a_full_disk_does() {
     let expect_limit = |run: &Run| {
         let said = &run.stderr;
         assert!(
-            said.contains("File too large")
+            said.contains("file too large")
                 && said.contains("hint: ")
                 && said.contains("ulimit -f"),
             "{said}"

@@ -199,12 +199,23 @@ impl<'a> CommandLine<'a> {
         last.is_some_and(|(_, value)| value.is_none_or(|value| value == "true"))
     }
 
-    /// The words as clap takes them, with `defaults` right behind the command, so that what was
-    /// typed counts for more.
+    /// The words as clap takes them: behind the command the flags, those of `defaults` first, so
+    /// that what was typed counts for more, and then the arguments. With a flag between two of
+    /// these, clap takes an argument that may be missing for missing.
     pub(crate) fn for_clap(&self, defaults: &[OsString]) -> Vec<OsString> {
         let at = self.command.map_or(self.words.len(), |(at, _)| at);
-        let mut words: Vec<OsString> = self.words.iter().map(Word::for_clap).collect();
-        words.splice(at..at, defaults.iter().cloned());
+        let (before, behind) = self.words.split_at(at);
+        let (flags, arguments): (Vec<&Word<'_>>, Vec<&Word<'_>>) = behind
+            .iter()
+            .partition(|word| matches!(word, Word::Flag { .. }));
+        let is_flag = |word: &&OsString| word.as_bytes().starts_with(b"--");
+        let (default_flags, default_path): (Vec<&OsString>, Vec<&OsString>) =
+            defaults.iter().partition(is_flag);
+        let mut words: Vec<OsString> = before.iter().map(Word::for_clap).collect();
+        words.extend(default_flags.into_iter().cloned());
+        words.extend(flags.into_iter().map(Word::for_clap));
+        words.extend(default_path.into_iter().cloned());
+        words.extend(arguments.into_iter().map(Word::for_clap));
         words
     }
 }

@@ -28,6 +28,14 @@ fn one_dash_and_two_a_space_and_an_equals_sign_are_the_same() {
 }
 
 #[test]
+fn arguments_stand_behind_the_flags() {
+    assert_eq!(
+        rewritten(&["keep", "/b", "-json", "latest", "--", "-x"]),
+        ["keep", "--json", "/b", "latest", "--", "-x"]
+    );
+}
+
+#[test]
 fn a_value_is_never_taken_for_a_flag() {
     assert_eq!(
         rewritten(&["backup", "-database", "-x", "-rp", "--"]),
