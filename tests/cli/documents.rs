@@ -1,8 +1,10 @@
 //! The documents hold what they promise: their commands are the ones that are run, their links lead
-//! somewhere.
+//! somewhere, and the messages they explain are printed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::support::utf8;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -112,4 +114,49 @@ fn every_command_and_exit_code_has_its_place_in_the_documents() {
             );
         }
     }
+}
+
+#[test]
+fn every_message_of_the_troubleshooting_page_is_in_the_sources() {
+    let page = read(&root().join("docs/troubleshooting.md"));
+    let (of_snap, of_influxd) = page
+        .split_once("\n## Messages of influxd\n")
+        .expect("a section of influxd's messages");
+    assert!(of_influxd.contains("| `"));
+    let sources = sources(&root().join("src"));
+    let messages: Vec<&str> = of_snap
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert!(messages.len() > 50, "{messages:?}");
+    for message in messages {
+        // What stands for a name or a number is not looked for.
+        let parts: Vec<&str> = message.split('…').map(str::trim).collect();
+        assert!(parts.iter().any(|part| part.len() >= 7), "{message}");
+        for part in parts {
+            assert!(sources.contains(part), "{message}: no '{part}' in src");
+        }
+    }
+}
+
+/// The code below a folder without its tests and comments, each string on one line.
+fn sources(folder: &Path) -> String {
+    let mut code = String::new();
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            code += &sources(&path);
+        } else if !utf8(&path).ends_with("tests.rs") {
+            let text = read(&path);
+            let kept = text.split("#[cfg(test)]\nmod ").next().expect("a part");
+            let lines = kept.lines().map(str::trim_start);
+            for line in lines.filter(|line| !line.starts_with("//")) {
+                match line.strip_suffix('\\') {
+                    Some(begun) => code += begun,
+                    None => code.extend([line, "\n"]),
+                }
+            }
+        }
+    }
+    code.replace("\\\"", "\"")
 }

@@ -14,6 +14,8 @@ mod completions;
 mod config;
 // README and docs: their commands and their links.
 mod documents;
+// The console examples of docs: run, and compared with what stands there.
+mod examples;
 // `snap forget` and `snap keep`: what goes, what stays, what a removal cut short leaves.
 mod forget;
 mod json_language;
