@@ -306,20 +306,22 @@ fn a_shared_file_is_taken_as_it_is_unless_its_time_or_its_size_is_another() {
     assert_eq!(fixture.incremental(&["-checksum"]), 1);
 }
 
+/// The record of the only set, and where it is.
+fn first_record(fixture: &Fixture) -> (PathBuf, Value) {
+    let hidden = fixture.dir().join(".snap");
+    let names = tree::names(&hidden);
+    let id = names.iter().find_map(|name| name.strip_suffix(".json"));
+    let id = id.expect("a record");
+    let path = hidden.join(format!("{id}.json"));
+    (path, record(&fixture.dir(), id))
+}
+
 #[test]
 fn a_file_of_a_record_without_its_time_is_read_once_before_it_is_shared() {
     let fixture = with_first_set([1]);
     let file = fixture.dir().join("db.autogen.00001.00");
     let before = modified(&file);
-    let hidden = fixture.dir().join(".snap");
-    let path = hidden.join(
-        tree::names(&hidden)
-            .into_iter()
-            .find(|name| name.ends_with(".json"))
-            .expect("a record"),
-    );
-    let mut record: Value =
-        serde_json::from_slice(&fs::read(&path).expect("a record")).expect("a record in JSON");
+    let (path, mut record) = first_record(&fixture);
     record.as_object_mut().expect("an object").remove("sum");
     let recorded = record["shards"][0]["file"].as_object_mut();
     let time = recorded.expect("a file").remove("modified");
@@ -329,6 +331,7 @@ fn a_file_of_a_record_without_its_time_is_read_once_before_it_is_shared() {
 
     // That it would be read shows where the damage is one that only reading finds.
     fs::remove_file(fixture.dir().join("db.autogen.00001.01")).expect("removing a file");
+    let hidden = fixture.dir().join(".snap");
     let later: Vec<String> = tree::names(&hidden);
     let later = later.iter().rfind(|name| name.ends_with(".json"));
     fs::remove_file(hidden.join(later.expect("a record"))).expect("removing a record");
@@ -613,21 +616,17 @@ fn a_partial_set_and_one_of_another_server_are_not_built_on() {
 fn a_set_begun_before_the_clock_was_set_back_is_not_built_on_and_newer_ones_are() {
     let fixture = with_first_set([1, 2]);
     // The set of a clock that was a year ahead.
-    let hidden = fixture.dir().join(".snap");
-    let path = hidden.join(
-        tree::names(&hidden)
-            .into_iter()
-            .find(|name| name.ends_with(".json"))
-            .expect("a record"),
-    );
-    let mut record: Value =
-        serde_json::from_slice(&fs::read(&path).expect("a record")).expect("a record in JSON");
+    let (path, mut record) = first_record(&fixture);
     let ahead = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 365);
     let stamp = ahead.strftime("%Y%m%dT%H%M%SZ").to_string();
     (record["id"], record["started"]) = (stamp.clone().into(), ahead.to_string().into());
     record.as_object_mut().expect("an object").remove("sum");
-    fs::write(hidden.join(format!("{stamp}.json")), record.to_string()).expect("writing a record");
-    fs::remove_file(path).expect("removing a record");
+    fs::write(
+        path.with_file_name(format!("{stamp}.json")),
+        record.to_string(),
+    )
+    .expect("writing a record");
+    fs::remove_file(&path).expect("removing a record");
 
     let run = fixture.prepare_json(&["-incremental"]).run().expect(0);
     assert_eq!(messages(&run, "summary")[0]["shared"], 0);
@@ -662,7 +661,7 @@ fn a_set_begun_before_the_clock_was_set_back_is_not_built_on_and_newer_ones_are(
     );
     let forgotten = snap(["forget", "-keep-last", "1", utf8(&dir)]).expect(0);
     assert!(
-        !hidden.join(format!("{stamp}.json")).exists(),
+        !path.with_file_name(format!("{stamp}.json")).exists(),
         "{}",
         forgotten.stdout
     );

@@ -82,7 +82,7 @@ impl Base {
     pub(super) fn new(
         shard: &ShardRecord,
         started: Timestamp,
-        margin: Duration,
+        margin: Option<Duration>,
         set: Option<SetId>,
         name: String,
     ) -> Option<Self> {
@@ -102,7 +102,10 @@ impl Base {
         let probes = probes(&members)?;
         let newest = members.iter().map(|member| member.modified).max()?;
         let since = newest.checked_add(ROUNDING).ok()?;
-        let was_cold = since.checked_add(margin).ok()? < started;
+        let was_cold = match margin {
+            Some(margin) => since.checked_add(margin).ok()? < started,
+            None => true,
+        };
         was_cold.then_some(Self {
             set,
             name,
@@ -199,7 +202,7 @@ impl<'a> Earlier<'a> {
         path: &ShardPath,
         for_selection: &Selection,
         layout: Layout,
-        margin: Duration,
+        margin: Option<Duration>,
     ) -> Option<Base> {
         let whole = |set: &&SetRecord| {
             let selection = &set.selection;

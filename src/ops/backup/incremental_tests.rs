@@ -75,7 +75,7 @@ fn with<T>(sets: &[SetRecord], look: impl FnOnce(&Earlier<'_>) -> T) -> T {
 
 fn base(sets: &[SetRecord]) -> Option<Base> {
     with(sets, |earlier| {
-        earlier.base(&path(), &Selection::default(), Layout::Legacy, MARGIN)
+        earlier.base(&path(), &Selection::default(), Layout::Legacy, Some(MARGIN))
     })
 }
 
@@ -173,12 +173,17 @@ fn a_file_of_another_layout_is_no_base() {
     with(&[set(0, 10_000)], |earlier| {
         assert!(
             earlier
-                .base(&path(), &Selection::default(), Layout::Portable, MARGIN)
+                .base(
+                    &path(),
+                    &Selection::default(),
+                    Layout::Portable,
+                    Some(MARGIN)
+                )
                 .is_none()
         );
         assert!(
             earlier
-                .base(&path(), &Selection::default(), Layout::Legacy, MARGIN)
+                .base(&path(), &Selection::default(), Layout::Legacy, Some(MARGIN))
                 .is_some()
         );
     });
@@ -190,7 +195,7 @@ fn a_file_that_is_gone_or_of_another_size_is_no_base() {
     let is_base = || {
         let catalog = Catalog::read(directory.path()).unwrap();
         Earlier::of(&catalog, CLUSTER, Timestamp::now())
-            .base(&path(), &Selection::default(), Layout::Legacy, MARGIN)
+            .base(&path(), &Selection::default(), Layout::Legacy, Some(MARGIN))
             .is_some()
     };
     let file = directory.path().join("db.autogen.00007.00");
@@ -212,6 +217,11 @@ fn a_shard_is_cold_when_its_newest_file_is_older_than_the_margin_and_the_roundin
     ] {
         assert_eq!(base(&[set(0, started)]).is_some(), cold, "{started}");
     }
+    // Whether there would be one but for that.
+    with(&[set(0, -5)], |earlier| {
+        let base = earlier.base(&path(), &Selection::default(), Layout::Legacy, None);
+        assert!(base.is_some());
+    });
     with(&[set(0, 3)], |earlier| {
         assert!(
             earlier
@@ -219,7 +229,7 @@ fn a_shard_is_cold_when_its_newest_file_is_older_than_the_margin_and_the_roundin
                     &path(),
                     &Selection::default(),
                     Layout::Legacy,
-                    Duration::from_secs(1)
+                    Some(Duration::from_secs(1))
                 )
                 .is_some()
         );
@@ -229,7 +239,7 @@ fn a_shard_is_cold_when_its_newest_file_is_older_than_the_margin_and_the_roundin
                     &path(),
                     &Selection::default(),
                     Layout::Legacy,
-                    Duration::from_secs(2)
+                    Some(Duration::from_secs(2))
                 )
                 .is_none()
         );
@@ -239,7 +249,7 @@ fn a_shard_is_cold_when_its_newest_file_is_older_than_the_margin_and_the_roundin
                     &path(),
                     &Selection::default(),
                     Layout::Legacy,
-                    Duration::MAX
+                    Some(Duration::MAX)
                 )
                 .is_none()
         );

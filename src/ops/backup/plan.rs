@@ -191,7 +191,7 @@ impl Backup<'_> {
         let is_cut = |bounds: &Bounds| !selection.coarse && bounds.cuts(shard.start, shard.end);
         let base = basis.earlier.as_ref().zip(basis.margin);
         let base = base.and_then(|(earlier, margin)| {
-            earlier.base(&shard.path, selection, self.options.layout, margin)
+            earlier.base(&shard.path, selection, self.options.layout, Some(margin))
         });
         Ok(Some(Planned {
             request,
@@ -256,7 +256,8 @@ impl Backup<'_> {
         }
     }
 
-    /// Tells how many shards could be shared, had they not changed so soon before the last set.
+    /// Tells how many shards could be shared, had they not changed so soon before the last set, or
+    /// while it was made.
     fn report_warm(&self, planned: &[Planned], selection: &Selection, basis: &Basis<'_>) {
         let (Some(earlier), Some(margin)) = (&basis.earlier, basis.margin) else {
             return;
@@ -265,9 +266,7 @@ impl Backup<'_> {
             let (path, layout) = (&planned.shard.path, self.options.layout);
             planned.held
                 && planned.base.is_none()
-                && earlier
-                    .base(path, selection, layout, Duration::ZERO)
-                    .is_some()
+                && earlier.base(path, selection, layout, None).is_some()
         };
         let warm = planned.iter().filter(is_warm).count();
         if warm > 0 {
@@ -319,8 +318,10 @@ impl Backup<'_> {
         let message = match set {
             Some(set) => {
                 format!(
-                    "taking what changed after the newest complete set was begun, {}, and somewhat before",
-                    set.id
+                    "taking what changed after the newest complete set was begun, {}, or up to {} \
+                     before (-cold-after)",
+                    set.id,
+                    age(margin)
                 )
             }
             None => {

@@ -32,7 +32,7 @@ impl Base {
             && content != Content::Range;
         // Where the clock was set back, nobody knows what changed since.
         (is_as_asked && started <= now)
-            .then(|| Self::new(record, started, margin, None, name))
+            .then(|| Self::new(record, started, Some(margin), None, name))
             .flatten()
     }
 }
