@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::cancel::Cancel;
 use crate::text::age;
@@ -60,26 +60,40 @@ fn wait(mut child: Child, limit: Duration, cancel: &Cancel) -> io::Result<End> {
     };
     // None where that is beyond what a clock can tell.
     let mut due = began.checked_add(allowed);
-    let mut signal = Signal::TERM;
+    let mut sent = None;
     let mut timed_out = false;
+    let mut ended = None;
     loop {
-        if let Some(status) = child.try_wait()? {
+        if ended.is_none() {
+            ended = child.try_wait()?;
+        }
+        // What a command leaves behind on purpose may go on. Once it was asked to end, all of it is
+        // waited for, as far as it can be ended.
+        let all_ended = match sent {
+            None => true,
+            Some(_) => test_kill_process_group(group).is_err(),
+        };
+        let now = Instant::now();
+        let given_up = sent == Some(Signal::KILL) && due.is_some_and(|due| now >= due);
+        if let Some(status) = ended
+            && (all_ended || given_up)
+        {
             return Ok(match timed_out {
                 true => End::TimedOut,
                 false => End::Exited(status),
             });
         }
-        let now = Instant::now();
         if !is_stopping && cancel.is_cancelled() {
             is_stopping = true;
             due = Some(now);
         }
         if due.is_some_and(|due| now >= due) {
-            timed_out |= signal == Signal::TERM && !is_stopping;
+            timed_out |= sent.is_none() && !is_stopping;
+            let signal = sent.map_or(Signal::TERM, |_| Signal::KILL);
             // A command that is gone already is no failure.
             let _ = kill_process_group(group, signal);
             due = Some(now + GRACE);
-            signal = Signal::KILL;
+            sent = Some(signal);
         }
         thread::sleep(POLL);
     }

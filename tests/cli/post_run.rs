@@ -749,6 +749,18 @@ fn a_command_that_takes_too_long_is_stopped_with_all_that_it_runs() {
     assert!(run.stderr.contains(&error), "{}", run.stderr);
     assert!(!fixture.path("late").exists());
 
+    // It ends at once, and what it runs heeds no signal.
+    let outlived = "(trap '' TERM; sleep 60; touch late) & wait";
+    let flags = ["-hook-timeout", "1s", "-on-success", outlived];
+    let run = fixture.backup_once(&flags).expect(1);
+    assert!(run.stderr.contains(&error), "{}", run.stderr);
+    assert!(
+        run.wall > Duration::from_secs(5) && run.wall < Duration::from_secs(40),
+        "{:?}",
+        run.wall
+    );
+    assert!(!fixture.path("late").exists());
+
     let flags = ["-hook-timeout", "1s", "-on-failure", "sleep 60"];
     let run = fixture.prepare_for(&nobody(), &flags).run().expect(5);
     let warning = format!("warning: the command of -on-failure {why}");
