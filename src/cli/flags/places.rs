@@ -51,7 +51,7 @@ pub(crate) fn typed(command: &Command, words: &[&OsStr]) -> Result<Typed, Error>
                 only.display()
             ))),
         [only] if set.is_required_set() || is_set(only) => Ok(Typed::SetAlone),
-        [first, second, ..] if is_set(first) && !is_set(second) => Err(ErrorKind::Usage
+        [first, second, ..] if is_set(first) && !is_name_of_set(second) => Err(ErrorKind::Usage
             .error(format!(
                 "'{}' names a set; write PATH before it",
                 first.display()
@@ -61,7 +61,7 @@ pub(crate) fn typed(command: &Command, words: &[&OsStr]) -> Result<Typed, Error>
                 second.display(),
                 first.display()
             ))),
-        [_, second, ..] if is_directory(second) => Err(ErrorKind::Usage
+        [_, second, ..] if is_directory(second) && !is_name_of_set(second) => Err(ErrorKind::Usage
             .error(format!(
                 "'{}' is a directory, and not a set",
                 second.display()
@@ -84,10 +84,16 @@ pub(crate) fn no_path(command: &Command, set: &OsStr) -> Error {
         ))
 }
 
+/// Whether the first word is a set: it may be a directory of such a name.
 fn is_set(word: &OsStr) -> bool {
+    is_name_of_set(word) && !Path::new(word).exists()
+}
+
+/// Whether a word is spelled as a set is. Behind PATH that is enough, whatever else has the name.
+fn is_name_of_set(word: &OsStr) -> bool {
     let is_number = |name: &str| name.len() >= 4 && name.bytes().all(|c| c.is_ascii_digit());
     let is_name = |name: &str| is_set_name(name) || is_number(name);
-    word.to_str().is_some_and(is_name) && !Path::new(word).exists()
+    word.to_str().is_some_and(is_name)
 }
 
 fn is_directory(word: &OsStr) -> bool {
@@ -126,6 +132,14 @@ mod tests {
         ] {
             assert_eq!(of(command, words), Ok(is), "{command} {words:?}");
         }
+    }
+
+    #[test]
+    fn what_is_spelled_as_a_set_is_one_behind_path_whatever_lies_in_the_working_directory() {
+        assert!(is_name_of_set(OsStr::new("latest")) && is_name_of_set(OsStr::new("2026")));
+        // A name that is there, wherever the tests run.
+        assert!(!is_name_of_set(OsStr::new("src")) && is_directory(OsStr::new("src")));
+        assert!(of("verify", &["/b", "src"]).is_err());
     }
 
     #[test]
