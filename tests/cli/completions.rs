@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::fixture::Fixture;
@@ -334,6 +335,29 @@ fn nobody_waits_for_a_server_that_says_nothing_and_nothing_is_said_of_it() {
             "{host}: {:?}",
             run.wall
         );
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_configuration_that_cannot_be_read_to_its_end() {
+    let folder = folder();
+    let fifo = folder.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.expect("mkfifo runs").success());
+    let args = ["__complete", "fish", "restore", "-index", ""];
+    let run = Snap::new(args)
+        .env("SNAP_CONFIG", &fifo)
+        .run()
+        .expect(0)
+        .stdout;
+    assert_eq!(run, "none \nauto\t\ninmem\t\ntsi1\t\n");
+    for flag in ["-profile", "-database"] {
+        let run = Snap::new(["__complete", "fish", "restore", flag, ""])
+            .env("SNAP_CONFIG", &fifo)
+            .run()
+            .expect(0);
+        assert_eq!((&*run.stdout, &*run.stderr), ("none \n", ""), "{flag}");
+        assert!(run.wall < Duration::from_secs(5), "{flag}: {:?}", run.wall);
     }
 }
 

@@ -1,3 +1,5 @@
+//! What fits after which words.
+
 use super::*;
 use crate::cli::built;
 

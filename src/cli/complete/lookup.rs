@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -17,6 +17,7 @@ use jiff::tz;
 use super::Candidate;
 use super::typed::Typed;
 use crate::cancel::Cancel;
+use crate::cli::flags::argv::CommandLine;
 use crate::cli::flags::config::{ConfigValue, Profile};
 use crate::cli::flags::defaults::{Defaults, profiles};
 use crate::cli::flags::known::find;
@@ -25,6 +26,7 @@ use crate::cli::flags::values;
 use crate::cli::render::sets::{kind, state_of};
 use crate::client::{Address, Client, Timeouts};
 use crate::context::Context;
+use crate::error::Error;
 use crate::influxd_dir::LocalMeta;
 use crate::metastore::Data;
 use crate::ops::{SetSummary, list};
@@ -44,18 +46,16 @@ pub(super) struct Lookup<'a> {
 impl<'a> Lookup<'a> {
     /// Reads the configuration, where there is one.
     pub(super) fn new(root: &'a Command, typed: &Typed<'a>) -> Self {
-        let line = typed.command_line();
-        let profiles = line.as_ref().and_then(|line| Some(profiles(line).ok()?.1));
-        let completed = line.and_then(|line| {
-            let words = Defaults::of(root, &line).ok()?.words;
-            Some(line.for_clap(&words).split_off(1))
-        });
+        let (owned_root, words) = (root.clone(), typed.words());
+        // The file can lie on a disk that does not answer, and need not be a file.
+        let configured = in_a_moment(move || Ok(configured(&owned_root, words)?));
+        let (profiles, completed) = configured.unwrap_or_default();
         Self {
             line: match &completed {
                 Some(words) => Typed::read(root, words),
                 None => typed.clone(),
             },
-            profiles: profiles.unwrap_or_default(),
+            profiles,
         }
     }
 
@@ -186,6 +186,19 @@ impl<'a> Lookup<'a> {
         }
         sets
     }
+}
+
+/// The profiles of the configuration, and the words of a command line with what the configuration
+/// and the environment add; none where these do not go together.
+fn configured(
+    root: &Command,
+    words: Vec<OsString>,
+) -> Result<(Vec<Profile>, Option<Vec<OsString>>), Error> {
+    let line = CommandLine::read(root, words)?;
+    let profiles = profiles(&line).map_or_else(|_| Vec::new(), |(_, profiles)| profiles);
+    let defaults = Defaults::of(root, &line).ok();
+    let completed = defaults.map(|defaults| line.for_clap(&defaults.words).split_off(1));
+    Ok((profiles, completed))
 }
 
 /// What comes of it, unless it fails or takes longer than a moment. A name that does not resolve

@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-use crate::cli::flags::argv::{CommandLine, clap_flag, split_flag};
-use crate::cli::flags::known::{find, is_help, long, takes_value};
+use crate::cli::flags::argv::{clap_flag, split_flag};
+use crate::cli::flags::known::{conflict, find, is_help, long, takes_value};
 
 /// The word that stands before a command to read its manual.
 pub(super) const HELP: &str = "help";
@@ -130,19 +130,15 @@ impl<'a> Typed<'a> {
     /// Whether something was typed that a flag or an argument cannot go with.
     pub(super) fn excludes(&self, arg: &Arg) -> bool {
         let command = self.scope();
-        let conflicts = |a: &Arg, b: &Arg| {
-            let others = command.get_arg_conflicts_with(a);
-            others.iter().any(|other| other.get_id() == b.get_id())
-        };
         let flags = self.flags.iter().map(|(flag, _)| *flag);
         let arguments = command.get_positionals().take(self.positionals.len());
         flags
             .chain(arguments)
-            .any(|typed| conflicts(typed, arg) || conflicts(arg, typed))
+            .any(|typed| conflict(command, typed, arg))
     }
 
-    /// The command line of what was typed, as a run would read it. None where that fails.
-    pub(super) fn command_line(&self) -> Option<CommandLine<'a>> {
+    /// What was typed as a run would be given it, as far as it means something.
+    pub(super) fn words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec![self.root.get_name().into()];
         words.extend(self.command.map(|command| command.get_name().into()));
         let is_empty = |value: &Option<OsString>| value.as_ref().is_some_and(|it| it.is_empty());
@@ -155,6 +151,6 @@ impl<'a> Typed<'a> {
                 .filter(|word| !word.is_empty())
                 .cloned(),
         );
-        CommandLine::read(self.root, words).ok()
+        words
     }
 }

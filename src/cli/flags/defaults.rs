@@ -14,7 +14,7 @@ use clap::{Arg, Command};
 
 use super::argv::{CommandLine, clap_flag};
 use super::config::{self, ConfigEntry, ConfigValue, Profile};
-use super::known::{go_bool, takes_value};
+use super::known::{conflict, go_bool, takes_value};
 use super::places::{self, Typed};
 use super::profiles::{PATH, chosen, ensure_meaningful, find_settable, settable, takes_shared};
 use super::values;
@@ -260,10 +260,5 @@ fn excludes(line: &CommandLine<'_>, command: &Command, flag: &Arg) -> bool {
     flags
         .map(|(flag, _)| flag)
         .chain(positionals.filter(|_| !line.positionals().is_empty()))
-        .any(|typed| conflict(command, typed, flag) || conflict(command, flag, typed))
-}
-
-fn conflict(command: &Command, a: &Arg, b: &Arg) -> bool {
-    let others = command.get_arg_conflicts_with(a);
-    others.iter().any(|other| other.get_id() == b.get_id())
+        .any(|typed| conflict(command, typed, flag))
 }

@@ -43,6 +43,15 @@ pub(crate) fn is_help(flag: &Arg) -> bool {
     )
 }
 
+/// Whether two flags or arguments of a command cannot go together, whichever of them says so.
+pub(crate) fn conflict(command: &Command, a: &Arg, b: &Arg) -> bool {
+    let says_so = |a: &Arg, b: &Arg| {
+        let others = command.get_arg_conflicts_with(a);
+        others.iter().any(|other| other.get_id() == b.get_id())
+    };
+    says_so(a, b) || says_so(b, a)
+}
+
 /// What Go's `strconv.ParseBool` takes for true and false.
 pub(crate) fn go_bool(text: &OsStr) -> Option<&'static str> {
     match text.to_str()? {
