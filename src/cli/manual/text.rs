@@ -1,10 +1,13 @@
 //! Pages of help as text, for a terminal of 80 columns: an example is never broken.
 
+use std::borrow::Cow;
+
 use clap::{Arg, Command};
 use unicode_width::UnicodeWidthStr;
 
 use super::{about, examples, exit_codes, flag, groups, is_program, meaning, paragraphs, usage};
 use crate::cli::flags::known::value_name;
+use crate::cli::render::table::unbroken;
 
 /// How wide a line is.
 const WIDTH: usize = 80;
@@ -148,21 +151,10 @@ impl Page {
 
 /// A text in lines of no more than `width` columns.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines
-            .last_mut()
-            .map(|line| (line.width() + 1 + word.width(), line));
-        match line {
-            Some((_, line)) if line.is_empty() => line.push_str(word),
-            Some((new, line)) if new <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    let lines = textwrap::wrap(&text, unbroken(width));
+    lines.into_iter().map(Cow::into_owned).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::run_state::{RunState, RunningShard};
 use super::terminal::visible;
 use crate::shard::ShardPath;
-use crate::text::{age, size, size_of};
+use crate::text::{age, plural, size, size_of};
 
 /// Columns of a bar.
 const SHORTEST_BAR: usize = 10;
@@ -172,13 +172,12 @@ struct Total {
 impl Total {
     fn of(state: &RunState, pace: Pace) -> Self {
         let (over, count, done) = (state.over, state.count, state.done());
-        let noun = if count == 1 { "shard" } else { "shards" };
         let bytes = match state.expected {
             Some(expected) => Some(size_of(done, expected)),
             None => (done > 0).then(|| size(done)),
         };
         Self {
-            shards: format!("{over} of {count} {noun}"),
+            shards: format!("{over} of {}", plural(count, "shard")),
             shards_short: format!("{over}/{count}"),
             percent: format!("{:>4}", percent_text(state.fraction())),
             bytes,

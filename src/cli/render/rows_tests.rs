@@ -1,3 +1,5 @@
+//! Rows of progress at every width.
+
 use super::*;
 use crate::progress::Event;
 

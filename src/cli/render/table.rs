@@ -282,13 +282,18 @@ pub(crate) fn paragraph(begin: &str, text: &str, limit: Option<usize>) -> String
         width if width > limit / 2 => ("", format!("{begin}{text}"), GAP.to_owned()),
         width => (begin, text, " ".repeat(width)),
     };
-    // A path or an id is of no use in two parts, and a terminal that wraps it copies it whole.
-    let options = Options::new(limit)
+    let options = unbroken(limit)
         .initial_indent(begin)
-        .subsequent_indent(&indent)
-        .break_words(false)
-        .word_splitter(WordSplitter::NoHyphenation);
+        .subsequent_indent(&indent);
     format!("{}\n", textwrap::fill(&text, options))
+}
+
+/// Lines of whole words. A path or an id is of no use in two parts, and a terminal that wraps it
+/// copies it whole.
+pub(crate) fn unbroken<'a>(width: usize) -> Options<'a> {
+    Options::new(width)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation)
 }
 
 /// A time in whole seconds.

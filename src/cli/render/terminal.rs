@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -130,18 +131,18 @@ pub(super) struct Window {
 
 /// How large the terminal on standard error is now; that of old where it does not say.
 pub(super) fn window() -> Window {
-    let size = tcgetwinsize(io::stderr()).ok();
-    let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
-    size.map_or(
-        Window {
-            columns: 80,
-            lines: 24,
-        },
-        |size| Window {
-            columns: size.ws_col,
-            lines: size.ws_row,
-        },
-    )
+    let [columns, lines] = window_of(io::stderr());
+    Window {
+        columns: columns.unwrap_or(80),
+        lines: lines.unwrap_or(24),
+    }
+}
+
+/// Columns and lines of a terminal. Serial lines, and terminals that programs make, can say 0.
+pub(super) fn window_of(terminal: impl AsFd) -> [Option<u16>; 2] {
+    let size = tcgetwinsize(terminal).ok();
+    let size = size.map_or([0, 0], |size| [size.ws_col, size.ws_row]);
+    size.map(|count| Some(count).filter(|count| *count > 0))
 }
 
 /// Whether standard error is a terminal on which the cursor can be moved.

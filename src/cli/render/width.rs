@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::terminal::window_of;
+
 /// The columns that lines of results may take; nothing where there is no such limit.
 ///
 /// `COLUMNS` counts for more than the terminal, as for `ps` and `git`. What goes into a file or a
@@ -9,12 +11,8 @@ use std::io;
 pub(crate) fn columns() -> Option<usize> {
     let asked = std::env::var("COLUMNS").ok();
     let asked = asked.and_then(|columns| columns.parse().ok());
-    asked.filter(|columns| *columns > 0).or_else(of_terminal)
-}
-
-/// The width of the terminal that standard output is.
-fn of_terminal() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    // Serial lines, and terminals that programs make, can say 0.
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    asked.filter(|columns| *columns > 0).or_else(|| {
+        let [columns, _] = window_of(io::stdout());
+        columns.map(usize::from)
+    })
 }

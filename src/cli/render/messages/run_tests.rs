@@ -1,3 +1,5 @@
+//! The last line of a backup and of a restore, and what it is made of.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
