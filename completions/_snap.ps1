@@ -42,7 +42,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
         'snap;backup' {
             [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Where influxd''s snapshotter listens')
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its meta directory')
-            [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'And its data directory')
+            [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its data directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'Its WAL directory [default: wal beside -datadir]')
             [CompletionResult]::new('--ignore-wal', '--ignore-wal', [CompletionResultType]::ParameterName, 'Leave out what only the WAL holds')
             [CompletionResult]::new('--database', '--database', [CompletionResultType]::ParameterName, 'Only this database')
@@ -254,7 +254,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;keep' {
-            [CompletionResult]::new('--note', '--note', [CompletionResultType]::ParameterName, 'Say why, for snap list and snap info; nothing ("") takes an earlier note away')
+            [CompletionResult]::new('--note', '--note', [CompletionResultType]::ParameterName, 'Why it is kept, for snap list and snap info; "" removes the note')
             [CompletionResult]::new('--release', '--release', [CompletionResultType]::ParameterName, 'Keep the set no longer')
             [CompletionResult]::new('--retry-lock', '--retry-lock', [CompletionResultType]::ParameterName, 'How long to wait for another run in PATH to end')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print warnings and errors only')

@@ -16,7 +16,7 @@ pub(crate) use system::{told, words};
 pub enum ErrorKind {
     /// Something failed that no other kind describes.
     Failed = 1,
-    /// The command line asks for something that makes no sense.
+    /// The command line is wrong.
     Usage = 2,
     /// Done, but named shards are missing.
     Partial = 3,

@@ -62,7 +62,7 @@ pub(crate) struct BackupArgs {
         help_heading = "Server"
     )]
     metadir: Option<PathBuf>,
-    /// And its data directory
+    /// Of a stopped influxd, its data directory
     #[arg(
         long,
         value_name = "DIR",
@@ -117,7 +117,7 @@ pub(crate) struct BackupArgs {
     shard: Option<u64>,
     /// Back up _internal too
     ///
-    /// It counts where all databases are backed up.
+    /// It matters only without -database.
     #[arg(long, help_heading = "What to back up", hide_short_help = true)]
     include_internal: bool,
     /// Only the metastore, no shards
@@ -173,8 +173,8 @@ pub(crate) struct BackupArgs {
     full_every: Option<u32>,
     /// Compare shared files by their digest
     ///
-    /// With -incremental, each file is read before it is shared. Otherwise its size and the time of
-    /// its last change decide.
+    /// With -incremental, each file is read before it is shared. Without this flag, its size and
+    /// the time of its last change decide.
     #[arg(
         long,
         requires = "incremental",

@@ -29,7 +29,7 @@ pub(crate) struct KeepArgs {
     #[arg(value_name = "SET", required = true)]
     set: String,
 
-    /// Say why, for snap list and snap info; nothing ("") takes an earlier note away
+    /// Why it is kept, for snap list and snap info; "" removes the note
     #[arg(long, value_name = "TEXT", value_parser = may_be_empty(), conflicts_with = "release")]
     note: Option<MayBeEmpty>,
     /// Keep the set no longer

@@ -86,9 +86,9 @@ Backup and restore for InfluxDB 1.x
 snap speaks the snapshotter protocol of influxd (TCP 8088). What it writes, `influxd restore` \
 reads; what `influxd backup` writes, snap reads.
 
-A flag has one dash or two, and its value behind a space or an equals sign: -database db, \
--database=db. A switch is on by its name, and off by =false. A flag given twice counts as it was \
-given last. Flags stand behind the command, before or behind its arguments.
+Flags take one dash or two; the value follows a space or an equals sign: -database db, \
+-database=db. A switch is turned on by its name, and off with =false. If a flag is given twice, \
+the last one counts. Flags go after the command, before or after its arguments.
 
 Flags can also stand in a configuration and in the environment: see `snap generate config`.";
 

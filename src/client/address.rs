@@ -137,7 +137,7 @@ impl Address {
                         self.host,
                         words(&error).trim_start_matches("failed to lookup address information: ")
                     ))
-                    .hint("check the name in -host, and the name server")
+                    .hint("check the name in -host, and DNS")
             })?
             .collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");

@@ -78,10 +78,10 @@ fn an_unknown_flag_is_told_with_the_one_that_was_meant() {
     assert_eq!(said(&["backup", "--xyz=1"]), "unknown flag -xyz");
     for line in [["-database", "x", "backup"], ["-database", "x", "bakcup"]] {
         let (message, hint) = refusal(&line);
-        assert_eq!(message, "-database stands before the command");
+        assert_eq!(message, "-database comes before the command");
         assert_eq!(
             hint.as_deref(),
-            Some("write flags behind it: snap backup -database …")
+            Some("write flags after it: snap backup -database …")
         );
     }
     let (_, hint) = refusal(&["-database", "x", "restore", "y"]);

@@ -140,7 +140,7 @@ const FLAGS: [(&[&str], &str); 12] = [
     (&["stanza"], "write -profile NAME"),
     (
         &["set", "snapshot", "id"],
-        "the set is an argument: write it behind PATH",
+        "the set is an argument: write it after PATH",
     ),
 ];
 
@@ -184,8 +184,8 @@ pub(super) fn flag(root: &Command, command: &Command, name: &OsStr, rest: &[OsSt
         if let Some(owner) = owners().find(typed).or_else(|| owners().next()) {
             let owner = owner.get_name();
             return ErrorKind::Usage
-                .error(format!("-{name} stands before the command"))
-                .hint(format!("write flags behind it: snap {owner} -{name} …"));
+                .error(format!("-{name} comes before the command"))
+                .hint(format!("write flags after it: snap {owner} -{name} …"));
         }
     }
     let error = |more: &str| ErrorKind::Usage.error(format!("unknown flag -{name}{more}"));

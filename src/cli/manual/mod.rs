@@ -33,11 +33,7 @@ const PLAIN_HEADING: &str = "Flags";
 const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
     ("0", "done", &[]),
     ("1", "failed", &[]),
-    (
-        "2",
-        "usage: the command line asks for something that makes no sense",
-        &[],
-    ),
+    ("2", "usage: the command line is wrong", &[]),
     (
         "3",
         "done in part: named shards are missing",

@@ -78,8 +78,8 @@ pub(crate) fn page(root: &Command, command: &Command) -> String {
         }
     }
     page.section("OPTIONS");
-    page.line("A flag has one dash or two, and its value behind a space or an equals sign.");
-    page.line("A switch is on by its name, and off by");
+    page.line("Flags take one dash or two; the value follows a space or an equals sign.");
+    page.line("A switch is turned on by its name, and off with");
     page.line(".IR =false .");
     for (heading, flags) in groups(command, true) {
         page.line(&format!(".SS {}", escaped(&heading)));
