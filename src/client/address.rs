@@ -156,8 +156,9 @@ impl Address {
     fn unreachable(&self, error: &io::Error, timeout: Duration) -> Error {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => ErrorKind::Unreachable.error(format!("{self} refused the connection")).hint(
-                "is influxd running there? its snapshotter listens on bind-address of influxdb.conf (the top-level one), \
-                 which is 127.0.0.1:8088 unless it is changed: from another machine it must be set",
+                "is influxd running there? Its snapshotter listens on 127.0.0.1:8088 only, unless \
+                 bind-address at the top of influxdb.conf says otherwise; -host names another \
+                 address",
             ),
             io::ErrorKind::TimedOut => ErrorKind::Unreachable
                 .error(format!("{self} did not answer within {timeout:?}"))
