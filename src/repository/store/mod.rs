@@ -1,4 +1,4 @@
-//! Where the files of a repository lie: a local directory, or memory.
+//! Where the files of a repository lie: a local directory, object storage, or memory.
 //!
 //! Whoever reads a repository asks its [`Store`] for files by name and knows no path; whoever
 //! writes in it, its [`WritableStore`]. A name is relative to the repository: `meta.03`,
@@ -8,6 +8,7 @@
 mod local;
 #[cfg(test)]
 mod memory;
+pub(super) mod object;
 mod write;
 
 use std::fmt;
