@@ -90,5 +90,9 @@ pub use set::{MetaFile, Origin};
 pub use set_id::SetId;
 pub(crate) use staged_file::{SealedFile, StagedTar};
 pub use store::StoredFile;
+pub use store::object::{
+    AzureSettings, GcsSettings, ObjectSettings, ObjectUrl, Provider, S3Checksum, S3Settings,
+    TransferSettings,
+};
 pub use tar::Tar;
 pub(crate) use writer::{SetFiles, SetWriter};

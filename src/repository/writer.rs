@@ -218,7 +218,8 @@ impl SetWriter {
     }
 
     fn file_with(&self, algorithm: DigestAlgorithm) -> Result<StagedFile> {
-        StagedFile::create(&self.store, &self.staged, algorithm)
+        // Names are given in the commit.
+        StagedFile::create(&self.store, &self.staged, "", algorithm)
     }
 
     /// A fresh file for the tar of a shard.
