@@ -712,7 +712,11 @@ fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
 #[test]
 fn a_file_that_cannot_be_linked_to_is_named_and_goes_with_the_last_set_that_names_it() {
     for flags in [&["-incremental"][..], &["-incremental", "-portable"]] {
-        let fixture = Fixture::new([1, 2]);
+        let mut model = Model::new(Version::V1_6, &[1, 2].map(|id| ("db", "autogen", id)));
+        for id in [1, 2] {
+            model.shard(id).tar = Tar::Bytes(old_tar(id));
+        }
+        let fixture = Fixture::new(model);
         let file = |name: &str| fixture.dir().join(name);
         let sizes = || tree::visible_files(&fixture.dir());
         fixture.prepare_json(flags).run().expect(0);
