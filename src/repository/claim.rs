@@ -131,10 +131,13 @@ impl Claim {
     ///
     /// When it cannot be written, or others not be looked for.
     pub(super) fn stake(&self, store: &dyn WritableStore, used: &mut UsedNumbers) -> Result<bool> {
-        let text = serde_json::to_vec(self).context("writing a claim")?;
-        let mut write = |out: &mut dyn Write| out.write_all(&text);
-        store.write_whole(&self.name, &mut write)?;
+        self.write(store)?;
         Ok(!self.is_contested(store, used)?)
+    }
+
+    fn write(&self, store: &dyn WritableStore) -> Result<()> {
+        let text = serde_json::to_vec(self).context("writing a claim")?;
+        store.write_whole(&self.name, &mut |out: &mut dyn Write| out.write_all(&text))
     }
 
     /// Whether somebody else has the stamp or the number.

@@ -17,8 +17,8 @@ use crate::error::{ErrorKind, kind_of};
 use crate::repository::hidden::{COMMIT, name_of, own_name};
 use crate::repository::record::{FileRecord, Layout, Selection, SetRecord, ShardRecord};
 use crate::repository::{
-    Catalog, Comparison, Maintenance, Pin, RunHeader, SealedFile, SetFiles, SetWriter, manifest,
-    names, test_records,
+    Catalog, Comparison, Maintenance, Pin, Removed, RunHeader, SealedFile, SetFiles, SetWriter,
+    manifest, names, test_records,
 };
 use crate::repository::{DigestAlgorithm, FileDigest};
 
@@ -504,6 +504,216 @@ fn a_name_that_somebody_took_is_spared_and_all_others_are_taken_back() {
         expected.sort();
         assert_eq!(all_names(store), expected);
     });
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Storage of objects in which what is younger than a day stays.
+fn with_grace() -> (Arc<MemoryStore>, Arc<dyn WritableStore>) {
+    let objects = Arc::new(MemoryStore::of_objects());
+    objects.set_grace(DAY);
+    (objects.clone(), objects)
+}
+
+/// As if the process were killed: nothing is cleared away.
+fn kill(writer: SetWriter) {
+    std::mem::forget(writer);
+}
+
+fn forget(store: &Arc<dyn WritableStore>, which: &[usize]) -> Result<Removed> {
+    let cancel = Cancel::default();
+    let (maintenance, _) = Maintenance::begin_in(store.clone(), Duration::ZERO, &cancel)?;
+    let which = which.iter().copied().collect();
+    maintenance.remove(&catalog(store), &which, &cancel)
+}
+
+#[test]
+fn what_a_killed_run_has_stored_goes_when_it_is_older_than_the_grace_period() {
+    let (objects, store) = with_grace();
+    let first = write(&store, Layout::Legacy);
+    let writer = begin_legacy(&store, false);
+    write_shard(&writer).unwrap();
+    kill(writer);
+    assert_eq!(ids(&store), [first.id.as_str()]);
+    let left = all_names(&store);
+    drop(begin(&store));
+    objects.pass(DAY - Duration::from_secs(60));
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), left);
+    // A shard that is stored now is young, and so is its run, whatever its claim is.
+    let writer = begin_legacy(&store, false);
+    write_shard(&writer).unwrap();
+    objects.pass(DAY - Duration::from_secs(60));
+    let note = record(&writer, Layout::Legacy).shards.remove(0);
+    let again = write_shard(&writer).unwrap();
+    writer.note(&note, Some(&again)).unwrap();
+    objects.pass(Duration::from_secs(120));
+    drop(begin(&store));
+    let files = SetFiles {
+        meta: b"meta".to_vec(),
+        shards: vec![(0, again)],
+    };
+    let second = record(&writer, Layout::Legacy);
+    let second = writer.commit(second, &files, &Cancel::default()).unwrap();
+    objects.pass(DAY);
+    drop(begin(&store));
+    assert_eq!(all_names(&store), names_of(&[&first, &second]));
+}
+
+#[test]
+fn a_removal_waits_until_no_backup_can_be_about_to_share_the_files() {
+    let cancel = Cancel::default();
+    let (objects, store) = with_grace();
+    let first = write(&store, Layout::Portable);
+    let mut sharing = try_begin(&store, false).unwrap();
+    reserve(&mut sharing, Layout::Portable).unwrap();
+    let file = shard_file(&first);
+    let share = |writer: &SetWriter| writer.share(&file.name, file, Comparison::Time, &cancel);
+    let shared = share(&sharing).unwrap().unwrap();
+
+    let removed = forget(&store, &[0]).unwrap();
+    assert_eq!((removed.files, removed.bytes), (0, 0));
+    assert_eq!(removed.later, 3);
+    assert!(removed.later_bytes > 0 && removed.kept.is_empty());
+    assert_eq!(ids(&store), [""; 0]);
+    drop(maintain(&store));
+    assert_eq!(content(&store, &file.name), b"shard");
+    let files = |shard: SealedFile| SetFiles {
+        meta: b"meta".to_vec(),
+        shards: vec![(0, shard)],
+    };
+    let second = record(&sharing, Layout::Portable);
+    let second = sharing.commit(second, &files(shared), &cancel).unwrap();
+    assert_eq!(shard_file(&second).name, file.name);
+    objects.pass(DAY);
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), names_of(&[&second]));
+
+    // One that takes longer than that finds out, whether they are gone or about to go.
+    for is_gone in [false, true] {
+        let mut late = try_begin(&store, false).unwrap();
+        reserve(&mut late, Layout::Portable).unwrap();
+        let shared = share(&late).unwrap().unwrap();
+        if is_gone {
+            objects.pass(DAY);
+            forget(&store, &[]).unwrap();
+            assert!(store.entry(&file.name).unwrap().is_none());
+        } else {
+            forget(&store, &[0]).unwrap();
+            objects.pass(DAY * 2 / 3);
+        }
+        let record = record(&late, Layout::Portable);
+        let error = late.commit(record, &files(shared), &cancel).unwrap_err();
+        assert!(error.to_string().contains("was removed"), "{error:#}");
+        assert_eq!(ids(&store), [""; 0]);
+        if !is_gone {
+            objects.pass(DAY / 4);
+        }
+    }
+}
+
+#[test]
+fn what_the_storage_keeps_is_told_and_counts_for_nothing() {
+    let (objects, store) = with_grace();
+    objects.set_grace(Duration::ZERO);
+    let (first, second) = (write(&store, Layout::Legacy), write(&store, Layout::Legacy));
+    objects.forbid(Some("no right to delete"));
+    let removed = forget(&store, &[0]).unwrap();
+    assert_eq!(removed.refused, [first.id.clone()]);
+    let why = format!(
+        "memory/.snap/{}.json is kept by the storage: no right to delete",
+        first.id
+    );
+    assert_eq!(removed.kept, [why]);
+    assert_eq!(ids(&store), [first.id.as_str(), second.id.as_str()]);
+    // A backup needs no such right; what it leaves is no set.
+    let third = write(&store, Layout::Legacy);
+    assert_eq!(ids(&store).len(), 3);
+    let failed = begin_legacy(&store, false);
+    write_shard(&failed).unwrap();
+    drop(failed);
+    assert_eq!(ids(&store).len(), 3);
+
+    objects.forbid(None);
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), names_of(&[&first, &second, &third]));
+    // The record goes, and the files are locked for a while.
+    store
+        .retire(&name_of(&first.id, "json"), &name_of(&first.id, "forget"))
+        .unwrap();
+    objects.forbid(Some("locked"));
+    let (_, ended) =
+        Maintenance::begin_in(store.clone(), Duration::ZERO, &Cancel::default()).unwrap();
+    assert_eq!((ended.files, ended.kept.len()), (0, 2));
+    assert_eq!(ids(&store), [second.id.as_str(), third.id.as_str()]);
+    objects.forbid(None);
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), names_of(&[&second, &third]));
+}
+
+#[test]
+fn what_a_run_took_over_is_taken_over_by_the_one_after() {
+    let cancel = Cancel::default();
+    let (objects, store) = with_grace();
+    let run = |writer: &SetWriter| RunHeader {
+        started: writer.started(),
+        cluster_id: 1,
+        layout: Layout::Legacy,
+        selection: Selection::default(),
+    };
+    let first = begin_legacy(&store, true);
+    first.take_over(&run(&first)).unwrap();
+    let shard = record(&first, Layout::Legacy).shards.remove(0);
+    let finished = write_shard(&first).unwrap();
+    first.note(&shard, Some(&finished)).unwrap();
+    kill(first);
+    objects.pass(DAY / 2);
+    let second = begin_legacy(&store, true);
+    assert!(second.take_over(&run(&second)).unwrap().is_some());
+    kill(second);
+    objects.pass(DAY);
+    let third = begin_legacy(&store, true);
+    let left = third.take_over(&run(&third)).unwrap().unwrap();
+    let left = left.shard(&shard.path()).unwrap();
+    // Nobody else clears it away while this run goes on.
+    drop(maintain(&store));
+    let file = left.record.file.as_ref().unwrap();
+    let taken = third.reuse(&left.name, file, &cancel).unwrap().unwrap();
+    let files = SetFiles {
+        meta: b"meta".to_vec(),
+        shards: vec![(0, taken)],
+    };
+    let record = record(&third, Layout::Legacy);
+    let record = third.commit(record, &files, &cancel).unwrap();
+    assert!(shard_file(&record).name.ends_with(".00") && record.number == 2);
+    objects.pass(DAY);
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), names_of(&[&record]));
+    assert_eq!(content(&store, &shard_file(&record).name), b"shard");
+}
+
+#[test]
+fn runs_that_begin_at_the_same_time_make_a_set_each() {
+    let (objects, store) = with_grace();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| write(&store, Layout::Legacy));
+        }
+        // Whoever reads meanwhile sees whole sets alone.
+        for _ in 0..50 {
+            expect_whole_sets(&store);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let sets = expect_whole_sets(&store);
+    let numbers: HashSet<u32> = sets.iter().map(|set| set.number).collect();
+    assert_eq!((sets.len(), numbers.len()), (4, 4));
+    objects.pass(DAY);
+    drop(maintain(&store));
+    assert_eq!(
+        all_names(&store),
+        names_of(&sets.iter().collect::<Vec<_>>())
+    );
 }
 
 /// A store whose process is killed: after so many steps no other is taken.
