@@ -105,6 +105,7 @@ impl ForgetArgs {
             retry_lock,
             dry_run,
         };
+        options.policy.ensure_keeps_something()?;
         output.opening(&format!("applying the policy to {}", directory.display()));
         let report = output.while_running(cancel, |context| forget(&options, context))?;
         let summary = ForgetSummary::new(&report, &directory, dry_run);

@@ -52,7 +52,7 @@ pub fn restore_live(
     context: Context<'_>,
 ) -> Result<RestoreReport> {
     let started = Instant::now();
-    options.what.ensure_consistent()?;
+    options.ensure_consistent()?;
     let host = client.address().to_string();
     let interrupted = Interrupted::all(&options.directory, &host)?;
     let run = RestoreStart::of(options, &interrupted, &host)?;

@@ -52,7 +52,6 @@ pub use options::RestoreOptions;
 pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<RestoreReport> {
     let started = Instant::now();
     options.ensure_consistent()?;
-    options.what.ensure_consistent()?;
     // What is moved is written down, and must mean the same wherever the next run is started.
     let options = &options.with_absolute_targets()?;
     target::ensure_not_running(options)?;
