@@ -660,6 +660,7 @@ fn every_command_has_a_manual_page_that_mandoc_finds_no_fault_with() {
             );
         }
         assert!(pages.contains(&format!("snap-{command}.1")), "{command}");
+        assert!(page.contains(".B NO_COLOR, CLICOLOR=0\n"), "{command}");
     }
     for name in &pages {
         let file = manual.join(name);
