@@ -123,7 +123,7 @@ fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
         Column::text("STARTED (UTC)").goes(4).shown_if(verbose),
         Column::text("LAYOUT").goes(1).shown_if(verbose),
         Column::number("NN").goes(7).shown_if(has_numbers),
-        Column::text("KIND").shrinks_to(4).goes(5),
+        Column::text("KIND").shrinks_to(5).goes(5),
         Column::text("STATE"),
         Column::text("KEPT").goes(6).shown_if(has_kept),
         Column::number("SIZE").goes(8),
