@@ -24,9 +24,7 @@ const CONFIG: &str = include_str!("config.example.toml");
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct GenerateArgs {
-    /// What to print
-    ///
-    /// man, config, bash, zsh, fish, powershell or elvish.
+    /// man, config, bash, zsh, fish, powershell or elvish
     #[arg(value_name = "KIND")]
     kind: Artifact,
     /// With man, the command whose page is printed
