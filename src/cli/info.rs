@@ -163,7 +163,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     let stored = info.shards.iter().filter(|shard| shard.file.is_some());
     let tars = total(stored.filter_map(|shard| shard.tar_size));
     let shards = match nothing_newer(summary) {
-        Some([nothing, _]) => format!("none {nothing}"),
+        Some([nothing, ..]) => format!("none {nothing}"),
         None => format!("{}, {}", plural(summary.shards, "shard"), size(tars)),
     };
     described.push(("shards", shards));

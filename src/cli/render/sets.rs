@@ -36,12 +36,12 @@ pub(crate) fn number_in_names(set: &SetSummary) -> Option<String> {
 
 /// What is said of a set in place of its databases, the longest first, where there were no files
 /// newer than was asked for.
-pub(crate) fn nothing_newer(set: &SetSummary) -> Option<[String; 2]> {
-    let since = set.nothing_newer_than?;
-    let short = "(nothing newer)".to_owned();
+pub(crate) fn nothing_newer(set: &SetSummary) -> Option<[String; 3]> {
+    let since = date_or_time(set.nothing_newer_than?);
     Some([
-        format!("(nothing newer than {})", date_or_time(since)),
-        short,
+        format!("(nothing newer than {since})"),
+        "(nothing newer)".to_owned(),
+        "(none)".to_owned(),
     ])
 }
 
