@@ -98,7 +98,7 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// All of each shard, every one of them downloaded.
+    /// All of each shard, in files of its own.
     Full,
     /// All of each shard; those that had not changed share the file of an earlier set. It needs no
     /// other set.
