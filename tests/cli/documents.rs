@@ -71,6 +71,27 @@ fn every_link_between_the_documents_leads_to_a_file_and_a_heading() {
     }
 }
 
+#[test]
+fn a_page_longer_than_three_screens_begins_with_its_contents() {
+    const SCREEN: usize = 40;
+    for document in documents() {
+        let text = read(&document);
+        if text.lines().count() <= 3 * SCREEN || document.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        let (before, _) = text.split_once("\n## ").expect("a section");
+        for section in text.lines().filter(|line| line.starts_with("## ")) {
+            for anchor in headings(section) {
+                assert!(
+                    before.contains(&format!("](#{anchor})")),
+                    "{}: no link to {section}",
+                    document.display()
+                );
+            }
+        }
+    }
+}
+
 /// The anchors that a page's headings get.
 fn headings(text: &str) -> Vec<String> {
     let anchor = |heading: &str| -> String {
