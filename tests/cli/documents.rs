@@ -115,6 +115,23 @@ fn headings(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn every_file_that_the_map_of_the_code_names_is_there() {
+    let map = read(&root().join("docs/architecture.md"));
+    let names: Vec<&str> = map
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.contains('/') && name.ends_with(".rs"))
+        .collect();
+    assert!(names.len() > 50, "{names:?}");
+    for name in names {
+        let path = name.strip_prefix("src/").unwrap_or(name);
+        let places = ["src", ""].map(|folder| root().join(folder).join(path));
+        assert!(places.iter().any(|place| place.is_file()), "{name}");
+    }
+}
+
+#[test]
 fn every_command_and_exit_code_has_its_place_in_the_documents() {
     let readme = read(&root().join("README.md"));
     for (command, codes) in [
