@@ -803,7 +803,9 @@ fn sets_that_name_files_of_older_ones_come_back_by_influxd_when_these_are_gone()
 /// the set comes back as it was.
 fn by_influxd_offline(dir: &Path, made: &Made) {
     let folder = folder();
-    influxd_restore_into(folder.path(), "main", dir);
+    for database in ["main", "other"] {
+        influxd_restore_into(folder.path(), database, dir);
+    }
     let server = Influxd::start(folder.path(), Index::Inmem);
     expect_points(&server.points(), &made.points, "by influxd");
 }
