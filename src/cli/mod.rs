@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod complete;
+mod copy;
 mod ending;
 mod flags;
 mod forget;
@@ -109,6 +110,7 @@ enum Command {
     Check(check::CheckArgs),
     Forget(forget::ForgetArgs),
     Keep(keep::KeepArgs),
+    Copy(copy::CopyArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -227,6 +229,9 @@ impl CommandRun<'_> {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
             Command::Forget(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
+            Command::Copy(args) => {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
             Command::Serve(args) => ended(&args.output, |out| args.run(cancel, out)),
