@@ -65,7 +65,7 @@ const EXAMPLES: &str = "\
 impl CheckArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let options = CheckOptions {
-            directory: values::directory(self.path.as_ref()),
+            repository: values::repository(self.path.as_ref()),
             database: self.database.clone(),
             max_age: self.max_age,
             now: Timestamp::now(),
@@ -84,11 +84,11 @@ impl CheckArgs {
     }
 
     pub(crate) fn after(&self) -> After<'_> {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         After {
             command: "check",
             args: &self.after,
-            directory,
+            repository,
             host: None,
             dry_run: false,
         }

@@ -97,17 +97,17 @@ const EXAMPLES: &str = "\
 
 impl ForgetArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let (dry_run, retry_lock) = (self.dry_run, self.lock.retry_lock);
         let options = ForgetOptions {
-            directory: directory.clone(),
+            repository: repository.clone(),
             policy: self.policy(),
             retry_lock,
             dry_run,
         };
-        output.opening(&format!("applying the policy to {}", directory.display()));
+        output.opening(&format!("applying the policy to {repository}"));
         let report = output.while_running(cancel, |context| forget(&options, context))?;
-        let summary = ForgetSummary::new(&report, &directory, dry_run);
+        let summary = ForgetSummary::new(&report, &repository, dry_run);
         output.keep(tally(&report, &summary));
         report_special_sets(&report, dry_run, output);
         print_sets(&report, &options.policy, dry_run, output)?;
@@ -136,11 +136,11 @@ impl ForgetArgs {
     }
 
     pub(crate) fn after(&self) -> After<'_> {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         After {
             command: "forget",
             args: &self.after,
-            directory,
+            repository,
             host: None,
             dry_run: self.dry_run,
         }

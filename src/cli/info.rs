@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -20,6 +20,7 @@ use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::ops::{SetInfo, ShardSummary, info, server_info};
+use crate::repository::Location;
 use crate::sizes::total;
 use crate::text::{plural, size};
 
@@ -61,9 +62,9 @@ impl InfoArgs {
     }
 
     fn of_set(&self, cancel: &Cancel, output: &Output) -> Result<()> {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let set = self.set.as_deref();
-        let info = output.while_running(cancel, |context| info(&directory, set, context))?;
+        let info = output.while_running(cancel, |context| info(&repository, set, context))?;
         if output.is_json() {
             json::print(&SetDetails::new(&info))?;
             return info.shards.iter().try_for_each(json::print);
@@ -78,7 +79,7 @@ impl InfoArgs {
             output.warning(&text);
         }
         let limit = columns();
-        let described = fields(&described(&info, &directory), limit);
+        let described = fields(&described(&info, &repository), limit);
         output.lines(&format!(
             "{described}\n{}",
             self.tables(&info.shards, limit)
@@ -126,11 +127,11 @@ impl InfoArgs {
     }
 }
 
-fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
+fn described(info: &SetInfo, repository: &Location) -> Vec<(&'static str, String)> {
     let summary = &info.summary;
     let mut described = vec![
         ("set", summary.id.to_string()),
-        ("directory", directory.display().to_string()),
+        ("directory", repository.to_string()),
         ("format", summary.layout.to_string()),
         ("state", state_of(summary).to_owned()),
         ("kind", kind(summary.kind).to_owned()),

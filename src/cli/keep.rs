@@ -65,7 +65,7 @@ fn note(MayBeEmpty(text): &MayBeEmpty) -> Result<String, Error> {
 
 impl KeepArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let change = match self.release {
             true => PinChange::Unpin,
             false => PinChange::Pin {
@@ -73,9 +73,9 @@ impl KeepArgs {
             },
         };
         let kept = output.while_running(cancel, |context| {
-            keep(&directory, &self.set, &change, self.retry_lock, context)
+            keep(&repository, &self.set, &change, self.retry_lock, context)
         })?;
-        let summary = KeepSummary::new(&kept, &directory);
+        let summary = KeepSummary::new(&kept, &repository);
         output.closing(&summary, &summary.line())?;
         Ok(None)
     }

@@ -1,6 +1,6 @@
 //! `snap list` as it is typed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,6 +19,7 @@ use super::render::width::columns as columns_of_output;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{ListReport, SetSummary, list};
+use crate::repository::Location;
 use crate::sizes::total;
 use crate::text::{age, plural, size};
 
@@ -43,8 +44,8 @@ const EXAMPLES: &str = "\
 
 impl ListArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
-        let listed = output.while_running(cancel, |context| list(&directory, context))?;
+        let repository = values::repository(self.path.as_ref());
+        let listed = output.while_running(cancel, |context| list(&repository, context))?;
         listed
             .unreadable
             .iter()
@@ -52,7 +53,7 @@ impl ListArgs {
         let is_damaged = !listed.unreadable.is_empty();
         if listed.sets.is_empty() && !is_damaged {
             return Err(ErrorKind::NoBackup
-                .error(format!("{} holds no backup", directory.display()))
+                .error(format!("{repository} holds no backup"))
                 .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
                 .into());
         }
@@ -65,12 +66,12 @@ impl ListArgs {
         if output.is_json() {
             listed.sets.iter().try_for_each(json::print)?;
         } else if !output.is_quiet() {
-            self.print(&listed, &directory, output)?;
+            self.print(&listed, &repository, output)?;
         }
         Ok(is_damaged.then_some(ErrorKind::Damage))
     }
 
-    fn print(&self, listed: &ListReport, directory: &Path, output: &Output) -> Result<()> {
+    fn print(&self, listed: &ListReport, repository: &Location, output: &Output) -> Result<()> {
         let (limit, verbose) = (columns_of_output(), self.output.is_verbose());
         let table = sets_table(&listed.sets, Timestamp::now(), verbose);
         let printed = table.print(limit);
@@ -88,7 +89,7 @@ impl ListArgs {
             let begin = format!("kept {} since {}: ", set.id, date(since));
             Some(paragraph(&begin, note, limit))
         });
-        let totals = visible(&totals(&listed.sets, directory)).into_owned();
+        let totals = visible(&totals(&listed.sets, repository)).into_owned();
         output.lines(&format!("\n{}{totals}\n", noted.collect::<String>()))
     }
 }
@@ -166,7 +167,7 @@ fn group_times(set: &SetSummary) -> [String; 2] {
 }
 
 /// How many sets there are, and what they take together.
-fn totals(sets: &[SetSummary], directory: &Path) -> String {
+fn totals(sets: &[SetSummary], repository: &Location) -> String {
     let whole = total(sets.iter().map(|set| set.size));
     let added = total(sets.iter().map(|set| set.added));
     let shared = match whole > added {
@@ -174,8 +175,5 @@ fn totals(sets: &[SetSummary], directory: &Path) -> String {
         false => String::new(),
     };
     let (count, added) = (plural(sets.len(), "set"), size(added));
-    format!(
-        "{count}, {added} on disk{shared}, in {}",
-        directory.display()
-    )
+    format!("{count}, {added} on disk{shared}, in {repository}")
 }

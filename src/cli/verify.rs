@@ -67,11 +67,11 @@ const EXAMPLES: &str = "\
 
 impl VerifyArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let how = if self.deep { "every block of " } else { "" };
-        output.opening(&format!("verifying {how}{}", directory.display()));
+        output.opening(&format!("verifying {how}{repository}"));
         let options = VerifyOptions {
-            directory: directory.clone(),
+            repository: repository.clone(),
             set: self.set.clone(),
             deep: self.deep,
             jobs: self.jobs.into(),
@@ -95,7 +95,7 @@ impl VerifyArgs {
             output.warning(&format!("set {id} was removed while others were read"));
         }
         findings.printed?;
-        let summary = VerifySummary::new(&report, &directory);
+        let summary = VerifySummary::new(&report, &repository);
         output.closing(&summary, &summary.line())?;
         Ok(match (report.faults, report.gaps) {
             (0, 0) => None,
@@ -105,11 +105,11 @@ impl VerifyArgs {
     }
 
     pub(crate) fn after(&self) -> After<'_> {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         After {
             command: "verify",
             args: &self.after,
-            directory,
+            repository,
             host: None,
             dry_run: false,
         }

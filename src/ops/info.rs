@@ -2,7 +2,6 @@
 //! too.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -14,8 +13,8 @@ use crate::context::Context;
 use crate::error::told;
 use crate::metastore::{Data, Shard};
 use crate::repository::{
-    Catalog, Chains, FileRecord, Gap, Layout, Missing, Selection, Set, SetId, SetRecord, SetState,
-    ShardState, steadily,
+    Catalog, Chains, FileRecord, Gap, Layout, Location, Missing, Selection, Set, SetId, SetRecord,
+    SetState, ShardState, steadily,
 };
 use crate::shard::ShardPath;
 use crate::sizes::total;
@@ -201,17 +200,17 @@ pub(super) fn summary(catalog: &Catalog, chains: &mut Chains<'_>, at: usize) -> 
 ///
 /// [`ErrorKind::NoBackup`](crate::error::ErrorKind::NoBackup) where there is no such set; when the
 /// directory cannot be read.
-pub fn info(directory: &Path, set: Option<&str>, context: Context<'_>) -> Result<SetInfo> {
+pub fn info(location: &Location, set: Option<&str>, context: Context<'_>) -> Result<SetInfo> {
     let mut warnings = Vec::new();
     let read = || {
         warnings.clear();
-        Catalog::read_for(directory, set, &mut |text| warnings.push(text.to_owned()))
+        Catalog::read_for(location, set, &mut |text| warnings.push(text.to_owned()))
     };
-    let found = steadily(directory, context.cancel, read, |catalog| {
+    let found = steadily(location, context.cancel, read, |catalog| {
         let at = set.map_or_else(|| catalog.latest(), |name| catalog.find(name))?;
         Ok(info_of(catalog, at))
     });
-    // Once, however often the directory had to be read.
+    // Once, however often the repository had to be read.
     warnings.iter().for_each(|text| context.warn(text));
     Ok(found?.1)
 }

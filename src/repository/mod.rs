@@ -38,6 +38,7 @@ mod chain;
 mod digest;
 mod document;
 mod hidden;
+mod location;
 mod lock;
 pub mod manifest;
 mod marker;
@@ -68,6 +69,7 @@ pub(crate) use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub(crate) use digest::HashReader;
 pub use digest::{DigestAlgorithm, FileDigest};
 pub(crate) use hidden::hidden;
+pub use location::Location;
 pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use manifest::Manifest;
@@ -88,5 +90,9 @@ pub use set::{MetaFile, Origin};
 pub use set_id::SetId;
 pub(crate) use staged_file::{SealedFile, StagedTar};
 pub use store::StoredFile;
+pub use store::object::{
+    AzureSettings, GcsSettings, ObjectSettings, ObjectUrl, Provider, S3Checksum, S3Settings,
+    TransferSettings,
+};
 pub use tar::Tar;
 pub(crate) use writer::{SetFiles, SetWriter};

@@ -1,20 +1,20 @@
 //! The number of the next set: the NN at the end of legacy names.
 
 use std::io;
-use std::path::Path;
 
 use anyhow::Result;
 
 use super::hidden::{RECORD, name_of, own_name};
+use super::location::Location;
 use super::names;
-use super::store::{Folder, LocalStore, Store};
+use super::store::{Folder, Store};
 
-/// One more than the highest number that a set, a metastore or a shard in the directory has.
-pub(crate) fn next_number(directory: &Path) -> Result<u32> {
-    if !directory.is_dir() {
-        return Ok(0);
+/// One more than the highest number that a set, a metastore or a shard in the repository has.
+pub(crate) fn next_number(location: &Location) -> Result<u32> {
+    match location.directory() {
+        Some(directory) if !directory.is_dir() => Ok(0),
+        _ => next_number_in(&*location.store()?),
     }
-    next_number_in(&LocalStore::new(directory))
 }
 
 /// As [`next_number`], of any store.

@@ -19,7 +19,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use anyhow::Result;
 
 use super::catalog::{Catalog, META_FRAME};
 use super::hidden::{HIDDEN, RECORD, REMOVAL, name_of, own_name};
+use super::location::Location;
 use super::manifest::{self, Manifest};
 use super::pin::{self, Pin};
 use super::record::{FileRecord, Layout, SetRecord};
@@ -34,8 +34,8 @@ use super::recover::sweep;
 use super::set_id::SetId;
 use super::snapshot::{MANIFEST_LIMIT, is_gone, read_record};
 use super::store::{
-    ContentId, EntryKind, Folder, LocalStore, Store, StoreEntry, StoreLock, WritableStore,
-    is_there, read_bounded,
+    ContentId, EntryKind, Folder, Store, StoreEntry, StoreLock, WritableStore, is_there,
+    read_bounded,
 };
 use crate::cancel::Cancel;
 use crate::shard::ShardPath;
@@ -105,11 +105,11 @@ impl Maintenance {
     ///
     /// When another run holds the lock, or the directory cannot be written.
     pub(crate) fn begin(
-        directory: &Path,
+        location: impl Into<Location>,
         wait: Duration,
         cancel: &Cancel,
     ) -> Result<(Self, Removed)> {
-        Self::begin_in(Arc::new(LocalStore::new(directory)), wait, cancel)
+        Self::begin_in(location.into().store()?, wait, cancel)
     }
 
     /// As [`Maintenance::begin`], in any store.

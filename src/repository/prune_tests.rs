@@ -2,6 +2,7 @@
 //! and the next run ends it.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,6 +10,7 @@ use anyhow::bail;
 use super::*;
 use crate::cancel::Cancel;
 use crate::repository::hidden::hidden;
+use crate::repository::store::LocalStore;
 use crate::repository::{Catalog, Layout, SealedFile, SetFiles, SetWriter, test_records};
 use crate::repository::{manifest, names};
 use crate::wire::MetaBlob;

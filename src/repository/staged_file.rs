@@ -25,14 +25,15 @@ pub(crate) struct StagedFile {
 }
 
 impl StagedFile {
-    /// A fresh file of a set.
+    /// A fresh file of a set, which is to be called `name` in the end.
     pub(super) fn create(
         store: &Arc<dyn WritableStore>,
         set: &SetId,
+        name: &str,
         algorithm: DigestAlgorithm,
     ) -> Result<Self> {
         Ok(Self {
-            object: store.create(set)?,
+            object: store.create(set, name)?,
             store: store.clone(),
             size: 0,
             hasher: Hasher::new(algorithm),

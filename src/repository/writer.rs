@@ -13,13 +13,14 @@ use jiff::Timestamp;
 use super::as_recorded::{Comparison, find_as_recorded};
 use super::digest::DigestAlgorithm;
 use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
+use super::location::Location;
 use super::next_number::next_number_in;
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
 use super::recover::sweep;
 use super::resume::{self, ResumableRun, RunHeader};
 use super::set_id::SetId;
 use super::staged_file::{SealedFile, StagedFile, StagedTar};
-use super::store::{Folder, LocalStore, Store, StoreLock, WritableStore, is_there};
+use super::store::{Folder, Store, StoreLock, WritableStore, is_there};
 use super::{manifest, names, prune};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
@@ -67,12 +68,12 @@ impl SetWriter {
     ///
     /// When another run holds the lock, or the directory cannot be written.
     pub(crate) fn begin(
-        directory: &Path,
+        location: impl Into<Location>,
         wait: Duration,
         resume: bool,
         cancel: &Cancel,
     ) -> Result<Self> {
-        Self::begin_in(Arc::new(LocalStore::new(directory)), wait, resume, cancel)
+        Self::begin_in(location.into().store()?, wait, resume, cancel)
     }
 
     /// As [`SetWriter::begin`], in any store.
@@ -217,7 +218,8 @@ impl SetWriter {
     }
 
     fn file_with(&self, algorithm: DigestAlgorithm) -> Result<StagedFile> {
-        StagedFile::create(&self.store, &self.staged, algorithm)
+        // Names are given in the commit.
+        StagedFile::create(&self.store, &self.staged, "", algorithm)
     }
 
     /// A fresh file for the tar of a shard.

@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 use crate::io::durable;
 use crate::repository::hidden::hidden;
+use crate::repository::store::LocalStore;
 use crate::repository::{Catalog, Selection, test_records};
 use crate::repository::{DigestAlgorithm, FileDigest};
 

@@ -227,8 +227,11 @@ fn default_path(
         Typed::SetAlone => {
             let known = variable("SNAP_DIR").or(configured);
             let usual = || {
-                let usual = values::directory(None);
-                usual.is_dir().then(|| usual.into_os_string())
+                let usual = values::repository(None);
+                usual
+                    .directory()
+                    .filter(|path| path.is_dir())
+                    .map(|path| path.as_os_str().to_owned())
             };
             let path = known.or_else(usual);
             Some(path.ok_or_else(|| places::no_path(command, words[0]))?)

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::client::Address;
 use crate::ops::Within;
+use crate::repository::Location;
 use crate::time;
 use crate::wire::Dialect;
 
@@ -159,8 +160,8 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateArg(pub(crate) Option<NonZeroU64>);
 
-/// The backup directory: as named, else `SNAP_DIR`, else `./backup`.
-pub(crate) fn directory(path: Option<&PathBuf>) -> PathBuf {
+/// Where the backups lie: as named, else `SNAP_DIR`, else `./backup`.
+pub(crate) fn repository(path: Option<&PathBuf>) -> Location {
     let from_environment = || {
         std::env::var_os("SNAP_DIR")
             .filter(|value| !value.is_empty())
@@ -169,6 +170,7 @@ pub(crate) fn directory(path: Option<&PathBuf>) -> PathBuf {
     path.cloned()
         .or_else(from_environment)
         .unwrap_or_else(|| PathBuf::from("backup"))
+        .into()
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub fn backup(
     context: Context<'_>,
 ) -> Result<BackupReport> {
     make_set(client, options, context).map_err(|error| {
-        match of_full_disk(&error, &options.directory, options.resume) {
+        match of_full_disk(&error, &options.repository, options.resume) {
             Some(full) => {
                 context.detail(told(&error));
                 full.into()
@@ -106,7 +106,7 @@ fn make_set(
     // First of all: what an increment builds on is all that was there when its predecessor began,
     // and that is now.
     let staging = SetWriter::begin(
-        &options.directory,
+        &options.repository,
         options.retry_lock,
         options.resume,
         context.cancel,

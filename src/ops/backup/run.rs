@@ -1,6 +1,5 @@
 //! One run of a backup: what it is asked for, from whom, and what it did.
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use crate::error::{ErrorKind, kind_of, told};
 use crate::metastore::Data;
 use crate::ops::Shortfall;
 use crate::ops::losses::Losses;
-use crate::repository::{Layout, SealedFile, Selection, SetId};
+use crate::repository::{Layout, Location, SealedFile, Selection, SetId};
 use crate::retry::{self, Attempts, Gate, Server};
 use crate::wire::MetaBlob;
 
@@ -23,8 +22,8 @@ use crate::wire::MetaBlob;
 pub struct BackupOptions {
     /// What is backed up, for messages and the record: the server's address, or a data directory.
     pub source: String,
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// What to take.
     pub selection: Selection,
     /// How it builds on earlier sets.

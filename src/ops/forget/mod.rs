@@ -5,7 +5,6 @@ mod rules;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -14,7 +13,9 @@ use jiff::Timestamp;
 use super::info::{SetSummary, State, summary};
 use crate::context::Context;
 use crate::error::ErrorKind;
-use crate::repository::{Catalog, Chains, Maintenance, Pin, Removed, Selection, SetId, SetRecord};
+use crate::repository::{
+    Catalog, Chains, Location, Maintenance, Pin, Removed, Selection, SetId, SetRecord,
+};
 pub use rules::Limit;
 pub use rules::Policy;
 pub use rules::Reason;
@@ -24,8 +25,8 @@ use rules::{Candidate, apply};
 /// What to remove sets from, and which to keep.
 #[derive(Debug, Clone)]
 pub struct ForgetOptions {
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// What to keep.
     pub policy: Policy,
     /// How long to wait for another run in the same directory to end.
@@ -134,7 +135,7 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
             )
             .into());
     }
-    let mut catalog = Catalog::read(&options.directory)?;
+    let mut catalog = Catalog::read(&options.repository)?;
     if catalog.half_removed().is_empty() {
         catalog.latest()?;
     }
@@ -144,8 +145,8 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
         None
     } else {
         let (maintenance, ended) =
-            Maintenance::begin(&options.directory, options.retry_lock, context.cancel)?;
-        catalog = Catalog::read(&options.directory)?;
+            Maintenance::begin(&options.repository, options.retry_lock, context.cancel)?;
+        catalog = Catalog::read(&options.repository)?;
         report.ended.clone_from(&ended.sets);
         report.removed.add(ended);
         Some(maintenance)
@@ -339,13 +340,13 @@ pub struct KeepReport {
 /// [`ErrorKind::NoBackup`] where there is no such set; [`ErrorKind::Locked`] while another run
 /// works in the directory.
 pub fn keep(
-    directory: &Path,
+    location: &Location,
     set: &str,
     change: &PinChange,
     retry_lock: Duration,
     context: Context<'_>,
 ) -> Result<KeepReport> {
-    let catalog = Catalog::read(directory)?;
+    let catalog = Catalog::read(location)?;
     let found = &catalog.sets()[catalog.find(set)?];
     if !found.is_recorded() {
         return Ok(KeepReport {
@@ -355,9 +356,9 @@ pub fn keep(
             unrecorded: true,
         });
     }
-    let (maintenance, _) = Maintenance::begin(directory, retry_lock, context.cancel)?;
+    let (maintenance, _) = Maintenance::begin(location, retry_lock, context.cancel)?;
     // Another run may have removed it before the lock was ours.
-    let catalog = Catalog::read(directory)?;
+    let catalog = Catalog::read(location)?;
     let found = &catalog.sets()[catalog.find(found.id.as_str())?];
     let (id, was) = (found.id.clone(), found.pin.as_ref());
     let pin = change.of(was);

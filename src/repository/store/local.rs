@@ -210,7 +210,7 @@ impl WritableStore for LocalStore {
         }
     }
 
-    fn create(&self, set: &SetId) -> Result<Box<dyn StagedObject>> {
+    fn create(&self, set: &SetId, _: &str) -> Result<Box<dyn StagedObject>> {
         let file = self.temporary(set)?;
         Ok(Box::new(LocalObject {
             name: staged_name(set, file.path()),

@@ -191,7 +191,7 @@ impl WritableStore for MemoryStore {
         Ok(())
     }
 
-    fn create(&self, set: &SetId) -> Result<Box<dyn StagedObject>> {
+    fn create(&self, set: &SetId, _: &str) -> Result<Box<dyn StagedObject>> {
         Ok(Box::new(MemoryObject {
             files: self.files.clone(),
             name: self.files().free_name(set),

@@ -1,4 +1,4 @@
-//! Where the files of a repository lie: a local directory, or memory.
+//! Where the files of a repository lie: a local directory, object storage, or memory.
 //!
 //! Whoever reads a repository asks its [`Store`] for files by name and knows no path; whoever
 //! writes in it, its [`WritableStore`]. A name is relative to the repository: `meta.03`,
@@ -8,6 +8,7 @@
 mod local;
 #[cfg(test)]
 mod memory;
+pub(super) mod object;
 mod write;
 
 use std::fmt;
@@ -21,7 +22,7 @@ use jiff::Timestamp;
 pub(super) use local::LocalStore;
 #[cfg(test)]
 pub(super) use memory::MemoryStore;
-pub(super) use write::{StagedObject, StoreLock, WritableStore};
+pub(super) use write::{Refusal, StagedObject, StoreLock, WritableStore};
 
 use super::hidden::{HIDDEN, UNFINISHED};
 use super::set_id::SetId;
@@ -61,6 +62,25 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::NotFound`] where there is none; [`io::ErrorKind::InvalidInput`] where the
     /// name is that of something else than a regular file.
     fn open(&self, name: &str) -> io::Result<StoredFile>;
+
+    /// Opens what [`WritableStore::append`] wrote under a name, as one file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::open`].
+    fn open_appended(&self, name: &str) -> io::Result<StoredFile> {
+        self.open(name)
+    }
+
+    /// How many files are read at a time, where many are to be.
+    fn concurrency(&self) -> usize {
+        1
+    }
+
+    /// What time it is, by the clock that [`StoreEntry::modified`] is of, or near it.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
 
     /// Keeps a file from being removed as long as the result lives; nothing where it is gone, or
     /// going. Where the storage has no locks, it can be removed all the same. A crash gives it up.

@@ -1,5 +1,6 @@
 //! What a store does for those that write: files grow under names that nobody reads, and get their
-//! final names when they are whole.
+//! final names when they are whole. Object storage has no names of that kind: an object appears
+//! under its final name, whole.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,13 +13,26 @@ use super::{Folder, Store};
 use crate::cancel::Cancel;
 use crate::repository::set_id::SetId;
 
-/// A repository that can be written to. Whoever does has its lock.
+/// A repository that can be written to. Whoever does has its lock, where it has one.
 ///
 /// Each method is one step: a run that is killed has done it or has not. Commits and removals take
 /// their steps in an order in which what is there at any time is a backup or none. No file of a set
 /// is ever replaced; only a pin, and what a run notes for the next one, may be.
 pub(crate) trait WritableStore: Store {
-    /// Locks the repository, which is made where it is absent, waiting for up to `wait`.
+    /// Whether one run at a time can write. Where there is no lock, as in object storage, files have
+    /// their final names as soon as they are whole, and runs keep out of each other's way by claims.
+    fn has_lock(&self) -> bool {
+        true
+    }
+
+    /// How old a file has to be that no record names, and what names it instead, before it may be
+    /// removed: longer than a run takes, where runs do not lock each other out.
+    fn grace(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Locks the repository, which is made where it is absent, waiting for up to `wait`. A store
+    /// without locks gives one that keeps nobody out.
     ///
     /// # Errors
     ///
@@ -33,14 +47,19 @@ pub(crate) trait WritableStore: Store {
     /// When that cannot be made.
     fn stage(&self, set: &SetId, earlier: Option<&SetId>) -> Result<()>;
 
-    /// A fresh staged file to write to, under a name that no other has.
+    /// A fresh file to write to, which is to be called `name` in the end: under a name that no other
+    /// has among the staged ones of the set, or under `name` itself. There the whole content appears
+    /// when the file is sealed, and takes the place of what the same run sealed there before, and
+    /// may be reading still: of a shard without its deleted points, say.
     ///
     /// # Errors
     ///
     /// When it cannot be made.
-    fn create(&self, set: &SetId) -> Result<Box<dyn StagedObject>>;
+    fn create(&self, set: &SetId, name: &str) -> Result<Box<dyn StagedObject>>;
 
-    /// A staged file that is another's very own, without a copy of its content. Gives its name.
+    /// A file for the set that is another's very own, without a copy of its content. Gives its name:
+    /// of a staged file, or `name` itself where a file cannot have two names. Then the set's record
+    /// names the file of the other set.
     ///
     /// # Errors
     ///
@@ -62,7 +81,8 @@ pub(crate) trait WritableStore: Store {
     }
 
     /// Adds to the end of a file of this run's own, which is made where it is absent. What was
-    /// added need not outlast the machine.
+    /// added need not outlast the machine. Storage that cannot add to a file writes another one,
+    /// and [`Store::open_appended`] reads them as one.
     ///
     /// # Errors
     ///
@@ -76,7 +96,8 @@ pub(crate) trait WritableStore: Store {
     /// When it cannot be written, or may not last.
     fn write_whole(&self, name: &str, content: &mut Content<'_>) -> Result<()>;
 
-    /// Gives a sealed staged file its final name.
+    /// Gives a sealed staged file its final name. A file that has its final name from the beginning
+    /// is never given one.
     ///
     /// # Errors
     ///
@@ -92,7 +113,8 @@ pub(crate) trait WritableStore: Store {
     fn take_back(&self, name: &str, staged: &str) -> Result<()>;
 
     /// Takes the record of a set away from all that read it, and keeps what it says under the name
-    /// `removal`; `false`, and nothing is done, where somebody holds it.
+    /// `removal`; `false`, and nothing is done, where somebody holds it. Where nothing can be
+    /// renamed, `removal` is written first, unless it is there, and then the record goes.
     ///
     /// # Errors
     ///
@@ -103,14 +125,14 @@ pub(crate) trait WritableStore: Store {
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be removed.
+    /// When it is there and cannot be removed; a [`Refusal`] where the storage forbids it.
     fn remove(&self, name: &str) -> Result<()>;
 
     /// Removes all whose names begin with `name` and a slash; there may be nothing.
     ///
     /// # Errors
     ///
-    /// When something is there and cannot be removed.
+    /// When something is there and cannot be removed; a [`Refusal`] where the storage forbids it.
     fn remove_tree(&self, name: &str) -> Result<()>;
 
     /// Makes last what was done to the names in a folder: a power failure afterwards undoes none of
@@ -121,13 +143,30 @@ pub(crate) trait WritableStore: Store {
     /// When it may not last.
     fn settle(&self, folder: Folder<'_>) -> Result<()>;
 
-    /// Removes what killed runs were writing as a whole, and has no name of a file yet.
+    /// Removes what killed runs were writing as a whole, and has no name of a file yet; not what is
+    /// younger than the grace period.
     ///
     /// # Errors
     ///
     /// When something is there and cannot be removed.
     fn abort_stale(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+/// That storage forbids to remove a file: it is locked for a while, or the right to is lacking.
+/// That is no failure of a run, but what is kept has to be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refusal(
+    /// Why, as `locked until 2026-12-24T00:00:00Z` or `no right to delete`.
+    pub String,
+);
+
+impl Refusal {
+    /// The refusal in an error, if it is one.
+    pub(crate) fn of(error: &anyhow::Error) -> Option<&Self> {
+        error.chain().find_map(|cause| cause.downcast_ref())
     }
 }
 

@@ -502,6 +502,18 @@ impl Store for Stopping {
         self.store.open(name)
     }
 
+    fn open_appended(&self, name: &str) -> io::Result<StoredFile> {
+        self.store.open_appended(name)
+    }
+
+    fn concurrency(&self) -> usize {
+        self.store.concurrency()
+    }
+
+    fn now(&self) -> SystemTime {
+        self.store.now()
+    }
+
     fn hold(&self, name: &str) -> io::Result<Option<Hold>> {
         self.store.hold(name)
     }
@@ -528,8 +540,16 @@ impl WritableStore for Stopping {
         self.step()?.stage(set, earlier)
     }
 
-    fn create(&self, set: &SetId) -> Result<Box<dyn StagedObject>> {
-        self.step()?.create(set)
+    fn has_lock(&self) -> bool {
+        self.store.has_lock()
+    }
+
+    fn grace(&self) -> Duration {
+        self.store.grace()
+    }
+
+    fn create(&self, set: &SetId, name: &str) -> Result<Box<dyn StagedObject>> {
+        self.step()?.create(set, name)
     }
 
     fn share(&self, name: &str, set: &SetId) -> Result<String> {

@@ -1,14 +1,12 @@
 //! What became of each set under a retention policy, and the end of forget.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
 use crate::cli::render::tally::Tally;
 use crate::ops::{ForgetReport, Group, SetSummary, Verdict};
-use crate::repository::{Selection, SetId};
+use crate::repository::{Location, Selection, SetId};
 use crate::text::{plural, size};
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -97,12 +95,12 @@ impl Message for ForgetSummary<'_> {
 }
 
 impl<'a> ForgetSummary<'a> {
-    pub(crate) fn new(report: &'a ForgetReport, directory: &Path, dry_run: bool) -> Self {
+    pub(crate) fn new(report: &'a ForgetReport, repository: &Location, dry_run: bool) -> Self {
         let sets: usize = report.groups.iter().map(|group| group.sets.len()).sum();
         let removed = removed(report).count();
         Self {
             command: "forget",
-            directory: directory.display().to_string(),
+            directory: repository.to_string(),
             dry_run,
             kept: sets - removed + report.unrecorded,
             removed,

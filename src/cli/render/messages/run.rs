@@ -1,13 +1,12 @@
 //! The end of a backup or restore.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
 use crate::cli::render::tally::Tally;
 use crate::ops::{BackupReport, RestoreReport, Shortfall, grouped};
+use crate::repository::Location;
 use crate::text::{plural, size};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -99,13 +98,17 @@ impl Message for RunSummary<'_> {
 }
 
 impl<'a> RunSummary<'a> {
-    pub(crate) fn of_backup(report: &'a BackupReport, directory: &Path, dry_run: bool) -> Self {
+    pub(crate) fn of_backup(
+        report: &'a BackupReport,
+        repository: &Location,
+        dry_run: bool,
+    ) -> Self {
         let losses = report.losses.as_ref();
         Self {
             command: RunCommand::Backup,
             set: report.set.as_ref().map(|set| set.id.as_str()),
             number: report.set.as_ref().map(|set| set.number),
-            directory: directory.display().to_string(),
+            directory: repository.to_string(),
             dry_run,
             shards: report.stored,
             shared: report.shared,
@@ -136,7 +139,7 @@ impl<'a> RunSummary<'a> {
     /// The end of a restore, into the server at `host` where there is one.
     pub(crate) fn of_restore(
         report: &'a RestoreReport,
-        directory: &Path,
+        repository: &Location,
         host: Option<&'a str>,
         dry_run: bool,
     ) -> Self {
@@ -145,7 +148,7 @@ impl<'a> RunSummary<'a> {
             command: RunCommand::Restore,
             set: Some(report.set.as_str()),
             number: None,
-            directory: directory.display().to_string(),
+            directory: repository.to_string(),
             dry_run,
             shards: report.shards,
             shared: 0,

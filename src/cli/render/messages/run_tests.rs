@@ -1,6 +1,6 @@
 //! The last line of a backup and of a restore, and what it is made of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
@@ -48,11 +48,16 @@ fn restore() -> RestoreReport {
 }
 
 fn told(report: &BackupReport) -> String {
-    RunSummary::of_backup(report, Path::new("/backups/inc"), report.set.is_none()).line()
+    RunSummary::of_backup(
+        report,
+        &Path::new("/backups/inc").into(),
+        report.set.is_none(),
+    )
+    .line()
 }
 
 fn told_restore(report: &RestoreReport, host: Option<&str>, dry_run: bool) -> String {
-    RunSummary::of_restore(report, Path::new("/backups/inc"), host, dry_run).line()
+    RunSummary::of_restore(report, &Path::new("/backups/inc").into(), host, dry_run).line()
 }
 
 #[test]
@@ -100,7 +105,7 @@ fn a_partial_set_is_called_that_and_equal_reasons_are_told_once() {
         "set 20261126T145201Z (partial): 189 shards, 8 missing, 1 unproven, 14.2 MiB, 0.7 s, \
          /backups/inc"
     );
-    let summary = RunSummary::of_backup(&report, Path::new("/backups/inc"), false);
+    let summary = RunSummary::of_backup(&report, &Path::new("/backups/inc").into(), false);
     let lacks: Vec<String> = summary.lacks().collect();
     assert_eq!(
         lacks,

@@ -22,7 +22,7 @@ use crate::error::{ErrorKind, kind_of, told, words};
 use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};
 use crate::ops::restore::selection::RestoreSelection;
-use crate::repository::{FileLock, hidden};
+use crate::repository::{FileLock, Location, hidden};
 use crate::wire::ShardIds;
 
 /// The number of the journal's form; readers refuse a larger one.
@@ -80,13 +80,13 @@ pub(crate) struct Interrupted {
 }
 
 impl Interrupted {
-    /// Reads the journals of restores from `directory` into `host`.
+    /// Reads the journals of restores from `location` into `host`.
     ///
     /// # Errors
     ///
     /// When one cannot be read, or was written by a newer version.
-    pub(super) fn all(directory: &Path, host: &str) -> Result<Vec<Self>> {
-        let folder = hidden(directory);
+    pub(super) fn all(location: &Location, host: &str) -> Result<Vec<Self>> {
+        let folder = folder(location);
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.with_context(|| format!("reading {}", folder.display()))?,
@@ -103,7 +103,7 @@ impl Interrupted {
                 // Under another name, it is a copy that somebody made.
                 let is_meant = |interrupted: &Self| {
                     let header = &interrupted.header;
-                    header.host == host && path(directory, header) == found
+                    header.host == host && path(&folder, header) == found
                 };
                 all.extend(Self::read(&found)?.filter(is_meant));
             }
@@ -185,8 +185,12 @@ impl LiveJournal {
     /// # Errors
     ///
     /// [`ErrorKind::Locked`] when a run that goes on writes to it.
-    pub(super) fn begin(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
-        let journal = Self::open(directory, header, context)?;
+    pub(super) fn begin(
+        location: &Location,
+        header: &Header,
+        context: Context<'_>,
+    ) -> Result<Self> {
+        let journal = Self::open(location, header, context)?;
         journal.truncate()?;
         journal.line(header)?;
         Ok(journal)
@@ -197,16 +201,20 @@ impl LiveJournal {
     /// # Errors
     ///
     /// [`ErrorKind::Locked`] when a run that goes on writes to it.
-    pub(super) fn resume(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
-        let journal = Self::open(directory, header, context)?;
+    pub(super) fn resume(
+        location: &Location,
+        header: &Header,
+        context: Context<'_>,
+    ) -> Result<Self> {
+        let journal = Self::open(location, header, context)?;
         // The last line may have been cut off.
         journal.write("\n")?;
         Ok(journal)
     }
 
     /// Opens and locks the journal without changing it.
-    fn open(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
-        let path = path(directory, header);
+    fn open(location: &Location, header: &Header, context: Context<'_>) -> Result<Self> {
+        let path = path(&folder(location), header);
         let file = match open(&path) {
             Ok(file) => file,
             Err(error) if kind_of(&error) == ErrorKind::Refused => return Err(error),
@@ -225,11 +233,7 @@ impl LiveJournal {
         let lock = match FileLock::of(&file, &path)? {
             Ok(lock) => lock,
             Err(held) => {
-                let message = format!(
-                    "another run restores from {} into {}",
-                    directory.display(),
-                    header.host
-                );
+                let message = format!("another run restores from {location} into {}", header.host);
                 return Err(held.error(message, "wait for it to end").into());
             }
         };
@@ -302,7 +306,12 @@ impl LiveJournal {
     }
 }
 
-fn path(directory: &Path, header: &Header) -> PathBuf {
+/// Where the journals of restores from there lie.
+fn folder(location: &Location) -> PathBuf {
+    hidden(location.directory().unwrap_or(Path::new(".")))
+}
+
+fn path(folder: &Path, header: &Header) -> PathBuf {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
             c
@@ -312,7 +321,7 @@ fn path(directory: &Path, header: &Header) -> PathBuf {
     };
     let host: String = header.host.chars().map(plain).collect();
     let names = crc32fast::hash(header.names.join("\n").as_bytes());
-    hidden(directory).join(format!("restore-{host}-{names:08x}.journal"))
+    folder.join(format!("restore-{host}-{names:08x}.journal"))
 }
 
 /// Opens the journal without changing it: whose it is shows once it is locked.
@@ -343,11 +352,11 @@ mod tests {
     use super::*;
 
     fn begin(directory: &Path, header: &Header) -> Result<LiveJournal> {
-        LiveJournal::begin(directory, header, Context::silent())
+        LiveJournal::begin(&directory.into(), header, Context::silent())
     }
 
     fn resume(directory: &Path, header: &Header) -> Result<LiveJournal> {
-        LiveJournal::resume(directory, header, Context::silent())
+        LiveJournal::resume(&directory.into(), header, Context::silent())
     }
 
     fn header(name: &str) -> Header {
@@ -364,7 +373,7 @@ mod tests {
     }
 
     fn all(directory: &Path) -> Result<Vec<Interrupted>> {
-        Interrupted::all(directory, "localhost:8088")
+        Interrupted::all(&directory.into(), "localhost:8088")
     }
 
     #[test]
@@ -373,7 +382,7 @@ mod tests {
         let victim = directory.path().join("victim");
         fs::write(&victim, "victim").unwrap();
         let header = header("d");
-        let journal = path(directory.path(), &header);
+        let journal = path(&hidden(directory.path()), &header);
         fs::create_dir(hidden(directory.path())).unwrap();
         symlink(&victim, &journal).unwrap();
         for open in [begin, resume] {
@@ -406,7 +415,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let header = header("d");
         drop(begin(directory.path(), &header).unwrap());
-        let journal = path(directory.path(), &header);
+        let journal = path(&hidden(directory.path()), &header);
         for name in ["._copy.journal", "restore (conflicted copy).journal"] {
             fs::copy(&journal, journal.with_file_name(name)).unwrap();
         }

@@ -1,7 +1,5 @@
 //! The server that is restored into: what it holds, and what the databases are called there.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 
 use super::journal::Interrupted;
@@ -11,14 +9,15 @@ use crate::error::ErrorKind;
 use crate::metastore::Data;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::Source;
+use crate::repository::Location;
 use crate::text::name_list;
 use crate::wire::Dialect;
 
 /// What to restore into a server, and how.
 #[derive(Debug, Clone)]
 pub struct LiveOptions {
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// The set; where none is named, the newest and all that the directory holds beside it.
     pub set: Option<String>,
     /// What of it, and under which names.

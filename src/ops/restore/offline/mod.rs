@@ -59,7 +59,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
     recover::recover(options, context)?;
 
     let set = options.set.as_deref();
-    let (catalog, mut plan, _held) = planned(&options.directory, set, context, |catalog| {
+    let (catalog, mut plan, _held) = planned(&options.repository, set, context, |catalog| {
         let plan = plan::plan(catalog, options, context)?;
         let sets = sets_of(&plan.shards);
         Ok((plan, sets))

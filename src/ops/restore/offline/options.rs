@@ -9,12 +9,13 @@ use crate::error::{Error, ErrorKind};
 use crate::influxd_dir;
 use crate::ops::restore::RestoreSelection;
 use crate::ops::restore::check::RestoreChecks;
+use crate::repository::Location;
 
 /// What to restore, and where to.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// The set; where none is named, the newest and all that the directory holds beside it.
     pub set: Option<String>,
     /// The target's meta directory; without one, the metastore is left alone.
