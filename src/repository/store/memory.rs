@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 
 use super::write::{Content, StagedObject, StoreLock, WritableStore};
-use super::{Bytes, ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
+use super::{ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::repository::hidden::TEMPORARY;
@@ -292,21 +292,5 @@ impl Write for MemoryObject {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Bytes for Arc<[u8]> {
-    fn read_some_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| self.get(offset..))
-            .unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
     }
 }

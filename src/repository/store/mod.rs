@@ -196,6 +196,23 @@ trait Bytes: Send + Sync {
     fn size(&self) -> io::Result<u64>;
 }
 
+/// What is small enough to be held as a whole.
+impl Bytes for Arc<[u8]> {
+    fn read_some_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.get(offset..))
+            .unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+}
+
 /// A file of a repository that is open for reading, from front to back or anywhere. A clone reads
 /// the same file from a place of its own.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! What can be set of object storage beside what the environment says.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -90,6 +91,9 @@ pub struct TransferSettings {
     /// How long to try again when the storage does not answer, or says that it is busy: 20 times
     /// or four minutes with 5, and in proportion with other numbers; 0 for not at all.
     pub retries: u32,
+    /// How old has to be what no set names before it is removed: longer than any run takes.
+    #[serde(skip)]
+    pub grace: Duration,
 }
 
 impl Default for TransferSettings {
@@ -98,6 +102,7 @@ impl Default for TransferSettings {
             part_size: 8,
             uploads: 3,
             retries: 5,
+            grace: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
