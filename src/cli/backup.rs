@@ -34,9 +34,9 @@ use crate::repository::{Comparison, Layout, Location, Selection};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BackupArgs {
-    /// The backup directory, made if absent [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory or its URL, made if absent [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     /// Where influxd's snapshotter listens
     ///

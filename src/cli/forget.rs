@@ -1,7 +1,5 @@
 //! `snap forget` as it is typed.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -21,7 +19,7 @@ use crate::cancel::Cancel;
 use crate::ops::{
     ForgetOptions, ForgetReport, Group, Limit, Policy, Reason, Verdict, Within, forget,
 };
-use crate::repository::SetId;
+use crate::repository::{Location, SetId};
 use crate::text::{few_names, plural, size};
 
 /// Remove the sets that a retention policy does not keep
@@ -37,9 +35,9 @@ use crate::text::{few_names, plural, size};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ForgetArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     /// Keep the N newest sets
     #[arg(long, value_name = "N", help_heading = "What to keep")]

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -30,9 +29,9 @@ use crate::text::{plural, size};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InfoArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH", conflicts_with = "host")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location(), conflicts_with = "host")]
+    pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest [default: latest]
     #[arg(value_name = "SET", conflicts_with = "host")]
     set: Option<String>,

@@ -1,6 +1,5 @@
 //! `snap keep` as it is typed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,7 +12,7 @@ use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{PinChange, keep};
-use crate::repository::Pin;
+use crate::repository::{Location, Pin};
 
 /// Keep a set: snap forget never removes it
 ///
@@ -22,9 +21,9 @@ use crate::repository::Pin;
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true, after_help = EXAMPLES)]
 pub(crate) struct KeepArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest
     #[arg(value_name = "SET", required = true)]
     set: String,

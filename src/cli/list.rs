@@ -1,6 +1,5 @@
 //! `snap list` as it is typed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -31,9 +30,9 @@ use crate::text::{age, plural, size};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,

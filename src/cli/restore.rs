@@ -39,9 +39,9 @@ use crate::repository::Location;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     /// The set: an id, the beginning of one, or latest [default: the newest]
     ///

@@ -1,7 +1,5 @@
 //! `snap verify` as it is typed.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args;
 
@@ -19,6 +17,7 @@ use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Finding, VerifyOptions, verify};
+use crate::repository::Location;
 
 /// Read sets from end to end and report damage
 ///
@@ -32,9 +31,9 @@ use crate::ops::{Finding, VerifyOptions, verify};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest [default: all sets]
     #[arg(value_name = "SET")]
     set: Option<String>,

@@ -139,7 +139,8 @@ impl<'a> Lookup<'a> {
 
     fn repository(&self) -> Location {
         let typed = self.line.argument(PATH).map(expanded);
-        values::repository(typed.as_ref())
+        let read = typed.and_then(|typed| Location::parse(typed).ok());
+        values::repository(read.as_ref())
     }
 
     /// Databases, each with its retention policies: those of the server for a backup, and else those

@@ -223,7 +223,9 @@ fn default_path(
     }
     let path = match typed {
         Typed::Path => None,
-        Typed::Nothing => configured.filter(|_| variable("SNAP_DIR").is_none()),
+        // Where a set must be named, it is that which is missing.
+        Typed::Nothing if command.is_allow_missing_positional_set() => None,
+        Typed::Nothing => variable("SNAP_DIR").or(configured),
         Typed::SetAlone => {
             let known = variable("SNAP_DIR").or(configured);
             let usual = || {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -160,17 +160,20 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateArg(pub(crate) Option<NonZeroU64>);
 
-/// Where the backups lie: as named, else `SNAP_DIR`, else `./backup`.
-pub(crate) fn repository(path: Option<&PathBuf>) -> Location {
-    let from_environment = || {
-        std::env::var_os("SNAP_DIR")
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    path.cloned()
-        .or_else(from_environment)
-        .unwrap_or_else(|| PathBuf::from("backup"))
-        .into()
+/// Reads PATH: a directory, or a URL.
+pub(crate) fn location() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(|text| {
+        Location::parse(text).map_err(|error| match error.hint {
+            Some(hint) => format!("{}; {hint}", error.message),
+            None => error.message,
+        })
+    })
+}
+
+/// Where the backups lie: as named, which is by `SNAP_DIR` too, else `./backup`.
+pub(crate) fn repository(path: Option<&Location>) -> Location {
+    let usual = || Path::new("backup").into();
+    path.cloned().unwrap_or_else(usual)
 }
 
 #[cfg(test)]

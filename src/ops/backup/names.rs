@@ -15,7 +15,11 @@ use crate::shard::ShardPath;
 /// Bytes that a path may have, with the end that the system adds.
 const LONGEST_PATH: usize = 4096;
 
-/// Bytes that a name may have where nothing else is known.
+/// Bytes that the name of an object may have, in any storage.
+const LONGEST_KEY: usize = 1024;
+
+/// Bytes that a name may have where nothing else is known: what is in object storage can be copied
+/// to a directory too.
 const LONGEST_NAME: usize = 255;
 
 /// What to do where a shard cannot have its file in the legacy layout.
@@ -113,6 +117,13 @@ fn ensure_name(
             "the name has {} bytes, and {location} takes {longest}",
             name.len()
         ));
+    }
+    if let Some(url) = location.url() {
+        let key = url.prefix().len() + 1 + name.len();
+        if key > LONGEST_KEY {
+            return refused(format!("with its prefix, it has {key} bytes"));
+        }
+        return Ok(());
     }
     let path = location.as_os_str().len() + 1 + name.len();
     if path >= LONGEST_PATH {
