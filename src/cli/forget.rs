@@ -112,6 +112,9 @@ impl ForgetArgs {
         for left in &report.removed.left {
             output.warning(left);
         }
+        if let Some(kept) = kept_by_storage(&report.removed.kept) {
+            output.warning(&kept);
+        }
         if !report.read.is_empty() {
             output.warning(&being_read(&report.read));
         }
@@ -186,6 +189,15 @@ fn print_sets(
         output.lines(&tables(group, &policy.zone, dry_run))?;
     }
     Ok(())
+}
+
+/// What the storage does not let go of: a few of many.
+fn kept_by_storage(kept: &[String]) -> Option<String> {
+    let (first, rest) = kept.split_first()?;
+    Some(match rest.len() {
+        0 => first.clone(),
+        more => format!("{first}; so are {more} others"),
+    })
 }
 
 /// What is said of sets that stay because somebody reads them.

@@ -35,6 +35,7 @@
 mod as_recorded;
 mod catalog;
 mod chain;
+mod claim;
 mod digest;
 mod document;
 mod hidden;
@@ -52,6 +53,7 @@ mod recover;
 mod resume;
 mod set;
 mod set_id;
+mod set_names;
 mod snapshot;
 mod staged_file;
 mod store;

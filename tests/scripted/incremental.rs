@@ -708,22 +708,50 @@ fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
     snap(["verify", utf8(&dir)]).expect(0);
 }
 
+/// On a file system without links, the record names the file of the older set.
 #[test]
-fn a_file_that_cannot_be_linked_to_is_copied() {
-    let fixture = with_first_set([1, 2]);
-    let file = |name: &str| fixture.dir().join(name);
-    let run = fixture
-        .prepare_json(&["-incremental"])
-        .env("SNAP_FAILPOINT", "fail-each:link")
-        .run()
-        .expect(0);
-    assert_eq!(messages(&run, "summary")[0]["shared"], 2);
-    let links = |name: &str| fs::metadata(file(name)).expect("a shard").nlink();
-    assert_eq!(
-        [links("db.autogen.00001.01"), links("db.autogen.00002.01")],
-        [1, 1]
-    );
-    assert!(fs::read(file("db.autogen.00001.01")).expect("a shard") == old_tar(1));
-    fs::remove_file(file("db.autogen.00001.00")).expect("removing a shard");
-    snap(["verify", utf8(&fixture.dir()), "latest"]).expect(0);
+fn a_file_that_cannot_be_linked_to_is_named_and_goes_with_the_last_set_that_names_it() {
+    for flags in [&["-incremental"][..], &["-incremental", "-portable"]] {
+        let mut model = Model::new(Version::V1_6, &[1, 2].map(|id| ("db", "autogen", id)));
+        for id in [1, 2] {
+            model.shard(id).tar = Tar::Bytes(old_tar(id));
+        }
+        let fixture = Fixture::new(model);
+        let file = |name: &str| fixture.dir().join(name);
+        let sizes = || tree::visible_files(&fixture.dir());
+        fixture.prepare_json(flags).run().expect(0);
+        let first = sizes();
+        let run = || {
+            let run = fixture
+                .prepare_json(flags)
+                .env("SNAP_FAILPOINT", "errno-link:EPERM")
+                .run()
+                .expect(0);
+            assert_eq!(messages(&run, "summary")[0]["shared"], 2);
+        };
+        run();
+        let signs = sizes().len() - first.len();
+        assert_eq!(signs, flags.len(), "no file of a shard is another's copy");
+        run();
+        snap(["verify", utf8(&fixture.dir())]).expect(0);
+
+        // What newer sets name stays, and nothing is said of it.
+        let forget =
+            |keep: &str| snap(["forget", utf8(&fixture.dir()), "-keep-last", keep]).expect(0);
+        let removed = forget("1");
+        assert!(!removed.stderr.contains("left alone"), "{}", removed.stderr);
+        snap(["verify", utf8(&fixture.dir())]).expect(0);
+        let shards: Vec<&String> = first
+            .keys()
+            .filter(|name| name.contains("00001.00") || name.contains(".s1."))
+            .collect();
+        assert!(shards.len() == 1 && file(shards[0]).exists());
+
+        // A full set shares nothing: then the old files go with the last set that names them.
+        fixture.prepare_json(&flags[1..]).run().expect(0);
+        forget("1");
+        assert!(!file(shards[0]).exists());
+        snap(["verify", utf8(&fixture.dir())]).expect(0);
+        assert_eq!(sizes().len(), first.len());
+    }
 }

@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, kind_of, told};
 use crate::metastore::Data;
 use crate::ops::Shortfall;
 use crate::ops::losses::Losses;
-use crate::repository::{Layout, Location, SealedFile, Selection, SetId};
+use crate::repository::{Layout, Location, Selection, SetId};
 use crate::retry::{self, Attempts, Gate, Server};
 use crate::wire::MetaBlob;
 
@@ -104,9 +104,9 @@ pub(super) struct ServerMetastore {
     pub data: Data,
 }
 
-/// A metastore in its file.
-pub(super) struct StoredMetastore {
-    pub file: SealedFile,
+/// A metastore as its file has it.
+pub(super) struct EncodedMetastore {
+    pub bytes: Vec<u8>,
     pub cluster_id: u64,
     /// Bytes of the metastore itself.
     pub size: u64,

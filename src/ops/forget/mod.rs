@@ -182,15 +182,19 @@ impl ForgetReport {
         }
     }
 
-    /// Notes which sets stay because they are read: those read when the policy was applied, and
+    /// Notes which sets stay because the storage keeps them, or because they are read: those read when the policy was applied, and
     /// those that turned out to be read when they were to be removed.
     fn spare(&mut self, read: impl Iterator<Item = SetId>) {
         self.read = read.chain(self.removed.spared.iter().cloned()).collect();
         self.read.sort_unstable();
-        let spared = &self.removed.spared;
-        let verdicts = self.groups.iter_mut().flat_map(|group| &mut group.sets);
-        for verdict in verdicts.filter(|verdict| spared.contains(&verdict.set.id)) {
-            verdict.reasons.push(Reason::Read);
+        let (spared, refused) = (&self.removed.spared, &self.removed.refused);
+        for verdict in self.groups.iter_mut().flat_map(|group| &mut group.sets) {
+            if spared.contains(&verdict.set.id) {
+                verdict.reasons.push(Reason::Read);
+            }
+            if refused.contains(&verdict.set.id) {
+                verdict.reasons.push(Reason::Refused);
+            }
         }
     }
 }

@@ -241,6 +241,8 @@ pub enum Reason {
     NotLost,
     /// A restore, say, reads its files just now.
     Read,
+    /// The storage does not let go of its record.
+    Refused,
     /// A set that is kept cannot be restored without it.
     Needed {
         /// That set.
@@ -262,6 +264,7 @@ impl fmt::Display for Reason {
             Self::Newest => "nothing complete is newer",
             Self::NotLost => "not lost",
             Self::Read => "being read",
+            Self::Refused => "kept by the storage",
             Self::Needed { by } => return write!(f, "needed by {by}"),
         })
     }

@@ -4,7 +4,7 @@ mod find;
 mod found_sets;
 mod open;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -14,7 +14,7 @@ use super::location::Location;
 use super::manifest;
 use super::names;
 use super::record::{FileRecord, Layout, SetRecord};
-use super::set::{Origin, Set};
+use super::set::Set;
 use super::set_id::SetId;
 use super::store::Store;
 use crate::error::{Error, ErrorKind, kind_of, told};
@@ -32,8 +32,8 @@ pub struct Catalog {
     files: BTreeMap<String, u64>,
     /// Oldest first.
     sets: Vec<Set>,
-    /// The legacy sets with a record, by number.
-    recorded: HashMap<u32, usize>,
+    /// The names of the legacy files that a record names.
+    recorded: HashSet<String>,
     /// The ids of sets whose removal was begun and not ended. Their files are not among the files.
     half_removed: Vec<SetId>,
     /// The records and manifests that could not be read, by their names below the directory.
@@ -133,14 +133,14 @@ impl Catalog {
             others,
             unreadable,
         } = FoundSets::read(&*store)?;
-        let numbered = |(at, set): (usize, &Set)| {
-            let record = set.record()?;
-            (record.layout == Layout::Legacy).then_some((record.number, at))
-        };
+        let records = sets.iter().filter_map(Set::record);
+        let legacy = records.filter(|record| record.layout == Layout::Legacy);
+        let recorded = legacy.flat_map(SetRecord::files);
+        let recorded = recorded.map(|file| file.name.clone()).collect();
         let catalog = Self {
             store,
             files,
-            recorded: sets.iter().enumerate().filter_map(numbered).collect(),
+            recorded,
             sets,
             half_removed,
             damaged: unreadable
@@ -264,11 +264,8 @@ impl Catalog {
     pub(crate) fn file_of(&self, at: usize, shard: &ShardPath) -> Option<BackupFile> {
         let set = &self.sets[at];
         let name = set.name_of(shard)?;
-        // A set with a record may have the same number, and then the file is its own.
-        if let Origin::Loose { number } = set.origin
-            && let Some(recorded) = self.recorded.get(&number)
-            && self.sets[*recorded].name_of(shard).as_ref() == Some(&name)
-        {
+        // A set with a record may have the same number, or share the file of one that had it.
+        if set.is_loose() && self.recorded.contains(&name) {
             return None;
         }
         let size = self.file(&name)?;

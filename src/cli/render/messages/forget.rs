@@ -79,8 +79,17 @@ pub(crate) struct ForgetSummary<'a> {
     files: usize,
     /// Bytes that became free; with -dry-run, would.
     bytes: u64,
+    /// Files that a later run removes, after the grace period of object storage; absent: none.
+    #[serde(skip_serializing_if = "is_zero")]
+    later: u64,
+    /// Bytes that become free then.
+    #[serde(skip_serializing_if = "is_zero")]
+    later_bytes: u64,
     /// Files that were left alone, a sentence each.
     left: &'a [String],
+    /// What the storage does not let go of, a sentence each; absent: nothing.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    kept_by_storage: &'a [String],
     /// The ids of sets that stay only because a restore or verify reads them; what they need stays
     /// too.
     #[schemars(inner(regex(pattern = "^[0-9]{8}T[0-9]{6}Z$")))]
@@ -108,7 +117,10 @@ impl<'a> ForgetSummary<'a> {
             unrecorded: report.unrecorded,
             files: report.removed.files,
             bytes: report.removed.bytes,
+            later: report.removed.later as u64,
+            later_bytes: report.removed.later_bytes,
             left: &report.removed.left,
+            kept_by_storage: &report.removed.kept,
             in_use: &report.read,
             seconds: Seconds(report.elapsed),
         }
@@ -126,9 +138,24 @@ impl<'a> ForgetSummary<'a> {
             format!("dry run: would keep {kept}, would remove {removed}{ended}: {files}, {freed}")
         } else {
             let took = self.seconds;
-            format!("kept {kept}, removed {removed}{ended}: {files}, {freed} freed in {took}")
+            let later = match self.later {
+                0 => String::new(),
+                count => format!(
+                    "; {}, {} after the grace period",
+                    plural(count as usize, "file"),
+                    size(self.later_bytes)
+                ),
+            };
+            format!(
+                "kept {kept}, removed {removed}{ended}: {files}, {freed} freed in {took}{later}"
+            )
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The sets that the policy does not keep.
