@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 
-use super::store::object::{ObjectSettings, ObjectUrl, Provider};
+use super::store::object::{self, ObjectSettings, ObjectUrl, Provider};
 use super::store::{LocalStore, WritableStore};
 use crate::error::{Error, ErrorKind};
 
@@ -103,17 +103,12 @@ impl Location {
         }
         let opened: Arc<dyn WritableStore> = match &self.0.place {
             Place::Directory(directory) => Arc::new(LocalStore::new(directory)),
-            Place::Url(url) => open(url, self.0.settings.get_or_init(ObjectSettings::default))?,
+            Place::Url(url) => {
+                object::open(url, self.0.settings.get_or_init(ObjectSettings::default))?
+            }
         };
         Ok(Arc::clone(self.0.store.get_or_init(|| opened)))
     }
-}
-
-fn open(url: &ObjectUrl, _settings: &ObjectSettings) -> Result<Arc<dyn WritableStore>> {
-    Err(ErrorKind::Usage
-        .error(format!("{url}: this snap was built without object storage"))
-        .hint("use a directory, or a snap that is built with its feature object-store")
-        .into())
 }
 
 /// The beginning of what is meant for a URL.
