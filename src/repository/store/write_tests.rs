@@ -28,8 +28,13 @@ const LAYOUTS: [Layout; 2] = [Layout::Legacy, Layout::Portable];
 fn on_each(test: impl Fn(&Arc<dyn WritableStore>)) {
     let objects: Arc<dyn WritableStore> = Arc::new(MemoryStore::of_objects());
     test(&objects);
-    on_each_with_lock(test);
+    on_each_with_lock(&test);
+    #[cfg(feature = "object-store")]
+    test(&object::in_memory());
 }
+
+/// How many kinds that are.
+const KINDS: usize = if cfg!(feature = "object-store") { 4 } else { 3 };
 
 /// Does a test in each kind of store that has a lock, and names to give.
 fn on_each_with_lock(test: impl Fn(&Arc<dyn WritableStore>)) {
@@ -398,7 +403,7 @@ fn stopped_at_each_step(
     look: impl Fn(&Arc<dyn WritableStore>),
 ) {
     // The steps that each kind of store has taken when it came to its end.
-    let taken = [const { AtomicUsize::new(0) }; 3];
+    let taken = [const { AtomicUsize::new(0) }; KINDS];
     for steps in 0..100 {
         let kind = AtomicUsize::new(0);
         on_each(|store| {
@@ -417,7 +422,7 @@ fn stopped_at_each_step(
             break;
         }
     }
-    let [objects, memory, local] = taken.map(AtomicUsize::into_inner);
+    let [objects, memory, local, ..] = taken.map(AtomicUsize::into_inner);
     assert_eq!(memory, local, "both take as many steps");
     assert!(local > 8 && objects > 5, "{local}, {objects} steps");
 }

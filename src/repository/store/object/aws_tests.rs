@@ -46,7 +46,7 @@ fn named(profile: &str) -> S3Settings {
 #[test]
 fn keys_come_from_a_profile_that_is_set_then_the_environment_then_the_files_then_the_cloud() {
     let none = S3Settings::default();
-    let source = |settings, variables: &[(&str, &str)], config, credentials| {
+    let source = |settings: &S3Settings, variables: &[(&str, &str)], config, credentials| {
         let access = find(settings, variables, config, credentials).unwrap();
         assert!(!format!("{access:?}").contains("hush"));
         access.credentials.source().to_owned()
@@ -103,7 +103,7 @@ fn region_and_endpoint_come_from_where_aws_tools_look() {
 #[test]
 fn half_a_key_an_absent_profile_and_what_is_not_supported_are_refused() {
     let none = S3Settings::default();
-    let refused = |settings, variables: &[(&str, &str)], config: &str| {
+    let refused = |settings: &S3Settings, variables: &[(&str, &str)], config: &str| {
         let error = find(settings, variables, config, "").unwrap_err();
         assert_eq!(crate::error::kind_of(&error), ErrorKind::Usage);
         error

@@ -74,6 +74,8 @@ impl Client {
             .with_virtual_hosted_style_request(!place.is_path_style)
             .with_allow_http(place.endpoint.starts_with("http://"))
             .with_retry(never_again())
+            // Not all that speak S3 know how to delete many at once.
+            .with_disable_bulk_delete(true)
             .with_http_connector(transport.clone());
         if access.checksum == Some(S3Checksum::Sha256) {
             builder = builder.with_checksum_algorithm(Checksum::SHA256);

@@ -26,6 +26,8 @@ mod settings;
 mod stale;
 #[cfg(feature = "object-store")]
 mod store;
+#[cfg(all(test, feature = "object-store"))]
+mod tests;
 #[cfg(feature = "object-store")]
 mod transport;
 #[cfg(feature = "object-store")]
@@ -44,6 +46,8 @@ pub use settings::{
 pub use url::{ObjectUrl, Provider};
 
 use super::WritableStore;
+#[cfg(all(test, feature = "object-store"))]
+pub(super) use tests::in_memory;
 
 /// The repository at a URL. Nothing is asked of the storage yet.
 ///

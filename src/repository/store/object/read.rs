@@ -68,7 +68,7 @@ impl ObjectReader {
             .ask(move |client| get(client, path.clone(), 0..CHUNK, None))
             .map_err(io::Error::other)?;
         let first = match asked {
-            Ok(asked) => asked.given,
+            Ok(asked) => asked,
             // There is no first byte of nothing.
             Err(trouble) if trouble.kind == Kind::PastTheEnd => Fetched {
                 bytes: Shared::new(),
@@ -108,7 +108,7 @@ impl ObjectReader {
             .map_err(io::Error::other)?
             .spawn(async move {
                 let get = |client| get(client, path.clone(), range.clone(), e_tag.clone());
-                let fetched = remote.send(get).await.map(|asked| asked.given.bytes);
+                let fetched = remote.send(get).await.map(|fetched| fetched.bytes);
                 let whole = fetched.and_then(|bytes| match bytes.len() as u64 == length {
                     true => Ok(bytes),
                     false => Err(Trouble::other("what came is shorter than announced")),

@@ -41,13 +41,6 @@ pub(super) struct Remote {
     stopped: Mutex<Option<Instant>>,
 }
 
-/// What a request gave, and how often it had to be sent.
-#[derive(Debug)]
-pub(super) struct Asked<T> {
-    pub given: T,
-    pub failures: u32,
-}
-
 impl Remote {
     pub(super) fn new(url: ObjectUrl, client: Client, retries: u32) -> Self {
         Self {
@@ -100,10 +93,7 @@ impl Remote {
     /// # Errors
     ///
     /// The outer when a stop was asked for.
-    pub(super) fn ask<T, F, A>(
-        self: &Arc<Self>,
-        request: F,
-    ) -> Result<Result<Asked<T>, Trouble>, Error>
+    pub(super) fn ask<T, F, A>(self: &Arc<Self>, request: F) -> Result<Result<T, Trouble>, Error>
     where
         T: Send + 'static,
         F: Fn(Arc<Client>) -> A + Send + 'static,
@@ -114,14 +104,13 @@ impl Remote {
     }
 
     /// Sends a request, again while it may do better.
-    pub(super) async fn send<T, F, A>(&self, request: F) -> Result<Asked<T>, Trouble>
+    pub(super) async fn send<T, F, A>(&self, request: F) -> Result<T, Trouble>
     where
         F: Fn(Arc<Client>) -> A,
         A: Future<Output = object_store::Result<T>>,
     {
         // What this one request sees of the service: others may be answered all the time.
         let alone = Server::new(self.retries);
-        let mut failures = 0;
         loop {
             self.pass_gate().await?;
             let turn = Turn(&self.server);
@@ -130,11 +119,10 @@ impl Remote {
             let trouble = match asked {
                 Ok(given) => {
                     self.server.answered();
-                    return Ok(Asked { given, failures });
+                    return Ok(given);
                 }
                 Err(error) => Trouble::of(&error),
             };
-            failures += 1;
             match &trouble.kind {
                 Kind::Elsewhere(region) if self.move_to(region) => {
                     self.server.answered();

@@ -113,11 +113,9 @@ mod tests {
 
     #[test]
     fn a_profile_sets_some_keys_and_the_others_keep_their_defaults() {
-        let settings: ObjectSettings = toml::from_str(
-            "[s3]\nendpoint = 'http://127.0.0.1:8333'\npath-style = true\nchecksum = 'sha256'\n\
-             [storage]\npart-size = 16\n",
-        )
-        .unwrap();
+        let text = r#"{"s3":{"endpoint":"http://127.0.0.1:8333","path-style":true,
+                       "checksum":"sha256"},"storage":{"part-size":16}}"#;
+        let settings: ObjectSettings = serde_json::from_str(text).unwrap();
         assert_eq!(settings.s3.path_style, Some(true));
         assert_eq!(settings.s3.checksum, Some(S3Checksum::Sha256));
         assert_eq!(settings.s3.region, None);
@@ -126,6 +124,7 @@ mod tests {
             settings.storage.uploads,
             TransferSettings::default().uploads
         );
-        assert!(toml::from_str::<ObjectSettings>("[s3]\nsecret = 'x'\n").is_err());
+        let unknown = r#"{"s3":{"secret":"x"}}"#;
+        assert!(serde_json::from_str::<ObjectSettings>(unknown).is_err());
     }
 }

@@ -94,7 +94,7 @@ impl ObjectStore {
                 }
             })?;
             let page = match asked {
-                Ok(asked) => asked.given,
+                Ok(asked) => asked,
                 Err(trouble) => return Err(self.remote.told("", &trouble).into()),
             };
             for object in page.result.objects {
@@ -203,7 +203,7 @@ impl Store for ObjectStore {
         })?;
         let last = name.rsplit('/').next().unwrap_or(name);
         match asked {
-            Ok(asked) => Ok(Some(entry_of(last, &asked.given.meta))),
+            Ok(asked) => Ok(Some(entry_of(last, &asked.meta))),
             // The answer to HEAD has no body to say what there is not.
             Err(trouble) if trouble.kind == Kind::NotFound => {
                 let below = self.list_below(&format!("{name}/"), true)?;
@@ -338,10 +338,9 @@ impl WritableStore for ObjectStore {
 
     fn remove(&self, name: &str) -> Result<()> {
         let path = self.remote.path(name)?;
-        let asked = self.remote.ask(move |client| {
-            let path = path.clone();
-            async move { delete(&client, path).await }
-        })?;
+        let asked = self
+            .remote
+            .ask(move |client| delete(client, path.clone()))?;
         match asked {
             Ok(_) => Ok(()),
             Err(trouble) => self.removed(name, &trouble),
@@ -351,17 +350,31 @@ impl WritableStore for ObjectStore {
     fn remove_tree(&self, name: &str) -> Result<()> {
         let below = format!("{name}/");
         let there = self.list_below(&below, false)?;
-        let names = there.objects.keys().map(|name| format!("{below}{name}"));
-        let mut refused = None;
-        for name in names {
-            match self.remove(&name) {
-                Err(error) if Refusal::of(&error).is_some() => {
-                    refused.get_or_insert(error);
-                }
-                removed => removed?,
+        let names: Vec<String> = there
+            .objects
+            .keys()
+            .map(|name| format!("{below}{name}"))
+            .collect();
+        let paths = names.iter().map(|name| self.remote.path(name));
+        let paths = paths.collect::<Result<Vec<_>, _>>()?;
+        let remote = self.remote.clone();
+        let removed: Vec<Result<_, Trouble>> = self.remote.wait(async move {
+            let removals = stream::iter(paths).map(|path| {
+                let remote = remote.clone();
+                async move { remote.send(|client| delete(client, path.clone())).await }
+            });
+            removals.buffered(CONCURRENCY).collect().await
+        })?;
+        let mut refused = Ok(());
+        for (name, removed) in names.iter().zip(removed) {
+            let Err(trouble) = removed else { continue };
+            match self.removed(name, &trouble) {
+                Err(error) if Refusal::of(&error).is_none() => return Err(error),
+                Err(error) => refused = Err(error),
+                Ok(()) => {}
             }
         }
-        refused.map_or(Ok(()), Err)
+        refused
     }
 
     /// An object that is written stays.
@@ -377,7 +390,7 @@ impl WritableStore for ObjectStore {
             async move { stale::unfinished(&client, &prefix).await }
         })?;
         let uploads = match asked {
-            Ok(asked) => asked.given,
+            Ok(asked) => asked,
             // With the right to put and to get alone they stay, until the bucket's own rule.
             Err(trouble) if matches!(trouble.kind, Kind::Denied | Kind::NotFound) => return Ok(()),
             Err(trouble) => return Err(self.remote.told("", &trouble).into()),
@@ -401,7 +414,7 @@ impl WritableStore for ObjectStore {
 }
 
 /// Removes one object.
-async fn delete(client: &super::client::Client, path: Path) -> object_store::Result<()> {
+async fn delete(client: Arc<super::client::Client>, path: Path) -> object_store::Result<()> {
     let mut removed = client
         .objects
         .delete_stream(stream::iter([Ok(path)]).boxed());

@@ -115,7 +115,7 @@ impl ObjectUpload {
         A: Future<Output = object_store::Result<T>> + Send,
     {
         match self.remote.ask(request)? {
-            Ok(asked) => Ok(asked.given),
+            Ok(asked) => Ok(asked),
             Err(trouble) => Err(self.remote.told(&self.name, &trouble)),
         }
     }
@@ -243,7 +243,7 @@ impl Upload {
                 let payload = PutPayload::from(content.clone());
                 async move { client.objects.put_part(&path, &id, number, payload).await }
             };
-            let _ = send.send(remote.send(put).await.map(|asked| asked.given));
+            let _ = send.send(remote.send(put).await);
         });
         self.sent.push(Part {
             size,
@@ -307,7 +307,7 @@ pub(super) fn put_whole(
                 got.await?.bytes().await
             }
         })?;
-        if there.is_ok_and(|asked| asked.given == content) {
+        if there.is_ok_and(|asked| asked == content) {
             return Ok(());
         }
     }
