@@ -254,7 +254,6 @@ impl RestoreArgs {
         cancel: &Cancel,
         output: &Output,
     ) -> Result<RestoreReport> {
-        output.opening(&format!("restoring from {repository} into {}", self.host));
         let client = self.server.client(self.host.clone(), cancel);
         let options = LiveOptions {
             repository: repository.clone(),
@@ -267,6 +266,8 @@ impl RestoreArgs {
             apply_deletes: self.apply_deletes,
             dry_run: self.dry_run,
         };
+        options.ensure_consistent()?;
+        output.opening(&format!("restoring from {repository} into {}", self.host));
         output.while_running(cancel, |context| restore_live(&client, &options, context))
     }
 
@@ -276,7 +277,6 @@ impl RestoreArgs {
         cancel: &Cancel,
         output: &Output,
     ) -> Result<RestoreReport> {
-        output.opening(&format!("restoring from {repository}"));
         let options = RestoreOptions {
             repository: repository.clone(),
             set: self.set.clone(),
@@ -296,6 +296,8 @@ impl RestoreArgs {
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,
         };
+        options.ensure_consistent()?;
+        output.opening(&format!("restoring from {repository}"));
         output.while_running(cancel, |context| restore(&options, context))
     }
 }

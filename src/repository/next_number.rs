@@ -1,7 +1,7 @@
 //! The number of the next set: the NN at the end of legacy names.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{self, BufReader};
+use std::io::BufReader;
 
 use anyhow::Result;
 

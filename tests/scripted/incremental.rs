@@ -9,19 +9,20 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::support::backups::{
-    Backups, SHARDS, alone, by_influxd, expect_offline, files_of, messages, record, shared,
+    Backups, Made, SHARDS, alone, by_influxd, expect_offline, expect_points, files_of, messages,
+    record, shared,
 };
 use crate::support::damage::damage;
 use crate::support::data::{START, flush};
 use crate::support::fixture::Fixture;
-use crate::support::influxd::Index;
+use crate::support::influxd::{Index, Influxd};
 use crate::support::peer::{
     Asked, Cache, End, MODIFIED, Member, Model, Reply, Tar, Version, noise, tar, tsm,
 };
-use crate::support::process::{Snap, restore_into, snap};
-use crate::support::service::wait_for;
+use crate::support::process::{self, Snap, restore_into, snap};
+use crate::support::service::{influxd_restore_into, wait_for};
 use crate::support::time::{DAY, SECOND};
-use crate::support::{tree, utf8};
+use crate::support::{folder, tree, utf8};
 
 #[test]
 fn a_shard_of_which_all_files_are_gone_is_not_taken_for_unchanged() {
@@ -754,4 +755,57 @@ fn a_file_that_cannot_be_linked_to_is_named_and_goes_with_the_last_set_that_name
         snap(["verify", utf8(&fixture.dir())]).expect(0);
         assert_eq!(sizes().len(), first.len());
     }
+}
+
+/// Stock influxd reads them too: a manifest can name any file of the directory, and of the legacy
+/// layout it takes all numbers of a shard.
+#[test]
+fn sets_that_name_files_of_older_ones_come_back_by_influxd_when_these_are_gone() {
+    let layouts: [&'static [&'static str]; 2] = [&["-portable"], &[]];
+    for layout in layouts {
+        let backups = Backups::loaded(Index::Inmem, layout, 20);
+        let dir = backups.dir();
+        let first = backups.incremental();
+        backups.a_day_passes();
+        backups.write(1, "late", 3);
+        let points = backups.server.points();
+        let run = process::backup(&backups.server.host(), layout, &dir)
+            .args(["-json", "-incremental"])
+            .env("SNAP_FAILPOINT", "errno-link:EPERM")
+            .run()
+            .expect(0);
+        let summary = messages(&run, "summary").remove(0);
+        assert_eq!(summary["shared"], first.shards - 1);
+        let id = summary["set"].as_str().expect("an id").to_owned();
+        assert_eq!(record(&dir, &id)["format"], 3);
+        snap(["forget", utf8(&dir), "-keep-last", "1"]).expect(0);
+        snap(["verify", utf8(&dir)]).expect(0);
+        expect_offline(&dir, &id, &points, Index::Inmem);
+        let made = Made {
+            id,
+            points,
+            ..first
+        };
+        match layout.is_empty() {
+            false => by_influxd(&dir, &made, Index::Inmem),
+            true => by_influxd_offline(&dir, &made),
+        }
+        // The next set has links of these files, under names of its own.
+        backups.a_day_passes();
+        let third = backups.incremental();
+        assert_eq!(third.shared, third.shards - 1);
+        assert_eq!(record(&dir, &third.id)["format"], 2);
+        backups.expect(&third, Index::Inmem);
+    }
+}
+
+/// Restores the legacy layout into the directories of a stopped influxd, with influxd; panics unless
+/// the set comes back as it was.
+fn by_influxd_offline(dir: &Path, made: &Made) {
+    let folder = folder();
+    for database in ["main", "other"] {
+        influxd_restore_into(folder.path(), database, dir);
+    }
+    let server = Influxd::start(folder.path(), Index::Inmem);
+    expect_points(&server.points(), &made.points, "by influxd");
 }

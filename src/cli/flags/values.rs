@@ -172,7 +172,7 @@ pub(crate) fn location() -> impl TypedValueParser<Value = Location> {
 
 /// Where the backups lie: as named, which is by `SNAP_DIR` too, else `./backup`.
 pub(crate) fn repository(path: Option<&Location>) -> Location {
-    let usual = || Path::new("backup").into();
+    let usual = || Path::new("./backup").into();
     path.cloned().unwrap_or_else(usual)
 }
 

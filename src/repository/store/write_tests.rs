@@ -624,7 +624,7 @@ fn what_the_storage_keeps_is_told_and_counts_for_nothing() {
     let (first, second) = (write(&store, Layout::Legacy), write(&store, Layout::Legacy));
     objects.forbid(Some("no right to delete"));
     let removed = forget(&store, &[0]).unwrap();
-    assert_eq!(removed.refused, [first.id.clone()]);
+    assert_eq!(removed.refused, std::slice::from_ref(&first.id));
     let why = format!(
         "memory/.snap/{}.json is kept by the storage: no right to delete",
         first.id
