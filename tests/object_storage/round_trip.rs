@@ -12,7 +12,7 @@ use crate::support::data::{START, flush};
 use crate::support::influxd::{Index, Influxd};
 use crate::support::object_storage::{ADMIN, Repository, Storage, azurite, rclone, seaweedfs};
 use crate::support::process::{backup as local_backup, snap};
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Proxy, Request};
 use crate::support::service::influxd_client;
 use crate::support::source::Source;
 use crate::support::time::SECOND;
@@ -47,7 +47,9 @@ fn go_on(backups: &Backups, day: i64, value: i64) {
 fn listed(repository: &Repository) -> Vec<String> {
     let run = repository.snap(&["list", "-json"]).run().expect(0);
     let sets = run.messages();
-    let sets = sets.iter().filter(|message| message["message_type"] == "set");
+    let sets = sets
+        .iter()
+        .filter(|message| message["message_type"] == "set");
     sets.map(|set| set["set"].as_str().expect("an id").to_owned())
         .collect()
 }
@@ -69,7 +71,9 @@ fn every_command(index: Index, layout: &'static [&'static str]) {
     expect_shared(&direct, &full, &incremental, &requests);
     let (before, after) = (of_full, direct.objects());
     assert!(
-        before.iter().all(|(name, size)| after.get(name) == Some(size)),
+        before
+            .iter()
+            .all(|(name, size)| after.get(name) == Some(size)),
         "an object of the first set is another now"
     );
     go_on(&backups, 4, 2);
@@ -81,7 +85,10 @@ fn every_command(index: Index, layout: &'static [&'static str]) {
     repository.snap(&["info"]).run().expect(0);
     repository.snap(&["verify"]).run().expect(0);
     expect_sound(&repository);
-    repository.snap(&["check", "-max-age", "1h"]).run().expect(0);
+    repository
+        .snap(&["check", "-max-age", "1h"])
+        .run()
+        .expect(0);
     for made in [&full, &incremental, &since] {
         expect_offline(&repository, &made.id, &made.points, index);
     }
@@ -121,12 +128,7 @@ fn forget(repository: &Repository, rules: &[&str]) {
 /// Panics unless a set names the objects of the one before it for all shards that are as they
 /// were, and its run uploaded nothing but the others.
 #[track_caller]
-fn expect_shared(
-    repository: &Repository,
-    first: &Made,
-    second: &Made,
-    requests: &[crate::support::proxy::Request],
-) {
+fn expect_shared(repository: &Repository, first: &Made, second: &Made, requests: &[Request]) {
     let records = records(repository);
     let [first, second] = [first, second].map(|made| &records[&made.id]);
     let names = |record| files_of(record).into_iter().collect::<BTreeSet<String>>();
@@ -135,7 +137,9 @@ fn expect_shared(
     assert!(shared.len() >= 6, "shared: {shared:?} of {second:?}");
     for request in requests {
         let is_upload = matches!(request.operation(), "put" | "begin" | "part" | "complete");
-        let repeated = first.iter().find(|name| request.key.ends_with(&format!("/{name}")));
+        let repeated = first
+            .iter()
+            .find(|name| request.key.ends_with(&format!("/{name}")));
         assert!(
             !is_upload || repeated.is_none(),
             "{} {} once more",
@@ -195,7 +199,11 @@ fn there_and_back(storage: &Storage, index: Index, flags: &[&str]) {
     let made = back_up(&source.server, &repository, flags);
     expect_sound(&repository);
     expect_offline(&repository, &made, &source.points, index);
-    let again = backup(&source.server, &repository, &[flags, &["-incremental"]].concat());
+    let again = backup(
+        &source.server,
+        &repository,
+        &[flags, &["-incremental"]].concat(),
+    );
     let again = summary(&again.run().expect(0));
     let again = again["set"].as_str().expect("an id");
     expect_sound(&repository);
