@@ -105,6 +105,7 @@ impl ForgetArgs {
             retry_lock,
             dry_run,
         };
+        options.policy.ensure_keeps_something()?;
         output.opening(&format!("applying the policy to {}", directory.display()));
         let report = output.while_running(cancel, |context| forget(&options, context))?;
         let summary = ForgetSummary::new(&report, &directory, dry_run);
@@ -248,7 +249,7 @@ fn sets_table(verdicts: &[&Verdict], keeps: bool, zone: &TimeZone, limit: Option
     let mut table = Table::new(vec![
         Column::text("SET"),
         Column::text(format!("STARTED ({zone_name})")).goes(3),
-        Column::text("KIND").shrinks_to(4).goes(1),
+        Column::text("KIND").shrinks_to(5).goes(1),
         Column::text("STATE").goes(2),
         Column::number("SIZE").goes(4),
         Column::number("FREED").shown_if(!keeps),

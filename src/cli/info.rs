@@ -14,12 +14,15 @@ use super::flags::values;
 use super::render::json;
 use super::render::messages::info::{ServerDetails, SetDetails};
 use super::render::output::Output;
-use super::render::sets::{asked_for, complaint, kind, meta_counts, state_of, unproven, versions};
+use super::render::sets::{
+    asked_for, complaint, kind, meta_counts, nothing_newer, number_in_names, state_of, unproven,
+    versions,
+};
 use super::render::table::{Cell, Column, Table, ends, fields, time};
 use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::ops::{SetInfo, ShardSummary, info, server_info};
+use crate::ops::{SetInfo, SetSummary, ShardSummary, info, server_info};
 use crate::sizes::total;
 use crate::text::{plural, size};
 
@@ -131,7 +134,7 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     let mut described = vec![
         ("set", summary.id.to_string()),
         ("directory", directory.display().to_string()),
-        ("format", summary.layout.to_string()),
+        ("layout", layout(summary)),
         ("state", state_of(summary).to_owned()),
         ("kind", kind(summary.kind).to_owned()),
         ("started", format!("{} UTC", time(summary.started))),
@@ -159,16 +162,28 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     }
     let stored = info.shards.iter().filter(|shard| shard.file.is_some());
     let tars = total(stored.filter_map(|shard| shard.tar_size));
-    described.push((
-        "shards",
-        format!("{}, {}", plural(summary.shards, "shard"), size(tars)),
-    ));
+    let shards = match nothing_newer(summary) {
+        Some([nothing, ..]) => format!("none {nothing}"),
+        None => format!("{}, {}", plural(summary.shards, "shard"), size(tars)),
+    };
+    described.push(("shards", shards));
     described.push(("on disk", size(summary.size)));
     if let Some((start, end)) = summary.start_time.zip(summary.end_time) {
         let [from, to] = ends(start, end);
         described.push(("groups", format!("{from} to {to} UTC")));
     }
     described
+}
+
+/// The layout, and how its files are called that have a number.
+fn layout(set: &SetSummary) -> String {
+    match number_in_names(set) {
+        Some(number) => {
+            let files = format!("meta.{number} and DATABASE.POLICY.SHARD.{number}");
+            format!("{}, NN {number}: {files}", set.layout)
+        }
+        None => set.layout.to_string(),
+    }
 }
 
 /// How many shards a server has, and how many of them it can send.

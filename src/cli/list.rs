@@ -12,7 +12,9 @@ use super::flags::OutputArgs;
 use super::flags::values;
 use super::render::json;
 use super::render::output::Output;
-use super::render::sets::{complaint, kind_forms, state_of, unproven};
+use super::render::sets::{
+    complaint, kind_forms, nothing_newer, number_in_names, state_of, unproven,
+};
 use super::render::table::{Cell, Column, Table, date, ends, paragraph, time};
 use super::render::terminal::visible;
 use super::render::width::columns as columns_of_output;
@@ -111,6 +113,7 @@ fn warn_of_faults(listed: &ListReport, output: &Output) {
 
 /// The sets as a table.
 fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
+    let has_numbers = verbose && sets.iter().any(|set| number_in_names(set).is_some());
     // Most directories have no such sets.
     let has_kept = sets.iter().any(|set| set.kept_since.is_some());
     // Where there is no room for all, those go first that tell least of whether a set is of use.
@@ -118,8 +121,9 @@ fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
         Column::text("SET"),
         Column::text("AGE").goes(9),
         Column::text("STARTED (UTC)").goes(4).shown_if(verbose),
-        Column::text("FORMAT").goes(1).shown_if(verbose),
-        Column::text("KIND").shrinks_to(4).goes(5),
+        Column::text("LAYOUT").goes(1).shown_if(verbose),
+        Column::number("NN").goes(7).shown_if(has_numbers),
+        Column::text("KIND").shrinks_to(5).goes(5),
         Column::text("STATE"),
         Column::text("KEPT").goes(6).shown_if(has_kept),
         Column::number("SIZE").goes(8),
@@ -136,6 +140,9 @@ fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
             age_at(set, now).into(),
             time(set.started).into(),
             set.layout.to_string().into(),
+            number_in_names(set)
+                .unwrap_or_else(|| "-".to_owned())
+                .into(),
             Cell::forms(kind_forms(set.kind)),
             state_of(set).into(),
             set.kept_since.map_or("-", |_| "yes").into(),
@@ -144,7 +151,10 @@ fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
             set.shards.to_string().into(),
             from.into(),
             to.into(),
-            Cell::names(&set.databases),
+            match nothing_newer(set) {
+                Some(forms) => Cell::forms(forms.iter().map(String::as_str)),
+                None => Cell::names(&set.databases),
+            },
         ]);
     }
     table

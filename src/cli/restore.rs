@@ -248,11 +248,6 @@ impl RestoreArgs {
     }
 
     fn live(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
-        output.opening(&format!(
-            "restoring from {} into {}",
-            directory.display(),
-            self.host
-        ));
         let client = self.server.client(self.host.clone(), cancel);
         let options = LiveOptions {
             directory: directory.to_owned(),
@@ -265,11 +260,16 @@ impl RestoreArgs {
             apply_deletes: self.apply_deletes,
             dry_run: self.dry_run,
         };
+        options.ensure_consistent()?;
+        output.opening(&format!(
+            "restoring from {} into {}",
+            directory.display(),
+            self.host
+        ));
         output.while_running(cancel, |context| restore_live(&client, &options, context))
     }
 
     fn offline(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
-        output.opening(&format!("restoring from {}", directory.display()));
         let options = RestoreOptions {
             directory: directory.to_owned(),
             set: self.set.clone(),
@@ -289,6 +289,8 @@ impl RestoreArgs {
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,
         };
+        options.ensure_consistent()?;
+        output.opening(&format!("restoring from {}", directory.display()));
         output.while_running(cancel, |context| restore(&options, context))
     }
 }

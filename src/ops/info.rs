@@ -36,6 +36,9 @@ pub struct SetSummary {
     pub finished: Option<Timestamp>,
     /// Which of influxd's two layouts its files have.
     pub layout: Layout,
+    /// Its number; in the legacy layout, the NN at the end of the names of its files. Null for
+    /// portable sets of influxd's.
+    pub number: Option<u32>,
     /// Whether it holds what was asked for.
     pub state: State,
     /// How much of each shard it holds.
@@ -65,6 +68,9 @@ pub struct SetSummary {
     /// Whether all that it was asked for comes back, with the sets it builds on, without reading
     /// shards.
     pub restorable_whole: bool,
+    /// The time after which nothing had changed, where that was asked for and no shard is in it.
+    #[serde(skip)]
+    pub nothing_newer_than: Option<Timestamp>,
     /// What is wrong with it, as far as it shows without reading shards, or null.
     pub complaint: Option<String>,
     /// Whether all that is wrong is that shards of its own are unproven.
@@ -92,10 +98,13 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// All of each shard.
+    /// All of each shard, in files of its own.
     Full,
+    /// All of each shard; those that had not changed share the file of an earlier set. It needs no
+    /// other set.
+    Incremental,
     /// What changed after a time: it builds on earlier sets.
-    Increment,
+    Since,
     /// An interval of time.
     Range,
     /// No shard, by intention.
@@ -322,7 +331,9 @@ fn summary_of(
     } else if record.is_range() {
         Kind::Range
     } else if selection.since.is_some() {
-        Kind::Increment
+        Kind::Since
+    } else if record.shares_files() {
+        Kind::Incremental
     } else {
         Kind::Full
     };
@@ -331,8 +342,11 @@ fn summary_of(
         SetState::Complete => State::Complete,
         SetState::Partial => State::Partial,
     };
+    let has_nothing =
+        state == State::Complete && shards.iter().all(|shard| shard.state != "stored");
     SetSummary {
         finished: Some(record.finished),
+        nothing_newer_than: selection.since.filter(|_| has_nothing),
         host: Some(record.host.clone()),
         written_by: record.written_by.clone(),
         size: total(record.files().filter_map(|file| catalog.file(&file.name))),
@@ -444,6 +458,7 @@ impl SetSummary {
             started: set.started,
             finished: None,
             layout: set.layout(),
+            number: set.number(),
             state,
             kind,
             host: None,
@@ -458,6 +473,7 @@ impl SetSummary {
             kept_since: set.pin.as_ref().map(|pin| pin.since),
             note: set.pin.as_ref().and_then(|pin| pin.note.clone()),
             restorable_whole: false,
+            nothing_newer_than: None,
             complaint: None,
             is_told_as_unproven: false,
             unproven: shards

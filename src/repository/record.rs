@@ -182,6 +182,11 @@ impl SetRecord {
         self.selection.bounds().is_some()
     }
 
+    /// Whether shards share the files of earlier sets.
+    pub(crate) fn shares_files(&self) -> bool {
+        self.shards.iter().any(|shard| shard.shared_with.is_some())
+    }
+
     /// The manifest that influxd reads. One of a set that lacks something says so.
     pub fn to_manifest(&self) -> Manifest {
         let entry = |shard: &ShardRecord| {

@@ -168,7 +168,7 @@ pub(crate) fn directory(path: Option<&PathBuf>) -> PathBuf {
     };
     path.cloned()
         .or_else(from_environment)
-        .unwrap_or_else(|| PathBuf::from("backup"))
+        .unwrap_or_else(|| PathBuf::from("./backup"))
 }
 
 #[cfg(test)]

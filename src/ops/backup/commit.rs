@@ -148,6 +148,7 @@ impl Backup<'_> {
             unproven,
             gaps: Vec::new(),
             losses: None,
+            since: selection.since,
             bytes: metastore.bytes.len() as u64 + own.map(|(_, file)| file.size).sum::<u64>(),
             data_bytes: metastore.size.saturating_add(data_of(&|_| true)),
             shared_bytes: data_of(&|shard| shard.shared_with.is_some()),
@@ -165,6 +166,7 @@ impl Backup<'_> {
             shards: files,
         };
         let record = staging.commit(record, &files, self.context.cancel)?;
+        report.bytes += record.manifest.as_ref().map_or(0, |manifest| manifest.size);
         report.set = Some(MadeSet {
             id: record.id,
             number: record.number,

@@ -194,6 +194,7 @@ impl Backup<'_> {
             gaps: Vec::new(),
             losses: None,
             unproven: Vec::new(),
+            since: None,
             bytes: total(asked.iter().filter_map(|planned| planned.known)),
             data_bytes: 0,
             shared_bytes: 0,

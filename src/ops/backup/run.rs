@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 use super::incremental::IncrementalMode;
 use super::session::is_of_server;
@@ -77,6 +78,8 @@ pub struct BackupReport {
     pub gaps: Vec<String>,
     /// What the server does not hold any more, where there is a set to compare with.
     pub losses: Option<Losses>,
+    /// The time after which files were asked for, where they were.
+    pub since: Option<Timestamp>,
     /// Bytes of all files but those that are shared.
     pub bytes: u64,
     /// Bytes of the metastore and of the shards' files as the server has them, shared ones too: what

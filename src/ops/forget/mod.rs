@@ -13,7 +13,6 @@ use jiff::Timestamp;
 
 use super::info::{SetSummary, State, summary};
 use crate::context::Context;
-use crate::error::ErrorKind;
 use crate::repository::{Catalog, Chains, Maintenance, Pin, Removed, Selection, SetId, SetRecord};
 pub use rules::Limit;
 pub use rules::Policy;
@@ -123,17 +122,13 @@ impl Verdict {
 /// [`ErrorKind::Usage`] for a policy that keeps nothing; [`ErrorKind::NoBackup`] where there is no
 /// set; [`ErrorKind::Locked`] while another run works in the directory; when a record cannot be
 /// read or a file not be removed.
+///
+/// [`ErrorKind::Usage`]: crate::error::ErrorKind::Usage
+/// [`ErrorKind::NoBackup`]: crate::error::ErrorKind::NoBackup
+/// [`ErrorKind::Locked`]: crate::error::ErrorKind::Locked
 pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetReport> {
     let started = Instant::now();
-    if options.policy.is_empty() {
-        let fault = ErrorKind::Usage.error("the policy keeps no set at all");
-        return Err(fault
-            .hint(
-                "name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; \
-                 or -lost",
-            )
-            .into());
-    }
+    options.policy.ensure_keeps_something()?;
     let mut catalog = Catalog::read(&options.directory)?;
     if catalog.half_removed().is_empty() {
         catalog.latest()?;
@@ -342,6 +337,9 @@ pub struct KeepReport {
 ///
 /// [`ErrorKind::NoBackup`] where there is no such set; [`ErrorKind::Locked`] while another run
 /// works in the directory.
+///
+/// [`ErrorKind::NoBackup`]: crate::error::ErrorKind::NoBackup
+/// [`ErrorKind::Locked`]: crate::error::ErrorKind::Locked
 pub fn keep(
     directory: &Path,
     set: &str,

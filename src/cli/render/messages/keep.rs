@@ -57,6 +57,8 @@ impl<'a> KeepSummary<'a> {
             (_, false, true) => "is kept no longer",
             (_, false, false) => "was not kept",
         };
-        format!("set {} in {} {what}", self.set, self.directory)
+        let note = self.note.map(|note| format!(" (note: {note})"));
+        let note = note.unwrap_or_default();
+        format!("set {} in {} {what}{note}", self.set, self.directory)
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
+use crate::cli::render::table::date_or_time;
 use crate::cli::render::tally::Tally;
 use crate::ops::{BackupReport, RestoreReport, Shortfall, grouped};
 use crate::text::{plural, size};
@@ -45,7 +47,8 @@ pub(crate) struct RunSummary<'a> {
     only_if_changed: usize,
     /// restore: files written; backup: null.
     files: Option<usize>,
-    /// Bytes of the files downloaded or restored; dry run of a backup: of the tars in earlier sets.
+    /// Bytes of the files written, metastore and manifest among them, or restored; dry run of a
+    /// backup: of the tars in earlier sets.
     bytes: u64,
     /// Bytes of the metastore and of the shards' files, uncompressed, those of shared shards too: a
     /// backup and a restore of all of it into directories count the same. 0 for a dry run of a
@@ -78,6 +81,9 @@ pub(crate) struct RunSummary<'a> {
     server_changed: Option<bool>,
     /// How long the run took, in seconds.
     seconds: Seconds,
+    /// The time after which files were asked for.
+    #[serde(skip)]
+    since: Option<Timestamp>,
     /// What is told of shortfalls in text.
     #[serde(skip)]
     shortfalls: Shortfalls<'a>,
@@ -125,6 +131,7 @@ impl<'a> RunSummary<'a> {
             lost_databases: losses.map_or(&[], |losses| &losses.databases),
             server_changed: losses.map(|losses| losses.other_server.is_some()),
             seconds: Seconds(report.elapsed),
+            since: report.since,
             shortfalls: Shortfalls {
                 missing: &report.missing,
                 unproven: &report.unproven,
@@ -165,6 +172,7 @@ impl<'a> RunSummary<'a> {
             lost_databases: &[],
             server_changed: None,
             seconds: Seconds(report.elapsed),
+            since: None,
             shortfalls: Shortfalls {
                 missing: &report.missing,
                 unproven: &[],
@@ -259,29 +267,37 @@ impl<'a> RunSummary<'a> {
 
     /// The shards of a set, and what there is not.
     fn stored(&self) -> String {
+        if let Some(since) = self.since
+            && self.shards == 0
+            && self.is_whole()
+        {
+            return format!("no shard, nothing newer than {}", date_or_time(since));
+        }
         let shards = plural(self.shards, "shard");
         let mut parts = vec![match self.shared {
             0 => shards,
             shared => format!("{shards} ({shared} unchanged)"),
         }];
-        if self.empty > 0 {
-            parts.push(format!("{} with nothing to send", self.empty));
+        match self.since {
+            Some(_) if self.empty > 0 => parts.push(format!("{} with nothing newer", self.empty)),
+            None if self.empty > 0 => parts.push(format!("{} with nothing to send", self.empty)),
+            _ => {}
         }
         parts.extend(self.lacking());
         parts.join(", ")
     }
 
-    /// What came, and what was there.
+    /// What came, and what was there; and what the set adds on disk, as `snap list` has it, where
+    /// that reads otherwise: tars are a little larger than the files in them, or compressed.
     fn added(&self) -> String {
-        let own = self.data_bytes.saturating_sub(self.shared_bytes);
-        let mut added = size(own);
-        // In tars they are a little larger.
-        if self.bytes < own {
-            added = format!("{added} ({} compressed)", size(self.bytes));
-        }
-        match self.shared {
-            0 => added,
-            _ => format!("{added} added to {}", size(self.shared_bytes)),
+        let own = size(self.data_bytes.saturating_sub(self.shared_bytes));
+        let data = match self.shared {
+            0 => own.clone(),
+            _ => format!("{own} added to {}", size(self.shared_bytes)),
+        };
+        match size(self.bytes) {
+            on_disk if on_disk == own => data,
+            on_disk => format!("{data} of data, {on_disk} on disk"),
         }
     }
 

@@ -29,6 +29,7 @@ use crate::context::Context;
 use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
 use crate::sizes::total;
+use crate::text::{plural, size};
 pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, LiveJournal};
 use resume::{RestoreStart, Start};
@@ -52,7 +53,7 @@ pub fn restore_live(
     context: Context<'_>,
 ) -> Result<RestoreReport> {
     let started = Instant::now();
-    options.what.ensure_consistent()?;
+    options.ensure_consistent()?;
     let host = client.address().to_string();
     let interrupted = Interrupted::all(&options.directory, &host)?;
     let run = RestoreStart::of(options, &interrupted, &host)?;
@@ -129,12 +130,13 @@ impl Live<'_> {
     fn describe(&self, shards: &[CheckedShard]) {
         for shard in shards {
             self.context.status(format!(
-                "would upload shard {} to {}, into {}/{} ({} TSM files)",
+                "would upload shard {} to {}, into {}/{} ({}, {})",
                 shard.source,
                 self.client.address(),
                 shard.target.database,
                 shard.target.retention_policy,
-                tsm_files(shard).count()
+                plural(tsm_files(shard).count(), "TSM file"),
+                size(total(tsm_files(shard).map(|(_, size)| size)))
             ));
         }
     }

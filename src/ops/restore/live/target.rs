@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::journal::Interrupted;
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::metastore::Data;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::Source;
@@ -36,6 +36,13 @@ pub struct LiveOptions {
     pub apply_deletes: bool,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
+}
+
+impl LiveOptions {
+    /// Refuses flags that contradict each other, and such as need others.
+    pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
+        self.what.ensure_consistent()
+    }
 }
 
 /// A restore into a running server.

@@ -84,7 +84,7 @@ impl RestoreOptions {
     }
 
     /// Refuses flags that contradict each other, and such as need others.
-    pub(super) fn ensure_consistent(&self) -> Result<(), Error> {
+    pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
         let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
         match self {
             Self {
@@ -120,7 +120,7 @@ impl RestoreOptions {
                 "-merge needs -metadir",
                 "name the meta directory that the databases are to be added to",
             ),
-            _ => Ok(()),
+            _ => self.what.ensure_consistent(),
         }
     }
 }
