@@ -9,9 +9,10 @@ mod output;
 mod places;
 pub(crate) mod profiles;
 pub(crate) mod server;
+pub(crate) mod storage;
 mod unknown;
 pub(crate) mod usage;
 pub(crate) mod values;
 
-pub(crate) use lock::LockArgs;
+pub(crate) use lock::{GraceArgs, LockArgs};
 pub(crate) use output::{OutputArgs, Verbosity};
