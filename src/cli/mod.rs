@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod complete;
+mod copy;
 mod ending;
 mod flags;
 mod forget;
@@ -110,6 +111,7 @@ enum Command {
     Check(check::CheckArgs),
     Forget(forget::ForgetArgs),
     Keep(keep::KeepArgs),
+    Copy(copy::CopyArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -257,6 +259,9 @@ impl CommandRun<'_> {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
             Command::Forget(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
+            Command::Copy(args) => {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
             Command::Serve(args) => self.alone(&args.output, |out| args.run(cancel, out)),
