@@ -5,12 +5,14 @@
 //! the processor time, for nothing is copied there, and a thread of the file's own waits for the disk.
 //! Everywhere else the system is told to begin writing early.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::os::unix::fs::FileExt;
 use std::panic;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::durable::WriteBack;
@@ -19,10 +21,29 @@ use super::durable::WriteBack;
 const PIECE: usize = 512 << 10;
 
 /// How many pieces of a file there are: one is filled while the others wait for the disk.
-const PIECES: usize = 4;
+const PIECES: usize = 3;
 
 /// What places in memory and in files have to be multiples of: no disk has larger sectors.
 const ALIGNMENT: usize = 4096;
+
+/// Memory for the pieces of all files of a run. There are no more than were in use at a time,
+/// whichever threads used them.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces(Mutex<Vec<Piece>>);
+
+impl Pieces {
+    fn take(&self) -> Piece {
+        self.lock().pop().unwrap_or_else(Piece::new)
+    }
+
+    fn give_back(&self, piece: Piece) {
+        self.lock().push(piece);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Piece>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A file that grows.
 #[derive(Debug)]
@@ -30,6 +51,7 @@ pub(crate) struct GrowingFile {
     file: Arc<File>,
     size: u64,
     way: Way,
+    pieces: Arc<Pieces>,
 }
 
 /// How it gets to the disk.
@@ -42,30 +64,30 @@ enum Way {
 
 impl GrowingFile {
     /// A file that is empty and open for writing.
-    pub(crate) fn new(file: File) -> Self {
+    pub(crate) fn new(file: File, pieces: &Arc<Pieces>) -> Self {
         Self {
             file: Arc::new(file),
             size: 0,
             way: Way::Cached(WriteBack::default()),
+            pieces: pieces.clone(),
         }
     }
 
     /// Takes bytes, as many of them as it says. What cannot be written may be told later.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let left_of_first = (PIECE as u64).saturating_sub(self.size);
         if self.size == PIECE as u64
-            && let Some(direct) = DirectWriter::begin(&self.file, self.size)
+            && let Some(direct) = DirectWriter::begin(&self.file, self.size, &self.pieces)
         {
             self.way = Way::Direct(direct);
         }
         let count = match &mut self.way {
             Way::Direct(direct) => direct.write(bytes)?,
             Way::Cached(write_back) => {
-                let most = match left_of_first {
+                let most = match (PIECE as u64).saturating_sub(self.size) {
                     0 => bytes.len(),
-                    left => bytes.len().min(left as usize),
+                    left_of_first => bytes.len().min(left_of_first as usize),
                 };
-                let count = io::Write::write(&mut &*self.file, &bytes[..most])?;
+                let count = self.file.write_at(&bytes[..most], self.size)?;
                 write_back.wrote(&self.file, count);
                 count
             }
@@ -74,15 +96,30 @@ impl GrowingFile {
         Ok(count)
     }
 
+    /// Waits until all is written, which need not last yet, and keeps no memory. For files that have
+    /// come to their end, or nearly so.
+    ///
+    /// # Errors
+    ///
+    /// When some of it cannot be written.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let cached = Way::Cached(WriteBack::default());
+        match mem::replace(&mut self.way, cached) {
+            Way::Direct(direct) => direct.finish(),
+            cached => {
+                self.way = cached;
+                Ok(())
+            }
+        }
+    }
+
     /// The file with all its bytes, which need not last yet.
     ///
     /// # Errors
     ///
-    /// When some of them cannot be written.
-    pub(crate) fn finish(self) -> io::Result<Arc<File>> {
-        if let Way::Direct(direct) = self.way {
-            direct.finish()?;
-        }
+    /// Those of [`GrowingFile::flush`].
+    pub(crate) fn finish(mut self) -> io::Result<Arc<File>> {
+        self.flush()?;
         Ok(self.file)
     }
 }
@@ -94,8 +131,9 @@ struct DirectWriter {
     /// Where the next piece begins.
     offset: u64,
     filling: Option<Piece>,
-    /// How many pieces were made.
-    made: usize,
+    /// How many pieces it has.
+    held: usize,
+    pieces: Arc<Pieces>,
     full: SyncSender<Piece>,
     /// Pieces that were written. The lock is for `Sync` alone.
     written: Mutex<Receiver<io::Result<Piece>>>,
@@ -104,11 +142,11 @@ struct DirectWriter {
 
 impl DirectWriter {
     /// Writes from an offset on that is aligned; `None` where that is not possible, or has no use.
-    fn begin(file: &Arc<File>, offset: u64) -> Option<Self> {
+    fn begin(file: &Arc<File>, offset: u64, pieces: &Arc<Pieces>) -> Option<Self> {
         if !is_better_direct(file) || set_direct(file, true).is_err() {
             return None;
         }
-        let begun = Self::start(file, offset);
+        let begun = Self::start(file, offset, pieces);
         if begun.is_err() {
             let _ = set_direct(file, false);
         }
@@ -116,7 +154,7 @@ impl DirectWriter {
     }
 
     /// Starts the thread.
-    fn start(file: &Arc<File>, offset: u64) -> io::Result<Self> {
+    fn start(file: &Arc<File>, offset: u64, pieces: &Arc<Pieces>) -> io::Result<Self> {
         // More than one would wait for each other: what makes a file longer is done one at a time.
         let (full, to_write) = mpsc::sync_channel(PIECES);
         let (done, written) = mpsc::channel();
@@ -127,7 +165,8 @@ impl DirectWriter {
             file: file.clone(),
             offset,
             filling: None,
-            made: 0,
+            held: 0,
+            pieces: pieces.clone(),
             full,
             written: Mutex::new(written),
             thread,
@@ -153,13 +192,14 @@ impl DirectWriter {
 
     /// A piece for the next bytes, once there is one.
     fn free_piece(&mut self) -> io::Result<Piece> {
-        if self.made < PIECES {
-            self.made += 1;
-            return Ok(Piece::new(self.offset));
-        }
-        let written = self.written.get_mut();
-        let written = written.unwrap_or_else(PoisonError::into_inner).recv();
-        let piece = written.map_err(|_| io::ErrorKind::BrokenPipe)??;
+        let piece = if self.held < PIECES {
+            self.held += 1;
+            self.pieces.take()
+        } else {
+            let written = self.written.get_mut();
+            let written = written.unwrap_or_else(PoisonError::into_inner).recv();
+            written.map_err(|_| io::ErrorKind::BrokenPipe)??
+        };
         Ok(Piece {
             length: 0,
             offset: self.offset,
@@ -171,19 +211,22 @@ impl DirectWriter {
     fn finish(self) -> io::Result<()> {
         drop(self.full);
         let written = self.written.into_inner();
-        let results: io::Result<Vec<Piece>> = written
-            .unwrap_or_else(PoisonError::into_inner)
-            .into_iter()
-            .collect();
+        let mut written = written.unwrap_or_else(PoisonError::into_inner).into_iter();
+        let all_written: io::Result<()> = written.try_for_each(|piece| {
+            self.pieces.give_back(piece?);
+            Ok(())
+        });
+        drop(written);
         let joined = self.thread.join();
         joined.unwrap_or_else(|panic| panic::resume_unwind(panic));
-        results?;
-        let Some(rest) = self.filling else {
+        let Some(rest) = all_written.map(|()| self.filling)? else {
             return Ok(());
         };
         // Its end is where the file ends, and not aligned.
         set_direct(&self.file, false)?;
-        self.file.write_all_at(rest.bytes(), rest.offset)
+        self.file.write_all_at(rest.bytes(), rest.offset)?;
+        self.pieces.give_back(rest);
+        Ok(())
     }
 }
 
@@ -209,7 +252,6 @@ fn write_piece(file: &File, piece: &Piece) -> io::Result<()> {
 }
 
 /// Bytes of a file, in memory that the disk can read them from.
-#[derive(Debug)]
 struct Piece {
     memory: Vec<u8>,
     /// Where in the memory they begin: at an address that is aligned.
@@ -220,14 +262,14 @@ struct Piece {
 }
 
 impl Piece {
-    fn new(offset: u64) -> Self {
+    fn new() -> Self {
         let memory = vec![0; PIECE + ALIGNMENT];
         let address = memory.as_ptr().addr();
         Self {
             start: address.next_multiple_of(ALIGNMENT) - address,
             memory,
             length: 0,
-            offset,
+            offset: 0,
         }
     }
 
@@ -242,6 +284,12 @@ impl Piece {
 
     fn bytes(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.length]
+    }
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at {}", self.length, self.offset)
     }
 }
 
@@ -289,6 +337,7 @@ mod tests {
     #[test]
     fn a_file_has_its_bytes_in_their_order_however_they_are_split() {
         let folder = tempfile::tempdir().unwrap();
+        let pieces = Arc::new(Pieces::default());
         for count in [
             0,
             1,
@@ -300,7 +349,7 @@ mod tests {
         ] {
             for step in [4 * PIECE, 65_521, PIECE] {
                 let path = folder.path().join("file");
-                let mut growing = GrowingFile::new(File::create(&path).unwrap());
+                let mut growing = GrowingFile::new(File::create(&path).unwrap(), &pieces);
                 let bytes = bytes(count);
                 for mut piece in bytes.chunks(step) {
                     while !piece.is_empty() {
@@ -324,7 +373,7 @@ mod tests {
         let read_only = Arc::new(File::open(&path).unwrap());
         let bytes = bytes(PIECE);
         for whole_pieces in [0, 1, PIECES] {
-            let mut writer = DirectWriter::start(&read_only, 0).unwrap();
+            let mut writer = DirectWriter::start(&read_only, 0, &Arc::default()).unwrap();
             for _ in 0..whole_pieces {
                 assert_eq!(writer.write(&bytes).unwrap(), PIECE);
             }
@@ -344,7 +393,10 @@ mod tests {
         let file = File::create(&path).unwrap();
         // Not all file systems take it; those are no harder to write to.
         let _ = set_direct(&file, true);
-        let mut piece = Piece::new(7);
+        let mut piece = Piece {
+            offset: 7,
+            ..Piece::new()
+        };
         piece.fill(b"content");
         write_piece(&file, &piece).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"\0\0\0\0\0\0\0content");

@@ -5,6 +5,7 @@ use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -16,7 +17,7 @@ use super::write::{Content, StagedObject, StoreLock, WritableStore};
 use super::{Bytes, ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 use crate::cancel::Cancel;
 use crate::io::durable;
-use crate::io::growing_file::GrowingFile;
+use crate::io::growing_file::{GrowingFile, Pieces};
 use crate::io::open::{open_regular, open_regular_with};
 use crate::repository::hidden::{LOCK, TEMPORARY, UNFINISHED, hidden};
 use crate::repository::lock::{Lock, is_taken};
@@ -37,6 +38,8 @@ const SHARING: (u32, Duration) = (100, Duration::from_millis(10));
 #[derive(Debug)]
 pub(crate) struct LocalStore {
     directory: PathBuf,
+    /// Of the files that are written to it.
+    pieces: Arc<Pieces>,
 }
 
 impl LocalStore {
@@ -44,6 +47,7 @@ impl LocalStore {
     pub(crate) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
+            pieces: Arc::default(),
         }
     }
 
@@ -216,7 +220,7 @@ impl WritableStore for LocalStore {
         Ok(Box::new(LocalObject {
             name: staged_name(set, &path),
             place: self.place(),
-            file: GrowingFile::new(file),
+            file: GrowingFile::new(file, &self.pieces),
             path,
         }))
     }
@@ -344,18 +348,21 @@ impl StagedObject for LocalObject {
 
 impl Write for LocalObject {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // With the system's error as its source: that is told apart from damage in what was read.
-        self.file.write(bytes).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                anyhow::Error::new(error).context(self.place.clone()),
-            )
-        })
+        let count = self.file.write(bytes);
+        count.map_err(|error| named(error, &self.place))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let flushed = self.file.flush();
+        flushed.map_err(|error| named(error, &self.place))
     }
+}
+
+/// What failed in a place, with the system's error as its source: that is told apart from damage in
+/// what was read.
+fn named(error: io::Error, place: &str) -> io::Error {
+    let kind = error.kind();
+    io::Error::new(kind, anyhow::Error::new(error).context(place.to_owned()))
 }
 
 /// Whether a file cannot be made because of its name.
