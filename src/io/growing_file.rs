@@ -11,6 +11,7 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt;
 use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,22 +27,49 @@ const PIECES: usize = 3;
 /// What places in memory and in files have to be multiples of: no disk has larger sectors.
 const ALIGNMENT: usize = 4096;
 
+/// How many files of a run go to the disk directly at a time, which bounds the memory for pieces.
+const MOST_FILES: usize = 8;
+
 /// Memory for the pieces of all files of a run. There are no more than were in use at a time,
 /// whichever threads used them.
 #[derive(Debug, Default)]
-pub(crate) struct Pieces(Mutex<Vec<Piece>>);
+pub(crate) struct Pieces {
+    free: Mutex<Vec<Piece>>,
+    files: AtomicUsize,
+}
 
 impl Pieces {
+    /// A share for one more file, unless there are many.
+    fn share(self: &Arc<Self>) -> Option<Share> {
+        let one_more = |files| (files < MOST_FILES).then_some(files + 1);
+        let counted = self
+            .files
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.ok().map(|_| Share(self.clone()))
+    }
+}
+
+/// What allows a file to use pieces, until it is dropped.
+#[derive(Debug)]
+struct Share(Arc<Pieces>);
+
+impl Share {
     fn take(&self) -> Piece {
-        self.lock().pop().unwrap_or_else(Piece::new)
+        self.free().pop().unwrap_or_else(Piece::new)
     }
 
     fn give_back(&self, piece: Piece) {
-        self.lock().push(piece);
+        self.free().push(piece);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Piece>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn free(&self) -> MutexGuard<'_, Vec<Piece>> {
+        self.0.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.files.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -133,7 +161,7 @@ struct DirectWriter {
     filling: Option<Piece>,
     /// How many pieces it has.
     held: usize,
-    pieces: Arc<Pieces>,
+    pieces: Share,
     full: SyncSender<Piece>,
     /// Pieces that were written. The lock is for `Sync` alone.
     written: Mutex<Receiver<io::Result<Piece>>>,
@@ -143,6 +171,7 @@ struct DirectWriter {
 impl DirectWriter {
     /// Writes from an offset on that is aligned; `None` where that is not possible, or has no use.
     fn begin(file: &Arc<File>, offset: u64, pieces: &Arc<Pieces>) -> Option<Self> {
+        let pieces = pieces.share()?;
         if !is_better_direct(file) || set_direct(file, true).is_err() {
             return None;
         }
@@ -154,7 +183,7 @@ impl DirectWriter {
     }
 
     /// Starts the thread.
-    fn start(file: &Arc<File>, offset: u64, pieces: &Arc<Pieces>) -> io::Result<Self> {
+    fn start(file: &Arc<File>, offset: u64, pieces: Share) -> io::Result<Self> {
         // More than one would wait for each other: what makes a file longer is done one at a time.
         let (full, to_write) = mpsc::sync_channel(PIECES);
         let (done, written) = mpsc::channel();
@@ -166,7 +195,7 @@ impl DirectWriter {
             offset,
             filling: None,
             held: 0,
-            pieces: pieces.clone(),
+            pieces,
             full,
             written: Mutex::new(written),
             thread,
@@ -372,8 +401,9 @@ mod tests {
         fs::write(&path, "").unwrap();
         let read_only = Arc::new(File::open(&path).unwrap());
         let bytes = bytes(PIECE);
+        let pieces = Arc::new(Pieces::default());
         for whole_pieces in [0, 1, PIECES] {
-            let mut writer = DirectWriter::start(&read_only, 0, &Arc::default()).unwrap();
+            let mut writer = DirectWriter::start(&read_only, 0, pieces.share().unwrap()).unwrap();
             for _ in 0..whole_pieces {
                 assert_eq!(writer.write(&bytes).unwrap(), PIECE);
             }
