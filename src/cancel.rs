@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::error::{Error, ErrorKind};
+
+/// The token of this process's signals.
+static OF_PROCESS: OnceLock<Cancel> = OnceLock::new();
 
 /// Says whether the run is to stop. Clones share one state.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +55,14 @@ impl Cancel {
         // It would end the process where a file grows beyond the limit of its user; caught, the
         // write fails and says so.
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+        let _ = OF_PROCESS.set(cancel.clone());
         Ok(cancel)
+    }
+
+    /// The token that signals set, for whoever waits and is given none; one that nobody sets where
+    /// signals set none.
+    pub(crate) fn of_process() -> Self {
+        OF_PROCESS.get().cloned().unwrap_or_default()
     }
 
     /// A token that is set with this one, and can be set without it.

@@ -18,7 +18,7 @@ use crate::cancel::Cancel;
 use crate::client::{Address, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
-use crate::repository::{Comparison, Layout, Selection};
+use crate::repository::{Comparison, Layout, Location, Selection};
 
 /// Back up a running influxd, or the directories of a stopped one
 ///
@@ -34,9 +34,9 @@ use crate::repository::{Comparison, Layout, Selection};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BackupArgs {
-    /// The backup directory, made if absent [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory or its URL, made if absent [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     /// Where influxd's snapshotter listens
     ///
@@ -255,7 +255,7 @@ const EXAMPLES: &str = "\
 impl BackupArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         self.ensure_consistent()?;
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let selection = self.selection();
         // One code path: the directories of a stopped server are served to this process.
         let service = match self.directories() {
@@ -275,10 +275,10 @@ impl BackupArgs {
             |datadir| datadir.display().to_string(),
         );
         let client = self.server.client(endpoint, cancel);
-        output.opening(&format!("backing up {source} into {}", directory.display()));
-        let options = self.options(source, directory, selection);
+        output.opening(&format!("backing up {source} into {repository}"));
+        let options = self.options(source, repository, selection);
         let report = output.while_running(cancel, |context| backup(&client, &options, context))?;
-        let summary = RunSummary::of_backup(&report, &options.directory, self.dry_run);
+        let summary = RunSummary::of_backup(&report, &options.repository, self.dry_run);
         output.summary(&summary)?;
         Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }
@@ -287,7 +287,7 @@ impl BackupArgs {
         After {
             command: "backup",
             args: &self.after,
-            directory: values::directory(self.path.as_ref()),
+            repository: values::repository(self.path.as_ref()),
             host: self.datadir.is_none().then(|| self.host.to_string()),
             dry_run: self.dry_run,
         }
@@ -311,10 +311,10 @@ impl BackupArgs {
         }
     }
 
-    fn options(&self, source: String, directory: PathBuf, selection: Selection) -> BackupOptions {
+    fn options(&self, source: String, repository: Location, selection: Selection) -> BackupOptions {
         BackupOptions {
             source,
-            directory,
+            repository,
             selection,
             building: self.building(),
             layout: if self.portable {

@@ -1,6 +1,5 @@
 //! `snap check` as it is typed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +15,7 @@ use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{CheckOptions, check};
+use crate::repository::Location;
 
 /// Check that the newest set is new enough and complete, for monitoring
 ///
@@ -26,9 +26,9 @@ use crate::ops::{CheckOptions, check};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CheckArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     /// How old the set may be, as 26h
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
@@ -65,7 +65,7 @@ const EXAMPLES: &str = "\
 impl CheckArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let options = CheckOptions {
-            directory: values::directory(self.path.as_ref()),
+            repository: values::repository(self.path.as_ref()),
             database: self.database.clone(),
             max_age: self.max_age,
             now: Timestamp::now(),
@@ -84,11 +84,11 @@ impl CheckArgs {
     }
 
     pub(crate) fn after(&self) -> After<'_> {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         After {
             command: "check",
             args: &self.after,
-            directory,
+            repository,
             host: None,
             dry_run: false,
         }

@@ -1,7 +1,5 @@
 //! `snap forget` as it is typed.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -21,7 +19,7 @@ use crate::cancel::Cancel;
 use crate::ops::{
     ForgetOptions, ForgetReport, Group, Limit, Policy, Reason, Verdict, Within, forget,
 };
-use crate::repository::SetId;
+use crate::repository::{Location, SetId};
 use crate::text::{few_names, plural, size};
 
 /// Remove the sets that a retention policy does not keep
@@ -37,9 +35,9 @@ use crate::text::{few_names, plural, size};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ForgetArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     /// Keep the N newest sets
     #[arg(long, value_name = "N", help_heading = "What to keep")]
@@ -97,22 +95,26 @@ const EXAMPLES: &str = "\
 
 impl ForgetArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let (dry_run, retry_lock) = (self.dry_run, self.lock.retry_lock);
         let options = ForgetOptions {
-            directory: directory.clone(),
+            repository: repository.clone(),
             policy: self.policy(),
             retry_lock,
             dry_run,
         };
-        output.opening(&format!("applying the policy to {}", directory.display()));
+        options.policy.ensure_keeps_something()?;
+        output.opening(&format!("applying the policy to {repository}"));
         let report = output.while_running(cancel, |context| forget(&options, context))?;
-        let summary = ForgetSummary::new(&report, &directory, dry_run);
+        let summary = ForgetSummary::new(&report, &repository, dry_run);
         output.keep(tally(&report, &summary));
         report_special_sets(&report, dry_run, output);
         print_sets(&report, &options.policy, dry_run, output)?;
         for left in &report.removed.left {
             output.warning(left);
+        }
+        if let Some(kept) = kept_by_storage(&report.removed.kept) {
+            output.warning(&kept);
         }
         if !report.read.is_empty() {
             output.warning(&being_read(&report.read));
@@ -136,11 +138,11 @@ impl ForgetArgs {
     }
 
     pub(crate) fn after(&self) -> After<'_> {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         After {
             command: "forget",
             args: &self.after,
-            directory,
+            repository,
             host: None,
             dry_run: self.dry_run,
         }
@@ -190,6 +192,15 @@ fn print_sets(
     Ok(())
 }
 
+/// What the storage does not let go of: a few of many.
+fn kept_by_storage(kept: &[String]) -> Option<String> {
+    let (first, rest) = kept.split_first()?;
+    Some(match rest.len() {
+        0 => first.clone(),
+        more => format!("{first}; so are {more} others"),
+    })
+}
+
 /// What is said of sets that stay because somebody reads them.
 fn being_read(sets: &[SetId]) -> String {
     format!(
@@ -236,7 +247,7 @@ fn sets_table(verdicts: &[&Verdict], keeps: bool, zone: &TimeZone, limit: Option
     let mut table = Table::new(vec![
         Column::text("SET"),
         Column::text(format!("STARTED ({zone_name})")).goes(3),
-        Column::text("KIND").shrinks_to(4).goes(1),
+        Column::text("KIND").shrinks_to(5).goes(1),
         Column::text("STATE").goes(2),
         Column::number("SIZE").goes(4),
         Column::number("FREED").shown_if(!keeps),

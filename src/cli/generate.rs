@@ -24,16 +24,14 @@ const CONFIG: &str = include_str!("config.example.toml");
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct GenerateArgs {
-    /// What to print
-    ///
-    /// man, config, bash, zsh, fish, powershell or elvish.
+    /// man, config, bash, zsh, fish, powershell or elvish
     #[arg(value_name = "KIND")]
     kind: Artifact,
     /// With man, the command whose page is printed
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 
-    /// With man, write all pages into this directory
+    /// With man, write all pages into this directory, made if absent
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     dir: Option<PathBuf>,
 }
@@ -109,6 +107,7 @@ fn manual_of(root: &clap::Command, name: Option<&str>) -> Result<String> {
 
 /// Writes the pages of all commands.
 fn write_manual(root: &clap::Command, directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     for command in root.get_subcommands().chain([root]) {
         let path = directory.join(manual::file_name(command));
         fs::write(&path, manual::roff(root, command))

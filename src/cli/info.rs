@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
@@ -14,12 +13,16 @@ use super::flags::values;
 use super::render::json;
 use super::render::messages::info::{ServerDetails, SetDetails};
 use super::render::output::Output;
-use super::render::sets::{asked_for, complaint, kind, meta_counts, state_of, unproven, versions};
+use super::render::sets::{
+    asked_for, complaint, kind, meta_counts, nothing_newer, number_in_names, state_of, unproven,
+    versions,
+};
 use super::render::table::{Cell, Column, Table, ends, fields, time};
 use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::client::Address;
-use crate::ops::{SetInfo, ShardSummary, info, server_info};
+use crate::ops::{SetInfo, SetSummary, ShardSummary, info, server_info};
+use crate::repository::Location;
 use crate::sizes::total;
 use crate::text::{plural, size};
 
@@ -29,9 +32,9 @@ use crate::text::{plural, size};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InfoArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH", conflicts_with = "host")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location(), conflicts_with = "host")]
+    pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest [default: latest]
     #[arg(value_name = "SET", conflicts_with = "host")]
     set: Option<String>,
@@ -61,9 +64,9 @@ impl InfoArgs {
     }
 
     fn of_set(&self, cancel: &Cancel, output: &Output) -> Result<()> {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let set = self.set.as_deref();
-        let info = output.while_running(cancel, |context| info(&directory, set, context))?;
+        let info = output.while_running(cancel, |context| info(&repository, set, context))?;
         if output.is_json() {
             json::print(&SetDetails::new(&info))?;
             return info.shards.iter().try_for_each(json::print);
@@ -78,7 +81,7 @@ impl InfoArgs {
             output.warning(&text);
         }
         let limit = columns();
-        let described = fields(&described(&info, &directory), limit);
+        let described = fields(&described(&info, &repository), limit);
         output.lines(&format!(
             "{described}\n{}",
             self.tables(&info.shards, limit)
@@ -126,12 +129,12 @@ impl InfoArgs {
     }
 }
 
-fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
+fn described(info: &SetInfo, repository: &Location) -> Vec<(&'static str, String)> {
     let summary = &info.summary;
     let mut described = vec![
         ("set", summary.id.to_string()),
-        ("directory", directory.display().to_string()),
-        ("format", summary.layout.to_string()),
+        ("directory", repository.to_string()),
+        ("layout", layout(summary)),
         ("state", state_of(summary).to_owned()),
         ("kind", kind(summary.kind).to_owned()),
         ("started", format!("{} UTC", time(summary.started))),
@@ -159,16 +162,28 @@ fn described(info: &SetInfo, directory: &Path) -> Vec<(&'static str, String)> {
     }
     let stored = info.shards.iter().filter(|shard| shard.file.is_some());
     let tars = total(stored.filter_map(|shard| shard.tar_size));
-    described.push((
-        "shards",
-        format!("{}, {}", plural(summary.shards, "shard"), size(tars)),
-    ));
+    let shards = match nothing_newer(summary) {
+        Some([nothing, ..]) => format!("none {nothing}"),
+        None => format!("{}, {}", plural(summary.shards, "shard"), size(tars)),
+    };
+    described.push(("shards", shards));
     described.push(("on disk", size(summary.size)));
     if let Some((start, end)) = summary.start_time.zip(summary.end_time) {
         let [from, to] = ends(start, end);
         described.push(("groups", format!("{from} to {to} UTC")));
     }
     described
+}
+
+/// The layout, and how its files are called that have a number.
+fn layout(set: &SetSummary) -> String {
+    match number_in_names(set) {
+        Some(number) => {
+            let files = format!("meta.{number} and DATABASE.POLICY.SHARD.{number}");
+            format!("{}, NN {number}: {files}", set.layout)
+        }
+        None => set.layout.to_string(),
+    }
 }
 
 /// How many shards a server has, and how many of them it can send.

@@ -1,6 +1,5 @@
 //! `snap keep` as it is typed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,7 +12,7 @@ use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{PinChange, keep};
-use crate::repository::Pin;
+use crate::repository::{Location, Pin};
 
 /// Keep a set: snap forget never removes it
 ///
@@ -22,9 +21,9 @@ use crate::repository::Pin;
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true, after_help = EXAMPLES)]
 pub(crate) struct KeepArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest
     #[arg(value_name = "SET", required = true)]
     set: String,
@@ -65,7 +64,7 @@ fn note(MayBeEmpty(text): &MayBeEmpty) -> Result<String, Error> {
 
 impl KeepArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let change = match self.release {
             true => PinChange::Unpin,
             false => PinChange::Pin {
@@ -73,9 +72,9 @@ impl KeepArgs {
             },
         };
         let kept = output.while_running(cancel, |context| {
-            keep(&directory, &self.set, &change, self.retry_lock, context)
+            keep(&repository, &self.set, &change, self.retry_lock, context)
         })?;
-        let summary = KeepSummary::new(&kept, &directory);
+        let summary = KeepSummary::new(&kept, &repository);
         output.closing(&summary, &summary.line())?;
         Ok(None)
     }

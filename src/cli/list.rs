@@ -1,6 +1,5 @@
 //! `snap list` as it is typed.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,13 +11,16 @@ use super::flags::OutputArgs;
 use super::flags::values;
 use super::render::json;
 use super::render::output::Output;
-use super::render::sets::{complaint, kind_forms, state_of, unproven};
+use super::render::sets::{
+    complaint, kind_forms, nothing_newer, number_in_names, state_of, unproven,
+};
 use super::render::table::{Cell, Column, Table, date, ends, paragraph, time};
 use super::render::terminal::visible;
 use super::render::width::columns as columns_of_output;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{ListReport, SetSummary, list};
+use crate::repository::Location;
 use crate::sizes::total;
 use crate::text::{age, plural, size};
 
@@ -30,9 +32,9 @@ use crate::text::{age, plural, size};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -43,8 +45,8 @@ const EXAMPLES: &str = "\
 
 impl ListArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
-        let listed = output.while_running(cancel, |context| list(&directory, context))?;
+        let repository = values::repository(self.path.as_ref());
+        let listed = output.while_running(cancel, |context| list(&repository, context))?;
         listed
             .unreadable
             .iter()
@@ -52,7 +54,7 @@ impl ListArgs {
         let is_damaged = !listed.unreadable.is_empty();
         if listed.sets.is_empty() && !is_damaged {
             return Err(ErrorKind::NoBackup
-                .error(format!("{} holds no backup", directory.display()))
+                .error(format!("{repository} holds no backup"))
                 .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
                 .into());
         }
@@ -65,12 +67,12 @@ impl ListArgs {
         if output.is_json() {
             listed.sets.iter().try_for_each(json::print)?;
         } else if !output.is_quiet() {
-            self.print(&listed, &directory, output)?;
+            self.print(&listed, &repository, output)?;
         }
         Ok(is_damaged.then_some(ErrorKind::Damage))
     }
 
-    fn print(&self, listed: &ListReport, directory: &Path, output: &Output) -> Result<()> {
+    fn print(&self, listed: &ListReport, repository: &Location, output: &Output) -> Result<()> {
         let (limit, verbose) = (columns_of_output(), self.output.is_verbose());
         let table = sets_table(&listed.sets, Timestamp::now(), verbose);
         let printed = table.print(limit);
@@ -88,7 +90,7 @@ impl ListArgs {
             let begin = format!("kept {} since {}: ", set.id, date(since));
             Some(paragraph(&begin, note, limit))
         });
-        let totals = visible(&totals(&listed.sets, directory)).into_owned();
+        let totals = visible(&totals(&listed.sets, repository)).into_owned();
         output.lines(&format!("\n{}{totals}\n", noted.collect::<String>()))
     }
 }
@@ -111,6 +113,7 @@ fn warn_of_faults(listed: &ListReport, output: &Output) {
 
 /// The sets as a table.
 fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
+    let has_numbers = verbose && sets.iter().any(|set| number_in_names(set).is_some());
     // Most directories have no such sets.
     let has_kept = sets.iter().any(|set| set.kept_since.is_some());
     // Where there is no room for all, those go first that tell least of whether a set is of use.
@@ -118,8 +121,9 @@ fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
         Column::text("SET"),
         Column::text("AGE").goes(9),
         Column::text("STARTED (UTC)").goes(4).shown_if(verbose),
-        Column::text("FORMAT").goes(1).shown_if(verbose),
-        Column::text("KIND").shrinks_to(4).goes(5),
+        Column::text("LAYOUT").goes(1).shown_if(verbose),
+        Column::number("NN").goes(7).shown_if(has_numbers),
+        Column::text("KIND").shrinks_to(5).goes(5),
         Column::text("STATE"),
         Column::text("KEPT").goes(6).shown_if(has_kept),
         Column::number("SIZE").goes(8),
@@ -136,6 +140,9 @@ fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
             age_at(set, now).into(),
             time(set.started).into(),
             set.layout.to_string().into(),
+            number_in_names(set)
+                .unwrap_or_else(|| "-".to_owned())
+                .into(),
             Cell::forms(kind_forms(set.kind)),
             state_of(set).into(),
             set.kept_since.map_or("-", |_| "yes").into(),
@@ -144,7 +151,10 @@ fn sets_table(sets: &[SetSummary], now: Timestamp, verbose: bool) -> Table {
             set.shards.to_string().into(),
             from.into(),
             to.into(),
-            Cell::names(&set.databases),
+            match nothing_newer(set) {
+                Some(forms) => Cell::forms(forms.iter().map(String::as_str)),
+                None => Cell::names(&set.databases),
+            },
         ]);
     }
     table
@@ -166,7 +176,7 @@ fn group_times(set: &SetSummary) -> [String; 2] {
 }
 
 /// How many sets there are, and what they take together.
-fn totals(sets: &[SetSummary], directory: &Path) -> String {
+fn totals(sets: &[SetSummary], repository: &Location) -> String {
     let whole = total(sets.iter().map(|set| set.size));
     let added = total(sets.iter().map(|set| set.added));
     let shared = match whole > added {
@@ -174,8 +184,5 @@ fn totals(sets: &[SetSummary], directory: &Path) -> String {
         false => String::new(),
     };
     let (count, added) = (plural(sets.len(), "set"), size(added));
-    format!(
-        "{count}, {added} on disk{shared}, in {}",
-        directory.display()
-    )
+    format!("{count}, {added} on disk{shared}, in {repository}")
 }

@@ -16,6 +16,7 @@ use super::render::metrics::{self, MetricsRun};
 use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, told};
+use crate::repository::Location;
 
 /// The variable that a hook always has.
 const INSIDE: &str = "SNAP_COMMAND";
@@ -67,7 +68,7 @@ pub(crate) struct After<'a> {
     /// `backup`, `restore`, …
     pub(crate) command: &'static str,
     pub(crate) args: &'a AfterArgs,
-    pub(crate) directory: PathBuf,
+    pub(crate) repository: Location,
     /// The server, where one is asked.
     pub(crate) host: Option<String>,
     /// Whether nothing is changed: then nothing follows.
@@ -180,7 +181,7 @@ impl After<'_> {
             .arg("-c")
             .arg(command)
             .env(INSIDE, self.command)
-            .env("SNAP_DIRECTORY", &self.directory);
+            .env("SNAP_DIRECTORY", self.repository.as_os_str());
         match &self.host {
             Some(host) => shell.env("SNAP_HOST", host),
             None => shell.env_remove("SNAP_HOST"),

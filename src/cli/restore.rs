@@ -1,6 +1,6 @@
 //! `snap restore` as it is typed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -20,6 +20,7 @@ use crate::error::ErrorKind;
 use crate::ops::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };
+use crate::repository::Location;
 
 /// Restore into a stopped influxd, or with -online into a running one
 ///
@@ -38,9 +39,9 @@ use crate::ops::{
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
 
     /// The set: an id, the beginning of one, or latest [default: the newest]
     ///
@@ -208,14 +209,14 @@ enum IndexArg {
 
 impl RestoreArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let report = if self.is_live() {
-            self.live(&directory, cancel, output)
+            self.live(&repository, cancel, output)
         } else {
-            self.offline(&directory, cancel, output)
+            self.offline(&repository, cancel, output)
         }?;
         let host = self.is_live().then(|| self.host.to_string());
-        let summary = RunSummary::of_restore(&report, &directory, host.as_deref(), self.dry_run);
+        let summary = RunSummary::of_restore(&report, &repository, host.as_deref(), self.dry_run);
         output.summary(&summary)?;
         Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }
@@ -224,7 +225,7 @@ impl RestoreArgs {
         After {
             command: "restore",
             args: &self.after,
-            directory: values::directory(self.path.as_ref()),
+            repository: values::repository(self.path.as_ref()),
             host: self.is_live().then(|| self.host.to_string()),
             dry_run: self.dry_run,
         }
@@ -247,15 +248,15 @@ impl RestoreArgs {
         }
     }
 
-    fn live(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
-        output.opening(&format!(
-            "restoring from {} into {}",
-            directory.display(),
-            self.host
-        ));
+    fn live(
+        &self,
+        repository: &Location,
+        cancel: &Cancel,
+        output: &Output,
+    ) -> Result<RestoreReport> {
         let client = self.server.client(self.host.clone(), cancel);
         let options = LiveOptions {
-            directory: directory.to_owned(),
+            repository: repository.clone(),
             set: self.set.clone(),
             what: self.what(),
             jobs: self.server.jobs.into(),
@@ -265,13 +266,19 @@ impl RestoreArgs {
             apply_deletes: self.apply_deletes,
             dry_run: self.dry_run,
         };
+        options.ensure_consistent()?;
+        output.opening(&format!("restoring from {repository} into {}", self.host));
         output.while_running(cancel, |context| restore_live(&client, &options, context))
     }
 
-    fn offline(&self, directory: &Path, cancel: &Cancel, output: &Output) -> Result<RestoreReport> {
-        output.opening(&format!("restoring from {}", directory.display()));
+    fn offline(
+        &self,
+        repository: &Location,
+        cancel: &Cancel,
+        output: &Output,
+    ) -> Result<RestoreReport> {
         let options = RestoreOptions {
-            directory: directory.to_owned(),
+            repository: repository.clone(),
             set: self.set.clone(),
             metadir: self.metadir.clone(),
             datadir: self.datadir.clone(),
@@ -289,6 +296,8 @@ impl RestoreArgs {
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,
         };
+        options.ensure_consistent()?;
+        output.opening(&format!("restoring from {repository}"));
         output.while_running(cancel, |context| restore(&options, context))
     }
 }

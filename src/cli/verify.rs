@@ -1,7 +1,5 @@
 //! `snap verify` as it is typed.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args;
 
@@ -19,6 +17,7 @@ use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{Finding, VerifyOptions, verify};
+use crate::repository::Location;
 
 /// Read sets from end to end and report damage
 ///
@@ -32,9 +31,9 @@ use crate::ops::{Finding, VerifyOptions, verify};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
-    /// The backup directory [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH")]
-    path: Option<PathBuf>,
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest [default: all sets]
     #[arg(value_name = "SET")]
     set: Option<String>,
@@ -67,11 +66,11 @@ const EXAMPLES: &str = "\
 
 impl VerifyArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         let how = if self.deep { "every block of " } else { "" };
-        output.opening(&format!("verifying {how}{}", directory.display()));
+        output.opening(&format!("verifying {how}{repository}"));
         let options = VerifyOptions {
-            directory: directory.clone(),
+            repository: repository.clone(),
             set: self.set.clone(),
             deep: self.deep,
             jobs: self.jobs.into(),
@@ -95,7 +94,7 @@ impl VerifyArgs {
             output.warning(&format!("set {id} was removed while others were read"));
         }
         findings.printed?;
-        let summary = VerifySummary::new(&report, &directory);
+        let summary = VerifySummary::new(&report, &repository);
         output.closing(&summary, &summary.line())?;
         Ok(match (report.faults, report.gaps) {
             (0, 0) => None,
@@ -105,11 +104,11 @@ impl VerifyArgs {
     }
 
     pub(crate) fn after(&self) -> After<'_> {
-        let directory = values::directory(self.path.as_ref());
+        let repository = values::repository(self.path.as_ref());
         After {
             command: "verify",
             args: &self.after,
-            directory,
+            repository,
             host: None,
             dry_run: false,
         }

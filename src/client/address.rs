@@ -84,6 +84,11 @@ impl LastPeer {
 }
 
 impl Address {
+    /// The port.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Connects to where the last connection went, or else to the first address of the name that
     /// answers, in no longer than `timeout` and a tick.
     pub(super) fn connect(
@@ -198,6 +203,11 @@ impl FromStr for Address {
                 "'{text}' is a URL; write HOST:PORT: the snapshotter's port is {DEFAULT_PORT}, not the HTTP one"
             ));
         }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+            return Err(format!(
+                "'{text}' looks like a port; write :{text} for this machine, or HOST:{text}"
+            ));
+        }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, port) = rest
                 .split_once(']')
@@ -265,5 +275,11 @@ mod tests {
         for text in ["db:http", "db:0", "db:70000", "[::1", "http://db:8086"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_alone_is_no_host() {
+        let error = "18088".parse::<Address>().unwrap_err();
+        assert!(error.starts_with("'18088' looks like a port; write :18088"));
     }
 }

@@ -1,7 +1,6 @@
 //! `snap check`: whether a backup directory holds a backup that is new enough, told without reading
 //! its shards.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -14,7 +13,7 @@ use super::losses::Losses;
 use crate::context::Context;
 use crate::error::told;
 use crate::repository::{
-    Catalog, Chains, Gap, Missing, Set, SetRecord, SetState, ShardState, steadily,
+    Catalog, Chains, Gap, Location, Missing, Set, SetRecord, SetState, ShardState, steadily,
 };
 use crate::text::{self, first_of, name_list};
 
@@ -27,8 +26,8 @@ const NOTES: usize = 3;
 /// What to look for.
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// The database that the set must have taken.
     pub database: Option<String>,
     /// The greatest age of the set: how long ago its run may have started.
@@ -66,8 +65,8 @@ pub struct CheckReport {
 ///
 /// When the directory cannot be read, or a record or manifest in it is damaged.
 pub fn check(options: &CheckOptions, context: Context<'_>) -> Result<CheckReport> {
-    let read = || Catalog::read(&options.directory);
-    let (_, report) = steadily(&options.directory, context.cancel, read, |catalog| {
+    let read = || Catalog::read(&options.repository);
+    let (_, report) = steadily(&options.repository, context.cancel, read, |catalog| {
         Ok(look(catalog, options))
     })?;
     Ok(report)

@@ -2,7 +2,6 @@
 //! too.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -14,8 +13,8 @@ use crate::context::Context;
 use crate::error::told;
 use crate::metastore::{Data, Shard};
 use crate::repository::{
-    Catalog, Chains, FileRecord, Gap, Layout, Missing, Selection, Set, SetId, SetRecord, SetState,
-    ShardState, steadily,
+    Catalog, Chains, FileRecord, Gap, Layout, Location, Missing, Selection, Set, SetId, SetRecord,
+    SetState, ShardState, steadily,
 };
 use crate::shard::ShardPath;
 use crate::sizes::total;
@@ -36,6 +35,9 @@ pub struct SetSummary {
     pub finished: Option<Timestamp>,
     /// Which of influxd's two layouts its files have.
     pub layout: Layout,
+    /// Its number; in the legacy layout, the NN at the end of the names of its files. Null for
+    /// portable sets of influxd's.
+    pub number: Option<u32>,
     /// Whether it holds what was asked for.
     pub state: State,
     /// How much of each shard it holds.
@@ -65,6 +67,9 @@ pub struct SetSummary {
     /// Whether all that it was asked for comes back, with the sets it builds on, without reading
     /// shards.
     pub restorable_whole: bool,
+    /// The time after which nothing had changed, where that was asked for and no shard is in it.
+    #[serde(skip)]
+    pub nothing_newer_than: Option<Timestamp>,
     /// What is wrong with it, as far as it shows without reading shards, or null.
     pub complaint: Option<String>,
     /// Whether all that is wrong is that shards of its own are unproven.
@@ -92,10 +97,13 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// All of each shard.
+    /// All of each shard, in files of its own.
     Full,
+    /// All of each shard; those that had not changed share the file of an earlier set. It needs no
+    /// other set.
+    Incremental,
     /// What changed after a time: it builds on earlier sets.
-    Increment,
+    Since,
     /// An interval of time.
     Range,
     /// No shard, by intention.
@@ -201,17 +209,17 @@ pub(super) fn summary(catalog: &Catalog, chains: &mut Chains<'_>, at: usize) -> 
 ///
 /// [`ErrorKind::NoBackup`](crate::error::ErrorKind::NoBackup) where there is no such set; when the
 /// directory cannot be read.
-pub fn info(directory: &Path, set: Option<&str>, context: Context<'_>) -> Result<SetInfo> {
+pub fn info(location: &Location, set: Option<&str>, context: Context<'_>) -> Result<SetInfo> {
     let mut warnings = Vec::new();
     let read = || {
         warnings.clear();
-        Catalog::read_for(directory, set, &mut |text| warnings.push(text.to_owned()))
+        Catalog::read_for(location, set, &mut |text| warnings.push(text.to_owned()))
     };
-    let found = steadily(directory, context.cancel, read, |catalog| {
+    let found = steadily(location, context.cancel, read, |catalog| {
         let at = set.map_or_else(|| catalog.latest(), |name| catalog.find(name))?;
         Ok(info_of(catalog, at))
     });
-    // Once, however often the directory had to be read.
+    // Once, however often the repository had to be read.
     warnings.iter().for_each(|text| context.warn(text));
     Ok(found?.1)
 }
@@ -322,7 +330,9 @@ fn summary_of(
     } else if record.is_range() {
         Kind::Range
     } else if selection.since.is_some() {
-        Kind::Increment
+        Kind::Since
+    } else if record.shares_files() {
+        Kind::Incremental
     } else {
         Kind::Full
     };
@@ -331,8 +341,11 @@ fn summary_of(
         SetState::Complete => State::Complete,
         SetState::Partial => State::Partial,
     };
+    let has_nothing =
+        state == State::Complete && shards.iter().all(|shard| shard.state != "stored");
     SetSummary {
         finished: Some(record.finished),
+        nothing_newer_than: selection.since.filter(|_| has_nothing),
         host: Some(record.host.clone()),
         written_by: record.written_by.clone(),
         size: total(record.files().filter_map(|file| catalog.file(&file.name))),
@@ -444,6 +457,7 @@ impl SetSummary {
             started: set.started,
             finished: None,
             layout: set.layout(),
+            number: set.number(),
             state,
             kind,
             host: None,
@@ -458,6 +472,7 @@ impl SetSummary {
             kept_since: set.pin.as_ref().map(|pin| pin.since),
             note: set.pin.as_ref().and_then(|pin| pin.note.clone()),
             restorable_whole: false,
+            nothing_newer_than: None,
             complaint: None,
             is_told_as_unproven: false,
             unproven: shards

@@ -1,13 +1,11 @@
 //! `snap list`: the sets of a backup directory, each at a glance.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use super::info::{SetSummary, summary};
 use crate::context::Context;
 use crate::error::{Error, told};
-use crate::repository::{Catalog, Chains, SetId, steadily};
+use crate::repository::{Catalog, Chains, Location, SetId, steadily};
 
 /// What a backup directory holds.
 #[derive(Debug)]
@@ -28,14 +26,14 @@ pub struct ListReport {
 ///
 /// [`ErrorKind::NoBackup`](crate::error::ErrorKind::NoBackup) where there is no such directory;
 /// when it cannot be read.
-pub fn list(directory: &Path, context: Context<'_>) -> Result<ListReport> {
+pub fn list(location: &Location, context: Context<'_>) -> Result<ListReport> {
     let mut unreadable = Vec::new();
     let read = || {
-        let (catalog, files) = Catalog::read_past_damage(directory)?;
+        let (catalog, files) = Catalog::read_past_damage(location)?;
         unreadable = files.iter().map(|file| told(&file.error)).collect();
         Ok(catalog)
     };
-    let (catalog, sets) = steadily(directory, context.cancel, read, |catalog| {
+    let (catalog, sets) = steadily(location, context.cancel, read, |catalog| {
         let mut chains = Chains::of(catalog);
         let places = 0..catalog.sets().len();
         Ok(places.map(|at| summary(catalog, &mut chains, at)).collect())

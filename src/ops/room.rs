@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::error::{Error, ErrorKind, error_in};
+use crate::repository::Location;
 use crate::text::size;
 
 /// Room left free beyond what is written, in bytes: directories, the journal, the file system's
@@ -38,7 +39,11 @@ pub(super) fn ensure_room(directory: &Path, bytes: u64) -> Result<()> {
 
 /// What is said where a backup fills the disk: nothing of it is left then, so that what is free now
 /// is what it had. None for other errors, and for what knows its place: TMPDIR.
-pub(super) fn of_full_disk(error: &anyhow::Error, directory: &Path, resume: bool) -> Option<Error> {
+pub(super) fn of_full_disk(
+    error: &anyhow::Error,
+    location: &Location,
+    resume: bool,
+) -> Option<Error> {
     let is_full = |cause: &(dyn std::error::Error + 'static)| {
         let error = cause.downcast_ref::<io::Error>();
         error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
@@ -46,14 +51,13 @@ pub(super) fn of_full_disk(error: &anyhow::Error, directory: &Path, resume: bool
     if error_in(error).is_some() || !error.chain().any(is_full) {
         return None;
     }
-    let mut there = directory.ancestors();
+    let mut there = location.directory()?.ancestors();
     let system = there.find_map(|path| rustix::fs::statvfs(path).ok())?;
-    let place = directory.display();
     let message = match (system.f_files, system.f_favail) {
-        (1.., 0) => format!("{place} is full: its file system has no inodes left"),
+        (1.., 0) => format!("{location} is full: its file system has no inodes left"),
         _ => {
             let free = size(system.f_bavail.saturating_mul(system.f_frsize));
-            format!("{place} is full: the backup needs more than the {free} that are free")
+            format!("{location} is full: the backup needs more than the {free} that are free")
         }
     };
     let kept = match resume {

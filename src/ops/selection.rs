@@ -1,5 +1,7 @@
 //! Finding in a metastore what was asked for by name, and saying well what is not there.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
@@ -62,11 +64,9 @@ fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> E
         shard: None,
         ..selection.clone()
     };
-    let ids: Vec<String> = data
-        .shards()
-        .filter(|shard| wider.takes(&shard.path))
-        .map(|shard| shard.path.id.to_string())
-        .collect();
+    let taken = data.shards().filter(|shard| wider.takes(&shard.path));
+    let ids: BTreeSet<u64> = taken.map(|shard| shard.path.id).collect();
+    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     ErrorKind::Failed
         .error(format!("{holder} has no shard {id}"))
         .hint(format!("there are: {}", name_list(&ids)))

@@ -13,10 +13,15 @@ pub(super) const RECORD: &str = "json";
 pub(super) const COMMIT: &str = "commit";
 /// The record of a set that is being removed.
 pub(super) const REMOVAL: &str = "forget";
+/// What a run has claimed where there is no lock; its number and a random word follow.
+pub(super) const CLAIM: &str = "claim-";
 /// That a set is pinned.
 pub(super) const PIN: &str = "keep";
 /// The folder of a run's unfinished files.
 pub(super) const UNFINISHED: &str = "files";
+
+/// What a run notes of the shards that it has finished, in that folder.
+pub(super) const NOTES: &str = "finished";
 
 /// How the names of those files begin.
 pub(super) const TEMPORARY: &str = ".tmp";
@@ -37,4 +42,11 @@ pub(super) fn name_of(id: impl Display, kind: &str) -> String {
 pub(super) fn own_name(name: &str) -> Option<(&str, &str)> {
     let (stamp, kind) = name.split_once('.')?;
     time::is_stamp(stamp).then_some((stamp, kind))
+}
+
+/// The number in the kind of a claim's name.
+pub(super) fn claimed_number(kind: &str) -> Option<u32> {
+    let (number, random) = kind.strip_prefix(CLAIM)?.split_once('-')?;
+    let is_random = !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    number.parse().ok().filter(|_| is_random)
 }

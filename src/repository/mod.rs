@@ -15,6 +15,8 @@
 //! | `.snap/STAMP.commit` | the record to be | a commit, first, until the record is there |
 //! | `.snap/STAMP.files/` | files that have no final name yet | a backup, until its end |
 //! | `.snap/STAMP.files/finished` | which shards are whole | a backup, after each, for `-resume` |
+//! | `.snap/STAMP.files/finished/NNNNNNNN` | the same, in pieces, where nothing can be added to a file | a backup |
+//! | `.snap/STAMP.claim-NN-RANDOM` | the names that a run may give, without a lock | a backup, first, until its end |
 //! | `.snap/STAMP.forget` | the record of a set that goes | a removal, first, until its end |
 //! | `.snap/STAMP.keep` | that a set is pinned | `snap keep` |
 //! | `.snap/.snap-*` | a document while it is written | whoever writes one of the above |
@@ -25,19 +27,25 @@
 //! What a killed run leaves of a commit, of unfinished files or of a removal, the next run that
 //! writes undoes, reuses or ends.
 //!
-//! Each file of this module uses only files that stand before it here: names, manifest, set_id and
-//! record say what is in a file, hidden what the files of the hidden folder are called. store holds
-//! the files, a local directory those under lock; snapshot reads them as they were at one moment,
-//! pins among them; set and catalog tell what is in a repository, chain what a set needs, readers
-//! who holds it; as_recorded compares a file with its record. recover, prune, resume, staged_file
-//! and writer change a repository. Only the local store and its lock know a path.
+//! Object storage has no lock, no rename and no links. There a file has its final name as soon as it
+//! is whole, a claim keeps other runs from the names, and a set names the files of an older one
+//! that it shares. What is removed waits for a period of grace (see `claim`, `recover` and `prune`).
+//!
+//! Each file of this module uses only files that stand before it here: names, manifest, set_id,
+//! set_names and record say what is in a file, hidden what the files of the hidden folder are
+//! called. store holds the files, a local directory those under lock; next_number and claim tell
+//! which names are free; snapshot reads all as it was at one moment, pins among it; set and catalog
+//! tell what is in a repository, chain what a set needs, readers who holds it; as_recorded compares
+//! a file with its record. resume, recover, prune, staged_file and writer change a repository. Only the local store and its lock know a path.
 
 mod as_recorded;
 mod catalog;
 mod chain;
+mod claim;
 mod digest;
 mod document;
 mod hidden;
+mod location;
 mod lock;
 pub mod manifest;
 mod marker;
@@ -51,6 +59,7 @@ mod recover;
 mod resume;
 mod set;
 mod set_id;
+mod set_names;
 mod snapshot;
 mod staged_file;
 mod store;
@@ -68,6 +77,7 @@ pub(crate) use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub(crate) use digest::HashReader;
 pub use digest::{DigestAlgorithm, FileDigest};
 pub(crate) use hidden::hidden;
+pub use location::Location;
 pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use manifest::Manifest;
@@ -88,5 +98,9 @@ pub use set::{MetaFile, Origin};
 pub use set_id::SetId;
 pub(crate) use staged_file::{SealedFile, StagedTar};
 pub use store::StoredFile;
+pub use store::object::{
+    AzureSettings, GcsSettings, ObjectSettings, ObjectUrl, Provider, S3Checksum, S3Settings,
+    TransferSettings,
+};
 pub use tar::Tar;
 pub(crate) use writer::{SetFiles, SetWriter};

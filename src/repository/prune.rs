@@ -7,7 +7,16 @@
 //! 4. The `.forget` goes.
 //!
 //! Each step is on disk, for all sets that are removed, before the next begins. Files of different
-//! sets may be hard links of each other: names are removed, and what other names stand for stays.
+//! sets may be hard links of each other: names are removed, and what other names stand for stays. A
+//! name that the record of another set has too stays with that set.
+//!
+//! Where there is no lock, a backup may be about to share the files. Then a removal ends with the
+//! first step, and the rest follows in a later run, when the `.forget` is older than the grace
+//! period. A backup that has found the record before is over then, or looks whether its files are
+//! about to go ([`going`]).
+//!
+//! What the storage forbids to remove stays, and so does the `.forget`, so that nobody takes it for
+//! a backup; that is told, and no failure.
 //!
 //! A file that is not as long as was recorded may be somebody else's, so it stays where it is whole
 //! in itself. Where it is not, it is what damage left of the set's own file, and goes: without the
@@ -19,23 +28,25 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::catalog::{Catalog, META_FRAME};
+use super::claim::{age, claims};
+use super::digest::FileDigest;
 use super::hidden::{HIDDEN, RECORD, REMOVAL, name_of, own_name};
+use super::location::Location;
 use super::manifest::{self, Manifest};
 use super::pin::{self, Pin};
 use super::record::{FileRecord, Layout, SetRecord};
-use super::recover::sweep;
+use super::recover::{records, sweep};
 use super::set_id::SetId;
 use super::snapshot::{MANIFEST_LIMIT, is_gone, read_record};
 use super::store::{
-    ContentId, EntryKind, Folder, LocalStore, Store, StoreEntry, StoreLock, WritableStore,
-    is_there, read_bounded,
+    ContentId, EntryKind, Folder, Store, StoreEntry, StoreLock, WritableStore, is_there,
+    read_bounded, tolerated,
 };
 use crate::cancel::Cancel;
 use crate::shard::ShardPath;
@@ -49,12 +60,20 @@ pub struct Removed {
     pub sets: Vec<SetId>,
     /// Files.
     pub files: usize,
+    /// Files that a later run removes, when no backup can be about to share them.
+    pub later: usize,
+    /// Bytes that become free then.
+    pub later_bytes: u64,
     /// Bytes that became free: of a file with other names none do.
     pub bytes: u64,
     /// The same by set. A file that several of them share counts for the one that goes last.
     pub freed: BTreeMap<SetId, u64>,
     /// What was left alone although a set recorded a file of that name, a sentence each.
     pub left: Vec<String>,
+    /// What the storage does not let go of, a sentence each.
+    pub kept: Vec<String>,
+    /// The ids of sets that stay because the storage keeps their records.
+    pub refused: Vec<SetId>,
     /// The ids of sets that were to be removed and stay: somebody began to read one of them, or a
     /// set that needs it.
     pub spared: Vec<SetId>,
@@ -66,8 +85,12 @@ impl Removed {
         self.sets.extend(other.sets);
         self.files += other.files;
         self.bytes = self.bytes.saturating_add(other.bytes);
+        self.later += other.later;
+        self.later_bytes = self.later_bytes.saturating_add(other.later_bytes);
         self.freed.extend(other.freed);
         self.left.extend(other.left);
+        self.kept.extend(other.kept);
+        self.refused.extend(other.refused);
         self.spared.extend(other.spared);
     }
 
@@ -105,11 +128,11 @@ impl Maintenance {
     ///
     /// When another run holds the lock, or the directory cannot be written.
     pub(crate) fn begin(
-        directory: &Path,
+        location: impl Into<Location>,
         wait: Duration,
         cancel: &Cancel,
     ) -> Result<(Self, Removed)> {
-        Self::begin_in(Arc::new(LocalStore::new(directory)), wait, cancel)
+        Self::begin_in(location.into().store()?, wait, cancel)
     }
 
     /// As [`Maintenance::begin`], in any store.
@@ -184,12 +207,24 @@ impl Maintenance {
     }
 }
 
+/// The names that stay: of the sets that stay, and of runs that are at work.
+#[derive(Debug, Default)]
+struct Others {
+    recorded: HashMap<String, FileDigest>,
+    claimed: HashSet<String>,
+}
+
+impl Others {
+    fn add(&mut self, record: &SetRecord) {
+        let files = record.files();
+        self.recorded
+            .extend(files.map(|file| (file.name.clone(), file.digest.clone())));
+    }
+}
+
 /// The records of the sets named, and the files of all others.
-fn split<'a>(
-    catalog: &'a Catalog,
-    which: &HashSet<usize>,
-) -> (Vec<&'a SetRecord>, HashSet<&'a str>) {
-    let (mut sets, mut others) = (Vec::new(), HashSet::new());
+fn split<'a>(catalog: &'a Catalog, which: &HashSet<usize>) -> (Vec<&'a SetRecord>, Others) {
+    let (mut sets, mut others) = (Vec::new(), Others::default());
     for (at, set) in catalog.sets().iter().enumerate() {
         let Some(record) = set.record() else {
             continue;
@@ -197,7 +232,7 @@ fn split<'a>(
         if which.contains(&at) && set.pin.is_none() {
             sets.push(record);
         } else {
-            others.extend(record.files().map(|file| file.name.as_str()));
+            others.add(record);
         }
     }
     (sets, others)
@@ -207,37 +242,71 @@ fn split<'a>(
 type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must
-/// be held.
+/// be held, where there is one.
 fn remove(
     store: &dyn WritableStore,
     sets: &[&SetRecord],
-    others: &HashSet<&str>,
+    others: &Others,
     check: Check<'_>,
 ) -> Result<Removed> {
     if sets.is_empty() {
         return Ok(Removed::default());
     }
     // The newest first, so that no increment is left without the sets it builds on.
-    let mut spared = sets.len();
-    while spared > 0 {
-        let set = sets[spared - 1];
+    let mut staying = sets.len();
+    let mut refusal = None;
+    while staying > 0 {
+        let set = sets[staying - 1];
         check()?;
-        if !store.retire(&name_of(&set.id, RECORD), &name_of(&set.id, REMOVAL))? {
+        let mut is_retired = false;
+        let retired = store.retire(&name_of(&set.id, RECORD), &name_of(&set.id, REMOVAL));
+        refusal = tolerated(retired.map(|retired| is_retired = retired))?;
+        if refusal.is_some() || !is_retired {
             break;
         }
-        spared -= 1;
+        staying -= 1;
     }
     check()?;
     store.settle(Folder::Hidden)?;
     // A set that is being read may build on any older one, so all of these stay.
-    let (spared, going) = sets.split_at(spared);
-    let mut removed = remove_files(store, going, others, check)?;
-    removed.spared = spared.iter().map(|set| set.id.clone()).collect();
+    let (staying, going) = sets.split_at(staying);
+    let mut others_now = Others {
+        recorded: others.recorded.clone(),
+        claimed: HashSet::new(),
+    };
+    staying.iter().for_each(|set| others_now.add(set));
+    let mut removed = match store.grace().is_zero() {
+        true => remove_files(store, going, &others_now, check)?,
+        false => put_off(measure(store, going, &others_now)?),
+    };
+    let ids = staying.iter().map(|set| set.id.clone()).collect();
+    match refusal {
+        None => removed.spared = ids,
+        Some(refusal) => {
+            let (record, why) = (name_of(&sets[staying.len() - 1].id, RECORD), refusal.0);
+            let place = store.place_of(&record);
+            removed
+                .kept
+                .push(format!("{place} is kept by the storage: {why}"));
+            removed.refused = ids;
+        }
+    }
     Ok(removed)
 }
 
+/// What a later run removes.
+fn put_off(measured: Removed) -> Removed {
+    Removed {
+        files: 0,
+        bytes: 0,
+        later: measured.files,
+        later_bytes: measured.bytes,
+        ..measured
+    }
+}
+
 /// What [`remove`] would do.
-fn measure(store: &dyn Store, sets: &[&SetRecord], others: &HashSet<&str>) -> Result<Removed> {
+fn measure(store: &dyn Store, sets: &[&SetRecord], others: &Others) -> Result<Removed> {
     let mut removed = Removed {
         sets: sets.iter().map(|set| set.id.clone()).collect(),
         ..Removed::default()
@@ -253,63 +322,129 @@ fn measure(store: &dyn Store, sets: &[&SetRecord], others: &HashSet<&str>) -> Re
     Ok(removed)
 }
 
-/// Completes removals that were cut short. The lock must be held.
+/// Completes removals that were cut short, or put off. The lock must be held, where there is one.
 pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Removed> {
-    let (mut begun, mut records) = (Vec::new(), Vec::new());
-    for entry in store.list(Folder::Hidden)? {
-        match own_name(&entry.name) {
-            Some((_, RECORD)) => records.push(entry.name),
+    let hidden = store.list(Folder::Hidden)?;
+    let counting: HashSet<&str> = hidden
+        .iter()
+        .filter_map(|entry| own_name(&entry.name))
+        .filter_map(|(id, kind)| (kind == RECORD).then_some(id))
+        .collect();
+    let (mut due, mut others) = (Vec::new(), Others::default());
+    for entry in &hidden {
+        let Some((id, REMOVAL)) = own_name(&entry.name) else {
+            continue;
+        };
+        let is_due = age(store, entry.modified) >= store.grace();
+        if counting.contains(id) {
             // A copy of the directory that was made meanwhile can have both names: then the set
-            // counts.
-            Some((id, REMOVAL)) if is_there(store, &name_of(id, RECORD))? => {
-                store.remove(&name_of(id, REMOVAL))?;
+            // counts. Or another run is about to remove the record.
+            if is_due {
+                tolerated(store.remove(&name_of(id, REMOVAL)))?;
             }
-            // One that cannot be read must not stop a backup; what it names is unknown, and stays.
-            Some((_, REMOVAL)) => begun.extend(read_record(store, &entry.name).ok()),
+            continue;
+        }
+        // One that cannot be read must not stop a backup; what it names is unknown, and stays.
+        match read_record(store, &entry.name) {
+            Ok(record) if is_due => due.push(record),
+            Ok(record) => others.add(&record),
+            Err(_) => {}
+        }
+    }
+    if due.is_empty() {
+        return Ok(Removed::default());
+    }
+    // A record that cannot be read may name any file.
+    let Some(staying) = records(store, &hidden) else {
+        return Ok(Removed::default());
+    };
+    staying.iter().for_each(|record| others.add(record));
+    for (claim, entry) in claims(store, &hidden) {
+        if claim.age(store, entry)? < store.grace() {
+            others.claimed.extend(claim.files);
+            others.claimed.extend(claim.uses);
+        }
+    }
+    remove_files(store, &due.iter().collect::<Vec<_>>(), &others, check)
+}
+
+/// Those of `files` that go with sets whose removal was begun longer ago than `since`: no record
+/// that counts names them.
+///
+/// # Errors
+///
+/// When a record cannot be read.
+pub(super) fn going(
+    store: &dyn Store,
+    hidden: &[StoreEntry],
+    files: &HashSet<&str>,
+    since: Duration,
+) -> Result<HashSet<String>> {
+    let mut going = HashSet::new();
+    let mut counting = Vec::new();
+    for entry in hidden {
+        match own_name(&entry.name) {
+            Some((_, RECORD)) => counting.push(&entry.name),
+            Some((_, REMOVAL)) if age(store, entry.modified) >= since => {
+                let record = read_record(store, &entry.name);
+                let named = record.iter().flat_map(SetRecord::files);
+                let named = named.map(|file| file.name.clone());
+                going.extend(named.filter(|name| files.contains(name.as_str())));
+            }
             _ => {}
         }
     }
-    if begun.is_empty() {
-        return Ok(Removed::default());
+    // The newest first: that is what a backup builds on.
+    counting.sort_unstable();
+    while let Some(record) = counting.pop().filter(|_| !going.is_empty()) {
+        if let Ok(record) = read_record(store, record) {
+            record.files().for_each(|file| _ = going.remove(&file.name));
+        }
     }
-    let staying: Vec<SetRecord> = records
-        .iter()
-        .filter_map(|record| read_record(store, record).ok())
-        .collect();
-    let others = staying
-        .iter()
-        .flat_map(SetRecord::files)
-        .map(|file| file.name.as_str())
-        .collect();
-    remove_files(store, &begun.iter().collect::<Vec<_>>(), &others, check)
+    Ok(going)
 }
 
 /// Steps 2 to 4.
 fn remove_files(
     store: &dyn WritableStore,
     sets: &[&SetRecord],
-    others: &HashSet<&str>,
+    others: &Others,
     check: Check<'_>,
 ) -> Result<Removed> {
     let mut removed = Removed {
         sets: sets.iter().map(|set| set.id.clone()).collect(),
         ..Removed::default()
     };
+    let mut unfinished = HashSet::new();
     for files in [signs(sets), shards(sets)] {
         for file in files {
             check()?;
             let Some(there) = ours(store, &file, others, &mut removed.left)? else {
                 continue;
             };
-            store.remove(&file.record.name)?;
-            removed.count(&file, &there, there.names == 1);
+            match tolerated(store.remove(&file.record.name))? {
+                None => removed.count(&file, &there, there.names == 1),
+                Some(refusal) => {
+                    let (place, why) = (store.place_of(&file.record.name), refusal.0);
+                    removed
+                        .kept
+                        .push(format!("{place} is kept by the storage: {why}"));
+                    unfinished.insert(file.set);
+                }
+            }
         }
         check()?;
         store.settle(Folder::Top)?;
     }
-    for set in sets {
+    for set in sets.iter().filter(|set| !unfinished.contains(&set.id)) {
         check()?;
-        store.remove(&name_of(&set.id, REMOVAL))?;
+        let name = name_of(&set.id, REMOVAL);
+        if let Some(refusal) = tolerated(store.remove(&name))? {
+            let (place, why) = (store.place_of(&name), refusal.0);
+            removed
+                .kept
+                .push(format!("{place} is kept by the storage: {why}"));
+        }
     }
     check()?;
     store.settle(Folder::Hidden)?;
@@ -346,7 +481,7 @@ fn signs<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
             content,
         })
     };
-    sets.iter().flat_map(of_set).collect()
+    once(sets.iter().flat_map(of_set))
 }
 
 fn shards<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
@@ -361,7 +496,17 @@ fn shards<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
             })
         })
     };
-    sets.iter().flat_map(of_set).collect()
+    once(sets.iter().flat_map(of_set))
+}
+
+/// Each name once: with the last of the sets that have it.
+fn once<'a>(files: impl Iterator<Item = SetFile<'a>>) -> Vec<SetFile<'a>> {
+    let mut files: Vec<SetFile<'a>> = files.collect();
+    let mut seen = HashSet::new();
+    files.reverse();
+    files.retain(|file| seen.insert(&file.record.name));
+    files.reverse();
+    files
 }
 
 impl SetFile<'_> {
@@ -396,14 +541,18 @@ impl SetFile<'_> {
 fn ours(
     store: &dyn Store,
     file: &SetFile<'_>,
-    others: &HashSet<&str>,
+    others: &Others,
     left: &mut Vec<String>,
 ) -> Result<Option<StoreEntry>> {
     let record = file.record;
+    let shared = others.recorded.get(&record.name);
+    if shared == Some(&record.digest) || others.claimed.contains(&record.name) {
+        return Ok(None);
+    }
     let Some(there) = store.entry(&record.name)? else {
         return Ok(None);
     };
-    let why = if others.contains(record.name.as_str()) {
+    let why = if shared.is_some() {
         "another set recorded it too".to_owned()
     } else if there.kind != EntryKind::File {
         "it is not a regular file".to_owned()

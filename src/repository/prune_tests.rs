@@ -2,6 +2,7 @@
 //! and the next run ends it.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,7 +10,9 @@ use anyhow::bail;
 use super::*;
 use crate::cancel::Cancel;
 use crate::repository::hidden::hidden;
+use crate::repository::store::LocalStore;
 use crate::repository::{Catalog, Layout, SealedFile, SetFiles, SetWriter, test_records};
+use crate::repository::{DigestAlgorithm, FileDigest};
 use crate::repository::{manifest, names};
 use crate::wire::MetaBlob;
 
@@ -17,9 +20,9 @@ use crate::wire::MetaBlob;
 fn commit(directory: &Path, layout: Layout) -> SetRecord {
     let cancel = Cancel::default();
     let staging = SetWriter::begin(directory, Duration::ZERO, false, &cancel).unwrap();
-    let finished = |content: &str| -> SealedFile { staging.write(content.as_bytes()).unwrap() };
+    let finished = |content: &str| -> SealedFile { staging.write("", content.as_bytes()).unwrap() };
     let files = SetFiles {
-        meta: finished("meta"),
+        meta: b"meta".to_vec(),
         shards: vec![(0, finished("first")), (1, finished("second"))],
     };
     let shards = [7, 8].map(|id| test_records::shard(&test_records::path("db", id)));
@@ -97,7 +100,8 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
         ];
         fs::write(model.path().join("notes.txt"), "mine").unwrap();
         let unwanted: Vec<&SetRecord> = records[..2].iter().collect();
-        let others: HashSet<&str> = records[2].files().map(|file| file.name.as_str()).collect();
+        let mut others = Others::default();
+        others.add(&records[2]);
         let mut expected = tree(model.path());
         let gone = |name: &str| {
             unwanted.iter().any(|set| {
@@ -215,7 +219,7 @@ fn what_is_not_the_file_that_was_recorded_and_is_whole_is_left_alone_and_said() 
     let removed = remove(
         &LocalStore::new(directory.path()),
         &[&record],
-        &HashSet::new(),
+        &Others::default(),
         &mut || Ok(()),
     )
     .unwrap();
@@ -231,7 +235,11 @@ fn what_is_not_the_file_that_was_recorded_and_is_whole_is_left_alone_and_said() 
 
     // Nor is a file that a set which stays has recorded.
     let record = commit(directory.path(), Layout::Legacy);
-    let others = HashSet::from(["db.autogen.00008.01"]);
+    let other = FileDigest::of(DigestAlgorithm::Blake3, b"another");
+    let others = Others {
+        recorded: HashMap::from([("db.autogen.00008.01".to_owned(), other)]),
+        ..Others::default()
+    };
     let removed = remove(
         &LocalStore::new(directory.path()),
         &[&record],
@@ -260,13 +268,13 @@ fn what_damage_left_of_a_file_goes_with_its_set() {
             let measured = measure(
                 &LocalStore::new(directory.path()),
                 &[&record],
-                &HashSet::new(),
+                &Others::default(),
             )
             .unwrap();
             let removed = remove(
                 &LocalStore::new(directory.path()),
                 &[&record],
-                &HashSet::new(),
+                &Others::default(),
                 check,
             )
             .unwrap();
@@ -295,7 +303,12 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
         .unwrap();
     }
     let both: Vec<&SetRecord> = records[..2].iter().collect();
-    let expected = measure(&LocalStore::new(directory.path()), &both, &HashSet::new()).unwrap();
+    let expected = measure(
+        &LocalStore::new(directory.path()),
+        &both,
+        &Others::default(),
+    )
+    .unwrap();
     assert_eq!(
         (expected.files, expected.bytes),
         (6, 2 * "metasecond".len() as u64)
@@ -304,7 +317,7 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
         remove(
             &LocalStore::new(directory.path()),
             &both,
-            &HashSet::new(),
+            &Others::default(),
             &mut || Ok(())
         )
         .unwrap(),
@@ -314,7 +327,7 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
     let last = measure(
         &LocalStore::new(directory.path()),
         &[&records[2]],
-        &HashSet::new(),
+        &Others::default(),
     )
     .unwrap();
     assert_eq!(last.bytes, "metafirstsecond".len() as u64);
@@ -322,7 +335,7 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
         remove(
             &LocalStore::new(directory.path()),
             &[&records[2]],
-            &HashSet::new(),
+            &Others::default(),
             &mut || Ok(())
         )
         .unwrap(),

@@ -6,12 +6,11 @@
 //! had just been there. Where a file system has no such locks, sets can be removed while they are
 //! read.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 
 use super::catalog::Catalog;
 use super::hidden::{RECORD, REMOVAL, name_of};
+use super::location::Location;
 use super::set_id::SetId;
 use super::snapshot::{pause, restless, tries};
 use super::store::{Folder, Hold, is_there};
@@ -104,7 +103,7 @@ impl Catalog {
 ///
 /// Those of `read` and `look`; when sets are removed all the time, or a stop was asked for.
 pub(crate) fn steadily<T>(
-    directory: &Path,
+    location: &Location,
     cancel: &Cancel,
     mut read: impl FnMut() -> Result<Catalog>,
     mut look: impl FnMut(&Catalog) -> Result<T>,
@@ -117,7 +116,7 @@ pub(crate) fn steadily<T>(
         }
         retry::pause(pause(attempt), cancel)?;
     }
-    Err(restless(&directory.display().to_string()).into())
+    Err(restless(&location.to_string()).into())
 }
 
 fn removed_meanwhile(id: &SetId) -> Error {

@@ -9,17 +9,21 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::digest::{FileDigest, Sum};
-use super::manifest::{self, Manifest, MetaEntry, ShardEntry};
-use super::names;
+use super::manifest::{Manifest, MetaEntry, ShardEntry};
 use super::set_id::SetId;
+use super::set_names::{SetNames, is_of_shard};
 use crate::shard::{Name, ShardPath};
 use crate::shard_tar::gzip::Blocks;
 use crate::time::{Bounds, is_stamp};
 use crate::tsm::{is_index, is_tombstone};
 
 /// The number of the document's form; readers refuse a larger one. In form 1, all digests of files
-/// are SHA-256.
-pub(crate) const RECORD_FORMAT: u32 = 2;
+/// are SHA-256. In form 3 alone, a set can name files of shards that are called as another set's: who
+/// knows only forms before would remove them with that set.
+pub(crate) const RECORD_FORMAT: u32 = 3;
+
+/// The form in which all files are called as the set's own.
+const OWN_FILES_FORMAT: u32 = 2;
 
 /// What one backup run made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,34 +113,49 @@ fn with_sum(schema: &mut Schema) {
 }
 
 impl SetRecord {
-    /// Whether its id is a stamp, and all files have the very names that the layout gives them:
-    /// none leads out of the directory.
+    /// What its own files are called.
+    pub(super) fn names(&self) -> SetNames {
+        SetNames {
+            layout: self.layout,
+            id: self.id.clone(),
+            number: self.number,
+        }
+    }
+
+    /// Whether its id is a stamp, and all files have names that the layout gives them: none leads
+    /// out of the directory. The file of a shard may be called as in another set.
     pub fn has_sound_names(&self) -> bool {
-        let (meta, manifest) = match self.layout {
-            Layout::Legacy => (names::meta_file(self.number), None),
-            Layout::Portable => (
-                manifest::meta_file(self.id.as_str()),
-                Some(manifest::manifest_file(self.id.as_str())),
-            ),
+        let names = self.names();
+        let is_file = |shard: &ShardRecord, name: &str| {
+            let path = shard.path();
+            match self.format <= OWN_FILES_FORMAT {
+                true => name == names.shard(&path) && !name.contains('/'),
+                false => is_of_shard(name, self.layout, &path),
+            }
         };
         let is_named = |shard: &ShardRecord| {
-            let is_file = shard.file.as_ref().is_none_or(|file| {
-                let name = match self.layout {
-                    Layout::Legacy => names::shard_file(&shard.path(), self.number),
-                    Layout::Portable => manifest::shard_file(self.id.as_str(), shard.id),
-                };
-                file.name == name && !name.contains('/')
-            });
-            is_file
-                && shard
-                    .shared_with
-                    .as_ref()
-                    .is_none_or(|set| is_stamp(set.as_str()))
+            let file = shard.file.as_ref();
+            let set = shard.shared_with.as_ref();
+            file.is_none_or(|file| is_file(shard, &file.name))
+                && set.is_none_or(|set| is_stamp(set.as_str()))
         };
         is_stamp(self.id.as_str())
-            && self.meta.name == meta
-            && self.manifest.as_ref().map(|file| &file.name) == manifest.as_ref()
+            && self.meta.name == names.meta()
+            && self.manifest.as_ref().map(|file| &file.name) == names.manifest().as_ref()
             && self.shards.iter().all(is_named)
+    }
+
+    /// The number of the first form that can say what it says.
+    pub(super) fn needed_format(&self) -> u32 {
+        let names = self.names();
+        let is_own = |shard: &ShardRecord| {
+            let file = shard.file.as_ref();
+            file.is_none_or(|file| file.name == names.shard(&shard.path()))
+        };
+        match self.shards.iter().all(is_own) {
+            true => OWN_FILES_FORMAT,
+            false => RECORD_FORMAT,
+        }
     }
 
     /// Whether it does not contradict itself: a stored shard has a file, an empty one may have one,
@@ -161,6 +180,11 @@ impl SetRecord {
     /// Whether the set was made by asking for an interval of time.
     pub(crate) fn is_range(&self) -> bool {
         self.selection.bounds().is_some()
+    }
+
+    /// Whether shards share the files of earlier sets.
+    pub(crate) fn shares_files(&self) -> bool {
+        self.shards.iter().any(|shard| shard.shared_with.is_some())
     }
 
     /// The manifest that influxd reads. One of a set that lacks something says so.
@@ -386,7 +410,8 @@ pub struct ShardRecord {
     /// Bytes of the tar in the file, uncompressed; in the portable layout alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tar_size: Option<u64>,
-    /// The id of the set that downloaded the file, where this one shares it.
+    /// The id of the set that downloaded the file, where this one shares it. Where a file cannot have
+    /// two names, the file is called as in the first set that had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9]{8}T[0-9]{6}Z$"))]
     pub shared_with: Option<SetId>,

@@ -1,56 +1,138 @@
 //! Clearing away what killed runs left.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 
 use super::as_recorded::{Comparison, find_as_recorded};
+use super::claim::{Claim, age, claims};
 use super::hidden::{COMMIT, RECORD, UNFINISHED, name_of, own_name};
-use super::set_id::SetId;
+use super::record::SetRecord;
+use super::resume::ResumableRun;
 use super::snapshot::read_record;
-use super::store::{Folder, WritableStore, is_there};
+use super::store::{Folder, Store, StoreEntry, WritableStore, is_there, read_many, tolerated};
 use crate::cancel::Cancel;
 
-/// Clears away what killed runs left, except the staged files of the set `spared`. The lock must
-/// be held.
+/// Clears away what killed runs left, except what `spared` had finished. The lock must be held,
+/// where there is one; where there is none, only what is older than the grace period goes.
 pub(super) fn sweep(
     store: &dyn WritableStore,
-    spared: Option<&SetId>,
+    spared: Option<&ResumableRun>,
     cancel: &Cancel,
 ) -> Result<()> {
-    for entry in store.list(Folder::Hidden)? {
+    let is_spared = |id: &str| spared.is_some_and(|spared| spared.staged().as_str() == id);
+    let hidden = store.list(Folder::Hidden)?;
+    for entry in &hidden {
         let Some((id, kind)) = own_name(&entry.name) else {
             continue;
         };
         let name = name_of(id, kind);
         match kind {
-            COMMIT => {
+            COMMIT if age(store, entry.modified) >= store.grace() => {
                 let is_over = is_there(store, &name_of(id, RECORD))?;
                 if is_over || undo(store, &entry.name, cancel)? {
-                    store.remove(&name)?;
+                    tolerated(store.remove(&name))?;
                 }
             }
-            UNFINISHED if spared.is_some_and(|spared| spared.as_str() == id) => {}
-            UNFINISHED => store.remove_tree(&name)?,
+            UNFINISHED if is_spared(id) => {}
+            // Where there is no lock, the claim of its run tells whether that is at work.
+            UNFINISHED if store.has_lock() => store.remove_tree(&name)?,
             _ => {}
         }
     }
+    sweep_claims(store, &hidden, spared, cancel)?;
     store.abort_stale()?;
     store.settle(Folder::Top)
 }
 
 /// Removes files that an interrupted commit already gave their final names. A file that is not the
-/// very one recorded, by size and digest, belongs to somebody else and stays. Tells whether the
-/// commit is undone.
+/// very one recorded, by size and digest, belongs to somebody else and stays; so does one that is
+/// called as another set's. Tells whether the commit is undone.
 fn undo(store: &dyn WritableStore, intent: &str, cancel: &Cancel) -> Result<bool> {
     let Ok(record) = read_record(store, intent) else {
         // Nobody can tell what it named. It must not stop every backup from now on; but while it is
         // there, no reader takes what it named for a set of influxd's.
         return Ok(false);
     };
-    for file in record.files() {
+    let names = record.names();
+    for file in record.files().filter(|file| names.is_own(&file.name)) {
         // Of what is removed, the content decides.
-        if find_as_recorded(store, &file.name, file, Comparison::Digest, cancel)?.is_some() {
-            store.remove(&file.name)?;
+        if find_as_recorded(store, &file.name, file, Comparison::Digest, cancel)?.is_some()
+            && tolerated(store.remove(&file.name))?.is_some()
+        {
+            return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Removes what dead runs have claimed and stored, and no record names; then their claims.
+fn sweep_claims(
+    store: &dyn WritableStore,
+    hidden: &[StoreEntry],
+    spared: Option<&ResumableRun>,
+    cancel: &Cancel,
+) -> Result<()> {
+    let (mut dead, mut alive) = (Vec::new(), Vec::new());
+    for (claim, entry) in claims(store, hidden) {
+        match claim.age(store, entry)? >= store.grace() {
+            true => dead.push(claim),
+            false => alive.push(claim),
+        }
+    }
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let Some(records) = records(store, hidden) else {
+        // Nobody knows which files one names that cannot be read.
+        return Ok(());
+    };
+    let recorded: HashSet<&str> = records
+        .iter()
+        .flat_map(SetRecord::files)
+        .map(|file| file.name.as_str())
+        .collect();
+    let mut needed = HashSet::new();
+    needed.extend(spared.iter().flat_map(|spared| spared.named_files()));
+    for claim in alive {
+        needed.extend(claim.files);
+        needed.extend(claim.uses);
+    }
+    let is_spared = |claim: &Claim| spared.is_some_and(|spared| spared.staged() == claim.id());
+    let top = store.list(Folder::Top)?;
+    for claim in dead.iter().filter(|claim| !is_spared(claim)) {
+        let mut is_over = true;
+        for entry in claim.claimed(&top) {
+            cancel.check()?;
+            if recorded.contains(entry.name.as_str()) {
+                continue;
+            }
+            if needed.contains(&entry.name) || age(store, entry.modified) < store.grace() {
+                is_over = false;
+            } else {
+                is_over &= tolerated(store.remove(&entry.name))?.is_none();
+            }
+        }
+        if is_over {
+            store.settle(Folder::Top)?;
+            let notes = store.remove_tree(&name_of(claim.id(), UNFINISHED));
+            if tolerated(notes)?.is_none() {
+                tolerated(store.remove(&claim.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All records in a list of the hidden folder; nothing where one cannot be read.
+pub(super) fn records(store: &dyn Store, hidden: &[StoreEntry]) -> Option<Vec<SetRecord>> {
+    let is_record =
+        |entry: &&StoreEntry| matches!(own_name(&entry.name), Some((_, kind)) if kind == RECORD);
+    let names: Vec<String> = hidden
+        .iter()
+        .filter(is_record)
+        .map(|entry| entry.name.clone())
+        .collect();
+    let read = read_many(store, &names, |name| read_record(store, name).ok());
+    read.into_iter().collect()
 }

@@ -5,6 +5,9 @@
 //! file has in that folder. A file counts only if it still is what its line says; of a shard with
 //! several lines, the last counts. The run that takes over goes on in the same folder and file,
 //! with a line for itself before those of the shards that it finishes, or finds unchanged.
+//!
+//! Where files have their final names at once, the lines name these. The files stay where they are,
+//! and the run that takes over repeats the lines in notes of its own.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,13 +17,12 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::hidden::TEMPORARY;
+use super::hidden::{NOTES, TEMPORARY};
 use super::record::{FileRecord, Layout, Selection, ShardRecord};
 use super::set_id::SetId;
+use super::set_names::is_of_shard;
 use super::store::{EntryKind, Folder, WritableStore};
 use crate::shard::ShardPath;
-
-const NAME: &str = "finished";
 
 /// Bytes of it that are read: the lines of a hundred thousand shards and more.
 const LARGEST: u64 = 256 << 20;
@@ -64,7 +66,8 @@ pub(crate) struct FinishedShard<'a> {
 impl ResumableRun {
     /// Reads what there is among the staged files of a set; nothing where nothing was finished.
     pub(super) fn read(store: &Arc<dyn WritableStore>, staged: &SetId) -> Option<Self> {
-        let file = store.open(&Folder::Staged(staged).name_of(NAME)).ok()?;
+        let notes = Folder::Staged(staged).name_of(NOTES);
+        let file = store.open_appended(&notes).ok()?;
         let lines = BufReader::new(file.take(LARGEST)).lines();
         let mut lines = lines
             .map_while(io::Result::ok)
@@ -75,7 +78,7 @@ impl ResumableRun {
         // Of runs that were killed, the last line may be cut off.
         for line in lines {
             if let Ok(shard) = serde_json::from_str::<ShardRecord>(&line) {
-                if shard.file.as_ref().is_none_or(is_of_a_run) {
+                if is_of_a_run(&shard) {
                     shards.push((shard, started));
                 }
             } else if let Ok(next) = serde_json::from_str::<RunHeader>(&line) {
@@ -88,6 +91,39 @@ impl ResumableRun {
             run,
             shards,
         })
+    }
+
+    /// The set whose staged files they are.
+    pub(super) fn staged(&self) -> &SetId {
+        &self.staged
+    }
+
+    /// The names of the files that have their final names.
+    pub(super) fn named_files(&self) -> impl Iterator<Item = String> {
+        let files = self
+            .shards
+            .iter()
+            .filter_map(|(shard, _)| shard.file.as_ref());
+        let named = files.filter(|file| !is_temporary(&file.name));
+        named.map(|file| file.name.clone())
+    }
+
+    /// Repeats all that is noted among the notes of another run.
+    pub(super) fn note_again(&self, staged: &SetId) -> Result<()> {
+        let mut text = Vec::new();
+        let mut started = None;
+        for (shard, of_run) in &self.shards {
+            if started.replace(of_run) != Some(of_run) {
+                let run = RunHeader {
+                    started: *of_run,
+                    ..self.run.clone()
+                };
+                add_line(&mut text, &run)?;
+            }
+            add_line(&mut text, shard)?;
+        }
+        self.store
+            .append(&Folder::Staged(staged).name_of(NOTES), &text)
     }
 
     /// Removes the files that were not finished, and take room.
@@ -103,12 +139,16 @@ impl ResumableRun {
     ///
     /// When one cannot be removed.
     pub(crate) fn keep_only(&self, names: &[String]) -> Result<()> {
-        self.remove_but(names.iter().cloned().collect())
+        // Nobody knows whether the other run is still at work, or another goes on with it.
+        match self.store.has_lock() {
+            true => self.remove_but(names.iter().cloned().collect()),
+            false => Ok(()),
+        }
     }
 
     fn remove_but(&self, mut kept: HashSet<String>) -> Result<()> {
         let folder = Folder::Staged(&self.staged);
-        kept.insert(folder.name_of(NAME));
+        kept.insert(folder.name_of(NOTES));
         for entry in self.store.list(folder)? {
             let name = folder.name_of(&entry.name);
             if kept.contains(&name) {
@@ -138,21 +178,47 @@ impl ResumableRun {
 
     /// The name in the repository of a file that a run has noted.
     fn name_of(&self, file: &FileRecord) -> String {
-        Folder::Staged(&self.staged).name_of(&file.name)
+        match is_temporary(&file.name) {
+            true => Folder::Staged(&self.staged).name_of(&file.name),
+            false => file.name.clone(),
+        }
     }
 }
 
-/// Whether a file is called as runs call those they have not finished: no name leads out of the
-/// folder.
-fn is_of_a_run(file: &FileRecord) -> bool {
-    let random = file.name.strip_prefix(TEMPORARY);
+/// Whether the file of a shard is called as runs call those they have not finished, or as shards are
+/// called: no name leads out of the folder, or to something else in the repository.
+fn is_of_a_run(shard: &ShardRecord) -> bool {
+    let is_called = |file: &FileRecord| {
+        let layouts = [Layout::Legacy, Layout::Portable];
+        let mut layouts = layouts.into_iter();
+        let path = shard.path();
+        is_temporary(&file.name) || layouts.any(|layout| is_of_shard(&file.name, layout, &path))
+    };
+    shard.file.as_ref().is_none_or(is_called)
+}
+
+fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix(TEMPORARY);
     random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Writes down what is finished among the staged files of a set: adds a line. It need not last:
 /// where it is lost, so is what it tells of.
 pub(super) fn note(store: &dyn WritableStore, staged: &SetId, line: &impl Serialize) -> Result<()> {
+    let mut text = Vec::new();
+    add_line(&mut text, line)?;
+    store.append(&Folder::Staged(staged).name_of(NOTES), &text)
+}
+
+/// Adds an empty line, by which others see that the run is alive.
+pub(super) fn note_nothing(store: &dyn WritableStore, staged: &SetId) -> Result<()> {
+    store.append(&Folder::Staged(staged).name_of(NOTES), b"\n")
+}
+
+fn add_line(text: &mut Vec<u8>, line: &impl Serialize) -> Result<()> {
     // The line before it may have been cut off.
-    let text = format!("\n{}\n", serde_json::to_string(line)?);
-    store.append(&Folder::Staged(staged).name_of(NAME), text.as_bytes())
+    text.push(b'\n');
+    serde_json::to_writer(&mut *text, line)?;
+    text.push(b'\n');
+    Ok(())
 }

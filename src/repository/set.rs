@@ -87,7 +87,7 @@ impl Set {
     }
 
     /// The number by which it comes before or after others; a manifest has none.
-    pub(super) fn number(&self) -> Option<u32> {
+    pub(crate) fn number(&self) -> Option<u32> {
         match &self.origin {
             Origin::Recorded(record) => Some(record.number),
             Origin::Listed(_) => None,

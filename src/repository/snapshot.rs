@@ -5,26 +5,28 @@
 //! then not at all. So the hidden folder is listed twice, then everything is read, then it is
 //! listed again. Where all three are alike, no step was crossed in between: what stands as
 //! `.commit` or `.forget` stood so all the while, and its files do not count. Where they differ,
-//! everything is looked at again.
+//! everything is looked at again. Where there is no lock, the claim of a run stands there before any
+//! of its files does, and until its record is there.
 //!
 //! It takes two lists before, because a folder is not listed at one moment: a name that changes
 //! meanwhile may be in neither form.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail, ensure};
 use jiff::Timestamp;
 
+use super::claim::Claim;
 use super::document::Document;
-use super::hidden::{COMMIT, PIN, RECORD, REMOVAL, own_name};
+use super::hidden::{COMMIT, PIN, RECORD, REMOVAL, claimed_number, own_name};
 use super::manifest;
 use super::pin::{self, Pin};
 use super::record::{RECORD_FORMAT, SetRecord};
 use super::set_id::SetId;
-use super::store::{ContentId, EntryKind, Folder, Store, StoreEntry, read_bounded};
+use super::store::{ContentId, EntryKind, Folder, Store, StoreEntry, read_bounded, read_many};
 use crate::error::{Error, ErrorKind};
 use crate::shard_tar::gzip::Blocks;
 
@@ -51,6 +53,8 @@ pub(super) struct DirectorySnapshot {
     pub records: Vec<SetRecord>,
     /// What commits that have not ended may have given names.
     pub unfinished: Vec<SetRecord>,
+    /// The names that runs have claimed, and no set has where no record says so.
+    pub claimed: HashSet<String>,
     /// What removals that have not ended may have left.
     pub removals: Vec<SetRecord>,
     /// The pins, by the ids of their sets.
@@ -114,39 +118,32 @@ impl DirectorySnapshot {
         let mut records = Known::new();
         let mut blocks = HashSet::new();
         let mut intents = Vec::new();
-        for (file, stamp) in &before {
-            let name = Folder::Hidden.name_of(file);
-            let Some((id, kind)) = own_name(file) else {
-                continue;
-            };
-            let counts = kind == RECORD || !before.contains_key(&format!("{id}.{RECORD}"));
-            match kind {
-                RECORD | COMMIT | REMOVAL if counts => {
-                    let read = match known.remove(file).filter(|(read, _)| read == stamp) {
-                        Some((_, record)) => Ok(record),
-                        None => read_record(store, file),
-                    };
-                    match read {
-                        Ok(mut record) if kind == RECORD => {
-                            share_blocks(&mut record, &mut blocks);
-                            records.insert(file.clone(), (*stamp, record));
-                        }
-                        Ok(record) => intents.push((file, kind, record)),
-                        Err(error) if is_gone(&error) => {
-                            known.extend(records);
-                            return Ok(None);
-                        }
-                        Err(error) => snapshot.damaged.push((name, error)),
+        let files: Vec<String> = before.keys().cloned().collect();
+        let read = Mutex::new(std::mem::take(known));
+        let found = read_many(store, &files, |file| read_one(store, &before, file, &read));
+        *known = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (file, found) in files.into_iter().zip(found) {
+            let stamp = before[&file];
+            match found {
+                Found::Nothing => {}
+                Found::Record(Ok(mut record)) => {
+                    share_blocks(&mut record, &mut blocks);
+                    records.insert(file, (stamp, *record));
+                }
+                Found::Intent(kind, Ok(record)) => intents.push((file, kind, *record)),
+                Found::Claim(Ok(claim)) => snapshot.claimed.extend(claim.files),
+                Found::Pin(id, pin) => _ = snapshot.pins.insert(id, pin),
+                Found::Record(Err(error))
+                | Found::Intent(_, Err(error))
+                | Found::Claim(Err(error)) => {
+                    if is_gone(&error) {
+                        known.extend(records);
+                        return Ok(None);
                     }
+                    snapshot
+                        .damaged
+                        .push((Folder::Hidden.name_of(&file), error));
                 }
-                PIN => {
-                    let pin = pin::read(store, &name).unwrap_or_else(|| Pin {
-                        since: stamp.modified(),
-                        note: None,
-                    });
-                    snapshot.pins.insert(id.into(), pin);
-                }
-                _ => {}
             }
         }
         moment(Moment::RecordsRead);
@@ -235,6 +232,49 @@ impl DirectorySnapshot {
     }
 }
 
+/// What a file in the hidden folder says.
+enum Found {
+    Nothing,
+    Record(Result<Box<SetRecord>>),
+    /// Of a commit or a removal.
+    Intent(&'static str, Result<Box<SetRecord>>),
+    Claim(Result<Claim>),
+    Pin(SetId, Pin),
+}
+
+/// Reads one of the files in the hidden folder, unless it is a record that is known.
+fn read_one(store: &dyn Store, all: &Hidden, file: &str, known: &Mutex<Known>) -> Found {
+    let Some((id, kind)) = own_name(file) else {
+        return Found::Nothing;
+    };
+    let stamp = all[file];
+    let counts = kind == RECORD || !all.contains_key(&format!("{id}.{RECORD}"));
+    let record = || {
+        let known = known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(file);
+        match known.filter(|(read, _)| *read == stamp) {
+            Some((_, record)) => Ok(Box::new(record)),
+            None => read_record(store, file).map(Box::new),
+        }
+    };
+    match kind {
+        RECORD => Found::Record(record()),
+        COMMIT if counts => Found::Intent(COMMIT, record()),
+        REMOVAL if counts => Found::Intent(REMOVAL, record()),
+        PIN => {
+            let pin = pin::read(store, &Folder::Hidden.name_of(file)).unwrap_or_else(|| Pin {
+                since: stamp.modified(),
+                note: None,
+            });
+            Found::Pin(id.into(), pin)
+        }
+        _ if claimed_number(kind).is_some() => Found::Claim(Claim::read(store, file)),
+        _ => Found::Nothing,
+    }
+}
+
 /// How long to wait before the next try: not at all at first, since a step of another run is over
 /// in no time.
 pub(super) fn pause(attempt: u32) -> Duration {
@@ -261,8 +301,9 @@ pub(super) fn tries() -> std::ops::Range<u32> {
 /// empty one.
 fn list_hidden(store: &dyn Store) -> Result<Hidden> {
     let counts = |entry: &StoreEntry| {
-        own_name(&entry.name)
-            .is_some_and(|(_, kind)| matches!(kind, RECORD | COMMIT | REMOVAL | PIN))
+        own_name(&entry.name).is_some_and(|(_, kind)| {
+            matches!(kind, RECORD | COMMIT | REMOVAL | PIN) || claimed_number(kind).is_some()
+        })
     };
     let entries = store.list(Folder::Hidden)?.into_iter().filter(counts);
     let stamped = |entry: StoreEntry| {

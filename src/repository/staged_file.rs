@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::digest::{DigestAlgorithm, FileDigest, Hasher};
 use super::record::{FileRecord, Layout};
 use super::set_id::SetId;
-use super::store::{StagedObject, StoredFile, WritableStore};
+use super::store::{StagedObject, StoredFile, WritableStore, tolerated};
 use super::tar::Tar;
 use crate::shard_tar::gzip::{Blocks, GzipWriter};
 
@@ -26,17 +26,12 @@ pub(crate) struct StagedFile {
 
 impl StagedFile {
     /// A fresh file of a set, which is to be called `name` in the end.
-    pub(super) fn create(
-        store: &Arc<dyn WritableStore>,
-        set: &SetId,
-        name: &str,
-        algorithm: DigestAlgorithm,
-    ) -> Result<Self> {
+    pub(super) fn create(store: &Arc<dyn WritableStore>, set: &SetId, name: &str) -> Result<Self> {
         Ok(Self {
             object: store.create(set, name)?,
             store: store.clone(),
             size: 0,
-            hasher: Hasher::new(algorithm),
+            hasher: Hasher::new(DigestAlgorithm::Blake3),
             blocks: None,
         })
     }
@@ -149,7 +144,8 @@ impl Write for StagedTar {
     }
 }
 
-/// A file that is complete and lasts, among the staged files of its run, and goes away with those.
+/// A file that is complete and lasts. Among the staged files of its run, it goes away with those; under
+/// a final name already, it goes with its run's claim, if it is that run's own.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedFile {
     store: Arc<dyn WritableStore>,
@@ -192,13 +188,21 @@ impl SealedFile {
         })
     }
 
-    /// Removes it, so that the room is free for others.
+    /// Removes it, so that the room is free for others, unless another has taken its place. What the
+    /// storage keeps is no part of the set.
     ///
     /// # Errors
     ///
     /// When it cannot be removed.
-    pub(crate) fn remove(self) -> Result<()> {
-        self.store.remove(&self.name)
+    pub(crate) fn replace(self, with: Option<&Self>) -> Result<()> {
+        match with {
+            Some(other) if other.name == self.name => Ok(()),
+            _ => self.remove(),
+        }
+    }
+
+    pub(super) fn remove(self) -> Result<()> {
+        tolerated(self.store.remove(&self.name)).map(drop)
     }
 
     pub(super) fn record(&self, name: String) -> FileRecord {

@@ -1,30 +1,33 @@
 //! Writing a set: files grow out of sight, get their final names when all are complete, and count
 //! once the record is there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
 use super::as_recorded::{Comparison, find_as_recorded};
-use super::digest::DigestAlgorithm;
-use super::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
-use super::next_number::next_number_in;
+use super::claim::{Claim, random_pause};
+use super::hidden::{COMMIT, HIDDEN, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
+use super::location::Location;
+use super::next_number::{UsedNumbers, next_number_in};
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
 use super::recover::sweep;
 use super::resume::{self, ResumableRun, RunHeader};
 use super::set_id::SetId;
+use super::set_names::SetNames;
+use super::snapshot::read_record;
 use super::staged_file::{SealedFile, StagedFile, StagedTar};
-use super::store::{Folder, LocalStore, Store, StoreLock, WritableStore, is_there};
+use super::store::{Folder, Store, StoreLock, WritableStore, is_there, tolerated};
 use super::{manifest, names, prune};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::shard::ShardPath;
-use crate::time;
+use crate::{retry, text, time};
 
 /// How often a set is given other names because somebody took one of its.
 const NAME_TRIES: u32 = 100;
@@ -32,10 +35,12 @@ const NAME_TRIES: u32 = 100;
 /// How long a run waits for a second whose stamp no set has.
 const STAMP_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The finished files of a set.
+/// The finished files of a set, but for those that influxd takes for the sign of a backup: these are
+/// written in the commit.
 #[derive(Debug)]
 pub(crate) struct SetFiles {
-    pub meta: SealedFile,
+    /// The content of the metastore's file.
+    pub meta: Vec<u8>,
     /// Those of shards, by index into the record's `shards`.
     pub shards: Vec<(usize, SealedFile)>,
 }
@@ -48,14 +53,32 @@ pub(crate) struct SetWriter {
     started: Timestamp,
     /// The set whose staged files its files are: the first id that it had.
     staged: SetId,
+    /// What its files are to be called, once that is decided.
+    names: Option<SetNames>,
+    /// What keeps other runs away, where there is no lock.
+    claim: Option<Claim>,
+    /// When other runs were last told that this one is alive.
+    heard: Mutex<Instant>,
     scratch: PathBuf,
     /// What an earlier run had finished, where it is to be taken over.
     resumable: Option<ResumableRun>,
     /// Whether what is finished stays for another run.
     keep: bool,
-    /// Whether a commit was begun, something of which may have to stay.
-    commits: bool,
+    /// How far the commit came.
+    commits: CommitState,
     lock: Box<dyn StoreLock>,
+}
+
+/// How far a commit came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CommitState {
+    /// It was not begun.
+    Not,
+    /// It was begun, and something of it may have to stay.
+    Begun,
+    /// The record may be there, or not: nobody knows. The files stay for it.
+    Recording,
+    Done,
 }
 
 impl SetWriter {
@@ -67,12 +90,12 @@ impl SetWriter {
     ///
     /// When another run holds the lock, or the directory cannot be written.
     pub(crate) fn begin(
-        directory: &Path,
+        location: impl Into<Location>,
         wait: Duration,
         resume: bool,
         cancel: &Cancel,
     ) -> Result<Self> {
-        Self::begin_in(Arc::new(LocalStore::new(directory)), wait, resume, cancel)
+        Self::begin_in(location.into().store()?, wait, resume, cancel)
     }
 
     /// As [`SetWriter::begin`], in any store.
@@ -83,25 +106,33 @@ impl SetWriter {
         cancel: &Cancel,
     ) -> Result<Self> {
         let lock = store.lock(wait, cancel)?;
-        let earlier = if resume {
-            newest_resumable(&store)?
-        } else {
-            None
+        let earlier = match resume {
+            true => newest_resumable(&store)?,
+            false => None,
         };
         sweep(&*store, earlier.as_ref(), cancel)?;
         prune::finish(&*store, &mut || Ok(cancel.check()?))?;
         let (id, started) = free_stamp(&*store, cancel)?;
+        let earlier = earlier.map(|earlier| earlier.staged().clone());
         // What was finished stays finished, whatever becomes of this run.
         store.stage(&id, earlier.as_ref())?;
+        // Its notes are where they were, or moved with its files.
+        let noted = match store.has_lock() {
+            true => Some(&id),
+            false => earlier.as_ref(),
+        };
         Ok(Self {
-            resumable: ResumableRun::read(&store, &id),
+            resumable: noted.and_then(|noted| ResumableRun::read(&store, noted)),
             scratch: store.scratch(&id),
             store,
             staged: id.clone(),
             id,
             started,
+            names: None,
+            claim: None,
+            heard: Mutex::new(Instant::now()),
             keep: resume,
-            commits: false,
+            commits: CommitState::Not,
             lock,
         })
     }
@@ -120,8 +151,68 @@ impl SetWriter {
         self.started
     }
 
+    /// Decides what the files of a set of these shards are called, and has other runs keep away from
+    /// the names. To be called before any file is made.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] where the file system does not take a name; when no names are to be
+    /// had.
+    pub(crate) fn reserve(
+        &mut self,
+        layout: Layout,
+        shards: &[&ShardPath],
+        cancel: &Cancel,
+    ) -> Result<()> {
+        self.try_names(layout, shards)?;
+        let mut used = UsedNumbers::default();
+        if self.store.has_lock() {
+            // Somebody without our lock may take it before the commit: it looks again.
+            self.names = Some(self.names_with(layout, used.next(&*self.store)?));
+            return Ok(());
+        }
+        for attempt in 0..NAME_TRIES {
+            cancel.check()?;
+            if attempt > 0 {
+                retry::pause(random_pause(attempt), cancel)?;
+                self.id = free_stamp(&*self.store, cancel)?.0;
+            }
+            let names = self.names_with(layout, used.next(&*self.store)?);
+            let claim = Claim::new(&names, self.started, shards, self.used_files());
+            if claim.stake(&*self.store, &mut used)? {
+                self.staged.clone_from(&self.id);
+                (self.names, self.claim) = (Some(names), Some(claim));
+                self.heard = Mutex::new(Instant::now());
+                return Ok(());
+            }
+            // Where it stays, its number is lost, and nothing else.
+            tolerated(self.store.remove(&claim.name))?;
+        }
+        let place = self.store.place();
+        bail!("other runs begin in {place} all the time: no names were free in {NAME_TRIES} tries")
+    }
+
+    fn names_with(&self, layout: Layout, number: u32) -> SetNames {
+        SetNames {
+            layout,
+            id: self.id.clone(),
+            number,
+        }
+    }
+
+    /// The names of the files that may be taken over, where they have their final names.
+    fn used_files(&self) -> Vec<String> {
+        let resumable = self.resumable.iter();
+        resumable.flat_map(ResumableRun::named_files).collect()
+    }
+
+    pub(super) fn names(&self) -> Result<&SetNames> {
+        self.names.as_ref().context("no names were reserved")
+    }
+
     /// What an earlier run had finished, if that was one like `run`. Of what it had not finished,
-    /// or of another run, nothing is left. To be called before any file is made.
+    /// or of another run, nothing is left, where nobody else can be at work. To be called before any
+    /// file is made.
     ///
     /// # Errors
     ///
@@ -133,17 +224,19 @@ impl SetWriter {
                 ..resumable.run.clone()
             } == *run
         };
-        if let Some(resumable) = self.resumable.as_ref().filter(like) {
-            resumable.remove_unfinished()?;
-            resume::note(&*self.store, &self.staged, run)?;
-            return Ok(Some(resumable));
-        }
-        if self.resumable.is_some() {
-            self.store.remove_tree(&name_of(&self.staged, UNFINISHED))?;
-            self.store.stage(&self.staged, None)?;
+        let resumable = self.resumable.as_ref().filter(like);
+        match resumable {
+            Some(resumable) if self.store.has_lock() => resumable.remove_unfinished()?,
+            // Whoever resumes this run finds it in its notes.
+            Some(resumable) => resumable.note_again(&self.staged)?,
+            None if self.resumable.is_some() && self.store.has_lock() => {
+                self.store.remove_tree(&name_of(&self.staged, UNFINISHED))?;
+                self.store.stage(&self.staged, None)?;
+            }
+            None => {}
         }
         resume::note(&*self.store, &self.staged, run)?;
-        Ok(None)
+        Ok(resumable)
     }
 
     /// Writes down that a shard is finished, for a run that may have to take it over. What has no
@@ -156,25 +249,39 @@ impl SetWriter {
         let Some(file) = file.filter(|_| record.shared_with.is_none()) else {
             return Ok(());
         };
-        let (_, name) = file.name.rsplit_once('/').unwrap_or_default();
+        let (_, name) = file.name.rsplit_once('/').unwrap_or(("", &file.name));
         let line = ShardRecord {
             file: Some(file.record(name.to_owned())),
             ..record.clone()
         };
-        resume::note(&*self.store, &self.staged, &line)
+        resume::note(&*self.store, &self.staged, &line)?;
+        self.was_heard();
+        Ok(())
+    }
+
+    /// Tells other runs that this one is alive, where it has not for long, and they may clear away
+    /// what is old.
+    fn stay_alive(&self) -> Result<()> {
+        let is_due = !self.store.grace().is_zero() && self.unheard() > self.store.grace() / 8;
+        if self.claim.is_some() && is_due {
+            resume::note_nothing(&*self.store, &self.staged)?;
+            self.was_heard();
+        }
+        Ok(())
+    }
+
+    fn was_heard(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn unheard(&self) -> Duration {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.elapsed()
     }
 
     /// Makes sure that the file system takes the names that files of shards get in the legacy
     /// layout, before any is downloaded. Not all take colons, quotes or all of Unicode.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Refused`] with the name that it does not take.
-    pub(crate) fn try_names<'a>(
-        &self,
-        layout: Layout,
-        shards: impl Iterator<Item = &'a ShardPath>,
-    ) -> Result<()> {
+    fn try_names(&self, layout: Layout, shards: &[&ShardPath]) -> Result<()> {
         if layout == Layout::Portable {
             return Ok(());
         }
@@ -207,18 +314,10 @@ impl SetWriter {
         self.store.place_of(name)
     }
 
-    /// A fresh file to write to, for the owner alone.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be made.
-    pub(crate) fn file(&self) -> Result<StagedFile> {
-        self.file_with(DigestAlgorithm::Blake3)
-    }
-
-    fn file_with(&self, algorithm: DigestAlgorithm) -> Result<StagedFile> {
-        // Names are given in the commit.
-        StagedFile::create(&self.store, &self.staged, "", algorithm)
+    /// A fresh file that is to be called `name`, for the owner alone.
+    fn file(&self, name: &str) -> Result<StagedFile> {
+        self.stay_alive()?;
+        StagedFile::create(&self.store, &self.staged, name)
     }
 
     /// A fresh file for the tar of a shard.
@@ -226,22 +325,23 @@ impl SetWriter {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub(crate) fn tar(&self, layout: Layout, shard: u64) -> Result<StagedTar> {
-        let file = self.file()?;
-        Ok(match layout {
+    pub(crate) fn tar(&self, shard: &ShardPath) -> Result<StagedTar> {
+        let names = self.names()?;
+        let file = self.file(&names.shard(shard))?;
+        Ok(match names.layout {
             Layout::Legacy => StagedTar::plain(file),
             Layout::Portable => {
-                StagedTar::compressed(manifest::compress(self.id.as_str(), shard, file))
+                StagedTar::compressed(manifest::compress(self.id.as_str(), shard.id, file))
             }
         })
     }
 
-    /// A finished file that is another's very own: a hard link to it, or a copy where there can be
-    /// none. None where the file is not what was recorded.
+    /// A finished file that is another's very own: a hard link to it, or that file where there can
+    /// be none. None where the file is not what was recorded.
     ///
     /// # Errors
     ///
-    /// When it can be neither linked nor copied, or a stop was asked for.
+    /// When it cannot be read, or a stop was asked for.
     pub(crate) fn share(
         &self,
         name: &str,
@@ -253,16 +353,8 @@ impl SetWriter {
         let Some(found) = found else {
             return Ok(None);
         };
-        if let Ok(shared) = self.store.share(name, &self.staged) {
-            return Ok(Some(SealedFile::of(&self.store, shared, found)));
-        }
-        let sharing = || format!("sharing {}", self.store.place_of(name));
-        let mut copy = self.file_with(recorded.digest.algorithm())?;
-        io::copy(&mut self.store.open(name).with_context(sharing)?, &mut copy)
-            .with_context(sharing)?;
-        let mut copy = copy.finish()?;
-        copy.blocks.clone_from(&recorded.blocks);
-        Ok((copy.digest == recorded.digest).then_some(copy))
+        let shared = self.store.share(name, &self.staged)?;
+        Ok(Some(SealedFile::of(&self.store, shared, found)))
     }
 
     /// A file that an earlier run had finished among those of this one; none where it is not what
@@ -277,34 +369,39 @@ impl SetWriter {
         recorded: &FileRecord,
         cancel: &Cancel,
     ) -> Result<Option<SealedFile>> {
-        let found = find_as_recorded(&*self.store, name, recorded, Comparison::Digest, cancel)?;
+        // Under a final name is what the store has whole, and nobody writes to.
+        let comparison = match is_staged(name) {
+            true => Comparison::Digest,
+            false => Comparison::Time,
+        };
+        let found = find_as_recorded(&*self.store, name, recorded, comparison, cancel)?;
         Ok(found.map(|found| SealedFile::of(&self.store, name.to_owned(), found)))
     }
 
     /// Removes a file that an earlier run had finished and this one does not reuse, which takes
-    /// room.
+    /// room. One with a final name stays, for others may use it.
     ///
     /// # Errors
     ///
     /// When it cannot be removed.
     pub(crate) fn discard(&self, name: &str) -> Result<()> {
-        self.store.remove(name)
+        match is_staged(name) {
+            true => self.store.remove(name),
+            false => Ok(()),
+        }
     }
 
-    /// A finished file with that content.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written.
-    pub(crate) fn write(&self, content: &[u8]) -> Result<SealedFile> {
-        let mut file = self.file()?;
+    /// A finished file with that content, which is to be called `name`.
+    pub(super) fn write(&self, name: &str, content: &[u8]) -> Result<SealedFile> {
+        let mut file = self.file(name)?;
         file.write_all(content).context("writing")?;
         file.finish()
     }
 
-    /// Gives all files of the set their final names and writes its record. Takes the next number
-    /// that no file or set in the directory has; fills in the record's `id`, `number`, `meta`,
-    /// `manifest` and the shards' `file`.
+    /// Writes the metastore and, in the portable layout, the manifest, gives all files of the set
+    /// their final names and writes its record. Takes the next number that no file or set in the
+    /// directory has; fills in the record's `id`, `number`, `meta`, `manifest` and the shards'
+    /// `file`.
     ///
     /// # Errors
     ///
@@ -315,15 +412,20 @@ impl SetWriter {
         files: &SetFiles,
         cancel: &Cancel,
     ) -> Result<SetRecord> {
-        self.commits = true;
-        self.store.settle(Folder::Staged(&self.staged))?;
+        self.commits = CommitState::Begun;
+        if !self.store.has_lock() {
+            return self.commit_claimed(record, files, cancel);
+        }
         record.number = next_number_in(&*self.store)?;
+        let meta = self.write("", &files.meta)?;
+        self.store.settle(Folder::Staged(&self.staged))?;
         for _ in 0..NAME_TRIES {
             cancel.check()?;
             record.id.clone_from(&self.id);
-            let manifest = self.name_files(&mut record, files)?;
-            if self.commit_as(&record, files, manifest.as_ref())? {
-                self.keep = false;
+            name_files(&mut record, files, &meta);
+            let manifest = self.write_manifest(&mut record)?;
+            if self.commit_as(&record, files, &meta, manifest.as_ref())? {
+                self.commits = CommitState::Done;
                 return Ok(record);
             }
             // Somebody without our lock, influxd say, took a name meanwhile.
@@ -348,16 +450,102 @@ impl SetWriter {
         )
     }
 
+    /// As [`SetWriter::commit`], where the files of shards have their names, and a claim keeps
+    /// others from these.
+    fn commit_claimed(
+        mut self,
+        mut record: SetRecord,
+        files: &SetFiles,
+        cancel: &Cancel,
+    ) -> Result<SetRecord> {
+        let names = self.names()?.clone();
+        (record.id, record.number) = (names.id.clone(), names.number);
+        self.ensure_heard()?;
+        self.ensure_whole(files)?;
+        let meta = self.write(&names.meta(), &files.meta)?;
+        name_files(&mut record, files, &meta);
+        self.write_manifest(&mut record)?;
+        ensure_no_name_twice(&*self.store, &record)?;
+        cancel.check()?;
+        let document = name_of(&self.id, RECORD);
+        // What is answered with an error may have been done, or be done later.
+        self.commits = CommitState::Recording;
+        let written = self
+            .store
+            .write_whole(&document, &mut |out| record.write_to(out));
+        let read_back =
+            written.and_then(|()| read_record(&*self.store, &format!("{}.{RECORD}", self.id)));
+        let unsure = || {
+            ErrorKind::Failed.error(format!(
+                "nobody knows whether the record of set {} was written: where it was, the set is                  whole",
+                self.id
+            ))
+        };
+        let read_back = read_back.with_context(unsure)?;
+        ensure!(read_back == record, unsure());
+        self.commits = CommitState::Done;
+        Ok(record)
+    }
+
+    /// Makes sure that no other run can take this one for dead, before its record is there.
+    fn ensure_heard(&self) -> Result<()> {
+        let grace = self.store.grace();
+        if !grace.is_zero() && self.unheard() > grace / 2 {
+            let (unheard, grace) = (text::age(self.unheard()), text::age(grace));
+            return Err(ErrorKind::Failed
+                .error(format!(
+                    "this run has finished no shard for {unheard}: after {grace}, others may clear \
+                     away what it has stored"
+                ))
+                .hint("a longer -grace, the same for all runs, gives it more time")
+                .into());
+        }
+        resume::note_nothing(&*self.store, &self.staged)
+    }
+
+    /// Makes sure that all files of shards are there, and will be when the record is: those of sets
+    /// that were removed in the meantime, or of a run that was taken for dead, may go.
+    fn ensure_whole(&self, files: &SetFiles) -> Result<()> {
+        let store = &*self.store;
+        let hidden = store.list(Folder::Hidden)?;
+        let names = files.shards.iter().map(|(_, file)| &*file.name);
+        let going = prune::going(store, &hidden, &names.collect(), store.grace() / 2)?;
+        let top = store.list(Folder::Top)?;
+        let sizes: HashMap<&str, u64> = top
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry.size))
+            .collect();
+        for (_, file) in &files.shards {
+            // A list may lag.
+            let is_there = sizes.get(&*file.name) == Some(&file.size)
+                || store
+                    .entry(&file.name)?
+                    .is_some_and(|there| there.is_file_of(file.size));
+            if !is_there || going.contains(&file.name) {
+                let place = store.place_of(&file.name);
+                return Err(ErrorKind::Failed
+                    .error(format!(
+                        "{place} was removed while the backup went on, or is about to be"
+                    ))
+                    .hint("another run removed the set that it came from: back up again")
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the files the names that the record says, and writes it; `false` where one of the
     /// names is taken.
     fn commit_as(
         &self,
         record: &SetRecord,
         files: &SetFiles,
+        meta: &SealedFile,
         manifest: Option<&SealedFile>,
     ) -> Result<bool> {
         let store = &*self.store;
-        let moves = self.moves(record, files, manifest)?;
+        ensure_no_name_twice(store, record)?;
+        let moves = moves(record, files, meta, manifest);
         let intent = name_of(&self.id, COMMIT);
         let write = |name: &str| store.write_whole(name, &mut |out| record.write_to(out));
         write(&intent)?;
@@ -398,65 +586,90 @@ impl SetWriter {
         Ok(true)
     }
 
-    /// Which staged file gets which name. What influxd takes for the sign of a backup comes last:
-    /// it takes no shard for restorable without.
-    fn moves<'a>(
-        &self,
-        record: &'a SetRecord,
-        files: &'a SetFiles,
-        manifest: Option<&'a SealedFile>,
-    ) -> Result<Vec<Move<'a>>> {
-        let shards = files
-            .shards
-            .iter()
-            .map(|(index, file)| (file, record.shards[*index].file.as_ref()));
-        let rest = [
-            (Some(&files.meta), Some(&record.meta)),
-            (manifest, record.manifest.as_ref()),
-        ];
-        let rest = rest
-            .into_iter()
-            .filter_map(|(file, record)| Some((file?, record)));
-        let moves: Vec<Move<'_>> = shards
-            .chain(rest)
-            .filter_map(|(file, record)| Some((&*file.name, &*record?.name)))
-            .collect();
-        // No other number or stamp would help.
-        let mut names = HashSet::new();
-        if let Some((_, twice)) = moves.iter().find(|(_, name)| !names.insert(name)) {
-            let place = self.store.place_of(twice);
-            bail!("two files of the set would be called {place}");
-        }
-        Ok(moves)
-    }
-
-    /// Writes into the record what the files will be called; in the portable layout, makes the
-    /// manifest.
-    fn name_files(&self, record: &mut SetRecord, files: &SetFiles) -> Result<Option<SealedFile>> {
-        let portable = record.layout == Layout::Portable;
-        let meta = if portable {
-            manifest::meta_file(self.id.as_str())
-        } else {
-            names::meta_file(record.number)
-        };
-        record.meta = files.meta.record(meta);
-        for (index, file) in &files.shards {
-            let shard = &mut record.shards[*index];
-            let name = match record.layout {
-                Layout::Legacy => names::shard_file(&shard.path(), record.number),
-                Layout::Portable => manifest::shard_file(self.id.as_str(), shard.id),
-            };
-            shard.file = Some(file.record(name));
-        }
-        if !portable {
+    /// In the portable layout, makes the manifest, and writes it into the record; says there in which
+    /// form it is.
+    fn write_manifest(&self, record: &mut SetRecord) -> Result<Option<SealedFile>> {
+        record.format = record.needed_format();
+        let Some(name) = record.names().manifest() else {
             return Ok(None);
-        }
+        };
         let mut bytes = Vec::new();
         record.to_manifest().write_to(&mut bytes)?;
-        let manifest = self.write(&bytes)?;
-        record.manifest = Some(manifest.record(manifest::manifest_file(self.id.as_str())));
+        let manifest = self.write(&name, &bytes)?;
+        record.manifest = Some(manifest.record(name));
         Ok(Some(manifest))
     }
+
+    /// Removes what a run with a claim has stored, and no record names; in the end the claim, if all
+    /// of it went. Where this fails, the sweep of a later run takes what is left.
+    fn clear(&self, claim: &Claim, recorded: &HashSet<String>) -> Result<()> {
+        let mut is_clear = true;
+        for entry in claim.claimed(&self.store.list(Folder::Top)?) {
+            if !recorded.contains(&entry.name) {
+                is_clear &= tolerated(self.store.remove(&entry.name))?.is_none();
+            }
+        }
+        let staged = self.store.remove_tree(&name_of(&self.staged, UNFINISHED));
+        if is_clear && tolerated(staged)?.is_none() {
+            self.store.remove(&claim.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name is that of a staged file, which gets its final name in a commit. Any other has it.
+fn is_staged(name: &str) -> bool {
+    name.starts_with(HIDDEN)
+}
+
+/// Writes into the record what the files are, or will be, called.
+fn name_files(record: &mut SetRecord, files: &SetFiles, meta: &SealedFile) {
+    let names = record.names();
+    record.meta = meta.record(names.meta());
+    for (index, file) in &files.shards {
+        let shard = &mut record.shards[*index];
+        let name = match is_staged(&file.name) {
+            true => names.shard(&shard.path()),
+            false => file.name.clone(),
+        };
+        shard.file = Some(file.record(name));
+    }
+}
+
+/// Which staged file gets which name. What influxd takes for the sign of a backup comes last: it
+/// takes no shard for restorable without.
+fn moves<'a>(
+    record: &'a SetRecord,
+    files: &'a SetFiles,
+    meta: &'a SealedFile,
+    manifest: Option<&'a SealedFile>,
+) -> Vec<Move<'a>> {
+    let shards = files
+        .shards
+        .iter()
+        .map(|(index, file)| (file, record.shards[*index].file.as_ref()));
+    let rest = [
+        (Some(meta), Some(&record.meta)),
+        (manifest, record.manifest.as_ref()),
+    ];
+    let rest = rest
+        .into_iter()
+        .filter_map(|(file, record)| Some((file?, record)));
+    shards
+        .chain(rest)
+        .filter(|(file, _)| is_staged(&file.name))
+        .filter_map(|(file, record)| Some((&*file.name, &*record?.name)))
+        .collect()
+}
+
+/// No other number or stamp would help.
+fn ensure_no_name_twice(store: &dyn Store, record: &SetRecord) -> Result<()> {
+    let mut names = HashSet::new();
+    if let Some(twice) = record.files().find(|file| !names.insert(&file.name)) {
+        let place = store.place_of(&twice.name);
+        bail!("two files of the set would be called {place}");
+    }
+    Ok(())
 }
 
 /// Whether a set, or what is left of one, has an id.
@@ -476,7 +689,7 @@ fn is_taken(store: &dyn Store, id: &SetId) -> Result<bool> {
 fn free_stamp(store: &dyn Store, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
     let begun = Instant::now();
     while begun.elapsed() < STAMP_PATIENCE {
-        let now = Timestamp::now();
+        let now = Timestamp::try_from(store.now())?;
         let id = SetId::from(time::stamp(now));
         if !is_taken(store, &id)? {
             return Ok((id, now));
@@ -497,12 +710,24 @@ fn free_stamp(store: &dyn Store, cancel: &Cancel) -> Result<(SetId, Timestamp)> 
 
 impl Drop for SetWriter {
     fn drop(&mut self) {
-        if self.keep && ResumableRun::read(&self.store, &self.staged).is_some() {
+        let is_kept = self.keep
+            && self.commits != CommitState::Done
+            && ResumableRun::read(&self.store, &self.staged).is_some();
+        if is_kept || self.commits == CommitState::Recording {
             return;
         }
         // Where this fails, the sweep of the next run takes what is left.
-        let _ = self.store.remove_tree(&name_of(&self.staged, UNFINISHED));
-        if !self.commits {
+        let _ = match (&self.claim, self.commits) {
+            (Some(claim), CommitState::Done) => {
+                read_record(&*self.store, &format!("{}.{RECORD}", self.id)).and_then(|record| {
+                    let files = record.files().map(|file| file.name.clone());
+                    self.clear(claim, &files.collect())
+                })
+            }
+            (Some(claim), _) => self.clear(claim, &HashSet::new()),
+            (None, _) => self.store.remove_tree(&name_of(&self.staged, UNFINISHED)),
+        };
+        if self.commits == CommitState::Not {
             self.lock.abandon();
         }
     }
@@ -534,20 +759,23 @@ fn forget_intent(store: &dyn WritableStore, intent: &str, moves: &[Move<'_>]) {
     }
 }
 
-/// The newest set with staged files of which some were finished.
-fn newest_resumable(store: &Arc<dyn WritableStore>) -> Result<Option<SetId>> {
-    let mut newest: Option<SetId> = None;
-    for entry in store.list(Folder::Hidden)? {
-        let Some((id, UNFINISHED)) = own_name(&entry.name) else {
-            continue;
-        };
-        let id = SetId::from(id);
-        let is_newer = newest.as_ref().is_none_or(|newest| id > *newest);
-        if is_newer && ResumableRun::read(store, &id).is_some() {
-            newest = Some(id);
-        }
-    }
-    Ok(newest)
+/// What the newest run that made no set had finished.
+fn newest_resumable(store: &Arc<dyn WritableStore>) -> Result<Option<ResumableRun>> {
+    let entries = store.list(Folder::Hidden)?;
+    let own: HashSet<(&str, &str)> = entries
+        .iter()
+        .filter_map(|entry| own_name(&entry.name))
+        .collect();
+    // Of a set, where nothing can be removed, the notes stay.
+    let unfinished = own
+        .iter()
+        .filter(|(id, kind)| *kind == UNFINISHED && !own.contains(&(*id, RECORD)));
+    let mut ids: Vec<SetId> = unfinished.map(|(id, _)| SetId::from(*id)).collect();
+    ids.sort_unstable();
+    Ok(ids
+        .iter()
+        .rev()
+        .find_map(|id| ResumableRun::read(store, id)))
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::fs;
 use super::*;
 use crate::io::durable;
 use crate::repository::hidden::hidden;
+use crate::repository::store::LocalStore;
 use crate::repository::{Catalog, Selection, test_records};
 use crate::repository::{DigestAlgorithm, FileDigest};
 
 fn finished(staging: &SetWriter, content: &[u8]) -> SealedFile {
-    staging.write(content).unwrap()
+    staging.write("", content).unwrap()
 }
 
 fn begin(directory: &Path) -> SetWriter {
@@ -31,7 +32,7 @@ fn commit(directory: &Path) -> SetRecord {
 fn commit_in(directory: &Path, layout: Layout) -> SetRecord {
     let staging = begin(directory);
     let files = SetFiles {
-        meta: finished(&staging, b"meta"),
+        meta: b"meta".to_vec(),
         shards: vec![(0, finished(&staging, b"shard"))],
     };
     let record = record(&staging, layout);
@@ -140,7 +141,7 @@ fn a_portable_set_gives_way_to_a_run_of_influxd_in_the_same_second() {
     let staging = begin(directory.path());
     let id = staging.id().clone();
     let files = SetFiles {
-        meta: finished(&staging, b"meta"),
+        meta: b"meta".to_vec(),
         shards: vec![(0, finished(&staging, b"shard"))],
     };
     let record = record(&staging, Layout::Portable);
@@ -313,7 +314,7 @@ fn a_set_of_which_two_files_would_have_one_name_is_refused_before_any_has_it() {
     for layout in [Layout::Legacy, Layout::Portable] {
         let staging = begin(directory.path());
         let files = SetFiles {
-            meta: finished(&staging, b"meta"),
+            meta: b"meta".to_vec(),
             shards: vec![
                 (0, finished(&staging, b"one")),
                 (1, finished(&staging, b"two")),

@@ -631,8 +631,9 @@ fn completions() -> PathBuf {
 #[test]
 fn every_command_has_a_manual_page_that_mandoc_finds_no_fault_with() {
     let folder = folder();
-    snap(["generate", "man", "-dir", utf8(folder.path())]).expect(0);
-    let pages = tree::names(folder.path());
+    let manual = folder.path().join("man/man1");
+    snap(["generate", "man", "-dir", utf8(&manual)]).expect(0);
+    let pages = tree::names(&manual);
     let help = snap(["-h"]).expect(0).stdout;
     let commands: Vec<&str> = help
         .split("Commands:\n")
@@ -659,9 +660,10 @@ fn every_command_has_a_manual_page_that_mandoc_finds_no_fault_with() {
             );
         }
         assert!(pages.contains(&format!("snap-{command}.1")), "{command}");
+        assert!(page.contains(".B NO_COLOR, CLICOLOR=0\n"), "{command}");
     }
     for name in &pages {
-        let file = folder.path().join(name);
+        let file = manual.join(name);
         let linted = Command::new("mandoc")
             .args(["-Tlint", utf8(&file)])
             .output()
@@ -677,7 +679,7 @@ fn every_command_has_a_manual_page_that_mandoc_finds_no_fault_with() {
     let page = snap(["generate", "man"]).expect(0).stdout;
     assert_eq!(
         page,
-        fs::read_to_string(folder.path().join("snap.1")).expect("a page")
+        fs::read_to_string(manual.join("snap.1")).expect("a page")
     );
     let refused = snap(["generate", "man", "prune"]).expect(2);
     assert!(

@@ -303,6 +303,12 @@ fn what_means_nothing_is_named_with_its_place_and_what_there_is() {
         "{}",
         run.stderr
     );
+    // A flag that is typed is from nowhere else.
+    let typed = &["backup", "-limit-rate", "faster"];
+    let run = fixture
+        .run_configured(typed, &[("SNAP_LIMIT_RATE", "1MiB")])
+        .expect(2);
+    assert!(!run.stderr.contains("is from"), "{}", run.stderr);
     let run = fixture
         .run_configured(&["backup", "-config", "nowhere.toml"], &[])
         .expect(2);

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::utf8;
+use crate::support::service::{Serving, ask, copy};
+use crate::support::{folder, utf8};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -71,6 +72,27 @@ fn every_link_between_the_documents_leads_to_a_file_and_a_heading() {
     }
 }
 
+#[test]
+fn a_page_longer_than_three_screens_begins_with_its_contents() {
+    const SCREEN: usize = 40;
+    for document in documents() {
+        let text = read(&document);
+        if text.lines().count() <= 3 * SCREEN || document.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        let (before, _) = text.split_once("\n## ").expect("a section");
+        for section in text.lines().filter(|line| line.starts_with("## ")) {
+            for anchor in headings(section) {
+                assert!(
+                    before.contains(&format!("](#{anchor})")),
+                    "{}: no link to {section}",
+                    document.display()
+                );
+            }
+        }
+    }
+}
+
 /// The anchors that a page's headings get.
 fn headings(text: &str) -> Vec<String> {
     let anchor = |heading: &str| -> String {
@@ -94,6 +116,23 @@ fn headings(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn every_file_that_the_map_of_the_code_names_is_there() {
+    let map = read(&root().join("docs/architecture.md"));
+    let names: Vec<&str> = map
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.contains('/') && name.ends_with(".rs"))
+        .collect();
+    assert!(names.len() > 50, "{names:?}");
+    for name in names {
+        let path = name.strip_prefix("src/").unwrap_or(name);
+        let places = ["src", ""].map(|folder| root().join(folder).join(path));
+        assert!(places.iter().any(|place| place.is_file()), "{name}");
+    }
+}
+
+#[test]
 fn every_command_and_exit_code_has_its_place_in_the_documents() {
     let readme = read(&root().join("README.md"));
     for (command, codes) in [
@@ -114,6 +153,54 @@ fn every_command_and_exit_code_has_its_place_in_the_documents() {
             );
         }
     }
+}
+
+#[test]
+fn the_replies_of_the_protocol_page_are_what_serve_sends() {
+    let page = read(&root().join("docs/protocol.md"));
+    let place = folder();
+    let served = place.path().join("served");
+    copy(&root().join("testdata/influxd-1.6.7"), &served);
+    let server = Serving::start(&served, &[]);
+    for (section, request) in [
+        ("Metastore", &b"\x03\x01{}\n"[..]),
+        (
+            "Database info",
+            b"\x03\x03{\"BackupDatabase\":\"db.dot\"}\n",
+        ),
+        ("Shard", b"\x03\x00{\"ShardID\":22}\n"),
+    ] {
+        let reply = ask(server.address(), request);
+        let shown = shown_bytes(&page, section);
+        assert!(shown.len() >= 2, "{section}: {shown:?}");
+        for (offset, bytes) in shown {
+            // Mode, owner and time of a file, and the checksum over them, are the machine's.
+            if section == "Shard" && (0x60..0xa0).contains(&offset) {
+                continue;
+            }
+            let sent = reply.get(offset..offset + bytes.len());
+            assert_eq!(sent, Some(&bytes[..]), "{section}: {offset:08x}");
+        }
+    }
+}
+
+/// The bytes in hexadecimal in a section of a page, with their offsets.
+fn shown_bytes(page: &str, section: &str) -> Vec<(usize, Vec<u8>)> {
+    let (_, text) = page
+        .split_once(&format!("\n## {section}\n"))
+        .expect("a section");
+    let text = text.split("\n## ").next().expect("its text");
+    let line = |line: &str| {
+        let (offset, rest) = line.strip_prefix("    ")?.split_once(": ")?;
+        let offset = usize::from_str_radix(offset, 16).ok()?;
+        let digits: String = rest.split("  ").next()?.split(' ').collect();
+        let bytes = (0..digits.len()).step_by(2).map(|at| {
+            let byte = digits.get(at..at + 2)?;
+            u8::from_str_radix(byte, 16).ok()
+        });
+        Some((offset, bytes.collect::<Option<Vec<u8>>>()?))
+    };
+    text.lines().filter_map(line).collect()
 }
 
 #[test]

@@ -22,7 +22,9 @@ const SERVER: &str = "db.example:8088";
 #[test]
 fn the_examples_of_the_documents_print_what_stands_there() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["list", "info", "verify", "forget", "check", "restore"] {
+    for name in [
+        "list", "info", "verify", "forget", "check", "restore", "format",
+    ] {
         let page = source.join(format!("docs/{name}.md"));
         let text = fs::read_to_string(&page).expect("a page");
         let printed = Stage::new(source).page(&text);

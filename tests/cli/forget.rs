@@ -263,6 +263,8 @@ fn marked_sets_stay_until_the_mark_is_taken_off() {
             .stdout
             .contains("was kept before")
     );
+    let noted = keep(&["-note", "before the upgrade", utf8(&dir), &sets[0]]);
+    assert!(noted.stdout.contains("(note: before the upgrade)"));
     assert!(list().contains("KEPT"));
     let info = snap(["info", "-json", utf8(&dir), &sets[0]])
         .expect(0)

@@ -177,7 +177,7 @@ fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
 /// Verifies in this process: whether there was a fault, or an error of [`ErrorKind::Damage`].
 fn is_damaged(dir: &Path, deep: bool) -> bool {
     let options = VerifyOptions {
-        directory: dir.to_owned(),
+        repository: dir.into(),
         set: None,
         deep,
         jobs: 1,

@@ -308,7 +308,7 @@ fn an_empty_tar_is_believed_only_when_it_comes_again() {
         .backup(&["-since", "2025-01-01", "-retries", "0"])
         .expect(0);
     assert!(
-        run.stdout.contains("2 with nothing to send"),
+        run.stdout.contains("no shard, nothing newer than 20"),
         "{}",
         run.stdout
     );

@@ -173,7 +173,7 @@ fn nothing_newer_is_a_success_without_a_file_whichever_way_the_version_says_it()
         fixture.backup_in_turn(&[]).expect(0);
         let run = fixture.backup_in_turn(&["-since", "2024-01-16"]).expect(0);
         assert!(
-            run.stdout.contains("2 with nothing to send"),
+            run.stdout.contains("no shard, nothing newer than 20"),
             "{version:?}: {}",
             run.stdout
         );

@@ -283,11 +283,11 @@ fn what_is_no_snapshotter_is_told_apart_and_nothing_is_made() {
     let cases: [(Manners, &[&str]); 9] = [
         (
             Manners::Answers(bad_request.into()),
-            &["speaks HTTP", "8086", "8088"],
+            &["speaks HTTP", "is an HTTP port", "8088"],
         ),
         (
             Manners::Greets(bad_request.into()),
-            &["speaks HTTP", "8086", "8088"],
+            &["speaks HTTP", "is an HTTP port", "8088"],
         ),
         (Manners::Answers(tls_alert.clone()), &["TLS", "8088"]),
         (Manners::Greets(tls_alert), &["TLS", "8088"]),

@@ -9,19 +9,20 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::support::backups::{
-    Backups, SHARDS, alone, by_influxd, expect_offline, files_of, messages, record, shared,
+    Backups, Made, SHARDS, alone, by_influxd, expect_offline, expect_points, files_of, messages,
+    record, shared,
 };
 use crate::support::damage::damage;
 use crate::support::data::{START, flush};
 use crate::support::fixture::Fixture;
-use crate::support::influxd::Index;
+use crate::support::influxd::{Index, Influxd};
 use crate::support::peer::{
     Asked, Cache, End, MODIFIED, Member, Model, Reply, Tar, Version, noise, tar, tsm,
 };
-use crate::support::process::{Snap, restore_into, snap};
-use crate::support::service::wait_for;
+use crate::support::process::{self, Snap, restore_into, snap};
+use crate::support::service::{influxd_restore_into, wait_for};
 use crate::support::time::{DAY, SECOND};
-use crate::support::{tree, utf8};
+use crate::support::{folder, tree, utf8};
 
 #[test]
 fn a_shard_of_which_all_files_are_gone_is_not_taken_for_unchanged() {
@@ -708,22 +709,103 @@ fn a_run_that_is_killed_while_it_shares_leaves_the_earlier_set_as_it_was() {
     snap(["verify", utf8(&dir)]).expect(0);
 }
 
+/// On a file system without links, the record names the file of the older set.
 #[test]
-fn a_file_that_cannot_be_linked_to_is_copied() {
-    let fixture = with_first_set([1, 2]);
-    let file = |name: &str| fixture.dir().join(name);
-    let run = fixture
-        .prepare_json(&["-incremental"])
-        .env("SNAP_FAILPOINT", "fail-each:link")
-        .run()
-        .expect(0);
-    assert_eq!(messages(&run, "summary")[0]["shared"], 2);
-    let links = |name: &str| fs::metadata(file(name)).expect("a shard").nlink();
-    assert_eq!(
-        [links("db.autogen.00001.01"), links("db.autogen.00002.01")],
-        [1, 1]
-    );
-    assert!(fs::read(file("db.autogen.00001.01")).expect("a shard") == old_tar(1));
-    fs::remove_file(file("db.autogen.00001.00")).expect("removing a shard");
-    snap(["verify", utf8(&fixture.dir()), "latest"]).expect(0);
+fn a_file_that_cannot_be_linked_to_is_named_and_goes_with_the_last_set_that_names_it() {
+    for flags in [&["-incremental"][..], &["-incremental", "-portable"]] {
+        let mut model = Model::new(Version::V1_6, &[1, 2].map(|id| ("db", "autogen", id)));
+        for id in [1, 2] {
+            model.shard(id).tar = Tar::Bytes(old_tar(id));
+        }
+        let fixture = Fixture::new(model);
+        let file = |name: &str| fixture.dir().join(name);
+        let sizes = || tree::visible_files(&fixture.dir());
+        fixture.prepare_json(flags).run().expect(0);
+        let first = sizes();
+        let run = || {
+            let run = fixture
+                .prepare_json(flags)
+                .env("SNAP_FAILPOINT", "errno-link:EPERM")
+                .run()
+                .expect(0);
+            assert_eq!(messages(&run, "summary")[0]["shared"], 2);
+        };
+        run();
+        let signs = sizes().len() - first.len();
+        assert_eq!(signs, flags.len(), "no file of a shard is another's copy");
+        run();
+        snap(["verify", utf8(&fixture.dir())]).expect(0);
+
+        // What newer sets name stays, and nothing is said of it.
+        let forget =
+            |keep: &str| snap(["forget", utf8(&fixture.dir()), "-keep-last", keep]).expect(0);
+        let removed = forget("1");
+        assert!(!removed.stderr.contains("left alone"), "{}", removed.stderr);
+        snap(["verify", utf8(&fixture.dir())]).expect(0);
+        let shards: Vec<&String> = first
+            .keys()
+            .filter(|name| name.contains("00001.00") || name.contains(".s1."))
+            .collect();
+        assert!(shards.len() == 1 && file(shards[0]).exists());
+
+        // A full set shares nothing: then the old files go with the last set that names them.
+        fixture.prepare_json(&flags[1..]).run().expect(0);
+        forget("1");
+        assert!(!file(shards[0]).exists());
+        snap(["verify", utf8(&fixture.dir())]).expect(0);
+        assert_eq!(sizes().len(), first.len());
+    }
+}
+
+/// Stock influxd reads them too: a manifest can name any file of the directory, and of the legacy
+/// layout it takes all numbers of a shard.
+#[test]
+fn sets_that_name_files_of_older_ones_come_back_by_influxd_when_these_are_gone() {
+    let layouts: [&'static [&'static str]; 2] = [&["-portable"], &[]];
+    for layout in layouts {
+        let backups = Backups::loaded(Index::Inmem, layout, 20);
+        let dir = backups.dir();
+        let first = backups.incremental();
+        backups.a_day_passes();
+        backups.write(1, "late", 3);
+        let points = backups.server.points();
+        let run = process::backup(&backups.server.host(), layout, &dir)
+            .args(["-json", "-incremental"])
+            .env("SNAP_FAILPOINT", "errno-link:EPERM")
+            .run()
+            .expect(0);
+        let summary = messages(&run, "summary").remove(0);
+        assert_eq!(summary["shared"], first.shards - 1);
+        let id = summary["set"].as_str().expect("an id").to_owned();
+        assert_eq!(record(&dir, &id)["format"], 3);
+        snap(["forget", utf8(&dir), "-keep-last", "1"]).expect(0);
+        snap(["verify", utf8(&dir)]).expect(0);
+        expect_offline(&dir, &id, &points, Index::Inmem);
+        let made = Made {
+            id,
+            points,
+            ..first
+        };
+        match layout.is_empty() {
+            false => by_influxd(&dir, &made, Index::Inmem),
+            true => by_influxd_offline(&dir, &made),
+        }
+        // The next set has links of these files, under names of its own.
+        backups.a_day_passes();
+        let third = backups.incremental();
+        assert_eq!(third.shared, third.shards - 1);
+        assert_eq!(record(&dir, &third.id)["format"], 2);
+        backups.expect(&third, Index::Inmem);
+    }
+}
+
+/// Restores the legacy layout into the directories of a stopped influxd, with influxd; panics unless
+/// the set comes back as it was.
+fn by_influxd_offline(dir: &Path, made: &Made) {
+    let folder = folder();
+    for database in ["main", "other"] {
+        influxd_restore_into(folder.path(), database, dir);
+    }
+    let server = Influxd::start(folder.path(), Index::Inmem);
+    expect_points(&server.points(), &made.points, "by influxd");
 }

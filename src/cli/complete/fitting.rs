@@ -10,6 +10,7 @@ use super::{Candidate, Completion, Paths};
 use crate::cli::flags::argv::split_flag;
 use crate::cli::flags::known::{find, value_name};
 use crate::cli::flags::profiles::PATH;
+use crate::repository::Location;
 
 /// What is known of the words before the one that is completed.
 pub(super) struct Fitting<'a> {
@@ -26,6 +27,14 @@ impl<'a> Fitting<'a> {
 
     /// What fits in the place of `word`.
     pub(super) fn at(&self, word: &str) -> Completion {
+        let mut completion = self.fitting(word);
+        if Location::is_url(OsStr::new(word)) {
+            completion.paths = Paths::None;
+        }
+        completion
+    }
+
+    fn fitting(&self, word: &str) -> Completion {
         match self.typed.next {
             Next::Nothing => Completion::default(),
             Next::Helped => self.commands(),

@@ -30,6 +30,7 @@ use crate::error::Error;
 use crate::influxd_dir::LocalMeta;
 use crate::metastore::Data;
 use crate::ops::{SetSummary, list};
+use crate::repository::Location;
 use crate::server::MetaStore;
 use crate::text::{plural, size};
 
@@ -91,12 +92,12 @@ impl<'a> Lookup<'a> {
 
     /// The sets of the backup directory, newest first, by their ids.
     pub(super) fn sets(&self) -> Vec<Candidate> {
-        let directory = self.directory();
-        let sets = summaries(directory.clone());
+        let repository = self.repository();
+        let sets = summaries(repository.clone());
         let mut candidates: Vec<Candidate> = match sets {
             Some(sets) => sets.iter().rev().map(described).collect(),
             None => {
-                let ids = recorded_ids(directory).into_iter().rev();
+                let ids = recorded_ids(repository).into_iter().rev();
                 ids.map(Candidate::bare).collect()
             }
         };
@@ -136,9 +137,10 @@ impl<'a> Lookup<'a> {
         zones.map(|zone| Candidate::bare(zone.as_str())).collect()
     }
 
-    fn directory(&self) -> PathBuf {
+    fn repository(&self) -> Location {
         let typed = self.line.argument(PATH).map(expanded);
-        values::directory(typed.as_ref())
+        let read = typed.and_then(|typed| Location::parse(typed).ok());
+        values::repository(read.as_ref())
     }
 
     /// Databases, each with its retention policies: those of the server for a backup, and else those
@@ -179,7 +181,7 @@ impl<'a> Lookup<'a> {
 
     /// The sets of the backup directory, or the one that was typed.
     fn chosen_sets(&self) -> Vec<SetSummary> {
-        let mut sets = summaries(self.directory()).unwrap_or_default();
+        let mut sets = summaries(self.repository()).unwrap_or_default();
         let id = self.line.argument("set").and_then(OsStr::to_str);
         if let Some(id) = id.filter(|id| *id != "latest") {
             sets.retain(|set| set.id.to_string().starts_with(id));
@@ -221,16 +223,19 @@ fn running_metastore(host: &str) -> Result<Data> {
 }
 
 /// The sets of a directory, oldest first.
-fn summaries(directory: PathBuf) -> Option<Vec<SetSummary>> {
-    in_a_moment(move || Ok(list(&directory, Context::silent())?.sets))
+fn summaries(repository: Location) -> Option<Vec<SetSummary>> {
+    in_a_moment(move || Ok(list(&repository, Context::silent())?.sets))
 }
 
 /// The ids of the sets that have a record or a manifest, by the names of these alone: the records
 /// of many large sets take longer than a moment to read.
-fn recorded_ids(directory: PathBuf) -> BTreeSet<String> {
+fn recorded_ids(repository: Location) -> BTreeSet<String> {
     let ids = in_a_moment(move || {
+        let Some(directory) = repository.directory() else {
+            return Ok(BTreeSet::new());
+        };
         let mut ids = ids_in(&directory.join(".snap"), ".json");
-        ids.extend(ids_in(&directory, ".manifest"));
+        ids.extend(ids_in(directory, ".manifest"));
         Ok(ids)
     });
     ids.unwrap_or_default()

@@ -90,7 +90,7 @@ impl<'a> CommandLine<'a> {
                 };
                 line.words.push(Word::Flag { flag, value });
             } else {
-                line.push_plain(root, arg)?;
+                line.push_plain(root, arg, args.as_slice())?;
             }
         }
         line.ensure_no_empty_value()?;
@@ -98,8 +98,13 @@ impl<'a> CommandLine<'a> {
         Ok(line)
     }
 
-    /// Adds a word without a dash. The first one names the command.
-    fn push_plain(&mut self, root: &'a Command, word: OsString) -> Result<(), Error> {
+    /// Adds a word without a dash, before the words of `rest`. The first one names the command.
+    fn push_plain(
+        &mut self,
+        root: &'a Command,
+        word: OsString,
+        rest: &[OsString],
+    ) -> Result<(), Error> {
         if self.command.is_some() || word.is_empty() {
             self.words.push(Word::Plain(word));
             return Ok(());
@@ -109,7 +114,7 @@ impl<'a> CommandLine<'a> {
             Some("version") => self.asked = self.asked.or(Some(Asked::Version)),
             name => {
                 let command = name.and_then(|name| root.find_subcommand(name));
-                let command = command.ok_or_else(|| unknown::command(root, &word))?;
+                let command = command.ok_or_else(|| unknown::command(root, &word, rest))?;
                 self.words.push(Word::Plain(word));
                 self.command = Some((self.words.len(), command));
             }

@@ -223,12 +223,17 @@ fn default_path(
     }
     let path = match typed {
         Typed::Path => None,
-        Typed::Nothing => configured.filter(|_| variable("SNAP_DIR").is_none()),
+        // Where a set must be named, it is that which is missing.
+        Typed::Nothing if command.is_allow_missing_positional_set() => None,
+        Typed::Nothing => variable("SNAP_DIR").or(configured),
         Typed::SetAlone => {
             let known = variable("SNAP_DIR").or(configured);
             let usual = || {
-                let usual = values::directory(None);
-                usual.is_dir().then(|| usual.into_os_string())
+                let usual = values::repository(None);
+                usual
+                    .directory()
+                    .filter(|path| path.is_dir())
+                    .map(|path| path.as_os_str().to_owned())
             };
             let path = known.or_else(usual);
             Some(path.ok_or_else(|| places::no_path(command, words[0]))?)

@@ -7,7 +7,7 @@ use clap::Command;
 
 use super::profiles::PATH;
 use crate::error::{Error, ErrorKind};
-use crate::repository::is_set_name;
+use crate::repository::{Location, is_set_name};
 
 /// The argument for the set.
 const SET: &str = "set";
@@ -43,8 +43,9 @@ pub(crate) fn typed(command: &Command, words: &[&OsStr]) -> Result<Typed, Error>
         [] => Ok(Typed::Nothing),
         [only] if set.is_required_set() && is_directory(only) => Err(ErrorKind::Usage
             .error(format!(
-                "'{}' is a directory, and no SET follows it",
-                only.display()
+                "'{}' is {}, and no SET follows it",
+                only.display(),
+                kind_of_path(only)
             ))
             .hint(format!(
                 "write: snap {name} {} SET (an id, the beginning of one, or latest)",
@@ -63,8 +64,9 @@ pub(crate) fn typed(command: &Command, words: &[&OsStr]) -> Result<Typed, Error>
             ))),
         [_, second, ..] if is_directory(second) && !is_name_of_set(second) => Err(ErrorKind::Usage
             .error(format!(
-                "'{}' is a directory, and not a set",
-                second.display()
+                "'{}' is {}, and not a set",
+                second.display(),
+                kind_of_path(second)
             ))
             .hint(format!(
                 "snap {name} takes one PATH, and behind it a SET: an id, the beginning of one, \
@@ -96,8 +98,16 @@ fn is_name_of_set(word: &OsStr) -> bool {
     word.to_str().is_some_and(is_name)
 }
 
+fn kind_of_path(word: &OsStr) -> &'static str {
+    match Location::is_url(word) {
+        true => "a URL",
+        false => "a directory",
+    }
+}
+
+/// Whether a word can only be meant for PATH.
 fn is_directory(word: &OsStr) -> bool {
-    Path::new(word).is_dir() || Path::new(word).is_absolute()
+    Path::new(word).is_dir() || Path::new(word).is_absolute() || Location::is_url(word)
 }
 
 #[cfg(test)]
@@ -159,6 +169,16 @@ mod tests {
                 "verify",
                 &["/a", "/tmp"],
                 "'/tmp' is a directory, and not a set",
+            ),
+            (
+                "verify",
+                &["/a", "s3://b/p"],
+                "'s3://b/p' is a URL, and not a set",
+            ),
+            (
+                "keep",
+                &["s3://b/p"],
+                "'s3://b/p' is a URL, and no SET follows it",
             ),
             (
                 "keep",

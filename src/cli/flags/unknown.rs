@@ -2,6 +2,7 @@
 //! other tools call by that name.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use clap::{Arg, Command};
 
@@ -144,8 +145,9 @@ const FLAGS: [(&[&str], &str); 12] = [
     ),
 ];
 
-/// The error for a command that there is not.
-pub(super) fn command(root: &Command, word: &OsStr) -> Error {
+/// The error for a command that there is not. `rest` are the words behind it.
+pub(super) fn command(root: &Command, word: &OsStr, rest: &[OsString]) -> Error {
+    let is_there = Path::new(word).exists();
     let word = word.to_string_lossy();
     let error = |more: &str| ErrorKind::Usage.error(format!("there is no command '{word}'{more}"));
     let known = || root.get_subcommands().map(Command::get_name);
@@ -158,10 +160,18 @@ pub(super) fn command(root: &Command, word: &OsStr) -> Error {
     if let Some((_, what)) = NEEDLESS.iter().find(|(words, _)| words.contains(&&*word)) {
         return error(&format!("; {what}"));
     }
-    if word.contains('/') {
+    let is_path = is_there || word.contains('/');
+    let meant = nearest(&word, known()).filter(|_| !is_path);
+    let mut commands = rest.iter().filter_map(|word| root.find_subcommand(word));
+    if let Some(command) = commands.next().filter(|_| meant.is_none()) {
+        return ErrorKind::Usage
+            .error(format!("'{word}' comes before the command"))
+            .hint(format!("write: snap {} {word}", command.get_name()));
+    }
+    if is_path {
         return error("").hint(format!("write a command before PATH: snap list {word}"));
     }
-    match nearest(&word, known()) {
+    match meant {
         Some(meant) => error(&format!("; did you mean {meant}?")),
         None => {
             let known: Vec<&str> = known().collect();

@@ -46,7 +46,10 @@ pub(crate) fn in_our_words(
         let mut words = named.iter().chain(&others);
         words.any(|word| flag_name(word) == Some(flag.as_str()))
     };
-    let origin = origins.iter().rfind(|(flag, _)| is_named(flag));
+    // What was typed counts for more than a default.
+    let origin = origins
+        .iter()
+        .rfind(|(flag, _)| is_named(flag) && !line.has(flag));
     match (origin, error.hint.clone()) {
         (None, _) => error,
         (Some((flag, place)), None) => error.hint(format!("-{flag} is from {place}")),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::client::Address;
 use crate::ops::Within;
+use crate::repository::Location;
 use crate::time;
 use crate::wire::Dialect;
 
@@ -159,16 +160,20 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateArg(pub(crate) Option<NonZeroU64>);
 
-/// The backup directory: as named, else `SNAP_DIR`, else `./backup`.
-pub(crate) fn directory(path: Option<&PathBuf>) -> PathBuf {
-    let from_environment = || {
-        std::env::var_os("SNAP_DIR")
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    path.cloned()
-        .or_else(from_environment)
-        .unwrap_or_else(|| PathBuf::from("backup"))
+/// Reads PATH: a directory, or a URL.
+pub(crate) fn location() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(|text| {
+        Location::parse(text).map_err(|error| match error.hint {
+            Some(hint) => format!("{}; {hint}", error.message),
+            None => error.message,
+        })
+    })
+}
+
+/// Where the backups lie: as named, which is by `SNAP_DIR` too, else `./backup`.
+pub(crate) fn repository(path: Option<&Location>) -> Location {
+    let usual = || Path::new("./backup").into();
+    path.cloned().unwrap_or_else(usual)
 }
 
 #[cfg(test)]

@@ -10,20 +10,20 @@ use super::flags::known::{is_help, takes_value, value_name};
 pub(crate) use roff::{file_name, page as roff};
 pub(crate) use text::{page, summary};
 
-/// The headings in the order in which a reader needs them, whichever order the flags have: what to
-/// do, before how to reach the server, and that before what is printed.
+/// The headings in the order in which a reader needs them, whichever order the flags have: which
+/// server and what of it, before how, and what hardly anybody changes last.
 const HEADINGS: [&str; 11] = [
+    "Server",
     "Where to",
     "What to back up",
     "What to restore",
     "What to keep",
     PLAIN_HEADING,
     "How",
-    "Server",
-    "Connection",
-    "Before and after the run",
     "Output",
+    "Before and after the run",
     "Defaults",
+    "Connection",
 ];
 
 /// The heading of flags that have none.

@@ -36,7 +36,38 @@ const FILES: [(&str, &str); 5] = [
     ),
     (
         "PATH/.snap/lock",
-        "The lock of the directory: one run at a time.",
+        "The lock of the directory: one run that writes at a time.",
+    ),
+];
+
+/// Variables that are no flags of ours, what each does, and the commands that heed it; none where
+/// all do.
+const VARIABLES: [(&str, &str, &[&str]); 5] = [
+    (
+        "COLUMNS",
+        "How wide tables are, in place of the terminal's width.",
+        &["list", "info", "verify", "forget"],
+    ),
+    (
+        "NO_COLOR, CLICOLOR=0",
+        "If one of them is set, nothing is coloured.",
+        &[],
+    ),
+    (
+        "TERM",
+        "If it is dumb, nothing is coloured, and progress is printed in lines.",
+        &[],
+    ),
+    (
+        "TMPDIR",
+        "Where temporary files are made of shards that are rewritten or looked into, in place of \
+         /tmp.",
+        &["backup", "restore", "serve", "verify"],
+    ),
+    (
+        "XDG_CONFIG_HOME",
+        "Where snap/config.toml is looked for, in place of ~/.config.",
+        &[],
     ),
 ];
 
@@ -90,6 +121,11 @@ pub(crate) fn page(root: &Command, command: &Command) -> String {
     page.section("ENVIRONMENT");
     for (variable, what) in variables(root, command) {
         page.entry(&variable, &what);
+    }
+    for (variable, what, commands) in VARIABLES {
+        if is_program(command) || commands.is_empty() || commands.contains(&command.get_name()) {
+            page.entry(variable, what);
+        }
     }
     page.section("FILES");
     for (file, what) in FILES {

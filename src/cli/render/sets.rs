@@ -2,14 +2,15 @@
 
 use super::table::date_or_time;
 use crate::ops::{Kind, MetaCounts, SetSummary, State};
-use crate::repository::Selection;
+use crate::repository::{Layout, Selection};
 use crate::text::{name_list, plural};
 
 /// The kind in a word.
 pub(crate) fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Full => "full",
-        Kind::Increment => "increment",
+        Kind::Incremental => "incremental",
+        Kind::Since => "since",
         Kind::Range => "range",
         Kind::Meta => "meta only",
         Kind::Unknown => "unknown",
@@ -19,13 +20,29 @@ pub(crate) fn kind(kind: Kind) -> &'static str {
 /// The kind in words, the longest first.
 pub(crate) fn kind_forms(of: Kind) -> impl Iterator<Item = &'static str> {
     let short = match of {
-        Kind::Full => None,
-        Kind::Increment => Some("incr"),
-        Kind::Range => None,
+        Kind::Full | Kind::Since | Kind::Range => None,
+        Kind::Incremental => Some("incr"),
         Kind::Meta => Some("meta"),
         Kind::Unknown => Some("-"),
     };
     std::iter::once(kind(of)).chain(short)
+}
+
+/// The NN at the end of the names of a set's files; none where it has names without.
+pub(crate) fn number_in_names(set: &SetSummary) -> Option<String> {
+    let number = set.number.filter(|_| set.layout == Layout::Legacy)?;
+    Some(format!("{number:02}"))
+}
+
+/// What is said of a set in place of its databases, the longest first, where there were no files
+/// newer than was asked for.
+pub(crate) fn nothing_newer(set: &SetSummary) -> Option<[String; 3]> {
+    let since = date_or_time(set.nothing_newer_than?);
+    Some([
+        format!("(nothing newer than {since})"),
+        "(nothing newer)".to_owned(),
+        "(none)".to_owned(),
+    ])
 }
 
 /// The versions that a server can be of, by the dialect of the protocol that it speaks. Nothing in

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::outcome::{ShardOutcome, StoredTar};
 use super::request::Planned;
-use super::run::{Backup, BackupReport, MadeSet, StoredMetastore};
+use super::run::{Backup, BackupReport, EncodedMetastore, MadeSet};
 use crate::error::ErrorKind;
 use crate::ops::{Shortfall, grouped};
 use crate::repository::{
@@ -109,7 +109,7 @@ impl Backup<'_> {
     pub(super) fn commit(
         &self,
         staging: SetWriter,
-        metastore: StoredMetastore,
+        metastore: EncodedMetastore,
         selection: Selection,
         mut settled: Vec<SettledShard>,
     ) -> Result<BackupReport> {
@@ -148,7 +148,8 @@ impl Backup<'_> {
             unproven,
             gaps: Vec::new(),
             losses: None,
-            bytes: metastore.file.size + own.map(|(_, file)| file.size).sum::<u64>(),
+            since: selection.since,
+            bytes: metastore.bytes.len() as u64 + own.map(|(_, file)| file.size).sum::<u64>(),
             data_bytes: metastore.size.saturating_add(data_of(&|_| true)),
             shared_bytes: data_of(&|shard| shard.shared_with.is_some()),
             elapsed: Duration::ZERO,
@@ -161,10 +162,11 @@ impl Backup<'_> {
         };
         let record = self.record(&staging, &metastore, selection, state, shards);
         let files = SetFiles {
-            meta: metastore.file,
+            meta: metastore.bytes,
             shards: files,
         };
         let record = staging.commit(record, &files, self.context.cancel)?;
+        report.bytes += record.manifest.as_ref().map_or(0, |manifest| manifest.size);
         report.set = Some(MadeSet {
             id: record.id,
             number: record.number,
@@ -216,7 +218,7 @@ impl Backup<'_> {
     fn record(
         &self,
         staging: &SetWriter,
-        metastore: &StoredMetastore,
+        metastore: &EncodedMetastore,
         selection: Selection,
         state: SetState,
         shards: Vec<ShardRecord>,

@@ -99,7 +99,7 @@ impl Session<'_> {
         mut permit: Permit<'_>,
     ) -> Result<AttemptResult> {
         let shard = &planned.shard.path;
-        let file = self.staging.tar(self.layout, shard.id)?;
+        let file = self.staging.tar(shard)?;
         let (mut filter, raw) = match planned.time_range {
             Some(bounds) => (Some(self.filter(shard, bounds, file)?), None),
             None => (None, Some(file)),

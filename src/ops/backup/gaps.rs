@@ -14,7 +14,7 @@ impl Backup<'_> {
             return report;
         };
         // What is damaged there was said before.
-        let catalog = Catalog::read_past_all(&self.options.directory);
+        let catalog = Catalog::read_past_all(&self.options.repository);
         let Ok((catalog, _)) = catalog else {
             return report;
         };

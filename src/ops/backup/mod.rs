@@ -41,6 +41,7 @@ use crate::progress::Event;
 use crate::repository::manifest;
 use crate::repository::{Layout, RunHeader, SetWriter};
 use crate::retry::Server;
+use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::size;
 use crate::time;
@@ -53,7 +54,7 @@ use outcome::ShardOutcome;
 use plan::BackupPlan;
 use proof::Rule;
 use request::{Planned, ShardRequest};
-use run::{Backup, ServerMetastore, StoredMetastore};
+use run::{Backup, EncodedMetastore, ServerMetastore};
 use session::{Session, ShardJob, is_gone_from};
 
 pub use incremental::IncrementalMode;
@@ -76,7 +77,7 @@ pub fn backup(
     context: Context<'_>,
 ) -> Result<BackupReport> {
     make_set(client, options, context).map_err(|error| {
-        match of_full_disk(&error, &options.directory, options.resume) {
+        match of_full_disk(&error, &options.repository, options.resume) {
             Some(full) => {
                 context.detail(told(&error));
                 full.into()
@@ -104,8 +105,8 @@ fn make_set(
     }
     // First of all: what an increment builds on is all that was there when its predecessor began,
     // and that is now.
-    let staging = SetWriter::begin(
-        &options.directory,
+    let mut staging = SetWriter::begin(
+        &options.repository,
         options.retry_lock,
         options.resume,
         context.cancel,
@@ -125,18 +126,16 @@ fn make_set(
         layout: options.layout,
         selection: selection.clone(),
     };
+    let paths: Vec<&ShardPath> = shards.iter().map(|planned| &planned.shard.path).collect();
+    staging.reserve(options.layout, &paths, context.cancel)?;
     let left = match staging.take_over(&run)? {
         Some(leftover) => Some(backup.build_on(leftover, &mut shards, run.started)?),
         None => None,
     };
-    staging.try_names(
-        options.layout,
-        shards.iter().map(|planned| &planned.shard.path),
-    )?;
     if left.is_none() && options.resume {
         context.status("no earlier run of the same kind left anything to take over");
     }
-    let metastore = backup.store_metastore(&staging, metastore)?;
+    let metastore = backup.encode_metastore(metastore)?;
     let settled = backup.download(&staging, shards)?;
     if let Some(left) = left {
         backup.report_taken_over(left);
@@ -194,6 +193,7 @@ impl Backup<'_> {
             gaps: Vec::new(),
             losses: None,
             unproven: Vec::new(),
+            since: None,
             bytes: total(asked.iter().filter_map(|planned| planned.known)),
             data_bytes: 0,
             shared_bytes: 0,
@@ -201,11 +201,12 @@ impl Backup<'_> {
         }
     }
 
-    fn store_metastore(
+    /// The metastore as its file is to have it. It is written last of all but the record: influxd
+    /// takes it for the sign of a backup.
+    fn encode_metastore(
         &self,
-        staging: &SetWriter,
         ServerMetastore { blob, data }: ServerMetastore,
-    ) -> Result<StoredMetastore> {
+    ) -> Result<EncodedMetastore> {
         let size = blob.meta.len() as u64;
         let bytes = match self.options.layout {
             Layout::Portable => manifest::write_meta(&blob.meta),
@@ -215,8 +216,8 @@ impl Backup<'_> {
                 bytes
             }
         };
-        Ok(StoredMetastore {
-            file: staging.write(&bytes)?,
+        Ok(EncodedMetastore {
+            bytes,
             cluster_id: data.cluster_id,
             size,
         })

@@ -9,11 +9,18 @@ use anyhow::{Context, Result};
 use crate::error::{Error, ErrorKind};
 use crate::influxd_dir::nearest_existing;
 use crate::repository::names;
-use crate::repository::{Layout, next_number};
+use crate::repository::{Layout, Location, next_number};
 use crate::shard::ShardPath;
 
 /// Bytes that a path may have, with the end that the system adds.
 const LONGEST_PATH: usize = 4096;
+
+/// Bytes that the name of an object may have, in any storage.
+const LONGEST_KEY: usize = 1024;
+
+/// Bytes that a name may have where nothing else is known: what is in object storage can be copied
+/// to a directory too.
+const LONGEST_NAME: usize = 255;
 
 /// What to do where a shard cannot have its file in the legacy layout.
 const PORTABLE: &str = "with -portable the file is named by the shard's id alone";
@@ -27,24 +34,33 @@ const PORTABLE: &str = "with -portable the file is named by the shard's id alone
 pub(crate) fn ensure_names<'a>(
     shards: impl Iterator<Item = &'a ShardPath> + Clone,
     layout: Layout,
-    directory: &Path,
+    location: &Location,
 ) -> Result<()> {
     ensure_unique(shards.clone(), layout)?;
     if layout == Layout::Portable {
         return Ok(());
     }
+    let longest = match location.directory() {
+        Some(directory) => longest_name(directory)?,
+        None => LONGEST_NAME,
+    };
+    let number = next_number(location)?;
+    for shard in shards {
+        let name = names::shard_file(shard, number);
+        ensure_name(shard, &name, longest, location)?;
+    }
+    Ok(())
+}
+
+/// Bytes that a name in a directory may have, which need not be there yet.
+fn longest_name(directory: &Path) -> Result<usize> {
     let there = nearest_existing(directory);
     let longest = rustix::fs::statvfs(&there)
         .with_context(|| format!("asking for the longest name in {}", there.display()))?
         .f_namemax;
     // Some file systems do not say.
     let longest = usize::try_from(longest).ok().filter(|most| *most > 0);
-    let number = next_number(directory)?;
-    for shard in shards {
-        let name = names::shard_file(shard, number);
-        ensure_name(shard, &name, longest.unwrap_or(255), directory)?;
-    }
-    Ok(())
+    Ok(longest.unwrap_or(LONGEST_NAME))
 }
 
 fn ensure_unique<'a>(
@@ -86,7 +102,7 @@ fn ensure_name(
     shard: &ShardPath,
     name: &str,
     longest: usize,
-    directory: &Path,
+    location: &Location,
 ) -> Result<(), Error> {
     let refused = |why: String| {
         Err(ErrorKind::Refused
@@ -98,12 +114,18 @@ fn ensure_name(
     }
     if name.len() > longest {
         return refused(format!(
-            "the name has {} bytes, and {} takes {longest}",
-            name.len(),
-            directory.display()
+            "the name has {} bytes, and {location} takes {longest}",
+            name.len()
         ));
     }
-    let path = directory.join(name).as_os_str().len();
+    if let Some(url) = location.url() {
+        let key = url.prefix().len() + 1 + name.len();
+        if key > LONGEST_KEY {
+            return refused(format!("with its prefix, it has {key} bytes"));
+        }
+        return Ok(());
+    }
+    let path = location.as_os_str().len() + 1 + name.len();
     if path >= LONGEST_PATH {
         return refused(format!("with its directory, it has {path} bytes"));
     }
@@ -125,7 +147,7 @@ mod tests {
 
     fn refusal(shards: &[ShardPath], layout: Layout) -> Option<(String, String)> {
         let directory = tempfile::tempdir().unwrap();
-        let error = ensure_names(shards.iter(), layout, directory.path()).err()?;
+        let error = ensure_names(shards.iter(), layout, &directory.path().into()).err()?;
         assert_eq!(kind_of(&error), ErrorKind::Refused);
         Some((error.to_string(), hint(&error).unwrap().into_owned()))
     }

@@ -63,7 +63,7 @@ impl Backup<'_> {
     pub(super) fn plan(&self) -> Result<BackupPlan> {
         let mut metastore = self.metastore()?;
         // What is damaged there must not stop a backup; but it is not built on, and that is told.
-        let catalog = Catalog::read_past_all(&self.options.directory).ok();
+        let catalog = Catalog::read_past_all(&self.options.repository).ok();
         let catalog = catalog.map(|(catalog, unreadable)| {
             for UnreadableFile { file, error } in unreadable {
                 self.context
@@ -123,7 +123,7 @@ impl Backup<'_> {
         ensure_names(
             planned.iter().map(|planned: &Planned| &planned.shard.path),
             self.options.layout,
-            &self.options.directory,
+            &self.options.repository,
         )?;
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
         self.warn_not_held(&planned);

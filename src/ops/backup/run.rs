@@ -1,10 +1,10 @@
 //! One run of a backup: what it is asked for, from whom, and what it did.
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 use super::incremental::IncrementalMode;
 use super::session::is_of_server;
@@ -14,7 +14,7 @@ use crate::error::{ErrorKind, kind_of, told};
 use crate::metastore::Data;
 use crate::ops::Shortfall;
 use crate::ops::losses::Losses;
-use crate::repository::{Layout, SealedFile, Selection, SetId};
+use crate::repository::{Layout, Location, Selection, SetId};
 use crate::retry::{self, Attempts, Gate, Server};
 use crate::wire::MetaBlob;
 
@@ -23,8 +23,8 @@ use crate::wire::MetaBlob;
 pub struct BackupOptions {
     /// What is backed up, for messages and the record: the server's address, or a data directory.
     pub source: String,
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// What to take.
     pub selection: Selection,
     /// How it builds on earlier sets.
@@ -77,6 +77,8 @@ pub struct BackupReport {
     pub gaps: Vec<String>,
     /// What the server does not hold any more, where there is a set to compare with.
     pub losses: Option<Losses>,
+    /// The time after which files were asked for, where they were.
+    pub since: Option<Timestamp>,
     /// Bytes of all files but those that are shared.
     pub bytes: u64,
     /// Bytes of the metastore and of the shards' files as the server has them, shared ones too: what
@@ -105,9 +107,9 @@ pub(super) struct ServerMetastore {
     pub data: Data,
 }
 
-/// A metastore in its file.
-pub(super) struct StoredMetastore {
-    pub file: SealedFile,
+/// A metastore as its file has it.
+pub(super) struct EncodedMetastore {
+    pub bytes: Vec<u8>,
     pub cluster_id: u64,
     /// Bytes of the metastore itself.
     pub size: u64,

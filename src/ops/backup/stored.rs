@@ -39,11 +39,11 @@ impl Session<'_> {
         self.context.check()?;
         match filtered {
             Ok(Some(filtered)) => {
-                tar.file.remove()?;
+                tar.file.replace(Some(&filtered.file))?;
                 Ok(ShardOutcome::Stored(filtered))
             }
             Ok(None) => {
-                tar.file.remove()?;
+                tar.file.replace(None)?;
                 self.empty(planned)
             }
             Err(error) if is_of_system(&*error) => Err(error),
@@ -70,7 +70,7 @@ impl Session<'_> {
         {
             return Ok(ShardOutcome::Empty(None));
         }
-        let tar = TarWriter::new(self.staging.tar(self.layout, planned.shard.path.id)?).finish()?;
+        let tar = TarWriter::new(self.staging.tar(&planned.shard.path)?).finish()?;
         let (file, tar_size) = tar.finish()?;
         Ok(ShardOutcome::Empty(Some(StoredTar {
             file,
@@ -84,7 +84,7 @@ impl Session<'_> {
     fn without_deletes(&self, shard: &ShardPath, tar: &SealedFile) -> Result<Option<StoredTar>> {
         let deletes = self.deletes_of(shard, tar)?;
         let scratch = self.staging.scratch();
-        let out = self.staging.tar(self.layout, shard.id)?;
+        let out = self.staging.tar(shard)?;
         let mut filter = ShardTarFilter::new(shard, Bounds::ANY, deletes, out, scratch)?;
         let stoppable = Stoppable {
             inner: tar.open(self.layout)?,

@@ -2,6 +2,7 @@
 //! restored as before.
 
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use super::*;
@@ -390,13 +391,13 @@ fn a_thousand_sets_are_judged_listed_and_removed() {
         make(directory, number, 1, selection, &stored("a", &ids));
     }
     let started = Instant::now();
-    let listed = crate::ops::list(directory, Context::silent())
+    let listed = crate::ops::list(&directory.into(), Context::silent())
         .unwrap()
         .sets
         .len();
     println!("listed {listed} sets in {:?}", started.elapsed());
     let options = ForgetOptions {
-        directory: directory.to_owned(),
+        repository: directory.into(),
         policy: Policy {
             daily: Limit::Newest(14),
             ..policy(10)
@@ -434,7 +435,7 @@ fn a_set_that_is_read_stays_with_all_that_it_stands_on_and_goes_when_nobody_read
         make(directory, number, 1, selection, &shards);
     }
     let options = ForgetOptions {
-        directory: directory.to_owned(),
+        repository: directory.into(),
         policy: policy(1),
         retry_lock: Duration::ZERO,
         dry_run: false,
@@ -523,7 +524,7 @@ fn sets_of_which_nothing_is_left_go_when_that_is_asked_for_and_no_others() {
     }
     fs::write(directory.join(format!(".snap/{}.keep", ids[2])), "").unwrap();
     let mut options = ForgetOptions {
-        directory: directory.to_owned(),
+        repository: directory.into(),
         policy: Policy {
             lost: true,
             ..policy(0)
@@ -549,7 +550,14 @@ fn a_set_is_pinned_once_and_unpinned_once_and_one_without_a_record_is_left_alone
         fs::write(directory.join(name), "x").unwrap();
     }
     let keep = |set: &str, change| {
-        let kept = keep(directory, set, &change, Duration::ZERO, Context::silent()).unwrap();
+        let kept = keep(
+            &directory.into(),
+            set,
+            &change,
+            Duration::ZERO,
+            Context::silent(),
+        )
+        .unwrap();
         let catalog = Catalog::read(directory).unwrap();
         let set = &catalog.sets()[catalog.find(set).unwrap()];
         assert_eq!((&set.id, &set.pin), (&kept.id, &kept.pin));
@@ -590,7 +598,7 @@ fn a_set_is_pinned_once_and_unpinned_once_and_one_without_a_record_is_left_alone
     }
 
     let options = ForgetOptions {
-        directory: directory.to_owned(),
+        repository: directory.into(),
         policy: policy(1),
         retry_lock: Duration::ZERO,
         dry_run: true,

@@ -5,7 +5,6 @@ mod rules;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -13,8 +12,9 @@ use jiff::Timestamp;
 
 use super::info::{SetSummary, State, summary};
 use crate::context::Context;
-use crate::error::ErrorKind;
-use crate::repository::{Catalog, Chains, Maintenance, Pin, Removed, Selection, SetId, SetRecord};
+use crate::repository::{
+    Catalog, Chains, Location, Maintenance, Pin, Removed, Selection, SetId, SetRecord,
+};
 pub use rules::Limit;
 pub use rules::Policy;
 pub use rules::Reason;
@@ -24,8 +24,8 @@ use rules::{Candidate, apply};
 /// What to remove sets from, and which to keep.
 #[derive(Debug, Clone)]
 pub struct ForgetOptions {
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// What to keep.
     pub policy: Policy,
     /// How long to wait for another run in the same directory to end.
@@ -123,18 +123,14 @@ impl Verdict {
 /// [`ErrorKind::Usage`] for a policy that keeps nothing; [`ErrorKind::NoBackup`] where there is no
 /// set; [`ErrorKind::Locked`] while another run works in the directory; when a record cannot be
 /// read or a file not be removed.
+///
+/// [`ErrorKind::Usage`]: crate::error::ErrorKind::Usage
+/// [`ErrorKind::NoBackup`]: crate::error::ErrorKind::NoBackup
+/// [`ErrorKind::Locked`]: crate::error::ErrorKind::Locked
 pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetReport> {
     let started = Instant::now();
-    if options.policy.is_empty() {
-        let fault = ErrorKind::Usage.error("the policy keeps no set at all");
-        return Err(fault
-            .hint(
-                "name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; \
-                 or -lost",
-            )
-            .into());
-    }
-    let mut catalog = Catalog::read(&options.directory)?;
+    options.policy.ensure_keeps_something()?;
+    let mut catalog = Catalog::read(&options.repository)?;
     if catalog.half_removed().is_empty() {
         catalog.latest()?;
     }
@@ -144,8 +140,8 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
         None
     } else {
         let (maintenance, ended) =
-            Maintenance::begin(&options.directory, options.retry_lock, context.cancel)?;
-        catalog = Catalog::read(&options.directory)?;
+            Maintenance::begin(&options.repository, options.retry_lock, context.cancel)?;
+        catalog = Catalog::read(&options.repository)?;
         report.ended.clone_from(&ended.sets);
         report.removed.add(ended);
         Some(maintenance)
@@ -181,15 +177,19 @@ impl ForgetReport {
         }
     }
 
-    /// Notes which sets stay because they are read: those read when the policy was applied, and
+    /// Notes which sets stay because the storage keeps them, or because they are read: those read when the policy was applied, and
     /// those that turned out to be read when they were to be removed.
     fn spare(&mut self, read: impl Iterator<Item = SetId>) {
         self.read = read.chain(self.removed.spared.iter().cloned()).collect();
         self.read.sort_unstable();
-        let spared = &self.removed.spared;
-        let verdicts = self.groups.iter_mut().flat_map(|group| &mut group.sets);
-        for verdict in verdicts.filter(|verdict| spared.contains(&verdict.set.id)) {
-            verdict.reasons.push(Reason::Read);
+        let (spared, refused) = (&self.removed.spared, &self.removed.refused);
+        for verdict in self.groups.iter_mut().flat_map(|group| &mut group.sets) {
+            if spared.contains(&verdict.set.id) {
+                verdict.reasons.push(Reason::Read);
+            }
+            if refused.contains(&verdict.set.id) {
+                verdict.reasons.push(Reason::Refused);
+            }
         }
     }
 }
@@ -338,14 +338,17 @@ pub struct KeepReport {
 ///
 /// [`ErrorKind::NoBackup`] where there is no such set; [`ErrorKind::Locked`] while another run
 /// works in the directory.
+///
+/// [`ErrorKind::NoBackup`]: crate::error::ErrorKind::NoBackup
+/// [`ErrorKind::Locked`]: crate::error::ErrorKind::Locked
 pub fn keep(
-    directory: &Path,
+    location: &Location,
     set: &str,
     change: &PinChange,
     retry_lock: Duration,
     context: Context<'_>,
 ) -> Result<KeepReport> {
-    let catalog = Catalog::read(directory)?;
+    let catalog = Catalog::read(location)?;
     let found = &catalog.sets()[catalog.find(set)?];
     if !found.is_recorded() {
         return Ok(KeepReport {
@@ -355,9 +358,9 @@ pub fn keep(
             unrecorded: true,
         });
     }
-    let (maintenance, _) = Maintenance::begin(directory, retry_lock, context.cancel)?;
+    let (maintenance, _) = Maintenance::begin(location, retry_lock, context.cancel)?;
     // Another run may have removed it before the lock was ours.
-    let catalog = Catalog::read(directory)?;
+    let catalog = Catalog::read(location)?;
     let found = &catalog.sets()[catalog.find(found.id.as_str())?];
     let (id, was) = (found.id.clone(), found.pin.as_ref());
     let pin = change.of(was);

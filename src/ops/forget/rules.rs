@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
+use crate::error::{Error, ErrorKind};
 use crate::repository::SetId;
 
 /// What to keep. Each rule keeps by itself; what none keeps is removed.
@@ -56,6 +57,18 @@ impl Policy {
     /// Whether it says of no set that it is to be kept.
     pub fn is_empty(&self) -> bool {
         !self.lost && !self.has_rules()
+    }
+
+    /// Refuses a policy that would remove all.
+    pub(crate) fn ensure_keeps_something(&self) -> Result<(), Error> {
+        if !self.is_empty() {
+            return Ok(());
+        }
+        let error = ErrorKind::Usage.error("the policy keeps no set at all");
+        Err(error.hint(
+            "name at least one of -keep-last, -keep-daily … and -keep-within, and not as 0; or \
+             -lost",
+        ))
     }
 
     /// Whether it says what to keep.
@@ -241,6 +254,8 @@ pub enum Reason {
     NotLost,
     /// A restore, say, reads its files just now.
     Read,
+    /// The storage does not let go of its record.
+    Refused,
     /// A set that is kept cannot be restored without it.
     Needed {
         /// That set.
@@ -262,6 +277,7 @@ impl fmt::Display for Reason {
             Self::Newest => "nothing complete is newer",
             Self::NotLost => "not lost",
             Self::Read => "being read",
+            Self::Refused => "kept by the storage",
             Self::Needed { by } => return write!(f, "needed by {by}"),
         })
     }

@@ -875,7 +875,7 @@ fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, Te
     let catalog = Catalog::read(directory).unwrap();
     let mut findings: BTreeSet<String> = BTreeSet::new();
     let options = VerifyOptions {
-        directory: directory.to_owned(),
+        repository: directory.into(),
         set: None,
         deep: false,
         jobs: 1,
@@ -899,10 +899,10 @@ fn compare(directory: &Path, model: &Model) -> Result<BTreeMap<String, bool>, Te
         "verify: {:?}",
         verified.err()
     );
-    let listed = list(directory, context).unwrap().sets;
+    let listed = list(&directory.into(), context).unwrap().sets;
     let checked = check(
         &CheckOptions {
-            directory: directory.to_owned(),
+            repository: directory.into(),
             database: None,
             max_age: Duration::MAX,
             now: minute(1000),
@@ -1074,7 +1074,7 @@ proptest! {
         coverage_agrees(&model)?;
         let mut before = compare(directory, &model)?;
         let policy = Policy { last: Limit::Newest(last), ..Policy::default() };
-        let options = ForgetOptions { directory: directory.to_owned(), policy, retry_lock: Duration::ZERO, dry_run: true };
+        let options = ForgetOptions { repository: directory.into(), policy, retry_lock: Duration::ZERO, dry_run: true };
         // What is removed first may be all that a set was kept for.
         for _ in 0..2 {
             let dry = forget(&options, Context::silent()).unwrap();

@@ -72,11 +72,6 @@ impl ShardFiles {
     pub(crate) fn has_deletes(&self, name: &str) -> bool {
         self.get(&format!("{}.tombstone", stem(name))).is_some()
     }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// A file that a shard's directory will hold.

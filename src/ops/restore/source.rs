@@ -2,7 +2,6 @@
 //! and the files they are made of.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -15,7 +14,7 @@ use crate::ops::losses::newest_holding;
 use crate::ops::selection::select;
 use crate::ops::{Shortfall, grouped};
 use crate::repository::{
-    BackupFile, Catalog, ChainContext, Chains, Gap, Held, Missing, Selection, Set, SetId,
+    BackupFile, Catalog, ChainContext, Chains, Gap, Held, Location, Missing, Selection, Set, SetId,
     ShardChain, steadily,
 };
 use crate::shard::ShardPath;
@@ -188,13 +187,13 @@ impl PlannedShard {
 ///
 /// Those of [`Catalog::read_for`] and of `plan`.
 pub(crate) fn planned<T>(
-    directory: &Path,
+    location: &Location,
     set: Option<&str>,
     context: Context<'_>,
     mut plan: impl FnMut(&Catalog) -> Result<(T, BTreeSet<usize>)>,
 ) -> Result<(Catalog, T, Held)> {
-    let read = || Catalog::read_for(directory, set, &mut |text| context.warn(text));
-    let (catalog, (plan, held)) = steadily(directory, context.cancel, read, |catalog| {
+    let read = || Catalog::read_for(location, set, &mut |text| context.warn(text));
+    let (catalog, (plan, held)) = steadily(location, context.cancel, read, |catalog| {
         let (plan, sets) = plan(catalog)?;
         Ok((plan, catalog.hold(sets)?))
     })?;

@@ -6,7 +6,6 @@ mod shard;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -17,7 +16,7 @@ use crate::error::{ErrorKind, told};
 use crate::metastore::Data;
 use crate::progress::{Event, Outcome};
 use crate::repository::names;
-use crate::repository::{Catalog, Chains, FileRecord, Gap, Missing, Set, SetId};
+use crate::repository::{Catalog, Chains, FileRecord, Gap, Location, Missing, Set, SetId};
 use crate::shard::ShardPath;
 use crate::sizes::total;
 use causes::Causes;
@@ -28,8 +27,8 @@ pub use finding::{DamagedPlace, FileDamage, Finding, Meaning, SetFault, SetGap};
 /// What to verify, and how.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// The set; all where none is named.
     pub set: Option<String>,
     /// Look at every block too.
@@ -76,7 +75,7 @@ pub fn verify(
 ) -> Result<VerifyReport> {
     let started = Instant::now();
     let mut report = VerifyReport::default();
-    let (catalog, unreadable) = Catalog::read_past_all(&options.directory)?;
+    let (catalog, unreadable) = Catalog::read_past_all(&options.repository)?;
     let mut causes = Causes::default();
     for unreadable in unreadable {
         let fault = FileDamage::of_file(told(&unreadable.error), Meaning::SetLost);

@@ -112,19 +112,32 @@ fn note_added(
     files: &BTreeMap<String, u64>,
     shared: &HashMap<String, ContentId>,
 ) {
-    let mut seen = HashSet::new();
+    // Names that several records may have: those that some set has, and is not called by.
+    let records = sets.iter().filter_map(Set::record);
+    let foreign: HashSet<String> = records.flat_map(foreign_names).collect();
+    let (mut seen, mut names) = (HashSet::new(), HashSet::new());
     for set in sets {
         let Some(record) = set.record() else {
             continue;
         };
         let mut is_first = |name: &str| {
+            let is_first_of_name = foreign.get(name).is_none_or(|name| names.insert(name));
             let content = shared.get(name);
-            content.is_none_or(|content| seen.insert(*content))
+            is_first_of_name && content.is_none_or(|content| seen.insert(*content))
         };
         let added = record.files().filter(|file| is_first(&file.name));
         let sizes = added.filter_map(|file| files.get(&file.name).copied());
         set.added = Some(total(sizes));
     }
+}
+
+/// The names of those files of a set that are called as another's.
+fn foreign_names(record: &SetRecord) -> impl Iterator<Item = String> {
+    let own = record.names();
+    let files = record.files();
+    files
+        .filter(move |file| !own.is_own(&file.name))
+        .map(|file| file.name.clone())
 }
 
 /// The names of the files of sets.
@@ -153,6 +166,7 @@ fn finished_files<'a>(
             listed.remove(name);
         }
     }
+    listed.retain(|name, _| recorded.contains(name) || !snapshot.claimed.contains(*name));
     listed
 }
 

@@ -4,19 +4,19 @@ mod find;
 mod found_sets;
 mod open;
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 
+use super::location::Location;
 use super::manifest;
 use super::names;
 use super::record::{FileRecord, Layout, SetRecord};
-use super::set::{Origin, Set};
+use super::set::Set;
 use super::set_id::SetId;
-use super::store::{LocalStore, Store};
+use super::store::Store;
 use crate::error::{Error, ErrorKind, kind_of, told};
 use crate::shard::ShardPath;
 use crate::shard_tar::gzip::Blocks;
@@ -32,8 +32,8 @@ pub struct Catalog {
     files: BTreeMap<String, u64>,
     /// Oldest first.
     sets: Vec<Set>,
-    /// The legacy sets with a record, by number.
-    recorded: HashMap<u32, usize>,
+    /// The names of the legacy files that a record names.
+    recorded: HashSet<String>,
     /// The ids of sets whose removal was begun and not ended. Their files are not among the files.
     half_removed: Vec<SetId>,
     /// The records and manifests that could not be read, by their names below the directory.
@@ -66,8 +66,8 @@ impl Catalog {
     ///
     /// [`ErrorKind::NoBackup`] where there is no such directory; [`ErrorKind::Damage`] for a record
     /// or manifest that cannot be read.
-    pub fn read(path: &Path) -> Result<Self> {
-        match Self::read_past_all(path)? {
+    pub fn read(location: impl Into<Location>) -> Result<Self> {
+        match Self::read_past_all(&location.into())? {
             (catalog, unreadable) if unreadable.is_empty() => Ok(catalog),
             (_, mut unreadable) => Err(unreadable.swap_remove(0).error),
         }
@@ -80,14 +80,14 @@ impl Catalog {
     ///
     /// Those of [`Catalog::read`].
     pub(crate) fn read_for(
-        path: &Path,
+        location: &Location,
         set: Option<&str>,
         warn: &mut dyn FnMut(&str),
     ) -> Result<Self> {
         if matches!(set, None | Some("latest")) {
-            return Self::read(path);
+            return Self::read(location);
         }
-        let (catalog, damaged) = Self::read_past_damage(path)?;
+        let (catalog, damaged) = Self::read_past_damage(location)?;
         for UnreadableFile { file, error } in damaged {
             warn(&format!("{file} is passed over: {}", told(&error)));
         }
@@ -99,8 +99,10 @@ impl Catalog {
     /// # Errors
     ///
     /// Those of [`Catalog::read`], but for damage.
-    pub(crate) fn read_past_damage(path: &Path) -> Result<(Self, Vec<UnreadableFile>)> {
-        let (catalog, mut unreadable) = Self::read_past_all(path)?;
+    pub(crate) fn read_past_damage(
+        location: impl Into<Location>,
+    ) -> Result<(Self, Vec<UnreadableFile>)> {
+        let (catalog, mut unreadable) = Self::read_past_all(&location.into())?;
         let is_other =
             |unreadable: &UnreadableFile| kind_of(&unreadable.error) != ErrorKind::Damage;
         match unreadable.iter().position(is_other) {
@@ -115,11 +117,11 @@ impl Catalog {
     /// # Errors
     ///
     /// [`ErrorKind::NoBackup`] where there is no such directory; when it cannot be listed.
-    pub(crate) fn read_past_all(path: &Path) -> Result<(Self, Vec<UnreadableFile>)> {
-        if !path.is_dir() {
-            return Err(no_directory(path).into());
+    pub(crate) fn read_past_all(location: &Location) -> Result<(Self, Vec<UnreadableFile>)> {
+        match location.directory() {
+            Some(path) if !path.is_dir() => Err(no_directory(path).into()),
+            _ => Self::of(location.store()?),
         }
-        Self::of(Arc::new(LocalStore::new(path)))
     }
 
     /// As [`Catalog::read_past_all`], of any store.
@@ -131,14 +133,14 @@ impl Catalog {
             others,
             unreadable,
         } = FoundSets::read(&*store)?;
-        let numbered = |(at, set): (usize, &Set)| {
-            let record = set.record()?;
-            (record.layout == Layout::Legacy).then_some((record.number, at))
-        };
+        let records = sets.iter().filter_map(Set::record);
+        let legacy = records.filter(|record| record.layout == Layout::Legacy);
+        let recorded = legacy.flat_map(SetRecord::files);
+        let recorded = recorded.map(|file| file.name.clone()).collect();
         let catalog = Self {
             store,
             files,
-            recorded: sets.iter().enumerate().filter_map(numbered).collect(),
+            recorded,
             sets,
             half_removed,
             damaged: unreadable
@@ -262,11 +264,8 @@ impl Catalog {
     pub(crate) fn file_of(&self, at: usize, shard: &ShardPath) -> Option<BackupFile> {
         let set = &self.sets[at];
         let name = set.name_of(shard)?;
-        // A set with a record may have the same number, and then the file is its own.
-        if let Origin::Loose { number } = set.origin
-            && let Some(recorded) = self.recorded.get(&number)
-            && self.sets[*recorded].name_of(shard).as_ref() == Some(&name)
-        {
+        // A set with a record may have the same number, or share the file of one that had it.
+        if set.is_loose() && self.recorded.contains(&name) {
             return None;
         }
         let size = self.file(&name)?;
@@ -306,7 +305,7 @@ impl Catalog {
 }
 
 /// That there is no such directory; a set's name in its place is the usual mistake.
-fn no_directory(path: &Path) -> Error {
+fn no_directory(path: &std::path::Path) -> Error {
     let fault =
         ErrorKind::NoBackup.error(format!("there is no backup directory {}", path.display()));
     match path.to_str().filter(|name| is_set_name(name)) {

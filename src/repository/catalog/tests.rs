@@ -1,6 +1,7 @@
 //! Tests of reading a backup directory.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;

@@ -168,7 +168,7 @@ impl fmt::Display for Gap {
             ),
             Self::NoParent { set, since } => write!(
                 f,
-                "set {set} holds only what changed after {since}, and there is no set before it"
+                "set {set} holds only what changed after {since:.0}, and there is no set before it"
             ),
             Self::Uncovered {
                 after,
@@ -177,8 +177,8 @@ impl fmt::Display for Gap {
                 started,
             } => write!(
                 f,
-                "set {after} holds only what changed after {since}, but the set before it, \
-                 {before}, was begun at {started}: what changed in between is in neither"
+                "set {after} holds only what changed after {since:.0}, but the set before it, \
+                 {before}, was begun at {started:.0}: what changed in between is in neither"
             ),
             Self::ClockSetBack {
                 after,
@@ -187,7 +187,7 @@ impl fmt::Display for Gap {
             } => write!(
                 f,
                 "set {after} is an increment to a set before it, but {before} was begun later, at \
-                 {started}: the clock was set back in between"
+                 {started:.0}: the clock was set back in between"
             ),
             Self::NotHeldThen { set } => write!(
                 f,

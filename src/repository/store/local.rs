@@ -19,7 +19,7 @@ use crate::cancel::Cancel;
 use crate::io::durable;
 use crate::io::growing_file::{GrowingFile, Pieces};
 use crate::io::open::{open_regular, open_regular_with};
-use crate::repository::hidden::{LOCK, TEMPORARY, UNFINISHED, hidden};
+use crate::repository::hidden::{LOCK, NOTES, TEMPORARY, UNFINISHED, hidden};
 use crate::repository::lock::{Lock, is_taken};
 use crate::repository::set_id::SetId;
 
@@ -57,6 +57,7 @@ impl LocalStore {
             Folder::Top => self.directory.clone(),
             Folder::Hidden => hidden,
             Folder::Staged(set) => hidden.join(format!("{set}.{UNFINISHED}")),
+            Folder::Notes(set) => hidden.join(format!("{set}.{UNFINISHED}")).join(NOTES),
         }
     }
 
@@ -225,14 +226,17 @@ impl WritableStore for LocalStore {
         }))
     }
 
-    /// A hard link.
+    /// A hard link, or the file itself on a file system that has none, or no more for this file.
     fn share(&self, name: &str, set: &SetId) -> Result<String> {
         let file = self.path(name);
         let linked = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .make_in(self.folder(Folder::Staged(set)), |free| {
                 durable::link(&file, free)
-            })?;
+            });
+        let Ok(linked) = linked else {
+            return Ok(name.to_owned());
+        };
         let linked = linked.into_temp_path().keep()?;
         Ok(staged_name(set, &linked))
     }

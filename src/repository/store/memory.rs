@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
-use super::write::{Content, StagedObject, StoreLock, WritableStore};
-use super::{Bytes, ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
+use super::write::{Content, Refusal, StagedObject, StoreLock, WritableStore};
+use super::{ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::repository::hidden::TEMPORARY;
@@ -18,14 +18,21 @@ use crate::repository::set_id::SetId;
 #[derive(Debug, Default)]
 pub(crate) struct MemoryStore {
     files: Arc<Mutex<Files>>,
+    /// Whether it is like object storage: no lock, no other names, nothing added or replaced.
+    is_of_objects: bool,
 }
 
 #[derive(Debug, Default)]
 struct Files {
     by_name: BTreeMap<String, MemoryFile>,
-    /// Grows with each change, stands in for the time of it, and tells staged files apart.
+    /// Grows with each change, and tells staged files apart.
     changes: u64,
     locked: bool,
+    /// How far its clock is ahead; without one, the changes stand in for it.
+    clock: Option<Duration>,
+    grace: Duration,
+    /// Why nothing can be removed.
+    forbids: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,12 +46,20 @@ struct MemoryFile {
 impl Files {
     fn put(&mut self, name: &str, content: &[u8]) {
         self.changes += 1;
+        let change = SystemTime::UNIX_EPOCH + Duration::from_secs(self.changes);
         let file = MemoryFile {
             content: content.into(),
-            modified: SystemTime::UNIX_EPOCH + Duration::from_secs(self.changes),
+            modified: self.now().unwrap_or(change),
             holders: Arc::default(),
         };
         self.by_name.insert(name.to_owned(), file);
+    }
+
+    /// What its clock says, in whole seconds.
+    fn now(&self) -> Option<SystemTime> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = since.unwrap_or_default() + self.clock?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs()))
     }
 
     fn file(&self, name: &str) -> io::Result<&MemoryFile> {
@@ -89,6 +104,50 @@ fn folder_entry(name: &str) -> StoreEntry {
 }
 
 impl MemoryStore {
+    /// One that is like object storage, in which nothing is younger than the grace period.
+    pub(crate) fn of_objects() -> Self {
+        let files = Files {
+            clock: Some(Duration::ZERO),
+            ..Files::default()
+        };
+        Self {
+            files: Arc::new(Mutex::new(files)),
+            is_of_objects: true,
+        }
+    }
+
+    /// Another period of grace from now on.
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        self.files().grace = grace;
+    }
+
+    /// Time goes by.
+    pub(crate) fn pass(&self, time: Duration) {
+        let mut files = self.files();
+        files.clock = files.clock.map(|clock| clock + time);
+    }
+
+    /// From now on, nothing can be removed, or all can.
+    pub(crate) fn forbid(&self, why: Option<&str>) {
+        self.files().forbids = why.map(str::to_owned);
+    }
+
+    fn ensure_allowed(&self) -> Result<()> {
+        match &self.files().forbids {
+            Some(why) => Err(Refusal(why.clone()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Panics where an object would take the place of another.
+    fn ensure_new(&self, name: &str) {
+        let is_replaced = self.is_of_objects && self.files().by_name.contains_key(name);
+        assert!(
+            !is_replaced || name.ends_with(".keep"),
+            "{name} is replaced"
+        );
+    }
+
     /// Puts a file there, or another in its place.
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
         self.files().put(name, content);
@@ -141,10 +200,38 @@ impl Store for MemoryStore {
         Ok(StoredFile::new(self.files().file(name)?.content.clone()))
     }
 
+    fn open_appended(&self, name: &str) -> io::Result<StoredFile> {
+        if !self.is_of_objects {
+            return self.open(name);
+        }
+        let files = self.files();
+        let prefix = format!("{name}/");
+        let pieces = files.by_name.iter();
+        let pieces: Vec<&[u8]> = pieces
+            .filter(|(name, _)| name.starts_with(&prefix))
+            .map(|(_, file)| &*file.content)
+            .collect();
+        match pieces.is_empty() {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => Ok(StoredFile::new(Arc::<[u8]>::from(pieces.concat()))),
+        }
+    }
+
+    fn concurrency(&self) -> usize {
+        if self.is_of_objects { 4 } else { 1 }
+    }
+
+    fn now(&self) -> SystemTime {
+        self.files().now().unwrap_or_else(SystemTime::now)
+    }
+
     fn hold(&self, name: &str) -> io::Result<Option<Hold>> {
         let files = self.files();
         let file = files.by_name.get(name);
-        Ok(file.map(|file| Hold::new(file.holders.clone())))
+        Ok(file.map(|file| match self.is_of_objects {
+            true => Hold::new(()),
+            false => Hold::new(file.holders.clone()),
+        }))
     }
 
     fn is_held(&self, name: &str) -> Result<bool> {
@@ -159,7 +246,18 @@ impl Store for MemoryStore {
 }
 
 impl WritableStore for MemoryStore {
+    fn has_lock(&self) -> bool {
+        !self.is_of_objects
+    }
+
+    fn grace(&self) -> Duration {
+        self.files().grace
+    }
+
     fn lock(&self, wait: Duration, cancel: &Cancel) -> Result<Box<dyn StoreLock>> {
+        if self.is_of_objects {
+            return Ok(Box::new(NoLock));
+        }
         let begun = Instant::now();
         loop {
             let mut files = self.files();
@@ -177,7 +275,7 @@ impl WritableStore for MemoryStore {
     }
 
     fn stage(&self, set: &SetId, earlier: Option<&SetId>) -> Result<()> {
-        let Some(earlier) = earlier else {
+        let Some(earlier) = earlier.filter(|_| !self.is_of_objects) else {
             return Ok(());
         };
         let mut files = self.files();
@@ -191,10 +289,13 @@ impl WritableStore for MemoryStore {
         Ok(())
     }
 
-    fn create(&self, set: &SetId, _: &str) -> Result<Box<dyn StagedObject>> {
+    fn create(&self, set: &SetId, name: &str) -> Result<Box<dyn StagedObject>> {
         Ok(Box::new(MemoryObject {
             files: self.files.clone(),
-            name: self.files().free_name(set),
+            name: match self.is_of_objects {
+                true => name.to_owned(),
+                false => self.files().free_name(set),
+            },
             content: Vec::new(),
         }))
     }
@@ -202,6 +303,9 @@ impl WritableStore for MemoryStore {
     fn share(&self, name: &str, set: &SetId) -> Result<String> {
         let mut files = self.files();
         let file = files.file(name)?.clone();
+        if self.is_of_objects {
+            return Ok(name.to_owned());
+        }
         let free = files.free_name(set);
         files.by_name.insert(free.clone(), file);
         Ok(free)
@@ -209,6 +313,13 @@ impl WritableStore for MemoryStore {
 
     fn append(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut files = self.files();
+        if self.is_of_objects {
+            let prefix = format!("{name}/");
+            let pieces = files.by_name.keys();
+            let count = pieces.filter(|name| name.starts_with(&prefix)).count();
+            files.put(&format!("{prefix}{:08}", count + 1), bytes);
+            return Ok(());
+        }
         let before = files.by_name.get(name).map(|file| file.content.to_vec());
         let whole = [&before.unwrap_or_default(), bytes].concat();
         files.put(name, &whole);
@@ -218,11 +329,13 @@ impl WritableStore for MemoryStore {
     fn write_whole(&self, name: &str, content: &mut Content<'_>) -> Result<()> {
         let mut bytes = Vec::new();
         content(&mut bytes)?;
+        self.ensure_new(name);
         self.files().put(name, &bytes);
         Ok(())
     }
 
     fn give_name(&self, staged: &str, name: &str) -> io::Result<()> {
+        assert!(!self.is_of_objects, "{name} is its name from the beginning");
         let mut files = self.files();
         if files.by_name.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -235,6 +348,14 @@ impl WritableStore for MemoryStore {
     }
 
     fn retire(&self, record: &str, removal: &str) -> Result<bool> {
+        if self.is_of_objects {
+            let content = self.files().file(record)?.content.clone();
+            if !self.files().by_name.contains_key(removal) {
+                self.files().put(removal, &content);
+            }
+            self.remove(record)?;
+            return Ok(true);
+        }
         let mut files = self.files();
         if Arc::strong_count(&files.file(record)?.holders) > 1 {
             return Ok(false);
@@ -244,11 +365,13 @@ impl WritableStore for MemoryStore {
     }
 
     fn remove(&self, name: &str) -> Result<()> {
+        self.ensure_allowed()?;
         self.files().by_name.remove(name);
         Ok(())
     }
 
     fn remove_tree(&self, name: &str) -> Result<()> {
+        self.ensure_allowed()?;
         let prefix = format!("{name}/");
         let mut files = self.files();
         files.by_name.retain(|name, _| !name.starts_with(&prefix));
@@ -259,6 +382,12 @@ impl WritableStore for MemoryStore {
         Ok(())
     }
 }
+
+/// Where there is none.
+#[derive(Debug)]
+struct NoLock;
+
+impl StoreLock for NoLock {}
 
 #[derive(Debug)]
 struct MemoryLock(Arc<Mutex<Files>>);
@@ -292,21 +421,5 @@ impl Write for MemoryObject {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Bytes for Arc<[u8]> {
-    fn read_some_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| self.get(offset..))
-            .unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
     }
 }

@@ -1,4 +1,4 @@
-//! Where the files of a repository lie: a local directory, or memory.
+//! Where the files of a repository lie: a local directory, object storage, or memory.
 //!
 //! Whoever reads a repository asks its [`Store`] for files by name and knows no path; whoever
 //! writes in it, its [`WritableStore`]. A name is relative to the repository: `meta.03`,
@@ -8,11 +8,13 @@
 mod local;
 #[cfg(test)]
 mod memory;
+pub(super) mod object;
 mod write;
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use anyhow::Result;
@@ -21,9 +23,9 @@ use jiff::Timestamp;
 pub(super) use local::LocalStore;
 #[cfg(test)]
 pub(super) use memory::MemoryStore;
-pub(super) use write::{Refusal, StagedObject, StoreLock, WritableStore};
+pub(super) use write::{StagedObject, StoreLock, WritableStore, tolerated};
 
-use super::hidden::{HIDDEN, UNFINISHED};
+use super::hidden::{HIDDEN, NOTES, UNFINISHED};
 use super::set_id::SetId;
 use crate::io::read_at::ReadAt;
 
@@ -113,6 +115,8 @@ pub(crate) enum Folder<'a> {
     Hidden,
     /// That of the staged files of a set, which have no final name yet.
     Staged(&'a SetId),
+    /// That of a run's notes, where storage cannot add to a file.
+    Notes(&'a SetId),
 }
 
 impl Folder<'_> {
@@ -122,6 +126,7 @@ impl Folder<'_> {
             Self::Top => file.to_owned(),
             Self::Hidden => format!("{HIDDEN}/{file}"),
             Self::Staged(set) => format!("{HIDDEN}/{set}.{UNFINISHED}/{file}"),
+            Self::Notes(set) => format!("{HIDDEN}/{set}.{UNFINISHED}/{NOTES}/{file}"),
         }
     }
 }
@@ -193,6 +198,23 @@ trait Bytes: Send + Sync {
 
     /// How many there are.
     fn size(&self) -> io::Result<u64>;
+}
+
+/// What is small enough to be held as a whole.
+impl Bytes for Arc<[u8]> {
+    fn read_some_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.get(offset..))
+            .unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
 }
 
 /// A file of a repository that is open for reading, from front to back or anywhere. A clone reads
@@ -301,6 +323,39 @@ pub(super) fn open_bounded(store: &dyn Store, name: &str, limit: u64) -> io::Res
 fn too_large(limit: u64) -> io::Error {
     let message = format!("it has more than {limit} bytes");
     io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// Does something with each of many names, as many at a time as the store likes; gives what came of
+/// each, in their order.
+pub(super) fn read_many<T: Send>(
+    store: &dyn Store,
+    names: &[String],
+    read: impl Fn(&str) -> T + Sync,
+) -> Vec<T> {
+    let threads = store.concurrency().min(names.len());
+    if threads < 2 {
+        return names.iter().map(|name| read(name)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((at, name)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            names.get(at).map(|name| (at, name))
+        } {
+            done.push((at, read(name)));
+        }
+        done
+    };
+    let mut done: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined
+            .flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, read)| read).collect()
 }
 
 /// Whether anything has a name.

@@ -170,6 +170,21 @@ impl Refusal {
     }
 }
 
+/// What came of a removal that the storage may forbid.
+///
+/// # Errors
+///
+/// All that are no [`Refusal`].
+pub(crate) fn tolerated(removal: Result<()>) -> Result<Option<Refusal>> {
+    match removal {
+        Ok(()) => Ok(None),
+        Err(error) => match Refusal::of(&error) {
+            Some(refusal) => Ok(Some(refusal.clone())),
+            None => Err(error),
+        },
+    }
+}
+
 /// What writes the content of a file.
 pub(crate) type Content<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
 

@@ -17,8 +17,8 @@ use crate::error::{ErrorKind, kind_of};
 use crate::repository::hidden::{COMMIT, name_of, own_name};
 use crate::repository::record::{FileRecord, Layout, Selection, SetRecord, ShardRecord};
 use crate::repository::{
-    Catalog, Comparison, Maintenance, Pin, RunHeader, SetFiles, SetWriter, manifest, names,
-    test_records,
+    Catalog, Comparison, Maintenance, Pin, Removed, RunHeader, SealedFile, SetFiles, SetWriter,
+    manifest, names, test_records,
 };
 use crate::repository::{DigestAlgorithm, FileDigest};
 
@@ -26,6 +26,18 @@ const LAYOUTS: [Layout; 2] = [Layout::Legacy, Layout::Portable];
 
 /// Does a test in each kind of store.
 fn on_each(test: impl Fn(&Arc<dyn WritableStore>)) {
+    let objects: Arc<dyn WritableStore> = Arc::new(MemoryStore::of_objects());
+    test(&objects);
+    on_each_with_lock(&test);
+    #[cfg(feature = "object-store")]
+    test(&object::in_memory());
+}
+
+/// How many kinds that are.
+const KINDS: usize = if cfg!(feature = "object-store") { 4 } else { 3 };
+
+/// Does a test in each kind of store that has a lock, and names to give.
+fn on_each_with_lock(test: impl Fn(&Arc<dyn WritableStore>)) {
     let memory: Arc<dyn WritableStore> = Arc::new(MemoryStore::default());
     test(&memory);
     let directory = tempfile::tempdir().unwrap();
@@ -41,6 +53,13 @@ fn begin(store: &Arc<dyn WritableStore>) -> SetWriter {
     try_begin(store, false).unwrap()
 }
 
+/// A run that may make files of a legacy set.
+fn begin_legacy(store: &Arc<dyn WritableStore>, resume: bool) -> SetWriter {
+    let mut writer = try_begin(store, resume).unwrap();
+    reserve(&mut writer, Layout::Legacy).unwrap();
+    writer
+}
+
 fn maintain(store: &Arc<dyn WritableStore>) -> Maintenance {
     let begun = Maintenance::begin_in(store.clone(), Duration::ZERO, &Cancel::default());
     begun.unwrap().0
@@ -54,6 +73,18 @@ fn record(writer: &SetWriter, layout: Layout) -> SetRecord {
     }
 }
 
+/// Has names for a set of the shard.
+fn reserve(writer: &mut SetWriter, layout: Layout) -> Result<()> {
+    let shard = test_records::path("db", 7);
+    writer.reserve(layout, &[&shard], &Cancel::default())
+}
+
+/// The file of the shard, which holds what is no tar.
+fn write_shard(writer: &SetWriter) -> Result<SealedFile> {
+    let name = writer.names()?.shard(&test_records::path("db", 7));
+    writer.write(&name, b"shard")
+}
+
 /// Makes a set of a shard, which it shares with an earlier one where there is one.
 fn try_write(
     store: &Arc<dyn WritableStore>,
@@ -61,17 +92,18 @@ fn try_write(
     earlier: Option<&FileRecord>,
 ) -> Result<SetRecord> {
     let cancel = Cancel::default();
-    let writer = try_begin(store, false)?;
+    let mut writer = try_begin(store, false)?;
+    reserve(&mut writer, layout)?;
     let shared = match earlier {
         Some(file) => writer.share(&file.name, file, Comparison::Time, &cancel)?,
         None => None,
     };
     let shard = match shared {
         Some(shared) => shared,
-        None => writer.write(b"shard")?,
+        None => write_shard(&writer)?,
     };
     let files = SetFiles {
-        meta: writer.write(b"meta")?,
+        meta: b"meta".to_vec(),
         shards: vec![(0, shard)],
     };
     let record = record(&writer, layout);
@@ -194,10 +226,12 @@ fn a_set_is_written_listed_and_read_back_and_leaves_nothing_else() {
 #[test]
 fn one_run_at_a_time_writes_and_one_that_is_dropped_leaves_nothing() {
     on_each(|store| {
-        let writer = begin(store);
-        let file = writer.write(b"half").unwrap();
-        let refused = try_begin(store, false).unwrap_err();
-        assert_eq!(kind_of(&refused), ErrorKind::Locked);
+        let writer = begin_legacy(store, false);
+        let file = write_shard(&writer).unwrap();
+        let other = try_begin(store, false);
+        assert_eq!(other.is_err(), store.has_lock());
+        let refused = other.err().map(|error| kind_of(&error));
+        assert!(refused.is_none_or(|kind| kind == ErrorKind::Locked));
         drop((writer, file));
         assert_eq!(all_names(store), [""; 0]);
         drop(begin(store));
@@ -214,8 +248,12 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
             entry.unwrap()
         };
         assert_eq!(entry(&first).content, entry(&second).content);
-        assert_eq!(entry(&first).names, 2);
-        assert_ne!(shard_file(&first).name, shard_file(&second).name);
+        let has_names = shard_file(&first).name != shard_file(&second).name;
+        assert_eq!(has_names, store.has_lock());
+        assert_eq!(entry(&first).names, if has_names { 2 } else { 1 });
+        assert_eq!(second.format, if has_names { 2 } else { 3 });
+        let added = catalog(store).sets()[1].added;
+        assert_eq!(added, Some("meta".len() as u64));
 
         let cancel = Cancel::default();
         let writer = begin(store);
@@ -240,7 +278,9 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
         let measured = Maintenance::measure(&catalog, &oldest).unwrap();
         let removed = maintain(store).remove(&catalog, &oldest, &cancel).unwrap();
         assert_eq!(removed, measured);
-        assert_eq!((removed.files, removed.bytes), (2, "meta".len() as u64));
+        let files = if has_names { 2 } else { 1 };
+        assert_eq!((removed.files, removed.bytes), (files, "meta".len() as u64));
+        assert_eq!(removed.left, [""; 0]);
         assert_eq!(all_names(store), names_of(&[&second]));
         assert_eq!(content(store, &shard_file(&second).name), b"shard");
     });
@@ -248,11 +288,11 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
 
 #[test]
 fn a_file_that_was_touched_is_read_before_it_is_shared_and_the_new_time_recorded() {
-    on_each(|store| {
+    on_each_with_lock(|store| {
         let first = write(store, Layout::Legacy);
         let recorded = shard_file(&first);
         assert!(recorded.modified.is_some());
-        let writer = begin(store);
+        let writer = begin_legacy(store, false);
         let share = |recorded: &FileRecord, comparison| {
             let shared = writer.share(&recorded.name, recorded, comparison, &Cancel::default());
             shared.unwrap().map(|file| file.record("name".to_owned()))
@@ -286,7 +326,7 @@ fn a_file_that_was_touched_is_read_before_it_is_shared_and_the_new_time_recorded
 
 #[test]
 fn a_pinned_set_and_one_that_is_read_stay() {
-    on_each(|store| {
+    on_each_with_lock(|store| {
         let cancel = Cancel::default();
         let (pinned, read) = (write(store, Layout::Legacy), write(store, Layout::Legacy));
         let maintenance = maintain(store);
@@ -319,7 +359,7 @@ fn a_pinned_set_and_one_that_is_read_stay() {
 fn what_a_failed_run_had_finished_is_taken_over() {
     on_each(|store| {
         let cancel = Cancel::default();
-        let writer = try_begin(store, true).unwrap();
+        let writer = begin_legacy(store, true);
         let run = RunHeader {
             started: writer.started(),
             cluster_id: 1,
@@ -328,23 +368,28 @@ fn what_a_failed_run_had_finished_is_taken_over() {
         };
         assert!(writer.take_over(&run).unwrap().is_none());
         let shard = record(&writer, Layout::Legacy).shards.remove(0);
-        let finished = writer.write(b"shard").unwrap();
+        let finished = write_shard(&writer).unwrap();
         writer.note(&shard, Some(&finished)).unwrap();
-        writer.write(b"not noted").unwrap();
+        let not_noted = writer.names().unwrap().shard(&test_records::path("db", 8));
+        if store.has_lock() {
+            writer.write(&not_noted, b"not noted").unwrap();
+        }
         drop(writer);
         assert!(ids(store).is_empty() && !all_names(store).is_empty());
 
-        let writer = try_begin(store, true).unwrap();
+        let writer = begin_legacy(store, true);
         let left = writer.take_over(&run).unwrap().unwrap();
         let left = left.shard(&shard.path()).unwrap();
         let file = left.record.file.as_ref().unwrap();
         let taken = writer.reuse(&left.name, file, &cancel).unwrap().unwrap();
         let files = SetFiles {
-            meta: writer.write(b"meta").unwrap(),
+            meta: b"meta".to_vec(),
             shards: vec![(0, taken)],
         };
         let record = record(&writer, Layout::Legacy);
         let record = writer.commit(record, &files, &cancel).unwrap();
+        // What an interrupted run leaves where there is no lock, the next one clears away.
+        drop(begin(store));
         assert_eq!(all_names(store), names_of(&[&record]));
         assert_eq!(content(store, &shard_file(&record).name), b"shard");
     });
@@ -357,26 +402,29 @@ fn stopped_at_each_step(
     act: impl Fn(&Arc<dyn WritableStore>) -> bool,
     look: impl Fn(&Arc<dyn WritableStore>),
 ) {
-    for steps in 0.. {
-        let ended = AtomicUsize::new(0);
+    // The steps that each kind of store has taken when it came to its end.
+    let taken = [const { AtomicUsize::new(0) }; KINDS];
+    for steps in 0..100 {
+        let kind = AtomicUsize::new(0);
         on_each(|store| {
             prepare(store);
             let stopping: Arc<dyn WritableStore> = Arc::new(Stopping {
                 store: store.clone(),
                 steps_left: AtomicUsize::new(steps),
             });
-            ended.fetch_add(usize::from(act(&stopping)), Ordering::Relaxed);
+            let taken = &taken[kind.fetch_add(1, Ordering::Relaxed)];
+            if act(&stopping) && taken.load(Ordering::Relaxed) == 0 {
+                taken.store(steps, Ordering::Relaxed);
+            }
             look(store);
         });
-        match ended.into_inner() {
-            0 => assert!(steps < 100, "it never ends"),
-            both => {
-                assert_eq!(both, 2, "each kind of store takes as many steps");
-                assert!(steps > 8, "{steps} steps");
-                return;
-            }
+        if taken.iter().all(|taken| taken.load(Ordering::Relaxed) > 0) {
+            break;
         }
     }
+    let [objects, memory, local, ..] = taken.map(AtomicUsize::into_inner);
+    assert_eq!(memory, local, "both take as many steps");
+    assert!(local > 8 && objects > 5, "{local}, {objects} steps");
 }
 
 /// The records of the sets; panics where there is a set without one, or a file is not there.
@@ -437,12 +485,12 @@ fn a_removal_that_is_stopped_leaves_whole_sets_and_the_next_run_ends_it() {
 
 #[test]
 fn a_name_that_somebody_took_is_spared_and_all_others_are_taken_back() {
-    on_each(|store| {
+    on_each_with_lock(|store| {
         let cancel = Cancel::default();
-        let writer = begin(store);
+        let writer = begin_legacy(store, false);
         let files = SetFiles {
-            meta: writer.write(b"meta").unwrap(),
-            shards: vec![(0, writer.write(b"shard").unwrap())],
+            meta: b"meta".to_vec(),
+            shards: vec![(0, write_shard(&writer).unwrap())],
         };
         let record = record(&writer, Layout::Portable);
         let id = writer.id().clone();
@@ -461,6 +509,216 @@ fn a_name_that_somebody_took_is_spared_and_all_others_are_taken_back() {
         expected.sort();
         assert_eq!(all_names(store), expected);
     });
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Storage of objects in which what is younger than a day stays.
+fn with_grace() -> (Arc<MemoryStore>, Arc<dyn WritableStore>) {
+    let objects = Arc::new(MemoryStore::of_objects());
+    objects.set_grace(DAY);
+    (objects.clone(), objects)
+}
+
+/// As if the process were killed: nothing is cleared away.
+fn kill(writer: SetWriter) {
+    std::mem::forget(writer);
+}
+
+fn forget(store: &Arc<dyn WritableStore>, which: &[usize]) -> Result<Removed> {
+    let cancel = Cancel::default();
+    let (maintenance, _) = Maintenance::begin_in(store.clone(), Duration::ZERO, &cancel)?;
+    let which = which.iter().copied().collect();
+    maintenance.remove(&catalog(store), &which, &cancel)
+}
+
+#[test]
+fn what_a_killed_run_has_stored_goes_when_it_is_older_than_the_grace_period() {
+    let (objects, store) = with_grace();
+    let first = write(&store, Layout::Legacy);
+    let writer = begin_legacy(&store, false);
+    write_shard(&writer).unwrap();
+    kill(writer);
+    assert_eq!(ids(&store), [first.id.as_str()]);
+    let left = all_names(&store);
+    drop(begin(&store));
+    objects.pass(DAY - Duration::from_secs(60));
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), left);
+    // A shard that is stored now is young, and so is its run, whatever its claim is.
+    let writer = begin_legacy(&store, false);
+    write_shard(&writer).unwrap();
+    objects.pass(DAY - Duration::from_secs(60));
+    let note = record(&writer, Layout::Legacy).shards.remove(0);
+    let again = write_shard(&writer).unwrap();
+    writer.note(&note, Some(&again)).unwrap();
+    objects.pass(Duration::from_secs(120));
+    drop(begin(&store));
+    let files = SetFiles {
+        meta: b"meta".to_vec(),
+        shards: vec![(0, again)],
+    };
+    let second = record(&writer, Layout::Legacy);
+    let second = writer.commit(second, &files, &Cancel::default()).unwrap();
+    objects.pass(DAY);
+    drop(begin(&store));
+    assert_eq!(all_names(&store), names_of(&[&first, &second]));
+}
+
+#[test]
+fn a_removal_waits_until_no_backup_can_be_about_to_share_the_files() {
+    let cancel = Cancel::default();
+    let (objects, store) = with_grace();
+    let first = write(&store, Layout::Portable);
+    let mut sharing = try_begin(&store, false).unwrap();
+    reserve(&mut sharing, Layout::Portable).unwrap();
+    let file = shard_file(&first);
+    let share = |writer: &SetWriter| writer.share(&file.name, file, Comparison::Time, &cancel);
+    let shared = share(&sharing).unwrap().unwrap();
+
+    let removed = forget(&store, &[0]).unwrap();
+    assert_eq!((removed.files, removed.bytes), (0, 0));
+    assert_eq!(removed.later, 3);
+    assert!(removed.later_bytes > 0 && removed.kept.is_empty());
+    assert_eq!(ids(&store), [""; 0]);
+    drop(maintain(&store));
+    assert_eq!(content(&store, &file.name), b"shard");
+    let files = |shard: SealedFile| SetFiles {
+        meta: b"meta".to_vec(),
+        shards: vec![(0, shard)],
+    };
+    let second = record(&sharing, Layout::Portable);
+    let second = sharing.commit(second, &files(shared), &cancel).unwrap();
+    assert_eq!(shard_file(&second).name, file.name);
+    objects.pass(DAY);
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), names_of(&[&second]));
+
+    // One that takes longer than that finds out, whether they are gone or about to go.
+    for is_gone in [false, true] {
+        let mut late = try_begin(&store, false).unwrap();
+        reserve(&mut late, Layout::Portable).unwrap();
+        let shared = share(&late).unwrap().unwrap();
+        if is_gone {
+            objects.pass(DAY);
+            forget(&store, &[]).unwrap();
+            assert!(store.entry(&file.name).unwrap().is_none());
+        } else {
+            forget(&store, &[0]).unwrap();
+            objects.pass(DAY * 2 / 3);
+        }
+        let record = record(&late, Layout::Portable);
+        let error = late.commit(record, &files(shared), &cancel).unwrap_err();
+        assert!(error.to_string().contains("was removed"), "{error:#}");
+        assert_eq!(ids(&store), [""; 0]);
+        if !is_gone {
+            objects.pass(DAY / 4);
+        }
+    }
+}
+
+#[test]
+fn what_the_storage_keeps_is_told_and_counts_for_nothing() {
+    let (objects, store) = with_grace();
+    objects.set_grace(Duration::ZERO);
+    let (first, second) = (write(&store, Layout::Legacy), write(&store, Layout::Legacy));
+    objects.forbid(Some("no right to delete"));
+    let removed = forget(&store, &[0]).unwrap();
+    assert_eq!(removed.refused, std::slice::from_ref(&first.id));
+    let why = format!(
+        "memory/.snap/{}.json is kept by the storage: no right to delete",
+        first.id
+    );
+    assert_eq!(removed.kept, [why]);
+    assert_eq!(ids(&store), [first.id.as_str(), second.id.as_str()]);
+    // A backup needs no such right; what it leaves is no set.
+    let third = write(&store, Layout::Legacy);
+    assert_eq!(ids(&store).len(), 3);
+    let failed = begin_legacy(&store, false);
+    write_shard(&failed).unwrap();
+    drop(failed);
+    assert_eq!(ids(&store).len(), 3);
+
+    objects.forbid(None);
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), names_of(&[&first, &second, &third]));
+    // The record goes, and the files are locked for a while.
+    store
+        .retire(&name_of(&first.id, "json"), &name_of(&first.id, "forget"))
+        .unwrap();
+    objects.forbid(Some("locked"));
+    let (_, ended) =
+        Maintenance::begin_in(store.clone(), Duration::ZERO, &Cancel::default()).unwrap();
+    assert_eq!((ended.files, ended.kept.len()), (0, 2));
+    assert_eq!(ids(&store), [second.id.as_str(), third.id.as_str()]);
+    objects.forbid(None);
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), names_of(&[&second, &third]));
+}
+
+#[test]
+fn what_a_run_took_over_is_taken_over_by_the_one_after() {
+    let cancel = Cancel::default();
+    let (objects, store) = with_grace();
+    let run = |writer: &SetWriter| RunHeader {
+        started: writer.started(),
+        cluster_id: 1,
+        layout: Layout::Legacy,
+        selection: Selection::default(),
+    };
+    let first = begin_legacy(&store, true);
+    first.take_over(&run(&first)).unwrap();
+    let shard = record(&first, Layout::Legacy).shards.remove(0);
+    let finished = write_shard(&first).unwrap();
+    first.note(&shard, Some(&finished)).unwrap();
+    kill(first);
+    objects.pass(DAY / 2);
+    let second = begin_legacy(&store, true);
+    assert!(second.take_over(&run(&second)).unwrap().is_some());
+    kill(second);
+    objects.pass(DAY);
+    let third = begin_legacy(&store, true);
+    let left = third.take_over(&run(&third)).unwrap().unwrap();
+    let left = left.shard(&shard.path()).unwrap();
+    // Nobody else clears it away while this run goes on.
+    drop(maintain(&store));
+    let file = left.record.file.as_ref().unwrap();
+    let taken = third.reuse(&left.name, file, &cancel).unwrap().unwrap();
+    let files = SetFiles {
+        meta: b"meta".to_vec(),
+        shards: vec![(0, taken)],
+    };
+    let record = record(&third, Layout::Legacy);
+    let record = third.commit(record, &files, &cancel).unwrap();
+    assert!(shard_file(&record).name.ends_with(".00") && record.number == 2);
+    objects.pass(DAY);
+    drop(maintain(&store));
+    assert_eq!(all_names(&store), names_of(&[&record]));
+    assert_eq!(content(&store, &shard_file(&record).name), b"shard");
+}
+
+#[test]
+fn runs_that_begin_at_the_same_time_make_a_set_each() {
+    let (objects, store) = with_grace();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| write(&store, Layout::Legacy));
+        }
+        // Whoever reads meanwhile sees whole sets alone.
+        for _ in 0..50 {
+            expect_whole_sets(&store);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let sets = expect_whole_sets(&store);
+    let numbers: HashSet<u32> = sets.iter().map(|set| set.number).collect();
+    assert_eq!((sets.len(), numbers.len()), (4, 4));
+    objects.pass(DAY);
+    drop(maintain(&store));
+    assert_eq!(
+        all_names(&store),
+        names_of(&sets.iter().collect::<Vec<_>>())
+    );
 }
 
 /// A store whose process is killed: after so many steps no other is taken.

@@ -36,7 +36,7 @@ impl<'a> CheckResult<'a> {
     pub(crate) fn new(report: &'a CheckReport, options: &'a CheckOptions) -> Self {
         Self {
             ok: report.faults.is_empty(),
-            directory: options.directory.display().to_string(),
+            directory: options.repository.to_string(),
             set: report.set.as_ref().map(|set| set.id.as_str()),
             database: options.database.as_deref(),
             max_age_seconds: options.max_age.as_secs(),

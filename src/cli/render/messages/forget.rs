@@ -1,14 +1,12 @@
 //! What became of each set under a retention policy, and the end of forget.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
 use crate::cli::render::tally::Tally;
 use crate::ops::{ForgetReport, Group, SetSummary, Verdict};
-use crate::repository::{Selection, SetId};
+use crate::repository::{Location, Selection, SetId};
 use crate::text::{plural, size};
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -81,8 +79,17 @@ pub(crate) struct ForgetSummary<'a> {
     files: usize,
     /// Bytes that became free; with -dry-run, would.
     bytes: u64,
+    /// Files that a later run removes, after the grace period of object storage; absent: none.
+    #[serde(skip_serializing_if = "is_zero")]
+    later: u64,
+    /// Bytes that become free then.
+    #[serde(skip_serializing_if = "is_zero")]
+    later_bytes: u64,
     /// Files that were left alone, a sentence each.
     left: &'a [String],
+    /// What the storage does not let go of, a sentence each; absent: nothing.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    kept_by_storage: &'a [String],
     /// The ids of sets that stay only because a restore or verify reads them; what they need stays
     /// too.
     #[schemars(inner(regex(pattern = "^[0-9]{8}T[0-9]{6}Z$")))]
@@ -97,12 +104,12 @@ impl Message for ForgetSummary<'_> {
 }
 
 impl<'a> ForgetSummary<'a> {
-    pub(crate) fn new(report: &'a ForgetReport, directory: &Path, dry_run: bool) -> Self {
+    pub(crate) fn new(report: &'a ForgetReport, repository: &Location, dry_run: bool) -> Self {
         let sets: usize = report.groups.iter().map(|group| group.sets.len()).sum();
         let removed = removed(report).count();
         Self {
             command: "forget",
-            directory: directory.display().to_string(),
+            directory: repository.to_string(),
             dry_run,
             kept: sets - removed + report.unrecorded,
             removed,
@@ -110,7 +117,10 @@ impl<'a> ForgetSummary<'a> {
             unrecorded: report.unrecorded,
             files: report.removed.files,
             bytes: report.removed.bytes,
+            later: report.removed.later as u64,
+            later_bytes: report.removed.later_bytes,
             left: &report.removed.left,
+            kept_by_storage: &report.removed.kept,
             in_use: &report.read,
             seconds: Seconds(report.elapsed),
         }
@@ -128,9 +138,24 @@ impl<'a> ForgetSummary<'a> {
             format!("dry run: would keep {kept}, would remove {removed}{ended}: {files}, {freed}")
         } else {
             let took = self.seconds;
-            format!("kept {kept}, removed {removed}{ended}: {files}, {freed} freed in {took}")
+            let later = match self.later {
+                0 => String::new(),
+                count => format!(
+                    "; {}, {} after the grace period",
+                    plural(count as usize, "file"),
+                    size(self.later_bytes)
+                ),
+            };
+            format!(
+                "kept {kept}, removed {removed}{ended}: {files}, {freed} freed in {took}{later}"
+            )
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The sets that the policy does not keep.

@@ -1,13 +1,12 @@
 //! What keeping a set came to.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Message;
 use crate::ops::KeepReport;
+use crate::repository::Location;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct KeepSummary<'a> {
@@ -36,10 +35,10 @@ impl Message for KeepSummary<'_> {
 }
 
 impl<'a> KeepSummary<'a> {
-    pub(crate) fn new(kept: &'a KeepReport, directory: &Path) -> Self {
+    pub(crate) fn new(kept: &'a KeepReport, repository: &Location) -> Self {
         Self {
             command: "keep",
-            directory: directory.display().to_string(),
+            directory: repository.to_string(),
             set: kept.id.as_str(),
             kept_since: kept.pin.as_ref().map(|pin| pin.since),
             note: kept.pin.as_ref().and_then(|pin| pin.note.as_deref()),
@@ -57,6 +56,8 @@ impl<'a> KeepSummary<'a> {
             (_, false, true) => "is kept no longer",
             (_, false, false) => "was not kept",
         };
-        format!("set {} in {} {what}", self.set, self.directory)
+        let note = self.note.map(|note| format!(" (note: {note})"));
+        let note = note.unwrap_or_default();
+        format!("set {} in {} {what}{note}", self.set, self.directory)
     }
 }

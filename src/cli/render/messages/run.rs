@@ -1,13 +1,14 @@
 //! The end of a backup or restore.
 
-use std::path::Path;
-
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
+use crate::cli::render::table::date_or_time;
 use crate::cli::render::tally::Tally;
 use crate::ops::{BackupReport, RestoreReport, Shortfall, grouped};
+use crate::repository::Location;
 use crate::text::{plural, size};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -45,7 +46,8 @@ pub(crate) struct RunSummary<'a> {
     only_if_changed: usize,
     /// restore: files written; backup: null.
     files: Option<usize>,
-    /// Bytes of the files downloaded or restored; dry run of a backup: of the tars in earlier sets.
+    /// Bytes of the files written, metastore and manifest among them, or restored; dry run of a
+    /// backup: of the tars in earlier sets.
     bytes: u64,
     /// Bytes of the metastore and of the shards' files, uncompressed, those of shared shards too: a
     /// backup and a restore of all of it into directories count the same. 0 for a dry run of a
@@ -78,6 +80,9 @@ pub(crate) struct RunSummary<'a> {
     server_changed: Option<bool>,
     /// How long the run took, in seconds.
     seconds: Seconds,
+    /// The time after which files were asked for.
+    #[serde(skip)]
+    since: Option<Timestamp>,
     /// What is told of shortfalls in text.
     #[serde(skip)]
     shortfalls: Shortfalls<'a>,
@@ -99,13 +104,17 @@ impl Message for RunSummary<'_> {
 }
 
 impl<'a> RunSummary<'a> {
-    pub(crate) fn of_backup(report: &'a BackupReport, directory: &Path, dry_run: bool) -> Self {
+    pub(crate) fn of_backup(
+        report: &'a BackupReport,
+        repository: &Location,
+        dry_run: bool,
+    ) -> Self {
         let losses = report.losses.as_ref();
         Self {
             command: RunCommand::Backup,
             set: report.set.as_ref().map(|set| set.id.as_str()),
             number: report.set.as_ref().map(|set| set.number),
-            directory: directory.display().to_string(),
+            directory: repository.to_string(),
             dry_run,
             shards: report.stored,
             shared: report.shared,
@@ -125,6 +134,7 @@ impl<'a> RunSummary<'a> {
             lost_databases: losses.map_or(&[], |losses| &losses.databases),
             server_changed: losses.map(|losses| losses.other_server.is_some()),
             seconds: Seconds(report.elapsed),
+            since: report.since,
             shortfalls: Shortfalls {
                 missing: &report.missing,
                 unproven: &report.unproven,
@@ -136,7 +146,7 @@ impl<'a> RunSummary<'a> {
     /// The end of a restore, into the server at `host` where there is one.
     pub(crate) fn of_restore(
         report: &'a RestoreReport,
-        directory: &Path,
+        repository: &Location,
         host: Option<&'a str>,
         dry_run: bool,
     ) -> Self {
@@ -145,7 +155,7 @@ impl<'a> RunSummary<'a> {
             command: RunCommand::Restore,
             set: Some(report.set.as_str()),
             number: None,
-            directory: directory.display().to_string(),
+            directory: repository.to_string(),
             dry_run,
             shards: report.shards,
             shared: 0,
@@ -165,6 +175,7 @@ impl<'a> RunSummary<'a> {
             lost_databases: &[],
             server_changed: None,
             seconds: Seconds(report.elapsed),
+            since: None,
             shortfalls: Shortfalls {
                 missing: &report.missing,
                 unproven: &[],
@@ -259,29 +270,37 @@ impl<'a> RunSummary<'a> {
 
     /// The shards of a set, and what there is not.
     fn stored(&self) -> String {
+        if let Some(since) = self.since
+            && self.shards == 0
+            && self.is_whole()
+        {
+            return format!("no shard, nothing newer than {}", date_or_time(since));
+        }
         let shards = plural(self.shards, "shard");
         let mut parts = vec![match self.shared {
             0 => shards,
             shared => format!("{shards} ({shared} unchanged)"),
         }];
-        if self.empty > 0 {
-            parts.push(format!("{} with nothing to send", self.empty));
+        match self.since {
+            Some(_) if self.empty > 0 => parts.push(format!("{} with nothing newer", self.empty)),
+            None if self.empty > 0 => parts.push(format!("{} with nothing to send", self.empty)),
+            _ => {}
         }
         parts.extend(self.lacking());
         parts.join(", ")
     }
 
-    /// What came, and what was there.
+    /// What came, and what was there; and what the set adds on disk, as `snap list` has it, where
+    /// that reads otherwise: tars are a little larger than the files in them, or compressed.
     fn added(&self) -> String {
-        let own = self.data_bytes.saturating_sub(self.shared_bytes);
-        let mut added = size(own);
-        // In tars they are a little larger.
-        if self.bytes < own {
-            added = format!("{added} ({} compressed)", size(self.bytes));
-        }
-        match self.shared {
-            0 => added,
-            _ => format!("{added} added to {}", size(self.shared_bytes)),
+        let own = size(self.data_bytes.saturating_sub(self.shared_bytes));
+        let data = match self.shared {
+            0 => own.clone(),
+            _ => format!("{own} added to {}", size(self.shared_bytes)),
+        };
+        match size(self.bytes) {
+            on_disk if on_disk == own => data,
+            on_disk => format!("{data} of data, {on_disk} on disk"),
         }
     }
 

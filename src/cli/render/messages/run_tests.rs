@@ -1,6 +1,6 @@
 //! The last line of a backup and of a restore, and what it is made of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
@@ -26,6 +26,7 @@ fn backup() -> BackupReport {
         unproven: Vec::new(),
         gaps: Vec::new(),
         losses: None,
+        since: None,
         bytes: 15_100_000,
         data_bytes: 14_889_779 + 6656,
         shared_bytes: 0,
@@ -48,18 +49,23 @@ fn restore() -> RestoreReport {
 }
 
 fn told(report: &BackupReport) -> String {
-    RunSummary::of_backup(report, Path::new("/backups/inc"), report.set.is_none()).line()
+    RunSummary::of_backup(
+        report,
+        &Path::new("/backups/inc").into(),
+        report.set.is_none(),
+    )
+    .line()
 }
 
 fn told_restore(report: &RestoreReport, host: Option<&str>, dry_run: bool) -> String {
-    RunSummary::of_restore(report, Path::new("/backups/inc"), host, dry_run).line()
+    RunSummary::of_restore(report, &Path::new("/backups/inc").into(), host, dry_run).line()
 }
 
 #[test]
 fn a_backup_ends_in_what_it_made_and_what_that_added() {
     assert_eq!(
         told(&backup()),
-        "set 20261126T145201Z: 189 shards, 14.2 MiB, 0.7 s, /backups/inc"
+        "set 20261126T145201Z: 189 shards, 14.2 MiB of data, 14.4 MiB on disk, 0.7 s, /backups/inc"
     );
     let unchanged = BackupReport {
         shared: 189,
@@ -79,8 +85,43 @@ fn a_backup_ends_in_what_it_made_and_what_that_added() {
     };
     assert_eq!(
         told(&portable),
-        "set 20261126T145201Z: 189 shards, 2 with nothing to send, 14.2 MiB (3.0 MiB compressed), \
-         0.7 s, /backups/inc"
+        "set 20261126T145201Z: 189 shards, 2 with nothing to send, 14.2 MiB of data, 3.0 MiB on \
+         disk, 0.7 s, /backups/inc"
+    );
+    let alike = BackupReport {
+        bytes: 14_889_779 + 6656,
+        ..backup()
+    };
+    assert_eq!(
+        told(&alike),
+        "set 20261126T145201Z: 189 shards, 14.2 MiB, 0.7 s, /backups/inc"
+    );
+}
+
+#[test]
+fn an_increment_without_anything_says_that_nothing_was_newer() {
+    let since = "2026-11-25T00:00:00Z".parse().unwrap();
+    let nothing = BackupReport {
+        stored: 0,
+        empty: 189,
+        since: Some(since),
+        bytes: 6656,
+        data_bytes: 6656,
+        ..backup()
+    };
+    assert_eq!(
+        told(&nothing),
+        "set 20261126T145201Z: no shard, nothing newer than 2026-11-25, 6.5 KiB, 0.7 s, \
+         /backups/inc"
+    );
+    let little = BackupReport {
+        stored: 1,
+        empty: 188,
+        ..nothing
+    };
+    assert_eq!(
+        told(&little),
+        "set 20261126T145201Z: 1 shard, 188 with nothing newer, 6.5 KiB, 0.7 s, /backups/inc"
     );
 }
 
@@ -97,10 +138,10 @@ fn a_partial_set_is_called_that_and_equal_reasons_are_told_once() {
     };
     assert_eq!(
         told(&report),
-        "set 20261126T145201Z (partial): 189 shards, 8 missing, 1 unproven, 14.2 MiB, 0.7 s, \
-         /backups/inc"
+        "set 20261126T145201Z (partial): 189 shards, 8 missing, 1 unproven, 14.2 MiB of data, 14.4 \
+         MiB on disk, 0.7 s, /backups/inc"
     );
-    let summary = RunSummary::of_backup(&report, Path::new("/backups/inc"), false);
+    let summary = RunSummary::of_backup(&report, &Path::new("/backups/inc").into(), false);
     let lacks: Vec<String> = summary.lacks().collect();
     assert_eq!(
         lacks,

@@ -1,14 +1,12 @@
 //! What verifying found, and its end.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
 use crate::cli::render::table::{fields, paragraph};
 use crate::ops::{SetFault, SetGap, VerifyReport};
-use crate::repository::SetId;
+use crate::repository::{Location, SetId};
 use crate::text::{few_names, name_list, plural, size};
 
 impl Message for SetFault {
@@ -155,10 +153,10 @@ impl Message for VerifySummary<'_> {
 }
 
 impl<'a> VerifySummary<'a> {
-    pub(crate) fn new(report: &'a VerifyReport, directory: &Path) -> Self {
+    pub(crate) fn new(report: &'a VerifyReport, repository: &Location) -> Self {
         Self {
             command: "verify",
-            directory: directory.display().to_string(),
+            directory: repository.to_string(),
             sets: report.sets,
             shards: report.shards,
             tsm_files: report.tsm_files,

@@ -1,12 +1,14 @@
 //! The journal of a restore into a server: what was started, the ids it was given, and the shards
 //! that are done.
 //!
-//! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory, a JSON document a
-//! line: first the [`Header`], then the ids, then a line for each shard. Lines are only ever added,
+//! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory; for a backup in object
+//! storage, the same with a hash of the URL in the user's state directory. A JSON document a line: first the [`Header`], then the ids, then a line for each shard. Lines are only ever added,
 //! and each is on the disk before the next step; a line that was cut off in a crash counts as never
 //! written. It goes away when all is done.
 
 use std::collections::HashSet;
+use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,11 +20,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::error::{ErrorKind, kind_of, told, words};
+use crate::error::{Error, ErrorKind, kind_of, told, words};
 use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};
 use crate::ops::restore::selection::RestoreSelection;
-use crate::repository::{FileLock, hidden};
+use crate::repository::{FileLock, Location, hidden};
 use crate::wire::ShardIds;
 
 /// The number of the journal's form; readers refuse a larger one.
@@ -80,14 +82,15 @@ pub(crate) struct Interrupted {
 }
 
 impl Interrupted {
-    /// Reads the journals of restores from `directory` into `host`.
+    /// Reads the journals of restores from `location` into `host`.
     ///
     /// # Errors
     ///
     /// When one cannot be read, or was written by a newer version.
-    pub(super) fn all(directory: &Path, host: &str) -> Result<Vec<Self>> {
-        let folder = hidden(directory);
-        let entries = match fs::read_dir(&folder) {
+    pub(super) fn all(location: &Location, host: &str) -> Result<Vec<Self>> {
+        let place = JournalPlace::of(location)?;
+        let folder = &place.folder;
+        let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.with_context(|| format!("reading {}", folder.display()))?,
         };
@@ -96,14 +99,11 @@ impl Interrupted {
             let found = entry
                 .with_context(|| format!("reading {}", folder.display()))?
                 .path();
-            if found
-                .extension()
-                .is_some_and(|extension| extension == "journal")
-            {
+            if place.may_have(&found) {
                 // Under another name, it is a copy that somebody made.
                 let is_meant = |interrupted: &Self| {
                     let header = &interrupted.header;
-                    header.host == host && path(directory, header) == found
+                    header.host == host && place.path(header) == found
                 };
                 all.extend(Self::read(&found)?.filter(is_meant));
             }
@@ -185,8 +185,12 @@ impl LiveJournal {
     /// # Errors
     ///
     /// [`ErrorKind::Locked`] when a run that goes on writes to it.
-    pub(super) fn begin(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
-        let journal = Self::open(directory, header, context)?;
+    pub(super) fn begin(
+        location: &Location,
+        header: &Header,
+        context: Context<'_>,
+    ) -> Result<Self> {
+        let journal = Self::open(location, header, context)?;
         journal.truncate()?;
         journal.line(header)?;
         Ok(journal)
@@ -197,18 +201,27 @@ impl LiveJournal {
     /// # Errors
     ///
     /// [`ErrorKind::Locked`] when a run that goes on writes to it.
-    pub(super) fn resume(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
-        let journal = Self::open(directory, header, context)?;
+    pub(super) fn resume(
+        location: &Location,
+        header: &Header,
+        context: Context<'_>,
+    ) -> Result<Self> {
+        let journal = Self::open(location, header, context)?;
         // The last line may have been cut off.
         journal.write("\n")?;
         Ok(journal)
     }
 
     /// Opens and locks the journal without changing it.
-    fn open(directory: &Path, header: &Header, context: Context<'_>) -> Result<Self> {
-        let path = path(directory, header);
-        let file = match open(&path) {
-            Ok(file) => file,
+    fn open(location: &Location, header: &Header, context: Context<'_>) -> Result<Self> {
+        let opened = JournalPlace::of(location)
+            .map_err(anyhow::Error::from)
+            .and_then(|place| {
+                let path = place.path(header);
+                Ok((open(&path)?, path))
+            });
+        let (file, path) = match opened {
+            Ok(opened) => opened,
             Err(error) if kind_of(&error) == ErrorKind::Refused => return Err(error),
             Err(error) => {
                 context.warn(format!(
@@ -216,7 +229,7 @@ impl LiveJournal {
                     told(&error)
                 ));
                 return Ok(Self {
-                    path,
+                    path: PathBuf::new(),
                     file: None,
                     _lock: None,
                 });
@@ -225,11 +238,7 @@ impl LiveJournal {
         let lock = match FileLock::of(&file, &path)? {
             Ok(lock) => lock,
             Err(held) => {
-                let message = format!(
-                    "another run restores from {} into {}",
-                    directory.display(),
-                    header.host
-                );
+                let message = format!("another run restores from {location} into {}", header.host);
                 return Err(held.error(message, "wait for it to end").into());
             }
         };
@@ -302,7 +311,66 @@ impl LiveJournal {
     }
 }
 
-fn path(directory: &Path, header: &Header) -> PathBuf {
+/// Where the journals of restores from a repository lie, and how their names end.
+struct JournalPlace {
+    folder: PathBuf,
+    ending: String,
+}
+
+impl JournalPlace {
+    /// In the repository itself, where that is a directory. Object storage has no files that grow:
+    /// there, in the state directory of the user, told apart by the URL.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody says which directory that is.
+    fn of(location: &Location) -> Result<Self, Error> {
+        let url = match (location.directory(), location.url()) {
+            (None, Some(url)) => url.to_string(),
+            (directory, _) => {
+                return Ok(Self {
+                    folder: hidden(directory.unwrap_or(Path::new("."))),
+                    ending: ".journal".to_owned(),
+                });
+            }
+        };
+        let Some(folder) = state_dir(|name| env::var_os(name)) else {
+            return Err(ErrorKind::Failed
+                .error("there is no place for the journal of a restore from object storage")
+                .hint("set XDG_STATE_HOME or HOME to a directory, by its absolute path"));
+        };
+        let hash = blake3::hash(url.as_bytes()).to_hex();
+        Ok(Self {
+            folder,
+            ending: format!("-{}.journal", &hash[..32]),
+        })
+    }
+
+    /// Whether a file can be one of them.
+    fn may_have(&self, file: &Path) -> bool {
+        file.to_str()
+            .is_some_and(|name| name.ends_with(&self.ending))
+    }
+
+    /// The one that begins with a header.
+    fn path(&self, header: &Header) -> PathBuf {
+        self.folder.join(stem(header) + &self.ending)
+    }
+}
+
+/// Where this user's programs keep what should outlast them: `XDG_STATE_HOME`, else
+/// `~/.local/state`; what is not absolute is no such place.
+fn state_dir(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| {
+        let path = PathBuf::from(variable(name)?);
+        path.is_absolute().then_some(path)
+    };
+    let home = || Some(absolute("HOME")?.join(".local/state"));
+    Some(absolute("XDG_STATE_HOME").or_else(home)?.join("snap"))
+}
+
+/// How the name of a journal begins.
+fn stem(header: &Header) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
             c
@@ -312,7 +380,7 @@ fn path(directory: &Path, header: &Header) -> PathBuf {
     };
     let host: String = header.host.chars().map(plain).collect();
     let names = crc32fast::hash(header.names.join("\n").as_bytes());
-    hidden(directory).join(format!("restore-{host}-{names:08x}.journal"))
+    format!("restore-{host}-{names:08x}")
 }
 
 /// Opens the journal without changing it: whose it is shows once it is locked.
@@ -343,11 +411,11 @@ mod tests {
     use super::*;
 
     fn begin(directory: &Path, header: &Header) -> Result<LiveJournal> {
-        LiveJournal::begin(directory, header, Context::silent())
+        LiveJournal::begin(&directory.into(), header, Context::silent())
     }
 
     fn resume(directory: &Path, header: &Header) -> Result<LiveJournal> {
-        LiveJournal::resume(directory, header, Context::silent())
+        LiveJournal::resume(&directory.into(), header, Context::silent())
     }
 
     fn header(name: &str) -> Header {
@@ -363,8 +431,34 @@ mod tests {
         }
     }
 
+    fn path(directory: &Path, header: &Header) -> PathBuf {
+        JournalPlace::of(&directory.into()).unwrap().path(header)
+    }
+
     fn all(directory: &Path) -> Result<Vec<Interrupted>> {
-        Interrupted::all(directory, "localhost:8088")
+        Interrupted::all(&directory.into(), "localhost:8088")
+    }
+
+    #[test]
+    fn the_journal_of_a_restore_from_a_url_is_in_the_state_directory_under_a_name_of_that_url() {
+        let state = |variables: &[(&str, &str)]| {
+            let find = |name: &str| variables.iter().find(|(of, _)| *of == name);
+            state_dir(|name| find(name).map(|(_, value)| value.into()))
+        };
+        let (xdg, home) = (("XDG_STATE_HOME", "/state"), ("HOME", "/home/u"));
+        assert_eq!(state(&[xdg, home]), Some("/state/snap".into()));
+        assert_eq!(state(&[home]), Some("/home/u/.local/state/snap".into()));
+        let relative = ("XDG_STATE_HOME", "state");
+        assert_eq!(state(&[relative, home]), state(&[home]));
+        assert_eq!(state(&[relative, ("HOME", "")]), None);
+
+        let place = |url: &str| JournalPlace::of(&Location::parse(url).unwrap());
+        let (one, other) = (place("s3://b/p").unwrap(), place("s3://b/q").unwrap());
+        let (header, again) = (header("d"), place("S3://b/p/").unwrap());
+        assert_eq!(one.path(&header), again.path(&header));
+        assert_ne!(one.path(&header), other.path(&header));
+        assert!(one.may_have(&one.path(&header)) && !one.may_have(&other.path(&header)));
+        assert!(one.folder.ends_with("snap"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::context::Context;
 use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
 use crate::sizes::total;
+use crate::text::{plural, size};
 pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, LiveJournal};
 use resume::{RestoreStart, Start};
@@ -52,9 +53,9 @@ pub fn restore_live(
     context: Context<'_>,
 ) -> Result<RestoreReport> {
     let started = Instant::now();
-    options.what.ensure_consistent()?;
+    options.ensure_consistent()?;
     let host = client.address().to_string();
-    let interrupted = Interrupted::all(&options.directory, &host)?;
+    let interrupted = Interrupted::all(&options.repository, &host)?;
     let run = RestoreStart::of(options, &interrupted, &host)?;
     let live = Live {
         client,
@@ -66,7 +67,7 @@ pub fn restore_live(
     let set = options.set.as_deref();
     let selection = live.what.selection(false);
     let (catalog, (source, planned), _held) =
-        planned(&options.directory, set, context, |catalog| {
+        planned(&options.repository, set, context, |catalog| {
             let (selector, bounds) = (run.selector(options), live.what.bounds());
             let source = Source::read(catalog, selector, &selection, bounds, true, context)?;
             source.ensure_unique_ids()?;
@@ -129,12 +130,13 @@ impl Live<'_> {
     fn describe(&self, shards: &[CheckedShard]) {
         for shard in shards {
             self.context.status(format!(
-                "would upload shard {} to {}, into {}/{} ({} TSM files)",
+                "would upload shard {} to {}, into {}/{} ({}, {})",
                 shard.source,
                 self.client.address(),
                 shard.target.database,
                 shard.target.retention_policy,
-                tsm_files(shard).count()
+                plural(tsm_files(shard).count(), "TSM file"),
+                size(total(tsm_files(shard).map(|(_, size)| size)))
             ));
         }
     }
@@ -148,16 +150,16 @@ impl Live<'_> {
         header: &Header,
         start: Start,
     ) -> Result<Uploaded> {
-        let directory = &self.options.directory;
+        let repository = &self.options.repository;
         let (journal, ids, done) = match start {
             Start::Import => {
-                let journal = LiveJournal::begin(directory, header, self.context)?;
+                let journal = LiveJournal::begin(repository, header, self.context)?;
                 let ids = self.import(source, header.max_shard_id);
                 let ids = ids.inspect_err(|_| self.warn_in_part(source, journal.is_kept()))?;
                 (journal, ids, None)
             }
             Start::Upload { ids, done } => {
-                let journal = LiveJournal::resume(directory, header, self.context)?;
+                let journal = LiveJournal::resume(repository, header, self.context)?;
                 (journal, ids, Some(done))
             }
         };

@@ -195,7 +195,7 @@ fn find<'a>(
         [] if interrupted.is_empty() => Err(ErrorKind::Refused
             .error(format!(
                 "no interrupted restore into {host} is known in {}",
-                options.directory.display()
+                options.repository
             ))
             .hint(
                 "leave -resume out to begin one; -host and PATH must be those of the interrupted run",

@@ -1,24 +1,23 @@
 //! The server that is restored into: what it holds, and what the databases are called there.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 
 use super::journal::Interrupted;
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::metastore::Data;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::Source;
+use crate::repository::Location;
 use crate::text::name_list;
 use crate::wire::Dialect;
 
 /// What to restore into a server, and how.
 #[derive(Debug, Clone)]
 pub struct LiveOptions {
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// The set; where none is named, the newest and all that the directory holds beside it.
     pub set: Option<String>,
     /// What of it, and under which names.
@@ -36,6 +35,13 @@ pub struct LiveOptions {
     pub apply_deletes: bool,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
+}
+
+impl LiveOptions {
+    /// Refuses flags that contradict each other, and such as need others.
+    pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
+        self.what.ensure_consistent()
+    }
 }
 
 /// A restore into a running server.

@@ -34,6 +34,7 @@ use crate::io::scratch::scratch_dir;
 use crate::repository::Catalog;
 use crate::sizes::total;
 use crate::text::{plural, size};
+use crate::tsm::is_tombstone;
 use plan::RestorePlan;
 
 pub use options::IndexKind;
@@ -52,14 +53,13 @@ pub use options::RestoreOptions;
 pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<RestoreReport> {
     let started = Instant::now();
     options.ensure_consistent()?;
-    options.what.ensure_consistent()?;
     // What is moved is written down, and must mean the same wherever the next run is started.
     let options = &options.with_absolute_targets()?;
     target::ensure_not_running(options)?;
     recover::recover(options, context)?;
 
     let set = options.set.as_deref();
-    let (catalog, mut plan, _held) = planned(&options.directory, set, context, |catalog| {
+    let (catalog, mut plan, _held) = planned(&options.repository, set, context, |catalog| {
         let plan = plan::plan(catalog, options, context)?;
         let sets = sets_of(&plan.shards);
         Ok((plan, sets))
@@ -112,11 +112,24 @@ fn dry_run(
     target::ensure_opens(&shards, options, context)?;
     room::ensure_room_for_checked(&shards, options)?;
     describe(plan, &shards, options, context);
-    let left = Left {
-        files: shards.iter().map(|shard| shard.files.len()).sum(),
-        bytes: total(shards.iter().map(CheckedShard::bytes)),
-    };
+    let left = shards.iter().map(|shard| expected(shard, options));
+    let left = left.fold(Left::default(), |sum, shard| Left {
+        files: sum.files + shard.files,
+        bytes: sum.bytes.saturating_add(shard.bytes),
+    });
     Ok((shards, left))
+}
+
+/// What would be written of a shard: without its tombstones where deletes are applied, and before
+/// points are left out, which are not looked for yet.
+fn expected(shard: &CheckedShard, options: &RestoreOptions) -> Left {
+    let files = shard.files.iter();
+    let files = files.filter(|(name, _)| !(options.apply_deletes && is_tombstone(name)));
+    let sizes: Vec<u64> = files.map(|(_, file)| file.size).collect();
+    Left {
+        files: sizes.len(),
+        bytes: total(sizes.iter().copied()),
+    }
 }
 
 /// Tells what would be written.
@@ -133,6 +146,7 @@ fn describe(
             .iter()
             .map(|source| source.name.as_str())
             .collect();
+        let left = expected(shard, options);
         let deletes = if options.apply_deletes && shard.files.have_deletes() {
             ", without what was deleted"
         } else {
@@ -142,8 +156,8 @@ fn describe(
             "would write {} from {} ({}, {}{deletes})",
             shard_dir(datadir, &shard.target).display(),
             names.join(" + "),
-            plural(shard.files.len(), "file"),
-            size(shard.bytes())
+            plural(left.files, "file"),
+            size(left.bytes)
         ));
     }
     if let (Some(metadir), Some(metastore)) = (&options.metadir, &plan.metastore) {

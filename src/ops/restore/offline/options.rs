@@ -9,12 +9,13 @@ use crate::error::{Error, ErrorKind};
 use crate::influxd_dir;
 use crate::ops::restore::RestoreSelection;
 use crate::ops::restore::check::RestoreChecks;
+use crate::repository::Location;
 
 /// What to restore, and where to.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// The backup directory.
-    pub directory: PathBuf,
+    /// Where the backups lie.
+    pub repository: Location,
     /// The set; where none is named, the newest and all that the directory holds beside it.
     pub set: Option<String>,
     /// The target's meta directory; without one, the metastore is left alone.
@@ -84,7 +85,7 @@ impl RestoreOptions {
     }
 
     /// Refuses flags that contradict each other, and such as need others.
-    pub(super) fn ensure_consistent(&self) -> Result<(), Error> {
+    pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
         let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
         match self {
             Self {
@@ -120,7 +121,7 @@ impl RestoreOptions {
                 "-merge needs -metadir",
                 "name the meta directory that the databases are to be added to",
             ),
-            _ => Ok(()),
+            _ => self.what.ensure_consistent(),
         }
     }
 }

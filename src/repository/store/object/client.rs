@@ -1,0 +1,306 @@
+//! The client for a bucket: where its service is, and who asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use object_store::RetryConfig;
+use object_store::aws::{AmazonS3Builder, AwsCredentialProvider, Checksum};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+
+use super::aws::{self, Environment};
+use super::remote::Backend;
+use super::settings::{ObjectSettings, S3Checksum};
+use super::transport::Transport;
+use super::url::{ObjectUrl, Provider};
+use crate::error::ErrorKind;
+
+/// A client for a bucket.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub objects: Arc<dyn Backend>,
+    /// Where the credentials come from, for messages.
+    pub source: String,
+    pub transport: Option<Transport>,
+    pub s3: Option<S3Client>,
+}
+
+/// What requests are made of that `object_store` has not, and a client for another region.
+#[derive(Debug, Clone)]
+pub(super) struct S3Client {
+    pub credentials: AwsCredentialProvider,
+    pub region: String,
+    /// The URL of the bucket.
+    pub bucket: String,
+    access: aws::Access,
+    url: ObjectUrl,
+}
+
+impl Client {
+    /// A client for a bucket, as the settings and the environment say.
+    ///
+    /// # Errors
+    ///
+    /// When they contradict each other, or name what cannot be read.
+    pub(super) fn new(
+        url: &ObjectUrl,
+        settings: &ObjectSettings,
+        environment: &Environment<'_>,
+    ) -> Result<Self> {
+        match url.provider() {
+            Provider::S3 => {
+                let access = aws::Access::find(&settings.s3, environment)?;
+                let region = access.region.clone().unwrap_or_else(|| "us-east-1".into());
+                let transport = Transport::new(access.ca_bundle.as_deref())?;
+                Self::s3(url, access, &region, transport)
+            }
+            Provider::Gcs => Self::gcs(url, settings, environment),
+            Provider::Azure => Self::azure(url, settings, environment),
+        }
+    }
+
+    fn s3(
+        url: &ObjectUrl,
+        access: aws::Access,
+        region: &str,
+        transport: Transport,
+    ) -> Result<Self> {
+        let place = place_of(url.bucket(), &access, region)?;
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(url.bucket())
+            .with_region(region)
+            .with_endpoint(&place.endpoint)
+            .with_virtual_hosted_style_request(!place.is_path_style)
+            .with_allow_http(place.endpoint.starts_with("http://"))
+            .with_retry(never_again())
+            // Not all that speak S3 know how to delete many at once.
+            .with_disable_bulk_delete(true)
+            .with_http_connector(transport.clone());
+        if access.checksum == Some(S3Checksum::Sha256) {
+            builder = builder.with_checksum_algorithm(Checksum::SHA256);
+        }
+        let (builder, source) = access.credentials.give_to(builder);
+        let s3 = builder
+            .build()
+            .with_context(|| format!("preparing access to {url}"))?;
+        let own = S3Client {
+            credentials: s3.credentials().clone(),
+            region: region.to_owned(),
+            bucket: place.bucket,
+            access,
+            url: url.clone(),
+        };
+        Ok(Self {
+            objects: Arc::new(s3),
+            source,
+            transport: Some(transport),
+            s3: Some(own),
+        })
+    }
+
+    fn gcs(
+        url: &ObjectUrl,
+        settings: &ObjectSettings,
+        environment: &Environment<'_>,
+    ) -> Result<Self> {
+        let transport = Transport::new(None)?;
+        let mut builder = GoogleCloudStorageBuilder::new()
+            .with_bucket_name(url.bucket())
+            .with_retry(never_again())
+            .with_http_connector(transport.clone());
+        let emulator = || environment.get("STORAGE_EMULATOR_HOST");
+        let endpoint = settings.gs.endpoint.clone().or_else(emulator);
+        if let Some(endpoint) = &endpoint {
+            builder = builder.with_base_url(endpoint.trim_end_matches('/'));
+        }
+        let from_environment = || environment.get("GOOGLE_APPLICATION_CREDENTIALS");
+        let source = if let Some(path) = &settings.gs.credentials {
+            builder = builder.with_application_credentials(path.to_string_lossy());
+            format!("{}, which the profile names", path.display())
+        } else if let Some(path) = from_environment() {
+            builder = builder.with_application_credentials(&path);
+            format!("{path} (GOOGLE_APPLICATION_CREDENTIALS)")
+        } else if settings.gs.endpoint.is_none() && endpoint.is_some() {
+            // An emulator asks for none.
+            builder = builder.with_skip_signature(true);
+            "nowhere: an emulator is asked without any".to_owned()
+        } else {
+            "gcloud's file in the home directory, else the account of this instance".to_owned()
+        };
+        let objects = builder
+            .build()
+            .with_context(|| format!("preparing access to {url}"))?;
+        Ok(Self {
+            objects: Arc::new(objects),
+            source,
+            transport: Some(transport),
+            s3: None,
+        })
+    }
+
+    fn azure(
+        url: &ObjectUrl,
+        settings: &ObjectSettings,
+        environment: &Environment<'_>,
+    ) -> Result<Self> {
+        let transport = Transport::new(None)?;
+        let variable = |names: &[&str]| names.iter().find_map(|name| environment.get(name));
+        let connection = environment.get("AZURE_STORAGE_CONNECTION_STRING");
+        let connected = |key: &str| {
+            let pairs = connection.as_deref()?.split(';');
+            pairs
+                .filter_map(|pair| pair.trim().split_once('='))
+                .find_map(|(name, value)| name.eq_ignore_ascii_case(key).then(|| value.to_owned()))
+        };
+        let account = settings
+            .az
+            .account
+            .clone()
+            .or_else(|| variable(&["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"]))
+            .or_else(|| connected("AccountName"));
+        let endpoint = settings
+            .az
+            .endpoint
+            .clone()
+            .or_else(|| variable(&["AZURE_STORAGE_ENDPOINT"]))
+            .or_else(|| connected("BlobEndpoint"));
+        let mut builder = MicrosoftAzureBuilder::new()
+            .with_container_name(url.bucket())
+            .with_retry(never_again())
+            .with_http_connector(transport.clone());
+        let is_emulator = connected("UseDevelopmentStorage").is_some();
+        if let Some(account) = account {
+            builder = builder.with_account(account);
+        } else if !is_emulator {
+            return Err(ErrorKind::Usage
+                .error(format!("{url} names no storage account"))
+                .hint("set AZURE_STORAGE_ACCOUNT_NAME, or account in the profile")
+                .into());
+        }
+        if let Some(endpoint) = endpoint {
+            builder = builder
+                .with_allow_http(endpoint.starts_with("http://"))
+                .with_endpoint(endpoint);
+        }
+        let key = variable(&[
+            "AZURE_STORAGE_ACCOUNT_KEY",
+            "AZURE_STORAGE_ACCESS_KEY",
+            "AZURE_STORAGE_KEY",
+        ]);
+        let sas = variable(&["AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY"]);
+        let source = if is_emulator {
+            builder = builder.with_use_emulator(true);
+            "the emulator's well-known account".to_owned()
+        } else if let Some(key) = key {
+            builder = builder.with_access_key(key);
+            "an account key in the environment".to_owned()
+        } else if let Some(sas) = sas {
+            builder = builder.with_config(object_store::azure::AzureConfigKey::SasKey, sas);
+            "a SAS token in the environment".to_owned()
+        } else if let Some(key) = connected("AccountKey") {
+            builder = builder.with_access_key(key);
+            "AZURE_STORAGE_CONNECTION_STRING".to_owned()
+        } else if let Some(sas) = connected("SharedAccessSignature") {
+            builder = builder.with_config(object_store::azure::AzureConfigKey::SasKey, sas);
+            "AZURE_STORAGE_CONNECTION_STRING".to_owned()
+        } else {
+            builder = with_azure_identity(builder, environment);
+            "a managed or workload identity".to_owned()
+        };
+        let objects = builder
+            .build()
+            .with_context(|| format!("preparing access to {url}"))?;
+        Ok(Self {
+            objects: Arc::new(objects),
+            source,
+            transport: Some(transport),
+            s3: None,
+        })
+    }
+
+    /// The same bucket asked in another region; nothing where it is asked there already, or an
+    /// endpoint says where it is.
+    pub(super) fn in_region(&self, region: &str) -> Option<Self> {
+        let s3 = self.s3.as_ref()?;
+        if s3.region == region {
+            return None;
+        }
+        let transport = self.transport.clone()?;
+        Self::s3(&s3.url, s3.access.clone(), region, transport).ok()
+    }
+}
+
+/// Workload and managed identities, and the secret of a service principal.
+fn with_azure_identity(
+    mut builder: MicrosoftAzureBuilder,
+    environment: &Environment<'_>,
+) -> MicrosoftAzureBuilder {
+    use object_store::azure::AzureConfigKey as Key;
+    for (name, key) in [
+        ("AZURE_CLIENT_ID", Key::ClientId),
+        ("AZURE_CLIENT_SECRET", Key::ClientSecret),
+        ("AZURE_TENANT_ID", Key::AuthorityId),
+        ("AZURE_AUTHORITY_HOST", Key::AuthorityHost),
+        ("AZURE_FEDERATED_TOKEN_FILE", Key::FederatedTokenFile),
+        ("IDENTITY_ENDPOINT", Key::MsiEndpoint),
+    ] {
+        if let Some(value) = environment.get(name) {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
+}
+
+/// Where a bucket is.
+struct Place {
+    /// What `object_store` wants: with the bucket in the name of the host, if it is there.
+    endpoint: String,
+    /// The URL of the bucket.
+    bucket: String,
+    is_path_style: bool,
+}
+
+/// Where a bucket of S3 is.
+fn place_of(bucket: &str, access: &aws::Access, region: &str) -> Result<Place> {
+    let amazon = match region.starts_with("cn-") {
+        true => format!("https://s3.{region}.amazonaws.com.cn"),
+        false => format!("https://s3.{region}.amazonaws.com"),
+    };
+    let endpoint = access.endpoint.clone().unwrap_or(amazon);
+    let endpoint = endpoint.trim_end_matches('/');
+    let Some((scheme, host)) = endpoint.split_once("://") else {
+        return Err(ErrorKind::Usage
+            .error(format!("the endpoint {endpoint} is no URL"))
+            .hint("write http:// or https:// before it")
+            .into());
+    };
+    if !matches!(scheme, "http" | "https") {
+        let wrong = format!("the endpoint {endpoint} is neither http:// nor https://");
+        return Err(ErrorKind::Usage.error(wrong).into());
+    }
+    // A certificate for *.s3.amazonaws.com does not cover a name with dots in it.
+    let by_default = access.endpoint.is_some() || bucket.contains('.');
+    let is_path_style = access.is_path_style.unwrap_or(by_default);
+    let with_bucket = match is_path_style {
+        true => format!("{endpoint}/{bucket}"),
+        false => format!("{scheme}://{bucket}.{host}"),
+    };
+    Ok(Place {
+        endpoint: match is_path_style {
+            true => endpoint.to_owned(),
+            false => with_bucket.clone(),
+        },
+        bucket: with_bucket,
+        is_path_style,
+    })
+}
+
+/// [`Remote::send`](super::remote::Remote::send) tries again, and signs anew.
+fn never_again() -> RetryConfig {
+    RetryConfig {
+        max_retries: 0,
+        retry_timeout: Duration::ZERO,
+        ..RetryConfig::default()
+    }
+}

@@ -1,0 +1,202 @@
+//! A bucket that is asked again as long as that may help, by one policy for all requests.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use object_store::ObjectStore;
+use object_store::list::PaginatedListStore;
+use object_store::multipart::MultipartStore;
+
+use super::client::Client;
+use super::runtime;
+use super::trouble::{Kind, Trouble};
+use super::url::ObjectUrl;
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind};
+use crate::retry::{Gate, Server};
+
+/// The longest that a service is left alone because it asks for that.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How long a run that was stopped may go on tidying up, altogether.
+const TIDYING: Duration = Duration::from_secs(5);
+
+/// What `object_store` does for each provider.
+pub(super) trait Backend: ObjectStore + MultipartStore + PaginatedListStore {}
+
+impl<T: ObjectStore + MultipartStore + PaginatedListStore> Backend for T {}
+
+/// A bucket of a provider.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub url: ObjectUrl,
+    client: RwLock<Arc<Client>>,
+    /// What is known of the service, by all that ask it.
+    server: Server,
+    retries: u32,
+    /// Why it was given up.
+    gave_up: Mutex<Option<Trouble>>,
+    cancel: Mutex<Cancel>,
+    /// When the run was first seen to be stopped.
+    stopped: Mutex<Option<Instant>>,
+}
+
+impl Remote {
+    pub(super) fn new(url: ObjectUrl, client: Client, retries: u32) -> Self {
+        Self {
+            url,
+            client: RwLock::new(Arc::new(client)),
+            server: Server::new(retries),
+            retries,
+            gave_up: Mutex::default(),
+            cancel: Mutex::new(Cancel::of_process()),
+            stopped: Mutex::default(),
+        }
+    }
+
+    pub(super) fn client(&self) -> Arc<Client> {
+        let client = self.client.read();
+        client.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on, this can stop whoever waits.
+    pub(super) fn follow(&self, cancel: &Cancel) {
+        *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = cancel.clone();
+    }
+
+    fn cancel(&self) -> Cancel {
+        let cancel = self.cancel.lock();
+        cancel.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for what a future gives; for whoever tidies up after a stop, a few seconds more.
+    pub(super) fn wait<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let cancel = self.cancel();
+        let Err(stop) = cancel.check() else {
+            return runtime::wait(&cancel, future);
+        };
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = *stopped.get_or_insert_with(Instant::now) + TIDYING;
+        drop(stopped);
+        let left = until.saturating_duration_since(Instant::now());
+        runtime::wait(&Cancel::default(), async move {
+            tokio::time::timeout(left, future).await.ok()
+        })?
+        .ok_or(stop)
+    }
+
+    /// Sends a request, again while it may do better, and waits for what it gives.
+    ///
+    /// # Errors
+    ///
+    /// The outer when a stop was asked for.
+    pub(super) fn ask<T, F, A>(self: &Arc<Self>, request: F) -> Result<Result<T, Trouble>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(Arc<Client>) -> A + Send + 'static,
+        A: Future<Output = object_store::Result<T>> + Send,
+    {
+        let remote = self.clone();
+        self.wait(async move { remote.send(request).await })
+    }
+
+    /// Sends a request, again while it may do better.
+    pub(super) async fn send<T, F, A>(&self, request: F) -> Result<T, Trouble>
+    where
+        F: Fn(Arc<Client>) -> A,
+        A: Future<Output = object_store::Result<T>>,
+    {
+        // What this one request sees of the service: others may be answered all the time.
+        let alone = Server::new(self.retries);
+        loop {
+            self.pass_gate().await?;
+            let turn = Turn(&self.server);
+            let asked = request(self.client()).await;
+            std::mem::forget(turn);
+            let trouble = match asked {
+                Ok(given) => {
+                    self.server.answered();
+                    return Ok(given);
+                }
+                Err(error) => Trouble::of(&error),
+            };
+            match &trouble.kind {
+                Kind::Elsewhere(region) if self.move_to(region) => {
+                    self.server.answered();
+                    continue;
+                }
+                _ if !trouble.may_pass() => {
+                    self.server.answered();
+                    return Err(trouble);
+                }
+                _ => {}
+            }
+            let now = Instant::now();
+            let (all, own) = (self.server.failed(now), alone.failed(now));
+            let (Some(all), Some(own)) = (all, own) else {
+                *self.gave_up.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(trouble.clone());
+                return Err(trouble);
+            };
+            let asked_for = match trouble.kind {
+                Kind::Busy { retry_after } => retry_after.unwrap_or_default(),
+                _ => Duration::ZERO,
+            };
+            let wait = all.max(own).max(asked_for.min(LONGEST_RETRY_AFTER));
+            tokio::time::sleep(wait).await;
+            // Its own count goes on.
+            let _ = alone.gate(Instant::now());
+        }
+    }
+
+    /// Waits until the service may be asked.
+    async fn pass_gate(&self) -> Result<(), Trouble> {
+        loop {
+            match self.server.gate(Instant::now()) {
+                Gate::Open => return Ok(()),
+                Gate::Closed(wait) => tokio::time::sleep(wait).await,
+                Gate::GivenUp if self.retries == 0 => return Ok(()),
+                Gate::GivenUp => {
+                    let gave_up = self.gave_up.lock().unwrap_or_else(PoisonError::into_inner);
+                    return gave_up.clone().map_or(Ok(()), Err);
+                }
+            }
+        }
+    }
+
+    /// Asks in another region from now on; `false` where that is where the request went.
+    fn move_to(&self, region: &str) -> bool {
+        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        match client.in_region(region) {
+            Some(moved) => {
+                *client = Arc::new(moved);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What the operator is told of a request that failed.
+    pub(super) fn told(&self, name: &str, trouble: &Trouble) -> Error {
+        trouble.told(&self.url.of(name), &self.url, &self.client().source)
+    }
+
+    /// The key of a file.
+    pub(super) fn path(&self, name: &str) -> Result<object_store::path::Path, Error> {
+        object_store::path::Path::parse(self.url.key(name)).map_err(|error| {
+            ErrorKind::Failed.error(format!("{} can have no such name: {error}", self.url))
+        })
+    }
+}
+
+/// Whoever found the gate open, and may go away before there is an answer.
+struct Turn<'a>(&'a Server);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.not_asked();
+    }
+}

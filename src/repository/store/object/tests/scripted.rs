@@ -1,0 +1,301 @@
+//! Against a server that answers each request with what a script says.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::super::aws::Environment;
+use super::super::settings::{ObjectSettings, S3Checksum};
+use super::*;
+use crate::repository::store::write::Refusal;
+
+/// A server, and what it was asked.
+struct Script {
+    endpoint: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+/// Answers connections with these responses, one each.
+fn script(responses: &[&str]) -> Script {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (log, responses): (_, Vec<String>) = (
+        asked.clone(),
+        responses
+            .iter()
+            .map(|&response| response.to_owned())
+            .collect(),
+    );
+    thread::spawn(move || {
+        for response in responses {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut head = String::new();
+            while reader.read_line(&mut head).unwrap() > 2 {}
+            let length = head.to_lowercase();
+            let length = length
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |length| length.trim().parse().unwrap());
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            log.lock().unwrap().push(head);
+            stream.write_all(response.as_bytes()).unwrap();
+        }
+    });
+    Script { endpoint, asked }
+}
+
+/// A response with a body, and nothing to be asked after it.
+fn response(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    )
+}
+
+fn refusal(status: &str, code: &str) -> String {
+    let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
+    response(status, "", &body)
+}
+
+impl Script {
+    fn store_with(&self, retries: u32, checksum: Option<S3Checksum>) -> ObjectStore {
+        let url: ObjectUrl = "s3://bucket/p".parse().unwrap();
+        let mut settings = ObjectSettings::default();
+        settings.s3.endpoint = Some(self.endpoint.clone());
+        settings.s3.checksum = checksum;
+        settings.storage.retries = retries;
+        settings.storage.part_size = 5;
+        let variable = |name: &str| match name {
+            "AWS_ACCESS_KEY_ID" => Some("KEYID".to_owned()),
+            "AWS_SECRET_ACCESS_KEY" => Some("hush-hush".to_owned()),
+            _ => None,
+        };
+        let client = Client::new(&url, &settings, &Environment(&variable)).unwrap();
+        ObjectStore::new(Remote::new(url, client, retries), &settings.storage)
+    }
+
+    fn store(&self, retries: u32) -> ObjectStore {
+        self.store_with(retries, None)
+    }
+
+    /// The first lines of the requests so far.
+    fn asked(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        let first = |head: &String| head.lines().next().unwrap().to_owned();
+        asked.iter().map(first).collect()
+    }
+
+    fn head(&self, request: usize) -> String {
+        self.asked.lock().unwrap()[request].to_lowercase()
+    }
+}
+
+const ETAG: &str = "ETag: \"e\"\r\nLast-Modified: Fri, 20 Nov 2026 08:00:00 GMT\r\n";
+
+#[test]
+fn an_object_is_put_by_path_with_a_signed_hash_and_no_other_checksum() {
+    for checksum in [None, Some(S3Checksum::Sha256)] {
+        let script = script(&[&response("200 OK", ETAG, "")]);
+        write(&script.store_with(0, checksum), "meta.00", b"x").unwrap();
+        assert_eq!(script.asked(), ["PUT /bucket/p/meta.00 HTTP/1.1"]);
+        let head = script.head(0);
+        let of_x = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+        assert!(
+            head.contains(&format!("x-amz-content-sha256: {of_x}")),
+            "{head}"
+        );
+        assert!(
+            head.contains("if-none-match: *") && head.contains("/us-east-1/s3/"),
+            "{head}"
+        );
+        assert!(
+            !head.contains("aws-chunked") && !head.contains("trailer"),
+            "{head}"
+        );
+        assert_eq!(
+            head.contains("x-amz-checksum"),
+            checksum.is_some(),
+            "{head}"
+        );
+        assert!(!head.contains("hush"));
+    }
+}
+
+#[test]
+fn who_is_refused_is_told_at_once_with_which_credentials_and_without_them() {
+    let script = script(&[&refusal("403 Forbidden", "SignatureDoesNotMatch")]);
+    let error = script.store(5).list(Folder::Top).unwrap_err();
+    assert_eq!(kind_of(&error), ErrorKind::Failed);
+    let told = format!("{error:#} {error:?}");
+    assert!(
+        told.contains("AWS_ACCESS_KEY_ID in the environment"),
+        "{told}"
+    );
+    assert!(
+        told.contains("403 SignatureDoesNotMatch") && !told.contains("hush"),
+        "{told}"
+    );
+    assert_eq!(script.asked().len(), 1);
+}
+
+#[test]
+fn a_missing_object_and_a_missing_bucket_are_told_apart() {
+    let no_object = refusal("404 Not Found", "NoSuchKey");
+    let no_bucket = refusal("404 Not Found", "NoSuchBucket");
+    let script = script(&[&no_object, &no_bucket]);
+    let store = script.store(5);
+    let missing = store.open("meta.00").unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    let error = store.list(Folder::Top).unwrap_err();
+    assert_eq!(kind_of(&error), ErrorKind::NoBackup);
+    assert_eq!(
+        error.to_string(),
+        "there is no bucket bucket (404 NoSuchBucket: no)"
+    );
+}
+
+#[test]
+fn a_storm_is_waited_out_and_one_without_end_is_given_up() {
+    let busy = refusal("503 Slow Down", "SlowDown");
+    let late = refusal("400 Bad Request", "RequestTimeout");
+    let calm = script(&[&busy, &late, &response("200 OK", ETAG, "")]);
+    write(&calm.store(5), "meta.00", b"x").unwrap();
+    assert_eq!(calm.asked().len(), 3);
+
+    let storm = script(&[&busy]);
+    let error = write(&storm.store(0), "meta.00", b"x").unwrap_err();
+    assert_eq!(kind_of(&error), ErrorKind::Unreachable);
+    assert!(error.to_string().contains("busy"), "{error:#}");
+}
+
+#[test]
+fn a_bucket_elsewhere_is_asked_there() {
+    let moved = response("301 Moved", "x-amz-bucket-region: eu-north-1\r\n", "");
+    let script = script(&[&moved, &response("200 OK", ETAG, "")]);
+    write(&script.store(0), "meta.00", b"x").unwrap();
+    assert!(
+        script.head(1).contains("/eu-north-1/s3/"),
+        "{}",
+        script.head(1)
+    );
+}
+
+#[test]
+fn a_body_that_is_cut_is_asked_for_again() {
+    let range = format!("{ETAG}Content-Range: bytes 0-4/5\r\n");
+    let whole = response("206 Partial Content", &range, "whole");
+    let cut = &whole[..whole.len() - 2];
+    let script = script(&[cut, &whole]);
+    let read = read_bounded(&script.store(1), "meta.00", 9).unwrap();
+    assert_eq!(read, b"whole");
+    assert_eq!(script.asked().len(), 2);
+    assert!(script.head(0).contains("range: bytes=0-2097151"));
+}
+
+#[test]
+fn an_upload_that_fails_within_a_success_is_completed_again_and_its_size_compared() {
+    let ok = |body: &str| response("200 OK", ETAG, body);
+    let created = ok("<R><UploadId>u</UploadId></R>");
+    let failed = ok("<Error><Code>InternalError</Code><Message>no</Message></Error>");
+    let completed = ok("<R><ETag>e</ETag></R>");
+    let size = (5 << 20) + 1;
+    for there in [size, size - 1] {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {there}\r\n{ETAG}\r\n"
+        );
+        let part = ok("");
+        let script = script(&[&created, &part, &part, &failed, &completed, &head]);
+        let written = write(&script.store(1), "f", &noise(size));
+        assert_eq!(written.is_ok(), there == size, "{written:?}");
+        let asked = script.asked();
+        assert_eq!(asked[0], "POST /bucket/p/f?uploads= HTTP/1.1");
+        assert_eq!(asked[4], "POST /bucket/p/f?uploadId=u HTTP/1.1");
+        assert_eq!(asked[5], "HEAD /bucket/p/f HTTP/1.1");
+        assert!(script.head(4).contains("if-none-match: *"));
+    }
+}
+
+#[test]
+fn a_listing_has_all_pages_or_fails() {
+    let page = |keys: &[&str], more: &str| {
+        let content = |key: &&str| {
+            format!(
+                "<Contents><Key>{key}</Key><Size>1</Size>\
+                 <LastModified>2026-11-20T08:00:00.123Z</LastModified></Contents>"
+            )
+        };
+        let contents: String = keys.iter().map(content).collect();
+        response("200 OK", "", &format!("<L>{contents}{more}</L>"))
+    };
+    let more = "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>";
+    let first = page(&["p/a+b", "p/"], more);
+    let second = page(&["p/c"], "<IsTruncated>false</IsTruncated>");
+    let whole = script(&[&first, &second]);
+    let listed = whole.store(0).list(Folder::Top).unwrap();
+    let mut names: Vec<_> = listed.iter().map(|entry| entry.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a+b", "c"]);
+    assert!(whole.asked()[1].contains("continuation-token=t"));
+
+    for second in [
+        refusal("500 Internal", "InternalError"),
+        page(&["p/c"], "<IsTruncated>true</IsTruncated>"),
+        page(&["p/c"], more),
+    ] {
+        let broken = script(&[&first, &second]);
+        assert!(broken.store(0).list(Folder::Top).is_err(), "{second}");
+    }
+}
+
+#[test]
+fn what_is_gone_is_removed_and_what_is_locked_is_kept() {
+    let gone = refusal("404 Not Found", "NoSuchKey");
+    let locked = refusal("403 Forbidden", "AccessDenied");
+    let script = script(&[&gone, &locked]);
+    let store = script.store(0);
+    store.remove("meta.00").unwrap();
+    let kept = store.remove("meta.01").unwrap_err();
+    assert!(Refusal::of(&kept).is_some(), "{kept:#}");
+    assert!(kept.to_string().contains("403 AccessDenied"), "{kept:#}");
+    assert_eq!(script.asked()[0], "DELETE /bucket/p/meta.00 HTTP/1.1");
+}
+
+#[test]
+fn old_uploads_under_the_prefix_are_aborted_and_young_ones_are_not() {
+    let upload = |key: &str, begun: &str| {
+        format!(
+            "<Upload><Key>p/{key}</Key><UploadId>u{key}</UploadId>\
+             <Initiated>{begun}</Initiated></Upload>"
+        )
+    };
+    let now = jiff::Timestamp::now().to_string();
+    let uploads = upload("old", "2020-01-01T00:00:00.000Z") + &upload("young", &now);
+    let listed = response("200 OK", "", &format!("<R>{uploads}</R>"));
+    let aborted = script(&[&listed, &response("204 No Content", "", "")]);
+    aborted.store(0).abort_stale().unwrap();
+    let asked = aborted.asked();
+    assert_eq!(asked[0], "GET /bucket?uploads=&prefix=p%2F HTTP/1.1");
+    assert_eq!(asked[1], "DELETE /bucket/p/old?uploadId=uold HTTP/1.1");
+    assert_eq!(asked.len(), 2);
+    // Those who may not look leave them to the bucket's own rule.
+    let denied = script(&[&refusal("403 Forbidden", "AccessDenied")]);
+    denied.store(0).abort_stale().unwrap();
+}
+
+#[test]
+fn a_clock_that_is_off_is_told() {
+    let date = "Date: Fri, 20 Nov 2020 08:00:00 GMT\r\n";
+    let body = "<Error><Code>RequestTimeTooSkewed</Code><Message>no</Message></Error>";
+    let script = script(&[&response("403 Forbidden", date, body)]);
+    let error = script.store(5).list(Folder::Top).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the clock of this machine is fast"),
+        "{error:#}"
+    );
+}

@@ -1,0 +1,185 @@
+//! One request over HTTP, and what came of it as a typed error: `object_store` is given this in
+//! place of a transport of its own, and never tries again by itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService,
+};
+use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Method, Url};
+use tokio::time::timeout;
+
+use super::answer::{Answer, Nonsense, Unanswered, clock_ahead};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long nothing may come.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The slowest that an upload may be, in bytes a second.
+const SLOWEST: u64 = 16 << 10;
+/// The longest body that is taken: more than a chunk of an object, and than a page of a listing.
+const LONGEST_BODY: usize = 32 << 20;
+/// Where the credentials of machines in a cloud come from: near, or nowhere.
+const METADATA: [&str; 4] = [
+    "169.254.169.254",
+    "169.254.170.2",
+    "metadata.google.internal",
+    "metadata",
+];
+
+/// Sends requests.
+#[derive(Debug, Clone)]
+pub(super) struct Transport {
+    client: Client,
+    /// How far the service's clock is ahead of ours, in seconds.
+    clock_ahead: Arc<AtomicI64>,
+}
+
+impl Transport {
+    /// A transport that trusts the certificates of the system, and those of a file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub(super) fn new(ca_bundle: Option<&Path>) -> Result<Self> {
+        // Refused where there is one, as in the next test of a process: then that is used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .user_agent(concat!("snap/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT);
+        if let Some(path) = ca_bundle {
+            let reading = || format!("reading the certificates in {}", path.display());
+            let pem = std::fs::read(path).with_context(reading)?;
+            builder =
+                builder.tls_certs_merge(Certificate::from_pem_bundle(&pem).with_context(reading)?);
+        }
+        Ok(Self {
+            client: builder.build().context("setting up TLS")?,
+            clock_ahead: Arc::default(),
+        })
+    }
+
+    /// How far the service's clock is ahead of ours, in seconds.
+    pub(super) fn clock_ahead(&self) -> i64 {
+        self.clock_ahead.load(Ordering::Relaxed)
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = request.into_parts();
+        let is_completion = parts.method == Method::POST && has_query(&parts.uri, "uploadId=");
+        let is_listing = parts.method == Method::GET && has_query(&parts.uri, "list-type=2");
+        let url: Url = parts
+            .uri
+            .to_string()
+            .parse()
+            .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let patience = match METADATA.contains(&host.as_str()) {
+            true => Duration::from_secs(2),
+            false => SILENCE + Duration::from_secs(body.content_length() as u64 / SLOWEST),
+        };
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        if is_completion {
+            // No object is overwritten; those that do not know the header ignore it.
+            let any = HeaderValue::from_static("*");
+            request.headers_mut().insert(IF_NONE_MATCH, any);
+        }
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+
+        let unanswered = |error| no_answer(Unanswered::new(&host, &error));
+        let late = |after| no_answer(Unanswered::timed_out(&host, after));
+        let mut response = timeout(patience, self.client.execute(request))
+            .await
+            .map_err(|_| late(patience))?
+            .map_err(unanswered)?;
+        let status = response.status();
+        let mut received = Vec::new();
+        while let Some(piece) = timeout(SILENCE, response.chunk())
+            .await
+            .map_err(|_| late(SILENCE))?
+            .map_err(unanswered)?
+        {
+            if received.len() + piece.len() > LONGEST_BODY {
+                return Err(nonsense("it sends more than was asked for"));
+            }
+            received.extend_from_slice(&piece);
+        }
+        self.note_clock(response.headers(), &host);
+        let is_refused = status.is_client_error() || status.is_server_error();
+        let is_moved = status.is_redirection() && status.as_u16() != 304;
+        let text = || String::from_utf8_lossy(&received);
+        // Amazon answers 200 before it has put the parts together.
+        let is_failed_completion = is_completion && text().contains("<Error>");
+        if is_refused || is_moved || is_failed_completion {
+            let told = match is_failed_completion {
+                true => 500,
+                false => status.as_u16(),
+            };
+            let answer = Answer::new(told, response.headers(), &text(), &host);
+            return Err(HttpError::new(HttpErrorKind::Unknown, answer));
+        }
+        if is_listing && is_cut_short(&text()) {
+            return Err(nonsense(
+                "its listing is said to go on, and does not say where",
+            ));
+        }
+        let mut answered = HttpResponse::new(HttpResponseBody::from(received));
+        *answered.status_mut() = status;
+        *answered.headers_mut() = std::mem::take(response.headers_mut());
+        Ok(answered)
+    }
+
+    fn note_clock(&self, headers: &HeaderMap, host: &str) {
+        if let Some(ahead) = clock_ahead(headers).filter(|_| !METADATA.contains(&host)) {
+            self.clock_ahead.store(ahead, Ordering::Relaxed);
+        }
+    }
+}
+
+fn has_query(uri: &impl ToString, key: &str) -> bool {
+    let uri = uri.to_string();
+    uri.split_once('?')
+        .is_some_and(|(_, query)| query.split('&').any(|pair| pair.starts_with(key)))
+}
+
+/// Whether a page of a listing says that there are more, but not how to get them.
+fn is_cut_short(page: &str) -> bool {
+    page.contains("<IsTruncated>true</IsTruncated>") && !page.contains("<NextContinuationToken>")
+}
+
+fn no_answer(unanswered: Unanswered) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, unanswered)
+}
+
+fn nonsense(what: &str) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, Nonsense(what.to_owned()))
+}
+
+/// Whether a host only gives credentials to machines in a cloud.
+pub(super) fn is_metadata_host(host: &str) -> bool {
+    METADATA.contains(&host)
+}
+
+#[async_trait]
+impl HttpService for Transport {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.send(request).await
+    }
+}
+
+impl HttpConnector for Transport {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
