@@ -395,6 +395,45 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_flushed_goes_on_growing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut growing = GrowingFile::new(File::create(&path).unwrap(), &Arc::default());
+        let mut written = Vec::new();
+        for count in [PIECE, PIECE / 2 + 7, 3 * PIECE, 1] {
+            let bytes = bytes(count);
+            written.extend_from_slice(&bytes);
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                rest = &rest[growing.write(rest).unwrap()..];
+            }
+            growing.flush().unwrap();
+            assert!(fs::read(&path).unwrap() == written);
+        }
+    }
+
+    #[test]
+    fn few_files_at_a_time_use_memory_for_pieces_and_give_it_back() {
+        let pieces = Arc::new(Pieces::default());
+        let mut shares: Vec<Share> = (0..MOST_FILES).filter_map(|_| pieces.share()).collect();
+        assert_eq!(shares.len(), MOST_FILES);
+        assert!(pieces.share().is_none());
+        shares.pop();
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = bytes(PIECE);
+        for name in ["one", "another"] {
+            let file = Arc::new(File::create(folder.path().join(name)).unwrap());
+            let share = pieces.share().unwrap();
+            let mut writer = DirectWriter::start(&file, 0, share).unwrap();
+            for _ in 0..2 * PIECES {
+                assert_eq!(writer.write(&bytes).unwrap(), PIECE);
+            }
+            writer.finish().unwrap();
+        }
+        assert_eq!(shares[0].free().len(), PIECES);
+    }
+
+    #[test]
     fn what_the_thread_cannot_write_is_told_soon_and_at_the_end_at_the_latest() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
