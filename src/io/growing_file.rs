@@ -1,9 +1,9 @@
 //! A file that is written from its beginning to its end, and reaches the disk meanwhile.
 //!
 //! Of a large file, all but the first piece goes to the disk directly, and not through the system's
-//! page cache, where the file system is one of which that is known to be cheaper. It costs half of
-//! the processor time, for nothing is copied there, and a thread of the file's own waits for the disk.
-//! Everywhere else the system is told to begin writing early.
+//! page cache, where the file system is one of which that is known to be cheaper. To write costs
+//! half of the processor time then, for nothing is copied there, and a thread of the file's own
+//! waits for the disk. Everywhere else the system is told to begin writing early.
 
 use std::fmt;
 use std::fs::File;
@@ -124,8 +124,8 @@ impl GrowingFile {
         Ok(count)
     }
 
-    /// Waits until all is written, which need not last yet, and keeps no memory. For files that have
-    /// come to their end, or nearly so.
+    /// Waits until all is written, which need not last yet, and keeps no memory. For files that are
+    /// at their end, or nearly so.
     ///
     /// # Errors
     ///
