@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::ending::Ending;
 use super::flags::values::{self, RateArg};
-use super::flags::{LockArgs, OutputArgs, PolicyArgs};
+use super::flags::{GraceArgs, LockArgs, OutputArgs, PolicyArgs};
 use super::post_run::{After, AfterArgs};
 use super::render::json;
 use super::render::messages::copy::{CopySet, CopySummary, tally, unrecorded};
@@ -28,10 +28,10 @@ use crate::repository::Location;
 pub(crate) struct CopyArgs {
     /// The backup directory to copy from, or its URL
     #[arg(value_name = "SRC", value_parser = values::location())]
-    source: Location,
+    pub(crate) source: Location,
     /// The backup directory to copy into, or its URL; made if absent
     #[arg(value_name = "DST", value_parser = values::location())]
-    target: Location,
+    pub(crate) target: Location,
     /// The sets: ids, beginnings of ids, or latest [default: all]
     #[arg(value_name = "SET")]
     sets: Vec<String>,
@@ -59,6 +59,8 @@ pub(crate) struct CopyArgs {
     limit_rate: RateArg,
     #[command(flatten)]
     lock: LockArgs,
+    #[command(flatten)]
+    pub(crate) grace: GraceArgs,
 
     #[command(flatten)]
     after: AfterArgs,

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::ending::Ending;
 use super::flags::values;
-use super::flags::{LockArgs, OutputArgs, PolicyArgs};
+use super::flags::{GraceArgs, LockArgs, OutputArgs, PolicyArgs};
 use super::post_run::{After, AfterArgs};
 use super::render::json;
 use super::render::messages::forget::{ForgetSet, ForgetSummary, tally};
@@ -51,6 +51,8 @@ pub(crate) struct ForgetArgs {
     dry_run: bool,
     #[command(flatten)]
     lock: LockArgs,
+    #[command(flatten)]
+    pub(crate) grace: GraceArgs,
 
     #[command(flatten)]
     after: AfterArgs,
@@ -77,7 +79,7 @@ impl ForgetArgs {
         options.policy.ensure_keeps_something()?;
         output.opening(&format!("applying the policy to {repository}"));
         let report = output.while_running(cancel, |context| forget(&options, context))?;
-        let summary = ForgetSummary::new(&report, &repository, dry_run);
+        let summary = ForgetSummary::new(&report, &repository, self.grace.grace, dry_run);
         output.keep(tally(&report, &summary));
         report_special_sets(&report, dry_run, output);
         print_sets(&report, &options.policy, dry_run, output)?;
