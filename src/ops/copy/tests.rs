@@ -335,10 +335,15 @@ fn sets_of_influxds_are_told_and_never_copied() {
 #[test]
 fn a_killed_copy_counts_as_dead_ten_minutes_later_where_there_is_no_lock() {
     let source = source(Layout::Portable);
-    let target = TestRepository::of_objects("target");
-    target.set_grace(DAY);
-    // The claim and the first file are there.
-    run(&options(&source, target.stopping_after(4))).unwrap_err();
+    let killed_after = |steps| {
+        let target = TestRepository::of_objects("target");
+        target.set_grace(DAY);
+        run(&options(&source, target.stopping_after(steps))).unwrap_err();
+        target
+    };
+    // With the claim, the first file is there.
+    let is_there = |target: &TestRepository| target.names().iter().any(|name| name.ends_with("gz"));
+    let target = (1..20).map(killed_after).find(is_there).unwrap();
     assert!(target.names().iter().any(|name| name.contains("claim")));
     let (report, copies) = copy_all(&source, &target);
     assert_eq!(report.worst, Some(ErrorKind::Refused));
