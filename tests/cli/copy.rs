@@ -84,11 +84,11 @@ fn a_copy_is_verified_and_restored_as_its_source_and_shares_what_that_shared() {
         assert_eq!(places.ids("from"), places.ids("to"));
         snap(["verify", "-deep", utf8(&to)]).expect(0);
         assert!(restored(&from) == restored(&to));
-        // File by file the same, and linked alike.
+        // File by file the same, and whatever was one file is one: so is what was downloaded twice.
         assert!(tree::visible_files(&from) == tree::visible_files(&to));
         for name in tree::names(&from).iter().filter(|name| *name != ".snap") {
             let links = |dir: &Path| fs::metadata(dir.join(name)).expect("a file").nlink();
-            assert_eq!(links(&from), links(&to), "{name}");
+            assert!(links(&from) <= links(&to), "{name}");
         }
 
         let before = tree::files(&to);
@@ -132,23 +132,22 @@ fn sets_are_named_or_selected_and_bring_what_they_build_on() {
 #[test]
 fn a_damaged_set_is_named_and_left_out_and_the_others_are_copied() {
     let places = TwoPlaces::new(&[]);
-    places.backup(&[]);
     let ids = places.ids("from");
-    let damaged = places.path("from/plain.autogen.00001.03");
+    let damaged = places.path("from/plain.autogen.00001.00");
     let mut content = fs::read(&damaged).expect("a shard");
     content[700] ^= 1;
     fs::remove_file(&damaged).expect("its name");
     fs::write(&damaged, content).expect("a shard");
     let run = places.copy(&[], &[]).expect(4);
-    for said in [&*ids[3], "plain.autogen.00001.03", "BLAKE3 differs"] {
+    for said in [&*ids[0], "plain.autogen.00001.00", "BLAKE3 differs"] {
         assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
     }
     assert!(
-        run.stdout.contains("copied 3 sets (1 not copied), "),
+        run.stdout.contains("copied 2 sets (1 not copied), "),
         "{}",
         run.stdout
     );
-    assert_eq!(places.ids("to"), ids[..3]);
+    assert_eq!(places.ids("to"), ids[1..]);
     snap(["verify", "-quiet", utf8(&places.path("to"))]).expect(0);
 }
 
