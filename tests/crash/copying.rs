@@ -47,6 +47,7 @@ fn a_copy_that_ends_at_any_step_leaves_whole_sets_and_the_next_brings_the_others
         run.expect(0);
         let steps = fs::read_to_string(log).expect("a log").lines().count();
         assert!(steps > 20, "{steps} steps");
+        let expected = tree::visible_files(&whole);
         let how = ["kill", "fail", "fail-from"];
         each(
             (1..=steps).flat_map(|step| how.map(|how| (how, step))),
@@ -61,7 +62,11 @@ fn a_copy_that_ends_at_any_step_leaves_whole_sets_and_the_next_brings_the_others
                 copy(&from, &to).run().expect(0);
                 expect_whole(&to);
                 assert_eq!(records(&to), all);
-                assert!(tree::visible_files(&to) == tree::visible_files(&whole));
+                // Where a link could not be made, a set names the file of another.
+                for (name, content) in tree::visible_files(&to) {
+                    let is_same = expected.get(&name) == Some(&content);
+                    assert!(is_same || name.ends_with(".manifest"), "{name}");
+                }
                 // Whoever writes next clears away the rest.
                 snap(["keep", "-quiet", utf8(&to), "latest"]).expect(0);
                 let hidden = tree::names(&to.join(".snap")).into_iter();
