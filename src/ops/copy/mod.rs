@@ -146,7 +146,7 @@ impl CopyRun<'_> {
         if !self.options.dry_run {
             self.context.report(&Event::Shards {
                 count: sizes.len(),
-                bytes: Some(total(sizes.into_iter())),
+                bytes: Some(total(sizes)),
             });
         }
     }
