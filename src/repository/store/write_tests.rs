@@ -46,7 +46,13 @@ fn on_each_with_lock(test: impl Fn(&Arc<dyn WritableStore>)) {
 }
 
 fn try_begin(store: &Arc<dyn WritableStore>, resume: bool) -> Result<SetWriter> {
-    SetWriter::begin_in(store.clone(), Duration::ZERO, resume, &Cancel::default())
+    SetWriter::begin_in(
+        store.clone(),
+        Duration::ZERO,
+        resume,
+        None,
+        &Cancel::default(),
+    )
 }
 
 fn begin(store: &Arc<dyn WritableStore>) -> SetWriter {
