@@ -133,6 +133,7 @@ fn a_backup_on_a_bad_day_is_whole_or_fails_and_the_next_one_is_whole() {
             let proxy = Proxy::start(seaweedfs().address);
             let repository = seaweedfs().repository("bad-day");
             let run = run_on(day, &proxy, &repository, layout);
+            assert!(proxy.done() > 0, "no harm was done: {run:?}");
             assert_eq!(run.code == Some(0), day.is_survived, "{run:?}");
             let sets = records(&repository);
             assert_eq!(sets.len(), usize::from(run.code == Some(0)), "{run:?}");
@@ -271,6 +272,7 @@ fn a_restore_on_a_bad_day_is_whole_or_leaves_the_target_alone() {
                 let folder = folder();
                 let run = through.snap(&["restore"]).directories(folder.path()).run();
                 let run = run.expect_told(day.name);
+                assert!(proxy.done() > 0, "no harm was done: {run:?}");
                 assert_eq!(run.code == Some(0), day.is_survived, "{run:?}");
                 let left = folder.path().join("data/main").exists();
                 assert_eq!(left, day.is_survived, "{run:?}");

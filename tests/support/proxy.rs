@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeBounds;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -120,6 +120,7 @@ struct Inner {
     rules: Mutex<Vec<Rule>>,
     requests: Mutex<Vec<Request>>,
     held: Mutex<Sender<()>>,
+    done: AtomicUsize,
     is_stopping: AtomicBool,
     is_down: AtomicBool,
 }
@@ -129,7 +130,7 @@ pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
     inner: Arc<Inner>,
-    holding: Receiver<()>,
+    holding: Mutex<Receiver<()>>,
 }
 
 impl Proxy {
@@ -141,6 +142,7 @@ impl Proxy {
             rules: Mutex::default(),
             requests: Mutex::default(),
             held: Mutex::new(held),
+            done: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
             is_down: AtomicBool::new(false),
         });
@@ -151,7 +153,7 @@ impl Proxy {
         Self {
             address,
             inner,
-            holding,
+            holding: Mutex::new(holding),
         }
     }
 
@@ -190,6 +192,7 @@ impl Proxy {
     /// Refuses connections for so long, and resets those there are at their next request.
     pub fn go_down_for(&self, time: Duration) {
         self.inner.is_down.store(true, Ordering::SeqCst);
+        self.inner.done.fetch_add(1, Ordering::SeqCst);
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
         let inner = Arc::clone(&self.inner);
@@ -199,9 +202,14 @@ impl Proxy {
         });
     }
 
+    /// To how many requests harm was done.
+    pub fn done(&self) -> usize {
+        self.inner.done.load(Ordering::SeqCst)
+    }
+
     /// Whether a request is being held, or comes to be within this time.
     pub fn holds_within(&self, time: Duration) -> bool {
-        self.holding.recv_timeout(time).is_ok()
+        lock(&self.holding).recv_timeout(time).is_ok()
     }
 
     /// The requests that came since this was asked last.
@@ -237,6 +245,7 @@ impl Inner {
         let Some((fault, earlier)) = self.fault(request) else {
             return Ok(Outcome::Response(self.pass_on(request)?));
         };
+        self.done.fetch_add(1, Ordering::SeqCst);
         let pass_on = |request: &Request| self.pass_on(request);
         Ok(Outcome::Response(match fault {
             Fault::Answer(status, code) => error(status, code),
