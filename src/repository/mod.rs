@@ -68,6 +68,8 @@ mod store;
 mod tar;
 #[cfg(test)]
 pub(crate) mod test_records;
+#[cfg(test)]
+pub(crate) mod test_repository;
 mod writer;
 
 pub use as_recorded::Comparison;

@@ -229,3 +229,6 @@ impl CopyRun<'_> {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests;
