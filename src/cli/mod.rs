@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod complete;
+mod copy;
 mod ending;
 mod flags;
 mod forget;
@@ -20,12 +21,13 @@ mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, kind_of, words};
-use crate::repository::ObjectSettings;
+use crate::repository::{Location, ObjectSettings};
 use complete::COMPLETE;
 use ending::{Ending, exit_code};
 use flags::argv::{Asked, CommandLine};
@@ -110,29 +112,45 @@ enum Command {
     Check(check::CheckArgs),
     Forget(forget::ForgetArgs),
     Keep(keep::KeepArgs),
+    Copy(copy::CopyArgs),
     Generate(generate::GenerateArgs),
 }
 
 impl Command {
-    /// Says how its repository is reached, where that is in object storage.
+    /// Says how its repositories are reached, those in object storage.
     fn configure(&self, mut settings: ObjectSettings) {
-        let (path, grace) = match self {
-            Self::Backup(args) => (&args.path, Some(args.grace.grace)),
-            Self::Forget(args) => (&args.path, Some(args.grace.grace)),
-            Self::Restore(args) => (&args.path, None),
-            Self::List(args) => (&args.path, None),
-            Self::Info(args) => (&args.path, None),
-            Self::Verify(args) => (&args.path, None),
-            Self::Check(args) => (&args.path, None),
-            Self::Keep(args) => (&args.path, None),
-            Self::Serve(_) | Self::Generate(_) => return,
-        };
-        if let Some(grace) = grace {
+        if let Some(grace) = self.grace() {
             settings.storage.grace = grace;
         }
-        if let Some(location) = path {
-            location.configure(settings);
+        for location in self.repositories() {
+            location.configure(settings.clone());
         }
+    }
+
+    fn grace(&self) -> Option<Duration> {
+        match self {
+            Self::Backup(args) => Some(args.grace.grace),
+            Self::Forget(args) => Some(args.grace.grace),
+            Self::Copy(args) => Some(args.grace.grace),
+            _ => None,
+        }
+    }
+
+    /// The repositories that were named.
+    fn repositories(&self) -> Vec<&Location> {
+        let path = match self {
+            Self::Backup(args) => &args.path,
+            Self::Forget(args) => &args.path,
+            Self::Restore(args) => &args.path,
+            Self::List(args) => &args.path,
+            Self::Info(args) => &args.path,
+            Self::Verify(args) => &args.path,
+            Self::Check(args) => &args.path,
+            Self::Keep(args) => &args.path,
+            Self::Copy(args) => return vec![&args.source, &args.target],
+            Self::Serve(_) | Self::Generate(_) => return Vec::new(),
+        };
+        path.iter().collect()
     }
 }
 
@@ -257,6 +275,9 @@ impl CommandRun<'_> {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
             Command::Forget(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
+            Command::Copy(args) => {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
             Command::Serve(args) => self.alone(&args.output, |out| args.run(cancel, out)),

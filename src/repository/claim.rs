@@ -37,6 +37,10 @@ const FORMAT: u32 = 1;
 /// The largest claim that is read: that of a million shards and more.
 const LARGEST: u64 = 256 << 20;
 
+/// How long a copy of a set may not be heard of, before another copy of it begins anew. Every copy
+/// of a set has the same id, so that it would have to wait for the grace period else.
+const COPY_SILENCE: Duration = Duration::from_secs(10 * 60);
+
 /// What a run that has no lock may write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim {
@@ -51,6 +55,9 @@ pub(super) struct Claim {
     pub files: Vec<String>,
     /// The names of files that an interrupted run has left, and this one may put into its set.
     pub uses: Vec<String>,
+    /// Whether the set is one of another repository.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    copied: bool,
     /// Its own name in the repository.
     #[serde(skip)]
     pub name: String,
@@ -78,8 +85,23 @@ impl Claim {
                 .chain(names.manifest())
                 .collect(),
             uses,
+            copied: false,
             name: format!("{HIDDEN}/{id}.{CLAIM}{number:02}-{random:016x}"),
             id,
+        }
+    }
+
+    /// The claim for a set of another repository, if it is one.
+    pub(super) fn copied(self, copied: bool) -> Self {
+        Self { copied, ..self }
+    }
+
+    /// How long its run may not be heard of before it counts as dead; for who is about to begin
+    /// `copy`, if that is a copy of the same set.
+    pub(super) fn patience(&self, store: &dyn WritableStore, copy: Option<&SetId>) -> Duration {
+        match self.copied && copy == Some(&self.id) {
+            true => copy_patience(store),
+            false => store.grace(),
         }
     }
 
@@ -154,7 +176,9 @@ impl Claim {
         };
         let names = self.names();
         let top = store.list(Folder::Top)?;
-        let is_taken = top.iter().any(|entry| names.is_own(&entry.name));
+        // Sets that share files of one that was removed still have its names, which a copy of it
+        // may share too.
+        let is_taken = !self.copied && top.iter().any(|entry| names.is_own(&entry.name));
         Ok(is_taken
             || hidden.iter().any(others)
             || used.look_at(store, &top, &hidden)?.contains(&self.number))
@@ -184,6 +208,18 @@ impl Claim {
             .iter()
             .filter(move |entry| files.contains(&entry.name))
     }
+}
+
+/// How long a copy may not be heard of before another copy of the set clears away what it stored.
+pub(super) fn copy_patience(store: &dyn WritableStore) -> Duration {
+    store.grace().min(COPY_SILENCE)
+}
+
+/// Whether a run has claimed an id.
+pub(super) fn is_claimed(store: &dyn Store, id: &SetId) -> Result<bool> {
+    let hidden = store.list(Folder::Hidden)?;
+    let mut own = hidden.iter().filter_map(|entry| own_name(&entry.name));
+    Ok(own.any(|(of, kind)| id == of && claimed_number(kind).is_some()))
 }
 
 /// How long ago something was modified, by the clock of the store; no time at all where nobody

@@ -61,6 +61,15 @@ impl Location {
         }))
     }
 
+    /// The place of a store that a test has made.
+    #[cfg(test)]
+    pub(super) fn of_store(name: &str, store: Arc<dyn WritableStore>) -> Self {
+        let text = format!("s3://{name}");
+        let location = Self::parse(text).unwrap();
+        location.0.store.set(store).unwrap();
+        location
+    }
+
     /// Whether a word is meant for a URL, a sound one or not.
     pub(crate) fn is_url(word: &OsStr) -> bool {
         Scheme::of(word).is_some()

@@ -33,15 +33,17 @@
 //!
 //! Each file of this module uses only files that stand before it here: names, manifest, set_id,
 //! set_names and record say what is in a file, hidden what the files of the hidden folder are
-//! called. store holds the files, a local directory those under lock; next_number and claim tell
-//! which names are free; snapshot reads all as it was at one moment, pins among it; set and catalog
-//! tell what is in a repository, chain what a set needs, readers who holds it; as_recorded compares
-//! a file with its record. resume, recover, prune, staged_file and writer change a repository. Only the local store and its lock know a path.
+//! called. store holds the files, a local directory those under lock; next_number, claim and
+//! copied_name tell which names are free; snapshot reads all as it was at one moment, pins among it;
+//! set and catalog tell what is in a repository, chain what a set needs, readers who holds it;
+//! as_recorded compares a file with its record. resume, recover, prune, staged_file and writer
+//! change a repository. Only the local store and its lock know a path.
 
 mod as_recorded;
 mod catalog;
 mod chain;
 mod claim;
+mod copied_name;
 mod digest;
 mod document;
 mod hidden;
@@ -66,6 +68,8 @@ mod store;
 mod tar;
 #[cfg(test)]
 pub(crate) mod test_records;
+#[cfg(test)]
+pub(crate) mod test_repository;
 mod writer;
 
 pub use as_recorded::Comparison;
@@ -74,6 +78,7 @@ pub use catalog::Catalog;
 pub(crate) use catalog::UnreadableFile;
 pub(crate) use catalog::{is_set_name, where_backups_are};
 pub(crate) use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
+pub(crate) use copied_name::CopiedName;
 pub(crate) use digest::HashReader;
 pub use digest::{DigestAlgorithm, FileDigest};
 pub(crate) use hidden::hidden;

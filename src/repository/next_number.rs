@@ -32,15 +32,18 @@ pub(super) struct UsedNumbers {
 impl UsedNumbers {
     /// One more than the highest.
     pub(super) fn next(&mut self, store: &dyn Store) -> Result<u32> {
+        Ok(next_of(&self.all(store)?))
+    }
+
+    /// All of them.
+    pub(super) fn all(&mut self, store: &dyn Store) -> Result<BTreeSet<u32>> {
         let (top, hidden) = (store.list(Folder::Top)?, store.list(Folder::Hidden)?);
-        let claims = hidden.iter().filter_map(|entry| {
+        let mut numbers = self.look_at(store, &top, &hidden)?;
+        numbers.extend(hidden.iter().filter_map(|entry| {
             let (_, kind) = own_name(&entry.name)?;
             claimed_number(kind)
-        });
-        let highest_claimed = claims.max();
-        let highest = self.look_at(store, &top, &hidden)?.last().copied();
-        let highest = highest.max(highest_claimed);
-        Ok(highest.map_or(0, |number| number.saturating_add(1)))
+        }));
+        Ok(numbers)
     }
 
     /// The numbers of files and records in these lists of the two folders.
@@ -81,6 +84,12 @@ impl UsedNumbers {
         }
         Ok(numbers)
     }
+}
+
+/// One more than the highest of these numbers.
+pub(super) fn next_of(numbers: &BTreeSet<u32>) -> u32 {
+    let highest = numbers.last();
+    highest.map_or(0, |number| number.saturating_add(1))
 }
 
 /// The number in a record. One that is damaged must not stop a backup.

@@ -153,7 +153,7 @@ impl Maintenance {
         cancel: &Cancel,
     ) -> Result<(Self, Removed)> {
         let lock = store.lock(wait, cancel)?;
-        sweep(&*store, None, cancel)?;
+        sweep(&*store, None, None, cancel)?;
         let removed = finish(&*store, &mut || Ok(cancel.check()?))?;
         Ok((Self { store, _lock: lock }, removed))
     }

@@ -9,15 +9,18 @@ use super::claim::{Claim, age, claims};
 use super::hidden::{COMMIT, RECORD, UNFINISHED, name_of, own_name};
 use super::record::SetRecord;
 use super::resume::ResumableRun;
+use super::set_id::SetId;
 use super::snapshot::read_record;
 use super::store::{Folder, Store, StoreEntry, WritableStore, is_there, read_many, tolerated};
 use crate::cancel::Cancel;
 
 /// Clears away what killed runs left, except what `spared` had finished. The lock must be held,
-/// where there is one; where there is none, only what is older than the grace period goes.
+/// where there is one; where there is none, only what is older than the grace period goes, and
+/// earlier what killed copies left of the set that is about to be copied.
 pub(super) fn sweep(
     store: &dyn WritableStore,
     spared: Option<&ResumableRun>,
+    copy: Option<&SetId>,
     cancel: &Cancel,
 ) -> Result<()> {
     let is_spared = |id: &str| spared.is_some_and(|spared| spared.staged().as_str() == id);
@@ -40,7 +43,7 @@ pub(super) fn sweep(
             _ => {}
         }
     }
-    sweep_claims(store, &hidden, spared, cancel)?;
+    sweep_claims(store, &hidden, spared, copy, cancel)?;
     store.abort_stale()?;
     store.settle(Folder::Top)
 }
@@ -71,11 +74,12 @@ fn sweep_claims(
     store: &dyn WritableStore,
     hidden: &[StoreEntry],
     spared: Option<&ResumableRun>,
+    copy: Option<&SetId>,
     cancel: &Cancel,
 ) -> Result<()> {
     let (mut dead, mut alive) = (Vec::new(), Vec::new());
     for (claim, entry) in claims(store, hidden) {
-        match claim.age(store, entry)? >= store.grace() {
+        match claim.age(store, entry)? >= claim.patience(store, copy) {
             true => dead.push(claim),
             false => alive.push(claim),
         }
@@ -102,12 +106,13 @@ fn sweep_claims(
     let top = store.list(Folder::Top)?;
     for claim in dead.iter().filter(|claim| !is_spared(claim)) {
         let mut is_over = true;
+        let patience = claim.patience(store, copy);
         for entry in claim.claimed(&top) {
             cancel.check()?;
             if recorded.contains(entry.name.as_str()) {
                 continue;
             }
-            if needed.contains(&entry.name) || age(store, entry.modified) < store.grace() {
+            if needed.contains(&entry.name) || age(store, entry.modified) < patience {
                 is_over = false;
             } else {
                 is_over &= tolerated(store.remove(&entry.name))?.is_none();

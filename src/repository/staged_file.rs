@@ -26,12 +26,17 @@ pub(crate) struct StagedFile {
 
 impl StagedFile {
     /// A fresh file of a set, which is to be called `name` in the end.
-    pub(super) fn create(store: &Arc<dyn WritableStore>, set: &SetId, name: &str) -> Result<Self> {
+    pub(super) fn create(
+        store: &Arc<dyn WritableStore>,
+        set: &SetId,
+        name: &str,
+        digest: DigestAlgorithm,
+    ) -> Result<Self> {
         Ok(Self {
             object: store.create(set, name)?,
             store: store.clone(),
             size: 0,
-            hasher: Hasher::new(DigestAlgorithm::Blake3),
+            hasher: Hasher::new(digest),
             blocks: None,
         })
     }
@@ -61,6 +66,50 @@ impl Write for StagedFile {
         self.hasher.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.object.flush()
+    }
+}
+
+/// A file that takes the bytes that one has elsewhere.
+#[derive(Debug)]
+pub(crate) struct FileCopy {
+    file: StagedFile,
+    /// What it is to be.
+    size: u64,
+    digest: FileDigest,
+}
+
+impl FileCopy {
+    /// One that has got nothing yet.
+    pub(super) fn new(file: StagedFile, recorded: &FileRecord) -> Self {
+        Self {
+            file: StagedFile {
+                blocks: recorded.blocks.clone(),
+                ..file
+            },
+            size: recorded.size,
+            digest: recorded.digest.clone(),
+        }
+    }
+
+    /// Makes the content last, if it is what was recorded of the other; else nothing of it stays.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot.
+    pub(crate) fn finish(self) -> Result<Option<SealedFile>> {
+        let is_same =
+            self.file.size == self.size && self.file.hasher.clone().finish() == self.digest;
+        is_same.then(|| self.file.finish()).transpose()
+    }
+}
+
+impl Write for FileCopy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -11,17 +11,19 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
 use super::as_recorded::{Comparison, find_as_recorded};
-use super::claim::{Claim, random_pause};
+use super::claim::{Claim, copy_patience, random_pause};
+use super::copied_name::CopiedName;
+use super::digest::DigestAlgorithm;
 use super::hidden::{COMMIT, HIDDEN, RECORD, REMOVAL, UNFINISHED, name_of, own_name};
 use super::location::Location;
-use super::next_number::{UsedNumbers, next_number_in};
+use super::next_number::UsedNumbers;
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
-use super::recover::sweep;
+use super::recover::{records, sweep};
 use super::resume::{self, ResumableRun, RunHeader};
 use super::set_id::SetId;
 use super::set_names::SetNames;
 use super::snapshot::read_record;
-use super::staged_file::{SealedFile, StagedFile, StagedTar};
+use super::staged_file::{FileCopy, SealedFile, StagedFile, StagedTar};
 use super::store::{Folder, Store, StoreLock, WritableStore, is_there, tolerated};
 use super::{manifest, names, prune};
 use crate::cancel::Cancel;
@@ -51,6 +53,8 @@ pub(crate) struct SetWriter {
     store: Arc<dyn WritableStore>,
     id: SetId,
     started: Timestamp,
+    /// What a set of another repository is called.
+    copied: Option<CopiedName>,
     /// The set whose staged files its files are: the first id that it had.
     staged: SetId,
     /// What its files are to be called, once that is decided.
@@ -95,27 +99,55 @@ impl SetWriter {
         resume: bool,
         cancel: &Cancel,
     ) -> Result<Self> {
-        Self::begin_in(location.into().store()?, wait, resume, cancel)
+        Self::begin_in(location.into().store()?, wait, resume, None, cancel)
     }
 
-    /// As [`SetWriter::begin`], in any store.
+    /// As [`SetWriter::begin`], for a set of another repository, which keeps its id. Where the
+    /// directory has a lock, what another copy of it had finished can be taken over.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SetWriter::begin`]; [`ErrorKind::Refused`] where something has the id.
+    pub(crate) fn begin_copy(
+        location: &Location,
+        name: CopiedName,
+        wait: Duration,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let store = location.store()?;
+        let resume = store.has_lock();
+        Self::begin_in(store, wait, resume, Some(name), cancel)
+    }
+
+    /// As [`SetWriter::begin`] or [`SetWriter::begin_copy`], in any store.
     pub(super) fn begin_in(
         store: Arc<dyn WritableStore>,
         wait: Duration,
         resume: bool,
+        copied: Option<CopiedName>,
         cancel: &Cancel,
     ) -> Result<Self> {
         let lock = store.lock(wait, cancel)?;
-        let earlier = match resume {
-            true => newest_resumable(&store)?,
-            false => None,
+        let earlier = match (resume, &copied) {
+            (false, _) => None,
+            (true, None) => newest_resumable(&store)?,
+            (true, Some(copied)) => ResumableRun::read(&store, &copied.id),
         };
-        sweep(&*store, earlier.as_ref(), cancel)?;
+        let copy = copied.as_ref().map(|copied| &copied.id);
+        sweep(&*store, earlier.as_ref(), copy, cancel)?;
         prune::finish(&*store, &mut || Ok(cancel.check()?))?;
-        let (id, started) = free_stamp(&*store, cancel)?;
+        let (id, started) = match &copied {
+            None => free_stamp(&*store, cancel)?,
+            Some(copied) => {
+                copied.ensure_free(&*store)?;
+                (copied.id.clone(), Timestamp::try_from(store.now())?)
+            }
+        };
         let earlier = earlier.map(|earlier| earlier.staged().clone());
         // What was finished stays finished, whatever becomes of this run.
-        store.stage(&id, earlier.as_ref())?;
+        if earlier.as_ref() != Some(&id) {
+            store.stage(&id, earlier.as_ref())?;
+        }
         // Its notes are where they were, or moved with its files.
         let noted = match store.has_lock() {
             true => Some(&id),
@@ -128,6 +160,7 @@ impl SetWriter {
             staged: id.clone(),
             id,
             started,
+            copied,
             names: None,
             claim: None,
             heard: Mutex::new(Instant::now()),
@@ -168,17 +201,21 @@ impl SetWriter {
         let mut used = UsedNumbers::default();
         if self.store.has_lock() {
             // Somebody without our lock may take it before the commit: it looks again.
-            self.names = Some(self.names_with(layout, used.next(&*self.store)?));
+            self.names = Some(self.names_with(layout, self.free_number(&mut used)?));
             return Ok(());
         }
         for attempt in 0..NAME_TRIES {
             cancel.check()?;
             if attempt > 0 {
                 retry::pause(random_pause(attempt), cancel)?;
-                self.id = free_stamp(&*self.store, cancel)?.0;
+                match &self.copied {
+                    Some(copied) => copied.ensure_free(&*self.store)?,
+                    None => self.id = free_stamp(&*self.store, cancel)?.0,
+                }
             }
-            let names = self.names_with(layout, used.next(&*self.store)?);
-            let claim = Claim::new(&names, self.started, shards, self.used_files());
+            let names = self.names_with(layout, self.free_number(&mut used)?);
+            let claim = Claim::new(&names, self.started, shards, self.used_files())
+                .copied(self.copied.is_some());
             if claim.stake(&*self.store, &mut used)? {
                 self.staged.clone_from(&self.id);
                 (self.names, self.claim) = (Some(names), Some(claim));
@@ -190,6 +227,16 @@ impl SetWriter {
         }
         let place = self.store.place();
         bail!("other runs begin in {place} all the time: no names were free in {NAME_TRIES} tries")
+    }
+
+    /// A number that the set may get.
+    fn free_number(&self, used: &mut UsedNumbers) -> Result<u32> {
+        let store = &*self.store;
+        let Some(copied) = &self.copied else {
+            return used.next(store);
+        };
+        let number = copied.number_beside(&used.all(store)?);
+        Ok(number.ok_or_else(|| copied.no_number(store))?)
     }
 
     fn names_with(&self, layout: Layout, number: u32) -> SetNames {
@@ -224,6 +271,9 @@ impl SetWriter {
                 ..resumable.run.clone()
             } == *run
         };
+        if !self.takes_notes() {
+            return Ok(None);
+        }
         let resumable = self.resumable.as_ref().filter(like);
         match resumable {
             Some(resumable) if self.store.has_lock() => resumable.remove_unfinished()?,
@@ -246,7 +296,8 @@ impl SetWriter {
     ///
     /// When that cannot be written.
     pub(crate) fn note(&self, record: &ShardRecord, file: Option<&SealedFile>) -> Result<()> {
-        let Some(file) = file.filter(|_| record.shared_with.is_none()) else {
+        let is_own = record.shared_with.is_none() && self.takes_notes();
+        let Some(file) = file.filter(|_| is_own) else {
             return Ok(());
         };
         let (_, name) = file.name.rsplit_once('/').unwrap_or(("", &file.name));
@@ -259,10 +310,28 @@ impl SetWriter {
         Ok(())
     }
 
+    /// Whether another run could take over what this one finishes.
+    fn takes_notes(&self) -> bool {
+        self.copied.is_none() || self.store.has_lock()
+    }
+
+    /// How long this run may not be heard of before others clear away what it has stored.
+    fn patience(&self) -> Duration {
+        match self.copied {
+            Some(_) => copy_patience(&*self.store),
+            None => self.store.grace(),
+        }
+    }
+
     /// Tells other runs that this one is alive, where it has not for long, and they may clear away
     /// what is old.
-    fn stay_alive(&self) -> Result<()> {
-        let is_due = !self.store.grace().is_zero() && self.unheard() > self.store.grace() / 8;
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub(crate) fn stay_alive(&self) -> Result<()> {
+        let patience = self.patience();
+        let is_due = !patience.is_zero() && self.unheard() > patience / 8;
         if self.claim.is_some() && is_due {
             resume::note_nothing(&*self.store, &self.staged)?;
             self.was_heard();
@@ -316,8 +385,23 @@ impl SetWriter {
 
     /// A fresh file that is to be called `name`, for the owner alone.
     fn file(&self, name: &str) -> Result<StagedFile> {
+        self.file_with(name, DigestAlgorithm::Blake3)
+    }
+
+    fn file_with(&self, name: &str, digest: DigestAlgorithm) -> Result<StagedFile> {
         self.stay_alive()?;
-        StagedFile::create(&self.store, &self.staged, name)
+        StagedFile::create(&self.store, &self.staged, name, digest)
+    }
+
+    /// A fresh file for that of a shard, which is to be as it was recorded elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub(crate) fn copy(&self, shard: &ShardPath, recorded: &FileRecord) -> Result<FileCopy> {
+        let name = self.names()?.shard(shard);
+        let file = self.file_with(&name, recorded.digest.algorithm())?;
+        Ok(FileCopy::new(file, recorded))
     }
 
     /// A fresh file for the tar of a shard.
@@ -416,7 +500,7 @@ impl SetWriter {
         if !self.store.has_lock() {
             return self.commit_claimed(record, files, cancel);
         }
-        record.number = next_number_in(&*self.store)?;
+        record.number = self.free_number(&mut UsedNumbers::default())?;
         let meta = self.write("", &files.meta)?;
         self.store.settle(Folder::Staged(&self.staged))?;
         for _ in 0..NAME_TRIES {
@@ -432,8 +516,15 @@ impl SetWriter {
             if let Some(manifest) = manifest {
                 manifest.remove()?;
             }
-            match record.layout {
-                Layout::Legacy => {
+            match (record.layout, &self.copied) {
+                (Layout::Legacy, Some(_)) => {
+                    record.number = self.free_number(&mut UsedNumbers::default())?;
+                }
+                (Layout::Portable, Some(copied)) => {
+                    let place = self.store.place_of(&record.meta.name);
+                    return Err(copied.taken(&place).into());
+                }
+                (Layout::Legacy, None) => {
                     record.number = record.number.checked_add(1).ok_or_else(|| {
                         let (most, place) = (u32::MAX, self.store.place());
                         ErrorKind::Failed
@@ -441,7 +532,7 @@ impl SetWriter {
                             .hint("it is in the name of a file or in a record: remove that, or back up into another directory")
                     })?;
                 }
-                Layout::Portable => self.id = free_stamp(&*self.store, cancel)?.0,
+                (Layout::Portable, None) => self.id = free_stamp(&*self.store, cancel)?.0,
             }
         }
         bail!(
@@ -477,7 +568,8 @@ impl SetWriter {
             written.and_then(|()| read_record(&*self.store, &format!("{}.{RECORD}", self.id)));
         let unsure = || {
             ErrorKind::Failed.error(format!(
-                "nobody knows whether the record of set {} was written: where it was, the set is                  whole",
+                "nobody knows whether the record of set {} was written: where it was, the set is \
+                 whole",
                 self.id
             ))
         };
@@ -487,18 +579,26 @@ impl SetWriter {
         Ok(record)
     }
 
+    /// Whether this run was not heard of for so long that another may soon take it for dead.
+    fn is_unheard(&self) -> bool {
+        let patience = self.patience();
+        !patience.is_zero() && self.unheard() > patience / 2
+    }
+
     /// Makes sure that no other run can take this one for dead, before its record is there.
     fn ensure_heard(&self) -> Result<()> {
-        let grace = self.store.grace();
-        if !grace.is_zero() && self.unheard() > grace / 2 {
-            let (unheard, grace) = (text::age(self.unheard()), text::age(grace));
-            return Err(ErrorKind::Failed
-                .error(format!(
-                    "this run has finished no shard for {unheard}: after {grace}, others may clear \
-                     away what it has stored"
-                ))
-                .hint("a longer -grace, the same for all runs, gives it more time")
-                .into());
+        let patience = self.patience();
+        if self.is_unheard() {
+            let (unheard, patience) = (text::age(self.unheard()), text::age(patience));
+            let fault = ErrorKind::Failed.error(format!(
+                "this run has finished no shard for {unheard}: after {patience}, others may clear \
+                 away what it has stored"
+            ));
+            let advice = match self.copied {
+                Some(_) => "copy the set again",
+                None => "a longer -grace, the same for all runs, gives it more time",
+            };
+            return Err(fault.hint(advice).into());
         }
         resume::note_nothing(&*self.store, &self.staged)
     }
@@ -598,6 +698,21 @@ impl SetWriter {
         let manifest = self.write(&name, &bytes)?;
         record.manifest = Some(manifest.record(name));
         Ok(Some(manifest))
+    }
+
+    /// As [`SetWriter::clear`], where other sets may have names that this one claims: they share files
+    /// that an earlier copy of it had.
+    fn clear_copy(&self, claim: &Claim) -> Result<()> {
+        // Another copy of the set may have these names by now.
+        if self.commits != CommitState::Done && self.is_unheard() {
+            return Ok(());
+        }
+        let hidden = self.store.list(Folder::Hidden)?;
+        let Some(records) = records(&*self.store, &hidden) else {
+            return Ok(());
+        };
+        let files = records.iter().flat_map(SetRecord::files);
+        self.clear(claim, &files.map(|file| file.name.clone()).collect())
     }
 
     /// Removes what a run with a claim has stored, and no record names; in the end the claim, if all
@@ -718,6 +833,7 @@ impl Drop for SetWriter {
         }
         // Where this fails, the sweep of the next run takes what is left.
         let _ = match (&self.claim, self.commits) {
+            (Some(claim), _) if self.copied.is_some() => self.clear_copy(claim),
             (Some(claim), CommitState::Done) => {
                 read_record(&*self.store, &format!("{}.{RECORD}", self.id)).and_then(|record| {
                     let files = record.files().map(|file| file.name.clone());

@@ -7,6 +7,7 @@ pub(crate) mod known;
 mod lock;
 mod output;
 mod places;
+mod policy;
 pub(crate) mod profiles;
 pub(crate) mod server;
 pub(crate) mod storage;
@@ -16,3 +17,4 @@ pub(crate) mod values;
 
 pub(crate) use lock::{GraceArgs, LockArgs};
 pub(crate) use output::{OutputArgs, Verbosity};
+pub(crate) use policy::PolicyArgs;

@@ -3,7 +3,7 @@
 
 mod rules;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -196,6 +196,17 @@ impl ForgetReport {
             }
         }
     }
+}
+
+/// The places of the sets with a record that a policy keeps.
+pub(super) fn kept_by(catalog: &Catalog, policy: &Policy) -> BTreeSet<usize> {
+    let (_, unkept) = judge(catalog, policy);
+    let sets = catalog.sets().iter().enumerate();
+    let recorded = sets.filter(|(_, set)| set.is_recorded());
+    recorded
+        .map(|(at, _)| at)
+        .filter(|at| !unkept.contains(at))
+        .collect()
 }
 
 /// Those of the sets that somebody reads.

@@ -13,9 +13,9 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
-use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_NONE_MATCH, RANGE};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Method, Url};
+use reqwest::{Certificate, Client, Method, StatusCode, Url};
 use tokio::time::timeout;
 
 use super::answer::{Answer, Nonsense, Unanswered, clock_ahead};
@@ -88,6 +88,7 @@ impl Transport {
             true => Duration::from_secs(2),
             false => SILENCE + Duration::from_secs(body.content_length() as u64 / SLOWEST),
         };
+        let first_bytes = parts.headers.get(RANGE).and_then(first_bytes);
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         if is_completion {
@@ -134,9 +135,26 @@ impl Transport {
                 "its listing is said to go on, and does not say where",
             ));
         }
+        let mut headers = std::mem::take(response.headers_mut());
+        let mut told = status;
+        // Some answer with the whole object where it is no longer than the range.
+        let length = received.len() as u64;
+        if status == StatusCode::OK && first_bytes.is_some_and(|count| length <= count) {
+            let Some(last) = length.checked_sub(1) else {
+                let past = StatusCode::RANGE_NOT_SATISFIABLE.as_u16();
+                let answer = Answer::new(past, &headers, "", &host);
+                return Err(HttpError::new(HttpErrorKind::Unknown, answer));
+            };
+            let range = HeaderValue::from_str(&format!("bytes 0-{last}/{length}"));
+            headers.insert(
+                CONTENT_RANGE,
+                range.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?,
+            );
+            told = StatusCode::PARTIAL_CONTENT;
+        }
         let mut answered = HttpResponse::new(HttpResponseBody::from(received));
-        *answered.status_mut() = status;
-        *answered.headers_mut() = std::mem::take(response.headers_mut());
+        *answered.status_mut() = told;
+        *answered.headers_mut() = headers;
         Ok(answered)
     }
 
@@ -151,6 +169,12 @@ fn has_query(uri: &impl ToString, key: &str) -> bool {
     let uri = uri.to_string();
     uri.split_once('?')
         .is_some_and(|(_, query)| query.split('&').any(|pair| pair.starts_with(key)))
+}
+
+/// How many bytes a range asks for, where it begins with the first.
+fn first_bytes(range: &HeaderValue) -> Option<u64> {
+    let last = range.to_str().ok()?.strip_prefix("bytes=0-")?;
+    last.parse::<u64>().ok()?.checked_add(1)
 }
 
 /// Whether a page of a listing says that there are more, but not how to get them.
