@@ -121,7 +121,8 @@ impl Transport {
         let is_moved = status.is_redirection() && status.as_u16() != 304;
         let text = || String::from_utf8_lossy(&received);
         // Amazon answers 200 before it has put the parts together.
-        let is_failed_completion = is_completion && text().contains("<Error>");
+        let is_failed_completion =
+            is_completion && status.is_success() && text().contains("<Error>");
         if is_refused || is_moved || is_failed_completion {
             let told = match is_failed_completion {
                 true => 500,
