@@ -111,8 +111,8 @@ fn is_record(request: &Request) -> bool {
         && request.key.ends_with(".json")
 }
 
-/// A backup on a bad day; where it cannot help failing, it is told to do so soon. SeaweedFS does not
-/// look whether a body is the one that was signed, and has to be sent a checksum.
+/// A backup on a bad day; where it cannot help failing, it is told to do so soon. SeaweedFS does
+/// not look whether a body is the one that was signed, and has to be sent a checksum.
 fn run_on(day: &Day, proxy: &Proxy, repository: &Repository, layout: &[&str]) -> Run {
     (day.harm)(proxy);
     let sample = Sample::get();
