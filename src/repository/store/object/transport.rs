@@ -88,7 +88,7 @@ impl Transport {
             true => Duration::from_secs(2),
             false => SILENCE + Duration::from_secs(body.content_length() as u64 / SLOWEST),
         };
-        let first_bytes = parts.headers.get(RANGE).and_then(first_bytes);
+        let range = parts.headers.get(RANGE).cloned();
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         if is_completion {
@@ -104,7 +104,7 @@ impl Transport {
             .await
             .map_err(|_| late(patience))?
             .map_err(unanswered)?;
-        let status = response.status();
+        let mut headers = std::mem::take(response.headers_mut());
         let mut received = Vec::new();
         while let Some(piece) = timeout(SILENCE, response.chunk())
             .await
@@ -116,7 +116,11 @@ impl Transport {
             }
             received.extend_from_slice(&piece);
         }
-        self.note_clock(response.headers(), &host);
+        let status = match range {
+            Some(range) => status_of_range(&range, response.status(), &mut headers, received.len()),
+            None => response.status(),
+        };
+        self.note_clock(&headers, &host);
         let is_refused = status.is_client_error() || status.is_server_error();
         let is_moved = status.is_redirection() && status.as_u16() != 304;
         let text = || String::from_utf8_lossy(&received);
@@ -128,7 +132,7 @@ impl Transport {
                 true => 500,
                 false => status.as_u16(),
             };
-            let answer = Answer::new(told, response.headers(), &text(), &host);
+            let answer = Answer::new(told, &headers, &text(), &host);
             return Err(HttpError::new(HttpErrorKind::Unknown, answer));
         }
         if is_listing && is_cut_short(&text()) {
@@ -136,25 +140,8 @@ impl Transport {
                 "its listing is said to go on, and does not say where",
             ));
         }
-        let mut headers = std::mem::take(response.headers_mut());
-        let mut told = status;
-        // Some answer with the whole object where it is no longer than the range.
-        let length = received.len() as u64;
-        if status == StatusCode::OK && first_bytes.is_some_and(|count| length <= count) {
-            let Some(last) = length.checked_sub(1) else {
-                let past = StatusCode::RANGE_NOT_SATISFIABLE.as_u16();
-                let answer = Answer::new(past, &headers, "", &host);
-                return Err(HttpError::new(HttpErrorKind::Unknown, answer));
-            };
-            let range = HeaderValue::from_str(&format!("bytes 0-{last}/{length}"));
-            headers.insert(
-                CONTENT_RANGE,
-                range.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?,
-            );
-            told = StatusCode::PARTIAL_CONTENT;
-        }
         let mut answered = HttpResponse::new(HttpResponseBody::from(received));
-        *answered.status_mut() = told;
+        *answered.status_mut() = status;
         *answered.headers_mut() = headers;
         Ok(answered)
     }
@@ -172,10 +159,34 @@ fn has_query(uri: &impl ToString, key: &str) -> bool {
         .is_some_and(|(_, query)| query.split('&').any(|pair| pair.starts_with(key)))
 }
 
-/// How many bytes a range asks for, where it begins with the first.
-fn first_bytes(range: &HeaderValue) -> Option<u64> {
-    let last = range.to_str().ok()?.strip_prefix("bytes=0-")?;
-    last.parse::<u64>().ok()?.checked_add(1)
+/// The status of an answer to a request for a range, as it should be: some say 200 of a part, and
+/// some send an object that is no longer than the range as a whole.
+fn status_of_range(
+    range: &HeaderValue,
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    length: usize,
+) -> StatusCode {
+    if status != StatusCode::OK || headers.contains_key(CONTENT_RANGE) {
+        return match status {
+            StatusCode::OK => StatusCode::PARTIAL_CONTENT,
+            status => status,
+        };
+    }
+    let last_asked = range
+        .to_str()
+        .ok()
+        .and_then(|range| range.strip_prefix("bytes=0-")?.parse::<usize>().ok());
+    let Some(last) = length.checked_sub(1) else {
+        return StatusCode::RANGE_NOT_SATISFIABLE;
+    };
+    match HeaderValue::try_from(format!("bytes 0-{last}/{length}")) {
+        Ok(whole) if last_asked.is_some_and(|asked| last <= asked) => {
+            headers.insert(CONTENT_RANGE, whole);
+            StatusCode::PARTIAL_CONTENT
+        }
+        _ => status,
+    }
 }
 
 /// Whether a page of a listing says that there are more, but not how to get them.
@@ -206,5 +217,45 @@ impl HttpService for Transport {
 impl HttpConnector for Transport {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_and_a_whole_that_is_no_longer_than_the_part_are_taken_for_the_range() {
+        let range = HeaderValue::from_static("bytes=0-99");
+        let status = |said, content_range: Option<&'static str>, length| {
+            let mut headers = HeaderMap::new();
+            if let Some(told) = content_range {
+                headers.insert(CONTENT_RANGE, HeaderValue::from_static(told));
+            }
+            let status = status_of_range(&range, said, &mut headers, length);
+            let told = headers.get(CONTENT_RANGE).cloned();
+            (
+                status.as_u16(),
+                told.map(|told| told.to_str().unwrap().to_owned()),
+            )
+        };
+        let part = Some("bytes 0-99/500");
+        let told = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            status(StatusCode::PARTIAL_CONTENT, part, 100),
+            (206, told("bytes 0-99/500"))
+        );
+        assert_eq!(
+            status(StatusCode::OK, part, 100),
+            (206, told("bytes 0-99/500"))
+        );
+        assert_eq!(
+            status(StatusCode::OK, None, 100),
+            (206, told("bytes 0-99/100"))
+        );
+        assert_eq!(status(StatusCode::OK, None, 7), (206, told("bytes 0-6/7")));
+        assert_eq!(status(StatusCode::OK, None, 101), (200, None));
+        assert_eq!(status(StatusCode::OK, None, 0), (416, None));
+        assert_eq!(status(StatusCode::NOT_FOUND, None, 7), (404, None));
     }
 }
