@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::hidden::name_of;
 use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
-use super::store::{Folder, MemoryStore, Stopping, WritableStore, read_bounded};
+use super::store::{Folder, MemoryStore, Stopping, Store, WritableStore, read_bounded};
 use super::{
     Catalog, DigestAlgorithm, FileDigest, Location, SetWriter, manifest, names, test_records,
 };

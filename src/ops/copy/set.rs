@@ -61,7 +61,7 @@ impl CopyRun<'_> {
             selection: record.selection.clone(),
         };
         let earlier = writer.take_over(&run).map_err(CopyFault::of_target)?;
-        self.context.status(format!(
+        self.context.detail(format!(
             "copying set {}: {}, {}",
             record.id,
             plural(paths.len(), "shard"),

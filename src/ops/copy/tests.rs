@@ -53,7 +53,7 @@ fn source(layout: Layout) -> TestRepository {
     let source = TestRepository::with_lock("source");
     source.add(FIRST, 0, layout, &[(1, b"one"), (2, b"two")], |_| {});
     source.add(SECOND, 1, layout, &[(1, b"one"), (2, b"new")], |set| {
-        set.shards[0].shared_with = Some(FIRST.into());
+        set.shards[0].shared_with = Some(SetId::from(FIRST));
     });
     source
 }
@@ -80,7 +80,7 @@ fn sets_are_copied_between_repositories_of_any_kind_and_share_what_they_shared()
         for target in repositories("target") {
             let source = source(layout);
             let (report, copies) = copy_all(&source, &target);
-            assert_eq!(report.copied, [FIRST.into(), SECOND.into()]);
+            assert_eq!(report.copied, [SetId::from(FIRST), SetId::from(SECOND)]);
             assert_eq!((report.worst, report.present), (None, 0));
             let sets = target.sets();
             target.expect_nothing_but(&sets);
@@ -205,8 +205,8 @@ fn an_older_set_that_is_copied_later_comes_before_the_newer_ones() {
         let source = source(Layout::Legacy);
         let mut named = options(&source, target.location());
         named.sets = vec!["latest".to_owned()];
-        assert_eq!(run(&named).unwrap().0.copied, [SECOND.into()]);
-        assert_eq!(copy_all(&source, &target).0.copied, [FIRST.into()]);
+        assert_eq!(run(&named).unwrap().0.copied, [SetId::from(SECOND)]);
+        assert_eq!(copy_all(&source, &target).0.copied, [SetId::from(FIRST)]);
         let ids: Vec<String> = target.sets().iter().map(|set| set.id.to_string()).collect();
         assert_eq!(ids, [FIRST, SECOND]);
         // Where somebody has all numbers before it, its place cannot be had.
@@ -232,7 +232,7 @@ fn damage_keeps_one_set_back_and_those_that_build_on_it_and_no_other() {
             let damaged = source.sets()[1].shards[1].file.clone().unwrap();
             source.replace(&damaged.name, b"nwe");
             let (report, copies) = copy_all(&source, &target);
-            assert_eq!(report.copied, [FIRST.into()]);
+            assert_eq!(report.copied, [SetId::from(FIRST)]);
             assert_eq!(
                 (report.worst, report.failed.len()),
                 (Some(ErrorKind::Damage), 2)
@@ -261,7 +261,7 @@ fn damage_keeps_one_set_back_and_those_that_build_on_it_and_no_other() {
             );
             source.replace(&damaged.name, b"new");
             let (report, _) = copy_all(&source, &target);
-            assert_eq!(report.copied, [SECOND.into(), THIRD.into()]);
+            assert_eq!(report.copied, [SetId::from(SECOND), SetId::from(THIRD)]);
         }
     }
 }
@@ -278,12 +278,12 @@ fn what_a_set_builds_on_is_copied_with_it() {
         named.sets = vec!["latest".to_owned()];
         named.dry_run = true;
         let (report, _) = run(&named).unwrap();
-        assert_eq!(report.copied, [SECOND.into(), THIRD.into()]);
+        assert_eq!(report.copied, [SetId::from(SECOND), SetId::from(THIRD)]);
         assert_eq!(target.names(), [""; 0]);
         named.dry_run = false;
         let (report, copies) = run(&named).unwrap();
-        assert_eq!(report.copied, [SECOND.into(), THIRD.into()]);
-        assert_eq!(copies[0].needed_by, Some(THIRD.into()));
+        assert_eq!(report.copied, [SetId::from(SECOND), SetId::from(THIRD)]);
+        assert_eq!(copies[0].needed_by, Some(SetId::from(THIRD)));
         assert_eq!(copies[1].needed_by, None);
         assert_eq!(copies[1].set_state, Some(SetState::Partial));
         assert_eq!(target.sets()[1].state, SetState::Partial);
@@ -297,7 +297,7 @@ fn another_set_of_the_same_id_is_refused_and_the_others_are_copied() {
         target.add(FIRST, 0, Layout::Portable, &[(1, b"another")], |_| {});
         let before = target.content(&format!("{FIRST}.s1.tar.gz"));
         let (report, copies) = copy_all(&source, &target);
-        assert_eq!(report.copied, [SECOND.into()]);
+        assert_eq!(report.copied, [SetId::from(SECOND)]);
         assert_eq!(report.worst, Some(ErrorKind::Refused));
         assert!(
             reason(&copies[0]).0.contains("has another set"),
@@ -321,7 +321,7 @@ fn sets_of_influxds_are_told_and_never_copied() {
         source.put("meta.07", b"influxd's");
         let (report, _) = copy_all(&source, &target);
         assert_eq!(report.copied.len(), 2);
-        assert_eq!(report.unrecorded, ["meta.07".into()]);
+        assert_eq!(report.unrecorded, [SetId::from("meta.07")]);
         let mut kept = options(&source, target.location());
         kept.policy = Some(Policy {
             last: super::super::Limit::Newest(1),
@@ -335,18 +335,26 @@ fn sets_of_influxds_are_told_and_never_copied() {
 #[test]
 fn a_killed_copy_counts_as_dead_ten_minutes_later_where_there_is_no_lock() {
     let source = source(Layout::Portable);
-    let target = TestRepository::of_objects("target");
-    target.set_grace(DAY);
-    // The claim and the first file are there.
-    run(&options(&source, target.stopping_after(4))).unwrap_err();
+    let killed_after = |steps| {
+        let target = TestRepository::of_objects("target");
+        target.set_grace(DAY);
+        run(&options(&source, target.stopping_after(steps))).unwrap_err();
+        target
+    };
+    // With the claim, the first file is there.
+    let is_there = |target: &TestRepository| target.names().iter().any(|name| name.ends_with("gz"));
+    let target = (1..20).map(killed_after).find(is_there).unwrap();
     assert!(target.names().iter().any(|name| name.contains("claim")));
     let (report, copies) = copy_all(&source, &target);
     assert_eq!(report.worst, Some(ErrorKind::Refused));
     assert!(reason(&copies[0]).0.contains("another run"), "{copies:?}");
-    assert_eq!(report.copied, [SECOND.into()]);
+    assert_eq!(report.copied, [SetId::from(SECOND)]);
     target.pass(Duration::from_secs(11 * 60));
     let (report, _) = copy_all(&source, &target);
-    assert_eq!((report.copied, report.worst), (vec![FIRST.into()], None));
+    assert_eq!(
+        (report.copied, report.worst),
+        (vec![SetId::from(FIRST)], None)
+    );
     let sets = target.sets();
     assert_eq!(sets.len(), 2);
     target.expect_nothing_but(&sets);
@@ -375,7 +383,7 @@ fn a_copy_that_fails_leaves_the_files_that_another_set_has_under_its_names() {
     assert_eq!(left.len(), 1);
     target.expect_nothing_but(&left);
     source.replace(damaged, b"two");
-    assert_eq!(copy_all(&source, &target).0.copied, [FIRST.into()]);
+    assert_eq!(copy_all(&source, &target).0.copied, [SetId::from(FIRST)]);
     let sets = target.sets();
     target.expect_nothing_but(&sets);
 }
