@@ -388,7 +388,12 @@ fn tables_of_object_storage_are_read_and_what_means_nothing_in_them_is_named() {
             "",
         ),
         ("[default.storage]\npart-size = 1.5\n", 2, "float", ""),
-        ("[default.s4]\nregion = \"x\"\n", 2, "[default.s4]", "'s3'"),
+        (
+            "[default.s4]\nregion = \"x\"\n",
+            2,
+            "[default.s4]",
+            "gs, s3, storage",
+        ),
         (
             "[s3]\nregion = \"x\"\n",
             2,

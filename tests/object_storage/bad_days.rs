@@ -87,13 +87,14 @@ const UPLOADS: [Day; 14] = [
         is_survived: true,
     },
     Day {
-        name: "parts come with the bytes of others",
-        harm: |proxy| proxy.on("part", .., Fault::EarlierBody),
+        name: "an upload is never completed, though the answers say so",
+        harm: |proxy| proxy.on("complete", .., Fault::Answer(200, "InternalError")),
         is_survived: false,
     },
     Day {
-        name: "an upload is never completed, though the answers say so",
-        harm: |proxy| proxy.on("complete", .., Fault::Answer(200, "InternalError")),
+        // In the legacy layout, for parts of the same length.
+        name: "parts come with the bytes of others",
+        harm: |proxy| proxy.on("part", .., Fault::EarlierBody),
         is_survived: false,
     },
     Day {
@@ -110,11 +111,21 @@ fn is_record(request: &Request) -> bool {
         && request.key.ends_with(".json")
 }
 
-/// A backup on a bad day, which may be told to try for less long than it otherwise would.
+/// A backup on a bad day; where it cannot help failing, it is told to do so soon. SeaweedFS does
+/// not look whether a body is the one that was signed, and has to be sent a checksum.
 fn run_on(day: &Day, proxy: &Proxy, repository: &Repository, layout: &[&str]) -> Run {
     (day.harm)(proxy);
     let sample = Sample::get();
-    backup(sample.server(), &repository.through(proxy.address), layout)
+    let patience: &[&str] = match day.is_survived {
+        true => &[],
+        false => &["-profile", "impatient"],
+    };
+    let flags = [layout, patience].concat();
+    backup(sample.server(), &repository.through(proxy.address), &flags)
+        .env(
+            "SNAP_S3_CHECKSUM",
+            if day.is_survived { "none" } else { "sha256" },
+        )
         .run()
         .expect_told(day.name)
 }
@@ -133,6 +144,7 @@ fn a_backup_on_a_bad_day_is_whole_or_fails_and_the_next_one_is_whole() {
             let proxy = Proxy::start(seaweedfs().address);
             let repository = seaweedfs().repository("bad-day");
             let run = run_on(day, &proxy, &repository, layout);
+            assert!(proxy.done() > 0, "no harm was done: {run:?}");
             assert_eq!(run.code == Some(0), day.is_survived, "{run:?}");
             let sets = records(&repository);
             assert_eq!(sets.len(), usize::from(run.code == Some(0)), "{run:?}");
@@ -271,6 +283,7 @@ fn a_restore_on_a_bad_day_is_whole_or_leaves_the_target_alone() {
                 let folder = folder();
                 let run = through.snap(&["restore"]).directories(folder.path()).run();
                 let run = run.expect_told(day.name);
+                assert!(proxy.done() > 0, "no harm was done: {run:?}");
                 assert_eq!(run.code == Some(0), day.is_survived, "{run:?}");
                 let left = folder.path().join("data/main").exists();
                 assert_eq!(left, day.is_survived, "{run:?}");

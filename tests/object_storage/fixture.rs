@@ -34,7 +34,9 @@ impl Sample {
 
     fn make() -> Self {
         let backups = Backups::loaded(Index::Inmem, &[], 3);
-        backups.write(0, "large", 9000);
+        for nth in 0..4 {
+            backups.write(0, &format!("large{nth}"), 1400);
+        }
         flush(&backups.server);
         backups.a_day_passes();
         let points = backups.server.points();
@@ -72,6 +74,12 @@ pub fn back_up(server: &Influxd, repository: &Repository, flags: &[&str]) -> Str
 #[track_caller]
 pub fn summary(run: &Run) -> Value {
     messages(run, "summary").remove(0)
+}
+
+/// Panics unless every file of every set is there, as long as it should be.
+#[track_caller]
+pub fn expect_all_there(repository: &Repository) {
+    repository.snap(&["verify"]).run().expect(0);
 }
 
 /// Panics unless every file of every set is sound.

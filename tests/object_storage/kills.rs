@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::fixture::{
-    LAYOUTS, Sample, back_up, backup, expect_nothing_but_sets, expect_offline, expect_sound,
-    records,
+    LAYOUTS, Sample, back_up, backup, expect_all_there, expect_nothing_but_sets, expect_offline,
+    expect_sound, records,
 };
 use crate::support::each_of;
 use crate::support::influxd::Index;
@@ -73,11 +73,11 @@ fn killed_backup(at: (&'static str, usize), hold: Fault, layout: &[&str], is_sec
     let before = records(&repository).len();
     let is_killed = kill_at(backup(sample.server(), &through, &flags), &proxy, at, hold);
     if !records(&repository).is_empty() {
-        expect_sound(&repository);
+        expect_all_there(&repository);
     }
     // Within the grace period, the next run leaves it alone.
     back_up(sample.server(), &repository, &flags);
-    expect_sound(&repository);
+    expect_all_there(&repository);
     let set = back_up(
         sample.server(),
         &repository,

@@ -76,6 +76,7 @@ fn every_command(index: Index, layout: &'static [&'static str]) {
             .all(|(name, size)| after.get(name) == Some(size)),
         "an object of the first set is another now"
     );
+    expect_as_directory(&direct, &incremental, index, layout);
     go_on(&backups, 4, 2);
     let since = make(&backups, &repository, &["-since", "last"]);
     expect_nothing_but_sets(&direct);
@@ -93,7 +94,6 @@ fn every_command(index: Index, layout: &'static [&'static str]) {
         expect_offline(&repository, &made.id, &made.points, index);
     }
     expect_live(&repository, "latest", &since.points, index);
-    expect_as_directory(&direct, &since, index, layout);
 
     // The first set is pinned, and so stays; the second shares objects with it and goes.
     repository
@@ -176,10 +176,9 @@ fn expect_as_directory(repository: &Repository, made: &Made, index: Index, layou
     }
     let server = Influxd::start(&folder.path().join("by influxd"), index);
     influxd_client(&["restore", "-portable", "-host", &server.host(), utf8(&dir)]);
-    assert!(
-        server.comes_to(&made.points),
-        "influxd restores something else from the copy"
-    );
+    if !server.comes_to(&made.points) {
+        expect_points(&server.points(), &made.points, "by influxd from the copy");
+    }
 }
 
 #[test]

@@ -386,9 +386,12 @@ impl Repository<'_> {
         self.client(&["copyto", utf8(from), &self.remote(name)]);
     }
 
-    /// The ids of the uploads in parts that nobody completed or aborted, each with its key. Of S3
-    /// alone.
+    /// The ids of the uploads in parts that nobody completed or aborted, each with its key. Azure
+    /// has no such thing, and rclone does not list them.
     pub fn unfinished_uploads(&self) -> Vec<(String, String)> {
+        if self.storage.kind != Kind::SeaweedFs {
+            return Vec::new();
+        }
         let listed = self.storage.s3("GET", (&self.bucket, "uploads="), &[], b"");
         assert_eq!(listed.status, 200, "{}", listed.text());
         let keys = s3::elements(listed.text(), "Key");

@@ -1,10 +1,11 @@
 //! A proxy in front of a server of object storage: it writes down every request, and does to some
 //! of them what networks and servers do on a bad day.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeBounds;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -81,10 +82,10 @@ pub enum Fault {
     Delay(Duration),
     /// Of a listing, objects with this in their names are left out.
     Hide(&'static str),
-    /// Its body becomes that of the one before it that this was done to, if that is as long.
+    /// Its body becomes that of one before it that matched, if there is one as long.
     EarlierBody,
-    /// The body of the response becomes that of the one before it that this was done to, if that is
-    /// as long.
+    /// The body of the response becomes that of one before it that matched, if there is one as
+    /// long.
     EarlierResponse,
     /// A bit in the middle of the response's body is flipped.
     FlipResponse,
@@ -101,9 +102,12 @@ struct Rule {
     fault: Fault,
     /// How many requests matched.
     matched: usize,
-    /// The last body that the fault was done to, where the next one gets it.
-    earlier: Arc<Mutex<Option<Vec<u8>>>>,
+    /// The last body of each length that matched, where the next one gets it.
+    earlier: Arc<Bodies>,
 }
+
+/// Bodies by their length.
+type Bodies = Mutex<BTreeMap<usize, Vec<u8>>>;
 
 /// What became of a request.
 enum Outcome {
@@ -120,6 +124,7 @@ struct Inner {
     rules: Mutex<Vec<Rule>>,
     requests: Mutex<Vec<Request>>,
     held: Mutex<Sender<()>>,
+    done: AtomicUsize,
     is_stopping: AtomicBool,
     is_down: AtomicBool,
 }
@@ -129,7 +134,7 @@ pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
     inner: Arc<Inner>,
-    holding: Receiver<()>,
+    holding: Mutex<Receiver<()>>,
 }
 
 impl Proxy {
@@ -141,6 +146,7 @@ impl Proxy {
             rules: Mutex::default(),
             requests: Mutex::default(),
             held: Mutex::new(held),
+            done: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
             is_down: AtomicBool::new(false),
         });
@@ -151,7 +157,7 @@ impl Proxy {
         Self {
             address,
             inner,
-            holding,
+            holding: Mutex::new(holding),
         }
     }
 
@@ -190,6 +196,7 @@ impl Proxy {
     /// Refuses connections for so long, and resets those there are at their next request.
     pub fn go_down_for(&self, time: Duration) {
         self.inner.is_down.store(true, Ordering::SeqCst);
+        self.inner.done.fetch_add(1, Ordering::SeqCst);
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
         let inner = Arc::clone(&self.inner);
@@ -199,9 +206,14 @@ impl Proxy {
         });
     }
 
+    /// To how many requests harm was done.
+    pub fn done(&self) -> usize {
+        self.inner.done.load(Ordering::SeqCst)
+    }
+
     /// Whether a request is being held, or comes to be within this time.
     pub fn holds_within(&self, time: Duration) -> bool {
-        self.holding.recv_timeout(time).is_ok()
+        lock(&self.holding).recv_timeout(time).is_ok()
     }
 
     /// The requests that came since this was asked last.
@@ -219,7 +231,7 @@ impl Drop for Proxy {
 
 impl Inner {
     /// What is to be done to a request, and where the body before it is.
-    fn fault(&self, request: &Request) -> Option<(Fault, Arc<Mutex<Option<Vec<u8>>>>)> {
+    fn fault(&self, request: &Request) -> Option<(Fault, Arc<Bodies>)> {
         let mut hit = None;
         for rule in lock(&self.rules).iter_mut() {
             if (rule.matches)(request) {
@@ -237,6 +249,9 @@ impl Inner {
         let Some((fault, earlier)) = self.fault(request) else {
             return Ok(Outcome::Response(self.pass_on(request)?));
         };
+        if !matches!(fault, Fault::EarlierBody | Fault::EarlierResponse) {
+            self.done.fetch_add(1, Ordering::SeqCst);
+        }
         let pass_on = |request: &Request| self.pass_on(request);
         Ok(Outcome::Response(match fault {
             Fault::Answer(status, code) => error(status, code),
@@ -263,12 +278,14 @@ impl Inner {
                 response
             }
             Fault::EarlierBody => {
-                exchange(&earlier, &mut request.body);
+                let is_done = exchange(&earlier, &mut request.body);
+                self.done.fetch_add(usize::from(is_done), Ordering::SeqCst);
                 pass_on(request)?
             }
             Fault::EarlierResponse => {
                 let mut response = pass_on(request)?;
-                exchange(&earlier, &mut response.body);
+                let is_done = exchange(&earlier, &mut response.body);
+                self.done.fetch_add(usize::from(is_done), Ordering::SeqCst);
                 response
             }
             Fault::FlipResponse => {
@@ -465,10 +482,12 @@ fn without(listing: &Response, name: &str) -> Vec<u8> {
     kept.into_bytes()
 }
 
-/// Puts a body in the place of the next one, if that is as long.
-fn exchange(earlier: &Mutex<Option<Vec<u8>>>, body: &mut Vec<u8>) {
-    let before = lock(earlier).replace(body.clone());
-    if let Some(before) = before.filter(|before| before.len() == body.len()) {
+/// Puts a body in the place of the next one that is as long; whether there was one before it.
+fn exchange(earlier: &Bodies, body: &mut Vec<u8>) -> bool {
+    let before = lock(earlier).insert(body.len(), body.clone());
+    let is_other = before.as_ref().is_some_and(|before| before != body);
+    if let Some(before) = before {
         *body = before;
     }
+    is_other
 }

@@ -26,9 +26,9 @@ pub(crate) struct GraceArgs {
     /// In object storage, how long files of no set stay
     ///
     /// There is no lock there, so another run may be about to share a file that no set names. What
-    /// forget removes, and what a killed run left, goes only when it is as old as D: longer than any
-    /// backup takes. With 0 it goes at once: only while no other run is active. A directory has a
-    /// lock, and there D changes nothing.
+    /// forget removes, and what a killed run left, goes only when it is as old as D: longer than
+    /// any backup takes. With 0 it goes at once: only while no other run is active. A directory has
+    /// a lock, and there D changes nothing.
     #[arg(
         long,
         default_value = "24h",

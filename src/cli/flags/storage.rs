@@ -2,7 +2,7 @@
 //!
 //! Their keys are no flags: they hold for every command, and are read into [`ObjectSettings`].
 
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
 use super::known::{advice, nearest};
@@ -42,13 +42,14 @@ fn known() -> Map<String, Value> {
 
 /// The value of a key, as the settings are read from.
 pub(crate) fn value_of(value: &DeValue<'_>) -> Result<Value, &'static str> {
-    let number = |text: &str| text.parse().ok().map(|number: i64| Number::from(number));
     match value {
         DeValue::String(text) => Ok(Value::String(text.to_string())),
         DeValue::Boolean(switch) => Ok(Value::Bool(*switch)),
         DeValue::Integer(digits) if digits.radix() == 10 => {
-            let number = number(&digits.as_str().replace('_', ""));
-            number.map(Value::Number).ok_or("large integer")
+            let number = digits.as_str().replace('_', "").parse::<i64>();
+            number
+                .map(|number| Value::Number(number.into()))
+                .map_err(|_| "large integer")
         }
         other => Err(other.type_str()),
     }

@@ -582,6 +582,9 @@ fn a_removal_waits_until_no_backup_can_be_about_to_share_the_files() {
     assert_eq!(removed.later, 3);
     assert!(removed.later_bytes > 0 && removed.kept.is_empty());
     assert_eq!(ids(&store), [""; 0]);
+    // It waits, and nobody has to end it.
+    let abandoned = || catalog(&store).abandoned_removals(DAY).unwrap();
+    assert_eq!(abandoned(), []);
     drop(maintain(&store));
     assert_eq!(content(&store, &file.name), b"shard");
     let files = |shard: SealedFile| SetFiles {
@@ -592,6 +595,7 @@ fn a_removal_waits_until_no_backup_can_be_about_to_share_the_files() {
     let second = sharing.commit(second, &files(shared), &cancel).unwrap();
     assert_eq!(shard_file(&second).name, file.name);
     objects.pass(DAY);
+    assert_eq!(abandoned(), std::slice::from_ref(&first.id));
     drop(maintain(&store));
     assert_eq!(all_names(&store), names_of(&[&second]));
 

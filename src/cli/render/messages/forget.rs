@@ -210,3 +210,52 @@ pub(crate) fn tally(report: &ForgetReport, summary: &ForgetSummary<'_>) -> Tally
         ..Tally::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::repository::Removed;
+
+    #[test]
+    fn what_is_put_off_or_kept_by_the_storage_is_told_in_the_last_line_and_in_json() {
+        let report = ForgetReport {
+            removed: Removed {
+                later: 11,
+                later_bytes: 2048,
+                kept: vec!["one".to_owned(), "two".to_owned()],
+                ..Removed::default()
+            },
+            ..ForgetReport::default()
+        };
+        let (place, day) = (Path::new("b").into(), Duration::from_secs(86_400));
+        let before = Timestamp::now();
+        let summary = ForgetSummary::new(&report, &place, day, false);
+        let from = summary.later_from.unwrap();
+        assert!(from.duration_since(before).as_secs().abs_diff(86_400) < 60);
+        let line = summary.line();
+        let when = from.strftime("%Y-%m-%d %H:%M UTC");
+        let rest = format!(
+            "; 11 files, 2.0 KiB go with the first forget or backup after {when}; the storage \
+             keeps 2 files"
+        );
+        assert!(line.ends_with(&rest), "{line}");
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(
+            (&json["later"], &json["later_bytes"]),
+            (&11.into(), &2048.into())
+        );
+        assert_eq!(json["later_from"], from.to_string());
+
+        let nothing = ForgetReport::default();
+        let summary = ForgetSummary::new(&nothing, &place, day, true);
+        assert!(
+            summary.line().ends_with("0 files, 0 B"),
+            "{}",
+            summary.line()
+        );
+        let json = serde_json::to_value(&summary).unwrap();
+        assert!(json.get("later_from").is_none() && json.get("kept_by_storage").is_none());
+    }
+}

@@ -181,7 +181,11 @@ impl Remote {
 
     /// What the operator is told of a request that failed.
     pub(super) fn told(&self, name: &str, trouble: &Trouble) -> Error {
-        trouble.told(&self.url.of(name), &self.url, &self.client().source)
+        let place = match name {
+            "" => self.url.to_string(),
+            name => self.url.of(name),
+        };
+        trouble.told(&place, &self.url, &self.client().source)
     }
 
     /// The key of a file.

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -173,20 +174,20 @@ impl ObjectUpload {
             )));
         }
         let (path, id) = (self.path.clone(), upload.id.clone());
+        let sent = Arc::new(AtomicU32::new(0));
+        let count = sent.clone();
         let completed = self.remote.ask(move |client| {
+            count.fetch_add(1, Ordering::Relaxed);
             let (path, id, parts) = (path.clone(), id.clone(), parts.clone());
             async move { client.objects.complete_multipart(&path, &id, parts).await }
         })?;
-        match completed {
-            Ok(_) => {}
+        if let Err(trouble) = completed {
             // Done by an earlier request, whose answer did not come? The size tells.
-            Err(trouble) if matches!(trouble.kind, Kind::NotFound | Kind::Precondition) => {
-                let size = self.size_there().ok();
-                if trouble.kind == Kind::Precondition || size != Some(self.accepted) {
-                    return Err(self.remote.told(&self.name, &trouble));
-                }
+            let may_be_done = sent.load(Ordering::Relaxed) > 1
+                && matches!(trouble.kind, Kind::NotFound | Kind::Precondition);
+            if !may_be_done || self.size_there().ok() != Some(self.accepted) {
+                return Err(self.remote.told(&self.name, &trouble));
             }
-            Err(trouble) => return Err(self.remote.told(&self.name, &trouble)),
         }
         self.upload = None;
         let there = self.size_there()?;
@@ -283,10 +284,10 @@ pub(super) fn put_whole(
     let path = remote.path(name)?;
     let (target, body) = (path.clone(), content.clone());
     // A service may answer the first request after it has answered the second.
-    let failures = Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let count = failures.clone();
+    let sent = Arc::new(AtomicU32::new(0));
+    let count = sent.clone();
     let asked = remote.ask(move |client| {
-        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
         let (path, payload) = (target.clone(), PutPayload::from(body.clone()));
         let options = PutOptions {
             mode: mode.clone(),
@@ -298,7 +299,7 @@ pub(super) fn put_whole(
         Ok(_) => return Ok(()),
         Err(trouble) => trouble,
     };
-    let was_repeated = failures.load(std::sync::atomic::Ordering::Relaxed) > 1;
+    let was_repeated = sent.load(Ordering::Relaxed) > 1;
     if trouble.kind == Kind::Precondition && was_repeated {
         let there = remote.ask(move |client| {
             let path = path.clone();

@@ -2,9 +2,15 @@
 
 use std::fs;
 
+use std::io;
+
+use super::commit::give_names;
 use super::*;
+use crate::error::ErrorKind;
 use crate::io::durable;
 use crate::repository::hidden::hidden;
+use crate::repository::manifest;
+use crate::repository::record::{FileRecord, Layout};
 use crate::repository::store::LocalStore;
 use crate::repository::{Catalog, Selection, test_records};
 use crate::repository::{DigestAlgorithm, FileDigest};

@@ -1,0 +1,162 @@
+//! What a set and its files are called, and how others are kept away from these names.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+
+use super::{NAME_TRIES, SetWriter};
+use crate::cancel::Cancel;
+use crate::error::ErrorKind;
+use crate::repository::claim::{Claim, random_pause};
+use crate::repository::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of};
+use crate::repository::next_number::UsedNumbers;
+use crate::repository::record::Layout;
+use crate::repository::resume::ResumableRun;
+use crate::repository::set_id::SetId;
+use crate::repository::set_names::SetNames;
+use crate::repository::store::{Store, is_there, tolerated};
+use crate::repository::{manifest, names};
+use crate::shard::ShardPath;
+use crate::{retry, time};
+
+/// How long a run waits for a second whose stamp no set has.
+const STAMP_PATIENCE: Duration = Duration::from_secs(60);
+
+impl SetWriter {
+    /// Decides what the files of a set of these shards are called, and has other runs keep away from
+    /// the names. To be called before any file is made.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] where the file system does not take a name; when no names are to be
+    /// had.
+    pub(crate) fn reserve(
+        &mut self,
+        layout: Layout,
+        shards: &[&ShardPath],
+        cancel: &Cancel,
+    ) -> Result<()> {
+        self.try_names(layout, shards)?;
+        let mut used = UsedNumbers::default();
+        if self.store.has_lock() {
+            // Somebody without our lock may take it before the commit: it looks again.
+            self.names = Some(self.names_with(layout, self.free_number(&mut used)?));
+            return Ok(());
+        }
+        for attempt in 0..NAME_TRIES {
+            cancel.check()?;
+            if attempt > 0 {
+                retry::pause(random_pause(attempt), cancel)?;
+                match &self.copied {
+                    Some(copied) => copied.ensure_free(&*self.store)?,
+                    None => self.id = free_stamp(&*self.store, cancel)?.0,
+                }
+            }
+            let names = self.names_with(layout, self.free_number(&mut used)?);
+            let claim = Claim::new(&names, self.started, shards, self.used_files())
+                .copied(self.copied.is_some());
+            if claim.stake(&*self.store, &mut used)? {
+                self.staged.clone_from(&self.id);
+                (self.names, self.claim) = (Some(names), Some(claim));
+                self.heard = Mutex::new(Instant::now());
+                return Ok(());
+            }
+            // Where it stays, its number is lost, and nothing else.
+            tolerated(self.store.remove(&claim.name))?;
+        }
+        let place = self.store.place();
+        bail!("other runs begin in {place} all the time: no names were free in {NAME_TRIES} tries")
+    }
+
+    /// A number that the set may get.
+    pub(super) fn free_number(&self, used: &mut UsedNumbers) -> Result<u32> {
+        let store = &*self.store;
+        let Some(copied) = &self.copied else {
+            return used.next(store);
+        };
+        let number = copied.number_beside(&used.all(store)?);
+        Ok(number.ok_or_else(|| copied.no_number(store))?)
+    }
+
+    pub(super) fn names_with(&self, layout: Layout, number: u32) -> SetNames {
+        SetNames {
+            layout,
+            id: self.id.clone(),
+            number,
+        }
+    }
+
+    /// The names of the files that may be taken over, where they have their final names.
+    pub(super) fn used_files(&self) -> Vec<String> {
+        let resumable = self.resumable.iter();
+        resumable.flat_map(ResumableRun::named_files).collect()
+    }
+
+    pub(in crate::repository) fn names(&self) -> Result<&SetNames> {
+        self.names.as_ref().context("no names were reserved")
+    }
+
+    /// Makes sure that the file system takes the names that files of shards get in the legacy
+    /// layout, before any is downloaded. Not all take colons, quotes or all of Unicode.
+    pub(super) fn try_names(&self, layout: Layout, shards: &[&ShardPath]) -> Result<()> {
+        if layout == Layout::Portable {
+            return Ok(());
+        }
+        // The numbers behind the names are harmless anywhere.
+        let mut tried = HashSet::new();
+        for shard in shards {
+            if !tried.insert((&shard.database, &shard.retention_policy)) {
+                continue;
+            }
+            let stem = names::shard_stem(shard);
+            if let Some(error) = self.store.try_name(&self.staged, &stem)? {
+                let place = self.store.place();
+                let fault = ErrorKind::Refused.error(format!(
+                    "the file system of {place} does not take the name of shard {shard}"
+                ));
+                let fault = fault.hint("with -portable the file is named by the shard's id alone");
+                return Err(anyhow::Error::from(error).context(fault));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a set, or what is left of one, has an id.
+fn is_taken(store: &dyn Store, id: &SetId) -> Result<bool> {
+    let hidden = [RECORD, COMMIT, REMOVAL, UNFINISHED].map(|kind| name_of(id, kind));
+    let visible = [manifest::manifest_file, manifest::meta_file].map(|name| name(id.as_str()));
+    for name in hidden.iter().chain(&visible) {
+        if is_there(store, name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A stamp that no set has, and its time. There is one a second: a second run within it waits for
+/// the next.
+pub(super) fn free_stamp(store: &dyn Store, cancel: &Cancel) -> Result<(SetId, Timestamp)> {
+    let begun = Instant::now();
+    while begun.elapsed() < STAMP_PATIENCE {
+        let now = Timestamp::try_from(store.now())?;
+        let id = SetId::from(time::stamp(now));
+        if !is_taken(store, &id)? {
+            return Ok((id, now));
+        }
+        cancel.check()?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let place = store.place();
+    Err(ErrorKind::Failed
+        .error(format!(
+            "every stamp of the last {STAMP_PATIENCE:?} is taken in {place}"
+        ))
+        .hint(
+            "was the clock of this machine set back? Then wait until it is ahead of the newest set",
+        )
+        .into())
+}
