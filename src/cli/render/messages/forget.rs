@@ -90,7 +90,7 @@ pub(crate) struct ForgetSummary<'a> {
     later_bytes: u64,
     /// From when on: the first forget or backup after this time removes them; absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    later_from: Option<Timestamp>,
+    later_time: Option<Timestamp>,
     /// Files that were left alone, a sentence each.
     left: &'a [String],
     /// What the storage does not let go of, a sentence each; absent: nothing.
@@ -131,7 +131,7 @@ impl<'a> ForgetSummary<'a> {
             bytes: report.removed.bytes,
             later: report.removed.later as u64,
             later_bytes: report.removed.later_bytes,
-            later_from: (report.removed.later > 0)
+            later_time: (report.removed.later > 0)
                 .then(|| Timestamp::now().checked_add(grace).ok())
                 .flatten(),
             left: &report.removed.left,
@@ -162,7 +162,7 @@ impl<'a> ForgetSummary<'a> {
 
     /// What a later run frees.
     fn put_off(&self) -> String {
-        let Some(from) = self.later_from else {
+        let Some(from) = self.later_time else {
             return String::new();
         };
         let go = if self.dry_run { "would go" } else { "go" };
@@ -232,7 +232,7 @@ mod tests {
         let (place, day) = (Path::new("b").into(), Duration::from_secs(86_400));
         let before = Timestamp::now();
         let summary = ForgetSummary::new(&report, &place, day, false);
-        let from = summary.later_from.unwrap();
+        let from = summary.later_time.unwrap();
         assert!(from.duration_since(before).as_secs().abs_diff(86_400) < 60);
         let line = summary.line();
         let when = from.strftime("%Y-%m-%d %H:%M UTC");
@@ -246,7 +246,7 @@ mod tests {
             (&json["later"], &json["later_bytes"]),
             (&11.into(), &2048.into())
         );
-        assert_eq!(json["later_from"], from.to_string());
+        assert_eq!(json["later_time"], from.to_string());
 
         let nothing = ForgetReport::default();
         let summary = ForgetSummary::new(&nothing, &place, day, true);
@@ -256,6 +256,6 @@ mod tests {
             summary.line()
         );
         let json = serde_json::to_value(&summary).unwrap();
-        assert!(json.get("later_from").is_none() && json.get("kept_by_storage").is_none());
+        assert!(json.get("later_time").is_none() && json.get("kept_by_storage").is_none());
     }
 }
