@@ -34,7 +34,9 @@ use crate::repository::{Comparison, Layout, Location, Selection};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BackupArgs {
-    /// The backup directory or its URL, made if absent [default: $SNAP_DIR, else ./backup]
+    /// The backup directory or its URL [default: $SNAP_DIR, else ./backup]
+    ///
+    /// A directory is made if absent.
     #[arg(value_name = "PATH", value_parser = values::location())]
     pub(crate) path: Option<Location>,
 

@@ -60,6 +60,8 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
     ];
     let with_candidates = [
         "PATH",
+        "SRC",
+        "DST",
         "DIR",
         "FILE",
         "SET",
