@@ -183,9 +183,26 @@ impl Maintenance {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub(crate) fn measure(catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
+    pub(crate) fn measure(
+        location: &Location,
+        catalog: &Catalog,
+        which: &HashSet<usize>,
+    ) -> Result<Removed> {
+        Self::measure_for(catalog, which, location.store()?.grace())
+    }
+
+    /// As [`Maintenance::measure`], where what goes waits for that long.
+    pub(super) fn measure_for(
+        catalog: &Catalog,
+        which: &HashSet<usize>,
+        grace: Duration,
+    ) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
-        measure(catalog.store(), &sets, &others)
+        let measured = measure(catalog.store(), &sets, &others)?;
+        Ok(match grace.is_zero() {
+            true => measured,
+            false => put_off(measured),
+        })
     }
 
     /// Pins a set, so that it is not removed, or changes what its pin says.

@@ -159,7 +159,7 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
         .count();
     report.removed.add(match maintenance {
         Some(maintenance) => maintenance.remove(&catalog, &unkept, context.cancel)?,
-        None => Maintenance::measure(&catalog, &unkept)?,
+        None => Maintenance::measure(&options.repository, &catalog, &unkept)?,
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
     report.note_freed();

@@ -134,18 +134,21 @@ impl<'a> ForgetSummary<'a> {
         };
         let (kept, removed) = (plural(self.kept, "set"), self.removed);
         let (files, freed) = (plural(self.files, "file"), size(self.bytes));
+        let later = match self.later {
+            0 => String::new(),
+            count => format!(
+                "; {}, {} after the grace period",
+                plural(count as usize, "file"),
+                size(self.later_bytes)
+            ),
+        };
         if self.dry_run {
-            format!("dry run: would keep {kept}, would remove {removed}{ended}: {files}, {freed}")
+            format!(
+                "dry run: would keep {kept}, would remove {removed}{ended}: {files}, \
+                 {freed}{later}"
+            )
         } else {
             let took = self.seconds;
-            let later = match self.later {
-                0 => String::new(),
-                count => format!(
-                    "; {}, {} after the grace period",
-                    plural(count as usize, "file"),
-                    size(self.later_bytes)
-                ),
-            };
             format!(
                 "kept {kept}, removed {removed}{ended}: {files}, {freed} freed in {took}{later}"
             )
