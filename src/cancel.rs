@@ -61,6 +61,7 @@ impl Cancel {
 
     /// The token that signals set, for whoever waits and is given none; one that nobody sets where
     /// signals set none.
+    #[cfg(feature = "object-store")]
     pub(crate) fn of_process() -> Self {
         OF_PROCESS.get().cloned().unwrap_or_default()
     }

@@ -7,6 +7,7 @@ mod system;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 
 pub(crate) use system::{told, words};
 
@@ -83,11 +84,15 @@ impl Error {
 pub(crate) fn error_in(error: &anyhow::Error) -> Option<&Error> {
     // `chain` hands out the links as plain errors, and an Error added with `.context(…)` is only
     // found by anyhow itself.
-    error.downcast_ref::<Error>().or_else(|| {
-        error
-            .chain()
-            .find_map(|cause| cause.downcast_ref::<Error>())
-    })
+    let below = || error.chain().find_map(of_cause);
+    error.downcast_ref::<Error>().or_else(below)
+}
+
+/// The error that a link of a chain is, or that an error of a reader or a writer carries: its
+/// source is that of what it carries.
+fn of_cause<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let carried = || cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+    cause.downcast_ref().or_else(carried)
 }
 
 /// The kind of an error: that of its first [`Error`], [`ErrorKind::Failed`] if it has none.
@@ -103,7 +108,7 @@ pub fn hint(error: &anyhow::Error) -> Option<Cow<'_, str>> {
     let below = || {
         error
             .chain()
-            .find_map(|cause| cause.downcast_ref::<Error>()?.hint.as_deref())
+            .find_map(|cause| of_cause(cause)?.hint.as_deref())
     };
     let hint = outermost.or_else(below).map(Cow::Borrowed);
     hint.or_else(|| system::advice(error))
@@ -129,6 +134,13 @@ mod tests {
             .unwrap_err();
         assert_eq!((kind_of(&above), hint(&above)), (ErrorKind::Damage, None));
         assert_eq!(format!("{above:#}"), "reading meta.00: torn");
+
+        let carried = std::io::Error::other(ErrorKind::Unreachable.error("gone").hint("wait"));
+        let carried = anyhow::Error::from(carried).context("reading");
+        assert_eq!(
+            (kind_of(&carried), hint(&carried)),
+            (ErrorKind::Unreachable, Some("wait".into()))
+        );
 
         assert_eq!(kind_of(&anyhow::anyhow!("plain")), ErrorKind::Failed);
     }

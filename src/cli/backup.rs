@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::ending::Ending;
 use super::flags::server::ServerArgs;
 use super::flags::values::{self, Since};
-use super::flags::{LockArgs, OutputArgs};
+use super::flags::{GraceArgs, LockArgs, OutputArgs};
 use super::post_run::{After, AfterArgs};
 use super::render::messages::run::RunSummary;
 use super::render::output::Output;
@@ -235,6 +235,8 @@ pub(crate) struct BackupArgs {
     dry_run: bool,
     #[command(flatten)]
     lock: LockArgs,
+    #[command(flatten)]
+    pub(crate) grace: GraceArgs,
     #[command(flatten)]
     server: ServerArgs,
 

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::ending::Ending;
 use super::flags::values;
-use super::flags::{LockArgs, OutputArgs};
+use super::flags::{GraceArgs, LockArgs, OutputArgs, PolicyArgs};
 use super::post_run::{After, AfterArgs};
 use super::render::json;
 use super::render::messages::forget::{ForgetSet, ForgetSummary, tally};
@@ -16,9 +16,7 @@ use super::render::table::{Cell, Column, Table};
 use super::render::terminal::visible;
 use super::render::width::columns;
 use crate::cancel::Cancel;
-use crate::ops::{
-    ForgetOptions, ForgetReport, Group, Limit, Policy, Reason, Verdict, Within, forget,
-};
+use crate::ops::{ForgetOptions, ForgetReport, Group, Policy, Reason, Verdict, forget};
 use crate::repository::{Location, SetId};
 use crate::text::{few_names, plural, size};
 
@@ -39,35 +37,8 @@ pub(crate) struct ForgetArgs {
     #[arg(value_name = "PATH", value_parser = values::location())]
     pub(crate) path: Option<Location>,
 
-    /// Keep the N newest sets
-    #[arg(long, value_name = "N", help_heading = "What to keep")]
-    keep_last: Option<Limit>,
-    /// Keep the newest set of each of the last N hours
-    #[arg(long, value_name = "N", help_heading = "What to keep")]
-    keep_hourly: Option<Limit>,
-    /// Keep the newest set of each of the last N days
-    #[arg(long, value_name = "N", help_heading = "What to keep")]
-    keep_daily: Option<Limit>,
-    /// Keep the newest set of each of the last N weeks
-    ///
-    /// Weeks begin on Monday.
-    #[arg(long, value_name = "N", help_heading = "What to keep")]
-    keep_weekly: Option<Limit>,
-    /// Keep the newest set of each of the last N months
-    #[arg(long, value_name = "N", help_heading = "What to keep")]
-    keep_monthly: Option<Limit>,
-    /// Keep the newest set of each of the last N years
-    #[arg(long, value_name = "N", help_heading = "What to keep")]
-    keep_yearly: Option<Limit>,
-    /// Keep all sets of the last D, as 7d or 1y5m
-    ///
-    /// D is counted back from the newest complete set, in years, months, weeks, days and hours:
-    /// 1y5m7d2h, 2w.
-    #[arg(long, value_name = "D", value_parser = values::within, help_heading = "What to keep")]
-    keep_within: Option<Within>,
-    /// Where days begin, as Europe/Berlin [default: UTC]
-    #[arg(long, value_name = "TZ", value_parser = values::zone, help_heading = "What to keep")]
-    timezone: Option<TimeZone>,
+    #[command(flatten)]
+    keep: PolicyArgs,
 
     /// Remove the sets of which no file is left
     ///
@@ -80,6 +51,8 @@ pub(crate) struct ForgetArgs {
     dry_run: bool,
     #[command(flatten)]
     lock: LockArgs,
+    #[command(flatten)]
+    pub(crate) grace: GraceArgs,
 
     #[command(flatten)]
     after: AfterArgs,
@@ -99,14 +72,14 @@ impl ForgetArgs {
         let (dry_run, retry_lock) = (self.dry_run, self.lock.retry_lock);
         let options = ForgetOptions {
             repository: repository.clone(),
-            policy: self.policy(),
+            policy: self.keep.policy(self.lost),
             retry_lock,
             dry_run,
         };
         options.policy.ensure_keeps_something()?;
         output.opening(&format!("applying the policy to {repository}"));
         let report = output.while_running(cancel, |context| forget(&options, context))?;
-        let summary = ForgetSummary::new(&report, &repository, dry_run);
+        let summary = ForgetSummary::new(&report, &repository, self.grace.grace, dry_run);
         output.keep(tally(&report, &summary));
         report_special_sets(&report, dry_run, output);
         print_sets(&report, &options.policy, dry_run, output)?;
@@ -121,20 +94,6 @@ impl ForgetArgs {
         }
         output.closing(&summary, &summary.line())?;
         Ok(None)
-    }
-
-    fn policy(&self) -> Policy {
-        Policy {
-            last: self.keep_last.unwrap_or_default(),
-            hourly: self.keep_hourly.unwrap_or_default(),
-            daily: self.keep_daily.unwrap_or_default(),
-            weekly: self.keep_weekly.unwrap_or_default(),
-            monthly: self.keep_monthly.unwrap_or_default(),
-            yearly: self.keep_yearly.unwrap_or_default(),
-            within: self.keep_within.clone(),
-            zone: self.timezone.clone().unwrap_or(TimeZone::UTC),
-            lost: self.lost,
-        }
     }
 
     pub(crate) fn after(&self) -> After<'_> {

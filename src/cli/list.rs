@@ -20,7 +20,7 @@ use super::render::width::columns as columns_of_output;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{ListReport, SetSummary, list};
-use crate::repository::Location;
+use crate::repository::{Location, where_backups_are};
 use crate::sizes::total;
 use crate::text::{age, plural, size};
 
@@ -55,7 +55,7 @@ impl ListArgs {
         if listed.sets.is_empty() && !is_damaged {
             return Err(ErrorKind::NoBackup
                 .error(format!("{repository} holds no backup"))
-                .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
+                .hint(where_backups_are(&repository.to_string()))
                 .into());
         }
         for id in &listed.half_removed {

@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod complete;
+mod copy;
 mod ending;
 mod flags;
 mod forget;
@@ -20,11 +21,13 @@ mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cancel::Cancel;
-use crate::error::{ErrorKind, kind_of, words};
+use crate::error::{Error, ErrorKind, kind_of, words};
+use crate::repository::{Location, ObjectSettings};
 use complete::COMPLETE;
 use ending::{Ending, exit_code};
 use flags::argv::{Asked, CommandLine};
@@ -109,7 +112,46 @@ enum Command {
     Check(check::CheckArgs),
     Forget(forget::ForgetArgs),
     Keep(keep::KeepArgs),
+    Copy(copy::CopyArgs),
     Generate(generate::GenerateArgs),
+}
+
+impl Command {
+    /// Says how its repositories are reached, those in object storage.
+    fn configure(&self, mut settings: ObjectSettings) {
+        if let Some(grace) = self.grace() {
+            settings.storage.grace = grace;
+        }
+        for location in self.repositories() {
+            location.configure(settings.clone());
+        }
+    }
+
+    fn grace(&self) -> Option<Duration> {
+        match self {
+            Self::Backup(args) => Some(args.grace.grace),
+            Self::Forget(args) => Some(args.grace.grace),
+            Self::Copy(args) => Some(args.grace.grace),
+            _ => None,
+        }
+    }
+
+    /// The repositories that were named.
+    fn repositories(&self) -> Vec<&Location> {
+        let path = match self {
+            Self::Backup(args) => &args.path,
+            Self::Forget(args) => &args.path,
+            Self::Restore(args) => &args.path,
+            Self::List(args) => &args.path,
+            Self::Info(args) => &args.path,
+            Self::Verify(args) => &args.path,
+            Self::Check(args) => &args.path,
+            Self::Keep(args) => &args.path,
+            Self::Copy(args) => return vec![&args.source, &args.target],
+            Self::Serve(_) | Self::Generate(_) => return Vec::new(),
+        };
+        path.iter().collect()
+    }
 }
 
 /// The command line as clap knows it. Its switches are booleans as Go's `flag` package has them:
@@ -146,8 +188,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     if args.get(1).is_some_and(|word| word == COMPLETE) {
         return complete::run(&built(), &args[2..]);
     }
-    let cli = match parsed(args) {
-        Ok(cli) => cli,
+    let (cli, path_origin) = match parsed(args) {
+        Ok(parsed) => parsed,
         Err(code) => return code,
     };
     let cancel = match Cancel::on_signals() {
@@ -161,12 +203,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let session = CommandRun {
         cancel: &cancel,
         profile: cli.profile.as_deref().filter(|name| !name.is_empty()),
+        path_origin,
     };
     session.run(&cli.command)
 }
 
-/// What was typed, and what was not, in options; else the exit code, all being said.
-fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
+/// What was typed, and what was not, in options, and where PATH is from if it was not typed; else
+/// the exit code, all being said.
+fn parsed(args: Vec<OsString>) -> Result<(Cli, Option<String>), u8> {
     let root = built();
     let refused = |error: anyhow::Error, json: bool| {
         print_error_as(&error, json);
@@ -183,13 +227,15 @@ fn parsed(args: Vec<OsString>) -> Result<Cli, u8> {
     let json = line.is_on("json");
     let defaults = Defaults::of(&root, &line).map_err(|error| refused(error, json))?;
     let words = line.for_clap(&defaults.words);
-    definition()
+    let cli = definition()
         .try_get_matches_from(words)
         .and_then(|matches| Cli::from_arg_matches(&matches))
         .map_err(|error| {
-            let error = usage::in_our_words(&root, &line, &error, &defaults.origins);
+            let error = usage::in_our_words(&root, &line, &error, &defaults);
             refused(error.into(), json)
-        })
+        })?;
+    cli.command.configure(defaults.storage);
+    Ok((cli, defaults.path_origin))
 }
 
 /// Prints what was asked of the program; the exit code.
@@ -207,6 +253,8 @@ fn answer(root: &clap::Command, line: &CommandLine<'_>, asked: Asked) -> u8 {
 struct CommandRun<'a> {
     cancel: &'a Cancel,
     profile: Option<&'a str>,
+    /// Where PATH is from, if it was not typed.
+    path_origin: Option<String>,
 }
 
 impl CommandRun<'_> {
@@ -229,10 +277,13 @@ impl CommandRun<'_> {
             Command::Forget(args) => {
                 self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
             }
-            Command::Serve(args) => ended(&args.output, |out| args.run(cancel, out)),
-            Command::List(args) => ended(&args.output, |out| args.run(cancel, out)),
-            Command::Info(args) => ended(&args.output, |out| args.run(cancel, out)),
-            Command::Keep(args) => ended(&args.output, |out| args.run(cancel, out)),
+            Command::Copy(args) => {
+                self.followed(&args.output, &args.after(), |out| args.run(cancel, out))
+            }
+            Command::Serve(args) => self.alone(&args.output, |out| args.run(cancel, out)),
+            Command::List(args) => self.alone(&args.output, |out| args.run(cancel, out)),
+            Command::Info(args) => self.alone(&args.output, |out| args.run(cancel, out)),
+            Command::Keep(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Generate(args) => args.run(&definition()),
         }
     }
@@ -245,7 +296,32 @@ impl CommandRun<'_> {
         run: impl FnOnce(&Output) -> Ending,
     ) -> u8 {
         ended(args, |output| {
-            after.run(output, self.cancel, self.profile, || run(output))
+            after.run(output, self.cancel, self.profile, || {
+                self.with_origin(run(output))
+            })
+        })
+    }
+
+    /// Runs a command that nothing follows.
+    fn alone(&self, args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
+        ended(args, |output| self.with_origin(run(output)))
+    }
+
+    /// Adds to an error of a place that was not typed where its name is from.
+    fn with_origin(&self, ending: Ending) -> Ending {
+        let is_of_place = |error: &anyhow::Error| {
+            // In a chain, the words of the others would be lost.
+            kind_of(error) == ErrorKind::NoBackup && error.chain().count() == 1
+        };
+        let (Some(place), Err(error)) = (&self.path_origin, ending.as_ref()) else {
+            return ending;
+        };
+        if !is_of_place(error) {
+            return ending;
+        }
+        ending.map_err(|error| match error.downcast::<Error>() {
+            Ok(error) => usage::from(error, "PATH", place).into(),
+            Err(error) => error,
         })
     }
 }

@@ -28,7 +28,7 @@ pub(crate) use connection::cancellation;
 pub use connection::{Reply, Upload};
 pub use endpoint::Connector;
 pub use endpoint::Endpoint;
-use rate::RateLimit;
+pub(crate) use rate::RateLimit;
 pub use timeouts::Timeouts;
 
 /// A snapshotter server. Knows no retries: each call is one connection (two, while the dialect is

@@ -1,4 +1,4 @@
-//! A limit on the bytes per second of all connections of a run together.
+//! A limit on the bytes per second of a run, all its connections or files together.
 //!
 //! Each connection waits until what was moved before is paid for, moves a small portion, and adds
 //! that to the account. So no connection waits long at a time, and the peer sees a slow but steady
@@ -21,15 +21,15 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The limit. Clones share one account.
 #[derive(Debug, Clone)]
-pub(super) struct RateLimit {
+pub(crate) struct RateLimit {
     account: Arc<Mutex<Account>>,
     /// The most bytes to move at a time.
-    pub(super) portion: usize,
+    pub(crate) portion: usize,
 }
 
 impl RateLimit {
     /// A limit of so many bytes per second.
-    pub(super) fn new(bytes_per_second: NonZeroU64) -> Self {
+    pub(crate) fn new(bytes_per_second: NonZeroU64) -> Self {
         // A tenth of a second's worth: with n connections, none waits longer than n tenths of a
         // second.
         let portion = (bytes_per_second.get() / 10).clamp(1, LARGEST_PORTION) as usize;
@@ -44,7 +44,7 @@ impl RateLimit {
     }
 
     /// Waits until there is something to spend; how long that was.
-    pub(super) fn wait(&self, cancel: &Cancel) -> Result<Duration, Error> {
+    pub(crate) fn wait(&self, cancel: &Cancel) -> Result<Duration, Error> {
         let started = Instant::now();
         loop {
             let now = Instant::now();
@@ -58,7 +58,7 @@ impl RateLimit {
     }
 
     /// Notes bytes that were moved.
-    pub(super) fn spend(&self, bytes: usize) {
+    pub(crate) fn spend(&self, bytes: usize) {
         self.with(|account| account.spend(bytes as u64, Instant::now()));
     }
 

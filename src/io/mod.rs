@@ -4,6 +4,7 @@
 pub(crate) mod adapters;
 pub(crate) mod crc32_read_at;
 pub(crate) mod durable;
+pub(crate) mod growing_file;
 pub(crate) mod open;
 pub mod read_at;
 pub(crate) mod scratch;

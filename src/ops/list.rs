@@ -41,7 +41,7 @@ pub fn list(location: &Location, context: Context<'_>) -> Result<ListReport> {
     Ok(ListReport {
         sets,
         unreadable,
-        half_removed: catalog.abandoned_removals()?,
+        half_removed: catalog.abandoned_removals(location.grace()?)?,
         emptied: catalog.emptied(),
     })
 }

@@ -3,6 +3,7 @@
 
 mod backup;
 mod check;
+mod copy;
 mod examine;
 mod forget;
 mod info;
@@ -24,6 +25,7 @@ pub use backup::{BackupOptions, BackupReport};
 pub use backup::{IncrementalMode, MadeSet};
 pub use check::check;
 pub use check::{CheckOptions, CheckReport};
+pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
 pub use forget::Reason;
 pub use forget::{ForgetOptions, ForgetReport, GroupServer};
 pub use forget::{Group, KeepReport, PinChange, Policy};

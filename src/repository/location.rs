@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -60,6 +61,15 @@ impl Location {
         }))
     }
 
+    /// The place of a store that a test has made.
+    #[cfg(test)]
+    pub(super) fn of_store(name: &str, store: Arc<dyn WritableStore>) -> Self {
+        let text = format!("s3://{name}");
+        let location = Self::parse(text).unwrap();
+        location.0.store.set(store).unwrap();
+        location
+    }
+
     /// Whether a word is meant for a URL, a sound one or not.
     pub(crate) fn is_url(word: &OsStr) -> bool {
         Scheme::of(word).is_some()
@@ -90,6 +100,15 @@ impl Location {
     /// opened.
     pub fn configure(&self, settings: ObjectSettings) {
         let _ = self.0.settings.set(settings);
+    }
+
+    /// How old a file that no set names must be before it is removed; zero where there is a lock.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be reached at all.
+    pub(crate) fn grace(&self) -> Result<Duration> {
+        Ok(self.store()?.grace())
     }
 
     /// The files that lie there, or will.
@@ -172,13 +191,10 @@ impl Scheme {
             return Err(usage(format!("the {scheme}:// URL is not UTF-8")));
         };
         // An access key can hold a slash, so the first one may stand in the middle of it.
-        if rest
-            .split('/')
-            .next()
-            .is_some_and(|host| host.contains(['@', ':']))
-        {
+        let host = rest.split('/').find(|part| !part.is_empty());
+        if host.is_some_and(|host| host.contains(['@', ':'])) {
             return Err(usage(format!(
-                "a {scheme}:// URL takes no user, no password and no port"
+                "{scheme}:// URLs take no user, no password and no port"
             ))
             .hint(format!(
                 "write {scheme}://{bucket}/PREFIX; credentials and an endpoint come from the \
@@ -186,7 +202,7 @@ impl Scheme {
             )));
         }
         if rest.contains(['?', '#']) {
-            return Err(usage(format!("a {scheme}:// URL takes no '?' and no '#'"))
+            return Err(usage(format!("{scheme}:// URLs take no '?' and no '#'"))
                 .hint(format!("write {scheme}://{bucket}/PREFIX")));
         }
         Ok(Place::Url(format!("{scheme}://{rest}").parse()?))
@@ -298,7 +314,7 @@ mod tests {
             ("GS:b", "two slashes follow GS:", "gs://BUCKET/PREFIX"),
             ("s3://b//p", "a part of the prefix", "s3://BUCKET/PREFIX"),
             ("s3://b/../p", "a part of the prefix", "s3://BUCKET/PREFIX"),
-            ("s3://b/p?versions", "takes no '?'", "s3://BUCKET/PREFIX"),
+            ("s3://b/p?versions", "take no '?'", "s3://BUCKET/PREFIX"),
             ("s3://b/p#x", "no '#'", "s3://BUCKET/PREFIX"),
             ("s3://host:9000/b", "no port", "an endpoint"),
             (
@@ -330,6 +346,8 @@ mod tests {
             "s3://key:secret@bucket/p",
             "s3://key:se/secret@bucket/p",
             "s3://secret@bucket/p",
+            "s3:///key:secret@bucket/p",
+            "s3:////key:se/secret@bucket",
             "az://c/p?sig=secret",
             "https://key:secret@host/b",
             "https://a.blob.core.windows.net/c?sig=secret",

@@ -68,13 +68,15 @@ mod store;
 mod tar;
 #[cfg(test)]
 pub(crate) mod test_records;
+#[cfg(test)]
+pub(crate) mod test_repository;
 mod writer;
 
 pub use as_recorded::Comparison;
 pub use catalog::BackupFile;
 pub use catalog::Catalog;
 pub(crate) use catalog::UnreadableFile;
-pub(crate) use catalog::is_set_name;
+pub(crate) use catalog::{is_set_name, where_backups_are};
 pub(crate) use chain::{ChainContext, Chains, Gap, Missing, ShardChain};
 pub(crate) use copied_name::CopiedName;
 pub(crate) use digest::HashReader;

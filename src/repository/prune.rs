@@ -94,6 +94,17 @@ impl Removed {
         self.spared.extend(other.spared);
     }
 
+    /// The same where a later run removes it.
+    pub(crate) fn put_off(self) -> Self {
+        Self {
+            files: 0,
+            bytes: 0,
+            later: self.files,
+            later_bytes: self.bytes,
+            ..self
+        }
+    }
+
     /// Counts a file that goes, which is the last of its names or not.
     fn count(&mut self, file: &SetFile<'_>, there: &StoreEntry, is_last: bool) {
         self.files += 1;
@@ -178,31 +189,14 @@ impl Maintenance {
         remove(&*self.store, &sets, &others, &mut || Ok(cancel.check()?))
     }
 
-    /// What [`Maintenance::remove`] would do.
+    /// What [`Maintenance::remove`] would do where there is no period of grace.
     ///
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub(crate) fn measure(
-        location: &Location,
-        catalog: &Catalog,
-        which: &HashSet<usize>,
-    ) -> Result<Removed> {
-        Self::measure_for(catalog, which, location.store()?.grace())
-    }
-
-    /// As [`Maintenance::measure`], where what goes waits for that long.
-    pub(super) fn measure_for(
-        catalog: &Catalog,
-        which: &HashSet<usize>,
-        grace: Duration,
-    ) -> Result<Removed> {
+    pub(crate) fn measure(catalog: &Catalog, which: &HashSet<usize>) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
-        let measured = measure(catalog.store(), &sets, &others)?;
-        Ok(match grace.is_zero() {
-            true => measured,
-            false => put_off(measured),
-        })
+        measure(catalog.store(), &sets, &others)
     }
 
     /// Pins a set, so that it is not removed, or changes what its pin says.
@@ -294,7 +288,7 @@ fn remove(
     staying.iter().for_each(|set| others_now.add(set));
     let mut removed = match store.grace().is_zero() {
         true => remove_files(store, going, &others_now, check)?,
-        false => put_off(measure(store, going, &others_now)?),
+        false => measure(store, going, &others_now)?.put_off(),
     };
     let ids = staying.iter().map(|set| set.id.clone()).collect();
     match refusal {
@@ -309,17 +303,6 @@ fn remove(
         }
     }
     Ok(removed)
-}
-
-/// What a later run removes.
-fn put_off(measured: Removed) -> Removed {
-    Removed {
-        files: 0,
-        bytes: 0,
-        later: measured.files,
-        later_bytes: measured.bytes,
-        ..measured
-    }
 }
 
 /// What [`remove`] would do.

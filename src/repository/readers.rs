@@ -6,14 +6,17 @@
 //! had just been there. Where a file system has no such locks, sets can be removed while they are
 //! read.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use super::catalog::Catalog;
+use super::claim::age;
 use super::hidden::{RECORD, REMOVAL, name_of};
 use super::location::Location;
 use super::set_id::SetId;
 use super::snapshot::{pause, restless, tries};
-use super::store::{Folder, Hold, is_there};
+use super::store::{Folder, Hold};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::retry;
@@ -69,12 +72,13 @@ impl Catalog {
         }))
     }
 
-    /// The sets whose removal was begun and is not going on: the next run that writes ends it.
+    /// The sets whose removal was begun and is not going on: the next run that writes ends it. One
+    /// that waits for the end of the period of grace is not meant.
     ///
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub(crate) fn abandoned_removals(&self) -> Result<Vec<SetId>> {
+    pub(crate) fn abandoned_removals(&self, grace: Duration) -> Result<Vec<SetId>> {
         // A run that has the lock ends them first of all.
         if self.half_removed().is_empty() || self.store().is_locked() {
             return Ok(Vec::new());
@@ -82,7 +86,8 @@ impl Catalog {
         let mut abandoned = Vec::new();
         for id in self.half_removed() {
             // A run may have ended it since the directory was read.
-            if is_there(self.store(), &name_of(id, REMOVAL))? {
+            let removal = self.store().entry(&name_of(id, REMOVAL))?;
+            if removal.is_some_and(|entry| age(self.store(), entry.modified) >= grace) {
                 abandoned.push(id.clone());
             }
         }

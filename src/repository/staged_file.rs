@@ -69,7 +69,7 @@ impl Write for StagedFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.object.flush()
     }
 }
 

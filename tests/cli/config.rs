@@ -349,3 +349,97 @@ fn hooks_and_metrics_come_from_a_profile_too_and_the_metrics_name_it() {
         .expect(0);
     assert!(fixture.path("hooked").exists() && fixture.path("y.prom").exists());
 }
+
+#[test]
+fn tables_of_object_storage_are_read_and_what_means_nothing_in_them_is_named() {
+    let fixture = five_databases();
+    let list = |text: &str, args: &[&str]| {
+        fixture.configure(text);
+        let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        fixture.run_configured(&[&["list"], args].concat(), &keys.map(|name| (name, "x")))
+    };
+    // Nobody listens there.
+    let closed = "[default.storage]\nretries = 0\n[p]\npath = \"s3://bucket/p\"\n[p.s3]\n\
+                  endpoint = \"http://127.0.0.1:1\"\npath-style = true\nregion = \"r\"\n";
+    let run = list(closed, &["-profile", "p"]).expect(5);
+    assert!(
+        run.stderr.contains("cannot reach 127.0.0.1: "),
+        "{}",
+        run.stderr
+    );
+    let file = fixture.path("config.toml");
+    for (text, line, message, hint) in [
+        (
+            "[default.s3]\n\nendpont = \"x\"\n",
+            3,
+            "[default.s3] has an unknown key 'endpont'",
+            "did you mean 'endpoint'?",
+        ),
+        (
+            "[default.s3]\nsecret-access-key = \"hidden\"\n",
+            2,
+            "has an unknown key 'secret-access-key'",
+            "they come from the environment",
+        ),
+        (
+            "[default.s3]\npath-style = \"yes\"\n",
+            2,
+            "'path-style': ",
+            "",
+        ),
+        ("[default.storage]\npart-size = 1.5\n", 2, "float", ""),
+        (
+            "[default.s4]\nregion = \"x\"\n",
+            2,
+            "[default.s4]",
+            "gs, s3, storage",
+        ),
+        (
+            "[s3]\nregion = \"x\"\n",
+            2,
+            "[s3] stands outside of a profile",
+            "[default.s3]",
+        ),
+    ] {
+        let run = list(text, &["s3://bucket/p"]).expect(2);
+        let place = format!("{}:{line}: ", file.display());
+        for said in [&place, message, hint] {
+            assert!(run.stderr.contains(said), "{text}: {}", run.stderr);
+        }
+        assert!(!run.stderr.contains("hidden"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn who_did_not_type_path_is_told_where_it_is_from() {
+    let fixture = five_databases();
+    fixture.configure("[p]\npath = \"nowhere\"\n[q]\npath = \"s3://b//x\"\n");
+    let file = fixture.path("config.toml");
+    for (args, environment, code, origin) in [
+        (
+            &["list"][..],
+            &[("SNAP_DIR", "nowhere")][..],
+            10,
+            "(PATH is from SNAP_DIR)".to_owned(),
+        ),
+        (
+            &["verify", "-profile", "p"],
+            &[],
+            10,
+            format!("(PATH is from {}:2)", file.display()),
+        ),
+        (
+            &["list", "-profile", "q"],
+            &[],
+            2,
+            format!("(PATH is from {}:4)", file.display()),
+        ),
+    ] {
+        let run = fixture.run_configured(args, environment).expect(code);
+        assert_eq!(run.stderr.matches(&origin).count(), 1, "{}", run.stderr);
+    }
+    let typed = fixture
+        .run_configured(&["list", "elsewhere"], &[("SNAP_DIR", "nowhere")])
+        .expect(10);
+    assert!(!typed.stderr.contains("is from"), "{}", typed.stderr);
+}

@@ -10,6 +10,8 @@ mod check;
 mod command_line;
 // TAB in bash, zsh and fish.
 mod completions;
+// `snap copy`: sets of one directory into another.
+mod copy;
 // Flags from the configuration file and the environment.
 mod config;
 // README and docs: their commands and their links.

@@ -27,7 +27,7 @@ use crate::support::{tree, utf8};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 
 /// The page of each schema.
-const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 12] = [
     ("backup", "backup"),
     ("restore", "restore"),
     ("serve", "serve"),
@@ -37,6 +37,7 @@ const PAGES: [(&str, &str); 11] = [
     ("check", "check"),
     ("forget", "forget"),
     ("keep", "forget"),
+    ("copy", "copy"),
     ("record", "format"),
     ("restore-journal", "format"),
 ];

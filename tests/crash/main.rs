@@ -1,8 +1,10 @@
 //! Runs that are killed or stopped, and disks that say no: what is left, and that the next run puts
 //! it right.
 //!
-//! A real influxd is needed by all modules but `failpoints`.
+//! A real influxd is needed by all modules but `copying` and `failpoints`.
 
+// Copies of sets that are killed or fail at each step.
+mod copying;
 // Disks that are full or may not be written, file size limits, umask, file names.
 mod disks;
 // A run killed or failed at each step that changes its directory.

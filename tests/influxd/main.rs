@@ -1,6 +1,8 @@
 //! Round trips with a real influxd, point by point. All of these tests need one and fail where
 //! there is none.
 
+// Copies of backups, and what comes back from them.
+mod copies;
 // Deleted points stay deleted in a running server that is restored into.
 mod deletes;
 // The support code of the tests itself.

@@ -7,10 +7,13 @@ use std::time::Duration;
 /// How long a server may take to accept or to send its next bytes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A response: its status code and its body with the transfer encoding undone.
+/// A response: its status code, its headers, and its body with the transfer encoding undone.
+#[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.
     pub status: u16,
+    /// The headers, their names in lower case.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -30,20 +33,38 @@ pub fn request(
     content_type: &str,
     body: &[u8],
 ) -> io::Result<Response> {
+    let headers = [("content-type", content_type)];
+    request_with(to, method, target, &headers, body)
+}
+
+/// As [`request`], with any headers.
+pub fn request_with(
+    to: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Response> {
+    let length = body.len();
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("Content-Length: {length}\r\n\r\n");
+    exchange(to, &head, body)
+}
+
+/// Sends a request of which the head is written, and reads the response until its end; the head
+/// has to ask for the end of the connection.
+pub fn exchange(to: SocketAddr, head: &str, body: &[u8]) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let length = body.len();
-    let mut message = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Type: {content_type}\r\n\
-         Content-Length: {length}\r\n\r\n"
-    )
-    .into_bytes();
-    message.extend_from_slice(body);
-    stream.write_all(&message)?;
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
     let mut response = Vec::new();
     stream.read_to_end(&mut response)?;
-    parse(&response)
+    parse(&response, head.starts_with("HEAD "))
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a complete HTTP response"))
 }
 
@@ -63,28 +84,35 @@ pub fn percent_encode(text: &str) -> String {
 }
 
 /// Takes a response apart; `None` if it is cut short or malformed.
-fn parse(response: &[u8]) -> Option<Response> {
+fn parse(response: &[u8], is_of_head: bool) -> Option<Response> {
     let end = find(response, b"\r\n\r\n")?;
     let head = std::str::from_utf8(&response[..end]).ok()?;
     let rest = &response[end + 4..];
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
     let header = |name: &str| {
-        let mut named = lines
-            .clone()
-            .filter_map(|line| line.split_once(':'))
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        named.next().map(|(_, value)| value.trim())
+        let mut named = headers.iter().filter(|(key, _)| key == name);
+        named.next().map(|(_, value)| value.as_str())
     };
-    let body =
-        if header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
-            unchunk(rest)?
-        } else if let Some(length) = header("content-length") {
-            rest.get(..length.parse().ok()?)?.to_vec()
-        } else {
-            rest.to_vec()
-        };
-    Some(Response { status, body })
+    let body = if is_of_head {
+        Vec::new()
+    } else if header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+    {
+        unchunk(rest)?
+    } else if let Some(length) = header("content-length") {
+        rest.get(..length.parse().ok()?)?.to_vec()
+    } else {
+        rest.to_vec()
+    };
+    Some(Response {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// Joins the chunks of a chunked body; `None` unless the last, empty chunk is there.

@@ -1,6 +1,6 @@
-//! What the integration tests share: a real influxd, scripted servers, data, damage and backups
-//! made by hand, running `snap`, a service, a terminal, directory trees, small disks, TSM
-//! files.
+//! What the integration tests share: a real influxd, scripted servers, servers of object storage,
+//! data, damage and backups made by hand, running `snap`, a service, a terminal, directory trees,
+//! small disks, TSM files.
 // Each test binary compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
@@ -14,8 +14,11 @@ pub mod handmade;
 pub mod http;
 pub mod influxd;
 pub mod listener;
+pub mod object_storage;
 pub mod peer;
 pub mod process;
+pub mod proxy;
+pub mod s3;
 pub mod service;
 pub mod sets;
 pub mod shell;

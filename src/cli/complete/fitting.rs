@@ -139,7 +139,7 @@ impl<'a> Fitting<'a> {
         }
         let name = value_name(arg);
         let paths = match name {
-            "PATH" | "DIR" => Paths::Directories,
+            "PATH" | "DIR" | "SRC" | "DST" => Paths::Directories,
             "FILE" => Paths::Files,
             _ => Paths::None,
         };
@@ -149,7 +149,7 @@ impl<'a> Fitting<'a> {
             ("host", _) => self.lookup().hosts(arg),
             ("database", _) => self.lookup().databases(),
             ("retention", _) => self.lookup().retention_policies(),
-            ("set", _) => self.lookup().sets(),
+            ("set" | "sets", _) => self.lookup().sets(),
             (_, "TZ") => self.lookup().time_zones(),
             _ => words_of(name).map(Candidate::bare).collect(),
         };

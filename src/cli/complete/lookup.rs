@@ -138,7 +138,10 @@ impl<'a> Lookup<'a> {
     }
 
     fn repository(&self) -> Location {
-        let typed = self.line.argument(PATH).map(expanded);
+        // Sets are copied from the first of two.
+        let named = self.line.argument(PATH);
+        let typed = named.or_else(|| self.line.argument("source"));
+        let typed = typed.map(expanded);
         let read = typed.and_then(|typed| Location::parse(typed).ok());
         values::repository(read.as_ref())
     }

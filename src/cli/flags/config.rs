@@ -7,6 +7,8 @@
 //! host = "db.example:8088"
 //! [prod.backup]              # for this command alone
 //! portable = true
+//! [prod.s3]                  # how object storage is reached
+//! region = "eu-central-1"
 //! ```
 
 use std::env;
@@ -17,6 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use toml::de::{DeTable, DeValue};
 
+use super::storage::{self, StorageEntry};
 use crate::error::ErrorKind;
 
 /// The profile that holds for every other.
@@ -27,6 +30,8 @@ pub(crate) struct Profile {
     pub(crate) name: String,
     /// What holds for every command, and what for one.
     pub(crate) entries: Vec<ConfigEntry>,
+    /// How object storage is reached.
+    pub(crate) storage: Vec<StorageEntry>,
 }
 
 /// A flag of a profile.
@@ -117,6 +122,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
         let at = error.span().map_or(0, |span| span.start);
         ErrorKind::Usage.error(format!("{}: {}", place(at), error.message()))
     })?;
+    let storage_tables = storage::tables();
     let mut profiles = Vec::new();
     for (name, value) in document.get_ref() {
         let Some(table) = value.get_ref().as_table() else {
@@ -131,7 +137,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
                 ))
                 .into());
         };
-        let mut entries = Vec::new();
+        let (mut entries, mut storage) = (Vec::new(), Vec::new());
         for (key, value) in table {
             let entry = |command: Option<&str>,
                          key: &toml::Spanned<std::borrow::Cow<'_, str>>,
@@ -142,6 +148,16 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
                 place: place(key.span().start),
             };
             match value.get_ref() {
+                DeValue::Table(inner)
+                    if storage_tables.iter().any(|table| table == key.get_ref()) =>
+                {
+                    storage.extend(inner.iter().map(|(inner_key, value)| StorageEntry {
+                        table: key.get_ref().to_string(),
+                        key: inner_key.get_ref().to_string(),
+                        value: storage::value_of(value.get_ref()),
+                        place: place(inner_key.span().start),
+                    }));
+                }
                 DeValue::Table(inner) => {
                     let command = Some(key.get_ref().as_ref());
                     entries.extend(
@@ -153,12 +169,30 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Profile>> {
                 value => entries.push(entry(None, key, ConfigValue::of(value))),
             }
         }
+        ensure_in_a_profile(name.get_ref(), &entries)?;
         profiles.push(Profile {
             name: name.get_ref().to_string(),
             entries,
+            storage,
         });
     }
     Ok(profiles)
+}
+
+/// Refuses a table of object storage that stands where profiles do: it would hold for no command.
+fn ensure_in_a_profile(name: &str, entries: &[ConfigEntry]) -> Result<()> {
+    let keys = storage::keys(name);
+    let is_of_storage = |entry: &ConfigEntry| entry.command.is_none() && keys.contains(&entry.key);
+    match entries.first() {
+        Some(first) if entries.iter().all(is_of_storage) => {
+            let place = &first.place;
+            let fault =
+                ErrorKind::Usage.error(format!("{place}: [{name}] stands outside of a profile"));
+            let hint = format!("write [{DEFAULT}.{name}], or [PROFILE.{name}] for one profile");
+            Err(fault.hint(hint).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 impl ConfigValue {
@@ -255,5 +289,11 @@ x = [1]
             complaint("[a]\nb = \n")
         );
         assert!(complaint("[a]\nb = 1\nb = 2\n").starts_with("f:3: "));
+        assert_eq!(
+            complaint("[s3]\nregion = \"x\"\n"),
+            "f:2: [s3] stands outside of a profile"
+        );
+        // A profile of that name is one.
+        assert!(parse("[s3]\npath = \"s3://b\"\n", Path::new("f")).is_ok());
     }
 }

@@ -17,7 +17,8 @@ use super::config::{self, ConfigEntry, ConfigValue, Profile};
 use super::known::{conflict, go_bool, takes_value};
 use super::places::{self, Typed};
 use super::profiles::{PATH, chosen, ensure_meaningful, find_settable, settable, takes_shared};
-use super::values;
+use super::{storage, values};
+use crate::repository::ObjectSettings;
 
 /// The flags that have a variable: `SNAP_` and the flag's name in capitals.
 const VARIABLES: [&str; 10] = [
@@ -43,6 +44,10 @@ pub(crate) struct Defaults {
     pub(crate) words: Vec<OsString>,
     /// Each flag, and where it is from.
     pub(crate) origins: Vec<(String, String)>,
+    /// Where the backup directory is from, if it is among the words.
+    pub(crate) path_origin: Option<String>,
+    /// How object storage is reached.
+    pub(crate) storage: ObjectSettings,
 }
 
 /// A flag that was not typed.
@@ -68,9 +73,13 @@ impl Defaults {
         if settable(command).next().is_none() {
             return Ok(Self::default());
         }
-        let (mut settings, path) = configured(root, command, line)?;
+        let configured = configured(root, command, line)?;
+        let mut settings = configured.flags;
         settings.extend(from_environment(command));
-        let mut defaults = Self::default();
+        let mut defaults = Self {
+            storage: configured.storage,
+            ..Self::default()
+        };
         for setting in settings {
             if let Some(flag) = find_settable(command, &setting.flag)
                 && !excludes(line, command, flag)
@@ -80,7 +89,10 @@ impl Defaults {
                 defaults.origins.push((setting.flag, setting.place));
             }
         }
-        defaults.words.extend(default_path(line, command, path)?);
+        if let Some(path) = default_path(line, command, configured.path)? {
+            defaults.words.push(as_argument(path.value));
+            defaults.path_origin = path.place;
+        }
         Ok(defaults)
     }
 }
@@ -96,7 +108,7 @@ pub(crate) fn variables(root: &Command, command: &Command) -> Vec<(String, Strin
     let path = takes_path.then(|| {
         (
             "SNAP_DIR".to_owned(),
-            "PATH, the backup directory.".to_owned(),
+            "PATH, the backup directory or its URL.".to_owned(),
         )
     });
     let flags = VARIABLES.into_iter().filter(|flag| {
@@ -137,19 +149,30 @@ pub(crate) fn profiles(line: &CommandLine<'_>) -> Result<(Option<PathBuf>, Vec<P
     Ok((file, profiles))
 }
 
-/// What the configuration says for a command: flags, lowest first, and the backup directory.
-fn configured(
-    root: &Command,
-    command: &Command,
-    line: &CommandLine<'_>,
-) -> Result<(Vec<Setting>, Option<OsString>)> {
+/// The backup directory, or its URL.
+struct DefaultPath {
+    value: OsString,
+    /// Where it is from; nowhere if it is the usual one.
+    place: Option<String>,
+}
+
+/// What the configuration says for a command.
+struct Configured {
+    /// Lowest first.
+    flags: Vec<Setting>,
+    path: Option<DefaultPath>,
+    storage: ObjectSettings,
+}
+
+/// What the configuration says for a command.
+fn configured(root: &Command, command: &Command, line: &CommandLine<'_>) -> Result<Configured> {
     let profile = line.value("profile").or_else(|| variable("SNAP_PROFILE"));
     let profile = profile.filter(|name| !name.is_empty());
     let profile = profile.as_ref().map(|name| name.to_string_lossy());
     let (file, profiles) = profiles(line)?;
-    let mut settings = Vec::new();
-    let mut path = None;
-    for profile in chosen(&profiles, profile.as_deref(), file.as_deref())? {
+    let (mut flags, mut path) = (Vec::new(), None);
+    let chosen = chosen(&profiles, profile.as_deref(), file.as_deref())?;
+    for profile in &chosen {
         for entry in &profile.entries {
             ensure_meaningful(root, profile, entry)?;
         }
@@ -160,9 +183,12 @@ fn configured(
                 ConfigValue::Other(_) => continue,
             };
             if entry.key == PATH {
-                path = Some(value);
+                path = Some(DefaultPath {
+                    value,
+                    place: Some(entry.place.clone()),
+                });
             } else {
-                settings.push(Setting {
+                flags.push(Setting {
                     flag: entry.key.clone(),
                     value,
                     place: entry.place.clone(),
@@ -170,7 +196,15 @@ fn configured(
             }
         }
     }
-    Ok((settings, path))
+    let storage = chosen.iter().flat_map(|profile| {
+        let entries = profile.storage.iter();
+        entries.map(|entry| (profile.name.as_str(), entry))
+    });
+    Ok(Configured {
+        flags,
+        path,
+        storage: storage::settings(storage)?,
+    })
 }
 
 /// The entries of a profile that a command takes. What is said of it alone counts for more than
@@ -213,33 +247,39 @@ fn from_environment(command: &Command) -> impl Iterator<Item = Setting> {
 fn default_path(
     line: &CommandLine<'_>,
     command: &Command,
-    configured: Option<OsString>,
-) -> Result<Option<OsString>> {
+    configured: Option<DefaultPath>,
+) -> Result<Option<DefaultPath>> {
     let words = line.positionals();
     let typed = places::typed(command, &words)?;
     let arg = command.get_positionals().find(|arg| arg.get_id() == PATH);
     if arg.is_none_or(|arg| excludes(line, command, arg)) {
         return Ok(None);
     }
-    let path = match typed {
+    let from_environment = || {
+        Some(DefaultPath {
+            value: variable("SNAP_DIR")?,
+            place: Some("SNAP_DIR".to_owned()),
+        })
+    };
+    let known = from_environment().or(configured);
+    Ok(match typed {
         Typed::Path => None,
         // Where a set must be named, it is that which is missing.
         Typed::Nothing if command.is_allow_missing_positional_set() => None,
-        Typed::Nothing => variable("SNAP_DIR").or(configured),
+        Typed::Nothing => known,
         Typed::SetAlone => {
-            let known = variable("SNAP_DIR").or(configured);
             let usual = || {
                 let usual = values::repository(None);
-                usual
-                    .directory()
-                    .filter(|path| path.is_dir())
-                    .map(|path| path.as_os_str().to_owned())
+                let path = usual.directory().filter(|path| path.is_dir())?;
+                Some(DefaultPath {
+                    value: path.into(),
+                    place: None,
+                })
             };
             let path = known.or_else(usual);
             Some(path.ok_or_else(|| places::no_path(command, words[0]))?)
         }
-    };
-    Ok(path.map(as_argument))
+    })
 }
 
 /// A path is no flag, whatever it begins with.

@@ -70,6 +70,14 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, known)| known)
 }
 
+/// What was meant perhaps, and what there is.
+pub(crate) fn advice(name: &str, known: &[&str]) -> String {
+    let meant = nearest(name, known.iter().copied());
+    let meant = meant.map(|known| format!("did you mean '{known}'? "));
+    let (meant, known) = (meant.unwrap_or_default(), known.join(", "));
+    format!("{meant}there are: {known}")
+}
+
 /// What stands for the value of a flag, or for an argument: `NAME`, `PATH`.
 pub(crate) fn value_name(arg: &Arg) -> &str {
     let names = arg.get_value_names().unwrap_or_default();

@@ -7,11 +7,14 @@ pub(crate) mod known;
 mod lock;
 mod output;
 mod places;
+mod policy;
 pub(crate) mod profiles;
 pub(crate) mod server;
+pub(crate) mod storage;
 mod unknown;
 pub(crate) mod usage;
 pub(crate) mod values;
 
-pub(crate) use lock::LockArgs;
+pub(crate) use lock::{GraceArgs, LockArgs};
 pub(crate) use output::{OutputArgs, Verbosity};
+pub(crate) use policy::PolicyArgs;

@@ -5,7 +5,8 @@ use std::path::Path;
 use clap::{Arg, Command};
 
 use super::config::{self, ConfigEntry, ConfigValue, DEFAULT, Profile};
-use super::known::{find, is_help, may_be_empty, nearest, takes_value};
+use super::known::{advice, find, is_help, may_be_empty, takes_value};
+use super::storage;
 use crate::error::{Error, ErrorKind};
 
 /// The key for the backup directory.
@@ -147,7 +148,9 @@ fn commands_of<'a>(
     {
         return Ok(vec![command]);
     }
-    let names: Vec<&str> = root.get_subcommands().map(Command::get_name).collect();
+    let tables = storage::tables();
+    let commands = root.get_subcommands().map(Command::get_name);
+    let names: Vec<&str> = commands.chain(tables.iter().map(String::as_str)).collect();
     let (place, table) = (&entry.place, table(profile, entry));
     Err(ErrorKind::Usage
         .error(format!("{place}: [{table}] is of no command"))
@@ -187,12 +190,4 @@ fn ensure_value(flag: &Arg, entry: &ConfigEntry) -> Result<(), Error> {
         ConfigValue::Other(kind) => must(&format!("text, not of type {kind}")),
         ConfigValue::Switch(_) | ConfigValue::Text(_) => must("text, not true or false"),
     }
-}
-
-/// What was meant perhaps, and what there is.
-fn advice(name: &str, known: &[&str]) -> String {
-    let meant = nearest(name, known.iter().copied());
-    let meant = meant.map(|known| format!("did you mean '{known}'? "));
-    let (meant, known) = (meant.unwrap_or_default(), known.join(", "));
-    format!("{meant}there are: {known}")
 }

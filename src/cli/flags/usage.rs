@@ -7,16 +7,17 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as Refusal};
 use clap::{Arg, Command};
 
 use super::argv::{CommandLine, clap_flag};
+use super::defaults::Defaults;
 use super::known::{long, takes_value, value_name};
 use crate::error::{Error, ErrorKind};
 
-/// The refusal of a command line in our words. `origins` says where flags are from that were not
+/// The refusal of a command line in our words. `defaults` says where words are from that were not
 /// typed.
 pub(crate) fn in_our_words(
     root: &Command,
     line: &CommandLine<'_>,
     refused: &clap::Error,
-    origins: &[(String, String)],
+    defaults: &Defaults,
 ) -> Error {
     let Some((_, command)) = line.command else {
         return ErrorKind::Usage
@@ -46,16 +47,28 @@ pub(crate) fn in_our_words(
         let mut words = named.iter().chain(&others);
         words.any(|word| flag_name(word) == Some(flag.as_str()))
     };
+    if let (Some(place), [word]) = (&defaults.path_origin, &named[..])
+        && flag_name(word).is_none()
+        && as_typed(&named) == "PATH"
+    {
+        return from(error, "PATH", place);
+    }
     // What was typed counts for more than a default.
-    let origin = origins
+    let origin = defaults
+        .origins
         .iter()
         .rfind(|(flag, _)| is_named(flag) && !line.has(flag));
-    match (origin, error.hint.clone()) {
-        (None, _) => error,
-        (Some((flag, place)), None) => error.hint(format!("-{flag} is from {place}")),
-        (Some((flag, place)), Some(hint)) => {
-            error.hint(format!("{hint} (-{flag} is from {place})"))
-        }
+    match origin {
+        None => error,
+        Some((flag, place)) => from(error, &format!("-{flag}"), place),
+    }
+}
+
+/// The error, and in its hint where a flag or argument is from that was not typed.
+pub(crate) fn from(error: Error, what: &str, place: &str) -> Error {
+    match error.hint.clone() {
+        None => error.hint(format!("{what} is from {place}")),
+        Some(hint) => error.hint(format!("{hint} ({what} is from {place})")),
     }
 }
 

@@ -43,7 +43,7 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
         "4",
         "damage found",
         &[
-            "restore", "list", "info", "verify", "check", "forget", "keep",
+            "restore", "list", "info", "verify", "check", "forget", "keep", "copy",
         ],
     ),
     (
@@ -54,19 +54,19 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
     (
         "6",
         "refused for safety",
-        &["backup", "restore", "serve", "forget", "keep"],
+        &["backup", "restore", "serve", "forget", "keep", "copy"],
     ),
     (
         "10",
         "no backup there",
         &[
-            "restore", "list", "info", "verify", "check", "forget", "keep",
+            "restore", "list", "info", "verify", "check", "forget", "keep", "copy",
         ],
     ),
     (
         "11",
         "locked: another run works in the directory",
-        &["backup", "restore", "forget", "keep"],
+        &["backup", "restore", "forget", "keep", "copy"],
     ),
 ];
 

@@ -16,7 +16,7 @@ const WIDTH: usize = 66;
 const DATE: &str = "2026-11-27";
 
 /// Files that are read or written, and what they are.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 7] = [
     (
         "~/.config/snap/config.toml, /etc/snap.toml",
         "The configuration: profiles with flags. The first of the two that is there is read; \
@@ -36,22 +36,70 @@ const FILES: [(&str, &str); 5] = [
     ),
     (
         "PATH/.snap/lock",
-        "The lock of the directory: one run that writes at a time.",
+        "The lock of the directory: one run that writes at a time. Object storage has none.",
     ),
+    (
+        "~/.local/state/snap",
+        "Journals of restores from object storage into a running server, for `restore -resume`; \
+         $XDG_STATE_HOME stands in for ~/.local/state.",
+    ),
+    (
+        "~/.aws/config, ~/.aws/credentials",
+        "Credentials, region and endpoint for s3:// URLs, where neither a profile of the \
+         configuration nor the environment has them.",
+    ),
+];
+
+/// The commands that read or write a repository.
+const WITH_PATH: &[&str] = &[
+    "backup", "restore", "list", "info", "verify", "check", "forget", "keep", "copy",
 ];
 
 /// Variables that are no flags of ours, what each does, and the commands that heed it; none where
 /// all do.
-const VARIABLES: [(&str, &str, &[&str]); 5] = [
+const VARIABLES: [(&str, &str, &[&str]); 12] = [
+    (
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE",
+        "Credentials for s3:// URLs, or the profile in ~/.aws that has them.",
+        WITH_PATH,
+    ),
+    (
+        "AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_CA_BUNDLE",
+        "For s3:// URLs: the service if it is not Amazon, the region of the bucket, and \
+         certificates to trust.",
+        WITH_PATH,
+    ),
+    (
+        "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, \
+         AZURE_STORAGE_CONNECTION_STRING",
+        "The account and credentials for az:// URLs.",
+        WITH_PATH,
+    ),
     (
         "COLUMNS",
         "How wide tables are, in place of the terminal's width.",
         &["list", "info", "verify", "forget"],
     ),
     (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "The key file of a service account, for gs:// URLs.",
+        WITH_PATH,
+    ),
+    (
+        "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
+        "The proxy that object storage is reached through, and the hosts that are reached without.",
+        WITH_PATH,
+    ),
+    (
         "NO_COLOR, CLICOLOR=0",
         "If one of them is set, nothing is coloured.",
         &[],
+    ),
+    (
+        "SNAP_S3_CHECKSUM",
+        "If it is sha256, uploads to s3:// URLs carry a checksum of S3, as buckets with Object Lock \
+         demand.",
+        WITH_PATH,
     ),
     (
         "TERM",
@@ -68,6 +116,12 @@ const VARIABLES: [(&str, &str, &[&str]); 5] = [
         "XDG_CONFIG_HOME",
         "Where snap/config.toml is looked for, in place of ~/.config.",
         &[],
+    ),
+    (
+        "XDG_STATE_HOME",
+        "Where the journal of a restore from object storage into a running server is kept, in place \
+         of ~/.local/state.",
+        &["restore"],
     ),
 ];
 

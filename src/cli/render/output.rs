@@ -103,6 +103,14 @@ impl Output {
         }
     }
 
+    /// Says what went wrong although the command goes on, -quiet or not.
+    pub(crate) fn fault(&self, text: &str, advice: Option<&str>) {
+        self.say(&Line::labelled(Label::Error, text));
+        if let Some(advice) = advice {
+            self.say(&Line::labelled(Label::Hint, advice));
+        }
+    }
+
     /// Prints the result of a command that has but one line of it: a message in JSON, else in text.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::messages::check::CheckResult;
+use super::messages::copy::{CopySet, CopySummary};
 use super::messages::forget::{ForgetSet, ForgetSummary};
 use super::messages::info::{ServerDetails, SetDetails};
 use super::messages::keep::KeepSummary;
@@ -23,7 +24,7 @@ type LineSchema = fn(&mut SchemaGenerator) -> Schema;
 const COMMON: [LineSchema; 2] = [line::<Status>, line::<ExitError>];
 
 /// The commands that print JSON, and the lines of each but for the common ones.
-const COMMANDS: [(&str, &[LineSchema]); 9] = [
+const COMMANDS: [(&str, &[LineSchema]); 10] = [
     (
         "backup",
         &[
@@ -55,6 +56,10 @@ const COMMANDS: [(&str, &[LineSchema]); 9] = [
     ("check", &[line::<CheckResult>]),
     ("forget", &[line::<ForgetSet>, line::<ForgetSummary>]),
     ("keep", &[line::<KeepSummary>]),
+    (
+        "copy",
+        &[line::<ShardProgress>, line::<CopySet>, line::<CopySummary>],
+    ),
 ];
 
 /// Every schema as the text of a file, by the file's name without `.json`.

@@ -18,8 +18,8 @@ use crate::wire::{Dialect, Request};
 const LOOK: usize = 16 << 10;
 
 impl Session<'_> {
-    /// Asks about a shard for the first time: of most shards no more has to be known before the
-    /// download, and many can be asked about at once. Whatever goes wrong goes wrong again in the
+    /// Asks about a shard for the first time, while others are downloaded: of most shards no more
+    /// has to be known before their own download. Whatever goes wrong goes wrong again in the
     /// attempt.
     pub(crate) fn ask_ahead(&self, job: &mut ShardJob) {
         let is_shared = job.planned.base.is_some() || job.attempts.proof.next() != NextStep::Probe;

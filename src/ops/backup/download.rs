@@ -6,6 +6,7 @@
 //! docs/protocol.md, "When a server says nothing". What an attempt means is decided in `attempts`;
 //! whether a whole tar holds all that it should, in `proof`.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -39,6 +40,9 @@ impl Session<'_> {
     ///
     /// What ends the run: the disk, or a stop that was asked for.
     pub(super) fn attempt(&self, job: &mut ShardJob) -> Result<Attempted> {
+        if !mem::replace(&mut job.is_begun, true) {
+            self.ask_ahead(job);
+        }
         // What the server has come to while others were fetched, the gate tells afterwards.
         let permit = match job.planned.base {
             Some(_) => None,

@@ -1,7 +1,7 @@
 //! One request for a shard: its answer, checked while it passes, in a file.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use anyhow::{Context as _, Result};
 
@@ -128,7 +128,8 @@ impl Session<'_> {
         if members.is_empty() {
             return Ok(AttemptResult::NothingKept);
         }
-        let (file, tar_size) = file.into_file()?;
+        let (mut file, tar_size) = file.into_file()?;
+        file.flush().context("writing the end of what came")?;
         // While the disk is waited for, another shard is read.
         drop(permit);
         let file = file.finish()?;

@@ -34,7 +34,6 @@ use anyhow::Result;
 
 use super::queue::{self, Permits, Turn};
 use super::room::of_full_disk;
-use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::told;
@@ -256,7 +255,7 @@ impl Backup<'_> {
                 ..self.context
             },
         };
-        let jobs = self.ask_ahead(&session, asked, &stop);
+        let jobs = self.jobs(asked);
         let turn = |mut job| match session.attempt(&mut job) {
             Ok(Attempted::Again(wait)) => Turn::Later(job, wait),
             Ok(Attempted::Done(outcome)) => Turn::Done(self.finish(staging, &job, outcome)),
@@ -284,34 +283,21 @@ impl Backup<'_> {
         SHARDS_AT_A_TIME.max(self.options.jobs)
     }
 
-    /// Asks about all shards once, many at a time.
-    fn ask_ahead(
-        &self,
-        session: &Session<'_>,
-        asked: Vec<Planned>,
-        stop: &Cancel,
-    ) -> Vec<ShardJob> {
+    /// What there is to do, of which nothing is begun.
+    fn jobs(&self, asked: Vec<Planned>) -> Vec<ShardJob> {
         let dialect = self.client.dialect();
         let rule = match (dialect, self.options.flush_timeout) {
             (Some(Dialect::V1_5), Some(limit)) => Rule::Prompt(limit),
             _ => Rule::Any,
         };
         let retries = self.options.retries;
-        let mut jobs: Vec<ShardJob> = asked
-            .into_iter()
-            .map(|planned| ShardJob {
-                attempts: ShardAttempts::new(rule, retries, planned.known.is_some(), dialect),
-                planned,
-                started: None,
-            })
-            .collect();
-        if rule != Rule::Any {
-            queue::work(jobs.iter_mut().collect(), self.threads(), stop, |job| {
-                session.ask_ahead(job);
-                Turn::<&mut ShardJob, ()>::Done(())
-            });
-        }
-        jobs
+        let job = |planned: Planned| ShardJob {
+            attempts: ShardAttempts::new(rule, retries, planned.known.is_some(), dialect),
+            planned,
+            is_begun: false,
+            started: None,
+        };
+        asked.into_iter().map(job).collect()
     }
 
     /// A shard is dealt with: tells so, and notes it for a run that may have to take it over.

@@ -21,6 +21,8 @@ pub(crate) struct ShardJob {
     /// What is asked for; an export that the server cannot do becomes the whole shard.
     pub planned: Planned,
     pub attempts: ShardAttempts,
+    /// Whether there was an attempt.
+    pub is_begun: bool,
     /// When the server was first asked for it, or whether it has changed.
     pub started: Option<Instant>,
 }

@@ -3,7 +3,7 @@
 
 mod rules;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -136,7 +136,7 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
     }
     let mut report = ForgetReport::default();
     let maintenance = if options.dry_run || !Maintenance::is_needed(&catalog)? {
-        report.ended = catalog.half_removed().to_vec();
+        report.ended = catalog.abandoned_removals(options.repository.grace()?)?;
         None
     } else {
         let (maintenance, ended) =
@@ -159,7 +159,10 @@ pub fn forget(options: &ForgetOptions, context: Context<'_>) -> Result<ForgetRep
         .count();
     report.removed.add(match maintenance {
         Some(maintenance) => maintenance.remove(&catalog, &unkept, context.cancel)?,
-        None => Maintenance::measure(&options.repository, &catalog, &unkept)?,
+        None => match options.repository.grace()?.is_zero() {
+            true => Maintenance::measure(&catalog, &unkept)?,
+            false => Maintenance::measure(&catalog, &unkept)?.put_off(),
+        },
     });
     report.spare(read.iter().map(|at| catalog.sets()[*at].id.clone()));
     report.note_freed();
@@ -177,8 +180,9 @@ impl ForgetReport {
         }
     }
 
-    /// Notes which sets stay because the storage keeps them, or because they are read: those read when the policy was applied, and
-    /// those that turned out to be read when they were to be removed.
+    /// Notes which sets stay because the storage keeps them, or because they are read: those read
+    /// when the policy was applied, and those that turned out to be read when they were to be
+    /// removed.
     fn spare(&mut self, read: impl Iterator<Item = SetId>) {
         self.read = read.chain(self.removed.spared.iter().cloned()).collect();
         self.read.sort_unstable();
@@ -192,6 +196,17 @@ impl ForgetReport {
             }
         }
     }
+}
+
+/// The places of the sets with a record that a policy keeps.
+pub(super) fn kept_by(catalog: &Catalog, policy: &Policy) -> BTreeSet<usize> {
+    let (_, unkept) = judge(catalog, policy);
+    let sets = catalog.sets().iter().enumerate();
+    let recorded = sets.filter(|(_, set)| set.is_recorded());
+    recorded
+        .map(|(at, _)| at)
+        .filter(|at| !unkept.contains(at))
+        .collect()
 }
 
 /// Those of the sets that somebody reads.

@@ -1,5 +1,8 @@
 //! Which set is meant by what was typed, and what is said where there is none.
 
+use std::ffi::OsStr;
+
+use super::super::location::Location;
 use super::super::set::Set;
 use super::super::{manifest, names};
 use super::Catalog;
@@ -80,6 +83,17 @@ impl Catalog {
                 "{} holds no backup: there is no meta.NN and no manifest",
                 self.place()
             ))
-            .hint("PATH is the directory that `snap backup` or `influxd backup` wrote into")
+            .hint(where_backups_are(&self.place()))
+    }
+}
+
+/// What to name as PATH instead of a place that holds no backup.
+pub(crate) fn where_backups_are(place: &str) -> &'static str {
+    match Location::is_url(OsStr::new(place)) {
+        true => {
+            "PATH is the URL that `snap backup` wrote to, with its whole prefix; there may also be \
+             nothing yet"
+        }
+        false => "PATH is the directory that `snap backup` or `influxd backup` wrote into",
     }
 }

@@ -20,6 +20,7 @@ use super::store::Store;
 use crate::error::{Error, ErrorKind, kind_of, told};
 use crate::shard::ShardPath;
 use crate::shard_tar::gzip::Blocks;
+pub(crate) use find::where_backups_are;
 use found_sets::FoundSets;
 pub(crate) use found_sets::UnreadableFile;
 pub(super) use open::META_FRAME;

@@ -5,17 +5,19 @@ use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::write::{Content, StagedObject, StoreLock, WritableStore};
 use super::{Bytes, ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 use crate::cancel::Cancel;
-use crate::io::durable::{self, WriteBack};
+use crate::io::durable;
+use crate::io::growing_file::{GrowingFile, Pieces};
 use crate::io::open::{open_regular, open_regular_with};
 use crate::repository::hidden::{LOCK, NOTES, TEMPORARY, UNFINISHED, hidden};
 use crate::repository::lock::{Lock, is_taken};
@@ -36,6 +38,8 @@ const SHARING: (u32, Duration) = (100, Duration::from_millis(10));
 #[derive(Debug)]
 pub(crate) struct LocalStore {
     directory: PathBuf,
+    /// Of the files that are written to it.
+    pieces: Arc<Pieces>,
 }
 
 impl LocalStore {
@@ -43,6 +47,7 @@ impl LocalStore {
     pub(crate) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
+            pieces: Arc::default(),
         }
     }
 
@@ -212,12 +217,12 @@ impl WritableStore for LocalStore {
     }
 
     fn create(&self, set: &SetId, _: &str) -> Result<Box<dyn StagedObject>> {
-        let file = self.temporary(set)?;
+        let (file, path) = self.temporary(set)?.into_parts();
         Ok(Box::new(LocalObject {
-            name: staged_name(set, file.path()),
+            name: staged_name(set, &path),
             place: self.place(),
-            file,
-            write_back: WriteBack::default(),
+            file: GrowingFile::new(file, &self.pieces),
+            path,
         }))
     }
 
@@ -325,20 +330,21 @@ impl StoreLock for LocalLock {
     }
 }
 
-/// A file that grows, and is handed to the disk a piece at a time.
+/// A staged file that grows.
 #[derive(Debug)]
 struct LocalObject {
     name: String,
     /// What it is called in messages until it has a name of its own: the repository.
     place: String,
-    file: NamedTempFile,
-    write_back: WriteBack,
+    file: GrowingFile,
+    path: TempPath,
 }
 
 impl StagedObject for LocalObject {
     fn seal(self: Box<Self>) -> Result<String> {
-        durable::sync(self.file.as_file(), self.file.path())?;
-        let kept = self.file.keep();
+        let file = self.file.finish().context(self.place)?;
+        durable::sync(&file, &self.path)?;
+        let kept = self.path.keep();
         kept.context("keeping a file that is complete")?;
         Ok(self.name)
     }
@@ -346,21 +352,21 @@ impl StagedObject for LocalObject {
 
 impl Write for LocalObject {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // With the system's error as its source: that is told apart from damage in what was read.
-        let named = |error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                anyhow::Error::new(error).context(self.place.clone()),
-            )
-        };
-        let count = self.file.as_file().write(bytes).map_err(named)?;
-        self.write_back.wrote(self.file.as_file(), count);
-        Ok(count)
+        let count = self.file.write(bytes);
+        count.map_err(|error| named(error, &self.place))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let flushed = self.file.flush();
+        flushed.map_err(|error| named(error, &self.place))
     }
+}
+
+/// What failed in a place, with the system's error as its source: that is told apart from damage in
+/// what was read.
+fn named(error: io::Error, place: &str) -> io::Error {
+    let kind = error.kind();
+    io::Error::new(kind, anyhow::Error::new(error).context(place.to_owned()))
 }
 
 /// Whether a file cannot be made because of its name.

@@ -9,6 +9,8 @@ mod local;
 #[cfg(test)]
 mod memory;
 pub(super) mod object;
+#[cfg(test)]
+mod stopping;
 mod write;
 
 use std::fmt;
@@ -23,6 +25,8 @@ use jiff::Timestamp;
 pub(super) use local::LocalStore;
 #[cfg(test)]
 pub(super) use memory::MemoryStore;
+#[cfg(test)]
+pub(super) use stopping::Stopping;
 pub(super) use write::{StagedObject, StoreLock, WritableStore, tolerated};
 
 use super::hidden::{HIDDEN, NOTES, UNFINISHED};

@@ -3,14 +3,12 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::bail;
 use jiff::Timestamp;
 
-use super::write::Content;
+use super::stopping::Stopping;
 use super::*;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
@@ -281,7 +279,7 @@ fn a_shared_file_outlives_the_set_it_comes_from_and_a_damaged_one_is_not_shared(
 
         let catalog = catalog(store);
         let oldest = HashSet::from([0]);
-        let measured = Maintenance::measure_for(&catalog, &oldest, store.grace()).unwrap();
+        let measured = Maintenance::measure(&catalog, &oldest).unwrap();
         let removed = maintain(store).remove(&catalog, &oldest, &cancel).unwrap();
         assert_eq!(removed, measured);
         let files = if has_names { 2 } else { 1 };
@@ -414,10 +412,7 @@ fn stopped_at_each_step(
         let kind = AtomicUsize::new(0);
         on_each(|store| {
             prepare(store);
-            let stopping: Arc<dyn WritableStore> = Arc::new(Stopping {
-                store: store.clone(),
-                steps_left: AtomicUsize::new(steps),
-            });
+            let stopping: Arc<dyn WritableStore> = Arc::new(Stopping::after(steps, store));
             let taken = &taken[kind.fetch_add(1, Ordering::Relaxed)];
             if act(&stopping) && taken.load(Ordering::Relaxed) == 0 {
                 taken.store(steps, Ordering::Relaxed);
@@ -590,6 +585,9 @@ fn a_removal_waits_until_no_backup_can_be_about_to_share_the_files() {
     assert_eq!(removed.later, 3);
     assert!(removed.later_bytes > 0 && removed.kept.is_empty());
     assert_eq!(ids(&store), [""; 0]);
+    // It waits, and nobody has to end it.
+    let abandoned = || catalog(&store).abandoned_removals(DAY).unwrap();
+    assert!(abandoned().is_empty());
     drop(maintain(&store));
     assert_eq!(content(&store, &file.name), b"shard");
     let files = |shard: SealedFile| SetFiles {
@@ -600,6 +598,7 @@ fn a_removal_waits_until_no_backup_can_be_about_to_share_the_files() {
     let second = sharing.commit(second, &files(shared), &cancel).unwrap();
     assert_eq!(shard_file(&second).name, file.name);
     objects.pass(DAY);
+    assert_eq!(abandoned(), std::slice::from_ref(&first.id));
     drop(maintain(&store));
     assert_eq!(all_names(&store), names_of(&[&second]));
 
@@ -808,146 +807,9 @@ fn a_measured_removal_says_what_waits_for_the_grace_period() {
     let (_, store) = with_grace();
     write(&store, Layout::Portable);
     let catalog = catalog(&store);
-    let measured = Maintenance::measure_for(&catalog, &HashSet::from([0]), store.grace()).unwrap();
+    let measured = Maintenance::measure(&catalog, &HashSet::from([0]))
+        .unwrap()
+        .put_off();
     assert_eq!(forget(&store, &[0]).unwrap(), measured);
     assert_eq!((measured.files, measured.later), (0, 3));
-}
-
-/// A store whose process is killed: after so many steps no other is taken.
-#[derive(Debug)]
-struct Stopping {
-    store: Arc<dyn WritableStore>,
-    steps_left: AtomicUsize,
-}
-
-impl Stopping {
-    fn step(&self) -> Result<&dyn WritableStore> {
-        let one_less = |left: usize| left.checked_sub(1);
-        let left = &self.steps_left;
-        match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
-            Ok(_) => Ok(&*self.store),
-            Err(_) => bail!("killed"),
-        }
-    }
-}
-
-impl Store for Stopping {
-    fn place(&self) -> String {
-        self.store.place()
-    }
-
-    fn place_of(&self, name: &str) -> String {
-        self.store.place_of(name)
-    }
-
-    fn list(&self, folder: Folder<'_>) -> Result<Vec<StoreEntry>> {
-        self.store.list(folder)
-    }
-
-    fn entry(&self, name: &str) -> Result<Option<StoreEntry>> {
-        self.store.entry(name)
-    }
-
-    fn open(&self, name: &str) -> io::Result<StoredFile> {
-        self.store.open(name)
-    }
-
-    fn open_appended(&self, name: &str) -> io::Result<StoredFile> {
-        self.store.open_appended(name)
-    }
-
-    fn concurrency(&self) -> usize {
-        self.store.concurrency()
-    }
-
-    fn now(&self) -> SystemTime {
-        self.store.now()
-    }
-
-    fn hold(&self, name: &str) -> io::Result<Option<Hold>> {
-        self.store.hold(name)
-    }
-
-    fn is_held(&self, name: &str) -> Result<bool> {
-        self.store.is_held(name)
-    }
-
-    fn is_locked(&self) -> bool {
-        self.store.is_locked()
-    }
-
-    fn expect_holds(&self, count: usize) {
-        self.store.expect_holds(count);
-    }
-}
-
-impl WritableStore for Stopping {
-    fn lock(&self, wait: Duration, cancel: &Cancel) -> Result<Box<dyn StoreLock>> {
-        self.step()?.lock(wait, cancel)
-    }
-
-    fn stage(&self, set: &SetId, earlier: Option<&SetId>) -> Result<()> {
-        self.step()?.stage(set, earlier)
-    }
-
-    fn has_lock(&self) -> bool {
-        self.store.has_lock()
-    }
-
-    fn grace(&self) -> Duration {
-        self.store.grace()
-    }
-
-    fn create(&self, set: &SetId, name: &str) -> Result<Box<dyn StagedObject>> {
-        self.step()?.create(set, name)
-    }
-
-    fn share(&self, name: &str, set: &SetId) -> Result<String> {
-        self.step()?.share(name, set)
-    }
-
-    fn scratch(&self, set: &SetId) -> PathBuf {
-        self.store.scratch(set)
-    }
-
-    fn try_name(&self, set: &SetId, file: &str) -> Result<Option<io::Error>> {
-        self.step()?.try_name(set, file)
-    }
-
-    fn append(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.step()?.append(name, bytes)
-    }
-
-    fn write_whole(&self, name: &str, content: &mut Content<'_>) -> Result<()> {
-        self.step()?.write_whole(name, content)
-    }
-
-    fn give_name(&self, staged: &str, name: &str) -> io::Result<()> {
-        let store = self.step().map_err(io::Error::other)?;
-        store.give_name(staged, name)
-    }
-
-    fn take_back(&self, name: &str, staged: &str) -> Result<()> {
-        self.step()?.take_back(name, staged)
-    }
-
-    fn retire(&self, record: &str, removal: &str) -> Result<bool> {
-        self.step()?.retire(record, removal)
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        self.step()?.remove(name)
-    }
-
-    fn remove_tree(&self, name: &str) -> Result<()> {
-        self.step()?.remove_tree(name)
-    }
-
-    fn settle(&self, folder: Folder<'_>) -> Result<()> {
-        self.step()?.settle(folder)
-    }
-
-    fn abort_stale(&self) -> Result<()> {
-        self.step()?.abort_stale()
-    }
 }

@@ -44,7 +44,8 @@ impl SetWriter {
             written.and_then(|()| read_record(&*self.store, &format!("{}.{RECORD}", self.id)));
         let unsure = || {
             ErrorKind::Failed.error(format!(
-                "nobody knows whether the record of set {} was written: where it was, the set is                  whole",
+                "nobody knows whether the record of set {} was written: where it was, the set is \
+                 whole",
                 self.id
             ))
         };

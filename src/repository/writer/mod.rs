@@ -200,6 +200,9 @@ impl SetWriter {
                 ..resumable.run.clone()
             } == *run
         };
+        if !self.takes_notes() {
+            return Ok(None);
+        }
         let resumable = self.resumable.as_ref().filter(like);
         match resumable {
             Some(resumable) if self.store.has_lock() => resumable.remove_unfinished()?,
@@ -222,7 +225,8 @@ impl SetWriter {
     ///
     /// When that cannot be written.
     pub(crate) fn note(&self, record: &ShardRecord, file: Option<&SealedFile>) -> Result<()> {
-        let Some(file) = file.filter(|_| record.shared_with.is_none()) else {
+        let is_own = record.shared_with.is_none() && self.takes_notes();
+        let Some(file) = file.filter(|_| is_own) else {
             return Ok(());
         };
         let (_, name) = file.name.rsplit_once('/').unwrap_or(("", &file.name));
@@ -233,6 +237,11 @@ impl SetWriter {
         resume::note(&*self.store, &self.staged, &line)?;
         self.was_heard();
         Ok(())
+    }
+
+    /// Whether another run could take over what this one finishes.
+    fn takes_notes(&self) -> bool {
+        self.copied.is_none() || self.store.has_lock()
     }
 
     /// A local directory for files that are wanted for a while.

@@ -1,5 +1,8 @@
 //! What became of each set under a retention policy, and the end of forget.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -85,6 +88,9 @@ pub(crate) struct ForgetSummary<'a> {
     /// Bytes that become free then.
     #[serde(skip_serializing_if = "is_zero")]
     later_bytes: u64,
+    /// From when on: the first forget or backup after this time removes them; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later_time: Option<Timestamp>,
     /// Files that were left alone, a sentence each.
     left: &'a [String],
     /// What the storage does not let go of, a sentence each; absent: nothing.
@@ -104,7 +110,13 @@ impl Message for ForgetSummary<'_> {
 }
 
 impl<'a> ForgetSummary<'a> {
-    pub(crate) fn new(report: &'a ForgetReport, repository: &Location, dry_run: bool) -> Self {
+    /// `grace` is how long it takes in object storage until files of removed sets go.
+    pub(crate) fn new(
+        report: &'a ForgetReport,
+        repository: &Location,
+        grace: Duration,
+        dry_run: bool,
+    ) -> Self {
         let sets: usize = report.groups.iter().map(|group| group.sets.len()).sum();
         let removed = removed(report).count();
         Self {
@@ -119,6 +131,9 @@ impl<'a> ForgetSummary<'a> {
             bytes: report.removed.bytes,
             later: report.removed.later as u64,
             later_bytes: report.removed.later_bytes,
+            later_time: (report.removed.later > 0)
+                .then(|| Timestamp::now().checked_add(grace).ok())
+                .flatten(),
             left: &report.removed.left,
             kept_by_storage: &report.removed.kept,
             in_use: &report.read,
@@ -134,24 +149,36 @@ impl<'a> ForgetSummary<'a> {
         };
         let (kept, removed) = (plural(self.kept, "set"), self.removed);
         let (files, freed) = (plural(self.files, "file"), size(self.bytes));
-        let later = match self.later {
-            0 => String::new(),
-            count => format!(
-                "; {}, {} after the grace period",
-                plural(count as usize, "file"),
-                size(self.later_bytes)
-            ),
-        };
+        let rest = self.put_off() + &self.refused();
         if self.dry_run {
             format!(
-                "dry run: would keep {kept}, would remove {removed}{ended}: {files}, \
-                 {freed}{later}"
+                "dry run: would keep {kept}, would remove {removed}{ended}: {files}, {freed}{rest}"
             )
         } else {
             let took = self.seconds;
-            format!(
-                "kept {kept}, removed {removed}{ended}: {files}, {freed} freed in {took}{later}"
-            )
+            format!("kept {kept}, removed {removed}{ended}: {files}, {freed} freed in {took}{rest}")
+        }
+    }
+
+    /// What a later run frees.
+    fn put_off(&self) -> String {
+        let Some(from) = self.later_time else {
+            return String::new();
+        };
+        let go = if self.dry_run { "would go" } else { "go" };
+        format!(
+            "; {}, {} {go} with the first forget or backup after {} UTC",
+            plural(usize::try_from(self.later).unwrap_or(usize::MAX), "file"),
+            size(self.later_bytes),
+            from.strftime("%Y-%m-%d %H:%M")
+        )
+    }
+
+    /// What the storage did not let go of.
+    fn refused(&self) -> String {
+        match self.kept_by_storage.len() {
+            0 => String::new(),
+            count => format!("; the storage keeps {}", plural(count, "file")),
         }
     }
 }
@@ -181,5 +208,54 @@ pub(crate) fn tally(report: &ForgetReport, summary: &ForgetSummary<'_>) -> Tally
         sets: vec![("kept", summary.kept), ("removed", removed.len())],
         removed: Some(removed),
         ..Tally::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::repository::Removed;
+
+    #[test]
+    fn what_is_put_off_or_kept_by_the_storage_is_told_in_the_last_line_and_in_json() {
+        let report = ForgetReport {
+            removed: Removed {
+                later: 11,
+                later_bytes: 2048,
+                kept: vec!["one".to_owned(), "two".to_owned()],
+                ..Removed::default()
+            },
+            ..ForgetReport::default()
+        };
+        let (place, day) = (Path::new("b").into(), Duration::from_secs(86_400));
+        let before = Timestamp::now();
+        let summary = ForgetSummary::new(&report, &place, day, false);
+        let from = summary.later_time.unwrap();
+        assert!(from.duration_since(before).as_secs().abs_diff(86_400) < 60);
+        let line = summary.line();
+        let when = from.strftime("%Y-%m-%d %H:%M UTC");
+        let rest = format!(
+            "; 11 files, 2.0 KiB go with the first forget or backup after {when}; the storage \
+             keeps 2 files"
+        );
+        assert!(line.ends_with(&rest), "{line}");
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(
+            (&json["later"], &json["later_bytes"]),
+            (&11.into(), &2048.into())
+        );
+        assert_eq!(json["later_time"], from.to_string());
+
+        let nothing = ForgetReport::default();
+        let summary = ForgetSummary::new(&nothing, &place, day, true);
+        assert!(
+            summary.line().ends_with("0 files, 0 B"),
+            "{}",
+            summary.line()
+        );
+        let json = serde_json::to_value(&summary).unwrap();
+        assert!(json.get("later_time").is_none() && json.get("kept_by_storage").is_none());
     }
 }

@@ -4,6 +4,7 @@
 //! from these types, so a doc comment on a field is what its reader gets to see.
 
 pub(crate) mod check;
+pub(crate) mod copy;
 pub(crate) mod forget;
 pub(crate) mod info;
 pub(crate) mod keep;

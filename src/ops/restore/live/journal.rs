@@ -2,8 +2,9 @@
 //! that are done.
 //!
 //! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory; for a backup in object
-//! storage, the same with a hash of the URL in the user's state directory. A JSON document a line: first the [`Header`], then the ids, then a line for each shard. Lines are only ever added,
-//! and each is on the disk before the next step; a line that was cut off in a crash counts as never
+//! storage, the same with a hash of the URL in the user's state directory. A JSON document a line:
+//! first the [`Header`], then the ids, then a line for each shard. Lines are only ever added, and
+//! each is on the disk before the next step; a line that was cut off in a crash counts as never
 //! written. It goes away when all is done.
 
 use std::collections::HashSet;
@@ -88,7 +89,10 @@ impl Interrupted {
     ///
     /// When one cannot be read, or was written by a newer version.
     pub(super) fn all(location: &Location, host: &str) -> Result<Vec<Self>> {
-        let place = JournalPlace::of(location)?;
+        // Where none can be kept, none was written.
+        let Ok(place) = JournalPlace::of(location) else {
+            return Ok(Vec::new());
+        };
         let folder = &place.folder;
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -10,7 +10,7 @@ const LONGEST: usize = 200;
 
 /// A response that refuses a request.
 #[derive(Debug, Clone, Default, thiserror::Error)]
-#[error("{status} {code}{}", said(.message))]
+#[error("{status}{}{}", spaced(.code), said(.message))]
 pub(super) struct Answer {
     /// The status of HTTP.
     pub status: u16,
@@ -26,6 +26,13 @@ pub(super) struct Answer {
     pub clock_ahead: Option<i64>,
     /// Who answered.
     pub host: String,
+}
+
+fn spaced(code: &str) -> String {
+    match code {
+        "" => String::new(),
+        code => format!(" {code}"),
+    }
 }
 
 fn said(message: &str) -> String {

@@ -335,11 +335,12 @@ fn section(text: &str, heading: &str) -> Option<BTreeMap<String, String>> {
             if is_in {
                 found.get_or_insert_default();
             }
-        } else if let (true, Some((key, value))) = (is_in, trimmed.split_once('=')) {
-            if !line.starts_with([' ', '\t']) {
-                let keys = found.get_or_insert_default();
-                keys.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
-            }
+        } else if is_in
+            && !line.starts_with([' ', '\t'])
+            && let Some((key, value)) = trimmed.split_once('=')
+        {
+            let keys = found.get_or_insert_default();
+            keys.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
         }
     }
     found

@@ -70,10 +70,10 @@ impl CredentialProvider for ProcessCredentials {
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let mut cached = self.cached.lock().await;
-        if let Some((credential, expires)) = &*cached {
-            if expires.is_none_or(|expires| Timestamp::now() + EARLY < expires) {
-                return Ok(credential.clone());
-            }
+        if let Some((credential, expires)) = &*cached
+            && expires.is_none_or(|expires| Timestamp::now() + EARLY < expires)
+        {
+            return Ok(credential.clone());
         }
         let command = self.command.clone();
         let printed = tokio::task::spawn_blocking(move || run(&command))

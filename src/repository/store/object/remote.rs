@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use object_store::ObjectStore;
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
+use tokio::sync::Semaphore;
 
 use super::client::Client;
 use super::runtime;
@@ -26,6 +27,10 @@ pub(super) trait Backend: ObjectStore + MultipartStore + PaginatedListStore {}
 
 impl<T: ObjectStore + MultipartStore + PaginatedListStore> Backend for T {}
 
+/// How many parts may be in memory at a time, of all uploads together. A larger part counts as
+/// many. Whoever fills one waits for no other, so they all come to be sent.
+pub(super) const PARTS_IN_MEMORY: usize = 12;
+
 /// A bucket of a provider.
 #[derive(Debug)]
 pub(super) struct Remote {
@@ -39,6 +44,8 @@ pub(super) struct Remote {
     cancel: Mutex<Cancel>,
     /// When the run was first seen to be stopped.
     stopped: Mutex<Option<Instant>>,
+    /// Parts that may be in memory at a time, of all uploads together.
+    pub parts: Arc<Semaphore>,
 }
 
 impl Remote {
@@ -51,6 +58,7 @@ impl Remote {
             gave_up: Mutex::default(),
             cancel: Mutex::new(Cancel::of_process()),
             stopped: Mutex::default(),
+            parts: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
         }
     }
 
@@ -181,7 +189,11 @@ impl Remote {
 
     /// What the operator is told of a request that failed.
     pub(super) fn told(&self, name: &str, trouble: &Trouble) -> Error {
-        trouble.told(&self.url.of(name), &self.url, &self.client().source)
+        let place = match name {
+            "" => self.url.to_string(),
+            name => self.url.of(name),
+        };
+        trouble.told(&place, &self.url, &self.client().source)
     }
 
     /// The key of a file.

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How a repository in object storage is reached. What is not set comes from the environment
 /// variables that the provider's own tools read, then from the defaults that stand here.
 ///
 /// In a configuration, `[s3]`, `[gs]`, `[az]` and `[storage]` are tables of a profile.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ObjectSettings {
     /// Amazon S3, and what speaks its protocol.
@@ -23,7 +23,7 @@ pub struct ObjectSettings {
 }
 
 /// Keys of `[s3]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct S3Settings {
     /// The URL of the service, `https://minio.example:9000`; http only where it says so. Else
@@ -47,7 +47,7 @@ pub struct S3Settings {
 }
 
 /// A checksum that S3 keeps with an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum S3Checksum {
     /// No.
@@ -57,7 +57,7 @@ pub enum S3Checksum {
 }
 
 /// Keys of `[gs]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct GcsSettings {
     /// The URL of the service. Else `STORAGE_EMULATOR_HOST`; else Google.
@@ -68,7 +68,7 @@ pub struct GcsSettings {
 }
 
 /// Keys of `[az]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct AzureSettings {
     /// The storage account. Else `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT`, or what
@@ -80,7 +80,7 @@ pub struct AzureSettings {
 }
 
 /// Keys of `[storage]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TransferSettings {
     /// The size of the parts of an upload, MiB, from 5 on. A file that is expected to be larger

@@ -124,19 +124,15 @@ impl ObjectStore {
     fn removed(&self, name: &str, trouble: &Trouble) -> Result<()> {
         match trouble.kind {
             Kind::NotFound => Ok(()),
-            Kind::Denied => Err(Refusal(self.why_kept(name, trouble)).into()),
+            Kind::Denied => Err(Refusal(self.why_kept(trouble)).into()),
             _ => Err(self.remote.told(name, trouble).into()),
         }
     }
 
     /// Why the storage keeps a file, as `Refusal` has it.
-    fn why_kept(&self, name: &str, trouble: &Trouble) -> String {
-        let place = self.remote.url.of(name);
+    fn why_kept(&self, trouble: &Trouble) -> String {
         let source = &self.remote.client().source;
-        format!(
-            "{place} is kept by the storage ({}; the credentials came from {source})",
-            trouble.why
-        )
+        format!("{}; the credentials came from {source}", trouble.why)
     }
 }
 

@@ -13,9 +13,9 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
-use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_NONE_MATCH, RANGE};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Method, Url};
+use reqwest::{Certificate, Client, Method, StatusCode, Url};
 use tokio::time::timeout;
 
 use super::answer::{Answer, Nonsense, Unanswered, clock_ahead};
@@ -88,6 +88,7 @@ impl Transport {
             true => Duration::from_secs(2),
             false => SILENCE + Duration::from_secs(body.content_length() as u64 / SLOWEST),
         };
+        let range = parts.headers.get(RANGE).cloned();
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         if is_completion {
@@ -103,7 +104,7 @@ impl Transport {
             .await
             .map_err(|_| late(patience))?
             .map_err(unanswered)?;
-        let status = response.status();
+        let mut headers = std::mem::take(response.headers_mut());
         let mut received = Vec::new();
         while let Some(piece) = timeout(SILENCE, response.chunk())
             .await
@@ -115,18 +116,23 @@ impl Transport {
             }
             received.extend_from_slice(&piece);
         }
-        self.note_clock(response.headers(), &host);
+        let status = match range {
+            Some(range) => status_of_range(&range, response.status(), &mut headers, received.len()),
+            None => response.status(),
+        };
+        self.note_clock(&headers, &host);
         let is_refused = status.is_client_error() || status.is_server_error();
         let is_moved = status.is_redirection() && status.as_u16() != 304;
         let text = || String::from_utf8_lossy(&received);
         // Amazon answers 200 before it has put the parts together.
-        let is_failed_completion = is_completion && text().contains("<Error>");
+        let is_failed_completion =
+            is_completion && status.is_success() && text().contains("<Error>");
         if is_refused || is_moved || is_failed_completion {
             let told = match is_failed_completion {
                 true => 500,
                 false => status.as_u16(),
             };
-            let answer = Answer::new(told, response.headers(), &text(), &host);
+            let answer = Answer::new(told, &headers, &text(), &host);
             return Err(HttpError::new(HttpErrorKind::Unknown, answer));
         }
         if is_listing && is_cut_short(&text()) {
@@ -136,7 +142,7 @@ impl Transport {
         }
         let mut answered = HttpResponse::new(HttpResponseBody::from(received));
         *answered.status_mut() = status;
-        *answered.headers_mut() = std::mem::take(response.headers_mut());
+        *answered.headers_mut() = headers;
         Ok(answered)
     }
 
@@ -151,6 +157,36 @@ fn has_query(uri: &impl ToString, key: &str) -> bool {
     let uri = uri.to_string();
     uri.split_once('?')
         .is_some_and(|(_, query)| query.split('&').any(|pair| pair.starts_with(key)))
+}
+
+/// The status of an answer to a request for a range, as it should be: some say 200 of a part, and
+/// some send an object that is no longer than the range as a whole.
+fn status_of_range(
+    range: &HeaderValue,
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    length: usize,
+) -> StatusCode {
+    if status != StatusCode::OK || headers.contains_key(CONTENT_RANGE) {
+        return match status {
+            StatusCode::OK => StatusCode::PARTIAL_CONTENT,
+            status => status,
+        };
+    }
+    let last_asked = range
+        .to_str()
+        .ok()
+        .and_then(|range| range.strip_prefix("bytes=0-")?.parse::<usize>().ok());
+    let Some(last) = length.checked_sub(1) else {
+        return StatusCode::RANGE_NOT_SATISFIABLE;
+    };
+    match HeaderValue::try_from(format!("bytes 0-{last}/{length}")) {
+        Ok(whole) if last_asked.is_some_and(|asked| last <= asked) => {
+            headers.insert(CONTENT_RANGE, whole);
+            StatusCode::PARTIAL_CONTENT
+        }
+        _ => status,
+    }
 }
 
 /// Whether a page of a listing says that there are more, but not how to get them.
@@ -181,5 +217,45 @@ impl HttpService for Transport {
 impl HttpConnector for Transport {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_and_a_whole_that_is_no_longer_than_the_part_are_taken_for_the_range() {
+        let range = HeaderValue::from_static("bytes=0-99");
+        let status = |said, content_range: Option<&'static str>, length| {
+            let mut headers = HeaderMap::new();
+            if let Some(told) = content_range {
+                headers.insert(CONTENT_RANGE, HeaderValue::from_static(told));
+            }
+            let status = status_of_range(&range, said, &mut headers, length);
+            let told = headers.get(CONTENT_RANGE).cloned();
+            (
+                status.as_u16(),
+                told.map(|told| told.to_str().unwrap().to_owned()),
+            )
+        };
+        let part = Some("bytes 0-99/500");
+        let told = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            status(StatusCode::PARTIAL_CONTENT, part, 100),
+            (206, told("bytes 0-99/500"))
+        );
+        assert_eq!(
+            status(StatusCode::OK, part, 100),
+            (206, told("bytes 0-99/500"))
+        );
+        assert_eq!(
+            status(StatusCode::OK, None, 100),
+            (206, told("bytes 0-99/100"))
+        );
+        assert_eq!(status(StatusCode::OK, None, 7), (206, told("bytes 0-6/7")));
+        assert_eq!(status(StatusCode::OK, None, 101), (200, None));
+        assert_eq!(status(StatusCode::OK, None, 0), (416, None));
+        assert_eq!(status(StatusCode::NOT_FOUND, None, 7), (404, None));
     }
 }

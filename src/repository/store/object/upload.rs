@@ -1,24 +1,26 @@
 //! An object that is written: parts while it grows, and nothing under its name before all of them
 //! are there.
 //!
-//! A file holds at most `uploads` + 1 parts in memory, 32 MiB with the defaults. What fits into one
-//! part is one request. All parts but the last have one size, which some services demand, as long
+//! A file holds at most `uploads` + 1 parts in memory, and all files together
+//! [`PARTS_IN_MEMORY`]: 96 MiB with the defaults. What fits into one part is one request. All parts but the last have one size, which some services demand, as long
 //! as 8,000 of them are enough; then they grow, so that 10,000 hold every shard.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 use bytes::Bytes;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{GetOptions, MultipartId, PutMode, PutOptions, PutPayload};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::oneshot::{self, Receiver};
 
 use super::client::Client;
-use super::remote::Remote;
+use super::remote::{PARTS_IN_MEMORY, Remote};
 use super::runtime;
 use super::trouble::{Kind, Trouble};
 use crate::error::{Error, ErrorKind};
@@ -65,6 +67,8 @@ pub(super) struct ObjectUpload {
     mode: PutMode,
     parts: Parts,
     buffer: Vec<u8>,
+    /// That there is memory for the part that is being filled.
+    room: Option<OwnedSemaphorePermit>,
     /// What was accepted of whoever writes.
     accepted: u64,
     upload: Option<Upload>,
@@ -102,6 +106,7 @@ impl ObjectUpload {
             mode,
             parts,
             buffer: Vec::new(),
+            room: None,
             accepted: 0,
             upload: None,
             failed: None,
@@ -124,6 +129,15 @@ impl ObjectUpload {
     fn part_size(&self) -> usize {
         let sent = self.upload.as_ref().map_or(0, |upload| upload.sent.len());
         self.parts.size_of(sent)
+    }
+
+    /// Waits until there is memory for the next part.
+    fn take_room(&mut self) -> Result<(), Error> {
+        let parts = (self.part_size() / self.parts.size).clamp(1, PARTS_IN_MEMORY);
+        let free = self.remote.parts.clone();
+        let room = self.remote.wait(free.acquire_many_owned(parts as u32))?;
+        self.room = room.ok();
+        Ok(())
     }
 
     /// Sends what was gathered as a part, as soon as not too many are on their way.
@@ -173,20 +187,20 @@ impl ObjectUpload {
             )));
         }
         let (path, id) = (self.path.clone(), upload.id.clone());
+        let sent = Arc::new(AtomicU32::new(0));
+        let count = sent.clone();
         let completed = self.remote.ask(move |client| {
+            count.fetch_add(1, Ordering::Relaxed);
             let (path, id, parts) = (path.clone(), id.clone(), parts.clone());
             async move { client.objects.complete_multipart(&path, &id, parts).await }
         })?;
-        match completed {
-            Ok(_) => {}
+        if let Err(trouble) = completed {
             // Done by an earlier request, whose answer did not come? The size tells.
-            Err(trouble) if matches!(trouble.kind, Kind::NotFound | Kind::Precondition) => {
-                let size = self.size_there().ok();
-                if trouble.kind == Kind::Precondition || size != Some(self.accepted) {
-                    return Err(self.remote.told(&self.name, &trouble));
-                }
+            let may_be_done = sent.load(Ordering::Relaxed) > 1
+                && matches!(trouble.kind, Kind::NotFound | Kind::Precondition);
+            if !may_be_done || self.size_there().ok() != Some(self.accepted) {
+                return Err(self.remote.told(&self.name, &trouble));
             }
-            Err(trouble) => return Err(self.remote.told(&self.name, &trouble)),
         }
         self.upload = None;
         let there = self.size_there()?;
@@ -234,6 +248,7 @@ impl Upload {
             part.settled(&object.remote, &object.name)?;
         }
         let content = Bytes::from(mem::take(&mut object.buffer));
+        let room = object.room.take();
         let size = content.len() as u64;
         let (send, receive) = oneshot::channel();
         let (remote, path, id) = (object.remote.clone(), object.path.clone(), self.id.clone());
@@ -243,7 +258,9 @@ impl Upload {
                 let payload = PutPayload::from(content.clone());
                 async move { client.objects.put_part(&path, &id, number, payload).await }
             };
-            let _ = send.send(remote.send(put).await);
+            let sent = remote.send(put).await;
+            drop((content, room));
+            let _ = send.send(sent);
         });
         self.sent.push(Part {
             size,
@@ -283,10 +300,10 @@ pub(super) fn put_whole(
     let path = remote.path(name)?;
     let (target, body) = (path.clone(), content.clone());
     // A service may answer the first request after it has answered the second.
-    let failures = Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let count = failures.clone();
+    let sent = Arc::new(AtomicU32::new(0));
+    let count = sent.clone();
     let asked = remote.ask(move |client| {
-        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
         let (path, payload) = (target.clone(), PutPayload::from(body.clone()));
         let options = PutOptions {
             mode: mode.clone(),
@@ -298,7 +315,7 @@ pub(super) fn put_whole(
         Ok(_) => return Ok(()),
         Err(trouble) => trouble,
     };
-    let was_repeated = failures.load(std::sync::atomic::Ordering::Relaxed) > 1;
+    let was_repeated = sent.load(Ordering::Relaxed) > 1;
     if trouble.kind == Kind::Precondition && was_repeated {
         let there = remote.ask(move |client| {
             let path = path.clone();
@@ -323,6 +340,10 @@ impl Write for ObjectUpload {
         if self.buffer.len() == self.part_size() {
             let sent = self.send_part();
             self.latch(sent).map_err(io::Error::other)?;
+        }
+        if self.room.is_none() {
+            let taken = self.take_room();
+            self.latch(taken).map_err(io::Error::other)?;
         }
         let room = self.part_size() - self.buffer.len();
         let count = room.min(bytes.len());

@@ -76,6 +76,7 @@ impl ObjectUrl {
     }
 
     /// The key of a file of the repository.
+    #[cfg(any(test, feature = "object-store"))]
     pub(super) fn key(&self, name: &str) -> String {
         match self.prefix.as_str() {
             "" => name.to_owned(),
@@ -84,6 +85,7 @@ impl ObjectUrl {
     }
 
     /// The URL of a file of the repository.
+    #[cfg(any(test, feature = "object-store"))]
     pub(super) fn of(&self, name: &str) -> String {
         format!(
             "{}://{}/{}",

@@ -220,6 +220,18 @@ fn an_upload_that_fails_within_a_success_is_completed_again_and_its_size_compare
 }
 
 #[test]
+fn an_upload_to_a_name_that_is_taken_is_not_completed_and_goes() {
+    let created = response("200 OK", ETAG, "<R><UploadId>u</UploadId></R>");
+    let part = response("200 OK", ETAG, "");
+    let taken = refusal("412 Precondition Failed", "PreconditionFailed");
+    let gone = response("204 No Content", "", "");
+    let script = script(&[&created, &part, &part, &taken, &gone]);
+    let error = write(&script.store(5), "f", &noise((5 << 20) + 1)).unwrap_err();
+    assert_eq!(kind_of(&error), ErrorKind::Refused);
+    assert_eq!(script.asked()[4], "DELETE /bucket/p/f?uploadId=u HTTP/1.1");
+}
+
+#[test]
 fn a_listing_has_all_pages_or_fails() {
     let page = |keys: &[&str], more: &str| {
         let content = |key: &&str| {

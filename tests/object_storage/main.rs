@@ -1,0 +1,20 @@
+//! Repositories in object storage: servers of S3 and Azure, and a real influxd. These tests need
+//! what `.ci/setup tests` unpacks, and fail where it is missing.
+
+// Networks and servers on a bad day.
+mod bad_days;
+// A server with a backup, and what lies in the storage.
+mod fixture;
+// The support code of the tests itself.
+mod harness;
+// Runs that are killed.
+mod kills;
+// Credentials, buckets, and what is not permitted.
+mod permissions;
+// Every command, in both layouts and with both indexes, on each kind of server.
+mod round_trip;
+// Several runs at once.
+mod together;
+
+#[path = "../support/mod.rs"]
+mod support;
