@@ -142,6 +142,11 @@ impl Claim {
         }
     }
 
+    /// Whether no other program takes the names that it claims, as influxd may those of a number.
+    pub(super) fn has_names_of_its_own(&self) -> bool {
+        self.layout == Layout::Portable
+    }
+
     /// The stamp of the run.
     pub(super) fn id(&self) -> &SetId {
         &self.id

@@ -77,17 +77,22 @@ fn sweep_claims(
     copy: Option<&SetId>,
     cancel: &Cancel,
 ) -> Result<()> {
-    let (mut dead, mut alive) = (Vec::new(), Vec::new());
+    let is_spared = |claim: &Claim| spared.is_some_and(|spared| spared.staged() == claim.id());
+    let mut dead = Vec::new();
     for (claim, entry) in claims(store, hidden) {
-        match claim.age(store, entry)? >= claim.patience(store, copy) {
-            true => dead.push(claim),
-            false => alive.push(claim),
+        let is_dead = claim.age(store, entry)? >= claim.patience(store, copy);
+        // Without them it can neither commit nor be taken over. Only then can be told what others
+        // have of it.
+        let notes = name_of(claim.id(), UNFINISHED);
+        if is_dead && (is_spared(&claim) || tolerated(store.remove_tree(&notes))?.is_none()) {
+            dead.push(claim);
         }
     }
     if dead.is_empty() {
         return Ok(());
     }
-    let Some(records) = records(store, hidden) else {
+    let hidden = store.list(Folder::Hidden)?;
+    let Some(records) = records(store, &hidden) else {
         // Nobody knows which files one names that cannot be read.
         return Ok(());
     };
@@ -98,11 +103,12 @@ fn sweep_claims(
         .collect();
     let mut needed = HashSet::new();
     needed.extend(spared.iter().flat_map(|spared| spared.named_files()));
-    for claim in alive {
+    let is_dead = |claim: &Claim| dead.iter().any(|dead| dead.name == claim.name);
+    let others = claims(store, &hidden).into_iter().map(|(claim, _)| claim);
+    for claim in others.filter(|claim| !is_dead(claim)) {
         needed.extend(claim.files);
         needed.extend(claim.uses);
     }
-    let is_spared = |claim: &Claim| spared.is_some_and(|spared| spared.staged() == claim.id());
     let top = store.list(Folder::Top)?;
     for claim in dead.iter().filter(|claim| !is_spared(claim)) {
         let mut is_over = true;
@@ -112,7 +118,12 @@ fn sweep_claims(
             if recorded.contains(entry.name.as_str()) {
                 continue;
             }
-            if needed.contains(&entry.name) || age(store, entry.modified) < patience {
+            // Into a directory that the repository was copied to, influxd may have written.
+            let may_be_influxds = store.has_lock() && !claim.has_names_of_its_own();
+            if may_be_influxds
+                || needed.contains(&entry.name)
+                || age(store, entry.modified) < patience
+            {
                 is_over = false;
             } else {
                 is_over &= tolerated(store.remove(&entry.name))?.is_none();

@@ -315,9 +315,9 @@ impl WritableStore for MemoryStore {
         let mut files = self.files();
         if self.is_of_objects {
             let prefix = format!("{name}/");
-            let pieces = files.by_name.keys();
-            let count = pieces.filter(|name| name.starts_with(&prefix)).count();
-            files.put(&format!("{prefix}{:08}", count + 1), bytes);
+            // Never one that was there before.
+            let number = files.changes + 1;
+            files.put(&format!("{prefix}{number:08}"), bytes);
             return Ok(());
         }
         let before = files.by_name.get(name).map(|file| file.content.to_vec());

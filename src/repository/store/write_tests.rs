@@ -549,7 +549,10 @@ fn what_a_killed_run_has_stored_goes_when_it_is_older_than_the_grace_period() {
     // A shard that is stored now is young, and so is its run, whatever its claim is.
     let writer = begin_legacy(&store, false);
     write_shard(&writer).unwrap();
-    objects.pass(DAY - Duration::from_secs(60));
+    for _ in 0..2 {
+        objects.pass(DAY / 2 - Duration::from_secs(60));
+        writer.stay_alive().unwrap();
+    }
     let note = record(&writer, Layout::Legacy).shards.remove(0);
     let again = write_shard(&writer).unwrap();
     writer.note(&note, Some(&again)).unwrap();
@@ -604,13 +607,19 @@ fn a_removal_waits_until_no_backup_can_be_about_to_share_the_files() {
         let mut late = try_begin(&store, false).unwrap();
         reserve(&mut late, Layout::Portable).unwrap();
         let shared = share(&late).unwrap().unwrap();
+        let pass_thirds = |thirds: u32| {
+            for _ in 0..thirds {
+                objects.pass(DAY / 3);
+                late.stay_alive().unwrap();
+            }
+        };
         if is_gone {
-            objects.pass(DAY);
+            pass_thirds(3);
             forget(&store, &[]).unwrap();
             assert!(store.entry(&file.name).unwrap().is_none());
         } else {
             forget(&store, &[0]).unwrap();
-            objects.pass(DAY * 2 / 3);
+            pass_thirds(2);
         }
         let record = record(&late, Layout::Portable);
         let error = late.commit(record, &files(shared), &cancel).unwrap_err();
@@ -724,4 +733,83 @@ fn runs_that_begin_at_the_same_time_make_a_set_each() {
         all_names(&store),
         names_of(&sets.iter().collect::<Vec<_>>())
     );
+}
+
+/// A run of one shard that is about to commit.
+fn ready(store: &Arc<dyn WritableStore>) -> (SetWriter, SetRecord, SetFiles) {
+    let writer = begin_legacy(store, false);
+    let files = SetFiles {
+        meta: b"meta".to_vec(),
+        shards: vec![(0, write_shard(&writer).unwrap())],
+    };
+    let record = record(&writer, Layout::Legacy);
+    (writer, record, files)
+}
+
+#[test]
+fn a_run_that_was_suspended_for_long_makes_no_set_even_where_all_is_there() {
+    let (objects, store) = with_grace();
+    let (writer, record, files) = ready(&store);
+    objects.pass(2 * DAY);
+    // It goes on as if nothing had happened; who took it for dead may just be about to remove.
+    writer.stay_alive().unwrap();
+    let again = write_shard(&writer).unwrap();
+    writer.note(&record.shards[0], Some(&again)).unwrap();
+    let error = writer.commit(record, &files, &Cancel::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("not heard of"), "{error}");
+    assert_eq!(ids(&store), [""; 0]);
+}
+
+#[test]
+fn a_run_that_is_cleared_away_without_grace_fails_and_leaves_no_set() {
+    let (objects, store) = with_grace();
+    let (writer, record, files) = ready(&store);
+    objects.set_grace(Duration::ZERO);
+    drop(maintain(&store));
+    objects.set_grace(DAY);
+    // All is there again, as if the other had not come to the files yet.
+    write_shard(&writer).unwrap();
+    let error = writer.commit(record, &files, &Cancel::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("cleared this one away"), "{error}");
+    assert_eq!(ids(&store), [""; 0]);
+}
+
+#[test]
+fn in_a_copied_directory_legacy_files_of_a_dead_run_stay_and_count_for_nothing() {
+    for layout in LAYOUTS {
+        let (_, objects) = with_grace();
+        let mut writer = try_begin(&objects, false).unwrap();
+        reserve(&mut writer, layout).unwrap();
+        let file = write_shard(&writer).unwrap();
+        kill(writer);
+        let directory = tempfile::tempdir().unwrap();
+        let local: Arc<dyn WritableStore> = Arc::new(LocalStore::new(directory.path()));
+        drop(local.lock(Duration::ZERO, &Cancel::default()).unwrap());
+        let is_note = |name: &String| name.ends_with(".files");
+        for name in all_names(&objects).iter().filter(|name| !is_note(name)) {
+            let bytes = content(&objects, name);
+            let put = local.write_whole(name, &mut |out| out.write_all(&bytes));
+            put.unwrap();
+        }
+        drop(maintain(&local));
+        let stays = local.entry(&file.name).unwrap().is_some();
+        assert_eq!(stays, layout == Layout::Legacy);
+        assert_eq!(ids(&local), [""; 0]);
+        let next = write(&local, layout);
+        assert_eq!(ids(&local), [next.id.as_str()]);
+    }
+}
+
+#[test]
+fn a_measured_removal_says_what_waits_for_the_grace_period() {
+    let (_, store) = with_grace();
+    write(&store, Layout::Portable);
+    let catalog = catalog(&store);
+    let measured = Maintenance::measure(&catalog, &HashSet::from([0]))
+        .unwrap()
+        .put_off();
+    assert_eq!(forget(&store, &[0]).unwrap(), measured);
+    assert_eq!((measured.files, measured.later), (0, 3));
 }

@@ -51,8 +51,21 @@ impl SetWriter {
         };
         let read_back = read_back.with_context(unsure)?;
         ensure!(read_back == record, unsure());
+        if let Err(error) = self.ensure_untouched(files) {
+            // Somebody may be removing its files.
+            self.store.remove(&document).with_context(unsure)?;
+            self.commits = CommitState::Begun;
+            return Err(error);
+        }
         self.commits = CommitState::Done;
         Ok(record)
+    }
+
+    /// Makes sure that nobody took this run for dead before its record was there, nor removed a file
+    /// of it: whoever does takes its notes first, and then looks for records.
+    fn ensure_untouched(&self, files: &SetFiles) -> Result<()> {
+        self.ensure_alive()?;
+        self.ensure_whole(files)
     }
 
     /// Makes sure that all files of shards are there, and will be when the record is: those of sets

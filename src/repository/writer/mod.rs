@@ -10,7 +10,7 @@ mod reserve;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -29,6 +29,7 @@ use super::snapshot::read_record;
 use super::staged_file::SealedFile;
 use super::store::{Folder, StoreLock, WritableStore};
 use crate::cancel::Cancel;
+use alive::Heard;
 use reserve::free_stamp;
 
 /// How often a set is given other names because somebody took one of its.
@@ -58,8 +59,10 @@ pub(crate) struct SetWriter {
     names: Option<SetNames>,
     /// What keeps other runs away, where there is no lock.
     claim: Option<Claim>,
+    /// The notes that it began with. Whoever takes this run for dead removes them before all else.
+    first_notes: Vec<String>,
     /// When other runs were last told that this one is alive.
-    heard: Mutex<Instant>,
+    heard: Mutex<Heard>,
     scratch: PathBuf,
     /// What an earlier run had finished, where it is to be taken over.
     resumable: Option<ResumableRun>,
@@ -150,6 +153,7 @@ impl SetWriter {
             true => Some(&id),
             false => earlier.as_ref(),
         };
+        let heard = store.now();
         Ok(Self {
             resumable: noted.and_then(|noted| ResumableRun::read(&store, noted)),
             scratch: store.scratch(&id),
@@ -160,7 +164,8 @@ impl SetWriter {
             copied,
             names: None,
             claim: None,
-            heard: Mutex::new(Instant::now()),
+            first_notes: Vec::new(),
+            heard: Mutex::new(Heard::at(heard)),
             keep: resume,
             commits: CommitState::Not,
             lock,

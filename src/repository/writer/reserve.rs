@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
+use super::alive::Heard;
 use super::{NAME_TRIES, SetWriter};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
@@ -14,10 +15,10 @@ use crate::repository::claim::{Claim, random_pause};
 use crate::repository::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of};
 use crate::repository::next_number::UsedNumbers;
 use crate::repository::record::Layout;
-use crate::repository::resume::ResumableRun;
+use crate::repository::resume::{self, ResumableRun};
 use crate::repository::set_id::SetId;
 use crate::repository::set_names::SetNames;
-use crate::repository::store::{Store, is_there, tolerated};
+use crate::repository::store::{Folder, Store, is_there, tolerated};
 use crate::repository::{manifest, names};
 use crate::shard::ShardPath;
 use crate::{retry, time};
@@ -61,7 +62,8 @@ impl SetWriter {
             if claim.stake(&*self.store, &mut used)? {
                 self.staged.clone_from(&self.id);
                 (self.names, self.claim) = (Some(names), Some(claim));
-                self.heard = Mutex::new(Instant::now());
+                self.begin_notes()?;
+                self.heard = Mutex::new(Heard::at(self.store.now()));
                 return Ok(());
             }
             // Where it stays, its number is lost, and nothing else.
@@ -69,6 +71,18 @@ impl SetWriter {
         }
         let place = self.store.place();
         bail!("other runs begin in {place} all the time: no names were free in {NAME_TRIES} tries")
+    }
+
+    /// Leaves the first notes of a run that has its claim, by which it sees whether others took it
+    /// for dead. What is taken over has to be there still, now that the claim protects it.
+    fn begin_notes(&mut self) -> Result<()> {
+        resume::note_nothing(&*self.store, &self.staged)?;
+        let notes = self.store.list(Folder::Notes(&self.staged))?;
+        self.first_notes = notes.into_iter().map(|entry| entry.name).collect();
+        if let Some(earlier) = self.resumable.take() {
+            self.resumable = ResumableRun::read(&self.store, earlier.staged());
+        }
+        Ok(())
     }
 
     /// A number that the set may get.

@@ -1,7 +1,6 @@
 //! Tests of writing a set: what is committed is there whole, and what is not leaves nothing.
 
 use std::fs;
-
 use std::io;
 
 use super::commit::give_names;
