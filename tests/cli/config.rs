@@ -40,7 +40,7 @@ impl Fixture {
 
     /// Database and layout of the only set in a folder, which is removed.
     fn made_in(&self, folder: &str) -> (Option<String>, Layout) {
-        let contents = Catalog::read(&self.path(folder)).expect("a backup");
+        let contents = Catalog::read(self.path(folder)).expect("a backup");
         let record = contents.records().next().expect("a set");
         let made = (record.selection.database.clone(), record.layout);
         fs::remove_dir_all(self.path(folder)).expect("removing a backup");

@@ -62,7 +62,7 @@ impl StoppedServer {
     }
 
     fn started(&self, id: &str) -> String {
-        let contents = Catalog::read(&self.dir()).expect("a backup");
+        let contents = Catalog::read(self.dir()).expect("a backup");
         contents.sets()[contents.find(id).expect("a set")]
             .started
             .to_string()

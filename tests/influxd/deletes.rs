@@ -602,7 +602,7 @@ fn a_tombstone_whose_file_was_left_out_deletes_nothing_that_is_written_later() {
             &place("backup"),
             &["-since", &since],
         );
-        let contents = Catalog::read(&place("backup")).expect("a backup");
+        let contents = Catalog::read(place("backup")).expect("a backup");
         let members = |set: &SetRecord| {
             set.shards
                 .iter()
