@@ -110,7 +110,7 @@ fn every_command(index: Index, layout: &'static [&'static str]) {
         .run()
         .expect(0);
     forget(&repository, &["-keep-last", "1"]);
-    assert_eq!(listed(&repository), [last.id.clone()]);
+    assert_eq!(listed(&repository), std::slice::from_ref(&last.id));
     expect_nothing_but_sets(&direct);
     expect_sound(&repository);
     expect_offline(&repository, &last.id, &last.points, index);
