@@ -357,7 +357,7 @@ fn a_damaged_record_is_in_the_way_of_no_other_set_that_is_named() {
     let newer =
         String::from_utf8(sound)
             .expect("a record")
-            .replacen("\"format\": 2", "\"format\": 3", 1);
+            .replacen("\"format\": 2", "\"format\": 99", 1);
     fs::write(
         record(1),
         newer
