@@ -71,7 +71,7 @@ pub(crate) struct CopyArgs {
 
 const EXAMPLES: &str = "\
   snap copy /var/backups/influxdb s3://bucket/influxdb
-  snap copy -keep-daily 7 -keep-monthly 12 /var/backups/influxdb /mnt/usb/influxdb
+  snap copy -keep-daily 7 -keep-monthly 12 /var/backups/influxdb /mnt/usb
   snap copy s3://bucket/influxdb /var/backups/restored latest";
 
 impl CopyArgs {
