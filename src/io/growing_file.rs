@@ -28,7 +28,7 @@ const PIECES: usize = 3;
 const ALIGNMENT: usize = 4096;
 
 /// How many files of a run go to the disk directly at a time, which bounds the memory for pieces.
-const MOST_FILES: usize = 8;
+const MOST_FILES: usize = 4;
 
 /// Memory for the pieces of all files of a run. There are no more than were in use at a time,
 /// whichever threads used them.

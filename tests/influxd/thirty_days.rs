@@ -197,7 +197,9 @@ fn expect_cheap(made: &Made, dir: &Path, earlier: &[Files], now: &Files) {
     }
     let size = |file: &Value| file["size"].as_u64().expect("a size");
     let files = own.iter().map(|shard| size(&shard["file"])).sum::<u64>();
-    assert_eq!(made.bytes, files + size(&record["meta"]), "{}", made.said);
+    let manifest = record.get("manifest").map_or(0, size);
+    let all = files + size(&record["meta"]) + manifest;
+    assert_eq!(made.bytes, all, "{}", made.said);
 }
 
 fn is_own(shard: &Value) -> bool {
