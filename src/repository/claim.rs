@@ -23,8 +23,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::hidden::{CLAIM, COMMIT, HIDDEN, RECORD, REMOVAL, claimed_number, own_name};
+use super::layout::Layout;
 use super::next_number::UsedNumbers;
-use super::record::Layout;
 use super::set_id::SetId;
 use super::set_names::SetNames;
 use super::store::{Folder, Store, StoreEntry, WritableStore, read_bounded};

@@ -31,9 +31,9 @@
 //! is whole, a claim keeps other runs from the names, and a set names the files of an older one
 //! that it shares. What is removed waits for a period of grace (see `claim`, `recover` and `prune`).
 //!
-//! Each file of this module uses only files that stand before it here: names, manifest, set_id,
-//! set_names and record say what is in a file, hidden what the files of the hidden folder are
-//! called. store holds the files, a local directory those under lock; next_number, claim and
+//! Each file of this module uses only files that stand before it here: layout, names, manifest,
+//! set_id, set_names and record say what is in a file, hidden what the files of the hidden folder
+//! are called. store holds the files, a local directory those under lock; next_number, claim and
 //! copied_name tell which names are free; snapshot reads all as it was at one moment, pins among it;
 //! set and catalog tell what is in a repository, chain what a set needs, readers who holds it;
 //! as_recorded compares a file with its record. resume, recover, prune, staged_file and writer
@@ -47,6 +47,7 @@ mod copied_name;
 mod digest;
 mod document;
 mod hidden;
+mod layout;
 mod location;
 mod lock;
 pub mod manifest;
@@ -82,6 +83,7 @@ pub(crate) use copied_name::CopiedName;
 pub(crate) use digest::HashReader;
 pub use digest::{DigestAlgorithm, FileDigest};
 pub(crate) use hidden::hidden;
+pub use layout::Layout;
 pub use location::Location;
 pub(crate) use lock::FileLock;
 pub use lock::Lock;
@@ -94,7 +96,7 @@ pub use readers::Held;
 pub(crate) use readers::steadily;
 pub use record::MemberRecord;
 pub(crate) use record::RECORD_FORMAT;
-pub use record::{Content, Layout, Selection, SetRecord, ShardState};
+pub use record::{Content, Selection, SetRecord, ShardState};
 pub use record::{FileRecord, SetState, ShardRecord};
 pub use resume::RunHeader;
 pub(crate) use resume::{FinishedShard, ResumableRun};

@@ -9,6 +9,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::digest::{FileDigest, Sum};
+use super::layout::Layout;
 use super::manifest::{Manifest, MetaEntry, ShardEntry};
 use super::set_id::SetId;
 use super::set_names::{SetNames, is_of_shard};
@@ -229,32 +230,6 @@ pub enum SetState {
     Complete,
     /// Shards are missing or unproven; their records say why.
     Partial,
-}
-
-/// The layouts of a set's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// `meta.NN` and `<db>.<rp>.<id>.NN`, a tar each.
-    Legacy,
-    /// `<stamp>.manifest`, `<stamp>.meta` and `<stamp>.s<id>.tar.gz`.
-    Portable,
-}
-
-impl Layout {
-    /// Whether files of shards are compressed with gzip.
-    pub(crate) fn compresses(self) -> bool {
-        self == Self::Portable
-    }
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Legacy => "legacy",
-            Self::Portable => "portable",
-        })
-    }
 }
 
 /// What a run was asked to take.

@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::hidden::{NOTES, TEMPORARY};
-use super::record::{FileRecord, Layout, Selection, ShardRecord};
+use super::layout::Layout;
+use super::record::{FileRecord, Selection, ShardRecord};
 use super::set_id::SetId;
 use super::set_names::is_of_shard;
 use super::store::{EntryKind, Folder, WritableStore};

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::layout::Layout;
 use super::manifest::{self, Manifest, ShardEntry};
 use super::names;
 use super::pin::Pin;
-use super::record::{Layout, SetRecord};
+use super::record::SetRecord;
 use super::set_id::SetId;
 use crate::shard::ShardPath;
 

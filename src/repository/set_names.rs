@@ -1,6 +1,6 @@
 //! What the files of a set are called.
 
-use super::record::Layout;
+use super::layout::Layout;
 use super::set_id::SetId;
 use super::{manifest, names};
 use crate::shard::ShardPath;

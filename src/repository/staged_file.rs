@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::digest::{DigestAlgorithm, FileDigest, Hasher};
-use super::record::{FileRecord, Layout};
+use super::layout::Layout;
+use super::record::FileRecord;
 use super::set_id::SetId;
 use super::store::{StagedObject, StoredFile, WritableStore, tolerated};
 use super::tar::Tar;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hidden::name_of;
-use super::record::{FileRecord, Layout, SetRecord, ShardRecord};
+use super::layout::Layout;
+use super::record::{FileRecord, SetRecord, ShardRecord};
 use super::store::{Folder, MemoryStore, Stopping, Store, WritableStore, read_bounded};
 use super::{
     Catalog, DigestAlgorithm, FileDigest, Location, SetWriter, manifest, names, test_records,

@@ -10,10 +10,11 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 
+use super::layout::Layout;
 use super::location::Location;
 use super::manifest;
 use super::names;
-use super::record::{FileRecord, Layout, SetRecord};
+use super::record::{FileRecord, SetRecord};
 use super::set::Set;
 use super::set_id::SetId;
 use super::store::Store;

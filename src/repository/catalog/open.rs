@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 
+use super::super::layout::Layout;
 use super::super::manifest;
-use super::super::record::Layout;
 use super::super::set::Set;
 use super::super::store::{StoredFile, read_bounded};
 use super::super::tar::Tar;

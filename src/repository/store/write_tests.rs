@@ -13,7 +13,8 @@ use super::*;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
 use crate::repository::hidden::{COMMIT, name_of, own_name};
-use crate::repository::record::{FileRecord, Layout, Selection, SetRecord, ShardRecord};
+use crate::repository::layout::Layout;
+use crate::repository::record::{FileRecord, Selection, SetRecord, ShardRecord};
 use crate::repository::{
     Catalog, Comparison, Maintenance, Pin, Removed, RunHeader, SealedFile, SetFiles, SetWriter,
     manifest, names, test_records,

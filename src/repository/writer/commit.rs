@@ -11,8 +11,9 @@ use super::{CommitState, NAME_TRIES, SetFiles, SetWriter};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::repository::hidden::{COMMIT, RECORD, name_of};
+use crate::repository::layout::Layout;
 use crate::repository::next_number::UsedNumbers;
-use crate::repository::record::{Layout, SetRecord};
+use crate::repository::record::SetRecord;
 use crate::repository::staged_file::SealedFile;
 use crate::repository::store::{Folder, Store, WritableStore};
 

@@ -9,8 +9,9 @@ use crate::cancel::Cancel;
 use crate::repository::as_recorded::{Comparison, find_as_recorded};
 use crate::repository::digest::DigestAlgorithm;
 use crate::repository::hidden::HIDDEN;
+use crate::repository::layout::Layout;
 use crate::repository::manifest;
-use crate::repository::record::{FileRecord, Layout};
+use crate::repository::record::FileRecord;
 use crate::repository::staged_file::{FileCopy, SealedFile, StagedFile, StagedTar};
 use crate::shard::ShardPath;
 
