@@ -91,18 +91,6 @@ impl Files {
     }
 }
 
-/// What stands for all files whose names begin with its own and a slash.
-fn folder_entry(name: &str) -> StoreEntry {
-    StoreEntry {
-        name: name.to_owned(),
-        kind: EntryKind::Folder,
-        size: 0,
-        modified: SystemTime::UNIX_EPOCH,
-        content: ContentId(0, 0),
-        names: 1,
-    }
-}
-
 impl MemoryStore {
     /// One that is like object storage, in which nothing is younger than the grace period.
     pub(crate) fn of_objects() -> Self {
@@ -178,7 +166,7 @@ impl Store for MemoryStore {
             match name.split_once('/') {
                 None => listed.push(files.entry(name, file)),
                 Some((of, _)) if listed.last().is_some_and(|last| last.name == of) => {}
-                Some((of, _)) => listed.push(folder_entry(of)),
+                Some((of, _)) => listed.push(StoreEntry::folder(of)),
             }
         }
         Ok(listed)
@@ -192,7 +180,7 @@ impl Store for MemoryStore {
         Ok(file.or_else(|| {
             below
                 .any(|other| other.starts_with(&prefix))
-                .then(|| folder_entry(name))
+                .then(|| StoreEntry::folder(name))
         }))
     }
 

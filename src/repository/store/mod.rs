@@ -153,6 +153,20 @@ pub(crate) struct StoreEntry {
 }
 
 impl StoreEntry {
+    /// What stands for all files whose names begin with its own and a slash, where there are no
+    /// folders.
+    #[cfg(any(test, feature = "object-store"))]
+    fn folder(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: EntryKind::Folder,
+            size: 0,
+            modified: SystemTime::UNIX_EPOCH,
+            content: ContentId(0, 0),
+            names: 1,
+        }
+    }
+
     /// When it was last written to, if that is known, to the nanosecond where the file system does.
     pub(super) fn last_modified(&self) -> Option<Timestamp> {
         let known = Some(self.modified).filter(|modified| *modified != SystemTime::UNIX_EPOCH);

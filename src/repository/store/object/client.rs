@@ -4,17 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AwsCredentialProvider, Checksum};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::list::PaginatedListStore;
+use object_store::multipart::MultipartStore;
+use object_store::{ObjectStore, RetryConfig};
 
 use super::aws::{self, Environment};
-use super::remote::Backend;
 use super::settings::{ObjectSettings, S3Checksum};
 use super::transport::Transport;
 use super::url::{ObjectUrl, Provider};
 use crate::error::ErrorKind;
+
+/// What `object_store` does for each provider.
+pub(super) trait Backend: ObjectStore + MultipartStore + PaginatedListStore {}
+
+impl<T: ObjectStore + MultipartStore + PaginatedListStore> Backend for T {}
 
 /// A client for a bucket.
 #[derive(Debug)]
@@ -81,9 +87,7 @@ impl Client {
             builder = builder.with_checksum_algorithm(Checksum::SHA256);
         }
         let (builder, source) = access.credentials.give_to(builder);
-        let s3 = builder
-            .build()
-            .with_context(|| format!("preparing access to {url}"))?;
+        let s3 = built(url, builder.build())?;
         let own = S3Client {
             credentials: s3.credentials().clone(),
             region: region.to_owned(),
@@ -128,11 +132,8 @@ impl Client {
         } else {
             "gcloud's file in the home directory, else the account of this instance".to_owned()
         };
-        let objects = builder
-            .build()
-            .with_context(|| format!("preparing access to {url}"))?;
         Ok(Self {
-            objects: Arc::new(objects),
+            objects: Arc::new(built(url, builder.build())?),
             source,
             transport: Some(transport),
             s3: None,
@@ -208,11 +209,8 @@ impl Client {
             builder = with_azure_identity(builder, environment);
             "a managed or workload identity".to_owned()
         };
-        let objects = builder
-            .build()
-            .with_context(|| format!("preparing access to {url}"))?;
         Ok(Self {
-            objects: Arc::new(objects),
+            objects: Arc::new(built(url, builder.build())?),
             source,
             transport: Some(transport),
             s3: None,
@@ -294,6 +292,11 @@ fn place_of(bucket: &str, access: &aws::Access, region: &str) -> Result<Place> {
         bucket: with_bucket,
         is_path_style,
     })
+}
+
+/// What a builder made, or what it could not be made for.
+fn built<T>(url: &ObjectUrl, made: object_store::Result<T>) -> Result<T> {
+    made.with_context(|| format!("preparing access to {url}"))
 }
 
 /// [`Remote::send`](super::remote::Remote::send) tries again, and signs anew.

@@ -4,9 +4,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use object_store::ObjectStore;
-use object_store::list::PaginatedListStore;
-use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectMeta};
 use tokio::sync::Semaphore;
 
 use super::client::Client;
@@ -21,11 +20,6 @@ use crate::retry::{Gate, Server};
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How long a run that was stopped may go on tidying up, altogether.
 const TIDYING: Duration = Duration::from_secs(5);
-
-/// What `object_store` does for each provider.
-pub(super) trait Backend: ObjectStore + MultipartStore + PaginatedListStore {}
-
-impl<T: ObjectStore + MultipartStore + PaginatedListStore> Backend for T {}
 
 /// How many parts may be in memory at a time, of all uploads together. A larger part counts as
 /// many. Whoever fills one waits for no other, so they all come to be sent.
@@ -94,6 +88,25 @@ impl Remote {
             tokio::time::timeout(left, future).await.ok()
         })?
         .ok_or(stop)
+    }
+
+    /// What there is of an object, without its content.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Remote::ask`].
+    pub(super) fn head(self: &Arc<Self>, path: Path) -> Result<Result<ObjectMeta, Trouble>, Error> {
+        self.ask(move |client| {
+            let path = path.clone();
+            let options = GetOptions {
+                head: true,
+                ..GetOptions::default()
+            };
+            async move {
+                let got = client.objects.get_opts(&path, options);
+                Ok(got.await?.meta)
+            }
+        })
     }
 
     /// Sends a request, again while it may do better, and waits for what it gives.

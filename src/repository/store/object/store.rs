@@ -11,7 +11,7 @@ use bytes::Bytes as Shared;
 use futures_util::{StreamExt, stream};
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectMeta, PutMode};
+use object_store::{ObjectMeta, PutMode};
 
 use super::read::ObjectReader;
 use super::remote::Remote;
@@ -157,17 +157,6 @@ fn entry_of(name: &str, object: &ObjectMeta) -> StoreEntry {
     }
 }
 
-fn folder_entry(name: &str) -> StoreEntry {
-    StoreEntry {
-        name: name.to_owned(),
-        kind: EntryKind::Folder,
-        size: 0,
-        modified: SystemTime::UNIX_EPOCH,
-        content: ContentId(0, 0),
-        names: 1,
-    }
-}
-
 impl Store for ObjectStore {
     fn place(&self) -> String {
         self.remote.url.to_string()
@@ -183,28 +172,21 @@ impl Store for ObjectStore {
             .objects
             .iter()
             .map(|(name, object)| entry_of(name, object));
-        let folders = listing.folders.iter().map(|name| folder_entry(name));
+        let folders = listing.folders.iter().map(|name| StoreEntry::folder(name));
         Ok(files.chain(folders).collect())
     }
 
     fn entry(&self, name: &str) -> Result<Option<StoreEntry>> {
         let path = self.remote.path(name)?;
-        let asked = self.remote.ask(move |client| {
-            let path = path.clone();
-            let options = GetOptions {
-                head: true,
-                ..GetOptions::default()
-            };
-            async move { client.objects.get_opts(&path, options).await }
-        })?;
+        let asked = self.remote.head(path)?;
         let last = name.rsplit('/').next().unwrap_or(name);
         match asked {
-            Ok(asked) => Ok(Some(entry_of(last, &asked.meta))),
+            Ok(object) => Ok(Some(entry_of(last, &object))),
             // The answer to HEAD has no body to say what there is not.
             Err(trouble) if trouble.kind == Kind::NotFound => {
                 let below = self.list_below(&format!("{name}/"), true)?;
                 let is_folder = !below.objects.is_empty() || !below.folders.is_empty();
-                Ok(is_folder.then(|| folder_entry(last)))
+                Ok(is_folder.then(|| StoreEntry::folder(last)))
             }
             Err(trouble) => Err(self.remote.told(name, &trouble).into()),
         }

@@ -215,16 +215,10 @@ impl ObjectUpload {
     }
 
     fn size_there(&self) -> Result<u64, Error> {
-        let path = self.path.clone();
-        let there = self.ask(move |client| {
-            let path = path.clone();
-            let options = GetOptions {
-                head: true,
-                ..GetOptions::default()
-            };
-            async move { client.objects.get_opts(&path, options).await }
-        })?;
-        Ok(there.meta.size)
+        match self.remote.head(self.path.clone())? {
+            Ok(there) => Ok(there.size),
+            Err(trouble) => Err(self.remote.told(&self.name, &trouble)),
+        }
     }
 
     /// Keeps the first error.
