@@ -72,16 +72,21 @@ pub(crate) fn set(
     }
 }
 
+/// What a record says of a file with that content.
+pub(crate) fn file(name: &str, content: &[u8]) -> FileRecord {
+    FileRecord {
+        name: name.to_owned(),
+        size: content.len() as u64,
+        modified: None,
+        digest: FileDigest::of(DigestAlgorithm::Blake3, content),
+        blocks: None,
+    }
+}
+
 /// Writes a file of a set, and says what a record does of it.
 pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> FileRecord {
     fs::write(directory.join(name), bytes).unwrap();
-    FileRecord {
-        name: name.to_owned(),
-        size: bytes.len() as u64,
-        modified: None,
-        digest: FileDigest::of(DigestAlgorithm::Blake3, bytes),
-        blocks: None,
-    }
+    file(name, bytes)
 }
 
 /// Puts a record where those of a directory are.

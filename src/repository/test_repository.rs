@@ -9,9 +9,7 @@ use super::hidden::name_of;
 use super::layout::Layout;
 use super::record::{FileRecord, SetRecord, ShardRecord};
 use super::store::{Folder, MemoryStore, Stopping, Store, WritableStore, read_bounded};
-use super::{
-    Catalog, DigestAlgorithm, FileDigest, Location, SetWriter, manifest, names, test_records,
-};
+use super::{Catalog, Location, SetWriter, manifest, names, test_records};
 use crate::cancel::Cancel;
 use crate::time;
 
@@ -66,13 +64,7 @@ impl TestRepository {
     pub(crate) fn put(&self, name: &str, content: &[u8]) -> FileRecord {
         let put = |out: &mut dyn Write| out.write_all(content);
         self.memory.write_whole(name, &mut { put }).unwrap();
-        FileRecord {
-            name: name.to_owned(),
-            size: content.len() as u64,
-            modified: None,
-            digest: FileDigest::of(DigestAlgorithm::Blake3, content),
-            blocks: None,
-        }
+        test_records::file(name, content)
     }
 
     pub(crate) fn remove(&self, name: &str) {

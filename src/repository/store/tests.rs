@@ -5,7 +5,6 @@ use std::fs;
 use super::*;
 use crate::repository::record::{FileRecord, SetRecord, ShardRecord};
 use crate::repository::{Catalog, ChainContext, Chains, names, test_records};
-use crate::repository::{DigestAlgorithm, FileDigest};
 use jiff::Timestamp;
 
 /// A repository, and how a test changes it.
@@ -33,13 +32,7 @@ impl Bench<'_> {
 
     fn file(&self, name: &str, content: &[u8]) -> FileRecord {
         (self.put)(name, content);
-        FileRecord {
-            name: name.to_owned(),
-            size: content.len() as u64,
-            modified: None,
-            digest: FileDigest::of(DigestAlgorithm::Blake3, content),
-            blocks: None,
-        }
+        test_records::file(name, content)
     }
 
     /// Puts the files of a set there, and its record under a kind of name.

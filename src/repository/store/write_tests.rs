@@ -12,6 +12,7 @@ use super::stopping::Stopping;
 use super::*;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of};
+use crate::repository::FileDigest;
 use crate::repository::hidden::{COMMIT, name_of, own_name};
 use crate::repository::layout::Layout;
 use crate::repository::record::{FileRecord, Selection, SetRecord, ShardRecord};
@@ -19,7 +20,6 @@ use crate::repository::{
     Catalog, Comparison, Maintenance, Pin, Removed, RunHeader, SealedFile, SetFiles, SetWriter,
     manifest, names, test_records,
 };
-use crate::repository::{DigestAlgorithm, FileDigest};
 
 const LAYOUTS: [Layout; 2] = [Layout::Legacy, Layout::Portable];
 
@@ -127,13 +127,7 @@ fn put_old(store: &Arc<dyn WritableStore>, layout: Layout, number: u32) {
         store
             .write_whole(&name, &mut |out| out.write_all(content))
             .unwrap();
-        FileRecord {
-            name,
-            size: content.len() as u64,
-            modified: None,
-            digest: FileDigest::of(DigestAlgorithm::Blake3, content),
-            blocks: None,
-        }
+        test_records::file(&name, content)
     };
     let started = Timestamp::from_second(1_700_000_000 + i64::from(number)).unwrap();
     let id = crate::time::stamp(started);
