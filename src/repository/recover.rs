@@ -33,7 +33,7 @@ pub(super) fn sweep(
         match kind {
             COMMIT if age(store, entry.modified) >= store.grace() => {
                 let is_over = is_there(store, &name_of(id, RECORD))?;
-                if is_over || undo(store, &entry.name, cancel)? {
+                if is_over || undo(store, &entry.name, &hidden, cancel)? {
                     tolerated(store.remove(&name))?;
                 }
             }
@@ -50,15 +50,26 @@ pub(super) fn sweep(
 
 /// Removes files that an interrupted commit already gave their final names. A file that is not the
 /// very one recorded, by size and digest, belongs to somebody else and stays; so does one that is
-/// called as another set's. Tells whether the commit is undone.
-fn undo(store: &dyn WritableStore, intent: &str, cancel: &Cancel) -> Result<bool> {
+/// called as another set's, or that another set names: of a copy, older runs may have shared it.
+/// Tells whether the commit is undone.
+fn undo(
+    store: &dyn WritableStore,
+    intent: &str,
+    hidden: &[StoreEntry],
+    cancel: &Cancel,
+) -> Result<bool> {
     let Ok(record) = read_record(store, intent) else {
         // Nobody can tell what it named. It must not stop every backup from now on; but while it is
         // there, no reader takes what it named for a set of influxd's.
         return Ok(false);
     };
+    let Some(records) = records(store, hidden) else {
+        return Ok(false);
+    };
+    let recorded = names_in(&records);
     let names = record.names();
-    for file in record.files().filter(|file| names.is_own(&file.name)) {
+    let is_its = |name: &str| names.is_own(name) && !recorded.contains(name);
+    for file in record.files().filter(|file| is_its(&file.name)) {
         // Of what is removed, the content decides.
         if find_as_recorded(store, &file.name, file, Comparison::Digest, cancel)?.is_some()
             && tolerated(store.remove(&file.name))?.is_some()
@@ -96,11 +107,7 @@ fn sweep_claims(
         // Nobody knows which files one names that cannot be read.
         return Ok(());
     };
-    let recorded: HashSet<&str> = records
-        .iter()
-        .flat_map(SetRecord::files)
-        .map(|file| file.name.as_str())
-        .collect();
+    let recorded = names_in(&records);
     let mut needed = HashSet::new();
     needed.extend(spared.iter().flat_map(|spared| spared.named_files()));
     let is_dead = |claim: &Claim| dead.iter().any(|dead| dead.name == claim.name);
@@ -138,6 +145,12 @@ fn sweep_claims(
         }
     }
     Ok(())
+}
+
+/// The names of the files of sets.
+fn names_in(records: &[SetRecord]) -> HashSet<&str> {
+    let files = records.iter().flat_map(SetRecord::files);
+    files.map(|file| file.name.as_str()).collect()
 }
 
 /// All records in a list of the hidden folder; nothing where one cannot be read.

@@ -324,6 +324,38 @@ fn a_file_that_was_touched_is_read_before_it_is_shared_and_the_new_time_recorded
 }
 
 #[test]
+fn the_undoing_of_a_commit_spares_what_another_set_names_and_waits_where_none_can_tell() {
+    for layout in LAYOUTS {
+        on_each_with_lock(|store| {
+            (0..2).for_each(|number| put_old(store, layout, number));
+            let records: Vec<SetRecord> = catalog(store).records().cloned().collect();
+            let [first, mut other] = records.try_into().unwrap();
+            store.remove(&shard_file(&other).name).unwrap();
+            other.shards[0].file.clone_from(&first.shards[0].file);
+            let put = |name: &str, record: &SetRecord| {
+                store.write_whole(name, &mut |out| record.write_to(out))
+            };
+            let other_record = name_of(&other.id, "json");
+            put(&other_record, &other).unwrap();
+            // As a copy leaves it that is killed where it gives files their names.
+            store.remove(&name_of(&first.id, "json")).unwrap();
+            put(&name_of(&first.id, COMMIT), &first).unwrap();
+
+            let before = all_names(store);
+            let damaged = store.write_whole(&other_record, &mut |out| out.write_all(b"{"));
+            damaged.unwrap();
+            drop(begin(store));
+            assert_eq!(all_names(store), before);
+
+            put(&other_record, &other).unwrap();
+            drop(begin(store));
+            assert_eq!(content(store, &shard_file(&other).name), b"shard");
+            expect_nothing_else(store, &[other]);
+        });
+    }
+}
+
+#[test]
 fn a_pinned_set_and_one_that_is_read_stay() {
     on_each_with_lock(|store| {
         let cancel = Cancel::default();
