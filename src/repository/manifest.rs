@@ -140,7 +140,7 @@ pub(crate) fn stamp_of_manifest(name: &str) -> Option<&str> {
 }
 
 /// Whether a name is that of a set's metastore.
-fn is_meta_file(name: &str) -> bool {
+pub(crate) fn is_meta_file(name: &str) -> bool {
     name.strip_suffix(".meta").is_some_and(is_stamp)
 }
 

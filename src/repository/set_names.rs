@@ -51,6 +51,18 @@ impl SetNames {
     }
 }
 
+/// Whether a name can be that of a file of some set.
+#[cfg(feature = "object-store")]
+pub(super) fn is_of_some_set(name: &str) -> bool {
+    let is_legacy = || names::split_number(name).is_some_and(|(stem, _)| names::is_stem(stem));
+    let is_portable = || {
+        manifest::is_shard_file(name)
+            || manifest::is_meta_file(name)
+            || manifest::stamp_of_manifest(name).is_some()
+    };
+    !name.contains('/') && (is_legacy() || is_portable())
+}
+
 /// Whether a name is that of the shard's file in some set of that layout.
 pub(super) fn is_of_shard(name: &str, layout: Layout, shard: &ShardPath) -> bool {
     !name.contains('/')

@@ -22,6 +22,7 @@ use super::upload::{ObjectUpload, Parts, put_whole};
 use crate::cancel::Cancel;
 use crate::repository::hidden::PIN;
 use crate::repository::set_id::SetId;
+use crate::repository::set_names::is_of_some_set;
 use crate::repository::store::write::{Content, Refusal, StagedObject, StoreLock, WritableStore};
 use crate::repository::store::{ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 
@@ -362,7 +363,8 @@ impl WritableStore for ObjectStore {
 
     /// Google and Azure remove them by themselves, after a week.
     fn abort_stale(&self) -> Result<()> {
-        let prefix = self.remote.url.key("");
+        let below = self.remote.url.key("");
+        let prefix = below.clone();
         let asked = self.remote.ask(move |client| {
             let prefix = prefix.clone();
             async move { stale::unfinished(&client, &prefix).await }
@@ -374,8 +376,10 @@ impl WritableStore for ObjectStore {
             Err(trouble) => return Err(self.remote.told("", &trouble).into()),
         };
         let now = self.now();
+        // Other programs, and other repositories in folders of this one, have uploads of theirs.
+        let is_ours = |key: &str| key.strip_prefix(&below).is_some_and(is_of_some_set);
         for upload in uploads {
-            if !upload.is_older_than(self.grace, now) {
+            if !is_ours(&upload.key) || !upload.is_older_than(self.grace, now) {
                 continue;
             }
             let key = upload.key.clone();

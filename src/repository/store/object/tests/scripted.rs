@@ -277,7 +277,7 @@ fn what_is_gone_is_removed_and_what_is_locked_is_kept() {
 }
 
 #[test]
-fn old_uploads_under_the_prefix_are_aborted_and_young_ones_are_not() {
+fn old_uploads_of_sets_are_aborted_and_young_ones_and_those_of_others_are_not() {
     let upload = |key: &str, begun: &str| {
         format!(
             "<Upload><Key>p/{key}</Key><UploadId>u{key}</UploadId>\
@@ -285,14 +285,21 @@ fn old_uploads_under_the_prefix_are_aborted_and_young_ones_are_not() {
         )
     };
     let now = jiff::Timestamp::now().to_string();
-    let uploads = upload("old", "2020-01-01T00:00:00.000Z") + &upload("young", &now);
+    let old = |key| upload(key, "2020-01-01T00:00:00.000Z");
+    let names = ["db.rp.00001.00", "20201120T080000Z.s1.tar.gz"];
+    let others = ["film.mp4", "db1/meta.00", "20201120T080000Z.s1.tar.gz/part"];
+    let uploads = names.map(old).concat() + &others.map(old).concat() + &upload("meta.01", &now);
     let listed = response("200 OK", "", &format!("<R>{uploads}</R>"));
-    let aborted = script(&[&listed, &response("204 No Content", "", "")]);
+    let gone = response("204 No Content", "", "");
+    let aborted = script(&[&listed, &gone, &gone]);
     aborted.store(0).abort_stale().unwrap();
     let asked = aborted.asked();
     assert_eq!(asked[0], "GET /bucket?uploads=&prefix=p%2F HTTP/1.1");
-    assert_eq!(asked[1], "DELETE /bucket/p/old?uploadId=uold HTTP/1.1");
-    assert_eq!(asked.len(), 2);
+    for (asked, name) in asked[1..].iter().zip(names) {
+        let delete = format!("DELETE /bucket/p/{name}?uploadId=u{name} HTTP/1.1");
+        assert_eq!(*asked, delete);
+    }
+    assert_eq!(asked.len(), 3);
     // Those who may not look leave them to the bucket's own rule.
     let denied = script(&[&refusal("403 Forbidden", "AccessDenied")]);
     denied.store(0).abort_stale().unwrap();
