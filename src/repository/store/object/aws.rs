@@ -22,7 +22,35 @@ impl Environment<'_> {
     pub(super) fn get(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
+
+    /// Makes sure that what goes into requests can stand there.
+    fn ensure_printable(&self) -> Result<()> {
+        let is_odd = |name: &&&str| {
+            self.get(name)
+                .is_some_and(|value| value.contains(char::is_control))
+        };
+        match IN_REQUESTS.iter().find(is_odd) {
+            None => Ok(()),
+            Some(name) => Err(ErrorKind::Usage
+                .error(format!(
+                    "{name} in the environment holds a control character"
+                ))
+                .hint("does the file that sets it have the line ends of Windows?")
+                .into()),
+        }
+    }
 }
+
+/// The variables whose values stand in requests.
+const IN_REQUESTS: [&str; 7] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+];
 
 /// How S3 is reached.
 #[derive(Debug, Clone)]
@@ -87,6 +115,7 @@ impl Access {
     ///
     /// When a profile is named that is not there, or asks for what is not supported.
     pub(super) fn find(settings: &S3Settings, environment: &Environment<'_>) -> Result<Self> {
+        environment.ensure_printable()?;
         let named = settings
             .profile
             .clone()

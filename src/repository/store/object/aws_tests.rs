@@ -111,6 +111,16 @@ fn half_a_key_an_absent_profile_and_what_is_not_supported_are_refused() {
     refused(&none, &KEYS[..1], "");
     refused(&none, &KEYS[1..], "");
     refused(&none, &[("SNAP_S3_CHECKSUM", "md5")], "");
+    for odd in [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL",
+    ] {
+        let error = refused(&none, &[(odd, "hush\r"), KEYS[0], KEYS[1]], "");
+        let said = format!("{error:#}");
+        assert!(said.contains(odd) && !said.contains("hush"), "{said}");
+    }
     let absent = refused(&named("nobody"), &[], CONFIG);
     assert!(absent.to_string().contains("nobody"), "{absent}");
     let sso = refused(&named("s"), &[], "[profile s]\nsso_session = x\n");

@@ -10,6 +10,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::{ObjectStore, RetryConfig};
+use reqwest::Url;
 
 use super::aws::{self, Environment};
 use super::settings::{ObjectSettings, S3Checksum};
@@ -269,14 +270,15 @@ fn place_of(bucket: &str, access: &aws::Access, region: &str) -> Result<Place> {
     let endpoint = endpoint.trim_end_matches('/');
     let Some((scheme, host)) = endpoint.split_once("://") else {
         return Err(ErrorKind::Usage
-            .error(format!("the endpoint {endpoint} is no URL"))
+            .error("the endpoint is no URL")
             .hint("write http:// or https:// before it")
             .into());
     };
     if !matches!(scheme, "http" | "https") {
-        let wrong = format!("the endpoint {endpoint} is neither http:// nor https://");
+        let wrong = "the endpoint is neither http:// nor https://";
         return Err(ErrorKind::Usage.error(wrong).into());
     }
+    ensure_place(endpoint)?;
     // A certificate for *.s3.amazonaws.com does not cover a name with dots in it.
     let by_default = access.endpoint.is_some() || bucket.contains('.');
     let is_path_style = access.is_path_style.unwrap_or(by_default);
@@ -294,6 +296,22 @@ fn place_of(bucket: &str, access: &aws::Access, region: &str) -> Result<Place> {
     })
 }
 
+/// Makes sure that an endpoint names a place, and nothing that requests would lose. It may hold a
+/// password, so it is not repeated.
+fn ensure_place(endpoint: &str) -> Result<()> {
+    let wrong = |what: String| Err(ErrorKind::Usage.error(what).into());
+    match endpoint.parse::<Url>() {
+        Err(error) => wrong(format!("the endpoint is no URL: {error}")),
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            wrong("the endpoint holds a ? or a #".to_owned())
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            wrong("the endpoint holds a user or a password".to_owned())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
 /// What a builder made, or what it could not be made for.
 fn built<T>(url: &ObjectUrl, made: object_store::Result<T>) -> Result<T> {
     made.with_context(|| format!("preparing access to {url}"))
@@ -305,5 +323,36 @@ fn never_again() -> RetryConfig {
         max_retries: 0,
         retry_timeout: Duration::ZERO,
         ..RetryConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_names_no_place_is_refused_and_no_password_is_repeated() {
+        for wrong in [
+            "http://",
+            "http://h:99999",
+            "http://user:hush@",
+            "http://user:hush@:80",
+            "http://us er:hush@h",
+            "http://user:hush@h",
+            "http://[::1",
+            "http://h?hush=x",
+            "http://h/#hush",
+        ] {
+            let error = ensure_place(wrong).unwrap_err();
+            assert_eq!(crate::error::kind_of(&error), ErrorKind::Usage, "{wrong}");
+            assert!(!format!("{error:#}").contains("hush"), "{error:#}");
+        }
+        for right in [
+            "http://127.0.0.1:8333",
+            "https://[::1]:9000",
+            "https://h/path",
+        ] {
+            ensure_place(right).unwrap();
+        }
     }
 }
