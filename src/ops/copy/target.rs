@@ -121,8 +121,8 @@ impl CopyTarget {
                 let fault = ErrorKind::Damage
                     .error(format!("{place} has set {id}, but {} {what}", file.name));
                 Ok(Presence::Other(fault.hint(format!(
-                    "see snap verify {place} {id}; once its record .snap/{id}.json is moved away, \
-                     snap copy brings all of it again"
+                    "see snap verify {place} {id}; snap copy replaces no file: copy the set into \
+                     another directory or prefix"
                 ))))
             }
         }
