@@ -25,7 +25,9 @@ impl TwoPlaces {
     fn new(layout: &[&str]) -> Self {
         let places = Self { folder: folder() };
         copy_tree(Path::new(DATA), &places.path("server"));
-        for flags in [&[][..], &["-incremental"], &["-since", "last"]] {
+        // However short ago the data was checked out.
+        let incremental = ["-incremental", "-cold-after", "1ms"];
+        for flags in [&[][..], &incremental, &["-since", "last"]] {
             places.backup(&[layout, flags].concat());
         }
         places
