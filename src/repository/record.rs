@@ -1,5 +1,6 @@
 //! The record of a set: what one run made, as a JSON document.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -230,6 +231,12 @@ pub enum SetState {
     Complete,
     /// Shards are missing or unproven; their records say why.
     Partial,
+}
+
+/// The names of the files of sets.
+pub(super) fn file_names(records: &[SetRecord]) -> HashSet<&str> {
+    let files = records.iter().flat_map(SetRecord::files);
+    files.map(|file| file.name.as_str()).collect()
 }
 
 /// What a run was asked to take.

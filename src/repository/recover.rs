@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::as_recorded::{Comparison, find_as_recorded};
 use super::claim::{Claim, age, claims};
 use super::hidden::{COMMIT, RECORD, UNFINISHED, name_of, own_name};
-use super::record::SetRecord;
+use super::record::{SetRecord, file_names};
 use super::resume::ResumableRun;
 use super::set_id::SetId;
 use super::snapshot::read_record;
@@ -66,7 +66,7 @@ fn undo(
     let Some(records) = records(store, hidden) else {
         return Ok(false);
     };
-    let recorded = names_in(&records);
+    let recorded = file_names(&records);
     let names = record.names();
     let is_its = |name: &str| names.is_own(name) && !recorded.contains(name);
     for file in record.files().filter(|file| is_its(&file.name)) {
@@ -107,7 +107,7 @@ fn sweep_claims(
         // Nobody knows which files one names that cannot be read.
         return Ok(());
     };
-    let recorded = names_in(&records);
+    let recorded = file_names(&records);
     let mut needed = HashSet::new();
     needed.extend(spared.iter().flat_map(|spared| spared.named_files()));
     let is_dead = |claim: &Claim| dead.iter().any(|dead| dead.name == claim.name);
@@ -145,12 +145,6 @@ fn sweep_claims(
         }
     }
     Ok(())
-}
-
-/// The names of the files of sets.
-fn names_in(records: &[SetRecord]) -> HashSet<&str> {
-    let files = records.iter().flat_map(SetRecord::files);
-    files.map(|file| file.name.as_str()).collect()
 }
 
 /// All records in a list of the hidden folder; nothing where one cannot be read.

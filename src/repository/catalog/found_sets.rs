@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::super::manifest::{self, Manifest};
 use super::super::names;
-use super::super::record::SetRecord;
+use super::super::record::{SetRecord, file_names};
 use super::super::set::{MetaFile, Origin, Set};
 use super::super::set_id::SetId;
 use super::super::snapshot::{DirectorySnapshot, Listed};
@@ -54,7 +54,7 @@ impl FoundSets {
     /// When it cannot be listed, or never stays the same meanwhile.
     pub(super) fn read(store: &dyn Store) -> Result<Self> {
         let snapshot = DirectorySnapshot::read(store)?;
-        let recorded: HashSet<&str> = names_of(&snapshot.records).collect();
+        let recorded = file_names(&snapshot.records);
         let listed = finished_files(&snapshot, &recorded);
         let mut sets = loose_sets(&listed, &recorded);
         let files: BTreeMap<String, u64> = listed
@@ -138,12 +138,6 @@ fn foreign_names(record: &SetRecord) -> impl Iterator<Item = String> {
     files
         .filter(move |file| !own.is_own(&file.name))
         .map(|file| file.name.clone())
-}
-
-/// The names of the files of sets.
-fn names_of(records: &[SetRecord]) -> impl Iterator<Item = &str> {
-    let files = records.iter().flat_map(SetRecord::files);
-    files.map(|file| file.name.as_str())
 }
 
 /// The files that count: not those of commits and removals that have not ended, unless a set has

@@ -11,7 +11,7 @@ use crate::error::ErrorKind;
 use crate::repository::claim::Claim;
 use crate::repository::hidden::{RECORD, UNFINISHED, name_of};
 use crate::repository::prune;
-use crate::repository::record::SetRecord;
+use crate::repository::record::{SetRecord, file_names};
 use crate::repository::recover::records;
 use crate::repository::snapshot::read_record;
 use crate::repository::store::{Folder, tolerated};
@@ -110,16 +110,15 @@ impl SetWriter {
         let Some(records) = records(&*self.store, &hidden) else {
             return Ok(());
         };
-        let files = records.iter().flat_map(SetRecord::files);
-        self.clear(claim, &files.map(|file| file.name.clone()).collect())
+        self.clear(claim, &file_names(&records))
     }
 
     /// Removes what a run with a claim has stored, and no record names; in the end the claim, if all
     /// of it went. Where this fails, the sweep of a later run takes what is left.
-    pub(super) fn clear(&self, claim: &Claim, recorded: &HashSet<String>) -> Result<()> {
+    pub(super) fn clear(&self, claim: &Claim, recorded: &HashSet<&str>) -> Result<()> {
         let mut is_clear = true;
         for entry in claim.claimed(&self.store.list(Folder::Top)?) {
-            if !recorded.contains(&entry.name) {
+            if !recorded.contains(entry.name.as_str()) {
                 is_clear &= tolerated(self.store.remove(&entry.name))?.is_none();
             }
         }

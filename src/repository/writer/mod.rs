@@ -20,7 +20,7 @@ use super::copied_name::CopiedName;
 use super::hidden::{RECORD, UNFINISHED, name_of, own_name};
 use super::location::Location;
 use super::prune;
-use super::record::{SetRecord, ShardRecord};
+use super::record::{SetRecord, ShardRecord, file_names};
 use super::recover::sweep;
 use super::resume::{self, ResumableRun, RunHeader};
 use super::set_id::SetId;
@@ -288,10 +288,8 @@ impl Drop for SetWriter {
         let _ = match (&self.claim, self.commits) {
             (Some(claim), _) if self.copied.is_some() => self.clear_copy(claim),
             (Some(claim), CommitState::Done) => {
-                read_record(&*self.store, &format!("{}.{RECORD}", self.id)).and_then(|record| {
-                    let files = record.files().map(|file| file.name.clone());
-                    self.clear(claim, &files.collect())
-                })
+                read_record(&*self.store, &format!("{}.{RECORD}", self.id))
+                    .and_then(|record| self.clear(claim, &file_names(&[record])))
             }
             (Some(claim), _) => self.clear(claim, &HashSet::new()),
             (None, _) => self.store.remove_tree(&name_of(&self.staged, UNFINISHED)),
