@@ -317,10 +317,10 @@ impl Running {
         let wall = self.started.elapsed();
         self.reaped = true;
         let (stdout, stderr) = self.outputs();
-        // A child's ru_maxrss begins at its parent's peak; where it did not grow beyond that it is
-        // only an upper bound.
+        // A child's ru_maxrss begins at its parent's peak; where it did not grow well beyond that it
+        // is only an upper bound.
         let reported = kibibytes(usage.ru_maxrss);
-        let peak_rss = if reported > self.inherited || sampled == 0 {
+        let peak_rss = if reported > self.inherited + COUNTED_LATE || sampled == 0 {
             reported
         } else {
             sampled
@@ -355,6 +355,10 @@ impl Drop for Running {
         }
     }
 }
+
+/// How far two looks at the resident set of one process differ at most: Linux counts the pages of
+/// each processor on its own, and sums them up now and then.
+const COUNTED_LATE: u64 = 8 << 20;
 
 /// Reads a pipe to its end in a thread of its own, so that the writer never blocks.
 fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
