@@ -53,6 +53,7 @@ mod lock;
 pub mod manifest;
 mod marker;
 pub mod names;
+mod needs;
 mod next_number;
 mod pin;
 mod prune;

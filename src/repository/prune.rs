@@ -10,10 +10,10 @@
 //! sets may be hard links of each other: names are removed, and what other names stand for stays. A
 //! name that the record of another set has too stays with that set.
 //!
-//! Where there is no lock, a backup may be about to share the files. Then a removal ends with the
-//! first step, and the rest follows in a later run, when the `.forget` is older than the grace
-//! period. A backup that has found the record before is over then, or looks whether its files are
-//! about to go ([`going`]).
+//! Where there is no lock, somebody may read the files, or a backup be about to share them. Then a
+//! removal ends with the first step, and the rest follows in a later run, when the `.forget` is older
+//! than the grace period. After the second step, that run looks which files others need by then
+//! (`needs`). While a run at work claims one, the `.forget` stays.
 //!
 //! What the storage forbids to remove stays, and so does the `.forget`, so that nobody takes it for
 //! a backup; that is told, and no failure.
@@ -34,19 +34,19 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::catalog::{Catalog, META_FRAME};
-use super::claim::{age, claims};
-use super::digest::FileDigest;
+use super::claim::age;
 use super::hidden::{HIDDEN, RECORD, REMOVAL, name_of, own_name};
 use super::layout::Layout;
 use super::location::Location;
 use super::manifest::{self, Manifest};
+use super::needs::{Need, Needs};
 use super::pin::{self, Pin};
 use super::record::{FileRecord, SetRecord};
-use super::recover::{records, sweep};
+use super::recover::sweep;
 use super::set_id::SetId;
 use super::snapshot::{MANIFEST_LIMIT, is_gone, read_record};
 use super::store::{
-    ContentId, EntryKind, Folder, Store, StoreEntry, StoreLock, WritableStore, is_there,
+    ContentId, EntryKind, Folder, Refusal, Store, StoreEntry, StoreLock, WritableStore, is_there,
     read_bounded, tolerated,
 };
 use crate::cancel::Cancel;
@@ -187,7 +187,7 @@ impl Maintenance {
         cancel: &Cancel,
     ) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
-        remove(&*self.store, &sets, &others, &mut || Ok(cancel.check()?))
+        remove(&*self.store, &sets, others, &mut || Ok(cancel.check()?))
     }
 
     /// What [`Maintenance::remove`] would do where there is no period of grace.
@@ -219,24 +219,9 @@ impl Maintenance {
     }
 }
 
-/// The names that stay: of the sets that stay, and of runs that are at work.
-#[derive(Debug, Default)]
-struct Others {
-    recorded: HashMap<String, FileDigest>,
-    claimed: HashSet<String>,
-}
-
-impl Others {
-    fn add(&mut self, record: &SetRecord) {
-        let files = record.files();
-        self.recorded
-            .extend(files.map(|file| (file.name.clone(), file.digest.clone())));
-    }
-}
-
 /// The records of the sets named, and the files of all others.
-fn split<'a>(catalog: &'a Catalog, which: &HashSet<usize>) -> (Vec<&'a SetRecord>, Others) {
-    let (mut sets, mut others) = (Vec::new(), Others::default());
+fn split<'a>(catalog: &'a Catalog, which: &HashSet<usize>) -> (Vec<&'a SetRecord>, Needs) {
+    let (mut sets, mut others) = (Vec::new(), Needs::default());
     for (at, set) in catalog.sets().iter().enumerate() {
         let Some(record) = set.record() else {
             continue;
@@ -250,6 +235,9 @@ fn split<'a>(catalog: &'a Catalog, which: &HashSet<usize>) -> (Vec<&'a SetRecord
     (sets, others)
 }
 
+/// Within this time, a run that has written a `.forget` removes the record beside it.
+const RETIREMENT: Duration = Duration::from_secs(60 * 60);
+
 /// Called before each step; where it fails, nothing more is done.
 type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 
@@ -258,7 +246,7 @@ type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 fn remove(
     store: &dyn WritableStore,
     sets: &[&SetRecord],
-    others: &Others,
+    mut others: Needs,
     check: Check<'_>,
 ) -> Result<Removed> {
     if sets.is_empty() {
@@ -282,24 +270,20 @@ fn remove(
     store.settle(Folder::Hidden)?;
     // A set that is being read may build on any older one, so all of these stay.
     let (staying, going) = sets.split_at(staying);
-    let mut others_now = Others {
-        recorded: others.recorded.clone(),
-        claimed: HashSet::new(),
-    };
-    staying.iter().for_each(|set| others_now.add(set));
-    let mut removed = match store.grace().is_zero() {
-        true => remove_files(store, going, &others_now, check)?,
-        false => measure(store, going, &others_now)?.put_off(),
+    staying.iter().for_each(|set| others.add(set));
+    let mut removed = match (store.has_lock(), store.grace().is_zero()) {
+        (true, _) => remove_files(store, going, &others, check)?,
+        (false, true) => remove_unneeded(store, going, check)?.unwrap_or_default(),
+        (false, false) => measure(store, going, &others)?.put_off(),
     };
     let ids = staying.iter().map(|set| set.id.clone()).collect();
     match refusal {
         None => removed.spared = ids,
         Some(refusal) => {
-            let (record, why) = (name_of(&sets[staying.len() - 1].id, RECORD), refusal.0);
+            let record = name_of(&sets[staying.len() - 1].id, RECORD);
             let place = store.place_of(&record);
-            removed
-                .kept
-                .push(format!("{place} is kept by the storage: {why}"));
+            let kept = format!("{place} is kept by the storage: {refusal}");
+            removed.kept.push(kept);
             removed.refused = ids;
         }
     }
@@ -307,17 +291,21 @@ fn remove(
 }
 
 /// What [`remove`] would do.
-fn measure(store: &dyn Store, sets: &[&SetRecord], others: &Others) -> Result<Removed> {
+fn measure(store: &dyn Store, sets: &[&SetRecord], others: &Needs) -> Result<Removed> {
     let mut removed = Removed {
         sets: sets.iter().map(|set| set.id.clone()).collect(),
         ..Removed::default()
     };
     let mut names: HashMap<ContentId, u64> = HashMap::new();
     for file in signs(sets).into_iter().chain(shards(sets)) {
-        if let Some(there) = ours(store, &file, others, &mut removed.left)? {
-            let seen = names.entry(there.content).or_default();
-            *seen += 1;
-            removed.count(&file, &there, *seen == there.names);
+        match fate(store, &file, others)? {
+            Fate::Goes(there) => {
+                let seen = names.entry(there.content).or_default();
+                *seen += 1;
+                removed.count(&file, &there, *seen == there.names);
+            }
+            Fate::IsLeft(why) => removed.left.push(why),
+            Fate::Waits | Fate::Stays => {}
         }
     }
     Ok(removed)
@@ -331,125 +319,154 @@ pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Remo
         .filter_map(|entry| own_name(&entry.name))
         .filter_map(|(id, kind)| (kind == RECORD).then_some(id))
         .collect();
-    let (mut due, mut others) = (Vec::new(), Others::default());
+    let mut due = Vec::new();
     for entry in &hidden {
         let Some((id, REMOVAL)) = own_name(&entry.name) else {
             continue;
         };
-        let is_due = age(store, entry.modified) >= store.grace();
+        let age = age(store, entry.modified);
         if counting.contains(id) {
             // A copy of the directory that was made meanwhile can have both names: then the set
             // counts. Or another run is about to remove the record.
-            if is_due {
+            if age >= store.grace() && (store.has_lock() || age >= RETIREMENT) {
                 tolerated(store.remove(&name_of(id, REMOVAL)))?;
             }
-            continue;
-        }
-        // One that cannot be read must not stop a backup; what it names is unknown, and stays.
-        match read_record(store, &entry.name) {
-            Ok(record) if is_due => due.push(record),
-            Ok(record) => others.add(&record),
-            Err(_) => {}
+        } else if age >= store.grace() {
+            // One that cannot be read must not stop a backup; what it names is unknown, and stays.
+            due.extend(read_record(store, &entry.name));
         }
     }
     if due.is_empty() {
         return Ok(Removed::default());
     }
+    let removed = remove_unneeded(store, &due.iter().collect::<Vec<_>>(), check)?;
     // A record that cannot be read may name any file.
-    let Some(staying) = records(store, &hidden) else {
-        return Ok(Removed::default());
-    };
-    staying.iter().for_each(|record| others.add(record));
-    for (claim, entry) in claims(store, &hidden) {
-        if claim.age(store, entry)? < store.grace() {
-            others.claimed.extend(claim.files);
-            others.claimed.extend(claim.uses);
-        }
-    }
-    remove_files(store, &due.iter().collect::<Vec<_>>(), &others, check)
+    Ok(removed.unwrap_or_default())
 }
 
-/// Those of `files` that go with sets whose removal was begun longer ago than `since`: no record
-/// that counts names them.
-///
-/// # Errors
-///
-/// When a record cannot be read.
-pub(super) fn going(
-    store: &dyn Store,
-    hidden: &[StoreEntry],
-    files: &HashSet<&str>,
-    since: Duration,
-) -> Result<HashSet<String>> {
-    let mut going = HashSet::new();
-    let mut counting = Vec::new();
-    for entry in hidden {
-        match own_name(&entry.name) {
-            Some((_, RECORD)) => counting.push(&entry.name),
-            Some((_, REMOVAL)) if age(store, entry.modified) >= since => {
-                let record = read_record(store, &entry.name);
-                let named = record.iter().flat_map(SetRecord::files);
-                let named = named.map(|file| file.name.clone());
-                going.extend(named.filter(|name| files.contains(name.as_str())));
-            }
-            _ => {}
-        }
-    }
-    // The newest first: that is what a backup builds on.
-    counting.sort_unstable();
-    while let Some(record) = counting.pop().filter(|_| !going.is_empty()) {
-        if let Ok(record) = read_record(store, record) {
-            record.files().for_each(|file| _ = going.remove(&file.name));
-        }
-    }
-    Ok(going)
-}
-
-/// Steps 2 to 4.
+/// Steps 2 to 4, where nobody else takes any.
 fn remove_files(
     store: &dyn WritableStore,
     sets: &[&SetRecord],
-    others: &Others,
+    others: &Needs,
     check: Check<'_>,
 ) -> Result<Removed> {
-    let mut removed = Removed {
-        sets: sets.iter().map(|set| set.id.clone()).collect(),
-        ..Removed::default()
+    let mut removal = FileRemoval::of(store, sets, check);
+    removal.remove(signs(sets), others)?;
+    removal.remove(shards(sets), others)?;
+    removal.end(sets)
+}
+
+/// Steps 2 to 4 for all files that nobody needs; nothing where that cannot be found out.
+fn remove_unneeded(
+    store: &dyn WritableStore,
+    sets: &[&SetRecord],
+    check: Check<'_>,
+) -> Result<Option<Removed>> {
+    // Removals that are due need no file, whoever ends them.
+    let is_due = |entry: &StoreEntry| {
+        let kind = own_name(&entry.name).map(|(_, kind)| kind);
+        kind == Some(REMOVAL) && age(store, entry.modified) >= store.grace()
     };
-    let mut unfinished = HashSet::new();
-    for files in [signs(sets), shards(sets)] {
+    let files = sets.iter().flat_map(|set| set.files());
+    let mut needs = Needs::of(files.map(|file| file.name.as_str()));
+    if !needs.look(store, &is_due)? {
+        return Ok(None);
+    }
+    let mut removal = FileRemoval::of(store, sets, check);
+    removal.remove(signs(sets), &needs)?;
+    if store.has_lock() {
+        removal.remove(shards(sets), &needs)?;
+        return removal.end(sets).map(Some);
+    }
+    // Who is about to share a file of a shard sees by now that the metastore is gone, or has
+    // claimed the file before.
+    let is_shown = |set: &&&SetRecord| {
+        !removal.unfinished.contains(&set.id) && needs.need(&set.meta.name).is_none()
+    };
+    let shown: Vec<&SetRecord> = sets.iter().filter(is_shown).copied().collect();
+    match needs.look(store, &is_due)? {
+        true => removal.remove(shards(&shown), &needs)?,
+        false => removal.unfinished.extend(shown.iter().map(|set| &set.id)),
+    }
+    removal.end(&shown).map(Some)
+}
+
+/// A removal of files, and how far it has come.
+struct FileRemoval<'a, 'b> {
+    store: &'a dyn WritableStore,
+    check: Check<'b>,
+    removed: Removed,
+    /// The sets of which something stays for now.
+    unfinished: HashSet<&'a SetId>,
+}
+
+impl<'a, 'b> FileRemoval<'a, 'b> {
+    fn of(store: &'a dyn WritableStore, sets: &[&SetRecord], check: Check<'b>) -> Self {
+        Self {
+            store,
+            check,
+            removed: Removed {
+                sets: sets.iter().map(|set| set.id.clone()).collect(),
+                ..Removed::default()
+            },
+            unfinished: HashSet::new(),
+        }
+    }
+
+    /// Removes those of the files that nobody needs, and makes that last.
+    fn remove(&mut self, files: Vec<SetFile<'a>>, needs: &Needs) -> Result<()> {
         for file in files {
-            check()?;
-            let Some(there) = ours(store, &file, others, &mut removed.left)? else {
-                continue;
-            };
-            match tolerated(store.remove(&file.record.name))? {
-                None => removed.count(&file, &there, there.names == 1),
-                Some(refusal) => {
-                    let (place, why) = (store.place_of(&file.record.name), refusal.0);
-                    removed
-                        .kept
-                        .push(format!("{place} is kept by the storage: {why}"));
-                    unfinished.insert(file.set);
+            (self.check)()?;
+            match fate(self.store, &file, needs)? {
+                Fate::Goes(there) => self.remove_one(&file, &there)?,
+                Fate::IsLeft(why) => self.removed.left.push(why),
+                Fate::Waits => {
+                    self.removed.later += 1;
+                    self.removed.later_bytes += file.record.size;
+                    self.unfinished.insert(file.set);
                 }
+                Fate::Stays => {}
             }
         }
-        check()?;
-        store.settle(Folder::Top)?;
+        (self.check)()?;
+        self.store.settle(Folder::Top)
     }
-    for set in sets.iter().filter(|set| !unfinished.contains(&set.id)) {
-        check()?;
-        let name = name_of(&set.id, REMOVAL);
-        if let Some(refusal) = tolerated(store.remove(&name))? {
-            let (place, why) = (store.place_of(&name), refusal.0);
-            removed
-                .kept
-                .push(format!("{place} is kept by the storage: {why}"));
+
+    fn remove_one(&mut self, file: &SetFile<'a>, there: &StoreEntry) -> Result<()> {
+        match tolerated(self.store.remove(&file.record.name))? {
+            None => self.removed.count(file, there, there.names == 1),
+            Some(refusal) => {
+                self.keep(&file.record.name, &refusal);
+                self.unfinished.insert(file.set);
+            }
         }
+        Ok(())
     }
-    check()?;
-    store.settle(Folder::Hidden)?;
-    Ok(removed)
+
+    /// Notes that the storage keeps a file.
+    fn keep(&mut self, name: &str, refusal: &Refusal) {
+        let place = self.store.place_of(name);
+        let kept = format!("{place} is kept by the storage: {refusal}");
+        self.removed.kept.push(kept);
+    }
+
+    /// Ends the removal of the sets of which nothing stays.
+    fn end(mut self, sets: &[&SetRecord]) -> Result<Removed> {
+        for set in sets {
+            if self.unfinished.contains(&set.id) {
+                continue;
+            }
+            (self.check)()?;
+            let name = name_of(&set.id, REMOVAL);
+            if let Some(refusal) = tolerated(self.store.remove(&name))? {
+                self.keep(&name, &refusal);
+            }
+        }
+        (self.check)()?;
+        self.store.settle(Folder::Hidden)?;
+        Ok(self.removed)
+    }
 }
 
 /// A file that a set recorded, and what it holds.
@@ -538,22 +555,29 @@ impl SetFile<'_> {
     }
 }
 
-/// The file, where it is there and is the set's; else says why it is left alone.
-fn ours(
-    store: &dyn Store,
-    file: &SetFile<'_>,
-    others: &Others,
-    left: &mut Vec<String>,
-) -> Result<Option<StoreEntry>> {
+/// What becomes of a file of a set that is removed.
+enum Fate {
+    Goes(StoreEntry),
+    /// It is not the set's, for this reason.
+    IsLeft(String),
+    /// A run at work may need it.
+    Waits,
+    /// Another set has it, or it is not there.
+    Stays,
+}
+
+fn fate(store: &dyn Store, file: &SetFile<'_>, needs: &Needs) -> Result<Fate> {
     let record = file.record;
-    let shared = others.recorded.get(&record.name);
-    if shared == Some(&record.digest) || others.claimed.contains(&record.name) {
-        return Ok(None);
+    let need = needs.need(&record.name);
+    if need == Some(Need::Recorded(&record.digest)) {
+        return Ok(Fate::Stays);
     }
     let Some(there) = store.entry(&record.name)? else {
-        return Ok(None);
+        return Ok(Fate::Stays);
     };
-    let why = if shared.is_some() {
+    let why = if need == Some(Need::Claimed) {
+        return Ok(Fate::Waits);
+    } else if need.is_some() {
         "another set recorded it too".to_owned()
     } else if there.kind != EntryKind::File {
         "it is not a regular file".to_owned()
@@ -563,11 +587,10 @@ fn ours(
             there.size, record.size
         )
     } else {
-        return Ok(Some(there));
+        return Ok(Fate::Goes(there));
     };
     let place = store.place_of(&record.name);
-    left.push(format!("{place} is left alone: {why}"));
-    Ok(None)
+    Ok(Fate::IsLeft(format!("{place} is left alone: {why}")))
 }
 
 #[cfg(test)]

@@ -41,7 +41,11 @@ impl CopyReport {
             CopyState::Present => self.present += 1,
             CopyState::Removed => self.removed.push(copy.id),
             CopyState::Failed { kind, reason, .. } => {
-                self.failed.push(format!("set {}: {reason}", copy.id));
+                let names_it = reason.starts_with(&format!("set {} ", copy.id));
+                self.failed.push(match names_it {
+                    true => reason,
+                    false => format!("set {}: {reason}", copy.id),
+                });
                 self.worst = worse(self.worst, kind);
             }
         }
@@ -133,6 +137,12 @@ impl SetCopy {
             added: 0,
             needed_by,
         }
+    }
+
+    /// Whether it is not copied, and nothing is wrong with it.
+    pub(super) fn is_refused(&self) -> bool {
+        let refused = ErrorKind::Refused;
+        matches!(self.state, CopyState::Failed { kind, .. } if kind == refused)
     }
 
     /// A set whose record cannot be read.
