@@ -27,9 +27,7 @@ use super::layout::Layout;
 use super::next_number::UsedNumbers;
 use super::set_id::SetId;
 use super::set_names::SetNames;
-use super::store::{
-    Folder, Store, StoreEntry, WritableStore, read_bounded, tolerated,
-};
+use super::store::{Folder, Store, StoreEntry, WritableStore, read_bounded, tolerated};
 use crate::error::ErrorKind;
 use crate::shard::ShardPath;
 

@@ -235,7 +235,12 @@ pub(super) fn going(store: &dyn Store, files: &[String]) -> Result<HashSet<Strin
         };
         let meta = store.entry(&record.meta.name)?;
         if !meta.is_some_and(|meta| meta.is_file_of(record.meta.size)) {
-            going.extend([first].into_iter().chain(named).map(|file| file.name.clone()));
+            going.extend(
+                [first]
+                    .into_iter()
+                    .chain(named)
+                    .map(|file| file.name.clone()),
+            );
         }
     }
     // That of a run which still has a claim may be taken back. The newest first: that is what a

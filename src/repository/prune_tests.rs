@@ -118,14 +118,19 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
             let directory = copy(model.path());
             let directory = directory.path();
             let mut steps = 0;
-            let ended = remove(&LocalStore::new(directory), &unwanted, others(), &mut || {
-                steps += 1;
-                if steps > stopped {
-                    bail!("killed")
-                } else {
-                    Ok(())
-                }
-            });
+            let ended = remove(
+                &LocalStore::new(directory),
+                &unwanted,
+                others(),
+                &mut || {
+                    steps += 1;
+                    if steps > stopped {
+                        bail!("killed")
+                    } else {
+                        Ok(())
+                    }
+                },
+            );
             // A set whose record is there is whole; any other does not count.
             let catalog = Catalog::read(directory).unwrap();
             for set in catalog.sets() {
@@ -308,12 +313,7 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
         .unwrap();
     }
     let both: Vec<&SetRecord> = records[..2].iter().collect();
-    let expected = measure(
-        &LocalStore::new(directory.path()),
-        &both,
-        &Needs::default(),
-    )
-    .unwrap();
+    let expected = measure(&LocalStore::new(directory.path()), &both, &Needs::default()).unwrap();
     assert_eq!(
         (expected.files, expected.bytes),
         (6, 2 * "metasecond".len() as u64)

@@ -121,7 +121,7 @@ pub fn copy(
     Ok(report)
 }
 
-/// Makes sure that the two places are not one.
+/// Makes sure that the two places are not one, and the target is not among snap's own files.
 fn ensure_apart(options: &CopyOptions) -> Result<(), Error> {
     let (source, target) = (&options.source, &options.target);
     let is_same = match (source.directory(), target.directory()) {
@@ -134,6 +134,16 @@ fn ensure_apart(options: &CopyOptions) -> Result<(), Error> {
             _ => false,
         },
     };
+    let is_hidden = target
+        .directory()
+        .is_some_and(|path| path.components().any(|part| part.as_os_str() == ".snap"));
+    if is_hidden {
+        return Err(ErrorKind::Usage
+            .error(format!(
+                "{target} is inside the folder .snap of a backup directory"
+            ))
+            .hint("DST is a directory of its own"));
+    }
     match is_same {
         true => Err(ErrorKind::Usage
             .error(format!("{source} and {target} are one place"))

@@ -446,6 +446,10 @@ fn one_place_and_no_place_are_refused() {
     let mut options = options(&source(Layout::Legacy), directory.path().into());
     options.source = link.into();
     assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
+    let inside = directory.path().join(".snap/copy");
+    options.target = inside.into();
+    assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
+    options.target = directory.path().into();
     options.source = directory.path().join("nowhere").into();
     assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::NoBackup);
     assert_eq!(

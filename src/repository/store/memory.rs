@@ -7,9 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
-use super::write::{
-    Content, Refusal, StagedObject, StoreLock, WritableStore, retire_in_steps,
-};
+use super::write::{Content, Refusal, StagedObject, StoreLock, WritableStore, retire_in_steps};
 use super::{ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;

@@ -40,11 +40,7 @@ impl Stopping {
     }
 
     /// One of a run that takes turns with others.
-    pub(crate) fn in_turns(
-        turns: &Arc<Turns>,
-        run: usize,
-        store: &Arc<dyn WritableStore>,
-    ) -> Self {
+    pub(crate) fn in_turns(turns: &Arc<Turns>, run: usize, store: &Arc<dyn WritableStore>) -> Self {
         Self {
             store: store.clone(),
             stop: Stop::Turns(turns.clone(), run),

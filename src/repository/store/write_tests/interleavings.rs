@@ -288,8 +288,7 @@ fn a_run_that_resumes_what_another_clears_away_or_commits_is_whole() {
         let (made, failed) = in_each_order(|| {
             let (objects, store, _) = Scene::with_sets(DAY);
             let turns = Turns::of(0);
-            let of_first: Arc<dyn WritableStore> =
-                Arc::new(Stopping::in_turns(&turns, 0, &store));
+            let of_first: Arc<dyn WritableStore> = Arc::new(Stopping::in_turns(&turns, 0, &store));
             let (writer, file) = run_with_a_shard(&of_first);
             objects.pass(Duration::from_secs(1));
             let first: Run = Box::new(move |_| {
