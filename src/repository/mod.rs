@@ -37,8 +37,8 @@
 //! are called. store holds the files, a local directory those under lock; next_number, claim and
 //! copied_name tell which names are free; snapshot reads all as it was at one moment, pins among it;
 //! set and catalog tell what is in a repository, chain what a set needs, readers who holds it;
-//! as_recorded compares a file with its record, needs tells who needs one. resume, recover, prune,
-//! staged_file and writer change a repository. Only the local store and its lock know a path.
+//! as_recorded compares a file with its record, needs tells who needs one. resume, recover,
+//! removed_files, prune, staged_file and writer change a repository. Only the local store and its lock know a path.
 
 mod as_recorded;
 mod catalog;
@@ -61,6 +61,7 @@ mod prune;
 mod readers;
 mod record;
 mod recover;
+mod removed_files;
 mod resume;
 mod set;
 mod set_id;

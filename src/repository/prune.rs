@@ -18,41 +18,31 @@
 //! What the storage forbids to remove stays, and so does the `.forget`, so that nobody takes it for
 //! a backup; that is told, and no failure.
 //!
-//! A file that is not as long as was recorded may be somebody else's, so it stays where it is whole
-//! in itself. Where it is not, it is what damage left of the set's own file, and goes: without the
-//! record it would count as one of influxd's.
-//!
 //! A record is taken away only where nobody holds it, as who reads a set does
 //! ([`super::readers::Held`]). From then on no reader begins with the set, so the rest, and what a
 //! later run goes on with, needs no look at readers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::catalog::{Catalog, META_FRAME};
+use super::catalog::Catalog;
 use super::claim::age;
 use super::hidden::{HIDDEN, RECORD, REMOVAL, name_of, own_name};
-use super::layout::Layout;
 use super::location::Location;
-use super::manifest::{self, Manifest};
-use super::needs::{Need, Needs};
+use super::needs::Needs;
 use super::pin::{self, Pin};
-use super::record::{FileRecord, SetRecord};
+use super::record::SetRecord;
 use super::recover::sweep;
+use super::removed_files::{Fate, SetFile, fate, shards, signs};
 use super::set_id::SetId;
-use super::snapshot::{MANIFEST_LIMIT, is_gone, read_record};
+use super::snapshot::{is_gone, read_record};
 use super::store::{
-    ContentId, EntryKind, Folder, Refusal, Store, StoreEntry, StoreLock, WritableStore, is_there,
-    read_bounded, tolerated,
+    ContentId, Folder, Refusal, Store, StoreEntry, StoreLock, WritableStore, is_there, tolerated,
 };
 use crate::cancel::Cancel;
-use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, ShardTarReader, TarError};
-use crate::wire::{MAX_META_BYTES, MetaBlob};
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -395,6 +385,7 @@ fn remove_unneeded(
 /// A removal of files, and how far it has come.
 struct FileRemoval<'a, 'b> {
     store: &'a dyn WritableStore,
+    sets: &'a [&'a SetRecord],
     check: Check<'b>,
     removed: Removed,
     /// The sets of which something stays for now.
@@ -402,9 +393,10 @@ struct FileRemoval<'a, 'b> {
 }
 
 impl<'a, 'b> FileRemoval<'a, 'b> {
-    fn of(store: &'a dyn WritableStore, sets: &[&SetRecord], check: Check<'b>) -> Self {
+    fn of(store: &'a dyn WritableStore, sets: &'a [&'a SetRecord], check: Check<'b>) -> Self {
         Self {
             store,
+            sets,
             check,
             removed: Removed {
                 sets: sets.iter().map(|set| set.id.clone()).collect(),
@@ -415,7 +407,7 @@ impl<'a, 'b> FileRemoval<'a, 'b> {
     }
 
     /// Removes those of the files that nobody needs, and makes that last.
-    fn remove(&mut self, files: Vec<SetFile<'a>>, needs: &Needs) -> Result<()> {
+    fn remove(&mut self, files: Vec<SetFile<'_>>, needs: &Needs) -> Result<()> {
         for file in files {
             (self.check)()?;
             match fate(self.store, &file, needs)? {
@@ -424,7 +416,7 @@ impl<'a, 'b> FileRemoval<'a, 'b> {
                 Fate::Waits => {
                     self.removed.later += 1;
                     self.removed.later_bytes += file.record.size;
-                    self.unfinished.insert(file.set);
+                    self.stays(&file.record.name);
                 }
                 Fate::Stays => {}
             }
@@ -433,15 +425,23 @@ impl<'a, 'b> FileRemoval<'a, 'b> {
         self.store.settle(Folder::Top)
     }
 
-    fn remove_one(&mut self, file: &SetFile<'a>, there: &StoreEntry) -> Result<()> {
+    fn remove_one(&mut self, file: &SetFile<'_>, there: &StoreEntry) -> Result<()> {
         match tolerated(self.store.remove(&file.record.name))? {
             None => self.removed.count(file, there, there.names == 1),
             Some(refusal) => {
                 self.keep(&file.record.name, &refusal);
-                self.unfinished.insert(file.set);
+                self.stays(&file.record.name);
             }
         }
         Ok(())
+    }
+
+    /// Notes that a file stays for now. Of the sets that have it, another run may have ended the
+    /// removal of any, as long as another had it too.
+    fn stays(&mut self, name: &str) {
+        let has_it = |set: &&&SetRecord| set.files().any(|file| file.name == name);
+        let sets = self.sets.iter().filter(has_it);
+        self.unfinished.extend(sets.map(|set| &set.id));
     }
 
     /// Notes that the storage keeps a file.
@@ -467,130 +467,6 @@ impl<'a, 'b> FileRemoval<'a, 'b> {
         self.store.settle(Folder::Hidden)?;
         Ok(self.removed)
     }
-}
-
-/// A file that a set recorded, and what it holds.
-struct SetFile<'a> {
-    set: &'a SetId,
-    record: &'a FileRecord,
-    layout: Layout,
-    content: FileContent,
-}
-
-enum FileContent {
-    Manifest,
-    Metastore,
-    Shard(ShardPath),
-}
-
-/// What influxd takes for the sign of a backup.
-fn signs<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
-    let of_set = |set: &&'a SetRecord| {
-        let set: &'a SetRecord = set;
-        let manifest = set
-            .manifest
-            .iter()
-            .map(|file| (file, FileContent::Manifest));
-        let files = manifest.chain([(&set.meta, FileContent::Metastore)]);
-        files.map(|(record, content)| SetFile {
-            set: &set.id,
-            record,
-            layout: set.layout,
-            content,
-        })
-    };
-    once(sets.iter().flat_map(of_set))
-}
-
-fn shards<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
-    let of_set = |set: &&'a SetRecord| {
-        let set: &'a SetRecord = set;
-        set.shards.iter().filter_map(|shard| {
-            Some(SetFile {
-                set: &set.id,
-                record: shard.file.as_ref()?,
-                layout: set.layout,
-                content: FileContent::Shard(shard.path()),
-            })
-        })
-    };
-    once(sets.iter().flat_map(of_set))
-}
-
-/// Each name once: with the last of the sets that have it.
-fn once<'a>(files: impl Iterator<Item = SetFile<'a>>) -> Vec<SetFile<'a>> {
-    let mut files: Vec<SetFile<'a>> = files.collect();
-    let mut seen = HashSet::new();
-    files.reverse();
-    files.retain(|file| seen.insert(&file.record.name));
-    files.reverse();
-    files
-}
-
-impl SetFile<'_> {
-    /// Whether what has its name can be read to its end, or nobody knows.
-    fn is_whole(&self, store: &dyn Store) -> bool {
-        let name = &self.record.name;
-        let bounded = |limit| read_bounded(store, name, limit);
-        match (&self.content, self.layout) {
-            (FileContent::Manifest, _) => {
-                bounded(MANIFEST_LIMIT).map_or(true, |bytes| Manifest::read(&bytes).is_ok())
-            }
-            (FileContent::Metastore, Layout::Legacy) => store
-                .open(name)
-                .map_or(true, |file| MetaBlob::read_from(file).is_ok()),
-            (FileContent::Metastore, Layout::Portable) => bounded(MAX_META_BYTES + META_FRAME)
-                .map_or(true, |bytes| manifest::read_meta(&bytes).is_ok()),
-            (FileContent::Shard(shard), Layout::Legacy) => store.open(name).map_or(true, |file| {
-                let finished = ShardTarReader::in_place(file, shard).finish();
-                matches!(
-                    finished,
-                    Ok(Ending::Whole { .. }) | Err(TarError::Source(_))
-                )
-            }),
-            (FileContent::Shard(_), Layout::Portable) => store.open(name).map_or(true, |file| {
-                io::copy(&mut manifest::decompress(file), &mut io::sink()).is_ok()
-            }),
-        }
-    }
-}
-
-/// What becomes of a file of a set that is removed.
-enum Fate {
-    Goes(StoreEntry),
-    /// It is not the set's, for this reason.
-    IsLeft(String),
-    /// A run at work may need it.
-    Waits,
-    /// Another set has it, or it is not there.
-    Stays,
-}
-
-fn fate(store: &dyn Store, file: &SetFile<'_>, needs: &Needs) -> Result<Fate> {
-    let record = file.record;
-    let need = needs.need(&record.name);
-    if need == Some(Need::Recorded(&record.digest)) {
-        return Ok(Fate::Stays);
-    }
-    let Some(there) = store.entry(&record.name)? else {
-        return Ok(Fate::Stays);
-    };
-    let why = if need == Some(Need::Claimed) {
-        return Ok(Fate::Waits);
-    } else if need.is_some() {
-        "another set recorded it too".to_owned()
-    } else if there.kind != EntryKind::File {
-        "it is not a regular file".to_owned()
-    } else if there.size != record.size && file.is_whole(store) {
-        format!(
-            "it has {} bytes, and {} were recorded",
-            there.size, record.size
-        )
-    } else {
-        return Ok(Fate::Goes(there));
-    };
-    let place = store.place_of(&record.name);
-    Ok(Fate::IsLeft(format!("{place} is left alone: {why}")))
 }
 
 #[cfg(test)]

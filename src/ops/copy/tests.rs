@@ -35,12 +35,13 @@ fn options(source: &TestRepository, target: Location) -> CopyOptions {
     }
 }
 
-/// What a run did, and what became of each set.
+/// What a run did, and what became of each set, oldest first: those that are refused it tells last.
 fn run(options: &CopyOptions) -> Result<(CopyReport, Vec<SetCopy>)> {
     let mut copies = Vec::new();
     let report = copy(options, Context::silent(), &mut |copy| {
         copies.push(copy.clone());
     })?;
+    copies.sort_by(|one, other| one.id.cmp(&other.id));
     Ok((report, copies))
 }
 
