@@ -150,8 +150,8 @@ fn print(copied: &SetCopy, output: &Output) -> Result<()> {
             "set {} was removed before it could be copied",
             copied.id
         )),
-        CopyState::Failed { reason, hint, .. } => {
-            output.fault(&format!("set {}: {reason}", copied.id), hint.as_deref());
+        CopyState::Failed { hint, .. } => {
+            output.fault(&copied.fault().unwrap_or_default(), hint.as_deref());
         }
     }
     Ok(())

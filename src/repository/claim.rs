@@ -27,7 +27,7 @@ use super::layout::Layout;
 use super::next_number::UsedNumbers;
 use super::set_id::SetId;
 use super::set_names::SetNames;
-use super::store::{Folder, Store, StoreEntry, WritableStore, read_bounded};
+use super::store::{Folder, Store, StoreEntry, WritableStore, read_bounded, tolerated};
 use crate::error::ErrorKind;
 use crate::shard::ShardPath;
 
@@ -53,7 +53,7 @@ pub(super) struct Claim {
     started: Timestamp,
     /// The names that it may give to files.
     pub files: Vec<String>,
-    /// The names of files that an interrupted run has left, and this one may put into its set.
+    /// The names of files of other sets, and of interrupted runs, that it may put into its set.
     pub uses: Vec<String>,
     /// Whether the set is one of another repository.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -152,6 +152,13 @@ impl Claim {
         &self.id
     }
 
+    /// The first note of its run, which is there before the claim is. Whoever takes the run for dead
+    /// removes it, with all others, before anything else: by that the run sees it.
+    pub(super) fn first_note(&self) -> String {
+        let (_, random) = self.name.rsplit_once('-').unwrap_or_default();
+        Folder::Notes(&self.id).name_of(&format!("00000000-{random}"))
+    }
+
     /// Writes it, and tells whether the run may go on.
     ///
     /// # Errors
@@ -162,8 +169,20 @@ impl Claim {
         Ok(!self.is_contested(store, used)?)
     }
 
+    /// Takes it back, where the run may not go on.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed, for another reason than that the storage forbids it.
+    pub(super) fn withdraw(&self, store: &dyn WritableStore) -> Result<()> {
+        tolerated(store.remove(&self.name))?;
+        tolerated(store.remove(&self.first_note()))?;
+        Ok(())
+    }
+
     fn write(&self, store: &dyn WritableStore) -> Result<()> {
         let text = serde_json::to_vec(self).context("writing a claim")?;
+        store.write_whole(&self.first_note(), &mut |out| out.write_all(b"\n"))?;
         store.write_whole(&self.name, &mut |out: &mut dyn Write| out.write_all(&text))
     }
 

@@ -73,7 +73,7 @@ impl Run {
                 Step::Upload(claim)
             }
             Step::Yield(claim) => {
-                store.remove(&claim.name).unwrap();
+                claim.withdraw(store).unwrap();
                 self.attempts += 1;
                 Step::Choose
             }
@@ -174,7 +174,7 @@ fn a_claim_names_files_of_its_own_set_alone_or_is_damaged() {
     let shard = test_records::path("db", 7);
     let claim = Claim::new(&names, Timestamp::UNIX_EPOCH, &[&shard], Vec::new());
     let read = |claim: &Claim| {
-        store.remove(&claim.name).unwrap();
+        claim.withdraw(&store).unwrap();
         claim.write(&store).unwrap();
         let file = claim.name.strip_prefix(".snap/").unwrap();
         Claim::read(&store, file)

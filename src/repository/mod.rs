@@ -29,15 +29,16 @@
 //!
 //! Object storage has no lock, no rename and no links. There a file has its final name as soon as it
 //! is whole, a claim keeps other runs from the names, and a set names the files of an older one
-//! that it shares. What is removed waits for a period of grace (see `claim`, `recover` and `prune`).
+//! that it shares. What is removed waits for a period of grace, and while a run needs it (see
+//! `claim`, `needs`, `recover` and `prune`).
 //!
 //! Each file of this module uses only files that stand before it here: layout, names, manifest,
 //! set_id, set_names and record say what is in a file, hidden what the files of the hidden folder
 //! are called. store holds the files, a local directory those under lock; next_number, claim and
 //! copied_name tell which names are free; snapshot reads all as it was at one moment, pins among it;
 //! set and catalog tell what is in a repository, chain what a set needs, readers who holds it;
-//! as_recorded compares a file with its record. resume, recover, prune, staged_file and writer
-//! change a repository. Only the local store and its lock know a path.
+//! as_recorded compares a file with its record, needs tells who needs one. resume, recover,
+//! removed_files, prune, staged_file and writer change a repository. Only the local store and its lock know a path.
 
 mod as_recorded;
 mod catalog;
@@ -53,12 +54,14 @@ mod lock;
 pub mod manifest;
 mod marker;
 pub mod names;
+mod needs;
 mod next_number;
 mod pin;
 mod prune;
 mod readers;
 mod record;
 mod recover;
+mod removed_files;
 mod resume;
 mod set;
 mod set_id;

@@ -10,49 +10,39 @@
 //! sets may be hard links of each other: names are removed, and what other names stand for stays. A
 //! name that the record of another set has too stays with that set.
 //!
-//! Where there is no lock, a backup may be about to share the files. Then a removal ends with the
-//! first step, and the rest follows in a later run, when the `.forget` is older than the grace
-//! period. A backup that has found the record before is over then, or looks whether its files are
-//! about to go ([`going`]).
+//! Where there is no lock, somebody may read the files, or a backup be about to share them. Then a
+//! removal ends with the first step, and the rest follows in a later run, when the `.forget` is older
+//! than the grace period. After the second step, that run looks which files others need by then
+//! (`needs`). While a run at work claims one, the `.forget` stays.
 //!
 //! What the storage forbids to remove stays, and so does the `.forget`, so that nobody takes it for
 //! a backup; that is told, and no failure.
-//!
-//! A file that is not as long as was recorded may be somebody else's, so it stays where it is whole
-//! in itself. Where it is not, it is what damage left of the set's own file, and goes: without the
-//! record it would count as one of influxd's.
 //!
 //! A record is taken away only where nobody holds it, as who reads a set does
 //! ([`super::readers::Held`]). From then on no reader begins with the set, so the rest, and what a
 //! later run goes on with, needs no look at readers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::catalog::{Catalog, META_FRAME};
-use super::claim::{age, claims};
-use super::digest::FileDigest;
+use super::catalog::Catalog;
+use super::claim::age;
 use super::hidden::{HIDDEN, RECORD, REMOVAL, name_of, own_name};
-use super::layout::Layout;
 use super::location::Location;
-use super::manifest::{self, Manifest};
+use super::needs::Needs;
 use super::pin::{self, Pin};
-use super::record::{FileRecord, SetRecord};
-use super::recover::{records, sweep};
+use super::record::SetRecord;
+use super::recover::sweep;
+use super::removed_files::{Fate, SetFile, fate, shards, signs};
 use super::set_id::SetId;
-use super::snapshot::{MANIFEST_LIMIT, is_gone, read_record};
+use super::snapshot::{is_gone, read_record};
 use super::store::{
-    ContentId, EntryKind, Folder, Store, StoreEntry, StoreLock, WritableStore, is_there,
-    read_bounded, tolerated,
+    ContentId, Folder, Refusal, Store, StoreEntry, StoreLock, WritableStore, is_there, tolerated,
 };
 use crate::cancel::Cancel;
-use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, ShardTarReader, TarError};
-use crate::wire::{MAX_META_BYTES, MetaBlob};
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -187,7 +177,7 @@ impl Maintenance {
         cancel: &Cancel,
     ) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
-        remove(&*self.store, &sets, &others, &mut || Ok(cancel.check()?))
+        remove(&*self.store, &sets, others, &mut || Ok(cancel.check()?))
     }
 
     /// What [`Maintenance::remove`] would do where there is no period of grace.
@@ -219,24 +209,9 @@ impl Maintenance {
     }
 }
 
-/// The names that stay: of the sets that stay, and of runs that are at work.
-#[derive(Debug, Default)]
-struct Others {
-    recorded: HashMap<String, FileDigest>,
-    claimed: HashSet<String>,
-}
-
-impl Others {
-    fn add(&mut self, record: &SetRecord) {
-        let files = record.files();
-        self.recorded
-            .extend(files.map(|file| (file.name.clone(), file.digest.clone())));
-    }
-}
-
 /// The records of the sets named, and the files of all others.
-fn split<'a>(catalog: &'a Catalog, which: &HashSet<usize>) -> (Vec<&'a SetRecord>, Others) {
-    let (mut sets, mut others) = (Vec::new(), Others::default());
+fn split<'a>(catalog: &'a Catalog, which: &HashSet<usize>) -> (Vec<&'a SetRecord>, Needs) {
+    let (mut sets, mut others) = (Vec::new(), Needs::default());
     for (at, set) in catalog.sets().iter().enumerate() {
         let Some(record) = set.record() else {
             continue;
@@ -250,6 +225,9 @@ fn split<'a>(catalog: &'a Catalog, which: &HashSet<usize>) -> (Vec<&'a SetRecord
     (sets, others)
 }
 
+/// Within this time, a run that has written a `.forget` removes the record beside it.
+const RETIREMENT: Duration = Duration::from_secs(60 * 60);
+
 /// Called before each step; where it fails, nothing more is done.
 type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 
@@ -258,7 +236,7 @@ type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 fn remove(
     store: &dyn WritableStore,
     sets: &[&SetRecord],
-    others: &Others,
+    mut others: Needs,
     check: Check<'_>,
 ) -> Result<Removed> {
     if sets.is_empty() {
@@ -282,24 +260,20 @@ fn remove(
     store.settle(Folder::Hidden)?;
     // A set that is being read may build on any older one, so all of these stay.
     let (staying, going) = sets.split_at(staying);
-    let mut others_now = Others {
-        recorded: others.recorded.clone(),
-        claimed: HashSet::new(),
-    };
-    staying.iter().for_each(|set| others_now.add(set));
-    let mut removed = match store.grace().is_zero() {
-        true => remove_files(store, going, &others_now, check)?,
-        false => measure(store, going, &others_now)?.put_off(),
+    staying.iter().for_each(|set| others.add(set));
+    let mut removed = match (store.has_lock(), store.grace().is_zero()) {
+        (true, _) => remove_files(store, going, &others, check)?,
+        (false, true) => remove_unneeded(store, going, check)?.unwrap_or_default(),
+        (false, false) => measure(store, going, &others)?.put_off(),
     };
     let ids = staying.iter().map(|set| set.id.clone()).collect();
     match refusal {
         None => removed.spared = ids,
         Some(refusal) => {
-            let (record, why) = (name_of(&sets[staying.len() - 1].id, RECORD), refusal.0);
+            let record = name_of(&sets[staying.len() - 1].id, RECORD);
             let place = store.place_of(&record);
-            removed
-                .kept
-                .push(format!("{place} is kept by the storage: {why}"));
+            let kept = format!("{place} is kept by the storage: {refusal}");
+            removed.kept.push(kept);
             removed.refused = ids;
         }
     }
@@ -307,17 +281,21 @@ fn remove(
 }
 
 /// What [`remove`] would do.
-fn measure(store: &dyn Store, sets: &[&SetRecord], others: &Others) -> Result<Removed> {
+fn measure(store: &dyn Store, sets: &[&SetRecord], others: &Needs) -> Result<Removed> {
     let mut removed = Removed {
         sets: sets.iter().map(|set| set.id.clone()).collect(),
         ..Removed::default()
     };
     let mut names: HashMap<ContentId, u64> = HashMap::new();
     for file in signs(sets).into_iter().chain(shards(sets)) {
-        if let Some(there) = ours(store, &file, others, &mut removed.left)? {
-            let seen = names.entry(there.content).or_default();
-            *seen += 1;
-            removed.count(&file, &there, *seen == there.names);
+        match fate(store, &file, others)? {
+            Fate::Goes(there) => {
+                let seen = names.entry(there.content).or_default();
+                *seen += 1;
+                removed.count(&file, &there, *seen == there.names);
+            }
+            Fate::IsLeft(why) => removed.left.push(why),
+            Fate::Waits | Fate::Stays => {}
         }
     }
     Ok(removed)
@@ -331,243 +309,164 @@ pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Remo
         .filter_map(|entry| own_name(&entry.name))
         .filter_map(|(id, kind)| (kind == RECORD).then_some(id))
         .collect();
-    let (mut due, mut others) = (Vec::new(), Others::default());
+    let mut due = Vec::new();
     for entry in &hidden {
         let Some((id, REMOVAL)) = own_name(&entry.name) else {
             continue;
         };
-        let is_due = age(store, entry.modified) >= store.grace();
+        let age = age(store, entry.modified);
         if counting.contains(id) {
             // A copy of the directory that was made meanwhile can have both names: then the set
             // counts. Or another run is about to remove the record.
-            if is_due {
+            if age >= store.grace() && (store.has_lock() || age >= RETIREMENT) {
                 tolerated(store.remove(&name_of(id, REMOVAL)))?;
             }
-            continue;
-        }
-        // One that cannot be read must not stop a backup; what it names is unknown, and stays.
-        match read_record(store, &entry.name) {
-            Ok(record) if is_due => due.push(record),
-            Ok(record) => others.add(&record),
-            Err(_) => {}
+        } else if age >= store.grace() {
+            // One that cannot be read must not stop a backup; what it names is unknown, and stays.
+            due.extend(read_record(store, &entry.name));
         }
     }
     if due.is_empty() {
         return Ok(Removed::default());
     }
+    let removed = remove_unneeded(store, &due.iter().collect::<Vec<_>>(), check)?;
     // A record that cannot be read may name any file.
-    let Some(staying) = records(store, &hidden) else {
-        return Ok(Removed::default());
-    };
-    staying.iter().for_each(|record| others.add(record));
-    for (claim, entry) in claims(store, &hidden) {
-        if claim.age(store, entry)? < store.grace() {
-            others.claimed.extend(claim.files);
-            others.claimed.extend(claim.uses);
-        }
-    }
-    remove_files(store, &due.iter().collect::<Vec<_>>(), &others, check)
+    Ok(removed.unwrap_or_default())
 }
 
-/// Those of `files` that go with sets whose removal was begun longer ago than `since`: no record
-/// that counts names them.
-///
-/// # Errors
-///
-/// When a record cannot be read.
-pub(super) fn going(
-    store: &dyn Store,
-    hidden: &[StoreEntry],
-    files: &HashSet<&str>,
-    since: Duration,
-) -> Result<HashSet<String>> {
-    let mut going = HashSet::new();
-    let mut counting = Vec::new();
-    for entry in hidden {
-        match own_name(&entry.name) {
-            Some((_, RECORD)) => counting.push(&entry.name),
-            Some((_, REMOVAL)) if age(store, entry.modified) >= since => {
-                let record = read_record(store, &entry.name);
-                let named = record.iter().flat_map(SetRecord::files);
-                let named = named.map(|file| file.name.clone());
-                going.extend(named.filter(|name| files.contains(name.as_str())));
-            }
-            _ => {}
-        }
-    }
-    // The newest first: that is what a backup builds on.
-    counting.sort_unstable();
-    while let Some(record) = counting.pop().filter(|_| !going.is_empty()) {
-        if let Ok(record) = read_record(store, record) {
-            record.files().for_each(|file| _ = going.remove(&file.name));
-        }
-    }
-    Ok(going)
-}
-
-/// Steps 2 to 4.
+/// Steps 2 to 4, where nobody else takes any.
 fn remove_files(
     store: &dyn WritableStore,
     sets: &[&SetRecord],
-    others: &Others,
+    others: &Needs,
     check: Check<'_>,
 ) -> Result<Removed> {
-    let mut removed = Removed {
-        sets: sets.iter().map(|set| set.id.clone()).collect(),
-        ..Removed::default()
+    let mut removal = FileRemoval::of(store, sets, check);
+    removal.remove(signs(sets), others)?;
+    removal.remove(shards(sets), others)?;
+    removal.end(sets)
+}
+
+/// Steps 2 to 4 for all files that nobody needs; nothing where that cannot be found out.
+fn remove_unneeded(
+    store: &dyn WritableStore,
+    sets: &[&SetRecord],
+    check: Check<'_>,
+) -> Result<Option<Removed>> {
+    // Removals that are due need no file, whoever ends them.
+    let is_due = |entry: &StoreEntry| {
+        let kind = own_name(&entry.name).map(|(_, kind)| kind);
+        kind == Some(REMOVAL) && age(store, entry.modified) >= store.grace()
     };
-    let mut unfinished = HashSet::new();
-    for files in [signs(sets), shards(sets)] {
+    let files = sets.iter().flat_map(|set| set.files());
+    let mut needs = Needs::of(files.map(|file| file.name.as_str()));
+    if !needs.look(store, &is_due)? {
+        return Ok(None);
+    }
+    let mut removal = FileRemoval::of(store, sets, check);
+    removal.remove(signs(sets), &needs)?;
+    if store.has_lock() {
+        removal.remove(shards(sets), &needs)?;
+        return removal.end(sets).map(Some);
+    }
+    // Who is about to share a file of a shard sees by now that the metastore is gone, or has
+    // claimed the file before.
+    let is_shown = |set: &&&SetRecord| {
+        !removal.unfinished.contains(&set.id) && needs.need(&set.meta.name).is_none()
+    };
+    let shown: Vec<&SetRecord> = sets.iter().filter(is_shown).copied().collect();
+    match needs.look(store, &is_due)? {
+        true => removal.remove(shards(&shown), &needs)?,
+        false => removal.unfinished.extend(shown.iter().map(|set| &set.id)),
+    }
+    removal.end(&shown).map(Some)
+}
+
+/// A removal of files, and how far it has come.
+struct FileRemoval<'a, 'b> {
+    store: &'a dyn WritableStore,
+    sets: &'a [&'a SetRecord],
+    check: Check<'b>,
+    removed: Removed,
+    /// The sets of which something stays for now.
+    unfinished: HashSet<&'a SetId>,
+}
+
+impl<'a, 'b> FileRemoval<'a, 'b> {
+    fn of(store: &'a dyn WritableStore, sets: &'a [&'a SetRecord], check: Check<'b>) -> Self {
+        Self {
+            store,
+            sets,
+            check,
+            removed: Removed {
+                sets: sets.iter().map(|set| set.id.clone()).collect(),
+                ..Removed::default()
+            },
+            unfinished: HashSet::new(),
+        }
+    }
+
+    /// Removes those of the files that nobody needs, and makes that last.
+    fn remove(&mut self, files: Vec<SetFile<'_>>, needs: &Needs) -> Result<()> {
         for file in files {
-            check()?;
-            let Some(there) = ours(store, &file, others, &mut removed.left)? else {
-                continue;
-            };
-            match tolerated(store.remove(&file.record.name))? {
-                None => removed.count(&file, &there, there.names == 1),
-                Some(refusal) => {
-                    let (place, why) = (store.place_of(&file.record.name), refusal.0);
-                    removed
-                        .kept
-                        .push(format!("{place} is kept by the storage: {why}"));
-                    unfinished.insert(file.set);
+            (self.check)()?;
+            match fate(self.store, &file, needs)? {
+                Fate::Goes(there) => self.remove_one(&file, &there)?,
+                Fate::IsLeft(why) => self.removed.left.push(why),
+                Fate::Waits => {
+                    self.removed.later += 1;
+                    self.removed.later_bytes += file.record.size;
+                    self.stays(&file.record.name);
                 }
+                Fate::Stays => {}
             }
         }
-        check()?;
-        store.settle(Folder::Top)?;
+        (self.check)()?;
+        self.store.settle(Folder::Top)
     }
-    for set in sets.iter().filter(|set| !unfinished.contains(&set.id)) {
-        check()?;
-        let name = name_of(&set.id, REMOVAL);
-        if let Some(refusal) = tolerated(store.remove(&name))? {
-            let (place, why) = (store.place_of(&name), refusal.0);
-            removed
-                .kept
-                .push(format!("{place} is kept by the storage: {why}"));
-        }
-    }
-    check()?;
-    store.settle(Folder::Hidden)?;
-    Ok(removed)
-}
 
-/// A file that a set recorded, and what it holds.
-struct SetFile<'a> {
-    set: &'a SetId,
-    record: &'a FileRecord,
-    layout: Layout,
-    content: FileContent,
-}
-
-enum FileContent {
-    Manifest,
-    Metastore,
-    Shard(ShardPath),
-}
-
-/// What influxd takes for the sign of a backup.
-fn signs<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
-    let of_set = |set: &&'a SetRecord| {
-        let set: &'a SetRecord = set;
-        let manifest = set
-            .manifest
-            .iter()
-            .map(|file| (file, FileContent::Manifest));
-        let files = manifest.chain([(&set.meta, FileContent::Metastore)]);
-        files.map(|(record, content)| SetFile {
-            set: &set.id,
-            record,
-            layout: set.layout,
-            content,
-        })
-    };
-    once(sets.iter().flat_map(of_set))
-}
-
-fn shards<'a>(sets: &[&'a SetRecord]) -> Vec<SetFile<'a>> {
-    let of_set = |set: &&'a SetRecord| {
-        let set: &'a SetRecord = set;
-        set.shards.iter().filter_map(|shard| {
-            Some(SetFile {
-                set: &set.id,
-                record: shard.file.as_ref()?,
-                layout: set.layout,
-                content: FileContent::Shard(shard.path()),
-            })
-        })
-    };
-    once(sets.iter().flat_map(of_set))
-}
-
-/// Each name once: with the last of the sets that have it.
-fn once<'a>(files: impl Iterator<Item = SetFile<'a>>) -> Vec<SetFile<'a>> {
-    let mut files: Vec<SetFile<'a>> = files.collect();
-    let mut seen = HashSet::new();
-    files.reverse();
-    files.retain(|file| seen.insert(&file.record.name));
-    files.reverse();
-    files
-}
-
-impl SetFile<'_> {
-    /// Whether what has its name can be read to its end, or nobody knows.
-    fn is_whole(&self, store: &dyn Store) -> bool {
-        let name = &self.record.name;
-        let bounded = |limit| read_bounded(store, name, limit);
-        match (&self.content, self.layout) {
-            (FileContent::Manifest, _) => {
-                bounded(MANIFEST_LIMIT).map_or(true, |bytes| Manifest::read(&bytes).is_ok())
+    fn remove_one(&mut self, file: &SetFile<'_>, there: &StoreEntry) -> Result<()> {
+        match tolerated(self.store.remove(&file.record.name))? {
+            None => self.removed.count(file, there, there.names == 1),
+            Some(refusal) => {
+                self.keep(&file.record.name, &refusal);
+                self.stays(&file.record.name);
             }
-            (FileContent::Metastore, Layout::Legacy) => store
-                .open(name)
-                .map_or(true, |file| MetaBlob::read_from(file).is_ok()),
-            (FileContent::Metastore, Layout::Portable) => bounded(MAX_META_BYTES + META_FRAME)
-                .map_or(true, |bytes| manifest::read_meta(&bytes).is_ok()),
-            (FileContent::Shard(shard), Layout::Legacy) => store.open(name).map_or(true, |file| {
-                let finished = ShardTarReader::in_place(file, shard).finish();
-                matches!(
-                    finished,
-                    Ok(Ending::Whole { .. }) | Err(TarError::Source(_))
-                )
-            }),
-            (FileContent::Shard(_), Layout::Portable) => store.open(name).map_or(true, |file| {
-                io::copy(&mut manifest::decompress(file), &mut io::sink()).is_ok()
-            }),
         }
+        Ok(())
     }
-}
 
-/// The file, where it is there and is the set's; else says why it is left alone.
-fn ours(
-    store: &dyn Store,
-    file: &SetFile<'_>,
-    others: &Others,
-    left: &mut Vec<String>,
-) -> Result<Option<StoreEntry>> {
-    let record = file.record;
-    let shared = others.recorded.get(&record.name);
-    if shared == Some(&record.digest) || others.claimed.contains(&record.name) {
-        return Ok(None);
+    /// Notes that a file stays for now. Of the sets that have it, another run may have ended the
+    /// removal of any, as long as another had it too.
+    fn stays(&mut self, name: &str) {
+        let has_it = |set: &&&SetRecord| set.files().any(|file| file.name == name);
+        let sets = self.sets.iter().filter(has_it);
+        self.unfinished.extend(sets.map(|set| &set.id));
     }
-    let Some(there) = store.entry(&record.name)? else {
-        return Ok(None);
-    };
-    let why = if shared.is_some() {
-        "another set recorded it too".to_owned()
-    } else if there.kind != EntryKind::File {
-        "it is not a regular file".to_owned()
-    } else if there.size != record.size && file.is_whole(store) {
-        format!(
-            "it has {} bytes, and {} were recorded",
-            there.size, record.size
-        )
-    } else {
-        return Ok(Some(there));
-    };
-    let place = store.place_of(&record.name);
-    left.push(format!("{place} is left alone: {why}"));
-    Ok(None)
+
+    /// Notes that the storage keeps a file.
+    fn keep(&mut self, name: &str, refusal: &Refusal) {
+        let place = self.store.place_of(name);
+        let kept = format!("{place} is kept by the storage: {refusal}");
+        self.removed.kept.push(kept);
+    }
+
+    /// Ends the removal of the sets of which nothing stays.
+    fn end(mut self, sets: &[&SetRecord]) -> Result<Removed> {
+        for set in sets {
+            if self.unfinished.contains(&set.id) {
+                continue;
+            }
+            (self.check)()?;
+            let name = name_of(&set.id, REMOVAL);
+            if let Some(refusal) = tolerated(self.store.remove(&name))? {
+                self.keep(&name, &refusal);
+            }
+        }
+        (self.check)()?;
+        self.store.settle(Folder::Hidden)?;
+        Ok(self.removed)
+    }
 }
 
 #[cfg(test)]

@@ -100,8 +100,11 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
         ];
         fs::write(model.path().join("notes.txt"), "mine").unwrap();
         let unwanted: Vec<&SetRecord> = records[..2].iter().collect();
-        let mut others = Others::default();
-        others.add(&records[2]);
+        let others = || {
+            let mut others = Needs::default();
+            others.add(&records[2]);
+            others
+        };
         let mut expected = tree(model.path());
         let gone = |name: &str| {
             unwanted.iter().any(|set| {
@@ -115,14 +118,19 @@ fn stopped_before_any_step_what_is_left_is_no_backup_and_the_next_run_ends_it() 
             let directory = copy(model.path());
             let directory = directory.path();
             let mut steps = 0;
-            let ended = remove(&LocalStore::new(directory), &unwanted, &others, &mut || {
-                steps += 1;
-                if steps > stopped {
-                    bail!("killed")
-                } else {
-                    Ok(())
-                }
-            });
+            let ended = remove(
+                &LocalStore::new(directory),
+                &unwanted,
+                others(),
+                &mut || {
+                    steps += 1;
+                    if steps > stopped {
+                        bail!("killed")
+                    } else {
+                        Ok(())
+                    }
+                },
+            );
             // A set whose record is there is whole; any other does not count.
             let catalog = Catalog::read(directory).unwrap();
             for set in catalog.sets() {
@@ -219,7 +227,7 @@ fn what_is_not_the_file_that_was_recorded_and_is_whole_is_left_alone_and_said() 
     let removed = remove(
         &LocalStore::new(directory.path()),
         &[&record],
-        &Others::default(),
+        Needs::default(),
         &mut || Ok(()),
     )
     .unwrap();
@@ -236,14 +244,16 @@ fn what_is_not_the_file_that_was_recorded_and_is_whole_is_left_alone_and_said() 
     // Nor is a file that a set which stays has recorded.
     let record = commit(directory.path(), Layout::Legacy);
     let other = FileDigest::of(DigestAlgorithm::Blake3, b"another");
-    let others = Others {
-        recorded: HashMap::from([("db.autogen.00008.01".to_owned(), other)]),
-        ..Others::default()
-    };
+    let mut staying = record.clone();
+    staying.shards.remove(0);
+    staying.shards[0].file.as_mut().unwrap().digest = other;
+    staying.meta.name = "meta.77".to_owned();
+    let mut others = Needs::default();
+    others.add(&staying);
     let removed = remove(
         &LocalStore::new(directory.path()),
         &[&record],
-        &others,
+        others,
         &mut || Ok(()),
     )
     .unwrap();
@@ -268,13 +278,13 @@ fn what_damage_left_of_a_file_goes_with_its_set() {
             let measured = measure(
                 &LocalStore::new(directory.path()),
                 &[&record],
-                &Others::default(),
+                &Needs::default(),
             )
             .unwrap();
             let removed = remove(
                 &LocalStore::new(directory.path()),
                 &[&record],
-                &Others::default(),
+                Needs::default(),
                 check,
             )
             .unwrap();
@@ -303,12 +313,7 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
         .unwrap();
     }
     let both: Vec<&SetRecord> = records[..2].iter().collect();
-    let expected = measure(
-        &LocalStore::new(directory.path()),
-        &both,
-        &Others::default(),
-    )
-    .unwrap();
+    let expected = measure(&LocalStore::new(directory.path()), &both, &Needs::default()).unwrap();
     assert_eq!(
         (expected.files, expected.bytes),
         (6, 2 * "metasecond".len() as u64)
@@ -317,7 +322,7 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
         remove(
             &LocalStore::new(directory.path()),
             &both,
-            &Others::default(),
+            Needs::default(),
             &mut || Ok(())
         )
         .unwrap(),
@@ -327,7 +332,7 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
     let last = measure(
         &LocalStore::new(directory.path()),
         &[&records[2]],
-        &Others::default(),
+        &Needs::default(),
     )
     .unwrap();
     assert_eq!(last.bytes, "metafirstsecond".len() as u64);
@@ -335,7 +340,7 @@ fn bytes_are_free_only_when_the_last_of_a_files_names_is_gone() {
         remove(
             &LocalStore::new(directory.path()),
             &[&records[2]],
-            &Others::default(),
+            Needs::default(),
             &mut || Ok(())
         )
         .unwrap(),

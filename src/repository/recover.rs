@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use super::as_recorded::{Comparison, find_as_recorded};
 use super::claim::{Claim, age, claims};
-use super::hidden::{COMMIT, RECORD, UNFINISHED, name_of, own_name};
+use super::hidden::{COMMIT, RECORD, UNFINISHED, claimed_number, name_of, own_name};
+use super::needs::{Need, Needs};
 use super::record::{SetRecord, file_names};
 use super::resume::ResumableRun;
 use super::set_id::SetId;
@@ -25,6 +26,9 @@ pub(super) fn sweep(
 ) -> Result<()> {
     let is_spared = |id: &str| spared.is_some_and(|spared| spared.staged().as_str() == id);
     let hidden = store.list(Folder::Hidden)?;
+    let own = hidden.iter().filter_map(|entry| own_name(&entry.name));
+    let claimed = own.filter(|(_, kind)| claimed_number(kind).is_some());
+    let claimed: HashSet<&str> = claimed.map(|(id, _)| id).collect();
     for entry in &hidden {
         let Some((id, kind)) = own_name(&entry.name) else {
             continue;
@@ -38,14 +42,25 @@ pub(super) fn sweep(
                 }
             }
             UNFINISHED if is_spared(id) => {}
-            // Where there is no lock, the claim of its run tells whether that is at work.
             UNFINISHED if store.has_lock() => store.remove_tree(&name)?,
+            // With a claim, the sweep of that takes them away.
+            UNFINISHED if !claimed.contains(id) => sweep_notes(store, &id.into())?,
             _ => {}
         }
     }
     sweep_claims(store, &hidden, spared, copy, cancel)?;
     store.abort_stale()?;
     store.settle(Folder::Top)
+}
+
+/// Removes the notes of a run that was killed before it claimed anything.
+fn sweep_notes(store: &dyn WritableStore, run: &SetId) -> Result<()> {
+    let notes = store.list(Folder::Notes(run))?;
+    let is_old = |note: &StoreEntry| age(store, note.modified) >= store.grace();
+    if notes.iter().all(is_old) {
+        tolerated(store.remove_tree(&name_of(run, UNFINISHED)))?;
+    }
+    Ok(())
 }
 
 /// Removes files that an interrupted commit already gave their final names. A file that is not the
@@ -102,19 +117,15 @@ fn sweep_claims(
     if dead.is_empty() {
         return Ok(());
     }
-    let hidden = store.list(Folder::Hidden)?;
-    let Some(records) = records(store, &hidden) else {
-        // Nobody knows which files one names that cannot be read.
-        return Ok(());
+    let files = dead.iter().flat_map(|claim| &claim.files);
+    let mut needs = Needs::of(files.map(String::as_str));
+    needs.claim(spared.iter().flat_map(|spared| spared.named_files()));
+    let is_dead = |entry: &StoreEntry| {
+        let name = Folder::Hidden.name_of(&entry.name);
+        dead.iter().any(|dead| dead.name == name)
     };
-    let recorded = file_names(&records);
-    let mut needed = HashSet::new();
-    needed.extend(spared.iter().flat_map(|spared| spared.named_files()));
-    let is_dead = |claim: &Claim| dead.iter().any(|dead| dead.name == claim.name);
-    let others = claims(store, &hidden).into_iter().map(|(claim, _)| claim);
-    for claim in others.filter(|claim| !is_dead(claim)) {
-        needed.extend(claim.files);
-        needed.extend(claim.uses);
+    if !needs.look(store, &is_dead)? {
+        return Ok(());
     }
     let top = store.list(Folder::Top)?;
     for claim in dead.iter().filter(|claim| !is_spared(claim)) {
@@ -122,17 +133,15 @@ fn sweep_claims(
         let patience = claim.patience(store, copy);
         for entry in claim.claimed(&top) {
             cancel.check()?;
-            if recorded.contains(entry.name.as_str()) {
+            let need = needs.need(&entry.name);
+            if matches!(need, Some(Need::Recorded(_))) {
                 continue;
             }
             // Into a directory that the repository was copied to, influxd may have written.
             let may_be_influxds = store.has_lock() && !claim.has_names_of_its_own();
-            if may_be_influxds
-                || needed.contains(&entry.name)
-                || age(store, entry.modified) < patience
-            {
+            if may_be_influxds || need.is_some() || age(store, entry.modified) < patience {
                 is_over = false;
-            } else {
+            } else if is_still(store, entry)? {
                 is_over &= tolerated(store.remove(&entry.name))?.is_none();
             }
         }
@@ -147,8 +156,15 @@ fn sweep_claims(
     Ok(())
 }
 
+/// Whether a file is the one that was listed. Where another run has cleared it away, a third may
+/// have given its name to a new one.
+fn is_still(store: &dyn Store, listed: &StoreEntry) -> Result<bool> {
+    let there = store.entry(&listed.name)?;
+    Ok(there.is_some_and(|there| there.modified == listed.modified && there.size == listed.size))
+}
+
 /// All records in a list of the hidden folder; nothing where one cannot be read.
-pub(super) fn records(store: &dyn Store, hidden: &[StoreEntry]) -> Option<Vec<SetRecord>> {
+fn records(store: &dyn Store, hidden: &[StoreEntry]) -> Option<Vec<SetRecord>> {
     let is_record =
         |entry: &&StoreEntry| matches!(own_name(&entry.name), Some((_, kind)) if kind == RECORD);
     let names: Vec<String> = hidden

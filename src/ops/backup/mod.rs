@@ -43,13 +43,14 @@ use crate::repository::{Layout, RunHeader, SetWriter};
 use crate::retry::Server;
 use crate::shard::ShardPath;
 use crate::sizes::total;
-use crate::text::size;
+use crate::text::{plural, size};
 use crate::time;
 use crate::wire::Dialect;
 use attempts::ShardAttempts;
 use commit::SettledShard;
 use download::Attempted;
 use health::ServerHealth;
+use incremental::Base;
 use outcome::ShardOutcome;
 use plan::BackupPlan;
 use proof::Rule;
@@ -127,7 +128,10 @@ fn make_set(
         selection: selection.clone(),
     };
     let paths: Vec<&ShardPath> = shards.iter().map(|planned| &planned.shard.path).collect();
-    staging.reserve(options.layout, &paths, context.cancel)?;
+    let shared = shards.iter().filter_map(|planned| planned.base.as_ref());
+    let shared: Vec<String> = shared.map(|base| base.name.clone()).collect();
+    staging.reserve(options.layout, &paths, &shared, context.cancel)?;
+    backup.leave_to_removals(&staging, &mut shards);
     let left = match staging.take_over(&run)? {
         Some(leftover) => Some(backup.build_on(leftover, &mut shards, run.started)?),
         None => None,
@@ -145,6 +149,21 @@ fn make_set(
 }
 
 impl Backup<'_> {
+    /// Has shards downloaded whose files in older sets are being removed.
+    fn leave_to_removals(&self, staging: &SetWriter, shards: &mut [Planned]) {
+        let is_going = |base: &mut Box<Base>| !staging.may_share(&base.name);
+        let going = shards
+            .iter_mut()
+            .filter_map(|planned| planned.base.take_if(is_going))
+            .count();
+        if going > 0 {
+            let shards = plural(going, "shard");
+            self.context.status(format!(
+                "another run removes sets that have {shards} of this one: downloading them"
+            ));
+        }
+    }
+
     /// Tells what would be done.
     fn describe(&self, planned: &[Planned]) -> BackupReport {
         let asked: Vec<&Planned> = planned.iter().filter(|planned| planned.held).collect();

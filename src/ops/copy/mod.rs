@@ -22,7 +22,7 @@ use crate::client::RateLimit;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, kind_of, told};
 use crate::progress::Event;
-use crate::repository::{Catalog, Location, SetId, SetRecord};
+use crate::repository::{Catalog, Location, SetId, SetRecord, UnreadableFile};
 use crate::sizes::total;
 use fault::CopyFault;
 use plan::{CopyPlan, PlannedSet};
@@ -78,18 +78,41 @@ pub fn copy(
         report.add(lost);
     }
     let plan = CopyPlan::of(&source, options)?;
+    let (target, unreadable) = CopyTarget::read(&options.target)?;
+    for UnreadableFile { file, error } in &unreadable {
+        context.warn(format!("{file} is passed over: {}", told(error)));
+    }
     let mut run = CopyRun {
         options,
         context,
         source: &source,
-        target: CopyTarget::read(&options.target, context)?,
+        target,
         limit: options.limit_rate.map(RateLimit::new),
         has_warned: false,
     };
     run.announce(&plan);
+    let mut refused = Vec::new();
     for planned in &plan.sets {
         context.check()?;
         let copied = run.deal_with(planned)?;
+        if copied.is_refused() && !options.dry_run {
+            refused.push(planned);
+            continue;
+        }
+        tell(&copied);
+        report.add(copied);
+    }
+    // Another run may have been copying them.
+    if !refused.is_empty() {
+        run.target = CopyTarget::read(&options.target)?.0;
+    }
+    for planned in refused {
+        context.check()?;
+        let copied = run.deal_with(planned)?;
+        if copied.state == CopyState::Present {
+            let id = &copied.id;
+            context.status(format!("set {id} was copied by another run meanwhile"));
+        }
         tell(&copied);
         report.add(copied);
     }
@@ -98,7 +121,7 @@ pub fn copy(
     Ok(report)
 }
 
-/// Makes sure that the two places are not one.
+/// Makes sure that the two places are not one, and the target is not among snap's own files.
 fn ensure_apart(options: &CopyOptions) -> Result<(), Error> {
     let (source, target) = (&options.source, &options.target);
     let is_same = match (source.directory(), target.directory()) {
@@ -111,6 +134,16 @@ fn ensure_apart(options: &CopyOptions) -> Result<(), Error> {
             _ => false,
         },
     };
+    let is_hidden = target
+        .directory()
+        .is_some_and(|path| path.components().any(|part| part.as_os_str() == ".snap"));
+    if is_hidden {
+        return Err(ErrorKind::Usage
+            .error(format!(
+                "{target} is inside the folder .snap of a backup directory"
+            ))
+            .hint("DST is a directory of its own"));
+    }
     match is_same {
         true => Err(ErrorKind::Usage
             .error(format!("{source} and {target} are one place"))

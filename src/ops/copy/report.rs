@@ -32,7 +32,7 @@ pub struct CopyReport {
 impl CopyReport {
     /// Adds what became of a set.
     pub(super) fn add(&mut self, copy: SetCopy) {
-        match copy.state {
+        match &copy.state {
             CopyState::Copied | CopyState::WouldCopy => {
                 self.bytes = self.bytes.saturating_add(copy.size);
                 self.added = self.added.saturating_add(copy.added);
@@ -40,9 +40,9 @@ impl CopyReport {
             }
             CopyState::Present => self.present += 1,
             CopyState::Removed => self.removed.push(copy.id),
-            CopyState::Failed { kind, reason, .. } => {
-                self.failed.push(format!("set {}: {reason}", copy.id));
-                self.worst = worse(self.worst, kind);
+            CopyState::Failed { kind, .. } => {
+                self.failed.extend(copy.fault());
+                self.worst = worse(self.worst, *kind);
             }
         }
     }
@@ -133,6 +133,24 @@ impl SetCopy {
             added: 0,
             needed_by,
         }
+    }
+
+    /// Why it is not copied, in a sentence that names it.
+    pub fn fault(&self) -> Option<String> {
+        let CopyState::Failed { reason, .. } = &self.state else {
+            return None;
+        };
+        let set = format!("set {}", self.id);
+        Some(match reason.starts_with(&set) {
+            true => reason.clone(),
+            false => format!("{set}: {reason}"),
+        })
+    }
+
+    /// Whether it is not copied, and nothing is wrong with it.
+    pub(super) fn is_refused(&self) -> bool {
+        let refused = ErrorKind::Refused;
+        matches!(self.state, CopyState::Failed { kind, .. } if kind == refused)
     }
 
     /// A set whose record cannot be read.

@@ -52,7 +52,12 @@ impl CopyRun<'_> {
         }
         let paths: Vec<ShardPath> = jobs_of(record).map(|job| job.shard.path()).collect();
         let paths: Vec<&ShardPath> = paths.iter().collect();
-        let reserved = writer.reserve(record.layout, &paths, self.context.cancel);
+        let shared = jobs_of(record).filter_map(|job| {
+            let (there, _) = self.target.file_of(record, job.shard, job.file)?;
+            Some(there.name.clone())
+        });
+        let shared: Vec<String> = shared.collect();
+        let reserved = writer.reserve(record.layout, &paths, &shared, self.context.cancel);
         reserved.map_err(CopyFault::of_target)?;
         let run = RunHeader {
             started: record.started,

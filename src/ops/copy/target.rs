@@ -5,8 +5,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 
-use crate::context::Context;
-use crate::error::{Error, ErrorKind, told};
+use crate::error::{Error, ErrorKind};
 use crate::repository::{
     Catalog, CopiedName, FileRecord, Location, SetId, SetRecord, ShardRecord, UnreadableFile,
 };
@@ -36,28 +35,26 @@ pub(super) enum Presence {
 }
 
 impl CopyTarget {
-    /// Reads the target.
+    /// Reads the target; what of it cannot be read is passed over.
     ///
     /// # Errors
     ///
     /// When it is there and cannot be listed.
-    pub(super) fn read(target: &Location, context: Context<'_>) -> Result<Self> {
+    pub(super) fn read(target: &Location) -> Result<(Self, Vec<UnreadableFile>)> {
         let is_new = target.directory().is_some_and(|path| !path.exists());
-        let mut damaged = Vec::new();
-        let mut catalog = None;
-        if !is_new {
-            let (found, unreadable) = Catalog::read_past_damage(target)?;
-            for UnreadableFile { file, error } in &unreadable {
-                context.warn(format!("{file} is passed over: {}", told(error)));
+        let (catalog, unreadable) = match is_new {
+            true => (None, Vec::new()),
+            false => {
+                let (catalog, unreadable) = Catalog::read_past_damage(target)?;
+                (Some(catalog), unreadable)
             }
-            damaged.extend(unreadable.iter().map(UnreadableFile::set));
-            catalog = Some(found);
-        }
-        Ok(Self {
+        };
+        let target = Self {
             catalog,
-            damaged,
+            damaged: unreadable.iter().map(UnreadableFile::set).collect(),
             copied: Vec::new(),
-        })
+        };
+        Ok((target, unreadable))
     }
 
     /// The sets with a record, newest first.

@@ -35,12 +35,13 @@ fn options(source: &TestRepository, target: Location) -> CopyOptions {
     }
 }
 
-/// What a run did, and what became of each set.
+/// What a run did, and what became of each set, oldest first: those that are refused it tells last.
 fn run(options: &CopyOptions) -> Result<(CopyReport, Vec<SetCopy>)> {
     let mut copies = Vec::new();
     let report = copy(options, Context::silent(), &mut |copy| {
         copies.push(copy.clone());
     })?;
+    copies.sort_by(|one, other| one.id.cmp(&other.id));
     Ok((report, copies))
 }
 
@@ -332,6 +333,56 @@ fn sets_of_influxds_are_told_and_never_copied() {
     }
 }
 
+/// Has another run copy all sets while the first file of one is copied.
+struct Another {
+    options: CopyOptions,
+    report: Mutex<Option<CopyReport>>,
+}
+
+impl Progress for Another {
+    fn report(&self, event: &Event<'_>) {
+        if !matches!(event, Event::Started { .. }) {
+            return;
+        }
+        let mut report = self.report.lock().unwrap();
+        if report.is_none() {
+            *report = Some(run(&self.options).unwrap().0);
+        }
+    }
+}
+
+#[test]
+fn what_another_run_copied_meanwhile_is_there_and_nothing_is_wrong_with_it() {
+    let source = source(Layout::Portable);
+    let target = TestRepository::of_objects("target");
+    target.set_grace(DAY);
+    let another = Another {
+        options: options(&source, target.location()),
+        report: Mutex::default(),
+    };
+    let cancel = Cancel::default();
+    let context = Context {
+        cancel: &cancel,
+        progress: &another,
+    };
+    let mut copies = Vec::new();
+    let report = copy(&another.options, context, &mut |copy| {
+        copies.push(copy.clone());
+    });
+    let report = report.unwrap();
+    assert_eq!(report.copied, [SetId::from(FIRST)]);
+    assert_eq!((report.present, report.worst), (1, None), "{copies:?}");
+    // The other one ended before the first set was there.
+    let other = another.report.into_inner().unwrap().unwrap();
+    assert_eq!(other.copied, [SetId::from(SECOND)]);
+    assert_eq!(other.worst, Some(ErrorKind::Refused));
+    let why = format!("another run is writing set {FIRST} into memory");
+    assert!(other.failed[0].contains(&why), "{:?}", other.failed);
+    let sets = target.sets();
+    assert_eq!(sets.len(), 2);
+    target.expect_nothing_but(&sets);
+}
+
 #[test]
 fn a_killed_copy_counts_as_dead_ten_minutes_later_where_there_is_no_lock() {
     let source = source(Layout::Portable);
@@ -396,6 +447,10 @@ fn one_place_and_no_place_are_refused() {
     let mut options = options(&source(Layout::Legacy), directory.path().into());
     options.source = link.into();
     assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
+    let inside = directory.path().join(".snap/copy");
+    options.target = inside.into();
+    assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
+    options.target = directory.path().into();
     options.source = directory.path().join("nowhere").into();
     assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::NoBackup);
     assert_eq!(

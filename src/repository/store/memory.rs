@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
-use super::write::{Content, Refusal, StagedObject, StoreLock, WritableStore};
+use super::write::{Content, Refusal, StagedObject, StoreLock, WritableStore, retire_in_steps};
 use super::{ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::repository::hidden::TEMPORARY;
+use crate::repository::hidden::{REMOVAL, TEMPORARY};
 use crate::repository::set_id::SetId;
 
 /// Files by name.
@@ -139,6 +139,15 @@ impl MemoryStore {
     /// Puts a file there, or another in its place.
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
         self.files().put(name, content);
+    }
+
+    /// What is there: names and contents.
+    pub(crate) fn state(&self) -> Vec<(String, Arc<[u8]>)> {
+        let files = self.files();
+        let files = files.by_name.iter();
+        files
+            .map(|(name, file)| (name.clone(), file.content.clone()))
+            .collect()
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -317,6 +326,10 @@ impl WritableStore for MemoryStore {
     fn write_whole(&self, name: &str, content: &mut Content<'_>) -> Result<()> {
         let mut bytes = Vec::new();
         content(&mut bytes)?;
+        if name.ends_with(REMOVAL) && self.is_of_objects && self.entry(name)?.is_some() {
+            // Another run was faster.
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
+        }
         self.ensure_new(name);
         self.files().put(name, &bytes);
         Ok(())
@@ -337,11 +350,7 @@ impl WritableStore for MemoryStore {
 
     fn retire(&self, record: &str, removal: &str) -> Result<bool> {
         if self.is_of_objects {
-            let content = self.files().file(record)?.content.clone();
-            if !self.files().by_name.contains_key(removal) {
-                self.files().put(removal, &content);
-            }
-            self.remove(record)?;
+            retire_in_steps(self, record, removal)?;
             return Ok(true);
         }
         let mut files = self.files();

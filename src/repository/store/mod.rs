@@ -26,8 +26,8 @@ pub(super) use local::LocalStore;
 #[cfg(test)]
 pub(super) use memory::MemoryStore;
 #[cfg(test)]
-pub(super) use stopping::Stopping;
-pub(super) use write::{StagedObject, StoreLock, WritableStore, tolerated};
+pub(super) use stopping::{Stopping, Turns};
+pub(super) use write::{Refusal, StagedObject, StoreLock, WritableStore, tolerated};
 
 use super::hidden::{HIDDEN, NOTES, UNFINISHED};
 use super::set_id::SetId;

@@ -1,23 +1,33 @@
-//! A store that a run is killed in, for tests.
+//! A store in which a run is stopped, for tests: for good, as if it were killed, or while another run
+//! takes its turn.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 
-use super::write::Content;
+use super::write::{Content, retire_in_steps};
 use super::{Folder, Hold, StagedObject, Store, StoreEntry, StoreLock, StoredFile, WritableStore};
 use crate::cancel::Cancel;
 use crate::repository::set_id::SetId;
 
-/// A store whose process is killed: after so many steps no other is taken.
+/// A store whose process does not take every step.
 #[derive(Debug)]
 pub(crate) struct Stopping {
     store: Arc<dyn WritableStore>,
-    steps_left: AtomicUsize,
+    stop: Stop,
+}
+
+#[derive(Debug)]
+enum Stop {
+    /// After so many steps that change something, no other is taken.
+    After(AtomicUsize),
+    /// Each step, to look as well, waits for the turn of this run.
+    Turns(Arc<Turns>, usize),
 }
 
 impl Stopping {
@@ -25,17 +35,89 @@ impl Stopping {
     pub(crate) fn after(steps: usize, store: &Arc<dyn WritableStore>) -> Self {
         Self {
             store: store.clone(),
-            steps_left: AtomicUsize::new(steps),
+            stop: Stop::After(AtomicUsize::new(steps)),
+        }
+    }
+
+    /// One of a run that takes turns with others.
+    pub(crate) fn in_turns(turns: &Arc<Turns>, run: usize, store: &Arc<dyn WritableStore>) -> Self {
+        Self {
+            store: store.clone(),
+            stop: Stop::Turns(turns.clone(), run),
         }
     }
 
     fn step(&self) -> Result<&dyn WritableStore> {
         let one_less = |left: usize| left.checked_sub(1);
-        let left = &self.steps_left;
-        match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
-            Ok(_) => Ok(&*self.store),
-            Err(_) => bail!("killed"),
+        let is_alive = match &self.stop {
+            Stop::After(left) => left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+                .is_ok(),
+            Stop::Turns(turns, run) => turns.wait_for(*run),
+        };
+        ensure!(is_alive, "killed");
+        Ok(&*self.store)
+    }
+
+    fn look(&self) -> Result<&dyn WritableStore> {
+        match &self.stop {
+            Stop::After(_) => Ok(&*self.store),
+            Stop::Turns(..) => self.step(),
         }
+    }
+}
+
+/// Whose turn it is, and for how many steps.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    /// The run and its steps; who is in none of them any more is killed.
+    left: Mutex<VecDeque<(usize, usize)>>,
+    next: Condvar,
+}
+
+impl Turns {
+    /// It is the turn of one run without end.
+    pub(crate) fn of(run: usize) -> Arc<Self> {
+        Arc::new(Self {
+            left: Mutex::new([(run, usize::MAX)].into()),
+            next: Condvar::new(),
+        })
+    }
+
+    /// From now on, these are the turns of runs, each of so many steps.
+    pub(crate) fn set(&self, turns: impl IntoIterator<Item = (usize, usize)>) {
+        *self.left.lock().unwrap() = turns.into_iter().collect();
+    }
+
+    /// Waits until a run may take a step; whether it may take any.
+    fn wait_for(&self, run: usize) -> bool {
+        let mut left = self.left.lock().unwrap();
+        loop {
+            while left.front().is_some_and(|(_, steps)| *steps == 0) {
+                left.pop_front();
+                self.next.notify_all();
+            }
+            if left.iter().all(|(of, _)| *of != run) {
+                return false;
+            }
+            match left.front_mut() {
+                Some((of, steps)) if *of == run => {
+                    *steps -= 1;
+                    return true;
+                }
+                _ => left = self.next.wait(left).unwrap(),
+            }
+        }
+    }
+
+    /// A run has ended: it is the turn of the others. Tells how many turns it did not use up.
+    pub(crate) fn end(&self, run: usize) -> usize {
+        let mut left = self.left.lock().unwrap();
+        let unused = left.iter().filter(|(of, steps)| *of == run && *steps > 0);
+        let unused = unused.count();
+        left.retain(|(of, _)| *of != run);
+        self.next.notify_all();
+        unused
     }
 }
 
@@ -49,23 +131,27 @@ impl Store for Stopping {
     }
 
     fn list(&self, folder: Folder<'_>) -> Result<Vec<StoreEntry>> {
-        self.store.list(folder)
+        self.look()?.list(folder)
     }
 
     fn entry(&self, name: &str) -> Result<Option<StoreEntry>> {
-        self.store.entry(name)
+        self.look()?.entry(name)
     }
 
     fn open(&self, name: &str) -> io::Result<StoredFile> {
-        self.store.open(name)
+        self.look().map_err(io::Error::other)?.open(name)
     }
 
     fn open_appended(&self, name: &str) -> io::Result<StoredFile> {
-        self.store.open_appended(name)
+        let store = self.look().map_err(io::Error::other)?;
+        store.open_appended(name)
     }
 
     fn concurrency(&self) -> usize {
-        self.store.concurrency()
+        match &self.stop {
+            Stop::After(_) => self.store.concurrency(),
+            Stop::Turns(..) => 1,
+        }
     }
 
     fn now(&self) -> SystemTime {
@@ -107,7 +193,14 @@ impl WritableStore for Stopping {
     }
 
     fn create(&self, set: &SetId, name: &str) -> Result<Box<dyn StagedObject>> {
-        self.step()?.create(set, name)
+        match &self.stop {
+            Stop::After(_) => self.step()?.create(set, name),
+            Stop::Turns(turns, run) => Ok(Box::new(ObjectInTurns {
+                turns: turns.clone(),
+                run: *run,
+                object: self.store.create(set, name)?,
+            })),
+        }
     }
 
     fn share(&self, name: &str, set: &SetId) -> Result<String> {
@@ -140,6 +233,10 @@ impl WritableStore for Stopping {
     }
 
     fn retire(&self, record: &str, removal: &str) -> Result<bool> {
+        if matches!(self.stop, Stop::Turns(..)) && !self.has_lock() {
+            retire_in_steps(self, record, removal)?;
+            return Ok(true);
+        }
         self.step()?.retire(record, removal)
     }
 
@@ -157,5 +254,30 @@ impl WritableStore for Stopping {
 
     fn abort_stale(&self) -> Result<()> {
         self.step()?.abort_stale()
+    }
+}
+
+/// An object that appears when it is the turn of its run.
+#[derive(Debug)]
+struct ObjectInTurns {
+    turns: Arc<Turns>,
+    run: usize,
+    object: Box<dyn StagedObject>,
+}
+
+impl StagedObject for ObjectInTurns {
+    fn seal(self: Box<Self>) -> Result<String> {
+        ensure!(self.turns.wait_for(self.run), "killed");
+        self.object.seal()
+    }
+}
+
+impl Write for ObjectInTurns {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.object.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.object.flush()
     }
 }

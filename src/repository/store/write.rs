@@ -114,7 +114,8 @@ pub(crate) trait WritableStore: Store {
 
     /// Takes the record of a set away from all that read it, and keeps what it says under the name
     /// `removal`; `false`, and nothing is done, where somebody holds it. Where nothing can be
-    /// renamed, `removal` is written first, unless it is there, and then the record goes.
+    /// renamed, `removal` is written first, unless it is there, and then the record goes; another
+    /// run may have done either.
     ///
     /// # Errors
     ///
@@ -152,6 +153,32 @@ pub(crate) trait WritableStore: Store {
     fn abort_stale(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// [`WritableStore::retire`] where nothing can be renamed. Another run may be about to do the same,
+/// or have done it.
+///
+/// # Errors
+///
+/// When the record cannot be read or taken away, or the removal not be written.
+pub(super) fn retire_in_steps(
+    store: &dyn WritableStore,
+    record: &str,
+    removal: &str,
+) -> Result<()> {
+    let mut content = Vec::new();
+    let read = store.open(record);
+    match read.and_then(|mut record| io::copy(&mut record, &mut content)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read?,
+    };
+    if store.entry(removal)?.is_none() {
+        let written = store.write_whole(removal, &mut |out| out.write_all(&content));
+        if written.is_err() && store.entry(removal)?.is_none() {
+            return written;
+        }
+    }
+    store.remove(record)
 }
 
 /// That storage forbids to remove a file: it is locked for a while, or the right to is lacking.

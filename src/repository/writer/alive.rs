@@ -1,15 +1,18 @@
-//! How a run without a lock shows others that it is at work, so that none clears its files away.
+//! How a run without a lock shows others that it is at work, so that none clears its files away: it
+//! leaves a note now and then, from a thread of its own, whatever else it waits for.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
 use super::SetWriter;
 use crate::error::ErrorKind;
-use crate::repository::claim::copy_patience;
+use crate::repository::claim::{Claim, copy_patience};
 use crate::repository::resume;
-use crate::repository::store::Folder;
+use crate::repository::set_id::SetId;
+use crate::repository::store::{WritableStore, is_there};
 use crate::text;
 
 /// When a run was last heard of.
@@ -43,26 +46,46 @@ impl Heard {
     }
 }
 
-impl SetWriter {
-    /// How long this run may not be heard of before others clear away what it has stored.
-    pub(super) fn patience(&self) -> Duration {
-        match self.copied {
-            Some(_) => copy_patience(&*self.store),
-            None => self.store.grace(),
+/// What others know of a run.
+#[derive(Debug)]
+pub(super) struct SignsOfLife {
+    store: Arc<dyn WritableStore>,
+    /// The run.
+    id: SetId,
+    is_copy: bool,
+    heard: Mutex<Heard>,
+}
+
+impl SignsOfLife {
+    /// Those of a run that was just heard of.
+    pub(super) fn of(store: &Arc<dyn WritableStore>, id: &SetId, is_copy: bool) -> Arc<Self> {
+        Arc::new(Self {
+            heard: Mutex::new(Heard::at(store.now())),
+            store: store.clone(),
+            id: id.clone(),
+            is_copy,
+        })
+    }
+
+    /// How long the run may not be heard of before others clear away what it has stored.
+    fn patience(&self) -> Duration {
+        match self.is_copy {
+            true => copy_patience(&*self.store),
+            false => self.store.grace(),
         }
     }
 
-    /// Tells other runs that this one is alive, where it has not for long, and they may clear away
-    /// what is old.
-    ///
-    /// # Errors
-    ///
-    /// When that cannot be written.
-    pub(crate) fn stay_alive(&self) -> Result<()> {
+    /// How often it is to be heard of, where others may take it for dead.
+    fn interval(&self) -> Option<Duration> {
         let patience = self.patience();
-        let is_due = !patience.is_zero() && self.heard().since(self.store.now()) > patience / 8;
-        if self.claim.is_some() && is_due {
-            resume::note_nothing(&*self.store, &self.staged)?;
+        (!patience.is_zero()).then_some(patience / 8)
+    }
+
+    /// Leaves a note where the run was not heard of for long.
+    fn show(&self) -> Result<()> {
+        let is_due = |interval| self.heard().since(self.store.now()) > interval;
+        if self.interval().is_some_and(is_due) {
+            resume::note_nothing(&*self.store, &self.id)?;
             self.was_heard();
         }
         Ok(())
@@ -82,24 +105,88 @@ impl SetWriter {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The longest time for which the run was not heard of.
+    fn longest_silence(&self) -> Duration {
+        self.heard().longest(self.store.now())
+    }
+}
+
+/// A thread that shows that a run is at work, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    has_ended: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Heartbeat {
+    /// That of a run; none where nobody takes it for dead.
+    pub(super) fn of(signs: &Arc<SignsOfLife>) -> Option<Self> {
+        let interval = signs.interval()?;
+        let has_ended = Arc::new((Mutex::new(false), Condvar::new()));
+        let (signs, end) = (signs.clone(), has_ended.clone());
+        let beat = move || {
+            let (has_ended, changed) = &*end;
+            let mut ended = has_ended.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*ended {
+                drop(ended);
+                // Where it fails, the next one may not. The commit looks how long that took.
+                let _ = signs.show();
+                ended = has_ended.lock().unwrap_or_else(PoisonError::into_inner);
+                if !*ended {
+                    let waited = changed.wait_timeout(ended, interval);
+                    ended = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        };
+        // Without the thread, the run shows itself with each file.
+        let thread = thread::Builder::new().name("heartbeat".to_owned());
+        let thread = thread.spawn(beat).ok();
+        Some(Self { has_ended, thread })
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        let (has_ended, changed) = &*self.has_ended;
+        *has_ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+        // A note that comes later would stay.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl SetWriter {
+    /// Tells other runs that this one is alive, where it has not for long, and they may clear away
+    /// what is old.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub(crate) fn stay_alive(&self) -> Result<()> {
+        self.signs.as_ref().map_or(Ok(()), |signs| signs.show())
+    }
+
     /// Whether this run was not heard of for so long that another may soon take it for dead.
     pub(super) fn is_unheard(&self) -> bool {
-        let patience = self.patience();
-        !patience.is_zero() && self.heard().longest(self.store.now()) > patience / 2
+        self.signs.as_ref().is_some_and(|signs| {
+            let patience = signs.patience();
+            !patience.is_zero() && signs.longest_silence() > patience / 2
+        })
     }
 
     /// Makes sure that no other run can take this one for dead, before its record is there.
-    pub(super) fn ensure_heard(&self) -> Result<()> {
-        self.ensure_alive()?;
+    pub(super) fn ensure_heard(&self, claim: &Claim) -> Result<()> {
+        self.ensure_alive(claim)?;
         resume::note_nothing(&*self.store, &self.staged)
     }
 
     /// Makes sure that no other run has taken this one for dead.
-    pub(super) fn ensure_alive(&self) -> Result<()> {
-        let patience = self.patience();
-        if self.is_unheard() {
-            let (unheard, patience) = (self.heard().longest(self.store.now()), text::age(patience));
-            let unheard = text::age(unheard);
+    pub(super) fn ensure_alive(&self, claim: &Claim) -> Result<()> {
+        if let Some(signs) = self.signs.as_ref().filter(|_| self.is_unheard()) {
+            let unheard = text::age(signs.longest_silence());
+            let patience = text::age(signs.patience());
             let fault = ErrorKind::Failed.error(format!(
                 "this run was not heard of for {unheard}: after {patience}, others may clear \
                  away what it has stored"
@@ -110,9 +197,7 @@ impl SetWriter {
             };
             return Err(fault.hint(advice).into());
         }
-        let notes = self.store.list(Folder::Notes(&self.staged))?;
-        let has = |note: &String| notes.iter().any(|entry| entry.name == *note);
-        if !self.first_notes.iter().all(has) {
+        if !is_there(&*self.store, &claim.first_note())? {
             let place = self.store.place();
             return Err(ErrorKind::Failed
                 .error(format!("another run in {place} has cleared this one away"))

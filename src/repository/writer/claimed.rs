@@ -9,12 +9,11 @@ use super::{CommitState, SetFiles, SetWriter};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::repository::claim::Claim;
-use crate::repository::hidden::{RECORD, UNFINISHED, name_of};
-use crate::repository::prune;
-use crate::repository::record::{SetRecord, file_names};
-use crate::repository::recover::records;
+use crate::repository::hidden::{RECORD, REMOVAL, UNFINISHED, name_of};
+use crate::repository::needs::{Need, Needs};
+use crate::repository::record::SetRecord;
 use crate::repository::snapshot::read_record;
-use crate::repository::store::{Folder, tolerated};
+use crate::repository::store::{Folder, StoreEntry, tolerated};
 
 impl SetWriter {
     /// As [`SetWriter::commit`], where the files of shards have their names, and a claim keeps
@@ -26,8 +25,9 @@ impl SetWriter {
         cancel: &Cancel,
     ) -> Result<SetRecord> {
         let names = self.names()?.clone();
+        let claim = self.claim.clone().context("nothing was claimed")?;
         (record.id, record.number) = (names.id.clone(), names.number);
-        self.ensure_heard()?;
+        self.ensure_heard(&claim)?;
         self.ensure_whole(files)?;
         let meta = self.write(&names.meta(), &files.meta)?;
         name_files(&mut record, files, &meta);
@@ -51,9 +51,11 @@ impl SetWriter {
         };
         let read_back = read_back.with_context(unsure)?;
         ensure!(read_back == record, unsure());
-        if let Err(error) = self.ensure_untouched(files) {
-            // Somebody may be removing its files.
-            self.store.remove(&document).with_context(unsure)?;
+        if let Err(error) = self.ensure_untouched(&claim, files) {
+            // Somebody may be removing its files. Those that it shares may have been left to it.
+            let removal = name_of(&self.id, REMOVAL);
+            let retired = self.store.retire(&document, &removal);
+            retired.with_context(unsure)?;
             self.commits = CommitState::Begun;
             return Err(error);
         }
@@ -63,18 +65,15 @@ impl SetWriter {
 
     /// Makes sure that nobody took this run for dead before its record was there, nor removed a file
     /// of it: whoever does takes its notes first, and then looks for records.
-    fn ensure_untouched(&self, files: &SetFiles) -> Result<()> {
-        self.ensure_alive()?;
+    fn ensure_untouched(&self, claim: &Claim, files: &SetFiles) -> Result<()> {
+        self.ensure_alive(claim)?;
         self.ensure_whole(files)
     }
 
-    /// Makes sure that all files of shards are there, and will be when the record is: those of sets
-    /// that were removed in the meantime, or of a run that was taken for dead, may go.
+    /// Makes sure that all files of shards are there. As long as the claim is there, which names all
+    /// of them, nobody removes any.
     pub(super) fn ensure_whole(&self, files: &SetFiles) -> Result<()> {
         let store = &*self.store;
-        let hidden = store.list(Folder::Hidden)?;
-        let names = files.shards.iter().map(|(_, file)| &*file.name);
-        let going = prune::going(store, &hidden, &names.collect(), store.grace() / 2)?;
         let top = store.list(Folder::Top)?;
         let sizes: HashMap<&str, u64> = top
             .iter()
@@ -86,12 +85,10 @@ impl SetWriter {
                 || store
                     .entry(&file.name)?
                     .is_some_and(|there| there.is_file_of(file.size));
-            if !is_there || going.contains(&file.name) {
+            if !is_there {
                 let place = store.place_of(&file.name);
                 return Err(ErrorKind::Failed
-                    .error(format!(
-                        "{place} was removed while the backup went on, or is about to be"
-                    ))
+                    .error(format!("{place} was removed while this run went on"))
                     .hint("another run removed the set that it came from: back up again")
                     .into());
             }
@@ -99,32 +96,42 @@ impl SetWriter {
         Ok(())
     }
 
-    /// As [`SetWriter::clear`], where other sets may have names that this one claims: they share files
-    /// that an earlier copy of it had.
-    pub(super) fn clear_copy(&self, claim: &Claim) -> Result<()> {
-        // Another copy of the set may have these names by now.
-        if self.commits != CommitState::Done && self.is_unheard() {
-            return Ok(());
+    /// Clears away what a run with a claim has stored, unless another copy of the set may have the
+    /// names by now.
+    pub(super) fn clear_failed(&self, claim: &Claim) -> Result<()> {
+        match self.copied.is_some() && self.is_unheard() {
+            true => Ok(()),
+            false => self.clear(claim, &HashSet::new()),
         }
-        let hidden = self.store.list(Folder::Hidden)?;
-        let Some(records) = records(&*self.store, &hidden) else {
-            return Ok(());
-        };
-        self.clear(claim, &file_names(&records))
     }
 
-    /// Removes what a run with a claim has stored, and no record names; in the end the claim, if all
-    /// of it went. Where this fails, the sweep of a later run takes what is left.
-    pub(super) fn clear(&self, claim: &Claim, recorded: &HashSet<&str>) -> Result<()> {
-        let mut is_clear = true;
-        for entry in claim.claimed(&self.store.list(Folder::Top)?) {
-            if !recorded.contains(entry.name.as_str()) {
-                is_clear &= tolerated(self.store.remove(&entry.name))?.is_none();
+    /// Removes what a run with a claim has stored, and neither `kept` names nor anybody else needs;
+    /// in the end the claim, if all of it went. Where this fails, the sweep of a later run takes what
+    /// is left.
+    pub(super) fn clear(&self, claim: &Claim, kept: &HashSet<&str>) -> Result<()> {
+        let store = &*self.store;
+        // From now on nobody takes over what it has stored.
+        let notes = tolerated(store.remove_tree(&name_of(&self.staged, UNFINISHED)))?;
+        let top = store.list(Folder::Top)?;
+        let left = claim.claimed(&top).map(|entry| entry.name.as_str());
+        let left: Vec<&str> = left.filter(|name| !kept.contains(name)).collect();
+        let mut is_clear = notes.is_none();
+        if !left.is_empty() {
+            let mut needs = Needs::of(left.iter().copied());
+            let is_own = |entry: &StoreEntry| Folder::Hidden.name_of(&entry.name) == claim.name;
+            if !needs.look(store, &is_own)? {
+                return Ok(());
+            }
+            for name in left {
+                is_clear &= match needs.need(name) {
+                    Some(Need::Recorded(_)) => true,
+                    Some(Need::Claimed) => false,
+                    None => tolerated(store.remove(name))?.is_none(),
+                };
             }
         }
-        let staged = self.store.remove_tree(&name_of(&self.staged, UNFINISHED));
-        if is_clear && tolerated(staged)?.is_none() {
-            self.store.remove(&claim.name)?;
+        if is_clear {
+            store.remove(&claim.name)?;
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ impl SetWriter {
     }
 
     /// A finished file that is another's very own: a hard link to it, or that file where there can
-    /// be none. None where the file is not what was recorded.
+    /// be none. None where the file is not what was recorded, or may not be shared.
     ///
     /// # Errors
     ///
@@ -66,6 +66,9 @@ impl SetWriter {
         comparison: Comparison,
         cancel: &Cancel,
     ) -> Result<Option<SealedFile>> {
+        if !self.may_share(name) {
+            return Ok(None);
+        }
         let found = find_as_recorded(&*self.store, name, recorded, comparison, cancel)?;
         let Some(found) = found else {
             return Ok(None);

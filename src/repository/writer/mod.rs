@@ -9,7 +9,7 @@ mod reserve;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -29,7 +29,7 @@ use super::snapshot::read_record;
 use super::staged_file::SealedFile;
 use super::store::{Folder, StoreLock, WritableStore};
 use crate::cancel::Cancel;
-use alive::Heard;
+use alive::{Heartbeat, SignsOfLife};
 use reserve::free_stamp;
 
 /// How often a set is given other names because somebody took one of its.
@@ -59,10 +59,11 @@ pub(crate) struct SetWriter {
     names: Option<SetNames>,
     /// What keeps other runs away, where there is no lock.
     claim: Option<Claim>,
-    /// The notes that it began with. Whoever takes this run for dead removes them before all else.
-    first_notes: Vec<String>,
-    /// When other runs were last told that this one is alive.
-    heard: Mutex<Heard>,
+    /// Files that it wanted to share, and that others are removing.
+    going: HashSet<String>,
+    /// By what other runs see that this one is at work, where there is no lock.
+    signs: Option<Arc<SignsOfLife>>,
+    heartbeat: Option<Heartbeat>,
     scratch: PathBuf,
     /// What an earlier run had finished, where it is to be taken over.
     resumable: Option<ResumableRun>,
@@ -153,7 +154,6 @@ impl SetWriter {
             true => Some(&id),
             false => earlier.as_ref(),
         };
-        let heard = store.now();
         Ok(Self {
             resumable: noted.and_then(|noted| ResumableRun::read(&store, noted)),
             scratch: store.scratch(&id),
@@ -164,8 +164,9 @@ impl SetWriter {
             copied,
             names: None,
             claim: None,
-            first_notes: Vec::new(),
-            heard: Mutex::new(Heard::at(heard)),
+            going: HashSet::new(),
+            signs: None,
+            heartbeat: None,
             keep: resume,
             commits: CommitState::Not,
             lock,
@@ -235,7 +236,9 @@ impl SetWriter {
             ..record.clone()
         };
         resume::note(&*self.store, &self.staged, &line)?;
-        self.was_heard();
+        if let Some(signs) = &self.signs {
+            signs.was_heard();
+        }
         Ok(())
     }
 
@@ -278,6 +281,7 @@ impl SetWriter {
 
 impl Drop for SetWriter {
     fn drop(&mut self) {
+        self.heartbeat = None;
         let is_kept = self.keep
             && self.commits != CommitState::Done
             && ResumableRun::read(&self.store, &self.staged).is_some();
@@ -286,12 +290,11 @@ impl Drop for SetWriter {
         }
         // Where this fails, the sweep of the next run takes what is left.
         let _ = match (&self.claim, self.commits) {
-            (Some(claim), _) if self.copied.is_some() => self.clear_copy(claim),
             (Some(claim), CommitState::Done) => {
                 read_record(&*self.store, &format!("{}.{RECORD}", self.id))
                     .and_then(|record| self.clear(claim, &file_names(&[record])))
             }
-            (Some(claim), _) => self.clear(claim, &HashSet::new()),
+            (Some(claim), _) => self.clear_failed(claim),
             (None, _) => self.store.remove_tree(&name_of(&self.staged, UNFINISHED)),
         };
         if self.commits == CommitState::Not {

@@ -1,24 +1,24 @@
 //! What a set and its files are called, and how others are kept away from these names.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
-use super::alive::Heard;
+use super::alive::{Heartbeat, SignsOfLife};
 use super::{NAME_TRIES, SetWriter};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::repository::claim::{Claim, random_pause};
 use crate::repository::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of};
 use crate::repository::layout::Layout;
+use crate::repository::needs::going;
 use crate::repository::next_number::UsedNumbers;
-use crate::repository::resume::{self, ResumableRun};
+use crate::repository::resume::ResumableRun;
 use crate::repository::set_id::SetId;
 use crate::repository::set_names::SetNames;
-use crate::repository::store::{Folder, Store, is_there, tolerated};
+use crate::repository::store::{Store, is_there};
 use crate::repository::{manifest, names};
 use crate::shard::ShardPath;
 use crate::{retry, time};
@@ -28,7 +28,8 @@ const STAMP_PATIENCE: Duration = Duration::from_secs(60);
 
 impl SetWriter {
     /// Decides what the files of a set of these shards are called, and has other runs keep away from
-    /// the names. To be called before any file is made.
+    /// the names, and from the files of other sets that may be `shared`. To be called before any file
+    /// is made.
     ///
     /// # Errors
     ///
@@ -38,6 +39,7 @@ impl SetWriter {
         &mut self,
         layout: Layout,
         shards: &[&ShardPath],
+        shared: &[String],
         cancel: &Cancel,
     ) -> Result<()> {
         self.try_names(layout, shards)?;
@@ -57,30 +59,35 @@ impl SetWriter {
                 }
             }
             let names = self.names_with(layout, self.free_number(&mut used)?);
-            let claim = Claim::new(&names, self.started, shards, self.used_files())
-                .copied(self.copied.is_some());
+            let uses = [shared, &self.used_files()].concat();
+            let claim = Claim::new(&names, self.started, shards, uses);
+            let claim = claim.copied(self.copied.is_some());
             if claim.stake(&*self.store, &mut used)? {
+                // Whoever did not see that the run is at work may remove what has its names, so it
+                // does not try these again.
+                self.ensure_alive(&claim)?;
                 self.staged.clone_from(&self.id);
                 (self.names, self.claim) = (Some(names), Some(claim));
-                self.begin_notes()?;
-                self.heard = Mutex::new(Heard::at(self.store.now()));
-                return Ok(());
+                return self.begin_claimed(shared);
             }
             // Where it stays, its number is lost, and nothing else.
-            tolerated(self.store.remove(&claim.name))?;
+            claim.withdraw(&*self.store)?;
         }
         let place = self.store.place();
         bail!("other runs begin in {place} all the time: no names were free in {NAME_TRIES} tries")
     }
 
-    /// Leaves the first notes of a run that has its claim, by which it sees whether others took it
-    /// for dead. What is taken over has to be there still, now that the claim protects it.
-    fn begin_notes(&mut self) -> Result<()> {
-        resume::note_nothing(&*self.store, &self.staged)?;
-        let notes = self.store.list(Folder::Notes(&self.staged))?;
-        self.first_notes = notes.into_iter().map(|entry| entry.name).collect();
+    /// Begins a run that has its claim. What is taken over, or shared, has to be there still, now
+    /// that the claim protects it.
+    fn begin_claimed(&mut self, shared: &[String]) -> Result<()> {
+        let signs = SignsOfLife::of(&self.store, &self.id, self.copied.is_some());
+        self.heartbeat = Heartbeat::of(&signs);
+        self.signs = Some(signs);
         if let Some(earlier) = self.resumable.take() {
             self.resumable = ResumableRun::read(&self.store, earlier.staged());
+        }
+        if !shared.is_empty() {
+            self.going = going(&*self.store, shared)?;
         }
         Ok(())
     }
@@ -107,6 +114,13 @@ impl SetWriter {
     pub(super) fn used_files(&self) -> Vec<String> {
         let resumable = self.resumable.iter();
         resumable.flat_map(ResumableRun::named_files).collect()
+    }
+
+    /// Whether a file of another set can be shared: nobody removes it while this run goes on.
+    pub(crate) fn may_share(&self, name: &str) -> bool {
+        let is_claimed = |claim: &Claim| claim.uses.iter().any(|file| file == name);
+        self.store.has_lock()
+            || (self.claim.as_ref().is_some_and(is_claimed) && !self.going.contains(name))
     }
 
     pub(in crate::repository) fn names(&self) -> Result<&SetNames> {

@@ -23,7 +23,9 @@ use crate::cancel::Cancel;
 use crate::repository::hidden::PIN;
 use crate::repository::set_id::SetId;
 use crate::repository::set_names::is_of_some_set;
-use crate::repository::store::write::{Content, Refusal, StagedObject, StoreLock, WritableStore};
+use crate::repository::store::write::{
+    Content, Refusal, StagedObject, StoreLock, WritableStore, retire_in_steps,
+};
 use crate::repository::store::{ContentId, EntryKind, Folder, Hold, Store, StoreEntry, StoredFile};
 
 /// How many records are read at a time.
@@ -306,12 +308,7 @@ impl WritableStore for ObjectStore {
     }
 
     fn retire(&self, record: &str, removal: &str) -> Result<bool> {
-        let mut content = Vec::new();
-        io::copy(&mut self.open(record)?, &mut content)?;
-        if self.entry(removal)?.is_none() {
-            self.write_whole(removal, &mut |out| out.write_all(&content))?;
-        }
-        self.remove(record)?;
+        retire_in_steps(self, record, removal)?;
         Ok(true)
     }
 
