@@ -11,6 +11,8 @@ mod harness;
 mod kills;
 // Credentials, buckets, and what is not permitted.
 mod permissions;
+// How many requests there are.
+mod requests;
 // Every command, in both layouts and with both indexes, on each kind of server.
 mod round_trip;
 // Several runs at once.

@@ -4,7 +4,7 @@
 //! Each file uses only files that stand before it here: url and settings say where and how;
 //! runtime runs requests, answer says what a service replies, transport sends one request, trouble
 //! says what a failure means. aws and aws_process find credentials; client is one for a bucket,
-//! remote asks it again as long as that helps. read, upload and stale are what is done with
+//! remote asks it again as long as that helps. read, upload, notes and stale are what is done with
 //! objects, and store is a repository of them.
 
 #[cfg(feature = "object-store")]
@@ -15,6 +15,8 @@ mod aws;
 mod aws_process;
 #[cfg(feature = "object-store")]
 mod client;
+#[cfg(feature = "object-store")]
+mod notes;
 #[cfg(feature = "object-store")]
 mod read;
 #[cfg(feature = "object-store")]

@@ -283,42 +283,50 @@ impl Part {
     }
 }
 
-/// Writes an object in one request. One that is there already is an error, where `mode` says so;
-/// not where it is what an earlier request wrote, whose answer did not come.
+/// Waits until an object is written by [`put`].
 pub(super) fn put_whole(
     remote: &Arc<Remote>,
     name: &str,
     content: Bytes,
     mode: PutMode,
 ) -> Result<(), Error> {
+    let (asked, name) = (remote.clone(), name.to_owned());
+    remote.wait(async move { put(&asked, &name, content, mode).await })?
+}
+
+/// Writes an object in one request. One that is there already is an error, where `mode` says so;
+/// not where it is what an earlier request wrote, whose answer did not come.
+pub(super) async fn put(
+    remote: &Remote,
+    name: &str,
+    content: Bytes,
+    mode: PutMode,
+) -> Result<(), Error> {
     let path = remote.path(name)?;
-    let (target, body) = (path.clone(), content.clone());
     // A service may answer the first request after it has answered the second.
-    let sent = Arc::new(AtomicU32::new(0));
-    let count = sent.clone();
-    let asked = remote.ask(move |client| {
-        count.fetch_add(1, Ordering::Relaxed);
-        let (path, payload) = (target.clone(), PutPayload::from(body.clone()));
+    let sent = AtomicU32::new(0);
+    let request = |client: Arc<Client>| {
+        sent.fetch_add(1, Ordering::Relaxed);
+        let (path, payload) = (path.clone(), PutPayload::from(content.clone()));
         let options = PutOptions {
             mode: mode.clone(),
             ..PutOptions::default()
         };
         async move { client.objects.put_opts(&path, payload, options).await }
-    })?;
-    let trouble = match asked {
-        Ok(_) => return Ok(()),
-        Err(trouble) => trouble,
+    };
+    let Err(trouble) = remote.send(request).await else {
+        return Ok(());
     };
     let was_repeated = sent.load(Ordering::Relaxed) > 1;
     if trouble.kind == Kind::Precondition && was_repeated {
-        let there = remote.ask(move |client| {
+        let get = |client: Arc<Client>| {
             let path = path.clone();
             async move {
                 let got = client.objects.get_opts(&path, GetOptions::default());
                 got.await?.bytes().await
             }
-        })?;
-        if there.is_ok_and(|asked| asked == content) {
+        };
+        if remote.send(get).await.is_ok_and(|there| there == content) {
             return Ok(());
         }
     }
