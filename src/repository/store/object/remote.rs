@@ -9,12 +9,14 @@ use object_store::{GetOptions, ObjectMeta};
 use tokio::sync::Semaphore;
 
 use super::client::Client;
+use super::notice::Notice;
 use super::runtime;
 use super::trouble::{Kind, Trouble};
 use super::url::ObjectUrl;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{Gate, Server};
+use crate::text;
 
 /// The longest that a service is left alone because it asks for that.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -35,6 +37,7 @@ pub(super) struct Remote {
     retries: u32,
     /// Why it was given up.
     gave_up: Mutex<Option<Trouble>>,
+    notice: Notice,
     cancel: Mutex<Cancel>,
     /// When the run was first seen to be stopped.
     stopped: Mutex<Option<Instant>>,
@@ -43,13 +46,14 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(url: ObjectUrl, client: Client, retries: u32) -> Self {
+    pub(super) fn new(url: ObjectUrl, client: Client, retries: u32, notice: Notice) -> Self {
         Self {
             url,
             client: RwLock::new(Arc::new(client)),
             server: Server::new(retries),
             retries,
             gave_up: Mutex::default(),
+            notice,
             cancel: Mutex::new(Cancel::of_process()),
             stopped: Mutex::default(),
             parts: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
@@ -162,6 +166,9 @@ impl Remote {
                     Some(trouble.clone());
                 return Err(trouble);
             };
+            let failing = self.server.silent_for(now).max(alone.silent_for(now));
+            self.notice
+                .tell(failing, now, || self.is_waited_for(&trouble));
             let asked_for = match trouble.kind {
                 Kind::Busy { retry_after } => retry_after.unwrap_or_default(),
                 _ => Duration::ZERO,
@@ -171,6 +178,13 @@ impl Remote {
             // Its own count goes on.
             let _ = alone.gate(Instant::now());
         }
+    }
+
+    /// That a service with this trouble is asked again.
+    fn is_waited_for(&self, trouble: &Trouble) -> String {
+        let trouble = self.told("", trouble).message;
+        let limit = text::age(self.server.patience());
+        format!("{trouble}; it is asked again, for up to {limit}")
     }
 
     /// Waits until the service may be asked.

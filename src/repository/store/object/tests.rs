@@ -11,6 +11,7 @@ use std::time::Duration;
 use memory::Objects;
 
 use super::client::Client;
+use super::notice::Notice;
 use super::read::CHUNK;
 use super::remote::Remote;
 use super::settings::TransferSettings;
@@ -43,7 +44,8 @@ fn over_with(objects: &Arc<Objects>, retries: u32, grace: Duration) -> ObjectSto
         retries,
         grace,
     };
-    ObjectStore::new(Remote::new(url, client, retries), &settings)
+    let remote = Remote::new(url, client, retries, Notice::default());
+    ObjectStore::new(remote, &settings)
 }
 
 fn noise(length: usize) -> Vec<u8> {

@@ -75,7 +75,8 @@ impl Script {
             _ => None,
         };
         let client = Client::new(&url, &settings, &Environment(&variable)).unwrap();
-        ObjectStore::new(Remote::new(url, client, retries), &settings.storage)
+        let remote = Remote::new(url, client, retries, Notice::default());
+        ObjectStore::new(remote, &settings.storage)
     }
 
     fn store(&self, retries: u32) -> ObjectStore {
