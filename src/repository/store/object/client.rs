@@ -121,6 +121,7 @@ impl Client {
         let emulator = || environment.get("STORAGE_EMULATOR_HOST");
         let endpoint = settings.gs.endpoint.clone().or_else(emulator);
         if let Some(endpoint) = &endpoint {
+            ensure_place(endpoint)?;
             builder = builder.with_base_url(endpoint.trim_end_matches('/'));
         }
         let from_environment = || environment.get("GOOGLE_APPLICATION_CREDENTIALS");
@@ -185,6 +186,7 @@ impl Client {
                 .into());
         }
         if let Some(endpoint) = endpoint {
+            ensure_place(&endpoint)?;
             builder = builder
                 .with_allow_http(endpoint.starts_with("http://"))
                 .with_endpoint(endpoint);
@@ -231,6 +233,15 @@ impl Client {
         }
         let transport = self.transport.clone()?;
         Self::s3(&s3.url, s3.access.clone(), region, transport).ok()
+    }
+}
+
+impl S3Client {
+    /// The path in the endpoint, which few services have.
+    pub(super) fn endpoint_path(&self) -> Option<String> {
+        let endpoint: Url = self.access.endpoint.as_deref()?.parse().ok()?;
+        let path = endpoint.path().trim_end_matches('/');
+        (!path.is_empty()).then(|| path.to_owned())
     }
 }
 

@@ -8,7 +8,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta};
 use tokio::sync::Semaphore;
 
-use super::client::Client;
+use super::client::{Client, S3Client};
 use super::notice::Notice;
 use super::runtime;
 use super::trouble::{Kind, Trouble};
@@ -220,7 +220,19 @@ impl Remote {
             "" => self.url.to_string(),
             name => self.url.of(name),
         };
-        trouble.told(&place, &self.url, &self.client().source)
+        let client = self.client();
+        let error = trouble.told(&place, &self.url, &client.source);
+        // Of what is listed, nothing is missing but the place.
+        let is_place_wrong =
+            trouble.kind == Kind::NoBucket || (trouble.kind == Kind::NotFound && name.is_empty());
+        let path = client.s3.as_ref().and_then(S3Client::endpoint_path);
+        match path.filter(|_| is_place_wrong) {
+            Some(path) => error.hint(format!(
+                "the endpoint has the path {path}: few services do, and the bucket stands in the \
+                 URL alone"
+            )),
+            None => error,
+        }
     }
 
     /// The key of a file.
