@@ -9,6 +9,8 @@ mod fixture;
 mod harness;
 // Runs that are killed.
 mod kills;
+// The memory that uploads take.
+mod memory;
 // Credentials, buckets, and what is not permitted.
 mod permissions;
 // How many requests there are.

@@ -65,7 +65,7 @@ fn a_backup_makes_no_more_requests_than_the_documentation_says() {
             let written = count("put") - noted("put") + count("complete");
             assert_eq!(written, made.changed + 3 + layout.len(), "{said}");
             assert_eq!(count("delete"), noted("delete") + 1, "{said}");
-            assert!(count("list") + count("list uploads") <= 20, "{said}");
+            assert!(count("list") + count("list uploads") <= 27, "{said}");
             let heads = 2 * made.shards + 16;
             assert!(count("head") + count("get") <= heads, "{said}");
         }

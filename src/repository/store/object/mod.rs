@@ -3,9 +3,10 @@
 //!
 //! Each file uses only files that stand before it here: url and settings say where and how;
 //! runtime runs requests, answer says what a service replies, transport sends one request, trouble
-//! says what a failure means. aws and aws_process find credentials; client is one for a bucket,
-//! notice tells who wants to know that it is waited for, remote asks it again as long as that helps. read, upload, notes and stale are what is done with
-//! objects, and store is a repository of them.
+//! says what a failure means. aws and aws_process find credentials; client is one for a bucket.
+//! notice tells who wants to know that it is waited for, parts is memory for uploads; remote has
+//! both, and asks a bucket again as long as that helps. read, upload, notes and stale are what is
+//! done with objects, and store is a repository of them.
 
 #[cfg(feature = "object-store")]
 mod answer;
@@ -19,6 +20,8 @@ mod client;
 mod notes;
 #[cfg(feature = "object-store")]
 mod notice;
+#[cfg(feature = "object-store")]
+mod parts;
 #[cfg(feature = "object-store")]
 mod read;
 #[cfg(feature = "object-store")]

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta};
-use tokio::sync::Semaphore;
 
 use super::client::{Client, S3Client};
 use super::notice::Notice;
+use super::parts::PartMemory;
 use super::runtime;
 use super::trouble::{Kind, Trouble};
 use super::url::ObjectUrl;
@@ -22,10 +22,6 @@ use crate::text;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How long a run that was stopped may go on tidying up, altogether.
 const TIDYING: Duration = Duration::from_secs(5);
-
-/// How many parts may be in memory at a time, of all uploads together. A larger part counts as
-/// many. Whoever fills one waits for no other, so they all come to be sent.
-pub(super) const PARTS_IN_MEMORY: usize = 12;
 
 /// A bucket of a provider.
 #[derive(Debug)]
@@ -41,8 +37,8 @@ pub(super) struct Remote {
     cancel: Mutex<Cancel>,
     /// When the run was first seen to be stopped.
     stopped: Mutex<Option<Instant>>,
-    /// Parts that may be in memory at a time, of all uploads together.
-    pub parts: Arc<Semaphore>,
+    /// The parts of all uploads.
+    pub parts: Arc<PartMemory>,
 }
 
 impl Remote {
@@ -56,7 +52,7 @@ impl Remote {
             notice,
             cancel: Mutex::new(Cancel::of_process()),
             stopped: Mutex::default(),
-            parts: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
+            parts: Arc::default(),
         }
     }
 
