@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use object_store::aws::{AmazonS3Builder, AwsCredentialProvider, Checksum};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{ObjectStore, RetryConfig, StaticCredentialProvider};
 use reqwest::Url;
 
 use super::aws::{self, Environment};
@@ -132,8 +132,13 @@ impl Client {
             builder = builder.with_application_credentials(&path);
             format!("{path} (GOOGLE_APPLICATION_CREDENTIALS)")
         } else if settings.gs.endpoint.is_none() && endpoint.is_some() {
-            // An emulator asks for none.
-            builder = builder.with_skip_signature(true);
+            // An emulator asks for none. The library looks for some all the same when it uploads.
+            let none = GcpCredential {
+                bearer: String::new(),
+            };
+            builder = builder
+                .with_skip_signature(true)
+                .with_credentials(Arc::new(StaticCredentialProvider::new(none)));
             "nowhere: an emulator is asked without any".to_owned()
         } else {
             "gcloud's file in the home directory, else the account of this instance".to_owned()
