@@ -386,15 +386,15 @@ fn google_is_asked_for_objects_under_its_own_conditions() {
     write(&store, "f", &noise(size)).unwrap();
     store.remove("meta.00").unwrap();
     let asked = script.asked();
-    assert_eq!(asked[0], "PUT /bucket/p/meta.00 HTTP/1.1");
+    assert_eq!(asked[0], "PUT /bucket/p%2Fmeta%2E00 HTTP/1.1");
     assert!(script.head(0).contains("x-goog-if-generation-match: 0"));
     assert!(!script.head(0).contains("content-md5"));
     assert!(asked[1].starts_with("GET /bucket?") && asked[1].contains("prefix=p%2F"));
     assert!(
-        asked[2].starts_with("POST /bucket/p/f?uploads"),
+        asked[2].starts_with("POST /bucket/p%2Ff?uploads"),
         "{asked:?}"
     );
-    assert_eq!(asked[7], "DELETE /bucket/p/meta.00 HTTP/1.1");
+    assert_eq!(asked[7], "DELETE /bucket/p%2Fmeta%2E00 HTTP/1.1");
 }
 
 #[test]
