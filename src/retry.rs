@@ -154,6 +154,21 @@ impl Server {
         self.has_answered.load(Ordering::Relaxed)
     }
 
+    /// How long it is waited for, altogether.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn patience(&self) -> Duration {
+        SERVER_PATIENCE.saturating_mul(self.retries)
+    }
+
+    /// For how long it has not answered; no time at all where it answers, or was given up.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn silent_for(&self, now: Instant) -> Duration {
+        match &*self.state() {
+            GateState::Silent(outage) => now.saturating_duration_since(outage.since),
+            GateState::Answers | GateState::GivenUp => Duration::ZERO,
+        }
+    }
+
     /// Whether it may be asked.
     pub(crate) fn gate(&self, now: Instant) -> Gate {
         match &mut *self.state() {
@@ -292,6 +307,8 @@ mod tests {
         assert_eq!(server.gate(now + FIRST * 3), Gate::Open);
         server.not_asked();
         assert_eq!(server.gate(now + FIRST * 3), Gate::Open);
+        #[cfg(feature = "object-store")]
+        assert_eq!(server.silent_for(now + FIRST * 3), FIRST * 3);
         server.answered();
         assert_eq!(server.gate(now + FIRST), Gate::Open);
         assert_eq!(server.failed(now + FIRST), Some(FIRST));

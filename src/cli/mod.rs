@@ -204,6 +204,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         cancel: &cancel,
         profile: cli.profile.as_deref().filter(|name| !name.is_empty()),
         path_origin,
+        repositories: cli.command.repositories(),
     };
     session.run(&cli.command)
 }
@@ -255,6 +256,8 @@ struct CommandRun<'a> {
     profile: Option<&'a str>,
     /// Where PATH is from, if it was not typed.
     path_origin: Option<String>,
+    /// The repositories that were named.
+    repositories: Vec<&'a Location>,
 }
 
 impl CommandRun<'_> {
@@ -295,7 +298,7 @@ impl CommandRun<'_> {
         after: &After<'_>,
         run: impl FnOnce(&Output) -> Ending,
     ) -> u8 {
-        ended(args, |output| {
+        self.ended(args, |output| {
             after.run(output, self.cancel, self.profile, || {
                 self.with_origin(run(output))
             })
@@ -304,7 +307,21 @@ impl CommandRun<'_> {
 
     /// Runs a command that nothing follows.
     fn alone(&self, args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
-        ended(args, |output| self.with_origin(run(output)))
+        self.ended(args, |output| self.with_origin(run(output)))
+    }
+
+    /// Runs a command, and prints the error that it ends in.
+    fn ended(&self, args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
+        let output = Output::new(args);
+        for repository in &self.repositories {
+            let output = output.clone();
+            repository.on_wait(move |text| output.opening(text));
+        }
+        let ending = run(&output);
+        if let Err(error) = &ending {
+            output.error(error);
+        }
+        exit_code(&ending)
     }
 
     /// Adds to an error of a place that was not typed where its name is from.
@@ -324,16 +341,6 @@ impl CommandRun<'_> {
             Err(error) => error,
         })
     }
-}
-
-/// Runs a command, and prints the error that it ends in.
-fn ended(args: &OutputArgs, run: impl FnOnce(&Output) -> Ending) -> u8 {
-    let output = Output::new(args);
-    let ending = run(&output);
-    if let Err(error) = &ending {
-        output.error(error);
-    }
-    exit_code(&ending)
 }
 
 #[cfg(test)]

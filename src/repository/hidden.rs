@@ -37,6 +37,15 @@ pub(super) fn name_of(id: impl Display, kind: &str) -> String {
     format!("{HIDDEN}/{id}.{kind}")
 }
 
+/// Whether a name is that of a folder, where nothing else of a repository is called so: the hidden
+/// one, or that of a run's files.
+#[cfg(feature = "object-store")]
+pub(super) fn is_folder(name: &str) -> bool {
+    let below = name.strip_prefix(HIDDEN);
+    let file = below.and_then(|below| own_name(below.strip_prefix('/')?));
+    name == HIDDEN || file.is_some_and(|(_, kind)| kind == UNFINISHED)
+}
+
 /// The stamp and the kind in the name of a file in the hidden folder, `<stamp>.<kind>`, where the
 /// stamp is exactly one. What sync programs and file servers put beside such files has other names.
 pub(super) fn own_name(name: &str) -> Option<(&str, &str)> {

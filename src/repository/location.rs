@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::store::object::{self, ObjectSettings, ObjectUrl, Provider};
-use super::store::{LocalStore, WritableStore};
+use super::store::{LocalStore, OnWait, WritableStore};
 use crate::error::{Error, ErrorKind};
 
 /// What can be written in place of a URL that is not understood.
@@ -26,6 +26,8 @@ struct Named {
     place: Place,
     /// How object storage is reached.
     settings: OnceLock<ObjectSettings>,
+    /// Who is told that it is waited for.
+    on_wait: OnceLock<OnWait>,
     /// Opened when it is first asked for.
     store: OnceLock<Arc<dyn WritableStore>>,
 }
@@ -57,6 +59,7 @@ impl Location {
             text,
             place,
             settings: OnceLock::new(),
+            on_wait: OnceLock::new(),
             store: OnceLock::new(),
         }))
     }
@@ -102,6 +105,12 @@ impl Location {
         let _ = self.0.settings.set(settings);
     }
 
+    /// Has somebody told, in words, while object storage fails and is asked again: after a second,
+    /// and then once a minute. Whoever is told must not block for long.
+    pub fn on_wait(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.0.on_wait.set(Arc::new(tell));
+    }
+
     /// How old a file that no set names must be before it is removed; zero where there is a lock.
     ///
     /// # Errors
@@ -123,7 +132,8 @@ impl Location {
         let opened: Arc<dyn WritableStore> = match &self.0.place {
             Place::Directory(directory) => Arc::new(LocalStore::new(directory)),
             Place::Url(url) => {
-                object::open(url, self.0.settings.get_or_init(ObjectSettings::default))?
+                let settings = self.0.settings.get_or_init(ObjectSettings::default);
+                object::open(url, settings, self.0.on_wait.get().cloned())?
             }
         };
         Ok(Arc::clone(self.0.store.get_or_init(|| opened)))

@@ -4,11 +4,13 @@
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::fixture::{
     LAYOUTS, Sample, back_up, backup, expect_nothing_but_sets, expect_offline, expect_sound,
     records,
 };
-use crate::support::backups::expect_points;
+use crate::support::backups::{expect_points, messages};
 use crate::support::influxd::{Index, Influxd};
 use crate::support::object_storage::{Repository, seaweedfs};
 use crate::support::process::Run;
@@ -111,8 +113,7 @@ fn is_record(request: &Request) -> bool {
         && request.key.ends_with(".json")
 }
 
-/// A backup on a bad day; where it cannot help failing, it is told to do so soon. SeaweedFS does
-/// not look whether a body is the one that was signed, and has to be sent a checksum.
+/// A backup on a bad day; where it cannot help failing, it is told to do so soon.
 fn run_on(day: &Day, proxy: &Proxy, repository: &Repository, layout: &[&str]) -> Run {
     (day.harm)(proxy);
     let sample = Sample::get();
@@ -122,10 +123,6 @@ fn run_on(day: &Day, proxy: &Proxy, repository: &Repository, layout: &[&str]) ->
     };
     let flags = [layout, patience].concat();
     backup(sample.server(), &repository.through(proxy.address), &flags)
-        .env(
-            "SNAP_S3_CHECKSUM",
-            if day.is_survived { "none" } else { "sha256" },
-        )
         .run()
         .expect_told(day.name)
 }
@@ -175,7 +172,13 @@ fn a_storm_of_busy_answers_is_waited_for_with_growing_pauses() {
             proxy.behave();
         });
         let through = repository.through(proxy.address);
-        backup(sample.server(), &through, &[]).run().expect(0);
+        let run = backup(sample.server(), &through, &[]).run().expect(0);
+        let told = messages(&run, "status");
+        let is_told = |message: &&Value| {
+            let text = message["message"].as_str().unwrap_or_default();
+            text.contains("SlowDown") && text.contains("it is asked again, for up to 4m")
+        };
+        assert_eq!(told.iter().filter(is_told).count(), 1, "{run:?}");
     });
     let refused = proxy.take_requests();
     let refused = refused.iter().filter(|request| request.status == 503);

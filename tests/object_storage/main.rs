@@ -9,8 +9,12 @@ mod fixture;
 mod harness;
 // Runs that are killed.
 mod kills;
+// The memory that uploads take.
+mod memory;
 // Credentials, buckets, and what is not permitted.
 mod permissions;
+// How many requests there are.
+mod requests;
 // Every command, in both layouts and with both indexes, on each kind of server.
 mod round_trip;
 // Several runs at once.

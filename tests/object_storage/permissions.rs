@@ -6,7 +6,7 @@ use crate::fixture::{
     records,
 };
 use crate::support::influxd::Index;
-use crate::support::object_storage::{ADMIN, PUTTER, Repository, seaweedfs};
+use crate::support::object_storage::{ADMIN, PUTTER, Repository, azurite, seaweedfs};
 use crate::support::process::Run;
 use crate::support::proxy::Proxy;
 use crate::support::s3::{self, Credentials};
@@ -102,6 +102,36 @@ fn with_the_right_to_put_get_and_list_alone_backups_and_restores_work() {
         expect_nothing_but_sets(&all);
         expect_sound(&all);
     }
+}
+
+#[test]
+fn a_wrong_key_and_a_container_that_is_not_there_are_told_at_once_in_azure_too() {
+    let sample = Sample::get();
+    let repository = azurite().repository("wrong-key");
+    let connection = repository.variables().remove(0).1;
+    let key = connection
+        .split(';')
+        .find(|pair| pair.starts_with("AccountKey"));
+    let key = key.expect("a key");
+    let wrong = connection.replace(key, "AccountKey=d3Jvbmc=");
+    let elsewhere = azurite().repository_in("no-such-container", "x");
+    for command in [&["list"][..], &["backup", "-host", &sample.server().host()]] {
+        let run = repository.snap(command);
+        let run = run.env("AZURE_STORAGE_CONNECTION_STRING", &wrong).run();
+        let run = run.expect(1);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        let is_told = said.contains("403") && said.contains("AZURE_STORAGE_CONNECTION_STRING");
+        assert!(is_told && !said.contains("d3Jvbmc="), "{said}");
+
+        let run = elsewhere.snap(command).run().expect_told("no container");
+        assert_ne!(run.code, Some(0), "{run:?}");
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(
+            said.contains("there is no container no-such-container"),
+            "{said}"
+        );
+    }
+    assert!(repository.names().is_empty());
 }
 
 /// The versions that a bucket keeps of an object of a repository.

@@ -213,7 +213,24 @@ impl Storage {
 
     /// Runs rclone against this server: what it printed, or what it complained of.
     fn client(&self, args: &[&str]) -> Result<Vec<u8>, String> {
-        let endpoint = format!("http://{}", self.address);
+        let output = Command::new(binary("rclone"))
+            .args(args)
+            .env_clear()
+            .env("RCLONE_RETRIES", "1")
+            .envs(self.rclone_variables(self.address))
+            .stdin(Stdio::null())
+            .output()
+            .expect("rclone runs");
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("rclone {args:?}: {}\n{said}", output.status))
+    }
+
+    /// The environment in which rclone calls this server `store`, and reaches it at an address.
+    fn rclone_variables(&self, address: SocketAddr) -> Vec<(String, String)> {
+        let endpoint = format!("http://{address}");
         let (account, key) = AZURITE_ACCOUNT;
         let account_endpoint = format!("{endpoint}/{account}");
         let settings: &[(&str, &str)] = match self.kind {
@@ -231,24 +248,11 @@ impl Storage {
                 ("ENDPOINT", &account_endpoint),
             ],
         };
-        let output = Command::new(binary("rclone"))
-            .args(args)
-            .env_clear()
-            .env("RCLONE_CONFIG", "")
-            .env("RCLONE_RETRIES", "1")
-            .envs(
-                settings
-                    .iter()
-                    .map(|(name, value)| (format!("RCLONE_CONFIG_STORE_{name}"), value)),
-            )
-            .stdin(Stdio::null())
-            .output()
-            .expect("rclone runs");
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("rclone {args:?}: {}\n{said}", output.status))
+        let no_file = ("RCLONE_CONFIG".to_owned(), String::new());
+        let settings = settings
+            .iter()
+            .map(|(name, value)| (format!("RCLONE_CONFIG_STORE_{name}"), (*value).to_owned()));
+        [no_file].into_iter().chain(settings).collect()
     }
 }
 
@@ -323,8 +327,13 @@ impl Repository<'_> {
         }
     }
 
+    /// The environment in which rclone reaches the repository.
+    pub fn rclone_variables(&self) -> Vec<(String, String)> {
+        self.storage.rclone_variables(self.endpoint)
+    }
+
     /// Where rclone finds a file, or with an empty name the whole.
-    fn remote(&self, name: &str) -> String {
+    pub fn remote(&self, name: &str) -> String {
         format!("store:{}/{}/{name}", self.bucket, self.prefix)
     }
 
@@ -379,6 +388,11 @@ impl Repository<'_> {
     /// Copies a directory up.
     pub fn copy_up(&self, from: &Path) {
         self.client(&["copy", utf8(from), &self.remote("")]);
+    }
+
+    /// Removes all objects.
+    pub fn purge(&self) {
+        self.client(&["purge", &self.remote("")]);
     }
 
     /// Copies one file up, over what has its name.
@@ -521,7 +535,7 @@ fn azurite_command(folder: &Path, address: SocketAddr) -> Vec<String> {
 }
 
 /// A program that `.ci/setup tests` unpacked; panics if it is not there.
-fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-servers/bin");
     let file = unpacked.join(name);
     assert!(

@@ -85,7 +85,7 @@ impl Output {
         self.verbosity == Verbosity::Quiet
     }
 
-    /// Says what begins.
+    /// Says what begins, or what is waited for.
     pub(crate) fn opening(&self, text: &str) {
         match (self.verbosity, self.json) {
             (Verbosity::Quiet | Verbosity::Summary, _) => {}

@@ -135,6 +135,9 @@ impl Folder<'_> {
     }
 }
 
+/// Who is told that the storage does not answer and is asked again.
+pub(crate) type OnWait = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// What is listed under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoreEntry {

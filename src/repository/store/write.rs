@@ -82,7 +82,8 @@ pub(crate) trait WritableStore: Store {
 
     /// Adds to the end of a file of this run's own, which is made where it is absent. What was
     /// added need not outlast the machine. Storage that cannot add to a file writes another one,
-    /// and [`Store::open_appended`] reads them as one.
+    /// and [`Store::open_appended`] reads them as one; it may do so some seconds later, unless that
+    /// is a blank line, with which it writes all there is.
     ///
     /// # Errors
     ///

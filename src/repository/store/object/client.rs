@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use object_store::aws::{AmazonS3Builder, AwsCredentialProvider, Checksum};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{ObjectStore, RetryConfig, StaticCredentialProvider};
 use reqwest::Url;
 
 use super::aws::{self, Environment};
@@ -74,12 +74,16 @@ impl Client {
         transport: Transport,
     ) -> Result<Self> {
         let place = place_of(url.bucket(), &access, region)?;
+        let is_plain = place.endpoint.starts_with("http://");
+        // Nothing else would show that a body was damaged on its way: not all services compare it
+        // with what was signed.
+        let transport = transport.with_md5(is_plain && access.checksum != Some(S3Checksum::Sha256));
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(url.bucket())
             .with_region(region)
             .with_endpoint(&place.endpoint)
             .with_virtual_hosted_style_request(!place.is_path_style)
-            .with_allow_http(place.endpoint.starts_with("http://"))
+            .with_allow_http(is_plain)
             .with_retry(never_again())
             // Not all that speak S3 know how to delete many at once.
             .with_disable_bulk_delete(true)
@@ -117,6 +121,7 @@ impl Client {
         let emulator = || environment.get("STORAGE_EMULATOR_HOST");
         let endpoint = settings.gs.endpoint.clone().or_else(emulator);
         if let Some(endpoint) = &endpoint {
+            ensure_place(endpoint)?;
             builder = builder.with_base_url(endpoint.trim_end_matches('/'));
         }
         let from_environment = || environment.get("GOOGLE_APPLICATION_CREDENTIALS");
@@ -127,8 +132,13 @@ impl Client {
             builder = builder.with_application_credentials(&path);
             format!("{path} (GOOGLE_APPLICATION_CREDENTIALS)")
         } else if settings.gs.endpoint.is_none() && endpoint.is_some() {
-            // An emulator asks for none.
-            builder = builder.with_skip_signature(true);
+            // An emulator asks for none. The library looks for some all the same when it uploads.
+            let none = GcpCredential {
+                bearer: String::new(),
+            };
+            builder = builder
+                .with_skip_signature(true)
+                .with_credentials(Arc::new(StaticCredentialProvider::new(none)));
             "nowhere: an emulator is asked without any".to_owned()
         } else {
             "gcloud's file in the home directory, else the account of this instance".to_owned()
@@ -181,6 +191,7 @@ impl Client {
                 .into());
         }
         if let Some(endpoint) = endpoint {
+            ensure_place(&endpoint)?;
             builder = builder
                 .with_allow_http(endpoint.starts_with("http://"))
                 .with_endpoint(endpoint);
@@ -227,6 +238,15 @@ impl Client {
         }
         let transport = self.transport.clone()?;
         Self::s3(&s3.url, s3.access.clone(), region, transport).ok()
+    }
+}
+
+impl S3Client {
+    /// The path in the endpoint, which few services have.
+    pub(super) fn endpoint_path(&self) -> Option<String> {
+        let endpoint: Url = self.access.endpoint.as_deref()?.parse().ok()?;
+        let path = endpoint.path().trim_end_matches('/');
+        (!path.is_empty()).then(|| path.to_owned())
     }
 }
 

@@ -3,9 +3,10 @@
 //!
 //! Each file uses only files that stand before it here: url and settings say where and how;
 //! runtime runs requests, answer says what a service replies, transport sends one request, trouble
-//! says what a failure means. aws and aws_process find credentials; client is one for a bucket,
-//! remote asks it again as long as that helps. read, upload and stale are what is done with
-//! objects, and store is a repository of them.
+//! says what a failure means. aws and aws_process find credentials; client is one for a bucket.
+//! notice tells who wants to know that it is waited for, parts is memory for uploads; remote has
+//! both, and asks a bucket again as long as that helps. read, upload, notes and stale are what is
+//! done with objects, and store is a repository of them.
 
 #[cfg(feature = "object-store")]
 mod answer;
@@ -15,6 +16,12 @@ mod aws;
 mod aws_process;
 #[cfg(feature = "object-store")]
 mod client;
+#[cfg(feature = "object-store")]
+mod notes;
+#[cfg(feature = "object-store")]
+mod notice;
+#[cfg(feature = "object-store")]
+mod parts;
 #[cfg(feature = "object-store")]
 mod read;
 #[cfg(feature = "object-store")]
@@ -45,20 +52,26 @@ pub use settings::{
 };
 pub use url::{ObjectUrl, Provider};
 
-use super::WritableStore;
+use super::{OnWait, WritableStore};
 #[cfg(all(test, feature = "object-store"))]
 pub(super) use tests::in_memory;
 
-/// The repository at a URL. Nothing is asked of the storage yet.
+/// The repository at a URL. Nothing is asked of the storage yet. While that fails and is asked
+/// again, `on_wait` is told.
 ///
 /// # Errors
 ///
 /// When settings and environment contradict each other, or name what cannot be read.
 #[cfg(feature = "object-store")]
-pub(crate) fn open(url: &ObjectUrl, settings: &ObjectSettings) -> Result<Arc<dyn WritableStore>> {
+pub(crate) fn open(
+    url: &ObjectUrl,
+    settings: &ObjectSettings,
+    on_wait: Option<OnWait>,
+) -> Result<Arc<dyn WritableStore>> {
     let variable = |name: &str| std::env::var(name).ok();
     let client = client::Client::new(url, settings, &aws::Environment(&variable))?;
-    let remote = remote::Remote::new(url.clone(), client, settings.storage.retries);
+    let notice = notice::Notice::new(on_wait);
+    let remote = remote::Remote::new(url.clone(), client, settings.storage.retries, notice);
     Ok(Arc::new(store::ObjectStore::new(remote, &settings.storage)))
 }
 
@@ -68,7 +81,11 @@ pub(crate) fn open(url: &ObjectUrl, settings: &ObjectSettings) -> Result<Arc<dyn
 ///
 /// Always.
 #[cfg(not(feature = "object-store"))]
-pub(crate) fn open(url: &ObjectUrl, _: &ObjectSettings) -> Result<Arc<dyn WritableStore>> {
+pub(crate) fn open(
+    url: &ObjectUrl,
+    _: &ObjectSettings,
+    _: Option<OnWait>,
+) -> Result<Arc<dyn WritableStore>> {
     let without = format!("{url}: this snap was built without object storage");
     Err(crate::error::ErrorKind::Usage
         .error(without)

@@ -6,24 +6,22 @@ use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta};
-use tokio::sync::Semaphore;
 
-use super::client::Client;
+use super::client::{Client, S3Client};
+use super::notice::Notice;
+use super::parts::PartMemory;
 use super::runtime;
 use super::trouble::{Kind, Trouble};
 use super::url::ObjectUrl;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{Gate, Server};
+use crate::text;
 
 /// The longest that a service is left alone because it asks for that.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How long a run that was stopped may go on tidying up, altogether.
 const TIDYING: Duration = Duration::from_secs(5);
-
-/// How many parts may be in memory at a time, of all uploads together. A larger part counts as
-/// many. Whoever fills one waits for no other, so they all come to be sent.
-pub(super) const PARTS_IN_MEMORY: usize = 12;
 
 /// A bucket of a provider.
 #[derive(Debug)]
@@ -35,24 +33,26 @@ pub(super) struct Remote {
     retries: u32,
     /// Why it was given up.
     gave_up: Mutex<Option<Trouble>>,
+    notice: Notice,
     cancel: Mutex<Cancel>,
     /// When the run was first seen to be stopped.
     stopped: Mutex<Option<Instant>>,
-    /// Parts that may be in memory at a time, of all uploads together.
-    pub parts: Arc<Semaphore>,
+    /// The parts of all uploads.
+    pub parts: Arc<PartMemory>,
 }
 
 impl Remote {
-    pub(super) fn new(url: ObjectUrl, client: Client, retries: u32) -> Self {
+    pub(super) fn new(url: ObjectUrl, client: Client, retries: u32, notice: Notice) -> Self {
         Self {
             url,
             client: RwLock::new(Arc::new(client)),
             server: Server::new(retries),
             retries,
             gave_up: Mutex::default(),
+            notice,
             cancel: Mutex::new(Cancel::of_process()),
             stopped: Mutex::default(),
-            parts: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
+            parts: Arc::default(),
         }
     }
 
@@ -162,6 +162,9 @@ impl Remote {
                     Some(trouble.clone());
                 return Err(trouble);
             };
+            let failing = self.server.silent_for(now).max(alone.silent_for(now));
+            self.notice
+                .tell(failing, now, || self.is_waited_for(&trouble));
             let asked_for = match trouble.kind {
                 Kind::Busy { retry_after } => retry_after.unwrap_or_default(),
                 _ => Duration::ZERO,
@@ -171,6 +174,13 @@ impl Remote {
             // Its own count goes on.
             let _ = alone.gate(Instant::now());
         }
+    }
+
+    /// That a service with this trouble is asked again.
+    fn is_waited_for(&self, trouble: &Trouble) -> String {
+        let trouble = self.told("", trouble).message;
+        let limit = text::age(self.server.patience());
+        format!("{trouble}; it is asked again, for up to {limit}")
     }
 
     /// Waits until the service may be asked.
@@ -206,7 +216,19 @@ impl Remote {
             "" => self.url.to_string(),
             name => self.url.of(name),
         };
-        trouble.told(&place, &self.url, &self.client().source)
+        let client = self.client();
+        let error = trouble.told(&place, &self.url, &client.source);
+        // Of what is listed, nothing is missing but the place.
+        let is_place_wrong =
+            trouble.kind == Kind::NoBucket || (trouble.kind == Kind::NotFound && name.is_empty());
+        let path = client.s3.as_ref().and_then(S3Client::endpoint_path);
+        match path.filter(|_| is_place_wrong) {
+            Some(path) => error.hint(format!(
+                "the endpoint has the path {path}: few services do, and the bucket stands in the \
+                 URL alone"
+            )),
+            None => error,
+        }
     }
 
     /// The key of a file.

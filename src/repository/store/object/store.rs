@@ -1,26 +1,26 @@
 //! The files of a repository as objects of a bucket.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use bytes::Bytes as Shared;
 use futures_util::{StreamExt, stream};
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{ObjectMeta, PutMode};
 
+use super::notes::Notes;
 use super::read::ObjectReader;
 use super::remote::Remote;
 use super::settings::TransferSettings;
 use super::stale;
 use super::trouble::{Kind, Trouble};
-use super::upload::{ObjectUpload, Parts, put_whole};
+use super::upload::{ObjectUpload, Parts};
 use crate::cancel::Cancel;
-use crate::repository::hidden::PIN;
+use crate::repository::hidden::{PIN, is_folder};
 use crate::repository::set_id::SetId;
 use crate::repository::set_names::is_of_some_set;
 use crate::repository::store::write::{
@@ -39,22 +39,17 @@ pub(super) struct ObjectStore {
     remote: Arc<Remote>,
     parts: Parts,
     grace: Duration,
-    written: Mutex<Written>,
-}
-
-/// What this process has written.
-#[derive(Debug, Default)]
-struct Written {
-    /// It alone may be replaced.
-    names: HashSet<String>,
-    /// How often was added to each file that grows.
-    appended: HashMap<String, u32>,
+    notes: Arc<Notes>,
+    /// What this process has written: it alone may be replaced.
+    written: Mutex<HashSet<String>>,
 }
 
 impl ObjectStore {
     pub(super) fn new(remote: Remote, settings: &TransferSettings) -> Self {
+        let remote = Arc::new(remote);
         Self {
-            remote: Arc::new(remote),
+            notes: Arc::new(Notes::new(&remote, settings.grace)),
+            remote,
             parts: Parts {
                 size: (settings.part_size.max(SMALLEST_PART) as usize) << 20,
                 in_flight: settings.uploads.max(1) as usize,
@@ -67,13 +62,13 @@ impl ObjectStore {
     /// Whether a name may be taken already: by what this process wrote, or by a pin.
     fn mode(&self, name: &str) -> PutMode {
         let is_pin = name.rsplit_once('.').is_some_and(|(_, kind)| kind == PIN);
-        match is_pin || !self.written().names.insert(name.to_owned()) {
+        match is_pin || !self.written().insert(name.to_owned()) {
             true => PutMode::Overwrite,
             false => PutMode::Create,
         }
     }
 
-    fn written(&self) -> MutexGuard<'_, Written> {
+    fn written(&self) -> MutexGuard<'_, HashSet<String>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -180,17 +175,15 @@ impl Store for ObjectStore {
     }
 
     fn entry(&self, name: &str) -> Result<Option<StoreEntry>> {
-        let path = self.remote.path(name)?;
-        let asked = self.remote.head(path)?;
         let last = name.rsplit('/').next().unwrap_or(name);
-        match asked {
+        if is_folder(name) {
+            let below = self.list_below(&format!("{name}/"), true)?;
+            let is_there = !below.objects.is_empty() || !below.folders.is_empty();
+            return Ok(is_there.then(|| StoreEntry::folder(last)));
+        }
+        match self.remote.head(self.remote.path(name)?)? {
             Ok(object) => Ok(Some(entry_of(last, &object))),
-            // The answer to HEAD has no body to say what there is not.
-            Err(trouble) if trouble.kind == Kind::NotFound => {
-                let below = self.list_below(&format!("{name}/"), true)?;
-                let is_folder = !below.objects.is_empty() || !below.folders.is_empty();
-                Ok(is_folder.then(|| StoreEntry::folder(last)))
-            }
+            Err(trouble) if trouble.kind == Kind::NotFound => Ok(None),
             Err(trouble) => Err(self.remote.told(name, &trouble).into()),
         }
     }
@@ -201,6 +194,7 @@ impl Store for ObjectStore {
 
     /// All that was added, in order.
     fn open_appended(&self, name: &str) -> io::Result<StoredFile> {
+        self.notes.write(name).map_err(io::Error::other)?;
         let below = format!("{name}/");
         let pieces = self.list_below(&below, false).map_err(io::Error::other)?;
         if pieces.objects.is_empty() {
@@ -281,14 +275,7 @@ impl WritableStore for ObjectStore {
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let mut written = self.written();
-        let number = written.appended.entry(name.to_owned()).or_default();
-        *number += 1;
-        let piece = format!("{name}/{number:08}");
-        drop(written);
-        let mode = self.mode(&piece);
-        let content = Shared::copy_from_slice(bytes);
-        Ok(put_whole(&self.remote, &piece, content, mode)?)
+        self.notes.add(name, bytes)
     }
 
     fn write_whole(&self, name: &str, content: &mut Content<'_>) -> Result<()> {
@@ -324,6 +311,7 @@ impl WritableStore for ObjectStore {
     }
 
     fn remove_tree(&self, name: &str) -> Result<()> {
+        self.notes.forget(name)?;
         let below = format!("{name}/");
         let there = self.list_below(&below, false)?;
         let names: Vec<String> = there

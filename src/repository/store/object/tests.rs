@@ -11,6 +11,7 @@ use std::time::Duration;
 use memory::Objects;
 
 use super::client::Client;
+use super::notice::Notice;
 use super::read::CHUNK;
 use super::remote::Remote;
 use super::settings::TransferSettings;
@@ -18,7 +19,7 @@ use super::store::ObjectStore;
 use super::{ObjectUrl, WritableStore};
 use crate::error::{ErrorKind, kind_of};
 use crate::repository::set_id::SetId;
-use crate::repository::store::{Folder, Store, read_bounded};
+use crate::repository::store::{EntryKind, Folder, Store, read_bounded};
 
 /// A repository in objects in memory, in which nothing is younger than the grace period.
 pub(in crate::repository::store) fn in_memory() -> Arc<dyn WritableStore> {
@@ -26,6 +27,10 @@ pub(in crate::repository::store) fn in_memory() -> Arc<dyn WritableStore> {
 }
 
 fn over(objects: &Arc<Objects>, retries: u32) -> ObjectStore {
+    over_with(objects, retries, Duration::ZERO)
+}
+
+fn over_with(objects: &Arc<Objects>, retries: u32, grace: Duration) -> ObjectStore {
     let url: ObjectUrl = "s3://bucket/a/prefix".parse().unwrap();
     let client = Client {
         objects: objects.clone(),
@@ -37,9 +42,10 @@ fn over(objects: &Arc<Objects>, retries: u32) -> ObjectStore {
         part_size: 5,
         uploads: 2,
         retries,
-        grace: Duration::ZERO,
+        grace,
     };
-    ObjectStore::new(Remote::new(url, client, retries), &settings)
+    let remote = Remote::new(url, client, retries, Notice::default());
+    ObjectStore::new(remote, &settings)
 }
 
 fn noise(length: usize) -> Vec<u8> {
@@ -209,6 +215,88 @@ fn a_listing_goes_on_over_all_pages_and_knows_folders() {
     objects.calls();
     objects.fail_at(2, false);
     assert!(store.list(Folder::Top).is_err());
+}
+
+#[test]
+fn what_is_appended_soon_after_is_written_with_what_follows_and_a_sign_of_life_at_once() {
+    let objects = Arc::default();
+    let store = over_with(&objects, 0, Duration::from_secs(64) / 5);
+    let set = set();
+    let notes = Folder::Staged(&set).name_of("finished");
+    let pieces = || store.list(Folder::Notes(&set)).unwrap().len();
+    let read = |store: &ObjectStore| {
+        let mut text = String::new();
+        let mut file = store.open_appended(&notes).unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    };
+    store.append(&notes, b"one\n").unwrap();
+    store.append(&notes, b"two\n").unwrap();
+    store.append(&notes, b"three\n").unwrap();
+    assert_eq!(pieces(), 1);
+    assert_eq!(read(&over(&objects, 0)), "one\n");
+    // Whoever reads what he has added himself finds all of it.
+    assert_eq!(read(&store), "one\ntwo\nthree\n");
+    assert_eq!(pieces(), 2);
+    store.append(&notes, b"four\n").unwrap();
+    store.append(&notes, b"\n").unwrap();
+    assert_eq!(pieces(), 3);
+    // Without more to come, it is written after a moment.
+    store.append(&notes, b"five\n").unwrap();
+    let started = std::time::Instant::now();
+    while pieces() < 4 {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(read(&over(&objects, 0)), "one\ntwo\nthree\nfour\n\nfive\n");
+    // What is held back of a tree that goes is never written.
+    store.append(&notes, b"six\n").unwrap();
+    store.remove_tree(".snap/20261120T080000Z.files").unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(pieces(), 0);
+}
+
+#[test]
+fn what_cannot_be_appended_a_moment_later_is_told_next_time_and_not_lost() {
+    let objects: Arc<Objects> = Arc::default();
+    let store = over_with(&objects, 0, Duration::from_secs(64) / 20);
+    let notes = Folder::Staged(&set()).name_of("finished");
+    store.append(&notes, b"one\n").unwrap();
+    objects.fail_at(1, false);
+    store.append(&notes, b"two\n").unwrap();
+    let started = std::time::Instant::now();
+    while !objects.has_failed() {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let error = store.append(&notes, b"three\n").unwrap_err();
+    assert_eq!(kind_of(&error), ErrorKind::Unreachable, "{error:#}");
+    store.append(&notes, b"\n").unwrap();
+    let mut text = String::new();
+    let mut file = over(&objects, 0).open_appended(&notes).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "one\ntwo\n\n");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_request_and_so_is_a_folder() {
+    let objects = Arc::default();
+    let store = over(&objects, 0);
+    write(&store, ".snap/20261120T080000Z.files/x", b"x").unwrap();
+    objects.calls();
+    assert!(store.entry("meta.00").unwrap().is_none());
+    assert_eq!(objects.calls(), ["head meta.00"]);
+    for (name, is_there) in [
+        (".snap", true),
+        (".snap/20261120T080000Z.files", true),
+        (".snap/20261120T080001Z.files", false),
+    ] {
+        let entry = store.entry(name).unwrap();
+        assert_eq!(entry.is_some(), is_there, "{name}");
+        assert!(entry.is_none_or(|entry| entry.kind == EntryKind::Folder));
+        assert_eq!(objects.calls(), ["list"]);
+    }
 }
 
 #[test]

@@ -1,24 +1,35 @@
 //! One request over HTTP, and what came of it as a typed error: `object_store` is given this in
 //! place of a transport of its own, and never tries again by itself.
 
+use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body::Body as _;
+use md5::{Digest, Md5};
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-    HttpResponseBody, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
+    HttpResponse, HttpResponseBody, HttpService,
 };
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_NONE_MATCH, RANGE};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Method, StatusCode, Url};
+use reqwest::{Body, Certificate, Client, Method, StatusCode, Url};
 use tokio::time::timeout;
 
 use super::answer::{Answer, Nonsense, Unanswered, clock_ahead};
+
+/// What an upload says of its body, for a service that does not compare that with what was signed.
+const CONTENT_MD5: &str = "content-md5";
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -40,6 +51,8 @@ const METADATA: [&str; 4] = [
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
     client: Client,
+    /// Whether uploads carry the MD5 of their bodies.
+    sends_md5: bool,
     /// How far the service's clock is ahead of ours, in seconds.
     clock_ahead: Arc<AtomicI64>,
 }
@@ -65,8 +78,14 @@ impl Transport {
         }
         Ok(Self {
             client: builder.build().context("setting up TLS")?,
+            sends_md5: false,
             clock_ahead: Arc::default(),
         })
+    }
+
+    /// The same, whose uploads carry the MD5 of their bodies or do not.
+    pub(super) fn with_md5(self, sends_md5: bool) -> Self {
+        Self { sends_md5, ..self }
     }
 
     /// How far the service's clock is ahead of ours, in seconds.
@@ -78,11 +97,7 @@ impl Transport {
         let (parts, body) = request.into_parts();
         let is_completion = parts.method == Method::POST && has_query(&parts.uri, "uploadId=");
         let is_listing = parts.method == Method::GET && has_query(&parts.uri, "list-type=2");
-        let url: Url = parts
-            .uri
-            .to_string()
-            .parse()
-            .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let url: Url = parts.uri.to_string().parse().map_err(unknown)?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let patience = match METADATA.contains(&host.as_str()) {
             true => Duration::from_secs(2),
@@ -96,7 +111,7 @@ impl Transport {
             let any = HeaderValue::from_static("*");
             request.headers_mut().insert(IF_NONE_MATCH, any);
         }
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
+        self.give_body(&mut request, body).await?;
 
         let unanswered = |error| no_answer(Unanswered::new(&host, &error));
         let late = |after| no_answer(Unanswered::timed_out(&host, after));
@@ -133,7 +148,7 @@ impl Transport {
                 false => status.as_u16(),
             };
             let answer = Answer::new(told, &headers, &text(), &host);
-            return Err(HttpError::new(HttpErrorKind::Unknown, answer));
+            return Err(unknown(answer));
         }
         if is_listing && is_cut_short(&text()) {
             return Err(nonsense(
@@ -146,11 +161,42 @@ impl Transport {
         Ok(answered)
     }
 
+    /// Gives a request its body; to an upload its MD5 too, where that is wanted.
+    async fn give_body(
+        &self,
+        request: &mut reqwest::Request,
+        body: HttpRequestBody,
+    ) -> Result<(), HttpError> {
+        if !self.sends_md5 || request.method() != Method::PUT {
+            *request.body_mut() = Some(Body::wrap(body));
+            return Ok(());
+        }
+        let bytes = whole(body).await?;
+        let md5 = STANDARD.encode(Md5::digest(&bytes));
+        let md5 = HeaderValue::try_from(md5).map_err(unknown)?;
+        request.headers_mut().insert(CONTENT_MD5, md5);
+        *request.body_mut() = Some(Body::from(bytes));
+        Ok(())
+    }
+
     fn note_clock(&self, headers: &HeaderMap, host: &str) {
         if let Some(ahead) = clock_ahead(headers).filter(|_| !METADATA.contains(&host)) {
             self.clock_ahead.store(ahead, Ordering::Relaxed);
         }
     }
+}
+
+/// All of a body, which is one piece where it is ours.
+async fn whole(mut body: HttpRequestBody) -> Result<Bytes, HttpError> {
+    let mut whole = Bytes::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let piece = frame?.into_data().unwrap_or_default();
+        whole = match whole.is_empty() {
+            true => piece,
+            false => [whole, piece].concat().into(),
+        };
+    }
+    Ok(whole)
 }
 
 fn has_query(uri: &impl ToString, key: &str) -> bool {
@@ -195,11 +241,16 @@ fn is_cut_short(page: &str) -> bool {
 }
 
 fn no_answer(unanswered: Unanswered) -> HttpError {
-    HttpError::new(HttpErrorKind::Unknown, unanswered)
+    unknown(unanswered)
 }
 
 fn nonsense(what: &str) -> HttpError {
-    HttpError::new(HttpErrorKind::Unknown, Nonsense(what.to_owned()))
+    unknown(Nonsense(what.to_owned()))
+}
+
+/// An error of which `object_store` is told nothing but the cause.
+fn unknown(cause: impl StdError + Send + Sync + 'static) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, cause)
 }
 
 /// Whether a host only gives credentials to machines in a cloud.

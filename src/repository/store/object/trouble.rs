@@ -221,6 +221,10 @@ fn credentials_hint(url: &ObjectUrl) -> &'static str {
 fn hint_of(why: &str) -> Option<&'static str> {
     let rules = [
         (
+            "BadDigest",
+            "what arrived is not what was sent: something on the way, or the storage, is faulty",
+        ),
+        (
             "Content-MD5",
             "a bucket with Object Lock demands checksums: set SNAP_S3_CHECKSUM=sha256",
         ),

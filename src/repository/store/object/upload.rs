@@ -1,9 +1,10 @@
 //! An object that is written: parts while it grows, and nothing under its name before all of them
 //! are there.
 //!
-//! A file holds at most `uploads` + 1 parts in memory, and all files together
-//! [`PARTS_IN_MEMORY`]: 96 MiB with the defaults. What fits into one part is one request. All parts but the last have one size, which some services demand, as long
-//! as 8,000 of them are enough; then they grow, so that 10,000 hold every shard.
+//! A file holds at most `uploads` + 1 parts in memory, and all files together as many as
+//! [`PartMemory`](super::parts::PartMemory) has. What fits into one part is one request. All parts
+//! but the last have one size, which some services demand, as long as 8,000 of them are enough;
+//! then they grow, so that 10,000 hold every shard.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,11 +17,11 @@ use bytes::Bytes;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{GetOptions, MultipartId, PutMode, PutOptions, PutPayload};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::oneshot::{self, Receiver};
 
 use super::client::Client;
-use super::remote::{PARTS_IN_MEMORY, Remote};
+use super::parts::Part;
+use super::remote::Remote;
 use super::runtime;
 use super::trouble::{Kind, Trouble};
 use crate::error::{Error, ErrorKind};
@@ -66,9 +67,8 @@ pub(super) struct ObjectUpload {
     path: Path,
     mode: PutMode,
     parts: Parts,
-    buffer: Vec<u8>,
-    /// That there is memory for the part that is being filled.
-    room: Option<OwnedSemaphorePermit>,
+    /// The part that is being filled.
+    part: Option<Part>,
     /// What was accepted of whoever writes.
     accepted: u64,
     upload: Option<Upload>,
@@ -78,11 +78,11 @@ pub(super) struct ObjectUpload {
 
 struct Upload {
     id: MultipartId,
-    sent: Vec<Part>,
+    sent: Vec<SentPart>,
 }
 
 /// A part that was sent.
-struct Part {
+struct SentPart {
     size: u64,
     state: PartState,
 }
@@ -105,8 +105,7 @@ impl ObjectUpload {
             path: remote.path(name)?,
             mode,
             parts,
-            buffer: Vec::new(),
-            room: None,
+            part: None,
             accepted: 0,
             upload: None,
             failed: None,
@@ -131,13 +130,22 @@ impl ObjectUpload {
         self.parts.size_of(sent)
     }
 
-    /// Waits until there is memory for the next part.
-    fn take_room(&mut self) -> Result<(), Error> {
-        let parts = (self.part_size() / self.parts.size).clamp(1, PARTS_IN_MEMORY);
-        let free = self.remote.parts.clone();
-        let room = self.remote.wait(free.acquire_many_owned(parts as u32))?;
-        self.room = room.ok();
-        Ok(())
+    /// The part that is being filled; waits until there is memory for it.
+    fn part(&mut self) -> Result<&mut Part, Error> {
+        let part = match self.part.take() {
+            Some(part) => part,
+            None => {
+                let memory = self.remote.parts.clone();
+                let part = memory.part(self.part_size(), self.parts.size);
+                self.remote.wait(part)?
+            }
+        };
+        Ok(self.part.insert(part))
+    }
+
+    /// What was gathered since the last part was sent.
+    fn take_content(&mut self) -> Bytes {
+        self.part.take().map_or_else(Bytes::new, Part::into_bytes)
     }
 
     /// Sends what was gathered as a part, as soon as not too many are on their way.
@@ -163,7 +171,7 @@ impl ObjectUpload {
 
     /// All in one request.
     fn put(&mut self) -> Result<(), Error> {
-        let content = Bytes::from(mem::take(&mut self.buffer));
+        let content = self.take_content();
         put_whole(&self.remote, &self.name, content, self.mode.clone())
     }
 
@@ -241,8 +249,7 @@ impl Upload {
         for part in &mut self.sent[..oldest.min(number)] {
             part.settled(&object.remote, &object.name)?;
         }
-        let content = Bytes::from(mem::take(&mut object.buffer));
-        let room = object.room.take();
+        let content = object.take_content();
         let size = content.len() as u64;
         let (send, receive) = oneshot::channel();
         let (remote, path, id) = (object.remote.clone(), object.path.clone(), self.id.clone());
@@ -253,10 +260,11 @@ impl Upload {
                 async move { client.objects.put_part(&path, &id, number, payload).await }
             };
             let sent = remote.send(put).await;
-            drop((content, room));
+            // There is room for another part before whoever waits for this one goes on.
+            drop(content);
             let _ = send.send(sent);
         });
-        self.sent.push(Part {
+        self.sent.push(SentPart {
             size,
             state: PartState::OnItsWay(receive),
         });
@@ -264,7 +272,7 @@ impl Upload {
     }
 }
 
-impl Part {
+impl SentPart {
     /// Waits until the part is there.
     fn settled(&mut self, remote: &Arc<Remote>, name: &str) -> Result<PartId, Error> {
         if let PartState::OnItsWay(receive) = &mut self.state {
@@ -283,42 +291,50 @@ impl Part {
     }
 }
 
-/// Writes an object in one request. One that is there already is an error, where `mode` says so;
-/// not where it is what an earlier request wrote, whose answer did not come.
+/// Waits until an object is written by [`put`].
 pub(super) fn put_whole(
     remote: &Arc<Remote>,
     name: &str,
     content: Bytes,
     mode: PutMode,
 ) -> Result<(), Error> {
+    let (asked, name) = (remote.clone(), name.to_owned());
+    remote.wait(async move { put(&asked, &name, content, mode).await })?
+}
+
+/// Writes an object in one request. One that is there already is an error, where `mode` says so;
+/// not where it is what an earlier request wrote, whose answer did not come.
+pub(super) async fn put(
+    remote: &Remote,
+    name: &str,
+    content: Bytes,
+    mode: PutMode,
+) -> Result<(), Error> {
     let path = remote.path(name)?;
-    let (target, body) = (path.clone(), content.clone());
     // A service may answer the first request after it has answered the second.
-    let sent = Arc::new(AtomicU32::new(0));
-    let count = sent.clone();
-    let asked = remote.ask(move |client| {
-        count.fetch_add(1, Ordering::Relaxed);
-        let (path, payload) = (target.clone(), PutPayload::from(body.clone()));
+    let sent = AtomicU32::new(0);
+    let request = |client: Arc<Client>| {
+        sent.fetch_add(1, Ordering::Relaxed);
+        let (path, payload) = (path.clone(), PutPayload::from(content.clone()));
         let options = PutOptions {
             mode: mode.clone(),
             ..PutOptions::default()
         };
         async move { client.objects.put_opts(&path, payload, options).await }
-    })?;
-    let trouble = match asked {
-        Ok(_) => return Ok(()),
-        Err(trouble) => trouble,
+    };
+    let Err(trouble) = remote.send(request).await else {
+        return Ok(());
     };
     let was_repeated = sent.load(Ordering::Relaxed) > 1;
     if trouble.kind == Kind::Precondition && was_repeated {
-        let there = remote.ask(move |client| {
+        let get = |client: Arc<Client>| {
             let path = path.clone();
             async move {
                 let got = client.objects.get_opts(&path, GetOptions::default());
                 got.await?.bytes().await
             }
-        })?;
-        if there.is_ok_and(|asked| asked == content) {
+        };
+        if remote.send(get).await.is_ok_and(|there| there == content) {
             return Ok(());
         }
     }
@@ -331,17 +347,12 @@ impl Write for ObjectUpload {
             return Err(io::Error::other(failed.clone()));
         }
         // A part is sent when there is more: what fits into one is one request.
-        if self.buffer.len() == self.part_size() {
+        if self.part.as_ref().is_some_and(Part::is_full) {
             let sent = self.send_part();
             self.latch(sent).map_err(io::Error::other)?;
         }
-        if self.room.is_none() {
-            let taken = self.take_room();
-            self.latch(taken).map_err(io::Error::other)?;
-        }
-        let room = self.part_size() - self.buffer.len();
-        let count = room.min(bytes.len());
-        self.buffer.extend_from_slice(&bytes[..count]);
+        let filled = self.part().map(|part| part.fill(bytes));
+        let count = self.latch(filled).map_err(io::Error::other)?;
         self.accepted += count as u64;
         Ok(count)
     }

@@ -144,6 +144,11 @@ impl FromStr for ObjectUrl {
         if prefix.contains(|c: char| c.is_control()) {
             return Err(wrong("there are control characters in it".to_owned()));
         }
+        // Some services store an object under a name with slashes in their place, and then do not
+        // list it under its own.
+        if prefix.contains('\\') {
+            return Err(wrong("there is a backslash in it".to_owned()));
+        }
         Ok(Self {
             provider,
             bucket: bucket.to_owned(),
@@ -188,6 +193,7 @@ mod tests {
             "s3://b//p",
             "s3://b/../p",
             "s3://b/p\n",
+            "s3://b/p\\q",
             "s3://b?x/p",
         ] {
             let error = text.parse::<ObjectUrl>().unwrap_err();

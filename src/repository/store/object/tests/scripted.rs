@@ -63,19 +63,25 @@ fn refusal(status: &str, code: &str) -> String {
 
 impl Script {
     fn store_with(&self, retries: u32, checksum: Option<S3Checksum>) -> ObjectStore {
-        let url: ObjectUrl = "s3://bucket/p".parse().unwrap();
         let mut settings = ObjectSettings::default();
         settings.s3.endpoint = Some(self.endpoint.clone());
         settings.s3.checksum = checksum;
         settings.storage.retries = retries;
-        settings.storage.part_size = 5;
         let variable = |name: &str| match name {
             "AWS_ACCESS_KEY_ID" => Some("KEYID".to_owned()),
             "AWS_SECRET_ACCESS_KEY" => Some("hush-hush".to_owned()),
             _ => None,
         };
-        let client = Client::new(&url, &settings, &Environment(&variable)).unwrap();
-        ObjectStore::new(Remote::new(url, client, retries), &settings.storage)
+        store_at("s3://bucket/p", settings, &Environment(&variable))
+    }
+
+    /// A store in Google Cloud Storage, which is asked as an emulator is: without credentials.
+    fn gcs_store(&self) -> ObjectStore {
+        let mut settings = ObjectSettings::default();
+        settings.storage.retries = 0;
+        let emulator =
+            |name: &str| (name == "STORAGE_EMULATOR_HOST").then(|| self.endpoint.clone());
+        store_at("gs://bucket/p", settings, &Environment(&emulator))
     }
 
     fn store(&self, retries: u32) -> ObjectStore {
@@ -92,6 +98,14 @@ impl Script {
     fn head(&self, request: usize) -> String {
         self.asked.lock().unwrap()[request].to_lowercase()
     }
+}
+
+fn store_at(url: &str, mut settings: ObjectSettings, environment: &Environment<'_>) -> ObjectStore {
+    let url: ObjectUrl = url.parse().unwrap();
+    settings.storage.part_size = 5;
+    let client = Client::new(&url, &settings, environment).unwrap();
+    let remote = Remote::new(url, client, settings.storage.retries, Notice::default());
+    ObjectStore::new(remote, &settings.storage)
 }
 
 const ETAG: &str = "ETag: \"e\"\r\nLast-Modified: Fri, 20 Nov 2026 08:00:00 GMT\r\n";
@@ -121,6 +135,9 @@ fn an_object_is_put_by_path_with_a_signed_hash_and_no_other_checksum() {
             checksum.is_some(),
             "{head}"
         );
+        // Over plain http, something has to show what is damaged on the way.
+        let md5 = "content-md5: ndtkysamgdt1yfzofvxnpg==";
+        assert_eq!(head.contains(md5), checksum.is_none(), "{head}");
         assert!(!head.contains("hush"));
     }
 }
@@ -156,6 +173,32 @@ fn a_missing_object_and_a_missing_bucket_are_told_apart() {
         error.to_string(),
         "there is no bucket bucket (404 NoSuchBucket: no)"
     );
+}
+
+#[test]
+fn what_came_damaged_is_told_and_an_endpoint_with_a_path_where_nothing_is_there() {
+    let script = script(&[
+        &refusal("400 Bad Request", "BadDigest"),
+        &refusal("404 Not Found", "NoSuchBucket"),
+        &refusal("404 Not Found", "NoSuchKey"),
+        &refusal("404 Not Found", "NoSuchKey"),
+    ]);
+    let hint = |error: &anyhow::Error| crate::error::hint(error).unwrap_or_default().into_owned();
+    let error = write(&script.store(0), "meta.00", b"x").unwrap_err();
+    assert!(hint(&error).contains("is faulty"), "{error:#}");
+    let below = Script {
+        endpoint: format!("{}/mine/", script.endpoint),
+        asked: script.asked.clone(),
+    };
+    let store = below.store(0);
+    for _ in 0..2 {
+        let error = store.list(Folder::Top).unwrap_err();
+        assert!(hint(&error).contains("the path /mine"), "{error:#}");
+    }
+    assert!(script.asked()[1].starts_with("GET /mine/bucket?"));
+    let error = store.open("meta.00").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert!(hint(&error.into()).is_empty());
 }
 
 #[test]
@@ -317,4 +360,61 @@ fn a_clock_that_is_off_is_told() {
             .contains("the clock of this machine is fast"),
         "{error:#}"
     );
+}
+
+#[test]
+fn google_is_asked_for_objects_under_its_own_conditions() {
+    let ok = |body: &str| response("200 OK", &format!("{ETAG}x-goog-generation: 7\r\n"), body);
+    let size = (5 << 20) + 1;
+    let head =
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {size}\r\n{ETAG}\r\n");
+    let listing = "<L><Contents><Key>p/meta.00</Key><Size>1</Size>\
+                   <LastModified>2026-11-20T08:00:00.123Z</LastModified></Contents></L>";
+    let script = script(&[
+        &ok(""),
+        &ok(listing),
+        &ok("<R><UploadId>u</UploadId></R>"),
+        &ok(""),
+        &ok(""),
+        &ok("<R><ETag>e</ETag></R>"),
+        &head,
+        &response("204 No Content", "", ""),
+    ]);
+    let store = script.gcs_store();
+    write(&store, "meta.00", b"x").unwrap();
+    assert_eq!(store.list(Folder::Top).unwrap()[0].name, "meta.00");
+    write(&store, "f", &noise(size)).unwrap();
+    store.remove("meta.00").unwrap();
+    let asked = script.asked();
+    assert_eq!(asked[0], "PUT /bucket/p%2Fmeta%2E00 HTTP/1.1");
+    assert!(script.head(0).contains("x-goog-if-generation-match: 0"));
+    assert!(!script.head(0).contains("content-md5"));
+    assert!(asked[1].starts_with("GET /bucket?") && asked[1].contains("prefix=p%2F"));
+    assert!(
+        asked[2].starts_with("POST /bucket/p%2Ff?uploads"),
+        "{asked:?}"
+    );
+    assert_eq!(asked[7], "DELETE /bucket/p%2Fmeta%2E00 HTTP/1.1");
+}
+
+#[test]
+fn what_google_refuses_is_told_with_who_asked() {
+    let script = script(&[
+        &refusal("404 Not Found", "NoSuchBucket"),
+        &refusal("401 Unauthorized", "AuthenticationRequired"),
+        &refusal("403 Forbidden", "AccessDenied"),
+        &refusal("412 Precondition Failed", "PreconditionFailed"),
+    ]);
+    let store = script.gcs_store();
+    let no_bucket = store.list(Folder::Top).unwrap_err();
+    assert_eq!(kind_of(&no_bucket), ErrorKind::NoBackup, "{no_bucket:#}");
+    for status in ["401", "403"] {
+        let refused = store.list(Folder::Top).unwrap_err().to_string();
+        assert!(
+            refused.contains(status) && refused.contains("an emulator"),
+            "{refused}"
+        );
+    }
+    let taken = write(&store, "meta.00", b"x").unwrap_err();
+    assert_eq!(kind_of(&taken), ErrorKind::Refused, "{taken:#}");
 }

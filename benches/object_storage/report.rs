@@ -1,0 +1,221 @@
+//! The results as Markdown.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use super::measure::Usage;
+use super::support::influxd::influxd_binary;
+use super::support::object_storage::binary;
+use super::support::proxy::Request;
+
+/// Lines of a document between which the results stand.
+const BEGIN: &str = "<!-- bench:object-storage:begin -->";
+const END: &str = "<!-- bench:object-storage:end -->";
+
+/// The most that a ratio of wall times is meant to be.
+const AT_MOST: f64 = 0.5;
+
+/// Bytes in a MiB.
+const MEBIBYTE: f64 = 1_048_576.0;
+
+/// How a client did a task.
+#[derive(Default)]
+pub struct Runs {
+    pub usages: Vec<Usage>,
+    /// Bytes that a run left on the local disk.
+    pub on_disk: u64,
+    pub requests: Requests,
+}
+
+/// Requests to the storage, by what they cost.
+#[derive(Default)]
+pub struct Requests {
+    put: usize,
+    get: usize,
+    list: usize,
+    delete: usize,
+}
+
+impl Requests {
+    pub fn of(requests: &[Request]) -> Self {
+        let mut counts = Self::default();
+        for request in requests {
+            match request.operation() {
+                "list" | "list uploads" => counts.list += 1,
+                "get" | "head" => counts.get += 1,
+                "delete" | "abort" => counts.delete += 1,
+                _ => counts.put += 1,
+            }
+        }
+        counts
+    }
+
+    fn text(&self) -> String {
+        let Self {
+            put,
+            get,
+            list,
+            delete,
+        } = self;
+        format!("{put} / {get} / {list} / {delete}")
+    }
+}
+
+/// A task with a kind of data.
+pub struct Line {
+    pub title: &'static str,
+    pub data: &'static str,
+    pub snap: Runs,
+    pub others: Runs,
+}
+
+/// A median, with the least and the greatest.
+struct Spread([f64; 3]);
+
+impl Spread {
+    fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (low, high) = ((values.len() - 1) / 2, values.len() / 2);
+        Self([
+            f64::midpoint(values[low], values[high]),
+            values[0],
+            values[values.len() - 1],
+        ])
+    }
+
+    fn median(&self) -> f64 {
+        self.0[0]
+    }
+}
+
+impl Runs {
+    fn median(&self, get: fn(&Usage) -> f64) -> f64 {
+        Spread::of(self.usages.iter().map(get)).median()
+    }
+
+    /// Wall time, CPU time, peak memory, bytes on the local disk.
+    fn text(&self) -> String {
+        format!(
+            "{:.2} s, CPU {:.2} s, {:.0} MiB, disk {:.0} MiB",
+            self.median(wall),
+            self.median(cpu),
+            self.median(|usage| usage.peak_rss as f64) / MEBIBYTE,
+            self.on_disk as f64 / MEBIBYTE
+        )
+    }
+}
+
+fn wall(usage: &Usage) -> f64 {
+    usage.wall.as_secs_f64()
+}
+
+fn cpu(usage: &Usage) -> f64 {
+    usage.cpu.as_secs_f64()
+}
+
+impl Line {
+    fn ratios(&self, get: fn(&Usage) -> f64) -> Spread {
+        let pairs = self.snap.usages.iter().zip(&self.others.usages);
+        Spread::of(pairs.map(|(ours, theirs)| get(ours) / get(theirs)))
+    }
+
+    fn cells(&self) -> [String; 9] {
+        let walls = self.ratios(wall);
+        let Spread([median, least, greatest]) = walls;
+        let verdict = match median <= AT_MOST {
+            true => "met",
+            false => "not met",
+        };
+        [
+            self.title.to_owned(),
+            self.data.to_owned(),
+            format!("{median:.2} ({least:.2} to {greatest:.2})"),
+            verdict.to_owned(),
+            format!("{:.2}", self.ratios(cpu).median()),
+            self.snap.text(),
+            self.others.text(),
+            self.snap.requests.text(),
+            self.others.requests.text(),
+        ]
+    }
+
+    /// While others are still to come.
+    pub fn brief(&self) -> String {
+        self.cells().join(" | ")
+    }
+}
+
+/// All there is to say.
+pub fn markdown(setting: &[String], lines: &[Line]) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string");
+    setting.iter().for_each(|said| line(format!("- {said}")));
+    line(String::new());
+    line(format!(
+        "| | data | median (least to greatest) | at most {AT_MOST} | CPU ratio | snap | influxd + \
+         rclone | requests of snap | of rclone |"
+    ));
+    line(format!("|{}", "---|".repeat(9)));
+    for row in lines {
+        line(format!("| {} |", row.cells().join(" | ")));
+    }
+    text
+}
+
+/// Panics where a file has no place for the results.
+pub fn expect_place_in(path: &Path) {
+    let text = fs::read_to_string(path).expect("the document");
+    assert!(
+        around_results(&text).is_some(),
+        "{} has no lines {BEGIN} and {END}",
+        path.display()
+    );
+}
+
+/// What stands before and after the results in a document.
+fn around_results(document: &str) -> Option<(&str, &str)> {
+    let (before, rest) = document.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some((before, after))
+}
+
+/// Writes the results to a file, as [`expect_place_in`] found it.
+pub fn write_markdown(path: &Path, setting: &[String], lines: &[Line]) {
+    let old = fs::read_to_string(path).expect("the document");
+    let (before, after) = around_results(&old).expect("a place for the results");
+    let results = markdown(setting, lines);
+    let new = format!("{before}{BEGIN}\n\n{results}\n{END}{after}");
+    fs::write(path, new).expect("writing the Markdown");
+}
+
+/// The machine.
+pub fn machine() -> String {
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} cores, {}", first_line("uname", &["-srm"]))
+}
+
+/// The versions of what is compared.
+pub fn versions() -> String {
+    let weed = first_line(binary("weed"), &["version"]);
+    let weed = weed.split(' ').nth(2).unwrap_or("of unknown version");
+    let influxd = first_line(influxd_binary(), &["version"]);
+    let influxd = influxd.split(" (").next().unwrap_or_default();
+    format!(
+        "{}, {influxd}, {}, SeaweedFS {weed}",
+        first_line(env!("CARGO_BIN_EXE_snap"), &["--version"]),
+        first_line(binary("rclone"), &["version"]),
+    )
+}
+
+/// The first line that a program prints.
+fn first_line(program: impl AsRef<Path>, args: &[&str]) -> String {
+    let program = program.as_ref();
+    let output = Command::new(program).args(args).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().unwrap_or("unknown").to_owned()
+}
