@@ -19,6 +19,7 @@ use crate::client::{Address, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
 use crate::repository::{Comparison, Layout, Location, Selection};
+use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
 
 /// Back up a running influxd, or the directories of a stopped one
 ///
@@ -143,6 +144,29 @@ pub(crate) struct BackupArgs {
         help_heading = "What to back up",
     )]
     end: Option<Timestamp>,
+    /// Only series of this measurement
+    ///
+    /// Its name, or /REGEX/ as in InfluxQL. Given several times, series of any of them.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = values::measurement,
+        help_heading = "What to back up",
+        hide_short_help = true,
+    )]
+    measurement: Vec<MeasurementPattern>,
+    /// Only series with this tag, as 'host=web1'
+    ///
+    /// 'TAG=VALUE', 'TAG!=VALUE', 'TAG=~/REGEX/' or 'TAG!~/REGEX/'. A tag that a series lacks is
+    /// empty. Given several times, all have to hold.
+    #[arg(
+        long = "where",
+        value_name = "CONDITION",
+        value_parser = values::condition,
+        help_heading = "What to back up",
+        hide_short_help = true,
+    )]
+    conditions: Vec<TagCondition>,
 
     /// With -start and -end, keep blocks whole
     ///
@@ -154,7 +178,11 @@ pub(crate) struct BackupArgs {
     ///
     /// The others share the files of the newest complete set. Each set is whole, and restored
     /// alone.
-    #[arg(long, conflicts_with_all = ["since", "start", "end", "meta_only"], help_heading = "How")]
+    #[arg(
+        long,
+        conflicts_with_all = ["since", "start", "end", "measurement", "conditions", "meta_only"],
+        help_heading = "How",
+    )]
     incremental: bool,
     /// With -incremental, download all shards this once
     #[arg(
@@ -312,6 +340,10 @@ impl BackupArgs {
             end: self.end,
             coarse: self.coarse,
             ignore_wal: self.ignore_wal,
+            series: SeriesFilter {
+                measurements: self.measurement.clone(),
+                conditions: self.conditions.clone(),
+            },
         }
     }
 
@@ -374,6 +406,13 @@ impl BackupArgs {
                  write one or the other",
             );
         }
+        let chooses_series = !self.measurement.is_empty() || !self.conditions.is_empty();
+        if self.since.is_some() && chooses_series {
+            return usage(
+                "-since cannot go with -measurement or -where",
+                "a set of some series stands alone: leave out -since",
+            );
+        }
         if let (Some(start), Some(end)) = (self.start, self.end)
             && end < start
         {
@@ -386,11 +425,12 @@ impl BackupArgs {
             && (self.shard.is_some()
                 || self.since.is_some()
                 || self.start.is_some()
-                || self.end.is_some())
+                || self.end.is_some()
+                || chooses_series)
         {
             return usage(
-                "-meta-only takes no shard, so -shard, -since, -start and -end have no meaning with \
-                 it",
+                "-meta-only takes no shard, so -shard, -since, -start, -end, -measurement and \
+                 -where have no meaning with it",
                 "leave out -meta-only or the others",
             );
         }

@@ -21,6 +21,7 @@ use crate::ops::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };
 use crate::repository::Location;
+use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
 
 /// Restore into a stopped influxd, or with -online into a running one
 ///
@@ -136,6 +137,28 @@ pub(crate) struct RestoreArgs {
         help_heading = "What to restore",
     )]
     end: Option<Timestamp>,
+    /// Only series of this measurement; see -where too
+    ///
+    /// Its name, or /REGEX/ as in InfluxQL. Given several times, series of any of them.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = values::measurement,
+        help_heading = "What to restore",
+    )]
+    measurement: Vec<MeasurementPattern>,
+    /// Only series with this tag, as 'host=web1'
+    ///
+    /// 'TAG=VALUE', 'TAG!=VALUE', 'TAG=~/REGEX/' or 'TAG!~/REGEX/'. A tag that a series lacks is
+    /// empty. Given several times, all have to hold.
+    #[arg(
+        long = "where",
+        value_name = "CONDITION",
+        value_parser = values::condition,
+        help_heading = "What to restore",
+        hide_short_help = true,
+    )]
+    conditions: Vec<TagCondition>,
 
     /// Replace the metastore and shards of the target
     #[arg(long, help_heading = "How")]
@@ -245,6 +268,10 @@ impl RestoreArgs {
             new_retention_policy: self.newrp.clone(),
             start: self.start,
             end: self.end,
+            series: SeriesFilter {
+                measurements: self.measurement.clone(),
+                conditions: self.conditions.clone(),
+            },
         }
     }
 

@@ -169,7 +169,8 @@ fn why_not(
             ))
         }
         _ if selection.meta_only => not("it holds the metastore alone"),
-        _ if record.is_range() => not("it holds a range of time alone"),
+        _ if !selection.series.takes_all() => not("it holds some series alone"),
+        _ if record.is_part() => not("it holds a range of time alone"),
         _ if selection.shard.is_some() => not("it holds one shard alone"),
         // One that earlier sets hold, and this one does not, is lost.
         Some(name)

@@ -106,6 +106,8 @@ pub enum Kind {
     Since,
     /// An interval of time.
     Range,
+    /// Some series, perhaps of an interval of time.
+    Series,
     /// No shard, by intention.
     Meta,
     /// influxd does not record it.
@@ -327,7 +329,9 @@ fn summary_of(
     let selection = &record.selection;
     let kind = if selection.meta_only {
         Kind::Meta
-    } else if record.is_range() {
+    } else if !selection.series.takes_all() {
+        Kind::Series
+    } else if record.is_part() {
         Kind::Range
     } else if selection.since.is_some() {
         Kind::Since

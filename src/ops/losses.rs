@@ -231,7 +231,7 @@ fn earlier<'a>(
         };
         without_since(other) == without_since(record)
     };
-    if record.is_range() || record.selection.meta_only {
+    if record.is_part() || record.selection.meta_only {
         return None;
     }
     let older = || {

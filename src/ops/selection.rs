@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
 use crate::text::name_list;
+use crate::tsm::sought_series::SoughtSeries;
 
 /// The shards that `selection` takes, those of deleted groups included, in the order of the
 /// metastore.
@@ -72,6 +73,32 @@ fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> E
         .hint(format!("there are: {}", name_list(&ids)))
 }
 
+/// Refuses a filter of which a measurement, or every series, was nowhere in what `holder` has.
+///
+/// # Errors
+///
+/// With the measurements that are there.
+pub(crate) fn ensure_series_found(sought: &SoughtSeries, holder: &str) -> Result<(), Error> {
+    if sought.takes_all() {
+        return Ok(());
+    }
+    let names = sought.names();
+    if let Some(absent) = sought.absent().first() {
+        let text = absent.text();
+        let message = match absent.name() {
+            Some(name) => format!("{holder} has no measurement '{name}' in what was asked for"),
+            None => format!("{holder} has no measurement that matches {text}"),
+        };
+        return Err(missing(&message, text, names.iter().map(String::as_str)));
+    }
+    if sought.found_any() {
+        return Ok(());
+    }
+    Err(ErrorKind::Failed
+        .error(format!("{holder} has no series for {}", sought.filter()))
+        .hint("a value of a tag is compared whole, a tag that a series lacks is empty"))
+}
+
 fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>) -> Error {
     let names: Vec<&str> = names.collect();
     let close = names
@@ -85,7 +112,10 @@ fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-    let there = format!("there are: {}", name_list(&quoted));
+    let there = match quoted.is_empty() {
+        true => "there are none".to_owned(),
+        false => format!("there are: {}", name_list(&quoted)),
+    };
     ErrorKind::Failed.error(message).hint(match close {
         Some((_, name)) => format!("did you mean '{name}'? {there}"),
         None => there,
@@ -96,6 +126,7 @@ fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>
 mod tests {
     use super::*;
     use crate::metastore::{DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
+    use crate::tsm::series_filter::SeriesFilter;
 
     fn data() -> Data {
         let group = |id| ShardGroupInfo {
@@ -154,6 +185,41 @@ mod tests {
             }),
             Ok(vec![10, 11])
         );
+    }
+
+    #[test]
+    fn a_measurement_that_is_not_there_is_said_and_so_are_conditions_without_a_series() {
+        let said = |measurements: &[&str], condition: &str| {
+            let sought = SoughtSeries::of(SeriesFilter {
+                measurements: measurements
+                    .iter()
+                    .map(|one| one.parse().unwrap())
+                    .collect(),
+                conditions: vec![condition.parse().unwrap()],
+            });
+            let mut matcher = sought.matcher();
+            for key in ["cpu,host=a#!~#v", "disk,host=b#!~#v"] {
+                matcher.takes(key.as_bytes());
+            }
+            let said = ensure_series_found(&sought, "set x");
+            said.map_err(|fault| format!("{fault}; {}", fault.hint.as_deref().unwrap_or_default()))
+        };
+        assert_eq!(said(&["cpu"], "host=a"), Ok(()));
+        assert_eq!(
+            said(&["cpu", "dsk"], "host=a").unwrap_err(),
+            "set x has no measurement 'dsk' in what was asked for; did you mean 'disk'? \
+             there are: 'cpu', 'disk'"
+        );
+        assert_eq!(
+            said(&["/^m/"], "host=a").unwrap_err(),
+            "set x has no measurement that matches /^m/; there are: 'cpu', 'disk'"
+        );
+        assert!(
+            said(&["cpu"], "host=b")
+                .unwrap_err()
+                .starts_with("set x has no series for -measurement 'cpu' -where 'host=b'; ")
+        );
+        assert_eq!(ensure_series_found(&SoughtSeries::default(), "x"), Ok(()));
     }
 
     #[test]

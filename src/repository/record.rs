@@ -17,12 +17,17 @@ use super::set_names::{SetNames, is_of_shard};
 use crate::shard::{Name, ShardPath};
 use crate::shard_tar::gzip::Blocks;
 use crate::time::{Bounds, is_stamp};
+use crate::tsm::series_filter::SeriesFilter;
 use crate::tsm::{is_index, is_tombstone};
 
 /// The number of the document's form; readers refuse a larger one. In form 1, all digests of files
-/// are SHA-256. In form 3 alone, a set can name files of shards that are called as another set's: who
-/// knows only forms before would remove them with that set.
-pub(crate) const RECORD_FORMAT: u32 = 3;
+/// are SHA-256. In form 3 or later, a set can name files of shards that are called as another set's: who
+/// knows only forms before would remove them with that set. In form 4 alone, a set can hold a choice
+/// of series: who knows only forms before would take it for whole.
+pub(crate) const RECORD_FORMAT: u32 = 4;
+
+/// The form in which all series are taken.
+const ALL_SERIES_FORMAT: u32 = 3;
 
 /// The form in which all files are called as the set's own.
 const OWN_FILES_FORMAT: u32 = 2;
@@ -155,8 +160,9 @@ impl SetRecord {
             file.is_none_or(|file| file.name == names.shard(&shard.path()))
         };
         match self.shards.iter().all(is_own) {
+            _ if !self.selection.series.takes_all() => RECORD_FORMAT,
             true => OWN_FILES_FORMAT,
-            false => RECORD_FORMAT,
+            false => ALL_SERIES_FORMAT,
         }
     }
 
@@ -179,9 +185,9 @@ impl SetRecord {
             .chain(&self.manifest)
     }
 
-    /// Whether the set was made by asking for an interval of time.
-    pub(crate) fn is_range(&self) -> bool {
-        self.selection.bounds().is_some()
+    /// Whether the set was made by asking for a part of the points of its shards.
+    pub(crate) fn is_part(&self) -> bool {
+        self.selection.is_part()
     }
 
     /// Whether shards share the files of earlier sets.
@@ -272,9 +278,17 @@ pub struct Selection {
     /// Of a stopped server: what stood in the WAL only is left out. Absent: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_wal: bool,
+    /// Points of these series alone; absent: of all.
+    #[serde(default, skip_serializing_if = "SeriesFilter::takes_all")]
+    pub series: SeriesFilter,
 }
 
 impl Selection {
+    /// Whether a part of the points is taken: an interval of time, or some series.
+    pub(crate) fn is_part(&self) -> bool {
+        self.bounds().is_some() || !self.series.takes_all()
+    }
+
     /// The interval of time that is taken, where not all is.
     pub fn bounds(&self) -> Option<Bounds> {
         (self.start.is_some() || self.end.is_some()).then(|| Bounds::between(self.start, self.end))
@@ -460,7 +474,7 @@ pub enum Content {
     Whole,
     /// Files modified after the selection's `since`.
     Since,
-    /// What is in the selection's time range, in files made for it.
+    /// What is in the selection's time range and of its series, in files made for it.
     Range,
 }
 
@@ -489,7 +503,27 @@ impl MemberRecord {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_records;
     use super::*;
+
+    #[test]
+    fn a_set_of_some_series_is_a_part_in_a_form_that_older_versions_refuse() {
+        let mut record = test_records::set("20261120T080000Z", Timestamp::UNIX_EPOCH, Vec::new());
+        assert_eq!(
+            (record.needed_format(), record.is_part()),
+            (OWN_FILES_FORMAT, false)
+        );
+        let measurements = &mut record.selection.series.measurements;
+        measurements.push("cpu".parse().unwrap());
+        assert_eq!(
+            (record.needed_format(), record.is_part()),
+            (RECORD_FORMAT, true)
+        );
+        let json = serde_json::to_value(&record.selection).unwrap();
+        assert_eq!(json["series"].to_string(), r#"{"measurements":["cpu"]}"#);
+        let read: Selection = serde_json::from_value(json).unwrap();
+        assert_eq!(read, record.selection);
+    }
 
     #[test]
     fn a_shard_that_the_server_did_not_have_open_has_an_older_word_too() {

@@ -101,9 +101,9 @@ impl Set {
         self.record()?.cluster_id
     }
 
-    /// Whether it was made by asking for an interval of time.
-    pub(crate) fn is_range(&self) -> bool {
-        self.record().is_some_and(SetRecord::is_range)
+    /// Whether it was made by asking for a part of the points of its shards.
+    pub(crate) fn is_part(&self) -> bool {
+        self.record().is_some_and(SetRecord::is_part)
     }
 
     /// Whether its manifest says that something is missing. A record says more.
@@ -197,23 +197,23 @@ mod tests {
     #[test]
     fn what_is_known_of_a_set_is_asked_of_whoever_tells_what_is_in_it() {
         let plain = recorded(|_| {});
-        assert!(!plain.is_range() && !plain.is_limited());
+        assert!(!plain.is_part() && !plain.is_limited());
         assert_eq!(plain.recorded_cluster(), None);
         assert_eq!(plain.meta_name(), Some("meta.03"));
         let record = Some(".snap/20261120T080000Z.json".to_owned());
         assert_eq!(plain.named_by(), record);
-        assert!(recorded(|record| record.selection.start = Some(Timestamp::UNIX_EPOCH)).is_range());
+        assert!(recorded(|record| record.selection.start = Some(Timestamp::UNIX_EPOCH)).is_part());
         let of_server = recorded(|record| record.cluster_id = Some(7));
         assert_eq!(of_server.recorded_cluster(), Some(7));
 
         assert!(!listed(false).is_limited() && listed(true).is_limited());
-        assert!(!listed(true).is_range());
+        assert!(!listed(true).is_part());
         assert_eq!(listed(false).meta_name(), Some("20261121T080000Z.meta"));
         let manifest = Some("20261121T080000Z.manifest".to_owned());
         assert_eq!(listed(false).named_by(), manifest);
 
         let loose = |meta| set("meta.04", Origin::Loose { number: 4 }, meta);
-        assert!(!loose(None).is_range() && !loose(None).is_limited());
+        assert!(!loose(None).is_part() && !loose(None).is_limited());
         assert_eq!(loose(Some("meta.04")).meta_name(), Some("meta.04"));
         assert_eq!(
             (loose(None).meta_name(), loose(None).named_by()),

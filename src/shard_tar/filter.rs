@@ -1,9 +1,10 @@
-//! Leaving points out of a shard's tar as it passes: those outside a time range, or those that were
-//! deleted.
+//! Leaving points out of a shard's tar as it passes: those outside a time range, those of series that
+//! are not meant, or those that were deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::SpooledTempFile;
 
@@ -14,20 +15,41 @@ use crate::io::scratch::Spool;
 use crate::shard::ShardPath;
 use crate::time::Bounds;
 use crate::tsm::filter::{Filtered, NewTypes, PointFilter};
+use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::stem;
 use crate::tsm::tombstone::BoundedDeletes;
 
 /// How much of a tombstone waits in memory.
 const TOMBSTONE_BYTES: usize = 64 << 10;
 
+/// Which points stay.
+#[derive(Debug)]
+pub(crate) struct KeptPoints {
+    /// Their times.
+    pub time_range: Bounds,
+    /// Their series.
+    pub series: Arc<SoughtSeries>,
+    /// What is left out of TSM files because it was deleted, by what they have in common with their
+    /// tombstones, which go too.
+    pub deletes: BTreeMap<String, BoundedDeletes>,
+}
+
+impl Default for KeptPoints {
+    /// All.
+    fn default() -> Self {
+        Self {
+            time_range: Bounds::ANY,
+            series: Arc::default(),
+            deletes: BTreeMap::new(),
+        }
+    }
+}
+
 /// Writes a tar without the points that are left out.
 #[derive(Debug)]
 pub(crate) struct ShardTarFilter<W> {
     shard: ShardPath,
-    time_range: Bounds,
-    /// What is left out of TSM files because it was deleted, by what they have in common with their
-    /// tombstones.
-    deletes: BTreeMap<String, BoundedDeletes>,
+    kept: KeptPoints,
     /// Where files go that take a member for a while.
     scratch: PathBuf,
     tar: TarWriter<W>,
@@ -48,23 +70,20 @@ enum Passing {
 }
 
 impl<W: Write> ShardTarFilter<W> {
-    /// Leaves out of the tar of `shard` what is not in `time_range` and the `deletes`, the
-    /// tombstones of which go too; into `out`.
+    /// Leaves all out of the tar of `shard` that is not `kept`; into `out`.
     ///
     /// # Errors
     ///
     /// When a file in `scratch` cannot be made.
     pub(crate) fn new(
         shard: &ShardPath,
-        time_range: Bounds,
-        deletes: BTreeMap<String, BoundedDeletes>,
+        kept: KeptPoints,
         out: W,
         scratch: &Path,
     ) -> io::Result<Self> {
         Ok(Self {
             shard: shard.clone(),
-            time_range,
-            deletes,
+            kept,
             scratch: scratch.to_owned(),
             tar: TarWriter::new(out),
             member: None,
@@ -83,7 +102,7 @@ impl<W: Write> ShardTarFilter<W> {
     pub(crate) fn finish(mut self) -> io::Result<(W, Vec<Member>)> {
         for (member, mut content) in std::mem::take(&mut self.tombstones) {
             let stem = stem(&member.name);
-            if self.stay.contains(stem) && !self.deletes.contains_key(stem) {
+            if self.stay.contains(stem) && !self.kept.deletes.contains_key(stem) {
                 let size = member.size;
                 self.begin_file(member, size)?;
                 content.rewind()?;
@@ -132,9 +151,10 @@ impl<W: Write> ShardTarFilter<W> {
         };
         let none = BoundedDeletes::default();
         let filter = PointFilter {
-            deletes: self.deletes.get(stem(&member.name)).unwrap_or(&none),
+            deletes: self.kept.deletes.get(stem(&member.name)).unwrap_or(&none),
             new_types: &NewTypes::default(),
-            time_range: self.time_range,
+            series: &self.kept.series,
+            time_range: self.kept.time_range,
         };
         let content = Section::new(self.spool.file(), 0, self.spool.size());
         let filtered = filter.apply(&content, &self.scratch).map_err(|error| {

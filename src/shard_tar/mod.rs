@@ -6,7 +6,7 @@ pub mod gzip;
 mod reader;
 mod writer;
 
-pub(crate) use filter::ShardTarFilter;
+pub(crate) use filter::{KeptPoints, ShardTarFilter};
 pub use reader::TarError;
 pub use reader::{BLOCK, Ending, Member, ShardTarReader};
 pub(crate) use reader::{read_past, seek_past};

@@ -7,7 +7,7 @@
 //! [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every
 //! fault of a file, [`parts`] does so with several threads; [`filter`] leaves points out of one;
 //! [`fields`] finds fields of which files disagree; [`series`] takes keys apart, and
-//! [`series_filter`] says which series are meant.
+//! [`series_filter`] says which series are meant, and [`sought_series`] whether they were found.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere
 //! the WAL, with what was written since the last flush ([`wal`]); [`wal::replay`] makes points of
@@ -27,6 +27,7 @@ mod pattern;
 pub mod series;
 pub mod series_filter;
 mod sort;
+pub(crate) mod sought_series;
 pub mod tombstone;
 pub mod values;
 pub mod wal;

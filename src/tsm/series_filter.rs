@@ -14,11 +14,14 @@ use super::series::{SeriesKey, split_key};
 pub use super::pattern::PatternError;
 
 /// Which series are meant. Without a measurement and a condition, all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SeriesFilter {
-    /// Series of any of these measurements; of all where none is named.
+    /// Series of any of these measurements: names, or expressions between slashes. Absent: of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measurements: Vec<MeasurementPattern>,
-    /// Series that fulfil all of these.
+    /// Series whose tags fulfil all of these: tag=value, tag!=value, tag=~/expression/ or
+    /// tag!~/expression/. Absent: whatever their tags.
+    #[serde(default, rename = "where", skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<TagCondition>,
 }
 

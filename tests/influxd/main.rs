@@ -23,6 +23,8 @@ mod ranges;
 mod restore;
 // Backup and offline restore in both layouts and with both indexes.
 mod round_trip;
+// `-measurement` and `-where` bring back exactly the series that are meant.
+mod series;
 // `snap serve` in place of influxd's own port.
 mod serve;
 // The data sets and the old backups in `testdata`.

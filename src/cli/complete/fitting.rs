@@ -8,7 +8,7 @@ use super::lookup::Lookup;
 use super::typed::{HELP, Next, Typed};
 use super::{Candidate, Completion, Paths};
 use crate::cli::flags::argv::split_flag;
-use crate::cli::flags::known::{find, value_name};
+use crate::cli::flags::known::{find, is_repeatable, value_name};
 use crate::cli::flags::profiles::PATH;
 use crate::repository::Location;
 
@@ -74,7 +74,8 @@ impl<'a> Fitting<'a> {
         let flags = self.typed.scope().get_arguments();
         let open: Vec<&Arg> = flags
             .filter(|flag| flag.get_long().is_some() && !flag.is_hide_set())
-            .filter(|flag| !self.typed.has(flag) && !self.typed.excludes(flag))
+            .filter(|flag| is_repeatable(flag) || !self.typed.has(flag))
+            .filter(|flag| !self.typed.excludes(flag))
             .collect();
         let candidate = |name: &str, flag: &Arg| {
             let about = flag.get_help().map(ToString::to_string);

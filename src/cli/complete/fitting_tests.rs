@@ -57,6 +57,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "PERCENT",
         "HOST:PORT",
         "TEXT",
+        "CONDITION",
     ];
     let with_candidates = [
         "PATH",
@@ -100,6 +101,8 @@ fn what_was_typed_and_what_cannot_go_with_it_is_not_offered_again() {
         assert!(!offered.iter().any(|word| word == gone), "{gone}");
     }
     assert!(offered.iter().any(|word| word == "-full"));
+    // What adds to itself is.
+    assert!(words("restore -where a=b -").contains(&"-where".to_owned()));
     assert_eq!(fitting("info -host h backup").paths, Paths::None);
 }
 

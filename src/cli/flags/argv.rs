@@ -2,8 +2,9 @@
 //!
 //! Go: one dash or two; `-flag value` or `-flag=value`; a boolean is `-flag` or `-flag=false`,
 //! never `-flag false`; the word after a flag that takes a value is its value even with a leading
-//! dash; `--` ends the flags; the last of a repeated flag wins. Which flags there are, and which
-//! take a value, is asked of clap's own [`Command`], so values are never mistaken for flags.
+//! dash; `--` ends the flags; the last of a repeated flag wins, unless it adds to the others. Which
+//! flags there are, and which take a value, is asked of clap's own [`Command`], so values are never
+//! mistaken for flags.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -14,7 +14,7 @@ use clap::{Arg, Command};
 
 use super::argv::{CommandLine, clap_flag};
 use super::config::{self, ConfigEntry, ConfigValue, Profile};
-use super::known::{conflict, go_bool, takes_value};
+use super::known::{conflict, go_bool, is_repeatable, takes_value};
 use super::places::{self, Typed};
 use super::profiles::{PATH, chosen, ensure_meaningful, find_settable, settable, takes_shared};
 use super::{storage, values};
@@ -80,8 +80,16 @@ impl Defaults {
             storage: configured.storage,
             ..Self::default()
         };
-        for setting in settings {
+        let is_last = |nth: usize| {
+            let later = settings[nth + 1..].iter();
+            let mut later = later.map(|later| &later.flag);
+            later.all(|later| *later != settings[nth].flag)
+        };
+        // A flag that adds to itself would add to what it is to take the place of.
+        let last: Vec<bool> = (0..settings.len()).map(is_last).collect();
+        for (setting, is_last) in settings.into_iter().zip(last) {
             if let Some(flag) = find_settable(command, &setting.flag)
+                && (is_last || !is_repeatable(flag))
                 && !excludes(line, command, flag)
             {
                 let word = clap_flag(&setting.flag, Some(&setting.value));
@@ -296,6 +304,9 @@ fn excludes(line: &CommandLine<'_>, command: &Command, flag: &Arg) -> bool {
     // A server that is named is asked, and not the directories of one that does not run.
     let is_of_stopped = flag.get_long().is_some_and(|name| STOPPED.contains(&name));
     if command.get_name() == "backup" && is_of_stopped && line.has("host") {
+        return true;
+    }
+    if is_repeatable(flag) && flag.get_long().is_some_and(|name| line.has(name)) {
         return true;
     }
     let flags = line

@@ -85,3 +85,8 @@ pub(crate) fn value_name(arg: &Arg) -> &str {
         .first()
         .map_or(arg.get_id().as_str(), |name| name.as_str())
 }
+
+/// Whether a flag adds to itself when it is given again.
+pub(crate) fn is_repeatable(flag: &Arg) -> bool {
+    matches!(flag.get_action(), ArgAction::Append)
+}

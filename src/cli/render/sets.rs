@@ -12,6 +12,7 @@ pub(crate) fn kind(kind: Kind) -> &'static str {
         Kind::Incremental => "incremental",
         Kind::Since => "since",
         Kind::Range => "range",
+        Kind::Series => "series",
         Kind::Meta => "meta only",
         Kind::Unknown => "unknown",
     }
@@ -20,7 +21,7 @@ pub(crate) fn kind(kind: Kind) -> &'static str {
 /// The kind in words, the longest first.
 pub(crate) fn kind_forms(of: Kind) -> impl Iterator<Item = &'static str> {
     let short = match of {
-        Kind::Full | Kind::Since | Kind::Range => None,
+        Kind::Full | Kind::Since | Kind::Range | Kind::Series => None,
         Kind::Incremental => Some("incr"),
         Kind::Meta => Some("meta"),
         Kind::Unknown => Some("-"),
@@ -109,6 +110,7 @@ pub(crate) fn asked_for(selection: &Selection) -> String {
         selection
             .end
             .map(|end| format!("points up to {}", date_or_time(end))),
+        (!selection.series.takes_all()).then(|| format!("series of {}", selection.series)),
         selection
             .meta_only
             .then(|| "the metastore alone".to_owned()),

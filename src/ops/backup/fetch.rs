@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
@@ -19,7 +20,7 @@ use crate::ops::queue::Permit;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
 use crate::shard::ShardPath;
-use crate::shard_tar::{Ending, ShardTarFilter, ShardTarReader, TarError};
+use crate::shard_tar::{Ending, KeptPoints, ShardTarFilter, ShardTarReader, TarError};
 use crate::time::Bounds;
 
 /// The most bytes read at a time by one job, and by all together.
@@ -100,9 +101,9 @@ impl Session<'_> {
     ) -> Result<AttemptResult> {
         let shard = &planned.shard.path;
         let file = self.staging.tar(shard)?;
-        let (mut filter, raw) = match planned.time_range {
-            Some(bounds) => (Some(self.filter(shard, bounds, file)?), None),
-            None => (None, Some(file)),
+        let (mut filter, raw) = match planned.is_filtered() {
+            true => (Some(self.filter(planned, file)?), None),
+            false => (None, Some(file)),
         };
         let arriving = ProgressReader::new(reply, shard, self.context.progress);
         let mut arriving = TeeReader::new(arriving, raw);
@@ -141,20 +142,14 @@ impl Session<'_> {
         }))
     }
 
-    fn filter(
-        &self,
-        shard: &ShardPath,
-        bounds: Bounds,
-        file: StagedTar,
-    ) -> Result<ShardTarFilter<StagedTar>> {
-        let scratch = self.staging.scratch();
-        Ok(ShardTarFilter::new(
-            shard,
-            bounds,
-            BTreeMap::new(),
-            file,
-            scratch,
-        )?)
+    fn filter(&self, planned: &Planned, file: StagedTar) -> Result<ShardTarFilter<StagedTar>> {
+        let kept = KeptPoints {
+            time_range: planned.time_range.unwrap_or(Bounds::ANY),
+            series: Arc::clone(&self.series),
+            deletes: BTreeMap::new(),
+        };
+        let (shard, scratch) = (&planned.shard.path, self.staging.scratch());
+        Ok(ShardTarFilter::new(shard, kept, file, scratch)?)
     }
 }
 

@@ -208,8 +208,9 @@ impl<'a> Earlier<'a> {
             let selection = &set.selection;
             let alike = selection.ignore_wal == for_selection.ignore_wal;
             alike
+                && for_selection.series.takes_all()
                 && !selection.meta_only
-                && !set.is_range()
+                && !set.is_part()
                 && selection.since.is_none()
                 && selection.takes(path)
         };

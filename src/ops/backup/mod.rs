@@ -27,6 +27,7 @@ mod session;
 mod stored;
 mod unchanged;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -34,6 +35,7 @@ use anyhow::Result;
 
 use super::queue::{self, Outcomes, Permits, Turn};
 use super::room::of_full_disk;
+use super::selection::ensure_series_found;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::told;
@@ -45,6 +47,7 @@ use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::{plural, size};
 use crate::time;
+use crate::tsm::sought_series::SoughtSeries;
 use crate::wire::Dialect;
 use attempts::ShardAttempts;
 use commit::SettledShard;
@@ -182,9 +185,9 @@ impl Backup<'_> {
                     )
                 }
             };
-            let how = match planned.time_range {
-                Some(_) => format!("{how}, cut to the points asked for"),
-                None => how,
+            let how = match planned.is_filtered() {
+                true => format!("{how}, cut to the points asked for"),
+                false => how,
             };
             let known = planned.known.map_or_else(
                 || ", size unknown".to_owned(),
@@ -265,6 +268,7 @@ impl Backup<'_> {
             staging,
             layout: self.options.layout,
             apply_deletes: self.options.apply_deletes,
+            series: Arc::new(SoughtSeries::of(self.options.selection.series.clone())),
             comparison: self.options.building.comparison(),
             jobs: self.options.jobs,
             permits: Permits::new(self.options.jobs),
@@ -290,6 +294,10 @@ impl Backup<'_> {
         });
         self.context.check()?;
         let mut settled = settled.all()?;
+        // Of what failed, nobody knows what is in it.
+        if settled.iter().all(|shard| shard.record.error.is_none()) {
+            ensure_series_found(&session.series, &self.options.source)?;
+        }
         settled.extend(self.settle_absent(&absent)?);
         Ok(settled)
     }

@@ -196,6 +196,7 @@ impl Backup<'_> {
         Ok(Some(Planned {
             request,
             time_range: selection.bounds().filter(is_cut),
+            some_series: !selection.series.takes_all(),
             known: basis.known.get(&shard.path).copied(),
             base: base.map(Box::new),
             held: basis.held.contains(&shard.path),

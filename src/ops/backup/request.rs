@@ -50,6 +50,8 @@ pub(super) struct Planned {
     pub request: ShardRequest,
     /// The times of the points that are kept, where what comes can hold others.
     pub time_range: Option<Bounds>,
+    /// Whether points of some series alone are kept.
+    pub some_series: bool,
     /// Bytes of its tar in an earlier run.
     pub known: Option<u64>,
     /// What is not downloaded again, if the server has nothing newer.
@@ -59,9 +61,14 @@ pub(super) struct Planned {
 }
 
 impl Planned {
+    /// Whether points are left out of what comes.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.time_range.is_some() || self.some_series
+    }
+
     /// How much of the shard is taken.
     pub(super) fn content(&self) -> Content {
-        if self.time_range.is_some() {
+        if self.is_filtered() {
             Content::Range
         } else {
             self.request.content()

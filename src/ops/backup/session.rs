@@ -1,6 +1,7 @@
 //! A shard's way from one server into one set: with whom, and into what.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::attempts::ShardAttempts;
@@ -15,6 +16,7 @@ use crate::metastore::Data;
 use crate::ops::queue::{Permit, Permits};
 use crate::repository::{Comparison, Layout, SetWriter};
 use crate::shard::ShardPath;
+use crate::tsm::sought_series::SoughtSeries;
 
 /// A shard to fetch, and what earlier attempts taught about it.
 pub(crate) struct ShardJob {
@@ -39,6 +41,8 @@ pub(crate) struct Session<'a> {
     pub layout: Layout,
     /// Leave deleted points out of shards that are taken whole.
     pub apply_deletes: bool,
+    /// The series that are kept.
+    pub series: Arc<SoughtSeries>,
     /// How a file is compared with its record before it is shared.
     pub comparison: Comparison,
     /// How many shards are fetched at a time.

@@ -15,8 +15,7 @@ use crate::io::scratch::is_of_system;
 use crate::ops::members::{MemberReader, at_offset, read_deletes};
 use crate::repository::{MemberRecord, SealedFile};
 use crate::shard::ShardPath;
-use crate::shard_tar::{ShardTarFilter, ShardTarReader, TarWriter};
-use crate::time::Bounds;
+use crate::shard_tar::{KeptPoints, ShardTarFilter, ShardTarReader, TarWriter};
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::{stem, tombstone};
 
@@ -30,7 +29,7 @@ impl Session<'_> {
         let apply = self.apply_deletes
             && has_deletes
             && planned.request == ShardRequest::Whole
-            && planned.time_range.is_none();
+            && !planned.is_filtered();
         if !apply {
             return Ok(ShardOutcome::Stored(tar));
         }
@@ -66,7 +65,7 @@ impl Session<'_> {
     pub(super) fn empty(&self, planned: &Planned) -> Result<ShardOutcome> {
         if !self.layout.compresses()
             || planned.request != ShardRequest::Whole
-            || planned.time_range.is_some()
+            || planned.is_filtered()
         {
             return Ok(ShardOutcome::Empty(None));
         }
@@ -85,7 +84,11 @@ impl Session<'_> {
         let deletes = self.deletes_of(shard, tar)?;
         let scratch = self.staging.scratch();
         let out = self.staging.tar(shard)?;
-        let mut filter = ShardTarFilter::new(shard, Bounds::ANY, deletes, out, scratch)?;
+        let kept = KeptPoints {
+            deletes,
+            ..KeptPoints::default()
+        };
+        let mut filter = ShardTarFilter::new(shard, kept, out, scratch)?;
         let stoppable = Stoppable {
             inner: tar.open(self.layout)?,
             cancel: self.context.cancel,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -28,6 +29,7 @@ use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::fields::{Field, FieldTypes};
 use crate::tsm::filter::{NewTypes, PointFilter};
+use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::{is_tombstone, stem};
 
@@ -38,6 +40,8 @@ pub(crate) struct RestoreChecks {
     pub leave_index: bool,
     /// Deletes are applied to the TSM files, whose blocks are looked into for that.
     pub apply_deletes: bool,
+    /// The series that are restored.
+    pub series: Arc<SoughtSeries>,
     /// Where files without a name are made.
     pub scratch: PathBuf,
 }
@@ -138,7 +142,8 @@ impl ShardChecker<'_> {
             stop: self.context.cancel,
         };
         let several = several_types(types, &shard.source, self.checks)?;
-        let is_tried = self.unpack.is_none() && shard.time_range.is_none();
+        let chooses_series = !self.checks.series.takes_all();
+        let is_tried = self.unpack.is_none() && (chooses_series || shard.time_range.is_none());
         let are_applied = self.checks.apply_deletes && files.have_deletes();
         // What cannot be read of deletes was told.
         let need_deletes = all_readable && (!several.is_empty() || is_tried && are_applied);
@@ -148,7 +153,7 @@ impl ShardChecker<'_> {
         };
         let settled = match several.is_empty() {
             true => SettledTypes::default(),
-            false => settle_types(&members, &several, &deletes)?,
+            false => settle_types(&members, &several, &deletes, &self.checks.series)?,
         };
         if let Some(told) = &settled.told {
             self.context.warn(told);
@@ -168,6 +173,7 @@ impl ShardChecker<'_> {
             sources,
             files,
             time_range,
+            series: Arc::clone(&self.checks.series),
             new_types: settled.new_types,
             undecided: settled.undecided,
         })
@@ -278,15 +284,17 @@ fn try_to_rewrite(
             let set = members.sources[file.source].set;
             members.catalog.sets()[set].is_recorded()
         };
-        name.ends_with(".tsm")
-            && members.files.get(name).is_some_and(is_recorded)
-            && !(new_types.is_empty() && of_file(name).is_empty())
+        let is_unseen = members.files.get(name).is_some_and(is_recorded)
+            && !(new_types.is_empty() && of_file(name).is_empty());
+        // Only with the keys of all files it is known which series are there.
+        name.ends_with(".tsm") && (!checks.series.takes_all() || is_unseen)
     };
     let tried = members.each(wants, |_, passed| {
         let name = passed.name;
         let filter = PointFilter {
             deletes: of_file(name),
             new_types,
+            series: &checks.series,
             time_range: Bounds::ANY,
         };
         filter
@@ -295,16 +303,18 @@ fn try_to_rewrite(
     });
     tried.or_else(|error| {
         members.stop.check()?;
-        Err(not_rewritable(error, new_types))
+        let is_filtered = !new_types.is_empty() || !checks.series.takes_all();
+        Err(not_rewritable(error, is_filtered))
     })
 }
 
 /// The error for files of which points cannot be left out: it is damage, unless the system failed.
-pub(super) fn not_rewritable(error: anyhow::Error, new_types: &NewTypes) -> anyhow::Error {
+/// `is_filtered` says whether others than those that were deleted are.
+pub(super) fn not_rewritable(error: anyhow::Error, is_filtered: bool) -> anyhow::Error {
     if error.chain().any(is_of_system) {
         return error;
     }
-    let hint = if new_types.is_empty() {
+    let hint = if !is_filtered {
         "nothing was written; -apply-deletes=false restores the shard without looking at what was deleted of it"
     } else {
         "nothing was written; take another backup or set"

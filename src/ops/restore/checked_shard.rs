@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
@@ -13,6 +14,7 @@ use crate::shard_tar::ShardTarReader;
 use crate::sizes::total;
 use crate::time::Bounds;
 use crate::tsm::filter::NewTypes;
+use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::{is_tombstone, stem};
 
 /// Bytes read at a time.
@@ -30,6 +32,8 @@ pub(crate) struct CheckedShard {
     pub files: ShardFiles,
     /// The times of the points that are restored, where the shard can have others.
     pub time_range: Option<Bounds>,
+    /// The series that are restored.
+    pub series: Arc<SoughtSeries>,
     /// The fields of which only values of one type are restored.
     pub new_types: NewTypes,
     /// A sentence about fields of which the files disagree.
@@ -124,13 +128,16 @@ impl CheckedShard {
         total(self.files.iter().map(|(_, file)| file.size))
     }
 
+    /// Whether points of any of its TSM files may be left out, whatever was deleted of that.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.time_range.is_some() || !self.series.takes_all() || !self.new_types.is_empty()
+    }
+
     /// Bytes of the largest of its TSM files that are written anew.
     pub(crate) fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
         let rewritten = |name: &str| {
             name.ends_with(".tsm")
-                && (self.time_range.is_some()
-                    || !self.new_types.is_empty()
-                    || (apply_deletes && self.files.has_deletes(name)))
+                && (self.is_filtered() || (apply_deletes && self.files.has_deletes(name)))
         };
         let sizes = self
             .files

@@ -1,5 +1,6 @@
 //! Rewriting the TSM files of an unpacked shard: without what was deleted of them, what lies
-//! outside the times that are restored, and values of types that their fields have no more.
+//! outside the times that are restored, of series that are not, and values of types that their
+//! fields have no more.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -57,7 +58,7 @@ pub(super) fn rewrite(
             } else {
                 BoundedDeletes::default()
             };
-            if shard.time_range.is_some() || !deletes.is_empty() || !shard.new_types.is_empty() {
+            if shard.is_filtered() || !deletes.is_empty() {
                 bytes = rewrite_file(shard, name, &deletes, directory, ownership, stop)?;
             }
         }
@@ -99,6 +100,7 @@ fn rewrite_file(
     let filter = PointFilter {
         deletes,
         new_types: &shard.new_types,
+        series: &shard.series,
         time_range: shard.time_range.unwrap_or(Bounds::ANY),
     };
     let rewritten = apply_in_place(&filter, &file, &path);

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::repository::Selection;
 use crate::shard::{Name, ShardPath};
 use crate::time::Bounds;
+use crate::tsm::series_filter::SeriesFilter;
 
 /// What of a backup to restore, and under which names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,9 @@ pub struct RestoreSelection {
     pub start: Option<Timestamp>,
     /// -end: points at this time or earlier, UTC, or null.
     pub end: Option<Timestamp>,
+    /// -measurement and -where: points of these series; absent: of all.
+    #[serde(default, skip_serializing_if = "SeriesFilter::takes_all")]
+    pub series: SeriesFilter,
 }
 
 impl RestoreSelection {

@@ -29,8 +29,8 @@ pub(super) struct Source {
     pub set: SetId,
     /// Its place among the sets.
     pub at: usize,
-    /// Whether a range of time is meant, or all that was backed up: that may be empty.
-    pub is_range: bool,
+    /// Whether a part of the points is meant, or all that was backed up: that may be empty.
+    pub is_part: bool,
     /// The metastore in its frame.
     pub blob: MetaBlob,
     /// The metastore.
@@ -111,7 +111,7 @@ fn ensure_clear(missing: &Missing) -> Result<()> {
     match missing.gap {
         Gap::RangeBeside { .. } => Err(ErrorKind::Refused
             .error(missing)
-            .hint("name the set that is meant behind PATH; or move the sets made with -start or -end into a directory of their own")
+            .hint("name the set that is meant behind PATH; or move the sets made with -start, -end, -measurement or -where into a directory of their own")
             .into()),
         Gap::ServerUnknown { .. } => Err(ErrorKind::Damage.error(missing).into()),
         _ => Ok(()),
@@ -285,7 +285,7 @@ impl Source {
         let mut source = Self {
             set: chosen.id.clone(),
             at,
-            is_range: bounds.is_some() || chosen.is_range(),
+            is_part: bounds.is_some() || chosen.is_part(),
             blob,
             data,
             databases,
@@ -412,7 +412,7 @@ impl Source {
                 .hint("snap info PATH SET shows what a set holds")
                 .into());
         }
-        if found.is_empty() && !self.is_range {
+        if found.is_empty() && !self.is_part {
             self.ensure_something(catalog, selection, context)?;
         }
         grouped(missing).iter().for_each(|text| context.warn(text));

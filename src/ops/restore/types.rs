@@ -14,7 +14,8 @@ use super::members::ShardMembers;
 use crate::shard::ShardPath;
 use crate::text::name_list;
 use crate::tsm::fields::Field;
-use crate::tsm::filter::{NewTypes, living_fields};
+use crate::tsm::filter::{LeftOut, NewTypes, living_fields};
+use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::stem;
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::values::ValueType;
@@ -36,8 +37,8 @@ struct Newest {
     name: String,
 }
 
-/// Looks which of `fields` still have values of several types, besides what `deletes` say was
-/// deleted.
+/// Looks which of `fields` still have values of several types in `series`, besides what `deletes`
+/// say was deleted.
 ///
 /// # Errors
 ///
@@ -46,8 +47,9 @@ pub(super) fn settle_types(
     members: &ShardMembers<'_>,
     fields: &BTreeSet<Field>,
     deletes: &BTreeMap<String, BoundedDeletes>,
+    series: &SoughtSeries,
 ) -> Result<SettledTypes> {
-    let none = BoundedDeletes::default();
+    let (none, no_types) = (BoundedDeletes::default(), NewTypes::default());
     let mut found: BTreeMap<Field, BTreeMap<u8, Newest>> = BTreeMap::new();
     members.each(
         |name| name.ends_with(".tsm"),
@@ -67,8 +69,8 @@ pub(super) fn settle_types(
                     (newest.source, newest.name) = (source, name.to_owned());
                 }
             };
-            living_fields(passed.content, fields, &mut deletes.reader(), each)
-                .map_err(io::Error::other)
+            let mut left_out = LeftOut::new(deletes.reader(), &no_types, series);
+            living_fields(passed.content, fields, &mut left_out, each).map_err(io::Error::other)
         },
     )?;
     let mut settled = SettledTypes::default();

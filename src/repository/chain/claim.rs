@@ -34,7 +34,7 @@ pub(super) enum Claim {
     },
     /// It was deleted on the server while the run went on.
     Expired,
-    /// Here are the points of an interval of time.
+    /// Here are the points of an interval of time, or of some series.
     Range(ClaimedFile),
     /// Here is a file of influxd's: all of it, or a part.
     Unknown(ClaimedFile),
@@ -114,7 +114,7 @@ impl<'a> Claims<'a> {
         };
         let selection = &record.selection;
         let Some(shard) = record.shard(path) else {
-            let is_taken = !selection.meta_only && !record.is_range() && selection.takes(path);
+            let is_taken = !selection.meta_only && !record.is_part() && selection.takes(path);
             return is_taken.then_some(Claim::NotThere);
         };
         let range = shard.content == Content::Range;

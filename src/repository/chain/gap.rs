@@ -100,7 +100,7 @@ pub(crate) enum Gap {
     },
     /// The metastore that tells of which server a set of influxd's is cannot be read.
     ServerUnknown { set: SetId },
-    /// The newest file of the shard holds a range of time, and older ones hold more.
+    /// The newest file of the shard holds a range of time or some series, and older ones hold more.
     RangeBeside { file: String },
 }
 
@@ -246,7 +246,7 @@ impl fmt::Display for Gap {
             ),
             Self::RangeBeside { file } => write!(
                 f,
-                "the newest file {file} holds a range of time, and older ones hold more"
+                "the newest file {file} holds a part of the points, and older ones hold more"
             ),
         }
     }

@@ -170,7 +170,7 @@ impl<'a> Chains<'a> {
         self.unclaimed(context, path, may_hold)
     }
 
-    /// As [`Chains::of_shard`], of a shard that the set has no word of, or only a range of time.
+    /// As [`Chains::of_shard`], of a shard that the set has no word of, or only a part.
     fn unclaimed(&mut self, context: ChainContext, path: &ShardPath, may_hold: bool) -> ShardChain {
         let at = context.at;
         let set = &self.claims.catalog.sets()[at];
@@ -198,8 +198,8 @@ impl<'a> Chains<'a> {
                     others: self.has_files_of_policy(path),
                 }),
             },
-            // Outside the range of time that was asked for.
-            None if context.alone && self.is_in_range_set(at, path) => ShardChain::Asked {
+            // Outside what was asked for.
+            None if context.alone && self.is_in_part_set(at, path) => ShardChain::Asked {
                 files: Vec::new(),
                 gap: None,
             },
@@ -214,13 +214,13 @@ impl<'a> Chains<'a> {
         files.any(|name| name.starts_with(&prefix))
     }
 
-    fn is_in_range_set(&self, at: usize, path: &ShardPath) -> bool {
+    fn is_in_part_set(&self, at: usize, path: &ShardPath) -> bool {
         let record = self.claims.catalog.sets()[at].record();
-        record.is_some_and(|record| record.is_range() && record.selection.takes(path))
+        record.is_some_and(|record| record.is_part() && record.selection.takes(path))
     }
 
     /// What the directory holds of a shard that the set itself was not asked for: the newest word
-    /// of an older set, or of the set where that took a range of time.
+    /// of an older set, or of the set where that took a part.
     fn beside(&mut self, context: ChainContext, path: &ShardPath) -> Option<Beside> {
         let mut ranges = Vec::new();
         // A set that tells why there is nothing.
@@ -253,7 +253,7 @@ impl<'a> Chains<'a> {
                         gap,
                     });
                 }
-                None if self.is_in_range_set(at, path) => drop(explained.get_or_insert(at)),
+                None if self.is_in_part_set(at, path) => drop(explained.get_or_insert(at)),
                 Some(Claim::Expired) => drop(explained.get_or_insert(at)),
                 Some(Claim::NotThere) | None => {}
             }

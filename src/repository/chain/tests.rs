@@ -8,6 +8,7 @@ use crate::repository::FileDigest;
 use crate::repository::names;
 use crate::repository::record::{Content, FileRecord, ShardState};
 use crate::repository::test_records;
+use crate::tsm::series_filter::SeriesFilter;
 
 const SHARD: u64 = 7;
 
@@ -34,14 +35,14 @@ fn set_of(
 ) {
     let file = |name: String| test_records::write(directory, &name, b"x");
     let path = path();
-    let is_range = selection.bounds().is_some();
+    let is_part = selection.is_part();
     let shard = |state| ShardRecord {
         start_time: minute_past(5),
         end_time: minute_past(59),
         state,
         content: if since.is_some() {
             Content::Since
-        } else if is_range {
+        } else if is_part {
             Content::Range
         } else {
             Content::Whole
@@ -341,17 +342,34 @@ fn range() -> Selection {
     }
 }
 
+/// Selections of a part of the points.
+fn parts() -> [Selection; 2] {
+    let series = SeriesFilter {
+        measurements: vec!["m".parse().unwrap()],
+        ..SeriesFilter::default()
+    };
+    let of_series = Selection {
+        series,
+        ..Selection::default()
+    };
+    [range(), of_series]
+}
+
 #[test]
-fn a_range_of_time_is_found_alone_and_gives_way_to_what_older_sets_hold() {
+fn a_part_is_found_alone_and_gives_way_to_what_older_sets_hold() {
+    parts().into_iter().for_each(part_gives_way);
+}
+
+fn part_gives_way(part: Selection) {
     let directory = folder();
     let at = directory.path();
     set(at, 0, 0, None, Some(ShardState::Stored));
-    set_of(at, 1, 10, None, Some(ShardState::Stored), range());
+    set_of(at, 1, 10, None, Some(ShardState::Stored), part);
     let (numbers, complaint) = found(at);
     assert_eq!(numbers, [0]);
     let complaint = complaint.unwrap();
     assert!(
-        complaint.starts_with("the newest file db.autogen.00007.01 holds a range"),
+        complaint.starts_with("the newest file db.autogen.00007.01 holds a part"),
         "{complaint}"
     );
     let alone = ChainContext::alone(1);
@@ -372,7 +390,8 @@ fn a_set_was_asked_for_what_lies_outside_its_range_and_not_for_another_policy() 
         retention_policy: Some("other".into()),
         ..Selection::default()
     };
-    for (selection, expected) in [(range(), Some((vec![], None))), (other, None)] {
+    let [range, series] = parts().map(|part| (part, Some((vec![], None))));
+    for (selection, expected) in [range, series, (other, None)] {
         let directory = folder();
         set_of(directory.path(), 0, 10, None, None, selection);
         for alone in [true, false] {
@@ -395,7 +414,8 @@ fn a_shard_that_could_not_be_fetched_comes_back_from_an_older_set_but_for_a_rang
             "it is restored from an older one",
         ),
         (Selection::default(), false, vec![], "is in no older one"),
-        (range(), true, vec![], "is in no older one"),
+        (parts()[0].clone(), true, vec![], "is in no older one"),
+        (parts()[1].clone(), true, vec![], "is in no older one"),
     ] {
         let directory = folder();
         let at = directory.path();
@@ -407,6 +427,18 @@ fn a_shard_that_could_not_be_fetched_comes_back_from_an_older_set_but_for_a_rang
         let (found, gap) = found_in(at, last).unwrap();
         assert_eq!(found, numbers, "{complaint}");
         assert!(gap.unwrap().ends_with(complaint), "{complaint}");
+    }
+}
+
+#[test]
+fn an_increment_goes_on_from_the_whole_set_below_a_part() {
+    for part in parts() {
+        let directory = folder();
+        let at = directory.path();
+        set(at, 0, 8, None, Some(ShardState::Stored));
+        set_of(at, 1, 10, None, Some(ShardState::Stored), part);
+        set(at, 2, 20, Some(8), Some(ShardState::Stored));
+        assert_eq!(found(at), (vec![0, 2], None));
     }
 }
 

@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
+use super::super::sought_series::SoughtSeries;
 use super::super::tombstone::{BoundedDeletes, DeletesReader};
 use super::super::writer::Written;
-use super::new_types::{NewTypes, OfOtherTypes};
+use super::left_out::LeftOut;
+use super::new_types::NewTypes;
 use super::rewrite::{FilterError, rewrite, would_change};
 use crate::io::adapters::Crc32Writer;
 use crate::io::read_at::ReadAt;
@@ -68,13 +70,15 @@ pub(crate) struct PointFilter<'a> {
     pub deletes: &'a BoundedDeletes,
     /// The fields that have a type of which alone their values stay.
     pub new_types: &'a NewTypes,
+    /// The series that stay.
+    pub series: &'a SoughtSeries,
     /// The times of the points that stay.
     pub time_range: Bounds,
 }
 
 impl PointFilter<'_> {
-    fn reader(&self) -> OfOtherTypes<'_, DeletesReader<'_>> {
-        OfOtherTypes::new(self.deletes.reader(), self.new_types)
+    fn reader(&self) -> LeftOut<'_, DeletesReader<'_>> {
+        LeftOut::new(self.deletes.reader(), self.new_types, self.series)
     }
 
     /// Whether not all points of `file` stay.

@@ -1,12 +1,14 @@
-//! Leaving points out of TSM files: those that were deleted, those outside a time range, and those
-//! of a type that their field has no more. A file that keeps all its points is left as it is, byte
+//! Leaving points out of TSM files: those that were deleted, those outside a time range, those of
+//! series that are not meant, and those of a type that their field has no more. A file that keeps all its points is left as it is, byte
 //! for byte.
 
 mod file;
 mod key_filter;
+mod left_out;
 mod new_types;
 mod rewrite;
 
 pub(crate) use file::{Filtered, FilteredFile, PointFilter};
+pub(crate) use left_out::LeftOut;
 pub(crate) use new_types::{NewTypes, living_fields};
 pub use rewrite::{FilterError, FilterTally, rewrite};

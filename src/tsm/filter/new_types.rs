@@ -1,11 +1,10 @@
-//! Leaving out values of types that their fields have no more.
+//! The types that fields have, besides those of values that were deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use super::super::fields::Field;
-use super::super::index::{IndexError, IndexWalk, Key};
-use super::super::tombstone::{DeletedRange, Deletes};
+use super::super::index::{IndexError, IndexWalk};
+use super::super::tombstone::Deletes;
 use super::super::values::ValueType;
 use super::key_filter::{BlockFate, KeyFilter};
 use crate::io::read_at::ReadAt;
@@ -45,79 +44,3 @@ pub(crate) fn living_fields(
 
 /// The fields of a shard that had other types before, with the type that they have.
 pub(crate) type NewTypes = BTreeMap<Field, ValueType>;
-
-/// Deletes, and with them all values of fields that are not of the type that the field has.
-#[derive(Debug)]
-pub(crate) struct OfOtherTypes<'a, D> {
-    deletes: D,
-    new_types: &'a NewTypes,
-    /// Whether the whole key is to go, and that was not said yet.
-    whole: Option<bool>,
-}
-
-impl<'a, D: Deletes> OfOtherTypes<'a, D> {
-    /// Adds to `deletes`.
-    pub(super) fn new(deletes: D, new_types: &'a NewTypes) -> Self {
-        Self {
-            deletes,
-            new_types,
-            whole: None,
-        }
-    }
-}
-
-impl<D: Deletes> Deletes for OfOtherTypes<'_, D> {
-    fn begin(&mut self, key: &Key<'_>) -> io::Result<()> {
-        let is_other = !self.new_types.is_empty()
-            && Field::of(key.bytes)
-                .and_then(|field| self.new_types.get(&field))
-                .is_some_and(|new| *new != key.value_type);
-        self.whole = is_other.then_some(true);
-        self.deletes.begin(key)
-    }
-
-    fn next_range(&mut self) -> io::Result<Option<DeletedRange>> {
-        match &mut self.whole {
-            Some(to_say) => Ok(std::mem::take(to_say).then_some((i64::MIN, i64::MAX))),
-            None => self.deletes.next_range(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::fields::tests::file as fields_file;
-    use super::super::super::tombstone::DeletedRanges;
-    use super::*;
-
-    #[test]
-    fn what_was_deleted_is_of_no_type_and_what_is_of_another_goes_whole() {
-        use ValueType::{Float, Integer};
-        let file = fields_file(&[
-            ("m,h=a#!~#v", Float),
-            ("m,h=b#!~#v", Integer),
-            ("n#!~#v", Float),
-        ]);
-        let field = Field::of(b"m#!~#v").unwrap();
-        let fields = BTreeSet::from([field.clone()]);
-        let living = |max| {
-            let deletes: DeletedRanges = [(&b"m,h=a#!~#v"[..], (0, max))].into_iter().collect();
-            let mut found = Vec::new();
-            living_fields(
-                &file[..],
-                &fields,
-                &mut deletes.reader(),
-                |_, value_type| found.push(value_type),
-            )
-            .unwrap();
-            found
-        };
-        assert_eq!(living(6), [Float, Integer]);
-        assert_eq!(living(7), [Integer]);
-        let new_types = NewTypes::from([(field, Integer)]);
-        let mut out = Vec::new();
-        let mut left_out = OfOtherTypes::new((), &new_types);
-        super::super::rewrite(&file[..], &mut left_out, Bounds::ANY, &mut out).unwrap();
-        assert!(out == fields_file(&[("m,h=b#!~#v", Integer), ("n#!~#v", Float)]));
-    }
-}

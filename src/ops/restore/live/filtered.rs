@@ -1,5 +1,5 @@
-//! Applying tombstones and a range of times before a live restore: the TSM files that a server must
-//! not be sent as they are, for servers throw tombstones away.
+//! Applying tombstones, a range of times and a choice of series before a live restore: the TSM files
+//! that a server must not be sent as they are, for servers throw tombstones away.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -96,7 +96,7 @@ impl Live<'_> {
         } else {
             BTreeMap::new()
         };
-        let all = shard.time_range.is_some() || !shard.new_types.is_empty();
+        let all = shard.is_filtered();
         let none = BoundedDeletes::default();
         let mut files = BTreeMap::new();
         let wants =
@@ -106,6 +106,7 @@ impl Live<'_> {
             let filter = PointFilter {
                 deletes: deletes.get(stem(name)).unwrap_or(&none),
                 new_types: &shard.new_types,
+                series: &shard.series,
                 time_range: shard.time_range.unwrap_or(Bounds::ANY),
             };
             let filtered = filter.apply(passed.content, &scratch).map_err(|error| {

@@ -28,8 +28,12 @@ use crate::ops::restore::selection::RestoreSelection;
 use crate::repository::{FileLock, Location, hidden};
 use crate::wire::ShardIds;
 
-/// The number of the journal's form; readers refuse a larger one.
-pub(crate) const FORMAT: u32 = 1;
+/// The number of the journal's form; readers refuse a larger one. In form 2 alone, some series are
+/// restored: who knows only form 1 would go on with all.
+pub(crate) const FORMAT: u32 = 2;
+
+/// The form in which all series are restored.
+const ALL_SERIES_FORMAT: u32 = 1;
 
 /// The largest journal that is read, in bytes: that of some million shards.
 const LARGEST: u64 = 256 << 20;
@@ -38,7 +42,7 @@ const LARGEST: u64 = 256 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Header {
     /// The number of the document's form.
-    #[schemars(extend("const" = FORMAT))]
+    #[schemars(extend("minimum" = 1, "maximum" = FORMAT))]
     pub format: u32,
     /// The server's address, as it was given.
     pub host: String,
@@ -54,6 +58,14 @@ pub(super) struct Header {
     pub what: RestoreSelection,
     /// The databases as they are called on the server.
     pub names: Vec<String>,
+}
+
+/// The number of the first form that can say what is restored.
+pub(super) fn needed_format(what: &RestoreSelection) -> u32 {
+    match what.series.takes_all() {
+        true => ALL_SERIES_FORMAT,
+        false => FORMAT,
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

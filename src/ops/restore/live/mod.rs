@@ -16,6 +16,7 @@ mod send;
 mod target;
 mod upload;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -27,9 +28,11 @@ use super::source::{PlannedShard, Source, planned, sets_of};
 use crate::client::Client;
 use crate::context::Context;
 use crate::io::scratch::scratch_dir;
-use crate::repository::Catalog;
+use crate::ops::selection::ensure_series_found;
+use crate::repository::{Catalog, SetId};
 use crate::sizes::total;
 use crate::text::{plural, size};
+use crate::tsm::sought_series::SoughtSeries;
 pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, LiveJournal};
 use resume::{RestoreStart, Start};
@@ -79,7 +82,7 @@ pub fn restore_live(
     let server_metastore = live.metastore()?;
     let start = run.start(&live, &source, &server_metastore)?;
 
-    let mut shards = live.checked(&catalog, planned)?;
+    let mut shards = live.checked(&catalog, &source.set, planned)?;
     live.report_left_out(&source, &shards);
     let sizes: Vec<u64> = shards
         .iter()
@@ -113,14 +116,21 @@ pub fn restore_live(
 
 impl Live<'_> {
     /// Reads the planned shards and checks that they can be sent.
-    fn checked(&self, catalog: &Catalog, planned: Vec<PlannedShard>) -> Result<Vec<CheckedShard>> {
+    fn checked(
+        &self,
+        catalog: &Catalog,
+        set: &SetId,
+        planned: Vec<PlannedShard>,
+    ) -> Result<Vec<CheckedShard>> {
         let apply_deletes = self.options.apply_deletes;
         let checks = RestoreChecks {
             leave_index: true,
             apply_deletes,
+            series: Arc::new(SoughtSeries::of(self.what.series.clone())),
             scratch: scratch_dir(),
         };
         let shards = check(catalog, planned, &checks, self.options.jobs, self.context)?;
+        ensure_series_found(&checks.series, &format!("set {set}"))?;
         ensure_influxd_opens_names(&shards)?;
         filtered::ensure_scratch(&shards, apply_deletes)?;
         Ok(shards)

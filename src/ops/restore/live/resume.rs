@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::import::ids_by_time;
-use super::journal::{FORMAT, Header, Interrupted};
+use super::journal::{Header, Interrupted, needed_format};
 use super::target::{Live, LiveOptions};
 use crate::error::{Error, ErrorKind};
 use crate::metastore::Data;
@@ -109,7 +109,7 @@ impl<'a> RestoreStart<'a> {
     ) -> Header {
         match self {
             Self::Fresh { .. } => Header {
-                format: FORMAT,
+                format: needed_format(live.what),
                 host: live.client.address().to_string(),
                 cluster_id: server_metastore.cluster_id,
                 max_shard_id: server_metastore.max_shard_id,

@@ -31,6 +31,7 @@ use super::source::{planned, sets_of};
 use crate::context::Context;
 use crate::influxd_dir::shard_dir;
 use crate::io::scratch::scratch_dir;
+use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
 use crate::sizes::total;
 use crate::text::{plural, size};
@@ -102,13 +103,10 @@ fn dry_run(
     options: &RestoreOptions,
     context: Context<'_>,
 ) -> Result<(Vec<CheckedShard>, Left)> {
-    let shards = check(
-        catalog,
-        std::mem::take(&mut plan.shards),
-        &options.checks(scratch_dir()),
-        options.jobs,
-        context,
-    )?;
+    let checks = options.checks(scratch_dir());
+    let planned = std::mem::take(&mut plan.shards);
+    let shards = check(catalog, planned, &checks, options.jobs, context)?;
+    ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
     target::ensure_opens(&shards, options, context)?;
     room::ensure_room_for_checked(&shards, options)?;
     describe(plan, &shards, options, context);

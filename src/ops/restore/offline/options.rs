@@ -1,6 +1,7 @@
 //! What a restore into directories is asked for.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
@@ -10,6 +11,7 @@ use crate::influxd_dir;
 use crate::ops::restore::RestoreSelection;
 use crate::ops::restore::check::RestoreChecks;
 use crate::repository::Location;
+use crate::tsm::sought_series::SoughtSeries;
 
 /// What to restore, and where to.
 #[derive(Debug, Clone)]
@@ -72,8 +74,10 @@ impl RestoreOptions {
     /// What is done with the files of the backup; files without a name are made in `scratch`.
     pub(super) fn checks(&self, scratch: PathBuf) -> RestoreChecks {
         RestoreChecks {
-            leave_index: self.index == IndexKind::Inmem,
+            // An index names series that are not restored.
+            leave_index: self.index == IndexKind::Inmem || !self.what.series.takes_all(),
             apply_deletes: self.apply_deletes,
+            series: Arc::new(SoughtSeries::of(self.what.series.clone())),
             scratch,
         }
     }
@@ -104,6 +108,14 @@ impl RestoreOptions {
             } => usage(
                 "-datadir without -metadir needs -database",
                 "add -database DB for the shards of one database, or -metadir M to restore the metastore as well",
+            ),
+            Self {
+                datadir: None,
+                what,
+                ..
+            } if !what.series.takes_all() => usage(
+                "-measurement and -where choose points, and without -datadir none are restored",
+                "add -datadir D, or leave them out",
             ),
             Self {
                 merge: true,

@@ -150,7 +150,7 @@ impl Unpacker<'_> {
         let left = rewrite(&checked, unpack.path, apply_deletes, self.ownership, stop);
         let left = left.or_else(|error| {
             stop.check()?;
-            Err(not_rewritable(error, &checked.new_types))
+            Err(not_rewritable(error, checked.is_filtered()))
         })?;
         Ok((checked, left))
     }

@@ -17,6 +17,7 @@ use crate::io::durable;
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::rewrite::Left;
 use crate::ops::restore::source::PlannedShard;
+use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
 
 /// Unpacks, checks and writes what was planned: the shards, and what they hold now.
@@ -62,16 +63,18 @@ fn write_below(
 
     let targets = planned.iter().map(|shard| &shard.target);
     let staging = ShardStaging::of(targets, options.datadir.as_deref(), hidden.main())?;
+    let checks = options.checks(hidden.main().to_owned());
     let unpacker = Unpacker {
         catalog,
         options,
-        checks: &options.checks(hidden.main().to_owned()),
+        checks: &checks,
         ownership: &ownership,
         main: hidden.main(),
         staging: &staging,
         context,
     };
     let written = unpacker.unpack(planned).and_then(|(shards, left)| {
+        ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
         target::ensure_opens(&shards, options, context)?;
         // Under the lock, once more: what was looked at may have changed while the backup was read.
         target::ensure_not_running(options)?;
