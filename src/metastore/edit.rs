@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 
 use super::Data;
-use super::proto::{ProtoField, ProtoValue, fields, put_bytes, put_varint, rewrite};
+use super::proto::{
+    fields, message, messages, number, put_bytes, put_varint, rewrite, text,
+};
 use crate::wire::ShardIds;
 
 /// New names for a database and, where `policy` is given, for one of its retention policies.
@@ -266,42 +268,10 @@ fn renumber_group(group: &[u8], ids: &mut Ids) -> Result<Vec<u8>> {
     })
 }
 
-fn next(number: u64) -> Result<u64> {
+pub(super) fn next(number: u64) -> Result<u64> {
     number
         .checked_add(1)
         .context("the metastore has used up its numbers")
-}
-
-fn message<'a>(field: &ProtoField<'a>) -> Option<&'a [u8]> {
-    match field.value {
-        ProtoValue::Bytes(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-fn messages(bytes: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8]>> {
-    fields(bytes).filter_map(move |field| match field {
-        Ok(field) if field.number == number => message(&field).map(Ok),
-        Ok(_) => None,
-        Err(error) => Some(Err(error)),
-    })
-}
-
-/// The last field of that number, as protobuf readers take it; 0 where there is none.
-fn number(bytes: &[u8], number: u32) -> Result<u64> {
-    fields(bytes).try_fold(0, |last, field| {
-        let field = field?;
-        Ok(match field.value {
-            ProtoValue::Varint(value) if field.number == number => value,
-            _ => last,
-        })
-    })
-}
-
-/// The last field of that number as text; empty where there is none.
-fn text(bytes: &[u8], number: u32) -> Result<&str> {
-    let last = messages(bytes, number).try_fold(&b""[..], |_, found| found)?;
-    std::str::from_utf8(last).context("a name that is not UTF-8")
 }
 
 fn replace_text(bytes: &[u8], number: u32, new: &str) -> Result<Vec<u8>> {
