@@ -145,6 +145,11 @@ pub(crate) struct RestoreArgs {
     /// Their shards and shard groups get new ids.
     #[arg(long, help_heading = "How")]
     merge: bool,
+    /// Add the backup's users to the target's metastore, with their passwords
+    ///
+    /// With -merge, or with -metadir alone. A user that is there already keeps password and rights.
+    #[arg(long, conflicts_with = "online", help_heading = "How")]
+    users: bool,
     /// The index of the restored shards
     ///
     /// auto takes that of the target's other shards. influxd builds tsi1 at its next start.
@@ -286,6 +291,7 @@ impl RestoreArgs {
             what: self.what(),
             force: self.force,
             merge: self.merge,
+            users: self.users,
             index: match self.index {
                 IndexArg::Auto => IndexKind::Auto,
                 IndexArg::Inmem => IndexKind::Inmem,

@@ -9,9 +9,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 
 use super::Data;
-use super::proto::{
-    fields, message, messages, number, put_bytes, put_varint, rewrite, text,
-};
+use super::proto::{fields, message, messages, number, put_bytes, put_varint, rewrite, text};
 use crate::wire::ShardIds;
 
 /// New names for a database and, where `policy` is given, for one of its retention policies.

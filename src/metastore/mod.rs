@@ -4,5 +4,6 @@
 mod data;
 pub mod edit;
 pub mod proto;
+pub mod users;
 
 pub use data::*;

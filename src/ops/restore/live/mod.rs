@@ -95,6 +95,7 @@ pub fn restore_live(
         metastore_bytes: 0,
         read_back: None,
         missing: missing(&source.chains.missing, &shards),
+        users: None,
         elapsed: Duration::ZERO,
     };
     if options.dry_run {
