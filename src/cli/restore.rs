@@ -180,6 +180,12 @@ pub(crate) struct RestoreArgs {
     /// With -online, do not read back what was sent
     #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How", hide_short_help = true)]
     no_verify: bool,
+    /// With -online, write the InfluxQL of what does not come back to this file
+    ///
+    /// Users, grants, continuous queries and subscriptions, under their new names. Passwords are in
+    /// no backup and have to be put in.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["metadir", "datadir"], help_heading = "How", hide_short_help = true)]
+    influxql: Option<PathBuf>,
     /// With -online, go on with an interrupted restore
     ///
     /// PATH and -host must be those of the interrupted run.
@@ -269,6 +275,7 @@ impl RestoreArgs {
             verify: !self.no_verify,
             resume: self.resume,
             apply_deletes: self.apply_deletes,
+            influxql: self.influxql.clone(),
             dry_run: self.dry_run,
         };
         options.ensure_consistent()?;

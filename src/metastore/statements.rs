@@ -6,10 +6,13 @@ use super::influxql::{identifier, renamed_query, string};
 use super::{Data, DatabaseInfo, UserInfo};
 
 /// What is restored of a metastore.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Restored<'a> {
-    /// The databases; `None` for all.
-    pub databases: Option<&'a [String]>,
+    /// The databases.
+    pub databases: &'a [String],
+    /// Whether all users are meant, or those with a grant on one of the databases, and
+    /// administrators.
+    pub all_users: bool,
     /// The one retention policy of them; `None` for all.
     pub policy: Option<&'a str>,
     /// The names that they get.
@@ -18,8 +21,7 @@ pub struct Restored<'a> {
 
 impl<'a> Restored<'a> {
     fn holds(&self, database: &str) -> bool {
-        let names = |databases: &[String]| databases.iter().any(|name| name == database);
-        self.databases.is_none_or(names)
+        self.databases.iter().any(|name| name == database)
     }
 
     /// The name that a database gets.
@@ -63,8 +65,7 @@ pub struct Statements {
 }
 
 impl Statements {
-    /// The statements that make what belongs to the databases that are restored. Users are those
-    /// with a grant on one of these, and administrators; where all is restored, all.
+    /// The statements that make what belongs to the databases that are restored.
     pub fn of(data: &Data, restored: &Restored<'_>) -> Self {
         let mut statements = Self::default();
         for database in &data.databases {
@@ -111,18 +112,17 @@ impl Statements {
 
     fn add_user(&mut self, user: &UserInfo, restored: &Restored<'_>) {
         let name = identifier(&user.name);
-        let on_restored = |database: &str| restored.holds(database);
         let grants: Vec<String> = user
             .privileges
             .iter()
-            .filter(|grant| on_restored(&grant.database))
+            .filter(|grant| restored.holds(&grant.database))
             .filter_map(|grant| {
                 let privilege = privilege_name(grant.privilege)?;
                 let database = identifier(restored.database(&grant.database));
                 Some(format!("GRANT {privilege} ON {database} TO {name}"))
             })
             .collect();
-        if user.admin || !grants.is_empty() || restored.databases.is_none() {
+        if user.admin || !grants.is_empty() || restored.all_users {
             let admin = if user.admin {
                 " WITH ALL PRIVILEGES"
             } else {
@@ -227,7 +227,14 @@ mod tests {
 
     #[test]
     fn all_of_a_metastore_becomes_statements() {
-        let statements = Statements::of(&metastore(), &Restored::default());
+        let databases = ["db".to_owned(), "other".to_owned()];
+        let restored = Restored {
+            databases: &databases,
+            all_users: true,
+            policy: None,
+            rename: None,
+        };
+        let statements = Statements::of(&metastore(), &restored);
         assert_eq!(statements.continuous_queries.len(), 2);
         assert_eq!(
             statements.subscriptions[1],
@@ -256,7 +263,8 @@ mod tests {
     fn what_is_not_restored_is_left_out_and_the_rest_gets_the_new_names() {
         let databases = ["db".to_owned()];
         let restored = Restored {
-            databases: Some(&databases),
+            databases: &databases,
+            all_users: false,
             policy: Some("autogen"),
             rename: Some(Rename {
                 database: "db",

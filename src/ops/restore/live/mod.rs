@@ -80,7 +80,7 @@ pub fn restore_live(
     let start = run.start(&live, &source, &server_metastore)?;
 
     let mut shards = live.checked(&catalog, planned)?;
-    live.report_left_out(&source, &shards);
+    live.report_left_out(&source, &shards)?;
     let sizes: Vec<u64> = shards
         .iter()
         .flat_map(tsm_files)

@@ -14,7 +14,7 @@ use crate::error::ErrorKind;
 use crate::influxd_dir::ensure_directory_name;
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
-use crate::metastore::edit::{Pick, Rename, merge, rename};
+use crate::metastore::edit::{Pick, merge, rename};
 use crate::metastore::users::{UserCount, add_users};
 use crate::ops::Shortfall;
 use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
@@ -74,7 +74,7 @@ pub(super) fn plan(
     if options.merge {
         source.ensure_unique_ids()?;
     }
-    let renamed = renamed(&source, options, context)?;
+    let renamed = renamed(&source, options)?;
     let Target {
         metastore,
         shard_ids,
@@ -116,33 +116,10 @@ fn ensure_names_stay_inside(data: &Data) -> Result<()> {
 }
 
 /// The backup's metastore under the new names; `None` where there are none.
-fn renamed(
-    source: &Source,
-    options: &RestoreOptions,
-    context: Context<'_>,
-) -> Result<Option<Vec<u8>>> {
-    let what = &options.what;
-    let Some(database) = &what.database else {
+fn renamed(source: &Source, options: &RestoreOptions) -> Result<Option<Vec<u8>>> {
+    let Some(names) = options.what.rename() else {
         return Ok(None);
     };
-    if what.new_database.is_none() && what.new_retention_policy.is_none() {
-        return Ok(None);
-    }
-    let old_policy = what.retention_policy.as_deref();
-    let names = Rename {
-        database,
-        new_database: what.new_database.as_deref().unwrap_or(database),
-        policy: old_policy.zip(what.new_retention_policy.as_deref()),
-    };
-    let known = source.data.database(database);
-    if let (Some(known), Some(_)) = (known, &options.metadir) {
-        for query in &known.continuous_queries {
-            context.warn(format!(
-                "the continuous query '{}' names what is renamed and is left out; it was: {}",
-                query.name, query.query
-            ));
-        }
-    }
     rename(&source.blob.meta, &names)
         .map(Some)
         .with_context(|| ErrorKind::Refused.error("renaming in the metastore"))
