@@ -1,6 +1,9 @@
-//! The users of a backup come over into another server's metastore, and log in there.
+//! What a running server does not take back: users, who come over into its metastore while it is
+//! stopped, and statements, which a live restore writes to a file.
 
+use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
@@ -31,7 +34,10 @@ fn backup_and_target() -> TempDir {
         "CREATE DATABASE db; CREATE DATABASE gone; \
          CREATE USER \"ada \\\"l\\\"\" WITH PASSWORD 'of ada' WITH ALL PRIVILEGES; \
          CREATE USER bob WITH PASSWORD 'of bob'; GRANT READ ON db TO bob; GRANT ALL ON gone TO bob; \
-         CREATE USER both WITH PASSWORD 'of the backup'; GRANT READ ON db TO both",
+         CREATE USER both WITH PASSWORD 'of the backup'; GRANT READ ON db TO both; \
+         CREATE SUBSCRIPTION sub ON db.autogen DESTINATIONS ALL 'udp://127.0.0.1:9'; \
+         CREATE CONTINUOUS QUERY each ON db RESAMPLE EVERY 1s FOR 1m \
+         BEGIN SELECT sum(v) INTO out FROM m GROUP BY time(1s) END",
     );
     server.write("db", "", "m v=1i 1600000000000000000");
     let backup = folder.path().join("backup");
@@ -47,6 +53,11 @@ fn backup_and_target() -> TempDir {
     );
     target.stop();
     folder
+}
+
+/// The continuous queries as a server writes them out.
+fn queries(server: &Influxd, user: (&str, &str)) -> String {
+    ask(server, user, "", "SHOW CONTINUOUS QUERIES").1
 }
 
 const ADA: (&str, &str) = ("ada \"l\"", "of ada");
@@ -84,6 +95,7 @@ fn users_that_are_merged_in_with_a_database_log_in_and_may_what_they_might() {
             "{user:?}: {text}"
         );
     }
+    assert!(queries(&server, ADA).contains(r#"INTO \"copy\".autogen.out FROM \"copy\".autogen.m"#));
     // What each had is not more than that.
     assert_eq!(select(("both", "of the backup"), "copy").0, 401);
     assert_eq!(select(BOB, "own").0, 403);
@@ -151,4 +163,48 @@ fn users_are_added_to_nothing_but_a_metastore_that_is_there() {
     ] {
         add(flags).expect(2);
     }
+}
+
+#[test]
+fn what_a_live_restore_leaves_out_is_a_script_that_the_server_takes() {
+    let folder = backup_and_target();
+    let backup = folder.path().join("backup");
+    let script = folder.path().join("left out.iql");
+    let runs_queries = [("INFLUXDB_CONTINUOUS_QUERIES_ENABLED", "true")];
+    let server = Influxd::start_with(&folder.path().join("live"), Index::Tsi1, &runs_queries);
+    let restored = |flags: &[&str]| {
+        let host = server.host();
+        let online = Snap::new(["restore", "-online", "-host", &host, "-database", "db"]);
+        online
+            .args(["-newdb", "copy", "-influxql"])
+            .args([&script, &backup])
+            .args(flags)
+            .run()
+            .expect(0);
+        fs::read_to_string(&script).expect("the script")
+    };
+    let would_be = restored(&["-dry-run"]);
+    assert_eq!(server.databases(), [""; 0]);
+    let text = restored(&[]);
+    assert_eq!(text, would_be);
+    assert!(!text.contains("$2a$") && !text.contains("gone"), "{text}");
+
+    let text = text.replace("-- CREATE", "CREATE").replace('…', "new");
+    server.execute(&text);
+    let answer = |q: &str| server.query("", q).to_string();
+    assert!(answer("SHOW USERS").contains(r#"["ada \"l\"",true],["bob",false],["both",false]"#));
+    assert!(answer("SHOW GRANTS FOR bob").contains(r#"[["copy","READ"]]"#));
+    assert!(
+        answer("SHOW SUBSCRIPTIONS").contains(r#"["autogen","sub","ALL",["udp://127.0.0.1:9"]]"#)
+    );
+
+    // The query runs, and on the copy alone.
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time");
+    server.write("copy", "", &format!("m v=2i {}", now.as_nanos()));
+    assert!(server.comes_to_be(|| {
+        let found = server.query("copy", "SELECT sum FROM out WHERE sum > 0");
+        found.to_string().contains("\"out\"")
+    }));
 }
