@@ -168,6 +168,11 @@ pub(crate) struct RestoreArgs {
     /// Their shards and shard groups get new ids.
     #[arg(long, help_heading = "How")]
     merge: bool,
+    /// Add the backup's users to the target's metastore, with their passwords
+    ///
+    /// With -merge, or with -metadir alone. A user that is there already keeps password and rights.
+    #[arg(long, conflicts_with = "online", help_heading = "How")]
+    users: bool,
     /// The index of the restored shards
     ///
     /// auto takes that of the target's other shards. influxd builds tsi1 at its next start.
@@ -198,6 +203,12 @@ pub(crate) struct RestoreArgs {
     /// With -online, do not read back what was sent
     #[arg(long, conflicts_with_all = ["metadir", "datadir"], help_heading = "How", hide_short_help = true)]
     no_verify: bool,
+    /// With -online, write the InfluxQL of what does not come back to this file
+    ///
+    /// Users, grants, continuous queries and subscriptions, under their new names. Passwords are in
+    /// no backup and have to be put in.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["metadir", "datadir"], help_heading = "How", hide_short_help = true)]
+    influxql: Option<PathBuf>,
     /// With -online, go on with an interrupted restore
     ///
     /// PATH and -host must be those of the interrupted run.
@@ -291,6 +302,7 @@ impl RestoreArgs {
             verify: !self.no_verify,
             resume: self.resume,
             apply_deletes: self.apply_deletes,
+            influxql: self.influxql.clone(),
             dry_run: self.dry_run,
         };
         options.ensure_consistent()?;
@@ -313,6 +325,7 @@ impl RestoreArgs {
             what: self.what(),
             force: self.force,
             merge: self.merge,
+            users: self.users,
             index: match self.index {
                 IndexArg::Auto => IndexKind::Auto,
                 IndexArg::Inmem => IndexKind::Inmem,

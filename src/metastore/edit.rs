@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 
 use super::Data;
-use super::proto::{ProtoField, ProtoValue, fields, put_bytes, put_varint, rewrite};
+use super::influxql::renamed_query;
+use super::proto::{fields, message, messages, number, put_bytes, put_varint, rewrite, text};
 use crate::wire::ShardIds;
 
 /// New names for a database and, where `policy` is given, for one of its retention policies.
@@ -23,9 +24,8 @@ pub struct Rename<'a> {
     pub policy: Option<(&'a str, &'a str)>,
 }
 
-/// Renames in a metastore. Default policy and grants follow the new names. The database's
-/// continuous queries are taken out, because their text names the database and policies they were
-/// made for.
+/// Renames in a metastore. Default policy, grants and the continuous queries of the database follow
+/// the new names.
 ///
 /// # Errors
 ///
@@ -77,7 +77,10 @@ fn rename_database(database: &[u8], names: &Rename<'_>) -> Result<Vec<u8>> {
             (3, Some(policy), Some((old, new))) if text(policy, 1)? == old => {
                 put_bytes(out, 3, &replace_text(policy, 1, new)?);
             }
-            (4, ..) => {}
+            (4, Some(query), _) => {
+                let new = renamed_query(text(query, 2)?, names);
+                put_bytes(out, 4, &replace_text(query, 2, &new)?);
+            }
             _ => out.extend_from_slice(field.raw),
         }
         Ok(())
@@ -266,42 +269,10 @@ fn renumber_group(group: &[u8], ids: &mut Ids) -> Result<Vec<u8>> {
     })
 }
 
-fn next(number: u64) -> Result<u64> {
+pub(super) fn next(number: u64) -> Result<u64> {
     number
         .checked_add(1)
         .context("the metastore has used up its numbers")
-}
-
-fn message<'a>(field: &ProtoField<'a>) -> Option<&'a [u8]> {
-    match field.value {
-        ProtoValue::Bytes(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-fn messages(bytes: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8]>> {
-    fields(bytes).filter_map(move |field| match field {
-        Ok(field) if field.number == number => message(&field).map(Ok),
-        Ok(_) => None,
-        Err(error) => Some(Err(error)),
-    })
-}
-
-/// The last field of that number, as protobuf readers take it; 0 where there is none.
-fn number(bytes: &[u8], number: u32) -> Result<u64> {
-    fields(bytes).try_fold(0, |last, field| {
-        let field = field?;
-        Ok(match field.value {
-            ProtoValue::Varint(value) if field.number == number => value,
-            _ => last,
-        })
-    })
-}
-
-/// The last field of that number as text; empty where there is none.
-fn text(bytes: &[u8], number: u32) -> Result<&str> {
-    let last = messages(bytes, number).try_fold(&b""[..], |_, found| found)?;
-    std::str::from_utf8(last).context("a name that is not UTF-8")
 }
 
 fn replace_text(bytes: &[u8], number: u32, new: &str) -> Result<Vec<u8>> {
@@ -352,7 +323,7 @@ mod tests {
             ],
             continuous_queries: vec![ContinuousQueryInfo {
                 name: "cq".into(),
-                query: format!("… ON {name} …"),
+                query: format!("… ON \"{name}\" …"),
             }],
         }
     }
@@ -378,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_moves_name_default_policy_and_grants_and_takes_the_queries_out() {
+    fn a_rename_moves_name_default_policy_grants_and_queries() {
         let before = store(vec![database("a.b", 1), database("c", 11)]);
         let names = Rename {
             database: "a.b",
@@ -390,7 +361,7 @@ mod tests {
         expected.databases[0].name = "名前".into();
         expected.databases[0].default_retention_policy = "long".into();
         expected.databases[0].retention_policies[0].name = "long".into();
-        expected.databases[0].continuous_queries.clear();
+        expected.databases[0].continuous_queries[0].query = "… ON \"名前\" …".into();
         expected.users[0].privileges[0].database = "名前".into();
         assert_eq!(after, expected);
     }

@@ -3,6 +3,9 @@
 
 mod data;
 pub mod edit;
+mod influxql;
 pub mod proto;
+pub mod statements;
+pub mod users;
 
 pub use data::*;

@@ -1,7 +1,7 @@
 //! Protocol Buffers as bytes: walking and rewriting a message without losing the fields we do not
 //! know.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use thiserror::Error;
 
 /// One field of a message, as it stands in the bytes.
@@ -129,6 +129,40 @@ fn write_varint(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+/// What a field of bytes, text or a message holds; `None` for a number.
+pub(super) fn message<'a>(field: &ProtoField<'a>) -> Option<&'a [u8]> {
+    match field.value {
+        ProtoValue::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// What the fields of that number hold.
+pub(super) fn messages(bytes: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8]>> {
+    fields(bytes).filter_map(move |field| match field {
+        Ok(field) if field.number == number => message(&field).map(Ok),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// The last field of that number, as protobuf readers take it; 0 where there is none.
+pub(super) fn number(bytes: &[u8], number: u32) -> Result<u64> {
+    fields(bytes).try_fold(0, |last, field| {
+        let field = field?;
+        Ok(match field.value {
+            ProtoValue::Varint(value) if field.number == number => value,
+            _ => last,
+        })
+    })
+}
+
+/// The last field of that number as text; empty where there is none.
+pub(super) fn text(bytes: &[u8], number: u32) -> Result<&str> {
+    let last = messages(bytes, number).try_fold(&b""[..], |_, found| found)?;
+    str::from_utf8(last).context("a name that is not UTF-8")
 }
 
 /// Copies a message, with each field passed through `edit`, which appends to the copy what is to

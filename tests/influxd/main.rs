@@ -35,6 +35,8 @@ mod thirty_days;
 mod tombstones;
 // TSM files: read, and written again to the byte.
 mod tsm;
+// The users of a backup, in the metastore of another server.
+mod users;
 // The WAL of an influxd that was killed.
 mod wal;
 

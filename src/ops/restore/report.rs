@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::checked_shard::CheckedShard;
 use crate::error::ErrorKind;
+use crate::metastore::users::UserCount;
 use crate::ops::Shortfall;
 use crate::repository::SetId;
 use crate::text::plural;
@@ -32,6 +33,8 @@ pub struct RestoreReport {
     pub read_back: Option<usize>,
     /// What of the selection is not in the backup, or was not restored.
     pub missing: Vec<Shortfall>,
+    /// What became of the backup's users, where they were to be added.
+    pub users: Option<UserCount>,
     /// How long it took.
     pub elapsed: Duration,
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
+use crate::metastore::edit::Rename;
 use crate::repository::Selection;
 use crate::shard::{Name, ShardPath};
 use crate::time::Bounds;
@@ -47,6 +48,20 @@ impl RestoreSelection {
     /// The times of the points that are meant, where not all are.
     pub(super) fn bounds(&self) -> Option<Bounds> {
         (self.start.is_some() || self.end.is_some()).then(|| Bounds::between(self.start, self.end))
+    }
+
+    /// The names that the database and its policy get, where one of them is renamed.
+    pub(super) fn rename(&self) -> Option<Rename<'_>> {
+        let database = self.database.as_deref()?;
+        if self.new_database.is_none() && self.new_retention_policy.is_none() {
+            return None;
+        }
+        let policy = self.retention_policy.as_deref();
+        Some(Rename {
+            database,
+            new_database: self.new_database.as_deref().unwrap_or(database),
+            policy: policy.zip(self.new_retention_policy.as_deref()),
+        })
     }
 
     /// What a shard is called where it goes, under the id it has there.

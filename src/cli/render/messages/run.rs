@@ -61,6 +61,9 @@ pub(crate) struct RunSummary<'a> {
     /// restore: shards that were read back from the server and compared; null for a dry run, with
     /// -no-verify, into directories, and for backup.
     read_back: Option<usize>,
+    /// restore -users: users that were added to the target's metastore, dry run: that would be;
+    /// null where none were to be.
+    users: Option<usize>,
     /// What is missing, a sentence for each shard; empty with exit code 0.
     missing: Vec<String>,
     /// What points can be missing of, a sentence for each shard; empty with exit code 0, and for
@@ -127,6 +130,7 @@ impl<'a> RunSummary<'a> {
             shared_bytes: report.shared_bytes,
             metastore: None,
             read_back: None,
+            users: None,
             missing: sentences(&report.missing),
             unproven: sentences(&report.unproven),
             gaps: &report.gaps,
@@ -168,6 +172,7 @@ impl<'a> RunSummary<'a> {
             shared_bytes: 0,
             metastore: metastore.map(|path| path.display().to_string()),
             read_back: report.read_back,
+            users: report.users.as_ref().map(|users| users.added),
             missing: sentences(&report.missing),
             unproven: Vec::new(),
             gaps: &[],
@@ -307,13 +312,17 @@ impl<'a> RunSummary<'a> {
     /// What was restored, and how sure that is.
     fn restored(&self) -> Vec<String> {
         let mut parts = Vec::new();
+        let is_of_users_alone = self.users.is_some() && self.shards == 0;
         let is_metastore_alone = self.metastore.is_some() && self.shards == 0;
-        if !(is_metastore_alone && self.missing.is_empty()) {
+        if !((is_metastore_alone || is_of_users_alone) && self.missing.is_empty()) {
             parts.push(plural(self.shards, "shard"));
             parts.extend(self.lacking());
             parts.extend(self.files.map(|files| plural(files, "file")));
         }
-        parts.push(size(self.data_bytes));
+        if !is_of_users_alone {
+            parts.push(size(self.data_bytes));
+        }
+        parts.extend(self.users.map(|users| plural(users, "user")));
         parts.extend(self.metastore.clone());
         parts.extend(self.host.map(|host| match (self.dry_run, self.read_back) {
             (true, _) => format!("into {host}"),

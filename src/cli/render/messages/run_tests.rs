@@ -43,6 +43,7 @@ fn restore() -> RestoreReport {
         metastore: Some(PathBuf::from("/lib/meta/meta.db")),
         metastore_bytes: 6656,
         read_back: None,
+        users: None,
         missing: Vec::new(),
         elapsed: Duration::from_millis(700),
     }

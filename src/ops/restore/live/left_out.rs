@@ -1,29 +1,62 @@
 //! Telling what of a backup a server cannot be given back while it runs.
 
+use std::path::Path;
+
+use anyhow::Result;
+
 use super::target::Live;
-use crate::metastore::{DatabaseInfo, UserInfo};
+use crate::io::durable;
+use crate::metastore::statements::{Restored, Statements};
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::report::{count_with_deletes, deletes_applied, have_deletes};
 use crate::ops::restore::source::Source;
 use crate::text::plural;
 
 impl Live<'_> {
-    /// Says in a line each, with counts, what does not come back; what it was, where somebody wants
-    /// details.
-    pub(super) fn report_left_out(&self, source: &Source, shards: &[CheckedShard]) {
+    /// Says in a line each, with counts, what does not come back; the statements that make it, where
+    /// somebody wants details, and in the file that was named.
+    ///
+    /// # Errors
+    ///
+    /// When that file cannot be written.
+    pub(super) fn report_left_out(&self, source: &Source, shards: &[CheckedShard]) -> Result<()> {
         self.report_deletes(count_with_deletes(shards));
         let only = self.only_database(source);
-        let is_taken = |database: &&DatabaseInfo| match &only {
-            Some(name) => database.name == *name,
-            None => source.databases.contains(&database.name),
-        };
-        let databases: Vec<&DatabaseInfo> = source.data.databases.iter().filter(is_taken).collect();
-        self.report_queries(&databases);
-        self.report_subscriptions(&databases);
-        self.report_users(&source.data.users);
+        let statements = self.statements(source, only.as_deref());
+        self.report_statements(
+            "continuous query",
+            "servers take none in with an import",
+            &statements.continuous_queries,
+        );
+        self.report_statements(
+            "subscription",
+            "what is written would go to the old destinations at once",
+            &statements.subscriptions,
+        );
+        self.report_users(&statements);
         if only.is_none() {
             self.report_internal(source);
         }
+        match &self.options.influxql {
+            Some(file) => write_script(file, &statements, source),
+            None => Ok(()),
+        }
+    }
+
+    /// The statements that make what is left out, under the names that it gets.
+    fn statements(&self, source: &Source, only: Option<&str>) -> Statements {
+        let what = self.what;
+        let databases = match only {
+            Some(name) => vec![name.to_owned()],
+            None => source.databases.clone(),
+        };
+        let restored = Restored {
+            databases: &databases,
+            all_users: only.is_none(),
+            policy: what.retention_policy.as_deref(),
+            rename: what.rename(),
+        };
+        Statements::of(&source.data, &restored)
     }
 
     fn detail_of(&self, text: &str) {
@@ -44,51 +77,29 @@ impl Live<'_> {
         ));
     }
 
-    fn report_queries(&self, databases: &[&DatabaseInfo]) {
-        let queries = databases
-            .iter()
-            .flat_map(|database| &database.continuous_queries);
-        let queries: Vec<&str> = queries.map(|query| query.query.as_str()).collect();
-        if queries.is_empty() {
-            return;
-        }
-        let count = counted(queries.len(), "continuous query");
-        self.context.warn(format!(
-            "{count} left out: servers take none in with an import"
-        ));
-        queries.into_iter().for_each(|query| self.detail_of(query));
-    }
-
-    fn report_subscriptions(&self, databases: &[&DatabaseInfo]) {
-        let policy = self.what.retention_policy.as_deref();
-        let statements: Vec<String> = databases
-            .iter()
-            .flat_map(|database| subscriptions(database, policy))
-            .collect();
+    fn report_statements(&self, what: &str, reason: &str, statements: &[String]) {
         if statements.is_empty() {
             return;
         }
-        let count = counted(statements.len(), "subscription");
-        self.context.warn(format!(
-            "{count} left out: what is written would go to the old destinations at once"
-        ));
+        let count = counted(statements.len(), what);
+        self.context.warn(format!("{count} left out: {reason}"));
         statements
             .iter()
             .for_each(|statement| self.detail_of(statement));
     }
 
-    fn report_users(&self, users: &[UserInfo]) {
+    fn report_users(&self, statements: &Statements) {
+        let Statements { users, grants, .. } = statements;
         if users.is_empty() {
             return;
         }
-        let grants: usize = users.iter().map(|user| user.privileges.len()).sum();
         let count = counted(users.len(), "user");
         self.context.warn(format!(
             "{count} left out, with {}: they are no part of an import",
-            plural(grants, "grant")
+            plural(grants.len(), "grant")
         ));
-        for statement in users.iter().flat_map(grants_of) {
-            self.detail_of(&statement);
+        for statement in users.iter().chain(grants) {
+            self.detail_of(statement);
         }
     }
 
@@ -113,56 +124,12 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{} {verb}", plural(count, noun))
 }
 
-/// A name as an InfluxQL identifier.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// The statements that make the subscriptions of the database, or of one of its policies.
-fn subscriptions(database: &DatabaseInfo, only: Option<&str>) -> impl Iterator<Item = String> {
-    let policies = database
-        .retention_policies
-        .iter()
-        .filter(move |policy| only.is_none_or(|only| policy.name == only));
-    policies.flat_map(|policy| {
-        policy.subscriptions.iter().map(|subscription| {
-            let destinations: Vec<String> = subscription
-                .destinations
-                .iter()
-                .map(|url| format!("'{}'", url.replace('\'', "\\'")))
-                .collect();
-            format!(
-                "CREATE SUBSCRIPTION {} ON {}.{} DESTINATIONS {} {}",
-                quoted(&subscription.name),
-                quoted(&database.name),
-                quoted(&policy.name),
-                subscription.mode,
-                destinations.join(", ")
-            )
-        })
-    })
-}
-
-/// The statements that make a user, but for the password, and its grants.
-fn grants_of(user: &UserInfo) -> Vec<String> {
-    let name = quoted(&user.name);
-    let admin = if user.admin {
-        " WITH ALL PRIVILEGES"
-    } else {
-        ""
-    };
-    let mut statements = vec![format!("CREATE USER {name} WITH PASSWORD '…'{admin}")];
-    statements.extend(user.privileges.iter().filter_map(|grant| {
-        let privilege = match grant.privilege {
-            1 => "READ",
-            2 => "WRITE",
-            3 => "ALL",
-            _ => return None,
-        };
-        Some(format!(
-            "GRANT {privilege} ON {} TO {name}",
-            quoted(&grant.database)
-        ))
-    }));
-    statements
+/// Writes the statements to a file, as a script for the server that was restored into.
+fn write_script(file: &Path, statements: &Statements, source: &Source) -> Result<()> {
+    let head = format!(
+        "-- What a live restore of set {} does not bring back.\n",
+        source.set
+    );
+    let script = head + &statements.script();
+    durable::write_whole(file, script.as_bytes())
 }

@@ -83,7 +83,7 @@ pub fn restore_live(
     let start = run.start(&live, &source, &server_metastore)?;
 
     let mut shards = live.checked(&catalog, &source.set, planned)?;
-    live.report_left_out(&source, &shards);
+    live.report_left_out(&source, &shards)?;
     let sizes: Vec<u64> = shards
         .iter()
         .flat_map(tsm_files)
@@ -98,6 +98,7 @@ pub fn restore_live(
         metastore_bytes: 0,
         read_back: None,
         missing: missing(&source.chains.missing, &shards),
+        users: None,
         elapsed: Duration::ZERO,
     };
     if options.dry_run {

@@ -1,5 +1,7 @@
 //! The server that is restored into: what it holds, and what the databases are called there.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use super::journal::Interrupted;
@@ -33,6 +35,8 @@ pub struct LiveOptions {
     pub resume: bool,
     /// Leave out what was deleted; else it comes back, because servers throw tombstones away.
     pub apply_deletes: bool,
+    /// Where to write the statements that make what does not come back; nowhere if not named.
+    pub influxql: Option<PathBuf>,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
 }

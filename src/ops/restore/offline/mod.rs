@@ -91,6 +91,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
         metastore_bytes: metastore.map_or(0, |(metastore, _)| metastore.bytes.len() as u64),
         read_back: None,
         missing: missing(&plan.missing, &shards),
+        users: plan.users,
         elapsed: started.elapsed(),
     })
 }

@@ -32,6 +32,9 @@ pub struct RestoreOptions {
     pub force: bool,
     /// Add the databases to the target's metastore, under new ids.
     pub merge: bool,
+    /// Add the backup's users to the target's metastore, with their passwords; with `merge`, or
+    /// with nothing but the meta directory.
+    pub users: bool,
     /// The index the restored shards get.
     pub index: IndexKind,
     /// Leave out what was deleted, rather than keep the tombstones that say so.
@@ -88,6 +91,15 @@ impl RestoreOptions {
         self.datadir.as_deref().or(self.metadir.as_deref())
     }
 
+    fn names_metadir_alone(&self) -> bool {
+        self.datadir.is_none() && self.what == RestoreSelection::default()
+    }
+
+    /// Whether nothing but users is added to the target.
+    pub(super) fn adds_users_alone(&self) -> bool {
+        self.users && !self.merge
+    }
+
     /// Refuses flags that contradict each other, and such as need others.
     pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
         let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
@@ -132,6 +144,26 @@ impl RestoreOptions {
             } => usage(
                 "-merge needs -metadir",
                 "name the meta directory that the databases are to be added to",
+            ),
+            Self {
+                users: true,
+                force: true,
+                ..
+            } => usage(
+                "-users and -force contradict each other",
+                "-users adds to the target's metastore; with -force, the backup's replaces it and brings its users",
+            ),
+            Self {
+                users: true,
+                metadir: None,
+                ..
+            } => usage(
+                "-users needs -metadir",
+                "name the meta directory of the stopped server that the users are to be added to",
+            ),
+            _ if self.adds_users_alone() && !self.names_metadir_alone() => usage(
+                "-users needs -merge where more than the metastore is restored",
+                "add -merge; or name only -metadir, for the users alone",
             ),
             _ => self.what.ensure_consistent(),
         }

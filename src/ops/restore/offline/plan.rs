@@ -14,11 +14,12 @@ use crate::error::ErrorKind;
 use crate::influxd_dir::ensure_directory_name;
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
-use crate::metastore::edit::{Pick, Rename, merge, rename};
+use crate::metastore::edit::{Pick, merge, rename};
+use crate::metastore::users::{UserCount, add_users};
 use crate::ops::Shortfall;
 use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
 use crate::repository::{Catalog, SetId};
-use crate::text::plural;
+use crate::text::{name_list, plural};
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
 /// What a restore is made of.
@@ -31,6 +32,8 @@ pub(crate) struct RestorePlan {
     pub shards: Vec<PlannedShard>,
     /// What of the selection is not in the backup.
     pub missing: Vec<Shortfall>,
+    /// What becomes of the backup's users, where they are added.
+    pub users: Option<UserCount>,
     /// The set that is restored.
     pub set: SetId,
 }
@@ -71,8 +74,12 @@ pub(super) fn plan(
     if options.merge {
         source.ensure_unique_ids()?;
     }
-    let renamed = renamed(&source, options, context)?;
-    let (metastore, shard_ids) = new_metastore(renamed, &source, options, context)?;
+    let renamed = renamed(&source, options)?;
+    let Target {
+        metastore,
+        shard_ids,
+        users,
+    } = new_metastore(renamed, &source, options, context)?;
     let mut named = None;
     if let Some(metastore) = &metastore {
         let data = Data::read(&metastore.bytes)?;
@@ -91,6 +98,7 @@ pub(super) fn plan(
         named,
         shards,
         missing: source.chains.missing,
+        users,
         set: source.set,
     })
 }
@@ -108,68 +116,73 @@ fn ensure_names_stay_inside(data: &Data) -> Result<()> {
 }
 
 /// The backup's metastore under the new names; `None` where there are none.
-fn renamed(
-    source: &Source,
-    options: &RestoreOptions,
-    context: Context<'_>,
-) -> Result<Option<Vec<u8>>> {
-    let what = &options.what;
-    let Some(database) = &what.database else {
+fn renamed(source: &Source, options: &RestoreOptions) -> Result<Option<Vec<u8>>> {
+    let Some(names) = options.what.rename() else {
         return Ok(None);
     };
-    if what.new_database.is_none() && what.new_retention_policy.is_none() {
-        return Ok(None);
-    }
-    let old_policy = what.retention_policy.as_deref();
-    let names = Rename {
-        database,
-        new_database: what.new_database.as_deref().unwrap_or(database),
-        policy: old_policy.zip(what.new_retention_policy.as_deref()),
-    };
-    let known = source.data.database(database);
-    if let (Some(known), Some(_)) = (known, &options.metadir) {
-        for query in &known.continuous_queries {
-            context.warn(format!(
-                "the continuous query '{}' names what is renamed and is left out; it was: {}",
-                query.name, query.query
-            ));
-        }
-    }
     rename(&source.blob.meta, &names)
         .map(Some)
         .with_context(|| ErrorKind::Refused.error("renaming in the metastore"))
 }
 
-/// The metastore to write, `None` where the target's stays as it is, and the shards' new ids where
-/// they change.
+/// What becomes of the target's metastore.
+#[derive(Default)]
+struct Target {
+    /// The metastore to write; `None` where the target's stays as it is.
+    metastore: Option<NewMetastore>,
+    /// The new ids of the shards, where they change.
+    shard_ids: Option<ShardIds>,
+    /// What becomes of the backup's users, where they are added.
+    users: Option<UserCount>,
+}
+
+impl Target {
+    /// The backup's metastore, whole.
+    fn whole(backup: &Source, bytes: &[u8], replaces: Option<Vec<u8>>) -> Self {
+        let metastore = NewMetastore {
+            bytes: bytes.to_vec(),
+            node: backup.blob.node.clone(),
+            replaces,
+        };
+        Self {
+            metastore: Some(metastore),
+            ..Self::default()
+        }
+    }
+}
+
 fn new_metastore(
     renamed: Option<Vec<u8>>,
     backup: &Source,
     options: &RestoreOptions,
     context: Context<'_>,
-) -> Result<(Option<NewMetastore>, Option<ShardIds>)> {
+) -> Result<Target> {
     let Some(metadir) = &options.metadir else {
-        return Ok((None, None));
+        return Ok(Target::default());
     };
     let source = renamed.as_ref().unwrap_or(&backup.blob.meta);
     let path = metadir.join("meta.db");
-    let replacing = |bytes: Vec<u8>, replaces| NewMetastore {
-        bytes,
-        node: backup.blob.node.clone(),
-        replaces,
-    };
     let Some(existing) = read_if_there(&path)? else {
-        return Ok((Some(replacing(source.clone(), None)), None));
+        if options.adds_users_alone() {
+            return Err(ErrorKind::Refused
+                .error(format!("{} does not exist: there is nothing to add users to", path.display()))
+                .hint("start influxd once to have it made; or leave -users out: a metastore that is restored whole brings its users")
+                .into());
+        }
+        return Ok(Target::whole(backup, source, None));
     };
+    if options.adds_users_alone() {
+        return with_users(metadir, &existing, source, backup, context);
+    }
     if existing == *source {
         context.status(format!(
             "{} already is what is restored: left as it is",
             path.display()
         ));
-        return Ok((None, None));
+        return Ok(Target::default());
     }
     if options.force {
-        return Ok((Some(replacing(source.clone(), Some(existing))), None));
+        return Ok(Target::whole(backup, source, Some(existing)));
     }
     if !options.merge {
         return Err(ErrorKind::Refused
@@ -182,21 +195,97 @@ fn new_metastore(
             )
             .into());
     }
+    merged(metadir, &existing, source, backup, options, context)
+}
+
+/// The target's metastore with the databases of the backup, and where that is asked for, the users.
+fn merged(
+    metadir: &Path,
+    existing: &[u8],
+    source: &[u8],
+    backup: &Source,
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<Target> {
     let picks = picks(source, options)?;
-    let merged = merge(&existing, source, &picks).with_context(|| {
+    let merged = merge(existing, source, &picks).with_context(|| {
         ErrorKind::Refused
-            .error(format!("adding to {}", path.display()))
+            .error(format!("adding to {}", metadir.join("meta.db").display()))
             .hint("-newdb gives the database another name")
     })?;
+    let mut target = Target {
+        metastore: None,
+        shard_ids: Some(merged.shard_ids),
+        users: None,
+    };
+    let mut bytes = merged.meta;
     let users = backup.data.users.len();
-    if users > 0 {
+    if options.users {
+        let added = picks.into_iter().map(|pick| pick.database).collect();
+        let with_users = add_users(&bytes, source, &added)?;
+        report_users(&with_users.count, context);
+        bytes = with_users.meta;
+        target.users = Some(with_users.count);
+    } else if users > 0 {
         context.warn(format!(
-            "the backup's {} and their grants are not added",
+            "the backup's {} and their grants are not added: -users adds them",
             plural(users, "user")
         ));
     }
-    let metastore = replacing(merged.meta, Some(existing));
-    Ok((Some(metastore), Some(merged.shard_ids)))
+    target.metastore = Some(changed(metadir, bytes, existing, backup)?);
+    Ok(target)
+}
+
+/// The target's metastore with the users of the backup.
+fn with_users(
+    metadir: &Path,
+    existing: &[u8],
+    source: &[u8],
+    backup: &Source,
+    context: Context<'_>,
+) -> Result<Target> {
+    let with_users = add_users(existing, source, &BTreeSet::new())?;
+    report_users(&with_users.count, context);
+    let metastore = match with_users.count.added {
+        0 => None,
+        _ => Some(changed(metadir, with_users.meta, existing, backup)?),
+    };
+    Ok(Target {
+        metastore,
+        shard_ids: None,
+        users: Some(with_users.count),
+    })
+}
+
+/// The target's metastore as it becomes; its node stays the one it is.
+fn changed(
+    metadir: &Path,
+    bytes: Vec<u8>,
+    existing: &[u8],
+    backup: &Source,
+) -> Result<NewMetastore> {
+    let node = read_if_there(&metadir.join("node.json"))?;
+    Ok(NewMetastore {
+        bytes,
+        node: node.unwrap_or_else(|| backup.blob.node.clone()),
+        replaces: Some(existing.to_vec()),
+    })
+}
+
+/// Tells of users that are not added, and of grants.
+fn report_users(count: &UserCount, context: Context<'_>) {
+    if !count.known.is_empty() {
+        context.status(format!(
+            "left as they are, users that the target has already: {}",
+            name_list(&count.known)
+        ));
+    }
+    if count.without_database > 0 {
+        context.warn(format!(
+            "{} left out: the target does not have their databases",
+            plural(count.without_database, "grant")
+        ));
+    }
 }
 
 /// A file of a meta directory that the target may have.

@@ -1,0 +1,286 @@
+//! The InfluxQL statements that make what a server does not take in with an import: continuous
+//! queries, subscriptions, users and grants.
+
+use super::edit::Rename;
+use super::influxql::{identifier, renamed_query, string};
+use super::{Data, DatabaseInfo, UserInfo};
+
+/// What is restored of a metastore.
+#[derive(Debug, Clone, Copy)]
+pub struct Restored<'a> {
+    /// The databases.
+    pub databases: &'a [String],
+    /// Whether all users are meant, or those with a grant on one of the databases, and
+    /// administrators.
+    pub all_users: bool,
+    /// The one retention policy of them; `None` for all.
+    pub policy: Option<&'a str>,
+    /// The names that they get.
+    pub rename: Option<Rename<'a>>,
+}
+
+impl<'a> Restored<'a> {
+    fn holds(&self, database: &str) -> bool {
+        self.databases.iter().any(|name| name == database)
+    }
+
+    /// The name that a database gets.
+    fn database<'n>(&self, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        match &self.rename {
+            Some(rename) if rename.database == name => rename.new_database,
+            _ => name,
+        }
+    }
+
+    /// The name that a policy of a database gets.
+    fn policy_of<'n>(&self, database: &str, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        match &self.rename {
+            Some(Rename {
+                database: renamed,
+                policy: Some((old, new)),
+                ..
+            }) if *renamed == database && *old == name => new,
+            _ => name,
+        }
+    }
+}
+
+/// Statements, under the new names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statements {
+    /// One a continuous query.
+    pub continuous_queries: Vec<String>,
+    /// One a subscription.
+    pub subscriptions: Vec<String>,
+    /// One a user, with `'…'` in place of the password: a metastore has its hash alone.
+    pub users: Vec<String>,
+    /// One a grant on a database that is restored.
+    pub grants: Vec<String>,
+}
+
+impl Statements {
+    /// The statements that make what belongs to the databases that are restored.
+    pub fn of(data: &Data, restored: &Restored<'_>) -> Self {
+        let mut statements = Self::default();
+        for database in &data.databases {
+            if restored.holds(&database.name) {
+                statements.add_database(database, restored);
+            }
+        }
+        for user in &data.users {
+            statements.add_user(user, restored);
+        }
+        statements
+    }
+
+    fn add_database(&mut self, database: &DatabaseInfo, restored: &Restored<'_>) {
+        let queries = database.continuous_queries.iter();
+        self.continuous_queries
+            .extend(queries.map(|query| match &restored.rename {
+                Some(rename) => renamed_query(&query.query, rename),
+                None => query.query.clone(),
+            }));
+        let is_restored = |name: &str| restored.policy.is_none_or(|only| only == name);
+        for policy in &database.retention_policies {
+            if !is_restored(&policy.name) {
+                continue;
+            }
+            let policy_name = restored.policy_of(&database.name, &policy.name);
+            for subscription in &policy.subscriptions {
+                let destinations: Vec<String> = subscription
+                    .destinations
+                    .iter()
+                    .map(|url| string(url))
+                    .collect();
+                self.subscriptions.push(format!(
+                    "CREATE SUBSCRIPTION {} ON {}.{} DESTINATIONS {} {}",
+                    identifier(&subscription.name),
+                    identifier(restored.database(&database.name)),
+                    identifier(policy_name),
+                    subscription.mode,
+                    destinations.join(", ")
+                ));
+            }
+        }
+    }
+
+    fn add_user(&mut self, user: &UserInfo, restored: &Restored<'_>) {
+        let name = identifier(&user.name);
+        let grants: Vec<String> = user
+            .privileges
+            .iter()
+            .filter(|grant| restored.holds(&grant.database))
+            .filter_map(|grant| {
+                let privilege = privilege_name(grant.privilege)?;
+                let database = identifier(restored.database(&grant.database));
+                Some(format!("GRANT {privilege} ON {database} TO {name}"))
+            })
+            .collect();
+        if user.admin || !grants.is_empty() || restored.all_users {
+            let admin = if user.admin {
+                " WITH ALL PRIVILEGES"
+            } else {
+                ""
+            };
+            self.users
+                .push(format!("CREATE USER {name} WITH PASSWORD '…'{admin}"));
+        }
+        self.grants.extend(grants);
+    }
+
+    /// All of them as a script for a server's `/query`, those that have to be edited as comments.
+    pub fn script(&self) -> String {
+        let mut script = String::new();
+        let users: Vec<String> = self.users.iter().map(|user| format!("-- {user}")).collect();
+        if !users.is_empty() {
+            script += "-- A backup has passwords as hashes alone. Put in new ones, and take the \"-- \" away.\n";
+        }
+        let all = [
+            &users,
+            &self.grants,
+            &self.continuous_queries,
+            &self.subscriptions,
+        ];
+        for statement in all.into_iter().flatten() {
+            script += statement;
+            script += ";\n";
+        }
+        script
+    }
+}
+
+/// The word for a privilege; `None` for no privilege.
+fn privilege_name(privilege: i32) -> Option<&'static str> {
+    match privilege {
+        1 => Some("READ"),
+        2 => Some("WRITE"),
+        3 => Some("ALL"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ContinuousQueryInfo, RetentionPolicyInfo, SubscriptionInfo, UserPrivilege};
+    use super::*;
+
+    fn metastore() -> Data {
+        let subscription = SubscriptionInfo {
+            name: "s\"0".into(),
+            mode: "ANY".into(),
+            destinations: vec!["udp://a:1".into(), "http://u:p'@b".into()],
+        };
+        let policy = |name: &str, subscriptions| RetentionPolicyInfo {
+            name: name.into(),
+            subscriptions,
+            ..Default::default()
+        };
+        let database = |name: &str, query: &str| DatabaseInfo {
+            name: name.into(),
+            default_retention_policy: "autogen".into(),
+            retention_policies: vec![
+                policy("autogen", vec![subscription.clone()]),
+                policy("one year", Vec::new()),
+            ],
+            continuous_queries: vec![ContinuousQueryInfo {
+                name: "c".into(),
+                query: query.into(),
+            }],
+        };
+        let user = |name: &str, admin, grants: &[(&str, i32)]| UserInfo {
+            name: name.into(),
+            hash: "secret".into(),
+            admin,
+            privileges: grants
+                .iter()
+                .map(|(database, privilege)| UserPrivilege {
+                    database: (*database).into(),
+                    privilege: *privilege,
+                })
+                .collect(),
+        };
+        Data {
+            databases: vec![
+                database(
+                    "db",
+                    "CREATE CONTINUOUS QUERY c ON db BEGIN SELECT mean(v) INTO db.autogen.h FROM db.\"one year\".m END",
+                ),
+                database(
+                    "other",
+                    "CREATE CONTINUOUS QUERY c ON other BEGIN SELECT 1 END",
+                ),
+            ],
+            users: vec![
+                user("root", true, &[]),
+                user("ada", false, &[("db", 1), ("other", 3)]),
+                user("bob", false, &[("other", 2), ("db", 0)]),
+            ],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn all_of_a_metastore_becomes_statements() {
+        let databases = ["db".to_owned(), "other".to_owned()];
+        let restored = Restored {
+            databases: &databases,
+            all_users: true,
+            policy: None,
+            rename: None,
+        };
+        let statements = Statements::of(&metastore(), &restored);
+        assert_eq!(statements.continuous_queries.len(), 2);
+        assert_eq!(
+            statements.subscriptions[1],
+            r#"CREATE SUBSCRIPTION "s\"0" ON "other"."autogen" DESTINATIONS ANY 'udp://a:1', 'http://u:p\'@b'"#
+        );
+        assert_eq!(
+            statements.users,
+            [
+                "CREATE USER \"root\" WITH PASSWORD '…' WITH ALL PRIVILEGES",
+                "CREATE USER \"ada\" WITH PASSWORD '…'",
+                "CREATE USER \"bob\" WITH PASSWORD '…'",
+            ]
+        );
+        assert_eq!(
+            statements.grants,
+            [
+                "GRANT READ ON \"db\" TO \"ada\"",
+                "GRANT ALL ON \"other\" TO \"ada\"",
+                "GRANT WRITE ON \"other\" TO \"bob\"",
+            ]
+        );
+        assert!(!statements.script().contains("secret"));
+    }
+
+    #[test]
+    fn what_is_not_restored_is_left_out_and_the_rest_gets_the_new_names() {
+        let databases = ["db".to_owned()];
+        let restored = Restored {
+            databases: &databases,
+            all_users: false,
+            policy: Some("autogen"),
+            rename: Some(Rename {
+                database: "db",
+                new_database: "a copy",
+                policy: Some(("autogen", "long")),
+            }),
+        };
+        assert_eq!(
+            Statements::of(&metastore(), &restored).script(),
+            r#"-- A backup has passwords as hashes alone. Put in new ones, and take the "-- " away.
+-- CREATE USER "root" WITH PASSWORD '…' WITH ALL PRIVILEGES;
+-- CREATE USER "ada" WITH PASSWORD '…';
+GRANT READ ON "a copy" TO "ada";
+CREATE CONTINUOUS QUERY c ON "a copy" BEGIN SELECT mean(v) INTO "a copy"."long".h FROM "a copy"."one year".m END;
+CREATE SUBSCRIPTION "s\"0" ON "a copy"."long" DESTINATIONS ANY 'udp://a:1', 'http://u:p\'@b';
+"#
+        );
+    }
+}
