@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
@@ -95,6 +96,14 @@ impl fmt::Display for Objects {
     }
 }
 
+/// What was sent, in memory of its own: that of parts is needed for others.
+fn copied(payload: PutPayload) -> PutPayload {
+    payload
+        .iter()
+        .map(|piece| Bytes::copy_from_slice(piece))
+        .collect()
+}
+
 #[async_trait]
 impl ObjectStore for Objects {
     async fn put_opts(
@@ -104,7 +113,7 @@ impl ObjectStore for Objects {
         options: PutOptions,
     ) -> Result<PutResult> {
         let what = format!("put {}", last(path));
-        self.call(what, self.inner.put_opts(path, payload, options))
+        self.call(what, self.inner.put_opts(path, copied(payload), options))
             .await
     }
 
@@ -190,7 +199,7 @@ impl MultipartStore for Objects {
         data: PutPayload,
     ) -> Result<PartId> {
         let what = format!("part {} {part}", last(path));
-        self.call(what, self.inner.put_part(path, id, part, data))
+        self.call(what, self.inner.put_part(path, id, part, copied(data)))
             .await
     }
 
