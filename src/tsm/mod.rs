@@ -22,6 +22,7 @@ pub mod file;
 pub mod filter;
 pub mod index;
 pub(crate) mod parts;
+pub(crate) mod points;
 mod sort;
 pub mod tombstone;
 pub mod values;

@@ -46,6 +46,14 @@ pub(crate) fn living_fields(
 /// The fields of a shard that had other types before, with the type that they have.
 pub(crate) type NewTypes = BTreeMap<Field, ValueType>;
 
+/// Whether the values of a key are not of the type that its field has.
+pub(in crate::tsm) fn has_other_type(key: &Key<'_>, new_types: &NewTypes) -> bool {
+    !new_types.is_empty()
+        && Field::of(key.bytes)
+            .and_then(|field| new_types.get(&field))
+            .is_some_and(|new| *new != key.value_type)
+}
+
 /// Deletes, and with them all values of fields that are not of the type that the field has.
 #[derive(Debug)]
 pub(crate) struct OfOtherTypes<'a, D> {
@@ -68,11 +76,7 @@ impl<'a, D: Deletes> OfOtherTypes<'a, D> {
 
 impl<D: Deletes> Deletes for OfOtherTypes<'_, D> {
     fn begin(&mut self, key: &Key<'_>) -> io::Result<()> {
-        let is_other = !self.new_types.is_empty()
-            && Field::of(key.bytes)
-                .and_then(|field| self.new_types.get(&field))
-                .is_some_and(|new| *new != key.value_type);
-        self.whole = is_other.then_some(true);
+        self.whole = has_other_type(key, self.new_types).then_some(true);
         self.deletes.begin(key)
     }
 
