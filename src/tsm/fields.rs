@@ -12,13 +12,12 @@ use std::io;
 use std::path::PathBuf;
 
 use super::index::{IndexError, IndexWalk, Key};
+use super::series::{SEPARATOR, split_key};
 use super::sort::{SortedEvent, Sorter};
 use super::values::ValueType;
 use super::wal::WalValue;
 use crate::io::read_at::ReadAt;
 
-/// What parts the series from the field in a key.
-const SEPARATOR: &[u8] = b"#!~#";
 /// How many bytes of names are held in memory, near enough; more are sorted on the disk.
 const HELD_BYTES: usize = 2 << 20;
 /// What a field takes besides its name.
@@ -41,23 +40,21 @@ impl Field {
 
 /// Puts the measurement and the field of a key in the place of what is in `out`.
 fn put_field(key: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let at = key
-        .windows(SEPARATOR.len())
-        .position(|window| window == SEPARATOR)?;
-    let (series, field) = key.split_at(at);
-    let comma =
-        (0..series.len()).find(|&at| series[at] == b',' && (at == 0 || series[at - 1] != b'\\'));
+    let (series, field) = split_key(key);
+    let field = field?;
     out.clear();
-    out.extend_from_slice(&series[..comma.unwrap_or(series.len())]);
-    out.extend_from_slice(field);
+    for part in [series.escaped_measurement(), SEPARATOR, field] {
+        out.extend_from_slice(part);
+    }
     Some(())
 }
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = String::from_utf8_lossy(&self.0);
-        let (measurement, field) = text.split_once("#!~#").unwrap_or((&text, ""));
-        let measurement = measurement.replace("\\,", ",").replace("\\ ", " ");
+        let (series, field) = split_key(&self.0);
+        let measurement = series.measurement();
+        let measurement = String::from_utf8_lossy(&measurement);
+        let field = String::from_utf8_lossy(field.unwrap_or_default());
         write!(f, "field '{field}' of measurement '{measurement}'")
     }
 }

@@ -6,7 +6,8 @@
 //! interval. [`values`] holds points, [`block`] packs and unpacks them with what is in
 //! [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every
 //! fault of a file, [`parts`] does so with several threads; [`filter`] leaves points out of one;
-//! [`fields`] finds fields of which files disagree.
+//! [`fields`] finds fields of which files disagree; [`series`] takes keys apart, and
+//! [`series_filter`] says which series are meant.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere
 //! the WAL, with what was written since the last flush ([`wal`]); [`wal::replay`] makes points of
@@ -22,7 +23,10 @@ pub mod file;
 pub mod filter;
 pub mod index;
 pub(crate) mod parts;
+mod pattern;
 pub(crate) mod points;
+pub mod series;
+pub mod series_filter;
 mod sort;
 pub mod tombstone;
 pub mod values;
