@@ -7,6 +7,7 @@ use super::super::block::Decoder;
 use super::super::file::{BlockFault, BlockReader, FileError, decode};
 use super::super::filter::{BlockFate, KeyFilter};
 use super::super::index::{BlockEntry, ENTRY_BYTES, IndexError, Key};
+use super::super::series::SEPARATOR;
 use super::super::values::{Points, ValueType, Values};
 use super::deletes::KeyDeletes;
 use super::{PointsError, PointsFault, PointsFile, PointsFinding};
@@ -100,7 +101,7 @@ impl<'a> BlockStore<'a> {
     }
 
     pub(super) fn tell(&mut self, file: usize, key: KeyName<'_>, fault: impl Into<PointsFault>) {
-        let key = [key.series, b"#!~#", key.field].concat();
+        let key = [key.series, SEPARATOR, key.field].concat();
         self.tell_of_key(file, &key, fault);
     }
 

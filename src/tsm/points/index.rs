@@ -4,6 +4,7 @@
 use super::super::file::FileError;
 use super::super::filter::has_other_type;
 use super::super::index::{IndexError, IndexWalk, Key};
+use super::super::series::{SEPARATOR, split_key};
 use super::super::tombstone::{BoundedDeletes, DeletesReader};
 use super::super::values::ValueType;
 use super::blocks::{BlockStore, Entries, HELD_ENTRIES, KeyCursor};
@@ -11,9 +12,6 @@ use super::deletes::KeyDeletes;
 use super::field::FieldPoints;
 use super::{PointsError, PointsFile, PointsSelection};
 use crate::io::read_at::ReadAt;
-
-/// What parts the series from the field in a key.
-const SEPARATOR: &[u8] = b"#!~#";
 
 /// The indexes of the files of a shard.
 pub(super) struct ShardIndex<'a> {
@@ -64,7 +62,7 @@ impl<'a> ShardIndex<'a> {
             return false;
         };
         series.clear();
-        series.extend_from_slice(series_of(key));
+        series.extend_from_slice(split_key(key).0.bytes());
         true
     }
 
@@ -188,14 +186,8 @@ fn tell(
     }
 }
 
-/// The series in a key. One without a field is all series, as influxd has it.
-fn series_of(key: &[u8]) -> &[u8] {
-    let mut windows = key.windows(SEPARATOR.len());
-    let end = windows.position(|window| window == SEPARATOR);
-    &key[..end.unwrap_or(key.len())]
-}
-
-/// The field in a key, if it is one of that series.
+/// The field in a key, if it is one of that series. A key without a field is all series, as influxd
+/// has it.
 fn field_of<'k>(series: &[u8], key: &'k [u8]) -> Option<&'k [u8]> {
     let rest = key.strip_prefix(series)?;
     match rest.is_empty() {
