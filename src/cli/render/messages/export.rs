@@ -1,0 +1,85 @@
+//! The end of an export.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Message, Seconds};
+use crate::ops::ExportReport;
+use crate::repository::Location;
+use crate::text::{plural, size};
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ExportSummary<'a> {
+    /// What was run.
+    #[schemars(extend("const" = "export"))]
+    command: &'static str,
+    /// The id of the set that was exported.
+    set: &'a str,
+    /// The backup directory, as it was given.
+    directory: String,
+    /// The file that was written; null for standard output.
+    file: Option<String>,
+    /// Shards exported.
+    shards: usize,
+    /// Series written, each counted in each shard.
+    series: u64,
+    /// Points written.
+    points: u64,
+    /// Bytes written, before compression.
+    bytes: u64,
+    /// Strings with line feeds.
+    newlines: u64,
+    /// What is damaged or missing, a sentence each; empty with exit code 0.
+    missing: Vec<String>,
+    /// How long the run took, in seconds.
+    seconds: Seconds,
+}
+
+impl Message for ExportSummary<'_> {
+    const TYPE: &'static str = "summary";
+    const TITLE: &'static str = "The end of an export";
+}
+
+impl<'a> ExportSummary<'a> {
+    pub(crate) fn new(
+        report: &'a ExportReport,
+        repository: &Location,
+        file: Option<&Path>,
+    ) -> Self {
+        let tally = report.tally;
+        Self {
+            command: "export",
+            set: report.set.as_str(),
+            directory: repository.to_string(),
+            file: file.map(|file| file.display().to_string()),
+            shards: report.shards,
+            series: tally.series,
+            points: tally.points,
+            bytes: tally.bytes,
+            newlines: tally.newlines,
+            missing: report.missing.iter().map(ToString::to_string).collect(),
+            seconds: Seconds(report.elapsed),
+        }
+    }
+
+    /// The same as a line of text.
+    pub(crate) fn line(&self) -> String {
+        let missing = match self.missing.len() {
+            0 => String::new(),
+            count => format!(", {}", plural(count, "fault")),
+        };
+        let file = self.file.as_ref().map(|file| format!(", in {file}"));
+        format!(
+            "set {}: {} of {} series in {}, {}{missing}, {}{}",
+            self.set,
+            plural(self.points, "point"),
+            self.series,
+            plural(self.shards, "shard"),
+            size(self.bytes),
+            self.seconds,
+            file.unwrap_or_default()
+        )
+    }
+}
