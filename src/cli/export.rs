@@ -15,8 +15,12 @@ use super::render::output::Output;
 use super::render::terminal::is_gone;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
-use crate::ops::{ExportOptions, ExportTarget, NewlineRule, RestoreSelection, export, grouped};
+use crate::ops::{
+    Directories, ExportOptions, ExportSource, ExportTarget, NewlineRule, RestoreSelection, export,
+    grouped,
+};
 use crate::repository::Location;
+use crate::text::plural;
 use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
 
 /// Write the points of a backup as line protocol, without a server
@@ -41,6 +45,35 @@ pub(crate) struct ExportArgs {
     /// The set: an id, the beginning of one, or latest [default: the newest]
     #[arg(value_name = "SET")]
     set: Option<String>,
+
+    /// Export the stopped influxd with this meta directory, and no backup
+    ///
+    /// What stands in its WAL only is exported too.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "datadir",
+        conflicts_with = "path",
+        help_heading = "Server"
+    )]
+    metadir: Option<PathBuf>,
+    /// Its data directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "metadir",
+        help_heading = "Server"
+    )]
+    datadir: Option<PathBuf>,
+    /// Its WAL directory [default: wal beside -datadir]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "datadir",
+        help_heading = "Server",
+        hide_short_help = true
+    )]
+    waldir: Option<PathBuf>,
 
     /// Write to this file, compressed if its name ends with .gz [default: standard output]
     ///
@@ -128,7 +161,8 @@ pub(crate) struct ExportArgs {
 const EXAMPLES: &str = "\
   snap export -o telegraf.lp.gz -database telegraf /var/backups/influxdb
   snap export -lponly -database db -retention autogen -measurement cpu -start 24h PATH | less
-  snap export -database db PATH 20261120T080000Z > db.lp";
+  snap export -database db PATH 20261120T080000Z > db.lp
+  snap export -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum NewlineArg {
@@ -140,9 +174,12 @@ enum NewlineArg {
 impl ExportArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         self.ensure_consistent(output)?;
-        let repository = values::repository(self.path.as_ref());
-        let options = self.options(repository.clone());
-        output.opening(&format!("exporting from {repository}"));
+        let options = self.options();
+        let from = match &options.source {
+            ExportSource::Set { repository, .. } => repository.to_string(),
+            ExportSource::Directories(directories) => directories.datadir.display().to_string(),
+        };
+        output.opening(&format!("exporting from {from}"));
         let mut stdout = PointsOut {
             out: io::stdout(),
             is_gone: false,
@@ -164,10 +201,10 @@ impl ExportArgs {
         if report.tally.newlines > 0 && options.newline == NewlineRule::Keep {
             output.warning(&format!(
                 "{} with line feeds, which /write takes and influx -import breaks; see -newline",
-                crate::text::plural(report.tally.newlines, "string")
+                plural(report.tally.newlines, "string")
             ));
         }
-        let summary = ExportSummary::new(&report, &repository, self.out.as_deref());
+        let summary = ExportSummary::new(&report, from, self.out.as_deref());
         match self.out {
             Some(_) => output.closing(&summary, &summary.line())?,
             None => output.opening(&summary.line()),
@@ -184,10 +221,24 @@ impl ExportArgs {
         }
     }
 
-    fn options(&self, repository: Location) -> ExportOptions {
+    fn source(&self) -> ExportSource {
+        match self.metadir.clone().zip(self.datadir.clone()) {
+            Some((metadir, datadir)) => ExportSource::Directories(Directories {
+                metadir,
+                datadir,
+                waldir: self.waldir.clone(),
+                ignore_wal: false,
+            }),
+            None => ExportSource::Set {
+                repository: values::repository(self.path.as_ref()),
+                set: self.set.clone(),
+            },
+        }
+    }
+
+    fn options(&self) -> ExportOptions {
         ExportOptions {
-            repository,
-            set: self.set.clone(),
+            source: self.source(),
             what: RestoreSelection {
                 database: self.database.clone(),
                 retention_policy: self.retention.clone(),

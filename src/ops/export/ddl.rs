@@ -34,10 +34,14 @@ impl<'a> Definitions<'a> {
     }
 
     /// Writes the statements that make databases, and all that begins the points.
-    pub(super) fn write(&self, databases: &BTreeSet<&str>, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn write(
+        &self,
+        databases: &BTreeSet<String>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         writeln!(out, "# DDL")?;
         let infos = self.data.databases.iter();
-        for info in infos.filter(|info| databases.contains(&*info.name)) {
+        for info in infos.filter(|info| databases.contains(&info.name)) {
             write_database(info, out)?;
         }
         writeln!(out, "# DML")
@@ -71,7 +75,11 @@ fn write_database(info: &DatabaseInfo, out: &mut dyn Write) -> io::Result<()> {
         return writeln!(out, "CREATE DATABASE {name}");
     };
     let rule = rule(default);
-    writeln!(out, "CREATE DATABASE {name} WITH {rule} NAME {}", quoted(&default.name))?;
+    writeln!(
+        out,
+        "CREATE DATABASE {name} WITH {rule} NAME {}",
+        quoted(&default.name)
+    )?;
     for policy in policies.iter().filter(|policy| policy.name != default.name) {
         let (own, rule) = (quoted(&policy.name), self::rule(policy));
         writeln!(out, "CREATE RETENTION POLICY {own} ON {name} {rule}")?;
@@ -85,7 +93,10 @@ fn rule(policy: &RetentionPolicyInfo) -> String {
         nanos => format!(" SHARD DURATION {}", duration(nanos)),
     };
     let replicas = policy.replica_n.max(1);
-    format!("DURATION {} REPLICATION {replicas}{groups}", duration(policy.duration))
+    format!(
+        "DURATION {} REPLICATION {replicas}{groups}",
+        duration(policy.duration)
+    )
 }
 
 /// In the longest unit that it is a whole number of; 0 is for ever.
@@ -127,7 +138,10 @@ mod tests {
         let database = |name: &str, default: &str| DatabaseInfo {
             name: name.into(),
             default_retention_policy: default.into(),
-            retention_policies: vec![policy("autogen", 0, 168 * 60), policy("a \"week\"", 168, 90)],
+            retention_policies: vec![
+                policy("autogen", 0, 168 * 60),
+                policy("a \"week\"", 168, 90),
+            ],
             ..Default::default()
         };
         let data = Data {
@@ -136,7 +150,9 @@ mod tests {
         };
         let mut out = Vec::new();
         let mut definitions = Definitions::new(&data);
-        definitions.write(&BTreeSet::from(["d\\b"]), &mut out).unwrap();
+        definitions
+            .write(&BTreeSet::from(["d\\b".to_owned()]), &mut out)
+            .unwrap();
         for policy in ["autogen", "autogen", "a \"week\""] {
             let shard = ShardPath {
                 database: "d\\b".into(),

@@ -200,12 +200,7 @@ impl LineBuffer {
         !is_no_number
     }
 
-    fn put(
-        &mut self,
-        values: &Values,
-        at: usize,
-        tally: &mut ExportTally,
-    ) -> Result<(), LineFeed> {
+    fn put(&mut self, values: &Values, at: usize, tally: &mut ExportTally) -> Result<(), LineFeed> {
         match values {
             Values::Float(values) => {
                 let text = self.float.format_finite(values[at]);
@@ -288,19 +283,24 @@ fn put_string(string: &[u8], newline: NewlineRule, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Bounds;
     use crate::tsm::file_name;
     use crate::tsm::filter::NewTypes;
     use crate::tsm::points::{PointsFile, PointsSelection, ShardPoints};
     use crate::tsm::tombstone::BoundedDeletes;
     use crate::tsm::values::Points;
     use crate::tsm::writer::Writer;
-    use crate::time::Bounds;
 
     /// The lines of a file with these keys.
-    fn lines(newline: NewlineRule, keys: &[(&str, Points)]) -> Result<(String, ExportTally), String> {
+    fn lines(
+        newline: NewlineRule,
+        keys: &[(&str, Points)],
+    ) -> Result<(String, ExportTally), String> {
         let mut writer = Writer::new(Vec::new());
         for (key, points) in keys {
-            writer.begin_key(key.as_bytes(), points.values.value_type()).unwrap();
+            writer
+                .begin_key(key.as_bytes(), points.values.value_type())
+                .unwrap();
             writer.points(points).unwrap();
         }
         let (bytes, _) = writer.finish().unwrap();
@@ -357,8 +357,14 @@ mod tests {
         let (text, tally) = lines(
             NewlineRule::Keep,
             &[
-                (r"a\ b\,c,t\ 1=v\=1#!~#f", at(&[1, 3], Values::Float, &[1.5, -1e300])),
-                (r"a\ b\,c,t\ 1=v\=1#!~#i 1", at(&[1, 2], Values::Integer, &[i64::MIN, i64::MAX])),
+                (
+                    r"a\ b\,c,t\ 1=v\=1#!~#f",
+                    at(&[1, 3], Values::Float, &[1.5, -1e300]),
+                ),
+                (
+                    r"a\ b\,c,t\ 1=v\=1#!~#i 1",
+                    at(&[1, 2], Values::Integer, &[i64::MIN, i64::MAX]),
+                ),
                 ("m#!~#a=b,c\"d\\e", at(&[-7], Values::Boolean, &[true])),
                 ("m#!~#u", at(&[-7], Values::Unsigned, &[u64::MAX])),
             ],
@@ -377,7 +383,10 @@ m a\=b\,c\"d\e=true,u=18446744073709551615u -7
     fn strings_are_quoted_and_line_feeds_treated_as_asked() {
         let keys = [("m#!~#s", strings(&["", "a\"b\\c", "x\n\ny"]))];
         let (text, tally) = lines(NewlineRule::Keep, &keys).unwrap();
-        assert_eq!(text, "m s=\"\" 1\nm s=\"a\\\"b\\\\c\" 2\nm s=\"x\n\ny\" 3\n");
+        assert_eq!(
+            text,
+            "m s=\"\" 1\nm s=\"a\\\"b\\\\c\" 2\nm s=\"x\n\ny\" 3\n"
+        );
         assert_eq!(tally.newlines, 1);
         let (text, _) = lines(NewlineRule::Escape, &keys).unwrap();
         assert!(text.ends_with("m s=\"x\\\\n\\\\ny\" 3\n"), "{text}");

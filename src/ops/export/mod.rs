@@ -1,14 +1,16 @@
-//! `snap export`: the points of a backup in formats that others read.
+//! `snap export`: the points of a backup, or of a stopped influxd, in formats that others read.
 //!
-//! The shards are those that a restore would put into a data directory. Each is unpacked out of
-//! sight ([`shard`]), while the one before it is written ([`line_protocol`], under what [`ddl`] says
-//! of its database) to where [`output`] leads. What is damaged is named, and everything else is
-//! exported.
+//! The shards of a set are those that a restore would put into a data directory. Each is made ready
+//! to be read ([`backup`], [`stopped`]), while the one before it is written ([`shard`]) as
+//! [`line_protocol`], under what [`ddl`] says of its database, to where [`output`] leads. What is
+//! damaged is named, and everything else is exported.
 
+mod backup;
 mod ddl;
 mod line_protocol;
 mod output;
 mod shard;
+mod stopped;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -23,26 +25,26 @@ use super::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planne
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::metastore::Data;
-use crate::ops::Shortfall;
+use crate::ops::{Directories, Shortfall};
 use crate::progress::{Event, Outcome};
 use crate::repository::{Catalog, Location, SetId};
+use crate::server::MetaStore;
+use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::plural;
 use crate::tsm::series_filter::SeriesFilter;
 use ddl::Definitions;
 use line_protocol::LineProtocol;
 use output::ExportFile;
-use shard::{PreparedShard, ShardPreparer};
+use shard::PreparedShard;
 
 pub use line_protocol::NewlineRule;
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
-    /// Where the sets lie.
-    pub repository: Location,
-    /// The set; none for the newest.
-    pub set: Option<String>,
+    /// Where the points are.
+    pub source: ExportSource,
     /// The shards, and the times of the points. New names are not looked at.
     pub what: RestoreSelection,
     /// The series.
@@ -51,6 +53,20 @@ pub struct ExportOptions {
     pub points_only: bool,
     /// What is done about line feeds in strings.
     pub newline: NewlineRule,
+}
+
+/// Where the points of an export are.
+#[derive(Debug, Clone)]
+pub enum ExportSource {
+    /// In a backup.
+    Set {
+        /// Where its sets lie.
+        repository: Location,
+        /// The set; none for the newest.
+        set: Option<String>,
+    },
+    /// In the directories of an influxd that does not run.
+    Directories(Directories),
 }
 
 /// Where the points go.
@@ -64,8 +80,8 @@ pub enum ExportTarget<'a> {
 /// What was exported.
 #[derive(Debug, Clone)]
 pub struct ExportReport {
-    /// The set.
-    pub set: SetId,
+    /// The set, where a set was exported.
+    pub set: Option<SetId>,
     /// Shards.
     pub shards: usize,
     /// What was written of them.
@@ -89,11 +105,14 @@ pub struct ExportTally {
     pub newlines: u64,
 }
 
-/// What a set's export is made of.
-struct ExportPlan {
-    set: SetId,
+/// The shards of an export, of the kind that they are made ready from.
+struct ExportPlan<T> {
     data: Data,
-    shards: Vec<PlannedShard>,
+    shards: Vec<T>,
+    /// Their databases.
+    databases: BTreeSet<String>,
+    /// Their bytes, where that is known.
+    bytes: Option<u64>,
     missing: Vec<Shortfall>,
 }
 
@@ -110,65 +129,32 @@ pub fn export(
 ) -> Result<ExportReport> {
     let started = Instant::now();
     options.what.ensure_consistent()?;
-    let mut file = match &target {
-        ExportTarget::File(path) => Some(ExportFile::create(path)?),
-        ExportTarget::Stream(_) => None,
-    };
-    let set = options.set.as_deref();
-    let (catalog, plan, _held) = planned(&options.repository, set, context, |catalog| {
-        let plan = plan(catalog, options, context)?;
-        let sets = sets_of(&plan.shards);
-        Ok((plan, sets))
-    })?;
-    let shards = plan.shards.len();
-    let set = plan.set.clone();
-    let out: &mut dyn Write = match (&mut file, target) {
-        (Some(file), _) => file,
-        (None, ExportTarget::Stream(stream)) => stream,
-        (None, ExportTarget::File(_)) => &mut std::io::sink(),
-    };
-    let (tally, missing) = Exporter {
-        catalog: &catalog,
+    let mut exporter = Exporter {
         options,
         context,
         tally: ExportTally::default(),
         missing: Vec::new(),
-    }
-    .run(plan, out)?;
-    if let Some(file) = file {
-        file.finish()?;
-    }
+    };
+    let (set, shards) = match target {
+        ExportTarget::File(path) => {
+            let mut file = ExportFile::create(&path)?;
+            let exported = exporter.export(&mut file)?;
+            file.finish()?;
+            exported
+        }
+        ExportTarget::Stream(stream) => exporter.export(stream)?,
+    };
     Ok(ExportReport {
         set,
         shards,
-        tally,
-        missing,
+        tally: exporter.tally,
+        missing: exporter.missing,
         elapsed: started.elapsed(),
-    })
-}
-
-fn plan(catalog: &Catalog, options: &ExportOptions, context: Context<'_>) -> Result<ExportPlan> {
-    let selection = options.what.selection(false);
-    let source = Source::read(
-        catalog,
-        SetSelector::named(options.set.as_deref()),
-        &selection,
-        options.what.bounds(),
-        true,
-        context,
-    )?;
-    source.report_missing(catalog, &selection, context)?;
-    Ok(ExportPlan {
-        shards: source.planned(&RestoreSelection::default(), Some)?,
-        set: source.set,
-        data: source.data,
-        missing: source.chains.missing,
     })
 }
 
 /// Exports shard after shard.
 struct Exporter<'a> {
-    catalog: &'a Catalog,
     options: &'a ExportOptions,
     context: Context<'a>,
     tally: ExportTally,
@@ -176,41 +162,111 @@ struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
-    fn run(
-        mut self,
-        plan: ExportPlan,
+    /// Exports everything that is meant; the set, and how many shards.
+    fn export(&mut self, out: &mut dyn Write) -> Result<(Option<SetId>, usize)> {
+        match &self.options.source {
+            ExportSource::Set { repository, set } => {
+                let set = set.as_deref();
+                let plan = |catalog: &Catalog| {
+                    let (id, plan) = self.plan_of_set(catalog, set)?;
+                    let sets = sets_of(&plan.shards);
+                    Ok(((id, plan), sets))
+                };
+                let (catalog, (id, plan), _held) = planned(repository, set, self.context, plan)?;
+                let prepare =
+                    |shard, context: Context<'_>| backup::prepare(&catalog, shard, context);
+                Ok((Some(id), self.run(plan, &prepare, out)?))
+            }
+            ExportSource::Directories(directories) => {
+                let selection = self.options.what.selection(false);
+                let shards = directories.live_shards(&selection)?;
+                directories.ensure_known(&shards)?;
+                let (meta, stores) = directories.open()?;
+                let inside = self.inside(Data::read(&meta.data()?)?, shards);
+                let prepare =
+                    |shard, context: Context<'_>| stopped::prepare(&stores, shard, context);
+                Ok((None, self.run(inside, &prepare, out)?))
+            }
+        }
+    }
+
+    fn plan_of_set(
+        &self,
+        catalog: &Catalog,
+        set: Option<&str>,
+    ) -> Result<(SetId, ExportPlan<PlannedShard>)> {
+        let what = &self.options.what;
+        let selection = what.selection(false);
+        let source = Source::read(
+            catalog,
+            SetSelector::named(set),
+            &selection,
+            what.bounds(),
+            true,
+            self.context,
+        )?;
+        source.report_missing(catalog, &selection, self.context)?;
+        let shards = source.planned(&RestoreSelection::default(), Some)?;
+        let databases = shards.iter().map(|shard| shard.source.database.to_string());
+        let plan = ExportPlan {
+            databases: databases.collect(),
+            bytes: Some(total(shards.iter().map(PlannedShard::bytes))),
+            shards,
+            data: source.data,
+            missing: source.chains.missing,
+        };
+        Ok((source.set, plan))
+    }
+
+    /// Those of the shards that can have points of the times that are meant.
+    fn inside(&self, data: Data, shards: Vec<ShardPath>) -> ExportPlan<ShardPath> {
+        let bounds = self.options.what.bounds();
+        let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
+        let live = data.live_shards().filter(|shard| {
+            let inside = bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
+            inside && wanted.contains(&shard.path)
+        });
+        let shards: Vec<ShardPath> = live.map(|shard| shard.path).collect();
+        ExportPlan {
+            databases: shards
+                .iter()
+                .map(|shard| shard.database.to_string())
+                .collect(),
+            bytes: None,
+            shards,
+            missing: Vec::new(),
+            data,
+        }
+    }
+
+    /// Exports the shards of a plan; how many. One is made ready while another is written.
+    fn run<T: Send>(
+        &mut self,
+        plan: ExportPlan<T>,
+        prepare: &(impl Fn(T, Context<'_>) -> Result<PreparedShard> + Sync),
         out: &mut dyn Write,
-    ) -> Result<(ExportTally, Vec<Shortfall>)> {
+    ) -> Result<usize> {
         let count = plan.shards.len();
+        let context = self.context;
         self.missing = plan.missing;
-        self.context
-            .status(format!("exporting {}", plural(count, "shard")));
-        self.context.report(&Event::Shards {
+        context.status(format!("exporting {}", plural(count, "shard")));
+        context.report(&Event::Shards {
             count,
-            bytes: Some(total(plan.shards.iter().map(PlannedShard::bytes))),
+            bytes: plan.bytes,
         });
         let mut definitions = Definitions::new(&plan.data);
         if !self.options.points_only {
-            let databases: BTreeSet<&str> = (plan.shards.iter())
-                .map(|shard| &*shard.source.database)
-                .collect();
-            definitions.write(&databases, out)?;
+            definitions.write(&plan.databases, out)?;
         }
         // A failure here stops the other thread as well.
-        let stop = self.context.cancel.child();
-        let preparer = ShardPreparer {
-            catalog: self.catalog,
-            context: Context {
-                cancel: &stop,
-                ..self.context
-            },
-        };
+        let stop = context.cancel.child();
+        let cancel = &stop;
         let shards = plan.shards;
-        thread::scope(|scope| {
+        let exported = thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(0);
             scope.spawn(move || {
                 for shard in shards {
-                    let prepared = preparer.prepare(shard);
+                    let prepared = prepare(shard, Context { cancel, ..context });
                     let is_over = prepared.is_err();
                     if sender.send(prepared).is_err() || is_over {
                         return;
@@ -220,18 +276,16 @@ impl Exporter<'_> {
             let exported = receiver.into_iter().try_for_each(|prepared| {
                 let prepared = prepared?;
                 if !self.options.points_only {
-                    definitions.enter(prepared.name(), out)?;
+                    definitions.enter(&prepared.name, out)?;
                 }
-                self.write(&prepared, &stop, out)
+                self.write(&prepared, cancel, out)
             });
-            exported.inspect_err(|_| stop.cancel())
-        })
-        .or_else(|error| {
-            self.context.check()?;
-            Err(error)
-        })?;
+            exported.inspect_err(|_| cancel.cancel())
+        });
+        context.check()?;
+        exported?;
         out.flush()?;
-        Ok((self.tally, self.missing))
+        Ok(count)
     }
 
     fn write(
@@ -243,13 +297,15 @@ impl Exporter<'_> {
         let before = self.tally.bytes;
         let mut format = LineProtocol::new(self.options.newline);
         let found = prepared.write(self.options, &mut format, &mut self.tally, stop, out)?;
-        let shard = prepared.name();
-        let failures = found.iter().map(|reason| Shortfall::of_shard(shard, reason));
+        let shard = &prepared.name;
+        let failures = found
+            .iter()
+            .map(|reason| Shortfall::of_shard(shard, reason));
         self.missing.extend(failures);
         self.context.report(&Event::Finished {
             shard,
             outcome: Outcome::Done {
-                files: prepared.files(),
+                files: prepared.files.len(),
                 bytes: self.tally.bytes - before,
             },
             elapsed: prepared.started.elapsed(),

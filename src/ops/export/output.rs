@@ -61,7 +61,9 @@ impl ExportFile {
             Out::Plain(file) => file,
             Out::Gzip(member) => member.finish().with_context(writing)?,
         };
-        let file = buffered.into_inner().map_err(io::IntoInnerError::into_error);
+        let file = buffered
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error);
         let file = file.with_context(writing)?;
         durable::sync(file.as_file(), file.path())?;
         durable::rename(&file.into_temp_path(), &path)?;

@@ -1,107 +1,57 @@
-//! A shard that is exported: unpacked out of sight, and written series by series.
+//! A shard that is exported, series by series: its files lie where they can be read at any offset.
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::Mutex;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use tempfile::TempDir;
 
 use super::line_protocol::{LineProtocol, Unwritable};
 use super::{ExportOptions, ExportTally};
 use crate::cancel::Cancel;
-use crate::context::Context;
-use crate::influxd_dir::Ownership;
 use crate::io::read_at::FromStart;
-use crate::io::scratch::{is_of_system, scratch_dir, scratch_error};
-use crate::ops::restore::{CheckedShard, PlannedShard, RestoreChecks, ShardChecker};
-use crate::ops::unpack_dir::UnpackDir;
-use crate::progress::Event;
-use crate::repository::Catalog;
+use crate::io::scratch::{is_of_system, scratch_dir, scratch_fault};
 use crate::shard::ShardPath;
 use crate::text::plural;
 use crate::time::Bounds;
+use crate::tsm::filter::NewTypes;
 use crate::tsm::points::{PointsFile, PointsFinding, PointsSelection, SeriesPoints, ShardPoints};
-use crate::tsm::stem;
-use crate::tsm::tombstone::BoundedDeletes;
+use crate::tsm::tombstone::{BoundedDeletes, TombstoneEnding};
 
 /// The most that is told of one shard.
 const MOST_TOLD: usize = 100;
 
-/// Unpacks shards, one after the other.
-pub(super) struct ShardPreparer<'a> {
-    pub catalog: &'a Catalog,
-    pub context: Context<'a>,
-}
-
-/// A shard whose files lie in a directory of their own.
+/// A shard whose files can be read.
 pub(super) struct PreparedShard {
-    directory: TempDir,
-    shard: CheckedShard,
-    /// What of it is damaged.
-    told: Vec<String>,
+    pub name: ShardPath,
+    pub files: Vec<PreparedFile>,
+    /// The fields that have a type of which alone their values are exported.
+    pub new_types: NewTypes,
+    /// What of it is damaged; of tombstones, where that was looked at.
+    pub told: Vec<String>,
+    pub are_tombstones_told: bool,
     pub started: Instant,
+    /// Keeps the files.
+    pub _guard: Box<dyn Send>,
 }
 
-impl ShardPreparer<'_> {
-    /// Unpacks a shard. What is damaged of it is told later.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read or unpacked.
-    pub(super) fn prepare(&self, planned: PlannedShard) -> Result<PreparedShard> {
-        let started = Instant::now();
-        self.context.report(&Event::Started {
-            shard: &planned.source,
-            bytes: Some(planned.bytes()),
-        });
-        let scratch = scratch_dir();
-        let directory =
-            tempfile::tempdir_in(&scratch).map_err(|error| scratch_error(&scratch, error))?;
-        let unpack = UnpackDir {
-            path: directory.path(),
-            ownership: &Ownership::below(directory.path())?,
-            syncs: None,
-        };
-        let told = Mutex::new(Vec::new());
-        let checker = ShardChecker {
-            catalog: self.catalog,
-            checks: &RestoreChecks {
-                leave_index: true,
-                apply_deletes: true,
-                scratch: directory.path().to_owned(),
-            },
-            unpack: Some(&unpack),
-            tell: Some(&|what| {
-                if let Ok(mut told) = told.lock() {
-                    told.push(what);
-                }
-            }),
-            context: self.context,
-        };
-        let shard = checker.check(planned)?;
-        let mut told = told.into_inner().unwrap_or_default();
-        told.extend(shard.undecided.clone());
-        Ok(PreparedShard {
-            directory,
-            shard,
-            told,
-            started,
-        })
-    }
+/// A TSM file.
+pub(super) struct PreparedFile {
+    pub name: String,
+    pub path: PathBuf,
+    /// The file that says what was deleted of it.
+    pub tombstone: Option<PathBuf>,
+}
+
+/// A TSM file that is read.
+struct OpenFile<'a> {
+    name: &'a str,
+    content: File,
+    deletes: BoundedDeletes,
 }
 
 impl PreparedShard {
-    pub(super) fn name(&self) -> &ShardPath {
-        &self.shard.source
-    }
-
-    /// How many files it has.
-    pub(super) fn files(&self) -> usize {
-        self.shard.files.iter().count()
-    }
-
     /// Writes the points that are meant. What could not be written, a sentence each.
     ///
     /// # Errors
@@ -115,18 +65,18 @@ impl PreparedShard {
         stop: &Cancel,
         out: &mut dyn Write,
     ) -> Result<Vec<String>> {
-        let files = self.open()?;
-        let sources = files.iter().map(|(name, file, deletes)| PointsFile {
-            name,
-            content: file,
-            deletes,
-        });
-        let selection = PointsSelection {
-            new_types: &self.shard.new_types,
-            time_range: options.what.bounds().unwrap_or(Bounds::ANY),
-        };
         let mut told = Told::new(&self.told);
         let mut unwritable = Told::new(&[]);
+        let files = self.open(&mut told)?;
+        let sources = files.iter().map(|file| PointsFile {
+            name: file.name,
+            content: &file.content,
+            deletes: &file.deletes,
+        });
+        let selection = PointsSelection {
+            new_types: &self.new_types,
+            time_range: options.what.bounds().unwrap_or(Bounds::ANY),
+        };
         let mut tell = |finding: PointsFinding<'_>| told.add(finding.to_string());
         let mut points = ShardPoints::open(sources.collect(), selection, &mut tell)?;
         let mut matcher = options.series.matcher();
@@ -150,39 +100,55 @@ impl PreparedShard {
         Ok([told.finish(), unwritable.finish()].concat())
     }
 
-    /// Its TSM files, by their names, with what was deleted of them.
-    fn open(&self) -> Result<Vec<(&str, File, BoundedDeletes)>> {
-        let names = self.shard.files.iter().map(|(name, _)| name);
-        let files = names.filter(|name| name.ends_with(".tsm")).map(|name| {
-            let path = self.directory.path().join(name);
-            let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-            Ok((name, file, self.deletes(name)?))
+    /// Opens its files, and reads what was deleted of them.
+    fn open(&self, told: &mut Told) -> Result<Vec<OpenFile<'_>>> {
+        let files = self.files.iter().map(|file| {
+            let path = &file.path;
+            let content =
+                File::open(path).with_context(|| format!("opening {}", path.display()))?;
+            let deletes = match &file.tombstone {
+                Some(path) => self.deletes(path, told)?,
+                None => BoundedDeletes::default(),
+            };
+            let name = &file.name;
+            Ok(OpenFile {
+                name,
+                content,
+                deletes,
+            })
         });
         files.collect()
     }
 
-    fn deletes(&self, name: &str) -> Result<BoundedDeletes> {
-        if !self.shard.files.has_deletes(name) {
-            return Ok(BoundedDeletes::default());
+    /// What a tombstone file says, as far as it can be read.
+    fn deletes(&self, path: &PathBuf, told: &mut Told) -> Result<BoundedDeletes> {
+        let name = path.file_name().unwrap_or_default().display();
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        let (deletes, fault) = match BoundedDeletes::read(FromStart::new(&file), &scratch_dir()) {
+            Ok((deletes, TombstoneEnding::Clean)) => return Ok(deletes),
+            Ok((deletes, TombstoneEnding::Torn)) => (deletes, format!("{name} breaks off")),
+            Err(error) if is_of_system(&error) => {
+                let fault = scratch_fault(&error).map(anyhow::Error::new);
+                return Err(fault.unwrap_or_else(|| error.into()));
+            }
+            Err(error) => {
+                let fault = format!("{name} is no tombstone file: {error}");
+                (BoundedDeletes::default(), fault)
+            }
+        };
+        if !self.are_tombstones_told {
+            told.add(format!(
+                "{fault}; points that were deleted may be among those exported"
+            ));
         }
-        let tombstone = format!("{}.tombstone", stem(name));
-        let path = self.directory.path().join(&tombstone);
-        let reading = || format!("reading {tombstone} of shard {}", self.name());
-        let file = File::open(&path).with_context(reading)?;
-        match BoundedDeletes::read(FromStart::new(&file), self.directory.path()) {
-            Ok((deletes, _)) => Ok(deletes),
-            Err(error) if is_of_system(&error) => Err(error).with_context(reading),
-            // That it is damaged was told.
-            Err(_) => Ok(BoundedDeletes::default()),
-        }
+        Ok(deletes)
     }
 }
 
 /// Turns to a series; whether it can be written.
 fn begin(series: &SeriesPoints<'_, '_>, format: &mut LineProtocol, told: &mut Told) -> bool {
-    let cannot = |what: String, why: Unwritable| {
-        format!("{what} cannot be written as line protocol: {why}")
-    };
+    let cannot =
+        |what: String, why: Unwritable| format!("{what} cannot be written as line protocol: {why}");
     let key = series.key().escape_ascii();
     if let Err(why) = format.begin(series.key()) {
         told.add(cannot(format!("series {key}"), why));
@@ -220,7 +186,8 @@ impl Told {
 
     fn finish(mut self) -> Vec<String> {
         if self.more > 0 {
-            self.sentences.push(format!("{} more", plural(self.more, "fault")));
+            self.sentences
+                .push(format!("{} more", plural(self.more, "fault")));
         }
         self.sentences
     }

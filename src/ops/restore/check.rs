@@ -156,7 +156,9 @@ impl ShardChecker<'_> {
             true => SettledTypes::default(),
             false => match (settle_types(&members, &several, &deletes), self.tell) {
                 // What is damaged in their indexes was told.
-                (Err(error), Some(_)) if !error.chain().any(is_of_system) => SettledTypes::default(),
+                (Err(error), Some(_)) if !error.chain().any(is_of_system) => {
+                    SettledTypes::default()
+                }
                 (settled, _) => settled?,
             },
         };

@@ -18,7 +18,6 @@ mod source;
 mod types;
 
 pub(super) use check::{RestoreChecks, ShardChecker};
-pub(super) use checked_shard::CheckedShard;
 pub use live::LiveOptions;
 pub(crate) use live::live_journal_schema;
 pub use live::restore_live;

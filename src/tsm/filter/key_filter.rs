@@ -33,7 +33,11 @@ impl KeyFilter {
     }
 
     /// Turns to a key, whose blocks are asked for in ascending order.
-    pub(in crate::tsm) fn load(&mut self, key: &Key<'_>, deletes: &mut impl Deletes) -> io::Result<()> {
+    pub(in crate::tsm) fn load(
+        &mut self,
+        key: &Key<'_>,
+        deletes: &mut impl Deletes,
+    ) -> io::Result<()> {
         deletes.begin(key)?;
         self.deleted = deletes.next_range()?;
         Ok(())

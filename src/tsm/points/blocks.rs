@@ -105,12 +105,7 @@ impl<'a> BlockStore<'a> {
         self.tell_of_key(file, &key, fault);
     }
 
-    pub(super) fn tell_of_key(
-        &mut self,
-        file: usize,
-        key: &[u8],
-        fault: impl Into<PointsFault>,
-    ) {
+    pub(super) fn tell_of_key(&mut self, file: usize, key: &[u8], fault: impl Into<PointsFault>) {
         (self.tell)(PointsFinding {
             file: self.files[file].name,
             key,
@@ -137,8 +132,14 @@ impl<'a> BlockStore<'a> {
         let unpacked = reader.read(entry).and_then(|record| {
             record.verify().map_err(fault)?;
             let value_type = cursor.value_type;
-            decode(&mut self.decoder, record.block, value_type, entry, &mut self.unpacked)
-                .map_err(fault)
+            decode(
+                &mut self.decoder,
+                record.block,
+                value_type,
+                entry,
+                &mut self.unpacked,
+            )
+            .map_err(fault)
         });
         match unpacked {
             Ok(()) => Ok(true),

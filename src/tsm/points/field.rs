@@ -43,7 +43,9 @@ impl<'a> FieldPoints<'a> {
     }
 
     pub(super) fn value_type(&self) -> ValueType {
-        self.keys.first().map_or(ValueType::Float, |key| key.value_type)
+        self.keys
+            .first()
+            .map_or(ValueType::Float, |key| key.value_type)
     }
 
     /// How many files have points of it.

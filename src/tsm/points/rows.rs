@@ -1,9 +1,9 @@
 //! The fields of a series joined on time.
 
 use super::super::values::Values;
+use super::PointsError;
 use super::blocks::BlockStore;
 use super::field::FieldPoints;
-use super::PointsError;
 
 /// The most rows that are given at a time, and the most of rows times fields.
 const MAX_ROWS: usize = 4096;
@@ -39,11 +39,6 @@ impl Column<'_> {
             None => Some(self.first + row),
             Some(places) => (places[row] != ABSENT).then(|| self.first + places[row] as usize),
         }
-    }
-
-    /// Whether all rows have a value.
-    pub(crate) fn is_full(&self) -> bool {
-        self.places.is_none()
     }
 }
 

@@ -144,7 +144,9 @@ fn expected(files: &[TestFile], time_range: Bounds) -> Found {
         }
         let rows = &mut found.last_mut().unwrap().1;
         for (time, value) in points {
-            rows.entry(time).or_default().insert(field.to_owned(), value);
+            rows.entry(time)
+                .or_default()
+                .insert(field.to_owned(), value);
         }
     }
     found
@@ -158,7 +160,11 @@ fn values(field: &str, file: usize, times: &[i64]) -> Points {
         "f" => Values::Float(numbers.map(|number| number as f64 / 7.0).collect()),
         "i" => Values::Integer(numbers.collect()),
         "b" => Values::Boolean(numbers.map(|number| number % 3 == 0).collect()),
-        _ => Values::String(numbers.map(|number| "s".repeat(number as usize % 9)).collect()),
+        _ => Values::String(
+            numbers
+                .map(|number| "s".repeat(number as usize % 9))
+                .collect(),
+        ),
     };
     let times = times.to_vec();
     Points { times, values }
@@ -248,7 +254,9 @@ fn floats(times: &[i64]) -> Points {
 fn lines(found: &Found) -> Vec<String> {
     let points = found.iter().flat_map(|(series, points)| {
         points.iter().map(move |(time, fields)| {
-            let fields = fields.iter().map(|(name, value)| format!(" {name}={value}"));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| format!(" {name}={value}"));
             format!("{series} {time}{}", fields.collect::<String>())
         })
     });
@@ -257,7 +265,13 @@ fn lines(found: &Found) -> Vec<String> {
 
 #[test]
 fn a_field_has_the_type_of_the_last_file_that_has_values_of_it_left() {
-    let old = file(&[("m#!~#v", vec![integers([1, 2])]), ("m#!~#w", vec![integers([1])])], &[]);
+    let old = file(
+        &[
+            ("m#!~#v", vec![integers([1, 2])]),
+            ("m#!~#w", vec![integers([1])]),
+        ],
+        &[],
+    );
     let new = file(&[("m#!~#v", vec![floats(&[2, 3])])], &[]);
     let (found, told) = read(&[old.clone(), new.clone()], Bounds::ANY, 1 << 20);
     assert_eq!(lines(&found), ["m 1 w=1i", "m 2 v=2.0", "m 3 v=3.0"]);
@@ -300,7 +314,10 @@ fn what_is_damaged_is_told_and_everything_else_is_given() {
             new_types: &new_types,
             time_range: Bounds::ANY,
         };
-        let files = [(bytes, BoundedDeletes::default()), (other.bytes(), BoundedDeletes::default())];
+        let files = [
+            (bytes, BoundedDeletes::default()),
+            (other.bytes(), BoundedDeletes::default()),
+        ];
         let (found, told) = read_bytes(&files, selection, 1 << 20);
         (lines(&found), told)
     };
@@ -309,16 +326,28 @@ fn what_is_damaged_is_told_and_everything_else_is_given() {
         .index_offset() as usize;
 
     let (found, told) = damaged(12);
-    assert_eq!(found, ["m,h=a 3 v=3i", "m,h=a 4 v=4i", "m,h=a 5 v=5i", "m,h=b 1 v=1i"]);
+    assert_eq!(
+        found,
+        [
+            "m,h=a 3 v=3i",
+            "m,h=a 4 v=4i",
+            "m,h=a 5 v=5i",
+            "m,h=b 1 v=1i"
+        ]
+    );
     assert_eq!(told.len(), 1);
-    let start = "000000001-000000001.tsm, key m,h=a#!~#v: a damaged TSM file: at offset 5, the bytes";
+    let start =
+        "000000001-000000001.tsm, key m,h=a#!~#v: a damaged TSM file: at offset 5, the bytes";
     assert!(told[0].starts_with(start), "{told:?}");
 
     // The type of the second key.
     let (found, told) = damaged(index_offset + 2 + 10 + 3 + 2 * 28 + 2 + 10);
     assert_eq!(found.len(), 5, "{found:?}");
     assert_eq!(told.len(), 1);
-    assert!(told[0].contains("key m,h=b#!~#v: a damaged TSM file"), "{told:?}");
+    assert!(
+        told[0].contains("key m,h=b#!~#v: a damaged TSM file"),
+        "{told:?}"
+    );
 
     let (found, told) = damaged(0);
     assert_eq!(found, ["m,h=a 5 v=5i"]);
@@ -329,7 +358,12 @@ fn what_is_damaged_is_told_and_everything_else_is_given() {
 fn ten_thousand_fields_and_more_are_joined_in_parts() {
     let count = MAX_FIELDS + 3;
     let keys: Vec<(String, Vec<Points>)> = (0..count)
-        .map(|nth| (format!("m#!~#f{nth:05}"), vec![integers([1, nth as i64 + 2])]))
+        .map(|nth| {
+            (
+                format!("m#!~#f{nth:05}"),
+                vec![integers([1, nth as i64 + 2])],
+            )
+        })
         .collect();
     let whole = TestFile {
         keys,
@@ -354,12 +388,16 @@ fn ten_thousand_fields_and_more_are_joined_in_parts() {
 
 #[test]
 fn very_many_deletes_of_a_key_are_not_held_and_hold_all_the_same() {
-    let deletes: Vec<(&str, i64, i64)> =
-        (0..10_000).map(|nth| ("m#!~#v", 3 * nth, 3 * nth + 1)).collect();
+    let deletes: Vec<(&str, i64, i64)> = (0..10_000)
+        .map(|nth| ("m#!~#v", 3 * nth, 3 * nth + 1))
+        .collect();
     let whole = file(&[("m#!~#v", vec![integers(0..30_000)])], &deletes);
     for open_bytes in [0, 16 << 20] {
         let (found, _) = read(std::slice::from_ref(&whole), Bounds::ANY, open_bytes);
         let times: Vec<i64> = found[0].1.keys().copied().collect();
-        assert_eq!(times, (0..10_000).map(|nth| 3 * nth + 2).collect::<Vec<_>>());
+        assert_eq!(
+            times,
+            (0..10_000).map(|nth| 3 * nth + 2).collect::<Vec<_>>()
+        );
     }
 }

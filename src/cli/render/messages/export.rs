@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Message, Seconds};
 use crate::ops::ExportReport;
-use crate::repository::Location;
+use crate::repository::SetId;
 use crate::text::{plural, size};
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -15,9 +15,9 @@ pub(crate) struct ExportSummary<'a> {
     /// What was run.
     #[schemars(extend("const" = "export"))]
     command: &'static str,
-    /// The id of the set that was exported.
-    set: &'a str,
-    /// The backup directory, as it was given.
+    /// The id of the set that was exported; null for a stopped server.
+    set: Option<&'a str>,
+    /// The backup directory, as it was given, or the data directory.
     directory: String,
     /// The file that was written; null for standard output.
     file: Option<String>,
@@ -43,16 +43,12 @@ impl Message for ExportSummary<'_> {
 }
 
 impl<'a> ExportSummary<'a> {
-    pub(crate) fn new(
-        report: &'a ExportReport,
-        repository: &Location,
-        file: Option<&Path>,
-    ) -> Self {
+    pub(crate) fn new(report: &'a ExportReport, directory: String, file: Option<&Path>) -> Self {
         let tally = report.tally;
         Self {
             command: "export",
-            set: report.set.as_str(),
-            directory: repository.to_string(),
+            set: report.set.as_ref().map(SetId::as_str),
+            directory,
             file: file.map(|file| file.display().to_string()),
             shards: report.shards,
             series: tally.series,
@@ -72,8 +68,9 @@ impl<'a> ExportSummary<'a> {
         };
         let file = self.file.as_ref().map(|file| format!(", in {file}"));
         format!(
-            "set {}: {} of {} series in {}, {}{missing}, {}{}",
-            self.set,
+            "{}: {} of {} series in {}, {}{missing}, {}{}",
+            self.set
+                .map_or_else(|| self.directory.clone(), |set| format!("set {set}")),
             plural(self.points, "point"),
             self.series,
             plural(self.shards, "shard"),
