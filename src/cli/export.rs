@@ -204,7 +204,7 @@ impl ExportArgs {
                 plural(report.tally.newlines, "string")
             ));
         }
-        let summary = ExportSummary::new(&report, from, self.out.as_deref());
+        let summary = ExportSummary::new(&report, &from, self.out.as_deref());
         match self.out {
             Some(_) => output.closing(&summary, &summary.line())?,
             None => output.opening(&summary.line()),

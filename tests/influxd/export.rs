@@ -215,3 +215,15 @@ fn a_chain_is_exported_as_it_is_restored_and_parts_of_it_are_what_was_asked_for(
     assert_eq!(selected.len(), 3);
     assert_eq!(found.lines().collect::<Vec<_>>(), selected);
 }
+
+#[test]
+fn a_stopped_server_is_exported_with_what_stands_in_its_wal_only() {
+    let Source { folder, server, .. } = Source::loaded(Index::Inmem);
+    let points = server.points();
+    server.kill();
+    let root = folder.path().join("source");
+    let run = Snap::new(["export"]).directories(&root).run().expect(0);
+    let target = Influxd::start(&folder.path().join("target"), Index::Inmem);
+    import(&target, &run.stdout);
+    assert_same(&target.points(), &points);
+}

@@ -258,12 +258,12 @@ fn in_words(series: &[u8]) -> String {
     series.trim_ascii_end().escape_ascii().to_string()
 }
 
-/// Refuses what has a line feed, or ends with a backslash that escapes what follows.
+/// Refuses what has a line feed, or ends with a backslash: to influxd it escapes what follows, also
+/// where another stands before it.
 fn ensure_ends(name: &[u8]) -> Result<(), Unwritable> {
-    let backslashes = name.iter().rev().take_while(|byte| **byte == b'\\').count();
     match name.contains(&b'\n') {
         true => Err(Unwritable::LineFeed),
-        false if backslashes % 2 == 1 => Err(Unwritable::Backslash),
+        false if name.ends_with(b"\\") => Err(Unwritable::Backslash),
         false => Ok(()),
     }
 }
@@ -406,7 +406,7 @@ m a\=b\,c\"d\e=true,u=18446744073709551615u -7
         ] {
             assert_eq!(format.begin(series), Err(why), "{}", series.escape_ascii());
         }
-        assert_eq!(format.begin(b"m,h=a\\\\"), Ok(()));
+        assert_eq!(format.begin(b"m,h=a\\b"), Ok(()));
         assert_eq!(format.add_field(b"f\\"), Err(Unwritable::Backslash));
         assert_eq!(format.add_field(b""), Err(Unwritable::NoName));
     }

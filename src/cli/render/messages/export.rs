@@ -17,10 +17,12 @@ pub(crate) struct ExportSummary<'a> {
     command: &'static str,
     /// The id of the set that was exported; null for a stopped server.
     set: Option<&'a str>,
-    /// The backup directory, as it was given, or the data directory.
-    directory: String,
+    /// The backup directory, as it was given; null for a stopped server.
+    directory: Option<&'a str>,
+    /// The data directory of a stopped server, or null.
+    host: Option<&'a str>,
     /// The file that was written; null for standard output.
-    file: Option<String>,
+    output: Option<String>,
     /// Shards exported.
     shards: usize,
     /// Series written, each counted in each shard.
@@ -43,13 +45,14 @@ impl Message for ExportSummary<'_> {
 }
 
 impl<'a> ExportSummary<'a> {
-    pub(crate) fn new(report: &'a ExportReport, directory: String, file: Option<&Path>) -> Self {
+    pub(crate) fn new(report: &'a ExportReport, from: &'a str, file: Option<&Path>) -> Self {
         let tally = report.tally;
         Self {
             command: "export",
             set: report.set.as_ref().map(SetId::as_str),
-            directory,
-            file: file.map(|file| file.display().to_string()),
+            directory: report.set.as_ref().map(|_| from),
+            host: report.set.is_none().then_some(from),
+            output: file.map(|file| file.display().to_string()),
             shards: report.shards,
             series: tally.series,
             points: tally.points,
@@ -66,11 +69,13 @@ impl<'a> ExportSummary<'a> {
             0 => String::new(),
             count => format!(", {}", plural(count, "fault")),
         };
-        let file = self.file.as_ref().map(|file| format!(", in {file}"));
+        let file = self.output.as_ref().map(|file| format!(", in {file}"));
+        let from = match self.set {
+            Some(set) => format!("set {set}"),
+            None => self.host.unwrap_or_default().to_owned(),
+        };
         format!(
-            "{}: {} of {} series in {}, {}{missing}, {}{}",
-            self.set
-                .map_or_else(|| self.directory.clone(), |set| format!("set {set}")),
+            "{from}: {} of {} series in {}, {}{missing}, {}{}",
             plural(self.points, "point"),
             self.series,
             plural(self.shards, "shard"),
