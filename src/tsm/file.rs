@@ -66,8 +66,8 @@ impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
         Self::with_window(file, index_offset, WINDOW)
     }
 
-    /// As [`new`](Self::new), reading so many bytes at a time; 0 reads each record alone, as is best
-    /// for those that lie far apart.
+    /// As [`new`](Self::new), reading so many bytes at a time; 0 reads each record alone, as is
+    /// best for those that lie far apart.
     pub(super) fn with_window(file: &'a R, index_offset: u64, window_bytes: usize) -> Self {
         Self {
             file,

@@ -11,8 +11,8 @@ use crate::tsm::values::Values;
 /// How many bytes are written at a time, near enough.
 const CHUNK: usize = 256 << 10;
 
-/// What is done about line feeds in strings. Line protocol may have them, but `influx -import` takes
-/// each for the end of a point.
+/// What is done about line feeds in strings. Line protocol may have them, but `influx -import`
+/// takes each for the end of a point.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum NewlineRule {
     /// They stay, and are counted.

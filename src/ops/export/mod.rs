@@ -109,7 +109,7 @@ pub struct ExportTally {
 struct ExportPlan<T> {
     data: Data,
     shards: Vec<T>,
-    /// Their databases.
+    /// The databases that are meant, also those of which no shard has points left.
     databases: BTreeSet<String>,
     /// Their bytes, where that is known.
     bytes: Option<u64>,
@@ -207,9 +207,8 @@ impl Exporter<'_> {
         )?;
         source.report_missing(catalog, &selection, self.context)?;
         let shards = source.planned(&RestoreSelection::default(), Some)?;
-        let databases = shards.iter().map(|shard| shard.source.database.to_string());
         let plan = ExportPlan {
-            databases: databases.collect(),
+            databases: source.databases.into_iter().collect(),
             bytes: Some(total(shards.iter().map(PlannedShard::bytes))),
             shards,
             data: source.data,
@@ -222,16 +221,17 @@ impl Exporter<'_> {
     fn inside(&self, data: Data, shards: Vec<ShardPath>) -> ExportPlan<ShardPath> {
         let bounds = self.options.what.bounds();
         let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
+        let what = self.options.what.selection(false);
+        let databases = data.databases.iter().map(|database| &database.name);
+        let databases = databases.filter(|name| what.takes_database(name));
+        let databases = databases.cloned().collect();
         let live = data.live_shards().filter(|shard| {
             let inside = bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
             inside && wanted.contains(&shard.path)
         });
         let shards: Vec<ShardPath> = live.map(|shard| shard.path).collect();
         ExportPlan {
-            databases: shards
-                .iter()
-                .map(|shard| shard.database.to_string())
-                .collect(),
+            databases,
             bytes: None,
             shards,
             missing: Vec::new(),

@@ -149,14 +149,14 @@ impl PreparedShard {
 fn begin(series: &SeriesPoints<'_, '_>, format: &mut LineProtocol, told: &mut Told) -> bool {
     let cannot =
         |what: String, why: Unwritable| format!("{what} cannot be written as line protocol: {why}");
-    let key = series.key().escape_ascii();
+    let key = String::from_utf8_lossy(series.key());
     if let Err(why) = format.begin(series.key()) {
         told.add(cannot(format!("series {key}"), why));
         return false;
     }
     for (name, _) in series.fields() {
         if let Err(why) = format.add_field(name) {
-            let name = name.escape_ascii();
+            let name = String::from_utf8_lossy(name);
             told.add(cannot(format!("field {name} of series {key}"), why));
         }
     }

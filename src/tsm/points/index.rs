@@ -1,5 +1,5 @@
-//! The indexes of the files of a shard, merged: which series comes next, and which blocks its fields
-//! have in which files.
+//! The indexes of the files of a shard, merged: which series comes next, and which blocks its
+//! fields have in which files.
 
 use super::super::file::FileError;
 use super::super::filter::has_other_type;

@@ -9,7 +9,7 @@
 //! blocks are held, and the rest of a block is unpacked again.
 //!
 //! The order is that of the keys in the files, `series#!~#field`. In it, a measurement's series
-//! without tags can stand apart from those with tags: `m$` comes after `m` and before `m,tag=value`.
+//! without tags can stand apart from those with tags: `m$` comes after `m` and before `m,t=v`.
 
 mod blocks;
 mod deletes;
@@ -22,6 +22,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::check::key_in_words;
 use super::file::FileError;
 use super::filter::NewTypes;
 use super::tombstone::BoundedDeletes;
@@ -81,7 +82,7 @@ impl fmt::Display for PointsFinding<'_> {
         let Self { file, key, fault } = self;
         match key.is_empty() {
             true => write!(f, "{file}: {fault}"),
-            false => write!(f, "{file}, key {}: {fault}", key.escape_ascii()),
+            false => write!(f, "{file}, key {}: {fault}", key_in_words(key)),
         }
     }
 }

@@ -275,8 +275,8 @@ fn a_field_has_the_type_of_the_last_file_that_has_values_of_it_left() {
     let new = file(&[("m#!~#v", vec![floats(&[2, 3])])], &[]);
     let (found, told) = read(&[old.clone(), new.clone()], Bounds::ANY, 1 << 20);
     assert_eq!(lines(&found), ["m 1 w=1i", "m 2 v=2.0", "m 3 v=3.0"]);
-    let expected = "000000001-000000001.tsm, key m#!~#v: its values of type integer are left out, as a \
-                    later file has it as float";
+    let expected = "000000001-000000001.tsm, key m#!~#v: its values of type integer are left out, \
+                    as a later file has it as float";
     assert_eq!(told, [expected]);
 
     let deleted = TestFile {
