@@ -81,19 +81,21 @@ impl Drop for Permit<'_> {
     }
 }
 
-struct Queue<J> {
-    /// With the time before which a job is not to be tried. First come, first served.
+struct Queue<I, J> {
+    /// The jobs that nobody has begun. They are made one by one, as they are begun.
+    fresh: I,
+    /// Those to be tried again, each with the time before which it is not. First come, first served.
     waiting: VecDeque<(Instant, J)>,
     running: usize,
 }
 
 /// A job that is being done. The others learn of its end, also where it ends with a panic.
-struct Running<'a, J> {
-    queue: &'a Mutex<Queue<J>>,
+struct Running<'a, I, J> {
+    queue: &'a Mutex<Queue<I, J>>,
     changed: &'a Condvar,
 }
 
-impl<J> Drop for Running<'_, J> {
+impl<I, J> Drop for Running<'_, I, J> {
     fn drop(&mut self) {
         lock(self.queue).running -= 1;
         self.changed.notify_all();
@@ -116,16 +118,17 @@ pub(super) fn work<J: Send, R: Send>(
 /// holds up no other. The calling thread is given the results as they come; jobs not begun when
 /// `cancel` is set have none.
 pub(super) fn work_for<J: Send, R: Send>(
-    jobs: Vec<J>,
+    jobs: impl IntoIterator<Item = J, IntoIter: ExactSizeIterator + Send>,
     threads: usize,
     cancel: &Cancel,
     turn: impl Fn(J) -> Turn<J, R> + Sync,
     mut take: impl FnMut(R),
 ) {
-    let now = Instant::now();
-    let threads = threads.clamp(1, jobs.len().max(1));
+    let fresh = jobs.into_iter();
+    let threads = threads.clamp(1, fresh.len().max(1));
     let queue = Mutex::new(Queue {
-        waiting: jobs.into_iter().map(|job| (now, job)).collect(),
+        fresh,
+        waiting: VecDeque::new(),
         running: 0,
     });
     let changed = Condvar::new();
@@ -154,29 +157,72 @@ pub(super) fn work_for<J: Send, R: Send>(
     });
 }
 
+/// What came of jobs that can fail.
+pub(super) struct Outcomes<R> {
+    done: Vec<R>,
+    /// The first error that is not merely the stop which followed another's error, or that stop.
+    error: Option<anyhow::Error>,
+}
+
+impl<R> Outcomes<R> {
+    /// Of at most so many jobs.
+    pub(super) fn of(jobs: usize) -> Self {
+        Self {
+            done: Vec::with_capacity(jobs),
+            error: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, result: Result<R>) {
+        match result {
+            Ok(result) => self.done.push(result),
+            Err(error) => {
+                let is_stop = |error| kind_of(error).is_stop();
+                let told = self.error.as_ref();
+                if told.is_none_or(|told| is_stop(told) && !is_stop(&error)) {
+                    self.error = Some(error);
+                }
+            }
+        }
+    }
+
+    /// All results, or the error.
+    ///
+    /// # Errors
+    ///
+    /// That error.
+    pub(super) fn all(self) -> Result<Vec<R>> {
+        self.error.map_or(Ok(self.done), Err)
+    }
+}
+
 /// All results, or the first error that is not merely the stop which followed another's error.
 ///
 /// # Errors
 ///
 /// That error.
 pub(super) fn all<R>(results: Vec<Result<R>>) -> Result<Vec<R>> {
-    let mut done = Vec::with_capacity(results.len());
-    let mut errors = Vec::new();
-    for result in results {
-        match result {
-            Ok(result) => done.push(result),
-            Err(error) => errors.push(error),
-        }
-    }
-    errors.sort_by_key(|error| kind_of(error).is_stop());
-    errors.into_iter().next().map_or(Ok(done), Err)
+    let mut outcomes = Outcomes::of(results.len());
+    results.into_iter().for_each(|result| outcomes.add(result));
+    outcomes.all()
 }
 
 /// Waits for a job that is due. `None` when there will be none any more.
-fn next<J>(queue: &Mutex<Queue<J>>, changed: &Condvar, cancel: &Cancel) -> Option<J> {
+fn next<J>(
+    queue: &Mutex<Queue<impl Iterator<Item = J>, J>>,
+    changed: &Condvar,
+    cancel: &Cancel,
+) -> Option<J> {
     let mut queue = lock(queue);
     loop {
-        if cancel.is_cancelled() || (queue.waiting.is_empty() && queue.running == 0) {
+        if cancel.is_cancelled() {
+            return None;
+        }
+        if let Some(job) = queue.fresh.next() {
+            queue.running += 1;
+            return Some(job);
+        }
+        if queue.waiting.is_empty() && queue.running == 0 {
             return None;
         }
         let now = Instant::now();

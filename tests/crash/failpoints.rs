@@ -123,14 +123,14 @@ impl SteppedRun {
                 }
                 self.expect_right(&dir, &before, &run);
                 let again = self.prepare(self.args, &dir).run().expect(0);
-                self.expect_right(&dir, &before, &again);
-                self.expect_swept(&dir);
+                let sets = self.expect_right(&dir, &before, &again);
+                expect_swept(&dir, &sets, &[]);
             },
         );
     }
 
-    /// Panics unless all that looks like a set is one, as it was made.
-    fn expect_right(&self, dir: &Path, before: &BTreeMap<String, Vec<u8>>, run: &Run) {
+    /// Panics unless all that looks like a set is one, as it was made. The sets that there are.
+    fn expect_right(&self, dir: &Path, before: &BTreeMap<String, Vec<u8>>, run: &Run) -> Sets {
         let after = if dir.exists() {
             tree::files(dir)
         } else {
@@ -189,35 +189,34 @@ impl SteppedRun {
                 }
             }
         }
-    }
-
-    /// Panics unless nothing is left but sets.
-    fn expect_swept(&self, dir: &Path) {
-        self.expect_swept_but(dir, &[]);
-    }
-
-    /// Panics unless nothing is left but sets and hidden files with these endings.
-    fn expect_swept_but(&self, dir: &Path, endings: &[&str]) {
-        let is_other = |name: &str| !endings.iter().any(|ending| name.ends_with(ending));
-        let mut expected: BTreeSet<String> = sets(dir).into_values().flatten().collect();
-        expected.extend(sets(dir).into_keys().map(|set| format!(".snap/{set}.json")));
-        expected.insert(".snap/lock".to_owned());
-        let found = tree::files(dir).into_keys();
-        let found: BTreeSet<String> = found.filter(|name| is_other(name)).collect();
-        assert_eq!(found, expected);
-        let hidden = tree::names(&dir.join(".snap"));
-        assert!(
-            hidden
-                .iter()
-                .filter(|name| is_other(name))
-                .all(|name| name == "lock" || name.ends_with(".json")),
-            "{hidden:?}"
-        );
+        sets
     }
 }
 
+/// Panics unless nothing is left but sets and hidden files with these endings.
+fn expect_swept(dir: &Path, sets: &Sets, endings: &[&str]) {
+    let is_other = |name: &str| !endings.iter().any(|ending| name.ends_with(ending));
+    let mut expected: BTreeSet<String> = sets.values().flatten().cloned().collect();
+    expected.extend(sets.keys().map(|set| format!(".snap/{set}.json")));
+    expected.insert(".snap/lock".to_owned());
+    let found = tree::files(dir).into_keys();
+    let found: BTreeSet<String> = found.filter(|name| is_other(name)).collect();
+    assert_eq!(found, expected);
+    let hidden = tree::names(&dir.join(".snap"));
+    assert!(
+        hidden
+            .iter()
+            .filter(|name| is_other(name))
+            .all(|name| name == "lock" || name.ends_with(".json")),
+        "{hidden:?}"
+    );
+}
+
+/// The files of sets, by their ids.
+type Sets = BTreeMap<String, Vec<String>>;
+
 /// The sets that `list` shows, each with its files: all complete, and each with a record.
-fn sets(dir: &Path) -> BTreeMap<String, Vec<String>> {
+fn sets(dir: &Path) -> Sets {
     let listed = snap(["list", "-json", utf8(dir)]);
     if listed.code == Some(10) {
         return BTreeMap::new();
@@ -238,7 +237,7 @@ fn verify(dir: &Path) -> Run {
 
 /// Panics where influxd takes something for a backup that is not whole: it looks for metastores
 /// and manifests.
-fn expect_no_trap(files: &BTreeMap<String, Vec<u8>>, sets: &BTreeMap<String, Vec<String>>) {
+fn expect_no_trap(files: &BTreeMap<String, Vec<u8>>, sets: &Sets) {
     let of_sets: BTreeSet<&String> = sets.values().flatten().collect();
     for (name, content) in files.iter().filter(|(name, _)| !of_sets.contains(name)) {
         if let Some(number) = name.strip_prefix("meta.") {
@@ -600,8 +599,9 @@ fn on_a_file_system_that_syncs_no_directory_and_has_no_locks_all_goes_on_with_on
                 .run()
                 .expect(0);
         }
-        assert_eq!(sets(&dir).len(), 1);
-        stepped.expect_swept_but(&dir, &[".keep"]);
+        let left = sets(&dir);
+        assert_eq!(left.len(), 1);
+        expect_swept(&dir, &left, &[".keep"]);
         let target = stepped.fixture.path("target");
         let run = Snap::new(["restore"])
             .directories(&target)
@@ -662,8 +662,9 @@ fn where_a_file_stands_in_for_the_lock_a_killed_run_is_taken_over_and_another_ma
     assert_eq!(sets(&dir).len(), before);
     fs::remove_file(&held).expect("removing it by hand");
     waiting.wait().expect(0);
-    assert_eq!(sets(&dir).len(), before + 1);
-    stepped.expect_swept(&dir);
+    let after = sets(&dir);
+    assert_eq!(after.len(), before + 1);
+    expect_swept(&dir, &after, &[]);
 }
 
 #[test]

@@ -204,8 +204,9 @@ fn a_client_that_stalls_is_cut_off_after_the_grace_time() {
     let root = folder();
     stopped_server(root.path(), &[64 * MIB]);
     let serving = Serving::start(root.path(), &["-grace", "1s"]);
-    let stalled = begun(serving.address(), 1);
+    // Whoever came first is known to the service once the second is answered.
     let silent = connect(serving.address());
+    let stalled = begun(serving.address(), 1);
     serving.signal(libc::SIGINT);
     let Ended { code, log } = serving.wait();
     assert!(

@@ -28,10 +28,10 @@ pub const START: i64 = 1_528_070_400 * SECOND;
 const DAYS: i64 = 100;
 
 /// How long a shard may go on answering nothing.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often something is tried that has to be done within a second or two.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 20;
 
 /// How many shards are flushed at a time.
 const FLUSHERS: usize = 4;

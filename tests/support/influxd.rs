@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use super::{folder, http};
 
 /// How long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many pairs of ports are tried.
 const ATTEMPTS: usize = 5;
@@ -188,7 +188,7 @@ impl Influxd {
         assert!(faults.is_empty(), "{faults:#?}");
     }
 
-    /// Asks the server to end and waits for it; kills it after 30 seconds.
+    /// Asks the server to end and waits for it; kills it after two minutes.
     // Only libc sends SIGTERM; the child has not been reaped, so the id is still its own.
     #[allow(unsafe_code)]
     pub fn stop(mut self) {
@@ -310,7 +310,7 @@ impl Influxd {
         assert!(is_same, "the points differ:\n{}", self.log());
     }
 
-    /// Whether [`points`](Self::points) comes to be `expected` within 15 seconds.
+    /// Whether [`points`](Self::points) comes to be `expected` within a minute.
     ///
     /// To be used after a restore by `influxd`, which ends before the server has taken in the last
     /// shards.
@@ -318,7 +318,7 @@ impl Influxd {
         self.comes_to_be(|| self.points() == expected)
     }
 
-    /// Whether what `look` sees of the server comes to be so within 15 seconds. A query that fails
+    /// Whether what `look` sees of the server comes to be so within a minute. A query that fails
     /// counts as not yet: while a shard is put in place, it is disabled.
     pub fn comes_to_be(&self, look: impl Fn() -> bool) -> bool {
         let started = Instant::now();
@@ -513,8 +513,12 @@ fn configuration(root: &Path, index: Index, snapshotter: SocketAddr, http: Socke
     let dir = |name: &str| format!("{:?}", root.join(name).to_str().expect("a path in UTF-8"));
     let (meta, data, wal, index) = (dir("meta"), dir("data"), dir("wal"), index.name());
     format!(
+        // By default, a write is refused that the disk does not take within ten seconds.
         r#"reporting-enabled = false
 bind-address = "{snapshotter}"
+
+[coordinator]
+  write-timeout = "2m"
 
 [meta]
   dir = {meta}

@@ -30,7 +30,7 @@ pub mod tree;
 pub mod tsm;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
 
 use tempfile::TempDir;
@@ -76,19 +76,48 @@ impl<T> Shared<T> {
     }
 }
 
+/// How many cases are done at a time, those of all tests of a process together. Many tests run at
+/// once, and what a real server does in time it does not in a crowd.
+const CASES: usize = 8;
+
+/// How many cases are being done.
+static BEGUN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// One of the [`CASES`], until it is dropped.
+struct Place;
+
+impl Place {
+    /// Waits for one.
+    fn take() -> Self {
+        let (begun, ended) = &BEGUN;
+        let begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = ended.wait_while(begun, |begun| *begun >= CASES);
+        *begun.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (begun, ended) = &BEGUN;
+        *begun.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ended.notify_one();
+    }
+}
+
 /// Does the cases some at a time: most of their time is spent waiting.
 pub fn each<T: Send + std::fmt::Debug>(
     cases: impl IntoIterator<Item = T>,
     test: impl Fn(&T) + Sync,
 ) {
     each_of(
-        8,
+        CASES,
         cases.into_iter().map(|case| (format!("{case:?}"), case)),
         |(_, case)| test(case),
     );
 }
 
-/// Does the cases, which have names, with so many threads.
+/// Does the cases, which have names, with so many threads. No case may begin others.
 pub fn each_of<N: Send + std::fmt::Debug, T: Send>(
     threads: usize,
     cases: impl IntoIterator<Item = (N, T)>,
@@ -99,10 +128,12 @@ pub fn each_of<N: Send + std::fmt::Debug, T: Send>(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(case) = { cases.lock().expect("no case panics here").pop() } {
+                    let place = Place::take();
                     let name = format!("{:?}", case.0);
                     let name = name.get(..200).unwrap_or(&name);
                     let result =
                         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&case)));
+                    drop(place);
                     result.unwrap_or_else(|_| panic!("the case {name} failed"));
                 }
             });

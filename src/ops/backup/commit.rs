@@ -113,12 +113,18 @@ impl Backup<'_> {
         selection: Selection,
         mut settled: Vec<SettledShard>,
     ) -> Result<BackupReport> {
-        settled.sort_by_key(|shard| shard.record.id);
-        let (mut shards, mut files) = (Vec::new(), Vec::new());
-        for SettledShard { record, file } in settled {
-            files.extend(file.map(|file| (shards.len(), file)));
-            shards.push(record);
-        }
+        // Both in place: there are thousands of them.
+        settled.sort_unstable_by(|one, other| {
+            let (one, other) = (&one.record, &other.record);
+            let by_id = one.id.cmp(&other.id);
+            by_id.then_with(|| one.path().cmp(&other.path()))
+        });
+        let mut files = Vec::with_capacity(settled.len());
+        let shards = settled.into_iter().enumerate().map(|(index, shard)| {
+            files.extend(shard.file.map(|file| (index, file)));
+            shard.record
+        });
+        let shards: Vec<ShardRecord> = shards.collect();
         let missing = reasons(&shards, |shard| shard.error.as_deref());
         let unproven = reasons(&shards, |shard| match &shard.error {
             None => shard.unproven.as_deref(),

@@ -32,7 +32,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::queue::{self, Permits, Turn};
+use super::queue::{self, Outcomes, Permits, Turn};
 use super::room::of_full_disk;
 use crate::client::Client;
 use crate::context::Context;
@@ -224,9 +224,8 @@ impl Backup<'_> {
     }
 
     /// Fetches the shards that the server has open, and finds out what became of the others.
-    fn download(&self, staging: &SetWriter, planned: Vec<Planned>) -> Result<Vec<SettledShard>> {
-        let (asked, absent): (Vec<Planned>, Vec<Planned>) =
-            planned.into_iter().partition(|planned| planned.held);
+    fn download(&self, staging: &SetWriter, mut asked: Vec<Planned>) -> Result<Vec<SettledShard>> {
+        let absent: Vec<Planned> = asked.extract_if(.., |planned| !planned.held).collect();
         // What has not changed is not downloaded: nobody knows how much that is.
         let sizes = asked.iter().map(|planned| match planned.base {
             Some(_) => None,
@@ -255,7 +254,7 @@ impl Backup<'_> {
                 ..self.context
             },
         };
-        let jobs = self.jobs(asked);
+        let mut settled = Outcomes::of(asked.len());
         let turn = |mut job| match session.attempt(&mut job) {
             Ok(Attempted::Again(wait)) => Turn::Later(job, wait),
             Ok(Attempted::Done(outcome)) => Turn::Done(self.finish(staging, &job, outcome)),
@@ -264,15 +263,14 @@ impl Backup<'_> {
                 Turn::Done(Err(error))
             }
         };
-        let mut results = Vec::with_capacity(jobs.len());
-        queue::work_for(jobs, self.threads(), &stop, turn, |settled| {
+        queue::work_for(self.jobs(asked), self.threads(), &stop, turn, |result| {
             // A copy that this thread makes. What the others allocate lies scattered, and what is
             // free between it only they can use again.
             #[expect(clippy::map_clone, reason = "the copy is what is wanted")]
-            results.push(settled.map(|settled: SettledShard| settled.clone()));
+            settled.add(result.map(|shard: SettledShard| shard.clone()));
         });
         self.context.check()?;
-        let mut settled = queue::all(results)?;
+        let mut settled = settled.all()?;
         settled.extend(self.settle_absent(&absent)?);
         Ok(settled)
     }
@@ -284,20 +282,20 @@ impl Backup<'_> {
     }
 
     /// What there is to do, of which nothing is begun.
-    fn jobs(&self, asked: Vec<Planned>) -> Vec<ShardJob> {
+    fn jobs(&self, asked: Vec<Planned>) -> impl ExactSizeIterator<Item = ShardJob> + Send {
         let dialect = self.client.dialect();
         let rule = match (dialect, self.options.flush_timeout) {
             (Some(Dialect::V1_5), Some(limit)) => Rule::Prompt(limit),
             _ => Rule::Any,
         };
         let retries = self.options.retries;
-        let job = |planned: Planned| ShardJob {
+        let job = move |planned: Planned| ShardJob {
             attempts: ShardAttempts::new(rule, retries, planned.known.is_some(), dialect),
             planned,
             is_begun: false,
             started: None,
         };
-        asked.into_iter().map(job).collect()
+        asked.into_iter().map(job)
     }
 
     /// A shard is dealt with: tells so, and notes it for a run that may have to take it over.

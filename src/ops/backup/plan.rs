@@ -116,7 +116,7 @@ impl Backup<'_> {
             held,
             dialect,
         };
-        let mut planned = Vec::new();
+        let mut planned = Vec::with_capacity(shards.len());
         for shard in shards {
             planned.extend(self.planned(shard, &selection, &basis)?);
         }

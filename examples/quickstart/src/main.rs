@@ -16,10 +16,10 @@ use serde_json::Value;
 
 // What the tests use to read a whole directory.
 #[allow(dead_code)]
-#[path = "../tests/support/tree.rs"]
+#[path = "../../../tests/support/tree.rs"]
 mod tree;
 
-const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/influxd-1.6.7");
 
 fn main() -> Result<ExitCode> {
     // Called with arguments, this is `snap`: so every command below runs in a process of its own,
@@ -30,13 +30,15 @@ fn main() -> Result<ExitCode> {
     let place = tempfile::tempdir().context("making a temporary directory")?;
     env::set_current_dir(&place)?;
 
-    let mut original = tree::files(Path::new(DATA));
+    let data = Path::new(DATA).canonicalize().context(DATA)?;
+    let mut original = tree::files(&data);
     original.retain(|path, _| path.starts_with("meta/") || path.starts_with("data/"));
     println!(
         "# What an influxd 1.6.7 left on disk when it was stopped: {} files.",
         original.len()
     );
-    println!("$ mkdir influxdb && cp -r {DATA}/{{meta,data}} influxdb\n");
+    let data = data.display();
+    println!("$ mkdir influxdb && cp -r {data}/{{meta,data}} influxdb\n");
     for (path, content) in &original {
         let copy = Path::new("influxdb").join(path);
         fs::create_dir_all(copy.parent().context("a file in a directory")?)?;
