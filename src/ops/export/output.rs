@@ -22,7 +22,7 @@ pub(super) struct ExportFile {
 
 enum Out {
     Plain(BufWriter<NamedTempFile>),
-    Gzip(GzEncoder<BufWriter<NamedTempFile>>),
+    Gzip(Box<GzEncoder<BufWriter<NamedTempFile>>>),
 }
 
 impl ExportFile {
@@ -40,7 +40,7 @@ impl ExportFile {
         );
         let file = BufWriter::with_capacity(CHUNK, durable::unfinished_in(directory(path))?);
         let out = match path.extension().is_some_and(|extension| extension == "gz") {
-            true => Out::Gzip(GzEncoder::new(file, Compression::fast())),
+            true => Out::Gzip(Box::new(GzEncoder::new(file, Compression::fast()))),
             false => Out::Plain(file),
         };
         Ok(Self {
