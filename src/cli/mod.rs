@@ -5,6 +5,7 @@ mod check;
 mod complete;
 mod copy;
 mod ending;
+mod export;
 mod flags;
 mod forget;
 mod generate;
@@ -113,6 +114,7 @@ enum Command {
     Forget(forget::ForgetArgs),
     Keep(keep::KeepArgs),
     Copy(copy::CopyArgs),
+    Export(export::ExportArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -147,6 +149,7 @@ impl Command {
             Self::Verify(args) => &args.path,
             Self::Check(args) => &args.path,
             Self::Keep(args) => &args.path,
+            Self::Export(args) => &args.path,
             Self::Copy(args) => return vec![&args.source, &args.target],
             Self::Serve(_) | Self::Generate(_) => return Vec::new(),
         };
@@ -287,6 +290,7 @@ impl CommandRun<'_> {
             Command::List(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Info(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Keep(args) => self.alone(&args.output, |out| args.run(cancel, out)),
+            Command::Export(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Generate(args) => args.run(&definition()),
         }
     }

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod copy;
 mod examine;
+mod export;
 mod forget;
 mod info;
 mod list;
@@ -26,6 +27,9 @@ pub use backup::{IncrementalMode, MadeSet};
 pub use check::check;
 pub use check::{CheckOptions, CheckReport};
 pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
+pub use export::{
+    ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget, NewlineRule, export,
+};
 pub use forget::Reason;
 pub use forget::{ForgetOptions, ForgetReport, GroupServer};
 pub use forget::{Group, KeepReport, PinChange, Policy};

@@ -12,12 +12,12 @@ use crate::influxd_dir::Ownership;
 use crate::io::durable::{self, WriteBack};
 use crate::io::sync_behind::SyncQueue;
 
-/// A directory for the files of one shard, which stay. Of files of one name, the last is kept.
+/// A directory for the files of one shard. Of files of one name, the last is kept.
 pub(crate) struct UnpackDir<'a> {
     pub path: &'a Path,
     pub ownership: &'a Ownership,
-    /// Gets each file when it is whole.
-    pub syncs: &'a SyncQueue,
+    /// Gets each file when it is whole; none where the files go with the run.
+    pub syncs: Option<&'a SyncQueue>,
 }
 
 /// A file that is being unpacked.
@@ -70,7 +70,9 @@ impl UnpackDir<'_> {
         let UnpackedFile { file, path, .. } = unpacked;
         let given = self.ownership.give(file, false);
         given.with_context(|| format!("setting owner and mode of {}", path.display()))?;
-        self.syncs.file(Arc::clone(file), path.clone());
+        if let Some(syncs) = self.syncs {
+            syncs.file(Arc::clone(file), path.clone());
+        }
         Ok(())
     }
 }

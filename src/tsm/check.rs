@@ -81,16 +81,18 @@ impl TsmFinding<'_> {
     pub fn what(&self) -> String {
         match self.key {
             [] => self.fault.to_string(),
-            key if key.len() <= SHOWN_OF_KEY => {
-                format!("{} (key {})", self.fault, key.escape_ascii())
-            }
-            key => format!(
-                "{} (key {}…, {} bytes)",
-                self.fault,
-                key[..SHOWN_OF_KEY].escape_ascii(),
-                key.len()
-            ),
+            key => format!("{} (key {})", self.fault, key_in_words(key)),
         }
+    }
+}
+
+/// A key as it is told: not all of a long one.
+pub(super) fn key_in_words(key: &[u8]) -> String {
+    match key.get(..SHOWN_OF_KEY) {
+        Some(shown) if key.len() > SHOWN_OF_KEY => {
+            format!("{}…, {} bytes", shown.escape_ascii(), key.len())
+        }
+        _ => key.escape_ascii().to_string(),
     }
 }
 

@@ -56,16 +56,25 @@ pub(crate) struct BlockReader<'a, R: ?Sized> {
     /// Bytes of the file from `start` on.
     window: Vec<u8>,
     start: u64,
+    /// Bytes read at a time.
+    window_bytes: usize,
 }
 
 impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
     /// Reads blocks of `file`, whose index begins at `index_offset`.
     pub(crate) fn new(file: &'a R, index_offset: u64) -> Self {
+        Self::with_window(file, index_offset, WINDOW)
+    }
+
+    /// As [`new`](Self::new), reading so many bytes at a time; 0 reads each record alone, as is
+    /// best for those that lie far apart.
+    pub(super) fn with_window(file: &'a R, index_offset: u64, window_bytes: usize) -> Self {
         Self {
             file,
             end: index_offset,
             window: Vec::new(),
             start: 0,
+            window_bytes,
         }
     }
 
@@ -115,7 +124,7 @@ impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
             self.window.len() - at
         });
         let left = usize::try_from(self.end - offset).unwrap_or(usize::MAX);
-        let length = left.min(WINDOW).max(size);
+        let length = left.min(self.window_bytes).max(size);
         // A large record, once passed, does not keep its memory.
         if self.window.len() > length {
             self.window.truncate(length);

@@ -51,6 +51,18 @@ pub struct BlockEntry {
     pub size: u32,
 }
 
+impl BlockEntry {
+    /// The one that stands in the index as these bytes.
+    pub(super) fn of(bytes: &[u8; ENTRY_BYTES]) -> Self {
+        Self {
+            min_time: BigEndian::read_i64(&bytes[..8]),
+            max_time: BigEndian::read_i64(&bytes[8..16]),
+            offset: BigEndian::read_u64(&bytes[16..24]),
+            size: BigEndian::read_u32(&bytes[24..]),
+        }
+    }
+}
+
 /// Walks the index of a TSM file from its first key to its last, and checks it on the way. Takes
 /// the memory of two keys (64 KiB each at most) and a buffer of 64 KiB, whatever the size of the
 /// file.
@@ -228,14 +240,8 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
             return Ok(None);
         }
         let at = self.index.at;
-        let bytes = self.index.take::<ENTRY_BYTES>()?;
+        let entry = BlockEntry::of(&self.index.take::<ENTRY_BYTES>()?);
         self.left -= 1;
-        let entry = BlockEntry {
-            min_time: BigEndian::read_i64(&bytes[..8]),
-            max_time: BigEndian::read_i64(&bytes[8..16]),
-            offset: BigEndian::read_u64(&bytes[16..24]),
-            size: BigEndian::read_u32(&bytes[24..]),
-        };
         Ok(Some((at, entry)))
     }
 

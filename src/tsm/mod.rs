@@ -8,6 +8,7 @@
 //! fault of a file, [`parts`] does so with several threads; [`filter`] leaves points out of one;
 //! [`fields`] finds fields of which files disagree; [`series`] takes keys apart, and
 //! [`series_filter`] says which series are meant, and [`sought_series`] whether they were found.
+//! [`points`] gives the points of the files of a shard as a query would.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere
 //! the WAL, with what was written since the last flush ([`wal`]); [`wal::replay`] makes points of
@@ -24,6 +25,7 @@ pub mod filter;
 pub mod index;
 pub(crate) mod parts;
 mod pattern;
+pub(crate) mod points;
 pub mod series;
 pub mod series_filter;
 mod sort;

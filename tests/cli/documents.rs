@@ -141,6 +141,7 @@ fn every_command_and_exit_code_has_its_place_in_the_documents() {
         ("serve", &["0", "1", "2", "6"]),
         ("forget", &["0", "1", "2", "4", "10", "11"]),
         ("copy", &["0", "1", "2", "4", "5", "6", "10", "11"]),
+        ("export", &["0", "1", "2", "3", "4", "6", "10"]),
     ] {
         let page = read(&root().join(format!("docs/{command}.md")));
         assert!(

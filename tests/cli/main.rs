@@ -18,6 +18,8 @@ mod config;
 mod documents;
 // The console examples of docs: run, and compared with what stands there.
 mod examples;
+// `snap export`: files, refusals, damage.
+mod export;
 // `snap forget` and `snap keep`: what goes, what stays, what a removal cut short leaves.
 mod forget;
 mod json_language;

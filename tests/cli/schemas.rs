@@ -27,7 +27,7 @@ use crate::support::{tree, utf8};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 
 /// The page of each schema.
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 13] = [
     ("backup", "backup"),
     ("restore", "restore"),
     ("serve", "serve"),
@@ -38,6 +38,7 @@ const PAGES: [(&str, &str); 12] = [
     ("forget", "forget"),
     ("keep", "forget"),
     ("copy", "copy"),
+    ("export", "export"),
     ("record", "format"),
     ("restore-journal", "format"),
 ];

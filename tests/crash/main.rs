@@ -1,12 +1,14 @@
 //! Runs that are killed or stopped, and disks that say no: what is left, and that the next run puts
 //! it right.
 //!
-//! A real influxd is needed by all modules but `copying` and `failpoints`.
+//! A real influxd is needed by all modules but `copying`, `exporting` and `failpoints`.
 
 // Copies of sets that are killed or fail at each step.
 mod copying;
 // Disks that are full or may not be written, file size limits, umask, file names.
 mod disks;
+// Exports that are killed or fail at each step.
+mod exporting;
 // A run killed or failed at each step that changes its directory.
 mod failpoints;
 // Live restores: imports and uploads that break, a restore that is killed, and how it is resumed.

@@ -73,6 +73,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "T|last",
         "auto|1.0|1.5",
         "both|1.0|1.5",
+        "keep|escape|fail",
     ];
     for command in built().get_subcommands() {
         let valued = command

@@ -12,11 +12,12 @@ pub(crate) use text::{page, summary};
 
 /// The headings in the order in which a reader needs them, whichever order the flags have: which
 /// server and what of it, before how, and what hardly anybody changes last.
-const HEADINGS: [&str; 11] = [
+const HEADINGS: [&str; 12] = [
     "Server",
     "Where to",
     "What to back up",
     "What to restore",
+    "What to export",
     "What to keep",
     PLAIN_HEADING,
     "How",
@@ -37,13 +38,13 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
     (
         "3",
         "done in part: named shards are missing",
-        &["backup", "restore", "verify"],
+        &["backup", "restore", "verify", "export"],
     ),
     (
         "4",
         "damage found",
         &[
-            "restore", "list", "info", "verify", "check", "forget", "keep", "copy",
+            "restore", "list", "info", "verify", "check", "forget", "keep", "copy", "export",
         ],
     ),
     (
@@ -54,13 +55,15 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
     (
         "6",
         "refused for safety",
-        &["backup", "restore", "serve", "forget", "keep", "copy"],
+        &[
+            "backup", "restore", "serve", "forget", "keep", "copy", "export",
+        ],
     ),
     (
         "10",
         "no backup there",
         &[
-            "restore", "list", "info", "verify", "check", "forget", "keep", "copy",
+            "restore", "list", "info", "verify", "check", "forget", "keep", "copy", "export",
         ],
     ),
     (

@@ -52,7 +52,7 @@ const FILES: [(&str, &str); 7] = [
 
 /// The commands that read or write a repository.
 const WITH_PATH: &[&str] = &[
-    "backup", "restore", "list", "info", "verify", "check", "forget", "keep", "copy",
+    "backup", "restore", "list", "info", "verify", "check", "forget", "keep", "copy", "export",
 ];
 
 /// Variables that are no flags of ours, what each does, and the commands that heed it; none where

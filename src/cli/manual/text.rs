@@ -179,7 +179,7 @@ mod tests {
             let most = match command.get_name() {
                 "backup" | "restore" => 44,
                 "forget" => 34,
-                "copy" => 35,
+                "copy" | "export" => 35,
                 _ => 28,
             };
             let lines = short.lines().count();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::messages::check::CheckResult;
 use super::messages::copy::{CopySet, CopySummary};
+use super::messages::export::ExportSummary;
 use super::messages::forget::{ForgetSet, ForgetSummary};
 use super::messages::info::{ServerDetails, SetDetails};
 use super::messages::keep::KeepSummary;
@@ -24,7 +25,7 @@ type LineSchema = fn(&mut SchemaGenerator) -> Schema;
 const COMMON: [LineSchema; 2] = [line::<Status>, line::<ExitError>];
 
 /// The commands that print JSON, and the lines of each but for the common ones.
-const COMMANDS: [(&str, &[LineSchema]); 10] = [
+const COMMANDS: [(&str, &[LineSchema]); 11] = [
     (
         "backup",
         &[
@@ -60,6 +61,7 @@ const COMMANDS: [(&str, &[LineSchema]); 10] = [
         "copy",
         &[line::<ShardProgress>, line::<CopySet>, line::<CopySummary>],
     ),
+    ("export", &[line::<ShardProgress>, line::<ExportSummary>]),
 ];
 
 /// Every schema as the text of a file, by the file's name without `.json`.

@@ -224,7 +224,7 @@ pub(crate) fn print_exact(text: &str) -> io::Result<()> {
 
 /// Whether nobody reads standard output any more: a pipe without its reader, or a terminal whose
 /// session has ended.
-fn is_gone(error: &io::Error) -> bool {
+pub(crate) fn is_gone(error: &io::Error) -> bool {
     // A terminal that has hung up does not say that it is one, but still what kind of file it is.
     let is_device = || {
         rustix::fs::fstat(io::stdout())

@@ -75,6 +75,7 @@ pub(super) fn check(
         catalog,
         checks,
         unpack: None,
+        tell: None,
         context: Context {
             cancel: &stop,
             ..context
@@ -107,12 +108,14 @@ fn check_one(checker: &ShardChecker<'_>, planned: PlannedShard) -> Result<Checke
 }
 
 /// Checks the files that a shard is put together from.
-pub(super) struct ShardChecker<'a> {
+pub(in crate::ops) struct ShardChecker<'a> {
     pub catalog: &'a Catalog,
     pub checks: &'a RestoreChecks,
     /// Where the files are unpacked while they are read, if they are. What is to be left out of
     /// them is not tried on them then: it will be left out of what was unpacked.
     pub unpack: Option<&'a UnpackDir<'a>>,
+    /// Is told what is damaged, where everything else is to be read; else damage is refused.
+    pub tell: Option<&'a (dyn Fn(String) + Sync)>,
     pub context: Context<'a>,
 }
 
@@ -122,7 +125,7 @@ impl ShardChecker<'_> {
     /// # Errors
     ///
     /// As [`check`].
-    pub(super) fn check(&self, shard: PlannedShard) -> Result<CheckedShard> {
+    pub(in crate::ops) fn check(&self, shard: PlannedShard) -> Result<CheckedShard> {
         let Gathered {
             files,
             unreadable,
@@ -130,7 +133,10 @@ impl ShardChecker<'_> {
         } = self.gather(&shard)?;
         let all_readable = unreadable.is_empty();
         for (name, unreadable) in unreadable {
-            unreadable.refuse(&name, &shard.source, self.checks, self.context)?;
+            match self.tell {
+                Some(tell) => tell(unreadable.what(&name)),
+                None => unreadable.refuse(&name, &shard.source, self.checks, self.context)?,
+            }
         }
         let members = ShardMembers {
             catalog: self.catalog,
@@ -153,7 +159,19 @@ impl ShardChecker<'_> {
         };
         let settled = match several.is_empty() {
             true => SettledTypes::default(),
-            false => settle_types(&members, &several, &deletes, &self.checks.series)?,
+            false => {
+                let series = &self.checks.series;
+                match (
+                    settle_types(&members, &several, &deletes, series),
+                    self.tell,
+                ) {
+                    // What is damaged in their indexes was told.
+                    (Err(error), Some(_)) if !error.chain().any(is_of_system) => {
+                        SettledTypes::default()
+                    }
+                    (settled, _) => settled?,
+                }
+            }
         };
         if let Some(told) = &settled.told {
             self.context.warn(told);
@@ -330,6 +348,11 @@ struct Unreadable {
 }
 
 impl Unreadable {
+    fn what(&self, name: &str) -> String {
+        let Self { tar, fault } = self;
+        format!("{tar} is damaged: {name} {fault}")
+    }
+
     /// Refuses it where deletes are to be applied: points that were deleted would come back.
     fn refuse(
         &self,
@@ -338,18 +361,17 @@ impl Unreadable {
         checks: &RestoreChecks,
         context: Context<'_>,
     ) -> Result<()> {
-        let Self { tar, fault } = self;
         if checks.apply_deletes {
-            let message = format!("{tar} is damaged: {name} {fault}");
             return Err(ErrorKind::Damage
-                .error(message)
+                .error(self.what(name))
                 .hint(
                     "nothing was written; -apply-deletes=false restores the shard without looking at what was deleted of it",
                 )
                 .into());
         }
         context.warn(format!(
-            "{name} of shard {shard} {fault}: points that were deleted may come back"
+            "{name} of shard {shard} {}: points that were deleted may come back",
+            self.fault
         ));
         Ok(())
     }
@@ -378,7 +400,7 @@ impl ShardChecker<'_> {
             listed: listed.map(|listed| listed.size),
             // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged
             // too.
-            depth: match !set.is_recorded() || shard.time_range.is_some() {
+            depth: match self.tell.is_none() && (!set.is_recorded() || shard.time_range.is_some()) {
                 true => Depth::Blocks { times: None },
                 false => Depth::Index,
             },
@@ -387,7 +409,7 @@ impl ShardChecker<'_> {
             reads_all: recorded.is_some(),
             leave_index: self.checks.leave_index,
             unpack: self.unpack,
-            stops_at_damage: true,
+            stops_at_damage: self.tell.is_none(),
             scratch: &self.checks.scratch,
             cancel: self.context.cancel,
             progress: match self.unpack {
@@ -400,8 +422,13 @@ impl ShardChecker<'_> {
             None => Ok(examined.members),
             Some(why) => {
                 let tar = self.catalog.place_of(&file.name);
+                let told = format!("{tar} is damaged: {why}");
+                if let Some(tell) = self.tell {
+                    tell(told);
+                    return Ok(examined.members);
+                }
                 Err(ErrorKind::Damage
-                    .error(format!("{tar} is damaged: {why}"))
+                    .error(told)
                     .hint("nothing was written; take another backup or set")
                     .into())
             }

@@ -63,7 +63,7 @@ impl ShardFiles {
     }
 
     /// All files with their names, in order of these.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &ShardFile)> {
+    pub(in crate::ops) fn iter(&self) -> impl Iterator<Item = (&str, &ShardFile)> {
         self.0.iter().map(|(name, file)| (name.as_ref(), file))
     }
 

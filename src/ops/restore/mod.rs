@@ -17,6 +17,7 @@ mod selection;
 mod source;
 mod types;
 
+pub(super) use check::{RestoreChecks, ShardChecker};
 pub use live::LiveOptions;
 pub(crate) use live::live_journal_schema;
 pub use live::restore_live;
@@ -25,3 +26,4 @@ pub use offline::RestoreOptions;
 pub use offline::restore;
 pub use report::RestoreReport;
 pub use selection::RestoreSelection;
+pub(super) use source::{PlannedShard, SetSelector, Source, planned, sets_of};

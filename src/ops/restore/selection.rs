@@ -35,7 +35,7 @@ pub struct RestoreSelection {
 
 impl RestoreSelection {
     /// The shards that are meant, by their names in the backup.
-    pub(super) fn selection(&self, include_internal: bool) -> Selection {
+    pub(in crate::ops) fn selection(&self, include_internal: bool) -> Selection {
         Selection {
             database: self.database.clone(),
             retention_policy: self.retention_policy.clone(),
@@ -46,7 +46,7 @@ impl RestoreSelection {
     }
 
     /// The times of the points that are meant, where not all are.
-    pub(super) fn bounds(&self) -> Option<Bounds> {
+    pub(in crate::ops) fn bounds(&self) -> Option<Bounds> {
         (self.start.is_some() || self.end.is_some()).then(|| Bounds::between(self.start, self.end))
     }
 
@@ -65,7 +65,7 @@ impl RestoreSelection {
     }
 
     /// What a shard is called where it goes, under the id it has there.
-    pub(super) fn target(&self, source: &ShardPath, id: u64) -> ShardPath {
+    pub(in crate::ops) fn target(&self, source: &ShardPath, id: u64) -> ShardPath {
         ShardPath {
             database: self
                 .new_database
@@ -80,7 +80,7 @@ impl RestoreSelection {
     }
 
     /// Refuses new names for what is not named, and an end before the start.
-    pub(super) fn ensure_consistent(&self) -> Result<(), Error> {
+    pub(in crate::ops) fn ensure_consistent(&self) -> Result<(), Error> {
         let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
         match self {
             Self {

@@ -24,7 +24,7 @@ use crate::time::Bounds;
 use crate::wire::MetaBlob;
 
 /// A backup as a restore sees it.
-pub(super) struct Source {
+pub(in crate::ops) struct Source {
     /// The id of the set that is restored.
     pub set: SetId,
     /// Its place among the sets.
@@ -131,7 +131,7 @@ pub(crate) enum SetSelector<'a> {
 
 impl<'a> SetSelector<'a> {
     /// The one that was named, else the newest.
-    pub(super) fn named(set: Option<&'a str>) -> Self {
+    pub(in crate::ops) fn named(set: Option<&'a str>) -> Self {
         set.map_or(Self::Newest, Self::Alone)
     }
 }
@@ -174,7 +174,7 @@ pub(crate) struct PlannedShard {
 
 impl PlannedShard {
     /// Bytes of the files it is put together from.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::ops) fn bytes(&self) -> u64 {
         total(self.chain.iter().map(|file| file.size))
     }
 }
@@ -214,7 +214,7 @@ impl Source {
     ///
     /// [`ErrorKind::NoBackup`] or [`ErrorKind::Damage`] for the metastore; when what is meant is
     /// not in it.
-    pub(super) fn read(
+    pub(in crate::ops) fn read(
         catalog: &Catalog,
         which: SetSelector<'_>,
         selection: &Selection,

@@ -9,7 +9,7 @@ use crate::time::Bounds;
 
 /// Which points of a key stay.
 #[derive(Debug)]
-pub(super) struct KeyFilter {
+pub(in crate::tsm) struct KeyFilter {
     time_range: Bounds,
     /// The first deleted range that does not end before what was asked for last.
     deleted: Option<DeletedRange>,
@@ -17,7 +17,7 @@ pub(super) struct KeyFilter {
 
 /// What becomes of a block, as far as its first and last time tell.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum BlockFate {
+pub(in crate::tsm) enum BlockFate {
     Unchanged,
     Dropped,
     /// It depends on its points.
@@ -25,7 +25,7 @@ pub(super) enum BlockFate {
 }
 
 impl KeyFilter {
-    pub(super) fn new(time_range: Bounds) -> Self {
+    pub(in crate::tsm) fn new(time_range: Bounds) -> Self {
         Self {
             time_range,
             deleted: None,
@@ -33,7 +33,11 @@ impl KeyFilter {
     }
 
     /// Turns to a key, whose blocks are asked for in ascending order.
-    pub(super) fn load(&mut self, key: &Key<'_>, deletes: &mut impl Deletes) -> io::Result<()> {
+    pub(in crate::tsm) fn load(
+        &mut self,
+        key: &Key<'_>,
+        deletes: &mut impl Deletes,
+    ) -> io::Result<()> {
         deletes.begin(key)?;
         self.deleted = deletes.next_range()?;
         Ok(())
@@ -48,7 +52,7 @@ impl KeyFilter {
     }
 
     /// What becomes of a block of the key.
-    pub(super) fn fate(
+    pub(in crate::tsm) fn fate(
         &mut self,
         entry: &BlockEntry,
         deletes: &mut impl Deletes,
@@ -75,7 +79,7 @@ impl KeyFilter {
 
     /// Puts those of `points`, which are of the block that was asked for last, that stay in the
     /// place of those in `staying`.
-    pub(super) fn points(
+    pub(in crate::tsm) fn points(
         &mut self,
         points: &Points,
         staying: &mut Points,

@@ -2,11 +2,10 @@
 
 use std::io;
 
-use super::super::fields::Field;
 use super::super::index::Key;
 use super::super::sought_series::{SoughtMatcher, SoughtSeries};
 use super::super::tombstone::{DeletedRange, Deletes};
-use super::new_types::NewTypes;
+use super::new_types::{NewTypes, has_other_type};
 
 /// Deletes, and with them all of keys whose series are not meant, or whose fields have another type
 /// now.
@@ -29,18 +28,11 @@ impl<'a, D: Deletes> LeftOut<'a, D> {
             whole: None,
         }
     }
-
-    fn is_of_other_type(&self, key: &Key<'_>) -> bool {
-        !self.new_types.is_empty()
-            && Field::of(key.bytes)
-                .and_then(|field| self.new_types.get(&field))
-                .is_some_and(|new| *new != key.value_type)
-    }
 }
 
 impl<D: Deletes> Deletes for LeftOut<'_, D> {
     fn begin(&mut self, key: &Key<'_>) -> io::Result<()> {
-        let is_left_out = !self.series.takes(key.bytes) || self.is_of_other_type(key);
+        let is_left_out = !self.series.takes(key.bytes) || has_other_type(key, self.new_types);
         self.whole = is_left_out.then_some(true);
         self.deletes.begin(key)
     }
@@ -57,6 +49,7 @@ impl<D: Deletes> Deletes for LeftOut<'_, D> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::super::fields::Field;
     use super::super::super::fields::tests::file as fields_file;
     use super::super::super::series_filter::SeriesFilter;
     use super::super::super::tombstone::DeletedRanges;

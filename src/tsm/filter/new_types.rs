@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::fields::Field;
-use super::super::index::{IndexError, IndexWalk};
+use super::super::index::{IndexError, IndexWalk, Key};
 use super::super::tombstone::Deletes;
 use super::super::values::ValueType;
 use super::key_filter::{BlockFate, KeyFilter};
@@ -44,3 +44,11 @@ pub(crate) fn living_fields(
 
 /// The fields of a shard that had other types before, with the type that they have.
 pub(crate) type NewTypes = BTreeMap<Field, ValueType>;
+
+/// Whether the values of a key are not of the type that its field has.
+pub(in crate::tsm) fn has_other_type(key: &Key<'_>, new_types: &NewTypes) -> bool {
+    !new_types.is_empty()
+        && Field::of(key.bytes)
+            .and_then(|field| new_types.get(&field))
+            .is_some_and(|new| *new != key.value_type)
+}

@@ -104,7 +104,7 @@ impl Unpacker<'_> {
         let unpack = UnpackDir {
             path: &directory,
             ownership: self.ownership,
-            syncs,
+            syncs: Some(syncs),
         };
         let (checked, left) = self.unpack_into(&unpack, shard, stop)?;
         if with_tsi1 {
@@ -139,6 +139,7 @@ impl Unpacker<'_> {
             catalog: self.catalog,
             checks: self.checks,
             unpack: Some(unpack),
+            tell: None,
             context: Context {
                 cancel: stop,
                 progress: &progress,

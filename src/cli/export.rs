@@ -1,0 +1,278 @@
+//! `snap export` as it is typed.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use super::ending::Ending;
+use super::flags::OutputArgs;
+use super::flags::values;
+use super::render::messages::export::ExportSummary;
+use super::render::output::Output;
+use super::render::terminal::is_gone;
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind};
+use crate::ops::{
+    Directories, ExportOptions, ExportSource, ExportTarget, NewlineRule, RestoreSelection, export,
+    grouped,
+};
+use crate::repository::Location;
+use crate::text::plural;
+use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
+
+/// Write the points of a backup as line protocol, without a server
+///
+/// The points are those that a restore of the set would bring back: increments are merged with what
+/// they build on, of two values at one time the later counts, and what was deleted is left out.
+/// They come in the order of their series, one line a point with all its fields.
+///
+/// Before the points stand statements that make the databases and retention policies, as
+/// influx -import wants them. For /write, leave them out with -lponly.
+///
+/// What is damaged is named, and everything else is exported; the exit code is 3 then.
+///
+/// T is a time: RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m,
+/// 24h, 7d, 2w).
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ExportArgs {
+    /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
+    #[arg(value_name = "PATH", value_parser = values::location())]
+    pub(crate) path: Option<Location>,
+    /// The set: an id, the beginning of one, or latest [default: the newest]
+    #[arg(value_name = "SET")]
+    set: Option<String>,
+
+    /// Export the stopped influxd with this meta directory, and no backup
+    ///
+    /// What stands in its WAL only is exported too.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "datadir",
+        conflicts_with = "path",
+        help_heading = "Server"
+    )]
+    metadir: Option<PathBuf>,
+    /// Its data directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "metadir",
+        help_heading = "Server"
+    )]
+    datadir: Option<PathBuf>,
+    /// Its WAL directory [default: wal beside -datadir]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "datadir",
+        help_heading = "Server",
+        hide_short_help = true
+    )]
+    waldir: Option<PathBuf>,
+
+    /// Write to this file, compressed if its name ends with .gz [default: standard output]
+    ///
+    /// It gets its name when it is whole. One that is there already is not replaced.
+    #[arg(short, long, value_name = "FILE", help_heading = "How")]
+    out: Option<PathBuf>,
+    /// Leave out the statements that make databases and retention policies
+    ///
+    /// What is left is what /write takes. Of which database and policy the points are is not said
+    /// then: -database and -retention select those of one.
+    #[arg(long, help_heading = "How")]
+    lponly: bool,
+    /// What to do about line feeds in strings, which influx -import breaks
+    ///
+    /// keep: they stay, as /write takes them; escape: a backslash and an n take the place of each;
+    /// fail: the export ends.
+    #[arg(
+        long,
+        value_name = "keep|escape|fail",
+        default_value = "keep",
+        hide_possible_values = true,
+        help_heading = "How"
+    )]
+    newline: NewlineArg,
+
+    /// Only this database [default: all but _internal]
+    #[arg(
+        long,
+        visible_alias = "db",
+        value_name = "NAME",
+        help_heading = "What to export"
+    )]
+    database: Option<String>,
+    /// Only this retention policy of -database
+    #[arg(
+        long,
+        visible_alias = "rp",
+        value_name = "NAME",
+        help_heading = "What to export"
+    )]
+    retention: Option<String>,
+    /// Only this shard
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = values::whole_number(0, u64::MAX),
+        help_heading = "What to export",
+    )]
+    shard: Option<u64>,
+    /// Only this measurement, or those that match /expression/; may be given several times
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = values::measurement,
+        help_heading = "What to export"
+    )]
+    measurement: Vec<MeasurementPattern>,
+    /// Only series with this tag, as host=web1 or host=~/^web/; may be given several times
+    #[arg(
+        long = "where",
+        value_name = "CONDITION",
+        value_parser = values::condition,
+        help_heading = "What to export"
+    )]
+    conditions: Vec<TagCondition>,
+    /// Only points from T on, as 2026-11-20 or 24h (ago)
+    #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to export")]
+    start: Option<Timestamp>,
+    /// Only points up to T
+    #[arg(
+        long,
+        visible_alias = "stop",
+        value_name = "T",
+        value_parser = values::time,
+        help_heading = "What to export",
+    )]
+    end: Option<Timestamp>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+  snap export -o telegraf.lp.gz -database telegraf /var/backups/influxdb
+  snap export -lponly -database db -retention autogen -measurement cpu -start 24h PATH | less
+  snap export -database db PATH 20261120T080000Z > db.lp
+  snap export -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum NewlineArg {
+    Keep,
+    Escape,
+    Fail,
+}
+
+impl ExportArgs {
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+        self.ensure_consistent(output)?;
+        let options = self.options();
+        let from = match &options.source {
+            ExportSource::Set { repository, .. } => repository.to_string(),
+            ExportSource::Directories(directories) => directories.datadir.display().to_string(),
+        };
+        output.opening(&format!("exporting from {from}"));
+        let mut stdout = PointsOut {
+            out: io::stdout(),
+            is_gone: false,
+        };
+        let report = output.while_running(cancel, |context| {
+            let target = match &self.out {
+                Some(path) => ExportTarget::File(path.clone()),
+                None => ExportTarget::Stream(&mut stdout),
+            };
+            export(&options, target, context)
+        });
+        if stdout.is_gone {
+            return Ok(None);
+        }
+        let report = report?;
+        for text in grouped(&report.missing) {
+            output.fault(&text, None);
+        }
+        if report.tally.newlines > 0 && options.newline == NewlineRule::Keep {
+            output.warning(&format!(
+                "{} with line feeds, which /write takes and influx -import breaks; see -newline",
+                plural(report.tally.newlines, "string")
+            ));
+        }
+        let summary = ExportSummary::new(&report, &from, self.out.as_deref());
+        match self.out {
+            Some(_) => output.closing(&summary, &summary.line())?,
+            None => output.opening(&summary.line()),
+        }
+        Ok((!report.missing.is_empty()).then_some(ErrorKind::Partial))
+    }
+
+    fn ensure_consistent(&self, output: &Output) -> Result<(), Error> {
+        match output.is_json() && self.out.is_none() {
+            true => Err(ErrorKind::Usage
+                .error("-json and the points would both go to standard output")
+                .hint("write the points to a file, with -o FILE")),
+            false => Ok(()),
+        }
+    }
+
+    fn source(&self) -> ExportSource {
+        match self.metadir.clone().zip(self.datadir.clone()) {
+            Some((metadir, datadir)) => ExportSource::Directories(Directories {
+                metadir,
+                datadir,
+                waldir: self.waldir.clone(),
+                ignore_wal: false,
+            }),
+            None => ExportSource::Set {
+                repository: values::repository(self.path.as_ref()),
+                set: self.set.clone(),
+            },
+        }
+    }
+
+    fn options(&self) -> ExportOptions {
+        ExportOptions {
+            source: self.source(),
+            what: RestoreSelection {
+                database: self.database.clone(),
+                retention_policy: self.retention.clone(),
+                shard: self.shard,
+                start: self.start,
+                end: self.end,
+                series: SeriesFilter {
+                    measurements: self.measurement.clone(),
+                    conditions: self.conditions.clone(),
+                },
+                ..RestoreSelection::default()
+            },
+            points_only: self.lponly,
+            newline: match self.newline {
+                NewlineArg::Keep => NewlineRule::Keep,
+                NewlineArg::Escape => NewlineRule::Escape,
+                NewlineArg::Fail => NewlineRule::Fail,
+            },
+        }
+    }
+}
+
+/// Standard output, and whether its reader went away.
+struct PointsOut {
+    out: io::Stdout,
+    is_gone: bool,
+}
+
+impl Write for PointsOut {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        written.inspect_err(|error| self.is_gone |= is_gone(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        flushed.inspect_err(|error| self.is_gone |= is_gone(error))
+    }
+}

@@ -1,0 +1,87 @@
+//! The end of an export.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Message, Seconds};
+use crate::ops::ExportReport;
+use crate::repository::SetId;
+use crate::text::{plural, size};
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ExportSummary<'a> {
+    /// What was run.
+    #[schemars(extend("const" = "export"))]
+    command: &'static str,
+    /// The id of the set that was exported; null for a stopped server.
+    set: Option<&'a str>,
+    /// The backup directory, as it was given; null for a stopped server.
+    directory: Option<&'a str>,
+    /// The data directory of a stopped server, or null.
+    host: Option<&'a str>,
+    /// The file that was written; null for standard output.
+    output: Option<String>,
+    /// Shards exported.
+    shards: usize,
+    /// Series written, each counted in each shard.
+    series: u64,
+    /// Points written.
+    points: u64,
+    /// Bytes written, before compression.
+    bytes: u64,
+    /// Strings with line feeds.
+    newlines: u64,
+    /// What is damaged or missing, a sentence each; empty with exit code 0.
+    missing: Vec<String>,
+    /// How long the run took, in seconds.
+    seconds: Seconds,
+}
+
+impl Message for ExportSummary<'_> {
+    const TYPE: &'static str = "summary";
+    const TITLE: &'static str = "The end of an export";
+}
+
+impl<'a> ExportSummary<'a> {
+    pub(crate) fn new(report: &'a ExportReport, from: &'a str, file: Option<&Path>) -> Self {
+        let tally = report.tally;
+        Self {
+            command: "export",
+            set: report.set.as_ref().map(SetId::as_str),
+            directory: report.set.as_ref().map(|_| from),
+            host: report.set.is_none().then_some(from),
+            output: file.map(|file| file.display().to_string()),
+            shards: report.shards,
+            series: tally.series,
+            points: tally.points,
+            bytes: tally.bytes,
+            newlines: tally.newlines,
+            missing: report.missing.iter().map(ToString::to_string).collect(),
+            seconds: Seconds(report.elapsed),
+        }
+    }
+
+    /// The same as a line of text.
+    pub(crate) fn line(&self) -> String {
+        let missing = match self.missing.len() {
+            0 => String::new(),
+            count => format!(", {}", plural(count, "fault")),
+        };
+        let file = self.output.as_ref().map(|file| format!(", in {file}"));
+        let from = match self.set {
+            Some(set) => format!("set {set}"),
+            None => self.host.unwrap_or_default().to_owned(),
+        };
+        format!(
+            "{from}: {} of {} series in {}, {}{missing}, {}{}",
+            plural(self.points, "point"),
+            self.series,
+            plural(self.shards, "shard"),
+            size(self.bytes),
+            self.seconds,
+            file.unwrap_or_default()
+        )
+    }
+}

@@ -1,0 +1,413 @@
+//! Points as line protocol: one line a point, with all its fields.
+
+use std::io::{self, Write};
+
+use thiserror::Error;
+
+use super::ExportTally;
+use crate::tsm::points::{Column, Rows};
+use crate::tsm::values::Values;
+
+/// How many bytes are written at a time, near enough.
+const CHUNK: usize = 256 << 10;
+
+/// What is done about line feeds in strings. Line protocol may have them, but `influx -import`
+/// takes each for the end of a point.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NewlineRule {
+    /// They stay, and are counted.
+    #[default]
+    Keep,
+    /// A backslash and an n take the place of each.
+    Escape,
+    /// The export ends in an error.
+    Fail,
+}
+
+/// Why something cannot be written as line protocol: whoever read it would read something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum Unwritable {
+    #[error("it has a line feed, which ends a line")]
+    LineFeed,
+    #[error("it ends with a backslash, which would escape what follows")]
+    Backslash,
+    #[error("it begins with '#' as a comment does")]
+    Comment,
+    #[error("it begins with a space, which is passed over")]
+    Space,
+    #[error("it has no name")]
+    NoName,
+}
+
+/// Why points could not be written.
+#[derive(Debug, Error)]
+pub(super) enum LineError {
+    #[error("a string of series {0} has a line feed")]
+    LineFeed(String),
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// Writes the points of a series.
+pub(super) struct LineProtocol {
+    /// The series and a space, as lines begin.
+    series: Vec<u8>,
+    /// The name and the equals sign of each field; none where it cannot be written.
+    fields: Vec<Option<Vec<u8>>>,
+    line: LineBuffer,
+}
+
+/// What was not written yet.
+struct LineBuffer {
+    newline: NewlineRule,
+    buffer: Vec<u8>,
+    integer: itoa::Buffer,
+    float: zmij::Buffer,
+    not_numbers: u64,
+}
+
+impl LineProtocol {
+    pub(super) fn new(newline: NewlineRule) -> Self {
+        Self {
+            series: Vec::new(),
+            fields: Vec::new(),
+            line: LineBuffer {
+                newline,
+                buffer: Vec::new(),
+                integer: itoa::Buffer::new(),
+                float: zmij::Buffer::new(),
+                not_numbers: 0,
+            },
+        }
+    }
+
+    /// Turns to a series.
+    ///
+    /// # Errors
+    ///
+    /// Where no line can be of it.
+    pub(super) fn begin(&mut self, series: &[u8]) -> Result<(), Unwritable> {
+        match series.first() {
+            None | Some(b',') => return Err(Unwritable::NoName),
+            Some(b'#') => return Err(Unwritable::Comment),
+            Some(b' ' | b'\t' | b'\0') => return Err(Unwritable::Space),
+            Some(_) => {}
+        }
+        ensure_ends(series)?;
+        self.series.clear();
+        self.series.extend_from_slice(series);
+        self.series.push(b' ');
+        self.fields.clear();
+        Ok(())
+    }
+
+    /// Adds the next field of the series.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written; its values are left out then.
+    pub(super) fn add_field(&mut self, name: &[u8]) -> Result<(), Unwritable> {
+        let writable = match name.is_empty() {
+            true => Err(Unwritable::NoName),
+            false => ensure_ends(name),
+        };
+        let mut escaped = Vec::with_capacity(name.len() + 1);
+        for &byte in name {
+            if matches!(byte, b',' | b'"' | b' ' | b'=') {
+                escaped.push(b'\\');
+            }
+            escaped.push(byte);
+        }
+        escaped.push(b'=');
+        self.fields.push(writable.is_ok().then_some(escaped));
+        writable
+    }
+
+    /// Writes rows of the series.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`; with [`NewlineRule::Fail`], for a line feed in a string.
+    pub(super) fn write(
+        &mut self,
+        rows: &Rows<'_, '_>,
+        tally: &mut ExportTally,
+        out: &mut dyn Write,
+    ) -> Result<(), LineError> {
+        let (fields, line) = (&self.fields, &mut self.line);
+        let named = rows.columns().filter_map(|column| {
+            let name = fields.get(column.field)?.as_deref()?;
+            Some((name, column))
+        });
+        let columns: Vec<(&[u8], Column<'_>)> = named.collect();
+        for (row, time) in rows.times.iter().enumerate() {
+            let start = line.buffer.len();
+            line.buffer.extend_from_slice(&self.series);
+            let mut has_fields = false;
+            for (name, column) in &columns {
+                let Some(at) = column.at(row).filter(|at| line.can_put(column.values, *at)) else {
+                    continue;
+                };
+                if has_fields {
+                    line.buffer.push(b',');
+                }
+                has_fields = true;
+                line.buffer.extend_from_slice(name);
+                line.put(column.values, at, tally)
+                    .map_err(|_| LineError::LineFeed(in_words(&self.series)))?;
+                // A line may be as large as there are fields.
+                line.flush_above(4 * CHUNK, tally, out)?;
+            }
+            if !has_fields {
+                line.buffer.truncate(start);
+                continue;
+            }
+            line.buffer.push(b' ');
+            line.put_integer(*time);
+            line.buffer.push(b'\n');
+            tally.points += 1;
+            line.flush_above(CHUNK, tally, out)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub(super) fn finish(
+        &mut self,
+        tally: &mut ExportTally,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.line.flush_above(0, tally, out)
+    }
+
+    /// How many floats were left out, as they are no numbers.
+    pub(super) fn not_numbers(&self) -> u64 {
+        self.line.not_numbers
+    }
+}
+
+/// A line feed in a string that may have none.
+struct LineFeed;
+
+impl LineBuffer {
+    fn can_put(&mut self, values: &Values, at: usize) -> bool {
+        let is_no_number = matches!(values, Values::Float(values) if !values[at].is_finite());
+        self.not_numbers += u64::from(is_no_number);
+        !is_no_number
+    }
+
+    fn put(&mut self, values: &Values, at: usize, tally: &mut ExportTally) -> Result<(), LineFeed> {
+        match values {
+            Values::Float(values) => {
+                let text = self.float.format_finite(values[at]);
+                self.buffer.extend_from_slice(text.as_bytes());
+            }
+            Values::Integer(values) => {
+                self.put_integer(values[at]);
+                self.buffer.push(b'i');
+            }
+            Values::Boolean(values) => {
+                let text: &[u8] = if values[at] { b"true" } else { b"false" };
+                self.buffer.extend_from_slice(text);
+            }
+            Values::Unsigned(values) => {
+                let text = self.integer.format(values[at]);
+                self.buffer.extend_from_slice(text.as_bytes());
+                self.buffer.push(b'u');
+            }
+            Values::String(values) => {
+                let string = values.get(at);
+                if string.contains(&b'\n') {
+                    tally.newlines += 1;
+                    if self.newline == NewlineRule::Fail {
+                        return Err(LineFeed);
+                    }
+                }
+                put_string(string, self.newline, &mut self.buffer);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_integer(&mut self, number: i64) {
+        let text = self.integer.format(number);
+        self.buffer.extend_from_slice(text.as_bytes());
+    }
+
+    /// Writes what waits, if it is more than so many bytes.
+    fn flush_above(
+        &mut self,
+        bytes: usize,
+        tally: &mut ExportTally,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        if self.buffer.len() > bytes {
+            tally.bytes += self.buffer.len() as u64;
+            out.write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
+
+fn in_words(series: &[u8]) -> String {
+    series.trim_ascii_end().escape_ascii().to_string()
+}
+
+/// Refuses what has a line feed, or ends with a backslash: to influxd it escapes what follows, also
+/// where another stands before it.
+fn ensure_ends(name: &[u8]) -> Result<(), Unwritable> {
+    match name.contains(&b'\n') {
+        true => Err(Unwritable::LineFeed),
+        false if name.ends_with(b"\\") => Err(Unwritable::Backslash),
+        false => Ok(()),
+    }
+}
+
+fn put_string(string: &[u8], newline: NewlineRule, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for &byte in string {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' if newline == NewlineRule::Escape => out.extend_from_slice(br"\\n"),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Bounds;
+    use crate::tsm::file_name;
+    use crate::tsm::filter::NewTypes;
+    use crate::tsm::points::{PointsFile, PointsSelection, ShardPoints};
+    use crate::tsm::tombstone::BoundedDeletes;
+    use crate::tsm::values::Points;
+    use crate::tsm::writer::Writer;
+
+    /// The lines of a file with these keys.
+    fn lines(
+        newline: NewlineRule,
+        keys: &[(&str, Points)],
+    ) -> Result<(String, ExportTally), String> {
+        let mut writer = Writer::new(Vec::new());
+        for (key, points) in keys {
+            writer
+                .begin_key(key.as_bytes(), points.values.value_type())
+                .unwrap();
+            writer.points(points).unwrap();
+        }
+        let (bytes, _) = writer.finish().unwrap();
+        let mut content = tempfile::tempfile().unwrap();
+        content.write_all(&bytes).unwrap();
+        let (name, deletes) = (file_name(1, 1), BoundedDeletes::default());
+        let file = PointsFile {
+            name: &name,
+            content: &content,
+            deletes: &deletes,
+        };
+        let selection = PointsSelection {
+            new_types: &NewTypes::new(),
+            time_range: Bounds::ANY,
+        };
+        let mut tell = |finding: crate::tsm::points::PointsFinding<'_>| panic!("{finding}");
+        let mut shard = ShardPoints::open(vec![file], selection, &mut tell).unwrap();
+        let (mut format, mut tally) = (LineProtocol::new(newline), ExportTally::default());
+        let mut out = Vec::new();
+        while let Some(mut series) = shard.next_series().unwrap() {
+            format.begin(series.key()).map_err(|why| why.to_string())?;
+            for (name, _) in series.fields() {
+                format.add_field(name).map_err(|why| why.to_string())?;
+            }
+            while let Some(rows) = series.next_rows().unwrap() {
+                let written = format.write(&rows, &mut tally, &mut out);
+                written.map_err(|error| error.to_string())?;
+            }
+        }
+        format.finish(&mut tally, &mut out).unwrap();
+        assert_eq!(tally.bytes, out.len() as u64);
+        Ok((String::from_utf8(out).unwrap(), tally))
+    }
+
+    fn at<T>(times: &[i64], values: impl Fn(Vec<T>) -> Values, list: &[T]) -> Points
+    where
+        T: Clone,
+    {
+        Points {
+            times: times.to_vec(),
+            values: values(list.to_vec()),
+        }
+    }
+
+    fn strings(list: &[&str]) -> Points {
+        Points {
+            times: (1..=list.len() as i64).collect(),
+            values: Values::String(list.iter().collect()),
+        }
+    }
+
+    #[test]
+    fn a_point_is_a_line_with_all_its_fields_and_their_types() {
+        let (text, tally) = lines(
+            NewlineRule::Keep,
+            &[
+                (
+                    r"a\ b\,c,t\ 1=v\=1#!~#f",
+                    at(&[1, 3], Values::Float, &[1.5, -1e300]),
+                ),
+                (
+                    r"a\ b\,c,t\ 1=v\=1#!~#i 1",
+                    at(&[1, 2], Values::Integer, &[i64::MIN, i64::MAX]),
+                ),
+                ("m#!~#a=b,c\"d\\e", at(&[-7], Values::Boolean, &[true])),
+                ("m#!~#u", at(&[-7], Values::Unsigned, &[u64::MAX])),
+            ],
+        )
+        .unwrap();
+        let expected = r##"a\ b\,c,t\ 1=v\=1 f=1.5,i\ 1=-9223372036854775808i 1
+a\ b\,c,t\ 1=v\=1 i\ 1=9223372036854775807i 2
+a\ b\,c,t\ 1=v\=1 f=-1e300 3
+m a\=b\,c\"d\e=true,u=18446744073709551615u -7
+"##;
+        assert_eq!(text.replace("-1e+300", "-1e300"), expected);
+        assert_eq!(tally.points, 4);
+    }
+
+    #[test]
+    fn strings_are_quoted_and_line_feeds_treated_as_asked() {
+        let keys = [("m#!~#s", strings(&["", "a\"b\\c", "x\n\ny"]))];
+        let (text, tally) = lines(NewlineRule::Keep, &keys).unwrap();
+        assert_eq!(
+            text,
+            "m s=\"\" 1\nm s=\"a\\\"b\\\\c\" 2\nm s=\"x\n\ny\" 3\n"
+        );
+        assert_eq!(tally.newlines, 1);
+        let (text, _) = lines(NewlineRule::Escape, &keys).unwrap();
+        assert!(text.ends_with("m s=\"x\\\\n\\\\ny\" 3\n"), "{text}");
+        let error = lines(NewlineRule::Fail, &keys).unwrap_err();
+        assert_eq!(error, "a string of series m has a line feed");
+    }
+
+    #[test]
+    fn what_would_be_read_as_something_else_is_not_written() {
+        let mut format = LineProtocol::new(NewlineRule::Keep);
+        for (series, why) in [
+            (&b"#m"[..], Unwritable::Comment),
+            (b"m,h=a\nb", Unwritable::LineFeed),
+            (b"m,h=a\\", Unwritable::Backslash),
+            (b",h=a", Unwritable::NoName),
+            (b" m", Unwritable::Space),
+        ] {
+            assert_eq!(format.begin(series), Err(why), "{}", series.escape_ascii());
+        }
+        assert_eq!(format.begin(b"m,h=a\\b"), Ok(()));
+        assert_eq!(format.add_field(b"f\\"), Err(Unwritable::Backslash));
+        assert_eq!(format.add_field(b""), Err(Unwritable::NoName));
+    }
+}

@@ -1,0 +1,337 @@
+//! `snap export`: the points of a backup, or of a stopped influxd, in formats that others read.
+//!
+//! The shards of a set are those that a restore would put into a data directory. Each is made ready
+//! to be read ([`backup`], [`stopped`]), while the one before it is written ([`shard`]) as
+//! [`line_protocol`], under what [`ddl`] says of its database, to where [`output`] leads. What is
+//! damaged is named, and everything else is exported.
+
+mod backup;
+mod ddl;
+mod line_protocol;
+mod output;
+mod shard;
+mod stopped;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
+use crate::cancel::Cancel;
+use crate::context::Context;
+use crate::metastore::Data;
+use crate::ops::selection::ensure_series_found;
+use crate::ops::{Directories, Shortfall};
+use crate::progress::{Event, Outcome};
+use crate::repository::{Catalog, Location, SetId};
+use crate::server::MetaStore;
+use crate::shard::ShardPath;
+use crate::sizes::total;
+use crate::text::plural;
+use crate::tsm::sought_series::SoughtSeries;
+use ddl::Definitions;
+use line_protocol::LineProtocol;
+use output::ExportFile;
+use shard::PreparedShard;
+
+pub use line_protocol::NewlineRule;
+
+/// What to export, and how.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// Where the points are.
+    pub source: ExportSource,
+    /// The shards, and the series and times of the points. New names are not looked at.
+    pub what: RestoreSelection,
+    /// Points alone, without definitions of databases and retention policies.
+    pub points_only: bool,
+    /// What is done about line feeds in strings.
+    pub newline: NewlineRule,
+}
+
+/// Where the points of an export are.
+#[derive(Debug, Clone)]
+pub enum ExportSource {
+    /// In a backup.
+    Set {
+        /// Where its sets lie.
+        repository: Location,
+        /// The set; none for the newest.
+        set: Option<String>,
+    },
+    /// In the directories of an influxd that does not run.
+    Directories(Directories),
+}
+
+/// Where the points go.
+pub enum ExportTarget<'a> {
+    /// A file, which gets its name when it is whole; compressed where the name ends with .gz.
+    File(PathBuf),
+    /// Anything else.
+    Stream(&'a mut dyn Write),
+}
+
+/// What was exported.
+#[derive(Debug, Clone)]
+pub struct ExportReport {
+    /// The set, where a set was exported.
+    pub set: Option<SetId>,
+    /// Shards.
+    pub shards: usize,
+    /// What was written of them.
+    pub tally: ExportTally,
+    /// What could not be exported, or is not in the backup.
+    pub missing: Vec<Shortfall>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExportTally {
+    /// Series, in each shard.
+    pub series: u64,
+    /// Points.
+    pub points: u64,
+    /// Bytes, before compression.
+    pub bytes: u64,
+    /// Strings with line feeds, which influx -import breaks.
+    pub newlines: u64,
+}
+
+/// The shards of an export, of the kind that they are made ready from.
+struct ExportPlan<T> {
+    data: Data,
+    shards: Vec<T>,
+    /// The databases that are meant, also those of which no shard has points left.
+    databases: BTreeSet<String>,
+    /// Their bytes, where that is known.
+    bytes: Option<u64>,
+    missing: Vec<Shortfall>,
+}
+
+/// Exports points.
+///
+/// # Errors
+///
+/// When there is no such set or nothing of what is meant in it; when its metastore is damaged; when
+/// the target cannot be written. What is damaged of shards is no error, but told in the report.
+pub fn export(
+    options: &ExportOptions,
+    target: ExportTarget<'_>,
+    context: Context<'_>,
+) -> Result<ExportReport> {
+    let started = Instant::now();
+    options.what.ensure_consistent()?;
+    let mut exporter = Exporter {
+        options,
+        context,
+        sought: SoughtSeries::of(options.what.series.clone()),
+        tally: ExportTally::default(),
+        missing: Vec::new(),
+    };
+    let (set, shards) = match target {
+        ExportTarget::File(path) => {
+            let mut file = ExportFile::create(&path)?;
+            let exported = exporter.export(&mut file)?;
+            file.finish()?;
+            exported
+        }
+        ExportTarget::Stream(stream) => exporter.export(stream)?,
+    };
+    Ok(ExportReport {
+        set,
+        shards,
+        tally: exporter.tally,
+        missing: exporter.missing,
+        elapsed: started.elapsed(),
+    })
+}
+
+/// Exports shard after shard.
+struct Exporter<'a> {
+    options: &'a ExportOptions,
+    context: Context<'a>,
+    sought: SoughtSeries,
+    tally: ExportTally,
+    missing: Vec<Shortfall>,
+}
+
+impl Exporter<'_> {
+    /// Exports everything that is meant; the set, and how many shards.
+    fn export(&mut self, out: &mut dyn Write) -> Result<(Option<SetId>, usize)> {
+        let (set, count) = self.export_all(out)?;
+        // Of what is damaged, nobody knows which series are in it.
+        if self.missing.is_empty() {
+            let holder = match &set {
+                Some(set) => format!("set {set}"),
+                None => "the data directory".to_owned(),
+            };
+            ensure_series_found(&self.sought, &holder)?;
+        }
+        Ok((set, count))
+    }
+
+    fn export_all(&mut self, out: &mut dyn Write) -> Result<(Option<SetId>, usize)> {
+        match &self.options.source {
+            ExportSource::Set { repository, set } => {
+                let set = set.as_deref();
+                let plan = |catalog: &Catalog| {
+                    let (id, plan) = self.plan_of_set(catalog, set)?;
+                    let sets = sets_of(&plan.shards);
+                    Ok(((id, plan), sets))
+                };
+                let (catalog, (id, plan), _held) = planned(repository, set, self.context, plan)?;
+                let prepare =
+                    |shard, context: Context<'_>| backup::prepare(&catalog, shard, context);
+                Ok((Some(id), self.run(plan, &prepare, out)?))
+            }
+            ExportSource::Directories(directories) => {
+                let selection = self.options.what.selection(false);
+                let shards = directories.live_shards(&selection)?;
+                directories.ensure_known(&shards)?;
+                let (meta, stores) = directories.open()?;
+                let inside = self.inside(Data::read(&meta.data()?)?, shards);
+                let prepare =
+                    |shard, context: Context<'_>| stopped::prepare(&stores, shard, context);
+                Ok((None, self.run(inside, &prepare, out)?))
+            }
+        }
+    }
+
+    fn plan_of_set(
+        &self,
+        catalog: &Catalog,
+        set: Option<&str>,
+    ) -> Result<(SetId, ExportPlan<PlannedShard>)> {
+        let what = &self.options.what;
+        let selection = what.selection(false);
+        let source = Source::read(
+            catalog,
+            SetSelector::named(set),
+            &selection,
+            what.bounds(),
+            true,
+            self.context,
+        )?;
+        source.report_missing(catalog, &selection, self.context)?;
+        let shards = source.planned(&RestoreSelection::default(), Some)?;
+        let plan = ExportPlan {
+            databases: source.databases.into_iter().collect(),
+            bytes: Some(total(shards.iter().map(PlannedShard::bytes))),
+            shards,
+            data: source.data,
+            missing: source.chains.missing,
+        };
+        Ok((source.set, plan))
+    }
+
+    /// Those of the shards that can have points of the times that are meant.
+    fn inside(&self, data: Data, shards: Vec<ShardPath>) -> ExportPlan<ShardPath> {
+        let bounds = self.options.what.bounds();
+        let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
+        let what = self.options.what.selection(false);
+        let databases = data.databases.iter().map(|database| &database.name);
+        let databases = databases.filter(|name| what.takes_database(name));
+        let databases = databases.cloned().collect();
+        let live = data.live_shards().filter(|shard| {
+            let inside = bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
+            inside && wanted.contains(&shard.path)
+        });
+        let shards: Vec<ShardPath> = live.map(|shard| shard.path).collect();
+        ExportPlan {
+            databases,
+            bytes: None,
+            shards,
+            missing: Vec::new(),
+            data,
+        }
+    }
+
+    /// Exports the shards of a plan; how many. One is made ready while another is written.
+    fn run<T: Send>(
+        &mut self,
+        plan: ExportPlan<T>,
+        prepare: &(impl Fn(T, Context<'_>) -> Result<PreparedShard> + Sync),
+        out: &mut dyn Write,
+    ) -> Result<usize> {
+        let count = plan.shards.len();
+        let context = self.context;
+        self.missing = plan.missing;
+        context.status(format!("exporting {}", plural(count, "shard")));
+        context.report(&Event::Shards {
+            count,
+            bytes: plan.bytes,
+        });
+        let mut definitions = Definitions::new(&plan.data);
+        if !self.options.points_only {
+            definitions.write(&plan.databases, out)?;
+        }
+        // A failure here stops the other thread as well.
+        let stop = context.cancel.child();
+        let cancel = &stop;
+        let shards = plan.shards;
+        let exported = thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(0);
+            scope.spawn(move || {
+                for shard in shards {
+                    let prepared = prepare(shard, Context { cancel, ..context });
+                    let is_over = prepared.is_err();
+                    if sender.send(prepared).is_err() || is_over {
+                        return;
+                    }
+                }
+            });
+            let exported = receiver.into_iter().try_for_each(|prepared| {
+                let prepared = prepared?;
+                if !self.options.points_only {
+                    definitions.enter(&prepared.name, out)?;
+                }
+                self.write(&prepared, cancel, out)
+            });
+            exported.inspect_err(|_| cancel.cancel())
+        });
+        context.check()?;
+        exported?;
+        out.flush()?;
+        Ok(count)
+    }
+
+    fn write(
+        &mut self,
+        prepared: &PreparedShard,
+        stop: &Cancel,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        let before = self.tally.bytes;
+        let mut format = LineProtocol::new(self.options.newline);
+        let sought = &self.sought;
+        let found = prepared.write(
+            self.options,
+            sought,
+            &mut format,
+            &mut self.tally,
+            stop,
+            out,
+        )?;
+        let shard = &prepared.name;
+        let failures = found
+            .iter()
+            .map(|reason| Shortfall::of_shard(shard, reason));
+        self.missing.extend(failures);
+        self.context.report(&Event::Finished {
+            shard,
+            outcome: Outcome::Done {
+                files: prepared.files.len(),
+                bytes: self.tally.bytes - before,
+            },
+            elapsed: prepared.started.elapsed(),
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! The file of an export: it gets its name when it is whole.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tempfile::NamedTempFile;
+
+use crate::error::ErrorKind;
+use crate::io::durable;
+
+/// Bytes written at a time.
+const CHUNK: usize = 256 << 10;
+
+/// A file that is being written, under a name that goes with it.
+pub(super) struct ExportFile {
+    path: PathBuf,
+    out: Out,
+}
+
+enum Out {
+    Plain(BufWriter<NamedTempFile>),
+    Gzip(Box<GzEncoder<BufWriter<NamedTempFile>>>),
+}
+
+impl ExportFile {
+    /// Begins a file; compressed where its name ends with .gz.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] where there is one, and those of the system.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        ensure!(
+            std::fs::symlink_metadata(path).is_err(),
+            ErrorKind::Refused
+                .error(format!("{} is there already", path.display()))
+                .hint("name another file, or remove it")
+        );
+        let file = BufWriter::with_capacity(CHUNK, durable::unfinished_in(directory(path))?);
+        let out = match path.extension().is_some_and(|extension| extension == "gz") {
+            true => Out::Gzip(Box::new(GzEncoder::new(file, Compression::fast()))),
+            false => Out::Plain(file),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            out,
+        })
+    }
+
+    /// Makes it last, and gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn finish(self) -> Result<()> {
+        let Self { path, out } = self;
+        let writing = || format!("writing {}", path.display());
+        let buffered = match out {
+            Out::Plain(file) => file,
+            Out::Gzip(member) => member.finish().with_context(writing)?,
+        };
+        let file = buffered
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error);
+        let file = file.with_context(writing)?;
+        durable::sync(file.as_file(), file.path())?;
+        durable::rename(&file.into_temp_path(), &path)?;
+        durable::sync_dir(directory(&path))
+    }
+}
+
+/// The directory that a file is in.
+fn directory(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
+}
+
+impl Write for ExportFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.out {
+            Out::Plain(file) => file.write(bytes),
+            Out::Gzip(member) => member.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,355 @@
+//! The blocks of one key of one file, unpacked one after the other and only when their points are
+//! wanted.
+
+use std::io;
+
+use super::super::block::Decoder;
+use super::super::file::{BlockFault, BlockReader, FileError, decode};
+use super::super::filter::{BlockFate, KeyFilter};
+use super::super::index::{BlockEntry, ENTRY_BYTES, IndexError, Key};
+use super::super::series::SEPARATOR;
+use super::super::values::{Points, ValueType, Values};
+use super::deletes::KeyDeletes;
+use super::{PointsError, PointsFault, PointsFile, PointsFinding};
+use crate::io::read_at::ReadAt;
+use crate::time::Bounds;
+
+/// Bytes of unpacked blocks that the keys of a series share.
+const OPEN_BYTES: usize = 16 << 20;
+/// Bytes of the windows through which the files are read, together and each.
+const WINDOWS: usize = 4 << 20;
+const MIN_WINDOW: usize = 16 << 10;
+const MAX_WINDOW: usize = 256 << 10;
+/// What a point takes in memory, besides the bytes of a string.
+const POINT_BYTES: usize = 16;
+/// From how many blocks of a key on these are read one by one: between two of them, those of other
+/// fields are read.
+const FAR_BLOCKS: u16 = 5;
+
+/// How many blocks of a key are held as the index has them.
+pub(super) const HELD_ENTRIES: usize = 16;
+
+/// The values of which key a finding is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyName<'a> {
+    pub series: &'a [u8],
+    pub field: &'a [u8],
+}
+
+/// Reads and unpacks blocks of the files.
+pub(super) struct BlockStore<'a> {
+    files: Vec<OpenFile<'a>>,
+    decoder: Decoder,
+    /// The block that was unpacked last, and what stays of it.
+    unpacked: Points,
+    kept: Points,
+    /// Bytes of unpacked points that the keys of a series may hold together, and each of them.
+    pub(super) open_bytes: usize,
+    share: usize,
+    tell: &'a mut dyn FnMut(PointsFinding<'_>),
+}
+
+struct OpenFile<'a> {
+    name: &'a str,
+    content: &'a dyn ReadAt,
+    /// Reads blocks that lie near one another; those of keys that have many.
+    near: BlockReader<'a, dyn ReadAt + 'a>,
+    far: BlockReader<'a, dyn ReadAt + 'a>,
+}
+
+impl<'a> BlockStore<'a> {
+    pub(super) fn new(
+        files: &[PointsFile<'a>],
+        tell: &'a mut dyn FnMut(PointsFinding<'_>),
+    ) -> Self {
+        let open = |file: &PointsFile<'a>| OpenFile {
+            name: file.name,
+            content: file.content,
+            near: BlockReader::new(file.content, 0),
+            far: BlockReader::new(file.content, 0),
+        };
+        Self {
+            files: files.iter().map(open).collect(),
+            decoder: Decoder::default(),
+            unpacked: Points::new(ValueType::Float),
+            kept: Points::new(ValueType::Float),
+            open_bytes: OPEN_BYTES,
+            share: OPEN_BYTES,
+            tell,
+        }
+    }
+
+    /// Says where in a file the blocks end.
+    pub(super) fn open(&mut self, file: usize, index_offset: u64) {
+        let window = (WINDOWS / self.files.len()).clamp(MIN_WINDOW, MAX_WINDOW);
+        let file = &mut self.files[file];
+        file.near = BlockReader::with_window(file.content, index_offset, window);
+        file.far = BlockReader::with_window(file.content, index_offset, 0);
+    }
+
+    /// Says how many keys have points unpacked at a time.
+    pub(super) fn share_among(&mut self, keys: usize) {
+        self.share = self.open_bytes / keys.max(1);
+    }
+
+    /// The error for a file that cannot be read.
+    pub(super) fn failed(&self, file: usize, source: io::Error) -> PointsError {
+        PointsError {
+            file: self.files[file].name.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn tell(&mut self, file: usize, key: KeyName<'_>, fault: impl Into<PointsFault>) {
+        let key = [key.series, SEPARATOR, key.field].concat();
+        self.tell_of_key(file, &key, fault);
+    }
+
+    pub(super) fn tell_of_key(&mut self, file: usize, key: &[u8], fault: impl Into<PointsFault>) {
+        (self.tell)(PointsFinding {
+            file: self.files[file].name,
+            key,
+            fault: fault.into(),
+        });
+    }
+
+    /// Unpacks a block; whether it is sound. What is wrong with it is told.
+    fn unpack(
+        &mut self,
+        cursor: &KeyCursor<'_>,
+        entry: &BlockEntry,
+        key: KeyName<'_>,
+    ) -> Result<bool, PointsError> {
+        let file = &mut self.files[cursor.file];
+        let reader = match cursor.is_far {
+            true => &mut file.far,
+            false => &mut file.near,
+        };
+        let fault = |fault: BlockFault| FileError::Block {
+            offset: entry.offset,
+            fault,
+        };
+        let unpacked = reader.read(entry).and_then(|record| {
+            record.verify().map_err(fault)?;
+            let value_type = cursor.value_type;
+            decode(
+                &mut self.decoder,
+                record.block,
+                value_type,
+                entry,
+                &mut self.unpacked,
+            )
+            .map_err(fault)
+        });
+        match unpacked {
+            Ok(()) => Ok(true),
+            Err(FileError::Index(IndexError::Read { source, .. })) => {
+                Err(self.failed(cursor.file, source))
+            }
+            Err(error) => {
+                self.tell(cursor.file, key, error);
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// The blocks of a key that were not looked at yet.
+#[derive(Debug)]
+pub(super) struct Entries {
+    held: Vec<BlockEntry>,
+    next: usize,
+    /// Where in the file the index has those that are not held, and how many these are.
+    pub index_at: u64,
+    pub left: u16,
+    last_time: Option<i64>,
+}
+
+impl Entries {
+    /// Those that are held, of which all others follow in the index.
+    pub(super) fn new(held: Vec<BlockEntry>, index_at: u64, left: u16) -> Self {
+        Self {
+            held,
+            next: 0,
+            index_at,
+            left,
+            last_time: None,
+        }
+    }
+
+    fn first(&self) -> Option<&BlockEntry> {
+        self.held.get(self.next)
+    }
+
+    /// Takes the first, and sees that there is another where any is left.
+    fn take(&mut self, content: &dyn ReadAt) -> io::Result<Option<BlockEntry>> {
+        let Some(&entry) = self.first() else {
+            return Ok(None);
+        };
+        self.next += 1;
+        self.last_time = Some(entry.max_time);
+        if self.next == self.held.len() && self.left > 0 {
+            let count = HELD_ENTRIES.min(self.left.into());
+            let mut bytes = [0; HELD_ENTRIES * ENTRY_BYTES];
+            let bytes = &mut bytes[..count * ENTRY_BYTES];
+            content.read_exact_at(bytes, self.index_at)?;
+            self.held.clear();
+            let entries = bytes.as_chunks::<ENTRY_BYTES>().0.iter();
+            self.held.extend(entries.map(BlockEntry::of));
+            self.next = 0;
+            self.index_at += bytes.len() as u64;
+            self.left -= count as u16;
+        }
+        Ok(Some(entry))
+    }
+}
+
+/// The points of one key of one file.
+#[derive(Debug)]
+pub(super) struct KeyCursor<'a> {
+    /// Which of the files.
+    pub file: usize,
+    pub value_type: ValueType,
+    entries: Entries,
+    is_far: bool,
+    time_range: Bounds,
+    filter: KeyFilter,
+    deletes: KeyDeletes<'a>,
+    /// Points that were unpacked, of which those from `at` on were not given yet.
+    pub points: Points,
+    pub at: usize,
+    /// A block of which the points before a time were unpacked.
+    rest: Option<(BlockEntry, i64)>,
+}
+
+impl<'a> KeyCursor<'a> {
+    pub(super) fn new(
+        file: usize,
+        key: &Key<'_>,
+        entries: Entries,
+        time_range: Bounds,
+        mut deletes: KeyDeletes<'a>,
+    ) -> io::Result<Self> {
+        let mut filter = KeyFilter::new(time_range);
+        filter.load(key, &mut deletes)?;
+        Ok(Self {
+            file,
+            value_type: key.value_type,
+            entries,
+            is_far: key.count >= FAR_BLOCKS,
+            time_range,
+            filter,
+            deletes,
+            points: Points::new(key.value_type),
+            at: 0,
+            rest: None,
+        })
+    }
+
+    /// A time before which no more points come; that of the next point where it is unpacked. None
+    /// at the end.
+    pub(super) fn bound(&self) -> Option<i64> {
+        let rest = || self.rest.map(|(_, from)| from);
+        let next = || self.entries.first().map(|entry| entry.min_time);
+        self.first().or_else(rest).or_else(next)
+    }
+
+    /// Whether no points come behind those that are unpacked.
+    pub(super) fn is_all_unpacked(&self) -> bool {
+        self.rest.is_none() && self.entries.first().is_none()
+    }
+
+    /// The time of the next point, if it is unpacked.
+    pub(super) fn first(&self) -> Option<i64> {
+        self.points.times.get(self.at).copied()
+    }
+
+    /// The time of the last point that is unpacked, if any is left.
+    pub(super) fn last(&self) -> Option<i64> {
+        self.points.times[self.at..].last().copied()
+    }
+
+    /// Unpacks the next points, unless some are left. At the end there are none then.
+    pub(super) fn load(
+        &mut self,
+        key: KeyName<'_>,
+        store: &mut BlockStore<'a>,
+    ) -> Result<(), PointsError> {
+        while self.first().is_none() {
+            let failed = |error| store.failed(self.file, error);
+            if let Some((entry, from)) = self.rest.take() {
+                // The deletes were read on.
+                self.filter = KeyFilter::new(self.time_range);
+                let own = Key {
+                    bytes: b"",
+                    value_type: self.value_type,
+                    count: 0,
+                };
+                (self.filter.load(&own, &mut self.deletes)).map_err(failed)?;
+                self.unpack(&entry, Some(from), key, store)?;
+                continue;
+            }
+            let content = store.files[self.file].content;
+            let Some(entry) = self.entries.take(content).map_err(failed)? else {
+                return Ok(());
+            };
+            self.unpack(&entry, None, key, store)?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks a block, or as much of it as may be held; what is before `from` was given.
+    fn unpack(
+        &mut self,
+        entry: &BlockEntry,
+        from: Option<i64>,
+        key: KeyName<'_>,
+        store: &mut BlockStore<'a>,
+    ) -> Result<(), PointsError> {
+        let fate = self.filter.fate(entry, &mut self.deletes);
+        let fate = fate.map_err(|error| store.failed(self.file, error))?;
+        if fate == BlockFate::Dropped || !store.unpack(self, entry, key)? {
+            return Ok(());
+        }
+        let points = match fate {
+            BlockFate::ByPoint => {
+                let (all, kept) = (&store.unpacked, &mut store.kept);
+                let filtered = self.filter.points(all, kept, &mut self.deletes);
+                filtered.map_err(|error| store.failed(self.file, error))?;
+                &mut store.kept
+            }
+            _ => &mut store.unpacked,
+        };
+        let start = from.map_or(0, |from| points.times.partition_point(|time| *time < from));
+        let end = piece_end(points, start, store.share);
+        self.at = 0;
+        if (start, end) == (0, points.len()) {
+            std::mem::swap(&mut self.points, points);
+            return Ok(());
+        }
+        self.points = Points::new(self.value_type);
+        for at in start..end {
+            self.points.push_from(points, at);
+        }
+        self.rest = points.times.get(end).map(|time| (*entry, *time));
+        Ok(())
+    }
+}
+
+/// Where those of `points` end that begin at `start` and take at most so many bytes of memory; but
+/// one, where there is one.
+fn piece_end(points: &Points, start: usize, bytes: usize) -> usize {
+    let count = match &points.values {
+        Values::String(strings) => {
+            let mut left = bytes;
+            let fits = |at: &usize| {
+                let rest = left.checked_sub(POINT_BYTES + strings.get(*at).len());
+                left = rest.unwrap_or(0);
+                rest.is_some()
+            };
+            (start..points.len()).take_while(fits).count()
+        }
+        _ => bytes / POINT_BYTES,
+    };
+    start.saturating_add(count.max(1)).min(points.len())
+}

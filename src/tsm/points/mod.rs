@@ -1,0 +1,196 @@
+//! The points of a shard as a query sees them: series by series in the order of their keys, the
+//! fields of a series joined on time, merged over TSM files that overlap, without what was deleted.
+//!
+//! [`index`] merges the indexes of the files, so that the keys of a series are found together.
+//! [`blocks`] unpacks the blocks of one key of one file, [`field`] merges those of one field over
+//! the files, where of two values at one time that of the later file wins, and [`rows`] joins the
+//! fields. Nothing is unpacked before its time has come, and no more than one block of each key and
+//! file at a time; where a series has so many fields that this would be much, only pieces of the
+//! blocks are held, and the rest of a block is unpacked again.
+//!
+//! The order is that of the keys in the files, `series#!~#field`. In it, a measurement's series
+//! without tags can stand apart from those with tags: `m$` comes after `m` and before `m,t=v`.
+
+mod blocks;
+mod deletes;
+mod field;
+mod index;
+mod rows;
+
+use std::fmt;
+use std::io;
+
+use thiserror::Error;
+
+use super::check::key_in_words;
+use super::file::FileError;
+use super::filter::NewTypes;
+use super::tombstone::BoundedDeletes;
+use super::values::ValueType;
+use crate::io::read_at::ReadAt;
+use crate::time::Bounds;
+use blocks::BlockStore;
+use field::FieldPoints;
+use index::ShardIndex;
+use rows::RowJoin;
+
+pub(crate) use rows::{Column, Rows};
+
+/// The most fields that are joined. A series with more is given in parts of so many fields each.
+const MAX_FIELDS: usize = 1 << 14;
+
+/// A TSM file of a shard.
+pub(crate) struct PointsFile<'a> {
+    /// Its name, which says which files come later.
+    pub name: &'a str,
+    pub content: &'a dyn ReadAt,
+    /// What was deleted of it.
+    pub deletes: &'a BoundedDeletes,
+}
+
+/// Which points of the files are given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PointsSelection<'a> {
+    /// The fields that have a type of which alone their values are given.
+    pub new_types: &'a NewTypes,
+    pub time_range: Bounds,
+}
+
+/// Something that keeps values of a key from being given; all others are.
+#[derive(Debug)]
+pub(crate) struct PointsFinding<'a> {
+    /// The name of the file.
+    pub file: &'a str,
+    /// The key, `series#!~#field`; empty where the file cannot be read at all.
+    pub key: &'a [u8],
+    pub fault: PointsFault,
+}
+
+/// What keeps values from being given.
+#[derive(Debug, Error)]
+pub(crate) enum PointsFault {
+    /// A block is damaged, or the index, which leaves out all that comes behind.
+    #[error(transparent)]
+    Damaged(#[from] FileError),
+    /// A later file has values of another type for the key, and a field has one type.
+    #[error("its values of type {found} are left out, as a later file has it as {kept}")]
+    OtherType { found: ValueType, kept: ValueType },
+}
+
+impl fmt::Display for PointsFinding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, key, fault } = self;
+        match key.is_empty() {
+            true => write!(f, "{file}: {fault}"),
+            false => write!(f, "{file}, key {}: {fault}", key_in_words(key)),
+        }
+    }
+}
+
+/// Why points cannot be read on: the system failed, and nothing is known of the files.
+#[derive(Debug, Error)]
+#[error("reading {file}")]
+pub(crate) struct PointsError {
+    /// The name of the file.
+    pub file: String,
+    pub source: io::Error,
+}
+
+/// Reads the points of a shard.
+pub(crate) struct ShardPoints<'a> {
+    index: ShardIndex<'a>,
+    blocks: BlockStore<'a>,
+    selection: PointsSelection<'a>,
+    /// The series whose points are read, and its fields.
+    series: Vec<u8>,
+    fields: Vec<FieldPoints<'a>>,
+    join: RowJoin,
+}
+
+impl<'a> ShardPoints<'a> {
+    /// Reads the points of `files`, in whatever order these come. What keeps points from being
+    /// given is told to `tell`.
+    ///
+    /// # Errors
+    ///
+    /// When the system fails.
+    pub(crate) fn open(
+        mut files: Vec<PointsFile<'a>>,
+        selection: PointsSelection<'a>,
+        tell: &'a mut dyn FnMut(PointsFinding<'_>),
+    ) -> Result<Self, PointsError> {
+        files.sort_by_key(|file| file.name);
+        let mut blocks = BlockStore::new(&files, tell);
+        let index = ShardIndex::open(&files, &mut blocks)?;
+        Ok(Self {
+            index,
+            blocks,
+            selection,
+            series: Vec::new(),
+            fields: Vec::new(),
+            join: RowJoin::default(),
+        })
+    }
+
+    /// The next series, none after the last. What was not asked for of the one before is passed
+    /// over, and not unpacked.
+    ///
+    /// # Errors
+    ///
+    /// When the system fails.
+    pub(crate) fn next_series(&mut self) -> Result<Option<SeriesPoints<'_, 'a>>, PointsError> {
+        self.fields.clear();
+        self.join.clear();
+        if !self.index.begin_series(&mut self.series) {
+            return Ok(None);
+        }
+        while self.fields.len() < MAX_FIELDS
+            && let Some(field) =
+                (self.index).next_field(&self.series, &self.selection, &mut self.blocks)?
+        {
+            self.fields.push(field);
+        }
+        let cursors = self.fields.iter().map(FieldPoints::cursors).sum();
+        self.blocks.share_among(cursors);
+        let mut at = 0;
+        while at < self.fields.len() {
+            match self.fields[at].settle_type(&self.series, &mut self.blocks)? {
+                true => at += 1,
+                false => drop(self.fields.remove(at)),
+            }
+        }
+        Ok(Some(SeriesPoints { shard: self }))
+    }
+}
+
+/// The points of one series.
+pub(crate) struct SeriesPoints<'s, 'a> {
+    shard: &'s mut ShardPoints<'a>,
+}
+
+impl<'a> SeriesPoints<'_, 'a> {
+    /// Its key: the measurement and the tags, as they stand in the files.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.shard.series
+    }
+
+    /// The names and types of its fields, in the order of their names. Of some, all values may be
+    /// deleted, or lie at times that are not asked for.
+    pub(crate) fn fields(&self) -> impl ExactSizeIterator<Item = (&[u8], ValueType)> {
+        let fields = self.shard.fields.iter();
+        fields.map(|field| (field.name(), field.value_type()))
+    }
+
+    /// Its next points, ascending by time; none after the last.
+    ///
+    /// # Errors
+    ///
+    /// When the system fails.
+    pub(crate) fn next_rows(&mut self) -> Result<Option<Rows<'_, 'a>>, PointsError> {
+        let shard = &mut *self.shard;
+        (shard.join).next(&shard.series, &mut shard.fields, &mut shard.blocks)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! `snap export`: where it writes, what it refuses, and what it says of damage.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::process::{Run, Snap, backup_of, snap};
+use crate::support::service::copy;
+use crate::support::{folder, tree, utf8};
+
+/// A backup of the data set of a real server, in a folder.
+fn backup(flags: &[&str]) -> (tempfile::TempDir, PathBuf) {
+    let place = folder();
+    let source = place.path().join("source");
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
+    copy(&data, &source);
+    let dir = place.path().join("backup");
+    backup_of(&source, flags, &dir).run().expect(0);
+    (place, dir)
+}
+
+fn export(dir: &Path, flags: &[&str]) -> Run {
+    Snap::new(["export"]).args(flags).args([utf8(dir)]).run()
+}
+
+#[test]
+fn both_layouts_are_exported_alike_and_files_are_what_standard_output_is() {
+    let (place, dir) = backup(&[]);
+    let text = export(&dir, &[]).expect(0).stdout;
+    assert!(text.starts_with("# DDL\nCREATE DATABASE ") && text.ends_with('\n'));
+    let (_other, portable) = backup(&["-portable"]);
+    assert!(export(&portable, &[]).expect(0).stdout == text);
+
+    let file = place.path().join("points.lp");
+    let run = export(&dir, &["-json", "-o", utf8(&file)]).expect(0);
+    assert!(fs::read_to_string(&file).expect("the export") == text);
+    let summary = run.stdout.lines().last().expect("a line");
+    let summary: Value = serde_json::from_str(summary).expect("JSON");
+    assert_eq!(summary["message_type"], "summary");
+    assert!(summary["points"].as_u64() > Some(1000), "{summary}");
+    assert_eq!(tree::names(place.path()).len(), 3, "nothing else is left");
+
+    let run = export(&dir, &["-o", utf8(&file)]).expect(6);
+    assert!(run.stderr.contains("is there already"), "{}", run.stderr);
+    let run = export(&dir, &["-json"]).expect(2);
+    assert!(run.stdout.contains("-o FILE"), "{}", run.stdout);
+    export(&dir, &["-database", "nowhere"]).expect(1);
+    snap(["export", utf8(&place.path().join("nothing"))]).expect(10);
+}
+
+#[test]
+fn points_alone_are_what_stands_between_the_comments() {
+    let (_place, dir) = backup(&[]);
+    let text = export(&dir, &[]).expect(0).stdout;
+    let points = text.split_once("# DML\n").expect("points").1;
+    let points: Vec<&str> = points
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let alone = export(&dir, &["-lponly"]).expect(0).stdout;
+    assert!(alone.lines().eq(points));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_without_a_word() {
+    let (_place, dir) = backup(&[]);
+    let script = format!(
+        "set -o pipefail; '{}' export -quiet '{}' | head -n 1",
+        env!("CARGO_BIN_EXE_snap"),
+        dir.display()
+    );
+    let output = Command::new("bash")
+        .args(["-c", &script])
+        .output()
+        .expect("bash");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "# DDL\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// Flips a byte of the first block of the first TSM file in the largest tar.
+fn damage(dir: &Path) -> String {
+    let files = tree::visible_files(dir).into_iter();
+    let tars = files.filter(|(name, _)| !name.starts_with("meta."));
+    let (name, mut bytes) = tars.max_by_key(|(_, bytes)| bytes.len()).expect("a tar");
+    let header = [0x16, 0xD1, 0x16, 0xD1, 1];
+    let start = bytes
+        .windows(5)
+        .position(|window| window == header)
+        .expect("a TSM file");
+    bytes[start + 20] ^= 0x10;
+    fs::write(dir.join(&name), bytes).expect("the tar");
+    name
+}
+
+#[test]
+fn a_damaged_block_is_named_and_everything_else_is_exported() {
+    let (_place, dir) = backup(&[]);
+    let whole = export(&dir, &[]).expect(0).stdout;
+    let tar = damage(&dir);
+    let run = export(&dir, &[]).expect(3);
+    let named = run.stderr.lines().find(|line| line.contains(".tsm, key "));
+    let named = named.unwrap_or_else(|| panic!("{}", run.stderr));
+    assert!(
+        named.contains("at offset 5, the bytes of a block changed"),
+        "{named}"
+    );
+    assert!(
+        run.stderr.contains(&format!("{tar} is damaged: ")),
+        "{}",
+        run.stderr
+    );
+    let beside = |one: &str, other: &str| -> Vec<String> {
+        let other: BTreeSet<&str> = other.lines().collect();
+        let lines = one.lines().filter(|line| !other.contains(line));
+        lines.map(str::to_owned).collect()
+    };
+    // The block has one value: of a point that has another field too.
+    let (lost, gained) = (beside(&whole, &run.stdout), beside(&run.stdout, &whole));
+    assert_eq!((lost.len(), gained.len()), (1, 1), "{lost:?} {gained:?}");
+    assert_eq!(lost[0].replace(r"an\,other=2.5,", ""), gained[0]);
+}
