@@ -38,7 +38,7 @@ impl Directories {
     /// # Errors
     ///
     /// When they are not those of an influxd, or an influxd runs on them ([`ErrorKind::Refused`]).
-    fn open(&self) -> Result<(LocalMeta, LocalShards)> {
+    pub(super) fn open(&self) -> Result<(LocalMeta, LocalShards)> {
         let waldir = self.wal();
         ensure_not_running(&[Some(&self.metadir), Some(&self.datadir), waldir.as_ref()])?;
         if let Some(waldir) = self.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
@@ -52,7 +52,7 @@ impl Directories {
     }
 
     /// The shards of a selection that the metastore names and does not mark as deleted.
-    fn live_shards(&self, selection: &Selection) -> Result<Vec<ShardPath>> {
+    pub(super) fn live_shards(&self, selection: &Selection) -> Result<Vec<ShardPath>> {
         let data = Data::read(&LocalMeta::open(&self.metadir)?.data()?)?;
         let shards = select(&data, selection, &self.metadir.display().to_string())?;
         Ok(shards
@@ -64,7 +64,7 @@ impl Directories {
 
     /// Refuses a data directory that has none of the shards that the metastore names: it is
     /// another's.
-    fn ensure_known(&self, shards: &[ShardPath]) -> Result<()> {
+    pub(super) fn ensure_known(&self, shards: &[ShardPath]) -> Result<()> {
         if shards.is_empty()
             || shards
                 .iter()

@@ -15,6 +15,7 @@ use crate::client::Address;
 use crate::ops::Within;
 use crate::repository::Location;
 use crate::time;
+use crate::tsm::series_filter::{MeasurementPattern, SeriesFilterError};
 use crate::wire::Dialect;
 
 /// A value for which nothing is a value too: no configuration, no command.
@@ -102,6 +103,12 @@ pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
              such as Europe/Berlin"
         )
     })
+}
+
+/// Measurements: a name, or an expression between slashes.
+pub(crate) fn measurement(text: &str) -> Result<MeasurementPattern, String> {
+    text.parse()
+        .map_err(|error: SeriesFilterError| error.to_string())
 }
 
 pub(crate) fn address(text: &str) -> Result<Address, String> {

@@ -37,30 +37,32 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
     (
         "3",
         "done in part: named shards are missing",
-        &["backup", "restore", "verify"],
+        &["backup", "restore", "stats", "verify"],
     ),
     (
         "4",
         "damage found",
         &[
-            "restore", "list", "info", "verify", "check", "forget", "keep", "copy",
+            "restore", "list", "info", "stats", "verify", "check", "forget", "keep", "copy",
         ],
     ),
     (
         "5",
         "the server was not reached, or is not a snapshotter",
-        &["backup", "restore", "info"],
+        &["backup", "restore", "info", "stats"],
     ),
     (
         "6",
         "refused for safety",
-        &["backup", "restore", "serve", "forget", "keep", "copy"],
+        &[
+            "backup", "restore", "serve", "stats", "forget", "keep", "copy",
+        ],
     ),
     (
         "10",
         "no backup there",
         &[
-            "restore", "list", "info", "verify", "check", "forget", "keep", "copy",
+            "restore", "list", "info", "stats", "verify", "check", "forget", "keep", "copy",
         ],
     ),
     (

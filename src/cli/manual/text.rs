@@ -177,7 +177,7 @@ mod tests {
                 assert!(line.width() <= WIDTH, "{}: {line}", command.get_name());
             }
             let most = match command.get_name() {
-                "backup" | "restore" => 44,
+                "backup" | "restore" | "stats" => 44,
                 "forget" => 34,
                 "copy" => 35,
                 _ => 28,

@@ -25,3 +25,4 @@ pub use offline::RestoreOptions;
 pub use offline::restore;
 pub use report::RestoreReport;
 pub use selection::RestoreSelection;
+pub(crate) use source::{SetContents, planned};

@@ -9,7 +9,7 @@ use super::super::file::{BlockFault, CRC_BYTES, Record};
 use super::super::index::{BlockEntry, IndexError};
 use super::merge::KeyInFile;
 use super::sample::PointsPerBlock;
-use super::spans::{Span, covered_share, join, of_block, uncovered};
+use super::spans::{Span, covered_share, of_block, uncovered};
 use crate::io::read_at::ReadAt;
 
 /// What the files of a shard hold of a key.
@@ -50,14 +50,21 @@ pub(crate) struct DamagedBlock {
 /// Counts by the index; keeps its memory from one key to the next.
 #[derive(Debug, Default)]
 pub(super) struct Estimator {
-    /// The times of blocks of newer files.
-    newer: Vec<Span>,
-    own: Vec<Span>,
+    /// Where newer files have values: ascending, and none shares a time with another.
+    newer: Vec<Filled>,
+    own: Vec<Filled>,
+}
+
+/// A span of time, and how many values were counted in it.
+#[derive(Debug)]
+struct Filled {
+    span: Span,
+    values: f64,
 }
 
 impl Estimator {
-    /// Counts the values of a key: `files` ascend from the oldest, and `deleted` has what is deleted
-    /// in each, `points` how many points its blocks have.
+    /// Counts the values of a key: `files` ascend from the oldest, and `deleted` has what is
+    /// deleted in each, `points` how many points its blocks have.
     pub(super) fn count(
         &mut self,
         files: &[KeyInFile],
@@ -79,15 +86,45 @@ impl Estimator {
                 let share = covered_share(span, deleted);
                 count.deleted += points * share;
                 if let Some(left) = uncovered(span, deleted) {
-                    let seen = 1.0 - covered_share(span, &self.newer);
-                    count.values += points * (1.0 - share) * seen;
+                    let points = points * (1.0 - share);
+                    let values = points - self.doubled(span, points);
+                    count.values += values;
                     count.widen(left);
-                    self.own.push(span);
+                    self.own.push(Filled { span, values });
                 }
             }
-            join(&mut self.newer, &self.own);
+            self.fill();
         }
         count
+    }
+
+    /// How many of the points of a block newer files have too: as many as there can be, for files
+    /// overlap where points were written again, or were compacted.
+    fn doubled(&self, span: Span, points: f64) -> f64 {
+        let begin = self.newer.partition_point(|newer| newer.span.1 < span.0);
+        let touching = self.newer[begin..].iter();
+        touching
+            .take_while(|newer| newer.span.0 <= span.1)
+            .map(|newer| {
+                let own = points * covered_share(span, &[newer.span]);
+                own.min(newer.values * covered_share(newer.span, &[span]))
+            })
+            .sum()
+    }
+
+    /// Adds what a file has to that of newer ones.
+    fn fill(&mut self) {
+        self.newer.append(&mut self.own);
+        // Two sorted runs, which a stable sort only merges.
+        self.newer.sort_by_key(|filled| filled.span);
+        self.newer.dedup_by(|next, last| {
+            let overlaps = next.span.0 <= last.span.1;
+            if overlaps {
+                last.span.1 = last.span.1.max(next.span.1);
+                last.values += next.values;
+            }
+            overlaps
+        });
     }
 }
 

@@ -22,7 +22,7 @@ const HIGHEST: usize = 64 - PRECISION as usize + 1;
 
 /// A number of different things.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cardinality {
+pub(crate) struct Cardinality {
     /// How many.
     pub count: u64,
     /// Whether that is an estimate. Of a hundred estimates, two are off by 2 % or more.

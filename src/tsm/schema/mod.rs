@@ -18,9 +18,7 @@ mod shard_tests;
 mod spans;
 mod totals;
 
-pub(crate) use count::DamagedBlock;
-pub use distinct::Cardinality;
-pub(crate) use distinct::{Distinct, HashBudget};
+pub(crate) use distinct::{Cardinality, Distinct, HashBudget};
 pub(crate) use index_copy::IndexCopy;
 pub(crate) use sample::BlockSample;
 pub(crate) use shard::{SeriesWalk, ShardFile, ShardSeries};

@@ -253,6 +253,20 @@ fn a_block_that_newer_files_hold_too_counts_once() {
 }
 
 #[test]
+fn few_values_that_were_written_again_take_the_place_of_no_more() {
+    let old = vec![("m#!~#v", vec![(0..1000).collect::<Vec<i64>>()])];
+    let new = vec![("m#!~#v", vec![(0..1000).step_by(100).collect()])];
+    let shard = Shard::default()
+        .with(file(&old, ValueType::Float), &[])
+        .with(file(&new, ValueType::Float), &[]);
+    for exact in [false, true] {
+        let totals = Totals::of(std::slice::from_ref(&shard), exact);
+        let values = totals.measurement("m").amount.values;
+        assert!((values - 1000.0).abs() < 1.0, "{values}");
+    }
+}
+
+#[test]
 fn a_damaged_block_is_told_and_the_others_are_counted() {
     let keys = vec![
         ("m#!~#v", vec![vec![1, 2], vec![5]]),

@@ -47,23 +47,6 @@ pub(super) fn is_left(entry: &BlockEntry, others: &[Span]) -> bool {
     uncovered(of_block(entry), others).is_some()
 }
 
-/// Adds spans to others, joining those that touch. Each list ascends.
-pub(super) fn join(all: &mut Vec<Span>, others: &[Span]) {
-    if others.is_empty() {
-        return;
-    }
-    all.extend_from_slice(others);
-    // Two sorted runs, which a stable sort only merges.
-    all.sort();
-    all.dedup_by(|next, last| {
-        let touches = next.0 <= last.1.saturating_add(1);
-        if touches {
-            last.1 = last.1.max(next.1);
-        }
-        touches
-    });
-}
-
 fn length(span: Span) -> i128 {
     i128::from(span.1) - i128::from(span.0) + 1
 }
@@ -74,6 +57,19 @@ mod tests {
 
     use super::*;
 
+    /// Adds a span to others, joining those that touch.
+    fn join(all: &mut Vec<Span>, other: Span) {
+        all.push(other);
+        all.sort();
+        all.dedup_by(|next, last| {
+            let touches = next.0 <= last.1.saturating_add(1);
+            if touches {
+                last.1 = last.1.max(next.1);
+            }
+            touches
+        });
+    }
+
     proptest! {
         #[test]
         fn what_is_covered_is_what_each_time_says(
@@ -83,7 +79,7 @@ mod tests {
             let ends = |(start, length): (i64, i64)| (start, start + length);
             let span = ends(span);
             let mut all = Vec::new();
-            others.iter().for_each(|other| join(&mut all, &[ends(*other)]));
+            others.iter().for_each(|other| join(&mut all, ends(*other)));
             prop_assert!(all.is_sorted_by(|a, b| a.1 + 1 < b.0));
             let is_covered = |time: &i64| {
                 others.iter().any(|other| (other.0..=ends(*other).1).contains(time))
@@ -107,7 +103,7 @@ mod tests {
         assert_eq!(uncovered(all, &[all]), None);
         assert_eq!(uncovered((0, i64::MAX), &[(5, i64::MAX)]), Some((0, 4)));
         let mut joined = vec![all];
-        join(&mut joined, &[(0, i64::MAX)]);
+        join(&mut joined, (0, i64::MAX));
         assert_eq!(joined, [all]);
     }
 }
