@@ -31,8 +31,8 @@ use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter};
 ///
 /// By database, retention policy and measurement: series, values of fields, bytes, times, types of
 /// fields and their conflicts, values of tags, and what is deleted but not yet compacted away. Of a
-/// set, as a restore would give it; with -host of a running server, or with -metadir and -datadir of
-/// a stopped one.
+/// set, as a restore would give it; with -host of a running server, or with -metadir and -datadir
+/// of a stopped one.
 ///
 /// Only indexes are read, of which values are estimated; -exact counts them. Series and values of
 /// tags are counted, up to 262,144 of one kind; beyond, they are estimates, and marked with ~.

@@ -210,7 +210,7 @@ fn agrees_with(index: Index) {
             ("database", "series"),
             ("retention_policy", "shards"),
             ("retention_policy", "measurement_count"),
-            ("database", "blocks"),
+            ("database", "block_count"),
             ("database", "size"),
         ] {
             let of = [&estimated, exact].map(|messages| sum(messages, kind, field));

@@ -26,7 +26,8 @@ use crate::tsm::schema::{BlockSample, IndexCopy, ShardFile};
 use crate::tsm::tombstone::{BoundedDeletes, TombstoneEnding};
 use crate::tsm::{is_tombstone, stem};
 
-/// How many blocks of a file are looked at for an estimate, where that is cheap and where it is not.
+/// How many blocks of a file are looked at for an estimate, where that is cheap and where it is
+/// not.
 const BLOCKS_LOOKED_AT: usize = 512;
 const BLOCKS_ASKED_FOR: usize = 8;
 
@@ -309,7 +310,8 @@ impl<'a> TarGathering<'a> {
         } = self.gathering;
         // Pieces of a compressed file cannot be had, and many pieces of one far away take longer
         // than all of it.
-        if !file.compressed && !(exact && is_remote) {
+        let is_passed_whole = file.compressed || exact && is_remote;
+        if !is_passed_whole {
             let tar = catalog.open(file, |file| file)?;
             let stored = match &tar {
                 Tar::Plain(stored) => Some(stored.clone()),

@@ -88,7 +88,7 @@ enum ShardPlace<'a> {
 }
 
 /// What became of a shard.
-enum Outcomes {
+enum CountOutcome {
     Counted { damage: Vec<StatsDamage> },
     Missing(Shortfall),
 }
@@ -249,11 +249,11 @@ impl Counter<'_> {
         let mut report = StatsReport::default();
         for (_, outcome) in outcomes {
             match outcome {
-                Outcomes::Counted { damage } => {
+                CountOutcome::Counted { damage } => {
                     report.shards += 1;
                     report.damage.extend(damage);
                 }
-                Outcomes::Missing(shortfall) => report.missing.push(shortfall),
+                CountOutcome::Missing(shortfall) => report.missing.push(shortfall),
             }
         }
         for text in grouped(&report.missing) {
@@ -268,7 +268,7 @@ impl Counter<'_> {
     }
 
     /// Counts a shard, and tells of it.
-    fn count(&self, job: &ShardJob<'_>, context: Context<'_>) -> Result<Outcomes> {
+    fn count(&self, job: &ShardJob<'_>, context: Context<'_>) -> Result<CountOutcome> {
         let (started, shard) = (Instant::now(), &job.shard);
         context.report(&Event::Started {
             shard,
@@ -282,7 +282,7 @@ impl Counter<'_> {
                     outcome: Outcome::Failed(&reason),
                     elapsed: started.elapsed(),
                 });
-                return Ok(Outcomes::Missing(Shortfall::of_shard(shard, reason)));
+                return Ok(CountOutcome::Missing(Shortfall::of_shard(shard, reason)));
             }
         };
         self.add_up(shard, job, &mut gathered, context)?;
@@ -297,7 +297,7 @@ impl Counter<'_> {
             },
             elapsed: started.elapsed(),
         });
-        Ok(Outcomes::Counted {
+        Ok(CountOutcome::Counted {
             damage: gathered.damage,
         })
     }

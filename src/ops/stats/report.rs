@@ -1,5 +1,6 @@
 //! What a statistic says. The types are printed as JSON lines.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -42,6 +43,7 @@ pub struct StatsAmount {
     /// estimate.
     pub deleted_values: u64,
     /// Blocks in TSM files.
+    #[serde(rename = "block_count")]
     pub blocks: u64,
     /// Bytes in TSM files, their share of the indexes included.
     pub size: u64,
@@ -222,7 +224,7 @@ impl MeasurementStats {
         });
         let mut tags: Vec<TagStats> = tags.collect();
         // Of tags with as many values, the order of their names stays.
-        tags.sort_by(|one, other| other.values.cmp(&one.values));
+        tags.sort_by_key(|tag| Reverse(tag.values));
         Self {
             database: database.to_owned(),
             retention_policy: retention_policy.to_owned(),
