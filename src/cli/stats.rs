@@ -167,9 +167,9 @@ enum SortArg {
 }
 
 const EXAMPLES: &str = "\
-  snap stats -top 20 /var/backups/influxdb        what takes most space in the newest set
-  snap stats -sort series -database telegraf      where the series are
-  snap stats -host 127.0.0.1:8088                 a running influxd";
+  snap stats -top 20 /var/backups/influxdb      what takes most space
+  snap stats -sort series -database telegraf    where the series are
+  snap stats -host 127.0.0.1:8088               a running influxd";
 
 /// How many conflicts of types are told to people.
 const CONFLICTS_SHOWN: usize = 10;

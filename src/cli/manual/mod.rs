@@ -12,11 +12,12 @@ pub(crate) use text::{page, summary};
 
 /// The headings in the order in which a reader needs them, whichever order the flags have: which
 /// server and what of it, before how, and what hardly anybody changes last.
-const HEADINGS: [&str; 11] = [
+const HEADINGS: [&str; 12] = [
     "Server",
     "Where to",
     "What to back up",
     "What to restore",
+    "What to count",
     "What to keep",
     PLAIN_HEADING,
     "How",
