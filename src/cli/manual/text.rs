@@ -180,6 +180,8 @@ mod tests {
                 "backup" | "restore" | "stats" => 44,
                 "forget" => 34,
                 "copy" => 35,
+                // A line for each command.
+                "snap" => 30,
                 _ => 28,
             };
             let lines = short.lines().count();
